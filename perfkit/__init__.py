@@ -1,0 +1,1 @@
+"""perfkit: where each millisecond of a PyTorch step went, and why."""

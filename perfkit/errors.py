@@ -1,0 +1,30 @@
+"""Errors that perfkit raises on purpose. `cli.main` alone turns them into one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+
+class PerfkitError(Exception):
+    """A failure whose message says what was found and what to do next.
+
+    `exit_code` is what the process returns; see docs/cli.md for the list.
+    """
+
+    exit_code: int = 1
+
+
+class UsageError(PerfkitError):
+    """The request cannot work: a bad flag, a bad combination, an unreadable or foreign file."""
+
+    exit_code = 2
+
+
+class OutOfMemoryError(PerfkitError):
+    """The run needed more memory than there is. The record is saved all the same."""
+
+    exit_code = 3
+
+
+class Interrupted(PerfkitError):
+    """The user pressed ctrl-C. What was measured so far is saved."""
+
+    exit_code = 130

@@ -1,0 +1,212 @@
+"""RunConfig: what is measured and how. The single source of the CLI flags, the Python API and the saved record."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from perfkit.errors import UsageError
+
+ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
+PassType = Literal["forward", "forward-backward", "train"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Attention = Literal["eager", "sdpa"]
+SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
+Optimizer = Literal["adamw", "adamw-foreach", "adamw-fused"]
+CompileMode = Literal["off", "model", "block"]
+AnnotateMode = Literal["auto", "on", "off"]
+Profiler = Literal["none", "torch"]
+Switch = Literal["on", "off"]
+
+_MODEL = Parameter(group=Group("Model", sort_key=1))
+_STEP = Parameter(group=Group("Step", sort_key=2))
+_MEASURE = Parameter(group=Group("Measurement", sort_key=3))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The four numbers that fix a Transformer's size (with the vocabulary)."""
+
+    d_model: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+
+    def parameters(self, vocab_size: int) -> int:
+        """Trainable parameters of `workload.model.Transformer` (untied embedding and head, no biases).
+
+        Per block 4 d^2 (q, k, v, output) + 3 d d_ff (SwiGLU) + 2 d (two RMSNorm gains); then 2 V d + d.
+        """
+        block = 4 * self.d_model**2 + 3 * self.d_model * self.d_ff + 2 * self.d_model
+        return self.num_layers * block + 2 * vocab_size * self.d_model + self.d_model
+
+    def __str__(self) -> str:
+        return f"{self.d_model}/{self.d_ff}/{self.num_layers}/{self.num_heads}"
+
+
+SIZES: dict[str, ModelShape] = {
+    "tiny": ModelShape(128, 512, 4, 4),
+    "small": ModelShape(768, 3072, 12, 12),
+    "medium": ModelShape(1024, 4096, 24, 16),
+    "large": ModelShape(1280, 5120, 36, 20),
+    "xl": ModelShape(1600, 6400, 48, 25),
+    # The name is historical: with SwiGLU's third matrix the shape has 3.41 B parameters.
+    "2.7B": ModelShape(2560, 10240, 32, 32),
+    "10B": ModelShape(4608, 12288, 50, 36),
+}
+
+_CONTEXT_LENGTH = {"tiny": 128}  # every other size: 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """One configuration to measure. `None` means "from the model size"; `resolved()` fills those in.
+
+    Raises UsageError where a combination cannot work, before anything is allocated.
+    """
+
+    model_size: Annotated[ModelSize | None, _MODEL] = None
+    """Shape of the Transformer; default: tiny on a CPU, small on a GPU."""
+    d_model: Annotated[int | None, _MODEL] = None
+    """Width of the residual stream; overrides the size's."""
+    d_ff: Annotated[int | None, _MODEL] = None
+    """Inner width of the SwiGLU MLP; overrides the size's."""
+    num_layers: Annotated[int | None, _MODEL] = None
+    """Number of blocks; overrides the size's."""
+    num_heads: Annotated[int | None, _MODEL] = None
+    """Attention heads; overrides the size's."""
+    vocab_size: Annotated[int, _MODEL] = 10_000
+    """Entries of the embedding and of the head."""
+    attention: Annotated[Attention, _MODEL] = "eager"
+    """eager: scores, softmax and weighted sum as operations of their own; sdpa: PyTorch's fused attention."""
+    sdpa_backend: Annotated[SdpaBackend, _MODEL] = "auto"
+    """Kernel family that --attention sdpa may use."""
+
+    pass_type: Annotated[PassType, _STEP] = "forward-backward"
+    """forward (no gradient), forward-backward (cross-entropy on random tokens), train (and an AdamW step)."""
+    batch_size: Annotated[int, _STEP] = 4
+    """Sequences per step."""
+    context_length: Annotated[int | None, _STEP] = None
+    """Tokens per sequence; default: 128 for tiny, else 512."""
+    precision: Annotated[Precision, _STEP] = "fp32"
+    """fp32; tf32 (fp32 with TensorFloat-32 matmuls); bf16 or fp16 autocast (fp16 with a gradient scaler)."""
+    optimizer: Annotated[Optimizer, _STEP] = "adamw"
+    """For --pass-type train: PyTorch's own choice of implementation, or the foreach or fused one."""
+    compile: Annotated[CompileMode, _STEP] = "off"
+    """torch.compile: off, the whole model, or block by block (which keeps block names in a profile)."""
+    checkpoint: Annotated[bool, _STEP] = False
+    """Recompute each block's activations in backward instead of keeping them."""
+    seed: Annotated[int, _STEP] = 0
+    """Seed of the weights and the tokens."""
+    device: Annotated[str, _STEP] = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    num_threads: Annotated[int | None, _STEP] = None
+    """Threads PyTorch uses inside one CPU operation; default: PyTorch's own choice."""
+
+    warmup_steps: Annotated[int, _MEASURE] = 5
+    """Steps before measuring, kept and shown separately; obeyed exactly."""
+    measure_steps: Annotated[int, _MEASURE] = 10
+    """Steps to measure; obeyed exactly."""
+    profiler: Annotated[Profiler, _MEASURE] = "none"
+    """none: plain timing; torch: the measured steps under torch.profiler, with a trace and tables."""
+    profile_stack: Annotated[bool, _MEASURE] = False
+    """Record Python stacks too (--profiler torch): larger trace, slower steps."""
+    annotate: Annotated[AnnotateMode, _MEASURE] = "auto"
+    """Ranges named by module; auto: on when something records them (a profiler, nsys), else off."""
+    gc: Annotated[Switch, _MEASURE] = "off"
+    """off: Python's garbage is collected and frozen before the loop and not collected in it; on: left alone."""
+
+    def __post_init__(self) -> None:
+        self._check_ranges()
+        self._check_combinations()
+
+    def _check_ranges(self) -> None:
+        for name in ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{_flag(name)} {value}: must be at least 1")
+        for name in ("context_length", "measure_steps", "num_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{_flag(name)} {value}: must be at least 1")
+        if self.warmup_steps < 0:
+            raise UsageError(f"--warmup-steps {self.warmup_steps}: must be 0 or more")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"--device {self.device}: choose auto, cpu, cuda or cuda:N")
+
+    def _check_combinations(self) -> None:
+        if self.sdpa_backend != "auto" and self.attention != "sdpa":
+            raise UsageError(f"--sdpa-backend {self.sdpa_backend} needs --attention sdpa")
+        if self.optimizer != "adamw" and self.pass_type != "train":
+            raise UsageError(f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step")
+        if self.checkpoint and self.pass_type == "forward":
+            raise UsageError("--checkpoint needs a backward pass: choose --pass-type forward-backward or train")
+        if self.profile_stack and self.profiler != "torch":
+            raise UsageError("--profile-stack needs --profiler torch")
+        if self.device == "cpu":
+            self._check_cpu()
+        d_model, heads = self.d_model, self.num_heads
+        if self.model_size is not None:
+            d_model, heads = self.shape.d_model, self.shape.num_heads
+        if d_model is not None and heads is not None:
+            _check_heads(d_model, heads)
+
+    def _check_cpu(self) -> None:
+        if self.precision == "tf32":
+            raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
+        if self.sdpa_backend in ("efficient", "cudnn"):
+            raise UsageError(f"--sdpa-backend {self.sdpa_backend} exists on GPUs only: use auto, flash or math on a CPU")
+
+    @property
+    def shape(self) -> ModelShape:
+        """The size's shape with this configuration's overrides. Needs `model_size`."""
+        if self.model_size is None:
+            raise UsageError("the model size is not chosen yet: pass --model-size, or call resolved() first")
+        base = SIZES[self.model_size]
+        overrides = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(ModelShape)
+            if getattr(self, f.name) is not None
+        }
+        return dataclasses.replace(base, **overrides)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the resolved shape."""
+        return self.shape.parameters(self.vocab_size)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """batch x context. Needs a resolved configuration."""
+        assert self.context_length is not None, "resolve the configuration first"
+        return self.batch_size * self.context_length
+
+    def resolved(self, device: str) -> RunConfig:
+        """The same configuration with nothing left to guess, for `device` ("cpu", "cuda" or "cuda:N")."""
+        size = self.model_size or ("tiny" if device == "cpu" else "small")
+        named = dataclasses.replace(self, model_size=size, device=device)
+        return dataclasses.replace(
+            named,
+            **dataclasses.asdict(named.shape),
+            context_length=self.context_length or _CONTEXT_LENGTH.get(size, 512),
+        )
+
+
+def _check_heads(d_model: int, heads: int) -> None:
+    if d_model % heads:
+        raise UsageError(f"--d-model {d_model} is not a multiple of --num-heads {heads}: change one of them")
+    if (d_model // heads) % 2:
+        raise UsageError(
+            f"--d-model {d_model} / --num-heads {heads} gives heads of odd width {d_model // heads}; "
+            "rotary embedding needs an even one"
+        )
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+

@@ -1,0 +1,78 @@
+"""The one grammar of perfkit's range names: the producer prints by it, the consumer reads by it.
+
+In a torch.profiler trace, where ranges of all origins share one name space:
+
+    perfkit::layers.3.attn      a module's forward, by its fully qualified name
+    perfkit.phase::backward     a phase of the step: zero_grad, forward, loss, backward, optimizer
+    perfkit.step::3             measured step 3 (counted from 0)
+    perfkit.warmup::0           warm-up step 0
+
+In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
+the same words: `layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`. (A module's name cannot hold `::`.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+NVTX_DOMAIN = "perfkit"
+STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
+
+Kind = Literal["module", "phase", "step", "warmup"]
+
+_PREFIX: dict[Kind, str] = {
+    "module": "perfkit::",
+    "phase": "perfkit.phase::",
+    "step": "perfkit.step::",
+    "warmup": "perfkit.warmup::",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RangeName:
+    """A parsed name: what kind of range it is, and its label (a module path, a phase, or a step number)."""
+
+    kind: Kind
+    label: str
+
+    @property
+    def trace_text(self) -> str:
+        """As written to a torch.profiler trace."""
+        return _PREFIX[self.kind] + self.label
+
+    @property
+    def nvtx_text(self) -> str:
+        """As written to NVTX, inside the domain `perfkit`."""
+        return self.label if self.kind == "module" else f"{self.kind}::{self.label}"
+
+
+def module(path: str) -> RangeName:
+    """The range of a module's forward; `path` as `named_modules()` spells it (the root has a name of its own)."""
+    return RangeName("module", path)
+
+
+def phase(name: str) -> RangeName:
+    """The range of a phase of the step."""
+    return RangeName("phase", name)
+
+
+def step(index: int, *, warmup: bool = False) -> RangeName:
+    """The range of one step."""
+    return RangeName("warmup" if warmup else "step", str(index))
+
+
+def parse_trace(text: str) -> RangeName | None:
+    """Read a name from a torch.profiler trace; None where it is not one of ours."""
+    for kind, prefix in _PREFIX.items():
+        if text.startswith(prefix):
+            return RangeName(kind, text[len(prefix) :])
+    return None
+
+
+def parse_nvtx(text: str) -> RangeName:
+    """Read a name from the NVTX domain `perfkit`."""
+    head, separator, tail = text.partition("::")
+    if separator and head in _PREFIX and head != "module":
+        return RangeName(head, tail)  # type: ignore[arg-type]  # head is one of the keys
+    return RangeName("module", text)

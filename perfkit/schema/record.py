@@ -1,0 +1,175 @@
+"""RunRecord: everything one run measured, as it goes to disk. Raw samples are saved; statistics are computed on reading.
+
+History of the format (readers keep loading every version listed here):
+
+1  first version
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from perfkit.errors import UsageError
+from perfkit.schema.config import RunConfig
+
+FORMAT_VERSION = 1
+RECORD_FILE = "record.json"
+
+Status = Literal["ok", "oom", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSample:
+    """One step's times, in seconds.
+
+    wall is the synchronised host time of the whole step; phases are contiguous pieces of it by the device's own
+    clock (CUDA events) or, on a CPU, the host's. What wall has over the sum of the phases is the final
+    synchronisation and launch latency.
+    """
+
+    wall_s: float
+    phases_s: dict[str, float]
+    """Keys from `range_names.STEP_PHASES`, in the order they ran."""
+    enqueue_s: float | None = None
+    """GPU only: host time until the last kernel was enqueued. Near wall_s means launch-bound."""
+    device_s: float | None = None
+    """GPU only: time between the first and the last CUDA event."""
+    cpu_s: float | None = None
+    """CPU time of all the process's threads during the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPeaks:
+    """Peak memory over the measured steps, in bytes."""
+
+    allocated: int | None = None
+    """GPU: peak bytes in tensors (torch.cuda.max_memory_allocated)."""
+    reserved: int | None = None
+    """GPU: peak bytes the caching allocator held (torch.cuda.max_memory_reserved)."""
+    resident: int | None = None
+    """Peak resident set of the process over warm-up and measured steps (Linux VmHWM; includes the interpreter)."""
+
+    @property
+    def headline(self) -> int | None:
+        """The number shown in tables: tensors on a GPU, the resident set on a CPU."""
+        return self.allocated if self.allocated is not None else self.resident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run ended early."""
+
+    phase: str
+    """Where: model, warm-up 2 backward, step 3 forward, ..."""
+    message: str
+    requested: int | None = None
+    """Bytes asked for in the failing allocation, where the allocator said so."""
+    available: int | None = None
+    """Bytes there were."""
+    suggestions: tuple[str, ...] = ()
+    """Flag changes that would help, most promising first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationCost:
+    """What the module ranges cost."""
+
+    ranges: int
+    """Module ranges opened in one step's forward (more with activation checkpointing, which recomputes)."""
+    seconds_per_range: float
+    """Measured on this machine outside the steps, with nothing recording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a run took place. Every field that could not be read is None, never a guess."""
+
+    perfkit: str
+    python: str
+    torch: str
+    os: str
+    hostname: str
+    device: str
+    """Resolved: cpu, cuda or cuda:N."""
+    device_name: str
+    """GPU or CPU model."""
+    device_memory: int | None
+    """Bytes on the GPU, or of the machine."""
+    cpu_model: str
+    cpu_count: int
+    """Logical CPUs this process may use."""
+    num_threads: int
+    """PyTorch's intra-op threads."""
+    cuda: str | None = None
+    """CUDA (or ROCm) version PyTorch was built with."""
+    cudnn: int | None = None
+    driver: str | None = None
+    compute_capability: str | None = None
+    git_commit: str | None = None
+    """Commit of the folder the run was started in; a trailing + means uncommitted changes."""
+    argv: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment variables that change how PyTorch, CUDA or OpenMP behave."""
+    libraries: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run of one configuration."""
+
+    config: RunConfig
+    """Resolved: nothing left to guess."""
+    environment: Environment
+    created: str
+    """Local time with offset, ISO 8601."""
+    status: Status
+    steps: tuple[StepSample, ...]
+    warmup: tuple[StepSample, ...] = ()
+    memory: MemoryPeaks = MemoryPeaks()
+    failure: Failure | None = None
+    annotation: AnnotationCost | None = None
+    artifacts: dict[str, str] = field(default_factory=dict)
+    """What else the run wrote: kind -> path relative to the record's folder."""
+    kind: Literal["perfkit.run"] = "perfkit.run"
+    format_version: int = FORMAT_VERSION
+
+
+class _Header(msgspec.Struct):
+    kind: str = ""
+    format_version: int = 0
+
+
+def save(record: RunRecord, folder: Path) -> Path:
+    """Write the record into `folder` in one step (a crash leaves the old file or the new one) and return its path."""
+    path = folder / RECORD_FILE
+    draft = path.with_suffix(".json.part")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+    draft.replace(path)
+    return path
+
+
+def load(path: Path) -> RunRecord:
+    """Read a record from its file, or from the folder it lies in.
+
+    Raises UsageError when there is none, or when it is of a later version, or is not one.
+    """
+    file = path / RECORD_FILE if path.is_dir() else path
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}; pass a run's folder or its {RECORD_FILE}") from error
+    try:
+        header = msgspec.json.decode(data, type=_Header)
+        if header.kind != "perfkit.run":
+            raise UsageError(f"{file}: not a perfkit record (its kind is {header.kind or 'missing'!r})")
+        if header.format_version > FORMAT_VERSION:
+            raise UsageError(
+                f"{file}: record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"
+            )
+        return msgspec.json.decode(data, type=RunRecord)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{file}: not a readable perfkit record: {error}") from error

@@ -1,0 +1,57 @@
+"""Table: a pandas DataFrame with a meaning for each column. Analyses return Tables; every writer takes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+Unit = Literal["", "ns", "s", "B", "1", "params", "/s"]
+Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a column holds: its key in the frame, the unit of the raw values, and how to show them.
+
+    unit: "ns" and "s" are times, "B" bytes, "1" a ratio (0.058 is shown as 5.80%), "/s" a rate,
+    "params" a parameter count, "" a plain count or text.
+    """
+
+    name: str
+    unit: Unit = ""
+    kind: Kind = "text"
+    title: str = ""
+    """Heading for people; default: the name with spaces for underscores."""
+    summed: bool = False
+    """True where the rows add up to something: writers for people show that total in a last line."""
+
+    @property
+    def heading(self) -> str:
+        """What people see over the column."""
+        return self.title or self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with typed columns. `frame` holds raw values (ns, s, bytes, ratios), never formatted text."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = field(default=())
+    """Remarks shown under the table, one line each."""
+
+    def __post_init__(self) -> None:
+        missing = [c.name for c in self.columns if c.name not in self.frame.columns]
+        if missing:
+            raise ValueError(f"table {self.name}: no such column in its frame: {', '.join(missing)}")
+
+    def head(self, rows: int) -> pd.DataFrame:
+        """The first rows, only the declared columns, in their declared order."""
+        return self.frame[[c.name for c in self.columns]].head(rows)
+
+    def __len__(self) -> int:
+        return len(self.frame)

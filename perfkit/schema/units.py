@@ -1,0 +1,65 @@
+"""Quantities to text, in one place. Times come in nanoseconds or seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+import math
+
+_TIME_STEPS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s"))
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text with a fitting unit and four significant digits: 0.30803 -> `308.0 ms`."""
+    if math.isnan(seconds):
+        return "-"
+    for limit, factor, unit in _TIME_STEPS:
+        if abs(seconds) < limit or unit == "s":
+            return f"{significant(seconds * factor)} {unit}"
+    raise AssertionError("unreachable: the last step has no limit")
+
+
+def duration_ns(nanoseconds: float) -> str:
+    """Nanoseconds as text with a fitting unit: 307197 -> `307.2 us`."""
+    return duration(nanoseconds * 1e-9)
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """A number with `digits` significant digits, never in exponent form: 0.30803 -> `0.3080`."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "-"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def size(count: float) -> str:
+    """Bytes as text in binary units: 29420000000 -> `27.4 GiB`."""
+    if math.isnan(count):
+        return "-"
+    value, unit = float(count), _BYTE_UNITS[0]
+    for unit in _BYTE_UNITS:  # noqa: B007 - the unit reached is the result
+        if abs(value) < 1024 or unit == _BYTE_UNITS[-1]:
+            break
+        value /= 1024
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a percentage: 0.0579 -> `5.79%`; two decimals below 10%, one above."""
+    if math.isnan(ratio):
+        return "-"
+    value = ratio * 100
+    return f"{value:.2f}%" if abs(value) < 10 else f"{value:.1f}%"
+
+
+def parameters(count: int) -> str:
+    """A parameter count: 128625408 -> `128.6M`, 3406809600 -> `3.407B`."""
+    if count >= 1_000_000_000:
+        return f"{count / 1e9:.3f}B"
+    return f"{count / 1e6:.1f}M"
+
+
+def count(value: float) -> str:
+    """A count with thousands separators; a fractional mean keeps one decimal."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
