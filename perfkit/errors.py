@@ -24,7 +24,7 @@ class OutOfMemoryError(PerfkitError):
     exit_code = 3
 
 
-class Interrupted(PerfkitError):
+class InterruptedRunError(PerfkitError):
     """The user pressed ctrl-C. What was measured so far is saved."""
 
     exit_code = 130

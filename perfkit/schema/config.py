@@ -142,7 +142,9 @@ class RunConfig:
         if self.sdpa_backend != "auto" and self.attention != "sdpa":
             raise UsageError(f"--sdpa-backend {self.sdpa_backend} needs --attention sdpa")
         if self.optimizer != "adamw" and self.pass_type != "train":
-            raise UsageError(f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step")
+            raise UsageError(
+                f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step"
+            )
         if self.checkpoint and self.pass_type == "forward":
             raise UsageError("--checkpoint needs a backward pass: choose --pass-type forward-backward or train")
         if self.profile_stack and self.profiler != "torch":
@@ -159,7 +161,9 @@ class RunConfig:
         if self.precision == "tf32":
             raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
         if self.sdpa_backend in ("efficient", "cudnn"):
-            raise UsageError(f"--sdpa-backend {self.sdpa_backend} exists on GPUs only: use auto, flash or math on a CPU")
+            raise UsageError(
+                f"--sdpa-backend {self.sdpa_backend} exists on GPUs only: use auto, flash or math on a CPU"
+            )
 
     @property
     def shape(self) -> ModelShape:
@@ -168,9 +172,7 @@ class RunConfig:
             raise UsageError("the model size is not chosen yet: pass --model-size, or call resolved() first")
         base = SIZES[self.model_size]
         overrides = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(ModelShape)
-            if getattr(self, f.name) is not None
+            f.name: getattr(self, f.name) for f in dataclasses.fields(ModelShape) if getattr(self, f.name) is not None
         }
         return dataclasses.replace(base, **overrides)
 
@@ -208,5 +210,3 @@ def _check_heads(d_model: int, heads: int) -> None:
 
 def _flag(field: str) -> str:
     return "--" + field.replace("_", "-")
-
-

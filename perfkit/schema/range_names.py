@@ -74,5 +74,5 @@ def parse_nvtx(text: str) -> RangeName:
     """Read a name from the NVTX domain `perfkit`."""
     head, separator, tail = text.partition("::")
     if separator and head in _PREFIX and head != "module":
-        return RangeName(head, tail)  # type: ignore[arg-type]  # head is one of the keys
+        return RangeName(head, tail)
     return RangeName("module", text)

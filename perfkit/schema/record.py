@@ -1,4 +1,4 @@
-"""RunRecord: everything one run measured, as it goes to disk. Raw samples are saved; statistics are computed on reading.
+"""RunRecord: everything one run measured, as it goes to disk: raw samples. Statistics are computed on reading.
 
 History of the format (readers keep loading every version listed here):
 
@@ -168,7 +168,8 @@ def load(path: Path) -> RunRecord:
             raise UsageError(f"{file}: not a perfkit record (its kind is {header.kind or 'missing'!r})")
         if header.format_version > FORMAT_VERSION:
             raise UsageError(
-                f"{file}: record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"
+                f"{file}: record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}:"
+                " upgrade perfkit"
             )
         return msgspec.json.decode(data, type=RunRecord)
     except msgspec.DecodeError as error:

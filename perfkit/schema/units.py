@@ -36,7 +36,7 @@ def size(count: float) -> str:
     if math.isnan(count):
         return "-"
     value, unit = float(count), _BYTE_UNITS[0]
-    for unit in _BYTE_UNITS:  # noqa: B007 - the unit reached is the result
+    for unit in _BYTE_UNITS:
         if abs(value) < 1024 or unit == _BYTE_UNITS[-1]:
             break
         value /= 1024

@@ -1,0 +1,280 @@
+"""Which module, and which phase of the step, every host range and device event belongs to.
+
+The rules, with their reasons and their oracles, are docs/attribution.md; the numbers in brackets below are theirs.
+Everything is a column operation over the forest of host ranges; rows of those columns are in the forest's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+
+from perfkit.analysis import links, scopes
+from perfkit.analysis.host_view import HostView, view
+from perfkit.analysis.intervals import NONE, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
+from perfkit.analysis.links import NEVER, Links
+from perfkit.analysis.scopes import How, Scopes, ScopeSource
+from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
+
+UNATTRIBUTED = "<unattributed>"
+COMMUNICATION = "<communication>"
+
+
+class Phase(IntEnum):
+    """What a piece of work is for. Gradient accumulation counts as backward."""
+
+    FORWARD = 0
+    RECOMPUTE = 1
+    BACKWARD = 2
+    OPTIMIZER = 3
+    COMMUNICATION = 4
+    OTHER = 5
+    UNLAUNCHED = 6
+
+    @property
+    def label(self) -> str:
+        """As written in tables."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class HostAttribution:
+    """One row a host range, in the forest's order."""
+
+    phase: Ints
+    path: Ints
+    """Index into Attribution.paths; NONE for unattributed."""
+    how: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAttribution:
+    """One row a device event, in the trace's order."""
+
+    launch: Ints
+    """Forest row of the launching call; NONE where the file has none."""
+    leaf: Ints
+    """Forest row of the range the launch stood in; NONE for none."""
+    phase: Ints
+    launched_in: Ints
+    """The phase by its launch alone: for communication, the phase that caused it."""
+    path: Ints
+    how: Ints
+    step: Ints
+    """Index into Attribution.steps, by launch time; NONE outside every step."""
+    exclusive: Ints
+    """ns of busy time that this event alone answers for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A profiled step on the main thread."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A trace's whole account."""
+
+    view: HostView
+    scope_source: ScopeSource
+    paths: tuple[str, ...]
+    steps: tuple[Step, ...]
+    host: HostAttribution
+    device: DeviceAttribution
+    links: Links
+    main_thread: int
+    """Index of the thread whose steps are the account: the one with the most time in them; without steps the
+    process's first thread, else that of the first range. NONE without host ranges."""
+
+    def path_names(self, path: Ints, phase: Ints) -> Any:
+        """Scope names for the rows of a table, the rest rows included."""
+        names = np.array([*self.paths, UNATTRIBUTED], dtype=object)[path]  # NONE takes the last
+        names[phase == Phase.COMMUNICATION] = COMMUNICATION
+        return names
+
+
+def attribute(trace: Trace, scope_source: Literal["auto"] | ScopeSource = "auto") -> Attribution:
+    """Attribute everything in a trace. `scope_source` auto takes the best kind of scope the file has (rule 9)."""
+    seen = view(trace)
+    linked = links.link(trace, seen)
+    found = scopes.find(seen, linked, scope_source)
+    host = _attribute_host(seen, linked, found)
+    steps = tuple(
+        Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
+    )
+    device = _attribute_device(trace, seen, host, steps)
+    return Attribution(seen, found.source, found.paths, steps, host, device, linked, _main_thread(trace, seen))
+
+
+def _main_thread(trace: Trace, seen: HostView) -> int:
+    if not len(trace.host):
+        return NONE
+    if seen.is_step.any():
+        rows = np.flatnonzero(seen.is_step)
+        return int(np.bincount(seen.thread[rows], weights=(seen.end - seen.start)[rows]).argmax())
+    first = [index for index, thread in enumerate(trace.threads) if thread.pid == thread.tid]
+    return first[0] if first else int(trace.host.thread[0])
+
+
+# --- host ranges (rule 10) -------------------------------------------------------------------------------
+
+
+def _attribute_host(seen: HostView, linked: Links, found: Scopes) -> HostAttribution:
+    resolved = found.resolved
+    path = np.where(resolved == NONE, NONE, found.path[resolved]) if len(resolved) else resolved
+    return HostAttribution(_host_phases(seen, linked, found), path, found.how)
+
+
+def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
+    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
+    node, scope, operation = linked.node, found.scope, linked.operation
+    in_node = node != NONE
+    forward_op = (operation != NONE) & linked.is_forward_op[operation]
+    op_inside = forward_op & (depth[operation] > depth[node])
+    scope_inside = depth[scope] > depth[node]
+    recomputed = in_node & ((op_inside & ~_differentiated_again(seen, linked, node, operation)) | scope_inside)
+
+    phase = np.full(len(node), Phase.OTHER, dtype=np.int64)
+    phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
+    phase[~in_node & (seen.optimizer != NONE)] = Phase.OPTIMIZER
+    phase[in_node] = Phase.BACKWARD
+    phase[recomputed] = Phase.RECOMPUTE
+    other = phase == Phase.OTHER
+    # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
+    phase[other & _backward_only_thread(seen, linked)] = Phase.BACKWARD
+    other &= phase == Phase.OTHER
+    phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
+    phase[other & seen.in_phase("backward")] = Phase.BACKWARD
+    return phase
+
+
+def _differentiated_again(seen: HostView, linked: Links, node: Ints, operation: Ints) -> Bools:
+    """Double backward: the forward-type operation inside a node has a node of its own that runs after this one.
+
+    Any node of the operation's number will do: operations that only peek at a number share it with the one that
+    uses it up.
+    """
+    last_use = np.concatenate((linked.last_use, [NEVER]))
+    ends = np.concatenate((seen.end, [np.iinfo(np.int64).max]))
+    return last_use[operation] >= ends[node]
+
+
+def _backward_only_thread(seen: HostView, linked: Links) -> Bools:
+    count = int(seen.thread.max()) + 1 if len(seen.thread) else 0
+    hosts_nodes = np.bincount(seen.thread[linked.is_node], minlength=count) > 0
+    runs_forward = np.bincount(seen.thread[linked.is_forward_op & (linked.node == NONE)], minlength=count) > 0
+    return (hosts_nodes & ~runs_forward)[seen.thread]
+
+
+# --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------
+
+
+def _attribute_device(
+    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...]
+) -> DeviceAttribution:
+    events = trace.device
+    launch = _launches(trace, seen)
+    leaf = np.where(launch == NONE, _operators_by_id(trace, seen), seen.forest.parent[launch])
+    inside = leaf != NONE
+    launched_in = np.where((launch == NONE) & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.int64)
+    launched_in[inside] = host.phase[leaf[inside]]
+    path = np.full(len(events), NONE, dtype=np.int64)
+    path[inside] = host.path[leaf[inside]]
+    how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.int64)
+    how[inside] = host.how[leaf[inside]]
+    communication = is_communication(trace)
+    phase = np.where(communication, Phase.COMMUNICATION, launched_in)
+    path[communication] = NONE
+    return DeviceAttribution(
+        launch=launch,
+        leaf=leaf,
+        phase=phase,
+        launched_in=launched_in,
+        path=path,
+        how=how,
+        step=_steps_of(np.where(launch == NONE, MISSING, seen.start[launch]), launch != NONE, steps),
+        exclusive=_exclusive(trace, communication),
+    )
+
+
+def _launches(trace: Trace, seen: HostView) -> Ints:
+    """The first call, by time, that carries an event's correlation id (in the event's process, where it names one)."""
+    calls = np.flatnonzero(seen.is_runtime & (seen.correlation != MISSING))
+    events = trace.device
+    call_process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[seen.thread[calls]]
+    event_process = events.process
+    if (event_process == MISSING).all():
+        call_process = np.full(len(calls), MISSING)
+    keys = pair_keys(
+        np.concatenate((call_process, event_process)),
+        np.concatenate((seen.correlation[calls], events.correlation)),
+    )
+    call_keys, event_keys = keys[: len(calls)], keys[len(calls) :]
+    order = np.lexsort((seen.start[calls], call_keys))
+    place = np.searchsorted(call_keys[order], event_keys)
+    place_or_last = np.minimum(place, max(len(calls) - 1, 0))
+    launch = np.full(len(events), NONE, dtype=np.int64)
+    if len(calls):
+        matches = (call_keys[order][place_or_last] == event_keys) & (events.correlation != MISSING)
+        launch[matches] = calls[order][place_or_last[matches]]
+    return launch
+
+
+def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
+    """For events without a launch: the operator of their External id, the first in the file, where ids can be trusted.
+
+    Files of 2021 to 2023 have the correlation there instead, which collides with operators' ids.
+    """
+    events, host = trace.device, trace.host
+    calls = host.kind == HostKind.RUNTIME
+    found = np.full(len(events), NONE, dtype=np.int64)
+    if calls.any() and np.mean(host.external_id[calls] == host.correlation[calls]) > 0.5:
+        return found
+    operators = np.flatnonzero((host.kind == HostKind.OP) & (host.external_id > 0))
+    ids, first = np.unique(host.external_id[operators], return_index=True)
+    place = np.searchsorted(ids, events.external_id)
+    hit = place < len(ids)
+    hit[hit] = ids[place[hit]] == events.external_id[hit]
+    row_of = np.empty(len(host), dtype=np.int64)
+    row_of[seen.forest.order] = np.arange(len(host))
+    found[hit] = row_of[operators[first[place[hit]]]]
+    return found
+
+
+def _steps_of(time: Ints, known: Bools, steps: tuple[Step, ...]) -> Ints:
+    """The step whose [start, end) holds each known time."""
+    starts = np.array([step.start for step in steps], dtype=np.int64)
+    ends = np.array([step.end for step in steps], dtype=np.int64)
+    zeros = np.zeros(len(starts), dtype=np.int64)
+    index = last_at_or_before(zeros, starts, np.zeros(len(time), dtype=np.int64), time)
+    outside = ~known | (index == NONE)
+    outside[~outside] = time[~outside] >= ends[index[~outside]]
+    return np.where(outside, NONE, index)
+
+
+def is_communication(trace: Trace) -> Bools:
+    """Collective kernels by name: NCCL and RCCL (old names and new), and one-shot all-reduces across devices."""
+    lowered = [name.lower() for name in trace.names]
+    matches = np.array([n.startswith(("nccl", "rccl")) or "cross_device_reduce" in n for n in lowered], dtype=bool)
+    if not len(trace.device):
+        return np.zeros(0, dtype=bool)
+    found: Bools = matches[trace.device.name] & (trace.device.kind == DeviceKind.KERNEL)
+    return found
+
+
+def _exclusive(trace: Trace, communication: Bools) -> Ints:
+    """Exclusive busy time per event: compute (kernels and memsets) before communication before copies, per device."""
+    events = trace.device
+    rank = np.where(communication, 1, np.where(events.kind == DeviceKind.MEMCPY, 2, 0))
+    own = np.zeros(len(events), dtype=np.int64)
+    for device in np.unique(events.device):
+        rows = np.flatnonzero(events.device == device)
+        own[rows] = exclusive_times(events.start[rows], events.end[rows], rank[rows])
+    return own

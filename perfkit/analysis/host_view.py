@@ -1,0 +1,123 @@
+"""The host side of a trace in nesting order, with what names alone tell about each range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis.intervals import NONE, Bools, Forest, Ints, build_forest, nearest
+from perfkit.schema import range_names
+from perfkit.schema.range_names import RangeName
+from perfkit.trace.columns import HostKind, Trace
+
+EVALUATE = "autograd::engine::evaluate_function: "
+"""What the autograd engine calls the range round each node it runs."""
+
+_STEP = re.compile(r"ProfilerStep#\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """Host ranges in the forest's order, one row each, and facts about them."""
+
+    names: tuple[str, ...]
+    forest: Forest
+    name: Ints
+    kind: Ints
+    thread: Ints
+    start: Ints
+    end: Ints
+    correlation: Ints
+    sequence: Ints
+    forward_thread: Ints
+    is_runtime: Bools
+    is_step: Bools
+    """torch.profiler's ProfilerStep# ranges; perfkit's own step ranges where there are none of those."""
+    optimizer: Ints
+    """Row of the enclosing optimizer range (step or zero_grad), NONE outside."""
+    phase_range: Ints
+    """Row of the enclosing perfkit.phase:: range, NONE outside."""
+    own_names: dict[int, RangeName]
+    """Name index -> parsed name, for perfkit's own ranges."""
+
+    def name_of(self, row: int) -> str:
+        """A range's name."""
+        return self.names[int(self.name[row])]
+
+    def matching(self, test: Callable[[str], bool]) -> Bools:
+        """Rows whose name passes a test; each distinct name is tested once."""
+        return name_flags(self.names, self.name, test)
+
+    def in_phase(self, *phases: str) -> Bools:
+        """Rows inside a perfkit.phase:: range of one of these names."""
+        wanted = {index for index, own in self.own_names.items() if own.kind == "phase" and own.label in phases}
+        flags = np.zeros(len(self.names) + 1, dtype=bool)
+        flags[list(wanted)] = True
+        return np.where(self.phase_range == NONE, False, flags[self.name[self.phase_range]])
+
+
+def name_flags(names: tuple[str, ...], name: Ints, test: Callable[[str], bool]) -> Bools:
+    """Rows whose name passes a test, testing each distinct name of the rows once."""
+    flags = np.zeros(len(names), dtype=bool)
+    for index in np.unique(name):
+        flags[index] = test(names[index])
+    return flags[name] if len(name) else np.zeros(0, dtype=bool)
+
+
+def view(trace: Trace) -> HostView:
+    """Nest a trace's host ranges and read their names."""
+    host = trace.host
+    forest = build_forest(
+        host.thread,
+        host.start,
+        host.end,
+        host.kind == HostKind.RUNTIME,
+        host.order,
+        tolerance=trace.facts.resolution_ns if trace.facts.resolution_ns > 1 else 0,
+    )
+    order = forest.order
+    name, kind = host.name[order], host.kind[order]
+    own_names = {
+        int(index): parsed
+        for index in np.unique(name)
+        if (parsed := range_names.parse_trace(trace.names[index])) is not None
+    }
+
+    def own(*kinds: str) -> Bools:
+        return name_flags(
+            trace.names,
+            name,
+            lambda text: (p := range_names.parse_trace(text)) is not None and p.kind in kinds,
+        )
+
+    named_step = (kind == HostKind.ANNOTATION) & name_flags(trace.names, name, lambda n: bool(_STEP.fullmatch(n)))
+    is_step = named_step if named_step.any() else own("step")
+    phase_ranges = own("phase")
+    optimizer = name_flags(trace.names, name, _is_optimizer)
+    return HostView(
+        names=trace.names,
+        forest=forest,
+        name=name,
+        kind=kind,
+        thread=host.thread[order],
+        start=host.start[order],
+        end=host.end[order],
+        correlation=host.correlation[order],
+        sequence=host.sequence[order],
+        forward_thread=host.forward_thread[order],
+        is_runtime=kind == HostKind.RUNTIME,
+        is_step=is_step,
+        optimizer=nearest(forest.parent, optimizer),
+        phase_range=nearest(forest.parent, phase_ranges),
+        own_names=own_names,
+    )
+
+
+def _is_optimizer(name: str) -> bool:
+    if name.startswith(("Optimizer.step", "Optimizer.zero_grad")):
+        return True
+    own = range_names.parse_trace(name)
+    return own is not None and own.kind == "phase" and own.label in ("optimizer", "zero_grad")

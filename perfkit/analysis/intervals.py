@@ -1,0 +1,201 @@
+"""Interval arithmetic on sorted columns: forests, ancestors, self time, unions. Vectorised; times are int64 ns.
+
+The forest holds for any set of intervals, crossing ones included (docs/attribution.md, "Forest").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Ints: TypeAlias = npt.NDArray[Any]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+NONE = -1
+"""No such row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Host ranges in nesting order. Every array runs in sorted order: row k here is row order[k] of the trace."""
+
+    order: Ints
+    parent: Ints
+    """Row of the enclosing range, always an earlier one; NONE for roots."""
+    depth: Ints
+    """0 for roots."""
+
+
+def build_forest(thread: Ints, start: Ints, end: Ints, leaf_only: Bools, order_hint: Ints, tolerance: int) -> Forest:
+    """Nest the ranges of each thread.
+
+    The parent of i is the nearest previous range j of its thread, by (start, longest first, order_hint), with
+    end[j] + tolerance >= end[i], that is still open at i's start or starts with it. Ranges marked leaf_only
+    (calls into the driver) come last among equal starts and are nobody's parent.
+    """
+    order = np.lexsort((order_hint, -end, leaf_only, start, thread))
+    thread, start, end, leaf_only = thread[order], start[order], end[order], leaf_only[order]
+
+    def holds(outer: Ints, inner: Ints) -> Bools:
+        same = thread[outer] == thread[inner]
+        covers = end[outer] + tolerance >= end[inner]
+        is_open = (end[outer] > start[inner]) | (start[outer] == start[inner])
+        held: Bools = same & covers & is_open
+        return held
+
+    count = len(order)
+    inner_rows = np.flatnonzero(~leaf_only)
+    parent = np.full(count, NONE, dtype=np.int64)
+    # Start from the previous range that may hold others; whatever lies between a candidate and i cannot hold i.
+    previous = np.full(count, NONE, dtype=np.int64)
+    previous[inner_rows] = inner_rows
+    previous = np.maximum.accumulate(previous) if count else previous
+    parent[1:] = previous[:-1]
+    _climb(parent, inner_rows, holds)
+    _climb(parent, np.flatnonzero(leaf_only), holds)
+    return Forest(order, parent, depths(parent))
+
+
+def _climb(parent: Ints, rows: Ints, holds: Any) -> None:
+    """Replace each row's candidate by the candidate's own candidate until it holds the row: pointer jumping."""
+    while len(rows):
+        rows = rows[parent[rows] != NONE]
+        rows = rows[~holds(parent[rows], rows)]
+        parent[rows] = parent[parent[rows]]
+
+
+def depths(parent: Ints) -> Ints:
+    """Number of ancestors of each row, by pointer doubling."""
+    depth: Ints = (parent != NONE).astype(np.int64)
+    above = parent.copy()
+    rows = np.flatnonzero(above != NONE)
+    while len(rows):
+        depth[rows] += depth[above[rows]]
+        above[rows] = above[above[rows]]
+        rows = rows[above[rows] != NONE]
+    return depth
+
+
+def nearest(parent: Ints, flagged: Bools) -> Ints:
+    """The nearest self-or-ancestor that is flagged, NONE where there is none."""
+    found = np.where(flagged, np.arange(len(parent)), parent)
+    rows = np.flatnonzero((found != NONE) & ~flagged)
+    rows = rows[~flagged[found[rows]]]
+    while len(rows):
+        found[rows] = found[found[rows]]
+        rows = rows[found[rows] != NONE]
+        rows = rows[~flagged[found[rows]]]
+    return found
+
+
+def strictly_above(parent: Ints, nearest_flagged: Ints) -> Ints:
+    """The nearest flagged proper ancestor, from `nearest`'s answer for self-or-ancestor."""
+    return np.where(parent == NONE, NONE, nearest_flagged[parent])
+
+
+def self_times(parent: Ints, start: Ints, end: Ints) -> Ints:
+    """Duration less the durations of direct children. Over any subtree they add up to its root's duration, exactly.
+
+    Where a clock of coarse resolution lets a child outlast its parent, the child is cut at the parent's end.
+    """
+    clipped = end.copy()
+    rows = np.flatnonzero(parent != NONE)
+    while True:
+        late = rows[clipped[rows] > clipped[parent[rows]]]
+        if not len(late):
+            break
+        clipped[late] = clipped[parent[late]]
+    duration = np.maximum(clipped - start, 0)
+    own: Ints = duration.copy()
+    np.subtract.at(own, parent[rows], duration[rows])
+    return own
+
+
+def last_at_or_before(
+    group: Ints, time: Ints, wanted_group: Ints, wanted_time: Ints, *, strictly: bool = False
+) -> Ints:
+    """For each wanted (group, time), the row with that group and the latest time not after it (strictly: before it).
+
+    Among equal times the later row wins. NONE where there is no such row. Groups are any integers.
+    """
+    count, wanted = len(group), len(wanted_group)
+    groups = np.concatenate((group, wanted_group))
+    times = np.concatenate((time, wanted_time))
+    is_query = np.concatenate((np.zeros(count, dtype=np.int8), np.ones(wanted, dtype=np.int8)))
+    rank = 1 - is_query if strictly else is_query
+    order = np.lexsort((rank, times, groups))  # stable: equal keys keep their row order
+    candidates = np.where(is_query[order] == 0, np.arange(len(order)), NONE)
+    latest = np.maximum.accumulate(candidates) if len(order) else candidates
+    query_places = np.flatnonzero(is_query[order])
+    found_places = latest[query_places]
+    queries = order[query_places]
+    found = np.where(found_places == NONE, NONE, order[found_places])
+    found[(found != NONE) & (groups[found] != groups[queries])] = NONE
+    answer = np.full(wanted, NONE, dtype=np.int64)
+    answer[queries - count] = found
+    return answer
+
+
+def pair_keys(*columns: Ints) -> Ints:
+    """One dense integer for each distinct row of the columns, whatever their values."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        _, dense = np.unique(column, return_inverse=True)
+        distinct = int(dense.max()) + 1 if len(dense) else 1
+        _, key = np.unique(key * distinct + dense, return_inverse=True)
+    return key
+
+
+def union_length(start: Ints, end: Ints) -> int:
+    """Length of the union of half-open intervals."""
+    cover = _merge(start, end)
+    return int((cover[1] - cover[0]).sum())
+
+
+def _merge(start: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """The union as disjoint intervals in order."""
+    if not len(start):
+        return start, end
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate(end[order])
+    first = np.concatenate(([True], start[1:] > reach[:-1]))
+    last = np.concatenate((first[1:], [True]))
+    return start[first], reach[last]
+
+
+def exclusive_times(start: Ints, end: Ints, rank: Ints) -> Ints:
+    """Give each busy instant to exactly one interval: the lowest rank, in it the earliest started (then the first row).
+
+    The results add up to the union's length, exactly.
+    """
+    own = np.zeros(len(start), dtype=np.int64)
+    cover_start, cover_end = start[:0], end[:0]
+    for level in np.unique(rank):
+        rows = np.flatnonzero(rank == level)
+        rows = rows[np.argsort(start[rows], kind="stable")]
+        reach = np.maximum.accumulate(end[rows])
+        begin = start[rows].copy()
+        begin[1:] = np.maximum(begin[1:], reach[:-1])
+        finish = np.maximum(end[rows], begin)
+        own[rows] = finish - begin - _overlap(begin, finish, cover_start, cover_end)
+        cover_start, cover_end = _merge(
+            np.concatenate((cover_start, start[rows])), np.concatenate((cover_end, end[rows]))
+        )
+    return own
+
+
+def _overlap(start: Ints, end: Ints, cover_start: Ints, cover_end: Ints) -> Ints:
+    """Length of each interval that a cover of disjoint, ordered intervals shares with it."""
+    if not len(cover_start):
+        return np.zeros(len(start), dtype=np.int64)
+    before = np.concatenate(([0], np.cumsum(cover_end - cover_start)))
+
+    def covered_until(time: Ints) -> Ints:
+        index = np.searchsorted(cover_start, time, side="right") - 1
+        inside = np.minimum(time, cover_end[index]) - cover_start[index]
+        return np.where(index < 0, 0, before[index] + np.maximum(inside, 0))
+
+    return covered_until(end) - covered_until(start)

@@ -1,0 +1,223 @@
+"""RunRecord -> the report a run ends with. `run` and, later, `analyze` show the same one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis import stats
+from perfkit.analysis.report import Report
+from perfkit.schema import units
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord, StepSample
+from perfkit.schema.table import Column, Table
+
+_PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
+"""Column -> the step phases it sums. Everything else in a step's wall time is the column `rest`."""
+
+_COLUMNS = (
+    Column("size"),
+    Column("shape", title="d/ff/layers/heads"),
+    Column("parameters", "params", "params"),
+    Column("context_length", "", "count", "context"),
+    Column("batch_size", "", "count", "batch"),
+    Column("pass_type", title="pass"),
+    Column("precision"),
+    Column("steps", "", "count", "n"),
+    Column("mean_s", "s", "time", "mean"),
+    Column("std_s", "s", "time", "std"),
+    Column("cv", "1", "share", "CV%"),
+    Column("median_s", "s", "time", "median"),
+    Column("median_low_s", "s", "time", "median 95% low"),
+    Column("median_high_s", "s", "time", "median 95% high"),
+    Column("min_s", "s", "time", "min"),
+    Column("p90_s", "s", "time", "p90"),
+    Column("forward_s", "s", "time", "forward"),
+    Column("backward_s", "s", "time", "backward"),
+    Column("optimizer_s", "s", "time", "optimizer"),
+    Column("rest_s", "s", "time", "rest"),
+    Column("tokens_per_s", "/s", "rate", "tokens/s"),
+    Column("peak_memory_bytes", "B", "bytes", "peak memory"),
+    Column("status"),
+)
+
+
+def headline(config: RunConfig) -> str:
+    """What is measured, in one line. Needs a resolved configuration."""
+    flags = [config.pass_type, config.precision, f"attention {config.attention}"]
+    if config.compile != "off":
+        flags.append(f"compile {config.compile}")
+    if config.checkpoint:
+        flags.append("checkpoint")
+    return (
+        f"{config.model_size}: {units.parameters(config.parameters)} parameters ({config.shape}),"
+        f" batch {config.batch_size} x context {config.context_length}, {', '.join(flags)}, on {config.device}"
+    )
+
+
+def report(record: RunRecord) -> Report:
+    """Everything a record holds, as tables."""
+    runs = result_table([record])
+    tables = (runs, steps_table(record))
+    remarks = [line for line in (warmup_line(record), enough_line(record), annotation_line(record)) if line]
+    display = (_part(runs, "run", "Run", _RUN), _part(runs, "time", "Step time", _TIME), phase_times(record))
+    summary = {
+        "status": record.status,
+        "created": record.created,
+        "device_name": record.environment.device_name,
+        "steps": len(record.steps),
+        "warmup_steps": len(record.warmup),
+        "artifacts": record.artifacts,
+    }
+    return Report(summary, tables, display if record.steps else display[:1], tuple(remarks))
+
+
+_RUN = ("size", "shape", "parameters", "context_length", "batch_size", "pass_type", "precision", "tokens_per_s",
+        "peak_memory_bytes", "status")  # fmt: skip
+_TIME = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "min_s", "p90_s")
+
+
+def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Table:
+    """Some columns of a table that is too wide for a screen."""
+    chosen = tuple(column for column in table.columns if column.name in columns)
+    return Table(name, title, tuple(sorted(chosen, key=lambda c: columns.index(c.name))), table.frame)
+
+
+def phase_times(record: RunRecord) -> Table:
+    """One row a phase of the step, and the rest of its wall time; the means add up to the step's mean."""
+    wall = wall_times(record.steps)
+    names = list(record.steps[0].phases_s) if record.steps else []
+    series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
+    series["rest"] = wall - sum(series.values(), start=np.zeros(len(wall)))
+    rows = []
+    for name, seconds in series.items():
+        found = stats.summarize(seconds) if len(seconds) else None
+        if found is not None:
+            share = found.mean / float(wall.mean())
+            rows.append({"phase": name, "mean_s": found.mean, "share": share, "std_s": found.std,
+                         "median_s": found.median, "min_s": found.minimum, "max_s": found.maximum})  # fmt: skip
+    columns = (
+        Column("phase"),
+        Column("mean_s", "s", "time", "mean", summed=True),
+        Column("share", "1", "share", "share of step", summed=True),
+        Column("std_s", "s", "time", "std"),
+        Column("median_s", "s", "time", "median"),
+        Column("min_s", "s", "time", "min"),
+        Column("max_s", "s", "time", "max"),
+    )
+    frame = pd.DataFrame(rows, columns=[c.name for c in columns])
+    notes = ("rest: the final synchronisation, and launch latency before the first kernel",)
+    return Table("phase_times", "Phases of the step", columns, frame, notes)
+
+
+def annotation_line(record: RunRecord) -> str | None:
+    """What the module ranges cost."""
+    if record.annotation is None:
+        return None
+    cost = record.annotation
+    per_step = cost.ranges * cost.seconds_per_range
+    return (
+        f"ranges: {cost.ranges} modules, {units.duration(cost.seconds_per_range)} a range with nothing recording,"
+        f" about {units.duration(per_step)} a step"
+    )
+
+
+def wall_times(samples: Sequence[StepSample]) -> stats.Floats:
+    """Wall time of each step, seconds."""
+    return np.array([sample.wall_s for sample in samples], dtype=np.float64)
+
+
+def result_table(records: Sequence[RunRecord]) -> Table:
+    """One row a run. forward + backward + optimizer + rest = mean, exactly."""
+    frame = pd.DataFrame([_row(record) for record in records], columns=[c.name for c in _COLUMNS])
+    notes = (
+        "forward includes the loss; rest is zero_grad, the final synchronisation and launch latency;"
+        " forward + backward + optimizer + rest = mean",
+    )
+    return Table("runs", "Step time", _COLUMNS, frame, notes)
+
+
+def _row(record: RunRecord) -> dict[str, object]:
+    config = record.config
+    row: dict[str, object] = {
+        "size": config.model_size,
+        "shape": str(config.shape),
+        "parameters": config.parameters,
+        "context_length": config.context_length,
+        "batch_size": config.batch_size,
+        "pass_type": config.pass_type,
+        "precision": config.precision,
+        "steps": len(record.steps),
+        "peak_memory_bytes": record.memory.headline,
+        "status": record.status,
+    }
+    if not record.steps:
+        return row
+    summary = stats.summarize(wall_times(record.steps))
+    phases = {name: _phase_mean(record.steps, parts) for name, parts in _PHASES.items()}
+    return row | {
+        "mean_s": summary.mean,
+        "std_s": summary.std,
+        "cv": summary.cv,
+        "median_s": summary.median,
+        "median_low_s": summary.median_low,
+        "median_high_s": summary.median_high,
+        "min_s": summary.minimum,
+        "p90_s": summary.p90,
+        **{f"{name}_s": mean for name, mean in phases.items()},
+        "rest_s": summary.mean - sum(mean for mean in phases.values() if not math.isnan(mean)),
+        "tokens_per_s": config.tokens_per_step / summary.mean,
+    }
+
+
+def _phase_mean(samples: Sequence[StepSample], parts: tuple[str, ...]) -> float:
+    """Mean time of some phases together; nan where the step has none of them."""
+    if not any(part in samples[0].phases_s for part in parts):
+        return math.nan
+    return float(np.mean([sum(sample.phases_s.get(part, 0.0) for part in parts) for sample in samples]))
+
+
+def steps_table(record: RunRecord) -> Table:
+    """One row a step, warm-up first, with its phases."""
+    kinds = [("warm-up", record.warmup), ("measured", record.steps)]
+    rows = [
+        {"kind": kind, "step": index + 1, "wall_s": sample.wall_s}
+        | {f"{name}_s": seconds for name, seconds in sample.phases_s.items()}
+        | {"rest_s": sample.wall_s - sum(sample.phases_s.values())}
+        for kind, samples in kinds
+        for index, sample in enumerate(samples)
+    ]
+    phases = list(dict.fromkeys(name for sample in (*record.warmup, *record.steps) for name in sample.phases_s))
+    columns = (
+        Column("kind"),
+        Column("step", "", "count"),
+        Column("wall_s", "s", "time", "wall"),
+        *(Column(f"{name}_s", "s", "time", name) for name in phases),
+        Column("rest_s", "s", "time", "rest"),
+    )
+    frame = pd.DataFrame(rows, columns=[c.name for c in columns])
+    return Table("steps", "Every step", columns, frame)
+
+
+def warmup_line(record: RunRecord) -> str:
+    """The warm-up steps in one line, kept apart from the measured ones."""
+    if not record.warmup:
+        return "warm-up: none"
+    times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
+    return f"warm-up, {len(record.warmup)} steps: {times}"
+
+
+def enough_line(record: RunRecord) -> str | None:
+    """Whether n was enough: the mean's precision and the n that would pin it down to 1%."""
+    if not record.steps:
+        return None
+    found = stats.precision(stats.summarize(wall_times(record.steps)))
+    if found.needed is None:
+        return f"n = {found.n}: too few steps to say how precise the mean is; use --measure-steps 10 or more"
+    text = f"n = {found.n}: the mean is known to +-{units.percent(found.half_width)} (95%, if steps are independent)"
+    if found.half_width <= found.target:
+        return f"{text}: enough for +-{units.percent(found.target)}"
+    return f"{text}; +-{units.percent(found.target)} would need about --measure-steps {found.needed}"

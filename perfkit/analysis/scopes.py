@@ -1,0 +1,250 @@
+"""Scopes: the ranges that stand for modules, and the path of each (rules 9, 11 and 12 of docs/attribution.md)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+import numpy as np
+
+from perfkit.analysis.host_view import HostView
+from perfkit.analysis.intervals import NONE, Bools, Ints, depths, nearest, strictly_above
+from perfkit.analysis.links import Links
+from perfkit.trace.columns import HostKind
+
+SEPARATOR = "/"
+"""Joins the names of nested foreign scopes. perfkit's own names are whole paths already."""
+
+_MODULE_PREFIX = "nn.Module: "
+_NOT_SCOPES = re.compile(
+    r"ProfilerStep#|nccl:|gloo:|Optimizer\.|DistributedDataParallel|record_param_comms|Torch-Compiled Region"
+    r"|## Call CompiledFxGraph|CompiledFunction|TorchDynamo|AOTDispatcher|Pregraph|perfkit[.:]"
+)
+_MAX_HOPS = 8
+"""Backward of backward of a checkpoint inside a checkpoint takes four; more means a cycle in a damaged file."""
+
+_PHASE_SCOPES = ("loss", "optimizer", "zero_grad")
+"""Phases of perfkit's step that run outside every module and so are scopes of their own."""
+
+
+class ScopeSource(Enum):
+    """Which ranges serve as scopes: the best kind that the file has."""
+
+    PERFKIT = "perfkit"
+    """Ranges by `perfkit.annotate`: fully qualified module names."""
+    MODULE = "nn.Module"
+    """Module frames of a profile with Python stacks: class names with a counter."""
+    ANNOTATION = "annotation"
+    """Whatever ranges the user put there."""
+
+
+class How(IntEnum):
+    """How a piece of work came to its scope, or why it has none."""
+
+    SCOPE = 0
+    """It ran (or was launched) inside the scope."""
+    SEQUENCE = 1
+    """Through a backward node's sequence number to the forward operation that made it (which may lie outside every
+    scope: then the work is linked and still unattributed)."""
+    ACCUMULATE = 2
+    """Gradient accumulation: with the backward node that ran before it."""
+    NONE = 3
+    """Outside every scope, or in backward and led to no forward operation in the file."""
+    UNLAUNCHED = 4
+    """No launch in the file: launched before recording began, or its record was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """Rows are host ranges in the forest's order."""
+
+    source: ScopeSource
+    scope: Ints
+    """Nearest self-or-enclosing scope; NONE outside."""
+    resolved: Ints
+    """Row of the scope that the range's time goes to, through backward nodes where need be; NONE for none."""
+    how: Ints
+    """How."""
+    path: Ints
+    """On a scope: index into paths; NONE on other rows."""
+    paths: tuple[str, ...]
+
+
+def find(seen: HostView, linked: Links, source: object) -> Scopes:
+    """Choose the scope ranges and name them. `source` is a ScopeSource, or "auto" for the first kind the file has."""
+    for kind in [source] if isinstance(source, ScopeSource) else list(ScopeSource):
+        labels = _labels(seen, kind)
+        if labels or kind is source:
+            break
+    usable = np.zeros(len(seen.names), dtype=bool)
+    usable[list(labels)] = True
+    is_scope = usable[seen.name] & ~seen.is_runtime & _right_kind(seen, kind)
+    is_scope &= ~_backward_only(seen, linked, is_scope)
+    scope = nearest(seen.forest.parent, is_scope)
+    resolved, how = _resolve(seen, linked, scope)
+    rows = np.flatnonzero(is_scope)
+    if kind is ScopeSource.PERFKIT:
+        path, paths = _plain_paths(seen, rows, labels)
+    else:
+        path, paths = _joined_paths(seen, linked, rows, scope, labels)
+        path, paths = _mended_paths(linked, rows, resolved, path, paths)
+    return Scopes(kind, scope, resolved, how, path, tuple(paths))
+
+
+def _resolve(seen: HostView, linked: Links, scope: Ints) -> tuple[Ints, Ints]:
+    """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node."""
+    count = len(scope)
+    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
+    here, waiting = np.arange(count), np.arange(count)
+    resolved = np.full(count, NONE, dtype=np.int64)
+    how = np.full(count, How.NONE, dtype=np.int64)
+    for hop in range(_MAX_HOPS + 1):
+        own, node = scope[here[waiting]], linked.node[here[waiting]]
+        settled = (own != NONE) & (depth[own] > depth[node])
+        resolved[waiting[settled]] = own[settled]
+        target = np.where(node == NONE, NONE, linked.target[node])
+        going = ~settled & (target != NONE)
+        if hop == 0:
+            how[waiting[settled]] = How.SCOPE
+            how[waiting[going]] = np.where(linked.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
+        here[waiting[going]] = target[going]
+        waiting = waiting[going]
+    return resolved, how
+
+
+def _labels(seen: HostView, kind: ScopeSource) -> dict[int, str]:
+    """Name index -> label, for names that make a range of some kind a scope."""
+    if kind is ScopeSource.PERFKIT:
+        modules = {index: own.label for index, own in seen.own_names.items() if own.kind == "module"}
+        phases = {index: own.label for index, own in seen.own_names.items() if own.kind == "phase"}
+        return modules and modules | {index: label for index, label in phases.items() if label in _PHASE_SCOPES}
+    present = [int(index) for index in np.unique(seen.name[_right_kind(seen, kind)])]
+    if kind is ScopeSource.MODULE:
+        return {
+            index: seen.names[index].removeprefix(_MODULE_PREFIX)
+            for index in present
+            if seen.names[index].startswith(_MODULE_PREFIX)
+        }
+    return {index: seen.names[index] for index in present if not _NOT_SCOPES.match(seen.names[index])}
+
+
+def _right_kind(seen: HostView, kind: ScopeSource) -> Bools:
+    kinds = {
+        ScopeSource.PERFKIT: [HostKind.ANNOTATION, HostKind.OP],
+        ScopeSource.MODULE: [HostKind.PYTHON],
+        ScopeSource.ANNOTATION: [HostKind.ANNOTATION],
+    }
+    return np.isin(seen.kind, kinds[kind])
+
+
+def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
+    """Scopes inside a backward node that are no recomputation: annotations of backward, which hide no forward scope.
+
+    A scope in there counts if its name also occurs outside every node and if it holds a forward-type operation.
+    """
+    inside = is_scope & (linked.node != NONE)
+    outside_names = np.zeros(len(seen.names), dtype=bool)
+    outside_names[seen.name[is_scope & (linked.node == NONE)]] = True
+    holds_forward = np.zeros(len(is_scope), dtype=bool)
+    scope = nearest(seen.forest.parent, is_scope)
+    above = strictly_above(seen.forest.parent, scope)
+    reached = np.unique(scope[np.flatnonzero(linked.is_forward_op & (linked.node != NONE))])
+    while len(reached := reached[reached != NONE]):
+        reached = reached[~holds_forward[reached]]
+        holds_forward[reached] = True
+        reached = np.unique(above[reached])
+    backward_only: Bools = inside & ~(outside_names[seen.name] & holds_forward)
+    return backward_only
+
+
+def _plain_paths(seen: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:
+    """Where a scope's label is its whole path. Paths are numbered; rows that are no scope have NONE."""
+    path = np.full(len(seen.name), NONE, dtype=np.int64)
+    used, place = np.unique(seen.name[rows], return_inverse=True)
+    paths = list(dict.fromkeys(labels[int(index)] for index in used))
+    numbers = {text: number for number, text in enumerate(paths)}
+    path[rows] = np.array([numbers[labels[int(index)]] for index in used], dtype=np.int64)[place]
+    return path, paths
+
+
+def _joined_paths(
+    seen: HostView, linked: Links, rows: Ints, scope: Ints, labels: dict[int, str]
+) -> tuple[Ints, list[str]]:
+    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
+    depth = np.concatenate((seen.forest.depth, [-1]))
+    above = strictly_above(seen.forest.parent, scope)
+    above = np.where(depth[above] > depth[linked.node], above, NONE)
+    is_scope = np.zeros(len(seen.name), dtype=bool)
+    is_scope[rows] = True
+    level = depths(np.where(is_scope, above, NONE))[rows]
+    path = np.full(len(seen.name), NONE, dtype=np.int64)
+    paths = _Numbered()
+    for value in range(int(level.max()) + 1 if len(rows) else 0):
+        here = rows[level == value]
+        outer = np.where(above[here] == NONE, NONE, path[above[here]])
+        pairs, place = np.unique(np.stack((outer, seen.name[here])), axis=1, return_inverse=True)
+        numbers = [
+            paths.number(labels[name] if front == NONE else paths.texts[front] + SEPARATOR + labels[name])
+            for front, name in pairs.T.tolist()
+        ]
+        path[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
+    return path, paths.texts
+
+
+def _mended_paths(linked: Links, rows: Ints, resolved: Ints, path: Ints, texts: list[str]) -> tuple[Ints, list[str]]:
+    """Rule 12: give a recomputed chain the front that it had in forward.
+
+    The front comes from the scope of the operation that made the enclosing node; where that one is recomputed
+    too (a checkpoint in a checkpoint), its own front comes first.
+    """
+    paths = _Numbered(texts)
+    inside = linked.node[rows] != NONE
+    forward_paths = {texts[number] for number in np.unique(path[rows[~inside]]).tolist()}
+    waiting = rows[inside]
+    target = linked.target[linked.node[waiting]]
+    origin = np.where(target == NONE, NONE, resolved[target])
+    mended = path.copy()
+    pending = np.zeros(len(path) + 1, dtype=bool)  # the last is NONE's, never pending
+    pending[waiting] = True
+    for hop in range(_MAX_HOPS + 1):
+        ready = ~pending[origin] if hop < _MAX_HOPS else np.ones(len(waiting), dtype=bool)
+        here, front = waiting[ready], origin[ready]
+        front = np.where((front == NONE) | pending[front], NONE, mended[front])
+        pairs, place = np.unique(np.stack((front, path[here])), axis=1, return_inverse=True)
+        numbers = [
+            paths.number(_full_path("" if f == NONE else paths.texts[f], texts[chain], forward_paths))
+            for f, chain in pairs.T.tolist()
+        ]
+        mended[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
+        pending[here] = False
+        waiting, origin = waiting[~ready], origin[~ready]
+        if not len(waiting):
+            break
+    return mended, paths.texts
+
+
+class _Numbered:
+    """Texts numbered in order of first use."""
+
+    def __init__(self, texts: list[str] | None = None) -> None:
+        self.texts = list(texts or ())
+        self._numbers = {text: number for number, text in enumerate(self.texts)}
+
+    def number(self, text: str) -> int:
+        """The text's number, a new one at its first use."""
+        number = self._numbers.setdefault(text, len(self.texts))
+        if number == len(self.texts):
+            self.texts.append(text)
+        return number
+
+
+def _full_path(origin: str, chain: str, forward_paths: set[str]) -> str:
+    """The longest front of `origin` that makes `chain` a known forward path, else the only path that ends so."""
+    parts = origin.split(SEPARATOR) if origin else []
+    for length in range(len(parts), -1, -1):
+        candidate = SEPARATOR.join([*parts[:length], chain])
+        if candidate in forward_paths:
+            return candidate
+    endings = [known for known in forward_paths if known.endswith(SEPARATOR + chain)]
+    return endings[0] if len(endings) == 1 else chain

@@ -1,0 +1,75 @@
+"""Command names; argv -> one command -> exit code. The only place that turns an error into text."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from perfkit.errors import PerfkitError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+_EPILOGUE = "Add --debug to any command for the traceback behind an error."
+
+
+def build_app() -> App:
+    """The command line. Commands are named by path and imported when called, so that help stays fast."""
+    app = App(
+        name="perfkit",
+        help="Where each millisecond of a PyTorch step went, and why.",
+        help_epilogue=_EPILOGUE,
+        version=_version,
+        default_parameter=Parameter(negative=(), consume_multiple=True),
+        help_format="plaintext",
+        result_action="return_value",
+    )
+    app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
+    app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
+    app.command("perfkit.commands.doctor:execute", name="doctor", help="What this machine can measure.")
+    return app
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("perfkit")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for a bad request, 3 out of memory, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        code = build_app()(arguments, exit_on_error=False, print_error=True)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        _raise_if(debug, error)
+        return EXIT_USAGE
+    except PerfkitError as error:
+        _raise_if(debug, error)
+        print(f"perfkit: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        _raise_if(debug, error)
+        print("perfkit: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone. Point stdout elsewhere, or Python complains while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _raise_if(debug: bool, error: BaseException) -> None:
+    if debug:
+        raise error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""`perfkit analyze`: tables from a trace file, a run's folder or a record, without torch."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from perfkit.analysis import run_report, trace_report
+from perfkit.analysis.report import Report
+from perfkit.commands import show
+from perfkit.errors import UsageError
+from perfkit.render import files, markdown
+from perfkit.schema import record
+from perfkit.schema.table import Table
+from perfkit.trace.load import load
+
+Format = Literal["table", "json", "csv", "md"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyzeOptions:
+    """How to show it."""
+
+    format: Format = "table"
+    """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
+    table: tuple[str, ...] = ()
+    """Only these tables, by name (kernels, layers, phases, copies; of a record: runs, steps)."""
+    top: int = 20
+    """Rows shown of each table (--format table and md); what is left out is summed in one more row."""
+
+
+def execute(path: str, /, options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions()) -> int:
+    """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, or its record.json; - is stdin.
+
+    Example: perfkit analyze traces/20261123-101500_small_train --format json
+    """
+    reports = [_chosen(report, options.table) for report in _reports(path)]
+    _check_choice(reports, options.table)
+    if options.format == "table":
+        show.print_reports(reports, top=options.top)
+    elif options.format == "json":
+        summary = {key: value for report in reports for key, value in report.summary.items()}
+        sys.stdout.write(files.json_document(summary, [table for report in reports for table in report.tables]))
+    elif options.format == "csv":
+        _print_csv([table for report in reports for table in report.tables])
+    else:
+        tables = [table for report in reports for table in report.display]
+        print("\n\n".join(markdown.markdown(table) for table in tables))
+    if options.format in ("json", "csv"):
+        _remarks_to_stderr(reports)
+    return 0
+
+
+def _reports(path: str) -> list[Report]:
+    """A folder has a record and perhaps a trace; a file is one or the other."""
+    target = Path(path)
+    if target.is_dir() and (target / record.RECORD_FILE).is_file():
+        saved = record.load(target)
+        reports = [run_report.report(saved)]
+        if "trace" in saved.artifacts:
+            reports.append(trace_report.report(load(target / saved.artifacts["trace"])))
+        return reports
+    if target.name == record.RECORD_FILE:
+        return [run_report.report(record.load(target))]
+    return [trace_report.report(load(path))]
+
+
+def _chosen(report: Report, names: tuple[str, ...]) -> Report:
+    if not names:
+        return report
+    tables = tuple(table for table in report.tables if table.name in names)
+    return Report(report.summary, tables, tables, report.remarks)
+
+
+def _check_choice(reports: list[Report], names: tuple[str, ...]) -> None:
+    found = {table.name for report in reports for table in report.tables}
+    for name in names:
+        if name not in found:
+            raise UsageError(
+                f"--table {name}: there is no such table here; choose from {', '.join(sorted(found)) or 'none'}"
+            )
+
+
+def _print_csv(tables: list[Table]) -> None:
+    sys.stdout.write(files.csv(tables[0]))
+    if len(tables) > 1:
+        others = ", ".join(table.name for table in tables[1:])
+        print(f"this is the table {tables[0].name}; --table gives another: {others}", file=sys.stderr)
+
+
+def _remarks_to_stderr(reports: list[Report]) -> None:
+    for report in reports:
+        for line in report.remarks:
+            print(line, file=sys.stderr)

@@ -1,0 +1,6 @@
+"""placeholder"""
+
+
+def execute() -> int:
+    """x"""
+    return 0

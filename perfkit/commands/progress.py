@@ -1,0 +1,56 @@
+"""How far a run is, on stderr: a bar where there is a terminal, a line a stage where there is none."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+class RunProgress:
+    """Draws only when called, which is between steps: no thread of its own runs beside the measurement."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def stage(self, name: str, steps: int = 0) -> None:
+        """A stage begins; `steps` is how many steps it has (0: it is one piece)."""
+        if self._bar.disable:
+            self._console.print(f"{name}, {steps}" if steps else name, markup=False)
+            return
+        self._bar.reset(self._task, description=name, total=steps or None, visible=True)
+        self._bar.refresh()
+
+    def advance(self) -> None:
+        """One more step of the stage is done."""
+        self._bar.advance(self._task)
+        self._bar.refresh()

@@ -1,0 +1,1 @@
+"""Runs the workload and measures it. The only folder that touches a device."""

@@ -1,0 +1,96 @@
+"""What there is to know about the machine a run took place on. Nothing is guessed: what cannot be read is None."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from perfkit.schema.record import Environment
+
+_LIBRARIES = ("numpy", "einops", "nvtx", "triton")
+_VARIABLES = re.compile(
+    r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_)"
+)
+
+
+def collect(device: str) -> Environment:
+    """Describe this machine and this process, for a resolved device."""
+    cpu = cpu_model()
+    on_gpu = device != "cpu"
+    properties = torch.cuda.get_device_properties(device) if on_gpu else None
+    return Environment(
+        perfkit=importlib.metadata.version("perfkit"),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        os=platform.platform(),
+        hostname=platform.node(),
+        device=device,
+        device_name=properties.name if properties else cpu,
+        device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
+        cpu_model=cpu,
+        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_threads=torch.get_num_threads(),
+        cuda=torch.version.cuda or torch.version.hip,
+        cudnn=torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+        driver=nvidia_driver() if on_gpu else None,
+        compute_capability=f"{properties.major}.{properties.minor}" if properties else None,
+        git_commit=git_commit(Path.cwd()),
+        argv=tuple(sys.argv[1:]),
+        variables={name: value for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
+        libraries=_library_versions(),
+    )
+
+
+def cpu_model() -> str:
+    """The CPU's name as the system knows it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def nvidia_driver() -> str | None:
+    """The NVIDIA driver's version, from the kernel module."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)*)\b", text)
+    return found[1] if found else None
+
+
+def git_commit(folder: Path) -> str | None:
+    """Commit checked out in `folder`, with a + where there are uncommitted changes; None outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+
+    def ask(*arguments: str) -> str | None:
+        answer = subprocess.run([git, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=10)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return commit + ("+" if ask("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

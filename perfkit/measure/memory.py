@@ -1,0 +1,140 @@
+"""Memory around a run: its peaks, a limit that turns a kill into an error, and what an allocation failure says."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import torch
+
+from perfkit.schema import units
+from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.record import Failure, MemoryPeaks
+
+_MESSAGES = re.compile(r"can't allocate memory|out of memory|bad_alloc|Cannot allocate memory", re.IGNORECASE)
+_REQUESTED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
+_BYTES_IN = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def reset_peaks(device: str) -> None:
+    """Start counting peaks anew."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to the present resident set
+    except OSError:
+        return  # then the peak covers the process's whole life, which is still an upper bound
+
+
+def read_peaks(device: str) -> MemoryPeaks:
+    """Peaks since `reset_peaks`."""
+    resident = _status_bytes("VmHWM")
+    if device == "cpu":
+        return MemoryPeaks(resident=resident)
+    return MemoryPeaks(
+        allocated=torch.cuda.max_memory_allocated(device),
+        reserved=torch.cuda.max_memory_reserved(device),
+        resident=resident,
+    )
+
+
+def _status_bytes(key: str) -> int | None:
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def available(device: str) -> int:
+    """Bytes that can still be allocated: what the GPU has free, or the machine (or its container) available."""
+    if device != "cpu":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    machine: int = psutil.virtual_memory().available
+    container = _container_headroom()
+    return machine if container is None else min(machine, container)
+
+
+def _container_headroom() -> int | None:
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = (_CGROUP / "memory.current").read_text().strip()
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - int(used))
+
+
+@contextmanager
+def limited_to_available(device: str) -> Iterator[int]:
+    """On a CPU, cap the process's data segment at what is available now; yields those bytes.
+
+    Linux promises more memory than there is and then kills the process that uses it. With RLIMIT_DATA at the memory
+    that is available, the allocation itself fails and can be reported.
+    """
+    free = available(device)
+    in_use = _status_bytes("VmData")
+    if device != "cpu" or in_use is None:
+        yield free
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = in_use + free
+    ceilings = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *ceilings]), hard))
+    try:
+        yield free
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for an allocation failure of any allocator in play."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _MESSAGES.search(str(error)) is not None
+
+
+def requested_bytes(error: BaseException) -> int | None:
+    """The size of the allocation that failed, where the message says so."""
+    found = _REQUESTED.search(str(error))
+    return round(float(found[1]) * _BYTES_IN[found[2]]) if found else None
+
+
+def failure(config: RunConfig, error: BaseException, phase: str, free: int) -> Failure:
+    """Describe an allocation failure: what was asked for, what there was, what to try."""
+    requested = requested_bytes(error)
+    place = "the GPU" if config.device != "cpu" else "this machine"
+    asked = f"an allocation of {units.size(requested)} failed" if requested else "an allocation failed"
+    return Failure(
+        phase=phase,
+        message=f"out of memory in {phase}: {asked}; {place} had {units.size(free)} available when the run began",
+        requested=requested,
+        available=free,
+        suggestions=suggestions(config, phase),
+    )
+
+
+def suggestions(config: RunConfig, phase: str) -> tuple[str, ...]:
+    """Two flag changes that lower the peak of this configuration, the one that gives up least first."""
+    ideas = []
+    if phase != "model":
+        if config.pass_type != "forward" and not config.checkpoint:
+            ideas.append("--checkpoint")
+        if config.batch_size > 1:
+            ideas.append(f"--batch-size {config.batch_size // 2}")
+        if config.attention == "eager":
+            ideas.append("--attention sdpa")
+        if config.context_length is not None and config.context_length > 1:
+            ideas.append(f"--context-length {config.context_length // 2}")
+    smaller = [size for size, shape in SIZES.items() if shape.parameters(config.vocab_size) < config.parameters]
+    if smaller:
+        ideas.append(f"--model-size {smaller[-1]}")
+    ideas.append(f"--num-layers {max(1, config.shape.num_layers // 2)}")
+    return tuple(ideas[:2])

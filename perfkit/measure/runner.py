@@ -1,0 +1,164 @@
+"""One run, from configuration to saved record. Out of memory and ctrl-C are results, not crashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from perfkit.measure import environment, memory, timing, torch_profiler
+from perfkit.measure.timing import StepClock
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, RunRecord, Status, StepSample
+from perfkit.workload import annotate, step
+from perfkit.workload.step import Workload
+
+
+class Progress(Protocol):
+    """Shows how far a run is. Called between steps only, never inside a timed region."""
+
+    def stage(self, name: str, steps: int = 0) -> None:
+        """A stage begins; `steps` is how many steps it has."""
+
+    def advance(self) -> None:
+        """One more step of the stage is done."""
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What a run has so far; complete at every moment an exception could end it."""
+
+    where: str = "model"
+    available: int = 0
+    warmup: list[StepSample] = field(default_factory=list)
+    steps: list[StepSample] = field(default_factory=list)
+    memory: MemoryPeaks = field(default_factory=MemoryPeaks)
+    annotation: AnnotationCost | None = None
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Choose device and size, and refuse what this machine cannot run. Allocates nothing."""
+    resolved = config.resolved(step.choose_device(config.device))
+    step.check(resolved)
+    return resolved
+
+
+def run(config: RunConfig, folder: Path, progress: Progress) -> RunRecord:
+    """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
+
+    Returns the record whatever its status: `ok`, `oom` or `interrupted`.
+    """
+    created = datetime.now().astimezone().isoformat(timespec="seconds")
+    described = environment.collect(config.device)
+    measured = _Measured()
+    status: Status = "ok"
+    failure: Failure | None = None
+    try:
+        _measure(config, folder, progress, measured)
+    except KeyboardInterrupt:
+        status = "interrupted"
+        failure = Failure(phase=measured.where, message=f"interrupted in {measured.where}")
+    except (RuntimeError, MemoryError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        status = "oom"
+        failure = memory.failure(config, error, measured.where, measured.available)
+    trace = torch_profiler.find_trace(folder)
+    result = RunRecord(
+        config=config,
+        environment=described,
+        created=created,
+        status=status,
+        steps=tuple(measured.steps),
+        warmup=tuple(measured.warmup),
+        memory=measured.memory,
+        failure=failure,
+        annotation=measured.annotation,
+        artifacts={"trace": trace.name} if trace else {},
+    )
+    record.save(result, folder)
+    return result
+
+
+def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Measured) -> None:
+    with ExitStack() as stack:
+        measured.available = stack.enter_context(memory.limited_to_available(config.device))
+        progress.stage("building the model")
+        workload = Workload(config)
+        if _wants_ranges(config):
+            annotation = workload.annotate()
+            stack.callback(annotation.remove)
+            cost = annotate.seconds_per_range()
+            measured.annotation = AnnotationCost(ranges=annotation.hooked, seconds_per_range=cost)
+        stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
+        after_step = [progress.advance]
+        if config.profiler == "torch":
+            metadata = {"modules": annotate.module_tree(workload.model)}
+            after_step.insert(0, stack.enter_context(torch_profiler.recorded(config, folder, metadata)))
+        stages = _Stages(config, workload, measured, progress, after_step)
+        stages.warm_up()
+        memory.reset_peaks(config.device)
+        try:
+            stages.measure()
+        finally:
+            measured.memory = memory.read_peaks(config.device)
+        if config.profiler == "torch":
+            progress.stage("writing the trace")
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Warm-up, then measured steps, through one clock."""
+
+    config: RunConfig
+    workload: Workload
+    measured: _Measured
+    progress: Progress
+    after_step: list[Callable[[], None]]
+    clock: StepClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = timing.make_clock(self.config.device)
+
+    def warm_up(self) -> None:
+        self._run("warm-up", self.config.warmup_steps, self.measured.warmup, warmup=True)
+
+    def measure(self) -> None:
+        self._run("measured", self.config.measure_steps, self.measured.steps, warmup=False)
+
+    def _run(self, name: str, count: int, samples: list[StepSample], *, warmup: bool) -> None:
+        self.progress.stage(f"{name} steps", count)
+
+        def on_phase(phase: str) -> None:
+            self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
+
+        def after_step() -> None:
+            for call in self.after_step:
+                call()
+
+        timing.run_steps(
+            self.workload,
+            self.clock,
+            count,
+            samples=samples,
+            on_phase=on_phase,
+            after_step=after_step,
+            warmup=warmup,
+            ranges=self.workload.annotation is not None,
+        )
+
+
+def _wants_ranges(config: RunConfig) -> bool:
+    if config.annotate != "auto":
+        return config.annotate == "on"
+    return config.profiler != "none" or under_nsys()
+
+
+def under_nsys() -> bool:
+    """True when Nsight Systems started this process."""
+    return any(name in os.environ for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH"))

@@ -1,0 +1,61 @@
+"""The measured steps under torch.profiler, with a trace where TensorBoard's PyTorch plugin finds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+
+from perfkit.schema.config import RunConfig
+
+METADATA_KEY = "perfkit"
+"""Top-level key of the trace under which perfkit leaves what only it knows (the module tree, the configuration)."""
+
+
+@contextmanager
+def recorded(config: RunConfig, folder: Path, metadata: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Profile the body; it calls what is yielded after every step, warm-up steps included.
+
+    The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
+    ones. The trace `<worker>.<ns>.pt.trace.json.gz` lies in `folder` when the body has run all its steps.
+    """
+    activities = [ProfilerActivity.CPU]
+    if config.device != "cpu":
+        activities.append(ProfilerActivity.CUDA)
+    warmup = min(config.warmup_steps, 1)
+    with profile(
+        activities=activities,
+        schedule=schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1),
+        on_trace_ready=tensorboard_trace_handler(str(folder), use_gzip=True),
+        record_shapes=True,
+        with_stack=config.profile_stack,
+    ) as profiler:
+        steps_left = config.warmup_steps
+
+        def leave_metadata() -> None:
+            profiler.add_metadata_json(METADATA_KEY, json.dumps(metadata))
+
+        if steps_left == 0:
+            leave_metadata()
+
+        def after_step() -> None:
+            nonlocal steps_left
+            steps_left -= 1
+            if config.device != "cpu":
+                torch.cuda.synchronize(config.device)  # nothing launched before the window may end inside it
+            profiler.step()
+            if steps_left == 0:
+                leave_metadata()  # recording has begun: the profiler takes metadata only now
+
+        yield after_step
+
+
+def find_trace(folder: Path) -> Path | None:
+    """The trace in a run's folder, if there is exactly one."""
+    traces = sorted(folder.glob("*.pt.trace.json*"))
+    return traces[0] if len(traces) == 1 else None

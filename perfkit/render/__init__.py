@@ -1,0 +1,1 @@
+"""Table -> characters: terminal text, CSV, Markdown, JSON, LaTeX. Computes nothing but the sums it shows."""

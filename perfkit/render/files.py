@@ -1,0 +1,137 @@
+"""Tables to files: CSV and JSON hold raw values at full precision, Markdown and LaTeX what people read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from csv import QUOTE_NONNUMERIC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pandas as pd
+
+from perfkit.errors import UsageError
+from perfkit.render.latex import latex
+from perfkit.render.markdown import markdown
+
+if TYPE_CHECKING:
+    from perfkit.schema.table import Table
+
+_JSON_SPACES = 2
+
+
+def csv(table: Table) -> str:
+    """One header line of column names, then raw values; RFC 4180 quoting, lines end in a bare newline.
+
+    Numbers keep every digit, missing values are empty, and names are written as they are: a name that a
+    spreadsheet would take for a formula is not altered.
+    """
+    frame = table.frame[[c.name for c in table.columns]]
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # before Python 3.13 the csv module leaves a bare carriage return unquoted
+        text = frame.to_csv(index=False, lineterminator="\n", quoting=QUOTE_NONNUMERIC)
+    return _encodable(text)
+
+
+def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    """`{"summary": {...}, "tables": {name: {title, columns, rows, notes}}}` with raw values.
+
+    NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept.
+    """
+    document = {"summary": dict(summary), "tables": {table.name: _json_table(table) for table in tables}}
+    if len(document["tables"]) < len(tables):
+        raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
+    encoded = msgspec.json.encode(document, enc_hook=_plain)
+    return msgspec.json.format(encoded, indent=_JSON_SPACES).decode() + "\n"
+
+
+def check(path: Path, tables: int = 1) -> None:
+    """Raise UsageError where `write` could not succeed, so that a command can say so before it computes."""
+    extension = path.suffix.lower()
+    if extension not in _WRITERS:
+        raise UsageError(f"{path}: the extension chooses the format: use {', '.join(_WRITERS)}")
+    if extension == ".csv" and tables != 1:
+        raise UsageError(f"{path}: a CSV file holds one table, not {tables}: choose one table, or write .json or .md")
+    try:
+        _check_place(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write(path: Path, table: Table | Sequence[Table], summary: Mapping[str, Any] | None = None) -> None:
+    """Write the tables in the format that the extension names: .csv, .md, .json or .tex.
+
+    A reader sees the old file or the whole new one, never a part. `summary` goes into JSON alone.
+    Raises UsageError for an unknown extension, several tables in a CSV file, or an unwritable path.
+    """
+    tables = list(table) if isinstance(table, Sequence) else [table]
+    check(path, len(tables))
+    text = _WRITERS[path.suffix.lower()](summary or {}, tables)
+    _replace(path, text.encode())
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path}: is a directory: name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no directory {path.parent}: create it first")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UsageError(f"{path}: is not writable: choose another name or change its permissions")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a sibling, then rename it over `path` (or over the file that a link there points to)."""
+    target = path.resolve()
+    sibling = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    try:
+        sibling.write_bytes(data)
+        sibling.replace(target)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            sibling.unlink()
+
+
+def _json_table(table: Table) -> dict[str, Any]:
+    values = {c.name: _raw(table.frame[c.name]) for c in table.columns}
+    return {
+        "title": table.title,
+        "columns": [{"name": c.name, "unit": c.unit, "kind": c.kind} for c in table.columns],
+        "rows": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)],
+        "notes": list(table.notes),
+    }
+
+
+def _raw(series: pd.Series[Any]) -> list[Any]:
+    """The values as Python objects, None for what is missing."""
+    return [
+        None if missing else _encodable(value) if isinstance(value, str) else value
+        for value, missing in zip(series.tolist(), series.isna().tolist(), strict=True)
+    ]
+
+
+def _encodable(text: str) -> str:
+    r"""The text itself; half a surrogate pair, which no UTF-8 file can hold, becomes its escape `\ud800`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know by itself: numpy's scalars and arrays, pandas' times and NA, paths."""
+    if value is pd.NA or value is pd.NaT:
+        return None
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike | pd.Timestamp | pd.Timedelta):
+        return str(value)
+    raise TypeError(f"cannot write a {type(value).__name__} to JSON: {value!r}")
+
+
+_WRITERS: dict[str, Callable[[Mapping[str, Any], Sequence[Table]], str]] = {
+    ".csv": lambda _, tables: csv(tables[0]),
+    ".md": lambda _, tables: "\n".join(map(markdown, tables)),
+    ".json": json_document,
+    ".tex": lambda _, tables: "\n".join(map(latex, tables)),
+}

@@ -1,0 +1,177 @@
+"""Tables for a terminal, with rich: numbers whole, names shortened to fit, plain ASCII where needed."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING
+
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from perfkit.render.cells import printable
+from perfkit.render.grid import Grid, grid
+from perfkit.render.shorten import shorten
+
+if TYPE_CHECKING:
+    from perfkit.schema.table import Table
+
+DEFAULT_WIDTH = 120
+"""Characters in a line where no terminal says otherwise."""
+
+_GAP = 2  # characters between columns
+_COMFORTABLE = 40  # a text column wants this much before headings of numbers stay on one line
+_NARROWEST = 12  # no text column is shortened below this; a narrower terminal wraps the lines
+_NARROWEST_PROSE = 40  # nor are title and notes broken below this
+_RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
+_ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
+_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u"})  # noqa: RUF001
+_TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
+
+
+def render(table: Table, *, width: int | None = None, top: int | None = None, color: bool, unicode: bool = True) -> str:
+    """The table as text that ends in a newline: title, headings, rows, the rest, the total, notes.
+
+    width: characters in a line (default 120). Names are shortened to fit it; numbers never are.
+    top: show this many rows and sum up the rest in one line.
+    color: bold and dim ANSI styles. unicode: False writes pure ASCII, with anything else spelled out.
+    """
+    width = DEFAULT_WIDTH if width is None else width
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=max(width, _NARROWEST_PROSE),
+        height=100,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        force_jupyter=False,
+        highlight=False,
+    )
+    for part in _parts(table, width, top, unicode):
+        console.print(part, crop=False)
+    return _TRAILING_BLANKS.sub(r"\1", buffer.getvalue())
+
+
+def open_console(stream: IO[str], *, width: int | None = None, color: bool | None = None) -> Console:
+    """A console on `stream`: as wide as its terminal, or 120 characters where it is none.
+
+    color: None leaves it to the terminal and to NO_COLOR.
+    """
+    if width is None and not stream.isatty() and "COLUMNS" not in os.environ:
+        width = DEFAULT_WIDTH
+    no_color = None if color is None else not color
+    return Console(file=stream, width=width, force_terminal=color, no_color=no_color, highlight=False)
+
+
+def print_tables(console: Console, tables: Iterable[Table], *, top: int | None = None) -> None:
+    """Write the tables with an empty line between them, as wide, colourful and ASCII as the console is."""
+    color = console.color_system is not None and not console.no_color
+    unicode = not console.options.ascii_only
+    for index, table in enumerate(tables):
+        text = render(table, width=console.width, top=top, color=color, unicode=unicode)
+        console.out("\n" + text if index else text, end="", highlight=False)
+
+
+def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable[RenderableType]:
+    """The lines of the table as rich shows them, from its title to its notes."""
+    yield Text(_encodable(printable(table.title), unicode), style="bold")
+    if len(table):
+        yield _rich_table(_encodable_grid(grid(table, top), unicode), width, unicode)
+    else:
+        yield Text("no rows")
+    for note in table.notes:
+        yield Text(_encodable(printable(note), unicode), style="dim")
+
+
+def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
+    widths = _widths(shown, width)
+    result = RichTable(
+        box=_RULES if unicode else _ASCII_RULES,
+        width=sum(widths) + _GAP * (len(widths) - 1),
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        show_footer=shown.total is not None,
+        header_style="bold",
+        footer_style="bold",
+        border_style="dim",
+    )
+    for index, heading in enumerate(shown.headings):
+        result.add_column(
+            Text("\n".join(_lines(heading, widths[index]))),
+            Text(shown.total[index] if shown.total else ""),
+            justify="left" if shown.is_text[index] else "right",
+            vertical="bottom",
+            width=widths[index],
+            no_wrap=True,
+        )
+    mark = "…" if unicode else "..."
+    columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in widths]
+    for index, is_text in enumerate(shown.is_text):
+        if is_text:
+            columns[index] = shorten(columns[index], widths[index], mark)
+    for row in zip(*columns, strict=True):
+        result.add_row(*map(Text, row))
+    if shown.rest:
+        result.add_row(*map(Text, shown.rest), style="dim")
+    return result
+
+
+def _widths(shown: Grid, width: int) -> list[int]:
+    """Characters for each column: numbers take what they need, the widest text column gives way first."""
+    lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
+    contents = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
+    texts = [i for i, is_text in enumerate(shown.is_text) if is_text]
+    room = width - _GAP * (len(widths) - 1)
+    if sum(widths) - room > sum(max(0, widths[i] - _COMFORTABLE) for i in texts):
+        for i, heading in enumerate(shown.headings):
+            if not shown.is_text[i]:
+                widths[i] = max(contents[i], *map(cell_len, heading.split(" ")))
+    floors = [_NARROWEST] * len(widths)
+    floors[shown.label] = max(
+        [_NARROWEST, *(cell_len(line[shown.label]) for line in (shown.rest, shown.total) if line)]
+    )
+    while sum(widths) > room:
+        shrinkable = [i for i in texts if widths[i] > floors[i]]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _lines(heading: str, width: int) -> list[str]:
+    """The heading in lines of at most `width` characters, broken between words where it can be."""
+    return textwrap.wrap(heading, max(width, 1), break_on_hyphens=False) or [heading]
+
+
+def _encodable(text: str, unicode: bool) -> str:
+    r"""The text itself, or in pure ASCII: `…` as `...`, any other character as its escape, such as `\xe9`."""
+    if unicode or text.isascii():
+        return text
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _encodable_grid(shown: Grid, unicode: bool) -> Grid:
+    if unicode:
+        return shown
+
+    def line(texts: list[str]) -> list[str]:
+        return [_encodable(text, unicode) for text in texts]
+
+    return Grid(
+        headings=line(shown.headings),
+        is_text=shown.is_text,
+        rows=[line(row) for row in shown.rows],
+        rest=line(shown.rest) if shown.rest else None,
+        total=line(shown.total) if shown.total else None,
+        label=shown.label,
+    )

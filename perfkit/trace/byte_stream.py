@@ -1,0 +1,231 @@
+"""The bytes of a trace file, whatever they are packed in: plain, gzip or zip."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import IO
+
+from isal import igzip_lib, isal_zlib
+
+from perfkit.errors import UsageError
+
+PIECE = 256 * 1024
+"""Bytes read from the file at a time."""
+INFLATED_PIECE = 64 * 1024
+"""Bytes unpacked at a time: what is lost, at most, before the place where a gzip stream is damaged."""
+RATIO_FROM = 1 << 30
+"""Unpacked bytes from which the ratio is watched."""
+MAX_RATIO = 200
+"""Unpacked over packed bytes. Traces come to 10-30; deflate's limit, and so a bomb's ratio, is 1032."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes read from disk so far and the file's size (None where unknown)."""
+
+_InflateError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # isal's stub is wrong
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
+"""What zipfile raises on damaged, encrypted or foreign archives."""
+_GZIP = b"\x1f\x8b"
+_FOREIGN = {
+    b"SQLite format 3\0": "is an sqlite file; Nsight Systems exports are not read by this version yet",
+    b"\x28\xb5\x2f\xfd": "is Zstandard-compressed: unpack it first (zstd -d)",
+    b"\xfd7zXZ\0": "is xz-compressed: unpack it first (xz -d)",
+    b"BZh": "is bzip2-compressed: unpack it first (bzip2 -d)",
+    b"\xff\xfe": "is UTF-16 text: save it as UTF-8 first",
+    b"\xfe\xff": "is UTF-16 text: save it as UTF-8 first",
+}
+
+
+@dataclass(slots=True)
+class StreamFacts:
+    """What unpacking found; filled in while the bytes are read."""
+
+    packed: int = 0
+    """Bytes read from the file."""
+    unpacked: int = 0
+    """Bytes handed on."""
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What was wrong with the packing: kind -> times."""
+
+
+def unpacked(
+    file: IO[bytes],
+    name: str,
+    facts: StreamFacts,
+    *,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[bytes]:
+    """The content of `file`, piece by piece; gzip and zip (one JSON member) are unpacked on the way.
+
+    Raises UsageError where the file is empty, of another kind, or unpacks to an absurd size.
+    """
+    if file.seekable() and zipfile_magic(file):
+        return _watched(_sniffed(_unzipped(file, name, facts), name, facts, depth=1), name, facts)
+    return _watched(_sniffed(_blocks(file, facts, size, progress), name, facts, depth=2), name, facts)
+
+
+def zipfile_magic(file: IO[bytes]) -> bool:
+    """Whether a zip archive starts here; the position stays."""
+    magic = file.read(4)
+    file.seek(-len(magic), io.SEEK_CUR)
+    return magic in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def _blocks(file: IO[bytes], facts: StreamFacts, size: int | None, progress: Progress | None) -> Iterator[bytes]:
+    while block := file.read(PIECE):
+        facts.packed += len(block)
+        if progress is not None:
+            progress(facts.packed, size)
+        yield block
+
+
+def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int) -> Iterator[bytes]:
+    """Look at the first bytes: unpack gzip (`depth` times at most), refuse what is known."""
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= 16:
+            break
+    if not head:
+        raise UsageError(f"{name} is empty: record the trace again")
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise UsageError(f"{name} {what}")
+    blocks = chain((head,), blocks)
+    if depth and head.startswith(_GZIP):
+        return _sniffed(_gunzipped(blocks, name, facts), name, facts, depth - 1)
+    if head.startswith(b"PK\x03\x04"):
+        raise UsageError(f"{name} is a zip archive inside a stream: unpack it first (unzip)")
+    return blocks
+
+
+def _watched(pieces: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+    for piece in pieces:
+        facts.unpacked += len(piece)
+        if facts.unpacked > RATIO_FROM and facts.unpacked > MAX_RATIO * facts.packed:
+            raise UsageError(
+                f"{name} unpacks to more than {MAX_RATIO} times its size, as no trace does: "
+                "if it is one all the same, unpack it first and pass the unpacked file"
+            )
+        yield piece
+
+
+class _Input:
+    """Blocks with a place to put back what was not needed."""
+
+    __slots__ = ("_blocks", "_held")
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._held = b""
+
+    def block(self) -> bytes:
+        """The next bytes, as many as there happen to be; empty at the end."""
+        held, self._held = self._held, b""
+        return held or next(self._blocks, b"")
+
+    def put_back(self, data: bytes) -> None:
+        self._held = data + self._held
+
+    def drop(self) -> None:
+        """Forget the rest."""
+        self._held, self._blocks = b"", iter(())
+
+    def take(self, count: int) -> bytes:
+        """`count` bytes, or fewer at the end."""
+        while len(self._held) < count and (block := next(self._blocks, b"")):
+            self._held += block
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+
+def _gunzipped(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+    """Every member of a gzip file. Damage ends the stream and is noted; what came before it is not lost."""
+    source = _Input(blocks)
+    found_any = False
+    while _skip_header(source):
+        checksum = length = 0
+        for piece in _inflated(source, facts):
+            checksum = isal_zlib.crc32(piece, checksum)
+            length += len(piece)
+            found_any = True
+            yield piece
+        trailer = source.take(8)
+        if len(trailer) < 8:
+            break
+        if trailer != checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little"):
+            facts.repairs["gzip checksum does not match"] += 1
+    if not found_any:
+        raise UsageError(f"{name} is gzip but cannot be unpacked: copy or record it again")
+    if source.take(PIECE).strip(b"\0"):
+        facts.repairs["bytes after the gzip stream left out"] += 1
+
+
+def _inflated(source: _Input, facts: StreamFacts) -> Iterator[bytes]:
+    """One deflate stream. What follows it stays in `source`, unless the stream is damaged."""
+    inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+    while not inflater.eof:
+        block = source.block() if inflater.needs_input else b""
+        try:
+            piece = inflater.decompress(block, INFLATED_PIECE)
+        except _InflateError:
+            facts.repairs["gzip stream damaged: read up to the damage"] += 1
+            source.drop()
+            return
+        if piece:
+            yield piece
+        elif not block and not inflater.eof:
+            facts.repairs["gzip stream ends early"] += 1
+            return
+    source.put_back(inflater.unused_data)
+
+
+def _skip_header(source: _Input) -> bool:
+    """Step over one gzip header (RFC 1952); False, with nothing taken, where none is."""
+    head = source.take(10)
+    if len(head) < 10 or head[:3] != b"\x1f\x8b\x08" or head[3] & 0xE0:
+        source.put_back(head)
+        return False
+    flags = head[3]
+    if flags & 4:
+        source.take(int.from_bytes(source.take(2), "little"))
+    for bit in (8, 16):
+        while flags & bit and source.take(1) not in (b"\0", b""):
+            pass
+    if flags & 2:
+        source.take(2)
+    return True
+
+
+def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+    """The one JSON file in a zip archive."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
+            if len(chosen) != 1:
+                found = ", ".join(sorted(m.filename for m in chosen)[:5]) or "nothing"
+                raise UsageError(f"{name} should hold one JSON file but holds {found}: unpack it and name one")
+            with archive.open(chosen[0]) as member:
+                while piece := member.read(PIECE):
+                    facts.packed = max(facts.packed, chosen[0].compress_size)
+                    yield piece
+    except _ZIP_ERRORS as error:
+        raise UsageError(f"{name} is a zip archive that cannot be unpacked ({error}): unpack it first") from error

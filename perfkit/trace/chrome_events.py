@@ -1,0 +1,207 @@
+"""One chunk of Chrome trace events: JSON text to typed structs, and number texts to exact integers."""
+
+from __future__ import annotations
+
+import decimal
+import zlib
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from perfkit.trace.columns import MISSING, Int64s
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+Number: TypeAlias = int | str | None
+"""What writers put where an integer belongs."""
+
+MAX_NS = 1 << 62
+"""Times and durations beyond it (146 years) are refused, so that no sum of two leaves int64."""
+
+_SCALE = np.array([1000, 100, 10, 1], np.int64)
+"""ns in the last digit, by the number of decimals."""
+
+NOTHING = msgspec.Raw(b"")
+
+
+class Args(msgspec.Struct, gc=False):
+    """The members of an event's `args` that some column holds; all others are skipped undecoded."""
+
+    correlation: Number = MISSING
+    external_id: Number = msgspec.field(default=MISSING, name="External id")
+    old_external_id: Number = msgspec.field(default=MISSING, name="external id")
+    sequence: Number = msgspec.field(default=MISSING, name="Sequence number")
+    forward_thread: Number = msgspec.field(default=MISSING, name="Fwd thread id")
+    index: Number = msgspec.field(default=MISSING, name="Ev Idx")
+    device: Number = MISSING
+    stream: Number = MISSING
+    bytes: Number = MISSING
+    graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
+    name: Number = None
+    """Of a metadata event: what it names the process or thread."""
+
+
+class Event(msgspec.Struct, gc=False):
+    """One trace event. `ts` and `dur` stay text (microseconds) until `nanoseconds` reads them in bulk."""
+
+    ph: str = ""
+    cat: str = ""
+    name: str = ""
+    pid: Number = None
+    tid: Number = None
+    ts: msgspec.Raw = NOTHING
+    dur: msgspec.Raw = NOTHING
+    id: Number = None
+    args: Args | None = None
+
+
+NO_ARGS = Args()
+
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises on text that is no JSON, no UTF-8, of unexpected types, or nested too deeply."""
+
+_EVENTS = msgspec.json.Decoder(list[Event])
+_RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RAW_EVENTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_ARG_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Args)}
+
+
+def decode(text: bytes | memoryview) -> list[Event]:
+    """The events in `text`, comma-separated objects; raises one of DECODE_ERRORS.
+
+    That all of it decodes also proves that `text` ends where an event ends.
+    """
+    array = b"".join((b"[", text, b"]"))
+    try:
+        return _EVENTS.decode(array)
+    except msgspec.ValidationError:
+        return [_loose(members) for members in _RAW_EVENTS.decode(array)]
+
+
+def _loose(members: dict[str, msgspec.Raw]) -> Event:
+    """An event with a member of an unexpected type: such members are read as best they can be."""
+    args: dict[str, Any] = {}
+    if bytes(members.get("args", b""))[:1] == b"{":
+        found = _RAW_MEMBERS.decode(members["args"])
+        args = {name: _number(found[key]) for key, name in _ARG_FIELDS.items() if key in found}
+    return Event(
+        ph=_text(members.get("ph")),
+        cat=_text(members.get("cat")),
+        name=_text(members.get("name")),
+        pid=_number(members.get("pid")),
+        tid=_number(members.get("tid")),
+        ts=members.get("ts", NOTHING),
+        dur=members.get("dur", NOTHING),
+        id=_number(members.get("id")),
+        args=Args(**args),
+    )
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    if raw is None:
+        return ""
+    value = msgspec.json.decode(raw)
+    return value if isinstance(value, str) else "" if value is None else bytes(raw).decode("utf-8", "replace")
+
+
+def _number(raw: msgspec.Raw | None) -> Number:
+    if raw is None:
+        return None
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.ValidationError:  # a number beyond float64
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int | str) else None
+
+
+def integers(values: list[Number]) -> Int64s:
+    """A column; MISSING where the value is no integer (texts like "12" and "0x1f" are) or beyond int64."""
+    try:
+        return np.fromiter(values, np.int64, len(values))
+    except (TypeError, ValueError, OverflowError):
+        return np.fromiter((_integer(value) for value in values), np.int64, len(values))
+
+
+def _integer(value: Number) -> int:
+    if isinstance(value, str):
+        try:
+            value = int(value, 16 if value.strip().lower().startswith("0x") else 10)
+        except ValueError:
+            return MISSING
+    return value if value is not None and -(1 << 63) <= value < 1 << 63 else MISSING
+
+
+def thread_numbers(values: list[Number]) -> Int64s:
+    """Process or thread ids as integers; text that is none gets a negative one, the same in every file."""
+    try:
+        return np.fromiter(values, np.int64, len(values))
+    except (TypeError, ValueError, OverflowError):
+        return np.fromiter((thread_number(value) for value in values), np.int64, len(values))
+
+
+def thread_number(value: Number) -> int:
+    """One process or thread id as an integer."""
+    number = _integer(value)
+    if number == MISSING and isinstance(value, str):
+        return -2 - zlib.crc32(value.encode("utf-8", "replace"))
+    return number
+
+
+def nanoseconds(texts: Sequence[msgspec.Raw]) -> tuple[Int64s, Bools]:
+    """Microseconds as JSON wrote them (`12`, `12.5`, `"12.5"`, `1.25e3`) to whole ns, never through a float.
+
+    The second array is False where a text is no number or lies beyond MAX_NS. A fourth decimal is rounded,
+    half to even. Plain digits with up to three decimals, all that Kineto writes, are converted in bulk.
+    """
+    joined = b" ".join(texts)
+    if joined.translate(None, b"0123456789. "):
+        return _one_by_one(texts)
+    letters = np.frombuffer(joined + b" ", np.uint8)
+    ends = np.flatnonzero(letters == 0x20)
+    lengths = np.diff(ends, prepend=-1) - 1
+    if len(ends) != len(texts) or lengths.min() == 0 or lengths.max() > 20:
+        return _one_by_one(texts)
+    values: Int64s = np.fromstring(joined.replace(b".", b""), dtype=np.int64, sep=" ")
+    decimals = _decimals(letters, ends, lengths)
+    scale = _SCALE[decimals.clip(0, 3)]
+    exact = (values <= MAX_NS // scale) & (decimals <= 3)
+    values *= scale
+    if exact.all():
+        return values, exact
+    rows = np.flatnonzero(~exact)
+    values[rows], exact[rows] = _one_by_one([texts[row] for row in rows.tolist()])
+    return values, exact
+
+
+def _decimals(letters: npt.NDArray[np.uint8], ends: Int64s, lengths: Int64s) -> Int64s:
+    """How many digits stand behind each number's point; `ends` tells where the numbers end in `letters`."""
+    if lengths.min() > 4 and (letters[ends - 4] == 0x2E).all():
+        return np.full(len(ends), 3, np.int64)
+    points = np.flatnonzero(letters == 0x2E)
+    owners = np.searchsorted(ends, points)
+    decimals = np.zeros(len(ends), np.int64)
+    decimals[owners] = ends[owners] - 1 - points
+    return decimals
+
+
+def _one_by_one(texts: Sequence[msgspec.Raw]) -> tuple[Int64s, Bools]:
+    found = [_exact_ns(bytes(text)) for text in texts]
+    return (
+        np.fromiter((0 if ns is None else ns for ns in found), np.int64, len(found)),
+        np.fromiter((ns is not None for ns in found), np.bool_, len(found)),
+    )
+
+
+def _exact_ns(text: bytes) -> int | None:
+    with decimal.localcontext(prec=120) as context:
+        context.clear_traps()
+        value = decimal.Decimal(text[:100].strip(b' "').decode("ascii", "replace"))
+        if not value.is_finite() or value.adjusted() > 20 or len(text) > 100:
+            return None
+        ns = int((value * 1000).to_integral_value(decimal.ROUND_HALF_EVEN))
+    return ns if -MAX_NS <= ns <= MAX_NS else None

@@ -1,0 +1,168 @@
+"""JSON text that arrives in pieces: a window over it, and where things in it begin and end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+MAX_UNREAD = 64 << 20
+"""Bytes that one event or one top-level value may take; a larger one ends the reading there."""
+
+EVENT_KEYS = rb"ph|cat|name|pid|tid|ts|dur|args|bp|s|tts|cname"
+"""What an event's first key may be (not `id`: devices in `deviceProperties` start with it)."""
+
+BOUNDARY = re.compile(rb'\}\s*+,?\s*+(?=\{\s*+"(?:' + EVENT_KEYS + rb')"\s*+:)')
+"""From one event's closing brace to the next event; the comma may have been lost."""
+ARRAY_END = re.compile(rb"\}\s*+,?\s*+\]")
+"""An event's closing brace and the end of the array, if it stands at the right depth."""
+
+CLOSING = re.compile(rb'\}\s*+,?\s*+\](?=\s*+(?:,\s*+"|\}\s*+\Z))')
+"""The end of the array, by what usually follows it."""
+EVENTS_KEY = re.compile(rb'"traceEvents"\s{0,20}+:\s{0,20}+\[')
+JUNK = re.compile(rb"[ \t\n\r,]*+")
+"""What may stand between two events."""
+
+_EVENT_START = re.compile(rb'\{\s*+"(?:' + EVENT_KEYS + rb')"\s*+:')
+_BLANK = re.compile(rb"[ \t\n\r]*+")
+_FLAT = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_SCALAR = re.compile(rb"[^\s,:\[\]{}]*+")
+_MAX_GAP = 64
+_MAX_TRIES = 200
+_OPEN = b"{["
+_CLOSE = b"}]"
+
+
+class Window:
+    """What has been read and not yet used. Positions index `data`; `base` more is the offset in the file."""
+
+    __slots__ = ("_chunk", "_pieces", "at", "base", "data", "ended")
+
+    def __init__(self, pieces: Iterable[bytes], chunk: int) -> None:
+        self._pieces: Iterator[bytes] = iter(pieces)
+        self._chunk = chunk
+        self.data = b""
+        self.at = 0
+        self.base = 0
+        self.ended = False
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the text in front of the cursor."""
+        return self.base + self.at
+
+    def fill(self) -> bool:
+        """Drop what lies behind the cursor and read on; False if there is no more."""
+        rest = self.data[self.at :]
+        self.base += self.at
+        self.at = 0
+        self.data = rest
+        if len(rest) > MAX_UNREAD:
+            return False
+        parts, wanted = [rest], max(self._chunk, len(rest))
+        for piece in self._pieces:
+            parts.append(piece)
+            wanted -= len(piece)
+            if wanted <= 0:
+                break
+        else:
+            self.ended = True
+        self.data = b"".join(parts)
+        return len(self.data) > len(rest)
+
+    def skip_blank(self) -> int:
+        """Step over white space; the byte that follows (it stays), or -1 at the end."""
+        while True:
+            self.at = _end(_BLANK, self.data, self.at)
+            if self.at < len(self.data):
+                return self.data[self.at]
+            if not self.fill():
+                return -1
+
+    def take_value(self) -> bytes | None:
+        """The JSON value at the cursor, which moves behind it; None, and no move, where it does not end."""
+        while (end := value_end(self.data, self.at, self.ended)) < 0:
+            if not self.fill():
+                return None
+        value = self.data[self.at : end]
+        self.at = end
+        return value
+
+    def seek(self, pattern: re.Pattern[bytes], longest: int) -> bool:
+        """Move behind the next match of `pattern` (at most `longest` bytes long); False at the end."""
+        while not (found := pattern.search(self.data, self.at)):
+            self.at = max(self.at, len(self.data) - longest)
+            if not self.fill():
+                return False
+        self.at = found.end()
+        return True
+
+
+def value_end(data: bytes, at: int, ended: bool) -> int:
+    """Where the JSON value that starts at `at` ends, by its quotes and brackets; -1 if not in `data`."""
+    first = data[at : at + 1]
+    if first == b'"':
+        found = _STRING.match(data, at)
+        return found.end() if found else -1
+    if first in (b"{", b"["):
+        depth = 0
+        while True:
+            at = _end(_FLAT, data, at)
+            if at == len(data) or data[at] == 0x22:
+                return -1
+            depth += 1 if data[at] in _OPEN else -1
+            at += 1
+            if not depth:
+                return at
+    end = _end(_SCALAR, data, at)
+    return end if ended or end < len(data) else -1
+
+
+def objects(data: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
+    """Spans of the whole objects in the array that `data[at:]` continues, and where its `]` stands (or -1).
+
+    Exact on well-formed text; the slow way, for where guessing failed.
+    """
+    spans: list[tuple[int, int]] = []
+    depth, start = 0, at
+    while True:
+        at = _end(_FLAT, data, at)
+        if at == len(data) or data[at] == 0x22:
+            return spans, -1
+        if data[at] in _OPEN:
+            if not depth:
+                start = at
+            depth += 1
+        elif depth:
+            depth -= 1
+            if not depth:
+                spans.append((start, at + 1))
+        else:
+            return spans, at if data[at] == 0x5D else -1
+        at += 1
+
+
+def last_boundary(data: bytes, at: int) -> int:
+    """A place near the end of `data`, behind an event, where another seems to follow; -1: none.
+
+    A guess by looks: text inside a string may look the same. Who decodes up to it finds out, since JSON that
+    ends too early or too late does not decode.
+    """
+    end = len(data)
+    for _ in range(_MAX_TRIES):
+        end = data.rfind(b"{", at, end)
+        if end < 0:
+            return -1
+        before = data[max(at, end - _MAX_GAP) : end].rstrip()
+        if before.endswith(b",") and _EVENT_START.match(data, end):
+            before = before[:-1].rstrip()
+            if before.endswith(b"}"):
+                return max(at, end - _MAX_GAP) + len(before)
+    return -1
+
+
+def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+    """Where a pattern that matches anywhere, if only nothing, stops matching."""
+    found = pattern.match(data, at)
+    assert found is not None
+    return found.end()

@@ -1,0 +1,163 @@
+"""One step of the workload: zero_grad, forward, loss, backward, optimizer, as far as the pass type goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name the field uses
+from torch import Tensor
+from torch.utils._triton import has_triton
+
+from perfkit.errors import UsageError
+from perfkit.schema import range_names
+from perfkit.schema.config import RunConfig
+from perfkit.workload.annotate import Annotation, annotate, annotated
+from perfkit.workload.model import Transformer
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
+    "adamw": {},
+    "adamw-foreach": {"foreach": True},
+    "adamw-fused": {"fused": True},
+}
+
+PhaseObserver = Callable[[str], None]
+"""Called with a phase's name as that phase begins (see range_names.STEP_PHASES)."""
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` becomes cuda or cpu; anything else is checked against what PyTorch sees."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted != "cpu" and not torch.cuda.is_available():
+        raise UsageError(f"--device {wanted}: PyTorch {torch.__version__} sees no CUDA device; use --device cpu")
+    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
+        raise UsageError(f"--device {wanted}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return wanted
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what this machine cannot run, before anything is allocated. Needs a resolved configuration.
+
+    Raises UsageError that says what to change.
+    """
+    if config.device == "cpu":
+        if config.compile != "off":
+            _need_cpp_compiler()
+        return
+    capability = torch.cuda.get_device_capability(config.device)
+    if config.precision == "tf32" and capability < (8, 0):
+        raise UsageError(
+            f"--precision tf32 needs compute capability 8.0, and this GPU has {capability[0]}.{capability[1]}"
+        )
+    if config.sdpa_backend in ("flash", "cudnn") and config.precision not in _AUTOCAST:
+        raise UsageError(f"--sdpa-backend {config.sdpa_backend} needs --precision bf16 or fp16 on a GPU")
+    if config.compile != "off" and not has_triton():
+        raise UsageError(f"--compile {config.compile} needs Triton on a GPU: pip install triton, or --compile off")
+
+
+def _need_cpp_compiler() -> None:
+    # Inductor takes a second to import and only --compile needs it.
+    from torch._inductor import cpp_builder, exc  # noqa: PLC0415
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise UsageError("--compile needs a C++ compiler on a CPU: install g++, or use --compile off") from error
+
+
+class Workload:
+    """A model, a batch and what a step needs. Needs a resolved and checked configuration.
+
+    Building it draws the weights and the tokens from `config.seed`; nothing else is random.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        if config.num_threads is not None:
+            torch.set_num_threads(config.num_threads)
+        torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
+        torch.manual_seed(config.seed)
+        with torch.device(config.device):
+            self.model = Transformer(config)
+            sequence = (config.batch_size, config.context_length or 0)
+            self.tokens = torch.randint(config.vocab_size, sequence)  # (b, t)
+            self.targets = torch.randint(config.vocab_size, sequence)  # (b, t)
+        self.optimizer = self._make_optimizer()
+        self._scaler = self._make_scaler()
+        self._compile()
+        self.annotation: Annotation | None = None
+
+    @property
+    def device_type(self) -> str:
+        """The kind of device: cpu or cuda."""
+        return torch.device(self.config.device).type
+
+    def _make_optimizer(self) -> torch.optim.Optimizer | None:
+        if self.config.pass_type != "train":
+            return None
+        return torch.optim.AdamW(self.model.parameters(), **_OPTIMIZER_FLAGS[self.config.optimizer])  # type: ignore[arg-type]
+
+    def _make_scaler(self) -> torch.amp.GradScaler | None:
+        if self.config.precision != "fp16" or self.config.pass_type == "forward":
+            return None
+        return torch.amp.GradScaler(self.device_type)
+
+    def _compile(self) -> None:
+        if self.config.compile == "model":
+            self.model.compile()
+        elif self.config.compile == "block":
+            for layer in self.model.layers:
+                layer.compile()
+
+    def annotate(self) -> Annotation:
+        """Put every module and phase inside ranges from now on."""
+        self.annotation = annotate(self.model)
+        return self.annotation
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        dtype = _AUTOCAST.get(self.config.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
+
+    def step(self, on_phase: PhaseObserver) -> None:
+        """Run one step. On a GPU it only enqueues: the caller synchronises."""
+
+        def begin(name: str) -> AbstractContextManager[None]:
+            on_phase(name)
+            return annotated(range_names.phase(name)) if self.annotation else nullcontext()
+
+        if self.config.pass_type == "forward":
+            with begin("forward"), torch.no_grad(), self._autocast():
+                self.model(self.tokens)
+            return
+        with begin("zero_grad"):
+            self._zero_grad()
+        with self._autocast():
+            with begin("forward"):
+                logits = self.model(self.tokens)  # (b, t, v)
+            with begin("loss"):
+                loss = F.cross_entropy(logits.flatten(0, 1), self.targets.flatten())
+        with begin("backward"):
+            self._backward(loss)
+        if self.optimizer is not None:
+            with begin("optimizer"):
+                self._optimizer_step(self.optimizer)
+
+    def _zero_grad(self) -> None:
+        if self.optimizer is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+        else:
+            self.model.zero_grad(set_to_none=True)
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss if self._scaler is None else self._scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def _optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._scaler is None:
+            optimizer.step()
+        else:
+            self._scaler.step(optimizer)
+            self._scaler.update()

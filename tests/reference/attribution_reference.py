@@ -1,0 +1,748 @@
+"""A slow, plain reference of the attribution rules: time per scope and phase, from raw Chrome-trace events.
+
+Written from the rules alone (docs/attribution.md names them by the same numbers) and without a look at
+`perfkit.analysis`, so that the two can be compared. Speed is no aim; being obviously right is.
+
+Where the rules can be read in more than one way, this is how they are read here:
+
+A1.  Rule 1: the us-resolution test looks at `ts` of the complete events in use (host ranges and GPU events).
+     Digits below a nanosecond are cut off; a negative `dur` counts as 0.
+A2.  Rule 2, "runtime events last": among ranges equal in ts, whatever their end. Next comes `Ev Idx` (a range
+     without one goes by its place in the file instead), then the order in the file.
+A3.  Rule 2, "runtime events are leaves": a runtime event is never anybody's parent.
+A4.  Rule 3, External id as a fallback: looked up among cpu_op events only, first in the file. An event found
+     this way counts as launched. A launch without an enclosing range is `other` whatever its thread is.
+A5.  Rule 4: any host range can carry a sequence number; a missing `Fwd thread id` counts as 0.
+A6.  Rule 5: the first such descendant (in forest order) that has a sequence number itself.
+A7.  Rule 6: one vote per flow whose `f` end lies exactly on the start of a range with `Fwd thread id` > 0 in
+     the same thread, given to the thread of the `s` end; ids with a vote from flows ignore sequence numbers.
+     Otherwise the distinct sequence numbers of the id's nodes count, per thread of the same process. On equal
+     counts the thread wins whose first forward-type op is the earlier in the file.
+A8.  Rules 7 and 8: "last-started" and "last ... before" go by forest order, which breaks ties of ts; a link
+     may have the same ts as the node, unless the operation runs in a node that starts with it (it came after
+     that node and did not make it).
+A9.  Rule 8 applies to nodes named `*AccumulateGrad*` that rule 7 did not link; "linked" means by rule 7.
+A10. Rule 9: an instance "contains" its descendants in the forest, not itself; "inside a backward node" means
+     that some ancestor is one. Names are compared in full (`occurs outside`), not as paths.
+A11. Rule 10: Q is the nearest self-or-ancestor with a sequence number of its own. Q's "own node" is any node
+     with Q's key (thread, sequence number), whichever operation of that key rule 7 links it to; "after B ended"
+     is ts(node) >= end(B), for at least one such node. (Recorded double backwards settled this: operations that
+     only peek at the number a later one uses up are no recomputation.)
+A12. Rule 10, last point: a forward thread hosts a forward-type op outside every backward node. (Recomputation
+     puts forward-type ops on the autograd thread as well; those do not make it one.)
+A13. Rule 11: at most 8 links are followed; an event still without a scope then is `<unattributed>`. `how` is
+     what the first step used (seq and accumulate: the link of B), also when no scope turns up in the end
+     (the loss, outside every module); `none` is for no scope and no link to follow. The share of `seq` in
+     section 4 (resnet, 87.56 %) is by this reading.
+A14. Rule 12 is applied whenever the scope found lies inside a backward node B, whatever the phase of the
+     event and by however many links it was reached. "The path of link(B)'s scope" is found by rules 11 and 12
+     again. P may be all of that path, or empty. Known forward paths are those of the scopes outside every
+     backward node; without a match the bare chain is the path. Scopes outside B never enter the chain.
+A15. perfkit's phases: an enclosing optimizer or zero_grad range wins over rule 10 even with another phase
+     range in between (like rule 10's optimizer); otherwise the nearest enclosing phase range decides. The
+     thread test at the end of rule 10 comes before the phase ranges.
+A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
+A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
+     else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
+     outermost step range is "inside". Under the us tolerance a child may end after its parent: both
+     its own time and its children's are then clipped, at every level, or else the sum would not be exact.
+     The step's own remainder resolves like any other range (so a scope around the step would get it).
+A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
+     order; an event of zero length gets nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+COMMUNICATION = "<communication>"
+UNATTRIBUTED = "<unattributed>"
+MAX_HOPS = 8
+
+RUNTIME_CATS = ("cuda_runtime", "cuda_driver")
+HOST_CATS = ("cpu_op", "user_annotation", "python_function", *RUNTIME_CATS)
+GPU_KINDS = {"kernel": "kernel", "gpu_memcpy": "memcpy", "gpu_memset": "memset"}
+
+MODULE_PREFIX = "perfkit::"
+PHASE_PREFIX = "perfkit.phase::"
+STEP_PREFIX = "perfkit.step::"
+# Phases of perfkit's step that run outside every module and so are scopes of their own.
+PHASE_SCOPES = ("perfkit.phase::loss", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
+NN_MODULE_PREFIX = "nn.Module: "
+EVALUATE_PREFIX = "autograd::engine::evaluate_function: "
+
+NOT_A_SCOPE = (
+    "ProfilerStep#",
+    "nccl:",
+    "gloo:",
+    "Optimizer.",
+    "DistributedDataParallel",
+    "record_param_comms",
+    "perfkit.phase::",
+    "perfkit.step::",
+    "perfkit.warmup::",
+    # wrappers of torch.compile
+    "TorchDynamo Cache Lookup",
+    "Torch-Compiled Region",
+    "Pregraph bytecode",
+    "AOTDispatcher Runtime Wrapper Prologue",
+    "CompiledFunction",
+    "## Call CompiledFxGraph",
+)
+
+Thread = tuple[Any, Any]
+Path_ = tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Host:
+    """A host range, with what the rules find out about it."""
+
+    name: str
+    cat: str
+    thread: Thread
+    ts: int
+    end: int
+    ev_idx: int | None
+    external_id: int | None
+    correlation: int | None
+    own_seq: int  # -1: none
+    own_fwd_tid: int
+    file_index: int
+    # the forest
+    position: int = -1  # in the order of rule 2, within the thread
+    parent: Host | None = None
+    children: list[Host] = field(default_factory=list, repr=False)
+    depth: int = 0
+    # backward nodes
+    seq: int = -1  # own, or plumbed by rule 5
+    fwd_tid: int = 0
+    link: Host | None = None
+    link_how: str = "none"  # seq | accumulate | none
+    key_nodes: list[Host] = field(default_factory=list, repr=False)  # nodes with this op's thread and number
+    # scopes
+    scope_name: str | None = None  # a candidate of rule 9
+    is_scope: bool = False
+    contains_forward_op: bool = False
+
+    @property
+    def is_runtime(self) -> bool:
+        return self.cat in RUNTIME_CATS
+
+    @property
+    def is_forward_op(self) -> bool:
+        return self.own_seq >= 0 and self.own_fwd_tid == 0
+
+    @property
+    def is_node(self) -> bool:
+        return (
+            self.name.startswith(EVALUATE_PREFIX)
+            or (self.own_seq >= 0 and self.own_fwd_tid > 0)
+            or "AccumulateGrad" in self.name
+        )
+
+    @property
+    def is_numbered_node(self) -> bool:
+        return self.is_node and self.seq >= 0 and self.fwd_tid > 0
+
+
+@dataclass(eq=False)
+class Gpu:
+    """A kernel, memcpy or memset, and where its time goes."""
+
+    name: str
+    kind: str  # kernel | memcpy | memset
+    device: Any
+    ts: int
+    end: int
+    correlation: int | None
+    external_id: int | None
+    file_index: int
+    launch: Host | None = None
+    leaf: Host | None = None
+    exclusive_ns: int = 0
+    scope: str = UNATTRIBUTED
+    phase: str = "unlaunched"
+    how: str = "nolaunch"
+
+    @property
+    def is_communication(self) -> bool:
+        return self.kind == "kernel" and (self.name.startswith(("nccl", "rccl")) or "cross_device_reduce" in self.name)
+
+    @property
+    def priority(self) -> int:
+        if self.is_communication:
+            return 1
+        return 2 if self.kind == "memcpy" else 0
+
+
+@dataclass
+class Result:
+    """What the rules make of a trace."""
+
+    rows: dict[tuple[str, str], tuple[int, int, int]]  # (scope, phase) -> (count, total_ns, exclusive_ns)
+    how: dict[str, tuple[int, int]]  # how -> (count, total_ns), every GPU event (CPU-only: range) once
+    how_by_phase: dict[tuple[str, str], tuple[int, int]]  # (phase, how) -> (count, total_ns)
+    nodes_linked: int
+    nodes_total: int
+    flows: int
+    scope_source: str  # perfkit | nn_module | annotation
+    cpu_only: bool
+    gpu: list[Gpu]  # in the order of the file
+    host: list[Host]  # in the order of the file
+    wall_ns: int = 0  # CPU-only: the time that the rows add up to
+
+    def phase_total(self, phase: str) -> int:
+        return sum(total for (_, row_phase), (_, total, _) in self.rows.items() if row_phase == phase)
+
+    def top_scopes(self, count: int = 3) -> list[tuple[str, int]]:
+        """The largest scopes by the last name of their path, all phases together, special rows left out."""
+        totals: Counter[str] = Counter()
+        for (scope, _), (_, total, _) in self.rows.items():
+            if scope not in (COMMUNICATION, UNATTRIBUTED):
+                totals[scope.rsplit("/", 1)[-1] if self.scope_source != "perfkit" else scope] += total
+        return sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:count]
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> list[dict[str, Any]]:
+    """The events of a trace file; numbers with a point come as Decimal, so nothing is lost."""
+    raw = Path(path).read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = gzip.decompress(raw)
+    document = json.loads(raw, parse_float=Decimal)
+    events: list[dict[str, Any]] = document["traceEvents"] if isinstance(document, dict) else document
+    return events
+
+
+def to_ns(microseconds: Any) -> int:
+    """Microseconds (int or Decimal) as whole nanoseconds."""
+    if isinstance(microseconds, float):
+        raise TypeError("read the JSON with parse_float=Decimal")
+    return int(Decimal(microseconds) * 1000)
+
+
+def read_hosts(events: list[dict[str, Any]]) -> list[Host]:
+    hosts = []
+    for index, event in enumerate(events):
+        if event.get("ph") != "X" or event.get("cat") not in HOST_CATS:
+            continue
+        args = event.get("args", {})
+        start = to_ns(event["ts"])
+        own_seq = args.get("Sequence number", -1)
+        own_fwd_tid = args.get("Fwd thread id", 0)
+        hosts.append(
+            Host(
+                name=event["name"],
+                cat=event["cat"],
+                thread=(event["pid"], event["tid"]),
+                ts=start,
+                end=start + max(0, to_ns(event.get("dur", 0))),
+                ev_idx=args.get("Ev Idx"),
+                external_id=args.get("External id"),
+                correlation=args.get("correlation"),
+                own_seq=own_seq,
+                own_fwd_tid=own_fwd_tid,
+                file_index=index,
+                seq=own_seq,
+                fwd_tid=own_fwd_tid,
+            )
+        )
+    return hosts
+
+
+def read_gpu(events: list[dict[str, Any]]) -> list[Gpu]:
+    gpu = []
+    for index, event in enumerate(events):
+        if event.get("ph") != "X" or event.get("cat") not in GPU_KINDS:
+            continue
+        args = event.get("args", {})
+        start = to_ns(event["ts"])
+        gpu.append(
+            Gpu(
+                name=event["name"],
+                kind=GPU_KINDS[event["cat"]],
+                device=args.get("device", event.get("pid")),
+                ts=start,
+                end=start + max(0, to_ns(event.get("dur", 0))),
+                correlation=args.get("correlation"),
+                external_id=args.get("External id"),
+                file_index=index,
+            )
+        )
+    return gpu
+
+
+def tolerance(hosts: list[Host], gpu: list[Gpu]) -> int:
+    """Rule 1: 1000 ns where every timestamp is a whole microsecond."""
+    return 1000 if all(event.ts % 1000 == 0 for event in [*hosts, *gpu]) else 0
+
+
+# -- rule 2: the forest --------------------------------------------------------------------------------------
+
+
+def forest_order(host: Host) -> tuple[Any, ...]:
+    index = host.file_index if host.ev_idx is None else host.ev_idx
+    return (host.ts, host.is_runtime, -host.end, index, host.file_index)
+
+
+def build_forest(hosts: list[Host], tol: int) -> dict[Thread, list[Host]]:
+    """Rule 2: give every range its parent; return the ranges of each thread in forest order."""
+    threads: dict[Thread, list[Host]] = defaultdict(list)
+    for host in hosts:
+        threads[host.thread].append(host)
+    for ranges in threads.values():
+        ranges.sort(key=forest_order)
+        candidates: list[Host] = []  # previous ranges that can still be a parent
+        for position, host in enumerate(ranges):
+            host.position = position
+            # Starts only grow: what fails `end > ts or same ts` now fails for all later ranges too.
+            candidates = [c for c in candidates if c.end > host.ts or c.ts == host.ts]
+            for candidate in reversed(candidates):
+                if candidate.end + tol >= host.end:
+                    host.parent = candidate
+                    host.depth = candidate.depth + 1
+                    candidate.children.append(host)
+                    break
+            if not host.is_runtime:
+                candidates.append(host)
+    return threads
+
+
+def chain(host: Host | None) -> Iterator[Host]:
+    """The range itself and its ancestors, innermost first."""
+    while host is not None:
+        yield host
+        host = host.parent
+
+
+def descendants(host: Host) -> Iterator[Host]:
+    """All ranges under this one, in forest order."""
+    pending = list(reversed(host.children))
+    while pending:
+        found = pending.pop()
+        yield found
+        pending.extend(reversed(found.children))
+
+
+def nearest_node(host: Host | None) -> Host | None:
+    return next((h for h in chain(host) if h.is_node), None)
+
+
+def nearest_scope(host: Host | None) -> Host | None:
+    return next((h for h in chain(host) if h.is_scope), None)
+
+
+# -- rule 3: launches ----------------------------------------------------------------------------------------
+
+
+def find_launches(hosts: list[Host], gpu: list[Gpu]) -> None:
+    runtime = [h for h in hosts if h.is_runtime]
+    launches: dict[int, Host] = {}
+    for host in sorted(runtime, key=lambda h: (h.ts, h.file_index)):
+        if host.correlation is not None:
+            launches.setdefault(host.correlation, host)
+
+    same = sum(1 for h in runtime if h.external_id is not None and h.external_id == h.correlation)
+    ids_are_correlations = bool(runtime) and same / len(runtime) > 0.5
+    ops: dict[int, Host] = {}
+    if not ids_are_correlations:
+        for host in hosts:
+            if host.cat == "cpu_op" and host.external_id is not None:
+                ops.setdefault(host.external_id, host)
+
+    for event in gpu:
+        if event.correlation is not None and event.correlation in launches:
+            event.launch = launches[event.correlation]
+            event.leaf = event.launch.parent
+        elif event.external_id is not None:
+            event.leaf = ops.get(event.external_id)
+
+
+# -- rules 4 to 8: from backward nodes to forward ops --------------------------------------------------------
+
+
+def plumb(hosts: list[Host]) -> None:
+    """Rule 5."""
+    for host in hosts:
+        if host.name.startswith(EVALUATE_PREFIX) and host.own_seq < 0:
+            wanted = host.name.removeprefix(EVALUATE_PREFIX)
+            for below in descendants(host):
+                if below.name == wanted and below.own_seq >= 0 and below.own_fwd_tid > 0:
+                    host.seq, host.fwd_tid = below.own_seq, below.own_fwd_tid
+                    break
+
+
+def read_flows(events: list[dict[str, Any]]) -> list[tuple[Thread, Thread, int]]:
+    """The fwdbwd arrows: (thread of the forward op, thread of the node, start of the node)."""
+    starts, finishes = {}, {}
+    for event in events:
+        if event.get("cat") == "fwdbwd" and event.get("ph") in ("s", "f"):
+            (starts if event["ph"] == "s" else finishes)[event["id"]] = event
+    flows = []
+    for flow_id, finish in finishes.items():
+        if flow_id in starts:
+            start = starts[flow_id]
+            flows.append(
+                ((start["pid"], start["tid"]), (finish["pid"], finish["tid"]), to_ns(finish["ts"])),
+            )
+    return flows
+
+
+def map_threads(hosts: list[Host], flows: list[tuple[Thread, Thread, int]]) -> dict[tuple[Any, int], Thread | None]:
+    """Rule 6: (pid, Fwd thread id) -> the thread of its forward ops."""
+    seqs_of_thread: dict[Thread, set[int]] = {}  # in the order of the first forward-type op in the file
+    for host in hosts:
+        if host.is_forward_op:
+            seqs_of_thread.setdefault(host.thread, set()).add(host.own_seq)
+    order = {thread: number for number, thread in enumerate(seqs_of_thread)}
+
+    flow_votes: dict[tuple[Any, int], Counter[Thread]] = defaultdict(Counter)
+    for forward_thread, node_thread, node_ts in flows:
+        met = {h.fwd_tid for h in hosts if h.thread == node_thread and h.ts == node_ts and h.own_fwd_tid > 0}
+        for fwd_tid in met:
+            flow_votes[node_thread[0], fwd_tid][forward_thread] += 1
+
+    seqs_of_id: dict[tuple[Any, int], set[int]] = defaultdict(set)
+    for host in hosts:
+        if host.is_node and host.seq >= 0 and host.fwd_tid > 0:
+            seqs_of_id[host.thread[0], host.fwd_tid].add(host.seq)
+
+    mapping: dict[tuple[Any, int], Thread | None] = {}
+    for key, seqs in seqs_of_id.items():
+        votes = flow_votes.get(key)
+        if not votes:
+            votes = Counter()
+            for thread, thread_seqs in seqs_of_thread.items():
+                if thread[0] == key[0] and seqs & thread_seqs:
+                    votes[thread] = len(seqs & thread_seqs)
+        ranked = sorted(votes, key=lambda t: (-votes[t], order.get(t, len(order))))
+        mapping[key] = ranked[0] if ranked else None
+    return mapping
+
+
+def link_nodes(hosts: list[Host], threads: dict[Thread, list[Host]], flows: list[Any]) -> None:
+    """Rules 7 and 8."""
+    mapping = map_threads(hosts, flows)
+    forward_ops: dict[tuple[Thread, int], list[Host]] = defaultdict(list)
+    for thread, ranges in threads.items():
+        for host in ranges:
+            if host.is_forward_op:
+                forward_ops[thread, host.own_seq].append(host)
+
+    for host in hosts:
+        thread = mapping[host.thread[0], host.fwd_tid] if host.is_numbered_node else None
+        if thread is None:
+            continue
+        same_key = forward_ops.get((thread, host.seq), [])
+        earlier = [op for op in same_key if op.ts < host.ts or (op.ts == host.ts and not starts_with_its_node(op))]
+        if earlier:
+            host.link, host.link_how = earlier[-1], "seq"
+        for op in same_key:
+            op.key_nodes.append(host)
+
+    for ranges in threads.values():
+        last_linked: Host | None = None
+        for host in ranges:
+            if host.is_node and host.link is None and "AccumulateGrad" in host.name and last_linked is not None:
+                host.link, host.link_how = last_linked.link, "accumulate"
+            if host.name.startswith(EVALUATE_PREFIX) and host.link_how == "seq":
+                last_linked = host
+
+
+def starts_with_its_node(op: Host) -> bool:
+    node = nearest_node(op)
+    return node is not None and node.ts == op.ts
+
+
+# -- rule 9: scopes ------------------------------------------------------------------------------------------
+
+
+def mark_scopes(hosts: list[Host]) -> str:
+    """Rule 9: set the scopes; return where they come from."""
+    if any(is_perfkit_module(h) for h in hosts):
+        source = "perfkit"
+    elif any(is_nn_module(h) for h in hosts):
+        source = "nn_module"
+    else:
+        source = "annotation"
+    for host in hosts:
+        host.scope_name = scope_name(host, source)
+        if host.is_forward_op:
+            for above in chain(host.parent):
+                above.contains_forward_op = True
+
+    inside = {h for h in hosts if h.scope_name is not None and nearest_node(h.parent) is not None}
+    names_outside = {h.scope_name for h in hosts if h.scope_name is not None and h not in inside}
+    for host in hosts:
+        if host.scope_name is None:
+            continue
+        host.is_scope = host not in inside or (host.scope_name in names_outside and host.contains_forward_op)
+    return source
+
+
+def is_perfkit_module(host: Host) -> bool:
+    return host.cat in ("cpu_op", "user_annotation") and host.name.startswith(MODULE_PREFIX)
+
+
+def is_nn_module(host: Host) -> bool:
+    return host.cat == "python_function" and host.name.startswith(NN_MODULE_PREFIX)
+
+
+def scope_name(host: Host, source: str) -> str | None:
+    if source == "perfkit":
+        if host.cat in ("cpu_op", "user_annotation") and host.name in PHASE_SCOPES:
+            return host.name.removeprefix(PHASE_PREFIX)
+        return host.name.removeprefix(MODULE_PREFIX) if is_perfkit_module(host) else None
+    if source == "nn_module":
+        return host.name.removeprefix(NN_MODULE_PREFIX) if is_nn_module(host) else None
+    is_scope = host.cat == "user_annotation" and not host.name.startswith(NOT_A_SCOPE)
+    return host.name if is_scope else None
+
+
+# -- rules 10 to 12: phase, scope, path ----------------------------------------------------------------------
+
+
+class Resolver:
+    """Phase and scope of any host range, once nodes are linked and scopes are marked."""
+
+    def __init__(self, hosts: list[Host], scope_source: str) -> None:
+        self.joined = scope_source != "perfkit"
+        self.node_threads = {h.thread for h in hosts if h.is_node}
+        self.forward_threads = {h.thread for h in hosts if h.is_forward_op and nearest_node(h) is None}
+        self.known_paths: set[Path_] = {self.bare_chain(h) for h in hosts if h.is_scope and nearest_node(h) is None}
+
+    def phase(self, host: Host) -> str:
+        """Rule 10."""
+        node = nearest_node(host)
+        if node is not None:
+            return self.phase_in_node(host, node)
+        above = list(chain(host))
+        phases = [h.name.removeprefix(PHASE_PREFIX) for h in above if h.name.startswith(PHASE_PREFIX)]
+        if "optimizer" in phases or "zero_grad" in phases:
+            return "optimizer"
+        if any(h.name.startswith(("Optimizer.step", "Optimizer.zero_grad")) for h in above):
+            return "optimizer"
+        if any(h.is_scope or h.is_forward_op for h in above):
+            return "forward"
+        if host.thread in self.node_threads and host.thread not in self.forward_threads:
+            return "backward"
+        if phases and phases[0] in ("forward", "loss"):
+            return "forward"
+        if phases and phases[0] == "backward":
+            return "backward"
+        return "other"
+
+    def phase_in_node(self, host: Host, node: Host) -> str:
+        scope = nearest_scope(host)
+        if scope is not None and scope.depth > node.depth:
+            return "recompute"
+        op = next((h for h in chain(host) if h.own_seq >= 0), None)
+        if op is not None and op.is_forward_op and op.depth > node.depth:
+            double_backward = any(later.ts >= node.end for later in op.key_nodes)
+            return "backward" if double_backward else "recompute"
+        return "backward"
+
+    def find_scope(self, host: Host) -> tuple[Host | None, str]:
+        """Rule 11: the scope, and how it was found."""
+        at: Host | None = host
+        how = "scope"
+        for _ in range(MAX_HOPS + 1):
+            scope, node = nearest_scope(at), nearest_node(at)
+            if node is None or (scope is not None and scope.depth > node.depth):
+                return scope, "none" if scope is None and how == "scope" else how
+            if how == "scope":
+                how = node.link_how
+            if node.link is None:
+                return None, how
+            at = node.link
+        return None, how
+
+    def bare_chain(self, scope: Host) -> Path_:
+        """The names of the nested scopes, outermost first, up to the nearest backward node."""
+        names: list[str] = []
+        for host in chain(scope):
+            if host.is_node:
+                break
+            if host.is_scope and host.scope_name is not None:
+                names.insert(0, host.scope_name)
+        return tuple(names) if self.joined else tuple(names[-1:])
+
+    def path(self, scope: Host, hops: int = 0) -> Path_:
+        """Rule 12."""
+        names = self.bare_chain(scope)
+        node = nearest_node(scope)
+        if node is None or not self.joined:
+            return names
+        original: Host | None = None
+        if node.link is not None and hops < MAX_HOPS:
+            original, _ = self.find_scope(node.link)
+        prefix = self.path(original, hops + 1) if original is not None else ()
+        for length in range(len(prefix), -1, -1):
+            if prefix[:length] + names in self.known_paths:
+                return prefix[:length] + names
+        matches = [known for known in self.known_paths if known[-len(names) :] == names]
+        return matches[0] if len(matches) == 1 else names
+
+    def resolve(self, host: Host) -> tuple[str, str, str]:
+        """(scope, phase, how) of a host range."""
+        scope, how = self.find_scope(host)
+        path = "/".join(self.path(scope)) if scope is not None else UNATTRIBUTED
+        return path, self.phase(host), how
+
+
+# -- time on the GPU -----------------------------------------------------------------------------------------
+
+
+def merge(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The union of intervals, as disjoint intervals in order."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(i for i in intervals if i[0] < i[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def covered(start: int, end: int, cover: list[tuple[int, int]]) -> int:
+    """How much of [start, end) the disjoint intervals cover."""
+    return sum(max(0, min(end, c_end) - max(start, c_start)) for c_start, c_end in cover)
+
+
+def busy_ns(gpu: list[Gpu]) -> int:
+    """The union of busy time per device, summed over devices."""
+    total = 0
+    for device in {g.device for g in gpu}:
+        total += sum(end - start for start, end in merge([(g.ts, g.end) for g in gpu if g.device == device]))
+    return total
+
+
+def set_exclusive(gpu: list[Gpu]) -> None:
+    """Every busy instant of a device goes to one event: higher class first, then the earlier start."""
+    for device in {g.device for g in gpu}:
+        higher: list[tuple[int, int]] = []
+        for priority in (0, 1, 2):
+            members = [g for g in gpu if g.device == device and g.priority == priority]
+            running_end = 0
+            for event in sorted(members, key=lambda g: (g.ts, g.file_index)):
+                start = max(event.ts, running_end)
+                if start < event.end:
+                    # Only the covers near the piece can matter; looking at all of them is the same, slower.
+                    near = [c for c in higher if c[1] > start and c[0] < event.end]
+                    event.exclusive_ns = event.end - start - covered(start, event.end, near)
+                running_end = max(running_end, event.end)
+            higher = merge(higher + [(g.ts, g.end) for g in members])
+
+
+# -- the whole -----------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Rows of (count, total, exclusive), filled one event at a time."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.how: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        self.how_by_phase: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, scope: str, phase: str, how: str, total_ns: int, exclusive_ns: int) -> None:
+        row = self.rows[scope, phase]
+        row[0] += 1
+        row[1] += total_ns
+        row[2] += exclusive_ns
+        for counts in (self.how[how], self.how_by_phase[phase, how]):
+            counts[0] += 1
+            counts[1] += total_ns
+
+
+def fill_gpu(table: Table, gpu: list[Gpu], resolver: Resolver) -> None:
+    """Rules 3, 13 and 14."""
+    for event in gpu:
+        if event.leaf is not None:
+            event.scope, event.phase, event.how = resolver.resolve(event.leaf)
+        elif event.launch is not None:
+            event.scope, event.phase, event.how = UNATTRIBUTED, "other", "none"
+        if event.is_communication:
+            event.scope, event.phase = COMMUNICATION, "communication"
+        table.add(event.scope, event.phase, event.how, event.end - event.ts, event.exclusive_ns)
+
+
+def step_roots(threads: dict[Thread, list[Host]]) -> list[Host]:
+    """Rule 15: the outermost step ranges of the main thread; without steps, its roots."""
+    for prefix in ("ProfilerStep#", STEP_PREFIX):
+        time_of: dict[Thread, int] = {}
+        for thread, ranges in threads.items():
+            steps = outermost(ranges, prefix)
+            if steps:
+                time_of[thread] = sum(h.end - h.ts for h in steps)
+        if time_of:
+            return outermost(threads[max(time_of, key=lambda t: time_of[t])], prefix)
+    main = next((t for t in threads if t[0] == t[1]), next(iter(threads), None))
+    return [h for h in threads[main] if h.parent is None] if main is not None else []
+
+
+def outermost(ranges: list[Host], prefix: str) -> list[Host]:
+    return [
+        h for h in ranges if h.name.startswith(prefix) and not any(a.name.startswith(prefix) for a in chain(h.parent))
+    ]
+
+
+def fill_cpu(table: Table, root: Host, resolver: Resolver) -> None:
+    """Rule 15: the self time of a range and of all ranges under it."""
+    pending = [(root, root.end)]  # a range and where it ends once clipped to its parent
+    while pending:
+        host, end = pending.pop()
+        self_ns = end - host.ts
+        for child in host.children:
+            child_end = max(child.ts, min(child.end, end))
+            self_ns -= child_end - child.ts
+            pending.append((child, child_end))
+        scope, phase, how = resolver.resolve(host)
+        table.add(scope, phase, how, self_ns, self_ns)
+
+
+def attribute(events: list[dict[str, Any]]) -> Result:
+    """Give every GPU event (without any: the time of the steps on the host) to one (scope, phase)."""
+    hosts, gpu = read_hosts(events), read_gpu(events)
+    threads = build_forest(hosts, tolerance(hosts, gpu))
+    find_launches(hosts, gpu)
+    plumb(hosts)
+    flows = read_flows(events)
+    link_nodes(hosts, threads, flows)
+    scope_source = mark_scopes(hosts)
+    resolver = Resolver(hosts, scope_source)
+
+    table = Table()
+    wall_ns = 0
+    if gpu:
+        set_exclusive(gpu)
+        fill_gpu(table, gpu, resolver)
+    else:
+        for root in step_roots(threads):
+            wall_ns += root.end - root.ts
+            fill_cpu(table, root, resolver)
+
+    nodes = [h for h in hosts if h.own_seq >= 0 and h.own_fwd_tid > 0 and not h.name.startswith(EVALUATE_PREFIX)]
+    return Result(
+        rows={key: (row[0], row[1], row[2]) for key, row in table.rows.items()},
+        how={key: (row[0], row[1]) for key, row in table.how.items()},
+        how_by_phase={key: (row[0], row[1]) for key, row in table.how_by_phase.items()},
+        nodes_linked=sum(1 for h in nodes if h.link_how == "seq"),
+        nodes_total=len(nodes),
+        flows=len(flows),
+        scope_source=scope_source,
+        cpu_only=not gpu,
+        gpu=gpu,
+        host=hosts,
+        wall_ns=wall_ns,
+    )

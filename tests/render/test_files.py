@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfkit.errors import UsageError
+from perfkit.render.files import check, csv, json_document, write
+from perfkit.render.latex import latex
+from perfkit.render.markdown import markdown
+from perfkit.schema.table import Column, Table
+
+# pandas 3 reads floats exactly by default, and warns where it is asked to.
+EXACT = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+
+
+def read_csv(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], **EXACT)
+
+
+def test_csv_reads_back_as_the_frame(kernels):
+    # WHEN
+    text = csv(kernels)
+
+    # THEN
+    assert text.splitlines()[0] == "kernel,calls,total_ns,share,peak"
+    pd.testing.assert_frame_equal(read_csv(text), kernels.frame, check_dtype=False)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_csv_keeps_every_digit(values):
+    frame = pd.DataFrame({"x": values})
+    text = csv(Table("t", "T", (Column("x", "1", "rate"),), frame))
+    assert read_csv(text)["x"].tolist() == values
+
+
+def test_csv_quotes_names_but_does_not_alter_them():
+    # GIVEN
+    names = ['say "hi", you', "two\nlines", "=1+1", "a|b", "\x1b[31m", "carriage\rreturn", "日本", "NA"]
+    table = Table("t", "T", (Column("name"), Column("n", kind="count")), pd.DataFrame({"name": names, "n": 1}))
+
+    # WHEN
+    text = csv(table)
+
+    # THEN
+    assert read_csv(text)["name"].tolist() == names
+    assert '"say ""hi"", you"' in text
+
+
+def test_csv_of_an_empty_table_is_its_header(empty):
+    assert csv(empty) == "kernel,calls,total_ns,share,peak\n"
+
+
+def test_json_holds_raw_values_and_the_meaning_of_columns(kernels):
+    # WHEN
+    document = msgspec.json.decode(json_document({"gpu": "H100", "steps": np.int64(10)}, [kernels]))
+
+    # THEN
+    assert document["summary"] == {"gpu": "H100", "steps": 10}
+    table = document["tables"]["kernels"]
+    assert table["title"] == "Kernels by device time"
+    assert table["columns"][2] == {"name": "total_ns", "unit": "ns", "kind": "time"}
+    assert table["rows"][0] == {
+        "kernel": "gemm",
+        "calls": 1440,
+        "total_ns": 254_123_456,
+        "share": 0.8596,
+        "peak": 27_400_000_000,
+    }
+    assert table["rows"][2]["peak"] is None
+    assert table["notes"] == ["2 launches were lost"]
+
+
+def test_json_turns_whatever_pandas_holds_into_plain_values():
+    # GIVEN
+    frame = pd.DataFrame(
+        {
+            "ints": pd.array([1, None], dtype="Int64"),
+            "mixed": pd.Series([np.float32(0.5), pd.NA], dtype=object),
+            "floats": [math.nan, math.inf],
+            "names": pd.Series(["né", None], dtype="category"),
+            "flags": [True, False],
+        }
+    )
+    table = Table("t", "T", tuple(Column(name) for name in frame), frame)
+
+    # WHEN
+    text = json_document({"path": Path("a/b"), "nan": math.nan, "array": np.arange(2)}, [table])
+
+    # THEN
+    document = msgspec.json.decode(text)
+    assert document["summary"] == {"path": "a/b", "nan": None, "array": [0, 1]}
+    assert document["tables"]["t"]["rows"] == [
+        {"ints": 1, "mixed": 0.5, "floats": None, "names": "né", "flags": True},
+        {"ints": None, "mixed": None, "floats": None, "names": None, "flags": False},
+    ]
+    assert "né" in text
+
+
+def test_json_and_csv_can_be_encoded_whatever_the_names(nasty):
+    json_document({}, [nasty]).encode()
+    assert "half a pair \\ud800" in csv(nasty)
+
+
+def test_json_refuses_what_would_lose_data(kernels):
+    with pytest.raises(ValueError, match="tables share a name: kernels, kernels"):
+        json_document({}, [kernels, kernels])
+    with pytest.raises(TypeError, match="cannot write a object to JSON"):
+        json_document({"x": object()}, [])
+
+
+def test_write_chooses_the_format_by_the_extension(tmp_path, kernels, nasty):
+    # WHEN
+    write(tmp_path / "a.csv", kernels)
+    write(tmp_path / "a.md", [kernels, nasty])
+    write(tmp_path / "a.TEX", [kernels, nasty])
+    write(tmp_path / "a.json", [kernels, nasty], summary={"a": 1})
+
+    # THEN
+    assert (tmp_path / "a.csv").read_text() == csv(kernels)
+    assert (tmp_path / "a.md").read_text() == markdown(kernels) + "\n" + markdown(nasty)
+    assert (tmp_path / "a.TEX").read_text() == latex(kernels) + "\n" + latex(nasty)
+    assert (tmp_path / "a.json").read_text() == json_document({"a": 1}, [kernels, nasty])
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "message"),
+    [
+        ("out.xlsx", 1, "the extension chooses the format: use .csv, .md, .json, .tex"),
+        ("out", 1, "the extension chooses the format"),
+        ("out.csv", 2, "a CSV file holds one table, not 2"),
+        ("folder.csv", 1, "is a directory"),
+        ("missing/out.csv", 1, "there is no directory .*missing: create it first"),
+        ("file.csv/out.csv", 1, "there is no directory"),
+        ("n" * 300 + ".csv", 1, "File name too long"),
+    ],
+)
+def test_a_path_that_cannot_work_is_a_usage_error(tmp_path, kernels, name, tables, message):
+    # GIVEN
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file.csv").touch()
+
+    # WHEN / THEN
+    with pytest.raises(UsageError, match=message):
+        write(tmp_path / name, [kernels] * tables)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.csv", "folder.csv"]
+
+
+def test_a_path_can_be_checked_before_there_is_anything_to_write(tmp_path):
+    check(tmp_path / "out.json", tables=5)
+    with pytest.raises(UsageError, match="holds one table, not 5"):
+        check(tmp_path / "out.csv", tables=5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, kernels, monkeypatch):
+    # GIVEN a disk that fills up half way
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fill_up(self, data):
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+
+    # WHEN
+    with pytest.raises(UsageError, match="cannot be written: No space left on device"):
+        write(path, kernels)
+
+    # THEN
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_keeps_pointing_to_the_file_written(tmp_path, kernels):
+    # GIVEN
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+
+    # WHEN
+    write(link, kernels)
+
+    # THEN
+    assert link.is_symlink()
+    assert target.read_text() == csv(kernels)
