@@ -94,9 +94,9 @@ _KERNEL_COLUMNS = (
     Column("count", "", "count", summed=True),
     Column("total_ns", "ns", "time", "total", summed=True),
     Column("share", "1", "share", summed=True),
-    Column("mean_ns", "ns", "time", "mean"),
-    Column("min_ns", "ns", "time", "min"),
-    Column("max_ns", "ns", "time", "max"),
+    Column("mean_ns", "ns", "time", "mean", scale="each"),
+    Column("min_ns", "ns", "time", "min", scale="each"),
+    Column("max_ns", "ns", "time", "max", scale="each"),
 )
 
 
@@ -130,7 +130,7 @@ def _operator_table(trace: Trace, found: Attribution) -> Table:
         "no device work in this trace: operators by self time (host), on the main thread, inside the steps",
         f"{UNATTRIBUTED} is the time between operators: Python, the framework, the profiler",
     )
-    return Table("kernels", "Operators, self time", _KERNEL_COLUMNS, _shared(frame), notes)
+    return Table("kernels", "Operators, self time", _KERNEL_COLUMNS, _shared(frame), notes, pinned=1)
 
 
 def _by_name(trace: Trace, name: Ints, duration: Ints, categories: Ints) -> pd.DataFrame:
@@ -191,8 +191,8 @@ _COPY_COLUMNS = (
     Column("total_ns", "ns", "time", "total", summed=True),
     Column("share", "1", "share", summed=True),
     Column("bytes", "B", "bytes", summed=True),
-    Column("mean_ns", "ns", "time", "mean"),
-    Column("max_ns", "ns", "time", "max"),
+    Column("mean_ns", "ns", "time", "mean", scale="each"),
+    Column("max_ns", "ns", "time", "max", scale="each"),
 )
 
 
@@ -215,8 +215,8 @@ def copy_table(trace: Trace) -> Table:
 
 _ACCOUNT_COLUMNS = (
     Column("count", "", "count", summed=True),
-    Column("total_ns", "ns", "time", "total", summed=True),
-    Column("exclusive_ns", "ns", "time", "exclusive", summed=True),
+    Column("total_ns", "ns", "time", "total", summed=True, scale="time"),
+    Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
     Column("share", "1", "share", summed=True),
 )
 
@@ -235,7 +235,8 @@ def layer_table(trace: Trace, found: Attribution) -> Table:
         ignore_index=True,
     )
     columns = (Column("scope"), Column("phase"), *_ACCOUNT_COLUMNS)
-    return Table("layers", "Layers by phase, self time", columns, _shared(frame), _account_notes(counted))
+    pinned = int(frame["rest"].sum())
+    return Table("layers", "Layers by phase, self time", columns, _shared(frame), _account_notes(counted), pinned)
 
 
 def phase_table(trace: Trace, found: Attribution) -> Table:
@@ -272,19 +273,21 @@ def layer_matrix(trace: Trace, found: Attribution) -> Table:
     """For people: one row a scope, one column a phase that occurs, self time."""
     counted = weights(trace, found)
     long = layer_table(trace, found).frame
-    present = [phase.label for phase in Phase if (counted.phase == phase).any()]
-    wide = long.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum", fill_value=0, sort=False)
-    frame = wide.reindex(columns=present, fill_value=0).astype(np.int64).reset_index()
-    frame["total_ns"] = frame[present].sum(axis=1)
+    named = (Phase.COMMUNICATION, Phase.UNLAUNCHED)  # each is a rest row already, and needs no column
+    present = [phase.label for phase in Phase if phase not in named and (counted.phase == phase).any()]
+    wide = long.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum", sort=False)
+    frame = wide.reindex(columns=present).reset_index()
+    frame["total_ns"] = long.groupby("scope")["total_ns"].sum().reindex(frame["scope"]).to_numpy()
     frame["rest"] = frame["scope"].isin(REST_SCOPES)
     frame = frame.sort_values(["rest", "total_ns"], ascending=[True, False], kind="stable", ignore_index=True)
     columns = (
         Column("scope"),
-        *(Column(phase, "ns", "time", summed=True) for phase in present),
-        Column("total_ns", "ns", "time", "total", summed=True),
+        *(Column(phase, "ns", "time", summed=True, scale="time") for phase in present),
+        Column("total_ns", "ns", "time", "total", summed=True, scale="time"),
         Column("share", "1", "share", summed=True),
     )
-    return Table("layer_phases", "Layers, self time", columns, _shared(frame), _account_notes(counted))
+    pinned = int(frame["rest"].sum())
+    return Table("layer_phases", "Layers, self time", columns, _shared(frame), pinned=pinned)
 
 
 def step_span(found: Attribution) -> int:

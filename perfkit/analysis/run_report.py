@@ -27,18 +27,18 @@ _COLUMNS = (
     Column("pass_type", title="pass"),
     Column("precision"),
     Column("steps", "", "count", "n"),
-    Column("mean_s", "s", "time", "mean"),
-    Column("std_s", "s", "time", "std"),
+    Column("mean_s", "s", "time", "mean", scale="time"),
+    Column("std_s", "s", "time", "std", scale="time"),
     Column("cv", "1", "share", "CV%"),
-    Column("median_s", "s", "time", "median"),
-    Column("median_low_s", "s", "time", "median 95% low"),
-    Column("median_high_s", "s", "time", "median 95% high"),
-    Column("min_s", "s", "time", "min"),
-    Column("p90_s", "s", "time", "p90"),
-    Column("forward_s", "s", "time", "forward"),
-    Column("backward_s", "s", "time", "backward"),
-    Column("optimizer_s", "s", "time", "optimizer"),
-    Column("rest_s", "s", "time", "rest"),
+    Column("median_s", "s", "time", "median", scale="time"),
+    Column("median_low_s", "s", "time", "median 95% low", scale="time"),
+    Column("median_high_s", "s", "time", "median 95% high", scale="time"),
+    Column("min_s", "s", "time", "min", scale="time"),
+    Column("p90_s", "s", "time", "p90", scale="time"),
+    Column("forward_s", "s", "time", "forward", scale="time"),
+    Column("backward_s", "s", "time", "backward", scale="time"),
+    Column("optimizer_s", "s", "time", "optimizer", scale="time"),
+    Column("rest_s", "s", "time", "rest", scale="time"),
     Column("tokens_per_s", "/s", "rate", "tokens/s"),
     Column("peak_memory_bytes", "B", "bytes", "peak memory"),
     Column("status"),
@@ -101,12 +101,12 @@ def phase_times(record: RunRecord) -> Table:
                          "median_s": found.median, "min_s": found.minimum, "max_s": found.maximum})  # fmt: skip
     columns = (
         Column("phase"),
-        Column("mean_s", "s", "time", "mean", summed=True),
+        Column("mean_s", "s", "time", "mean", summed=True, scale="time"),
         Column("share", "1", "share", "share of step", summed=True),
-        Column("std_s", "s", "time", "std"),
-        Column("median_s", "s", "time", "median"),
-        Column("min_s", "s", "time", "min"),
-        Column("max_s", "s", "time", "max"),
+        Column("std_s", "s", "time", "std", scale="time"),
+        Column("median_s", "s", "time", "median", scale="time"),
+        Column("min_s", "s", "time", "min", scale="time"),
+        Column("max_s", "s", "time", "max", scale="time"),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     notes = ("rest: the final synchronisation, and launch latency before the first kernel",)
@@ -194,9 +194,9 @@ def steps_table(record: RunRecord) -> Table:
     columns = (
         Column("kind"),
         Column("step", "", "count"),
-        Column("wall_s", "s", "time", "wall"),
-        *(Column(f"{name}_s", "s", "time", name) for name in phases),
-        Column("rest_s", "s", "time", "rest"),
+        Column("wall_s", "s", "time", "wall", scale="time"),
+        *(Column(f"{name}_s", "s", "time", name, scale="time") for name in phases),
+        Column("rest_s", "s", "time", "rest", scale="time"),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     return Table("steps", "Every step", columns, frame)

@@ -15,11 +15,10 @@ from perfkit.schema import units
 from perfkit.trace.columns import DeviceKind, Trace
 
 _REASONS = {
-    How.NONE: "outside every scope, or led to no forward operation",
-    How.UNLAUNCHED: "launched before recording began, or its launch was not recorded",
-    How.SEQUENCE: "made by a forward operation outside every scope",
-    How.ACCUMULATE: "gradient accumulation after such an operation",
-    How.SCOPE: "in a scope",  # cannot be unattributed
+    "outside": "outside every scope",
+    "unlinked": "in backward, led to no forward operation in the file",
+    "unlaunched": "launched before recording began, or its launch was not recorded",
+    "unscoped": "in backward, made by a forward operation outside every scope",
 }
 
 
@@ -56,6 +55,7 @@ def summary(trace: Trace, found: Attribution) -> dict[str, Any]:
         "step_wall_ns": breakdown.step_span(found),
         "total_ns": int(counted.total.sum()),
         "unattributed_ns": int(counted.total[_unattributed(counted)].sum()),
+        "unattributed_reasons_ns": unattributed(counted),
         "scope_source": found.scope_source.value,
         "backward_nodes": int(found.links.numbered.sum()),
         "backward_nodes_linked": int((found.links.target[found.links.numbered] != NONE).sum()),
@@ -74,14 +74,22 @@ def remarks(trace: Trace, found: Attribution) -> tuple[str, ...]:
     rest = _unattributed(counted)
     rest_total = int(counted.total[rest].sum())
     if rest_total:
-        reasons = [
-            f"{units.duration_ns(int(counted.total[rest & (counted.how == how)].sum()))} {_REASONS[How(how)]}"
-            for how in np.unique(counted.how[rest])
-            if counted.total[rest & (counted.how == how)].any()
-        ]
+        reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
         share = units.percent(rest_total / total)
         lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest_total)} ({share}): {'; '.join(reasons)}")
     return tuple(lines)
+
+
+def unattributed(counted: breakdown.Weights) -> dict[str, int]:
+    """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
+    rest = _unattributed(counted)
+    backward = (counted.phase == Phase.BACKWARD) | (counted.phase == Phase.RECOMPUTE)
+    linked = (counted.how == How.SEQUENCE) | (counted.how == How.ACCUMULATE)
+    reason = np.select(
+        [counted.how == How.UNLAUNCHED, linked, backward], ["unlaunched", "unscoped", "unlinked"], default="outside"
+    )
+    times = {str(name): int(counted.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
+    return {name: time for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
 
 
 def _headline(trace: Trace, found: Attribution, total: int) -> str:
@@ -91,5 +99,9 @@ def _headline(trace: Trace, found: Attribution, total: int) -> str:
     busy = int(found.device.exclusive.sum())
     events = f"{len(trace.device):,} device events"
     text = f"{steps}; {events}, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
-    wall = breakdown.step_span(found)
-    return f"{text} ({units.percent(busy / wall)} of the steps' {units.duration_ns(wall)})" if wall else text
+    span = sum(
+        int(trace.device.end[rows].max() - trace.device.start[rows].min())
+        for device in np.unique(trace.device.device)
+        if len(rows := np.flatnonzero(trace.device.device == device))
+    )
+    return f"{text} ({units.percent(busy / span)} of the time from its first to its last)" if span else text

@@ -52,17 +52,22 @@ class _Scale:
         return f"{scaled:,.{self.decimals}f}{self.sign}"
 
 
-def cells(column: Column, series: pd.Series[Any], sums: Sequence[float] = ()) -> tuple[str, list[str]]:
+def cells(
+    column: Column, series: pd.Series[Any], sums: Sequence[float] = (), pool: Sequence[float] | None = None
+) -> tuple[str, list[str]]:
     """The heading with its unit, and the text of each value, then of each sum, all in that unit.
 
-    The unit follows from the values alone, so that a total far above them does not blur them.
+    The unit follows from the values alone, so that a total far above them does not blur them; or from `pool`,
+    the values of all the columns that are to share it.
     """
     if column.kind == "text":
         return _stem(column), [text(value) for value in series.tolist()]
     values = floats(series)
     if column.kind == "params":
         return _stem(column), [_parameters(value) for value in (*values, *sums)]
-    scale = _scale(column, [abs(v) for v in values if v and math.isfinite(v)])
+    scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
+    if all(map(math.isnan, values)):
+        return _stem(column), [scale.text(value) for value in (*values, *sums)]
     return _heading(column, scale), [scale.text(value) for value in (*values, *sums)]
 
 

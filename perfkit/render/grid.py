@@ -24,6 +24,8 @@ class Grid:
     rows: list[list[str]]
     rest: list[str] | None
     """What the rows left out add up to; None where all are shown."""
+    rest_at: int
+    """Its place among the rows: before the pinned ones."""
     total: list[str] | None
     """What all rows add up to; None where no column is summed, or one row says it already."""
     label: int
@@ -31,23 +33,27 @@ class Grid:
 
 
 def grid(table: Table, top: int | None = None) -> Grid:
-    """The first `top` rows (all by default) as text. Only those are formatted; the others are summed."""
-    shown = len(table) if top is None else min(top, len(table))
-    if shown < 0:
+    """The first `top` rows (all by default) and the pinned ones as text; the others are summed, not formatted."""
+    free = len(table) - table.pinned
+    first = free if top is None else min(top, free)
+    if first < 0:
         raise ValueError(f"top {top}: must be 0 or more")
     columns, frame = _with_label(table)
+    shown_frame = pd.concat((frame.iloc[:first], frame.iloc[free:])) if first < free else frame
+    hidden_frame = frame.iloc[first:free]
     label = next(i for i, column in enumerate(columns) if column.kind == "text")
 
+    pools = _pools(columns, shown_frame, hidden_frame)
     headings, texts, sums = [], [], []
     for column in columns:
-        series = frame[column.name]
-        summed = [add(floats(part)) for part in (series.iloc[shown:], series)] if _is_summed(column) else []
-        heading, formatted = cells(column, series.iloc[:shown], summed)
+        parts = (hidden_frame[column.name], frame[column.name]) if _is_summed(column) else ()
+        summed = [add(floats(part)) for part in parts]
+        heading, formatted = cells(column, shown_frame[column.name], summed, pools.get(column.scale))
         headings.append(heading)
-        texts.append(formatted[:shown])
-        sums.append(formatted[shown:] or ["", ""])
+        texts.append(formatted[: len(shown_frame)])
+        sums.append(formatted[len(shown_frame) :] or ["", ""])
 
-    hidden = len(table) - shown
+    hidden = len(hidden_frame)
     rest, total = ([column[i] for column in sums] for i in (0, 1))
     rest[label], total[label] = f"… {hidden:,} more row{'s' if hidden > 1 else ''}", "total"
     return Grid(
@@ -55,9 +61,20 @@ def grid(table: Table, top: int | None = None) -> Grid:
         is_text=[column.kind == "text" for column in columns],
         rows=[list(row) for row in zip(*texts, strict=True)],
         rest=rest if hidden else None,
+        rest_at=first,
         total=total if len(table) > 1 and any(_is_summed(column) for column in columns) else None,
         label=label,
     )
+
+
+def _pools(columns: list[Column], shown: pd.DataFrame, hidden: pd.DataFrame) -> dict[str, list[float]]:
+    """For each scale that columns share: the values shown in any of them, and what their other rows add up to."""
+    pools: dict[str, list[float]] = {}
+    for column in columns:
+        if column.scale:
+            rest = add(floats(hidden[column.name])) if _is_summed(column) else 0.0
+            pools.setdefault(column.scale, []).extend([*floats(shown[column.name]), rest])
+    return pools
 
 
 def _is_summed(column: Column) -> bool:

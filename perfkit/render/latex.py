@@ -57,9 +57,10 @@ def latex(table: Table, *, top: int | None = None, name_width: int | None = NAME
         if is_text and name_width is not None:
             columns[index] = shorten(columns[index], name_width)
     body = [_line(list(row), shown.is_text) for row in zip(*columns, strict=True)]
+    if shown.rest:
+        body.insert(shown.rest_at, _line(shown.rest, shown.is_text))
     if not body:
         body = [f"\\multicolumn{{{len(columns)}}}{{l}}{{no rows}} \\\\"]
-    body += [_line(shown.rest, shown.is_text)] if shown.rest else []
     body += [r"\midrule", _line(shown.total, shown.is_text)] if shown.total else []
     lines = [
         r"% needs \usepackage{booktabs}",

@@ -41,15 +41,18 @@ def _rows(table: Table, top: int | None, name_width: int | None) -> str:
             names = columns[index] if name_width is None else shorten(columns[index], name_width)
             columns[index] = [_code(name) for name in names]
     lines = [list(row) for row in zip(*columns, strict=True)]
-    lines += [line for line in (shown.rest, _bold_label(shown.total, shown.label)) if line]
+    if shown.rest:
+        lines.insert(shown.rest_at, shown.rest)
+    if shown.total:
+        lines.append(_bold_label(shown.total, shown.label))
     headings = [_escaped(heading) for heading in shown.headings]
     widths = [max(3, *map(cell_len, column)) for column in zip(headings, *lines, strict=True)]
     rule = ["-" * w if text else "-" * (w - 1) + ":" for w, text in zip(widths, shown.is_text, strict=True)]
     return "".join(_line(line, widths, shown.is_text) for line in (headings, rule, *lines))
 
 
-def _bold_label(total: list[str] | None, label: int) -> list[str] | None:
-    return total and [f"**{text}**" if index == label else text for index, text in enumerate(total)]
+def _bold_label(total: list[str], label: int) -> list[str]:
+    return [f"**{text}**" if index == label else text for index, text in enumerate(total)]
 
 
 def _line(texts: list[str], widths: list[int], is_text: list[bool]) -> str:

@@ -118,10 +118,11 @@ def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
     for index, is_text in enumerate(shown.is_text):
         if is_text:
             columns[index] = shorten(columns[index], widths[index], mark)
-    for row in zip(*columns, strict=True):
-        result.add_row(*map(Text, row))
+    lines = [(row, "") for row in zip(*columns, strict=True)]
     if shown.rest:
-        result.add_row(*map(Text, shown.rest), style="dim")
+        lines.insert(shown.rest_at, (tuple(shown.rest), "dim"))
+    for row, style in lines:
+        result.add_row(*map(Text, row), style=style)
     return result
 
 
@@ -172,6 +173,7 @@ def _encodable_grid(shown: Grid, unicode: bool) -> Grid:
         is_text=shown.is_text,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
+        rest_at=shown.rest_at,
         total=line(shown.total) if shown.total else None,
         label=shown.label,
     )

@@ -26,6 +26,8 @@ class Column:
     """Heading for people; default: the name with spaces for underscores."""
     summed: bool = False
     """True where the rows add up to something: writers for people show that total in a last line."""
+    scale: str = ""
+    """Columns of a table that share a non-empty scale are shown in one unit, to be compared across."""
 
     @property
     def heading(self) -> str:
@@ -43,15 +45,13 @@ class Table:
     frame: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
     """Remarks shown under the table, one line each."""
+    pinned: int = 0
+    """The last so many rows are shown however few rows are asked for: what is unattributed must not hide."""
 
     def __post_init__(self) -> None:
         missing = [c.name for c in self.columns if c.name not in self.frame.columns]
         if missing:
             raise ValueError(f"table {self.name}: no such column in its frame: {', '.join(missing)}")
-
-    def head(self, rows: int) -> pd.DataFrame:
-        """The first rows, only the declared columns, in their declared order."""
-        return self.frame[[c.name for c in self.columns]].head(rows)
 
     def __len__(self) -> int:
         return len(self.frame)
