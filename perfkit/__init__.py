@@ -1,1 +1,18 @@
-"""perfkit: where each millisecond of a PyTorch step went, and why."""
+"""perfkit: where each millisecond of a PyTorch step went, and why.
+
+The public names load what they need on first use, so that `import perfkit` pulls in neither torch nor pandas.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "workload.annotate": ["annotate", "module_tree"],
+        "trace.load": ["load"],
+        "analysis.attribution": ["attribute"],
+        "analysis.trace_report": ["report"],
+        "schema.config": ["RunConfig"],
+        "schema.record": ["RunRecord"],
+    },
+)

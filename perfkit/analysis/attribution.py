@@ -227,15 +227,17 @@ def _launches(trace: Trace, seen: HostView) -> Ints:
     return launch
 
 
-def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
-    """For events without a launch: the operator of their External id, the first in the file, where ids can be trusted.
+def external_ids_are_correlations(trace: Trace) -> bool:
+    """True for files of 2021 to 2023, whose External ids repeat the correlation and collide with operators' ids."""
+    calls = trace.host.kind == HostKind.RUNTIME
+    return bool(calls.any() and np.mean(trace.host.external_id[calls] == trace.host.correlation[calls]) > 0.5)
 
-    Files of 2021 to 2023 have the correlation there instead, which collides with operators' ids.
-    """
+
+def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
+    """For events without a launch: the operator of their External id, the first in the file, if ids can be trusted."""
     events, host = trace.device, trace.host
-    calls = host.kind == HostKind.RUNTIME
     found = np.full(len(events), NONE, dtype=np.int64)
-    if calls.any() and np.mean(host.external_id[calls] == host.correlation[calls]) > 0.5:
+    if external_ids_are_correlations(trace):
         return found
     operators = np.flatnonzero((host.kind == HostKind.OP) & (host.external_id > 0))
     ids, first = np.unique(host.external_id[operators], return_index=True)

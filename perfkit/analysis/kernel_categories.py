@@ -24,6 +24,8 @@ MEMSET = "memset"
 COMMUNICATION = "communication"
 RANDOM = "random"
 OTHER = "other"
+HOST = "host"
+"""Host time between operators, in a trace without a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ _OPERATORS = _patterns(
     (COPY, r"^(copy|_to_copy|to|contiguous|clone|cat|stack|_reshape_alias|_foreach_copy|constant_pad_nd|repeat|split_with_sizes_copy|flip|roll)$"),
     (REDUCTION, r"^(sum|mean|max|min|amax|amin|argmax|argmin|prod|norm|linalg_vector_norm|_foreach_norm|std|var|var_mean|std_mean|any|all|cumsum|cumprod|logsumexp|topk|sort|aminmax)$"),
     (MEMSET, r"^(zero|fill|zeros|_foreach_zero)$"),
+    (OTHER, r"pool|upsample|grid_sampl|interpolate"),
 )  # fmt: skip
 
 _ELEMENTWISE_OPERATORS = re.compile(
@@ -83,6 +86,7 @@ _KERNELS = _patterns(
     (REDUCTION, r"reduce_kernel|reduction|reduce_|triton_red_|triton_per_|cub::.*reduce|scan|topk|radix|sort|norm_kernel|block_reduce"),
     (MEMSET, r"fill_?functor|memset|zero_kernel"),
     (COPY, r"copy_kernel|direct_copy|catarray|cat_array|transpose|memcpy|cast|copy_device|tensor_permute|_to_copy"),
+    (OTHER, r"pool|upsample|grid_sampl|interpolate"),
     (ELEMENTWISE, r"elementwise|vectorized|pointwise|triton_poi_|unrolled|foreach|multi_tensor_apply|silu|gelu|relu|tril|triu|binary_|unary_|rotary|rope"),
 )  # fmt: skip
 
@@ -124,3 +128,8 @@ def category(kernel: str, operator: str | None, *, in_optimizer: bool) -> str:
     if by_operator in (MATMUL, CONVOLUTION) and by_kernel in (COPY, MEMSET, REDUCTION):
         return by_kernel
     return by_operator or by_kernel or OTHER
+
+
+def is_known(kernel: str, operator: str | None) -> bool:
+    """False for a kernel that neither table places: it counts as `other` for want of a pattern."""
+    return of_kernel(kernel) is not None or (operator is not None and of_operator(operator) is not None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from perfkit.analysis import breakdown
-from perfkit.analysis.attribution import UNATTRIBUTED, Attribution, Phase, attribute
+from perfkit.analysis import breakdown, grouping, integrity
+from perfkit.analysis.account import Account, Selection, account
+from perfkit.analysis.attribution import UNATTRIBUTED, Phase, attribute
+from perfkit.analysis.grouping import By
 from perfkit.analysis.intervals import NONE
 from perfkit.analysis.report import Report
 from perfkit.analysis.scopes import How
@@ -16,92 +19,108 @@ from perfkit.trace.columns import DeviceKind, Trace
 
 _REASONS = {
     "outside": "outside every scope",
-    "unlinked": "in backward, led to no forward operation in the file",
+    "unlinked": "in backward nodes that lead to no forward operation in the file",
+    "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
     "unlaunched": "launched before recording began, or its launch was not recorded",
-    "unscoped": "in backward, made by a forward operation outside every scope",
+    "unscoped": "in backward nodes made by a forward operation outside every scope",
 }
 
 
-def report(trace: Trace) -> Report:
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to look at a trace."""
+
+    selection: Selection = Selection()  # noqa: RUF009 - frozen
+    by: By = "component"
+    depth: int | None = None
+    fold: bool = True
+
+
+def report(trace: Trace, view: View | None = None) -> Report:
     """Attribute a trace and describe where its time went."""
+    view = view or View()
     found = attribute(trace)
-    kernels = breakdown.kernel_table(trace, found)
-    layers = breakdown.layer_table(trace, found)
-    phases = breakdown.phase_table(trace, found)
-    tables = [kernels, layers, phases]
-    display = [phases, breakdown.layer_matrix(trace, found), kernels]
-    if (trace.device.kind != DeviceKind.KERNEL).any():
-        copies = breakdown.copy_table(trace)
+    counted = account(trace, found, view.selection)
+    kernels, layers, phases = (
+        breakdown.kernel_table(counted),
+        breakdown.layer_table(counted),
+        breakdown.phase_table(counted),
+    )
+    categories = breakdown.category_table(counted)
+    groups = grouping.group_table(counted, view.by, depth=view.depth, fold=view.fold)
+    tables = [kernels, layers, phases, categories, groups, integrity.table(counted)]
+    display = [phases, categories, grouping.for_people(groups), kernels]
+    if counted.on_device:
+        copies = breakdown.copy_table(counted)
         tables.append(copies)
-        display.append(copies)
-    return Report(summary(trace, found), tuple(tables), tuple(display), remarks(trace, found))
+        display += [copies] if len(copies) else []
+    if len(trace.threads) > 1:
+        tables.append(breakdown.thread_table(counted))
+        display += [] if counted.on_device else tables[-1:]
+    return Report(summary(counted), tuple(tables), tuple(display), remarks(counted))
 
 
-def summary(trace: Trace, found: Attribution) -> dict[str, Any]:
+def summary(counted: Account) -> dict[str, Any]:
     """The scalars of a trace; times in ns."""
-    counted = breakdown.weights(trace, found)
-    duration = trace.device.end - trace.device.start
-    kernels = trace.device.kind == DeviceKind.KERNEL
+    trace, found = counted.trace, counted.found
+    events = counted.row if counted.on_device else np.empty(0, dtype=np.int64)
+    kernels = trace.device.kind[events] == DeviceKind.KERNEL
+    used = set(trace.device.device[events].tolist())
+    linked = found.links.target[found.links.numbered] != NONE
     return {
         "source": trace.source,
         "format": trace.format,
-        "devices": [device.name for device in trace.devices if device.index in set(trace.device.device.tolist())],
+        "devices": [device.name for device in trace.devices if device.index in used],
         "kernels": int(kernels.sum()),
-        "kernel_time_ns": int(duration[kernels].sum()),
-        "gpu_events": len(trace.device),
-        "gpu_time_ns": int(duration.sum()),
-        "busy_ns": int(found.device.exclusive.sum()),
-        "steps": len(found.steps),
-        "step_wall_ns": breakdown.step_span(found),
+        "kernel_time_ns": int(counted.total[kernels].sum()) if counted.on_device else 0,
+        "gpu_events": len(events),
+        "gpu_time_ns": int(counted.total.sum()) if counted.on_device else 0,
+        "busy_ns": int(counted.exclusive.sum()) if counted.on_device else 0,
+        "steps": len(counted.steps),
+        "step_wall_ns": counted.step_wall,
         "total_ns": int(counted.total.sum()),
-        "unattributed_ns": int(counted.total[_unattributed(counted)].sum()),
+        "unattributed_ns": int(counted.total[counted.unattributed].sum()),
         "unattributed_reasons_ns": unattributed(counted),
         "scope_source": found.scope_source.value,
         "backward_nodes": int(found.links.numbered.sum()),
-        "backward_nodes_linked": int((found.links.target[found.links.numbered] != NONE).sum()),
+        "backward_nodes_linked": int(linked.sum()),
     }
 
 
-def _unattributed(counted: breakdown.Weights) -> Any:
-    return (counted.path == NONE) & (counted.phase != Phase.COMMUNICATION)
-
-
-def remarks(trace: Trace, found: Attribution) -> tuple[str, ...]:
+def remarks(counted: Account) -> tuple[str, ...]:
     """What to know before trusting the tables, and why some time is unattributed."""
-    counted = breakdown.weights(trace, found)
     total = int(counted.total.sum())
-    lines = [_headline(trace, found, total)]
-    rest = _unattributed(counted)
-    rest_total = int(counted.total[rest].sum())
-    if rest_total:
+    lines = [_headline(counted, total)]
+    rest = int(counted.total[counted.unattributed].sum())
+    if rest:
         reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
-        share = units.percent(rest_total / total)
-        lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest_total)} ({share}): {'; '.join(reasons)}")
-    return tuple(lines)
+        share = units.percent(rest / total)
+        lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({share}): {'; '.join(reasons)}")
+    return (*lines, *integrity.lines(counted))
 
 
-def unattributed(counted: breakdown.Weights) -> dict[str, int]:
+def unattributed(counted: Account) -> dict[str, int]:
     """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
-    rest = _unattributed(counted)
     backward = (counted.phase == Phase.BACKWARD) | (counted.phase == Phase.RECOMPUTE)
     linked = (counted.how == How.SEQUENCE) | (counted.how == How.ACCUMULATE)
-    reason = np.select(
-        [counted.how == How.UNLAUNCHED, linked, backward], ["unlaunched", "unscoped", "unlinked"], default="outside"
-    )
+    conditions = [counted.how == How.UNLAUNCHED, linked, backward & counted.in_node, backward]
+    reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine"], default="outside")
+    rest = counted.unattributed
     times = {str(name): int(counted.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
     return {name: time for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
 
 
-def _headline(trace: Trace, found: Attribution, total: int) -> str:
-    steps = f"{len(found.steps)} steps" if len(found.steps) != 1 else "1 step"
-    if not len(trace.device):
+def _headline(counted: Account, total: int) -> str:
+    steps = f"{len(counted.steps)} steps" if len(counted.steps) != 1 else "1 step"
+    if not counted.on_device:
         return f"{steps}, {units.duration_ns(total)} on the main thread; no device work in this trace"
-    busy = int(found.device.exclusive.sum())
-    events = f"{len(trace.device):,} device events"
-    text = f"{steps}; {events}, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
-    span = sum(
-        int(trace.device.end[rows].max() - trace.device.start[rows].min())
-        for device in np.unique(trace.device.device)
-        if len(rows := np.flatnonzero(trace.device.device == device))
-    )
-    return f"{text} ({units.percent(busy / span)} of the time from its first to its last)" if span else text
+    busy, span = int(counted.exclusive.sum()), _device_span(counted)
+    text = f"{steps}; {len(counted):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
+    return f"{text} ({units.percent(busy / span)} of the time from first to last)" if span else text
+
+
+def _device_span(counted: Account) -> int:
+    """From the first event's start to the last one's end, added up over devices, ns."""
+    events = counted.trace.device
+    device, start, end = events.device[counted.row], events.start[counted.row], events.end[counted.row]
+    return sum(int(end[device == one].max() - start[device == one].min()) for one in np.unique(device))

@@ -10,7 +10,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from perfkit.analysis import run_report, trace_report
+from perfkit.analysis.account import Selection
+from perfkit.analysis.attribution import Phase
+from perfkit.analysis.grouping import By
 from perfkit.analysis.report import Report
+from perfkit.analysis.trace_report import View
 from perfkit.commands import show
 from perfkit.errors import UsageError
 from perfkit.render import files, markdown
@@ -19,6 +23,7 @@ from perfkit.schema.table import Table
 from perfkit.trace.load import load
 
 Format = Literal["table", "json", "csv", "md"]
+PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +33,29 @@ class AnalyzeOptions:
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Only these tables, by name (kernels, layers, phases, copies; of a record: runs, steps)."""
+    """Only these tables, by name: kernels, layers, phases, categories, groups, copies, threads; runs, steps."""
     top: int = 20
     """Rows shown of each table (--format table and md); what is left out is summed in one more row."""
+    by: By = "component"
+    """What the table `groups` has a row for: layer, module, class, component (the same place in every layer), ..."""
+    depth: int | None = None
+    """Cut module paths to this many components; what lies deeper is added to the module that holds it."""
+    no_fold: bool = False
+    """One row for every layer instead of one for all that differ in number only."""
+    phase: PhaseName | None = None
+    """Only this phase, in every table."""
+    steps: str = "auto"
+    """auto: the measured steps of perfkit's own traces, everything of others; all; or one step's number, from 0."""
+
+    def view(self) -> View:
+        """As the analysis takes it."""
+        phase = Phase[self.phase.upper()] if self.phase else None
+        if self.steps not in ("auto", "all") and not self.steps.isdecimal():
+            raise UsageError(f"--steps {self.steps}: choose auto, all, or a step's number, counted from 0")
+        if self.depth is not None and self.depth < 1:
+            raise UsageError(f"--depth {self.depth}: must be at least 1")
+        steps = int(self.steps) if self.steps.isdecimal() else self.steps
+        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold)  # type: ignore[arg-type]
 
 
 def execute(path: str, /, options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions()) -> int:
@@ -38,7 +63,7 @@ def execute(path: str, /, options: Annotated[AnalyzeOptions, Parameter(name="*")
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = [_chosen(report, options.table) for report in _reports(path)]
+    reports = [_chosen(report, options.table) for report in _reports(path, options.view())]
     _check_choice(reports, options.table)
     if options.format == "table":
         show.print_reports(reports, top=options.top)
@@ -55,25 +80,27 @@ def execute(path: str, /, options: Annotated[AnalyzeOptions, Parameter(name="*")
     return 0
 
 
-def _reports(path: str) -> list[Report]:
+def _reports(path: str, view: View) -> list[Report]:
     """A folder has a record and perhaps a trace; a file is one or the other."""
     target = Path(path)
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
         if "trace" in saved.artifacts:
-            reports.append(trace_report.report(load(target / saved.artifacts["trace"])))
+            reports.append(trace_report.report(load(target / saved.artifacts["trace"]), view))
         return reports
     if target.name == record.RECORD_FILE:
         return [run_report.report(record.load(target))]
-    return [trace_report.report(load(path))]
+    return [trace_report.report(load(path), view)]
 
 
 def _chosen(report: Report, names: tuple[str, ...]) -> Report:
     if not names:
         return report
     tables = tuple(table for table in report.tables if table.name in names)
-    return Report(report.summary, tables, tables, report.remarks)
+    for_people = {table.name: table for table in report.display}
+    display = tuple(for_people.get(table.name, table) for table in tables)
+    return Report(report.summary, tables, display, report.remarks)
 
 
 def _check_choice(reports: list[Report], names: tuple[str, ...]) -> None:

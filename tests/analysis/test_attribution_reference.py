@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.analysis import breakdown
+from perfkit.analysis.account import Selection, account
 from perfkit.analysis.attribution import Attribution, Phase, attribute
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
@@ -32,8 +32,8 @@ Rows = dict[tuple[str, str], tuple[int, int]]
 
 def fast_rows(trace: Trace, found: Attribution) -> Rows:
     """(scope, phase) -> (total, exclusive), without empty rows."""
-    counted = breakdown.weights(trace, found)
-    scopes = found.path_names(counted.path, counted.phase)
+    counted = account(trace, found, Selection(steps="all"))
+    scopes = counted.scope
     rows: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for scope, phase, total, exclusive in zip(
         scopes, counted.phase, counted.total.tolist(), counted.exclusive.tolist(), strict=True

@@ -1,0 +1,201 @@
+"""The account: what a trace's tables count, one row a device event or, without a device, a host range.
+
+Every table is a grouping of these rows and so adds up to the same total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from perfkit.analysis import kernel_categories
+from perfkit.analysis.attribution import Attribution, Phase
+from perfkit.analysis.intervals import NONE, Bools, Ints, nearest, self_times
+from perfkit.errors import UsageError
+from perfkit.schema import range_names
+from perfkit.trace.columns import DeviceKind, HostKind, Trace
+
+StepChoice = Literal["auto", "all"] | int
+"""auto: the measured steps of a trace that perfkit recorded, everything of any other; or one step, counted from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of a trace to account for."""
+
+    phase: Phase | None = None
+    """Only this phase."""
+    steps: StepChoice = "auto"
+
+
+_COLUMNS = ("row", "name", "phase", "path", "how", "step", "total", "exclusive", "counted")
+
+
+@dataclass(frozen=True)
+class Account:
+    """The counted rows, as columns."""
+
+    trace: Trace
+    found: Attribution
+    on_device: bool
+    row: Ints
+    """Device event, or host range in the forest's order."""
+    name: Ints
+    """Index into the trace's names."""
+    phase: Ints
+    path: Ints
+    how: Ints
+    step: Ints
+    total: Ints
+    """ns: the event's duration, or the host range's self time."""
+    exclusive: Ints
+    """ns of busy time that this row alone answers for; on the host the same as total."""
+    counted: Bools
+    """Rows that count as one each: every device event; on the host, operators only."""
+    steps: tuple[int, ...]
+    """Steps accounted for, as indices into found.steps."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def kept(self, keep: Bools) -> Account:
+        """Only some rows."""
+        return replace(self, **{column: getattr(self, column)[keep] for column in _COLUMNS})
+
+    @cached_property
+    def step_wall(self) -> int:
+        """Wall time of the steps accounted for, ns."""
+        return sum(self.found.steps[index].end - self.found.steps[index].start for index in self.steps)
+
+    @cached_property
+    def forward_passes(self) -> int:
+        """Forward passes in the steps: perfkit's own forward ranges, else one a step."""
+        seen = self.found.view
+        labels = {index for index, own in seen.own_names.items() if own == range_names.phase("forward")}
+        if not labels:
+            return len(self.steps)
+        return int(np.isin(seen.name, list(labels)).sum())
+
+    @cached_property
+    def operator(self) -> Ints:
+        """Name index of the operator each row ran in, NONE for none."""
+        seen = self.found.view
+        if not len(seen.name):
+            return np.full(len(self), NONE)
+        enclosing = nearest(seen.forest.parent, is_operator(self.found))
+        if self.on_device:
+            leaf = self.found.device.leaf[self.row]
+            inside = np.where(leaf == NONE, NONE, enclosing[leaf])
+        else:
+            inside = enclosing[self.row]
+        return np.where(inside == NONE, NONE, seen.name[inside])
+
+    @cached_property
+    def in_node(self) -> Bools:
+        """Rows that ran (or were launched) inside a backward node."""
+        place = self.found.device.leaf[self.row] if self.on_device else self.row
+        node = np.concatenate((self.found.links.node, [NONE]))
+        inside: Bools = node[place] != NONE
+        return inside
+
+    @cached_property
+    def category(self) -> Ints:
+        """Category of each row, as text: by its operator first, its own name second."""
+        if not len(self):
+            return np.empty(0, dtype=object)
+        in_optimizer = (self.phase == Phase.OPTIMIZER).astype(np.int64)
+        keys = np.stack((self.name.astype(np.int64), self.operator, in_optimizer))
+        distinct, place = np.unique(keys, axis=1, return_inverse=True)
+        names = self.trace.names
+        by_key = [
+            kernel_categories.category(names[name], names[op] if op != NONE else None, in_optimizer=bool(optimizer))
+            for name, op, optimizer in distinct.T.tolist()
+        ]
+        categories: Any = np.array(by_key, dtype=object)[place.reshape(-1)]
+        if self.on_device:
+            kind = self.trace.device.kind[self.row]
+            categories[kind == DeviceKind.MEMCPY] = kernel_categories.COPY
+            categories[kind == DeviceKind.MEMSET] = kernel_categories.MEMSET
+        else:
+            categories[(self.operator == NONE) | ~self.counted] = kernel_categories.HOST
+        return categories  # type: ignore[no-any-return]
+
+    @cached_property
+    def scope(self) -> Ints:
+        """Scope of each row, as text, the rest rows' names included."""
+        return self.found.path_names(self.path, self.phase)  # type: ignore[no-any-return]
+
+    @property
+    def unattributed(self) -> Bools:
+        """Rows without a scope."""
+        without: Bools = (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
+        return without
+
+
+def account(trace: Trace, found: Attribution, selection: Selection | None = None) -> Account:
+    """The rows to account for: device events, or without any the host time of the steps on the main thread."""
+    selection = selection or Selection()
+    steps = _chosen_steps(trace, found, selection.steps)
+    whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
+    keep = np.ones(len(whole), dtype=bool)
+    if steps is not None:
+        keep &= np.isin(whole.step, steps)
+    if selection.phase is not None:
+        keep &= whole.phase == selection.phase
+    chosen = tuple(range(len(found.steps))) if steps is None else steps
+    return replace(whole.kept(keep), steps=chosen)
+
+
+def _chosen_steps(trace: Trace, found: Attribution, choice: StepChoice) -> tuple[int, ...] | None:
+    """Indices of the wanted steps, None for everything, inside steps or not."""
+    count = len(found.steps)
+    if isinstance(choice, int):
+        if not 0 <= choice < count:
+            raise UsageError(f"--steps {choice}: this trace has {count} steps, counted from 0")
+        return (choice,)
+    own = choice == "auto" and "perfkit" in trace.metadata and count > 0
+    return tuple(range(count)) if own else None
+
+
+def _device_rows(trace: Trace, found: Attribution) -> Account:
+    events, device = trace.device, found.device
+    count = len(events)
+    return Account(
+        trace, found, True, np.arange(count), events.name, device.phase, device.path, device.how, device.step,
+        events.end - events.start, device.exclusive, np.ones(count, dtype=bool), (),
+    )  # fmt: skip
+
+
+def _host_rows(trace: Trace, found: Attribution) -> Account:
+    seen, host = found.view, found.host
+    rows = np.flatnonzero(in_account(found))
+    own = self_times(seen.forest.parent, seen.start, seen.end)[rows]
+    step_row = nearest(seen.forest.parent, seen.is_step)[rows] if len(rows) else rows
+    number = np.full(len(seen.name) + 1, NONE, dtype=np.int64)
+    number[np.flatnonzero(seen.is_step)] = np.arange(len(found.steps))
+    return Account(
+        trace, found, False, rows, seen.name[rows], host.phase[rows], host.path[rows], host.how[rows],
+        number[step_row], own, own, is_operator(found)[rows], (),
+    )  # fmt: skip
+
+
+def is_operator(found: Attribution) -> Bools:
+    """Host rows that are operators, and not ranges that perfkit itself wrote as such."""
+    own = np.zeros(len(found.view.names), dtype=bool)
+    own[list(found.view.own_names)] = True
+    operators: Bools = (found.view.kind == HostKind.OP) & ~own[found.view.name]
+    return operators
+
+
+def in_account(found: Attribution) -> Bools:
+    """Host rows inside the steps on the main thread; without steps, everything on it."""
+    seen = found.view
+    main = found.main_thread
+    if not seen.is_step.any():
+        on_it: Bools = seen.thread == main
+        return on_it
+    inside: Bools = nearest(seen.forest.parent, seen.is_step & (seen.thread == main)) != NONE
+    return inside

@@ -1,0 +1,241 @@
+"""Account -> one table by whatever the user asks for: layer, module, class, component, phase, operator or kernel.
+
+Identical layers fold into one line (`layers.*  x24`). However rows are grouped, they add up to the account's total.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.account import Account
+from perfkit.analysis.attribution import UNATTRIBUTED, Phase
+from perfkit.analysis.breakdown import REST_SCOPES, rest_last, with_share
+from perfkit.analysis.intervals import NONE, Ints
+from perfkit.analysis.scopes import SEPARATOR, ScopeSource
+from perfkit.schema.table import Column, Table
+
+By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
+
+_COUNTED_NAME = re.compile(r"(.+)_\d+")
+"""A module in a profile with Python stacks: its class and a counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How scope paths of a trace are spelled, and what is known of the modules behind them."""
+
+    separator: str
+    classes: dict[str, str]
+    """Path -> class, where the recording left its module tree."""
+    numbered: bool
+    """Foreign names carry a counter per class instead of a position: Linear_7."""
+
+    def parts(self, path: str) -> list[str]:
+        """The path's components."""
+        return path.split(self.separator)
+
+    def class_of(self, path: str) -> str:
+        """The module's class, or the last component where it is not known."""
+        if path in self.classes:
+            return self.classes[path]
+        last = self.parts(path)[-1]
+        counted = _COUNTED_NAME.fullmatch(last) if self.numbered else None
+        return counted[1] if counted else last
+
+
+def names_of(counted: Account) -> Names:
+    """Read the spelling from where the scopes came from, and the classes from the recording's own module tree."""
+    source = counted.found.scope_source
+    recorded = counted.trace.metadata.get("perfkit")
+    modules = recorded.get("modules") if isinstance(recorded, dict) else None
+    classes = {str(path): str(kind) for path, kind in modules.items()} if isinstance(modules, dict) else {}
+    return Names("." if source is ScopeSource.PERFKIT else SEPARATOR, classes, source is ScopeSource.MODULE)
+
+
+def group_table(counted: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
+    """One row a group.
+
+    `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
+    """
+    spelled = names_of(counted)
+    paths = np.unique(counted.scope.astype(str)) if len(counted) else np.empty(0, dtype=object)
+    layers = _layer_prefixes([str(path) for path in paths if path not in REST_SCOPES], spelled)
+    instance, group = _keys(counted, by, spelled, layers, depth=depth, fold=fold)
+    frame = _grouped(counted, instance, group)
+    frame = with_share(rest_last(frame, ["total_ns", "scope"]))
+    pinned = int(frame["rest"].sum())
+    title = (
+        f"By {by}" + (f", to depth {depth}" if depth else "") + (", self time" if by == "module" and not depth else "")
+    )
+    return Table("groups", title, _columns(by, counted), frame, pinned=pinned)
+
+
+def for_people(groups: Table) -> Table:
+    """The same table without the columns that say nothing here, or that only scripts want."""
+    frame = groups.frame
+    hidden = {"count", "count_per_step"}
+    if (frame["total_ns"] == frame["exclusive_ns"]).all():
+        hidden.add("exclusive_ns")
+    if (frame["x"] > 1).any() and groups.title.startswith("By layer"):
+        hidden |= {"step_mean_ns", "step_std_ns"}
+    else:
+        hidden |= {"mean_ns", "max_ns", "max_at"} | (set() if (frame["x"] > 1).any() else {"x"})
+    columns = tuple(column for column in groups.columns if column.name not in hidden)
+    return Table(groups.name, groups.title, columns, frame, groups.notes, groups.pinned)
+
+
+def _columns(by: str, counted: Account) -> tuple[Column, ...]:
+    present = [phase for phase in Phase if phase not in (Phase.COMMUNICATION, Phase.UNLAUNCHED)]
+    present = [phase for phase in present if (counted.phase == phase).any()]
+    steps = (
+        Column("step_mean_ns", "ns", "time", "mean per step", scale="step"),
+        Column("step_std_ns", "ns", "time", "std", scale="step"),
+        Column("count_per_step", "", "count", "per step"),
+    )
+    return (
+        Column("scope", title=by),
+        Column("x", "", "count", "x"),
+        Column("count", "", "count", summed=True),
+        *(Column(phase.label, "ns", "time", summed=True, scale="time") for phase in present),
+        Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
+        Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
+        Column("share", "1", "share", summed=True),
+        *(steps if len(counted.steps) > 1 else ()),
+        Column("mean_ns", "ns", "time", "mean of x", scale="each"),
+        Column("max_ns", "ns", "time", "max of x", scale="each"),
+        Column("max_at"),
+    )
+
+
+def _keys(
+    counted: Account, by: By, spelled: Names, layers: dict[str, str], *, depth: int | None, fold: bool
+) -> tuple[Ints, Ints]:
+    """For each row, the instance it belongs to and the group that the instance folds into."""
+    if by in ("op", "kernel", "phase"):
+        names = np.asarray([*counted.trace.names, UNATTRIBUTED], dtype=object)
+        if by == "phase":
+            keys = np.array([Phase(value).label for value in range(len(Phase))], dtype=object)[counted.phase]
+        else:
+            keys = names[counted.operator if by == "op" else counted.name]
+        return keys, keys
+    key = _path_key(by, spelled, layers, depth)
+    return _mapped(counted.scope, key), _mapped(
+        counted.scope, lambda path: _folded(key(path), spelled, layers, by, fold)
+    )
+
+
+def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
+    def key(path: str) -> str:
+        if by == "layer":
+            return layers.get(path, spelled.parts(path)[0])
+        if by == "class":
+            return spelled.class_of(path)
+        return spelled.separator.join(spelled.parts(path)[:depth]) if depth else path
+
+    return key
+
+
+def _folded(path: str, spelled: Names, layers: dict[str, str], by: By, fold: bool) -> str:
+    """The path with its layer's number starred: layers.3.attn -> layers.*.attn."""
+    if by == "class" or not (fold and by in ("layer", "component")):
+        return path
+    front = layers.get(path)
+    if front is None:
+        return path
+    return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
+
+
+def _starred(front: str, spelled: Names) -> str:
+    *before, last = spelled.parts(front)
+    counted = _COUNTED_NAME.fullmatch(last) if spelled.numbered else None
+    return spelled.separator.join([*before, f"{counted[1]}_*" if counted else "*"])
+
+
+def _without_counters(tail: str, spelled: Names) -> str:
+    """Below a folded layer a counter is a different one in each layer: Linear_7 and Linear_13 become Linear_*."""
+    if not spelled.numbered:
+        return tail
+    return spelled.separator.join(re.sub(_COUNTED_NAME, r"\1_*", part) for part in spelled.parts(tail))
+
+
+def _mapped(scope: Ints, key: Callable[[str], str]) -> Ints:
+    """Apply a function of the path to every row, the rest rows left as they are."""
+    distinct, place = np.unique(scope.astype(str), return_inverse=True)
+    mapped: Any = np.array([path if path in REST_SCOPES else key(path) for path in distinct.tolist()], dtype=object)
+    return mapped[place] if len(scope) else np.empty(0, dtype=object)
+
+
+def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
+    """Path -> the front of it that is a layer: the outermost component that is one of several of its kind.
+
+    In qualified names that is a number (`layers.3`); in foreign names, one of several siblings that differ only in
+    their counter (`BertLayer_3`).
+    """
+    siblings: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for path in paths:
+        parts = spelled.parts(path)
+        for index, part in enumerate(parts):
+            siblings[spelled.separator.join(parts[:index]), _kind(part, spelled)].add(part)
+    prefixes = {}
+    for path in paths:
+        parts = spelled.parts(path)
+        for index, part in enumerate(parts):
+            kind = _kind(part, spelled)
+            front = spelled.separator.join(parts[:index])
+            if kind == "*" or (kind.endswith("_*") and len(siblings[front, kind]) > 1):
+                prefixes[path] = spelled.separator.join(parts[: index + 1])
+                break
+    return prefixes
+
+
+def _kind(part: str, spelled: Names) -> str:
+    if spelled.numbered:
+        counted = _COUNTED_NAME.fullmatch(part)
+        return f"{counted[1]}_*" if counted else part
+    return "*" if part.isdigit() else part
+
+
+def _grouped(counted: Account, instance: Ints, group: Ints) -> pd.DataFrame:
+    events = pd.DataFrame(
+        {
+            "scope": group,
+            "instance": instance,
+            "phase": counted.phase,
+            "step": counted.step,
+            "count": counted.counted.astype(np.int64),
+            "total_ns": counted.total,
+            "exclusive_ns": counted.exclusive,
+        }
+    )
+    frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
+    by_phase = events.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
+    for phase in Phase:
+        frame[phase.label] = by_phase.get(phase, np.nan)
+    each = events.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
+    sizes = each.groupby("scope")["total_ns"].agg(["size", "mean", "max"])
+    largest = each.sort_values("total_ns", kind="stable").drop_duplicates("scope", keep="last").set_index("scope")
+    several = sizes["size"] > 1
+    frame["x"] = sizes["size"]
+    frame["mean_ns"] = sizes["mean"].where(several)
+    frame["max_ns"] = sizes["max"].where(several)
+    frame["max_at"] = largest["instance"].where(several)
+    return _with_steps(frame, events, counted.steps).reset_index()
+
+
+def _with_steps(frame: pd.DataFrame, events: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:
+    """Mean and spread over the profiled steps; a group that a step has nothing of counts as zero there."""
+    inside = events[events["step"] != NONE]
+    table = inside.pivot_table(index="scope", columns="step", values="total_ns", aggfunc="sum", fill_value=0)
+    table = table.reindex(index=frame.index, columns=list(steps), fill_value=0)
+    frame["step_mean_ns"] = table.mean(axis=1)
+    frame["step_std_ns"] = table.std(axis=1, ddof=1)
+    counts = inside.groupby("scope")["count"].sum().reindex(frame.index, fill_value=0)
+    frame["count_per_step"] = counts / max(len(steps), 1)
+    return frame

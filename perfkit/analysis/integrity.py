@@ -1,0 +1,254 @@
+"""What in a trace asks for caution: printed with every analysis, one line when there is nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.account import Account
+from perfkit.analysis.attribution import external_ids_are_correlations
+from perfkit.analysis.intervals import NONE, Ints
+from perfkit.analysis.kernel_categories import OTHER, is_known
+from perfkit.schema import units
+from perfkit.schema.table import Column, Table
+from perfkit.trace.columns import DeviceKind
+
+_UNKNOWN_SHOWN = 3
+_OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing to know about a trace."""
+
+    check: str
+    count: int
+    time_ns: int
+    """Device time concerned; 0 where it is not about device time."""
+    text: str
+
+
+def issues(counted: Account) -> list[Issue]:
+    """Everything found, in the order of the checks below."""
+    checks: tuple[Callable[[Account], Issue | None], ...] = (
+        _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _zero, _overlapping, _crossing,
+        _external_ids, _graphs, _dropped, _unknown_names,
+    )  # fmt: skip
+    return [found for check in checks if (found := check(counted)) is not None]
+
+
+def table(counted: Account) -> Table:
+    """The same as a table; no rows for a clean trace."""
+    columns = (
+        Column("check"),
+        Column("count", "", "count"),
+        Column("time_ns", "ns", "time", "time"),
+        Column("text"),
+    )
+    rows = [(issue.check, issue.count, issue.time_ns, issue.text) for issue in issues(counted)]
+    frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+    return Table("integrity", "Integrity", columns, frame)
+
+
+def lines(counted: Account) -> list[str]:
+    """For people: one line an issue, or one in all."""
+    found = issues(counted)
+    if not found:
+        return [f"integrity: clean ({counted.trace.facts.events:,} events, times to the ns)"]
+    return [f"integrity, {issue.check}: {issue.text}" for issue in found]
+
+
+def _truncated(counted: Account) -> Issue | None:
+    at = counted.trace.facts.truncated_at
+    if at is None:
+        return None
+    return Issue(
+        "truncated file",
+        1,
+        0,
+        f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables",
+    )
+
+
+def _repairs(counted: Account) -> Issue | None:
+    repairs = counted.trace.facts.repairs
+    if not repairs:
+        return None
+    text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
+    return Issue("repaired JSON", sum(repairs.values()), 0, f"mended to read it: {text}")
+
+
+def _resolution(counted: Account) -> Issue | None:
+    resolution = counted.trace.facts.resolution_ns
+    if resolution == 1:
+        return None
+    return Issue(
+        "resolution", 1, 0, f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
+    )
+
+
+def _negative(counted: Account) -> Issue | None:
+    count = counted.trace.facts.negative_durations
+    return (
+        Issue("negative durations", count, 0, f"{count:,} events end before they start; counted as 0 ns")
+        if count
+        else None
+    )
+
+
+def _no_launch(counted: Account) -> Issue | None:
+    """Launched before the window (30 to 48% of the time in some real traces): shown, never spread."""
+    if not counted.on_device:
+        return None
+    events = counted.trace.device
+    lost = counted.found.device.launch[counted.row] == NONE
+    if not lost.any():
+        return None
+    time = int(counted.total[lost].sum())
+    host = counted.trace.host
+    first_call = int(host.start.min()) if len(host) else None
+    early = lost & (events.start[counted.row] < _first_launched(counted)) if first_call is not None else lost
+    share = units.percent(time / max(int(counted.total.sum()), 1))
+    text = f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {share}) have no launch in the file"
+    if early.any():
+        text += (
+            f"; {int(early.sum()):,} of them ran before the first one that has: work launched before recording began"
+        )
+    return Issue("no launch", int(lost.sum()), time, text)
+
+
+def _first_launched(counted: Account) -> int:
+    """Start of the first device event whose launch is in the file."""
+    launched = counted.found.device.launch != NONE
+    starts = counted.trace.device.start[launched]
+    return int(starts.min()) if len(starts) else np.iinfo(np.int64).max
+
+
+def _outside_steps(counted: Account) -> Issue | None:
+    found = counted.found
+    if not counted.on_device or not found.steps:
+        return None
+    outside = (found.device.step == NONE) & (found.device.launch != NONE)
+    if not outside.any():
+        return None
+    events = counted.trace.device
+    time = int((events.end - events.start)[outside].sum())
+    text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
+    return Issue("outside steps", int(outside.sum()), time, text)
+
+
+def _zero(counted: Account) -> Issue | None:
+    if not counted.on_device:
+        return None
+    count = int((counted.total == 0).sum())
+    return (
+        Issue("zero durations", count, 0, f"{count:,} device events last 0 ns: shorter than the clock can tell")
+        if count
+        else None
+    )
+
+
+def _overlapping(counted: Account) -> Issue | None:
+    """Kernels of one stream that overlap: real with programmatic dependent launch, else a sign of bad clocks."""
+    if not counted.on_device:
+        return None
+    events = counted.trace.device
+    rows = counted.row[np.lexsort((events.start[counted.row], events.stream[counted.row], events.device[counted.row]))]
+    same = (events.stream[rows][1:] == events.stream[rows][:-1]) & (events.device[rows][1:] == events.device[rows][:-1])
+    late = np.minimum(events.end[rows][:-1], events.end[rows][1:]) - events.start[rows][1:]
+    overlap = np.where(same, np.maximum(late, 0), 0)
+    count = int((overlap > 0).sum())
+    if not count:
+        return None
+    time = int(overlap.sum())
+    text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
+    return Issue("overlapping", count, time, text)
+
+
+def _crossing(counted: Account) -> Issue | None:
+    """Host ranges that neither nest nor stand apart: the forest gives both the same parent."""
+    seen = counted.found.view
+    rows = np.flatnonzero(~seen.is_runtime)
+    siblings = pd.DataFrame({"parent": _family(seen.forest.parent[rows], seen.thread[rows]), "end": seen.end[rows]})
+    reach = siblings.groupby("parent", sort=False)["end"].cummax()
+    before = reach.groupby(siblings["parent"], sort=False).shift(1, fill_value=np.iinfo(np.int64).min)
+    count = int((before.to_numpy() > seen.start[rows] + counted.trace.facts.resolution_ns - 1).sum())
+    if not count:
+        return None
+    return Issue(
+        "crossing ranges",
+        count,
+        0,
+        f"{count:,} host ranges begin inside another and end after it; both count as its parent's children",
+    )
+
+
+def _family(parent: Ints, thread: Ints) -> Ints:
+    """One number for each set of siblings; the roots of each thread are one."""
+    return np.where(parent == NONE, -1 - thread.astype(np.int64), parent)
+
+
+def _external_ids(counted: Account) -> Issue | None:
+    if not external_ids_are_correlations(counted.trace):
+        return None
+    return Issue("external ids", 1, 0, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+
+
+def _graphs(counted: Account) -> Issue | None:
+    if not counted.on_device:
+        return None
+    events = counted.trace.device
+    launch = counted.found.device.launch[counted.row]
+    several = np.bincount(launch[launch != NONE], minlength=1) > 1
+    in_graph = (events.graph_node[counted.row] >= 0) | ((launch != NONE) & several[launch])
+    if not in_graph.any():
+        return None
+    time = int(counted.total[in_graph].sum())
+    launches = len(np.unique(launch[in_graph]))
+    text = (
+        f"{int(in_graph.sum()):,} device events ({units.duration_ns(time)}) ran in {launches:,} graph launches;"
+        " they have the scope of their launch, not of the code that was captured"
+    )
+    return Issue("CUDA graphs", int(in_graph.sum()), time, text)
+
+
+def _dropped(counted: Account) -> Issue | None:
+    """Kineto's own log, which it leaves in the file, says how many records fell outside the window."""
+    found = [int(number) for text in _texts(counted.trace.metadata) for number in _OUT_OF_RANGE.findall(text)]
+    count = sum(found)
+    if not count:
+        return None
+    return Issue(
+        "out of range", count, 0, f"the profiler dropped {count:,} records outside its window (it says so itself)"
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    """Log lines among the metadata: strings and lists of strings at the top level."""
+    entries = value.values() if isinstance(value, dict) else []
+    return [
+        text for entry in entries for text in (entry if isinstance(entry, list) else [entry]) if isinstance(text, str)
+    ]
+
+
+def _unknown_names(counted: Account) -> Issue | None:
+    if not counted.on_device:
+        return None
+    kernels = counted.trace.device.kind[counted.row] == DeviceKind.KERNEL
+    unknown = (counted.category == OTHER) & kernels
+    trace_names = (*counted.trace.names, None)  # NONE takes the last
+    pairs = zip(counted.name[unknown].tolist(), counted.operator[unknown].tolist(), strict=True)
+    unknown[unknown] = [not is_known(counted.trace.names[name], trace_names[op]) for name, op in pairs]
+    if not unknown.any():
+        return None
+    names = pd.Series(counted.total[unknown]).groupby(counted.name[unknown]).sum().sort_values(ascending=False)
+    shown = ", ".join(counted.trace.names[index][:60] for index in names.index[:_UNKNOWN_SHOWN])
+    more = f" and {len(names) - _UNKNOWN_SHOWN} more" if len(names) > _UNKNOWN_SHOWN else ""
+    time = int(counted.total[unknown].sum())
+    text = f"{len(names):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
+    return Issue("unknown kernels", len(names), time, text)
