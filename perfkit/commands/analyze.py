@@ -58,13 +58,18 @@ class AnalyzeOptions:
         return View(Selection(phase, steps), self.by, self.depth, not self.no_fold)  # type: ignore[arg-type]
 
 
-def execute(path: str, /, options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions()) -> int:
+def execute(
+    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
+) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, or its record.json; - is stdin.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = [_chosen(report, options.table) for report in _reports(path, options.view())]
+    reports = _reports(path, options.view())
     _check_choice(reports, options.table)
+    reports = [_chosen(report, options.table) for report in reports]
     if options.format == "table":
         show.print_reports(reports, top=options.top)
     elif options.format == "json":

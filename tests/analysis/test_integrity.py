@@ -1,0 +1,84 @@
+"""What the integrity report finds, each in a trace made for it, and that it stays silent without cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.analysis import integrity
+from perfkit.analysis.account import account
+from perfkit.analysis.attribution import attribute
+from perfkit.trace.columns import HostKind, ReadFacts
+from tests.builders import TraceBuilder
+
+
+def clean() -> TraceBuilder:
+    b = TraceBuilder().step(0, 0, 100).module("Model", 0, 90).range("aten::mm", 10, 40, sequence=1)
+    return b.launched("gemm", 20, 50, 60)
+
+
+def checks(builder: TraceBuilder) -> dict[str, integrity.Issue]:
+    trace = builder.build()
+    return {issue.check: issue for issue in integrity.issues(account(trace, attribute(trace)))}
+
+
+def test_a_clean_trace_is_one_line():
+    trace = clean().build()
+    assert len(integrity.lines(account(trace, attribute(trace)))) == 1
+    assert checks(clean()) == {}
+
+
+@pytest.mark.parametrize(
+    ("facts", "check"),
+    [
+        (ReadFacts(truncated_at=1000), "truncated file"),
+        (ReadFacts(repairs={"backslash": 2}), "repaired JSON"),
+        (ReadFacts(resolution_ns=1000), "resolution"),
+        (ReadFacts(negative_durations=3), "negative durations"),
+    ],
+)
+def test_facts_of_the_file(facts, check):
+    b = clean()
+    b.facts = facts
+    assert set(checks(b)) == {check}
+
+
+def test_work_launched_before_the_window():
+    found = checks(clean().event("before", 1, 31))["no launch"]
+    assert (found.count, found.time_ns) == (1, 30)
+    assert "1 of them ran before" in found.text
+
+
+def test_zero_overlapping_and_outside():
+    b = clean().event("nothing", 70, 70, correlation=1000).event("other", 55, 65, correlation=1000, stream=7)
+    b.launched("late", 200, 300, 310)
+    found = checks(b)
+    assert found["zero durations"].count == 1
+    assert found["overlapping"].time_ns == 5
+    assert found["outside steps"].time_ns == 10
+
+
+def test_kernels_on_different_streams_do_not_overlap():
+    assert "overlapping" not in checks(clean().launched("other", 25, 55, 65, stream=8))
+
+
+def test_crossing_ranges_are_counted():
+    b = clean().range("a", 92, 96).range("b", 94, 99)
+    assert checks(b)["crossing ranges"].count == 1
+
+
+def test_external_ids_that_are_correlations():
+    b = TraceBuilder().range("launch", 0, 1, HostKind.RUNTIME, correlation=5, external_id=5)
+    assert "external ids" in checks(b.event("k", 2, 3, correlation=5))
+
+
+def test_a_graph_launch_says_whose_scope_its_kernels_have():
+    b = clean().event("second", 60, 70, correlation=1000)
+    assert checks(b)["CUDA graphs"].count == 2
+
+
+def test_dropped_records_and_unknown_names():
+    b = clean().launched("mystery_kernel", 95, 96, 99)
+    b.metadata = {"INFO": ["CuptiActivityProfiler.cpp:300] Record counts: Out-of-range = 7, Blocklisted runtime = 9"]}
+    found = checks(b)
+    assert found["out of range"].count == 7
+    assert found["unknown kernels"].text.startswith("1 kernel names of no known category (3.000 ns): mystery_kernel")

@@ -1,0 +1,102 @@
+"""Interval arithmetic against brute force on random sets: nested, crossing, equal, of zero length."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perfkit.analysis import intervals
+from perfkit.analysis.intervals import NONE
+
+TIMES = st.integers(0, 30)
+RANGES = st.lists(st.tuples(st.integers(0, 1), TIMES, st.integers(0, 12), st.booleans()), max_size=30)
+
+
+def columns(ranges):
+    rows = np.array([(t, s, s + d, leaf) for t, s, d, leaf in ranges], dtype=np.int64).reshape(-1, 4)
+    return rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3].astype(bool)
+
+
+def forest_of(ranges, tolerance=0):
+    thread, start, end, leaf = columns(ranges)
+    return intervals.build_forest(thread, start, end, leaf, np.arange(len(thread)), tolerance)
+
+
+@settings(max_examples=300)
+@given(RANGES, st.sampled_from([0, 3]))
+def test_parents_by_the_letter_of_the_rule(ranges, tolerance):
+    """GIVEN any ranges WHEN nested THEN each parent is the nearest previous range that holds it"""
+    forest = forest_of(ranges, tolerance)
+    thread, start, end, leaf = (column[forest.order] for column in columns(ranges))
+    for i in range(len(ranges)):
+        holders = [
+            j
+            for j in range(i)
+            if thread[j] == thread[i]
+            and not leaf[j]
+            and end[j] + tolerance >= end[i]
+            and (end[j] > start[i] or start[j] == start[i])
+        ]
+        assert forest.parent[i] == (holders[-1] if holders else NONE)
+        assert forest.depth[i] == (forest.depth[holders[-1]] + 1 if holders else 0)
+
+
+@settings(max_examples=200)
+@given(RANGES, st.sampled_from([0, 3]))
+def test_self_times_add_up_over_every_subtree(ranges, tolerance):
+    """GIVEN any forest WHEN self times are added over a root's subtree THEN they are the root's duration, exactly"""
+    forest = forest_of(ranges, tolerance)
+    _, start, end, _ = (column[forest.order] for column in columns(ranges))
+    own = intervals.self_times(forest.parent, start, end)
+    root = np.arange(len(start))
+    while (forest.parent[root] != NONE).any():
+        root = np.where(forest.parent[root] == NONE, root, forest.parent[root])
+    for row in np.flatnonzero(forest.parent == NONE):
+        assert own[root == row].sum() == end[row] - start[row]
+
+
+@settings(max_examples=200)
+@given(RANGES, st.data())
+def test_nearest_flagged_ancestor(ranges, data):
+    """GIVEN flags WHEN the nearest flagged self-or-ancestor is asked for THEN climbing one by one gives the same"""
+    forest = forest_of(ranges)
+    flags = np.array([data.draw(st.booleans()) for _ in ranges], dtype=bool)
+    found = intervals.nearest(forest.parent, flags)
+    for i in range(len(ranges)):
+        at = i
+        while at != NONE and not flags[at]:
+            at = forest.parent[at]
+        assert found[i] == at
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(TIMES, st.integers(0, 12), st.integers(0, 2)), max_size=20))
+def test_exclusive_time_instant_by_instant(events):
+    """GIVEN overlapping intervals of three ranks WHEN each instant goes to one THEN it is the one the rule names"""
+    start = np.array([s for s, _, _ in events], dtype=np.int64)
+    end = np.array([s + d for s, d, _ in events], dtype=np.int64)
+    rank = np.array([r for _, _, r in events], dtype=np.int64)
+    expected = [0] * len(events)
+    for instant in range(50):
+        busy = [i for i in range(len(events)) if start[i] <= instant < end[i]]
+        if busy:
+            expected[min(busy, key=lambda i: (rank[i], start[i], i))] += 1
+    assert intervals.exclusive_times(start, end, rank).tolist() == expected
+    assert intervals.union_length(start, end) == sum(expected)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(-1, 3), TIMES), max_size=20),
+    st.lists(st.tuples(st.integers(-1, 3), TIMES), max_size=20),
+    st.booleans(),
+)
+def test_last_at_or_before(known, wanted, strictly):
+    """GIVEN groups and times WHEN the latest row before a time is asked for THEN a scan gives the same row"""
+    group, time = (np.array([row[k] for row in known], dtype=np.int64) for k in (0, 1))
+    wanted_group, wanted_time = (np.array([row[k] for row in wanted], dtype=np.int64) for k in (0, 1))
+    found = intervals.last_at_or_before(group, time, wanted_group, wanted_time, strictly=strictly)
+    for answer, (g, t) in zip(found, wanted, strict=True):
+        rows = [i for i, (h, u) in enumerate(known) if h == g and (u < t if strictly else u <= t)]
+        assert answer == (max(rows, key=lambda i: (known[i][1], i)) if rows else NONE)

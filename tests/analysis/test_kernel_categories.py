@@ -1,0 +1,82 @@
+"""Categories of real kernel names, by library and age."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.analysis import kernel_categories as categories
+
+
+@pytest.mark.parametrize(
+    ("name", "category"),
+    [
+        ("nvjet_tst_128x256_64x4_1x2_h_bz_coopA_TNT", categories.MATMUL),
+        ("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1_execute", categories.MATMUL),
+        (
+            "void cutlass::Kernel2<cutlass_80_wmma_tensorop_bf16_s161616gemm_bf16_16x16_128x2>(Params)",
+            categories.MATMUL,
+        ),
+        ("ampere_bf16_s16816gemm_bf16_128x128_ldg8_f2f_stages_32x5_tn", categories.MATMUL),
+        ("volta_sgemm_64x64_nt", categories.MATMUL),
+        ("Cijk_Ailk_Bljk_HHS_BH_MT128x128x16_SE", categories.MATMUL),
+        ("void gemv2T_kernel_val<int, int, float>(float)", categories.MATMUL),
+        ("void pytorch_flash::flash_fwd_kernel<Flash_fwd_kernel_traits<64>>(Flash_fwd_params)", categories.ATTENTION),
+        ("fmha_cutlassF_f32_aligned_64x64_rf_sm80(PyTorchMemEffAttention::Params)", categories.ATTENTION),
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16_knob_7_64x64x128", categories.ATTENTION),
+        ("void (anonymous namespace)::softmax_warp_forward<float, float, float, 9, false, false>", categories.SOFTMAX),
+        (
+            "void at::native::(anonymous namespace)::vectorized_layer_norm_kernel<float, float>",
+            categories.NORMALISATION,
+        ),
+        ("void cudnn::bn_bw_1C11_kernel_new<float, float, float2, 512, true, 1>", categories.NORMALISATION),
+        ("void at::native::elementwise_kernel<128, 4, at::native::BinaryFunctor<float> >", categories.ELEMENTWISE),
+        ("void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float> >", categories.MEMSET),
+        ("triton_poi_fused_add_mul_0", categories.ELEMENTWISE),
+        ("triton_red_fused_sum_3", categories.REDUCTION),
+        ("triton_per_fused__softmax_2", categories.SOFTMAX),
+        ("void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float> >", categories.REDUCTION),
+        ("void at::native::(anonymous namespace)::indexSelectLargeIndex<float>", categories.EMBEDDING),
+        ("void at::native::(anonymous namespace)::CatArrayBatchedCopy<float>", categories.COPY),
+        ("ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)", categories.COMMUNICATION),
+        ("ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)", categories.COMMUNICATION),
+        ("void vllm::cross_device_reduce_1stage<float, 2>", categories.COMMUNICATION),
+        ("void at::native::(anonymous namespace)::distribution_elementwise_grid_stride_kernel", categories.RANDOM),
+    ],
+)
+def test_kernels_by_name(name, category):
+    assert categories.of_kernel(name) == category
+
+
+@pytest.mark.parametrize(
+    ("operator", "category"),
+    [
+        ("aten::mm", categories.MATMUL),
+        ("aten::addmm", categories.MATMUL),
+        ("aten::_flash_attention_backward", categories.ATTENTION),
+        ("aten::_scaled_dot_product_efficient_attention", categories.ATTENTION),
+        ("aten::_softmax_backward_data", categories.SOFTMAX),
+        ("aten::nll_loss_backward", categories.LOSS),
+        ("aten::native_layer_norm_backward", categories.NORMALISATION),
+        ("aten::embedding_dense_backward", categories.EMBEDDING),
+        ("aten::convolution_backward", categories.CONVOLUTION),
+        ("aten::_to_copy", categories.COPY),
+        ("aten::add_", categories.ELEMENTWISE),
+        ("aten::silu_backward", categories.ELEMENTWISE),
+        ("aten::mean", categories.REDUCTION),
+        ("aten::_fused_adamw_", categories.OPTIMIZER),
+        ("aten::view", None),
+        ("autograd::engine::evaluate_function: MmBackward0", None),
+    ],
+)
+def test_operators_by_name(operator, category):
+    assert categories.of_operator(operator) == category
+
+
+def test_the_operator_decides_before_the_name():
+    """GIVEN a matmul kernel launched by a convolution WHEN categorised THEN it is a convolution"""
+    assert categories.category("volta_sgemm_64x64_nt", "aten::cudnn_convolution", in_optimizer=False) == "convolution"
+    assert categories.category("volta_sgemm_64x64_nt", None, in_optimizer=False) == "matmul"
+    assert categories.category("elementwise_kernel", "aten::add_", in_optimizer=True) == "optimizer"
+    assert categories.category("direct_copy_kernel", "aten::mm", in_optimizer=False) == "copy/cast"
+    assert categories.category("mystery", "my::op", in_optimizer=False) == "other"
+    assert not categories.is_known("mystery", "my::op")

@@ -1,0 +1,103 @@
+"""Hand-built traces for tests: say what happened when, get a Trace."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from perfkit.trace.columns import (
+    MISSING,
+    AutogradFlows,
+    DeviceEvents,
+    DeviceKind,
+    HostKind,
+    HostRanges,
+    ReadFacts,
+    Thread,
+    Trace,
+    column_dtype,
+)
+
+ENGINE = "autograd::engine::evaluate_function: "
+
+
+@dataclass
+class TraceBuilder:
+    """Collects ranges and events; times are ns. Thread 0 is the main thread."""
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+    facts: ReadFacts = field(default_factory=ReadFacts)
+    names: dict[str, int] = field(default_factory=dict)
+    host: list[dict[str, int]] = field(default_factory=list)
+    device: list[dict[str, int]] = field(default_factory=list)
+    threads: int = 1
+
+    def _name(self, text: str) -> int:
+        return self.names.setdefault(text, len(self.names))
+
+    def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: int) -> TraceBuilder:
+        """A host range; `columns` sets thread, correlation, sequence, forward_thread."""
+        self.threads = max(self.threads, columns.get("thread", 0) + 1)
+        defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
+        forward = 0 if "sequence" in columns else MISSING
+        row = defaults | {"forward_thread": forward, "order": len(self.host)} | columns
+        self.host.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
+        return self
+
+    def annotation(self, name: str, start: int, end: int, **columns: int) -> TraceBuilder:
+        """A user's range."""
+        return self.range(name, start, end, HostKind.ANNOTATION, **columns)
+
+    def step(self, number: int, start: int, end: int) -> TraceBuilder:
+        """A profiled step."""
+        return self.annotation(f"ProfilerStep#{number}", start, end)
+
+    def module(self, path: str, start: int, end: int, **columns: int) -> TraceBuilder:
+        """A module's range by perfkit."""
+        return self.range(f"perfkit::{path}", start, end, **columns)
+
+    def node(
+        self, name: str, start: int, end: int, sequence: int, *, thread: int = 0, forward: int = 1
+    ) -> TraceBuilder:
+        """A backward node inside the engine's range round it, which is 2 ns longer."""
+        columns = {"thread": thread, "sequence": sequence, "forward_thread": forward}
+        self.range(ENGINE + name, start, end + 2, **columns)
+        return self.range(name, start + 1, end + 1, **columns)
+
+    def event(
+        self, name: str, start: int, end: int, kind: DeviceKind = DeviceKind.KERNEL, **columns: int
+    ) -> TraceBuilder:
+        """A device event; `columns` sets device, stream, correlation, bytes, graph_node."""
+        defaults = dict.fromkeys(("correlation", "external_id", "process", "bytes", "graph_node"), MISSING)
+        row = {"device": 0, "stream": 7} | defaults | columns
+        self.device.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
+        return self
+
+    def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: int) -> TraceBuilder:
+        """A kernel and the call, 1 ns long at `at`, that launched it."""
+        correlation = 1000 + len(self.device)
+        self.range("cudaLaunchKernel", at, at + 1, HostKind.RUNTIME, thread=thread, correlation=correlation)
+        return self.event(name, start, end, correlation=correlation, **columns)
+
+    def build(self) -> Trace:
+        """The trace."""
+        flows = AutogradFlows(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int32), np.empty(0, np.int64))
+        return Trace(
+            source="built by a test",
+            format="kineto",
+            names=tuple(self.names),
+            threads=tuple(Thread(pid=1, tid=1 + index) for index in range(self.threads)),
+            host=_columns(HostRanges, self.host),
+            device=_columns(DeviceEvents, self.device),
+            flows=flows,
+            metadata=self.metadata,
+            facts=self.facts,
+        )
+
+
+def _columns(kind: Any, rows: list[dict[str, int]]) -> Any:
+    names = [f.name for f in dataclasses.fields(kind)]
+    return kind(*(np.array([row[name] for row in rows], dtype=column_dtype(name)) for name in names))

@@ -1,0 +1,151 @@
+"""`perfkit analyze` as a user or a script meets it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from perfkit import cli
+from tests.corpus import corpus_file
+
+EVENTS = [
+    {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#1", "pid": 1, "tid": 1, "ts": 0, "dur": 100},
+    {"ph": "X", "cat": "cpu_op", "name": "perfkit::Model", "pid": 1, "tid": 1, "ts": 1, "dur": 90, "args": {}},
+    {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 2, "dur": 50, "args": {}},
+    {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 1, "tid": 1, "ts": 3.5, "dur": 1,
+     "args": {"correlation": 9}},
+    {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 7, "ts": 10.25, "dur": 20.5,
+     "args": {"device": 0, "stream": 7, "correlation": 9}},
+]  # fmt: skip
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    file = tmp_path / "host_1.2.pt.trace.json.gz"
+    file.write_bytes(gzip.compress(json.dumps({"traceEvents": EVENTS}).encode()))
+    return file
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(["analyze", *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_json_is_the_documented_document(trace, capsys):
+    """GIVEN a trace WHEN analysed as JSON THEN stdout is one document of the documented shape, remarks on stderr"""
+    code, out, err = run(capsys, str(trace), "--format", "json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["summary"]["kernels"] == 1
+    assert document["summary"]["kernel_time_ns"] == document["summary"]["busy_ns"] == 20500
+    assert document["tables"]["kernels"]["rows"][0]["name"] == "gemm"
+    assert document["tables"]["kernels"]["rows"][0]["total_ns"] == 20500
+    row = document["tables"]["layers"]["rows"][0]
+    assert (row["scope"], row["phase"], row["count"]) == ("Model", "forward", 1)
+    assert (row["total_ns"], row["exclusive_ns"]) == (20500, 20500)
+    assert {"name", "unit"} <= set(document["tables"]["layers"]["columns"][0])
+    phases = [row["phase"] for row in document["tables"]["phases"]["rows"]]
+    assert phases == ["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
+    assert "1 device events" in err
+
+
+def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
+    code, out, err = run(capsys, str(trace), "--format", "csv")
+    assert code == 0
+    assert pd.read_csv(io.StringIO(out))["total_ns"].tolist() == [20500]
+    assert "--table gives another" in err
+    _, out, _ = run(capsys, str(trace), "--format", "csv", "--table", "layers")
+    assert pd.read_csv(io.StringIO(out))["scope"].tolist() == ["Model"]
+
+
+def test_table_and_markdown_show_the_same_rows(trace, capsys):
+    for form in ("table", "md"):
+        code, out, _ = run(capsys, str(trace), "--format", form)
+        assert code == 0
+        assert "gemm" in out
+        assert "Model" in out
+        assert "integrity: clean" in out or form == "md"
+
+
+def test_standard_input(trace, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace.read_bytes())))
+    code, out, _ = run(capsys, "-", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["summary"]["kernels"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.json", None, "missing.json"),
+        ("empty.json", b"", "empty"),
+        ("text.json", b"hello there", "text.json"),
+        ("list.json", b"{}", "traceEvents"),
+        ("cut.json.gz", gzip.compress(b'{"traceEvents": [' + b" " * 5000)[:40], "cut.json.gz"),
+        ("not.gz", b"\x1f\x8bnonsense", "not.gz"),
+        ("record.json", b'{"kind": "something"}', "record"),
+    ],
+)
+def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content, says):
+    """GIVEN a file that is no trace WHEN analysed THEN one line says what was found, and there is no traceback"""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    code, out, err = run(capsys, str(tmp_path / name))
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("perfkit: ")
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--by", "nothing"], "layer"),
+        (["--phase", "sideways"], "recompute"),
+        (["--steps", "x"], "choose auto, all, or a step's number"),
+        (["--steps", "7"], "this trace has 1 steps"),
+        (["--depth", "0"], "must be at least 1"),
+        (["--table", "nothing"], "choose from categories"),
+        (["--format", "xml"], "json"),
+    ],
+)
+def test_bad_flags_name_the_choices(trace, capsys, arguments, says):
+    code, out, err = run(capsys, str(trace), *arguments)
+    assert code == 2
+    assert out == ""
+    assert says in " ".join(err.split())
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(Exception, match=r"gone\.json"):
+        cli.main(["analyze", str(tmp_path / "gone.json"), "--debug"])
+
+
+def test_by_depth_and_phase_reach_the_analysis(trace, capsys):
+    _, out, _ = run(capsys, str(trace), "--by", "op", "--phase", "forward", "--format", "json")
+    document = json.loads(out)
+    assert document["tables"]["groups"]["rows"][0]["scope"] == "aten::mm"
+    _, out, _ = run(capsys, str(trace), "--phase", "backward", "--format", "json")
+    assert json.loads(out)["summary"]["total_ns"] == 0
+
+
+@pytest.mark.corpus
+def test_no_torch_and_no_scipy_on_a_real_trace():
+    """GIVEN a real trace WHEN analysed in a fresh process THEN torch and scipy are never imported"""
+    file = corpus_file("kineto/h100_bert_small_inference.json.gz")
+    code = (
+        "import sys; from perfkit import cli; code = cli.main(['analyze', sys.argv[1], '--format', 'json']);"
+        "bad = {'torch', 'scipy'} & set(sys.modules); print(bad, file=sys.stderr); sys.exit(code or len(bad))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["summary"]["kernel_time_ns"] == 307197
