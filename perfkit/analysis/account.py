@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from perfkit.analysis import kernel_categories
-from perfkit.analysis.attribution import Attribution, Phase
-from perfkit.analysis.intervals import NONE, Bools, Ints, nearest, self_times
+from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Attribution, Phase
+from perfkit.analysis.intervals import NONE, Bools, Ints, nearest, pair_keys, self_times
 from perfkit.errors import UsageError
 from perfkit.schema import range_names
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
@@ -103,30 +103,43 @@ class Account:
 
     @cached_property
     def category(self) -> Ints:
-        """Category of each row, as text: by its operator first, its own name second."""
+        """Category of each row, as an index into kernel_categories.ALL: by its operator first, its own name second."""
         if not len(self):
-            return np.empty(0, dtype=object)
-        in_optimizer = (self.phase == Phase.OPTIMIZER).astype(np.int64)
-        keys = np.stack((self.name.astype(np.int64), self.operator, in_optimizer))
-        distinct, place = np.unique(keys, axis=1, return_inverse=True)
+            return np.empty(0, dtype=np.int64)
+        in_optimizer = self.phase == Phase.OPTIMIZER
+        _, first, place = np.unique(
+            pair_keys(self.name, self.operator, in_optimizer), return_index=True, return_inverse=True
+        )
         names = self.trace.names
         by_key = [
-            kernel_categories.category(names[name], names[op] if op != NONE else None, in_optimizer=bool(optimizer))
-            for name, op, optimizer in distinct.T.tolist()
+            kernel_categories.category(
+                names[self.name[row]],
+                names[self.operator[row]] if self.operator[row] != NONE else None,
+                in_optimizer=bool(in_optimizer[row]),
+            )
+            for row in first
         ]
-        categories: Any = np.array(by_key, dtype=object)[place.reshape(-1)]
+        numbers = {category: number for number, category in enumerate(kernel_categories.ALL)}
+        categories = np.array([numbers[category] for category in by_key], dtype=np.int64)[place]
         if self.on_device:
             kind = self.trace.device.kind[self.row]
-            categories[kind == DeviceKind.MEMCPY] = kernel_categories.COPY
-            categories[kind == DeviceKind.MEMSET] = kernel_categories.MEMSET
+            categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
+            categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
         else:
-            categories[(self.operator == NONE) | ~self.counted] = kernel_categories.HOST
-        return categories  # type: ignore[no-any-return]
+            categories[(self.operator == NONE) | ~self.counted] = numbers[kernel_categories.HOST]
+        return categories
+
+    @cached_property
+    def scopes(self) -> tuple[str, ...]:
+        """Every scope there is, the rest rows' last; `scope` counts in it."""
+        return (*self.found.paths, UNATTRIBUTED, COMMUNICATION)
 
     @cached_property
     def scope(self) -> Ints:
-        """Scope of each row, as text, the rest rows' names included."""
-        return self.found.path_names(self.path, self.phase)  # type: ignore[no-any-return]
+        """Scope of each row, as an index into `scopes`."""
+        count = len(self.found.paths)
+        communication = self.phase == Phase.COMMUNICATION
+        return np.where(communication, count + 1, np.where(self.path == NONE, count, self.path))
 
     @property
     def unattributed(self) -> Bools:

@@ -6,16 +6,17 @@ Everything is a column operation over the forest of host ranges; rows of those c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
 
-from perfkit.analysis import links, scopes
+from perfkit.analysis import links, provenance, scopes
 from perfkit.analysis.host_view import HostView, view
 from perfkit.analysis.intervals import NONE, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
-from perfkit.analysis.links import NEVER, Links
+from perfkit.analysis.links import Links
+from perfkit.analysis.provenance import Compiled
 from perfkit.analysis.scopes import How, Scopes, ScopeSource
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 
@@ -92,6 +93,8 @@ class Attribution:
     main_thread: int
     """Index of the thread whose steps are the account: the one with the most time in them; without steps the
     process's first thread, else that of the first range. NONE without host ranges."""
+    compiled: Compiled | None = None
+    """What Inductor said of compiled kernels; None where the recording did not ask."""
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -106,11 +109,14 @@ def attribute(trace: Trace, scope_source: Literal["auto"] | ScopeSource = "auto"
     linked = links.link(trace, seen)
     found = scopes.find(seen, linked, scope_source)
     host = _attribute_host(seen, linked, found)
+    compiled = provenance.find(trace, seen, host.path, found.paths)
+    paths = compiled.paths if compiled else found.paths
+    host = _by_provenance(host, compiled) if compiled else host
     steps = tuple(
         Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
     )
     device = _attribute_device(trace, seen, host, steps)
-    return Attribution(seen, found.source, found.paths, steps, host, device, linked, _main_thread(trace, seen))
+    return Attribution(seen, found.source, paths, steps, host, device, linked, _main_thread(trace, seen), compiled)
 
 
 def _main_thread(trace: Trace, seen: HostView) -> int:
@@ -132,14 +138,20 @@ def _attribute_host(seen: HostView, linked: Links, found: Scopes) -> HostAttribu
     return HostAttribution(_host_phases(seen, linked, found), path, found.how)
 
 
+def _by_provenance(host: HostAttribution, compiled: Compiled) -> HostAttribution:
+    """Move compiled kernels to their modules; their phase stays."""
+    mapped = compiled.path != NONE
+    return replace(
+        host, path=np.where(mapped, compiled.path, host.path), how=np.where(mapped, How.PROVENANCE, host.how)
+    )
+
+
 def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     node, scope, operation = linked.node, found.scope, linked.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    op_inside = forward_op & (depth[operation] > depth[node])
-    scope_inside = depth[scope] > depth[node]
-    recomputed = in_node & ((op_inside & ~_differentiated_again(seen, linked, node, operation)) | scope_inside)
+    recomputed = links.run_again(seen, linked) | (in_node & (depth[scope] > depth[node]))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.int64)
     phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
@@ -153,17 +165,6 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
     phase[other & seen.in_phase("backward")] = Phase.BACKWARD
     return phase
-
-
-def _differentiated_again(seen: HostView, linked: Links, node: Ints, operation: Ints) -> Bools:
-    """Double backward: the forward-type operation inside a node has a node of its own that runs after this one.
-
-    Any node of the operation's number will do: operations that only peek at a number share it with the one that
-    uses it up.
-    """
-    last_use = np.concatenate((linked.last_use, [NEVER]))
-    ends = np.concatenate((seen.end, [np.iinfo(np.int64).max]))
-    return last_use[operation] >= ends[node]
 
 
 def _backward_only_thread(seen: HostView, linked: Links) -> Bools:

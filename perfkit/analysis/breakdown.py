@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis import kernel_categories
 from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase
 from perfkit.analysis.intervals import NONE, Ints, strictly_above
@@ -13,6 +14,8 @@ from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
+
+_CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
     Column("mean_ns", "ns", "time", "mean", scale="each"),
@@ -73,7 +76,7 @@ def _by_name(counted: Account) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "name": _texts(counted, grouped.index.to_numpy()),
-            "category": main.set_index("name")["category"].reindex(grouped.index).to_numpy(),
+            "category": _CATEGORIES[main.set_index("name")["category"].reindex(grouped.index).to_numpy(dtype=np.int64)],
             "count": grouped["size"].to_numpy(),
             "total_ns": grouped["sum"].to_numpy(),
             "mean_ns": (grouped["sum"] / grouped["size"]).to_numpy(),
@@ -147,6 +150,7 @@ def phase_table(counted: Account) -> Table:
 def category_table(counted: Account) -> Table:
     """Time by kind of work."""
     frame = _sums(counted, category=counted.category)
+    frame["category"] = _CATEGORIES[frame["category"].to_numpy(dtype=np.int64)]
     frame = frame.sort_values(["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True)
     return Table("categories", "Categories", (Column("category"), *_ACCOUNT_COLUMNS), with_share(frame))
 

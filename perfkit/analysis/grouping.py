@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -65,10 +65,8 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
     """
     spelled = names_of(counted)
-    paths = np.unique(counted.scope.astype(str)) if len(counted) else np.empty(0, dtype=object)
-    layers = _layer_prefixes([str(path) for path in paths if path not in REST_SCOPES], spelled)
-    instance, group = _keys(counted, by, spelled, layers, depth=depth, fold=fold)
-    frame = _grouped(counted, instance, group)
+    code, instances, groups = _keys(counted, by, spelled, depth=depth, fold=fold)
+    frame = _grouped(counted, code, instances, groups)
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
     pinned = int(frame["rest"].sum())
     title = (
@@ -115,20 +113,22 @@ def _columns(by: str, counted: Account) -> tuple[Column, ...]:
 
 
 def _keys(
-    counted: Account, by: By, spelled: Names, layers: dict[str, str], *, depth: int | None, fold: bool
-) -> tuple[Ints, Ints]:
-    """For each row, the instance it belongs to and the group that the instance folds into."""
-    if by in ("op", "kernel", "phase"):
-        names = np.asarray([*counted.trace.names, UNATTRIBUTED], dtype=object)
-        if by == "phase":
-            keys = np.array([Phase(value).label for value in range(len(Phase))], dtype=object)[counted.phase]
-        else:
-            keys = names[counted.operator if by == "op" else counted.name]
-        return keys, keys
+    counted: Account, by: By, spelled: Names, *, depth: int | None, fold: bool
+) -> tuple[Ints, list[str], list[str]]:
+    """A code for each row; for each code the instance it stands for, and the group that the instance folds into."""
+    if by == "phase":
+        labels = [phase.label for phase in Phase]
+        return counted.phase, labels, labels
+    if by in ("op", "kernel"):
+        names = [*counted.trace.names, UNATTRIBUTED]
+        rows = counted.operator if by == "op" else counted.name
+        return np.where(rows == NONE, len(names) - 1, rows), names, names
+    used = {counted.scopes[index] for index in np.unique(counted.scope)} - set(REST_SCOPES)
+    layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
-    return _mapped(counted.scope, key), _mapped(
-        counted.scope, lambda path: _folded(key(path), spelled, layers, by, fold)
-    )
+    instances = [path if path in REST_SCOPES or path not in used else key(path) for path in counted.scopes]
+    groups = [path if path in REST_SCOPES else _folded(path, spelled, layers, by, fold) for path in instances]
+    return counted.scope, instances, groups
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -165,13 +165,6 @@ def _without_counters(tail: str, spelled: Names) -> str:
     return spelled.separator.join(re.sub(_COUNTED_NAME, r"\1_*", part) for part in spelled.parts(tail))
 
 
-def _mapped(scope: Ints, key: Callable[[str], str]) -> Ints:
-    """Apply a function of the path to every row, the rest rows left as they are."""
-    distinct, place = np.unique(scope.astype(str), return_inverse=True)
-    mapped: Any = np.array([path if path in REST_SCOPES else key(path) for path in distinct.tolist()], dtype=object)
-    return mapped[place] if len(scope) else np.empty(0, dtype=object)
-
-
 def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
     """Path -> the front of it that is a layer: the outermost component that is one of several of its kind.
 
@@ -202,11 +195,14 @@ def _kind(part: str, spelled: Names) -> str:
     return "*" if part.isdigit() else part
 
 
-def _grouped(counted: Account, instance: Ints, group: Ints) -> pd.DataFrame:
+def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
+    """Sums by group, with the group's text as the column `scope`."""
+    instance_of, instance_texts = pd.factorize(np.asarray(instances, dtype=object))
+    group_of, group_texts = pd.factorize(np.asarray(groups, dtype=object))
     events = pd.DataFrame(
         {
-            "scope": group,
-            "instance": instance,
+            "scope": group_of[code],
+            "instance": instance_of[code],
             "phase": counted.phase,
             "step": counted.step,
             "count": counted.counted.astype(np.int64),
@@ -225,8 +221,10 @@ def _grouped(counted: Account, instance: Ints, group: Ints) -> pd.DataFrame:
     frame["x"] = sizes["size"]
     frame["mean_ns"] = sizes["mean"].where(several)
     frame["max_ns"] = sizes["max"].where(several)
-    frame["max_at"] = largest["instance"].where(several)
-    return _with_steps(frame, events, counted.steps).reset_index()
+    frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
+    frame = _with_steps(frame, events, counted.steps).reset_index()
+    frame["scope"] = group_texts[frame["scope"]]
+    return frame
 
 
 def _with_steps(frame: pd.DataFrame, events: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:

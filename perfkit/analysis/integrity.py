@@ -13,7 +13,7 @@ import pandas as pd
 from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import external_ids_are_correlations
 from perfkit.analysis.intervals import NONE, Ints
-from perfkit.analysis.kernel_categories import OTHER, is_known
+from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
@@ -240,7 +240,7 @@ def _unknown_names(counted: Account) -> Issue | None:
     if not counted.on_device:
         return None
     kernels = counted.trace.device.kind[counted.row] == DeviceKind.KERNEL
-    unknown = (counted.category == OTHER) & kernels
+    unknown = (counted.category == ALL.index(OTHER)) & kernels
     trace_names = (*counted.trace.names, None)  # NONE takes the last
     pairs = zip(counted.name[unknown].tolist(), counted.operator[unknown].tolist(), strict=True)
     unknown[unknown] = [not is_known(counted.trace.names[name], trace_names[op]) for name, op in pairs]

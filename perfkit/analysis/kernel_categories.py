@@ -28,6 +28,12 @@ HOST = "host"
 """Host time between operators, in a trace without a device."""
 
 
+ALL = (
+    MATMUL, CONVOLUTION, ATTENTION, SOFTMAX, NORMALISATION, ELEMENTWISE, REDUCTION, EMBEDDING, LOSS, OPTIMIZER,
+    COPY, MEMSET, COMMUNICATION, RANDOM, OTHER, HOST,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression, searched in a name, and the category it stands for."""

@@ -37,6 +37,8 @@ class Links:
     """Nearest self-or-enclosing node; NONE outside backward."""
     operation: Ints
     """Nearest self-or-enclosing operation with a sequence number, of either direction; NONE for none."""
+    owner: Ints
+    """On a gradient accumulation: row of perfkit's mark in it, which names its module; NONE without, and elsewhere."""
     target: Ints
     """On a node: the forward operation it leads to, NONE where the file has none. NONE on other rows."""
     numbered: Bools
@@ -67,6 +69,7 @@ def link(trace: Trace, seen: HostView) -> Links:
         by_accumulation=by_accumulation,
         node=node,
         operation=nearest(seen.forest.parent, has_sequence),
+        owner=_owners(seen, node, is_accumulate, is_engine),
         target=target,
         numbered=numbered,
         last_use=last_use,
@@ -143,6 +146,9 @@ def _last_started(
 ) -> tuple[Ints, Ints]:
     """Rule 7: the last-started forward operation with the node's number on the node's forward thread.
 
+    Some nodes are made inside an operation that carries the number of another (the CopySlices of an assignment to a
+    view): a number that no operation carries goes to the last-started one with the largest number below it, if the
+    thread has a larger one too. (Otherwise the forward pass itself may lie outside the file.)
     `rows` are the nodes, with their sequence numbers and thread counters. Also returns Links.last_use.
     """
     operations = np.flatnonzero(is_forward_op)
@@ -158,7 +164,21 @@ def _last_started(
         np.concatenate((seen.sequence[operations], sequence)),
     )
     operation_keys, node_keys = keys[: len(operations)], keys[len(operations) :]
-    found = last_at_or_before(operation_keys, 2 * seen.start[operations] + with_node, node_keys, 2 * seen.start[rows])
+    time = 2 * seen.start[operations] + with_node
+    found = last_at_or_before(operation_keys, time, node_keys, 2 * seen.start[rows])
+    uncarried = np.flatnonzero(~np.isin(node_keys, operation_keys))
+    below = last_at_or_before(
+        seen.thread[operations],
+        seen.sequence[operations],
+        threads[uncarried],
+        sequence[uncarried],
+        strictly=True,
+    )
+    highest = np.full(max(seen.thread.max(initial=0), threads.max(initial=0)) + 1, NONE, dtype=np.int64)
+    np.maximum.at(highest, seen.thread[operations], seen.sequence[operations])
+    before = (below != NONE) & (sequence[uncarried] < highest[threads[uncarried]])
+    before[before] = time[below[before]] <= 2 * seen.start[rows[uncarried[before]]]
+    found[uncarried] = np.where(before, below, NONE)
     target = np.full(len(is_forward_op), NONE, dtype=np.int64)
     target[rows[found != NONE]] = operations[found[found != NONE]]
 
@@ -167,6 +187,34 @@ def _last_started(
     last_use = np.full(len(is_forward_op), NEVER)
     last_use[operations] = latest[operation_keys]
     return target, last_use
+
+
+def _owners(seen: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) -> Ints:
+    """The first mark in each accumulation node, and for the node's also in the engine's range round it."""
+    kinds = {index for index, own in seen.own_names.items() if own.kind == "grad"}
+    marks = np.flatnonzero(np.isin(seen.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
+    marks = marks[is_accumulate[node[marks]]]
+    owner = np.full(len(node), NONE, dtype=np.int64)
+    outer = strictly_above(seen.forest.parent, node)[node[marks]]
+    around = (outer != NONE) & ~is_engine[node[marks]] & is_engine[outer] & is_accumulate[outer]
+    owner[outer[around]] = marks[around]
+    owner[node[marks]] = marks
+    return owner
+
+
+def run_again(seen: HostView, linked: Links) -> Bools:
+    """Rows inside a forward-type operation that stands in a backward node: recomputed, unless it is double backward.
+
+    In a double backward that operation has a node of its own that runs after the one it stands in. Any node of its
+    number will do: operations that only peek at a number share it with the one that uses it up.
+    """
+    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
+    ends = np.concatenate((seen.end, [np.iinfo(np.int64).max]))
+    last_use = np.concatenate((linked.last_use, [NEVER]))
+    node, operation = linked.node, linked.operation
+    inside = (node != NONE) & (operation != NONE) & linked.is_forward_op[operation] & (depth[operation] > depth[node])
+    again: Bools = inside & (last_use[operation] < ends[node])
+    return again
 
 
 def _accumulations(seen: HostView, target: Ints, is_engine: Bools, by_accumulation: Bools) -> Ints:

@@ -8,6 +8,7 @@ from enum import Enum, IntEnum
 
 import numpy as np
 
+from perfkit.analysis import links
 from perfkit.analysis.host_view import HostView
 from perfkit.analysis.intervals import NONE, Bools, Ints, depths, nearest, strictly_above
 from perfkit.analysis.links import Links
@@ -23,6 +24,9 @@ _NOT_SCOPES = re.compile(
 )
 _MAX_HOPS = 8
 """Backward of backward of a checkpoint inside a checkpoint takes four; more means a cycle in a damaged file."""
+
+_MAX_NESTING = 64
+"""Scopes inside each other that are looked through for the one that called a checkpoint."""
 
 _PHASE_SCOPES = ("loss", "optimizer", "zero_grad")
 """Phases of perfkit's step that run outside every module and so are scopes of their own."""
@@ -48,11 +52,15 @@ class How(IntEnum):
     """Through a backward node's sequence number to the forward operation that made it (which may lie outside every
     scope: then the work is linked and still unattributed)."""
     ACCUMULATE = 2
-    """Gradient accumulation: with the backward node that ran before it."""
+    """Gradient accumulation without a mark: with the backward node that ran before it."""
     NONE = 3
     """Outside every scope, or in backward and led to no forward operation in the file."""
     UNLAUNCHED = 4
     """No launch in the file: launched before recording began, or its record was dropped."""
+    PROVENANCE = 5
+    """A compiled kernel, by Inductor's provenance: to its module, or the common ancestor of its modules."""
+    PARAMETER = 6
+    """Gradient accumulation: by the parameter's module, which perfkit's mark in it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,12 @@ class Scopes:
     scope: Ints
     """Nearest self-or-enclosing scope; NONE outside."""
     resolved: Ints
-    """Row of the scope that the range's time goes to, through backward nodes where need be; NONE for none."""
+    """Row of the scope that the range's time goes to, through backward nodes where need be; NONE for none. In a
+    gradient's accumulation the row of perfkit's mark, which is no scope and names one."""
     how: Ints
     """How."""
     path: Ints
-    """On a scope: index into paths; NONE on other rows."""
+    """On a scope, and a mark: index into paths; NONE on other rows."""
     paths: tuple[str, ...]
 
 
@@ -80,20 +89,27 @@ def find(seen: HostView, linked: Links, source: object) -> Scopes:
     usable = np.zeros(len(seen.names), dtype=bool)
     usable[list(labels)] = True
     is_scope = usable[seen.name] & ~seen.is_runtime & _right_kind(seen, kind)
-    is_scope &= ~_backward_only(seen, linked, is_scope)
+    if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened by nothing but its forward
+        is_scope &= ~_backward_only(seen, linked, is_scope)
     scope = nearest(seen.forest.parent, is_scope)
-    resolved, how = _resolve(seen, linked, scope)
+    owner = linked.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE)
+    resolved, how = _resolve(seen, linked, scope, owner)
+    resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if kind is ScopeSource.PERFKIT:
-        path, paths = _plain_paths(seen, rows, labels)
+        marks = {index: own.label for index, own in seen.own_names.items() if own.kind == "grad"}
+        path, paths = _plain_paths(seen, np.union1d(rows, owner[owner != NONE]), labels | marks)
     else:
         path, paths = _joined_paths(seen, linked, rows, scope, labels)
         path, paths = _mended_paths(linked, rows, resolved, path, paths)
     return Scopes(kind, scope, resolved, how, path, tuple(paths))
 
 
-def _resolve(seen: HostView, linked: Links, scope: Ints) -> tuple[Ints, Ints]:
-    """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node."""
+def _resolve(seen: HostView, linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
+    """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
+
+    A gradient's accumulation goes by its mark, where it has one.
+    """
     count = len(scope)
     depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     here, waiting = np.arange(count), np.arange(count)
@@ -103,14 +119,40 @@ def _resolve(seen: HostView, linked: Links, scope: Ints) -> tuple[Ints, Ints]:
         own, node = scope[here[waiting]], linked.node[here[waiting]]
         settled = (own != NONE) & (depth[own] > depth[node])
         resolved[waiting[settled]] = own[settled]
+        mark = np.where((node == NONE) | settled, NONE, owner[node])
+        resolved[waiting[mark != NONE]] = mark[mark != NONE]
         target = np.where(node == NONE, NONE, linked.target[node])
-        going = ~settled & (target != NONE)
+        going = ~settled & (mark == NONE) & (target != NONE)
         if hop == 0:
             how[waiting[settled]] = How.SCOPE
+            how[waiting[mark != NONE]] = How.PARAMETER
             how[waiting[going]] = np.where(linked.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
         here[waiting[going]] = target[going]
         waiting = waiting[going]
     return resolved, how
+
+
+def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: Ints, resolved: Ints) -> Ints:
+    """Rule 11 for what is run again outside the scopes that open again with it: part of a checkpointed plain function.
+
+    The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
+    nearest that does not open again inside the node is the one that called the checkpoint.
+    """
+    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
+    bare = links.run_again(seen, linked) & (depth[scope] <= depth[linked.node])
+    rows = np.flatnonzero(bare & (resolved != NONE))
+    inside = np.flatnonzero(is_scope & (linked.node != NONE))
+    opened = linked.node[inside] * len(seen.names) + seen.name[inside]
+    parent = seen.forest.parent
+    result = resolved.copy()
+    for _ in range(_MAX_NESTING):
+        rows = rows[np.isin(linked.node[rows] * len(seen.names) + seen.name[result[rows]], opened)]
+        if not len(rows):
+            break
+        outer = parent[result[rows]]
+        result[rows] = np.where(outer == NONE, NONE, resolved[outer])
+        rows = rows[result[rows] != NONE]
+    return result
 
 
 def _labels(seen: HostView, kind: ScopeSource) -> dict[int, str]:
@@ -141,8 +183,10 @@ def _right_kind(seen: HostView, kind: ScopeSource) -> Bools:
 def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
     """Scopes inside a backward node that are no recomputation: annotations of backward, which hide no forward scope.
 
-    A scope in there counts if its name also occurs outside every node and if it holds a forward-type operation.
+    A scope in there counts if its name also occurs outside every node and if it holds a forward-type operation, or
+    if, inside the same node, it stands in one (a recomputed part without gradient) or in a scope that counts.
     """
+    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     inside = is_scope & (linked.node != NONE)
     outside_names = np.zeros(len(seen.names), dtype=bool)
     outside_names[seen.name[is_scope & (linked.node == NONE)]] = True
@@ -154,7 +198,13 @@ def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
         reached = reached[~holds_forward[reached]]
         holds_forward[reached] = True
         reached = np.unique(above[reached])
-    backward_only: Bools = inside & ~(outside_names[seen.name] & holds_forward)
+    operation = linked.operation
+    in_forward = (operation != NONE) & linked.is_forward_op[operation] & (depth[operation] > depth[linked.node])
+    eligible = inside & outside_names[seen.name]
+    counts = eligible & (holds_forward | in_forward)
+    outer = nearest(seen.forest.parent, counts)
+    counts |= eligible & (depth[outer] > depth[linked.node])
+    backward_only: Bools = inside & ~counts
     return backward_only
 
 

@@ -96,7 +96,30 @@ def remarks(counted: Account) -> tuple[str, ...]:
         reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
         share = units.percent(rest / total)
         lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({share}): {'; '.join(reasons)}")
-    return (*lines, *integrity.lines(counted))
+    return (*lines, *_provenance(counted), *integrity.lines(counted))
+
+
+def _provenance(counted: Account) -> tuple[str, ...]:
+    """How much of what ran in compiled graphs could be led back to modules; nothing where the run did not ask."""
+    compiled = counted.found.compiled
+    if compiled is None:
+        return ()
+    if not (compiled.path != NONE).any():
+        return (f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}",)
+    place = counted.found.device.leaf[counted.row] if counted.on_device else counted.row
+    inside = compiled.graph if counted.on_device else compiled.kernel
+    rows = np.flatnonzero((place != NONE) & (inside[place] != NONE))
+    if not len(rows):
+        return ()
+    place, time = place[rows], counted.total[rows]
+    one = np.ones(len(rows), dtype=bool) if counted.on_device else compiled.kernel[place] == place
+    mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
+    line = (
+        f"provenance: {int((one & mapped).sum()):,} of {int(one.sum()):,} compiled kernels mapped"
+        f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
+        f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
+    )
+    return (f"{line}; {compiled.problem}" if compiled.problem else line,)
 
 
 def unattributed(counted: Account) -> dict[str, int]:

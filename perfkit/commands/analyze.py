@@ -47,6 +47,9 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto: the measured steps of perfkit's own traces, everything of others; all; or one step's number, from 0."""
 
+    no_cache: bool = False
+    """Read the file anew and keep nothing; otherwise large traces are kept, parsed, in the user's cache directory."""
+
     def view(self) -> View:
         """As the analysis takes it."""
         phase = Phase[self.phase.upper()] if self.phase else None
@@ -67,7 +70,7 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = _reports(path, options.view())
+    reports = _reports(path, options)
     _check_choice(reports, options.table)
     reports = [_chosen(report, options.table) for report in reports]
     if options.format == "table":
@@ -85,18 +88,18 @@ def execute(
     return 0
 
 
-def _reports(path: str, view: View) -> list[Report]:
+def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     """A folder has a record and perhaps a trace; a file is one or the other."""
-    target = Path(path)
+    target, view, use_cache = Path(path), options.view(), not options.no_cache
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
         if "trace" in saved.artifacts:
-            reports.append(trace_report.report(load(target / saved.artifacts["trace"]), view))
+            reports.append(trace_report.report(load(target / saved.artifacts["trace"], use_cache=use_cache), view))
         return reports
     if target.name == record.RECORD_FILE:
         return [run_report.report(record.load(target))]
-    return [trace_report.report(load(path), view)]
+    return [trace_report.report(load(path, use_cache=use_cache), view)]
 
 
 def _chosen(report: Report, names: tuple[str, ...]) -> Report:

@@ -34,6 +34,10 @@ class RunOptions:
     top: Annotated[int, _FILES] = 15
     """Rows shown of each table from a profile; what is left out is summed in one more row."""
 
+    def __post_init__(self) -> None:
+        if self.top < 0:
+            raise UsageError(f"--top {self.top}: must be 0 or more")
+
 
 _DEFAULT_CONFIG, _DEFAULT_OPTIONS = RunConfig(), RunOptions()
 
@@ -92,6 +96,7 @@ def _exit_code(record: RunRecord, folder: Path) -> int:
         return 0
     if record.status == "oom":
         hint = " or ".join(record.failure.suggestions)
-        raise OutOfMemoryError(f"{record.failure.message}; try {hint} (record saved in {folder})")
+        advice = f"; try {hint}" if hint else ""
+        raise OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
     done = f"{len(record.steps)} of {record.config.measure_steps}"
     raise InterruptedRunError(f"{record.failure.message}; {done} measured steps saved in {folder}")

@@ -14,17 +14,19 @@ from pathlib import Path
 import psutil
 import torch
 
+from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment
 
+_GIT_TIMEOUT_S = 10
 _LIBRARIES = ("numpy", "einops", "nvtx", "triton")
 _VARIABLES = re.compile(
     r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_)"
 )
 
 
-def collect(device: str) -> Environment:
-    """Describe this machine and this process, for a resolved device."""
-    cpu = cpu_model()
+def collect(config: RunConfig) -> Environment:
+    """Describe this machine and this process as they will be under a resolved configuration."""
+    device, cpu = config.device, cpu_model()
     on_gpu = device != "cpu"
     properties = torch.cuda.get_device_properties(device) if on_gpu else None
     return Environment(
@@ -38,16 +40,21 @@ def collect(device: str) -> Environment:
         device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
         cpu_model=cpu,
         cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        num_threads=torch.get_num_threads(),
+        num_threads=config.num_threads or torch.get_num_threads(),
         cuda=torch.version.cuda or torch.version.hip,
         cudnn=torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
         driver=nvidia_driver() if on_gpu else None,
         compute_capability=f"{properties.major}.{properties.minor}" if properties else None,
         git_commit=git_commit(Path.cwd()),
-        argv=tuple(sys.argv[1:]),
-        variables={name: value for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
+        argv=tuple(map(_text, sys.argv[1:])),
+        variables={_text(name): _text(value) for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
         libraries=_library_versions(),
     )
+
+
+def _text(raw: str) -> str:
+    r"""What the system gave us, fit for a UTF-8 file: a byte that is not UTF-8 becomes its escape `\udcff`."""
+    return raw.encode("utf-8", "backslashreplace").decode()
 
 
 def cpu_model() -> str:
@@ -71,19 +78,25 @@ def nvidia_driver() -> str | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit checked out in `folder`, with a + where there are uncommitted changes; None outside a repository."""
+    """Commit checked out in `folder`, with a + where there are uncommitted changes; None where git does not say."""
     git = shutil.which("git")
     if git is None:
         return None
 
     def ask(*arguments: str) -> str | None:
-        answer = subprocess.run([git, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=10)
+        command = [git, "--no-optional-locks", *arguments]
+        try:
+            answer = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, check=False, timeout=_GIT_TIMEOUT_S
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
-    if not commit:
+    commit, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain", "--untracked-files=no")
+    if not commit or changes is None:
         return None
-    return commit + ("+" if ask("status", "--porcelain", "--untracked-files=no") else "")
+    return commit + ("+" if changes else "")
 
 
 def _library_versions() -> dict[str, str]:

@@ -11,21 +11,25 @@ from pathlib import Path
 import psutil
 import torch
 
+from perfkit.measure import cgroups
+from perfkit.measure.suggestions import suggestions
 from perfkit.schema import units
-from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, MemoryPeaks
 
-_MESSAGES = re.compile(r"can't allocate memory|out of memory|bad_alloc|Cannot allocate memory", re.IGNORECASE)
+_MESSAGES = re.compile(
+    r"can(?:'t|not) allocate memory|out of memory|bad_alloc|ALLOC_FAILED|Storage size calculation overflow",
+    re.IGNORECASE,
+)
+"""PyTorch on a CPU, CUDA, C++, the system, cuBLAS and cuDNN, and a tensor of more bytes than a number can count."""
 _REQUESTED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _BYTES_IN = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def reset_peaks(device: str) -> None:
     """Start counting peaks anew."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
-        return
     try:
         Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to the present resident set
     except OSError:
@@ -59,17 +63,8 @@ def available(device: str) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return free
     machine: int = psutil.virtual_memory().available
-    container = _container_headroom()
+    container = cgroups.headroom()
     return machine if container is None else min(machine, container)
-
-
-def _container_headroom() -> int | None:
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = (_CGROUP / "memory.current").read_text().strip()
-    except OSError:
-        return None
-    return None if limit == "max" else max(0, int(limit) - int(used))
 
 
 @contextmanager
@@ -85,11 +80,11 @@ def limited_to_available(device: str) -> Iterator[int]:
         yield free
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = in_use + free
-    ceilings = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *ceilings]), hard))
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    ceiling = min([in_use + free, *limits])
+    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
     try:
-        yield free
+        yield ceiling - in_use
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
@@ -117,24 +112,5 @@ def failure(config: RunConfig, error: BaseException, phase: str, free: int) -> F
         message=f"out of memory in {phase}: {asked}; {place} had {units.size(free)} available when the run began",
         requested=requested,
         available=free,
-        suggestions=suggestions(config, phase),
+        suggestions=suggestions(config, phase, requested, free),
     )
-
-
-def suggestions(config: RunConfig, phase: str) -> tuple[str, ...]:
-    """Two flag changes that lower the peak of this configuration, the one that gives up least first."""
-    ideas = []
-    if phase != "model":
-        if config.pass_type != "forward" and not config.checkpoint:
-            ideas.append("--checkpoint")
-        if config.batch_size > 1:
-            ideas.append(f"--batch-size {config.batch_size // 2}")
-        if config.attention == "eager":
-            ideas.append("--attention sdpa")
-        if config.context_length is not None and config.context_length > 1:
-            ideas.append(f"--context-length {config.context_length // 2}")
-    smaller = [size for size, shape in SIZES.items() if shape.parameters(config.vocab_size) < config.parameters]
-    if smaller:
-        ideas.append(f"--model-size {smaller[-1]}")
-    ideas.append(f"--num-layers {max(1, config.shape.num_layers // 2)}")
-    return tuple(ideas[:2])

@@ -8,15 +8,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from perfkit.measure import environment, memory, timing, torch_profiler
+from perfkit.errors import UsageError
+from perfkit.measure import environment, memory, provenance, timing, torch_profiler
 from perfkit.measure.timing import StepClock
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
+from perfkit.schema.provenance import KEY
 from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, RunRecord, Status, StepSample
 from perfkit.workload import annotate, step
 from perfkit.workload.step import Workload
+
+WRITING = "writing the trace"
+"""Where a profiled run is after its last step."""
+_NO_FUSED_KERNEL = "No available kernel"
+"""What PyTorch says where the chosen attention backend cannot do it; which can is known to PyTorch alone."""
 
 
 class Progress(Protocol):
@@ -54,7 +61,7 @@ def run(config: RunConfig, folder: Path, progress: Progress) -> RunRecord:
     Returns the record whatever its status: `ok`, `oom` or `interrupted`.
     """
     created = datetime.now().astimezone().isoformat(timespec="seconds")
-    described = environment.collect(config.device)
+    described = environment.collect(config)
     measured = _Measured()
     status: Status = "ok"
     failure: Failure | None = None
@@ -64,6 +71,10 @@ def run(config: RunConfig, folder: Path, progress: Progress) -> RunRecord:
         status = "interrupted"
         failure = Failure(phase=measured.where, message=f"interrupted in {measured.where}")
     except (RuntimeError, MemoryError) as error:
+        if _NO_FUSED_KERNEL in str(error):
+            raise UsageError(
+                f"--sdpa-backend {config.sdpa_backend} has no kernel for this shape, precision and device: use auto"
+            ) from error
         if not memory.is_out_of_memory(error):
             raise
         status = "oom"
@@ -89,26 +100,34 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
     with ExitStack() as stack:
         measured.available = stack.enter_context(memory.limited_to_available(config.device))
         progress.stage("building the model")
+        compiled = stack.enter_context(provenance.collected(wanted=config.experimental_provenance))
         workload = Workload(config)
         if _wants_ranges(config):
-            annotation = workload.annotate()
+            annotation = workload.annotate(gradients=config.profiler != "none")
             stack.callback(annotation.remove)
             cost = annotate.seconds_per_range()
             measured.annotation = AnnotationCost(ranges=annotation.hooked, seconds_per_range=cost)
         stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
         after_step = [progress.advance]
+
+        def on_writing() -> None:
+            progress.stage(WRITING)
+            if len(measured.steps) == config.measure_steps:
+                measured.where = WRITING
+
         if config.profiler == "torch":
-            metadata = {"modules": annotate.module_tree(workload.model)}
-            after_step.insert(0, stack.enter_context(torch_profiler.recorded(config, folder, metadata)))
+            metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
+            if config.experimental_provenance:
+                metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
+            after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))
         stages = _Stages(config, workload, measured, progress, after_step)
         stages.warm_up()
         memory.reset_peaks(config.device)
         try:
             stages.measure()
         finally:
-            measured.memory = memory.read_peaks(config.device)
-        if config.profiler == "torch":
-            progress.stage("writing the trace")
+            if len(measured.steps) < config.measure_steps:
+                measured.memory = memory.read_peaks(config.device)
 
 
 @dataclass(slots=True)
@@ -132,12 +151,15 @@ class _Stages:
         self._run("measured", self.config.measure_steps, self.measured.steps, warmup=False)
 
     def _run(self, name: str, count: int, samples: list[StepSample], *, warmup: bool) -> None:
-        self.progress.stage(f"{name} steps", count)
+        if count:
+            self.progress.stage(f"{name} steps", count)
 
         def on_phase(phase: str) -> None:
             self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
 
         def after_step() -> None:
+            if not warmup and len(samples) == count:  # now: writing the trace would count, too
+                self.measured.memory = memory.read_peaks(self.config.device)
             for call in self.after_step:
                 call()
 

@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -65,8 +66,8 @@ class CpuClock:
         """The step's times."""
         stop = time.perf_counter_ns()
         cpu = time.process_time_ns() - self._cpu
-        ends = [at for _, at in self._stamps[1:]] + [stop]
-        phases = {name: (end - at) / _NS for (name, at), end in zip(self._stamps, ends, strict=True)}
+        marks = [*self._stamps, ("", stop)]
+        phases = {name: (end - at) / _NS for (name, at), (_, end) in pairwise(marks)}
         return StepSample(wall_s=(stop - self._start) / _NS, phases_s=phases, cpu_s=cpu / _NS)
 
 
@@ -84,7 +85,7 @@ class CudaClock:
         used = len(self._names)
         if used == len(self._events):
             self._events.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
-        self._events[used].record()
+        self._events[used].record(torch.cuda.current_stream(self._device))  # not that of the current device
 
     def begin(self) -> None:
         """Wait until the device is idle and start the step's clock."""
@@ -94,7 +95,7 @@ class CudaClock:
         self._start = time.perf_counter_ns()
 
     def phase(self, name: str) -> None:
-        """Record an event on the current stream."""
+        """Record an event on the device's current stream."""
         self._record()
         self._names.append(name)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
+import platform
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+from torch.profiler import ProfilerActivity, profile, schedule
 
 from perfkit.schema.config import RunConfig
 
@@ -18,11 +21,14 @@ METADATA_KEY = "perfkit"
 
 
 @contextmanager
-def recorded(config: RunConfig, folder: Path, metadata: dict[str, Any]) -> Iterator[Callable[[], None]]:
+def recorded(
+    config: RunConfig, folder: Path, metadata: dict[str, Any], on_writing: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[], None]]:
     """Profile the body; it calls what is yielded after every step, warm-up steps included.
 
     The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
-    ones. The trace `<worker>.<ns>.pt.trace.json.gz` lies in `folder` when the body has run all its steps.
+    ones. The trace `<worker>.<ns>.pt.trace.json.gz` lies in `folder` when the body has run all its steps, or as many
+    as it got to where an exception ends it. on_writing is called before it is written, which takes a while.
     """
     activities = [ProfilerActivity.CPU]
     if config.device != "cpu":
@@ -31,14 +37,14 @@ def recorded(config: RunConfig, folder: Path, metadata: dict[str, Any]) -> Itera
     with profile(
         activities=activities,
         schedule=schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1),
-        on_trace_ready=tensorboard_trace_handler(str(folder), use_gzip=True),
+        on_trace_ready=lambda done: _write(done, folder, on_writing),
         record_shapes=True,
         with_stack=config.profile_stack,
     ) as profiler:
         steps_left = config.warmup_steps
 
         def leave_metadata() -> None:
-            profiler.add_metadata_json(METADATA_KEY, json.dumps(metadata))
+            profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(metadata).decode())
 
         if steps_left == 0:
             leave_metadata()
@@ -53,6 +59,17 @@ def recorded(config: RunConfig, folder: Path, metadata: dict[str, Any]) -> Itera
                 leave_metadata()  # recording has begun: the profiler takes metadata only now
 
         yield after_step
+
+
+def _write(done: profile, folder: Path, on_writing: Callable[[], None]) -> None:
+    """Write the trace as TensorBoard's plugin wants it named, and in one step: an interrupted one is never seen."""
+    on_writing()
+    draft = folder / "unfinished.json.gz"
+    try:
+        done.export_chrome_trace(str(draft))
+        draft.replace(folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def find_trace(folder: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cyclopts import Group, Parameter
 
@@ -21,6 +21,30 @@ CompileMode = Literal["off", "model", "block"]
 AnnotateMode = Literal["auto", "on", "off"]
 Profiler = Literal["none", "torch"]
 Switch = Literal["on", "off"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model_size": get_args(ModelSize),
+    "attention": get_args(Attention),
+    "sdpa_backend": get_args(SdpaBackend),
+    "pass_type": get_args(PassType),
+    "precision": get_args(Precision),
+    "optimizer": get_args(Optimizer),
+    "compile": get_args(CompileMode),
+    "profiler": get_args(Profiler),
+    "annotate": get_args(AnnotateMode),
+    "gc": get_args(Switch),
+}
+"""Fields with a fixed set of values, checked here for Python callers (the command line checks them by itself)."""
+
+_SIZE_LIMIT = 2**31
+"""No size or count reaches this: beyond it PyTorch's arithmetic overflows instead of failing to allocate."""
+_SEED_LIMIT = 2**63
+
+_SIZES_AND_COUNTS = (
+    "d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size", "context_length", "measure_steps",
+    "num_threads",
+)  # fmt: skip
+"""Fields that are at least 1."""
 
 _MODEL = Parameter(group=Group("Model", sort_key=1))
 _STEP = Parameter(group=Group("Step", sort_key=2))
@@ -115,26 +139,35 @@ class RunConfig:
     """none: plain timing; torch: the measured steps under torch.profiler, with a trace and tables."""
     profile_stack: Annotated[bool, _MEASURE] = False
     """Record Python stacks too (--profiler torch): larger trace, slower steps."""
+    experimental_provenance: Annotated[bool, _MEASURE] = False
+    """Compiled kernels by the modules they come from (--compile, --profiler torch); compiles anew, by private APIs."""
     annotate: Annotated[AnnotateMode, _MEASURE] = "auto"
     """Ranges named by module; auto: on when something records them (a profiler, nsys), else off."""
     gc: Annotated[Switch, _MEASURE] = "off"
     """off: Python's garbage is collected and frozen before the loop and not collected in it; on: left alone."""
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_ranges()
         self._check_combinations()
 
+    def _check_choices(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise UsageError(f"{_flag(name)} {value}: choose from {', '.join(choices)}")
+
     def _check_ranges(self) -> None:
-        for name in ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size"):
+        for name in _SIZES_AND_COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{_flag(name)} {value}: must be at least 1")
-        for name in ("context_length", "measure_steps", "num_threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{_flag(name)} {value}: must be at least 1")
-        if self.warmup_steps < 0:
-            raise UsageError(f"--warmup-steps {self.warmup_steps}: must be 0 or more")
+            if value is not None and value >= _SIZE_LIMIT:
+                raise UsageError(f"{_flag(name)} {value}: must be below {_SIZE_LIMIT}")
+        if not 0 <= self.warmup_steps < _SIZE_LIMIT:
+            raise UsageError(f"--warmup-steps {self.warmup_steps}: must be 0 or more, and below {_SIZE_LIMIT}")
+        if not 0 <= self.seed < _SEED_LIMIT:
+            raise UsageError(f"--seed {self.seed}: must be 0 or more, and below 2^63")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise UsageError(f"--device {self.device}: choose auto, cpu, cuda or cuda:N")
 
@@ -149,6 +182,8 @@ class RunConfig:
             raise UsageError("--checkpoint needs a backward pass: choose --pass-type forward-backward or train")
         if self.profile_stack and self.profiler != "torch":
             raise UsageError("--profile-stack needs --profiler torch")
+        if self.experimental_provenance:
+            self._check_provenance()
         if self.device == "cpu":
             self._check_cpu()
         d_model, heads = self.d_model, self.num_heads
@@ -156,6 +191,18 @@ class RunConfig:
             d_model, heads = self.shape.d_model, self.shape.num_heads
         if d_model is not None and heads is not None:
             _check_heads(d_model, heads)
+
+    def _check_provenance(self) -> None:
+        if self.compile == "off":
+            raise UsageError("--experimental-provenance needs --compile model or --compile block: nothing is compiled")
+        if self.profiler != "torch":
+            raise UsageError("--experimental-provenance needs --profiler torch: it is read with the trace")
+        if self.annotate == "off":
+            raise UsageError("--experimental-provenance needs module ranges: drop --annotate off")
+        if self.warmup_steps == 0:
+            raise UsageError(
+                "--experimental-provenance needs --warmup-steps 1 or more: compilation ends before recording begins"
+            )
 
     def _check_cpu(self) -> None:
         if self.precision == "tf32":

@@ -3,12 +3,14 @@
 In a torch.profiler trace, where ranges of all origins share one name space:
 
     perfkit::layers.3.attn      a module's forward, by its fully qualified name
+    perfkit.grad::layers.3.attn a mark inside a gradient's accumulation: whose parameter it is
     perfkit.phase::backward     a phase of the step: zero_grad, forward, loss, backward, optimizer
     perfkit.step::3             measured step 3 (counted from 0)
     perfkit.warmup::0           warm-up step 0
 
 In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
-the same words: `layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`. (A module's name cannot hold `::`.)
+the same words: `layers.3.attn`, `grad::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`. (A module's name
+cannot hold `::`.)
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from typing import Literal
 NVTX_DOMAIN = "perfkit"
 STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
 
-Kind = Literal["module", "phase", "step", "warmup"]
+Kind = Literal["module", "grad", "phase", "step", "warmup"]
 
 _PREFIX: dict[Kind, str] = {
     "module": "perfkit::",
+    "grad": "perfkit.grad::",
     "phase": "perfkit.phase::",
     "step": "perfkit.step::",
     "warmup": "perfkit.warmup::",
@@ -50,6 +53,11 @@ class RangeName:
 def module(path: str) -> RangeName:
     """The range of a module's forward; `path` as `named_modules()` spells it (the root has a name of its own)."""
     return RangeName("module", path)
+
+
+def gradient(path: str) -> RangeName:
+    """The mark that says whose parameter's gradient is accumulated; `path` as of `module`."""
+    return RangeName("grad", path)
 
 
 def phase(name: str) -> RangeName:

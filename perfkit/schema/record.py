@@ -44,14 +44,14 @@ class StepSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPeaks:
-    """Peak memory over the measured steps, in bytes."""
+    """Peak memory over the measured steps, in bytes (writing a trace afterwards does not count)."""
 
     allocated: int | None = None
     """GPU: peak bytes in tensors (torch.cuda.max_memory_allocated)."""
     reserved: int | None = None
     """GPU: peak bytes the caching allocator held (torch.cuda.max_memory_reserved)."""
     resident: int | None = None
-    """Peak resident set of the process over warm-up and measured steps (Linux VmHWM; includes the interpreter)."""
+    """Peak resident set of the process (Linux VmHWM; includes the interpreter and what warm-up left behind)."""
 
     @property
     def headline(self) -> int | None:
@@ -64,7 +64,7 @@ class Failure:
     """Why a run ended early."""
 
     phase: str
-    """Where: model, warm-up 2 backward, step 3 forward, ..."""
+    """Where: `model`, `warm-up step 2, backward`, `measured step 3, forward`, `writing the trace`."""
     message: str
     requested: int | None = None
     """Bytes asked for in the failing allocation, where the allocator said so."""
@@ -144,11 +144,18 @@ class _Header(msgspec.Struct):
 
 
 def save(record: RunRecord, folder: Path) -> Path:
-    """Write the record into `folder` in one step (a crash leaves the old file or the new one) and return its path."""
+    """Write the record into `folder` in one step (a crash leaves the old file or the new one) and return its path.
+
+    Raises UsageError where the folder cannot be written any more.
+    """
     path = folder / RECORD_FILE
     draft = path.with_suffix(".json.part")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-    draft.replace(path)
+    data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir") from error
     return path
 
 
@@ -164,13 +171,20 @@ def load(path: Path) -> RunRecord:
         raise UsageError(f"{file}: {error.strerror}; pass a run's folder or its {RECORD_FILE}") from error
     try:
         header = msgspec.json.decode(data, type=_Header)
-        if header.kind != "perfkit.run":
-            raise UsageError(f"{file}: not a perfkit record (its kind is {header.kind or 'missing'!r})")
-        if header.format_version > FORMAT_VERSION:
-            raise UsageError(
-                f"{file}: record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}:"
-                " upgrade perfkit"
-            )
+        _check_header(header)
         return msgspec.json.decode(data, type=RunRecord)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable perfkit record: {error}") from error
+    except UsageError as error:  # of the header, or of a configuration that this version refuses
+        raise UsageError(f"{file}: {error}") from error
+
+
+def _check_header(header: _Header) -> None:
+    if header.kind != "perfkit.run":
+        raise UsageError(f"not a perfkit record (its kind is {repr(header.kind) if header.kind else 'missing'})")
+    if header.format_version > FORMAT_VERSION:
+        raise UsageError(
+            f"record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"
+        )
+    if header.format_version < 1:
+        raise UsageError(f"record format {header.format_version} never existed: not written by perfkit")

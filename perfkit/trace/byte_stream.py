@@ -37,10 +37,13 @@ _ZIP_ERRORS = (
     struct.error,
     EOFError,
     OSError,
+    LookupError,
     ValueError,
     RuntimeError,
 )
 """What zipfile raises on damaged, encrypted or foreign archives."""
+_DAMAGED = "gzip stream damaged: read up to the damage"
+_CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
     b"SQLite format 3\0": "is an sqlite file; Nsight Systems exports are not read by this version yet",
@@ -50,6 +53,11 @@ _FOREIGN = {
     b"\xff\xfe": "is UTF-16 text: save it as UTF-8 first",
     b"\xfe\xff": "is UTF-16 text: save it as UTF-8 first",
 }
+
+
+def printable(text: str) -> str:
+    """A text from a file as part of a message: one line, not too long."""
+    return text[:100] if text.isprintable() else ascii(text[:100])[1:-1]
 
 
 @dataclass(slots=True)
@@ -148,6 +156,13 @@ class _Input:
         """Forget the rest."""
         self._held, self._blocks = b"", iter(())
 
+    def skip_behind_zero(self) -> None:
+        """Step over everything up to and with the next zero byte."""
+        while block := self.block():
+            _, zero, self._held = block.partition(b"\0")
+            if zero:
+                return
+
     def take(self, count: int) -> bytes:
         """`count` bytes, or fewer at the end."""
         while len(self._held) < count and (block := next(self._blocks, b"")):
@@ -169,6 +184,8 @@ def _gunzipped(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterat
             yield piece
         trailer = source.take(8)
         if len(trailer) < 8:
+            if not facts.repairs.keys() & {_DAMAGED, _CUT}:
+                facts.repairs[_CUT] += 1
             break
         if trailer != checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little"):
             facts.repairs["gzip checksum does not match"] += 1
@@ -186,13 +203,13 @@ def _inflated(source: _Input, facts: StreamFacts) -> Iterator[bytes]:
         try:
             piece = inflater.decompress(block, INFLATED_PIECE)
         except _InflateError:
-            facts.repairs["gzip stream damaged: read up to the damage"] += 1
+            facts.repairs[_DAMAGED] += 1
             source.drop()
             return
         if piece:
             yield piece
         elif not block and not inflater.eof:
-            facts.repairs["gzip stream ends early"] += 1
+            facts.repairs[_CUT] += 1
             return
     source.put_back(inflater.unused_data)
 
@@ -206,9 +223,9 @@ def _skip_header(source: _Input) -> bool:
     flags = head[3]
     if flags & 4:
         source.take(int.from_bytes(source.take(2), "little"))
-    for bit in (8, 16):
-        while flags & bit and source.take(1) not in (b"\0", b""):
-            pass
+    for bit in (8, 16):  # a file name, a comment
+        if flags & bit:
+            source.skip_behind_zero()
     if flags & 2:
         source.take(2)
     return True
@@ -221,11 +238,13 @@ def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]
             members = [m for m in archive.infolist() if not m.is_dir()]
             chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
             if len(chosen) != 1:
-                found = ", ".join(sorted(m.filename for m in chosen)[:5]) or "nothing"
+                found = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"
                 raise UsageError(f"{name} should hold one JSON file but holds {found}: unpack it and name one")
+            facts.packed = file.seek(0, io.SEEK_END)
             with archive.open(chosen[0]) as member:
                 while piece := member.read(PIECE):
-                    facts.packed = max(facts.packed, chosen[0].compress_size)
                     yield piece
     except _ZIP_ERRORS as error:
-        raise UsageError(f"{name} is a zip archive that cannot be unpacked ({error}): unpack it first") from error
+        raise UsageError(
+            f"{name} is a zip archive that cannot be unpacked ({printable(str(error))}): unpack it first"
+        ) from error

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome_events import (
     NO_ARGS,
     Args,
@@ -100,7 +101,7 @@ def _route(ph: str, cat: str) -> _Route:
         return _Route(_Target.METADATA, 0, cat, False)
     if ph in ("B", "E"):
         return _Route(_Target.NONE, 0, "begin and end events (ph B, E)", False)
-    return _Route(_Target.NONE, 0, cat[:100] or f"ph {ph}", ph == "X")
+    return _Route(_Target.NONE, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
 
 
 class _Router:
@@ -109,6 +110,7 @@ class _Router:
     def __init__(self) -> None:
         self.routes: list[_Route] = []
         self._categories = _Dictionary()
+        self._categories.encode((*_HOST, *_DEVICE, *_FLOWS), -1)
         self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
 
     def encode(self, events: list[Event]) -> _Codes:
@@ -116,7 +118,7 @@ class _Router:
         cats = self._categories.encode([event.cat for event in events], len(events)).clip(max=_MAX_CATEGORIES)
         phases = [event.ph for event in events]
         letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
-        if len(letters) != len(events):
+        if len(letters) != len(events) or "" in phases:
             letters = np.array([ord(ph) & 255 if len(ph) == 1 else 0x3F for ph in phases], np.uint8)
         codes: _Codes = self._codes[cats, letters]
         if codes.min(initial=0) < 0:

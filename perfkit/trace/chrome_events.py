@@ -116,7 +116,7 @@ def _number(raw: msgspec.Raw | None) -> Number:
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    return value if isinstance(value, int | str) else None
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def integers(values: list[Number]) -> Int64s:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import msgspec
 
 from perfkit.errors import UsageError
+from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome_columns import ColumnBuilder
-from perfkit.trace.chrome_events import DECODE_ERRORS, decode
+from perfkit.trace.chrome_events import DECODE_ERRORS, Event, decode
 from perfkit.trace.columns import AutogradFlows, Device, DeviceEvents, HostRanges, ReadFacts, Trace
 from perfkit.trace.json_mend import mend, mended_event
 from perfkit.trace.json_text import (
@@ -52,6 +53,7 @@ class _Reader:
         self._columns = ColumnBuilder()
         self._metadata: dict[str, Any] = {}
         self._repairs: Counter[str] = Counter()
+        self._taken: list[list[Event]] = []
         self._found_events = False
         self._truncated_at: int | None = None
         self._good_until = 0
@@ -64,7 +66,7 @@ class _Reader:
             first = window.skip_blank()
         if first == ord("["):
             window.at += 1
-            self._read_array(bare=True)
+            self._read_array()
         elif first == ord("{"):
             window.at += 1
             self._read_object()
@@ -82,10 +84,10 @@ class _Reader:
                 window.at += 1
             elif byte == ord("}"):
                 window.at += 1
-                return self._read_end()
+                self._read_end()
+                return
             elif not self._read_member() and not self._skip_damage():
-                return None
-        return None
+                return
 
     def _read_member(self) -> bool:
         """One `"key": value`; False where the text is damaged or ends."""
@@ -98,7 +100,7 @@ class _Reader:
         first = window.skip_blank()
         if quoted == b'"traceEvents"' and first == ord("["):
             window.at += 1
-            self._read_array(bare=False)
+            self._read_array()
             return True
         value = window.take_value()
         if not value:
@@ -107,17 +109,27 @@ class _Reader:
         return True
 
     def _read_end(self) -> None:
-        if self._window.skip_blank() not in (-1, 0):
+        if self._window.skip_blank() not in (-1, 0) and not self._resume():
             self._repairs["text after the end of the JSON left out"] += 1
 
+    def _resume(self) -> bool:
+        """Go on with the events if, behind their supposed end, there is another one."""
+        if not self._found_events or not self._window.at_event():
+            return False
+        self._repairs["stray bracket among the events"] += 1
+        self._read_array()
+        return True
+
     def _skip_damage(self) -> bool:
-        """Go on at the events if they are still to come; False where there is nothing more to be had."""
+        """Go on at the next events; False where there is nothing more to be had."""
+        if self._resume():
+            return True
         if not self._found_events:
             if self._window.seek(EVENTS_KEY, 64):
                 self._repairs["damaged text before the events left out"] += 1
-                self._read_array(bare=False)
+                self._read_array()
                 return True
-            return False
+            self._good_until = self._window.offset
         self._truncated_at = self._good_until
         return False
 
@@ -127,7 +139,7 @@ class _Reader:
             try:
                 key = msgspec.json.decode(quoted, type=str)
                 if len(value) > MAX_METADATA:
-                    self._repairs[f"overlong top-level member {key[:60]} left out"] += 1
+                    self._repairs[f"overlong top-level member {printable(key)} left out"] += 1
                 else:
                     self._metadata[key] = msgspec.json.decode(mend(value, done) if is_mended else value)
             except DECODE_ERRORS:
@@ -139,20 +151,24 @@ class _Reader:
 
     # The events
 
-    def _read_array(self, *, bare: bool) -> None:
+    def _read_array(self) -> None:
         """From behind the events' opening bracket to behind the closing one, or to where the text ends."""
         self._found_events = True
         window = self._window
         self._good_until = window.offset
+        stuck = False
         while True:
-            final = not window.fill()
-            unread = len(window.data)
+            final = (stuck or window.is_low) and not window.fill()
+            before = window.offset
             if self._step(final=final):
-                return
-            if final and unread == len(window.data) - window.at:
-                only_bracket_missing = bare and not unread
-                self._truncated_at = None if only_bracket_missing else self._good_until
-                return
+                break
+            stuck = window.offset == before
+            if final and stuck:
+                if window.at < len(window.data):  # else only the bracket is missing, which some writers leave out
+                    self._truncated_at = self._good_until
+                break
+            self._hand_over()
+        self._hand_over()
 
     def _step(self, *, final: bool) -> bool:
         """Take as many events as the window holds; True when the array's end was passed.
@@ -162,7 +178,7 @@ class _Reader:
         """
         window = self._window
         data = window.data
-        junk = JUNK.match(data)
+        junk = JUNK.match(data, window.at)
         assert junk is not None
         at = window.at = junk.end()
         if at < len(data) and data[at] == ord("]"):
@@ -177,6 +193,9 @@ class _Reader:
         end = close if close >= 0 else spans[-1][1] if spans else -1
         if end > at and self._take(data[at:end]):
             return self._advance(close + 1 if close >= 0 else end, closed=close >= 0)
+        if close >= 0 and not spans:
+            self._repairs["text between events left out"] += 1
+            return self._advance(close + 1, closed=True)
         if final or cut > 0:
             return self._recover(data[at:cut] if cut > 0 else data[at:], at, final=cut <= 0)
         return False
@@ -187,13 +206,18 @@ class _Reader:
         return closed
 
     def _take(self, text: bytes | memoryview) -> bool:
-        """Decode events into the columns; False, and nothing taken, where the text does not decode."""
+        """Decode events; False, and nothing taken, where the text does not decode."""
         try:
-            events = decode(text)
+            self._taken.append(decode(text))
         except DECODE_ERRORS:
             return False
-        self._columns.add(events)
         return True
+
+    def _hand_over(self) -> None:
+        """Make columns of what was taken: all at once, since single events would cost more than mending them."""
+        if self._taken:
+            self._columns.add(self._taken[0] if len(self._taken) == 1 else list(chain.from_iterable(self._taken)))
+            self._taken.clear()
 
     def _recover(self, text: bytes, at: int, *, final: bool) -> bool:
         """Read a piece that does not decode: mend it as a whole, else find the bad events and mend those."""
@@ -234,21 +258,19 @@ class _Reader:
         for found in islice(ARRAY_END.finditer(text), 4):
             if self._mend(text[: found.start() + 1], scrape=False):
                 return self._advance(at + found.end(), closed=True)
-        closing = CLOSING.search(text)
-        if closing and self._mend(text[: closing.start() + 1], scrape=True):
-            return self._advance(at + closing.end(), closed=True)
-        if last and not text.rstrip().endswith(b"}"):
+        closing = CLOSING.search(text) if last else None
+        if closing is None and last and not spans:  # it was cut off
             return False
-        if not self._mend(text, scrape=True):
+        end = closing.start() + 1 if closing else len(text)
+        if not self._mend(text[:end], scrape=True):
             self._repairs["unreadable event left out"] += 1
-        self._advance(at + len(text), closed=False)
-        return None
+        return self._advance(at + (closing.end() if closing else end), closed=closing is not None) or None
 
     def _mend(self, text: bytes, *, scrape: bool) -> bool:
         events = mended_event(text, self._repairs, scrape=scrape)
         if events is None:
             return False
-        self._columns.add(events)
+        self._taken.append(events)
         return True
 
     # The result
@@ -256,7 +278,7 @@ class _Reader:
     def trace(self, unpacking: Counter[str]) -> Trace:
         """What was read. Raises UsageError where it is nothing."""
         columns = self._columns
-        if not self._found_events:
+        if not self._found_events and self._truncated_at is None:
             raise UsageError(
                 f"{self._source} is JSON without traceEvents: pass a trace that torch.profiler wrote "
                 "(prof.export_chrome_trace)"

@@ -25,6 +25,8 @@ _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _WORD = re.compile(rb'[^\s,:{}\[\]"\x00-\x1f]+')
 _STRING_FLAW = re.compile(_ESCAPE + rb"|\\u[0-9a-fA-F]{4}|\\|[\x00-\x1f]", re.DOTALL)
 
+_MAX_SCRAPED = 64 * 1024
+"""Bytes of an event that is worth the trouble (long runs of quotes would take for ever)."""
 _KNOWN = rb"ph|cat|name|pid|tid|ts|dur|id|args|bp|s"
 _MEMBER_END = rb'(?=\s*+(?:,\s*+"(?:' + _KNOWN + rb')"\s*+:|\}\s*+(?:\}|,|\]|\Z)))'
 _SCRAPED_MEMBER = re.compile(
@@ -122,6 +124,8 @@ def mended_event(text: bytes, repairs: Counter[str], *, scrape: bool) -> list[Ev
 def _scraped(text: bytes, repairs: Counter[str]) -> bytes:
     """The event again, from those members of it that can be made out; not decodable if there are too few."""
     members: dict[bytes, bytes] = {}
+    if len(text) > _MAX_SCRAPED:
+        return b"?"
     for key, string, number in _SCRAPED_MEMBER.findall(text):
         members.setdefault(key, number or b'"' + _requoted(string) + b'"')
     if not members.keys() >= {b"ph", b"name", b"ts"}:

@@ -51,6 +51,11 @@ class Window:
         """Bytes of the text in front of the cursor."""
         return self.base + self.at
 
+    @property
+    def is_low(self) -> bool:
+        """Whether less than a chunk is left to read."""
+        return len(self.data) - self.at < self._chunk
+
     def fill(self) -> bool:
         """Drop what lies behind the cursor and read on; False if there is no more."""
         rest = self.data[self.at :]
@@ -79,10 +84,18 @@ class Window:
             if not self.fill():
                 return -1
 
+    def at_event(self) -> bool:
+        """Whether an event seems to start at the cursor, behind white space and commas perhaps."""
+        if len(self.data) - self.at < _MAX_GAP:
+            self.fill()
+        found = JUNK.match(self.data, self.at)
+        return found is not None and _EVENT_START.match(self.data, found.end()) is not None
+
     def take_value(self) -> bytes | None:
         """The JSON value at the cursor, which moves behind it; None, and no move, where it does not end."""
         while (end := value_end(self.data, self.at, self.ended)) < 0:
-            if not self.fill():
+            had_ended = self.ended
+            if not self.fill() and self.ended == had_ended:
                 return None
         value = self.data[self.at : end]
         self.at = end

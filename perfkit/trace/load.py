@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import IO
 
 from perfkit.errors import UsageError
-from perfkit.trace.byte_stream import Progress, StreamFacts, unpacked
+from perfkit.trace import cache
+from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.chrome_json import read_chrome_json
 from perfkit.trace.columns import Trace
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz")
 
 
-def load(path: Path | str, *, progress: Progress | None = None) -> Trace:
+def load(path: Path | str, *, progress: Progress | None = None, use_cache: bool = True) -> Trace:
     """Read a trace file; its format is found from its content. `-` is standard input.
+
+    A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`) in it. `progress` is called with the
     bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be read.
@@ -24,15 +27,40 @@ def load(path: Path | str, *, progress: Progress | None = None) -> Trace:
     if str(path) == "-":
         return _read(sys.stdin.buffer, "standard input", None, progress)
     chosen = Path(path)
+    if chosen.is_dir():
+        chosen = _only_trace_in(chosen)
+    with _opened(chosen) as file:
+        try:
+            if use_cache and cache.is_worth_it(file):
+                return _through_cache(file, _shown(chosen), progress)
+            return _read(file, _shown(chosen), os.fstat(file.fileno()).st_size or None, progress)
+        except OSError as error:
+            raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
+
+
+def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
+    key = cache.key_of(file)
+    kept = cache.read(key, name)
+    if kept is not None:
+        return kept
+    file.seek(0)
+    trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
+    cache.write(key, trace)
+    return trace
+
+
+def _opened(path: Path) -> IO[bytes]:
     try:
-        if chosen.is_dir():
-            chosen = _only_trace_in(chosen)
-        with chosen.open("rb", buffering=0) as file:
-            return _read(file, str(chosen), os.fstat(file.fileno()).st_size, progress)
+        return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise UsageError(f"{chosen} does not exist: check the path") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{chosen} cannot be read: {error}") from error
+        raise UsageError(f"{_shown(path)} does not exist: check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        raise UsageError(f"{_shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
+
+
+def _shown(path: Path) -> str:
+    """A path as part of a message of one line."""
+    return str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
 
 
 def _read(file: IO[bytes], name: str, size: int | None, progress: Progress | None) -> Trace:
@@ -46,6 +74,6 @@ def _only_trace_in(directory: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"{directory} is a directory without a *.pt.trace.json(.gz): name the trace file")
-    names = ", ".join(path.name for path in found[:5]) + (", ..." if len(found) > 5 else "")
-    raise UsageError(f"{directory} holds {len(found)} traces ({names}): name one of them")
+        raise UsageError(f"{_shown(directory)} is a directory without a *.pt.trace.json(.gz): name the trace file")
+    names = ", ".join(printable(path.name) for path in found[:5]) + (", ..." if len(found) > 5 else "")
+    raise UsageError(f"{_shown(directory)} holds {len(found)} traces ({names}): name one of them")

@@ -3,7 +3,8 @@
 `annotate(model)` installs a hook before and after every module's forward; removing it leaves the model as it was.
 A module that torch.compile owns is wrapped at its compiled call and never hooked inside: inner hooks would break
 the graph into pieces (docs/attribution.md). Backward needs no hook: autograd's sequence numbers lead each
-backward kernel to the forward operation, and so to the module, that made it.
+backward kernel to the forward operation, and so to the module, that made it. Only the accumulation of gradients has
+no number, so that `gradients=True` marks each with its parameter's module.
 """
 
 from __future__ import annotations
@@ -89,11 +90,17 @@ class Annotation:
     hooked: int
     """Modules that have ranges of their own."""
     _undo: list[Callable[[], None]] = field(default_factory=list)
+    _ranges: list[_Range] = field(default_factory=list)
 
     def remove(self) -> None:
-        """Take every hook and wrapper out again. Calling it twice is harmless."""
+        """Take every hook and wrapper out again. Calling it twice is harmless.
+
+        Ranges that are still open on this thread (ctrl-C in a forward leaves them so) are closed.
+        """
         while self._undo:
             self._undo.pop()()
+        while any(owner in self._ranges for owner, _ in _open.stack):
+            _close_last()
 
     def __enter__(self) -> Annotation:
         return self
@@ -102,15 +109,16 @@ class Annotation:
         self.remove()
 
 
-def annotate(model: nn.Module, *, root: str | None = None) -> Annotation:
+def annotate(model: nn.Module, *, root: str | None = None, gradients: bool = False) -> Annotation:
     """Put every module's forward of `model` inside a range named by its fully qualified name.
 
     `root` names the outermost module, which has no qualified name; default: its class name. A module that is
-    used in several places goes by the first of its names, as `named_modules()` has it.
+    used in several places goes by the first of its names, as `named_modules()` has it. `gradients` also leaves
+    a mark inside the accumulation of each gradient that is wanted now: the module its parameter belongs to.
     """
     root = root or type(_unwrapped(model)).__name__
     annotation = Annotation(modules=module_tree(model, root=root), hooked=0)
-    _annotate_tree(model, "", root, annotation, seen=set())
+    _annotate_tree(model, "", root, annotation, seen=set(), gradients=gradients)
     return annotation
 
 
@@ -119,7 +127,7 @@ def module_tree(model: nn.Module, *, root: str | None = None) -> dict[str, str]:
     root = root or type(_unwrapped(model)).__name__
     tree: dict[str, str] = {}
     for path, module in _unwrapped(model).named_modules():
-        clean = path.replace("_orig_mod.", "").removesuffix("._orig_mod")
+        clean = ".".join(name for name in path.split(".") if name != "_orig_mod")
         tree[clean or root] = type(_unwrapped(module)).__name__
     return tree
 
@@ -129,11 +137,22 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else module
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return _unwrapped(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
+def _is_opaque(module: nn.Module) -> bool:
+    """True for a module whose inside must not be hooked (compiled) or cannot be (TorchScript)."""
+    compiled = _unwrapped(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
+    return compiled or isinstance(module, torch.jit.ScriptModule)
 
 
-def _annotate_tree(module: nn.Module, path: str, root: str, annotation: Annotation, seen: set[nn.Module]) -> None:
+def _takes_hooks(module: nn.Module) -> bool:
+    """False for a ModuleList, which is never called, and for TorchScript, which refuses them."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return False
+    return _unwrapped(module) is not module or type(module).forward is not nn.Module.forward
+
+
+def _annotate_tree(
+    module: nn.Module, path: str, root: str, annotation: Annotation, seen: set[object], *, gradients: bool
+) -> None:
     if module in seen:
         return
     seen.add(module)
@@ -141,14 +160,33 @@ def _annotate_tree(module: nn.Module, path: str, root: str, annotation: Annotati
     if getattr(module, "_compiled_call_impl", None) is not None:
         annotation._undo.append(_wrap_compiled_call(module, hooks))
         annotation.hooked += 1
-    elif type(module).forward is not nn.Module.forward:  # a ModuleList is never called
+        annotation._ranges.append(hooks)
+    elif _takes_hooks(module):
         before = module.register_forward_pre_hook(hooks.open, prepend=True)
         after = module.register_forward_hook(hooks.close, always_call=True)
         annotation._undo += [before.remove, after.remove]
         annotation.hooked += 1
-    if not _is_compiled(module):
+        annotation._ranges.append(hooks)
+    if gradients:
+        _mark_gradients(module, path or root, annotation, seen)
+    if not _is_opaque(module):
         for name, child in module.named_children():
-            _annotate_tree(child, f"{path}.{name}" if path else name, root, annotation, seen)
+            _annotate_tree(child, f"{path}.{name}" if path else name, root, annotation, seen, gradients=gradients)
+
+
+def _mark_gradients(module: nn.Module, path: str, annotation: Annotation, seen: set[object]) -> None:
+    """Mark what a module's own parameters accumulate; all parameters inside a module without inner ranges are its."""
+    mark = _Range(range_names.gradient(path))
+
+    def leave(_: torch.Tensor) -> None:
+        mark.open()
+        mark.close()
+
+    for parameter in module.parameters(recurse=_is_opaque(module)):
+        if parameter.requires_grad and parameter not in seen:  # a tied one goes by its first owner
+            seen.add(parameter)
+            handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
+            annotation._undo.append(handle.remove)
 
 
 def _wrap_compiled_call(module: nn.Module, hooks: _Range) -> Callable[[], None]:

@@ -134,7 +134,7 @@ class Shared:
 
     rotary: tuple[Tensor, Tensor]
     mask: Tensor
-    """(t, s), True where a query must not look."""
+    """(t, s), True where a query must not look; empty for fused attention, which implies it."""
 
 
 class Attention(nn.Module):
@@ -236,9 +236,10 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, shape.d_model)
         if not self.embedding.weight.is_meta:
             nn.init.trunc_normal_(self.embedding.weight, std=1, a=-3, b=3)
+        masked = config.context_length if config.attention == "eager" else 0
         shared = Shared(
             rotary=rotary_tables(shape.d_model // shape.num_heads, config.context_length),
-            mask=torch.ones(config.context_length, config.context_length, dtype=torch.bool).triu(1),
+            mask=torch.ones(masked, masked, dtype=torch.bool).triu(1),
         )
         self.layers = nn.ModuleList(Block(config, shared) for _ in range(shape.num_layers))
         self.norm = RMSNorm(shape.d_model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -43,19 +44,32 @@ def check(config: RunConfig) -> None:
 
     Raises UsageError that says what to change.
     """
+    _check_threads(config)
     if config.device == "cpu":
         if config.compile != "off":
             _need_cpp_compiler()
         return
-    capability = torch.cuda.get_device_capability(config.device)
-    if config.precision == "tf32" and capability < (8, 0):
-        raise UsageError(
-            f"--precision tf32 needs compute capability 8.0, and this GPU has {capability[0]}.{capability[1]}"
-        )
-    if config.sdpa_backend in ("flash", "cudnn") and config.precision not in _AUTOCAST:
-        raise UsageError(f"--sdpa-backend {config.sdpa_backend} needs --precision bf16 or fp16 on a GPU")
+    if config.precision == "tf32":
+        _need_ampere(config, "--precision tf32")
+    if config.sdpa_backend in ("flash", "cudnn"):
+        _need_ampere(config, f"--sdpa-backend {config.sdpa_backend}")
+        if config.precision not in _AUTOCAST:
+            raise UsageError(f"--sdpa-backend {config.sdpa_backend} needs --precision bf16 or fp16 on a GPU")
     if config.compile != "off" and not has_triton():
         raise UsageError(f"--compile {config.compile} needs Triton on a GPU: pip install triton, or --compile off")
+
+
+def _check_threads(config: RunConfig) -> None:
+    # OpenMP ends the process where it cannot start a thread, so what cannot help is not tried.
+    cpus = os.cpu_count()
+    if config.num_threads is not None and cpus is not None and config.num_threads > cpus:
+        raise UsageError(f"--num-threads {config.num_threads}: this machine has {cpus} logical CPUs")
+
+
+def _need_ampere(config: RunConfig, flag: str) -> None:
+    major, minor = torch.cuda.get_device_capability(config.device)
+    if major < 8:
+        raise UsageError(f"{flag} needs compute capability 8.0, and this GPU has {major}.{minor}")
 
 
 def _need_cpp_compiler() -> None:
@@ -112,9 +126,9 @@ class Workload:
             for layer in self.model.layers:
                 layer.compile()
 
-    def annotate(self) -> Annotation:
-        """Put every module and phase inside ranges from now on."""
-        self.annotation = annotate(self.model)
+    def annotate(self, *, gradients: bool = False) -> Annotation:
+        """Put every module and phase inside ranges from now on; with `gradients`, mark their accumulation too."""
+        self.annotation = annotate(self.model, gradients=gradients)
         return self.annotation
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -33,7 +33,7 @@ Rows = dict[tuple[str, str], tuple[int, int]]
 def fast_rows(trace: Trace, found: Attribution) -> Rows:
     """(scope, phase) -> (total, exclusive), without empty rows."""
     counted = account(trace, found, Selection(steps="all"))
-    scopes = counted.scope
+    scopes = [counted.scopes[index] for index in counted.scope]
     rows: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for scope, phase, total, exclusive in zip(
         scopes, counted.phase, counted.total.tolist(), counted.exclusive.tolist(), strict=True

@@ -21,9 +21,19 @@ A7.  Rule 6: one vote per flow whose `f` end lies exactly on the start of a rang
 A8.  Rules 7 and 8: "last-started" and "last ... before" go by forest order, which breaks ties of ts; a link
      may have the same ts as the node, unless the operation runs in a node that starts with it (it came after
      that node and did not make it).
+     A number counts as carried if any forward-type op of the thread has it, were it a later one. For a number
+     that none carries the op with the largest smaller number is taken, of several the last-started one, provided
+     that the thread has a larger number too; if that
+     one did not start before the node, the node has no link.
 A9.  Rule 8 applies to nodes named `*AccumulateGrad*` that rule 7 did not link; "linked" means by rule 7.
+     A mark (`perfkit.grad::`) counts for the nearest node around it, if that is named `*AccumulateGrad*`, and
+     then for the nearest node around that one, if it is an engine's range of such a name and the first one is
+     not. Of several marks the first in forest order counts. Marks count with perfkit's own scopes only, and
+     come second to a scope that stands inside the node.
 A10. Rule 9: an instance "contains" its descendants in the forest, not itself; "inside a backward node" means
-     that some ancestor is one. Names are compared in full (`occurs outside`), not as paths.
+     that some ancestor is one. Names are compared in full (`occurs outside`), not as paths. Only plain
+     annotations are tested. "In the same node" means the same nearest node; the op or scope that an instance
+     stands in can be any ancestor between the instance and that node.
 A11. Rule 10: Q is the nearest self-or-ancestor with a sequence number of its own. Q's "own node" is any node
      with Q's key (thread, sequence number), whichever operation of that key rule 7 links it to; "after B ended"
      is ts(node) >= end(B), for at least one such node. (Recorded double backwards settled this: operations that
@@ -33,7 +43,10 @@ A12. Rule 10, last point: a forward thread hosts a forward-type op outside every
 A13. Rule 11: at most 8 links are followed; an event still without a scope then is `<unattributed>`. `how` is
      what the first step used (seq and accumulate: the link of B), also when no scope turns up in the end
      (the loss, outside every module); `none` is for no scope and no link to follow. The share of `seq` in
-     section 4 (resnet, 87.56 %) is by this reading.
+     section 4 (resnet, 87.56 %) is by this reading. What is run again outside the scopes that open again: "the
+     scope around" a scope is found by rule 11 for that scope's parent, without this correction, which is also
+     not applied to what is met on the way. A scope "opens again" inside a node if one of the same name has that
+     node as its nearest. At most 64 scopes are looked through.
 A14. Rule 12 is applied whenever the scope found lies inside a backward node B, whatever the phase of the
      event and by however many links it was reached. "The path of link(B)'s scope" is found by rules 11 and 12
      again. P may be all of that path, or empty. Known forward paths are those of the scopes outside every
@@ -65,12 +78,14 @@ from typing import Any
 COMMUNICATION = "<communication>"
 UNATTRIBUTED = "<unattributed>"
 MAX_HOPS = 8
+MAX_NESTING = 64
 
 RUNTIME_CATS = ("cuda_runtime", "cuda_driver")
 HOST_CATS = ("cpu_op", "user_annotation", "python_function", *RUNTIME_CATS)
 GPU_KINDS = {"kernel": "kernel", "gpu_memcpy": "memcpy", "gpu_memset": "memset"}
 
 MODULE_PREFIX = "perfkit::"
+MARK_PREFIX = "perfkit.grad::"
 PHASE_PREFIX = "perfkit.phase::"
 STEP_PREFIX = "perfkit.step::"
 # Phases of perfkit's step that run outside every module and so are scopes of their own.
@@ -86,6 +101,7 @@ NOT_A_SCOPE = (
     "DistributedDataParallel",
     "record_param_comms",
     "perfkit.phase::",
+    "perfkit.grad::",
     "perfkit.step::",
     "perfkit.warmup::",
     # wrappers of torch.compile
@@ -126,6 +142,7 @@ class Host:
     fwd_tid: int = 0
     link: Host | None = None
     link_how: str = "none"  # seq | accumulate | none
+    mark: Host | None = None  # of a gradient's accumulation: what names the parameter's module
     key_nodes: list[Host] = field(default_factory=list, repr=False)  # nodes with this op's thread and number
     # scopes
     scope_name: str | None = None  # a candidate of rule 9
@@ -147,6 +164,14 @@ class Host:
             or (self.own_seq >= 0 and self.own_fwd_tid > 0)
             or "AccumulateGrad" in self.name
         )
+
+    @property
+    def is_accumulation(self) -> bool:
+        return "AccumulateGrad" in self.name
+
+    @property
+    def is_engine_range(self) -> bool:
+        return self.name.startswith(EVALUATE_PREFIX)
 
     @property
     def is_numbered_node(self) -> bool:
@@ -444,7 +469,8 @@ def link_nodes(hosts: list[Host], threads: dict[Thread, list[Host]], flows: list
         if thread is None:
             continue
         same_key = forward_ops.get((thread, host.seq), [])
-        earlier = [op for op in same_key if op.ts < host.ts or (op.ts == host.ts and not starts_with_its_node(op))]
+        candidates = same_key or numbered_below(forward_ops, thread, host.seq)
+        earlier = [op for op in candidates if op.ts < host.ts or (op.ts == host.ts and not starts_with_its_node(op))]
         if earlier:
             host.link, host.link_how = earlier[-1], "seq"
         for op in same_key:
@@ -457,6 +483,26 @@ def link_nodes(hosts: list[Host], threads: dict[Thread, list[Host]], flows: list
                 host.link, host.link_how = last_linked.link, "accumulate"
             if host.name.startswith(EVALUATE_PREFIX) and host.link_how == "seq":
                 last_linked = host
+
+
+def numbered_below(ops: dict[tuple[Thread, int], list[Host]], thread: Thread, seq: int) -> list[Host]:
+    """For a number that no op carries: the last-started op with the largest number below it, if one is above too."""
+    numbers = [number for at, number in ops if at == thread]
+    below = [number for number in numbers if number < seq]
+    return ops[thread, max(below)][-1:] if below and max(numbers) > seq else []
+
+
+def mark_accumulations(hosts: list[Host]) -> None:
+    """Rule 8: whose parameter it is, where perfkit's mark says so."""
+    marks = [h for h in hosts if h.name.startswith(MARK_PREFIX)]
+    for mark in sorted(marks, key=lambda h: h.position):
+        node = nearest_node(mark)
+        if node is None or not node.is_accumulation:
+            continue
+        node.mark = node.mark or mark
+        around = nearest_node(node.parent)
+        if around is not None and around.is_engine_range and around.is_accumulation and not node.is_engine_range:
+            around.mark = around.mark or mark
 
 
 def starts_with_its_node(op: Host) -> bool:
@@ -486,8 +532,21 @@ def mark_scopes(hosts: list[Host]) -> str:
     for host in hosts:
         if host.scope_name is None:
             continue
-        host.is_scope = host not in inside or (host.scope_name in names_outside and host.contains_forward_op)
+        host.is_scope = source != "annotation" or host not in inside
+    if source == "annotation":
+        eligible = [h for h in inside if h.scope_name in names_outside]
+        counts = {h for h in eligible if h.contains_forward_op or any(a.is_forward_op for a in inside_node(h))}
+        for host in eligible:
+            host.is_scope = host in counts or any(a in counts for a in inside_node(host))
     return source
+
+
+def inside_node(host: Host) -> Iterator[Host]:
+    """The ancestors of a range up to its nearest node, that one left out."""
+    for above in chain(host.parent):
+        if above.is_node:
+            return
+        yield above
 
 
 def is_perfkit_module(host: Host) -> bool:
@@ -519,6 +578,7 @@ class Resolver:
         self.joined = scope_source != "perfkit"
         self.node_threads = {h.thread for h in hosts if h.is_node}
         self.forward_threads = {h.thread for h in hosts if h.is_forward_op and nearest_node(h) is None}
+        self.opened = {(nearest_node(h), h.name) for h in hosts if h.is_scope}
         self.known_paths: set[Path_] = {self.bare_chain(h) for h in hosts if h.is_scope and nearest_node(h) is None}
 
     def phase(self, host: Host) -> str:
@@ -546,20 +606,38 @@ class Resolver:
         scope = nearest_scope(host)
         if scope is not None and scope.depth > node.depth:
             return "recompute"
+        return "recompute" if self.is_run_again(host, node) else "backward"
+
+    def is_run_again(self, host: Host, node: Host) -> bool:
+        """In a forward-type op inside the node, and not double backward."""
         op = next((h for h in chain(host) if h.own_seq >= 0), None)
-        if op is not None and op.is_forward_op and op.depth > node.depth:
-            double_backward = any(later.ts >= node.end for later in op.key_nodes)
-            return "backward" if double_backward else "recompute"
-        return "backward"
+        if op is None or not op.is_forward_op or op.depth <= node.depth:
+            return False
+        return all(later.ts < node.end for later in op.key_nodes)
 
     def find_scope(self, host: Host) -> tuple[Host | None, str]:
-        """Rule 11: the scope, and how it was found."""
+        """Rule 11: the scope (or the mark that names it), and how it was found."""
+        scope, how = self.follow(host)
+        node = nearest_node(host)
+        own = nearest_scope(host)
+        if node is None or not self.is_run_again(host, node) or (own is not None and own.depth > node.depth):
+            return scope, how
+        for _ in range(MAX_NESTING):
+            if scope is None or (node, scope.name) not in self.opened:
+                break
+            scope = self.follow(scope.parent)[0] if scope.parent is not None else None
+        return scope, how
+
+    def follow(self, host: Host) -> tuple[Host | None, str]:
+        """Rule 11 without what it says of plain functions."""
         at: Host | None = host
         how = "scope"
         for _ in range(MAX_HOPS + 1):
             scope, node = nearest_scope(at), nearest_node(at)
             if node is None or (scope is not None and scope.depth > node.depth):
                 return scope, "none" if scope is None and how == "scope" else how
+            if node.mark is not None and not self.joined:
+                return node.mark, "parameter" if how == "scope" else how
             if how == "scope":
                 how = node.link_how
             if node.link is None:
@@ -579,6 +657,8 @@ class Resolver:
 
     def path(self, scope: Host, hops: int = 0) -> Path_:
         """Rule 12."""
+        if scope.name.startswith(MARK_PREFIX):
+            return (scope.name.removeprefix(MARK_PREFIX),)
         names = self.bare_chain(scope)
         node = nearest_node(scope)
         if node is None or not self.joined:
@@ -719,6 +799,7 @@ def attribute(events: list[dict[str, Any]]) -> Result:
     plumb(hosts)
     flows = read_flows(events)
     link_nodes(hosts, threads, flows)
+    mark_accumulations(hosts)
     scope_source = mark_scopes(hosts)
     resolver = Resolver(hosts, scope_source)
 

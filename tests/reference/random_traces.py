@@ -27,6 +27,8 @@ ACCUMULATE = "torch::autograd::AccumulateGrad"
 OPS = ("Mm", "Addmm", "Mul", "Relu", "NativeLayerNorm", "T")
 KERNELS = ("gemm", "elementwise", "reduce", "softmax", "gemm")
 COMM_KERNELS = ("ncclDevKernel_AllReduce_Sum_f32", "ncclKernel_Broadcast", "rcclGenericKernel")
+MARK = "perfkit.grad::"
+MARKED = ("model", "layers.0", "layers.0.attn", "unused")
 TIMES = ("ts", "dur")
 CROSS_REDUCE = "void vllm::cross_device_reduce_1stage<__half, 2>"
 BASES = (0, 4_458_676_522_690_655, 1_712_195_495_519_689_047)  # ns: a fresh clock, since boot, since 1970
@@ -48,7 +50,7 @@ class TapeNode:
     thread: HostThread
     seq: int
     module: Module | None
-    forward_ts: int  # of the last-started op with this number
+    forward_ts: int | None  # of the last-started op with this number; None where no op has it
     has_parameter: bool
 
 
@@ -91,6 +93,7 @@ class Machine:
         if self.whole_microseconds:
             self.stride = rng.choice((1300, 2700) if self.flows else (300, 1300))
         self.outer_seq = rng.choice((1.0, 1.0, 0.5, 0.0))  # how often evaluate_function has a number
+        self.marks = rng.choice((0.0, 0.5, 1.0))  # how often a gradient's accumulation says whose it is
         self.scope_kind = rng.choice(("perfkit op", "perfkit annotation", "nn.Module", "annotation"))
 
     # -- host ------------------------------------------------------------------------------------------
@@ -199,7 +202,7 @@ class Machine:
 
     def flow(self, node: TapeNode, thread: HostThread) -> None:
         """An arrow from the forward op to the node that starts now; never the last one missing for an id."""
-        if not self.flows:
+        if not self.flows or node.forward_ts is None:
             return
         if node.thread.logical_id in self.flow_ids_met and self.rng.random() < 0.3:
             return
@@ -278,6 +281,10 @@ class Script:
             thread.next_seq += 1
             if tape is not None:
                 tape.append(TapeNode(op, thread, seq, module, last["ts"], rng.random() < 0.4))
+            if rng.random() < 0.1:  # it made a second node, whose number no op has
+                if tape is not None:
+                    tape.append(TapeNode("CopySlices", thread, thread.next_seq, module, None, False))
+                thread.next_seq += 1
 
     def forward(self, thread: HostThread, module: Module, tape: list[TapeNode] | None) -> None:
         with self.machine.scope(thread, module.name):
@@ -289,13 +296,29 @@ class Script:
             if self.rng.random() < 0.1:
                 self.machine.launch(thread)
 
+    def without_gradient(self, thread: HostThread, module: Module) -> None:
+        """A forward whose ops have no number."""
+        with self.machine.scope(thread, module.name):
+            with self.machine.range(thread, "aten::plain"):
+                self.machine.launch(thread)
+            for child in module.children:
+                self.without_gradient(thread, child)
+
+    def plain_function(self, thread: HostThread, inside: Module | None) -> None:
+        """What a checkpointed function runs again that is no module: children of a module, and ops between them."""
+        around = next((m for m in self.model.children if inside in m.children), self.model)
+        for child in around.children:
+            if self.rng.random() < 0.5:
+                self.forward_op(thread, around, None)
+            self.forward(thread, child, None)
+
     # -- backward --------------------------------------------------------------------------------------
 
     def backward(self, thread: HostThread, tape: list[TapeNode]) -> None:
         for node in reversed(tape):
             self.backward_node(thread, node)
             if node.has_parameter:
-                self.accumulate_grad(thread)
+                self.accumulate_grad(thread, node.module)
             if self.rng.random() < 0.05:
                 with self.machine.range(thread, "aten::add_"):
                     self.machine.launch(thread)
@@ -341,14 +364,35 @@ class Script:
                 if rng.random() < 0.4:
                     self.forward_op(thread, node.module, None)
                 machine.launch(thread)
+        elif what < 0.4:
+            self.plain_function(thread, node.module)
+        elif what < 0.48:  # a checkpoint in a checkpoint, reentrant: its forward runs without gradient
+            with machine.numbered(thread, "CheckpointFunction", thread.next_seq):
+                self.without_gradient(thread, module or self.model)
+        elif what < 0.52:  # a module that some function's backward runs
+            self.without_gradient(thread, module or self.model)
+        elif what < 0.54:
+            self.mark(thread, node.module)  # says nothing here
         with machine.range(thread, "aten::backward_op"):
             machine.launch(thread)
 
-    def accumulate_grad(self, thread: HostThread) -> None:
+    def mark(self, thread: HostThread, module: Module | None) -> None:
+        """perfkit's word on whose parameter it is, which may be a module that runs nowhere."""
+        name = module.name if module is not None and self.rng.random() < 0.7 else self.rng.choice(MARKED)
+        with self.machine.range(thread, MARK + name, self.rng.choice(("cpu_op", "cpu_op", "user_annotation"))):
+            pass
+
+    def accumulate_grad(self, thread: HostThread, module: Module | None) -> None:
         machine = self.machine
         with machine.range(thread, EVALUATE + ACCUMULATE):
             with machine.range(thread, ACCUMULATE):
                 machine.launch(thread)
+                while self.rng.random() < machine.marks * 0.7:
+                    self.mark(thread, module)
+                if self.rng.random() < 0.05:  # a hook that runs a module
+                    self.forward(thread, self.model, None)
+            if self.rng.random() < machine.marks * 0.1:
+                self.mark(thread, module)
             if self.rng.random() < 0.2:
                 with machine.range(thread, "nccl:all_reduce", "user_annotation"):
                     machine.launch(thread, communication=True)

@@ -637,7 +637,14 @@ def test_random_traces_reach_every_outcome() -> None:
         "other",
         "unlaunched",
     }
-    assert {how for r in results for how in r.how} == {"scope", "seq", "accumulate", "none", "nolaunch"}
+    assert {how for r in results for how in r.how} == {
+        "scope",
+        "seq",
+        "accumulate",
+        "parameter",
+        "none",
+        "nolaunch",
+    }
     assert {(r.scope_source, r.cpu_only) for r in results} == {
         (source, cpu_only) for source in ("perfkit", "nn_module", "annotation") for cpu_only in (True, False)
     }

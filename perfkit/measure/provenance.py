@@ -1,0 +1,163 @@
+"""Which modules each kernel of a torch.compile'd model comes from, noted while Inductor compiles (experimental).
+
+Inductor can write down which nodes of its graph went into each kernel, and a node knows the modules it was traced in.
+Both are read at `CompiledFxGraph.post_compile`, which runs once for every graph, forward and backward. All of this is
+private to PyTorch (written for 2.13): what is missing in another version is said, and the run goes on without.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from operator import attrgetter
+from typing import Any
+
+import torch
+
+from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
+
+_NEEDED = {
+    "torch._inductor.config": ("patch", "trace.provenance_tracking_level", "cpp.enable_kernel_profile"),
+    "torch._inductor.debug": ("_inductor_triton_kernel_to_post_grad_node_info",),
+    "torch._inductor.output_code": ("CompiledFxGraph.post_compile",),
+    "torch.compiler.config": ("patch", "cache_key_tag"),
+}
+"""Module -> names. All but the last are private."""
+
+_HANDLE = re.compile(r"\[Provenance debug handles\] (\S+):(\d+)$", re.MULTILINE)
+"""A comment in generated code, above each kernel call: the kernel and the number of the call."""
+
+_STEP = re.compile(r"\.?(\w+)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
+"""One step of a path in Dynamo's spelling: `.name`, `.0`, `['name']` or `[0]`."""
+
+_SELF = "L['self']"
+"""How Dynamo calls the module whose forward it traces."""
+
+_WRAPPERS = ("_modules", "_orig_mod")
+
+
+@contextmanager
+def collected(*, wanted: bool = True) -> Iterator[Provenance]:
+    """Note every graph that is compiled inside the body, where `wanted`; what is yielded fills up as that happens."""
+    found = Provenance()
+    if not wanted:
+        yield found
+        return
+    if missing := _missing():
+        found.problem = f"PyTorch {torch.__version__} has no {missing}"
+        yield found
+        return
+    inductor = importlib.import_module("torch._inductor.config")
+    compiler = importlib.import_module("torch.compiler.config")
+    with ExitStack() as stack:
+        # Level 2 notes the nodes of each kernel and nothing else. Without a profile, C++ kernels leave no event.
+        stack.enter_context(inductor.patch({"trace.provenance_tracking_level": 2, "cpp.enable_kernel_profile": True}))
+        stack.enter_context(compiler.patch({"cache_key_tag": _tag()}))
+        stack.enter_context(_noted(found, compiler))
+        yield found
+
+
+def _tag() -> str:
+    """A tag for cache keys that was never used: a graph out of a cache knows nothing of its modules."""
+    return f"perfkit-{uuid.uuid4().hex}"
+
+
+def _missing() -> str | None:
+    """The first thing needed that this version of PyTorch does not have."""
+    for module, names in _NEEDED.items():
+        try:
+            there = importlib.import_module(module)
+        except ImportError:
+            return module
+        for name in names:
+            try:
+                attrgetter(name)(there)
+            except AttributeError:
+                return f"{module}.{name}"
+    return None
+
+
+@contextmanager
+def _noted(found: Provenance, compiler: Any) -> Iterator[None]:
+    graph_class = importlib.import_module("torch._inductor.output_code").CompiledFxGraph
+    debug = importlib.import_module("torch._inductor.debug")
+    original = graph_class.post_compile
+
+    def post_compile(compiled: Any, *args: Any, **kwargs: Any) -> Any:
+        _note(found, compiled, args, debug._inductor_triton_kernel_to_post_grad_node_info)
+        compiler.cache_key_tag = _tag()  # two layers of one shape are one graph to the cache, and two to us
+        return original(compiled, *args, **kwargs)
+
+    graph_class.post_compile = post_compile
+    try:
+        yield
+    finally:
+        graph_class.post_compile = original
+
+
+def _note(found: Provenance, compiled: Any, args: tuple[Any, ...], nodes_of: dict[str, list[str]]) -> None:
+    """Read one compiled graph. `args` are post_compile's: example inputs, constants with the graph, options."""
+    key, code = getattr(compiled, "_fx_graph_cache_key", None), getattr(compiled, "source_code", None)
+    graph = getattr(getattr(next(iter(args[1:2]), None), "gm", None), "graph", None)
+    options = args[2] if len(args) > 2 and isinstance(args[2], dict) else {}
+    if key is None:
+        found.problem = "a graph that is not cached has no key to find it by in a trace"
+        return
+    if code is None or graph is None:
+        found.problem = f"PyTorch {torch.__version__} keeps neither code nor graph where 2.13 does"
+        return
+    calls = kernel_calls(code, nodes_of, {node.name: node for node in graph.nodes})
+    if key in found.graphs and found.graphs[key].calls != calls:
+        calls = ()  # one key, two meanings: say nothing
+    found.graphs[key] = CompiledGraph(backward=bool(options.get("is_backward")), calls=calls)
+
+
+def kernel_calls(code: str, nodes_of: dict[str, list[str]], nodes: dict[str, Any]) -> tuple[KernelCall, ...]:
+    """The calls in generated code with their modules. `nodes_of`: `kernel:number` -> names of nodes."""
+    handles = [(match[1], match[2]) for match in _HANDLE.finditer(code)]
+    return tuple(
+        KernelCall(kernel, _modules([nodes[name] for name in nodes_of.get(f"{kernel}:{number}", ()) if name in nodes]))
+        for kernel, number in handles
+    )
+
+
+def _modules(nodes: list[Any]) -> tuple[str, ...]:
+    """The modules of a kernel's nodes, by those that do its work; where there are none such, by all."""
+    working = {path for node in nodes if _works(node) and (path := _module(node)) is not None}
+    return tuple(sorted(working or {path for node in nodes if (path := _module(node)) is not None}))
+
+
+def _works(node: Any) -> bool:
+    """False for what costs nothing and is often shared by modules: another view of a tensor, a constant."""
+    is_view = getattr(node.target, "is_view", False) or str(node.target).startswith("aten._unsafe_view")
+    return bool(node.all_input_nodes) and not is_view
+
+
+def _module(node: Any) -> str | None:
+    """The innermost module a node was traced in, relative to the compiled one.
+
+    None for what no module asked for, such as the sum of the gradients of a tensor used twice.
+    """
+    for direction in ("", "fwd_"):
+        if stack := node.meta.get(f"{direction}nn_module_stack"):
+            path, *_ = list(stack.values())[-1]
+            return module_path(path)
+    own = any(node.meta.get(name) for name in ("source_fn_stack", "fwd_source_fn_stack"))
+    return "" if own else None
+
+
+def module_path(spelled: str) -> str | None:
+    """Dynamo's `L['self']._modules['layers'][0].attn` as `named_modules()` has it; None for what is no such path."""
+    if not spelled.startswith(_SELF):
+        return None
+    rest, place, names = spelled[len(_SELF) :], 0, []
+    while place < len(rest):
+        match = _STEP.match(rest, place)
+        if match is None:
+            return None
+        names.append(next(group for group in match.groups() if group is not None))
+        place = match.end()
+    return ".".join(name for name in names if name not in _WRAPPERS)

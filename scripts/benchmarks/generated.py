@@ -1,0 +1,29 @@
+"""The generated traces that the benchmarks of scale read: made on demand, kept in the cache folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+from scripts.benchmarks.make_trace import Made, write_trace
+from scripts.benchmarks.measuring import cache_folder
+
+LARGE = 2_000_000
+QUARTER = LARGE // 4
+VERSION = 2
+"""Count up when make_trace.py changes what it writes."""
+
+
+def trace(events: int) -> tuple[Path, Made]:
+    """A training trace of at least so many complete events (uncompressed), and what it holds."""
+    path = cache_folder() / f"training-{events}-v{VERSION}.json"
+    facts = path.with_suffix(".facts")
+    if not (path.is_file() and facts.is_file()):
+        print(f"making {path} ({events:,} events)", flush=True)
+        began = time.perf_counter()
+        made = write_trace(path, events)
+        facts.write_text(json.dumps(dataclasses.asdict(made)))
+        print(f"made in {time.perf_counter() - began:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
+    return path, Made(**json.loads(facts.read_text()))

@@ -1,0 +1,50 @@
+"""What perfkit's own code costs a step: the timing loop, and the ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.benchmarks.measuring import Row, median, run_python, seconds
+
+CHILD = Path(__file__).with_name("harness_child.py")
+STEP_LIMIT_S = 50e-6
+
+
+def steps(repeats: int) -> Iterator[Row]:
+    """The timing loop around a step that does nothing."""
+    found = {name: median(times) for name, times in run_python(CHILD, "steps", str(repeats)).answer().items()}
+    loop = found["loop"]
+    for name, quantity in (
+        ("empty", "harness, empty step"),
+        ("phases", "harness, five phases announced"),
+        ("ranges", "harness, empty step inside a range"),
+    ):
+        cost = found[name] - loop
+        yield Row(
+            quantity,
+            f"{seconds(cost)} a step",
+            f"a bare loop, {seconds(loop)}",
+            found[name] / loop,
+            f"<= {seconds(STEP_LIMIT_S)}",
+            cost <= STEP_LIMIT_S,
+        )
+
+
+def ranges(repeats: int) -> Iterator[Row]:
+    """One range, and the ranges of a whole model."""
+    found = run_python(CHILD, "ranges", str(repeats)).answer()
+    one, record_function = median(found["range"]), median(found["record_function"])
+    yield Row(
+        "a module range, nothing recording",
+        seconds(one),
+        f"torch record_function, {seconds(record_function)}",
+        one / record_function,
+    )
+    bare, annotated = median(found["bare"]), median(found["annotated"])
+    yield Row(
+        f"tiny, annotated ({found['hooked'][0]:.0f} module ranges)",
+        f"{seconds(annotated)} a step",
+        f"bare, {seconds(bare)}",
+        annotated / bare,
+    )

@@ -1,0 +1,142 @@
+"""What perfkit's own code costs a step, measured in one process (with torch): `harness_child.py WORK REPEATS`.
+
+steps   run_steps over a step that does nothing: of one phase, of a training step's five, and inside a range
+ranges  one module range, beside torch.profiler.record_function; and `tiny`, annotated and bare, step about
+
+Prints JSON: for each case one time per repeat, in seconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from perfkit.measure import timing
+from perfkit.measure.timing import CpuClock
+from perfkit.schema.config import RunConfig
+from perfkit.schema.range_names import STEP_PHASES
+from perfkit.schema.record import StepSample
+from perfkit.workload import annotate
+from perfkit.workload.step import Workload
+
+STEPS = 2_000
+RANGES = 20_000
+TINY_STEPS = 12
+"""Steps of each kind per repeat; bare and annotated ones take turns."""
+
+
+class _Empty:
+    """A workload whose step does nothing but announce its one phase, as every step must."""
+
+    def step(self, on_phase: Callable[[str], None]) -> None:
+        """Announce."""
+        on_phase("forward")
+
+
+class _Phases:
+    """A workload whose step only announces a training step's phases."""
+
+    def step(self, on_phase: Callable[[str], None]) -> None:
+        """Announce."""
+        for name in STEP_PHASES:
+            on_phase(name)
+
+
+def _per_step(workload: _Empty | _Phases, *, ranges: bool) -> float:
+    samples: list[StepSample] = []
+    begin = time.perf_counter()
+    timing.run_steps(
+        workload,
+        CpuClock(),
+        STEPS,
+        samples=samples,
+        on_phase=lambda _: None,
+        after_step=lambda: None,
+        warmup=False,
+        ranges=ranges,
+    )
+    return (time.perf_counter() - begin) / STEPS
+
+
+def _bare_loop() -> float:
+    workload = _Empty()
+    begin = time.perf_counter()
+    for _ in range(STEPS):
+        workload.step(lambda _: None)
+    return (time.perf_counter() - begin) / STEPS
+
+
+def steps(repeats: int) -> dict[str, list[float]]:
+    cases: dict[str, Callable[[], float]] = {
+        "loop": _bare_loop,
+        "empty": lambda: _per_step(_Empty(), ranges=False),
+        "phases": lambda: _per_step(_Phases(), ranges=False),
+        "ranges": lambda: _per_step(_Empty(), ranges=True),
+    }
+    return _taken_in_turn(cases, repeats)
+
+
+def _taken_in_turn(cases: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    for case in cases.values():
+        case()
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    with timing.quiet_garbage_collector(enabled=True):
+        for _ in range(repeats):
+            for name, case in cases.items():
+                found[name].append(case())
+    return found
+
+
+def _record_function() -> float:
+    target = torch.profiler.record_function
+    begin = time.perf_counter()
+    for _ in range(RANGES):
+        with target("layers.0.attn"):
+            pass
+    return (time.perf_counter() - begin) / RANGES
+
+
+def ranges(repeats: int) -> dict[str, list[float]]:
+    cases = {"range": lambda: annotate.seconds_per_range(count=RANGES), "record_function": _record_function}
+    found = _taken_in_turn(cases, repeats)
+    return found | _tiny(repeats)
+
+
+def _tiny(repeats: int) -> dict[str, list[float]]:
+    config = RunConfig(num_threads=1).resolved("cpu")
+    workload = Workload(config)
+    times: dict[str, list[float]] = {"bare": [], "annotated": []}
+    hooked = 0
+    for _ in range(3):
+        workload.step(lambda _: None)
+    with timing.quiet_garbage_collector(enabled=True):
+        for _ in range(repeats * TINY_STEPS):
+            times["bare"].append(_one_step(workload))
+            annotation = workload.annotate()
+            hooked = annotation.hooked
+            times["annotated"].append(_one_step(workload))
+            annotation.remove()
+            workload.annotation = None
+    gc.collect()
+    return times | {"hooked": [hooked]}
+
+
+def _one_step(workload: Workload) -> float:
+    begin = time.perf_counter()
+    workload.step(lambda _: None)
+    return time.perf_counter() - begin
+
+
+def main() -> int:
+    work, repeats = sys.argv[1], int(sys.argv[2])
+    print(json.dumps({"steps": steps, "ranges": ranges}[work](repeats)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Load a trace and make its kernel table with HolisticTraceAnalysis; runs in that package's own environment.
+
+    hta_child.py FILE BACKEND        BACKEND: json (its default) or ijson_batch_and_compress ("for best results")
+
+One trace, one process: with a single rank HTA uses no worker processes. The last profiler step is included, so that
+all kernels are counted, and nothing is drawn. Prints JSON: the CPU seconds of loading and of the table (imports left
+out), and what the table adds up to.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+
+from hta.common.trace_parser import set_default_trace_parsing_backend
+from hta.configs.parser_config import ParserBackend
+from hta.trace_analysis import TraceAnalysis
+
+ALL_KERNELS = 1_000_000
+
+
+def main() -> int:
+    path, backend = sys.argv[1:3]
+    logging.disable(logging.WARNING)
+    set_default_trace_parsing_backend(ParserBackend(backend))
+    began = time.process_time()
+    analysis = TraceAnalysis(trace_files={0: path}, include_last_profiler_step=True)
+    loaded = time.process_time()
+    _, kernels = analysis.get_gpu_kernel_breakdown(
+        visualize=False, num_kernels=ALL_KERNELS, duration_ratio=1.0, include_memory_kernels=False
+    )
+    ended = time.process_time()
+    total_us = float(kernels["sum (us)"].sum())
+    rows = len(analysis.t.traces[0])
+    print()
+    print(json.dumps({"load_s": loaded - began, "table_s": ended - loaded, "total_us": total_us, "rows": rows}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

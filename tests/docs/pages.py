@@ -1,0 +1,200 @@
+"""What in the pages can be made anew from the code: tables of flags, and the output of cheap commands.
+
+`python -m tests.docs.pages` writes both into README.md and docs/*.md, and is how to mend a page that its test rejects.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import io
+import os
+import re
+import shlex
+import textwrap
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal
+from unittest.mock import patch
+
+from cyclopts import Parameter
+
+from perfkit import cli
+from perfkit.commands.analyze import AnalyzeOptions
+from perfkit.commands.run import RunOptions
+from perfkit.schema.config import RunConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+OPTIONS = {"run": (RunConfig, RunOptions), "analyze": (AnalyzeOptions,)}
+"""Command -> the dataclasses that its flags come from."""
+WIDTH = 120
+"""Characters in a line of output shown in a page."""
+MEASURES = "saved in traces/"
+"""A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
+
+_FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
+_BY_NAME = {options.__name__: options for found in OPTIONS.values() for options in found}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag, as the command line has it."""
+
+    name: str
+    values: str
+    default: str
+    group: str
+    text: str
+
+    @property
+    def row(self) -> str:
+        """Its row in a table."""
+        return f"| `{self.name}` | {self.values} | {self.default} | {self.text} |"
+
+
+def flags(options: type[Any]) -> Iterator[Flag]:
+    """The flags of a dataclass of options, in order."""
+    texts = _field_texts(options)
+    hints = typing.get_type_hints(options, include_extras=True)
+    for field in dataclasses.fields(options):
+        kind, group = _unwrapped(hints[field.name])
+        yield Flag(
+            name="--" + field.name.replace("_", "-"),
+            values=_values(kind),
+            default=_default(field.default),
+            group=group,
+            text=texts[field.name].replace("|", "\\|"),
+        )
+
+
+def _field_texts(options: type[Any]) -> dict[str, str]:
+    """The text under each field."""
+    [body] = [
+        node.body
+        for node in ast.parse(textwrap.dedent(inspect.getsource(options))).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    texts = {}
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(field.target, ast.Name)
+            assert isinstance(text.value, ast.Constant)
+            texts[field.target.id] = str(text.value.value)
+    return texts
+
+
+def _unwrapped(hint: Any) -> tuple[Any, str]:
+    """The type proper, and the group of the help it is in."""
+    group = ""
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *notes = typing.get_args(hint)
+        groups = [one for note in notes if isinstance(note, Parameter) for one in note.group]
+        group = groups[0].name if groups else ""
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        [hint] = [part for part in typing.get_args(hint) if part is not type(None)]
+    return hint, group
+
+
+def _values(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return "names"
+    return {bool: "(switch)", int: "number", str: "text", Path: "path"}[kind]
+
+
+def _default(value: Any) -> str:
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"`{value}`"
+
+
+def flag_table(options: type[Any], group: str) -> str:
+    """A Markdown table of the flags of one group."""
+    lines = ["| flag | values | default | |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(flag.row for flag in flags(options) if flag.group == group)]) + "\n"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A command in a console block, and the output under it."""
+
+    command: str
+    output: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is perfkit's."""
+        return shlex.split(self.command)[:1] == ["perfkit"]
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether a test can run it here and compare."""
+        return self.is_own and MEASURES not in self.output and "$" not in os.path.expandvars(self.command)
+
+
+def shown_commands(text: str) -> Iterator[Shown]:
+    """Every command of a page's console blocks."""
+    for block in _CONSOLE.finditer(text):
+        for part in re.split(r"^\$ ", block[2], flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield Shown(command, output)
+
+
+def environment() -> dict[str, str]:
+    """Of a command: lines of one length, no colours, perfkit from here."""
+    return {**os.environ, "COLUMNS": str(WIDTH), "NO_COLOR": "1", "PYTHONPATH": str(ROOT), "KINETO_LOG_LEVEL": "99"}
+
+
+def run(command: str) -> tuple[int, str]:
+    """Exit code and output (standard output, then errors) of a perfkit command, run in the repository's root."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(ROOT),
+        patch.dict(os.environ, environment()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = cli.main(shlex.split(os.path.expandvars(command))[1:])
+    return code, out.getvalue() + err.getvalue()
+
+
+def renewed(text: str) -> str:
+    """A page with its tables of flags and the output of its cheap commands made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        return match[1] + flag_table(_BY_NAME[match[2]], match[3] or "") + match[4]
+
+    def console(match: re.Match[str]) -> str:
+        commands = list(shown_commands(match[0]))
+        return match[1] + "".join(f"$ {one.command}\n{_output(one)}" for one in commands) + match[3]
+
+    return _CONSOLE.sub(console, _FLAGS.sub(table, text))
+
+
+def _output(shown: Shown) -> str:
+    return run(shown.command)[1] if shown.is_cheap else shown.output
+
+
+def main() -> None:
+    """Renew every page."""
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = renewed(old)
+        if new != old:
+            page.write_text(new, encoding="utf-8")
+            print(f"{page.relative_to(ROOT)}: renewed")
+
+
+if __name__ == "__main__":
+    main()

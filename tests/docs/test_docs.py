@@ -1,0 +1,261 @@
+"""The README and docs/ against the code: flags, sizes, commands, output, links, names of fields and columns."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfkit.analysis import trace_report
+from perfkit.analysis.trace_report import report
+from perfkit.cli import build_app
+from perfkit.errors import UsageError
+from perfkit.measure import doctor
+from perfkit.schema import range_names, record
+from perfkit.schema.config import SIZES, RunConfig
+from tests.builders import TraceBuilder
+from tests.docs import pages
+
+NAMES = [page.relative_to(pages.ROOT).as_posix() for page in pages.PAGES]
+COMMANDS = [name for name in build_app() if not name.startswith("-")]
+_FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def text_of(name: str) -> str:
+    return (pages.ROOT / name).read_text(encoding="utf-8")
+
+
+def prose_of(name: str) -> str:
+    return _FENCE.sub("", text_of(name))
+
+
+# --- commands and flags ------------------------------------------------------------------------------------------
+
+
+def test_every_command_has_a_page_that_the_readme_links():
+    """GIVEN the command line WHEN looking for pages THEN each command has one"""
+    assert COMMANDS
+    for command in COMMANDS:
+        assert f"(docs/{command}.md)" in text_of("README.md")
+
+
+@pytest.mark.parametrize("command", pages.OPTIONS)
+def test_every_flag_stands_on_its_page_with_its_default(command: str):
+    """GIVEN the dataclasses of options WHEN reading the page THEN it has each flag's row, as it would be made now"""
+    page = text_of(f"docs/{command}.md")
+    for options in pages.OPTIONS[command]:
+        for flag in pages.flags(options):
+            assert flag.row in page, "run python -m tests.docs.pages"
+
+
+@pytest.mark.parametrize("command", pages.OPTIONS)
+def test_every_page_has_the_flags_that_the_command_line_has(command: str):
+    """GIVEN what the command line really takes WHEN compared with the dataclasses THEN none is missing"""
+    app = build_app()
+    arguments = app[command].assemble_argument_collection(default_parameter=app.default_parameter)
+    real = {name for argument in arguments for name in argument.names if name.startswith("--")}
+    assert {flag.name for options in pages.OPTIONS[command] for flag in pages.flags(options)} == real
+
+
+def test_sizes_are_those_of_the_code():
+    """GIVEN the sizes WHEN reading their table THEN shapes and counted parameters are right"""
+    page = text_of("docs/run.md")
+    for name, shape in SIZES.items():
+        assert f"| {name} | {shape} | {shape.parameters(RunConfig().vocab_size):,} |" in page
+
+
+# --- commands shown ----------------------------------------------------------------------------------------------
+
+
+def shell_lines(name: str) -> Iterator[str]:
+    """Every perfkit command in a page's blocks, without what a shell does round it."""
+    for language, body in _FENCE.findall(text_of(name)):
+        if language in ("bash", "console", "text"):
+            for line in body.splitlines():
+                for part in re.split(r";|&&|\|\||\bdo\b|[|>#]", line.removeprefix("$ ")):
+                    if re.match(r"perfkit\s+\w", part.strip()):
+                        yield part.strip().replace("$n", "5").replace("$size", "small")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_shown_is_one(name: str):
+    """GIVEN the commands in a page's blocks WHEN parsed THEN the command line takes them, or is shown to refuse"""
+    refused = {shown.command for shown in pages.shown_commands(text_of(name)) if "Error" in shown.output}
+    for command in set(shell_lines(name)) - refused:
+        with contextlib.suppress(UsageError):  # a combination that is refused; its output is tested where it is shown
+            build_app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_named_is_one(name: str):
+    """GIVEN flags in a page's prose, tables included WHEN looked up THEN some command or script has them"""
+    scripts = "".join(file.read_text(encoding="utf-8") for file in (pages.ROOT / "scripts").rglob("*.py"))
+    own = {flag.name for found in pages.OPTIONS.values() for options in found for flag in pages.flags(options)}
+    for flag in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", prose_of(name))):
+        assert flag in own | {"--debug", "--help"} or f'"{flag}"' in scripts or f"no `{flag}`" in prose_of(name), flag
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_output_of_cheap_commands_is_what_they_print(name: str):
+    """GIVEN commands with their output WHEN run THEN they print just that"""
+    for shown in pages.shown_commands(text_of(name)):
+        if shown.is_cheap:
+            code, output = pages.run(shown.command)
+            assert output == shown.output, f"{shown.command}: run python -m tests.docs.pages"
+            assert code == (2 if "perfkit: " in output or "Error" in output else 0)
+
+
+def test_the_readme_begins_with_the_two_commands():
+    """GIVEN the script that runs the README's commands WHEN looking for them THEN the first two bash blocks are they"""
+    blocks = [body for language, body in _FENCE.findall(text_of("README.md")) if language == "bash"]
+    assert blocks[0].endswith("-m perfkit.run\n")
+    assert blocks[1].endswith("scripts/check\n")
+
+
+def test_the_readme_names_scripts_that_exist():
+    """GIVEN the scripts that the README names WHEN looked for THEN they are there and can be run"""
+    for script in re.findall(r"\bscripts/[\w-]+", text_of("README.md")):
+        file = pages.ROOT / script
+        assert file.is_file()
+        assert file.stat().st_mode & 0o111
+
+
+def test_the_readmes_python_runs(tmp_path: Path):
+    """GIVEN the README's example WHEN run THEN every module has time, forward and backward"""
+    [code] = [body for language, body in _FENCE.findall(text_of("README.md")) if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=pages.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ *\d+ +0 +backward +\d+$", done.stdout, re.MULTILINE)
+
+
+# --- links and words ---------------------------------------------------------------------------------------------
+
+
+def anchors(name: str) -> set[str]:
+    """The anchors that a page's headings have, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(name), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str):
+    """GIVEN a page's links WHEN followed THEN there are a file and a heading"""
+    for target in re.findall(r"\]\(([^)]+)\)", prose_of(name)):
+        if not re.match(r"https?:", target):
+            file, _, anchor = target.partition("#")
+            page = ((pages.ROOT / name).parent / file).resolve() if file else pages.ROOT / name
+            assert page.is_file(), target
+            assert not anchor or anchor in anchors(page.relative_to(pages.ROOT).as_posix()), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_of_prose_are_not_too_long(name: str):
+    """GIVEN a page WHEN looking at its prose THEN no line is over 120 characters, tables and output aside"""
+    for line in prose_of(name).splitlines():
+        assert len(line) <= 120 or line.startswith("|"), line
+
+
+# --- files that perfkit writes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        record.RunRecord, record.StepSample, record.MemoryPeaks, record.Failure, record.AnnotationCost,
+        record.Environment, RunConfig,
+    ],
+    ids=lambda kind: kind.__name__,
+)  # fmt: skip
+def test_every_field_of_a_record_is_documented(kind: Any):
+    """GIVEN what a record holds WHEN reading its page THEN every field is named"""
+    page = text_of("docs/record_format.md")
+    for field in dataclasses.fields(kind):
+        assert f"`{field.name}`" in page, field.name
+
+
+def test_every_version_of_the_record_has_its_line():
+    """GIVEN the format's version WHEN reading the history THEN each up to it has a line"""
+    history = text_of("docs/record_format.md").partition("### History")[2]
+    for version in range(1, record.FORMAT_VERSION + 1):
+        assert f"| {version} |" in history
+
+
+def test_every_range_name_is_documented():
+    """GIVEN the grammar of range names WHEN reading the page THEN each kind is there, for traces and for NVTX"""
+    page = text_of("docs/record_format.md")
+    for name in (range_names.module("layers.3.attn"), range_names.phase("backward"), range_names.step(3)):
+        assert f"`{name.trace_text}`" in page
+        assert f"`{name.nvtx_text}`" in page
+
+
+def every_report() -> Iterator[Any]:
+    """Reports of traces with a device and without one, over two steps and two threads."""
+    yield report(TraceBuilder().step(0, 0, 100).step(1, 100, 200).range("aten::mm", 10, 20).build())
+    device = TraceBuilder().step(0, 0, 100).step(1, 100, 200).module("Model", 5, 90)
+    device.range("aten::mm", 10, 20, sequence=1).launched("gemm", 15, 30, 40)
+    device.node("MmBackward0", 50, 60, 1, thread=1).launched("gemm", 55, 60, 90, thread=1)
+    yield report(device.build())
+
+
+def test_the_json_of_a_trace_is_documented():
+    """GIVEN reports of traces WHEN reading the page THEN every key, table and column is named"""
+    page = text_of("docs/record_format.md")
+    for found in every_report():
+        for key in found.summary:
+            assert f"`{key}`" in page, key
+        for table in found.tables:
+            assert f"| `{table.name}` |" in page, table.name
+            [row] = [line for line in page.splitlines() if line.startswith(f"| `{table.name}` |") and "`" in line[20:]]
+            for column in table.columns:
+                assert f"`{column.name}`" in row or column.name in prose_of("docs/attribution.md"), column.name
+
+
+def test_the_json_of_a_run_is_documented():
+    """GIVEN the sample run WHEN shown as JSON THEN its keys, tables and the run's columns are named"""
+    page = text_of("docs/record_format.md")
+    _, output = pages.run("perfkit analyze traces/samples/tiny_train_cpu --format json")
+    document = json.loads(output[: output.rindex("\n}\n") + 3])
+    for key in document["summary"]:
+        assert f"`{key}`" in page, key
+    for column in document["tables"]["runs"]["columns"]:
+        assert f"`{column['name']}`" in page, column["name"]
+    for name in document["tables"]:
+        assert f"| `{name}` |" in page
+
+
+def test_every_reason_and_check_is_documented():
+    """GIVEN reasons and checks in the code WHEN reading the pages THEN each has its row"""
+    code = (pages.ROOT / "perfkit/analysis/integrity.py").read_text(encoding="utf-8")
+    checks = set(re.findall(r"Issue\(\s*\"([^\"]+)\"", code))
+    assert len(checks) > 10
+    for check in checks:
+        assert check in text_of("docs/analyze.md"), check
+    for reason in trace_report._REASONS:
+        assert f"| `{reason}` |" in text_of("docs/attribution.md")
+
+
+def test_the_rules_are_numbered():
+    """GIVEN the rule numbers that the code refers to WHEN reading the page THEN each is a heading"""
+    assert [int(n) for n in re.findall(r"^### (\d+)\. ", text_of("docs/attribution.md"), re.MULTILINE)] == list(
+        range(1, 16)
+    )
+    for file in (pages.ROOT / "perfkit").rglob("*.py"):
+        for number in re.findall(r"[Rr]ules? (\d+)", file.read_text(encoding="utf-8")):
+            assert 1 <= int(number) <= 15, file
+
+
+def test_every_topic_of_the_doctor_is_documented():
+    """GIVEN what doctor looks at WHEN reading its page THEN each topic has its row"""
+    for finding in doctor.examine():
+        assert f"| `{finding.topic}` |" in text_of("docs/doctor.md")

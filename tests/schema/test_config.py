@@ -1,0 +1,133 @@
+"""RunConfig: sizes, defaults, overrides, and every combination that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.schema.config import SIZES, ModelShape, RunConfig
+
+PARAMETERS = {
+    "tiny": 3_609_728,
+    "small": 128_625_408,
+    "medium": 423_183_360,
+    "large": 969_411_840,
+    "xl": 1_998_235_200,
+    "2.7B": 3_406_809_600,
+    "10B": 12_832_823_808,
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_parameter_counts_are_pinned(size):
+    assert RunConfig(model_size=size).parameters == PARAMETERS[size]
+
+
+def test_overrides_replace_single_numbers_of_the_size():
+    # WHEN
+    config = RunConfig(model_size="small", num_layers=2, d_ff=100, vocab_size=50)
+
+    # THEN
+    assert config.shape == ModelShape(d_model=768, d_ff=100, num_layers=2, num_heads=12)
+    assert config.parameters == 2 * (4 * 768**2 + 3 * 768 * 100 + 2 * 768) + 2 * 50 * 768 + 768
+    assert str(config.shape) == "768/100/2/12"
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "context"), [("cpu", "tiny", 128), ("cuda", "small", 512), ("cuda:1", "small", 512)]
+)
+def test_resolving_chooses_size_and_context_by_device(device, size, context):
+    # WHEN
+    resolved = RunConfig().resolved(device)
+
+    # THEN
+    assert (resolved.model_size, resolved.context_length, resolved.device) == (size, context, device)
+    assert ModelShape(resolved.d_model, resolved.d_ff, resolved.num_layers, resolved.num_heads) == SIZES[size]
+
+
+def test_resolving_keeps_what_was_asked_for():
+    # GIVEN
+    asked = RunConfig(model_size="medium", context_length=64, d_model=512, batch_size=3, seed=7)
+
+    # WHEN
+    resolved = asked.resolved("cpu")
+
+    # THEN
+    assert (resolved.model_size, resolved.context_length, resolved.d_model, resolved.d_ff) == ("medium", 64, 512, 4096)
+    assert resolved.tokens_per_step == 3 * 64
+    assert resolved.resolved("cpu") == resolved
+
+
+def test_the_shape_needs_a_size():
+    with pytest.raises(UsageError, match="pass --model-size, or call resolved"):
+        _ = RunConfig(d_model=64).shape
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 0}, "--batch-size 0: must be at least 1"),
+        ({"context_length": 0}, "--context-length 0: must be at least 1"),
+        ({"measure_steps": 0}, "--measure-steps 0: must be at least 1"),
+        ({"num_threads": 0}, "--num-threads 0: must be at least 1"),
+        ({"num_layers": -1}, "--num-layers -1: must be at least 1"),
+        ({"vocab_size": 2**31}, "--vocab-size 2147483648: must be below 2147483648"),
+        ({"warmup_steps": -1}, "--warmup-steps -1: must be 0 or more"),
+        ({"seed": -1}, "--seed -1: must be 0 or more"),
+        ({"seed": 2**63}, "must be 0 or more, and below 2^63"),
+        ({"device": "gpu"}, "--device gpu: choose auto, cpu, cuda or cuda:N"),
+        ({"device": "cuda:"}, "choose auto, cpu, cuda or cuda:N"),
+        ({"model_size": "huge"}, "--model-size huge: choose from tiny, small, medium, large, xl, 2.7B, 10B"),
+        ({"precision": "fp8"}, "--precision fp8: choose from fp32, tf32, bf16, fp16"),
+        ({"pass_type": "backward"}, "--pass-type backward: choose from forward, forward-backward, train"),
+        ({"sdpa_backend": "flash"}, "--sdpa-backend flash needs --attention sdpa"),
+        ({"optimizer": "adamw-fused"}, "--optimizer adamw-fused needs --pass-type train"),
+        ({"optimizer": "adamw-fused", "pass_type": "forward"}, "needs --pass-type train"),
+        ({"checkpoint": True, "pass_type": "forward"}, "--checkpoint needs a backward pass"),
+        ({"profile_stack": True}, "--profile-stack needs --profiler torch"),
+        ({"device": "cpu", "precision": "tf32"}, "use --precision fp32 or bf16 on a CPU"),
+        ({"device": "cpu", "attention": "sdpa", "sdpa_backend": "cudnn"}, "use auto, flash or math on a CPU"),
+        ({"device": "cpu", "attention": "sdpa", "sdpa_backend": "efficient"}, "exists on GPUs only"),
+        ({"model_size": "tiny", "d_model": 130}, "--d-model 130 is not a multiple of --num-heads 4"),
+        ({"d_model": 33, "num_heads": 2}, "--d-model 33 is not a multiple of --num-heads 2"),
+        ({"model_size": "small", "num_heads": 256}, "heads of odd width 3"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_to_change(fields, message):
+    with pytest.raises(UsageError) as refused:
+        RunConfig(**fields)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"precision": "tf32"}, "--precision tf32 exists on NVIDIA GPUs only"),
+        ({"attention": "sdpa", "sdpa_backend": "efficient"}, "exists on GPUs only"),
+        ({"num_heads": 3}, "--d-model 128 is not a multiple of --num-heads 3"),
+        ({"d_model": 4}, "heads of odd width 1"),
+    ],
+)
+def test_what_depends_on_the_device_or_the_size_is_refused_on_resolving(fields, message):
+    # GIVEN a configuration that may work somewhere
+    config = RunConfig(**fields)
+
+    # THEN
+    with pytest.raises(UsageError, match=message):
+        config.resolved("cpu")
+
+
+def test_what_works_on_a_gpu_is_not_refused_before_the_device_is_known():
+    resolved = RunConfig(precision="tf32", attention="sdpa", sdpa_backend="cudnn").resolved("cuda")
+    assert (resolved.precision, resolved.sdpa_backend) == ("tf32", "cudnn")
+
+
+def test_zero_is_a_number_of_warm_up_steps():
+    assert RunConfig(warmup_steps=0).warmup_steps == 0
+
+
+def test_a_configuration_cannot_be_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().batch_size = 2  # type: ignore[misc]

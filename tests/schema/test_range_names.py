@@ -1,0 +1,44 @@
+"""The grammar of range names: what is printed is what is parsed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfkit.schema import range_names
+from perfkit.schema.range_names import RangeName, parse_nvtx, parse_trace
+
+NAMES = [
+    (range_names.module("layers.3.attn"), "perfkit::layers.3.attn", "layers.3.attn"),
+    (range_names.module("Transformer"), "perfkit::Transformer", "Transformer"),
+    (range_names.phase("backward"), "perfkit.phase::backward", "phase::backward"),
+    (range_names.step(3), "perfkit.step::3", "step::3"),
+    (range_names.step(0, warmup=True), "perfkit.warmup::0", "warmup::0"),
+]
+
+
+@pytest.mark.parametrize(("name", "in_trace", "in_nvtx"), NAMES)
+def test_names_are_spelled_as_documented_and_read_back(name, in_trace, in_nvtx):
+    assert (name.trace_text, name.nvtx_text) == (in_trace, in_nvtx)
+    assert (parse_trace(in_trace), parse_nvtx(in_nvtx)) == (name, name)
+
+
+PATHS = st.lists(st.from_regex(r"[A-Za-z_0-9]+", fullmatch=True), min_size=1, max_size=5).map(".".join)
+
+
+@given(st.sampled_from(["module", "phase", "step", "warmup"]), PATHS)
+def test_every_name_survives_the_round_trip(kind, label):
+    name = RangeName(kind, label)
+    assert parse_trace(name.trace_text) == name
+    assert parse_nvtx(name.nvtx_text) == name
+
+
+@pytest.mark.parametrize("text", ["aten::mm", "ProfilerStep#3", "perfkit", "perfkit.other::x", "my perfkit::x", ""])
+def test_foreign_names_in_a_trace_are_not_ours(text):
+    assert parse_trace(text) is None
+
+
+@pytest.mark.parametrize("text", ["aten::mm", "module::x", "layers.0"])
+def test_in_our_nvtx_domain_whatever_is_no_phase_or_step_is_a_module(text):
+    assert parse_nvtx(text) == RangeName("module", text)

@@ -1,0 +1,169 @@
+"""Records: what is written reads back, old ones keep loading, and what is no record is named as such."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.schema import record
+from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, StepSample
+from tests.runs import saved
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+FULL = saved(
+    status="oom",
+    steps=(StepSample(wall_s=0.1 + 0.2, phases_s={"forward": 1e-9}, enqueue_s=0.1, device_s=0.25, cpu_s=0.3),),
+    memory=MemoryPeaks(allocated=1, reserved=2**40, resident=3),
+    failure=Failure(phase="model", message="a\nb", requested=5, available=0, suggestions=("--checkpoint",)),
+    annotation=AnnotationCost(ranges=3, seconds_per_range=2.5e-7),
+    artifacts={"trace": "x.pt.trace.json.gz"},
+)
+
+
+@pytest.mark.parametrize("made", [saved(), FULL], ids=["plain", "full"])
+def test_a_record_reads_back_as_it_was(tmp_path, made):
+    # WHEN
+    file = record.save(made, tmp_path)
+
+    # THEN by its file or by its folder, and nothing else is left lying there
+    assert record.load(file) == made
+    assert record.load(tmp_path) == made
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_record_is_text_that_people_can_read(tmp_path):
+    # WHEN
+    text = record.save(saved(), tmp_path).read_text()
+
+    # THEN
+    assert '\n  "status": "ok"' in text
+    assert json.loads(text)["kind"] == "perfkit.run"
+    assert json.loads(text)["format_version"] == record.FORMAT_VERSION
+
+
+def test_records_of_format_1_keep_loading():
+    # WHEN
+    old = record.load(FIXTURES / "record_v1.json")
+
+    # THEN
+    assert old.format_version == 1
+    assert old.config.model_size == "small"
+    assert (old.config.pass_type, old.config.precision, old.config.optimizer) == ("train", "bf16", "adamw-fused")
+    assert [step.wall_s for step in old.steps] == [0.037, 0.0375]
+    assert list(old.steps[0].phases_s) == ["zero_grad", "forward", "loss", "backward", "optimizer"]
+    assert (old.steps[0].enqueue_s, old.steps[0].device_s, old.steps[0].cpu_s) == (0.012, 0.0361, 0.03)
+    assert old.warmup[0].wall_s == 0.9
+    assert old.memory == MemoryPeaks(allocated=5_000_000_000, reserved=6_000_000_000, resident=3_000_000_000)
+    assert old.failure is not None
+    assert old.failure.suggestions == ("--checkpoint", "--batch-size 1")
+    assert old.annotation == AnnotationCost(ranges=20, seconds_per_range=2.1e-06)
+    assert old.environment.driver == "580.65.06"
+    assert old.artifacts == {"trace": "here_1.1.pt.trace.json.gz"}
+
+
+def test_fields_that_a_later_perfkit_of_the_same_format_added_are_passed_over(tmp_path):
+    # GIVEN
+    file = record.save(saved(), tmp_path)
+    document = json.loads(file.read_text())
+    document["weather"] = "fine"
+    document["config"]["colour"] = "red"
+    file.write_text(json.dumps(document))
+
+    # THEN
+    assert record.load(file) == saved()
+
+
+def changed(path: str, value: object) -> bytes:
+    """A good record's text with one value replaced; `path` has dots."""
+    document = json.loads((FIXTURES / "record_v1.json").read_text())
+    *outer, last = path.split(".")
+    inner = document
+    for name in outer:
+        inner = inner[int(name)] if name.isdigit() else inner[name]
+    inner[last] = value
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a readable perfkit record: Input data was truncated"),
+        (b'{"kind": "perfkit.run"', "truncated"),
+        (b"[1, 2]", "Expected `object`, got `array`"),
+        (b"\xff\xfe{}", "not a readable perfkit record: JSON is malformed"),
+        (b'{"kind": "\xff"}', "not a readable perfkit record: 'utf-8' codec"),
+        (b'{"a": ' + b"[" * 100_000, "not a readable perfkit record"),
+        (b"{}", "not a perfkit record (its kind is missing)"),
+        (b'{"kind": "pyperf"}', "not a perfkit record (its kind is 'pyperf')"),
+        (b'{"kind": 3}', "Expected `str`, got `int` - at `$.kind`"),
+        (b'{"kind": "perfkit.run", "format_version": 1}', "missing required field `config`"),
+        (changed("format_version", 2), "record format 2, and this perfkit reads up to 1: upgrade perfkit"),
+        (changed("format_version", 0), "record format 0 never existed"),
+        (changed("format_version", "1"), "Expected `int`, got `str` - at `$.format_version`"),
+        (changed("environment.device_name", 3), "Expected `str`, got `int` - at `$.environment.device_name`"),
+        (changed("steps.1.wall_s", "fast"), "Expected `float`, got `str` - at `$.steps[1].wall_s`"),
+        (changed("config.model_size", "huge"), "Invalid enum value 'huge' - at `$.config.model_size`"),
+        (changed("config.batch_size", 0), "--batch-size 0: must be at least 1"),
+        (changed("status", "lost"), "Invalid enum value 'lost' - at `$.status`"),
+    ],
+)
+def test_what_is_no_record_is_refused_in_one_line_with_its_name(tmp_path, data, message):
+    # GIVEN
+    file = tmp_path / "record.json"
+    file.write_bytes(data)
+
+    # WHEN
+    with pytest.raises(UsageError) as refused:
+        record.load(file)
+
+    # THEN
+    assert str(refused.value).startswith(f"{file}: ")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["an empty folder", "no such file"])
+def test_a_missing_record_says_what_to_pass(tmp_path, inside):
+    missing = tmp_path if inside else tmp_path / "nothing"
+    with pytest.raises(UsageError, match=r"No such file or directory; pass a run's folder or its record\.json"):
+        record.load(missing)
+
+
+def test_a_crash_while_saving_leaves_the_old_record(tmp_path, monkeypatch):
+    # GIVEN
+    record.save(saved(), tmp_path)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+
+    # WHEN
+    with pytest.raises(KeyboardInterrupt):
+        record.save(dataclasses.replace(saved(), status="oom"), tmp_path)
+
+    # THEN
+    assert record.load(tmp_path) == saved()
+
+
+def test_a_folder_that_is_gone_is_an_error_in_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"record\.json: cannot be saved: No such file or directory"):
+        record.save(saved(), tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("peaks", "shown"),
+    [
+        (MemoryPeaks(allocated=5, reserved=9, resident=7), 5),
+        (MemoryPeaks(allocated=0, reserved=9, resident=7), 0),
+        (MemoryPeaks(resident=7), 7),
+        (MemoryPeaks(), None),
+    ],
+)
+def test_the_headline_is_tensors_on_a_gpu_and_the_process_on_a_cpu(peaks, shown):
+    assert peaks.headline == shown

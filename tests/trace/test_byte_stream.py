@@ -1,0 +1,178 @@
+"""Unpacking: plain, gzip in its varieties, zip; damage keeps what came before it; bombs are refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.trace import byte_stream
+from perfkit.trace.byte_stream import StreamFacts, unpacked
+
+TEXT = b"".join(b'{"line": %d}\n' % number for number in range(60_000))
+
+
+def unpack(data: bytes) -> tuple[bytes, dict[str, int]]:
+    facts = StreamFacts()
+    return b"".join(unpacked(io.BytesIO(data), "t.gz", facts)), dict(facts.repairs)
+
+
+def gzip_with_every_header_field(data: bytes, comment: int = 9) -> bytes:
+    header = b"\x1f\x8b\x08\x1e" + bytes(6) + b"\x04\0abcd" + b"name.json\0"
+    header += b"x" * comment + b"\0"
+    header += zlib.crc32(header).to_bytes(4, "little")[:2]
+    deflate = zlib.compressobj(wbits=-15)
+    trailer = zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    return header + deflate.compress(data) + deflate.flush() + trailer
+
+
+def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT,
+        gzip.compress(TEXT),
+        gzip.compress(TEXT, 0),
+        gzip.compress(TEXT[:777_777]) + gzip.compress(b"") + gzip.compress(TEXT[777_777:]),
+        gzip.compress(TEXT) + b"\0" * 512,
+        gzip_with_every_header_field(TEXT),
+        gzip_with_every_header_field(TEXT, comment=1 << 20),
+        gzip.compress(gzip.compress(TEXT)),
+        zipped(("t.json", TEXT)),
+        zipped(("t.json", TEXT), method=zipfile.ZIP_STORED),
+        zipped(("a/", b""), ("a/t.json.gz", gzip.compress(TEXT)), ("README", b"hello")),
+    ],
+)
+def test_every_packing_gives_the_same_bytes(data: bytes) -> None:
+    assert unpack(data) == (TEXT, {})
+
+
+@pytest.mark.parametrize("blocks", [1, 7, 4096])
+def test_the_size_of_the_reads_does_not_matter(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_stream, "PIECE", blocks)
+    data = gzip.compress(TEXT[:3000]) + gzip_with_every_header_field(TEXT[3000:5000])
+    assert unpack(data) == (TEXT[:5000], {})
+
+
+def test_a_cut_gzip_stream_gives_what_there_is() -> None:
+    data = gzip.compress(TEXT)
+    text, repairs = unpack(data[: len(data) // 2])
+    assert len(text) > len(TEXT) // 3
+    assert TEXT.startswith(text)
+    assert repairs == {"gzip stream ends early": 1}
+    for missing in range(1, 9):  # only the trailer is cut
+        assert unpack(data[:-missing]) == (TEXT, {"gzip stream ends early": 1})
+
+
+def test_a_damaged_gzip_stream_gives_what_came_before() -> None:
+    packed = bytearray(gzip.compress(random.Random(1).randbytes(300_000) + TEXT))
+    packed[len(packed) - 3000] ^= 0xFF
+    packed[len(packed) - 2999] ^= 0xFF
+    text, repairs = unpack(bytes(packed))
+    assert text.startswith(random.Random(1).randbytes(300_000)[:200_000])
+    assert sum(repairs.values()) == 1
+
+
+@pytest.mark.parametrize("at", [-8, -1])
+def test_a_wrong_checksum_or_length_is_noted_and_costs_nothing(at: int) -> None:
+    packed = bytearray(gzip.compress(TEXT))
+    packed[at] ^= 1
+    assert unpack(bytes(packed)) == (TEXT, {"gzip checksum does not match": 1})
+
+
+def test_what_follows_the_gzip_stream_is_left_out() -> None:
+    assert unpack(gzip.compress(TEXT) + b"garbage") == (TEXT, {"bytes after the gzip stream left out": 1})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "t.gz is empty"),
+        (gzip.compress(b""), "t.gz is gzip but cannot be unpacked"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\0\xff\xff\xff", "is gzip but cannot be unpacked"),
+        (b"\x1f\x8b", "is gzip but cannot be unpacked"),
+        (b"\x1f\x8b\x09" + bytes(30), "is gzip but cannot be unpacked"),
+        (gzip.compress(TEXT)[:15], "is gzip but cannot be unpacked"),
+        (b"SQLite format 3\0" + bytes(84), "Nsight Systems exports are not read by this version yet"),
+        (gzip.compress(b"SQLite format 3\0" + bytes(84)), "is an sqlite file"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "unpack it first (zstd -d)"),
+        (b"\xfd7zXZ\0" + bytes(20), "unpack it first (xz -d)"),
+        (b"BZh91AY&SY" + bytes(20), "unpack it first (bzip2 -d)"),
+        ("[]".encode("utf-16"), "is UTF-16 text"),
+        (zipped(), "should hold one JSON file but holds nothing"),
+        (zipped(("a.json", b"[]"), ("b.json", b"[]")), "holds a.json, b.json"),
+        (zipped(("a.txt", b"[]"), ("b", b"[]")), "holds a.txt, b"),
+        (zipped(("t.json", TEXT))[:-30], "is a zip archive that cannot be unpacked"),
+        (gzip.compress(zipped(("t.json", TEXT))), "is a zip archive inside a stream"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_refused_in_one_line(data: bytes, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        unpack(data)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_zip_that_is_damaged_inside_is_refused() -> None:
+    data = bytearray(zipped(("t.json", TEXT)))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(UsageError, match="cannot be unpacked"):
+        unpack(bytes(data))
+
+
+def test_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_stream, "RATIO_FROM", 1 << 20)
+    for bomb in (gzip.compress(bytes(1 << 23)), zipped(("t.json", bytes(1 << 23)))):
+        facts = StreamFacts()
+        with pytest.raises(UsageError, match="unpacks to more than 200 times its size"):
+            for _ in unpacked(io.BytesIO(bomb), "t.gz", facts):
+                pass
+        assert facts.unpacked < 1 << 22
+    for sound in (gzip.compress(TEXT * 3, 1), zipped(("t.json", TEXT * 3))):
+        assert unpack(sound)[0] == TEXT * 3
+
+
+def test_gzip_is_unpacked_twice_at_most() -> None:
+    twice = gzip.compress(gzip.compress(TEXT))
+    assert unpack(gzip.compress(twice))[0] == gzip.compress(TEXT)
+
+
+def test_unpacking_is_lazy_and_keeps_no_more_than_a_piece() -> None:
+    largest = 0
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal largest
+            assert size is not None
+            assert 0 < size <= byte_stream.PIECE
+            largest = max(largest, size)
+            return super().read(size)
+
+    pieces: Iterator[bytes] = unpacked(Watched(gzip.compress(TEXT)), "t.gz", StreamFacts())
+    assert max(len(piece) for piece in pieces) <= byte_stream.PIECE
+    assert largest == byte_stream.PIECE
+
+
+def test_progress_counts_the_packed_bytes() -> None:
+    data = gzip.compress(random.Random(2).randbytes(600_000))
+    calls: list[tuple[int, int | None]] = []
+    pieces = unpacked(
+        io.BytesIO(data), "t", StreamFacts(), size=len(data), progress=lambda done, size: calls.append((done, size))
+    )
+    assert sum(map(len, pieces)) == 600_000
+    assert calls[-1] == (len(data), len(data))
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert len(calls) == 3

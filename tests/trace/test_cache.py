@@ -1,0 +1,170 @@
+"""The cache of parsed traces: the same columns back, whatever happens around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perfkit.trace import cache
+from perfkit.trace.columns import Trace
+from perfkit.trace.load import load
+from tests.reference import random_traces
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, which takes files of any size."""
+    monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "SMALLEST_BYTES", 0)
+    return tmp_path / "cache"
+
+
+def write_trace(path: Path, seed: int) -> Path:
+    random_traces.write_json(random_traces.generate(seed), path)
+    return path
+
+
+def key(path: Path) -> str:
+    with path.open("rb") as file:
+        return cache.key_of(file)
+
+
+def assert_same(first: Trace, second: Trace) -> None:
+    for part in ("host", "device", "flows"):
+        one, other = getattr(first, part), getattr(second, part)
+        for field in dataclasses.fields(one):
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            assert a.dtype == b.dtype
+            assert np.array_equal(a, b)
+    columns = {"host", "device", "flows"}
+    rest = [field.name for field in dataclasses.fields(first) if field.name not in columns]
+    assert [getattr(first, name) for name in rest] == [getattr(second, name) for name in rest]
+
+
+def forbid_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("parsed again")
+
+    monkeypatch.setattr("perfkit.trace.load.read_chrome_json", refuse)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_second_look_does_not_parse_and_gives_the_same(tmp_path, monkeypatch, seed):
+    """GIVEN a trace read once WHEN read again THEN it comes from the cache, equal in every column"""
+    file = write_trace(tmp_path / "t.json", seed)
+    first = load(file)
+    forbid_parsing(monkeypatch)
+    assert_same(first, load(file))
+
+
+def test_a_copy_is_found_and_a_changed_file_is_not(tmp_path, monkeypatch):
+    """GIVEN a cached file WHEN it is copied THEN the copy is found; WHEN it changes THEN it is read anew"""
+    file = write_trace(tmp_path / "t.json", 1)
+    first = load(file)
+    write_trace(file, 2)
+    assert len(load(file).host) != len(first.host)
+    copy = write_trace(tmp_path / "copy.json", 1)
+    forbid_parsing(monkeypatch)
+    assert_same(dataclasses.replace(first, source=str(copy)), load(copy))
+
+
+def test_a_change_within_the_clock_tick_is_seen(tmp_path):
+    """GIVEN a file rewritten to the same size right after it was read WHEN read again THEN the new content counts"""
+    events = [{"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {}}]
+    file = tmp_path / "t.json"
+    for name in ("a", "b", "c"):
+        events[0]["name"] = name
+        random_traces.write_json(events, file)
+        assert load(file).names == (name,)
+
+
+def test_no_cache_leaves_nothing(tmp_path, own_cache):
+    load(write_trace(tmp_path / "t.json", 1), use_cache=False)
+    assert not own_cache.exists()
+
+
+def test_small_files_are_not_kept(tmp_path, own_cache, monkeypatch):
+    monkeypatch.setattr(cache, "SMALLEST_BYTES", 2**30)
+    load(write_trace(tmp_path / "t.json", 1))
+    assert not own_cache.exists()
+
+
+@pytest.mark.parametrize("damage", ["delete meta", "cut host", "empty meta", "delete all"])
+def test_a_damaged_entry_is_read_anew(tmp_path, own_cache, damage):
+    """GIVEN an entry that was damaged or deleted WHEN the file is read THEN it is parsed, and no error is seen"""
+    file = write_trace(tmp_path / "t.json", 3)
+    first = load(file)
+    (entry,) = (path for path in cache.folder().iterdir() if path.is_dir() and path.name != "seen")
+    if damage == "delete meta":
+        (entry / "meta.json").unlink()
+    elif damage == "cut host":
+        data = (entry / "host.parquet").read_bytes()
+        (entry / "host.parquet").write_bytes(data[: len(data) // 2])
+    elif damage == "empty meta":
+        (entry / "meta.json").write_bytes(b"")
+    else:
+        shutil.rmtree(own_cache)
+    assert_same(first, load(file))
+    assert_same(first, load(file))
+
+
+def test_entries_of_another_version_are_not_read(tmp_path, monkeypatch):
+    file = write_trace(tmp_path / "t.json", 1)
+    load(file)
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    forbid_parsing(monkeypatch)
+    with pytest.raises(AssertionError, match="parsed again"):
+        load(file)
+
+
+def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
+    """GIVEN a limit of a few entries WHEN more are written THEN the one used longest ago is gone, the used one stays"""
+    files = [write_trace(tmp_path / f"{seed}.json", seed) for seed in range(4)]
+    for age, file in enumerate(files[:3]):
+        load(file)
+        os.utime(cache.folder() / key(file), (1e9 + age, 1e9 + age))
+    load(files[0])  # used again: now the newest
+    entries = [path for path in cache.folder().iterdir() if path.name != "seen"]
+    sizes = [sum(part.stat().st_size for part in entry.iterdir()) for entry in entries]
+    monkeypatch.setattr(cache, "LIMIT_BYTES", sum(sizes))
+    load(files[3])
+    kept = {path.name for path in cache.folder().iterdir()}
+    assert key(files[1]) not in kept
+    assert {key(files[0]), key(files[3])} <= kept
+
+
+def test_an_unwritable_cache_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "file" / "below"))
+    assert len(load(write_trace(tmp_path / "t.json", 1)).host)
+
+
+def _load_often(path: str) -> int:
+    for _ in range(5):
+        rows = len(load(path).host)
+        shutil.rmtree(cache.folder(), ignore_errors=True)
+    return rows
+
+
+def test_writers_may_race(tmp_path):
+    """GIVEN several processes that read, write and delete the same entry WHEN all are done THEN none failed"""
+    file = write_trace(tmp_path / "t.json", 5)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        rows = pool.map(_load_often, [str(file)] * 4)
+    assert set(rows) == {len(load(file, use_cache=False).host)}
+
+
+def test_what_interrupted_writers_left_is_cleared(tmp_path):
+    load(write_trace(tmp_path / "a.json", 1))
+    draft = cache.folder() / ".draft-dead"
+    draft.mkdir()
+    os.utime(draft, (time.time() - 7200,) * 2)
+    load(write_trace(tmp_path / "b.json", 2))
+    assert not draft.exists()

@@ -1,0 +1,155 @@
+"""From a path to a Trace: formats by content, directories, standard input, and errors in one line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from chrome_reference import equal
+from trace_damage import small_trace
+
+from perfkit.errors import UsageError
+from perfkit.trace import chrome_json
+from perfkit.trace.load import load
+
+TEXT = small_trace()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    path = tmp_path / "plain.json"
+    path.write_bytes(TEXT)
+    return path
+
+
+def test_the_format_is_found_from_the_content_not_the_name(plain: Path, tmp_path: Path) -> None:
+    expected = load(plain)
+    assert len(expected.host) == 40
+    assert expected.source == str(plain)
+    packed = tmp_path / "really-gzip.json"
+    packed.write_bytes(gzip.compress(TEXT))
+    archive = tmp_path / "really-zip.gz"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("t.json", TEXT)
+    for path in (packed, archive, str(packed)):
+        assert equal(load(path), expected)
+
+
+def test_standard_input(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (TEXT, gzip.compress(TEXT)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        trace = load("-")
+        assert equal(trace, load(plain))
+        assert trace.source == "standard input"
+
+
+def test_a_pipe(plain: Path) -> None:
+    code = "from perfkit.trace.load import load; print(len(load('-').host))"
+    done = subprocess.run([sys.executable, "-c", code], input=gzip.compress(TEXT), capture_output=True, check=True)
+    assert done.stdout == b"40\n"
+
+
+def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is a directory without a \*\.pt\.trace\.json"):
+        load(tmp_path)
+    (tmp_path / "host_1.pt.trace.json.gz").write_bytes(gzip.compress(TEXT))
+    trace = load(tmp_path)
+    assert len(trace.host) == 40
+    assert trace.source.endswith("host_1.pt.trace.json.gz")
+    (tmp_path / "host_2.pt.trace.json").write_bytes(TEXT)
+    with pytest.raises(UsageError, match=r"holds 2 traces \(host_1\.pt\.trace\.json\.gz, host_2\.pt\.trace\.json\)"):
+        load(tmp_path)
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.json does not exist: check the path"):
+        load(tmp_path / "nowhere.json")
+    with pytest.raises(UsageError, match=r"a\\nb does not exist"):
+        load("a\nb")
+    with pytest.raises(UsageError, match="cannot be opened: embedded null byte"):
+        load("a\0b")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(UsageError, match="cannot be opened: Too many levels of symbolic links"):
+        load(loop)
+    with pytest.raises(UsageError, match="cannot be read: Input/output error"):
+        load("/proc/self/mem")
+
+
+def test_sqlite_is_for_a_later_version(tmp_path: Path) -> None:
+    path = tmp_path / "report.sqlite"
+    path.write_bytes(b"SQLite format 3\0" + bytes(200))
+    with pytest.raises(UsageError, match=r"report\.sqlite is an sqlite file; .* not read by this version yet"):
+        load(path)
+
+
+def test_repairs_of_the_packing_reach_the_facts(tmp_path: Path) -> None:
+    path = tmp_path / "t.gz"
+    path.write_bytes(gzip.compress(TEXT)[:-4])
+    assert load(path).facts.repairs == {"gzip stream ends early": 1}
+
+
+def test_progress_ends_at_the_size(plain: Path) -> None:
+    calls: list[tuple[int, int | None]] = []
+    load(plain, progress=lambda done, size: calls.append((done, size)))
+    assert calls[-1] == (len(TEXT), len(TEXT))
+
+
+def test_an_interrupted_read_closes_the_file(plain: Path) -> None:
+    opened: list[int] = []
+
+    def interrupt(done: int, _size: int | None) -> None:
+        opened.extend(int(path.name) for path in Path("/proc/self/fd").iterdir() if _is(path, plain))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(plain, progress=interrupt)
+    assert len(opened) == 1
+    assert not any(_is(path, plain) for path in Path("/proc/self/fd").iterdir())
+
+
+def _is(link: Path, target: Path) -> bool:
+    return link.exists() and link.resolve() == target.resolve()
+
+
+def test_loading_imports_no_torch_no_scipy_no_pandas() -> None:
+    code = (
+        "import sys, perfkit.trace.load; "
+        "print([m for m in ('torch', 'scipy', 'pandas', 'rich', 'cyclopts') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_memory_stays_bounded() -> None:
+    """70 MB of text, whose columns take 12 MB, are read within 60 MB."""
+    code = """
+import resource, sys
+from perfkit.trace.chrome_json import read_chrome_json
+event = b'{"ph":"X","cat":"cpu_op","name":"aten::add","pid":1,"tid":1,"ts":%d.5,"dur":1.25,"args":{"x":"'
+event += b"y" * 300 + b'"}},'
+def pieces(count):
+    yield b'{"traceEvents":['
+    for first in range(0, count, 100):
+        yield b"".join(event % (first + k) for k in range(100))
+    yield b"]}"
+read_chrome_json(pieces(2000), "warm up")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trace = read_chrome_json(pieces(170_000), "large")
+print(len(trace.host), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows == 170_000
+    assert megabytes < 60
+
+
+def test_the_default_chunk_is_used(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chrome_json.CHUNK >= 1 << 16
+    assert equal(load(plain), chrome_json.read_chrome_json([TEXT], "x", chunk=77))

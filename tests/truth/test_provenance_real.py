@@ -1,0 +1,202 @@
+"""Models really compiled here: what Inductor says of its kernels, against scopes and against the shapes of matmuls."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+from perfkit.analysis.account import account
+from perfkit.analysis.attribution import Attribution, Phase, attribute
+from perfkit.analysis.breakdown import layer_table
+from perfkit.analysis.scopes import How
+from perfkit.analysis.trace_report import remarks
+from perfkit.measure import provenance, runner, torch_profiler
+from perfkit.schema.config import RunConfig
+from perfkit.trace.columns import Trace
+from perfkit.trace.load import load
+from perfkit.workload.annotate import annotate, module_tree
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler"),
+]
+
+STEPS = 2
+TINY = {
+    "model_size": "tiny", "num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "vocab_size": 96,
+    "context_length": 16, "batch_size": 2, "device": "cpu",
+    "warmup_steps": 1, "measure_steps": STEPS, "profiler": "torch",
+}  # fmt: skip
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def stage(self, name: str, steps: int = 0) -> None:
+        """Nothing."""
+
+    def advance(self) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def run(folder: Path, **options) -> tuple[Trace, Attribution]:
+    """A run's trace and what perfkit makes of it."""
+    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder, Silent())
+    trace = load(folder / record.artifacts["trace"])
+    return trace, attribute(trace)
+
+
+def assert_one_graph():
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+
+
+def self_times(trace: Trace, found: Attribution) -> dict[tuple[str, str], int]:
+    """(scope, phase) -> ns."""
+    frame = layer_table(account(trace, found)).frame
+    assert frame["total_ns"].sum() == sum(step.end - step.start for step in found.steps)
+    pairs = zip(frame["scope"], frame["phase"], strict=True)
+    return defaultdict(int, zip(pairs, frame["total_ns"], strict=True))
+
+
+def share_mapped(found: Attribution) -> float:
+    """Of the time of compiled kernels."""
+    kernels = np.flatnonzero(found.compiled.kernel == np.arange(len(found.compiled.kernel)))
+    time = found.view.end[kernels] - found.view.start[kernels]
+    assert len(kernels)
+    return float(time[found.host.how[kernels] == How.PROVENANCE].sum() / time.sum())
+
+
+def test_a_whole_model(tmp_path):
+    """GIVEN a Transformer compiled as a whole WHEN run with provenance THEN its layers have forward and backward"""
+    trace, found = run(tmp_path, compile="model", experimental_provenance=True)
+    assert_one_graph()
+    assert share_mapped(found) >= 0.95
+    assert found.compiled.fused.any()
+    times = self_times(trace, found)
+    linear = [f"layers.{layer}.{part}" for layer in (0, 1) for part in
+              ("attn.q_proj", "attn.output_proj", "mlp.gate_proj", "mlp.down_proj", "attn.scores")]  # fmt: skip
+    for scope in (*linear, "head"):
+        for phase in ("forward", "backward"):
+            assert times[scope, phase] > 0, (scope, phase)
+    known = set(trace.metadata["perfkit"]["modules"]) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
+    assert {scope for scope, _ in times} <= known
+    assert any(line.startswith("provenance: ") for line in remarks(account(trace, found)))
+
+    plain = attribute(_without_provenance(trace))
+    assert np.array_equal(found.host.phase, plain.host.phase)
+    moved = found.host.how == How.PROVENANCE
+    assert {plain.paths[path] for path in plain.host.path[moved]} == {"Transformer"}
+
+
+def _without_provenance(trace: Trace) -> Trace:
+    del (changed := json.loads(json.dumps(trace.metadata)))["perfkit"]["provenance"]
+    return Trace(**{name: getattr(trace, name) for name in Trace.__slots__} | {"metadata": changed})
+
+
+@pytest.mark.parametrize("with_provenance", [False, True])
+def test_block_by_block(tmp_path, with_provenance):
+    """GIVEN blocks compiled one by one WHEN run THEN one graph serves both, and each keeps its own scope"""
+    trace, found = run(tmp_path, compile="block", experimental_provenance=with_provenance)
+    assert_one_graph()
+    times = self_times(trace, found)
+    for layer in ("layers.0", "layers.1"):
+        for phase in ("forward", "backward"):
+            assert times[layer, phase] > 0
+            assert (times[f"{layer}.mlp.up_proj", phase] > 0) == with_provenance
+    if with_provenance:
+        assert share_mapped(found) >= 0.95
+    else:
+        assert found.compiled is None
+
+
+class Widths(nn.Module):
+    """Matrices of which no two have the same shape: a matmul's sizes tell which one it is of."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        pairs = pairwise(widths)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(a), nn.Linear(a, b, bias=False), nn.GELU()) for a, b in pairs
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages:
+            x = stage(x).square()
+        return x
+
+
+class Broken(Widths):
+    """Stages of one shape, compiled one by one: to a cache the last two, whose inputs need gradients, are the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages[0](x)
+        torch._dynamo.graph_break()
+        x = self.stages[1](x)
+        torch._dynamo.graph_break()
+        return self.stages[2](x)
+
+
+def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
+    """Compile a model, and record STEPS of its forward and backward."""
+    config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
+    with provenance.collected() as compiled:
+        model.compile()
+        metadata = {"modules": module_tree(model), "provenance": compiled}
+        with annotate(model), torch_profiler.recorded(config, folder, metadata) as after_step:
+            for _ in range(1 + STEPS):
+                model(batch).sum().backward()
+                after_step()
+    return torch_profiler.find_trace(folder)
+
+
+def test_equal_graphs_of_two_modules(tmp_path):
+    """GIVEN a model in graphs of one shape WHEN recorded THEN each graph's kernels are its own module's"""
+    trace = load(record(Broken(16, 16, 16, 16), torch.randn(8, 16), tmp_path))
+    found = attribute(trace)
+    assert counters["stats"]["unique_graphs"] == 3
+    assert len(trace.metadata["perfkit"]["provenance"]["graphs"]) == 6
+    assert share_mapped(found) >= 0.95
+    mm = np.flatnonzero(found.view.matching(lambda name: name == "aten::mm"))
+    stages = [found.paths[path] for path in found.host.path[mm]]
+    assert stages == [f"stages.{stage}.1" for stage in (0, 1, 2, 2, 2, 1, 1, 0, 0)] * STEPS
+
+
+def test_matmuls_by_their_shapes(tmp_path):
+    """GIVEN a compiled model of unique shapes WHEN recorded THEN every matmul is the module's whose shape it has"""
+    widths, rows = (8, 24, 40, 56, 72), 16
+    file = record(Widths(*widths), torch.randn(rows, widths[0]), tmp_path)
+    trace = load(file)
+    found = attribute(trace)
+    module_of = {frozenset((rows, *pair)): f"stages.{index}.1"
+                 for index, pair in enumerate(pairwise(widths))}  # fmt: skip
+    with gzip.open(file) as opened:
+        events = [event for event in json.load(opened)["traceEvents"] if event.get("name") == "aten::mm"]
+    events.sort(key=lambda event: event["ts"])
+    expected = [module_of[frozenset(size for shape in event["args"]["Input Dims"] for size in shape)]
+                for event in events]  # fmt: skip
+    mm = np.flatnonzero(found.view.matching(lambda name: name == "aten::mm"))
+    mm = mm[np.argsort(found.view.start[mm])]
+    assert [found.paths[path] for path in found.host.path[mm]] == expected
+    assert len(expected) == STEPS * 3 * (len(widths) - 1)  # forward, the weight's gradient, the input's gradient
+    assert set(found.host.phase[mm]) == {Phase.FORWARD, Phase.BACKWARD}
+    assert share_mapped(found) >= 0.95

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from perfkit.workload import annotate as annotate_module
+from tests.workload.ranges import FakeNvtx
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine make tiny operations a hundred times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def nvtx(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvtx]:
+    """A fake NVTX for everything annotated in the test, at the end of which no range may be open."""
+    fake = FakeNvtx()
+    monkeypatch.setattr(annotate_module, "nvtx", fake)
+    yield fake
+    assert annotate_module._open.stack == []

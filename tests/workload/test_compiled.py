@@ -1,0 +1,139 @@
+"""Annotation and torch.compile: one graph, no break, and a range round every compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from perfkit.workload.annotate import annotate
+from perfkit.workload.model import Transformer
+from perfkit.workload.step import Workload
+from tests.runs import quick
+from tests.workload.ranges import hooks, recorded_paths
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+
+X = torch.ones(1, 2)
+TOKENS = torch.zeros(2, 16, dtype=torch.int64)
+BLOCKS = ["Transformer", "Transformer > embedding", "Transformer > layers.0", "Transformer > layers.1",
+          "Transformer > norm", "Transformer > head"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def transformer() -> Transformer:
+    return Transformer(quick(num_layers=2))
+
+
+def one_whole_graph() -> bool:
+    """True where Dynamo made a single graph, and no break in it. Its backend does not matter to that."""
+    return counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+
+
+def test_a_compiled_model_has_one_range_round_its_call():
+    # GIVEN
+    transformer = Transformer(quick())
+    transformer.compile(backend="eager")
+    compiled = transformer._compiled_call_impl
+
+    # WHEN
+    with annotate(transformer) as annotation:
+        paths = recorded_paths(lambda: transformer(TOKENS))
+
+    # THEN
+    assert paths == ["Transformer"]
+    assert (annotation.hooked, one_whole_graph()) == (1, True)
+    assert annotation.modules["layers.0.attn.scores"] == "AttentionScores"
+    assert (transformer._compiled_call_impl, hooks(transformer)) == (compiled, 0)
+
+
+def test_a_wrapped_model_has_one_range_round_its_call():
+    # GIVEN
+    wrapped = torch.compile(nn.Sequential(nn.Sequential(nn.Identity()), nn.ReLU()), backend="eager")
+
+    # WHEN
+    with annotate(wrapped) as annotation:
+        paths = recorded_paths(lambda: wrapped(X))
+
+    # THEN
+    assert paths == ["Sequential"]
+    assert (annotation.hooked, one_whole_graph()) == (1, True)
+    assert list(annotation.modules) == ["Sequential", "0", "0.0", "1"]
+    assert hooks(wrapped) == 0
+
+
+def test_wrapped_children_have_a_range_each():
+    # GIVEN
+    child = torch.compile(nn.Sequential(nn.ReLU()), backend="eager")
+    model = nn.Sequential(nn.Identity(), child)
+
+    # WHEN
+    with annotate(model) as annotation:
+        paths = recorded_paths(lambda: model(X))
+
+    # THEN
+    assert paths == ["Sequential", "Sequential > 0", "Sequential > 1"]
+    assert (annotation.hooked, one_whole_graph()) == (3, True)
+    assert list(annotation.modules) == ["Sequential", "0", "1", "1.0"]
+    assert hooks(model) == 0
+
+
+def test_compiled_blocks_have_a_range_each_and_share_a_graph(transformer):
+    # GIVEN
+    for layer in transformer.layers:
+        layer.compile(backend="eager")
+
+    # WHEN
+    with annotate(transformer) as annotation:
+        paths = recorded_paths(lambda: transformer(TOKENS))
+
+    # THEN
+    assert paths == BLOCKS
+    assert (annotation.hooked, one_whole_graph()) == (6, True)
+    assert annotation.modules["layers.1.attn.scores"] == "AttentionScores"
+
+
+def test_ranges_stay_balanced_when_a_compiled_call_raises(transformer, nvtx):
+    # GIVEN
+    transformer.layers[1].compile(backend="eager")
+    annotate(transformer)
+
+    # WHEN
+    with pytest.raises(IndexError):
+        transformer(TOKENS + 1000)
+    with pytest.raises(TypeError):
+        transformer.layers[1](no_such_argument=1)
+
+    # THEN
+    assert nvtx.paths() == ["Transformer", "Transformer > embedding", "layers.1"]
+
+
+@pytest.mark.slow
+def test_a_compiled_and_checkpointed_step_really_compiled_is_annotated_block_by_block():
+    # GIVEN Inductor and a C++ compiler
+    workload = Workload(quick(num_layers=2, compile="block", checkpoint=True))
+    workload.annotate()
+
+    # WHEN
+    workload.step(lambda _: None)
+    paths = recorded_paths(lambda: workload.step(lambda _: None))
+
+    # THEN
+    forward = [path.removeprefix("perfkit.phase::forward > ") for path in paths if "phase::forward >" in path]
+    assert forward == BLOCKS
+    assert [path for path in paths if path.startswith("perfkit.phase::backward >")] == [
+        "perfkit.phase::backward > layers.1",
+        "perfkit.phase::backward > layers.0",
+    ]
+    assert one_whole_graph()
