@@ -6,6 +6,7 @@ Everything is a column operation over the forest of host ranges; rows of those c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal
@@ -93,6 +94,10 @@ class Attribution:
     main_thread: int
     """Index of the thread whose steps are the account: the one with the most time in them; without steps the
     process's first thread, else that of the first range. NONE without host ranges."""
+    qualified: bool
+    """Scope paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
+    modules: Mapping[str, str]
+    """Module path -> class, where the recording left its tree or the caller gave one."""
     compiled: Compiled | None = None
     """What Inductor said of compiled kernels; None where the recording did not ask."""
 
@@ -103,11 +108,21 @@ class Attribution:
         return names
 
 
-def attribute(trace: Trace, scope_source: Literal["auto"] | ScopeSource = "auto") -> Attribution:
-    """Attribute everything in a trace. `scope_source` auto takes the best kind of scope the file has (rule 9)."""
+def attribute(
+    trace: Trace,
+    scope_source: Literal["auto"] | ScopeSource = "auto",
+    modules: Mapping[str, str] | None = None,
+) -> Attribution:
+    """Attribute everything in a trace.
+
+    `scope_source` auto takes the best kind of scope the file has (rule 9). `modules` is the model's tree, path ->
+    class (`perfkit.module_tree(model)`); default: the one that perfkit's own recording left in the file. With it,
+    names such as `nn.Module: Linear_7` become qualified ones.
+    """
     seen = view(trace)
     linked = links.link(trace, seen)
-    found = scopes.find(seen, linked, scope_source)
+    modules = _recorded_modules(trace) if modules is None else modules
+    found = scopes.find(seen, linked, scope_source, modules)
     host = _attribute_host(seen, linked, found)
     compiled = provenance.find(trace, seen, host.path, found.paths)
     paths = compiled.paths if compiled else found.paths
@@ -116,7 +131,14 @@ def attribute(trace: Trace, scope_source: Literal["auto"] | ScopeSource = "auto"
         Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
     )
     device = _attribute_device(trace, seen, host, steps)
-    return Attribution(seen, found.source, paths, steps, host, device, linked, _main_thread(trace, seen), compiled)
+    main = _main_thread(trace, seen)
+    return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
+
+
+def _recorded_modules(trace: Trace) -> dict[str, str]:
+    recorded = trace.metadata.get("perfkit")
+    modules = recorded.get("modules") if isinstance(recorded, dict) else None
+    return {str(path): str(name) for path, name in modules.items()} if isinstance(modules, dict) else {}
 
 
 def _main_thread(trace: Trace, seen: HostView) -> int:

@@ -51,12 +51,10 @@ class Names:
 
 
 def names_of(counted: Account) -> Names:
-    """Read the spelling from where the scopes came from, and the classes from the recording's own module tree."""
-    source = counted.found.scope_source
-    recorded = counted.trace.metadata.get("perfkit")
-    modules = recorded.get("modules") if isinstance(recorded, dict) else None
-    classes = {str(path): str(kind) for path, kind in modules.items()} if isinstance(modules, dict) else {}
-    return Names("." if source is ScopeSource.PERFKIT else SEPARATOR, classes, source is ScopeSource.MODULE)
+    """How this trace's scopes are spelled, and the classes from the model's tree where it is known."""
+    found = counted.found
+    numbered = found.scope_source is ScopeSource.MODULE and not found.qualified
+    return Names("." if found.qualified else SEPARATOR, dict(found.modules), numbered)
 
 
 def group_table(counted: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
@@ -78,14 +80,22 @@ class Scopes:
     path: Ints
     """On a scope, and a mark: index into paths; NONE on other rows."""
     paths: tuple[str, ...]
+    qualified: bool
+    """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
 
 
-def find(seen: HostView, linked: Links, source: object) -> Scopes:
-    """Choose the scope ranges and name them. `source` is a ScopeSource, or "auto" for the first kind the file has."""
+def find(seen: HostView, linked: Links, source: object, modules: Mapping[str, str]) -> Scopes:
+    """Choose the scope ranges and name them. `source` is a ScopeSource, or "auto" for the first kind the file has.
+
+    `modules` is the model's tree, path -> class in the order of first calls; empty where it is not known.
+    """
     for kind in [source] if isinstance(source, ScopeSource) else list(ScopeSource):
         labels = _labels(seen, kind)
         if labels or kind is source:
             break
+    if kind is ScopeSource.MODULE and (mapped := _by_tree(labels, modules)):
+        labels = mapped
+    qualified = kind is ScopeSource.PERFKIT or (kind is ScopeSource.MODULE and bool(mapped))
     usable = np.zeros(len(seen.names), dtype=bool)
     usable[list(labels)] = True
     is_scope = usable[seen.name] & ~seen.is_runtime & _right_kind(seen, kind)
@@ -96,13 +106,28 @@ def find(seen: HostView, linked: Links, source: object) -> Scopes:
     resolved, how = _resolve(seen, linked, scope, owner)
     resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
-    if kind is ScopeSource.PERFKIT:
+    if qualified:
         marks = {index: own.label for index, own in seen.own_names.items() if own.kind == "grad"}
         path, paths = _plain_paths(seen, np.union1d(rows, owner[owner != NONE]), labels | marks)
     else:
         path, paths = _joined_paths(seen, linked, rows, scope, labels)
         path, paths = _mended_paths(linked, rows, resolved, path, paths)
-    return Scopes(kind, scope, resolved, how, path, tuple(paths))
+    return Scopes(kind, scope, resolved, how, path, tuple(paths), qualified)
+
+
+def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, str]:
+    """Qualified names for `Linear_7`: the eighth of its class in the tree. Nothing unless every name has its place."""
+    of_class: dict[str, list[str]] = defaultdict(list)
+    for path, name in modules.items():
+        of_class[name].append(path)
+    mapped = {}
+    for index, label in labels.items():
+        name, _, number = label.rpartition("_")
+        paths = of_class.get(name, [])
+        if not number.isdecimal() or int(number) >= len(paths):
+            return {}
+        mapped[index] = paths[int(number)]
+    return mapped
 
 
 def _resolve(seen: HostView, linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:

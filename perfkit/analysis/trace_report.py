@@ -34,12 +34,14 @@ class View:
     by: By = "component"
     depth: int | None = None
     fold: bool = True
+    modules: dict[str, str] | None = None
+    """The model's tree, path -> class, for a trace that does not carry it."""
 
 
 def report(trace: Trace, view: View | None = None) -> Report:
     """Attribute a trace and describe where its time went."""
     view = view or View()
-    found = attribute(trace)
+    found = attribute(trace, modules=view.modules)
     counted = account(trace, found, view.selection)
     kernels, layers, phases = (
         breakdown.kernel_table(counted),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 from perfkit.analysis import run_report, trace_report
@@ -47,6 +48,8 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto: the measured steps of perfkit's own traces, everything of others; all; or one step's number, from 0."""
 
+    modules: Path | None = None
+    """JSON file of the model's tree, {path: class} as perfkit.module_tree(model) gives it: names nn.Module frames."""
     no_cache: bool = False
     """Read the file anew and keep nothing; otherwise large traces are kept, parsed, in the user's cache directory."""
 
@@ -58,7 +61,18 @@ class AnalyzeOptions:
         if self.depth is not None and self.depth < 1:
             raise UsageError(f"--depth {self.depth}: must be at least 1")
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
-        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold)  # type: ignore[arg-type]
+        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, _module_tree(self.modules))  # type: ignore[arg-type]
+
+
+def _module_tree(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except OSError as error:
+        raise UsageError(f"--modules {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise UsageError(f"--modules {path}: not a JSON object of path: class ({error})") from error
 
 
 def execute(

@@ -83,12 +83,12 @@ def _make_folder(traces_dir: Path, config: RunConfig) -> Path:
 
 def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
     reports = [run_report.report(record)]
+    if options.output is not None:  # first: whoever reads the tables may stop reading
+        files.write(options.output, run_report.result_table([record]), reports[0].summary)
     if "trace" in record.artifacts:
         reports.append(trace_report.report(load(folder / record.artifacts["trace"])))
     show.print_reports(reports, top=options.top)
     print(f"\nsaved in {folder}")
-    if options.output is not None:
-        files.write(options.output, run_report.result_table([record]), reports[0].summary)
 
 
 def _exit_code(record: RunRecord, folder: Path) -> int:

@@ -87,7 +87,10 @@ def _noted(found: Provenance, compiler: Any) -> Iterator[None]:
     original = graph_class.post_compile
 
     def post_compile(compiled: Any, *args: Any, **kwargs: Any) -> Any:
-        _note(found, compiled, args, debug._inductor_triton_kernel_to_post_grad_node_info)
+        try:
+            _note(found, compiled, args, debug._inductor_triton_kernel_to_post_grad_node_info)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # another shape than 2.13's
+            found.problem = f"PyTorch {torch.__version__} describes a graph in another way: {error!r}"
         compiler.cache_key_tag = _tag()  # two layers of one shape are one graph to the cache, and two to us
         return original(compiled, *args, **kwargs)
 

@@ -14,7 +14,7 @@ from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase, att
 from perfkit.analysis.intervals import union_length
 from perfkit.analysis.trace_report import View, report
 from perfkit.errors import UsageError
-from perfkit.trace.columns import DeviceKind
+from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
@@ -187,3 +187,24 @@ def test_golden_details_of_a_checkpointed_resnet():
     one = frame[frame["scope"].str.endswith("/Conv2d_19")].set_index("phase")["total_ns"]
     assert one.to_dict() == {"forward": 160981, "recompute": 161461, "backward": 376200}
     assert (trace.device.kind == DeviceKind.KERNEL).sum() == 2995
+
+
+def python_frames() -> TraceBuilder:
+    """A profile with Python stacks: module frames by class and counter, no range of perfkit's."""
+    b = TraceBuilder().step(0, 0, 100).range("nn.Module: Net_0", 1, 90, HostKind.PYTHON)
+    b.range("nn.Module: Linear_0", 5, 40, HostKind.PYTHON).launched("first", 10, 50, 60)
+    return b.range("nn.Module: Linear_1", 45, 80, HostKind.PYTHON).launched("second", 50, 60, 80)
+
+
+def test_module_frames_go_by_qualified_names_where_the_tree_is_known():
+    """GIVEN Linear_0 and Linear_1 WHEN the tree is given THEN they are layers.0.proj and layers.1.proj"""
+    tree = {"Net": "Net", "layers.0.proj": "Linear", "layers.1.proj": "Linear"}
+    trace = python_frames().build()
+    plain = breakdown.layer_table(account(trace, attribute(trace)))
+    assert set(plain.frame["scope"]) == {"Net_0/Linear_0", "Net_0/Linear_1"}
+    named = breakdown.layer_table(account(trace, attribute(trace, modules=tree)))
+    assert rows(named, "scope") == {("layers.0.proj",): (10, 10), ("layers.1.proj",): (20, 20)}
+    folded = grouping.group_table(account(trace, attribute(trace, modules=tree)), "component")
+    assert folded.frame["scope"].tolist() == ["layers.*.proj"]
+    too_small = attribute(trace, modules={"Net": "Net", "layers.0.proj": "Linear"})
+    assert set(breakdown.layer_table(account(trace, too_small)).frame["scope"]) == {"Net_0/Linear_0", "Net_0/Linear_1"}

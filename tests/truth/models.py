@@ -210,3 +210,29 @@ class Towers(nn.Module):
         super().__init__()
         self.left = nn.Sequential(nn.Embedding(VOCABULARY, WIDTH), Block())
         self.right = nn.Sequential(nn.Embedding(VOCABULARY, WIDTH), Block(), nn.Linear(WIDTH, WIDTH))
+
+
+class FusedProjections(nn.Module):
+    """Uses the weights of three modules in one product, and runs none of the three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused = torch.cat((self.q.weight, self.k.weight, self.v.weight))
+        q, k, v = F.linear(x, fused).chunk(3, -1)
+        return x + q * k * v
+
+
+class HeadFirst(nn.Module):
+    """Owns the matrix as its head, and uses it first as its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.embedding = nn.Linear(WIDTH, VOCABULARY, bias=False), nn.Embedding(VOCABULARY, WIDTH)
+        self.embedding.weight = self.head.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.embedding(tokens))
+        return logits

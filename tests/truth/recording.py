@@ -112,9 +112,10 @@ def record_training(
     training: type[Training] = Training,
     all_threads: bool = False,
     whole: tuple[type[nn.Module], ...] = (),
+    gradients: bool = False,
 ) -> Recording:
     """Some kind of training of a model, annotated where the naming is perfkit's."""
     witness = witness or Witness(naming)
     witness.watch(model, whole=whole)
-    with annotate(model) if witness.naming == "perfkit" else nullcontext():
+    with annotate(model, gradients=gradients) if witness.naming == "perfkit" else nullcontext():
         return record(training(model, witness), witness, folder, all_threads=all_threads)

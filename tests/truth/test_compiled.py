@@ -34,7 +34,7 @@ def test_compiled_blocks(tmp_path: Path) -> None:
     model.layer_names = True
     for layer in model.layers:
         layer.compile()
-    recording = record_training(model, tmp_path, witness=witness, whole=(Block,))
+    recording = record_training(model, tmp_path, witness=witness, whole=(Block,), gradients=True)
     verdict = assert_right(recording)
     assert verdict.right["accumulation"] == STEPS * len(list(model.parameters()))
     assert opened_scopes(recording) == witness.calls
@@ -54,7 +54,7 @@ def test_compiled_model(tmp_path: Path) -> None:
     """GIVEN the whole model compiled WHEN attributed THEN all of it is the model's, forward and backward apart"""
     model = Net(Block())
     model.compile()
-    recording = record_training(model, tmp_path, training=_WholeModel, whole=(Net,))
+    recording = record_training(model, tmp_path, training=_WholeModel, whole=(Net,), gradients=True)
     assert_right(recording)
     assert opened_scopes(recording) == recording.witness.calls
     assert (counters["stats"]["unique_graphs"], dict(counters["graph_break"])) == (1, {})
