@@ -63,6 +63,9 @@ _OPERATORS = _patterns(
     (REDUCTION, r"^(sum|mean|max|min|amax|amin|argmax|argmin|prod|norm|linalg_vector_norm|_foreach_norm|std|var|var_mean|std_mean|any|all|cumsum|cumprod|logsumexp|topk|sort|aminmax)$"),
     (MEMSET, r"^(zero|fill|zeros|_foreach_zero)$"),
     (OTHER, r"pool|upsample|grid_sampl|interpolate"),
+    # Inductor's own kernels, which are named by what they fuse: matched above by their weightiest part, else as loops.
+    (REDUCTION, r"^triton_(red|per)_|_fused_.*(sum|mean|max|norm)"),
+    (ELEMENTWISE, r"^triton_poi_|^(graph_\d+_)?cpp_fused_"),
 )  # fmt: skip
 
 _ELEMENTWISE_OPERATORS = re.compile(

@@ -17,6 +17,7 @@ from perfkit.analysis.grouping import By
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
+from perfkit.commands.progress import reading
 from perfkit.errors import UsageError
 from perfkit.render import files, markdown
 from perfkit.schema import record
@@ -104,16 +105,22 @@ def execute(
 
 def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     """A folder has a record and perhaps a trace; a file is one or the other."""
-    target, view, use_cache = Path(path), options.view(), not options.no_cache
+    target, view = Path(path), options.view()
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
         if "trace" in saved.artifacts:
-            reports.append(trace_report.report(load(target / saved.artifacts["trace"], use_cache=use_cache), view))
+            reports.append(_trace_report(target / saved.artifacts["trace"], view, options))
         return reports
     if target.name == record.RECORD_FILE:
         return [run_report.report(record.load(target))]
-    return [trace_report.report(load(path, use_cache=use_cache), view)]
+    return [_trace_report(path, view, options)]
+
+
+def _trace_report(path: Path | str, view: View, options: AnalyzeOptions) -> Report:
+    with reading(Path(path).name) as progress:
+        trace = load(path, progress=progress, use_cache=not options.no_cache)
+    return trace_report.report(trace, view)
 
 
 def _chosen(report: Report, names: tuple[str, ...]) -> Report:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
+
+_QUIET_SECONDS = 1.0
+_REFRESH_SECONDS = 0.1
 
 
 class RunProgress:
@@ -54,3 +63,36 @@ class RunProgress:
         """One more step of the stage is done."""
         self._bar.advance(self._task)
         self._bar.refresh()
+
+
+@contextmanager
+def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr for reading a large file, once it has taken a second; nothing where there is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    bar = Progress(
+        TextColumn("reading {task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task(escape(name), total=None)
+    begin = shown = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - begin < _QUIET_SECONDS or now - shown < _REFRESH_SECONDS:
+            return
+        shown = now
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        bar.refresh()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
