@@ -78,8 +78,8 @@ class FakeWorkload:
         self.during: Callable[[], None] = lambda: None
         """Called in the middle of every step."""
 
-    def annotate(self) -> Annotation:
-        self.annotation = annotate(self.model)
+    def annotate(self, *, gradients: bool = False) -> Annotation:
+        self.annotation = annotate(self.model, gradients=gradients)
         return self.annotation
 
     def step(self, on_phase: Callable[[str], None]) -> None:

@@ -32,9 +32,13 @@ def _runs(works: Sequence[str], path: Path, repeats: int) -> dict[str, list[Chil
     return interleaved({work: partial(run_python, CHILD, work, path) for work in works}, repeats)
 
 
+def _times(runs: list[Child], *parts: str) -> list[float]:
+    """CPU seconds of some parts of the work together, run by run."""
+    return [sum(_number(run.answer(), part) for part in parts) for run in runs]
+
+
 def _time(runs: list[Child], *parts: str) -> float:
-    """Median CPU seconds of some parts of the work together."""
-    return median([sum(_number(run.answer(), part) for part in parts) for run in runs])
+    return median(_times(runs, *parts))
 
 
 def _number(answer: dict[str, Any], key: str) -> float:
@@ -60,8 +64,8 @@ def scale(repeats: int) -> Iterator[Row]:
     works = ("bound", "load", "kernels", "report")
     cases = {
         f"{size} {work}": partial(run_python, CHILD, work, path)
+        for work in works  # each pair in direct succession: a busy machine slows both alike
         for size, path in (("quarter", quarter), ("large", large))
-        for work in works
     }
     runs = interleaved(cases, repeats)
     by_work = {work: runs[f"large {work}"] for work in works}
@@ -73,12 +77,12 @@ def scale(repeats: int) -> Iterator[Row]:
         ("attribution", "kernels", ("attribute_s",)),
         ("whole report", "report", ("load_s", "report_s")),
     ):
-        small, big = _time(runs[f"quarter {work}"], *parts), _time(runs[f"large {work}"], *parts)
-        growth = big / small * 4 / events_ratio
+        small, big = _times(runs[f"quarter {work}"], *parts), _times(runs[f"large {work}"], *parts)
+        growth = median([b / a for a, b in zip(small, big, strict=True)]) * 4 / events_ratio
         yield Row(
             f"{what}, 4x the events",
-            seconds(big),
-            f"a quarter of them, {seconds(small)}",
+            seconds(median(big)),
+            f"a quarter of them, {seconds(median(small))}",
             growth,
             f"<= {GROWTH_LIMIT}",
             growth <= GROWTH_LIMIT,

@@ -22,7 +22,9 @@ from perfkit.errors import UsageError
 from perfkit.measure import doctor
 from perfkit.schema import range_names, record
 from perfkit.schema.config import SIZES, RunConfig
+from perfkit.trace.load import load
 from tests.builders import TraceBuilder
+from tests.corpus import corpus_file
 from tests.docs import pages
 
 NAMES = [page.relative_to(pages.ROOT).as_posix() for page in pages.PAGES]
@@ -253,6 +255,18 @@ def test_the_rules_are_numbered():
     for file in (pages.ROOT / "perfkit").rglob("*.py"):
         for number in re.findall(r"[Rr]ules? (\d+)", file.read_text(encoding="utf-8")):
             assert 1 <= int(number) <= 15, file
+
+
+@pytest.mark.corpus
+def test_the_golden_numbers_are_those_of_the_traces():
+    """GIVEN the table of real traces WHEN they are analysed THEN every number in it is right"""
+    rows = re.findall(r"^\| (\w[\w.]*) \| ([\d,]+ \|.*) \|$", text_of("docs/attribution.md"), re.MULTILINE)
+    assert len(rows) == 6
+    for name, numbers in rows:
+        found = report(load(corpus_file(f"kineto/{name}.json.gz")))
+        totals = [found.summary[key] for key in ("gpu_events", "gpu_time_ns", "busy_ns")]
+        totals += found.table("phases").frame["total_ns"].tolist()
+        assert [int(number.replace(",", "")) for number in numbers.split(" | ")] == totals, name
 
 
 def test_every_topic_of_the_doctor_is_documented():

@@ -17,8 +17,8 @@ GIB = 2**30
 UNLIMITED = resource.RLIM_INFINITY
 
 GPU_OOM = (
-    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.70 GiB of which 1.09 GiB is free. "
-    "Including non-PyTorch memory, this process has 14.60 GiB memory in use."
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.70 GiB of which 1.09 GiB is "
+    "free. Including non-PyTorch memory, this process has 14.60 GiB memory in use."
 )
 
 

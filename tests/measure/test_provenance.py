@@ -153,13 +153,13 @@ class Compiled(output_code.CompiledFxGraph):
         vars(self).update(compiled_fn_runner=None, **columns)
 
 
-def compile_once(monkeypatch, nodes_of, *graphs, backward=False):
-    """What is collected from graphs with one node `a` each."""
+def compile_once(monkeypatch, nodes_of, *graphs, backward=False, **meta):
+    """What is collected from graphs with one node `a` each, of the module `a` unless `meta` says otherwise."""
     monkeypatch.setattr(output_code.CompiledFxGraph, "post_compile", lambda *_: None)
     with collected() as found:
         for graph in graphs:
             monkeypatch.setattr(debug, "_inductor_triton_kernel_to_post_grad_node_info", nodes_of)
-            a = node(ADD, "a")
+            a = node(ADD, **meta) if meta else node(ADD, "a")
             a.name = "a"
             constants = SimpleNamespace(gm=SimpleNamespace(graph=SimpleNamespace(nodes=[a])))
             tag = torch.compiler.config.cache_key_tag
@@ -175,6 +175,15 @@ def test_a_graph_is_kept_by_its_key(monkeypatch):
     found = compile_once(monkeypatch, {"k:1": ["a"]}, graph, backward=True)
     assert found.graphs == {"f1": CompiledGraph(backward=True, calls=(KernelCall("k", ("a",)),))}
     assert stored.read({"perfkit": msgspec.json.decode(msgspec.json.encode({stored.KEY: found}))}) == found
+
+
+@pytest.mark.parametrize("stack", [5, ["L['self'].a"], {"1": 5}, {"1": (5, object)}])
+def test_a_graph_of_another_shape(monkeypatch, stack):
+    """GIVEN nodes that say where they come from in another way WHEN noted THEN compilation goes on and that is said"""
+    graph = Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1")
+    found = compile_once(monkeypatch, {"k:1": ["a"]}, graph, nn_module_stack=stack)
+    assert not found.graphs
+    assert found.problem.startswith(f"PyTorch {torch.__version__} describes a graph in another way: ")
 
 
 def test_one_key_with_two_meanings_means_nothing(monkeypatch):

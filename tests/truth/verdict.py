@@ -143,7 +143,11 @@ def unlinked(recording: Recording) -> list[str]:
 def opened_scopes(recording: Recording) -> dict[Expected, int]:
     """(path, phase) -> how many of perfkit's scopes say so; to be compared with the witness's calls."""
     found, seen = recording.found, recording.found.view
-    scopes = {index for index, own in seen.own_names.items() if own.kind == "module" or own.label in found.paths}
+    scopes = {
+        index
+        for index, own in seen.own_names.items()
+        if own.kind == "module" or (own.kind == "phase" and own.label in found.paths)
+    }
     rows = np.flatnonzero(np.isin(seen.name, list(scopes))).tolist()
     return Counter((found.paths[found.host.path[row]], Phase(found.host.phase[row]).label) for row in rows)
 

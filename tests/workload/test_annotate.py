@@ -277,6 +277,30 @@ def test_removal_leaves_no_hook(transformer, how):
     assert recorded_paths(lambda: transformer(TOKENS)) == []
 
 
+def test_gradients_are_marked_with_the_module_their_parameter_belongs_to(nvtx):
+    # GIVEN a parameter used in two modules, one that wants no gradient
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    model[2].bias.requires_grad_(False)
+
+    # WHEN
+    annotation = annotate(model, gradients=True)
+    out = model(X)
+    nvtx.events.clear()
+    out.sum().backward()
+
+    # THEN
+    assert sorted(nvtx.paths()) == ["grad::0", "grad::0", "grad::2"]
+
+    # WHEN
+    annotation.remove()
+    nvtx.events.clear()
+    model(X).sum().backward()
+
+    # THEN
+    assert nvtx.paths() == []
+
+
 def test_removal_leaves_the_hooks_of_others():
     # GIVEN
     model, called = nn.Sequential(nn.Identity()), []

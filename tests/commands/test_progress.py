@@ -1,0 +1,78 @@
+"""The progress display: lines where nobody watches, a bar that is drawn only when called where somebody does."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+from rich.console import Console
+
+from perfkit.commands import progress as progress_module
+from perfkit.commands.progress import RunProgress
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[RunProgress, io.StringIO]:
+    screen = io.StringIO()
+
+    def console(**options: object) -> Console:
+        assert options["stderr"] is True
+        return Console(file=screen, force_terminal=terminal, width=80, highlight=False)
+
+    monkeypatch.setattr(progress_module, "Console", console)
+    return RunProgress(), screen
+
+
+def go(progress: RunProgress) -> None:
+    with progress:
+        progress.stage("building the model")
+        progress.stage("measured steps", 2)
+        progress.advance()
+        progress.advance()
+        progress.stage("writing the trace")
+
+
+def test_without_a_terminal_every_stage_is_a_line(monkeypatch):
+    progress, screen = shown(monkeypatch, terminal=False)
+    go(progress)
+    assert screen.getvalue() == "building the model\nmeasured steps, 2\nwriting the trace\n"
+
+
+def test_on_a_terminal_the_bar_counts(monkeypatch):
+    # GIVEN
+    progress, screen = shown(monkeypatch, terminal=True)
+
+    # WHEN
+    go(progress)
+
+    # THEN
+    text = screen.getvalue()
+    for part in ("building the model", "measured steps", "0/2", "1/2", "2/2", "writing the trace"):
+        assert part in text
+
+
+def test_on_a_terminal_nothing_is_drawn_between_calls(monkeypatch):
+    """A thread that redraws would run beside the step that is timed."""
+    progress, screen = shown(monkeypatch, terminal=True)
+    with progress:
+        progress.stage("measured steps", 2)
+        before = screen.getvalue()
+        assert threading.active_count() == 1 or not any("rich" in type(t).__module__ for t in threading.enumerate())
+        assert screen.getvalue() == before
+
+
+def test_the_bar_is_taken_away_when_a_run_fails(monkeypatch):
+    # GIVEN
+    progress, screen = shown(monkeypatch, terminal=True)
+
+    def interrupt() -> None:
+        with progress:
+            progress.stage("measured steps", 2)
+            raise KeyboardInterrupt
+
+    # WHEN
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+    # THEN the cursor is visible again
+    assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l") >= 0

@@ -1,0 +1,310 @@
+"""`perfkit run` as a user meets it, in this process: tables, files, exit codes, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from perfkit import cli
+from perfkit.analysis import run_report
+from perfkit.commands import run as run_command
+from perfkit.measure import runner
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+from perfkit.workload.model import Transformer
+from tests.runs import CPU_OOM, QUICK_FLAGS
+
+FEW = ["--warmup-steps", "1", "--measure-steps", "2"]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+    folder: Path
+    """Where the only run of the test is, or the test's own folder where there is none."""
+
+    @property
+    def record(self) -> RunRecord:
+        return record.load(self.folder)
+
+    @property
+    def says(self) -> str:
+        """The last line on stderr."""
+        return self.err.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """Runs `perfkit run` with a quick model in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(*arguments: str) -> Result:
+        code = cli.main(["run", *QUICK_FLAGS, *arguments])
+        out, err = capsys.readouterr()
+        folders = list(tmp_path.glob("traces/*"))
+        return Result(code, out, err, folders[0] if len(folders) == 1 else tmp_path)
+
+    return go
+
+
+def test_a_run_shows_its_tables_and_saves_its_record(run):
+    # WHEN
+    result = run(*FEW, "--pass-type", "train")
+
+    # THEN
+    assert result.code == 0
+    assert re.fullmatch(r"\d{8}-\d{6}_tiny_train", result.folder.name)
+    assert f"saved in traces/{result.folder.name}" in result.out
+    for text in ("tiny  32/64/1/2", "median 95% low", "optimizer", "warm-up, 1 steps:", "n = 2: the mean is known to"):
+        assert text in result.out
+    assert result.err.splitlines()[0].startswith("tiny: ")
+    assert result.err.splitlines()[1:] == ["building the model", "warm-up steps, 1", "measured steps, 2"]
+    saved = result.record
+    assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", 1, 2)
+    assert list(saved.steps[0].phases_s) == ["zero_grad", "forward", "loss", "backward", "optimizer"]
+    assert saved.memory.headline is not None
+    assert saved.environment.num_threads == 1
+
+
+def test_every_number_in_the_table_comes_from_the_record(run):
+    # WHEN
+    result = run(*FEW, "--output", "r.json")
+
+    # THEN
+    (row,) = json.loads(Path("r.json").read_text())["tables"]["runs"]["rows"]
+    steps = [step.wall_s for step in result.record.steps]
+    assert row["parameters"] == RunConfig(**_quick_shape(), model_size="tiny").parameters == 16_736
+    assert (row["steps"], row["context_length"], row["batch_size"]) == (2, 16, 2)
+    assert row["mean_s"] == pytest.approx(sum(steps) / 2)
+    assert row["tokens_per_s"] == pytest.approx(2 * 16 / row["mean_s"])
+    assert row["peak_memory_bytes"] == result.record.memory.resident
+
+
+def _quick_shape() -> dict[str, int]:
+    return {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 64, "vocab_size": 100}
+
+
+def test_a_profiled_run_shows_layers_and_operators(run):
+    # WHEN
+    result = run(*FEW, "--profiler", "torch", "--top", "3")
+
+    # THEN
+    assert result.code == 0
+    assert "trace" in result.record.artifacts
+    for text in ("layers.*.attn", "aten::mm", "ranges: ", "more rows"):
+        assert text in result.out
+    assert result.err.splitlines()[-1] == "writing the trace"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("r.csv", "size,shape,parameters,"), ("r.md", "| tiny "), ("r.tex", "\\begin{tabular}"), ("R.CSV", "size,shape")],
+)
+def test_the_result_goes_to_a_file_too(run, name, start):
+    # WHEN
+    result = run(*FEW, "--output", name)
+
+    # THEN
+    text = Path(name).read_text()
+    assert result.code == 0
+    assert start in text
+    if name.endswith("csv"):
+        (row,) = csv.DictReader(text.splitlines())
+        assert (row["size"], row["parameters"], row["status"]) == ("tiny", "16736", "ok")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "r.xlsx"], "r.xlsx: the extension chooses the format: use .csv, .md, .json, .tex"),
+        (["--output", "r"], "the extension chooses the format"),
+        (["--output", "nowhere/r.csv"], "nowhere/r.csv: there is no directory nowhere: create it first"),
+        (["--output", "folder.csv"], "folder.csv: is a directory"),
+        (["--traces-dir", "file"], "choose another --traces-dir"),
+        (["--traces-dir", "file/inside"], "choose another --traces-dir"),
+        (["--traces-dir", "dangling"], "choose another --traces-dir"),
+        (["--traces-dir", "/proc/nowhere"], "choose another --traces-dir"),
+        (["--top", "-1"], "--top -1: must be 0 or more"),
+        (["--measure-steps", "0"], "--measure-steps 0: must be at least 1"),
+        (["--precision", "tf32", "--device", "cpu"], "--precision tf32 exists on NVIDIA GPUs only"),
+        (["--device", "gpu"], "--device gpu: choose auto, cpu, cuda or cuda:N"),
+        (["--seed", "-1"], "--seed -1: must be 0 or more"),
+        (["--profile-stack"], "--profile-stack needs --profiler torch"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, monkeypatch, arguments, message):
+    # GIVEN
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+
+    def never(*_: object) -> None:
+        raise AssertionError("the run began")
+
+    monkeypatch.setattr(runner, "run", never)
+
+    # WHEN
+    result = run(*arguments)
+
+    # THEN one line
+    assert result.code == 2
+    assert result.says.startswith("perfkit: ")
+    assert message in result.says
+    assert result.err.count("\n") == 1
+    assert (result.out, list(tmp_path.glob("traces/*"))) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--model-size", "huge"], ['Invalid value "huge" for --model-size', "tiny", "2.7B", "10B"]),
+        (["--pass-type", "back"], ["forward-backward", "train"]),
+        (["--no-such-flag", "1"], ["--no-such-flag"]),
+        (["--measure-step", "1"], ["--measure-step", "--measure-steps"]),
+        (["--seed", "x"], ["--seed", "int"]),
+        (["small"], ["small"]),
+    ],
+)
+def test_the_command_line_says_what_it_did_not_understand(capsys, arguments, messages):
+    # WHEN
+    code = cli.main(["run", *arguments])
+
+    # THEN
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    for message in messages:
+        assert message in err
+    assert "Traceback" not in err
+
+
+def out_of_memory_in(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Transformer, "forward", fail)
+
+
+def test_out_of_memory_is_a_result(run, monkeypatch):
+    # GIVEN
+    out_of_memory_in(monkeypatch, RuntimeError(CPU_OOM))
+
+    # WHEN
+    result = run(*FEW, "--output", "r.csv")
+
+    # THEN one line that says it all, a record, and a row
+    assert result.code == 3
+    assert result.says.startswith("perfkit: out of memory in warm-up step 1, forward: an allocation of 64.0 GiB failed")
+    assert re.search(r"; this machine had [\d.]+ [MG]iB available when the run began; try --\S+ \S+ or --", result.says)
+    assert f"(record saved in traces/{result.folder.name})" in result.says
+    assert "Traceback" not in result.err
+    assert (result.record.status, result.record.steps) == ("oom", ())
+    assert Path("r.csv").read_text().splitlines()[1].endswith(",oom")
+
+
+def test_ctrl_c_is_a_result(run, monkeypatch):
+    # GIVEN
+    out_of_memory_in(monkeypatch, KeyboardInterrupt())
+
+    # WHEN
+    result = run(*FEW)
+
+    # THEN
+    assert result.code == 130
+    assert result.says == (
+        f"perfkit: interrupted in warm-up step 1, forward; 0 of 2 measured steps saved in traces/{result.folder.name}"
+    )
+    assert result.record.status == "interrupted"
+
+
+@pytest.mark.xfail(strict=True, reason="cyclopts exits silently: App needs suppress_keyboard_interrupt=False in cli.py")
+def test_ctrl_c_outside_a_run_is_one_line(run, monkeypatch):
+    # GIVEN
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "resolve", interrupt)
+
+    # THEN
+    result = run()
+    assert (result.code, result.says) == (130, "perfkit: interrupted")
+
+
+def test_debug_shows_the_traceback(run, monkeypatch):
+    # GIVEN
+    out_of_memory_in(monkeypatch, RuntimeError(CPU_OOM))
+
+    # THEN
+    with pytest.raises(Exception, match="out of memory in warm-up step 1"):
+        run(*FEW, "--debug")
+
+
+def test_an_error_that_is_ours_to_mend_is_not_hidden(run, monkeypatch):
+    out_of_memory_in(monkeypatch, RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run(*FEW)
+
+
+def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
+    # GIVEN
+    class Stopped:
+        @staticmethod
+        def now() -> Stopped:
+            return Stopped()
+
+        def __format__(self, _: str) -> str:
+            return "20260102-030405"
+
+    monkeypatch.setattr(run_command, "datetime", Stopped)
+    config = RunConfig().resolved("cpu")
+
+    # WHEN
+    made = [run_command._make_folder(tmp_path / "new" / "traces", config) for _ in range(3)]
+
+    # THEN
+    name = "20260102-030405_tiny_forward-backward"
+    assert [folder.name for folder in made] == [name, f"{name}_2", f"{name}_3"]
+    assert all(folder.is_dir() for folder in made)
+
+
+def test_the_file_is_written_before_the_tables_are_shown(run, monkeypatch):
+    # GIVEN a reader that has gone away
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(run_command.show, "print_reports", gone)
+    monkeypatch.setattr(cli.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
+
+    # WHEN
+    result = run(*FEW, "--output", "r.csv")
+
+    # THEN
+    assert result.code == 0
+    assert Path("r.csv").read_text().startswith("size,")
+
+
+def test_the_headline_says_what_is_measured():
+    # GIVEN
+    config = RunConfig(compile="block", checkpoint=True, precision="bf16").resolved("cpu")
+
+    # THEN
+    assert run_report.headline(config) == (
+        "tiny: 3.6M parameters (128/512/4/4), batch 4 x context 128, forward-backward, bf16, attention eager,"
+        " compile block, checkpoint, on cpu"
+    )
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_they_were():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
