@@ -68,11 +68,21 @@ class TraceBuilder:
         return self.range(name, start + 1, end + 1, **columns)
 
     def event(
-        self, name: str, start: int, end: int, kind: DeviceKind = DeviceKind.KERNEL, **columns: int
+        self,
+        name: str,
+        start: int,
+        end: int,
+        kind: DeviceKind = DeviceKind.KERNEL,
+        annotation: str = "",
+        **columns: int,
     ) -> TraceBuilder:
         """A device event; `columns` sets device, stream, correlation, bytes, graph_node."""
-        defaults = dict.fromkeys(("correlation", "external_id", "process", "bytes", "graph_node"), MISSING)
+        defaults = dict.fromkeys(
+            ("correlation", "external_id", "process", "bytes", "graph_node", "annotation"), MISSING
+        )
         row = {"device": 0, "stream": 7} | defaults | columns
+        if annotation:
+            row["annotation"] = self._name(annotation)
         self.device.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 

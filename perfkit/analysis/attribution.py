@@ -19,6 +19,7 @@ from perfkit.analysis.intervals import NONE, Bools, Ints, exclusive_times, last_
 from perfkit.analysis.links import Links
 from perfkit.analysis.provenance import Compiled
 from perfkit.analysis.scopes import How, Scopes, ScopeSource
+from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 
 UNATTRIBUTED = "<unattributed>"
@@ -130,7 +131,7 @@ def attribute(
     steps = tuple(
         Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
     )
-    device = _attribute_device(trace, seen, host, steps)
+    device, paths = _by_graph_annotation(trace, _attribute_device(trace, seen, host, steps), paths)
     main = _main_thread(trace, seen)
     return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
 
@@ -225,6 +226,24 @@ def _attribute_device(
         step=_steps_of(np.where(launch == NONE, MISSING, seen.start[launch]), launch != NONE, steps),
         exclusive=_exclusive(trace, communication),
     )
+
+
+def _by_graph_annotation(
+    trace: Trace, device: DeviceAttribution, paths: tuple[str, ...]
+) -> tuple[DeviceAttribution, tuple[str, ...]]:
+    """Move nodes of CUDA graphs to the scope that was noted at capture; the phase stays that of their launch."""
+    annotation = trace.device.annotation
+    noted = np.flatnonzero((annotation != MISSING) & (device.phase != Phase.COMMUNICATION))
+    if not len(noted):
+        return device, paths
+    numbers = {text: number for number, text in enumerate(paths)}
+    used, place = np.unique(annotation[noted], return_inverse=True)
+    own = [range_names.parse_trace(trace.names[index]) for index in used]
+    texts = [name.label if name else trace.names[index] for name, index in zip(own, used, strict=True)]
+    codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    path, how = device.path.copy(), device.how.copy()
+    path[noted], how[noted] = codes[place], How.GRAPH
+    return replace(device, path=path, how=how), tuple(numbers)
 
 
 def _launches(trace: Trace, seen: HostView) -> Ints:

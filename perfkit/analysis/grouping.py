@@ -66,6 +66,9 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     code, instances, groups = _keys(counted, by, spelled, depth=depth, fold=fold)
     frame = _grouped(counted, code, instances, groups)
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
+    frame["step_share"] = frame["total_ns"] / counted.step_wall if counted.step_wall else np.nan
+    if by == "module":
+        frame["inclusive_ns"] = _inclusive(frame, spelled)
     pinned = int(frame["rest"].sum())
     title = (
         f"By {by}" + (f", to depth {depth}" if depth else "") + (", self time" if by == "module" and not depth else "")
@@ -102,7 +105,9 @@ def _columns(by: str, counted: Account) -> tuple[Column, ...]:
         *(Column(phase.label, "ns", "time", summed=True, scale="time") for phase in present),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
         Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
+        *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
         Column("share", "1", "share", summed=True),
+        *((Column("step_share", "1", "share", "of step", summed=True),) if counted.step_wall else ()),
         *(steps if len(counted.steps) > 1 else ()),
         Column("mean_ns", "ns", "time", "mean of x", scale="each"),
         Column("max_ns", "ns", "time", "max of x", scale="each"),
@@ -223,6 +228,16 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
     frame = _with_steps(frame, events, counted.steps).reset_index()
     frame["scope"] = group_texts[frame["scope"]]
     return frame
+
+
+def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
+    """Each module's time with all its descendants'. These do not add up: a child's time is in every parent's."""
+    inclusive: dict[str, int] = defaultdict(int)
+    for path, total in zip(frame["scope"], frame["total_ns"].tolist(), strict=True):
+        parts = [path] if path in REST_SCOPES else spelled.parts(path)
+        for depth in range(1, len(parts) + 1):
+            inclusive[spelled.separator.join(parts[:depth])] += total
+    return [inclusive[path] for path in frame["scope"]]
 
 
 def _with_steps(frame: pd.DataFrame, events: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import external_ids_are_correlations
 from perfkit.analysis.intervals import NONE, Ints
 from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
+from perfkit.analysis.scopes import How
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
@@ -37,7 +38,7 @@ def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
         _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _zero, _overlapping, _crossing,
-        _external_ids, _graphs, _dropped, _unknown_names,
+        _external_ids, _graphs, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -210,9 +211,11 @@ def _graphs(counted: Account) -> Issue | None:
         return None
     time = int(counted.total[in_graph].sum())
     launches = len(np.unique(launch[in_graph]))
+    noted = int((in_graph & (counted.how == How.GRAPH)).sum())
     text = (
         f"{int(in_graph.sum()):,} device events ({units.duration_ns(time)}) ran in {launches:,} graph launches;"
-        " they have the scope of their launch, not of the code that was captured"
+        + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
+        + " the scope of their launch, not of the code that was captured"
     )
     return Issue("CUDA graphs", int(in_graph.sum()), time, text)
 
@@ -234,6 +237,14 @@ def _texts(value: Any) -> list[str]:
     return [
         text for entry in entries for text in (entry if isinstance(entry, list) else [entry]) if isinstance(text, str)
     ]
+
+
+def _profiler(counted: Account) -> Issue | None:
+    """Pauses that the profiler itself made and recorded: buffers it asked for, flushes."""
+    count = counted.trace.facts.ignored.get("overhead", 0)
+    if not count:
+        return None
+    return Issue("profiler overhead", count, 0, f"the profiler paused the program {count:,} times (buffers, flushes)")
 
 
 def _unknown_names(counted: Account) -> Issue | None:

@@ -63,6 +63,8 @@ class How(IntEnum):
     """A compiled kernel, by Inductor's provenance: to its module, or the common ancestor of its modules."""
     PARAMETER = 6
     """Gradient accumulation: by the parameter's module, which perfkit's mark in it names."""
+    GRAPH = 7
+    """A node of a CUDA graph: by the scope that was noted when the graph was captured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,8 +255,16 @@ class ColumnBuilder:
             "process": np.full(len(events), MISSING, np.int64),
             "bytes": integers([a.bytes for a in args]),
             "graph_node": np.where(graph_node == 0, MISSING, graph_node),  # CUPTI's 0: not in a graph
+            "annotation": self._encode_annotations(args),
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
+
+    def _encode_annotations(self, args: list[Args]) -> Int32s:
+        codes = np.full(len(args), MISSING, np.int32)
+        rows = [row for row, a in enumerate(args) if a.annotation is not None]
+        if rows:
+            codes[rows] = self._names.encode([str(args[row].annotation) for row in rows], len(rows))
+        return codes
 
     def _add_flows(self, rows: _Rows) -> None:
         time, valid = nanoseconds([event.ts for event in rows.events])

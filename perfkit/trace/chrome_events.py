@@ -40,6 +40,8 @@ class Args(msgspec.Struct, gc=False):
     stream: Number = MISSING
     bytes: Number = MISSING
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
+    annotation: Number = None
+    """Of a graph node: what torch.cuda._annotate_cuda_graph_trace wrote beside it."""
     name: Number = None
     """Of a metadata event: what it names the process or thread."""
 

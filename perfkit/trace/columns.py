@@ -91,6 +91,9 @@ class DeviceEvents:
     """Copied or set; MISSING for kernels and where unknown."""
     graph_node: Int64s
     """Node id inside a CUDA graph; MISSING for ordinary launches."""
+    annotation: Int32s
+    """Index into Trace.names of the scope that the capture of a CUDA graph noted for the node (torch.cuda's graph
+    annotations); MISSING where there is none."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -182,7 +185,8 @@ class Trace:
 
 
 _DTYPES: dict[str, Any] = {
-    "name": np.int32, "kind": np.uint8, "thread": np.int32, "device": np.int32, "is_start": np.bool_,
+    "name": np.int32, "kind": np.uint8, "thread": np.int32, "device": np.int32, "annotation": np.int32,
+    "is_start": np.bool_,
 }  # fmt: skip  # every other column is int64
 
 

@@ -120,6 +120,16 @@ def test_layers_fold_into_one_line_with_their_spread():
     assert {"layers.0", "layers.1"} <= set(unfolded.frame["scope"])
 
 
+def test_modules_have_their_own_time_and_that_of_their_children():
+    """GIVEN nested modules WHEN grouped by module THEN self adds up and inclusive holds the children"""
+    b = TraceBuilder().step(0, 0, 200).module("layers.0", 0, 100).module("layers.0.attn", 10, 50)
+    trace = b.launched("inner", 20, 100, 130).launched("outer", 60, 130, 140).build()
+    frame = grouping.group_table(account(trace, attribute(trace)), "module").frame.set_index("scope")
+    assert frame["total_ns"].to_dict() == {"layers.0.attn": 30, "layers.0": 10}
+    assert frame["inclusive_ns"].to_dict() == {"layers.0.attn": 30, "layers.0": 40}
+    assert frame["step_share"]["layers.0.attn"] == 30 / 200
+
+
 def test_classes_come_from_the_recorded_module_tree():
     """GIVEN the module tree in the trace's metadata WHEN grouped by class THEN rows are classes"""
     builder = training_step()

@@ -82,3 +82,19 @@ def test_dropped_records_and_unknown_names():
     found = checks(b)
     assert found["out of range"].count == 7
     assert found["unknown kernels"].text.startswith("1 kernel names of no known category (3.000 ns): mystery_kernel")
+
+
+def test_a_graph_node_goes_to_the_scope_noted_at_capture():
+    """GIVEN a replayed graph with annotations WHEN attributed THEN its nodes have them, and the report says so"""
+    b = clean().event("second", 60, 70, correlation=1000, graph_node=5, annotation="layers.3.attn")
+    trace = b.build()
+    found = attribute(trace)
+    counted = account(trace, found)
+    assert [counted.scopes[index] for index in counted.scope] == ["Model", "layers.3.attn"]
+    assert "1 have the scope noted at capture" in checks(b)["CUDA graphs"].text
+
+
+def test_the_profilers_own_pauses():
+    b = clean()
+    b.facts = ReadFacts(ignored={"overhead": 4})
+    assert checks(b)["profiler overhead"].count == 4

@@ -65,6 +65,7 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                     "process": -1,
                     "bytes": args.get("bytes", -1),
                     "graph_node": args.get("graph node id", -1),
+                    "annotation": args.get("annotation"),
                 }
             )
     return found
@@ -87,6 +88,8 @@ def _spelled_out(trace: Trace, columns: HostRanges | DeviceEvents | AutogradFlow
         lists[field.name] = column.tolist()
     if "name" in lists:
         lists["name"] = [trace.names[code] for code in lists["name"]]
+    if "annotation" in lists:
+        lists["annotation"] = [trace.names[code] if code >= 0 else None for code in lists["annotation"]]
     if "thread" in lists:
         lists["thread"] = [(trace.threads[code].pid, trace.threads[code].tid) for code in lists["thread"]]
     for values in zip(*lists.values(), strict=True):

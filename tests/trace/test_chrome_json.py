@@ -33,11 +33,13 @@ def events(*listed: dict[str, Any], **kwargs: Any) -> Trace:
 
 def test_a_kernel_has_every_column() -> None:
     args = {"device": 0, "stream": 0, "correlation": 9, "External id": 4, "graph node id": 12, "bytes": 64}
+    args["annotation"] = "layers.3"
     trace = events(device_event(0, ts=7.25, dur=0.5, args=args))
     (row,) = trace_rows(trace)["device"]
     assert row == {
         "name": "void k<0>(int)", "kind": DeviceKind.KERNEL, "device": 0, "stream": 0, "start": 7250, "end": 7750,
         "correlation": 9, "external_id": 4, "process": MISSING, "bytes": 64, "graph_node": 12,
+        "annotation": "layers.3",
     }  # fmt: skip
 
 
