@@ -26,6 +26,7 @@ def build_app() -> App:
         default_parameter=Parameter(negative=(), consume_multiple=True),
         help_format="plaintext",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
     app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
@@ -63,6 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone. Point stdout elsewhere, or Python complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a stream that went away
+        _raise_if(debug, error)
+        place = f"{error.filename}: " if error.filename else "cannot write: "
+        print(f"perfkit: {place}{error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code if isinstance(code, int) else 0
 
 

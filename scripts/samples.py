@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "traces" / "samples"
 LIMIT = 300_000
 """Bytes a file may have."""
-TRIES = 3
+TRIES = 5
 """Recordings of which the quickest is kept: a sample should show the code, not its neighbours on the machine."""
 TRACE_NAME = "sample_1.1.pt.trace.json.gz"
 """As torch names traces, <worker>.<ns>.pt.trace.json.gz, so that TensorBoard finds it."""

@@ -62,7 +62,9 @@ def report(record: RunRecord) -> Report:
     """Everything a record holds, as tables."""
     runs = result_table([record])
     tables = (runs, steps_table(record))
-    remarks = [line for line in (warmup_line(record), enough_line(record), annotation_line(record)) if line]
+    remarks = [
+        line for line in (warmup_line(record), _cold_line(record), enough_line(record), annotation_line(record)) if line
+    ]
     display = (_part(runs, "run", "Run", _RUN), _part(runs, "time", "Step time", _TIME), phase_times(record))
     summary = {
         "status": record.status,
@@ -208,6 +210,13 @@ def warmup_line(record: RunRecord) -> str:
         return "warm-up: none"
     times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
     return f"warm-up, {len(record.warmup)} steps: {times}"
+
+
+def _cold_line(record: RunRecord) -> str | None:
+    """Too little warm-up for a steady state: gradients appear in step 1, the optimizer's state at its end."""
+    if len(record.warmup) >= 2 or record.config.pass_type == "forward" or not record.steps:
+        return None
+    return "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
 
 
 def enough_line(record: RunRecord) -> str | None:

@@ -62,12 +62,10 @@ def median_interval(ordered: Floats, confidence: float = CONFIDENCE) -> tuple[fl
     `ordered` is sorted. (nan, nan) where even the extremes cover less than asked.
     """
     n = len(ordered)
-    tail, k = 0.0, -1
-    while True:
-        step = math.comb(n, k + 1) * 0.5**n
-        if k + 1 >= n - (k + 1) or 2 * (tail + step) > 1 - confidence:
-            break
-        tail, k = tail + step, k + 1
+    tail, k, log_term = 0.0, -1, -n * math.log(2)  # of C(n, k + 1) / 2^n, by logarithm: both parts overflow early
+    while k + 1 < n - (k + 1) and 2 * (tail + math.exp(log_term)) <= 1 - confidence:
+        tail, k = tail + math.exp(log_term), k + 1
+        log_term += math.log((n - k) / (k + 1))
     return (math.nan, math.nan) if k < 0 else (float(ordered[k]), float(ordered[n - 1 - k]))
 
 

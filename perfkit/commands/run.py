@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -58,8 +59,13 @@ def execute(
     resolved = runner.resolve(config)
     folder = _make_folder(options.traces_dir, resolved)
     print(run_report.headline(resolved), file=sys.stderr)
-    with RunProgress() as progress:
-        record = runner.run(resolved, folder, progress)
+    try:
+        with RunProgress() as progress:
+            record = runner.run(resolved, folder, progress)
+    except UsageError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing was measured, nothing lies in it
+        raise
     _show(record, folder, options)
     return _exit_code(record, folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,18 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.profiler import ProfilerActivity, profile, schedule
+from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
 
 from perfkit.schema.config import RunConfig
 
 METADATA_KEY = "perfkit"
 """Top-level key of the trace under which perfkit leaves what only it knows (the module tree, the configuration)."""
+
+
+def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]:
+    with warnings.catch_warnings():  # of no warm-up, on which the report has a line of its own
+        warnings.simplefilter("ignore", UserWarning)
+        return schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1)
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def recorded(
     warmup = min(config.warmup_steps, 1)
     with profile(
         activities=activities,
-        schedule=schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1),
+        schedule=_schedule(config, warmup),
         on_trace_ready=lambda done: _write(done, folder, on_writing),
         record_shapes=True,
         with_stack=config.profile_stack,

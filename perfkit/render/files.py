@@ -77,6 +77,8 @@ def _check_place(path: Path) -> None:
         raise UsageError(f"{path}: is a directory: name a file in it")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no directory {path.parent}: create it first")
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: the directory {path.parent} is not writable: choose another")
     if path.exists() and not os.access(path, os.W_OK):
         raise UsageError(f"{path}: is not writable: choose another name or change its permissions")
 

@@ -68,7 +68,14 @@ def open_console(stream: IO[str], *, width: int | None = None, color: bool | Non
     if width is None and not stream.isatty() and "COLUMNS" not in os.environ:
         width = DEFAULT_WIDTH
     no_color = None if color is None else not color
-    return Console(file=stream, width=width, force_terminal=color, no_color=no_color, highlight=False)
+    return _Console(file=stream, width=width, force_terminal=color, no_color=no_color, highlight=False)
+
+
+class _Console(Console):
+    """Leaves it to the command line what happens when the reader of a pipe has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def print_tables(console: Console, tables: Iterable[Table], *, top: int | None = None) -> None:

@@ -52,10 +52,10 @@ def percent(ratio: float) -> str:
 
 
 def parameters(count: int) -> str:
-    """A parameter count: 128625408 -> `128.6M`, 3406809600 -> `3.407B`."""
+    """A parameter count: 16736 -> `16.7K`, 128625408 -> `128.6M`, 3406809600 -> `3.407B`."""
     if count >= 1_000_000_000:
         return f"{count / 1e9:.3f}B"
-    return f"{count / 1e6:.1f}M"
+    return f"{count / 1e6:.1f}M" if count >= 1_000_000 else f"{count / 1e3:.1f}K"
 
 
 def count(value: float) -> str:

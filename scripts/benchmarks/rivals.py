@@ -69,11 +69,11 @@ def _compared(python: Path, path: Path, name: str, repeats: int, *, time: float,
         cases[backend] = partial(run_child, [python, HTA_CHILD, path, backend], timeout_s=TIMEOUT_S)
     runs = interleaved(cases, repeats)
     load, own = runs.pop("load"), runs.pop("kernels")
-    yield from _ratios(f"load + kernel table, {name}", own, runs, _work, seconds, time)
-    yield from _ratios(f"  load alone, {name}", load, runs, _loading, seconds)
-    yield from _ratios(f"  the whole process, {name}", own, runs, _process, seconds)
-    yield from _ratios(f"peak memory, {name}", own, runs, _peak, megabytes, memory)
-    yield from _ratios(f"  load alone, {name}", load, runs, _peak, megabytes)
+    yield from _ratios(f"CPU, load + kernel table, {name}", own, runs, _work, seconds, time)
+    yield from _ratios(f"CPU, load alone, {name}", load, runs, _loading, seconds)
+    yield from _ratios(f"CPU, whole process, {name}", own, runs, _process, seconds)
+    yield from _ratios(f"peak memory, load + kernel table, {name}", own, runs, _peak, megabytes, memory)
+    yield from _ratios(f"peak memory, load alone, {name}", load, runs, _peak, megabytes)
     yield _agreement(name, own[0], runs["json"][0])
 
 
@@ -121,4 +121,4 @@ def _peak(children: list[Child]) -> float:
 def _agreement(name: str, own: Child, theirs: Child) -> Row:
     """HTA rounds each time down to whole microseconds, so its total is a little short."""
     exact, rounded = own.answer()["total_ns"] / 1e9, theirs.answer()["total_us"] / 1e6
-    return Row(f"  kernel time found, {name}", f"{exact:.9f} s", f"HTA json, {rounded:.6f} s", rounded / exact)
+    return Row(f"kernel time found, {name}", f"{exact:.9f} s", f"HTA json, {rounded:.6f} s", rounded / exact)

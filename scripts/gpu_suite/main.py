@@ -177,9 +177,7 @@ class _Suite:
         self.say(f"{self.results.machine()}{rehearsed}; {len(points)} points, {_clock(self.budget)}")
         ended = "finished"
         try:
-            for number, point in enumerate(points):
-                place = f"[{number + 1:{len(str(len(points)))}}/{len(points)}]"
-                self.one(point, place, points[number:])
+            self.run_all(points)
         except KeyboardInterrupt:
             ended = "interrupted"
         self.summary(ended)
@@ -189,16 +187,29 @@ class _Suite:
         bad = any(outcome.status in ("failed", "timeout") for outcome in self.results.outcomes)
         return 130 if ended == "interrupted" else int(bad)
 
-    def one(self, point: Point, place: str, rest: Sequence[Point]) -> None:
-        """Run one point, or leave it out where its time, or that of the reserved ones, is not there."""
-        kept = PACK_S + sum(p.expected_s for p in rest if p.reserved and p is not point)
-        left = self.budget - self.elapsed - kept
+    def run_all(self, points: Sequence[Point]) -> None:
+        """Every point that its time is there for; what the reserved ones leave over goes to those left out at first."""
+        waiting = []
+        for number, point in enumerate(points):
+            place = f"[{number + 1:{len(str(len(points)))}}/{len(points)}]"
+            kept = sum(later.expected_s for later in points[number + 1 :] if later.reserved)
+            if not self.one(point, place, self.budget - self.elapsed - PACK_S - kept):
+                waiting.append((point, place))
+        for point, place in waiting:
+            left = self.budget - self.elapsed - PACK_S
+            if not self.one(point, place, left):
+                message = f"no time: {max(0.0, left):.0f} s left, {self.expected(point):.0f} s expected"
+                self.results.outcomes.append(Outcome(name=point.name, status="skipped", message=message))
+
+    def expected(self, point: Point) -> float:
+        """Seconds a point should take, going by those that have run."""
         pace = median(self._paces) if len(self._paces) >= PACE_FROM else 1.0
-        expected = point.expected_s * (WORTH_STARTING if point.reserved else pace)
-        if left < expected:
-            message = f"no time: {max(0.0, left):.0f} s left, {expected:.0f} s expected"
-            self.results.outcomes.append(Outcome(name=point.name, status="skipped", message=message))
-            return
+        return point.expected_s * (WORTH_STARTING if point.reserved else pace)
+
+    def one(self, point: Point, place: str, left: float) -> bool:
+        """Run one point if the `left` seconds are enough for it; False where they are not."""
+        if left < self.expected(point):
+            return False
         folder = self.results.folder(point.name)
         timeout = left if point.reserved else min(left, point.expected_s * ALLOWANCE)
         outcome = run_point(point, folder, timeout, rehearsal=self.rehearsal)
@@ -213,6 +224,7 @@ class _Suite:
         if self.elapsed - self.packed > PACK_EVERY_S:
             self.packed = self.elapsed
             self.results.pack(self.facts("running"))
+        return True
 
     def said(self, outcome: Outcome) -> str:
         """The gist of a point in a few words."""

@@ -16,7 +16,8 @@ except ImportError:
 
 PACKAGES = (
     "torch", "triton", "numpy", "pandas", "scipy", "einops", "nvtx", "msgspec", "isal", "cyclopts", "rich", "psutil",
-    "nvidia-ml-py", "lazy-loader", "tensorboard", "torch-tb-profiler", "pytest", "pytest-timeout", "hypothesis",
+    "nvidia-ml-py", "lazy-loader", "pyarrow", "platformdirs", "tensorboard", "torch-tb-profiler", "pytest",
+    "pytest-timeout", "hypothesis",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ ANALYZE_TIMEOUT_S = 60.0
 Status = Literal["ok", "oom", "refused", "failed", "timeout", "skipped"]
 _BY_CODE: dict[int, Status] = {2: "refused", 3: "oom"}
 """perfkit's exit codes; any other but 0 is a failure."""
+_ERROR = re.compile(r"[\w.]*(?:Error|Exception|NotFound)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ def run_point(point: Point, folder: Path, timeout_s: float, *, rehearsal: bool =
             _analyze(folder)
         return outcome
     status = "failed" if flags is None else _BY_CODE.get(code, "failed")
-    return replace(outcome, status=status, message=_last_line(output))
+    return replace(outcome, status=status, message=_last_words(output))
 
 
 def run_in_time(argv: list[str], output: Path, timeout_s: float) -> int | None:
@@ -124,6 +126,8 @@ def _analyze(folder: Path) -> None:
             complaints.write(b"\nstopped: took too long\n")
 
 
-def _last_line(output: Path) -> str:
-    lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
+def _last_words(output: Path) -> str:
+    """The last line, and before it the first error of a traceback, which is the cause of the others."""
+    lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return " -> ".join(dict.fromkeys([*errors[:1], lines[-1].strip()]))

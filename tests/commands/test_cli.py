@@ -21,7 +21,7 @@ from perfkit.schema.config import RunConfig
 from tests.runs import QUICK_FLAGS
 
 GIB = 2**30
-ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def perfkit(*arguments: str, cwd: Path, module: str = "perfkit", limit: int | None = None):

@@ -15,6 +15,7 @@ from perfkit import cli
 from perfkit.analysis import run_report
 from perfkit.commands import run as run_command
 from perfkit.measure import runner
+from perfkit.render import files
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
@@ -47,7 +48,8 @@ def run(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def go(*arguments: str) -> Result:
-        code = cli.main(["run", *QUICK_FLAGS, *arguments])
+        device = [] if "--device" in arguments else ["--device", "cpu"]
+        code = cli.main(["run", *QUICK_FLAGS, *device, *arguments])
         out, err = capsys.readouterr()
         folders = list(tmp_path.glob("traces/*"))
         return Result(code, out, err, folders[0] if len(folders) == 1 else tmp_path)
@@ -162,6 +164,16 @@ def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, monkeyp
     assert (result.out, list(tmp_path.glob("traces/*"))) == ("", [])
 
 
+def test_a_directory_that_cannot_be_written_is_refused_before_anything_runs(run, tmp_path, monkeypatch):
+    # GIVEN (root may write everywhere, so that permissions alone would not do)
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "closed")
+
+    # THEN
+    result = run(*FEW, "--output", "closed/r.csv")
+    assert (result.code, list(tmp_path.glob("traces/*"))) == (2, [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
@@ -225,7 +237,6 @@ def test_ctrl_c_is_a_result(run, monkeypatch):
     assert result.record.status == "interrupted"
 
 
-@pytest.mark.xfail(strict=True, reason="cyclopts exits silently: App needs suppress_keyboard_interrupt=False in cli.py")
 def test_ctrl_c_outside_a_run_is_one_line(run, monkeypatch):
     # GIVEN
     def interrupt(*_: object) -> None:

@@ -197,6 +197,14 @@ def test_the_peak_of_a_cpu_run_is_that_of_the_process_since_the_reset():
     assert before.headline is not None
     assert after.headline - before.headline > 48 * 2**20
 
+    # WHEN
+    memory.reset_peaks("cpu")
+
+    # THEN
+    again = memory.read_peaks("cpu").headline
+    assert again is not None
+    assert after.headline - again > 48 * 2**20
+
 
 def test_the_peaks_of_a_gpu_run_are_those_of_its_allocator(monkeypatch):
     # GIVEN

@@ -118,7 +118,7 @@ def test_budgets_are_read(text: str, seconds: float) -> None:
 
 
 def test_a_reserved_point_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GIVEN time for one of two runs beside a reserved one THEN the first and the reserved one run"""
+    """GIVEN too little time for one run of three beside a reserved one THEN it is left out"""
     monkeypatch.setattr(suite, "run_point", lambda point, *_, **__: Outcome(name=point.name, status="ok"))
     points = [
         command("first", 40, "x"),
@@ -135,6 +135,15 @@ def test_a_reserved_point_keeps_its_time(tmp_path: Path, monkeypatch: pytest.Mon
     }  # fmt: skip
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["counts"] == {"ok": 3, "skipped": 1}
+
+
+def test_time_left_over_goes_to_points_left_out_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "run_point", lambda point, *_, **__: Outcome(name=point.name, status="ok"))
+    points = [command("first", 60, "x"), command("tests", 60, "x", reserved=True)]
+    (tmp_path / "runs").mkdir()
+    results = Results(tmp_path, tmp_path, NO_GPU)
+    suite._Suite(results, 100, io.StringIO(), rehearsal=False).run(points)
+    assert [outcome.name for outcome in results.outcomes] == ["tests", "first"]
 
 
 def test_what_would_make_the_archive_too_large_stays_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

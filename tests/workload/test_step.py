@@ -78,16 +78,21 @@ def test_a_forward_pass_keeps_no_graph():
     assert kept == [False]
 
 
-def test_gradients_start_anew_in_every_step():
+@pytest.mark.parametrize("pass_type", ["forward-backward", "train"])
+def test_gradients_are_gone_before_the_forward_and_start_anew(pass_type):
     # GIVEN
-    workload = Workload(quick())
+    workload, kept = Workload(quick(pass_type=pass_type)), []
+    workload.model.register_forward_pre_hook(lambda *_: kept.append(gradients(workload)))
     phases(workload)
     first = gradients(workload)
 
     # WHEN
+    if workload.optimizer is not None:
+        workload.model.load_state_dict(Workload(quick()).model.state_dict())
     phases(workload)
 
     # THEN
+    assert kept == [[None] * len(first)] * 2
     assert same(first, gradients(workload))
 
 
