@@ -5,6 +5,8 @@ The public names load what they need on first use, so that `import perfkit` pull
 
 import lazy_loader
 
+__version__ = "0.1.0"
+
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={

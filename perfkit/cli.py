@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
 
+from perfkit import __version__
 from perfkit.errors import PerfkitError
 
 EXIT_USAGE = 2
@@ -22,7 +23,7 @@ def build_app() -> App:
         name="perfkit",
         help="Where each millisecond of a PyTorch step went, and why.",
         help_epilogue=_EPILOGUE,
-        version=_version,
+        version=__version__,
         default_parameter=Parameter(negative=(), consume_multiple=True),
         help_format="plaintext",
         result_action="return_value",
@@ -32,12 +33,6 @@ def build_app() -> App:
     app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
     app.command("perfkit.commands.doctor:execute", name="doctor", help="What this machine can measure.")
     return app
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("perfkit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

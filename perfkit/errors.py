@@ -6,7 +6,7 @@ from __future__ import annotations
 class PerfkitError(Exception):
     """A failure whose message says what was found and what to do next.
 
-    `exit_code` is what the process returns; see docs/cli.md for the list.
+    `exit_code` is what the process returns; see docs/run.md for the list.
     """
 
     exit_code: int = 1

@@ -237,6 +237,10 @@ def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
         parts = [path] if path in REST_SCOPES else spelled.parts(path)
         for depth in range(1, len(parts) + 1):
             inclusive[spelled.separator.join(parts[:depth])] += total
+    root = next(iter(spelled.classes), None)  # named by its class, so no front of the others' paths
+    if root in inclusive:
+        inside = frame["scope"].isin(spelled.classes)
+        inclusive[root] = int(frame["total_ns"][inside].sum())
     return [inclusive[path] for path in frame["scope"]]
 
 

@@ -20,6 +20,9 @@ from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
 
 _UNKNOWN_SHOWN = 3
+_STEPS_TO_COMPARE = 3
+_WHOLE_STEP = 0.9
+"""A step with fewer than this share of the median step's host ranges is not a whole one."""
 _OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
 
 
@@ -37,8 +40,8 @@ class Issue:
 def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
-        _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _zero, _overlapping, _crossing,
-        _external_ids, _graphs, _dropped, _profiler, _unknown_names,
+        _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _cut_steps, _zero, _overlapping,
+        _crossing, _external_ids, _graphs, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -141,6 +144,22 @@ def _outside_steps(counted: Account) -> Issue | None:
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
     return Issue("outside steps", int(outside.sum()), time, text)
+
+
+def _cut_steps(counted: Account) -> Issue | None:
+    """The first or last step with clearly fewer host ranges than the others: recording began or ended inside it."""
+    seen, steps = counted.found.view, counted.found.steps
+    if len(steps) < _STEPS_TO_COMPARE:
+        return None
+    ends = np.array([step.end for step in steps])
+    main = np.sort(seen.start[(seen.thread == counted.found.main_thread) & ~seen.is_runtime])
+    begins = np.searchsorted(main, [step.start for step in steps])
+    ranges = np.searchsorted(main, ends) - begins
+    cut = [steps[index].name for index in (0, len(steps) - 1) if ranges[index] < _WHOLE_STEP * np.median(ranges)]
+    if not cut:
+        return None
+    text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
+    return Issue("cut steps", len(cut), 0, text)
 
 
 def _zero(counted: Account) -> Issue | None:

@@ -70,7 +70,7 @@ def report(record: RunRecord) -> Report:
         "status": record.status,
         "created": record.created,
         "device_name": record.environment.device_name,
-        "steps": len(record.steps),
+        "measured_steps": len(record.steps),
         "warmup_steps": len(record.warmup),
         "artifacts": record.artifacts,
     }
@@ -111,8 +111,8 @@ def phase_times(record: RunRecord) -> Table:
         Column("max_s", "s", "time", "max", scale="time"),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
-    notes = ("rest: the final synchronisation, and launch latency before the first kernel",)
-    return Table("phase_times", "Phases of the step", columns, frame, notes)
+    notes = ("rest: what the step's wall time has beyond its phases; on a GPU launch latency and the synchronisation",)
+    return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
 
 
 def annotation_line(record: RunRecord) -> str | None:

@@ -59,7 +59,10 @@ def report(trace: Trace, view: View | None = None) -> Report:
     if len(trace.threads) > 1:
         tables.append(breakdown.thread_table(counted))
         display += [] if counted.on_device else tables[-1:]
-    return Report(summary(counted), tuple(tables), tuple(display), remarks(counted))
+    lines = remarks(counted)
+    if view.modules and not found.qualified:
+        lines = (*lines, "the given module tree does not fit: not every module frame of the trace has its place in it")
+    return Report(summary(counted), tuple(tables), tuple(display), lines)
 
 
 def summary(counted: Account) -> dict[str, Any]:

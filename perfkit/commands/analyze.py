@@ -59,6 +59,8 @@ class AnalyzeOptions:
         phase = Phase[self.phase.upper()] if self.phase else None
         if self.steps not in ("auto", "all") and not self.steps.isdecimal():
             raise UsageError(f"--steps {self.steps}: choose auto, all, or a step's number, counted from 0")
+        if self.top < 0:
+            raise UsageError(f"--top {self.top}: must be 0 or more")
         if self.depth is not None and self.depth < 1:
             raise UsageError(f"--depth {self.depth}: must be at least 1")
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
@@ -87,7 +89,7 @@ def execute(
     """
     reports = _reports(path, options)
     _check_choice(reports, options.table)
-    reports = [_chosen(report, options.table) for report in reports]
+    reports = [report for one in reports if (report := _chosen(one, options.table)).tables]
     if options.format == "table":
         show.print_reports(reports, top=options.top)
     elif options.format == "json":
@@ -97,7 +99,7 @@ def execute(
         _print_csv([table for report in reports for table in report.tables])
     else:
         tables = [table for report in reports for table in report.display]
-        print("\n\n".join(markdown.markdown(table) for table in tables))
+        print("\n\n".join(markdown.markdown(table, top=options.top) for table in tables))
     if options.format in ("json", "csv"):
         _remarks_to_stderr(reports)
     return 0

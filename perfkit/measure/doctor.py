@@ -128,7 +128,7 @@ def _nsys() -> Finding:
 
 
 def _nvtx() -> Finding:
-    version = importlib.metadata.version("nvtx")
+    version = _version("nvtx") or "not installed as a package"
     if importlib.util.find_spec("nvtx") is None or os.environ.get("NVTX_DISABLE"):
         return Finding("nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
     nsys = nsys_version()
@@ -145,7 +145,7 @@ def _compiler() -> Finding:
     if torch.cuda.is_available():
         if importlib.util.find_spec("triton") is None:
             return Finding("torch.compile", "no", "no Triton", "pip install triton, or use --compile off")
-        return Finding("torch.compile", "yes", f"Triton {importlib.metadata.version('triton')}")
+        return Finding("torch.compile", "yes", f"Triton {_version('triton') or ''}".strip())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
         return Finding("torch.compile", "no", "no C++ compiler", "install g++, or use --compile off")
@@ -153,8 +153,19 @@ def _compiler() -> Finding:
 
 
 def _tensorboard() -> Finding:
-    found = [f"{name} {importlib.metadata.version(name)}" for name in ("tensorboard", "torch-tb-profiler")]
-    return Finding("tensorboard", "yes", ", ".join(found))
+    versions = {name: _version(name) for name in ("tensorboard", "torch-tb-profiler")}
+    missing = [name for name, version in versions.items() if version is None]
+    found = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "not installed"
+    return Finding(
+        "tensorboard", "no" if missing else "yes", found, f"pip install {' '.join(missing)}" if missing else ""
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _counters() -> Finding:

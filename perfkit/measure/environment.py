@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from perfkit import __version__
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment
 
@@ -30,7 +31,7 @@ def collect(config: RunConfig) -> Environment:
     on_gpu = device != "cpu"
     properties = torch.cuda.get_device_properties(device) if on_gpu else None
     return Environment(
-        perfkit=importlib.metadata.version("perfkit"),
+        perfkit=__version__,
         python=platform.python_version(),
         torch=str(torch.__version__),
         os=platform.platform(),

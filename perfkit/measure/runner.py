@@ -122,8 +122,9 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
                 metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
             after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))
         stages = _Stages(config, workload, measured, progress, after_step)
+        if not config.warmup_steps:
+            memory.reset_peaks(config.device)
         stages.warm_up()
-        memory.reset_peaks(config.device)
         try:
             stages.measure()
         finally:
@@ -159,8 +160,11 @@ class _Stages:
             self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
 
         def after_step() -> None:
-            if not warmup and len(samples) == count:  # now: writing the trace would count, too
-                self.measured.memory = memory.read_peaks(self.config.device)
+            if len(samples) == count:  # now: what the profiler does after this step is not the step's
+                if warmup:
+                    memory.reset_peaks(self.config.device)
+                else:
+                    self.measured.memory = memory.read_peaks(self.config.device)
             for call in self.after_step:
                 call()
 

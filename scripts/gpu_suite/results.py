@@ -22,7 +22,7 @@ from scripts.gpu_suite.running import Outcome, run_folder
 
 ARCHIVE = "results.tar.gz"
 ARCHIVE_LIMIT = 15_500_000
-"""Bytes; the machines that lend GPUs bring back files of at most 16 MiB."""
+"""Bytes: small enough to carry away from a machine by most means."""
 TRACE_LIMIT = 1_000_000
 """Bytes above which a trace is worth a remark."""
 

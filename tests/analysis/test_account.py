@@ -130,6 +130,14 @@ def test_modules_have_their_own_time_and_that_of_their_children():
     assert frame["step_share"]["layers.0.attn"] == 30 / 200
 
 
+def test_the_root_holds_everything_though_its_name_is_no_front():
+    b = TraceBuilder(metadata={"perfkit": {"modules": {"Model": "Model", "head": "Linear"}}})
+    b.step(0, 0, 200).module("Model", 0, 100).module("head", 10, 50).launched("inner", 20, 100, 130)
+    trace = b.launched("outer", 60, 130, 140).launched("stray", 150, 150, 155).build()
+    frame = grouping.group_table(account(trace, attribute(trace)), "module").frame.set_index("scope")
+    assert frame["inclusive_ns"].to_dict() == {"head": 30, "Model": 40, UNATTRIBUTED: 5}
+
+
 def test_classes_come_from_the_recorded_module_tree():
     """GIVEN the module tree in the trace's metadata WHEN grouped by class THEN rows are classes"""
     builder = training_step()

@@ -98,3 +98,15 @@ def test_the_profilers_own_pauses():
     b = clean()
     b.facts = ReadFacts(ignored={"overhead": 4})
     assert checks(b)["profiler overhead"].count == 4
+
+
+def test_a_step_cut_by_the_recording():
+    """GIVEN four steps of which the last is cut short WHEN examined THEN it is named; whole steps are not"""
+    b = TraceBuilder()
+    for step in range(4):
+        b.step(step, step * 100, step * 100 + 100)
+        for op in range(10 if step < 3 else 4):
+            b.range("aten::mm", step * 100 + op * 10, step * 100 + op * 10 + 5, sequence=op)
+    found = checks(b)["cut steps"]
+    assert found.count == 1
+    assert found.text.startswith("ProfilerStep#3 did clearly less")
