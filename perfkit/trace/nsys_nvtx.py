@@ -98,7 +98,7 @@ def _events(export: Export) -> tuple[Any, IntColumns]:
     texts = [*(["n.text"] if "text" in found else []), *(["s.value"] if registered else [])]
     said = f"coalesce({', '.join(texts)}, '')" if texts else "''"
     columns = [
-        f'{integer(quoted(column, "n"), default) if column in found else default} AS {quoted(column)}'
+        f"{integer(quoted(column, 'n'), default) if column in found else default} AS {quoted(column)}"
         for column, default in numbers.items()
     ]
     join = "LEFT JOIN StringIds AS s ON s.id = n.textId" if registered else ""

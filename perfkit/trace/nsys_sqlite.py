@@ -85,10 +85,12 @@ class _Read:
 
 
 def read_nsys(path: Path, source: str) -> Trace:
-    """Read an export. `source` names it in messages. Raises UsageError where it is none, or holds nothing to analyse."""
+    """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing."""
     with opened(path, source) as export:
         if not export.tables & _KNOWN_TABLES:
-            raise UsageError(f"{source} is an sqlite file but no export of Nsight Systems: pass what `nsys export` wrote")
+            raise UsageError(
+                f"{source} is an sqlite file but no export of Nsight Systems: pass what `nsys export` wrote"
+            )
         return _trace(export)
 
 
@@ -254,7 +256,8 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
     distinct, place = owners[0], owners[1].reshape(-1)
     first = np.searchsorted(distinct[0], distinct[0])  # the device's first owner
     rank = np.arange(distinct.shape[1]) - first
-    return events["streamId"] + (rank[place].astype(np.int64) << 32)
+    streams: Int64s = events["streamId"] + (rank[place].astype(np.int64) << 32)
+    return streams
 
 
 def _devices(export: Export) -> tuple[Device, ...]:
@@ -265,7 +268,8 @@ def _devices(export: Export) -> tuple[Device, ...]:
     extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
     columns = "".join(f", {integer(column, MISSING)} AS {name}" for column, name in extra.items() if column in found)
     text, numbers = export.texts(
-        f"SELECT {blob('name')} AS name, {integer('id')} AS id, {memory} AS memory{columns} FROM TARGET_INFO_GPU", "name"
+        f"SELECT {blob('name')} AS name, {integer('id')} AS id, {memory} AS memory{columns} FROM TARGET_INFO_GPU",
+        "name",
     )
     rows = [dict(zip(numbers, row, strict=True)) for row in zip(*(c.tolist() for c in numbers.values()), strict=True)]
     return tuple(
@@ -293,5 +297,3 @@ def _metadata(export: Export, nvtx: NvtxRanges, whole_graphs: IntColumns) -> dic
 def _base_time(export: Export) -> int | None:
     times = export.integers("TARGET_INFO_SESSION_START_TIME", {"utcEpochNs": 0})["utcEpochNs"]
     return int(times[0]) or None if len(times) else None
-
-
