@@ -21,7 +21,7 @@ _TABLES = {
     " correlationId INT, globalPid INT, bytes INT, copyKind INT, srcKind INT, dstKind INT",
     "CUPTI_ACTIVITY_KIND_MEMSET": "start INT NOT NULL, end INT NOT NULL, deviceId INT, contextId INT, streamId INT,"
     " correlationId INT, globalPid INT, bytes INT, memKind INT",
-    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": "start INT, end INT, deviceId INT, graphId INT, correlationId INT, globalPid INT",
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": "start INT, end INT, deviceId INT, graphId INT, correlationId INT",
     "TARGET_INFO_CUDA_DEVICE": "gpuId INT, cudaId INT NOT NULL, pid INT NOT NULL, uuid TEXT",
     "ThreadNames": "nameId INT, priority INT, globalTid INT",
     "META_DATA_EXPORT": "name TEXT, value TEXT",
@@ -59,9 +59,7 @@ class NsysExport:
         return self.add("NVTX_EVENTS", start=start, end=end, **(common | name | row))
 
     def domain(self, name: str, number: int, pid: int = 100) -> NsysExport:
-        return self.add(
-            "NVTX_EVENTS", start=0, eventType=DOMAIN, text=name, domainId=number, globalTid=global_tid(pid)
-        )
+        return self.add("NVTX_EVENTS", start=0, eventType=DOMAIN, text=name, domainId=number, globalTid=global_tid(pid))
 
     def call(
         self, name: str, start: int, end: int, correlation: int | None, pid: int = 100, tid: int | None = None
@@ -71,7 +69,9 @@ class NsysExport:
             correlationId=correlation, nameId=self.string(name), returnValue=0,
         )  # fmt: skip
 
-    def kernel(self, name: str, start: int, end: int, correlation: int | None, pid: int = 100, **row: Any) -> NsysExport:
+    def kernel(
+        self, name: str, start: int, end: int, correlation: int | None, pid: int = 100, **row: Any
+    ) -> NsysExport:
         common = {"deviceId": 0, "contextId": 1, "streamId": 7, "globalPid": global_tid(pid, 0)}
         names = {"demangledName": self.string(name), "shortName": self.string(name)}
         return self.add(

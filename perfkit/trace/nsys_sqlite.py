@@ -88,9 +88,7 @@ def read_nsys(path: Path, source: str) -> Trace:
     """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing."""
     with opened(path, source) as export:
         if not export.tables & _KNOWN_TABLES:
-            raise UsageError(
-                f"{source} is an sqlite file but no export of Nsight Systems: pass what `nsys export` wrote"
-            )
+            raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
         return _trace(export)
 
 
