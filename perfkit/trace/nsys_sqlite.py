@@ -32,7 +32,7 @@ from perfkit.trace.columns import (
     empty,
 )
 from perfkit.trace.nsys_nvtx import NvtxRanges, read_nvtx
-from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, integer, opened
+from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, opened
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
@@ -146,7 +146,8 @@ def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
     start = np.concatenate((nvtx.start, calls["start"]))
     end = np.concatenate((nvtx.end, calls["end"]))
     end = np.where(end == MISSING, max(read.last, int(start.max(initial=0))), end)
-    tids, thread = np.unique(np.concatenate((nvtx.global_tid, calls["globalTid"])), return_inverse=True)
+    tid = np.concatenate((nvtx.global_tid, calls["globalTid"]))
+    first, thread = distinct(tid)
     nothing = np.full(counts[1], MISSING, dtype=np.int64)
     sequence = np.concatenate((nvtx.sequence, nothing))
     host = HostRanges(
@@ -161,12 +162,13 @@ def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
         forward_thread=np.where(sequence == MISSING, MISSING, 0),  # emit_nvtx does not say: analysis.nvtx_nodes
         order=np.arange(sum(counts)),
     )
-    return _threads(read.export, tids), host, int((end < start).sum())
+    return _threads(read.export, tid[first]), host, int((end < start).sum())
 
 
 def _call_names(read: _Read) -> Int32s:
-    ids, place = np.unique(read.calls["nameId"], return_inverse=True)
-    names = [_VERSION_SUFFIX.sub("", name) for name in read.export.strings(ids)]
+    ids = read.calls["nameId"]
+    first, place = distinct(ids)
+    names = [_VERSION_SUFFIX.sub("", name) for name in read.export.strings(ids[first])]
     return read.names.numbers(names)[place]
 
 
@@ -213,25 +215,26 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
 def _kernel_names(read: _Read) -> Int32s:
     kernels = read.device[DeviceKind.KERNEL]
     ids = np.where(kernels["demangledName"] == MISSING, kernels["shortName"], kernels["demangledName"])
-    distinct, place = np.unique(ids, return_inverse=True)
-    return read.names.numbers(read.export.strings(distinct))[place]
+    first, place = distinct(ids)
+    return read.names.numbers(read.export.strings(ids[first]))[place]
 
 
 def _copy_names(read: _Read) -> Int32s:
     """As Kineto spells them: Memcpy HtoD (Pageable -> Device)."""
     copies = read.device[DeviceKind.MEMCPY]
-    kinds = np.stack([copies[column] for column in ("copyKind", "srcKind", "dstKind")])
-    distinct, place = np.unique(kinds, axis=1, return_inverse=True)
+    kinds = [copies[column] for column in ("copyKind", "srcKind", "dstKind")]
+    first, place = distinct(*kinds)
     names = [
         f"Memcpy {_COPY_NAMES.get(kind, 'unknown')} ({_memory(source)} -> {_memory(target)})"
-        for kind, source, target in distinct.T.tolist()
+        for kind, source, target in zip(*(column[first].tolist() for column in kinds), strict=True)
     ]
-    return read.names.numbers(names)[place.reshape(-1)]
+    return read.names.numbers(names)[place]
 
 
 def _set_names(read: _Read) -> Int32s:
-    distinct, place = np.unique(read.device[DeviceKind.MEMSET]["memKind"], return_inverse=True)
-    return read.names.numbers(f"Memset ({_memory(kind)})" for kind in distinct.tolist())[place]
+    kinds = read.device[DeviceKind.MEMSET]["memKind"]
+    first, place = distinct(kinds)
+    return read.names.numbers(f"Memset ({_memory(kind)})" for kind in kinds[first].tolist())[place]
 
 
 def _memory(kind: int) -> str:
@@ -250,11 +253,10 @@ def _physical_devices(export: Export, process: Int64s, device: Int64s) -> Int64s
 
 def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
     """Streams are numbered within a context: those of a device's further contexts are set apart in the high bits."""
-    owners = np.unique(np.stack((device, process, events["contextId"])), axis=1, return_inverse=True)
-    distinct, place = owners[0], owners[1].reshape(-1)
-    first = np.searchsorted(distinct[0], distinct[0])  # the device's first owner
-    rank = np.arange(distinct.shape[1]) - first
-    streams: Int64s = events["streamId"] + (rank[place].astype(np.int64) << 32)
+    owner, place = distinct(device, process, events["contextId"])
+    owned = device[owner]
+    rank = np.arange(len(owner)) - np.searchsorted(owned, owned)  # 0 for a device's first owner
+    streams: Int64s = events["streamId"] + (rank[place] << 32)
     return streams
 
 

@@ -112,6 +112,27 @@ def decoded(column: Any) -> list[str]:
     return [str(value or b"", "utf-8", "replace") for value in column.to_pylist()]
 
 
+def distinct(*columns: Int64s) -> tuple[Int64s, Int64s]:
+    """The rows where each different combination first stands, in order of value, and which of them each row is."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, codes = _coded(column)
+        key = _coded(key * max(len(values), 1) + codes)[1]
+    first = np.empty(int(key.max()) + 1 if len(key) else 0, dtype=np.int64)
+    first[key[::-1]] = np.arange(len(key))[::-1]
+    return first, key
+
+
+def _coded(column: Int64s) -> tuple[Int64s, Int64s]:
+    """Sorted values and each row's place among them: numpy's `unique`, by hashing instead of sorting all rows."""
+    encoded = pa.array(column).dictionary_encode()
+    values = encoded.dictionary.to_numpy()
+    order = np.argsort(values)
+    place = np.empty(len(values), dtype=np.int64)
+    place[order] = np.arange(len(values))
+    return values[order], place[encoded.indices.to_numpy()]
+
+
 def _integer(column: str, default: int, found: frozenset[str]) -> str:
     return f"{integer(quoted(column), default) if column in found else default} AS {quoted(column)}"
 
