@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import adbc_driver_sqlite as sqlite
 import numpy as np
 import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager import Error as DatabaseError
-from adbc_driver_manager import dbapi as driver
-from adbc_driver_sqlite import dbapi as sqlite
 
 from perfkit.errors import UsageError
 from perfkit.trace.columns import Int64s
@@ -27,7 +27,7 @@ IntColumns: TypeAlias = dict[str, Int64s]
 class Export:
     """An open export. Which tables and columns there are depends on the version and on what was captured."""
 
-    def __init__(self, connection: driver.Connection, source: str) -> None:
+    def __init__(self, connection: AdbcConnection, source: str) -> None:
         self._connection = connection
         self.source = source
         names = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
@@ -77,10 +77,13 @@ class Export:
         return [next(found) if here else f"string {number}" for here, number in zip(known, ids.tolist(), strict=True)]
 
     def _query(self, query: str) -> pa.Table:
-        with self._connection.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
-            cursor.execute(query)
-            return cursor.fetch_arrow_table()
+        # The level below DB-API, which would import pandas.
+        with AdbcStatement(self._connection) as statement:
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            statement.set_sql_query(query)
+            stream, _ = statement.execute_query()
+            with pa.RecordBatchReader.from_stream(stream) as reader:
+                return reader.read_all()
 
 
 @contextmanager
@@ -90,9 +93,9 @@ def opened(path: Path, source: str) -> Iterator[Export]:
     settled = not any(path.with_name(path.name + journal).exists() for journal in ("-wal", "-journal"))
     address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if settled else "?mode=ro")
     try:
-        with sqlite.connect(address) as connection:
+        with sqlite.connect(address) as database, AdbcConnection(database) as connection:
             yield Export(connection, source)
-    except (DatabaseError, pa.ArrowException) as error:
+    except (DatabaseError, pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())[:150]
         raise UsageError(f"{source} is an sqlite file that cannot be read: {said}; export it again") from error
 
