@@ -205,7 +205,8 @@ def _attribute_device(
 ) -> DeviceAttribution:
     events = trace.device
     launch = _launches(trace, seen)
-    leaf = np.where(launch == NONE, _operators_by_id(trace, seen), seen.forest.parent[launch])
+    parent = np.concatenate((seen.forest.parent, [NONE]))  # the last is that of NONE
+    leaf = np.where(launch == NONE, _operators_by_id(trace, seen), parent[launch])
     inside = leaf != NONE
     launched_in = np.where((launch == NONE) & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.int64)
     launched_in[inside] = host.phase[leaf[inside]]
@@ -223,7 +224,7 @@ def _attribute_device(
         launched_in=launched_in,
         path=path,
         how=how,
-        step=_steps_of(np.where(launch == NONE, MISSING, seen.start[launch]), launch != NONE, steps),
+        step=_steps_of(np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, steps),
         exclusive=_exclusive(trace, communication),
     )
 

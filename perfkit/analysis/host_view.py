@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfkit.analysis import nvtx_nodes
 from perfkit.analysis.intervals import NONE, Bools, Forest, Ints, build_forest, nearest
+from perfkit.analysis.nvtx_nodes import EVALUATE
 from perfkit.schema import range_names
 from perfkit.schema.range_names import RangeName
 from perfkit.trace.columns import HostKind, Trace
 
-EVALUATE = "autograd::engine::evaluate_function: "
-"""What the autograd engine calls the range round each node it runs."""
+__all__ = ["EVALUATE", "HostView", "name_flags", "view"]
 
 _STEP = re.compile(r"ProfilerStep#\d+")
 
@@ -107,12 +108,22 @@ def view(trace: Trace) -> HostView:
         end=host.end[order],
         correlation=host.correlation[order],
         sequence=host.sequence[order],
-        forward_thread=host.forward_thread[order],
+        forward_thread=_forward_threads(trace, forest),
         is_runtime=kind == HostKind.RUNTIME,
         is_step=is_step,
         optimizer=nearest(forest.parent, optimizer),
         phase_range=nearest(forest.parent, phase_ranges),
         own_names=own_names,
+    )
+
+
+def _forward_threads(trace: Trace, forest: Forest) -> Ints:
+    host, order = trace.host, forest.order
+    if trace.format != "nsys" or not (host.sequence >= 0).any():
+        return host.forward_thread[order]
+    process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
+    return nvtx_nodes.forward_threads(
+        trace.names, forest, host.name[order], host.thread[order], process, host.start[order], host.sequence[order]
     )
 
 

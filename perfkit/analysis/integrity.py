@@ -41,7 +41,7 @@ def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
         _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _cut_steps, _zero, _overlapping,
-        _crossing, _external_ids, _graphs, _dropped, _profiler, _unknown_names,
+        _crossing, _external_ids, _graphs, _whole_graphs, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -84,7 +84,8 @@ def _repairs(counted: Account) -> Issue | None:
     if not repairs:
         return None
     text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    return Issue("repaired JSON", sum(repairs.values()), 0, f"mended to read it: {text}")
+    what = "repaired JSON" if counted.trace.format == "kineto" else "repaired ranges"
+    return Issue(what, sum(repairs.values()), 0, f"mended to read it: {text}")
 
 
 def _resolution(counted: Account) -> Issue | None:
@@ -237,6 +238,22 @@ def _graphs(counted: Account) -> Issue | None:
         + " the scope of their launch, not of the code that was captured"
     )
     return Issue("CUDA graphs", int(in_graph.sum()), time, text)
+
+
+def _whole_graphs(counted: Account) -> Issue | None:
+    """nsys records a CUDA graph as one piece unless told otherwise: its kernels are in no table."""
+    about = counted.trace.metadata.get("nsys")
+    found = about.get("whole_graphs") if isinstance(about, dict) else None
+    if not found:
+        return None
+    count, time = int(found["count"]), int(found["time_ns"])
+    return Issue(
+        "whole CUDA graphs",
+        count,
+        time,
+        f"{count:,} graph launches ({units.duration_ns(time)}) were recorded without their kernels and are in no table:"
+        " record with nsys profile --cuda-graph-trace=node",
+    )
 
 
 def _dropped(counted: Account) -> Issue | None:

@@ -12,6 +12,7 @@ from perfkit.analysis.account import Account, Selection, account
 from perfkit.analysis.attribution import UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.grouping import By
 from perfkit.analysis.intervals import NONE
+from perfkit.analysis.ranges import range_table
 from perfkit.analysis.report import Report
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
@@ -56,6 +57,9 @@ def report(trace: Trace, view: View | None = None) -> Report:
         copies = breakdown.copy_table(counted)
         tables.append(copies)
         display += [copies] if len(copies) else []
+    elif trace.format == "nsys":
+        tables.append(range_table(counted))
+        display = [phases, grouping.for_people(groups), tables[-1]]
     if len(trace.threads) > 1:
         tables.append(breakdown.thread_table(counted))
         display += [] if counted.on_device else tables[-1:]
@@ -141,7 +145,8 @@ def unattributed(counted: Account) -> dict[str, int]:
 def _headline(counted: Account, total: int) -> str:
     steps = f"{len(counted.steps)} steps" if len(counted.steps) != 1 else "1 step"
     if not counted.on_device:
-        return f"{steps}, {units.duration_ns(total)} on the main thread; no device work in this trace"
+        what = "no GPU work was captured" if counted.trace.format == "nsys" else "no device work in this trace"
+        return f"{steps}, {units.duration_ns(total)} on the main thread; {what}"
     busy, span = int(counted.exclusive.sum()), _device_span(counted)
     text = f"{steps}; {len(counted):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
     return f"{text} ({units.percent(busy / span)} of the time from first to last)" if span else text

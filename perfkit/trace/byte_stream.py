@@ -46,7 +46,8 @@ _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
-    b"SQLite format 3\0": "is an sqlite file; Nsight Systems exports are not read by this version yet",
+    b"SQLite format 3\0": "is an sqlite file, which cannot be read from a stream or packed: unpack and name the file",
+    b"NVIDIA Tegra Profiler Report": "is a report of nsys, which cannot be read from a stream: name the file",
     b"\x28\xb5\x2f\xfd": "is Zstandard-compressed: unpack it first (zstd -d)",
     b"\xfd7zXZ\0": "is xz-compressed: unpack it first (xz -d)",
     b"BZh": "is bzip2-compressed: unpack it first (bzip2 -d)",
@@ -109,7 +110,7 @@ def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int)
     head = b""
     for block in blocks:
         head += block
-        if len(head) >= 16:
+        if len(head) >= 32:
             break
     if not head:
         raise UsageError(f"{name} is empty: record the trace again")

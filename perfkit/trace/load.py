@@ -12,6 +12,9 @@ from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.chrome_json import read_chrome_json
 from perfkit.trace.columns import Trace
+from perfkit.trace.nsys_export import REPORT_MAGIC, exported
+from perfkit.trace.nsys_sqlite import read_nsys
+from perfkit.trace.nsys_tables import SQLITE_MAGIC
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz")
 
@@ -31,6 +34,8 @@ def load(path: Path | str, *, progress: Progress | None = None, use_cache: bool 
         chosen = _only_trace_in(chosen)
     with _opened(chosen) as file:
         try:
+            if (from_nsys := _read_nsys(file, chosen)) is not None:
+                return from_nsys
             if use_cache and cache.is_worth_it(file):
                 return _through_cache(file, _shown(chosen), progress)
             return _read(file, _shown(chosen), os.fstat(file.fileno()).st_size or None, progress)
@@ -67,6 +72,20 @@ def _read(file: IO[bytes], name: str, size: int | None, progress: Progress | Non
     facts = StreamFacts()
     pieces = unpacked(file, name, facts, size=size, progress=progress)
     return read_chrome_json(pieces, name, repairs=facts.repairs)
+
+
+def _read_nsys(file: IO[bytes], path: Path) -> Trace | None:
+    """Nsight Systems' reports and their sqlite exports; None, with the file where it was, for anything else."""
+    if not file.seekable():
+        return None
+    magic = file.read(len(REPORT_MAGIC))
+    file.seek(0)
+    if magic.startswith(SQLITE_MAGIC):
+        return read_nsys(path, _shown(path))
+    if magic == REPORT_MAGIC:
+        with exported(path, _shown(path)) as database:
+            return read_nsys(database, _shown(path))
+    return None
 
 
 def _only_trace_in(directory: Path) -> Path:

@@ -106,7 +106,7 @@ def test_what_follows_the_gzip_stream_is_left_out() -> None:
         (b"\x1f\x8b", "is gzip but cannot be unpacked"),
         (b"\x1f\x8b\x09" + bytes(30), "is gzip but cannot be unpacked"),
         (gzip.compress(TEXT)[:15], "is gzip but cannot be unpacked"),
-        (b"SQLite format 3\0" + bytes(84), "Nsight Systems exports are not read by this version yet"),
+        (b"SQLite format 3\0" + bytes(84), "which cannot be read from a stream or packed"),
         (gzip.compress(b"SQLite format 3\0" + bytes(84)), "is an sqlite file"),
         (b"\x28\xb5\x2f\xfd" + bytes(20), "unpack it first (zstd -d)"),
         (b"\xfd7zXZ\0" + bytes(20), "unpack it first (xz -d)"),

@@ -82,10 +82,10 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         load("/proc/self/mem")
 
 
-def test_sqlite_is_for_a_later_version(tmp_path: Path) -> None:
-    path = tmp_path / "report.sqlite"
-    path.write_bytes(b"SQLite format 3\0" + bytes(200))
-    with pytest.raises(UsageError, match=r"report\.sqlite is an sqlite file; .* not read by this version yet"):
+def test_sqlite_from_a_stream_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "report.sqlite.gz"
+    path.write_bytes(gzip.compress(b"SQLite format 3\0" + bytes(200)))
+    with pytest.raises(UsageError, match=r"report\.sqlite\.gz is an sqlite file, .* unpack and name the file"):
         load(path)
 
 

@@ -1,0 +1,71 @@
+"""Host ranges by name and wall time: what there is to say of a recording without device work and without operators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.account import Account
+from perfkit.analysis.intervals import NONE, Bools, last_at_or_before, self_times
+from perfkit.schema.table import Column, Table
+
+_COLUMNS = (
+    Column("name"),
+    Column("count", "", "count"),
+    Column("total_ns", "ns", "time", "wall", scale="time"),
+    Column("self_ns", "ns", "time", "self", scale="time"),
+    Column("mean_ns", "ns", "time", "mean", scale="each"),
+    Column("min_ns", "ns", "time", "min", scale="each"),
+    Column("max_ns", "ns", "time", "max", scale="each"),
+)
+_NOTES = (
+    "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside",
+    "every thread's ranges that start in the steps counted; where there are no steps, all",
+)
+
+
+def range_table(counted: Account) -> Table:
+    """One row a name, longest first. perfkit's own ranges go by their names in NVTX, its steps in one row."""
+    seen = counted.found.view
+    rows = np.flatnonzero(~seen.is_runtime & _in_steps(counted))
+    names = [_shown(counted, index, text) for index, text in enumerate(seen.names)]
+    frame = pd.DataFrame(
+        {
+            "name": np.array(names, dtype=object)[seen.name[rows]],
+            "wall": (seen.end - seen.start)[rows],
+            "self": self_times(seen.forest.parent, seen.start, seen.end)[rows],
+        }
+    )
+    grouped = frame.groupby("name", sort=False)
+    wall = grouped["wall"].agg(["size", "sum", "mean", "min", "max"])
+    found = pd.DataFrame(
+        {
+            "name": wall.index.to_numpy(),
+            "count": wall["size"].to_numpy(),
+            "total_ns": wall["sum"].to_numpy(),
+            "self_ns": grouped["self"].sum().to_numpy(),
+            "mean_ns": wall["mean"].to_numpy(),
+            "min_ns": wall["min"].to_numpy(),
+            "max_ns": wall["max"].to_numpy(),
+        }
+    ).sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
+    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, _NOTES)
+
+
+def _shown(counted: Account, index: int, text: str) -> str:
+    own = counted.found.view.own_names.get(index)
+    if own is None:
+        return text
+    return f"{own.kind}::*" if own.kind in ("step", "warmup") else own.nvtx_text
+
+
+def _in_steps(counted: Account) -> Bools:
+    seen = counted.found.view
+    steps = [counted.found.steps[index] for index in counted.steps]
+    if not steps:
+        return np.ones(len(seen.name), dtype=bool)
+    zeros = np.zeros(len(seen.name), dtype=np.int64)
+    starts, ends = (np.array(times, dtype=np.int64) for times in zip(*((s.start, s.end) for s in steps), strict=True))
+    step = last_at_or_before(zeros[: len(starts)], starts, zeros, seen.start)
+    inside: Bools = (step != NONE) & (seen.start < ends[step])
+    return inside

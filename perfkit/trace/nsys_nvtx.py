@@ -1,0 +1,168 @@
+"""NVTX ranges of an Nsight Systems export to host ranges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perfkit.schema import range_names
+from perfkit.trace.columns import MISSING, Bytes, HostKind, Int32s, Int64s
+from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, integer, quoted
+
+_PUSH_POP = (59, 70)
+"""Event types of ranges that nest on their thread: NVTX, and NVTX read from text files."""
+_START_END = (60, 71)
+"""Event types of ranges that start and end anywhere."""
+_MARKS = (34, 65)
+_DOMAIN_CREATE = 75
+_OPEN = MISSING
+
+_EMITTED = (
+    r"(?s)^(?P<name>.*?)(?:, seq = (?P<seq>\d{1,18}))?(?:, op_id = (?P<op>\d{1,18}))?"
+    r"(?P<rest>, (?:sizes|input_op_ids) ?= ?.*)?$"
+)
+"""What torch.autograd.profiler.emit_nvtx appends to an operator's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NvtxRanges:
+    """Ranges that nest on their threads, and what became of the others."""
+
+    name: Int32s
+    """Index into names."""
+    names: tuple[str, ...]
+    kind: Bytes
+    """OP for operators that emit_nvtx wrote, ANNOTATION for the rest."""
+    global_tid: Int64s
+    start: Int64s
+    end: Int64s
+    """ns; MISSING for a range that is still open at the end of the file."""
+    sequence: Int64s
+    operation: Int64s
+    """emit_nvtx's number of the operation; MISSING elsewhere."""
+    events: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    has_own: bool = False
+    """Whether perfkit's own domain is there."""
+
+
+def read_nvtx(export: Export) -> NvtxRanges:
+    """Every range that nests on one thread. Ranges of perfkit's own domain get the names they have in a trace."""
+    text, numbers = _events(export)
+    types = numbers["eventType"]
+    own = _own_domain(text, numbers)
+    ignored: Counter[str] = Counter()
+    keep = np.isin(types, _PUSH_POP)
+    start_end = np.isin(types, _START_END)
+    crossing = (numbers["endGlobalTid"] != 0) & (numbers["endGlobalTid"] != numbers["globalTid"])
+    still_open = numbers["end"] == _OPEN
+    ignored["NVTX start/end ranges that end on another thread"] = int((start_end & crossing).sum())
+    ignored["NVTX start/end ranges that never end"] = int((start_end & still_open & ~crossing).sum())
+    ignored["NVTX marks"] = int(np.isin(types, _MARKS).sum())
+    keep |= start_end & ~crossing & ~still_open
+    rows = np.flatnonzero(keep)
+    named = _named(text.take(pa.array(rows)), own[rows])
+    if own.any():
+        # emit_nvtx repeats perfkit's ranges in the domain of its own; once is enough.
+        ours = [range_names.parse_trace(name) is not None for name in named.names]
+        again = np.array([*ours, False], dtype=bool)[named.name] & ~own[rows]
+        ignored["ranges of perfkit that emit_nvtx repeats"] = int(again.sum())
+        rows, named = rows[~again], named.rows(~again)
+    return NvtxRanges(
+        name=named.name,
+        names=named.names,
+        kind=named.kind,
+        global_tid=numbers["globalTid"][rows],
+        start=numbers["start"][rows],
+        end=numbers["end"][rows],
+        sequence=named.sequence,
+        operation=named.operation,
+        events=int((keep | start_end | np.isin(types, _MARKS)).sum()),
+        ignored={what: count for what, count in ignored.items() if count},
+        has_own=bool(own.any()),
+    )
+
+
+def _events(export: Export) -> tuple[Any, IntColumns]:
+    """Texts, by way of the string table where a registered string was used, and numbers."""
+    found = export.columns_of("NVTX_EVENTS")
+    numbers = {"start": 0, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
+    if not found:
+        return pa.chunked_array([], pa.binary()), {column: np.empty(0, np.int64) for column in numbers}
+    registered = "textId" in found and export.columns_of("StringIds") >= {"id", "value"}
+    texts = [*(["n.text"] if "text" in found else []), *(["s.value"] if registered else [])]
+    said = f"coalesce({', '.join(texts)}, '')" if texts else "''"
+    columns = [
+        f"{integer(quoted(column, 'n'), default) if column in found else default} AS {quoted(column)}"
+        for column, default in numbers.items()
+    ]
+    join = "LEFT JOIN StringIds AS s ON s.id = n.textId" if registered else ""
+    text, read = export.texts(
+        f"SELECT {blob(said)} AS said, {', '.join(columns)} FROM NVTX_EVENTS AS n {join}",
+        "said",
+    )
+    return text["said"], read
+
+
+def _own_domain(text: Any, numbers: IntColumns) -> Any:
+    """Rows of the domain `perfkit`. A domain's number means something within its process only."""
+    process = numbers["globalTid"] >> 24
+    created = np.flatnonzero(numbers["eventType"] == _DOMAIN_CREATE)
+    names = decoded(text.take(pa.array(created)))
+    ours = [row for row, name in zip(created.tolist(), names, strict=True) if name == range_names.NVTX_DOMAIN]
+    rows = np.zeros(len(process), dtype=bool)
+    for row in ours:
+        rows |= (process == process[row]) & (numbers["domainId"] == numbers["domainId"][row])
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: Int32s
+    names: tuple[str, ...]
+    kind: Bytes
+    sequence: Int64s
+    operation: Int64s
+
+    def rows(self, keep: Any) -> _Named:
+        return _Named(self.name[keep], self.names, self.kind[keep], self.sequence[keep], self.operation[keep])
+
+
+def _named(text: Any, own: Any) -> _Named:
+    """Texts to names. Operators' numbers are taken off first: with them every text is another."""
+    parts = pc.extract_regex(text, _EMITTED)
+    name, sequence, operation = (pc.struct_field(parts, field) for field in ("name", "seq", "op"))
+    rest = _lengths(pc.struct_field(parts, "rest"))
+    emitted = ((_lengths(sequence) > 0) | (_lengths(operation) > 0) | (rest > 0)) & ~own
+    plain = pc.if_else(pa.array(emitted), name, text)
+    coded = plain.combine_chunks().dictionary_encode() if len(text) else pa.array([], pa.binary()).dictionary_encode()
+    codes = coded.indices.to_numpy().astype(np.int64)
+    found = decoded(coded.dictionary)
+    names = dict.fromkeys(found)
+    translated = [range_names.parse_nvtx(name).trace_text for name in found]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys([*names, *translated]))}
+    tables = np.array([[numbers[n] for n in found], [numbers[n] for n in translated]], dtype=np.int32).reshape(2, -1)
+    return _Named(
+        name=tables[own.astype(np.int64), codes] if len(codes) else np.empty(0, np.int32),
+        names=tuple(numbers),
+        kind=np.where(emitted, HostKind.OP, HostKind.ANNOTATION).astype(np.uint8),
+        sequence=np.where(emitted, _integers(sequence), MISSING),
+        operation=np.where(emitted, _integers(operation), MISSING),
+    )
+
+
+def _lengths(texts: Any) -> Int64s:
+    lengths: Int64s = pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
+    return lengths
+
+
+def _integers(texts: Any) -> Int64s:
+    """Digits to numbers, nothing to MISSING."""
+    filled = pc.if_else(pc.greater(pc.fill_null(pc.binary_length(texts), 0), 0), texts, str(MISSING).encode())
+    numbers: Int64s = filled.cast(pa.string()).cast(pa.int64()).to_numpy()
+    return numbers

@@ -1,0 +1,99 @@
+"""Hand-built Nsight Systems exports: say what happened when, get an sqlite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PUSH_POP, START_END, MARK, DOMAIN = 59, 60, 34, 75
+
+_TABLES = {
+    "NVTX_EVENTS": "start INT NOT NULL, end INT, eventType INT NOT NULL, rangeId INT, text TEXT, globalTid INT,"
+    " endGlobalTid INT, textId INT, domainId INT",
+    "CUPTI_ACTIVITY_KIND_RUNTIME": "start INT NOT NULL, end INT NOT NULL, eventClass INT, globalTid INT,"
+    " correlationId INT, nameId INT NOT NULL, returnValue INT",
+    "CUPTI_ACTIVITY_KIND_KERNEL": "start INT NOT NULL, end INT NOT NULL, deviceId INT NOT NULL, contextId INT NOT NULL,"
+    " streamId INT NOT NULL, correlationId INT, globalPid INT, demangledName INT NOT NULL, shortName INT NOT NULL,"
+    " graphNodeId INT",
+    "CUPTI_ACTIVITY_KIND_MEMCPY": "start INT NOT NULL, end INT NOT NULL, deviceId INT, contextId INT, streamId INT,"
+    " correlationId INT, globalPid INT, bytes INT, copyKind INT, srcKind INT, dstKind INT",
+    "CUPTI_ACTIVITY_KIND_MEMSET": "start INT NOT NULL, end INT NOT NULL, deviceId INT, contextId INT, streamId INT,"
+    " correlationId INT, globalPid INT, bytes INT, memKind INT",
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": "start INT, end INT, deviceId INT, graphId INT, correlationId INT",
+    "TARGET_INFO_CUDA_DEVICE": "gpuId INT, cudaId INT NOT NULL, pid INT NOT NULL, uuid TEXT",
+    "ThreadNames": "nameId INT, priority INT, globalTid INT",
+    "META_DATA_EXPORT": "name TEXT, value TEXT",
+    "EXPORT_META_DATA": "name TEXT, value TEXT",
+    "StringIds": "id INTEGER PRIMARY KEY, value TEXT NOT NULL",
+}
+
+
+def global_tid(pid: int, tid: int | None = None) -> int:
+    """As nsys packs it; the upper bits are the machine's."""
+    return (1 << 48) | (pid << 24) | (pid if tid is None else tid)
+
+
+@dataclass
+class NsysExport:
+    """Collects rows. Only tables that get one are made, as nsys does it."""
+
+    registered: bool = False
+    """Texts of ranges by way of the string table."""
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    strings: dict[str, int] = field(default_factory=dict)
+
+    def add(self, table: str, **row: Any) -> NsysExport:
+        self.rows.setdefault(table, []).append(row)
+        return self
+
+    def string(self, text: str) -> int:
+        return self.strings.setdefault(text, len(self.strings) + 7)
+
+    def range(
+        self, text: str, start: int, end: int | None, pid: int = 100, tid: int | None = None, **row: Any
+    ) -> NsysExport:
+        name = {"textId": self.string(text)} if self.registered else {"text": text}
+        common = {"eventType": PUSH_POP, "domainId": 0, "globalTid": global_tid(pid, tid)}
+        return self.add("NVTX_EVENTS", start=start, end=end, **(common | name | row))
+
+    def domain(self, name: str, number: int, pid: int = 100) -> NsysExport:
+        return self.add("NVTX_EVENTS", start=0, eventType=DOMAIN, text=name, domainId=number, globalTid=global_tid(pid))
+
+    def call(
+        self, name: str, start: int, end: int, correlation: int | None, pid: int = 100, tid: int | None = None
+    ) -> NsysExport:
+        return self.add(
+            "CUPTI_ACTIVITY_KIND_RUNTIME", start=start, end=end, globalTid=global_tid(pid, tid),
+            correlationId=correlation, nameId=self.string(name), returnValue=0,
+        )  # fmt: skip
+
+    def kernel(
+        self, name: str, start: int, end: int, correlation: int | None, pid: int = 100, **row: Any
+    ) -> NsysExport:
+        common = {"deviceId": 0, "contextId": 1, "streamId": 7, "globalPid": global_tid(pid, 0)}
+        names = {"demangledName": self.string(name), "shortName": self.string(name)}
+        return self.add(
+            "CUPTI_ACTIVITY_KIND_KERNEL", start=start, end=end, correlationId=correlation, **(common | names | row)
+        )
+
+    def launched(self, name: str, at: int, start: int, end: int, correlation: int, pid: int = 100) -> NsysExport:
+        """A kernel and the call, 1 ns long at `at`, that launched it."""
+        self.call("cudaLaunchKernel_v7000", at, at + 1, correlation, pid)
+        return self.kernel(name, start, end, correlation, pid)
+
+    def write(self, path: Path) -> Path:
+        for text, number in self.strings.items():
+            self.add("StringIds", id=number, value=text)
+        with sqlite3.connect(path) as database:
+            for table, rows in self.rows.items():
+                columns = list(dict.fromkeys(column for row in rows for column in row))
+                extra = [c for c in columns if f"{c} INT" not in _TABLES[table] and f"{c} TEXT" not in _TABLES[table]]
+                database.execute(f"CREATE TABLE {table} ({', '.join([_TABLES[table], *(f'{c} ANY' for c in extra)])})")
+                database.executemany(
+                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+                    [[row.get(column) for column in columns] for row in rows],
+                )
+        database.close()
+        return path

@@ -1,0 +1,501 @@
+"""Reading Nsight Systems exports: hand-built ones, the real ones of the corpus, and one recorded here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perfkit.analysis import trace_report
+from perfkit.analysis.attribution import attribute
+from perfkit.analysis.intervals import NONE
+from perfkit.errors import UsageError
+from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
+from perfkit.trace.load import load
+from tests.corpus import corpus_file
+from tests.nsys_export import MARK, START_END, NsysExport, global_tid
+
+
+def ranges(trace: Trace) -> list[tuple[str, int, int]]:
+    rows = np.flatnonzero(trace.host.kind != HostKind.RUNTIME)
+    times = zip(trace.host.start[rows].tolist(), trace.host.end[rows].tolist(), strict=True)
+    return [(str(name), *time) for name, time in zip(trace.host_names(rows), times, strict=True)]
+
+
+def attributed_to(trace: Trace) -> list[tuple[str, str | None]]:
+    """Each device event's name and the name of the range that its launch stood in."""
+    found = attribute(trace)
+    leaves = [found.view.name_of(leaf) if leaf != NONE else None for leaf in found.device.leaf.tolist()]
+    return list(zip(map(str, trace.device_names()), leaves, strict=True))
+
+
+# --- what a file may hold -----------------------------------------------------------------------------------------
+
+
+def test_two_processes_with_the_same_correlation_ids(tmp_path: Path) -> None:
+    export = NsysExport()
+    for pid in (100, 200):
+        export.range(f"work of {pid}", 10, 50, pid).launched(f"kernel of {pid}", 20, 30, 40, correlation=1, pid=pid)
+    trace = load(export.write(tmp_path / "two.sqlite"))
+    assert attributed_to(trace) == [("kernel of 100", "work of 100"), ("kernel of 200", "work of 200")]
+
+
+def test_an_id_only_another_process_launched_is_unlaunched(tmp_path: Path) -> None:
+    export = NsysExport().range("work", 10, 50, 100).launched("a", 20, 30, 40, correlation=1, pid=100)
+    trace = load(export.kernel("b", 30, 40, 1, pid=200).write(tmp_path / "other.sqlite"))
+    assert attributed_to(trace) == [("a", "work"), ("b", None)]
+
+
+def test_an_open_range_lasts_to_the_end_of_the_file(tmp_path: Path) -> None:
+    export = NsysExport().range("open", 5, None).range("inner", 10, 20).launched("k", 12, 30, 99, correlation=3)
+    trace = load(export.write(tmp_path / "open.sqlite"))
+    assert ranges(trace) == [("open", 5, 99), ("inner", 10, 20)]
+    assert trace.facts.repairs == {"ranges still open at the end of the file": 1}
+    assert any("still open" in line for line in trace_report.report(trace).remarks)
+
+
+def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
+    export = NsysExport()
+    export.range("a", 0, 60, eventType=START_END).range("b", 30, 90, eventType=START_END)
+    export.range("to another thread", 0, 95, eventType=START_END, endGlobalTid=global_tid(100, 101))
+    export.range("never ends", 0, None, eventType=START_END)
+    export.range("push", 20, 50).launched("k", 40, 100, 110, correlation=1)
+    export.range("mark", 15, None, eventType=MARK)
+    trace = load(export.write(tmp_path / "cross.sqlite"))
+    assert ranges(trace) == [("a", 0, 60), ("b", 30, 90), ("push", 20, 50)]
+    assert trace.facts.ignored == {
+        "NVTX start/end ranges that end on another thread": 1,
+        "NVTX start/end ranges that never end": 1,
+        "NVTX marks": 1,
+    }
+    seen = attribute(trace).view
+    parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
+    assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
+        "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
+    }  # fmt: skip
+
+
+def test_a_cuda_graph_has_several_kernels_a_launch(tmp_path: Path) -> None:
+    export = NsysExport().range("replay", 0, 50).call("cudaGraphLaunch_v10000", 10, 20, 5)
+    for node in (1 << 32, (1 << 32) + 1):
+        export.kernel(f"k{node}", 30, 40, 5, graphNodeId=node)
+    trace = load(export.kernel("plain", 50, 60, 6).write(tmp_path / "graph.sqlite"))
+    assert trace.device.graph_node.tolist() == [1 << 32, (1 << 32) + 1, MISSING]
+    assert [leaf for _, leaf in attributed_to(trace)] == ["replay", "replay", None]
+    assert any("2 device events" in line and "1 graph launches" in line for line in trace_report.report(trace).remarks)
+
+
+def test_graphs_recorded_as_a_whole_are_pointed_out(tmp_path: Path) -> None:
+    export = NsysExport().range("a", 0, 50).launched("k", 10, 20, 30, correlation=1)
+    export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=40, end=47, deviceId=0, graphId=1, correlationId=2)
+    remarks = trace_report.report(load(export.write(tmp_path / "whole.sqlite"))).remarks
+    assert any("--cuda-graph-trace=node" in line and "1 graph launches (7" in line for line in remarks)
+
+
+@pytest.mark.parametrize("registered", [False, True], ids=["text", "textId"])
+def test_text_and_registered_text(tmp_path: Path, registered: bool) -> None:
+    export = NsysExport(registered=registered).range("caf\u00e9, seq", 0, 9).range("aten::mm, seq = 5, op_id = 6", 1, 8)
+    trace = load(export.write(tmp_path / "text.sqlite"))
+    assert ranges(trace) == [("caf\u00e9, seq", 0, 9), ("aten::mm", 1, 8)]
+    assert trace.host.kind.tolist() == [HostKind.ANNOTATION, HostKind.OP]
+    assert (trace.host.sequence.tolist(), trace.host.external_id.tolist()) == ([MISSING, 5], [MISSING, 6])
+
+
+def test_both_in_one_file(tmp_path: Path) -> None:
+    export = NsysExport().range("by text", 0, 9)
+    export.registered = True
+    assert ranges(load(export.range("by id", 1, 8).write(tmp_path / "both.sqlite"))) == [
+        ("by text", 0, 9),
+        ("by id", 1, 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sequence"),
+    [
+        ("aten::mm", "aten::mm", MISSING),
+        ("aten::mm, seq = 12", "aten::mm", 12),
+        ("aten::mm, op_id = 3", "aten::mm", MISSING),
+        ("aten::mm, seq = 12, op_id = 3, sizes = [[2, 3], [3, 4]]", "aten::mm", 12),
+        ("aten::mm, seq = 12, sizes = [], input_op_ids = [(1,0)]", "aten::mm", 12),
+        ("odd, seq = x", "odd, seq = x", MISSING),
+        ("two\nlines, seq = 4", "two\nlines", 4),
+        ("", "", MISSING),
+    ],
+)
+def test_what_emit_nvtx_appends(tmp_path: Path, text: str, name: str, sequence: int) -> None:
+    trace = load(NsysExport().range("x", 0, 9).range(text, 1, 2).write(tmp_path / "emit.sqlite"))
+    assert (ranges(trace)[1], trace.host.sequence[1]) == ((name, 1, 2), sequence)
+
+
+def test_tables_that_are_not_there(tmp_path: Path) -> None:
+    ranges_only = load(NsysExport().range("a", 0, 9).write(tmp_path / "nvtx.sqlite"))
+    assert (len(ranges_only.host), len(ranges_only.device)) == (1, 0)
+    trace = load(NsysExport().kernel("k", 0, 9, 1).write(tmp_path / "kernels.sqlite"))
+    assert (len(trace.host), trace.device_names().tolist()) == (0, ["k"])
+    assert trace_report.report(trace).summary["kernel_time_ns"] == 9
+
+
+def test_no_string_table(tmp_path: Path) -> None:
+    export = NsysExport().kernel("k", 0, 9, 1).range("a", 0, 9)
+    export.strings.clear()
+    trace = load(export.write(tmp_path / "strings.sqlite"))
+    assert (trace.device_names().tolist(), ranges(trace)) == (["string 7"], [("a", 0, 9)])
+
+
+def test_an_unexpected_extra_column(tmp_path: Path) -> None:
+    export = NsysExport().launched("k", 1, 2, 3, correlation=1).range("a", 0, 9, hue="blue", value=1.5)
+    export.rows["CUPTI_ACTIVITY_KIND_KERNEL"][0] |= {"flavour": b"\xff", "start2": "later"}
+    assert attributed_to(load(export.write(tmp_path / "extra.sqlite"))) == [("k", "a")]
+
+
+def test_columns_of_nulls_and_of_the_wrong_type(tmp_path: Path) -> None:
+    export = NsysExport().launched("k", 1, 2, 3, correlation=1).range("a", 0, 9)
+    export.kernel("null", 5, 6, None).kernel("text", 7, 8, "x", graphNodeId="y")  # type: ignore[arg-type]
+    export.call("cudaFree", 5, 6, None)
+    trace = load(export.write(tmp_path / "odd.sqlite"))
+    assert attributed_to(trace) == [("k", "a"), ("null", None), ("text", None)]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    path = NsysExport().range("a", 0, 9).write(tmp_path / "bytes.sqlite")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE NVTX_EVENTS SET text = CAST(x'61FF62' AS TEXT)")
+    assert ranges(load(path)) == [("a\ufffdb", 0, 9)]
+
+
+def test_copies_and_memsets(tmp_path: Path) -> None:
+    export = NsysExport().launched("k", 1, 2, 3, correlation=1)
+    place = {"deviceId": 0, "contextId": 1, "streamId": 7, "globalPid": global_tid(100, 0)}
+    export.add("CUPTI_ACTIVITY_KIND_MEMCPY", start=4, end=6, bytes=64, copyKind=1, srcKind=0, dstKind=2, **place)
+    export.add("CUPTI_ACTIVITY_KIND_MEMCPY", start=6, end=7, bytes=8, copyKind=99, srcKind=9, dstKind=1, **place)
+    export.add("CUPTI_ACTIVITY_KIND_MEMSET", start=8, end=9, bytes=32, memKind=2, **place)
+    trace = load(export.write(tmp_path / "copies.sqlite"))
+    assert list(zip(trace.device_names(), trace.device.bytes, trace.device.kind, strict=True)) == [
+        ("k", MISSING, DeviceKind.KERNEL),
+        ("Memcpy HtoD (Pageable -> Device)", 64, DeviceKind.MEMCPY),
+        ("Memcpy unknown (Unknown -> Pinned)", 8, DeviceKind.MEMCPY),
+        ("Memset (Device)", 32, DeviceKind.MEMSET),
+    ]
+
+
+def test_processes_that_see_different_devices_as_their_first(tmp_path: Path) -> None:
+    export = NsysExport().kernel("a", 0, 9, 1, pid=100).kernel("b", 0, 9, 1, pid=200)
+    export.add("TARGET_INFO_CUDA_DEVICE", gpuId=4, cudaId=0, pid=100).add(
+        "TARGET_INFO_CUDA_DEVICE", gpuId=5, cudaId=0, pid=200
+    )
+    assert load(export.write(tmp_path / "visible.sqlite")).device.device.tolist() == [4, 5]
+
+
+def test_streams_of_different_contexts_are_different(tmp_path: Path) -> None:
+    export = NsysExport().kernel("a", 0, 9, 1, contextId=1).kernel("b", 0, 9, 2, contextId=2).kernel("c", 9, 12, 3)
+    streams = load(export.write(tmp_path / "contexts.sqlite")).device.stream.tolist()
+    assert streams[0] == streams[2] == 7
+    assert streams[1] != 7
+
+
+def test_one_launch_recorded_by_the_runtime_and_the_driver(tmp_path: Path) -> None:
+    export = NsysExport().range("a", 0, 20).call("cudaLaunchKernel_v7000", 5, 10, 1).call("cuLaunchKernel", 6, 9, 1)
+    trace = load(export.kernel("k", 11, 12, 1).write(tmp_path / "driver.sqlite"))
+    assert attributed_to(trace) == [("k", "a")]
+
+
+# --- perfkit's own ranges -----------------------------------------------------------------------------------------
+
+
+def test_the_domain_perfkit_is_read_by_its_own_grammar(tmp_path: Path) -> None:
+    export = NsysExport(registered=True).domain("perfkit", 3).domain("perfkit", 1, pid=200)
+    export.range("step::0", 0, 90, domainId=3).range("phase::forward", 1, 50, domainId=3)
+    export.range("layers.0", 2, 40, domainId=3).range("layers.0", 3, 30)
+    export.range("perfkit::layers.0, op_id = 4", 2, 41)  # emit_nvtx saw it too
+    export.range("not ours", 60, 70, domainId=1).launched("k", 10, 100, 130, correlation=1)
+    trace = load(export.write(tmp_path / "own.sqlite"))
+    assert ranges(trace) == [
+        ("perfkit.step::0", 0, 90),
+        ("perfkit.phase::forward", 1, 50),
+        ("perfkit::layers.0", 2, 40),
+        ("layers.0", 3, 30),
+        ("not ours", 60, 70),
+    ]
+    report = trace_report.report(trace)
+    layers = next(table for table in report.tables if table.name == "layers").frame
+    assert layers[["scope", "phase", "total_ns"]].to_numpy().tolist() == [["layers.0", "forward", 30]]
+    assert report.summary["steps"] == 1
+
+
+def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
+    export = (
+        NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("step::0", 50, 90, domainId=1)
+    )
+    export.range("fc", 1, 30, domainId=1).range("fc", 51, 80, domainId=1)
+    export.launched("k", 2, 3, 10, correlation=1).launched("k", 52, 53, 58, correlation=2)
+    assert trace_report.report(load(export.write(tmp_path / "w.sqlite"))).summary["kernel_time_ns"] == 5
+
+
+def test_a_report_without_gpu_work_has_a_table_of_ranges(tmp_path: Path) -> None:
+    export = NsysExport().domain("perfkit", 1).range("step::0", 0, 100, domainId=1).range("fc", 10, 60, domainId=1)
+    export.range("fc", 70, 90, domainId=1).range("before", -50, -10).range("backward", 20, 30, tid=7)
+    report = trace_report.report(load(export.write(tmp_path / "cpu.sqlite")))
+    table = next(table for table in report.display if table.name == "ranges").frame
+    assert table[["name", "count", "total_ns", "self_ns"]].to_numpy().tolist() == [
+        ["step::*", 1, 100, 30], ["fc", 2, 70, 70], ["backward", 1, 10, 10],
+    ]  # fmt: skip
+    assert "no GPU work was captured" in report.remarks[0]
+
+
+# --- files that are none ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_database(tmp_path: Path) -> None:
+    path = tmp_path / "empty.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("VACUUM")
+    with pytest.raises(UsageError, match="no Nsight Systems export"):
+        load(path)
+
+
+def test_an_export_of_nothing(tmp_path: Path) -> None:
+    path = (
+        NsysExport().add("META_DATA_EXPORT", name="EXPORT_PRODUCT_VERSION", value="2024.1").write(tmp_path / "n.sqlite")
+    )
+    with pytest.raises(UsageError, match="neither NVTX ranges nor CUDA work"):
+        load(path)
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE birds (name TEXT)")
+    with pytest.raises(UsageError, match="no Nsight Systems export"):
+        load(path)
+
+
+def test_files_that_are_no_database(tmp_path: Path) -> None:
+    whole = (
+        NsysExport().range("a", 0, 9).launched("k", 1, 2, 3, correlation=1).write(tmp_path / "w.sqlite").read_bytes()
+    )
+    for name, content in {
+        "header": b"SQLite format 3\0" + b"no page" * 99,
+        "cut": whole[: len(whole) // 2],
+        "magic": whole[:16],
+        "overwritten": whole[:100] + b"\xa5" * (len(whole) - 100),
+    }.items():
+        path = tmp_path / f"{name}.sqlite"
+        path.write_bytes(content)
+        with pytest.raises(UsageError) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_reading_leaves_the_file_and_its_folder_alone(tmp_path: Path) -> None:
+    path = NsysExport().range("a", 0, 9).write(tmp_path / "odd name?#%41.sqlite")
+    before = path.read_bytes()
+    path.chmod(0o444)
+    load(path)
+    assert (path.read_bytes(), [p.name for p in tmp_path.iterdir()]) == (before, [path.name])
+
+
+def test_a_report_and_no_nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.nsys-rep"
+    path.write_bytes(b"NVIDIA Tegra Profiler Report 1.\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="scripts/install-nsys"):
+        load(path)
+
+
+# --- backward nodes by emit_nvtx ----------------------------------------------------------------------------------
+
+
+def test_backward_nodes_find_their_process_and_thread(tmp_path: Path) -> None:
+    """Two processes run the same program: each has its forward thread and its backward thread."""
+    export = NsysExport()
+    for pid in (100, 200):
+        offset = pid // 100
+        export.range(f"layer of {pid}", offset, 50, pid).range("aten::mm, seq = 3, op_id = 1", 10 + offset, 20, pid)
+        export.range("autograd::engine::evaluate_function: MmBackward0, op_id = 2", 60, 90, pid, pid + 1)
+        export.range("MmBackward0, seq = 3, op_id = 3", 61, 89, pid, pid + 1)
+        export.call("cudaLaunchKernel", 70, 71, 9, pid, pid + 1).kernel(f"grad {pid}", 80, 85, 9, pid)
+    trace = load(export.write(tmp_path / "backward.sqlite"))
+    found = attribute(trace)
+    paths = [found.paths[path] for path in found.device.path.tolist()]
+    assert paths == ["layer of 100", "layer of 200"]
+    assert (found.links.numbered.sum(), (found.links.target[found.links.numbered] != NONE).sum()) == (2, 2)
+
+
+def test_a_reentrant_checkpoint_links_to_what_was_recomputed(tmp_path: Path) -> None:
+    """The number 3 is on both threads; the node inside the checkpoint's node was made by the operation in there."""
+    engine = "autograd::engine::evaluate_function: "
+    export = NsysExport().range("layer", 0, 50).range("other", 51, 59)
+    export.range("CheckpointFunction, seq = 8", 2, 40).range("aten::mm, seq = 3", 52, 53)
+    export.range(f"{engine}CheckpointFunctionBackward", 60, 99, tid=7)
+    export.range("CheckpointFunctionBackward, seq = 8", 61, 98, tid=7)
+    export.range("aten::mm, seq = 3", 62, 64, tid=7)
+    export.range(f"{engine}MmBackward0", 70, 90, tid=7).range("MmBackward0, seq = 3", 71, 89, tid=7)
+    found = attribute(load(export.write(tmp_path / "reentrant.sqlite")))
+    view = found.view
+    node = next(r for r in range(len(view.name)) if view.name_of(r) == "MmBackward0")
+    assert view.start[found.links.target[node]] == 62
+    assert found.paths[found.host.path[node]] == "layer"
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["v100_training", "a100_ddp_training", "a100_small_iterations"])
+def test_a_kineto_trace_written_as_nsys_would_gives_the_same_table(tmp_path: Path, name: str) -> None:
+    kineto = load(corpus_file(f"kineto/{name}.json.gz"))
+    nsys = load(_as_nsys(kineto).write(tmp_path / "converted.sqlite"))
+    reports = [trace_report.report(trace) for trace in (kineto, nsys)]
+    for table in ("layers", "phases", "copies"):
+        frames = [next(t for t in report.tables if t.name == table).frame for report in reports]
+        keys = [c for c in frames[0].columns if c in ("scope", "phase", "name", "count", "total_ns", "exclusive_ns")]
+        assert sorted(map(tuple, frames[0][keys].to_numpy().tolist())) == sorted(
+            map(tuple, frames[1][keys].to_numpy().tolist())
+        )
+
+
+def _as_nsys(trace: Trace) -> NsysExport:
+    """What emit_nvtx and nsys would have written; no forward threads, and no numbers on the engine's ranges."""
+    export, host, device = NsysExport(), trace.host, trace.device
+    first = min(int(host.start.min()), int(device.start.min()))
+    names, order = trace.host_names(), np.argsort(host.order, kind="stable")
+    for row in order.tolist():
+        times = int(host.start[row]) - first, int(host.end[row]) - first
+        thread = {"pid": 5, "tid": 5 + int(host.thread[row])}
+        name, kind, sequence = str(names[row]), host.kind[row], int(host.sequence[row])
+        if kind == HostKind.RUNTIME:
+            export.call(name, *times, int(host.correlation[row]), **thread)
+        elif kind == HostKind.OP:
+            numbered = sequence >= 0 and not name.startswith("autograd::engine::evaluate_function: ")
+            export.range(f"{name}{f', seq = {sequence}' if numbered else ''}, op_id = {row + 1}", *times, **thread)
+        else:
+            export.range(name, *times, **thread)
+    kinds = {"HtoD": 1, "DtoH": 2, "DtoD": 8}
+    memory = {"Pageable": 0, "Pinned": 1, "Device": 2}
+    for row, name in enumerate(map(str, trace.device_names())):
+        common = {
+            "start": int(device.start[row]) - first, "end": int(device.end[row]) - first,
+            "deviceId": int(device.device[row]), "contextId": 1, "streamId": int(device.stream[row]),
+            "correlationId": int(device.correlation[row]), "globalPid": global_tid(5, 0),
+        }  # fmt: skip
+        if device.kind[row] == DeviceKind.KERNEL:
+            number = export.string(name)
+            export.add("CUPTI_ACTIVITY_KIND_KERNEL", demangledName=number, shortName=number, **common)
+        elif device.kind[row] == DeviceKind.MEMSET:
+            export.add("CUPTI_ACTIVITY_KIND_MEMSET", memKind=2, bytes=int(device.bytes[row]), **common)
+        else:
+            _, kind_name, *ends = name.replace("(", "").replace(")", "").replace("->", "").split()
+            codes = {"copyKind": kinds[kind_name], "srcKind": memory[ends[0]], "dstKind": memory[ends[1]]}
+            export.add("CUPTI_ACTIVITY_KIND_MEMCPY", bytes=int(device.bytes[row]), **codes, **common)
+    return export
+
+
+# --- real exports -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def h100() -> Trace:
+    return load(corpus_file("nsys/h100_2gpu_1s.sqlite"))
+
+
+@pytest.mark.corpus
+def test_h100_totals(h100: Trace) -> None:
+    device = h100.device
+    time = device.end - device.start
+    kernels = device.kind == DeviceKind.KERNEL
+    assert (kernels.sum(), time[kernels].sum()) == (3442, 44_829_522)
+    per_device = [((kernels & (device.device == d)).sum(), time[kernels & (device.device == d)].sum()) for d in (0, 1)]
+    assert per_device == [(1721, 22_385_163), (1721, 22_444_359)]
+    launched = kernels & (attribute(h100).device.launch != NONE)
+    assert (launched.sum(), time[launched].sum()) == (1632, 23_147_229)
+    assert h100.metadata["nsys"] == {"version": "2026.2.1.210", "schema": "3.25.0"}
+
+
+@pytest.mark.corpus
+def test_h100_innermost_ranges_stay_in_their_process(h100: Trace) -> None:
+    found = attribute(h100)
+    leaf = found.device.leaf
+    inside = np.flatnonzero(leaf != NONE)
+    pids = np.array([thread.pid for thread in h100.threads])[found.view.thread[leaf[inside]]]
+    assert (pids == h100.device.process[inside]).all()
+    kernels = inside[h100.device.kind[inside] == DeviceKind.KERNEL]
+    time: Counter[str] = Counter()
+    for row in kernels.tolist():
+        time[found.view.name_of(leaf[row])] += int(h100.device.end[row] - h100.device.start[row])
+    assert time.most_common(1) == [("aten::mm", 19_866_482)]
+
+
+@pytest.mark.corpus
+def test_a_tiny_export_without_nvtx() -> None:
+    trace = load(corpus_file("nsys/rtx3080_tiny.sqlite"))
+    report = trace_report.report(trace)
+    assert (report.summary["kernels"], report.summary["kernel_time_ns"]) == (2, 4129)
+    assert report.summary["devices"] == ["NVIDIA GeForce RTX 3080"]
+    assert trace.threads[0].name == "python"
+    assert not any("environment" in str(value).lower() for value in trace.metadata["nsys"])
+
+
+def _nsys() -> str:
+    found = shutil.which("nsys")
+    if found is None:
+        pytest.skip("no nsys: scripts/install-nsys installs it")
+    return found
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["h100_2gpu_1s", "rtx3080_tiny"])
+def test_kernels_by_name_are_what_nsys_stats_says(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy.sqlite"  # nsys may write to it
+    shutil.copyfile(corpus_file(f"nsys/{name}.sqlite"), copy)
+    said = ""
+    for report in ("gpukernsum", "cuda_gpu_kern_sum"):
+        command = [_nsys(), "stats", "-r", report, "-f", "csv", "-q", str(copy)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False
+        )
+        said = said or (done.stdout if "Total Time (ns)" in done.stdout else "")
+    theirs: dict[str, list[int]] = {}
+    for row in csv.DictReader(io.StringIO(said[said.index("Time (%)") :])):
+        entry = theirs.setdefault(row["Name"], [0, 0])
+        entry[0] += int(row["Instances"])
+        entry[1] += int(row["Total Time (ns)"])
+    tables = trace_report.report(load(corpus_file(f"nsys/{name}.sqlite"))).tables
+    kernels = next(table for table in tables if table.name == "kernels").frame
+    ours = {row["name"]: [row["count"], row["total_ns"]] for row in kernels.to_dict("records")}
+    assert ours == theirs
+
+
+@pytest.mark.slow
+def test_a_run_under_the_real_nsys(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from perfkit.schema import range_names\n"
+        "from perfkit.workload.annotate import annotate, annotated\n"
+        "model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))\n"
+        "with annotate(model, root='Model'):\n"
+        "    for index in range(3):\n"
+        "        with annotated(range_names.step(index)), annotated(range_names.phase('forward')):\n"
+        "            model(torch.ones(2, 4))\n"
+    )
+    # Without --cpuctxsw=none nsys 2022.4 waits forever in some containers, now and then.
+    flags = ["-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", "report"]
+    command = [_nsys(), "profile", *flags, sys.executable, "-P", str(script)]
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=120, check=True)
+    trace = load(tmp_path / "report.nsys-rep")
+    counts = Counter(name for name, _, _ in ranges(trace))
+    expected = {f"perfkit::{path}": 3 for path in ("Model", "0", "1", "2")}
+    assert counts == expected | {"perfkit.phase::forward": 3} | {f"perfkit.step::{index}": 1 for index in range(3)}
+    report = trace_report.report(trace)
+    assert report.summary["steps"] == 3
+    assert report.summary["total_ns"] == report.summary["step_wall_ns"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "report.nsys-rep", "run.py"]
