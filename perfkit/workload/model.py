@@ -10,6 +10,7 @@ f inner width of the MLP, v vocabulary.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -137,7 +138,7 @@ class Shared:
     """(t, s), True where a query must not look; empty for fused attention, which implies it."""
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """Causal multi-head self-attention: project, rotate, attend (see the two below), project back."""
 
     def __init__(self, config: RunConfig, shared: Shared) -> None:
@@ -148,13 +149,13 @@ class Attention(nn.Module):
         self.add_attending(config, shared)
         self.output_proj = _linear(d, d)
 
+    @abstractmethod
     def add_attending(self, config: RunConfig, shared: Shared) -> None:
         """Add the modules that `attend` calls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)
         """Mix the values."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
         q, k, v = (
