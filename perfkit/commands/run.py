@@ -30,6 +30,8 @@ class RunOptions:
 
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets a folder of its own."""
+    folder: Annotated[Path | None, _FILES] = None
+    """Exactly this folder for the run, instead of a new one in --traces-dir; must be empty or absent."""
     output: Annotated[Path | None, _FILES] = None
     """Also write the result table here; the extension chooses the format: .csv, .md, .json or .tex."""
     top: Annotated[int, _FILES] = 15
@@ -57,7 +59,7 @@ def execute(
     from perfkit.measure import runner
 
     resolved = runner.resolve(config)
-    folder = _make_folder(options.traces_dir, resolved)
+    folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
     print(run_report.headline(resolved), file=sys.stderr)
     try:
         with RunProgress() as progress:
@@ -68,6 +70,17 @@ def execute(
         raise
     _show(record, folder, options)
     return _exit_code(record, folder)
+
+
+def _given_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; choose another --folder") from error
+    if occupied:
+        raise UsageError(f"{folder}: not empty; choose another --folder")
+    return folder
 
 
 def _make_folder(traces_dir: Path, config: RunConfig) -> Path:

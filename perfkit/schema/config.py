@@ -234,6 +234,17 @@ class RunConfig:
         assert self.context_length is not None, "resolve the configuration first"
         return self.batch_size * self.context_length
 
+    def flags(self) -> list[str]:
+        """The command line that asks for this configuration: every field that differs from its default."""
+        arguments: list[str] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is True:
+                arguments.append(_flag(field.name))
+            elif value != field.default:
+                arguments += [_flag(field.name), str(value)]
+        return arguments
+
     def resolved(self, device: str) -> RunConfig:
         """The same configuration with nothing left to guess, for `device` ("cpu", "cuda" or "cuda:N")."""
         size = self.model_size or ("tiny" if device == "cpu" else "small")

@@ -106,6 +106,16 @@ def test_a_profiled_run_shows_layers_and_operators(run):
     assert result.err.splitlines()[-1] == "writing the trace"
 
 
+def test_a_run_goes_into_the_folder_that_is_named(run):
+    # WHEN
+    result = run(*FEW, "--folder", "here/it")
+
+    # THEN
+    assert result.code == 0
+    assert record.load(Path("here/it")).status == "ok"
+    assert not Path("traces").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "start"),
     [("r.csv", "size,shape,parameters,"), ("r.md", "| tiny "), ("r.tex", "\\begin{tabular}"), ("R.CSV", "size,shape")],
@@ -134,6 +144,8 @@ def test_the_result_goes_to_a_file_too(run, name, start):
         (["--traces-dir", "file/inside"], "choose another --traces-dir"),
         (["--traces-dir", "dangling"], "choose another --traces-dir"),
         (["--traces-dir", "/proc/nowhere"], "choose another --traces-dir"),
+        (["--folder", "full"], "full: not empty; choose another --folder"),
+        (["--folder", "file"], "choose another --folder"),
         (["--top", "-1"], "--top -1: must be 0 or more"),
         (["--measure-steps", "0"], "--measure-steps 0: must be at least 1"),
         (["--precision", "tf32", "--device", "cpu"], "--precision tf32 exists on NVIDIA GPUs only"),
@@ -146,6 +158,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, monkeyp
     # GIVEN
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "full" / "run").mkdir(parents=True)
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
 
     def never(*_: object) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from perfkit.cli import build_app
 from perfkit.errors import UsageError
 from perfkit.schema.config import SIZES, ModelShape, RunConfig
 
@@ -131,3 +132,17 @@ def test_zero_is_a_number_of_warm_up_steps():
 def test_a_configuration_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunConfig().batch_size = 2  # type: ignore[misc]
+
+
+def test_the_flags_of_a_configuration_ask_for_it_again():
+    # GIVEN
+    config = RunConfig(model_size="small", checkpoint=True, pass_type="train", gc="on", batch_size=2).resolved("cpu")
+
+    # WHEN
+    flags = config.flags()
+    (_, bound, _) = build_app().parse_args(["run", *flags])
+
+    # THEN
+    assert RunConfig().flags() == []
+    assert flags[flags.index("--checkpoint") + 1].startswith("--")
+    assert bound.arguments["config"] == config
