@@ -15,7 +15,7 @@ import numpy as np
 
 from perfkit.analysis import links, provenance, scopes
 from perfkit.analysis.host_view import HostView, view
-from perfkit.analysis.intervals import NONE, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
+from perfkit.analysis.intervals import NONE, ROW, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
 from perfkit.analysis.links import Links
 from perfkit.analysis.provenance import Compiled
 from perfkit.analysis.scopes import How, Scopes, ScopeSource
@@ -170,13 +170,12 @@ def _by_provenance(host: HostAttribution, compiled: Compiled) -> HostAttribution
 
 
 def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
-    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     node, scope, operation = linked.node, found.scope, linked.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    recomputed = links.run_again(seen, linked) | (in_node & (depth[scope] > depth[node]))
+    recomputed = links.run_again(seen, linked) | (in_node & (scope > node))
 
-    phase = np.full(len(node), Phase.OTHER, dtype=np.int64)
+    phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
     phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
     phase[~in_node & (seen.optimizer != NONE)] = Phase.OPTIMIZER
     phase[in_node] = Phase.BACKWARD
@@ -205,14 +204,16 @@ def _attribute_device(
 ) -> DeviceAttribution:
     events = trace.device
     launch = _launches(trace, seen)
-    parent = np.concatenate((seen.forest.parent, [NONE]))  # the last is that of NONE
-    leaf = np.where(launch == NONE, _operators_by_id(trace, seen), parent[launch])
+    lost = launch == NONE
+    leaf = np.where(lost, NONE, seen.forest.parent[launch]) if len(trace.host) else launch
+    if lost.any():
+        leaf[lost] = _operators_by_id(trace, seen)[lost]
     inside = leaf != NONE
-    launched_in = np.where((launch == NONE) & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.int64)
+    launched_in = np.where(lost & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.uint8)
     launched_in[inside] = host.phase[leaf[inside]]
-    path = np.full(len(events), NONE, dtype=np.int64)
+    path = np.full(len(events), NONE, dtype=ROW)
     path[inside] = host.path[leaf[inside]]
-    how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.int64)
+    how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.uint8)
     how[inside] = host.how[leaf[inside]]
     communication = is_communication(trace)
     phase = np.where(communication, Phase.COMMUNICATION, launched_in)
@@ -249,7 +250,9 @@ def _by_graph_annotation(
 
 def _launches(trace: Trace, seen: HostView) -> Ints:
     """The first call, by time, that carries an event's correlation id (in the event's process, where it names one)."""
-    calls = np.flatnonzero(seen.is_runtime & (seen.correlation != MISSING))
+    calls = np.flatnonzero(seen.is_runtime)
+    correlation = trace.host.correlation[seen.forest.order[calls]]
+    calls, correlation = calls[correlation != MISSING], correlation[correlation != MISSING]
     events = trace.device
     call_process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[seen.thread[calls]]
     event_process = events.process
@@ -257,13 +260,13 @@ def _launches(trace: Trace, seen: HostView) -> Ints:
         call_process = np.full(len(calls), MISSING)
     keys = pair_keys(
         np.concatenate((call_process, event_process)),
-        np.concatenate((seen.correlation[calls], events.correlation)),
+        np.concatenate((correlation, events.correlation)),
     )
     call_keys, event_keys = keys[: len(calls)], keys[len(calls) :]
     order = np.lexsort((seen.start[calls], call_keys))
     place = np.searchsorted(call_keys[order], event_keys)
     place_or_last = np.minimum(place, max(len(calls) - 1, 0))
-    launch = np.full(len(events), NONE, dtype=np.int64)
+    launch = np.full(len(events), NONE, dtype=ROW)
     if len(calls):
         matches = (call_keys[order][place_or_last] == event_keys) & (events.correlation != MISSING)
         launch[matches] = calls[order][place_or_last[matches]]

@@ -63,9 +63,15 @@ class HostView:
 def name_flags(names: tuple[str, ...], name: Ints, test: Callable[[str], bool]) -> Bools:
     """Rows whose name passes a test, testing each distinct name of the rows once."""
     flags = np.zeros(len(names), dtype=bool)
-    for index in np.unique(name):
+    for index in present(name):
         flags[index] = test(names[index])
     return flags[name] if len(name) else np.zeros(0, dtype=bool)
+
+
+def present(codes: Ints) -> list[int]:
+    """The distinct values of a dictionary-encoded column, ascending."""
+    found: list[int] = np.flatnonzero(np.bincount(codes)).tolist()
+    return found
 
 
 def view(trace: Trace) -> HostView:
@@ -82,9 +88,7 @@ def view(trace: Trace) -> HostView:
     order = forest.order
     name, kind = host.name[order], host.kind[order]
     own_names = {
-        int(index): parsed
-        for index in np.unique(name)
-        if (parsed := range_names.parse_trace(trace.names[index])) is not None
+        index: parsed for index in present(name) if (parsed := range_names.parse_trace(trace.names[index])) is not None
     }
 
     def own(*kinds: str) -> Bools:

@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.analysis.host_view import EVALUATE, HostView
 from perfkit.analysis.intervals import (
     NONE,
+    ROW,
     Bools,
     Ints,
     last_at_or_before,
@@ -181,7 +182,7 @@ def _last_started(
     before = (below != NONE) & (sequence[uncarried] < highest[threads[uncarried]])
     before[before] = time[below[before]] <= 2 * seen.start[rows[uncarried[before]]]
     found[uncarried] = np.where(before, below, NONE)
-    target = np.full(len(is_forward_op), NONE, dtype=np.int64)
+    target = np.full(len(is_forward_op), NONE, dtype=ROW)
     target[rows[found != NONE]] = operations[found[found != NONE]]
 
     latest = np.full(int(keys.max()) + 1 if len(keys) else 0, NEVER)
@@ -196,7 +197,7 @@ def _owners(seen: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) 
     kinds = {index for index, own in seen.own_names.items() if own.kind == "grad"}
     marks = np.flatnonzero(np.isin(seen.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
     marks = marks[is_accumulate[node[marks]]]
-    owner = np.full(len(node), NONE, dtype=np.int64)
+    owner = np.full(len(node), NONE, dtype=ROW)
     outer = strictly_above(seen.forest.parent, node)[node[marks]]
     around = (outer != NONE) & ~is_engine[node[marks]] & is_engine[outer] & is_accumulate[outer]
     owner[outer[around]] = marks[around]
@@ -210,11 +211,10 @@ def run_again(seen: HostView, linked: Links) -> Bools:
     In a double backward that operation has a node of its own that runs after the one it stands in. Any node of its
     number will do: operations that only peek at a number share it with the one that uses it up.
     """
-    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     ends = np.concatenate((seen.end, [np.iinfo(np.int64).max]))
     last_use = np.concatenate((linked.last_use, [NEVER]))
     node, operation = linked.node, linked.operation
-    inside = (node != NONE) & (operation != NONE) & linked.is_forward_op[operation] & (depth[operation] > depth[node])
+    inside = (node != NONE) & (operation != NONE) & linked.is_forward_op[operation] & (operation > node)
     again: Bools = inside & (last_use[operation] < ends[node])
     return again
 

@@ -11,8 +11,8 @@ from enum import Enum, IntEnum
 import numpy as np
 
 from perfkit.analysis import links
-from perfkit.analysis.host_view import HostView
-from perfkit.analysis.intervals import NONE, Bools, Ints, depths, nearest, strictly_above
+from perfkit.analysis.host_view import HostView, present
+from perfkit.analysis.intervals import NONE, ROW, Bools, Ints, depths, nearest, strictly_above
 from perfkit.analysis.links import Links
 from perfkit.trace.columns import HostKind
 
@@ -104,7 +104,7 @@ def find(seen: HostView, linked: Links, source: object, modules: Mapping[str, st
     if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened by nothing but its forward
         is_scope &= ~_backward_only(seen, linked, is_scope)
     scope = nearest(seen.forest.parent, is_scope)
-    owner = linked.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE)
+    owner = linked.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
     resolved, how = _resolve(seen, linked, scope, owner)
     resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
@@ -138,13 +138,13 @@ def _resolve(seen: HostView, linked: Links, scope: Ints, owner: Ints) -> tuple[I
     A gradient's accumulation goes by its mark, where it has one.
     """
     count = len(scope)
-    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
-    here, waiting = np.arange(count), np.arange(count)
-    resolved = np.full(count, NONE, dtype=np.int64)
-    how = np.full(count, How.NONE, dtype=np.int64)
+    here = np.arange(count, dtype=ROW)
+    waiting = here.copy()
+    resolved = np.full(count, NONE, dtype=ROW)
+    how = np.full(count, How.NONE, dtype=np.uint8)
     for hop in range(_MAX_HOPS + 1):
         own, node = scope[here[waiting]], linked.node[here[waiting]]
-        settled = (own != NONE) & (depth[own] > depth[node])
+        settled = own > node  # both hold the row: the later one is the inner one
         resolved[waiting[settled]] = own[settled]
         mark = np.where((node == NONE) | settled, NONE, owner[node])
         resolved[waiting[mark != NONE]] = mark[mark != NONE]
@@ -165,8 +165,7 @@ def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: In
     The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
     nearest that does not open again inside the node is the one that called the checkpoint.
     """
-    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
-    bare = links.run_again(seen, linked) & (depth[scope] <= depth[linked.node])
+    bare = links.run_again(seen, linked) & (scope <= linked.node)
     rows = np.flatnonzero(bare & (resolved != NONE))
     inside = np.flatnonzero(is_scope & (linked.node != NONE))
     opened = linked.node[inside] * len(seen.names) + seen.name[inside]
@@ -188,14 +187,14 @@ def _labels(seen: HostView, kind: ScopeSource) -> dict[int, str]:
         modules = {index: own.label for index, own in seen.own_names.items() if own.kind == "module"}
         phases = {index: own.label for index, own in seen.own_names.items() if own.kind == "phase"}
         return modules and modules | {index: label for index, label in phases.items() if label in _PHASE_SCOPES}
-    present = [int(index) for index in np.unique(seen.name[_right_kind(seen, kind)])]
+    names = present(seen.name[_right_kind(seen, kind)])
     if kind is ScopeSource.MODULE:
         return {
             index: seen.names[index].removeprefix(_MODULE_PREFIX)
-            for index in present
+            for index in names
             if seen.names[index].startswith(_MODULE_PREFIX)
         }
-    return {index: seen.names[index] for index in present if not _NOT_SCOPES.match(seen.names[index])}
+    return {index: seen.names[index] for index in names if not _NOT_SCOPES.match(seen.names[index])}
 
 
 def _right_kind(seen: HostView, kind: ScopeSource) -> Bools:
@@ -213,7 +212,6 @@ def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
     A scope in there counts if its name also occurs outside every node and if it holds a forward-type operation, or
     if, inside the same node, it stands in one (a recomputed part without gradient) or in a scope that counts.
     """
-    depth = np.concatenate((seen.forest.depth, [-1]))  # so that NONE, the last, has depth -1
     inside = is_scope & (linked.node != NONE)
     outside_names = np.zeros(len(seen.names), dtype=bool)
     outside_names[seen.name[is_scope & (linked.node == NONE)]] = True
@@ -226,18 +224,18 @@ def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
         holds_forward[reached] = True
         reached = np.unique(above[reached])
     operation = linked.operation
-    in_forward = (operation != NONE) & linked.is_forward_op[operation] & (depth[operation] > depth[linked.node])
+    in_forward = (operation != NONE) & linked.is_forward_op[operation] & (operation > linked.node)
     eligible = inside & outside_names[seen.name]
     counts = eligible & (holds_forward | in_forward)
     outer = nearest(seen.forest.parent, counts)
-    counts |= eligible & (depth[outer] > depth[linked.node])
+    counts |= eligible & (outer > linked.node)
     backward_only: Bools = inside & ~counts
     return backward_only
 
 
 def _plain_paths(seen: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:
     """Where a scope's label is its whole path. Paths are numbered; rows that are no scope have NONE."""
-    path = np.full(len(seen.name), NONE, dtype=np.int64)
+    path = np.full(len(seen.name), NONE, dtype=ROW)
     used, place = np.unique(seen.name[rows], return_inverse=True)
     paths = list(dict.fromkeys(labels[int(index)] for index in used))
     numbers = {text: number for number, text in enumerate(paths)}
@@ -249,13 +247,12 @@ def _joined_paths(
     seen: HostView, linked: Links, rows: Ints, scope: Ints, labels: dict[int, str]
 ) -> tuple[Ints, list[str]]:
     """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
-    depth = np.concatenate((seen.forest.depth, [-1]))
     above = strictly_above(seen.forest.parent, scope)
-    above = np.where(depth[above] > depth[linked.node], above, NONE)
+    above = np.where(above > linked.node, above, NONE)
     is_scope = np.zeros(len(seen.name), dtype=bool)
     is_scope[rows] = True
     level = depths(np.where(is_scope, above, NONE))[rows]
-    path = np.full(len(seen.name), NONE, dtype=np.int64)
+    path = np.full(len(seen.name), NONE, dtype=ROW)
     paths = _Numbered()
     for value in range(int(level.max()) + 1 if len(rows) else 0):
         here = rows[level == value]
