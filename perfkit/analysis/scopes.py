@@ -105,7 +105,7 @@ def find(seen: HostView, linked: Links, source: object, modules: Mapping[str, st
         is_scope &= ~_backward_only(seen, linked, is_scope)
     scope = nearest(seen.forest.parent, is_scope)
     owner = linked.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
-    resolved, how = _resolve(seen, linked, scope, owner)
+    resolved, how = _resolve(linked, scope, owner)
     resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if qualified:
@@ -132,7 +132,7 @@ def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, st
     return mapped
 
 
-def _resolve(seen: HostView, linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
+def _resolve(linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
     A gradient's accumulation goes by its mark, where it has one.

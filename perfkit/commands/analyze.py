@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from perfkit.analysis import run_report, trace_report
+from perfkit.analysis import kernel_summary, run_report, trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
 from perfkit.analysis.grouping import By
@@ -35,7 +35,7 @@ class AnalyzeOptions:
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Only these tables, by name: kernels, layers, phases, categories, groups, copies, threads, ranges; runs, steps."""
+    """Only these: kernels, layers, phases, categories, groups, copies, threads, ranges, runs, steps; kernel_summary."""
     top: int = 20
     """Rows shown of each table (--format table and md); what is left out is summed in one more row."""
     by: By = "component"
@@ -53,6 +53,19 @@ class AnalyzeOptions:
     """JSON file of the model's tree, {path: class} as perfkit.module_tree(model) gives it: names nn.Module frames."""
     no_cache: bool = False
     """Read the file anew and keep nothing; otherwise large traces are kept, parsed, in the user's cache directory."""
+
+    @property
+    def wants_summary_only(self) -> bool:
+        """True for the one table that needs no attribution, which is then all that is read."""
+        if kernel_summary.NAME not in self.table:
+            return False
+        if self.table != (kernel_summary.NAME,):
+            raise UsageError(f"--table {kernel_summary.NAME} comes by itself: the other tables need the whole trace")
+        if self.phase or self.steps != "auto":
+            raise UsageError(
+                f"--table {kernel_summary.NAME} knows no phases or steps: drop --phase and --steps, or take kernels"
+            )
+        return True
 
     def view(self) -> View:
         """As the analysis takes it."""
@@ -108,6 +121,8 @@ def execute(
 def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     """A folder has a record and perhaps a trace; a file is one or the other."""
     target, view = Path(path), options.view()
+    if options.wants_summary_only:
+        return [_kernel_summary(path, options)]
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
@@ -117,6 +132,11 @@ def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     if target.name == record.RECORD_FILE:
         return [run_report.report(record.load(target))]
     return [_trace_report(path, view, options)]
+
+
+def _kernel_summary(path: str, options: AnalyzeOptions) -> Report:
+    with reading(Path(path).name) as progress:
+        return kernel_summary.report(load(path, progress=progress, use_cache=not options.no_cache, kernels_only=True))
 
 
 def _trace_report(path: Path | str, view: View, options: AnalyzeOptions) -> Report:

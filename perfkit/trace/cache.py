@@ -122,12 +122,15 @@ def read(key: str, source: str) -> Trace | None:
 
 
 def _read_columns(path: Path, kind: Any) -> Any:
-    table = pq.read_table(path, memory_map=True, use_threads=False)
+    with pq.ParquetFile(path, memory_map=True) as file:  # one piece a column, where read_table makes many
+        table = file.read(use_threads=False)
     return kind(*(_numpy(table, field.name) for field in dataclasses.fields(kind)))
 
 
 def _numpy(table: pa.Table, name: str) -> Any:
-    return np.ascontiguousarray(table[name].to_numpy(), dtype=column_dtype(name))
+    column = table[name]
+    values = column.chunk(0) if column.num_chunks == 1 else column
+    return np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype=column_dtype(name))
 
 
 def write(key: str, trace: Trace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -63,6 +63,7 @@ _DEVICE = {
 }
 _FLOWS = ("fwdbwd", "forward_backward")
 _MAX_CATEGORIES = 255
+_JOINED_CHUNKS = 64
 
 _Codes: TypeAlias = npt.NDArray[np.int64]
 _Columns: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -155,17 +156,42 @@ class _Dictionary(dict[Any, int]):
         return np.fromiter(map(self.__getitem__, values), np.int32, count)
 
 
-class ColumnBuilder:
-    """Takes events chunk by chunk; `take` then hands over the columns of one kind."""
+@dataclass(slots=True)
+class _Pieces:
+    """A table's columns as they come, chunk by chunk.
 
-    def __init__(self) -> None:
+    Joined now and then: as many small arrays as a large file has chunks would leave the heap full of holes.
+    """
+
+    joined: list[_Columns] = field(default_factory=list)
+    fresh: list[_Columns] = field(default_factory=list)
+
+    def append(self, columns: _Columns) -> None:
+        self.fresh.append(columns)
+        if len(self.fresh) == _JOINED_CHUNKS:
+            self.joined.append({name: np.concatenate([piece[name] for piece in self.fresh]) for name in columns})
+            self.fresh.clear()
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One whole column, handed over: its pieces are gone then."""
+        return np.concatenate([piece.pop(name) for piece in (*self.joined, *self.fresh)])
+
+
+class ColumnBuilder:
+    """Takes events chunk by chunk; `take` then hands over the columns of one kind.
+
+    With kernels_only, everything else is counted and not kept.
+    """
+
+    def __init__(self, *, kernels_only: bool = False) -> None:
+        self._kernels_only = kernels_only
         self._router = _Router()
         self._counts: Counter[int] = Counter()
         self._untimed: Counter[str] = Counter()
         self._names = _Dictionary()
         self._threads = _Dictionary()
         self._labels: dict[tuple[str, int, int], str] = {}
-        self._parts: dict[type[Any], list[_Columns]] = {}
+        self._pieces: dict[type[Any], _Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
         self.negative_durations = 0
@@ -175,7 +201,7 @@ class ColumnBuilder:
         """Append one chunk."""
         codes = self._router.encode(events)
         self._counts.update(dict(enumerate(np.bincount(codes).tolist())))
-        targets = np.array([route.target for route in self._router.routes], np.int64)[codes]
+        targets = np.array([self._target(route) for route in self._router.routes], np.int64)[codes]
         kinds = np.array([route.kind for route in self._router.routes], np.uint8)[codes]
         names = self._encode_names(events, (targets == _Target.HOST) | (targets == _Target.DEVICE))
         threads = self._encode_threads(events, (targets == _Target.HOST) | (targets == _Target.FLOW))
@@ -191,6 +217,10 @@ class ColumnBuilder:
         for row in np.flatnonzero(targets == _Target.METADATA).tolist():
             self._add_metadata(events[row])
         self._seen += len(events)
+
+    def _target(self, route: _Route) -> _Target:
+        is_kernel = route.target is _Target.DEVICE and route.kind == DeviceKind.KERNEL
+        return route.target if is_kernel or not self._kernels_only else _Target.NONE
 
     def _encode_names(self, events: list[Event], wanted: Bools) -> Int32s:
         codes = np.zeros(len(events), np.int32)
@@ -303,14 +333,12 @@ class ColumnBuilder:
         if self._all_whole_us:
             times = [column for name, column in columns.items() if name in ("start", "end", "time")]
             self._all_whole_us = not any((column % 1000).any() for column in times)
-        self._parts.setdefault(table, []).append(columns)
+        self._pieces.setdefault(table, _Pieces()).append(columns)
 
     def take(self, table: type[Any]) -> Any:
         """The finished columns of one kind. They are handed over, not kept: ask once."""
-        parts = self._parts.pop(table, None)
-        if parts is None:
-            return empty(table)
-        return table(*(np.concatenate([part.pop(f.name) for part in parts]) for f in fields(table)))
+        pieces = self._pieces.pop(table, None)
+        return table(*(pieces.column(f.name) for f in fields(table))) if pieces else empty(table)
 
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of its code."""

@@ -33,13 +33,19 @@ MAX_METADATA = 4 << 20
 
 
 def read_chrome_json(
-    pieces: Iterable[bytes], source: str, *, chunk: int = CHUNK, repairs: Counter[str] | None = None
+    pieces: Iterable[bytes],
+    source: str,
+    *,
+    chunk: int = CHUNK,
+    repairs: Counter[str] | None = None,
+    kernels_only: bool = False,
 ) -> Trace:
     """Read a trace from pieces of its text. `source` names it in messages; `repairs`: what unpacking mended.
 
+    kernels_only leaves all but kernels out: less work and memory.
     Raises UsageError where the text is no trace or holds nothing to analyse.
     """
-    reader = _Reader(Window(pieces, chunk), source)
+    reader = _Reader(Window(pieces, chunk), source, kernels_only=kernels_only)
     reader.read_document()
     return reader.trace(Counter() if repairs is None else repairs)
 
@@ -47,10 +53,11 @@ def read_chrome_json(
 class _Reader:
     """Walks through one document. The events go to `columns`, the other top-level members to `metadata`."""
 
-    def __init__(self, window: Window, source: str) -> None:
+    def __init__(self, window: Window, source: str, *, kernels_only: bool) -> None:
         self._window = window
         self._source = source
-        self._columns = ColumnBuilder()
+        self._columns = ColumnBuilder(kernels_only=kernels_only)
+        self._kernels_only = kernels_only
         self._metadata: dict[str, Any] = {}
         self._repairs: Counter[str] = Counter()
         self._taken: list[list[Event]] = []
@@ -284,7 +291,7 @@ class _Reader:
                 "(prof.export_chrome_trace)"
             )
         host, device = columns.take(HostRanges), columns.take(DeviceEvents)
-        if not len(host) and not len(device):
+        if not len(host) and not len(device) and not (self._kernels_only and columns.events):
             raise UsageError(f"{self._source} {self._nothing_found()}")
         flows = columns.take(AutogradFlows)
         facts = ReadFacts(

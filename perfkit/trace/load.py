@@ -19,26 +19,31 @@ from perfkit.trace.nsys_tables import SQLITE_MAGIC
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz")
 
 
-def load(path: Path | str, *, progress: Progress | None = None, use_cache: bool = True) -> Trace:
+def load(
+    path: Path | str, *, progress: Progress | None = None, use_cache: bool = True, kernels_only: bool = False
+) -> Trace:
     """Read a trace file; its format is found from its content. `-` is standard input.
 
     A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
+    With `kernels_only` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
+    work and memory. What ran them (of a Kineto trace: the correlation; of nsys also device and stream) may be missing.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`) in it. `progress` is called with the
     bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be read.
     """
     if str(path) == "-":
-        return _read(sys.stdin.buffer, "standard input", None, progress)
+        return _read(sys.stdin.buffer, "standard input", None, progress, kernels_only=kernels_only)
     chosen = Path(path)
     if chosen.is_dir():
         chosen = _only_trace_in(chosen)
     with _opened(chosen) as file:
         try:
-            if (from_nsys := _read_nsys(file, chosen)) is not None:
+            if (from_nsys := _read_nsys(file, chosen, kernels_only=kernels_only)) is not None:
                 return from_nsys
-            if use_cache and cache.is_worth_it(file):
+            if use_cache and cache.is_worth_it(file) and not kernels_only:
                 return _through_cache(file, _shown(chosen), progress)
-            return _read(file, _shown(chosen), os.fstat(file.fileno()).st_size or None, progress)
+            size = os.fstat(file.fileno()).st_size or None
+            return _read(file, _shown(chosen), size, progress, kernels_only=kernels_only)
         except OSError as error:
             raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
 
@@ -68,23 +73,25 @@ def _shown(path: Path) -> str:
     return str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
 
 
-def _read(file: IO[bytes], name: str, size: int | None, progress: Progress | None) -> Trace:
+def _read(
+    file: IO[bytes], name: str, size: int | None, progress: Progress | None, *, kernels_only: bool = False
+) -> Trace:
     facts = StreamFacts()
     pieces = unpacked(file, name, facts, size=size, progress=progress)
-    return read_chrome_json(pieces, name, repairs=facts.repairs)
+    return read_chrome_json(pieces, name, repairs=facts.repairs, kernels_only=kernels_only)
 
 
-def _read_nsys(file: IO[bytes], path: Path) -> Trace | None:
+def _read_nsys(file: IO[bytes], path: Path, *, kernels_only: bool) -> Trace | None:
     """Nsight Systems' reports and their sqlite exports; None, with the file where it was, for anything else."""
     if not file.seekable():
         return None
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return read_nsys(path, _shown(path))
+        return read_nsys(path, _shown(path), kernels_only=kernels_only)
     if magic == REPORT_MAGIC:
         with exported(path, _shown(path)) as database:
-            return read_nsys(database, _shown(path))
+            return read_nsys(database, _shown(path), kernels_only=kernels_only)
     return None
 
 

@@ -32,7 +32,7 @@ from perfkit.trace.columns import (
     empty,
 )
 from perfkit.trace.nsys_nvtx import NvtxRanges, read_nvtx
-from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, opened
+from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, joined, opened
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
@@ -44,6 +44,8 @@ _DEVICE = _TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
 }  # fmt: skip
+_NOT_KERNELS = ("NVTX_EVENTS", _RUNTIME, _COPIES, _SETS)
+_PLACES = _DEVICE.keys() - _TIMES.keys()
 _VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
 """nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""
 
@@ -84,15 +86,25 @@ class _Read:
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
 
-def read_nsys(path: Path, source: str) -> Trace:
-    """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing."""
+def read_nsys(path: Path, source: str, *, kernels_only: bool = False) -> Trace:
+    """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
+
+    kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
+    their names and times are wanted.
+    """
     with opened(path, source) as export:
         if not export.tables & _KNOWN_TABLES:
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
-        return _trace(export)
+        return _trace(_kernels_of(export) if kernels_only else export, kernels_only=kernels_only)
 
 
-def _trace(export: Export) -> Trace:
+def _kernels_of(export: Export) -> Export:
+    """The export as if it had nothing but kernels' names and times."""
+    spare = {"shortName"} if "demangledName" in export.columns_of(_KERNELS) else set()
+    return export.without(_NOT_KERNELS, _PLACES | spare)
+
+
+def _trace(export: Export, *, kernels_only: bool) -> Trace:
     names = _Names()
     read = _Read(
         export=export,
@@ -110,7 +122,7 @@ def _trace(export: Export) -> Trace:
     )
     threads, host, host_negative = _host(read)
     device, device_negative = _device(read)
-    if not len(host) and not len(device):
+    if not len(host) and not len(device) and not kernels_only:
         raise UsageError(
             f"{export.source} holds neither NVTX ranges nor CUDA work: record it with `nsys profile --trace=cuda,nvtx`"
         )
@@ -192,25 +204,25 @@ def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
 def _device(read: _Read) -> tuple[DeviceEvents, int]:
     """Kernels, copies and memsets, and how many of them ended before they started."""
     parts = read.device
-    joined = {column: np.concatenate([part[column] for part in parts.values()]) for column in _DEVICE}
-    end = np.where(joined["end"] == MISSING, joined["start"], joined["end"])
-    process = (joined["globalPid"] >> 24) & 0xFFFFFF
-    device = _physical_devices(read.export, process, joined["deviceId"])
+    columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
+    end = np.where(columns["end"] == MISSING, columns["start"], columns["end"])
+    process = (columns["globalPid"] >> 24) & 0xFFFFFF
+    device = _physical_devices(read.export, process, columns["deviceId"])
     events = DeviceEvents(
-        name=np.concatenate([_kernel_names(read), _copy_names(read), _set_names(read)]).astype(np.int32),
+        name=joined([_kernel_names(read), _copy_names(read), _set_names(read)]),
         kind=np.repeat(np.array(list(parts), dtype=np.uint8), [len(part["start"]) for part in parts.values()]),
         device=np.where((device >= 0) & (device < 1 << 31), device, MISSING).astype(np.int32),
-        stream=_streams(device, process, joined),
-        start=joined["start"],
-        end=np.maximum(joined["start"], end),
-        correlation=_correlations(joined),
+        stream=_streams(device, process, columns),
+        start=columns["start"],
+        end=np.maximum(columns["start"], end),
+        correlation=_correlations(columns),
         external_id=np.full(len(process), MISSING, dtype=np.int64),
         process=process,
-        bytes=np.concatenate([part.get("bytes", np.full(len(part["start"]), MISSING)) for part in parts.values()]),
-        graph_node=np.where(joined["graphNodeId"] == 0, MISSING, joined["graphNodeId"]),
-        annotation=np.full(len(joined["graphNodeId"]), MISSING, dtype=np.int32),
+        bytes=joined([part.get("bytes", np.broadcast_to(MISSING, len(part["start"]))) for part in parts.values()]),
+        graph_node=np.where(columns["graphNodeId"] == 0, MISSING, columns["graphNodeId"]),
+        annotation=np.full(len(process), MISSING, dtype=np.int32),
     )
-    return events, int((end < joined["start"]).sum())
+    return events, int((end < columns["start"]).sum())
 
 
 def _kernel_names(read: _Read) -> Int32s:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,22 +31,35 @@ class Export:
     def __init__(self, connection: AdbcConnection, source: str) -> None:
         self._connection = connection
         self.source = source
+        self._hidden: frozenset[str] = frozenset()
         names = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         self.tables = frozenset(map(str, names["name"].to_pylist()))
+
+    def without(self, tables: Iterable[str], columns: Iterable[str] = ()) -> Export:
+        """The same export as if it had no such tables, and no table such columns."""
+        rest = copy.copy(self)
+        rest.tables, rest._hidden = self.tables.difference(tables), frozenset(columns)
+        return rest
 
     def columns_of(self, table: str) -> frozenset[str]:
         """The table's columns; none where there is no such table."""
         if table not in self.tables:
             return frozenset()
-        return frozenset(map(str, self._query(f"PRAGMA table_info({quoted(table)})")["name"].to_pylist()))
+        names = self._query(f"PRAGMA table_info({quoted(table)})")["name"].to_pylist()
+        return frozenset(map(str, names)) - self._hidden
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
         """Columns of whole numbers; where a value, the column or the table is missing, the number given for it."""
         found = self.columns_of(table)
         if not found:
             return {column: np.empty(0, np.int64) for column in wanted}
-        read = self._query(f"SELECT {', '.join(_integer(c, d, found) for c, d in wanted.items())} FROM {quoted(table)}")
-        return {column: _numbers(read[column]) for column in wanted}
+        present = {column: default for column, default in wanted.items() if column in found}
+        chosen = [f"{integer(quoted(column), default)} AS {quoted(column)}" for column, default in present.items()]
+        read = self._query(f"SELECT {', '.join([*chosen, '0 AS filler'])} FROM {quoted(table)}")
+        return {
+            column: _numbers(read[column]) if column in present else np.broadcast_to(np.int64(default), len(read))
+            for column, default in wanted.items()
+        }
 
     def texts(self, query: str, *columns: str) -> tuple[pa.Table, IntColumns]:
         """Run a query whose other columns are integers; `columns` come as bytes, for what is in them is not checked."""
@@ -126,18 +140,22 @@ def distinct(*columns: Int64s) -> tuple[Int64s, Int64s]:
     return first, key
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """The parts in a row; a part that is alone is not copied."""
+    filled = [part for part in parts if len(part)]
+    return filled[0] if len(filled) == 1 else np.concatenate(parts)
+
+
 def _coded(column: Int64s) -> tuple[Int64s, Int64s]:
     """Sorted values and each row's place among them: numpy's `unique`, by hashing instead of sorting all rows."""
+    if len(column) and (column == column[0]).all():
+        return column[:1], np.zeros(len(column), dtype=np.int64)
     encoded = pa.array(column).dictionary_encode()
     values = encoded.dictionary.to_numpy()
     order = np.argsort(values)
     place = np.empty(len(values), dtype=np.int64)
     place[order] = np.arange(len(values))
     return values[order], place[encoded.indices.to_numpy()]
-
-
-def _integer(column: str, default: int, found: frozenset[str]) -> str:
-    return f"{integer(quoted(column), default) if column in found else default} AS {quoted(column)}"
 
 
 def _numbers(column: Any) -> Int64s:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from scripts.benchmarks import harness, reading, rivals, startup
+from scripts.benchmarks import harness, nsys, reading, rivals, startup
 from scripts.benchmarks.measuring import BenchError, Row
 
 Benchmark = Callable[[int], Iterator[Row]]
@@ -21,9 +21,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "reader": reading.reader,
     "scale": reading.scale,
     "hta": rivals.hta,
+    "nsys": nsys.kernels,
 }
-BY_NAME_ONLY = ("hta",)
-"""Not run unless asked for: it installs a package and takes ten minutes."""
+BY_NAME_ONLY = ("hta", "nsys")
+"""Not run unless asked for: they need other tools, and minutes."""
 REPEATS = 5
 
 _HEADINGS = ("", "measured", "ratio", "to", "bound", "")

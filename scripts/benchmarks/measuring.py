@@ -122,12 +122,16 @@ def median(values: Sequence[float]) -> float:
 
 def corpus_file(name: str) -> Path:
     """A trace of the corpus. Raises BenchError where there is none."""
-    folder = os.environ.get("PERFKIT_TRACE_CORPUS")
-    beside = ROOT.parent / "shared" / "traces"
-    path = (Path(folder) if folder else beside) / "kineto" / f"{name}.json.gz"
+    path = corpus_folder() / "kineto" / f"{name}.json.gz"
     if not path.is_file():
         raise BenchError(f"{path} does not exist: set PERFKIT_TRACE_CORPUS to the folder of traces")
     return path
+
+
+def corpus_folder() -> Path:
+    """Where the corpus lies, or would."""
+    folder = os.environ.get("PERFKIT_TRACE_CORPUS")
+    return Path(folder) if folder else ROOT.parent / "shared" / "traces"
 
 
 def cache_folder() -> Path:

@@ -63,18 +63,22 @@ def environment() -> Path:
 def _compared(python: Path, path: Path, name: str, repeats: int, *, time: float, memory: float) -> Iterator[Row]:
     cases: dict[str, Callable[[], Child]] = {
         "load": partial(run_python, OWN_CHILD, "load", path),
+        "summary": partial(run_python, OWN_CHILD, "summary", path),
         "kernels": partial(run_python, OWN_CHILD, "kernels", path),
     }
     for backend in BACKENDS:
         cases[backend] = partial(run_child, [python, HTA_CHILD, path, backend], timeout_s=TIMEOUT_S)
     runs = interleaved(cases, repeats)
-    load, own = runs.pop("load"), runs.pop("kernels")
+    load, own, full = runs.pop("load"), runs.pop("summary"), runs.pop("kernels")
     yield from _ratios(f"CPU, load + kernel table, {name}", own, runs, _work, seconds, time)
+    yield from _ratios(f"CPU, with attribution, {name}", full, runs, _work, seconds)
     yield from _ratios(f"CPU, load alone, {name}", load, runs, _loading, seconds)
     yield from _ratios(f"CPU, whole process, {name}", own, runs, _process, seconds)
     yield from _ratios(f"peak memory, load + kernel table, {name}", own, runs, _peak, megabytes, memory)
+    yield from _ratios(f"peak memory, with attribution, {name}", full, runs, _peak, megabytes)
     yield from _ratios(f"peak memory, load alone, {name}", load, runs, _peak, megabytes)
     yield _agreement(name, own[0], runs["json"][0])
+    assert own[0].answer()["total_ns"] == full[0].answer()["total_ns"]
 
 
 def _ratios(

@@ -3,7 +3,8 @@
 bound    unpacking and JSON scanning alone: what no reader of this file can be faster than
 load     the reader: file to columns
 cached   the reader twice, through the cache of parsed traces (which the caller puts somewhere)
-kernels  load, attribution, and the kernel table alone: what HolisticTraceAnalysis is compared with
+kernels  load, attribution, and the kernel table alone
+summary  load of the kernels alone, and the table kernel_summary: what HolisticTraceAnalysis's is compared with
 report   load, attribution, and every table of `perfkit analyze`
 
 CPU seconds leave out Python's start and the imports.
@@ -86,6 +87,18 @@ def kernels(path: Path) -> dict[str, Any]:
     return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
 
 
+def summary(path: Path) -> dict[str, Any]:
+    from perfkit.analysis import kernel_summary  # noqa: PLC0415
+    from perfkit.trace import load as reader  # noqa: PLC0415
+
+    laps = _Laps()
+    trace = reader.load(path, use_cache=False, kernels_only=True)
+    laps.done("load_s")
+    table = kernel_summary.table(trace)
+    laps.done("table_s")
+    return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
+
+
 def report(path: Path) -> dict[str, Any]:
     from perfkit.analysis import trace_report  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
@@ -104,6 +117,7 @@ WORK: dict[str, Callable[[Path], dict[str, Any]]] = {
     "load": load,
     "cached": cached,
     "kernels": kernels,
+    "summary": summary,
     "report": report,
 }
 

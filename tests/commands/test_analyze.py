@@ -75,6 +75,18 @@ def test_table_and_markdown_show_the_same_rows(trace, capsys):
         assert "integrity: clean" in out or form == "md"
 
 
+def test_kernel_summary_reads_kernels_alone(trace, capsys):
+    """GIVEN a trace WHEN asked for the summary THEN every kernel of the file is in it, and nothing else was read"""
+    code, out, _ = run(capsys, str(trace), "--table", "kernel_summary", "--format", "json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document["tables"]) == ["kernel_summary"]
+    assert [(row["name"], row["count"], row["total_ns"]) for row in document["tables"]["kernel_summary"]["rows"]] == [
+        ("gemm", 1, 20500)
+    ]
+    assert document["summary"]["kernels"] == 1
+
+
 def test_standard_input(trace, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace.read_bytes())))
     code, out, _ = run(capsys, "-", "--format", "json")
@@ -117,6 +129,8 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--top", "-1"], "must be 0 or more"),
         (["--table", "nothing"], "choose from categories"),
         (["--format", "xml"], "json"),
+        (["--table", "kernel_summary", "kernels"], "comes by itself"),
+        (["--table", "kernel_summary", "--phase", "forward"], "drop --phase and --steps"),
     ],
 )
 def test_bad_flags_name_the_choices(trace, capsys, arguments, says):

@@ -1,0 +1,64 @@
+"""The table kernel_summary: kernels alone, against the attributed tables and the corpus's known totals."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.analysis import kernel_summary, trace_report
+from perfkit.analysis.account import Selection
+from perfkit.analysis.trace_report import View
+from perfkit.errors import UsageError
+from perfkit.trace.columns import DeviceKind
+from perfkit.trace.load import load
+from tests.builders import TraceBuilder
+from tests.corpus import corpus_file
+
+
+def test_rows_are_names_longest_first_with_what_their_durations_say():
+    # GIVEN
+    trace = TraceBuilder()
+    for start, end in ((0, 10), (10, 40), (40, 60), (60, 70)):
+        trace.launched("gemm", start, start, end)
+    trace.launched("relu", 80, 80, 85)
+    trace.launched("Memcpy HtoD", 90, 90, 99, kind=DeviceKind.MEMCPY)
+
+    # WHEN
+    (gemm, relu) = kernel_summary.table(trace.build()).frame.to_dict("records")
+
+    # THEN
+    assert (gemm["name"], gemm["count"], gemm["total_ns"]) == ("gemm", 4, 70)
+    assert (gemm["mean_ns"], gemm["median_ns"], gemm["min_ns"], gemm["max_ns"]) == (17.5, 15.0, 10, 30)
+    assert gemm["std_ns"] == pytest.approx(9.574, abs=1e-3)
+    assert gemm["share"] == pytest.approx(70 / 75)
+    assert (relu["name"], relu["total_ns"]) == ("relu", 5)
+
+
+def test_a_trace_without_kernels_is_sent_to_the_table_of_operators():
+    with pytest.raises(UsageError, match="holds no kernels: --table kernels shows its operators"):
+        kernel_summary.report(TraceBuilder().range("aten::mm", 0, 5).build())
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("name", "count", "total_ns"),
+    [
+        ("kineto/v100_training.json.gz", 4_350, 468_153_602),
+        ("kineto/a100_ddp_training.json.gz", 2_700, 162_532_340),
+        ("nsys/h100_2gpu_1s.sqlite", 3_442, 44_829_522),
+    ],
+)
+def test_kernels_read_alone_are_those_of_the_whole_account(name, count, total_ns):
+    # GIVEN
+    path = corpus_file(name)
+    full = trace_report.report(load(path), View(Selection(steps="all"))).table("kernels")
+
+    # WHEN
+    alone = load(path, kernels_only=True)
+    frame = kernel_summary.table(alone).frame
+
+    # THEN
+    assert len(alone.host) == 0
+    assert set(alone.device.kind.tolist()) == {DeviceKind.KERNEL}
+    assert (frame["count"].sum(), frame["total_ns"].sum()) == (count, total_ns)
+    same = ["name", "count", "total_ns", "mean_ns", "min_ns", "max_ns"]
+    assert frame[same].to_dict("records") == full.frame[same].to_dict("records")
