@@ -1,0 +1,80 @@
+"""Reading kernels alone: what is left out is left out, and the kernels are those of the whole trace."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from trace_damage import small_trace
+
+from perfkit.trace.chrome_columns import _JOINED_CHUNKS
+from perfkit.trace.chrome_json import read_chrome_json
+from perfkit.trace.columns import DeviceKind
+from perfkit.trace.load import load
+from tests.nsys_export import NsysExport
+
+
+def test_of_a_kineto_trace(tmp_path: Path) -> None:
+    # GIVEN
+    path = tmp_path / "a.pt.trace.json"
+    path.write_bytes(small_trace())
+    whole = load(path)
+    assert len(whole.host)
+    kernels = whole.device.kind == DeviceKind.KERNEL
+
+    # WHEN
+    alone = load(path, kernels_only=True)
+
+    # THEN
+    assert (len(alone.host), len(alone.flows)) == (0, 0)
+    assert alone.device_names().tolist() == whole.device_names(kernels).tolist()
+    assert alone.device.start.tolist() == whole.device.start[kernels].tolist()
+    assert alone.device.end.tolist() == whole.device.end[kernels].tolist()
+    assert alone.facts == whole.facts
+
+
+@pytest.mark.parametrize("without", [[], ["demangledName"], ["shortName", "deviceId"]])
+def test_of_an_nsys_export(tmp_path: Path, without: list[str]) -> None:
+    # GIVEN an export, some of whose columns are not there
+    path = NsysExport().range("work", 0, 90).launched("gemm", 5, 10, 30, 1).write(tmp_path / "a.sqlite")
+    with sqlite3.connect(path) as database:
+        for column in without:
+            database.execute(f"ALTER TABLE CUPTI_ACTIVITY_KIND_KERNEL DROP COLUMN {column}")
+    database.close()
+
+    # WHEN
+    alone = load(path, kernels_only=True)
+
+    # THEN
+    assert len(alone.host) == 0
+    assert alone.device_names().tolist() == ["gemm"]
+    assert (alone.device.start.tolist(), alone.device.end.tolist()) == ([10], [30])
+
+
+def test_chunks_that_are_joined_on_the_way_stay_in_order() -> None:
+    # GIVEN more chunks than are kept apart
+    count = 40 * _JOINED_CHUNKS
+    events = [
+        {
+            "ph": "X",
+            "cat": "kernel",
+            "name": f"k{i % 7}",
+            "pid": 0,
+            "tid": 7,
+            "ts": i,
+            "dur": 0.5,
+            "args": {"stream": i},
+        }
+        for i in range(count)
+    ]
+    text = json.dumps({"traceEvents": events}).encode()
+
+    # WHEN
+    trace = read_chrome_json((text[at : at + 700] for at in range(0, len(text), 700)), "t", chunk=1024)
+
+    # THEN
+    assert len(text) / 1024 > 2 * _JOINED_CHUNKS
+    assert trace.device.stream.tolist() == list(range(count))
+    assert trace.device.start.tolist() == [1000 * i for i in range(count)]
