@@ -26,11 +26,12 @@ def exported(report: Path, source: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="perfkit-nsys-") as folder:
         target = Path(folder) / "report.sqlite"
-        _export(report, target, source)
+        export(report, target, source)
         yield target
 
 
-def _export(report: Path, target: Path, source: str) -> None:
+def export(report: Path, target: Path, source: str) -> None:
+    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot."""
     nsys = shutil.which("nsys")
     if nsys is None:
         raise UsageError(
