@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.chrome_json import read_chrome_json
 from perfkit.trace.columns import Trace
-from perfkit.trace.nsys_export import REPORT_MAGIC, exported
+from perfkit.trace.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.trace.nsys_sqlite import read_nsys
 from perfkit.trace.nsys_tables import SQLITE_MAGIC
 
-_TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz")
+_TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
+_REPORTS = (".nsys-rep", ".qdrep")
 
 
 def load(path: Path | str, *, progress: Progress | None = None, use_cache: bool = True) -> Trace:
@@ -24,8 +26,9 @@ def load(path: Path | str, *, progress: Progress | None = None, use_cache: bool 
 
     A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
 
-    A directory stands for the one `*.pt.trace.json` (or `.json.gz`) in it. `progress` is called with the
-    bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be read.
+    A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
+    called with the bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be
+    read.
     """
     if str(path) == "-":
         return _read(sys.stdin.buffer, "standard input", None, progress)
@@ -81,18 +84,31 @@ def _read_nsys(file: IO[bytes], path: Path) -> Trace | None:
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return read_nsys(path, _shown(path))
+        return _with_age(read_nsys(path, _shown(path)), path)
     if magic == REPORT_MAGIC:
         with exported(path, _shown(path)) as database:
             return read_nsys(database, _shown(path))
     return None
 
 
+def _with_age(trace: Trace, export: Path) -> Trace:
+    """Note where the report that an export was made of has been recorded anew since."""
+    for suffix in _REPORTS:
+        report = export.with_suffix(suffix)
+        if report.is_file() and not is_fresh(export, report):
+            about = {**trace.metadata["nsys"], "newer_report": printable(report.name)}
+            return dataclasses.replace(trace, metadata={**trace.metadata, "nsys": about})
+    return trace
+
+
 def _only_trace_in(directory: Path) -> Path:
-    found = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
+    paths = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
+    reports = {path.with_suffix("") for path in paths if path.suffix in _REPORTS}
+    found = [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"{_shown(directory)} is a directory without a *.pt.trace.json(.gz): name the trace file")
+        kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
+        raise UsageError(f"{_shown(directory)} is a directory without a {kinds}: name the trace file")
     names = ", ".join(printable(path.name) for path in found[:5]) + (", ..." if len(found) > 5 else "")
     raise UsageError(f"{_shown(directory)} holds {len(found)} traces ({names}): name one of them")
