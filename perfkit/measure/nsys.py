@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ def prepare() -> Nsys:
     """The nsys to use. Raises UsageError where there is none, or where it would record no ranges."""
     if nsys_program.under_nsys():
         raise UsageError("--profiler nsys starts nsys by itself: drop it here, or start without `nsys profile`")
+    if os.environ.get("NVTX_DISABLE"):
+        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so that there are no ranges to record: unset it")
     nsys = nsys_program.find()
     if nsys is None:
         raise UsageError(f"--profiler nsys: there is no nsys on PATH; {nsys_program.HOW_TO_GET_IT}")

@@ -108,5 +108,5 @@ def profile_command(nsys: Nsys, device: str, output: str | None = None) -> list[
         wanted["--nvtx-capture"] = f"{MEASURE.nvtx_text}@{NVTX_DOMAIN}"
         wanted["--capture-range-end"] = "stop"
     if output is not None:
-        wanted |= {"--force-overwrite": "true", "--output": output}
+        wanted |= {"--force-overwrite": "true", "--output": output.replace("%", "%%")}  # % begins a pattern
     return [nsys.path, "profile", *(f"{option}={value}" for option, value in wanted.items() if nsys.has(option))]

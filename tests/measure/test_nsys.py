@@ -124,6 +124,12 @@ def test_what_cannot_work_is_refused_first(monkeypatch: pytest.MonkeyPatch, foun
     assert message in str(caught.value)
 
 
+def test_ranges_that_are_switched_off_are_refused(monkeypatch):
+    monkeypatch.setenv("NVTX_DISABLE", "1")
+    with pytest.raises(UsageError, match="NVTX_DISABLE is set"):
+        nsys.prepare()
+
+
 def test_nsys_is_not_started_under_nsys(monkeypatch):
     monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
     with pytest.raises(UsageError, match="starts nsys by itself"):

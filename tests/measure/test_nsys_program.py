@@ -47,6 +47,7 @@ def test_a_run_on_a_gpu_has_kernels_libraries_and_the_nodes_of_graphs():
     assert options["--trace"] == "cuda,nvtx,osrt,cublas,cudnn"
     assert options["--cuda-graph-trace"] == "node"
     assert "--output" not in options
+    assert _options(profile_command(WHOLE, "cpu", "50%/r"))["--output"] == "50%%/r"
     assert "--force-overwrite" not in options
 
 
