@@ -97,6 +97,22 @@ def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
 
 
+def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN an old export, and an nsys that exports something else
+    NsysExport().range("old", 0, 9).write(tmp_path / "r.sqlite")
+    new = NsysExport().range("new", 0, 9).write(tmp_path / "new.sqlite")
+    os.utime(tmp_path / "r.sqlite", (1, 1))
+    (tmp_path / "r.nsys-rep").write_bytes(REPORT_MAGIC)
+    script = tmp_path / "nsys"
+    script.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ncp "{new}" "$2"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    # THEN what is shown is the report's, and the old file stays as it is
+    assert load(tmp_path / "r.nsys-rep").names[0] == "new"
+    assert load(tmp_path / "r.sqlite").names[0] == "old"
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.json does not exist: check the path"):
         load(tmp_path / "nowhere.json")
