@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -78,16 +80,35 @@ def test_a_hang_is_ended_with_all_that_left_its_session(script):
     assert not psutil.pid_exists(int(heard[0])) or psutil.Process(int(heard[0])).status() == psutil.STATUS_ZOMBIE
 
 
-def test_an_application_that_computes_in_silence_does_not_hang(script):
-    # GIVEN one that says nothing for several times the patience
-    app = script("app", "import time\nwhile time.process_time() < 1.2: pass", sys.executable)
-    nsys = script("nsys", f"{app}; exit 7")
+def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypatch):
+    # GIVEN one that says nothing for several times the patience, and uses a processor all the time
+    used = itertools.count(1)
+    monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: next(used))
+    nsys = script("nsys", "sleep 0.8; exit 7")
 
     # WHEN
-    ended = nsys_process.run([nsys], lambda line: None, patience_s=0.3)
+    ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1)
 
     # THEN
     assert (ended.exit_code, ended.problem) == (7, "")
+    assert next(used) > 2
+
+
+@pytest.mark.parametrize(("name", "counts"), [("app", True), ("nsys", False)])
+def test_the_processor_time_that_counts_is_the_applications(script, name, counts):
+    # GIVEN a process that has computed; nsys's agent may be spinning
+    program = script(
+        name, "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(99)", sys.executable
+    )
+    marked = os.environ | {"PERFKIT_NSYS_RECORDING": "this"}
+    with subprocess.Popen([program], env=marked, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        # THEN
+        assert (nsys_process._used_seconds("this") >= 0.2) == counts
+        assert nsys_process._used_seconds("another") == 0
+        process.kill()
 
 
 def test_what_an_agent_leaves_behind_is_ended_after_a_good_end(script, monkeypatch):
