@@ -41,7 +41,7 @@ def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
         _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _cut_steps, _zero, _overlapping,
-        _crossing, _external_ids, _graphs, _whole_graphs, _dropped, _profiler, _unknown_names,
+        _crossing, _external_ids, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -254,6 +254,14 @@ def _whole_graphs(counted: Account) -> Issue | None:
         f"{count:,} graph launches ({units.duration_ns(time)}) were recorded without their kernels and are in no table:"
         " record with nsys profile --cuda-graph-trace=node",
     )
+
+
+def _stale(counted: Account) -> Issue | None:
+    about = counted.trace.metadata.get("nsys")
+    newer = about.get("newer_report") if isinstance(about, dict) else None
+    if not newer:
+        return None
+    return Issue("stale export", 1, 0, f"{newer} beside this file is newer: analyze that one, if this was made of it")
 
 
 def _dropped(counted: Account) -> Issue | None:

@@ -18,16 +18,17 @@ _COLUMNS = (
     Column("min_ns", "ns", "time", "min", scale="each"),
     Column("max_ns", "ns", "time", "max", scale="each"),
 )
-_NOTES = (
-    "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside",
-    "every thread's ranges that start in the steps counted; where there are no steps, all",
-)
+_WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
+_WHERE = "every thread's ranges that start in the steps counted; where there are no steps, all"
 
 
-def range_table(counted: Account) -> Table:
-    """One row a name, longest first. perfkit's own ranges go by their names in NVTX, its steps in one row."""
+def range_table(counted: Account, *, everywhere: bool = False) -> Table:
+    """One row a name, longest first. perfkit's own ranges go by their names in NVTX, its steps in one row.
+
+    Ranges that start in the steps counted; everywhere: those outside them too, so that warm-up is there.
+    """
     seen = counted.found.view
-    rows = np.flatnonzero(~seen.is_runtime & _in_steps(counted))
+    rows = np.flatnonzero(~seen.is_runtime & (everywhere | _in_steps(counted)))
     names = [_shown(counted, index, text) for index, text in enumerate(seen.names)]
     frame = pd.DataFrame(
         {
@@ -49,7 +50,8 @@ def range_table(counted: Account) -> Table:
             "max_ns": wall["max"].to_numpy(),
         }
     ).sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
-    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, _NOTES)
+    where = "every thread's ranges, in steps or not" if everywhere else _WHERE
+    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, (_WALL, where))
 
 
 def _shown(counted: Account, index: int, text: str) -> str:

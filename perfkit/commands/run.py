@@ -56,20 +56,31 @@ def execute(
     if options.output is not None:
         files.check(options.output)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
-    from perfkit.measure import runner
+    from perfkit.measure import nsys
+
+    program = nsys.prepare() if config.profiler == "nsys" else None  # before torch is loaded
+    from perfkit.measure import nsys_capture, runner
 
     resolved = runner.resolve(config)
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
-    print(run_report.headline(resolved), file=sys.stderr)
     try:
-        with RunProgress() as progress:
-            record = runner.run(resolved, folder, progress)
-    except UsageError:
+        if program is not None:
+            record = nsys.run(config, program, resolved.device, folder, _tell)
+        else:
+            for line in (run_report.headline(resolved), *nsys_capture.advice(resolved.device)):
+                _tell(line)
+            with RunProgress() as progress:
+                record = runner.run(resolved, folder, progress)
+    except (UsageError, InterruptedRunError, KeyboardInterrupt):
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was measured, nothing lies in it
         raise
     _show(record, folder, options)
     return _exit_code(record, folder)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _given_folder(folder: Path) -> Path:

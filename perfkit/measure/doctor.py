@@ -7,9 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -18,15 +16,10 @@ import psutil
 import pynvml
 import torch
 
-from perfkit.measure import environment
+from perfkit.measure import environment, nsys_program
 from perfkit.schema import units
 
 State = Literal["yes", "no", "partly"]
-
-_TOOL_TIMEOUT_S = 20
-_FIRST_NVTX_WITHOUT_OLD_NSYS = (0, 2, 12)
-"""From this nvtx on, nsys of 2022 and 2023 records no range (NVIDIA/NVTX issue 126)."""
-_FIRST_NSYS_WITH_NEW_NVTX = (2024, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,42 +96,22 @@ def _nvml() -> Finding:
     return Finding("nvml", "yes", f"driver {driver}, {count} devices")
 
 
-def nsys_version() -> tuple[int, ...] | None:
-    """Version of the nsys on PATH, None where there is none or it does not say."""
-    program = shutil.which("nsys")
-    if program is None:
-        return None
-    try:
-        answer = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, check=False, timeout=_TOOL_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"\b(\d{4}(?:\.\d+)+)", answer.stdout)
-    return tuple(int(part) for part in found[1].split(".")) if found else None
-
-
 def _nsys() -> Finding:
-    if shutil.which("nsys") is None:
-        return Finding("nsys", "no", "not on PATH", "install Nsight Systems (Debian: nsight-systems in non-free)")
-    version = nsys_version()
-    if version is None:
-        return Finding("nsys", "partly", f"{shutil.which('nsys')} gives no version", "reinstall Nsight Systems")
-    return Finding("nsys", "yes", ".".join(map(str, version)))
+    nsys = nsys_program.find()
+    if nsys is None:
+        return Finding("nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
+    if not nsys.version:
+        return Finding("nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
+    return Finding("nsys", "yes", nsys.version_text)
 
 
 def _nvtx() -> Finding:
-    version = _version("nvtx") or "not installed as a package"
+    version = nsys_program.nvtx_version() or "not installed as a package"
     if importlib.util.find_spec("nvtx") is None or os.environ.get("NVTX_DISABLE"):
         return Finding("nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
-    nsys = nsys_version()
-    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    if nsys is not None and nsys < _FIRST_NSYS_WITH_NEW_NVTX and parts >= _FIRST_NVTX_WITHOUT_OLD_NSYS:
-        advice = (
-            f"nsys {'.'.join(map(str, nsys))} records no range of it: pip install nvtx==0.2.11, or take a newer nsys"
-        )
-        return Finding("nvtx", "partly", version, advice)
-    return Finding("nvtx", "yes", version)
+    nsys = nsys_program.find()
+    problem = nsys and nsys_program.pair_problem(nsys, nsys_program.nvtx_version())
+    return Finding("nvtx", "partly" if problem else "yes", version, problem or "")
 
 
 def _compiler() -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perfkit.errors import UsageError
-from perfkit.measure import environment, memory, provenance, timing, torch_profiler
+from perfkit.measure import environment, memory, nsys_capture, provenance, timing, torch_profiler
+from perfkit.measure.nsys_program import under_nsys
 from perfkit.measure.timing import StepClock
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -126,7 +126,8 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             memory.reset_peaks(config.device)
         stages.warm_up()
         try:
-            stages.measure()
+            with nsys_capture.captured(config.device):
+                stages.measure()
         finally:
             if len(measured.steps) < config.measure_steps:
                 measured.memory = memory.read_peaks(config.device)
@@ -184,8 +185,3 @@ def _wants_ranges(config: RunConfig) -> bool:
     if config.annotate != "auto":
         return config.annotate == "on"
     return config.profiler != "none" or under_nsys()
-
-
-def under_nsys() -> bool:
-    """True when Nsight Systems started this process."""
-    return any(name in os.environ for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH"))

@@ -19,7 +19,7 @@ SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
 Optimizer = Literal["adamw", "adamw-foreach", "adamw-fused"]
 CompileMode = Literal["off", "model", "block"]
 AnnotateMode = Literal["auto", "on", "off"]
-Profiler = Literal["none", "torch"]
+Profiler = Literal["none", "torch", "nsys"]
 Switch = Literal["on", "off"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -136,7 +136,7 @@ class RunConfig:
     measure_steps: Annotated[int, _MEASURE] = 10
     """Steps to measure; obeyed exactly."""
     profiler: Annotated[Profiler, _MEASURE] = "none"
-    """none: plain timing; torch: the measured steps under torch.profiler, with a trace and tables."""
+    """none: plain timing; torch, nsys: the measured steps under torch.profiler or Nsight Systems, with tables."""
     profile_stack: Annotated[bool, _MEASURE] = False
     """Record Python stacks too (--profiler torch): larger trace, slower steps."""
     experimental_provenance: Annotated[bool, _MEASURE] = False

@@ -7,10 +7,12 @@ In a torch.profiler trace, where ranges of all origins share one name space:
     perfkit.phase::backward     a phase of the step: zero_grad, forward, loss, backward, optimizer
     perfkit.step::3             measured step 3 (counted from 0)
     perfkit.warmup::0           warm-up step 0
+    perfkit.measure::           all measured steps
 
 In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
-the same words: `layers.3.attn`, `grad::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`. (A module's name
-cannot hold `::`.)
+the same words: `layers.3.attn`, `grad::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`; `measure`, for which
+`nsys profile --capture-range=nvtx` can wait, goes without the colons. (A module's name cannot hold `::`; one that is
+called `measure` is written `module::measure`.)
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Literal
 NVTX_DOMAIN = "perfkit"
 STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
 
-Kind = Literal["module", "grad", "phase", "step", "warmup"]
+Kind = Literal["module", "grad", "phase", "step", "warmup", "measure"]
 
 _PREFIX: dict[Kind, str] = {
     "module": "perfkit::",
@@ -29,12 +31,14 @@ _PREFIX: dict[Kind, str] = {
     "phase": "perfkit.phase::",
     "step": "perfkit.step::",
     "warmup": "perfkit.warmup::",
+    "measure": "perfkit.measure::",
 }
+_BARE_MEASURE = "measure"
 
 
 @dataclass(frozen=True, slots=True)
 class RangeName:
-    """A parsed name: what kind of range it is, and its label (a module path, a phase, or a step number)."""
+    """A parsed name: what kind of range it is, and its label (a module path, a phase, a step number, or nothing)."""
 
     kind: Kind
     label: str
@@ -47,7 +51,10 @@ class RangeName:
     @property
     def nvtx_text(self) -> str:
         """As written to NVTX, inside the domain `perfkit`."""
-        return self.label if self.kind == "module" else f"{self.kind}::{self.label}"
+        if self.kind == "measure":
+            return _BARE_MEASURE
+        bare = self.kind == "module" and self.label != _BARE_MEASURE
+        return self.label if bare else f"{self.kind}::{self.label}"
 
 
 def module(path: str) -> RangeName:
@@ -70,6 +77,10 @@ def step(index: int, *, warmup: bool = False) -> RangeName:
     return RangeName("warmup" if warmup else "step", str(index))
 
 
+MEASURE = RangeName("measure", "")
+"""Round all measured steps."""
+
+
 def parse_trace(text: str) -> RangeName | None:
     """Read a name from a torch.profiler trace; None where it is not one of ours."""
     for kind, prefix in _PREFIX.items():
@@ -80,7 +91,9 @@ def parse_trace(text: str) -> RangeName | None:
 
 def parse_nvtx(text: str) -> RangeName:
     """Read a name from the NVTX domain `perfkit`."""
+    if text == _BARE_MEASURE:
+        return MEASURE
     head, separator, tail = text.partition("::")
-    if separator and head in _PREFIX and head != "module":
+    if separator and head in _PREFIX and (head != "module" or tail == _BARE_MEASURE):
         return RangeName(head, tail)
     return RangeName("module", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.chrome_json import read_chrome_json
 from perfkit.trace.columns import Trace
-from perfkit.trace.nsys_export import REPORT_MAGIC, exported
+from perfkit.trace.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.trace.nsys_sqlite import read_nsys
 from perfkit.trace.nsys_tables import SQLITE_MAGIC
 
-_TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz")
+_TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
+_REPORTS = (".nsys-rep", ".qdrep")
 
 
 def load(
@@ -28,8 +30,9 @@ def load(
     With `kernels_only` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
     work and memory. What ran them (of a Kineto trace: the correlation; of nsys also device and stream) may be missing.
 
-    A directory stands for the one `*.pt.trace.json` (or `.json.gz`) in it. `progress` is called with the
-    bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be read.
+    A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
+    called with the bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be
+    read.
     """
     if str(path) == "-":
         return _read(sys.stdin.buffer, "standard input", None, progress, kernels_only=kernels_only)
@@ -88,18 +91,31 @@ def _read_nsys(file: IO[bytes], path: Path, *, kernels_only: bool) -> Trace | No
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return read_nsys(path, _shown(path), kernels_only=kernels_only)
+        return _with_age(read_nsys(path, _shown(path), kernels_only=kernels_only), path)
     if magic == REPORT_MAGIC:
         with exported(path, _shown(path)) as database:
             return read_nsys(database, _shown(path), kernels_only=kernels_only)
     return None
 
 
+def _with_age(trace: Trace, export: Path) -> Trace:
+    """Note where the report that an export was made of has been recorded anew since."""
+    for suffix in _REPORTS:
+        report = export.with_suffix(suffix)
+        if report.is_file() and not is_fresh(export, report):
+            about = {**trace.metadata["nsys"], "newer_report": printable(report.name)}
+            return dataclasses.replace(trace, metadata={**trace.metadata, "nsys": about})
+    return trace
+
+
 def _only_trace_in(directory: Path) -> Path:
-    found = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
+    paths = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
+    reports = {path.with_suffix("") for path in paths if path.suffix in _REPORTS}
+    found = [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"{_shown(directory)} is a directory without a *.pt.trace.json(.gz): name the trace file")
+        kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
+        raise UsageError(f"{_shown(directory)} is a directory without a {kinds}: name the trace file")
     names = ", ".join(printable(path.name) for path in found[:5]) + (", ..." if len(found) > 5 else "")
     raise UsageError(f"{_shown(directory)} holds {len(found)} traces ({names}): name one of them")

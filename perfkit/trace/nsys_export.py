@@ -21,16 +21,27 @@ _LIMIT_SECONDS = 3600
 def exported(report: Path, source: str) -> Iterator[Path]:
     """The report as an sqlite file: the one beside it if it is not older, else one made for the occasion."""
     beside = report.with_suffix(".sqlite")
-    if beside.is_file() and beside.stat().st_mtime >= report.stat().st_mtime:
+    if beside.is_file() and is_fresh(beside, report):
         yield beside
         return
+    if beside.is_file() and shutil.which("nsys") is None:
+        raise UsageError(
+            f"{source} is newer than {beside.name} beside it, and there is no nsys here to export it again:"
+            f" install it (scripts/install-nsys), or pass {beside.name} if it is of this report"
+        )
     with tempfile.TemporaryDirectory(prefix="perfkit-nsys-") as folder:
         target = Path(folder) / "report.sqlite"
-        _export(report, target, source)
+        export(report, target, source)
         yield target
 
 
-def _export(report: Path, target: Path, source: str) -> None:
+def is_fresh(database: Path, report: Path) -> bool:
+    """Whether an export is not older than the report it was made of."""
+    return database.stat().st_mtime >= report.stat().st_mtime
+
+
+def export(report: Path, target: Path, source: str) -> None:
+    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot."""
     nsys = shutil.which("nsys")
     if nsys is None:
         raise UsageError(

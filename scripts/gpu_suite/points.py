@@ -1,8 +1,9 @@
 """What scripts/gpu-suite runs, the most valuable first. To add a case, add a line to POINTS.
 
 Three helpers make points: `runs` (one `perfkit run` for every combination of flags), `profiled` (the same under
-torch.profiler, on two layers and few steps, so that a trace stays below 1 MB) and `command` (anything else that exits
-with 0 when all is well: tests, a memory snapshot, an oracle). A run that appears twice keeps its first place.
+torch.profiler or, with profiler="nsys", Nsight Systems; on two layers and few steps, so that a trace stays below 1 MB)
+and `command` (anything else that exits with 0 when all is well: tests, a memory snapshot, an oracle). Where there is
+no nsys, runs under it are refused within a second. A run that appears twice keeps its first place.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ Flags = dict[str, Flag]
 
 START_S = 10.0
 """Expected seconds of a fresh process that measures 15 quick steps: nearly all of it is starting PyTorch and CUDA.
-A guess, as the next two are; the suite corrects them by what its first points take."""
+A guess, as the next three are; the suite corrects them by what its first points take."""
 COMPILE_S = 45.0
+NSYS_S = 15.0
 LARGE_S = {"large": 3.0, "xl": 8.0, "2.7B": 14.0, "10B": 20.0}
 """On top of START_S, by size."""
 ALLOWANCE = 4.0
@@ -71,7 +73,7 @@ class Point:
     @property
     def profiled(self) -> bool:
         """Whether it leaves a trace."""
-        return self.flags is not None and self.flags.get("profiler") == "torch"
+        return self.flags is not None and "profiler" in self.flags
 
 
 def _as_arguments(flags: Flags) -> list[str]:
@@ -109,7 +111,9 @@ def _name(flags: Flags) -> str:
 
 def _expected(flags: Flags) -> float:
     size = str(flags.get("model_size"))
-    return START_S + LARGE_S.get(size, 0.0) + (COMPILE_S if flags.get("compile", "off") != "off" else 0.0)
+    compiling = COMPILE_S if flags.get("compile", "off") != "off" else 0.0
+    exporting = NSYS_S if flags.get("profiler") == "nsys" else 0.0
+    return START_S + LARGE_S.get(size, 0.0) + compiling + exporting
 
 
 def runs(**flags: Flag | tuple[Flag, ...]) -> Iterator[Point]:
@@ -122,7 +126,7 @@ def runs(**flags: Flag | tuple[Flag, ...]) -> Iterator[Point]:
 
 
 def profiled(**flags: Flag | tuple[Flag, ...]) -> Iterator[Point]:
-    """Runs of two layers under torch.profiler: two measured steps."""
+    """Runs of two layers under a profiler, torch.profiler unless another is named: two measured steps."""
     return runs(**(_PROFILED | flags))
 
 
@@ -153,6 +157,8 @@ _ORDERED: tuple[Iterable[Point], ...] = (
     profiled(pass_type=_BOTH, precision="bf16", compile="block"),
     profiled(pass_type="train", precision="fp16", optimizer="adamw-fused"),
     profiled(pass_type="forward"),
+    profiled(profiler="nsys", pass_type="train"),
+    profiled(profiler="nsys", pass_type=_BOTH, precision="bf16", attention="sdpa"),
     runs(model_size="small", pass_type=_BOTH, precision="bf16", compile="block"),
     profiled(pass_type=_BOTH, precision="bf16", compile="model"),
     # The other precisions.

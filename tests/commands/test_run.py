@@ -177,6 +177,21 @@ def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, monkeyp
     assert (result.out, list(tmp_path.glob("traces/*"))) == ("", [])
 
 
+def test_without_nsys_a_run_under_it_is_refused_before_anything_runs(run, tmp_path, monkeypatch):
+    # GIVEN
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    # WHEN
+    result = run(*FEW, "--profiler", "nsys")
+
+    # THEN
+    assert (result.code, result.out, list(tmp_path.iterdir())) == (2, "", [])
+    assert result.err == (
+        "perfkit: --profiler nsys: there is no nsys on PATH;"
+        " install Nsight Systems (scripts/install-nsys; Debian: nsight-systems in non-free)\n"
+    )
+
+
 def test_a_directory_that_cannot_be_written_is_refused_before_anything_runs(run, tmp_path, monkeypatch):
     # GIVEN (root may write everywhere, so that permissions alone would not do)
     (tmp_path / "closed").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from perfkit import cli
+from perfkit.analysis import trace_report
 from perfkit.errors import UsageError
 from perfkit.measure import runner
+from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
@@ -174,3 +178,22 @@ def test_a_profiled_run_has_kernels_that_end_inside_their_steps(tmp_path):
     assert len(trace.device.name) > 0
     assert len(trace.device.name) % result.config.measure_steps == 0
     assert result.memory.allocated is not None
+
+
+@pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys: scripts/install-nsys installs it")
+def test_nsys_and_torch_profiler_record_the_same_kernels(tmp_path, capsys):
+    # GIVEN one configuration
+    flags = [part for name, value in MEDIUM_SIZED.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    summaries = {}
+
+    # WHEN
+    for profiler in ("torch", "nsys"):
+        folder = tmp_path / profiler
+        code = cli.main(["run", *flags, "--device", "cuda", "--profiler", profiler, "--folder", str(folder)])
+        assert code == 0, capsys.readouterr().err
+        trace = load(folder / record.load(folder).artifacts["trace"])
+        summaries[profiler] = trace_report.report(trace).summary
+
+    # THEN
+    assert summaries["nsys"]["kernels"] == summaries["torch"]["kernels"] > 0
+    assert summaries["nsys"]["steps"] == summaries["torch"]["steps"] == MEDIUM_SIZED["measure_steps"]

@@ -16,6 +16,9 @@ NAMES = [
     (range_names.phase("backward"), "perfkit.phase::backward", "phase::backward"),
     (range_names.step(3), "perfkit.step::3", "step::3"),
     (range_names.step(0, warmup=True), "perfkit.warmup::0", "warmup::0"),
+    (range_names.MEASURE, "perfkit.measure::", "measure"),
+    (range_names.module("measure"), "perfkit::measure", "module::measure"),
+    (range_names.module("layers.measure"), "perfkit::layers.measure", "layers.measure"),
 ]
 
 
@@ -35,7 +38,9 @@ def test_every_name_survives_the_round_trip(kind, label):
     assert parse_nvtx(name.nvtx_text) == name
 
 
-@pytest.mark.parametrize("text", ["aten::mm", "ProfilerStep#3", "perfkit", "perfkit.other::x", "my perfkit::x", ""])
+@pytest.mark.parametrize(
+    "text", ["aten::mm", "ProfilerStep#3", "perfkit", "perfkit.other::x", "perfkit.measured", "my perfkit::x", ""]
+)
 def test_foreign_names_in_a_trace_are_not_ours(text):
     assert parse_trace(text) is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -13,9 +14,12 @@ import pytest
 from chrome_reference import equal
 from trace_damage import small_trace
 
+from perfkit.analysis import trace_report
 from perfkit.errors import UsageError
 from perfkit.trace import chrome_json
 from perfkit.trace.load import load
+from perfkit.trace.nsys_export import REPORT_MAGIC
+from tests.nsys_export import NsysExport
 
 TEXT = small_trace()
 
@@ -65,6 +69,48 @@ def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
     (tmp_path / "host_2.pt.trace.json").write_bytes(TEXT)
     with pytest.raises(UsageError, match=r"holds 2 traces \(host_1\.pt\.trace\.json\.gz, host_2\.pt\.trace\.json\)"):
         load(tmp_path)
+
+
+def test_a_directory_with_one_export_of_nsys_stands_for_it(tmp_path: Path) -> None:
+    NsysExport().range("a", 0, 9).write(tmp_path / "one.sqlite")
+    assert load(tmp_path).source.endswith("one.sqlite")
+    # Beside its report it is the same recording; another report is another.
+    (tmp_path / "one.nsys-rep").write_bytes(REPORT_MAGIC)
+    os.utime(tmp_path / "one.nsys-rep", (1, 1))
+    assert load(tmp_path).source.endswith("one.nsys-rep")
+    (tmp_path / "two.nsys-rep").write_bytes(REPORT_MAGIC)
+    with pytest.raises(UsageError, match=r"holds 2 traces \(one\.nsys-rep, two\.nsys-rep\): name one of them"):
+        load(tmp_path)
+
+
+def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN no nsys to export it again
+    export = NsysExport().range("a", 0, 9).write(tmp_path / "r.sqlite")
+    (tmp_path / "r.nsys-rep").write_bytes(REPORT_MAGIC)
+    os.utime(export, (1, 1))
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    # THEN the report says what to do, and the export says that it may be of another recording
+    with pytest.raises(UsageError, match=r"r\.nsys-rep is newer than r\.sqlite beside it, and there is no nsys here"):
+        load(tmp_path / "r.nsys-rep")
+    remarks = trace_report.report(load(export)).remarks
+    assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
+
+
+def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN an old export, and an nsys that exports something else
+    NsysExport().range("old", 0, 9).write(tmp_path / "r.sqlite")
+    new = NsysExport().range("new", 0, 9).write(tmp_path / "new.sqlite")
+    os.utime(tmp_path / "r.sqlite", (1, 1))
+    (tmp_path / "r.nsys-rep").write_bytes(REPORT_MAGIC)
+    script = tmp_path / "nsys"
+    script.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ncp "{new}" "$2"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    # THEN what is shown is the report's, and the old file stays as it is
+    assert load(tmp_path / "r.nsys-rep").names[0] == "new"
+    assert load(tmp_path / "r.sqlite").names[0] == "old"
 
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading Nsight Systems exports: hand-built ones, the real ones of the corpus, and one recorded here."""
+"""Reading Nsight Systems exports: hand-built ones and the real ones of the corpus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import numpy as np
 import pytest
 
 from perfkit.analysis import trace_report
+from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import attribute
 from perfkit.analysis.intervals import NONE
+from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
@@ -238,6 +239,33 @@ def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
     export.range("fc", 1, 30, domainId=1).range("fc", 51, 80, domainId=1)
     export.launched("k", 2, 3, 10, correlation=1).launched("k", 52, 53, 58, correlation=2)
     assert trace_report.report(load(export.write(tmp_path / "w.sqlite"))).summary["kernel_time_ns"] == 5
+
+
+def test_the_range_round_all_measured_steps_is_no_module(tmp_path: Path) -> None:
+    export = (
+        NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("measure", 45, 99, domainId=1)
+    )
+    export.range("step::0", 50, 90, domainId=1).range("fc", 51, 80, domainId=1).range(
+        "module::measure", 60, 70, domainId=1
+    )
+    export.launched("in fc", 52, 53, 58, correlation=1).launched("after the step", 95, 96, 98, correlation=2)
+    report = trace_report.report(load(export.write(tmp_path / "m.sqlite")), View(Selection(steps="all")))
+    layers = next(table for table in report.tables if table.name == "layers").frame
+    assert layers[["scope", "total_ns"]].to_numpy().tolist() == [["fc", 5], ["<unattributed>", 2]]
+
+
+def test_all_steps_of_a_report_without_gpu_work_are_warm_up_too(tmp_path: Path) -> None:
+    export = (
+        NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("measure", 45, 99, domainId=1)
+    )
+    export.range("step::0", 50, 90, domainId=1).range("fc", 1, 30, domainId=1).range("fc", 51, 80, domainId=1)
+    trace = load(export.write(tmp_path / "a.sqlite"))
+    measured, everything = (
+        next(table for table in report.tables if table.name == "ranges").frame[["name", "count"]].to_numpy().tolist()
+        for report in (trace_report.report(trace), trace_report.report(trace, View(Selection(steps="all"))))
+    )
+    assert measured == [["step::*", 1], ["fc", 1]]
+    assert everything == [["fc", 2], ["measure", 1], ["step::*", 1], ["warmup::*", 1]]
 
 
 def test_a_report_without_gpu_work_has_a_table_of_ranges(tmp_path: Path) -> None:
@@ -470,37 +498,3 @@ def test_kernels_by_name_are_what_nsys_stats_says(tmp_path: Path, name: str) -> 
     kernels = next(table for table in tables if table.name == "kernels").frame
     ours = {row["name"]: [row["count"], row["total_ns"]] for row in kernels.to_dict("records")}
     assert ours == theirs
-
-
-@pytest.mark.slow
-def test_a_run_under_the_real_nsys(tmp_path: Path) -> None:
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import torch\n"
-        "from torch import nn\n"
-        "from perfkit.schema import range_names\n"
-        "from perfkit.workload.annotate import annotate, annotated\n"
-        "model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))\n"
-        "with annotate(model, root='Model'):\n"
-        "    for index in range(3):\n"
-        "        with annotated(range_names.step(index)), annotated(range_names.phase('forward')):\n"
-        "            model(torch.ones(2, 4))\n"
-    )
-    # Without --cpuctxsw=none nsys 2022.4 waits forever in some containers, now and then.
-    flags = ["-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", "report"]
-    command = [_nsys(), "profile", *flags, sys.executable, "-P", str(script)]
-    with (tmp_path / "log").open("w") as log:
-        try:
-            subprocess.run(
-                command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60, check=True
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("this nsys hangs here, which says nothing of the reader")
-    trace = load(tmp_path / "report.nsys-rep")
-    counts = Counter(name for name, _, _ in ranges(trace))
-    expected = {f"perfkit::{path}": 3 for path in ("Model", "0", "1", "2")}
-    assert counts == expected | {"perfkit.phase::forward": 3} | {f"perfkit.step::{index}": 1 for index in range(3)}
-    report = trace_report.report(trace)
-    assert report.summary["steps"] == 3
-    assert report.summary["total_ns"] == report.summary["step_wall_ns"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "report.nsys-rep", "run.py"]

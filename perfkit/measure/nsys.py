@@ -1,0 +1,88 @@
+"""`--profiler nsys`: the same run once more, as a process of its own under `nsys profile`, and its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
+from perfkit.measure import nsys_process, nsys_program
+from perfkit.measure.nsys_program import Nsys
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+from perfkit.trace import nsys_export
+
+REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
+
+
+def prepare() -> Nsys:
+    """The nsys to use. Raises UsageError where there is none, or where it would record no ranges."""
+    if nsys_program.under_nsys():
+        raise UsageError("--profiler nsys starts nsys by itself: drop it here, or start without `nsys profile`")
+    if os.environ.get("NVTX_DISABLE"):
+        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so that there are no ranges to record: unset it")
+    nsys = nsys_program.find()
+    if nsys is None:
+        raise UsageError(f"--profiler nsys: there is no nsys on PATH; {nsys_program.HOW_TO_GET_IT}")
+    if problem := nsys_program.pair_problem(nsys, nsys_program.nvtx_version()):
+        raise UsageError(f"--profiler nsys: {problem}")
+    return nsys
+
+
+def run(config: RunConfig, nsys: Nsys, device: str, folder: Path, tell: Callable[[str], None]) -> RunRecord:
+    """Run a configuration in `folder`, which is empty, under nsys; `tell` gets a line whenever something happens.
+
+    Returns the record, whatever its status; the report and its export lie beside it, unless the run failed before its
+    measured steps. Raises PerfkitError where there is no record or, after a run that went well, no report.
+    """
+    command = nsys_program.profile_command(nsys, device, str(folder / REPORT))
+    command += [sys.executable, "-m", "perfkit.run", *_plain(config).flags(), "--folder", str(folder)]
+    tell(f"under nsys {nsys.version_text}".rstrip())
+    ended = nsys_process.run(command, tell)
+    saved = _record(ended, folder, command)
+    saved = dataclasses.replace(saved, config=dataclasses.replace(saved.config, profiler="nsys"))
+    record.save(saved, folder)
+    report = folder / REPORT
+    if report.is_file() and not ended.problem:
+        tell("exporting the report")
+        nsys_export.export(report, folder / EXPORT, str(report))
+        saved = dataclasses.replace(saved, artifacts={"trace": EXPORT, "nsys_report": REPORT})
+        record.save(saved, folder)
+    if not saved.artifacts and saved.status == "ok":
+        raise _no_report(ended, folder)
+    return saved
+
+
+def _plain(config: RunConfig) -> RunConfig:
+    """What runs under nsys: a plain run, with the ranges that nsys records."""
+    annotate = "on" if config.annotate == "auto" else config.annotate
+    return dataclasses.replace(config, profiler="none", annotate=annotate)
+
+
+def _no_report(ended: nsys_process.Ended, folder: Path) -> PerfkitError:
+    place = f"the run's record is saved in {folder}"
+    if ended.interrupted:
+        return InterruptedRunError(f"interrupted before nsys had written its report; {place}")
+    why = ended.problem or f"nsys left no report (its last words: {ended.said or 'none'})"
+    return UsageError(f"{why}; {place}; scripts/install-nsys --check says whether nsys works here")
+
+
+def _record(ended: nsys_process.Ended, folder: Path, command: list[str]) -> RunRecord:
+    """What the run left. Raises its own error, with its own exit code, where it left nothing."""
+    if (folder / record.RECORD_FILE).is_file():
+        return record.load(folder)
+    if ended.interrupted:
+        raise InterruptedRunError("interrupted before the run began; nothing is saved")
+    if ended.problem:
+        raise UsageError(ended.problem)
+    if ended.exit_code == UsageError.exit_code and ended.error:
+        raise UsageError(ended.error)
+    why = ended.error or ended.said or "it said nothing"
+    raise PerfkitError(
+        f"the run under nsys ended with exit code {ended.exit_code} and left no record ({why}): {shlex.join(command)}"
+    )

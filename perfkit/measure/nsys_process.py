@@ -1,0 +1,266 @@
+"""Runs `nsys profile` to its end, or ends it: whatever happens, nothing of it is left running.
+
+nsys starts an agent that leaves its session and outlives it: an `nsys profile` that is killed leaves it spinning. So
+every process is marked by an environment variable, which those it starts inherit, and found by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+import psutil
+
+from perfkit.errors import UsageError
+
+PATIENCE_S = 120.0
+"""nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
+LAST_WORDS_S = 30.0
+"""The same after ctrl-C, in which the run saves its record and nsys its report."""
+
+_MARK = "PERFKIT_NSYS_RECORDING"
+_BUSY_SHARE = 0.01
+"""An application that uses less of one processor than this does nothing."""
+_GRACE_S = 5.0
+_POLL_S = 0.1
+_KEPT_CHARACTERS = 4000
+_ERROR = "perfkit: "
+"""How perfkit's own last line begins: not passed on, because whoever runs this says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended."""
+
+    exit_code: int | None
+    """nsys gives that of the application; None where it had to be stopped."""
+    said: str
+    """The last line on nsys's standard output."""
+    error: str
+    """What the run inside said was wrong, "" for nothing."""
+    problem: str
+    """Why it had to be stopped, "" where it ended by itself."""
+    interrupted: bool
+    """By ctrl-C, which was passed on."""
+
+
+def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> Ended:
+    """Run `command`, nsys and its application; `hear` gets every line on its standard error.
+
+    ctrl-C goes to the application: a run saves what it has, and nsys its report. A second one, SIGTERM and a hang
+    end everything. Raises UsageError where nsys cannot be started.
+    """
+    mark = uuid.uuid4().hex
+    with _by_exception(signal.SIGTERM, signal.SIGHUP):
+        try:
+            process = _started(command, mark)
+            ended = _attended(process, hear, _Watch(mark, patience_s))
+            if not ended.problem:
+                psutil.wait_procs(_marked(mark), timeout=_GRACE_S)
+            return ended
+        finally:
+            _end_all(mark)
+
+
+def _started(command: Sequence[str], mark: str) -> subprocess.Popen[bytes]:
+    try:
+        # A session of its own: ctrl-C in a terminal would reach nsys and perfkit, and nsys twice.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {_MARK: mark},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UsageError(f"{command[0]} cannot be started: {error.strerror}; reinstall Nsight Systems") from error
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Tells a hang from work that takes long."""
+
+    mark: str
+    patience_s: float
+    last_sign: float = field(default_factory=time.monotonic)
+    used_s: float = 0.0
+
+    def sign(self) -> None:
+        self.last_sign = time.monotonic()
+
+    def is_stuck(self) -> bool:
+        if time.monotonic() - self.last_sign < self.patience_s:
+            return False
+        used = _used_seconds(self.mark)
+        busy = used - self.used_s > _BUSY_SHARE * self.patience_s
+        self.used_s = used
+        if busy:
+            self.sign()
+        return not busy
+
+
+class _Stream:
+    """One of its streams, in lines; progress bars rewrite theirs by carriage returns."""
+
+    def __init__(self, pipe: int, hear: Callable[[str], None]) -> None:
+        self.pipe = pipe
+        self.hear = hear
+        self.rest = ""
+        os.set_blocking(pipe, False)
+
+    def read(self) -> bool:
+        """Take what there is; False at the end of the stream."""
+        data = os.read(self.pipe, 1 << 16)
+        lines = (self.rest + data.decode("utf-8", "replace")).replace("\r", "\n").split("\n")
+        self.rest = lines.pop()[-_KEPT_CHARACTERS:]
+        for line in lines:
+            self.hear(line)
+        if not data and self.rest:
+            self.hear(self.rest)
+            self.rest = ""
+        return bool(data)
+
+
+class _Listener:
+    """Hears both of its streams at once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+        self.said = self.error = ""
+        self.pass_lines_on = True
+        self._hear = hear
+        self._selector = selectors.DefaultSelector()
+        for pipe, receiver in ((process.stdout, self._keep), (process.stderr, self._pass_on)):
+            assert pipe is not None
+            self._selector.register(pipe, selectors.EVENT_READ, _Stream(pipe.fileno(), receiver))
+
+    def _keep(self, line: str) -> None:
+        self.said = line.strip() or self.said
+
+    def _pass_on(self, line: str) -> None:
+        if line.startswith(_ERROR):
+            self.error = line.removeprefix(_ERROR)
+        elif self.pass_lines_on:
+            self._hear(line)
+
+    def listen(self, wait_s: float) -> bool:
+        """Wait for something and pass it on; whether there was anything."""
+        if not self._selector.get_map():
+            time.sleep(wait_s)
+        anything = False
+        for key, _ in self._selector.select(wait_s) if self._selector.get_map() else ():
+            if key.data.read():
+                anything = True
+            else:
+                self._selector.unregister(key.fileobj)
+        return anything
+
+
+def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch) -> Ended:
+    listener = _Listener(process, hear)
+    interrupted, problem = False, ""
+    while process.poll() is None and not problem:
+        try:
+            if listener.listen(_POLL_S):
+                watch.sign()
+            elif watch.is_stuck():
+                problem = _stuck(watch, interrupted=interrupted)
+        except KeyboardInterrupt:
+            if interrupted:
+                raise
+            interrupted = True
+            listener.pass_lines_on = False  # where ctrl-C met Python's start, a traceback
+            watch.patience_s = min(watch.patience_s, LAST_WORDS_S)
+            _interrupt(process, watch.mark)
+    while listener.listen(0):
+        pass
+    return Ended(process.returncode, listener.said, listener.error, problem, interrupted)
+
+
+def _interrupt(process: subprocess.Popen[bytes], mark: str) -> None:
+    """ctrl-C for the application: nsys, which would pass it on, drops what was recorded last."""
+    applications = []
+    for one in _marked(mark):
+        with contextlib.suppress(psutil.Error):
+            parent = one.parent()
+            if not one.name().startswith("nsys") and parent is not None and parent.name().startswith("nsys"):
+                applications.append(one)
+    for one in applications:
+        with contextlib.suppress(psutil.Error):
+            one.send_signal(signal.SIGINT)
+    if not applications:
+        process.send_signal(signal.SIGINT)
+
+
+def _stuck(watch: _Watch, *, interrupted: bool) -> str:
+    if interrupted:
+        return f"nsys did not end within {watch.patience_s:.0f} s of ctrl-C and was stopped"
+    return (
+        f"nsys hung: nothing happened for {watch.patience_s:.0f} s, so it was stopped; try again,"
+        " or measure with --profiler torch"
+    )
+
+
+# --- processes -------------------------------------------------------------------------------------------------
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone, or not ours to look at
+            if process.environ().get(_MARK) == mark:
+                found.append(process)
+    return found
+
+
+def _used_seconds(mark: str) -> float:
+    """CPU time of the application and nsys's importer; nsys itself may be spinning."""
+    total = 0.0
+    for process in _marked(mark):
+        with contextlib.suppress(psutil.Error):
+            if not process.name().startswith("nsys"):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def _end_all(mark: str) -> None:
+    for _ in range(50):  # some may be starting others
+        left = _marked(mark)
+        if not left:
+            return
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=_POLL_S)
+
+
+@contextmanager
+def _by_exception(*signals: signal.Signals) -> Iterator[None]:
+    """Let signals that would end this process at once raise SystemExit in the body instead."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # no other may do this
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signals}
+    taken = [number for number in signals if before[number] == signal.SIG_DFL]  # nohup ignores SIGHUP: so it stays
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])

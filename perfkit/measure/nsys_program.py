@@ -1,0 +1,112 @@
+"""Which nsys there is, what it can do, and the command line that records a run best. Runs nothing but its help."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
+
+HOW_TO_GET_IT = "install Nsight Systems (scripts/install-nsys; Debian: nsight-systems in non-free)"
+
+_ANSWER_TIMEOUT_S = 20
+_FIRST_NVTX_WITHOUT_OLD_NSYS = (0, 2, 12)
+"""From this nvtx on, nsys of 2022 and 2023 records no range (NVIDIA/NVTX issue 126)."""
+_FIRST_NSYS_WITH_NEW_NVTX = (2024, 1)
+_LAST_NVTX_FOR_ALL = "0.2.11"
+_INJECTED = re.compile(r"LD_PRELOAD|NSYS_|QUADD_|NVTX_INJECTION|CUDA_INJECTION")
+"""Variables by which nsys gets into what it records; nsys itself, asked for its help, must not find them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nsys:
+    """An nsys, by what it says of itself."""
+
+    path: str
+    version: tuple[int, ...]
+    """(2022, 4, 2, 1); empty where it does not say."""
+    help: str = ""
+    """Of `nsys profile`; empty where it does not say, and then every option is taken to be there."""
+
+    @property
+    def version_text(self) -> str:
+        """As it is written: 2022.4.2.1."""
+        return ".".join(map(str, self.version))
+
+    def has(self, option: str) -> bool:
+        """Whether `nsys profile` knows an option (`--trace`) or a value (`cudnn`)."""
+        return not self.help or re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", self.help) is not None
+
+
+def under_nsys() -> bool:
+    """True when Nsight Systems started this process."""
+    return any(name in os.environ for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH"))
+
+
+def find(path: str | None = None) -> Nsys | None:
+    """The nsys at `path`, or the one on PATH; None where there is none."""
+    found = path or shutil.which("nsys")
+    if found is None:
+        return None
+    version = re.search(r"\b(\d{4}(?:\.\d+)+)", _answer(found, "--version"))
+    return Nsys(found, tuple(map(int, version[1].split("."))) if version else (), _answer(found, "profile", "--help"))
+
+
+def _answer(*command: str) -> str:
+    variables = {name: value for name, value in os.environ.items() if not _INJECTED.match(name)}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_ANSWER_TIMEOUT_S,
+            env=variables, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def nvtx_version() -> str | None:
+    """Version of the package nvtx, None where it is not installed as one."""
+    try:
+        return importlib.metadata.version("nvtx")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def pair_problem(nsys: Nsys, nvtx: str | None) -> str | None:
+    """Why this nsys records no range of this nvtx and what to change; None where it does."""
+    parts = tuple(int(part) for part in re.findall(r"\d+", nvtx or "")[:3])
+    if not nsys.version or nsys.version >= _FIRST_NSYS_WITH_NEW_NVTX or parts < _FIRST_NVTX_WITHOUT_OLD_NSYS:
+        return None
+    return (
+        f"nsys {nsys.version_text} records no range of nvtx {nvtx}:"
+        f" pip install nvtx=={_LAST_NVTX_FOR_ALL}, or take nsys 2024.1 or newer"
+    )
+
+
+def profile_command(nsys: Nsys, device: str, output: str | None = None) -> list[str]:
+    """`nsys profile` with the options that record a run on `device` best, for the application to be put after it.
+
+    docs/nsys.md says what each is for and what it costs. What this nsys does not know is left out.
+    """
+    traces = ["nvtx", "osrt"]
+    if device != "cpu":
+        traces = ["cuda", *traces, *(name for name in ("cublas", "cudnn") if nsys.has(name))]
+    wanted = {
+        "--trace": ",".join(traces),
+        "--sample": "none",
+        # Left to its default, nsys 2022.4 waits forever in some containers, now and then.
+        "--cpuctxsw": "none",
+    }
+    if device != "cpu":
+        wanted["--cuda-graph-trace"] = "node"
+    if nsys.has("--capture-range-end"):  # without it the application is ended with the range
+        wanted["--capture-range"] = "nvtx"
+        wanted["--nvtx-capture"] = f"{MEASURE.nvtx_text}@{NVTX_DOMAIN}"
+        wanted["--capture-range-end"] = "stop"
+    if output is not None:
+        wanted |= {"--force-overwrite": "true", "--output": output.replace("%", "%%")}  # % begins a pattern
+    return [nsys.path, "profile", *(f"{option}={value}" for option, value in wanted.items() if nsys.has(option))]

@@ -1,0 +1,136 @@
+"""`--profiler nsys` around an nsys that is played by a function: commands, records, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
+from perfkit.measure import nsys, nsys_process, nsys_program
+from perfkit.measure.nsys_process import Ended
+from perfkit.measure.nsys_program import Nsys
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+from perfkit.trace import nsys_export
+from tests.runs import saved
+
+NSYS = Nsys("/opt/nsys", (2022, 4, 2))
+FINE = Ended(exit_code=0, said="[1/1] report.nsys-rep", error="", problem="", interrupted=False)
+
+Run = Callable[..., RunRecord]
+
+
+@pytest.fixture
+def commands() -> list[list[str]]:
+    """What was run."""
+    return []
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> Run:
+    """Runs a configuration in tmp_path under an nsys that leaves what it is told."""
+
+    def go(
+        left: RunRecord | None = None, *, report: bool = True, ended: Ended = FINE, config: RunConfig | None = None
+    ) -> RunRecord:
+        def play(command: list[str], hear: Callable[[str], None]) -> Ended:
+            commands.append(command)
+            hear("measured steps, 2")
+            if left is not None:
+                record.save(left, tmp_path)
+            if report:
+                (tmp_path / nsys.REPORT).write_bytes(b"report")
+            return ended
+
+        monkeypatch.setattr(nsys_process, "run", play)
+        monkeypatch.setattr(nsys_export, "export", lambda source, target, name: target.write_bytes(b"tables"))
+        told: list[str] = []
+        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append)
+        assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
+        return result
+
+    return go
+
+
+def test_the_record_names_report_and_export_and_says_how_it_was_measured(run, tmp_path):
+    result = run(saved())
+    assert result.config.profiler == "nsys"
+    assert result.artifacts == {"trace": "report.sqlite", "nsys_report": "report.nsys-rep"}
+    assert record.load(tmp_path) == result
+    assert result.steps == saved().steps
+
+
+def test_what_runs_under_nsys_is_a_plain_run_with_the_same_flags(run, commands, tmp_path):
+    # WHEN
+    run(saved(), config=RunConfig(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
+
+    # THEN
+    [command] = commands
+    inner = command.index("perfkit.run") + 1
+    assert command[:2] == ["/opt/nsys", "profile"]
+    assert f"--output={tmp_path / 'report.nsys-rep'}" in command[:inner]
+    assert command[inner:] == [
+        "--model-size", "tiny", "--checkpoint", "--measure-steps", "2", "--annotate", "on", "--folder", str(tmp_path),
+    ]  # fmt: skip
+
+
+def test_ranges_can_be_left_out(run, commands):
+    run(saved(), config=RunConfig(profiler="nsys", annotate="off"))
+    assert commands[0][commands[0].index("--annotate") + 1] == "off"
+
+
+def test_out_of_memory_in_warm_up_leaves_a_record_and_no_report(run):
+    result = run(saved(status="oom", steps=()), report=False, ended=dataclasses.replace(FINE, exit_code=3))
+    assert (result.status, result.artifacts) == ("oom", {})
+
+
+@pytest.mark.parametrize(
+    ("left", "report", "ended", "error", "message"),
+    [
+        (saved(), False, {"said": "no space left"}, UsageError, "nsys left no report (its last words: no space left);"),
+        (saved(), True, {"problem": "nsys hung"}, UsageError, "nsys hung; the run's record is saved in"),
+        (saved(), False, {"interrupted": True}, InterruptedRunError, "interrupted before nsys had written its report"),
+        (None, False, {"interrupted": True}, InterruptedRunError, "interrupted before the run began"),
+        (None, False, {"problem": "nsys hung"}, UsageError, "nsys hung"),
+        (None, False, {"exit_code": 2, "error": "use auto"}, UsageError, "use auto"),
+        (None, False, {"exit_code": 1, "said": "oh"}, PerfkitError, "ended with exit code 1 and left no record (oh): "),
+    ],
+)
+def test_what_goes_wrong_is_one_line(run, left, report, ended, error, message):
+    with pytest.raises(PerfkitError) as caught:
+        run(left, report=report, ended=dataclasses.replace(FINE, **ended))
+    assert type(caught.value) is error
+    assert str(caught.value).startswith(message) or message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("found", "nvtx", "message"),
+    [
+        (None, "0.2.11", "there is no nsys on PATH; install Nsight Systems (scripts/install-nsys"),
+        (NSYS, "0.2.12", "nsys 2022.4.2 records no range of nvtx 0.2.12: pip install nvtx==0.2.11"),
+    ],
+)
+def test_what_cannot_work_is_refused_first(monkeypatch: pytest.MonkeyPatch, found: Any, nvtx: str, message: str):
+    monkeypatch.setattr(nsys_program, "find", lambda: found)
+    monkeypatch.setattr(nsys_program, "nvtx_version", lambda: nvtx)
+    with pytest.raises(UsageError) as caught:
+        nsys.prepare()
+    assert message in str(caught.value)
+
+
+def test_ranges_that_are_switched_off_are_refused(monkeypatch):
+    monkeypatch.setenv("NVTX_DISABLE", "1")
+    with pytest.raises(UsageError, match="NVTX_DISABLE is set"):
+        nsys.prepare()
+
+
+def test_nsys_is_not_started_under_nsys(monkeypatch):
+    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
+    with pytest.raises(UsageError, match="starts nsys by itself"):
+        nsys.prepare()

@@ -1,0 +1,249 @@
+"""The real nsys, where there is one: a run under `nsys profile` and one by `--profiler nsys`, recorded once each."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from perfkit import cli
+from perfkit.analysis import trace_report
+from perfkit.analysis.account import Selection
+from perfkit.analysis.trace_report import View
+from perfkit.measure import nsys_program
+from perfkit.schema import range_names, record
+from perfkit.schema.range_names import RangeName
+from perfkit.schema.record import RunRecord
+from perfkit.trace.columns import Trace
+from perfkit.trace.load import load
+from perfkit.workload.model import Transformer
+from tests.runs import QUICK_FLAGS, quick
+
+WARMUP, STEPS = 2, 3
+FLAGS = [*QUICK_FLAGS, "--device", "cpu", "--warmup-steps", str(WARMUP), "--measure-steps", str(STEPS)]
+TIMEOUT_S = 120
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys: scripts/install-nsys installs it"),
+    pytest.mark.skipif(
+        (found := nsys_program.find()) is not None
+        and nsys_program.pair_problem(found, nsys_program.nvtx_version()) is not None,
+        reason="this nsys records no range of this nvtx",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a recording left."""
+
+    folder: Path
+    """Of the run."""
+    report: Path
+    out: str
+    err: str
+
+    @functools.cached_property
+    def trace(self) -> Trace:
+        """Its report, read."""
+        return load(self.report)
+
+    @property
+    def record(self) -> RunRecord:
+        """The run's own record."""
+        return record.load(self.folder)
+
+    def ranges(self) -> list[tuple[RangeName, int, int]]:
+        """perfkit's ranges with start and end, outermost first."""
+        host = self.trace.host
+        rows = np.lexsort((-host.end, host.start))
+        names = [range_names.parse_trace(str(name)) for name in self.trace.host_names(rows)]
+        assert None not in names
+        return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))  # type: ignore[arg-type]
+
+
+def _record(folder: Path, command: Callable[[Path], Sequence[str]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Run a command in a folder; once more where nsys hangs, which it does now and then on some machines."""
+    environ = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    for attempt in ("first", "second"):
+        place = folder / attempt
+        place.mkdir()
+        before = {process.pid for process in psutil.process_iter()}
+        try:
+            done = subprocess.run(
+                command(place), cwd=place, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            _end_nsys_but(before)
+            continue
+        if "nsys hung" not in done.stderr:
+            return place, done
+    return pytest.fail("nsys hung twice")
+
+
+def _end_nsys_but(before: set[int]) -> None:
+    for process in psutil.process_iter(["name"]):
+        if process.pid not in before and process.info["name"] == "nsys":
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """`nsys profile python -m perfkit.run`, as a user would call it; the flags are those without which it may hang."""
+    place, done = _record(
+        tmp_path_factory.mktemp("by_hand"),
+        lambda _: [
+            "nsys", "profile", "-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", "own",
+            sys.executable, "-m", "perfkit.run", *FLAGS, "--folder", "run",
+        ],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Recording(place / "run", place / "own.nsys-rep", done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """`perfkit run --profiler nsys`."""
+    before = {process.pid for process in psutil.process_iter()}
+    place, done = _record(
+        tmp_path_factory.mktemp("by_flag"),
+        lambda _: [sys.executable, "-m", "perfkit.run", *FLAGS, "--profiler", "nsys", "--folder", "run"],
+    )
+    assert done.returncode == 0, done.stderr
+    left = [process for process in psutil.process_iter(["name", "status"]) if process.pid not in before]
+    assert [p for p in left if p.info["name"].startswith("nsys") and p.info["status"] != psutil.STATUS_ZOMBIE] == []
+    return Recording(place / "run", place / "run" / "report.nsys-rep", done.stdout, done.stderr)
+
+
+@pytest.fixture(params=["by_hand", "by_flag"])
+def recording(request: pytest.FixtureRequest) -> Recording:
+    """Both."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _calls() -> Counter[str]:
+    """How often a step calls each module, counted by hooks that know nothing of ranges."""
+    model = Transformer(quick())
+    calls: Counter[str] = Counter()
+    for path, module in model.named_modules():
+
+        def count(*_: object, name: str = path or "Transformer") -> None:
+            calls[name] += 1
+
+        module.register_forward_pre_hook(count)
+    with torch.no_grad():
+        model(torch.zeros(2, 16, dtype=torch.long))
+    return calls
+
+
+def _table(recording: Recording, name: str, view: View | None = None) -> pd.DataFrame:
+    tables = trace_report.report(recording.trace, view).tables
+    return next(table for table in tables if table.name == name).frame
+
+
+def test_every_module_has_a_forward_range_for_every_call(recording):
+    # GIVEN the measured steps alone, whatever else was recorded
+    frame = _table(recording, "ranges")
+    counts = dict(zip(frame["name"], frame["count"], strict=True))
+
+    # THEN
+    phases = ("zero_grad", "forward", "loss", "backward")
+    expected = {path: STEPS * calls for path, calls in _calls().items()}
+    expected |= {f"phase::{phase}": STEPS for phase in phases} | {"step::*": STEPS}
+    assert {name: count for name, count in counts.items() if name in expected} == expected
+    # What else there is belongs to backward. (Exact counts of those come with the ranges by autograd nodes.)
+    assert not [name for name in counts if name not in expected and not name.startswith(("backward::", "grad::"))]
+
+
+def test_the_ranges_nest(recording):
+    open_until: list[int] = []
+    main = recording.trace.host.thread[0]
+    assert (recording.trace.host.thread == main).all()
+    for _, start, end in recording.ranges():
+        while open_until and open_until[-1] <= start:
+            open_until.pop()
+        assert not open_until or end <= open_until[-1]
+        open_until.append(end)
+
+
+def test_modules_lie_in_the_phase_of_their_step(recording):
+    # GIVEN steps and forward phases, one in each
+    found = recording.ranges()
+    steps = [(start, end) for name, start, end in found if name.kind == "step"]
+    forward = [(start, end) for name, start, end in found if name == range_names.phase("forward")][-STEPS:]
+
+    # THEN
+    assert len(steps) == STEPS
+    for (first, last), (start, end) in zip(steps, forward, strict=True):
+        assert first <= start < end <= last
+        inside = Counter(n.label for n, at, to in found if n.kind == "module" and start <= at and to <= end)
+        assert inside == _calls()
+
+
+def test_rows_add_up(recording):
+    report = trace_report.report(recording.trace)
+    wall = report.summary["step_wall_ns"]
+    assert report.summary["steps"] == STEPS
+    assert report.summary["total_ns"] == wall
+    for name in ("layers", "phases", "groups"):
+        assert _table(recording, name)["total_ns"].sum() == wall
+    ranges = _table(recording, "ranges").set_index("name")
+    assert ranges["self_ns"].sum() == ranges["total_ns"]["step::*"] == wall
+
+
+def test_by_hand_warm_up_is_in_the_report_and_not_in_the_tables(by_hand):
+    everything = _table(by_hand, "ranges", View(Selection(steps="all"))).set_index("name")["count"]
+    assert everything["warmup::*"] == WARMUP
+    assert everything["Transformer"] == WARMUP + STEPS
+    assert everything["measure"] == 1
+
+
+def test_by_flag_warm_up_is_not_even_recorded(by_flag):
+    kinds = Counter(name.kind for name, _, _ in by_flag.ranges())
+    assert (kinds["warmup"], kinds["step"], kinds["measure"]) == (0, STEPS, 1)
+
+
+def test_by_hand_the_best_command_is_said_once(by_hand):
+    lines = by_hand.err.splitlines()
+    assert sum("under nsys; this records the measured steps alone" in line for line in lines) == 1
+    [command] = [line for line in lines if line.startswith("  nsys profile --trace=nvtx,osrt ")]
+    assert " --capture-range=nvtx --nvtx-capture=measure@perfkit --capture-range-end=stop " in command
+    assert command.endswith(" --folder run")
+    assert by_hand.record.config.profiler == "none"
+
+
+def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
+    assert sorted(path.name for path in by_flag.folder.iterdir()) == ["record.json", "report.nsys-rep", "report.sqlite"]
+    saved = by_flag.record
+    assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", WARMUP, STEPS)
+    assert (saved.config.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
+
+
+def test_by_flag_both_reports_are_shown(by_flag):
+    for text in ("Phases of the step", "Host ranges, wall time", "no GPU work was captured", "saved in run"):
+        assert text in by_flag.out
+    assert by_flag.err.splitlines()[0].startswith("under nsys 20")
+    assert "under nsys; this records" not in by_flag.err
+
+
+def test_analyze_shows_a_runs_folder_again(by_flag, capsys):
+    assert cli.main(["analyze", str(by_flag.folder), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"runs", "steps", "layers", "ranges"} <= set(document["tables"])
+    assert (document["summary"]["format"], document["summary"]["measured_steps"]) == ("nsys", STEPS)

@@ -1,0 +1,179 @@
+"""Running nsys to its end or ending it, with scripts that stand in for it: nothing is left running, ever."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.measure import nsys_process
+
+Script = Callable[..., str]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Makes an executable; a process that runs it goes by its name."""
+
+    def make(name: str, text: str, interpreter: str = "/bin/sh") -> str:
+        path = tmp_path / name
+        path.write_text(f"#!{interpreter}\n{text}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = {process.pid for process in psutil.process_iter()}
+    yield
+    new = [process for process in psutil.process_iter() if process.pid not in before]
+    assert [process for process in new if "PERFKIT_NSYS_RECORDING" in _environment(process)] == []
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def test_streams_and_exit_code(script):
+    # GIVEN a program that writes to both streams, with a progress bar and an error of perfkit's
+    nsys = script(
+        "nsys",
+        "printf 'tables\\n[1/1] 50%%\\r[1/1] 100%% report.nsys-rep'\n"
+        "echo measured steps >&2; echo 'perfkit: no such thing' >&2; printf last >&2; exit 3",
+    )
+    heard: list[str] = []
+
+    # WHEN
+    ended = nsys_process.run([nsys, "profile"], heard.append)
+
+    # THEN
+    assert heard == ["measured steps", "last"]
+    assert (ended.exit_code, ended.said, ended.error) == (3, "[1/1] 100% report.nsys-rep", "no such thing")
+    assert (ended.problem, ended.interrupted) == ("", False)
+
+
+def test_a_hang_is_ended_with_all_that_left_its_session(script):
+    # GIVEN an nsys that waits forever, and its agent, which is no child of it any more
+    nsys = script("nsys", "(setsid sleep 300 &)\necho $$ >&2\nexec sleep 300")
+    heard: list[str] = []
+
+    # WHEN
+    ended = nsys_process.run([nsys], heard.append, patience_s=0.4)
+
+    # THEN
+    assert ended.exit_code is None
+    assert ended.problem.startswith("nsys hung: nothing happened for")
+    assert not psutil.pid_exists(int(heard[0])) or psutil.Process(int(heard[0])).status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypatch):
+    # GIVEN one that says nothing for several times the patience, and uses a processor all the time
+    used = itertools.count(1)
+    monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: next(used))
+    nsys = script("nsys", "sleep 0.8; exit 7")
+
+    # WHEN
+    ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1)
+
+    # THEN
+    assert (ended.exit_code, ended.problem) == (7, "")
+    assert next(used) > 2
+
+
+@pytest.mark.parametrize(("name", "counts"), [("app", True), ("nsys", False)])
+def test_the_processor_time_that_counts_is_the_applications(script, name, counts):
+    # GIVEN a process that has computed; nsys's agent may be spinning
+    program = script(
+        name, "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(99)", sys.executable
+    )
+    marked = os.environ | {"PERFKIT_NSYS_RECORDING": "this"}
+    with subprocess.Popen([program], env=marked, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        # THEN
+        assert (nsys_process._used_seconds("this") >= 0.2) == counts
+        assert nsys_process._used_seconds("another") == 0
+        process.kill()
+
+
+def test_what_an_agent_leaves_behind_is_ended_after_a_good_end(script, monkeypatch):
+    monkeypatch.setattr(nsys_process, "_GRACE_S", 0.1)
+    nsys = script("nsys", "(setsid sleep 300 >/dev/null 2>&1 &)\nexit 0")
+    assert nsys_process.run([nsys], lambda line: None).exit_code == 0
+
+
+def _signal_soon(number: int) -> Callable[[str], None]:
+    """Hears a line, and sends this process a signal once."""
+
+    def hear(line: str) -> None:
+        if line == "ready":
+            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+    return hear
+
+
+def test_ctrl_c_reaches_the_application_and_not_nsys(script, tmp_path):
+    # GIVEN an application that saves something when interrupted, under an nsys that only waits for it
+    app = script("app", f"trap 'touch {tmp_path}/saved; exit 130' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
+    nsys = script("nsys", f"trap 'touch {tmp_path}/wrong' INT\n{app}; code=$?; echo written; echo late >&2; exit $code")
+
+    # WHEN
+    ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+
+    # THEN nsys ends by itself, and so writes its report
+    assert (ended.exit_code, ended.interrupted, ended.said, ended.problem) == (130, True, "written", "")
+    assert (tmp_path / "saved").exists()
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script, monkeypatch):
+    monkeypatch.setattr(nsys_process, "LAST_WORDS_S", 0.3)
+    nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
+    ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+    assert (ended.interrupted, ended.exit_code) == (True, None)
+    assert ended.problem.startswith("nsys did not end within")
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(script):
+    nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
+
+    def twice(line: str) -> None:
+        for delay in (0.1, 0.6):
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        nsys_process.run([nsys], twice)
+
+
+def test_being_terminated_ends_everything(script):
+    before = signal.getsignal(signal.SIGTERM)
+    nsys = script("nsys", "(setsid sleep 300 &)\necho ready >&2\nsleep 300")
+    with pytest.raises(SystemExit) as caught:
+        nsys_process.run([nsys], _signal_soon(signal.SIGTERM))
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_program_that_is_none(tmp_path):
+    with pytest.raises(UsageError, match="cannot be started: No such file or directory; reinstall"):
+        nsys_process.run([str(tmp_path / "nsys")], lambda line: None)
+
+
+def test_a_line_without_end_is_not_kept_whole(script):
+    nsys = script("nsys", "import sys\nsys.stdout.write('x' * 5_000_000)\nsys.stdout.flush()", sys.executable)
+    assert len(nsys_process.run([nsys], lambda line: None).said) <= 4000
