@@ -174,7 +174,8 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     node, scope, operation = linked.node, found.scope, linked.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    recomputed = links.run_again(seen, linked) | (in_node & (depth[scope] > depth[node]))
+    own_recompute = np.concatenate((seen.own("recompute"), [False]))[scope]  # the last is that of NONE
+    recomputed = links.run_again(seen, linked) | ((in_node | own_recompute) & (depth[scope] > depth[node]))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.int64)
     phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
@@ -183,18 +184,25 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     phase[recomputed] = Phase.RECOMPUTE
     other = phase == Phase.OTHER
     # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
-    phase[other & _backward_only_thread(seen, linked)] = Phase.BACKWARD
+    phase[other & _backward_only_thread(seen, linked, scope)] = Phase.BACKWARD
     other &= phase == Phase.OTHER
     phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
     phase[other & seen.in_phase("backward")] = Phase.BACKWARD
     return phase
 
 
-def _backward_only_thread(seen: HostView, linked: Links) -> Bools:
+def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
+    """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
     count = int(seen.thread.max()) + 1 if len(seen.thread) else 0
-    hosts_nodes = np.bincount(seen.thread[linked.is_node], minlength=count) > 0
-    runs_forward = np.bincount(seen.thread[linked.is_forward_op & (linked.node == NONE)], minlength=count) > 0
-    return (hosts_nodes & ~runs_forward)[seen.thread]
+
+    def threads(rows: Bools) -> Bools:
+        present: Bools = np.bincount(seen.thread[rows], minlength=count) > 0
+        return present
+
+    outside = linked.node == NONE
+    told = linked.is_node & ~linked.is_hooked
+    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(linked.is_forward_op & outside)
+    return (threads(linked.is_node) & only)[seen.thread]
 
 
 # --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, RunRecord, Status, StepSample
-from perfkit.workload import annotate, step
+from perfkit.workload import annotate, annotation_cost, step
 from perfkit.workload.step import Workload
 
 WRITING = "writing the trace"
@@ -106,7 +106,7 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             annotation = workload.annotate(gradients=config.profiler != "none")
             stack.callback(annotation.remove)
             # Under nsys every trial range would be in the report: a few must do.
-            cost = annotate.seconds_per_range(count=200 if under_nsys() else 20_000)
+            cost = annotation_cost.seconds_per_range(count=200 if under_nsys() else 20_000)
             measured.annotation = AnnotationCost(ranges=annotation.hooked, seconds_per_range=cost)
         stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
         after_step = [progress.advance]
