@@ -131,7 +131,9 @@ def attribute(
     steps = tuple(
         Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
     )
-    device, paths = _by_graph_annotation(trace, _attribute_device(trace, seen, host, steps), paths)
+    by_hooks = bool((linked.is_hooked & linked.is_node).any())
+    device = _attribute_device(trace, seen, host, steps, bare_calls_tell=by_hooks)
+    device, paths = _by_graph_annotation(trace, device, paths)
     main = _main_thread(trace, seen)
     return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
 
@@ -209,8 +211,12 @@ def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
 
 
 def _attribute_device(
-    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...]
+    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
 ) -> DeviceAttribution:
+    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where that does backward only.
+
+    It is so where perfkit's ranges are all there is of nodes: then the engine itself has no range.
+    """
     events = trace.device
     launch = _launches(trace, seen)
     parent = np.concatenate((seen.forest.parent, [NONE]))  # the last is that of NONE
@@ -218,6 +224,8 @@ def _attribute_device(
     inside = leaf != NONE
     launched_in = np.where((launch == NONE) & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.int64)
     launched_in[inside] = host.phase[leaf[inside]]
+    bare = (launch != NONE) & ~inside & bare_calls_tell
+    launched_in[bare] = host.phase[launch[bare]]
     path = np.full(len(events), NONE, dtype=np.int64)
     path[inside] = host.path[leaf[inside]]
     how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.int64)
