@@ -289,6 +289,30 @@ def test_neither_results_nor_operations_change():
         assert torch.equal(one.grad, other.grad)
 
 
+class Chain(nn.Module):
+    def forward(self, x: Tensor, length: int) -> Tensor:
+        for _ in range(length):
+            x = x * 1
+        return x
+
+
+def test_chains_too_long_for_pytorch_to_free_get_no_ranges_below_a_depth(nvtx):
+    """GIVEN calls on each other's output, or one call WHEN they make a chain of 200,000 nodes THEN freeing it works"""
+    model = Chain()
+    annotation = annotate(model, backward=True)
+    x = torch.ones((), requires_grad=True)
+    y = model(x, 9_000)
+    with pytest.warns(RuntimeWarning, match="10,000 nodes in a row"):
+        y = model(y, 95_000)
+    del y
+    with pytest.warns(RuntimeWarning, match="10,000 nodes in a row"):
+        model(x, 100_000).backward()
+    assert annotation.nodes == 10_000
+    model(x, 5_000).backward()  # the others are gone
+    assert annotation.nodes == 10_000 + 5_000 + 1
+    annotation.remove()
+
+
 def peak_of(recording: profile) -> int:
     """Most bytes that were allocated at once since the recording began."""
     kineto = recording.profiler.kineto_results.events()
