@@ -33,7 +33,7 @@ _UNNUMBERED = 2**64 - 1
 """What gradient accumulation has for a number: it belongs to a parameter, not to a place in the forward."""
 
 MAX_DEPTH = 10_000
-"""Longest chain of living nodes with ranges, over all forwards whose graphs live. A transformer has some 50 a layer."""
+"""Longest chain of living nodes with ranges, over all forwards whose graphs live. A transformer has some 60 a layer."""
 
 _next_number = torch._C._autograd._get_sequence_nr
 
