@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from perfkit.schema.range_names import parse_trace
+from perfkit.workload import backward_ranges
 from perfkit.workload.annotate import annotate
 from perfkit.workload.model import Transformer
 from perfkit.workload.step import Workload
@@ -287,6 +288,23 @@ def test_neither_results_nor_operations_change():
     assert peaks[1] <= peaks[0] + 64  # the first allocation may be the scalar that backward begins with
     for one, other in zip(plain.parameters(), ranged.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad)
+
+
+def test_the_graph_is_walked_once_however_deep_the_modules_are(nvtx, monkeypatch):
+    # GIVEN
+    inner: nn.Module = nn.Linear(2, 2)
+    for _ in range(20):
+        inner = nn.Sequential(inner, nn.ReLU())
+    met = []
+    pop = backward_ranges._Waiting.pop
+    monkeypatch.setattr(backward_ranges._Waiting, "pop", lambda self: met.append(self) or pop(self))
+
+    # WHEN
+    annotate(inner, backward=True)
+    inner(X).sum().backward()
+
+    # THEN
+    assert len(met) == backward_counts(nvtx).total() == 4 + 20
 
 
 class Chain(nn.Module):
