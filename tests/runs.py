@@ -78,8 +78,8 @@ class FakeWorkload:
         self.during: Callable[[], None] = lambda: None
         """Called in the middle of every step."""
 
-    def annotate(self, *, gradients: bool = False) -> Annotation:
-        self.annotation = annotate(self.model, gradients=gradients)
+    def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
+        self.annotation = annotate(self.model, gradients=gradients, backward=backward)
         return self.annotation
 
     def step(self, on_phase: Callable[[str], None]) -> None:

@@ -131,7 +131,9 @@ def attribute(
     steps = tuple(
         Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
     )
-    device, paths = _by_graph_annotation(trace, _attribute_device(trace, seen, host, steps), paths)
+    by_hooks = bool((linked.is_hooked & linked.is_node).any())
+    device = _attribute_device(trace, seen, host, steps, bare_calls_tell=by_hooks)
+    device, paths = _by_graph_annotation(trace, device, paths)
     main = _main_thread(trace, seen)
     return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
 
@@ -173,7 +175,8 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     node, scope, operation = linked.node, found.scope, linked.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    recomputed = links.run_again(seen, linked) | (in_node & (scope > node))
+    own_recompute = np.concatenate((seen.own("recompute"), [False]))[scope]  # the last is that of NONE
+    recomputed = links.run_again(seen, linked) | ((in_node | own_recompute) & (scope > node))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
     phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
@@ -182,26 +185,37 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     phase[recomputed] = Phase.RECOMPUTE
     other = phase == Phase.OTHER
     # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
-    phase[other & _backward_only_thread(seen, linked)] = Phase.BACKWARD
+    phase[other & _backward_only_thread(seen, linked, scope)] = Phase.BACKWARD
     other &= phase == Phase.OTHER
     phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
     phase[other & seen.in_phase("backward")] = Phase.BACKWARD
     return phase
 
 
-def _backward_only_thread(seen: HostView, linked: Links) -> Bools:
+def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
+    """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
     count = int(seen.thread.max()) + 1 if len(seen.thread) else 0
-    hosts_nodes = np.bincount(seen.thread[linked.is_node], minlength=count) > 0
-    runs_forward = np.bincount(seen.thread[linked.is_forward_op & (linked.node == NONE)], minlength=count) > 0
-    return (hosts_nodes & ~runs_forward)[seen.thread]
+
+    def threads(rows: Bools) -> Bools:
+        present: Bools = np.bincount(seen.thread[rows], minlength=count) > 0
+        return present
+
+    outside = linked.node == NONE
+    told = linked.is_node & ~linked.is_hooked
+    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(linked.is_forward_op & outside)
+    return (threads(linked.is_node) & only)[seen.thread]
 
 
 # --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------
 
 
 def _attribute_device(
-    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...]
+    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
 ) -> DeviceAttribution:
+    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where that does backward only.
+
+    It is so where perfkit's ranges are all there is of nodes: then the engine itself has no range.
+    """
     events = trace.device
     launch = _launches(trace, seen)
     lost = launch == NONE
@@ -211,6 +225,8 @@ def _attribute_device(
     inside = leaf != NONE
     launched_in = np.where(lost & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.uint8)
     launched_in[inside] = host.phase[leaf[inside]]
+    bare = ~lost & ~inside & bare_calls_tell
+    launched_in[bare] = host.phase[launch[bare]]
     path = np.full(len(events), NONE, dtype=ROW)
     path[inside] = host.path[leaf[inside]]
     how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.uint8)

@@ -52,6 +52,12 @@ class HostView:
         """Rows whose name passes a test; each distinct name is tested once."""
         return name_flags(self.names, self.name, test)
 
+    def own(self, *kinds: str) -> Bools:
+        """Rows that are perfkit's own ranges of one of these kinds."""
+        flags = np.zeros(len(self.names), dtype=bool)
+        flags[[index for index, own in self.own_names.items() if own.kind in kinds]] = True
+        return flags[self.name] if len(self.name) else np.zeros(0, dtype=bool)
+
     def in_phase(self, *phases: str) -> Bools:
         """Rows inside a perfkit.phase:: range of one of these names."""
         wanted = {index for index, own in self.own_names.items() if own.kind == "phase" and own.label in phases}

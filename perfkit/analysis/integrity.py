@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis import backward_agreement
 from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import external_ids_are_correlations
 from perfkit.analysis.intervals import NONE, Ints
@@ -41,7 +42,7 @@ def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
         _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _cut_steps, _zero, _overlapping,
-        _crossing, _external_ids, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+        _crossing, _backward, _external_ids, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -207,6 +208,14 @@ def _crossing(counted: Account) -> Issue | None:
         0,
         f"{count:,} host ranges begin inside another and end after it; both count as its parent's children",
     )
+
+
+def _backward(counted: Account) -> Issue | None:
+    """Where a trace says twice which module a backward node is of, and not the same."""
+    both = backward_agreement.agreement(counted.found)
+    if both is None or both.agreeing == both.nodes:
+        return None
+    return Issue("backward ranges", both.nodes - both.agreeing, 0, str(both))
 
 
 def _family(parent: Ints, thread: Ints) -> Ints:

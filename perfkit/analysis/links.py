@@ -29,7 +29,10 @@ class Links:
     """Rows are host ranges in the forest's order."""
 
     is_node: Bools
-    """Backward nodes: the engine's ranges and the nodes' own, which nest."""
+    """Backward nodes: the engine's ranges and the nodes' own, which nest; perfkit's ranges round nodes where the file
+    has nothing else of them."""
+    is_hooked: Bools
+    """perfkit's ranges round nodes, which name the module that made the node."""
     is_forward_op: Bools
     """Operations that carry a sequence number and are not nodes: one of them made each node."""
     by_accumulation: Bools
@@ -39,7 +42,8 @@ class Links:
     operation: Ints
     """Nearest self-or-enclosing operation with a sequence number, of either direction; NONE for none."""
     owner: Ints
-    """On a gradient accumulation: row of perfkit's mark in it, which names its module; NONE without, and elsewhere."""
+    """On a node that leads to no forward operation: row of what names its module. In a gradient accumulation
+    perfkit's mark, else perfkit's range round the node; NONE without, and elsewhere."""
     target: Ints
     """On a node: the forward operation it leads to, NONE where the file has none. NONE on other rows."""
     numbered: Bools
@@ -56,6 +60,9 @@ def link(trace: Trace, seen: HostView) -> Links:
     numbered = has_sequence & (seen.forward_thread > 0) & ~is_engine
     is_node = is_engine | numbered | is_accumulate | (has_sequence & (seen.forward_thread > 0))
     is_forward_op = has_sequence & (seen.forward_thread == 0) & ~is_node
+    is_hooked = seen.own("backward")
+    if is_hooked.any():
+        is_node |= is_hooked & (nearest(seen.forest.parent, is_node) == NONE)
 
     sequence, forward_thread = _plumb(seen, is_engine, numbered)
     thread_of = _forward_threads(trace, seen, numbered, is_forward_op, sequence, forward_thread)
@@ -64,13 +71,16 @@ def link(trace: Trace, seen: HostView) -> Links:
     target, last_use = _last_started(seen, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
     by_accumulation = is_accumulate & (target == NONE)
     target = _accumulations(seen, target, is_engine, by_accumulation)
+    owner = _owners(seen, node, is_accumulate, is_engine)
+    owner = _by_hooks(seen, node, owner, is_hooked, is_node & ((target == NONE) | by_accumulation))
     return Links(
         is_node=is_node,
+        is_hooked=is_hooked,
         is_forward_op=is_forward_op,
         by_accumulation=by_accumulation,
         node=node,
         operation=nearest(seen.forest.parent, has_sequence),
-        owner=_owners(seen, node, is_accumulate, is_engine),
+        owner=owner,
         target=target,
         numbered=numbered,
         last_use=last_use,
@@ -203,6 +213,23 @@ def _owners(seen: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) 
     owner[outer[around]] = marks[around]
     owner[node[marks]] = marks
     return owner
+
+
+def _by_hooks(seen: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent: Bools) -> Ints:
+    """Let perfkit's range round a node name the module of a node that nothing else is known of (`silent`).
+
+    A range without the engine's round it is the node itself. With it, both the engine's range and the node proper,
+    which stands in perfkit's, take the name.
+    """
+    result = owner.copy()
+    hooks = np.flatnonzero(is_hooked)[::-1]  # the first is assigned last
+    named = hooks[silent[node[hooks]] & (owner[node[hooks]] == NONE)]
+    result[node[named]] = named
+    hook = nearest(seen.forest.parent, is_hooked)
+    outer = strictly_above(seen.forest.parent, node)
+    proper = np.flatnonzero(silent & (result == NONE) & (outer != NONE) & (hook > outer))
+    result[proper] = hook[proper]
+    return result
 
 
 def run_again(seen: HostView, linked: Links) -> Bools:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analysis.intervals import NONE, Bools, Forest, Ints, last_at_or_before, nearest, pair_keys, strictly_above
+from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING
 
 EVALUATE = "autograd::engine::evaluate_function: "
@@ -33,13 +34,18 @@ def forward_threads(
 
 
 def _directly_evaluated(names: tuple[str, ...], forest: Forest, name: Ints) -> Bools:
-    """Ranges directly inside the engine's range for the node of their name."""
+    """Ranges directly inside the engine's range for the node of their name, but for perfkit's range round the node."""
     numbers = {text: number for number, text in enumerate(names)}
     wanted = np.full(len(names) + 1, NONE, dtype=np.int64)  # the last is for roots
     for number, text in enumerate(names):
         if text.startswith(EVALUATE):
             wanted[number] = numbers.get(text[len(EVALUATE) :], NONE)
-    above = np.where(forest.parent == NONE, len(names), name[forest.parent])
+    parsed = [range_names.parse_trace(text) for text in names]
+    ours = np.array([own is not None and own.kind == "backward" for own in parsed], dtype=bool)
+    parent = forest.parent.copy()
+    between = np.flatnonzero((parent != NONE) & ours[name[parent]])
+    parent[between] = forest.parent[parent[between]]
+    above = np.where(parent == NONE, len(names), name[parent])
     direct: Bools = wanted[above] == name
     return direct
 

@@ -10,6 +10,7 @@ from perfkit.analysis.intervals import NONE, Bools, last_at_or_before, self_time
 from perfkit.schema.table import Column, Table
 
 _COLUMNS = (
+    Column("thread"),
     Column("name"),
     Column("count", "", "count"),
     Column("total_ns", "ns", "time", "wall", scale="time"),
@@ -18,30 +19,36 @@ _COLUMNS = (
     Column("min_ns", "ns", "time", "min", scale="each"),
     Column("max_ns", "ns", "time", "max", scale="each"),
 )
-_WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
-_WHERE = "every thread's ranges that start in the steps counted; where there are no steps, all"
+_WALL = (
+    "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside;"
+    " self times of the main thread add up to the steps' wall time, those of other threads run beside it"
+)
+_WHERE = "ranges that start in the steps counted; where there are no steps, all"
 
 
 def range_table(counted: Account, *, everywhere: bool = False) -> Table:
-    """One row a name, longest first. perfkit's own ranges go by their names in NVTX, its steps in one row.
+    """One row a name, longest first, the main thread's before those of the others.
 
-    Ranges that start in the steps counted; everywhere: those outside them too, so that warm-up is there.
+    perfkit's own ranges go by their names in NVTX, its steps in one row. Ranges that start in the steps counted;
+    everywhere: those outside them too, so that warm-up is there.
     """
     seen = counted.found.view
     rows = np.flatnonzero(~seen.is_runtime & (everywhere | _in_steps(counted)))
     names = [_shown(counted, index, text) for index, text in enumerate(seen.names)]
     frame = pd.DataFrame(
         {
+            "thread": np.where(seen.thread[rows] == counted.found.main_thread, "main", "other"),
             "name": np.array(names, dtype=object)[seen.name[rows]],
             "wall": (seen.end - seen.start)[rows],
             "self": self_times(seen.forest.parent, seen.start, seen.end)[rows],
         }
     )
-    grouped = frame.groupby("name", sort=False)
+    grouped = frame.groupby(["thread", "name"], sort=False)
     wall = grouped["wall"].agg(["size", "sum", "mean", "min", "max"])
     found = pd.DataFrame(
         {
-            "name": wall.index.to_numpy(),
+            "thread": wall.index.get_level_values("thread").to_numpy(),
+            "name": wall.index.get_level_values("name").to_numpy(),
             "count": wall["size"].to_numpy(),
             "total_ns": wall["sum"].to_numpy(),
             "self_ns": grouped["self"].sum().to_numpy(),
@@ -49,8 +56,8 @@ def range_table(counted: Account, *, everywhere: bool = False) -> Table:
             "min_ns": wall["min"].to_numpy(),
             "max_ns": wall["max"].to_numpy(),
         }
-    ).sort_values(["total_ns", "name"], ascending=[False, True], ignore_index=True)
-    where = "every thread's ranges, in steps or not" if everywhere else _WHERE
+    ).sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
+    where = "ranges in steps or not" if everywhere else _WHERE
     return Table("ranges", "Host ranges, wall time", _COLUMNS, found, (_WALL, where))
 
 

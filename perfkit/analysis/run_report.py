@@ -121,9 +121,16 @@ def annotation_line(record: RunRecord) -> str | None:
         return None
     cost = record.annotation
     per_step = cost.ranges * cost.seconds_per_range
-    return (
+    line = (
         f"ranges: {cost.ranges} modules, {units.duration(cost.seconds_per_range)} a range with nothing recording,"
         f" about {units.duration(per_step)} a step"
+    )
+    if cost.nodes is None or cost.seconds_per_node is None:
+        return line
+    in_backward = units.duration(cost.nodes * cost.seconds_per_node)
+    return (
+        f"{line}; {round(cost.nodes):,} backward nodes, {units.duration(cost.seconds_per_node)} each,"
+        f" about {in_backward} a step"
     )
 
 

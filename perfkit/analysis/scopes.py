@@ -65,6 +65,8 @@ class How(IntEnum):
     """Gradient accumulation: by the parameter's module, which perfkit's mark in it names."""
     GRAPH = 7
     """A node of a CUDA graph: by the scope that was noted when the graph was captured."""
+    HOOK = 8
+    """A backward node: by perfkit's range round it, which names the module that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Scopes:
     """Nearest self-or-enclosing scope; NONE outside."""
     resolved: Ints
     """Row of the scope that the range's time goes to, through backward nodes where need be; NONE for none. In a
-    gradient's accumulation the row of perfkit's mark, which is no scope and names one."""
+    gradient's accumulation the row of perfkit's mark, and in a node that leads nowhere that of perfkit's range round
+    it: neither is a scope, and both name one."""
     how: Ints
     """How."""
     path: Ints
@@ -109,7 +112,7 @@ def find(seen: HostView, linked: Links, source: object, modules: Mapping[str, st
     resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if qualified:
-        marks = {index: own.label for index, own in seen.own_names.items() if own.kind == "grad"}
+        marks = {index: own.label for index, own in seen.own_names.items() if own.kind in ("grad", "backward")}
         path, paths = _plain_paths(seen, np.union1d(rows, owner[owner != NONE]), labels | marks)
     else:
         path, paths = _joined_paths(seen, linked, rows, scope, labels)
@@ -135,7 +138,7 @@ def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, st
 def _resolve(linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
-    A gradient's accumulation goes by its mark, where it has one.
+    A gradient's accumulation goes by its mark, where it has one, and any node that leads nowhere by its range.
     """
     count = len(scope)
     here = np.arange(count, dtype=ROW)
@@ -152,7 +155,7 @@ def _resolve(linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
         going = ~settled & (mark == NONE) & (target != NONE)
         if hop == 0:
             how[waiting[settled]] = How.SCOPE
-            how[waiting[mark != NONE]] = How.PARAMETER
+            how[waiting[mark != NONE]] = np.where(linked.is_hooked[mark[mark != NONE]], How.HOOK, How.PARAMETER)
             how[waiting[going]] = np.where(linked.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
         here[waiting[going]] = target[going]
         waiting = waiting[going]
@@ -168,11 +171,12 @@ def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: In
     bare = links.run_again(seen, linked) & (scope <= linked.node)
     rows = np.flatnonzero(bare & (resolved != NONE))
     inside = np.flatnonzero(is_scope & (linked.node != NONE))
-    opened = linked.node[inside] * len(seen.names) + seen.name[inside]
+    name = _forward_names(seen)
+    opened = linked.node[inside] * len(seen.names) + name[inside]
     parent = seen.forest.parent
     result = resolved.copy()
     for _ in range(_MAX_NESTING):
-        rows = rows[np.isin(linked.node[rows] * len(seen.names) + seen.name[result[rows]], opened)]
+        rows = rows[np.isin(linked.node[rows] * len(seen.names) + name[result[rows]], opened)]
         if not len(rows):
             break
         outer = parent[result[rows]]
@@ -181,10 +185,21 @@ def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: In
     return result
 
 
+def _forward_names(seen: HostView) -> Ints:
+    """Names of all rows, a recomputed module's by the name that it had in forward."""
+    forward = {own.label: index for index, own in seen.own_names.items() if own.kind == "module"}
+    names = np.arange(len(seen.names))
+    for index, own in seen.own_names.items():
+        if own.kind == "recompute":
+            names[index] = forward.get(own.label, index)
+    return names[seen.name] if len(seen.name) else seen.name
+
+
 def _labels(seen: HostView, kind: ScopeSource) -> dict[int, str]:
     """Name index -> label, for names that make a range of some kind a scope."""
     if kind is ScopeSource.PERFKIT:
-        modules = {index: own.label for index, own in seen.own_names.items() if own.kind == "module"}
+        kinds = ("module", "recompute")
+        modules = {index: own.label for index, own in seen.own_names.items() if own.kind in kinds}
         phases = {index: own.label for index, own in seen.own_names.items() if own.kind == "phase"}
         return modules and modules | {index: label for index, label in phases.items() if label in _PHASE_SCOPES}
     names = present(seen.name[_right_kind(seen, kind)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from perfkit.analysis import breakdown, grouping, integrity
+from perfkit.analysis import backward_agreement, breakdown, grouping, integrity
 from perfkit.analysis.account import Account, Selection, account
 from perfkit.analysis.attribution import UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.grouping import By
@@ -93,6 +93,7 @@ def summary(counted: Account) -> dict[str, Any]:
         "scope_source": found.scope_source.value,
         "backward_nodes": int(found.links.numbered.sum()),
         "backward_nodes_linked": int(linked.sum()),
+        "backward_ranges": int(found.links.is_hooked.sum()),
     }
 
 
@@ -105,7 +106,9 @@ def remarks(counted: Account) -> tuple[str, ...]:
         reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
         share = units.percent(rest / total)
         lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({share}): {'; '.join(reasons)}")
-    return (*lines, *_provenance(counted), *integrity.lines(counted))
+    both = backward_agreement.agreement(counted.found)
+    agreed = [str(both)] if both is not None and both.agreeing == both.nodes else []  # else it is an issue
+    return (*lines, *_provenance(counted), *agreed, *integrity.lines(counted))
 
 
 def _provenance(counted: Account) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from perfkit.errors import UsageError
 from perfkit.measure import environment, memory, nsys_capture, provenance, timing, torch_profiler
@@ -17,7 +19,8 @@ from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, RunRecord, Status, StepSample
-from perfkit.workload import annotate, step
+from perfkit.workload import annotate, annotation_cost, step
+from perfkit.workload.annotate import Annotation
 from perfkit.workload.step import Workload
 
 WRITING = "writing the trace"
@@ -103,11 +106,13 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
         compiled = stack.enter_context(provenance.collected(wanted=config.experimental_provenance))
         workload = Workload(config)
         if _wants_ranges(config):
-            annotation = workload.annotate(gradients=config.profiler != "none")
+            backward = under_nsys() and config.pass_type != "forward"
+            annotation = workload.annotate(gradients=config.profiler != "none", backward=backward)
             stack.callback(annotation.remove)
-            # Under nsys every trial range would be in the report: a few must do.
-            cost = annotate.seconds_per_range(count=200 if under_nsys() else 20_000)
-            measured.annotation = AnnotationCost(ranges=annotation.hooked, seconds_per_range=cost)
+            measured.annotation = _cost(annotation, backward=backward)
+            stack.callback(_count_nodes, annotation, measured)
+        if config.autograd_nvtx:
+            stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
         stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
         after_step = [progress.advance]
 
@@ -179,6 +184,19 @@ class _Stages:
             warmup=warmup,
             ranges=self.workload.annotation is not None,
         )
+
+
+def _cost(annotation: Annotation, *, backward: bool) -> AnnotationCost:
+    few = 200 if under_nsys() else None  # every trial range would be in the report
+    per_range = annotation_cost.seconds_per_range(count=few or 20_000)
+    per_node = annotation_cost.seconds_per_node(count=few or 5_000) if backward else None
+    return AnnotationCost(ranges=annotation.hooked, seconds_per_range=per_range, seconds_per_node=per_node)
+
+
+def _count_nodes(annotation: Annotation, measured: _Measured) -> None:
+    steps = len(measured.warmup) + len(measured.steps)
+    if annotation.nodes and measured.annotation and steps:
+        measured.annotation = replace(measured.annotation, nodes=annotation.nodes / steps)
 
 
 def _wants_ranges(config: RunConfig) -> bool:

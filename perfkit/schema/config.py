@@ -143,6 +143,8 @@ class RunConfig:
     """Compiled kernels by the modules they come from (--compile, --profiler torch); compiles anew, by private APIs."""
     annotate: Annotated[AnnotateMode, _MEASURE] = "auto"
     """Ranges named by module; auto: on when something records them (a profiler, nsys), else off."""
+    autograd_nvtx: Annotated[bool, _MEASURE] = False
+    """Autograd's own NVTX ranges round every operator, for nsys on a GPU: a second, costlier account of backward."""
     gc: Annotated[Switch, _MEASURE] = "off"
     """off: Python's garbage is collected and frozen before the loop and not collected in it; on: left alone."""
 
@@ -184,6 +186,8 @@ class RunConfig:
             raise UsageError("--profile-stack needs --profiler torch")
         if self.experimental_provenance:
             self._check_provenance()
+        if self.autograd_nvtx and self.profiler == "torch":
+            raise UsageError("--autograd-nvtx is for Nsight Systems: --profiler torch sees the operators itself")
         if self.device == "cpu":
             self._check_cpu()
         d_model, heads = self.d_model, self.num_heads
@@ -207,6 +211,8 @@ class RunConfig:
     def _check_cpu(self) -> None:
         if self.precision == "tf32":
             raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
+        if self.autograd_nvtx:
+            raise UsageError("--autograd-nvtx needs a CUDA device: PyTorch writes these ranges in CUDA builds only")
         if self.sdpa_backend in ("efficient", "cudnn"):
             raise UsageError(
                 f"--sdpa-backend {self.sdpa_backend} exists on GPUs only: use auto, flash or math on a CPU"

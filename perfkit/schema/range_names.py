@@ -2,17 +2,20 @@
 
 In a torch.profiler trace, where ranges of all origins share one name space:
 
-    perfkit::layers.3.attn      a module's forward, by its fully qualified name
-    perfkit.grad::layers.3.attn a mark inside a gradient's accumulation: whose parameter it is
-    perfkit.phase::backward     a phase of the step: zero_grad, forward, loss, backward, optimizer
-    perfkit.step::3             measured step 3 (counted from 0)
-    perfkit.warmup::0           warm-up step 0
-    perfkit.measure::           all measured steps
+    perfkit::layers.3.attn           a module's forward, by its fully qualified name
+    perfkit.recompute::layers.3.attn the same, run again in backward (activation checkpointing)
+    perfkit.backward::layers.3.attn  one backward node that the module's forward made, or that accumulates the
+                                     gradient of one of its parameters
+    perfkit.grad::layers.3.attn      a mark inside a gradient's accumulation: whose parameter it is
+    perfkit.phase::backward          a phase of the step: zero_grad, forward, loss, backward, optimizer
+    perfkit.step::3                  measured step 3 (counted from 0)
+    perfkit.warmup::0                warm-up step 0
+    perfkit.measure::                all measured steps
 
 In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
-the same words: `layers.3.attn`, `grad::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`; `measure`, for which
-`nsys profile --capture-range=nvtx` can wait, goes without the colons. (A module's name cannot hold `::`; one that is
-called `measure` is written `module::measure`.)
+the same words: `layers.3.attn`, `recompute::layers.3.attn`, `backward::layers.3.attn`, `grad::layers.3.attn`,
+`phase::backward`, `step::3`, `warmup::0`; `measure`, for which `nsys profile --capture-range=nvtx` can wait, goes
+without the colons. (A module's name cannot hold `::`; one that is called `measure` is written `module::measure`.)
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from typing import Literal
 NVTX_DOMAIN = "perfkit"
 STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
 
-Kind = Literal["module", "grad", "phase", "step", "warmup", "measure"]
+Kind = Literal["module", "recompute", "backward", "grad", "phase", "step", "warmup", "measure"]
 
 _PREFIX: dict[Kind, str] = {
     "module": "perfkit::",
+    "recompute": "perfkit.recompute::",
+    "backward": "perfkit.backward::",
     "grad": "perfkit.grad::",
     "phase": "perfkit.phase::",
     "step": "perfkit.step::",
@@ -60,6 +65,16 @@ class RangeName:
 def module(path: str) -> RangeName:
     """The range of a module's forward; `path` as `named_modules()` spells it (the root has a name of its own)."""
     return RangeName("module", path)
+
+
+def recompute(path: str) -> RangeName:
+    """The range of a module's forward that runs again in backward; `path` as of `module`."""
+    return RangeName("recompute", path)
+
+
+def backward(path: str) -> RangeName:
+    """The range of one backward node; `path` of the module whose forward made it, or of the phase `loss`."""
+    return RangeName("backward", path)
 
 
 def gradient(path: str) -> RangeName:

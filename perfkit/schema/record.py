@@ -82,6 +82,10 @@ class AnnotationCost:
     """Module ranges opened in one step's forward (more with activation checkpointing, which recomputes)."""
     seconds_per_range: float
     """Measured on this machine outside the steps, with nothing recording."""
+    nodes: float | None = None
+    """Backward nodes with a range of their own, per step; None where backward has no ranges (all but nsys)."""
+    seconds_per_node: float | None = None
+    """As seconds_per_range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,17 @@
 
 `annotate(model)` installs a hook before and after every module's forward; removing it leaves the model as it was.
 A module that torch.compile owns is wrapped at its compiled call and never hooked inside: inner hooks would break
-the graph into pieces (docs/attribution.md). Backward needs no hook: autograd's sequence numbers lead each
-backward kernel to the forward operation, and so to the module, that made it. Only the accumulation of gradients has
-no number, so that `gradients=True` marks each with its parameter's module.
+the graph into pieces (docs/attribution.md). A forward that runs again in backward is named as such.
+
+Under torch.profiler backward needs no hook: autograd's sequence numbers lead each backward kernel to the forward
+operation, and so to the module, that made it. Only the accumulation of gradients has no number, so that
+`gradients=True` marks each with its parameter's module. NVTX knows no numbers, so that under nsys `backward=True`
+puts ranges round the backward nodes themselves (backward_ranges.py).
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from torch import nn
 
 from perfkit.schema import range_names
 from perfkit.schema.range_names import RangeName
+from perfkit.workload.backward_ranges import Maker, Nodes
 
 _fast_record_function: Any = torch._C._profiler._RecordFunctionFast
 """0.3 us a range against 6 us for torch.profiler.record_function; in a trace it is a cpu_op of the given name."""
@@ -41,6 +44,10 @@ def _close_last() -> None:
     owner, recorded = _open.stack.pop()
     owner.nvtx_range.__exit__(None, None, None)
     recorded.__exit__(None, None, None)
+
+
+def _innermost_module() -> _ModuleRange | None:
+    return next((owner for owner, _ in reversed(_open.stack) if isinstance(owner, _ModuleRange)), None)
 
 
 class _Range:
@@ -70,6 +77,51 @@ class _Range:
         return self  # a copied model keeps its names; nothing in here belongs to the original
 
 
+class _NodeRange(_Range):
+    """The range of one module's backward nodes, which outlive the annotation that hooked them."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self, label: str, nodes: Nodes) -> None:
+        super().__init__(range_names.backward(label))
+        self.nodes = nodes
+
+    def open(self, *_: Any) -> None:
+        if self.nodes.active:
+            self.nodes.opened += 1
+            super().open()
+
+
+class _ModuleRange(_Range):
+    """The range of a module's forward; where backward is wanted too, it says whose the nodes are that are made."""
+
+    __slots__ = ("again", "maker", "nodes")
+
+    def __init__(self, path: str, nodes: Nodes | None) -> None:
+        super().__init__(range_names.module(path))
+        self.again = _Range(range_names.recompute(path))
+        self.nodes = nodes
+        self.maker: Maker | None = _NodeRange(path, nodes) if nodes else None
+
+    def open(self, *_: Any) -> None:
+        if self.nodes and self.maker:
+            self.nodes.begin(self.maker, outermost=_innermost_module() is None)
+        shown = self.again if torch._C._current_graph_task_id() >= 0 else self
+        recorded = _fast_record_function(shown.text)
+        recorded.__enter__()
+        shown.nvtx_range.__enter__()
+        _open.stack.append((self, recorded))
+
+    def close(self, *hooked: Any) -> None:
+        """Close the range; the last of a forward hook's arguments is what the module returned, None if it raised."""
+        super().close()
+        if self.nodes:
+            outer = _innermost_module()
+            if outer is None and hooked:
+                self.nodes.hook(hooked[-1])
+            self.nodes.end(outer.maker if outer else None)
+
+
 @contextmanager
 def annotated(name: RangeName) -> Iterator[None]:
     """Put the body inside a range: for phases and steps, where a context manager's cost does not matter."""
@@ -91,6 +143,28 @@ class Annotation:
     """Modules that have ranges of their own."""
     _undo: list[Callable[[], None]] = field(default_factory=list)
     _ranges: list[_Range] = field(default_factory=list)
+    _nodes: Nodes | None = None
+
+    @property
+    def nodes(self) -> int:
+        """Ranges of backward nodes opened so far."""
+        return self._nodes.opened if self._nodes else 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Callable[[object], None]]:
+        """Put the body inside the range of a phase. Tensors given to what is yielded are what the body made.
+
+        With backward ranges, the nodes that the body made behind them get the phase's name, and any of the last
+        forward's that its outputs did not lead to (an auxiliary loss kept in a module) that of their module.
+        """
+        made: list[object] = []
+        with annotated(range_names.phase(name)):
+            if self._nodes:
+                self._nodes.begin(_NodeRange(name, self._nodes), outermost=False)
+            yield made.append
+            if self._nodes:
+                self._nodes.hook(made)
+                self._nodes.end(None)
 
     def remove(self) -> None:
         """Take every hook and wrapper out again. Calling it twice is harmless.
@@ -99,8 +173,14 @@ class Annotation:
         """
         while self._undo:
             self._undo.pop()()
-        while any(owner in self._ranges for owner, _ in _open.stack):
+        if self._nodes:
+            self._nodes.active = False
+            self._nodes.owners.clear()
+        while any(self._opened(owner) for owner, _ in _open.stack):
             _close_last()
+
+    def _opened(self, owner: _Range) -> bool:
+        return owner in self._ranges or (isinstance(owner, _NodeRange) and owner.nodes is self._nodes)
 
     def __enter__(self) -> Annotation:
         return self
@@ -109,15 +189,19 @@ class Annotation:
         self.remove()
 
 
-def annotate(model: nn.Module, *, root: str | None = None, gradients: bool = False) -> Annotation:
+def annotate(
+    model: nn.Module, *, root: str | None = None, gradients: bool = False, backward: bool = False
+) -> Annotation:
     """Put every module's forward of `model` inside a range named by its fully qualified name.
 
     `root` names the outermost module, which has no qualified name; default: its class name. A module that is
     used in several places goes by the first of its names, as `named_modules()` has it. `gradients` also leaves
     a mark inside the accumulation of each gradient that is wanted now: the module its parameter belongs to.
+    `backward` puts a range, with the module's name, round each backward node that a module's forward made and round
+    each accumulation of its parameters' gradients, on whatever thread they run; needed under nsys only.
     """
     root = root or type(_unwrapped(model)).__name__
-    annotation = Annotation(modules=module_tree(model, root=root), hooked=0)
+    annotation = Annotation(modules=module_tree(model, root=root), hooked=0, _nodes=Nodes() if backward else None)
     _annotate_tree(model, "", root, annotation, seen=set(), gradients=gradients)
     return annotation
 
@@ -156,7 +240,7 @@ def _annotate_tree(
     if module in seen:
         return
     seen.add(module)
-    hooks = _Range(range_names.module(path or root))
+    hooks = _ModuleRange(path or root, annotation._nodes)
     if getattr(module, "_compiled_call_impl", None) is not None:
         annotation._undo.append(_wrap_compiled_call(module, hooks))
         annotation.hooked += 1
@@ -167,38 +251,55 @@ def _annotate_tree(
         annotation._undo += [before.remove, after.remove]
         annotation.hooked += 1
         annotation._ranges.append(hooks)
-    if gradients:
-        _mark_gradients(module, path or root, annotation, seen)
+    _own_parameters(module, path or root, hooks, annotation, seen, gradients=gradients)
     if not _is_opaque(module):
         for name, child in module.named_children():
             _annotate_tree(child, f"{path}.{name}" if path else name, root, annotation, seen, gradients=gradients)
 
 
-def _mark_gradients(module: nn.Module, path: str, annotation: Annotation, seen: set[object]) -> None:
-    """Mark what a module's own parameters accumulate; all parameters inside a module without inner ranges are its."""
+def _own_parameters(
+    module: nn.Module,
+    path: str,
+    hooks: _ModuleRange,
+    annotation: Annotation,
+    seen: set[object],
+    *,
+    gradients: bool,
+) -> None:
+    """Say whose gradients are accumulated; all parameters inside a module without inner ranges are its."""
+    for parameter in module.parameters(recurse=_is_opaque(module)):
+        if parameter.requires_grad and parameter not in seen:  # a tied one goes by its first owner
+            seen.add(parameter)
+            if hooks.nodes:
+                hooks.nodes.owners[parameter] = hooks.maker
+            if gradients:
+                annotation._undo.append(_mark_gradient(parameter, path))
+
+
+def _mark_gradient(parameter: nn.Parameter, path: str) -> Callable[[], None]:
     mark = _Range(range_names.gradient(path))
 
     def leave(_: torch.Tensor) -> None:
         mark.open()
         mark.close()
 
-    for parameter in module.parameters(recurse=_is_opaque(module)):
-        if parameter.requires_grad and parameter not in seen:  # a tied one goes by its first owner
-            seen.add(parameter)
-            handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
-            annotation._undo.append(handle.remove)
+    handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
+    remove: Callable[[], None] = handle.remove
+    return remove
 
 
-def _wrap_compiled_call(module: nn.Module, hooks: _Range) -> Callable[[], None]:
+def _wrap_compiled_call(module: nn.Module, hooks: _ModuleRange) -> Callable[[], None]:
     """For `module.compile()`, whose hooks would be traced into the graph: a range round the compiled call."""
     compiled: Any = module._compiled_call_impl
 
     def ranged(*args: Any, **kwargs: Any) -> Any:
         hooks.open()
+        made = None
         try:
-            return compiled(*args, **kwargs)
+            made = compiled(*args, **kwargs)
+            return made
         finally:
-            hooks.close()
+            hooks.close(made)
 
     module._compiled_call_impl = ranged
 
@@ -206,18 +307,3 @@ def _wrap_compiled_call(module: nn.Module, hooks: _Range) -> Callable[[], None]:
         module._compiled_call_impl = compiled
 
     return undo
-
-
-def seconds_per_range(*, count: int = 20_000) -> float:
-    """Cost of one range's open and close on this machine right now, hook calls included."""
-    target = nn.Identity()
-    times = []
-    for annotated_now in (False, True):
-        annotation = annotate(target) if annotated_now else None
-        begin = time.perf_counter()
-        for _ in range(count):
-            target(None)
-        times.append(time.perf_counter() - begin)
-        if annotation:
-            annotation.remove()
-    return max(0.0, (times[1] - times[0]) / count)

@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.utils._triton import has_triton
 
 from perfkit.errors import UsageError
-from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
-from perfkit.workload.annotate import Annotation, annotate, annotated
+from perfkit.workload.annotate import Annotation, annotate
 from perfkit.workload.model import Transformer
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -25,7 +24,11 @@ _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
 }
 
 PhaseObserver = Callable[[str], None]
-"""Called with a phase's name as that phase begins (see range_names.STEP_PHASES)."""
+"""Called with a phase's name as that phase begins (see schema.range_names.STEP_PHASES)."""
+
+
+def _nobody_asks(_: object) -> None:
+    """For what a phase made, where there are no ranges."""
 
 
 def choose_device(wanted: str) -> str:
@@ -126,9 +129,9 @@ class Workload:
             for layer in self.model.layers:
                 layer.compile()
 
-    def annotate(self, *, gradients: bool = False) -> Annotation:
-        """Put every module and phase inside ranges from now on; with `gradients`, mark their accumulation too."""
-        self.annotation = annotate(self.model, gradients=gradients)
+    def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
+        """Put every module and phase inside ranges from now on; `gradients` and `backward` as in `annotate`."""
+        self.annotation = annotate(self.model, gradients=gradients, backward=backward)
         return self.annotation
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -138,9 +141,9 @@ class Workload:
     def step(self, on_phase: PhaseObserver) -> None:
         """Run one step. On a GPU it only enqueues: the caller synchronises."""
 
-        def begin(name: str) -> AbstractContextManager[None]:
+        def begin(name: str) -> AbstractContextManager[Callable[[object], None]]:
             on_phase(name)
-            return annotated(range_names.phase(name)) if self.annotation else nullcontext()
+            return self.annotation.phase(name) if self.annotation else nullcontext(_nobody_asks)
 
         if self.config.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
@@ -151,8 +154,9 @@ class Workload:
         with self._autocast():
             with begin("forward"):
                 logits = self.model(self.tokens)  # (b, t, v)
-            with begin("loss"):
+            with begin("loss") as made:
                 loss = F.cross_entropy(logits.flatten(0, 1), self.targets.flatten())
+                made(loss)
         with begin("backward"):
             self._backward(loss)
         if self.optimizer is not None:

@@ -21,7 +21,7 @@ from perfkit.measure.timing import CpuClock
 from perfkit.schema.config import RunConfig
 from perfkit.schema.range_names import STEP_PHASES
 from perfkit.schema.record import StepSample
-from perfkit.workload import annotate
+from perfkit.workload import annotation_cost
 from perfkit.workload.step import Workload
 
 STEPS = 2_000
@@ -102,7 +102,7 @@ def _record_function() -> float:
 
 
 def ranges(repeats: int) -> dict[str, list[float]]:
-    cases = {"range": lambda: annotate.seconds_per_range(count=RANGES), "record_function": _record_function}
+    cases = {"range": lambda: annotation_cost.seconds_per_range(count=RANGES), "record_function": _record_function}
     found = _taken_in_turn(cases, repeats)
     return found | _tiny(repeats)
 

@@ -207,6 +207,9 @@ def test_ranges_are_there_when_something_records_them_or_when_asked(run, made, m
     if result.annotation is not None:
         assert result.annotation.ranges == 3
         assert 0 <= result.annotation.seconds_per_range < 0.01
+        # THEN backward has ranges where nothing else can tell whose it is
+        in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.pass_type != "forward"
+        assert (result.annotation.seconds_per_node is not None) == in_backward
 
 
 def test_hooks_are_gone_after_a_failure(run, made):

@@ -85,6 +85,7 @@ HOST_CATS = ("cpu_op", "user_annotation", "python_function", *RUNTIME_CATS)
 GPU_KINDS = {"kernel": "kernel", "gpu_memcpy": "memcpy", "gpu_memset": "memset"}
 
 MODULE_PREFIX = "perfkit::"
+RECOMPUTE_PREFIX = "perfkit.recompute::"
 MARK_PREFIX = "perfkit.grad::"
 PHASE_PREFIX = "perfkit.phase::"
 STEP_PREFIX = "perfkit.step::"
@@ -102,6 +103,8 @@ NOT_A_SCOPE = (
     "record_param_comms",
     "perfkit.phase::",
     "perfkit.grad::",
+    "perfkit.recompute::",
+    "perfkit.backward::",
     "perfkit.step::",
     "perfkit.warmup::",
     # wrappers of torch.compile
@@ -550,7 +553,7 @@ def inside_node(host: Host) -> Iterator[Host]:
 
 
 def is_perfkit_module(host: Host) -> bool:
-    return host.cat in ("cpu_op", "user_annotation") and host.name.startswith(MODULE_PREFIX)
+    return host.cat in ("cpu_op", "user_annotation") and host.name.startswith((MODULE_PREFIX, RECOMPUTE_PREFIX))
 
 
 def is_nn_module(host: Host) -> bool:
@@ -561,7 +564,7 @@ def scope_name(host: Host, source: str) -> str | None:
     if source == "perfkit":
         if host.cat in ("cpu_op", "user_annotation") and host.name in PHASE_SCOPES:
             return host.name.removeprefix(PHASE_PREFIX)
-        return host.name.removeprefix(MODULE_PREFIX) if is_perfkit_module(host) else None
+        return host.name.partition("::")[2] if is_perfkit_module(host) else None
     if source == "nn_module":
         return host.name.removeprefix(NN_MODULE_PREFIX) if is_nn_module(host) else None
     is_scope = host.cat == "user_annotation" and not host.name.startswith(NOT_A_SCOPE)
@@ -578,7 +581,7 @@ class Resolver:
         self.joined = scope_source != "perfkit"
         self.node_threads = {h.thread for h in hosts if h.is_node}
         self.forward_threads = {h.thread for h in hosts if h.is_forward_op and nearest_node(h) is None}
-        self.opened = {(nearest_node(h), h.name) for h in hosts if h.is_scope}
+        self.opened = {(nearest_node(h), h.scope_name) for h in hosts if h.is_scope}
         self.known_paths: set[Path_] = {self.bare_chain(h) for h in hosts if h.is_scope and nearest_node(h) is None}
 
     def phase(self, host: Host) -> str:
@@ -586,6 +589,9 @@ class Resolver:
         node = nearest_node(host)
         if node is not None:
             return self.phase_in_node(host, node)
+        scope = nearest_scope(host)
+        if scope is not None and scope.name.startswith(RECOMPUTE_PREFIX):
+            return "recompute"
         above = list(chain(host))
         phases = [h.name.removeprefix(PHASE_PREFIX) for h in above if h.name.startswith(PHASE_PREFIX)]
         if "optimizer" in phases or "zero_grad" in phases:
@@ -623,7 +629,7 @@ class Resolver:
         if node is None or not self.is_run_again(host, node) or (own is not None and own.depth > node.depth):
             return scope, how
         for _ in range(MAX_NESTING):
-            if scope is None or (node, scope.name) not in self.opened:
+            if scope is None or (node, scope.scope_name) not in self.opened:
                 break
             scope = self.follow(scope.parent)[0] if scope.parent is not None else None
         return scope, how

@@ -105,6 +105,29 @@ def test_a_checkpointed_plain_functions_own_work_is_its_callers(totals):
     assert totals(trace) == {("m", "recompute"): 5, ("m.down", "backward"): 11}
 
 
+@pytest.mark.parametrize("prefix", ["perfkit::", "perfkit.recompute::"])
+def test_what_runs_again_may_say_so_in_its_name(prefix, totals):
+    """GIVEN ranges named as recomputation, in a node or out of every one, or named as in forward
+    WHEN attributed THEN the name tells it where no node does, and a plain function's caller is found as ever"""
+    trace = Trace()
+    trace.host("perfkit::m", 0, 200)
+    _mul_in(trace, "perfkit::m.up", 5, seq=4)
+    _mul_in(trace, "perfkit::m.down", 105, seq=6)
+    trace.node("MulBackward0", 300, 500, seq=6, fwd=1)
+    _mul_in(trace, f"{prefix}m.up", 305, seq=7)
+    trace.kernel("k", 320, 3)
+    trace.op("aten::sin", 396, 399, seq=8)
+    trace.kernel("k", 397, 5)
+    _mul_in(trace, f"{prefix}m.down", 400, seq=9)
+    trace.kernel("k", 495, 11)
+    _mul_in(trace, f"{prefix}m.up", 600, seq=10)
+    trace.kernel("k", 620, 17)
+    alone = "recompute" if "recompute" in prefix else "forward"
+    rows = {("m", "recompute"): 5, ("m.down", "backward"): 11, ("m.up", "recompute"): 3}
+    rows["m.up", alone] = rows.get(("m.up", alone), 0) + 17
+    assert totals(trace) == rows
+
+
 def _accumulation(trace: Trace, ts: int) -> None:
     trace.host(reference.EVALUATE_PREFIX + ACCUMULATE, ts, ts + 50)
     trace.host(ACCUMULATE, ts + 5, ts + 45)

@@ -88,6 +88,8 @@ def test_the_shape_needs_a_size():
         ({"optimizer": "adamw-fused", "pass_type": "forward"}, "needs --pass-type train"),
         ({"checkpoint": True, "pass_type": "forward"}, "--checkpoint needs a backward pass"),
         ({"profile_stack": True}, "--profile-stack needs --profiler torch"),
+        ({"autograd_nvtx": True, "profiler": "torch"}, "--autograd-nvtx is for Nsight Systems"),
+        ({"autograd_nvtx": True, "device": "cpu"}, "--autograd-nvtx needs a CUDA device"),
         ({"device": "cpu", "precision": "tf32"}, "use --precision fp32 or bf16 on a CPU"),
         ({"device": "cpu", "attention": "sdpa", "sdpa_backend": "cudnn"}, "use auto, flash or math on a CPU"),
         ({"device": "cpu", "attention": "sdpa", "sdpa_backend": "efficient"}, "exists on GPUs only"),

@@ -12,6 +12,8 @@ from perfkit.schema.range_names import RangeName, parse_nvtx, parse_trace
 NAMES = [
     (range_names.module("layers.3.attn"), "perfkit::layers.3.attn", "layers.3.attn"),
     (range_names.module("Transformer"), "perfkit::Transformer", "Transformer"),
+    (range_names.recompute("layers.3"), "perfkit.recompute::layers.3", "recompute::layers.3"),
+    (range_names.backward("layers.3"), "perfkit.backward::layers.3", "backward::layers.3"),
     (range_names.gradient("layers.3.attn"), "perfkit.grad::layers.3.attn", "grad::layers.3.attn"),
     (range_names.phase("backward"), "perfkit.phase::backward", "phase::backward"),
     (range_names.step(3), "perfkit.step::3", "step::3"),
@@ -31,7 +33,7 @@ def test_names_are_spelled_as_documented_and_read_back(name, in_trace, in_nvtx):
 PATHS = st.lists(st.from_regex(r"[A-Za-z_0-9]+", fullmatch=True), min_size=1, max_size=5).map(".".join)
 
 
-@given(st.sampled_from(["module", "grad", "phase", "step", "warmup"]), PATHS)
+@given(st.sampled_from(["module", "recompute", "backward", "grad", "phase", "step", "warmup"]), PATHS)
 def test_every_name_survives_the_round_trip(kind, label):
     name = RangeName(kind, label)
     assert parse_trace(name.trace_text) == name

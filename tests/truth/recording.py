@@ -113,9 +113,10 @@ def record_training(
     all_threads: bool = False,
     whole: tuple[type[nn.Module], ...] = (),
     gradients: bool = False,
+    backward: bool = False,
 ) -> Recording:
     """Some kind of training of a model, annotated where the naming is perfkit's."""
     witness = witness or Witness(naming)
     witness.watch(model, whole=whole)
-    with annotate(model, gradients=gradients) if witness.naming == "perfkit" else nullcontext():
+    with annotate(model, gradients=gradients, backward=backward) if witness.naming == "perfkit" else nullcontext():
         return record(training(model, witness), witness, folder, all_threads=all_threads)

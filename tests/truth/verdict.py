@@ -57,6 +57,28 @@ def judge(recording: Recording) -> Verdict:
     return _Judge(recording).verdict
 
 
+def judge_hooks(recording: Recording) -> Verdict:
+    """Judge the names of perfkit's ranges round nodes, each against the node inside; `none` has no range."""
+    judge = _Judge(recording)
+    verdict = Verdict()
+    seen, links = judge.seen, recording.found.links
+    for row, name in enumerate(judge.names):
+        kind, known = judge._own(row)
+        if kind not in ("node", "accumulation") or known is None:
+            continue
+        hooks, above = [], judge.parent[row]
+        while not judge.names[above].startswith(EVALUATE):
+            hooks += [above] if links.is_hooked[above] else []
+            above = judge.parent[above]
+        label = seen.own_names[int(seen.name[hooks[0]])].label if hooks else None
+        if hooks:
+            verdict.count(kind, f"{row} {name}", known, (label, "backward"))
+        else:
+            verdict.right[f"none: {known[0]}"] += 1
+        assert len(hooks) <= 1
+    return verdict
+
+
 class _Judge:
     def __init__(self, recording: Recording) -> None:
         self.found, self.seen, self.witness = recording.found, recording.found.view, recording.witness
@@ -111,7 +133,10 @@ class _Judge:
 
     def _node_of(self, engine: int) -> int:
         wanted = self.names[engine].removeprefix(EVALUATE)
-        (node,) = [row for row in self.inside[engine] if self.names[row] == wanted]
+        direct = self.inside[engine]
+        around = [row for row in direct if self.names[row].startswith("perfkit.backward::")]
+        inner = [row for outer in around for row in self.inside.get(outer, [])]
+        (node,) = [row for row in direct + inner if self.names[row] == wanted]
         return node
 
     def _owner(self, accumulation: int) -> str | None:
@@ -146,7 +171,7 @@ def opened_scopes(recording: Recording) -> dict[Expected, int]:
     scopes = {
         index
         for index, own in seen.own_names.items()
-        if own.kind == "module" or (own.kind == "phase" and own.label in found.paths)
+        if own.kind in ("module", "recompute") or (own.kind == "phase" and own.label in found.paths)
     }
     rows = np.flatnonzero(np.isin(seen.name, list(scopes))).tolist()
     return Counter((found.paths[found.host.path[row]], Phase(found.host.phase[row]).label) for row in rows)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from perfkit.schema import range_names
-from perfkit.workload import annotate as annotate_module
-from perfkit.workload.annotate import annotate, annotated, module_tree, seconds_per_range
+from perfkit.workload import annotation_cost
+from perfkit.workload.annotate import annotate, annotated, module_tree
+from perfkit.workload.annotation_cost import seconds_per_range
 from perfkit.workload.model import Transformer
 from tests.runs import quick
 from tests.workload.ranges import FakeNvtx, hooks, recorded_paths
@@ -243,14 +244,15 @@ def test_ranges_stay_balanced_when_checkpointing_stops_a_recomputation_early(nvt
     # WHEN
     model(TOKENS).sum().backward()
 
-    # THEN the recomputed blocks have ranges of their own, outside the forward, last one first
+    # THEN the recomputed blocks have ranges of their own kind, outside the forward, last one first
     assert [path for path in nvtx.paths() if path.endswith(("layers.0", "layers.1"))] == [
         "Transformer > layers.0",
         "Transformer > layers.1",
-        "layers.1",
-        "layers.0",
+        "recompute::layers.1",
+        "recompute::layers.0",
     ]
-    assert nvtx.paths().count("layers.0 > layers.0.mlp > layers.0.mlp.down_proj") == 1
+    parts = ("layers.0", "layers.0.mlp", "layers.0.mlp.down_proj")
+    assert nvtx.paths().count(" > ".join(f"recompute::{part}" for part in parts)) == 1
 
 
 @pytest.mark.parametrize("how", ["remove", "twice", "with", "with that raises"])
@@ -431,7 +433,7 @@ def test_compiled_wrappers_do_not_show_in_names_and_similar_names_are_left_alone
 def test_the_cost_of_a_range_is_the_time_with_ranges_less_the_time_without(monkeypatch):
     # GIVEN a clock that says 3 s without ranges and 5 s with them
     readings = iter([10.0, 13.0, 20.0, 25.0])
-    monkeypatch.setattr(annotate_module.time, "perf_counter", lambda: next(readings))
+    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
 
     # THEN
     assert seconds_per_range(count=4) == 0.5
@@ -439,7 +441,7 @@ def test_the_cost_of_a_range_is_the_time_with_ranges_less_the_time_without(monke
 
 def test_the_cost_of_a_range_is_never_negative(monkeypatch):
     readings = iter([0.0, 3.0, 4.0, 5.0])
-    monkeypatch.setattr(annotate_module.time, "perf_counter", lambda: next(readings))
+    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
     assert seconds_per_range(count=1) == 0
 
 
