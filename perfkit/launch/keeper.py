@@ -1,6 +1,6 @@
 """Stands between perfkit and a measured process, so that none is ever left behind.
 
-    python -I keeper.py PARENT_PID COMMAND...      (a script, standard library only: it starts in 20 ms)
+    python -I keeper.py PARENT_PID COMMAND...      (a script, standard library only, so that it starts fast)
 
 It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). When its
 parent dies, however that happens, or tells it to end (SIGTERM), it kills COMMAND with everything COMMAND started.
