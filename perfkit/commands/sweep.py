@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import sweep_report, sweep_rows
+from perfkit.analysis import sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show
 from perfkit.commands.sweep_progress import SweepProgress
@@ -24,6 +24,7 @@ from perfkit.launch.processes import Finished
 from perfkit.render import files
 from perfkit.schema import grid as grids
 from perfkit.schema.grid import Expansion, Grid
+from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
 _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
@@ -32,6 +33,7 @@ _FILES = Parameter(group=Group("Files", sort_key=5))
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that another try may not have. Out of memory is a result."""
 _LISTED = 5
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,12 @@ class SweepOptions:
     """With --resume: also run again what ended by a timeout, a kill or an error."""
     overwrite: Annotated[bool, _FILES] = False
     """Begin --output anew, without what is in it."""
+    columns: Annotated[tuple[str, ...], _FILES] = ()
+    """Columns of the table of results, by their names in --output; `size`, `context`, `batch` and `pass` are short."""
+    tables: Annotated[tuple[Path, ...], _FILES] = ()
+    """Also write the tables here: .csv, .md, .json, .tex, .typ or .xlsx; .csv holds the results alone."""
+    plot: Annotated[Path | None, _FILES] = None
+    """Also draw time and memory against what varies, or every step where warm-up does: .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -90,6 +98,7 @@ def execute(
     Example: perfkit sweep --model-size small medium --context-length 128 256 --output results.csv
     """
     _check_output(options)
+    _check_reports(options)
     expansion = _expand(grid, options)
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
@@ -122,6 +131,17 @@ def _check_output(options: SweepOptions) -> None:
         raise UsageError(f"{options.output}: not a file that can be read again: name another")
     if options.output.exists() and options.output.stat().st_size and not (options.resume or options.overwrite):
         raise UsageError(f"{options.output}: exists: go on with --resume, begin anew with --overwrite, or name another")
+
+
+def _check_reports(options: SweepOptions) -> None:
+    sweep_report.check_columns(options.columns, options.repeats)
+    for path in options.tables:
+        files.check(path)
+    if options.plot is not None:
+        files.check_place(options.plot, _PICTURES)
+    written = [path.resolve() for path in (options.output, *options.tables, *filter(None, [options.plot]))]
+    if len(set(written)) < len(written):
+        raise UsageError("--output, --tables and --plot name a file twice: name another")
 
 
 def _expand(grid: Grid, options: SweepOptions) -> Expansion:
@@ -232,11 +252,27 @@ class _Sweep:
 
 
 def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
-    report = sweep_report.report(rows, expansion.varied)
+    report = sweep_report.report(rows, expansion.varied, options.columns)
+    for path in options.tables:  # first: whoever reads the tables may stop reading
+        tables = report.display[:1] if path.suffix.lower() == ".csv" else report.display
+        files.write(path, tables, report.summary)
+    if options.plot is not None:
+        _draw(rows, expansion.varied, options.plot, options.output.parent)
     show.print_reports([report], top=None)
     if others:
         print(f"{others} results of other points are in {options.output} too, and are not shown")
     print(f"results in {options.output}, records in {options.records}")
+
+
+def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, folder: Path) -> None:
+    from perfkit.render import charts
+
+    if "warmup_steps" in varied:
+        records = [load(folder / row.record) for row in rows if row.record is not None]
+        chart = sweep_chart.warmup_chart(records, varied)
+    else:
+        chart = sweep_chart.chart(rows, varied)
+    files.replace(path, charts.draw(chart, path.suffix.lower()))
 
 
 def _exit_code(rows: list[SweepRow], options: SweepOptions) -> int:

@@ -283,3 +283,45 @@ def test_one_process_for_real(sweep, monkeypatch):
     assert [(row.outcome, row.isolation, row.steps) for row in result.rows] == [("ok", "shared", 2)] * 2
     assert "2 of them share a process" in result.out
     assert "perfkit.measure.in_process" in sys.modules
+
+
+def test_tables_and_a_plot_are_written_beside_the_results(sweep, processes):
+    # GIVEN
+    processes.instead[0] = sweeps.out_of_memory(sweep_config())
+    names = ["t.csv", "t.md", "t.json", "t.tex", "t.typ", "t.xlsx"]
+
+    # WHEN
+    result = sweep("--batch-size", "1", "2", "--columns", "batch", "median_s", "--tables", *names, "--plot", "p.png")
+
+    # THEN
+    assert result.code == 0
+    assert Path("t.csv").read_text().startswith("batch_size,median_s\n")
+    assert "Failed (out of memory)" not in Path("t.csv").read_text()
+    for name in names[1:5]:
+        assert "Failed (out of memory)" in Path(name).read_text()
+    assert Path("t.xlsx").read_bytes().startswith(b"PK")
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):
+    result = sweep("--warmup-steps", "0", "1", "2", "5", "--plot", "warmup.svg")
+    assert result.code == 0
+    assert "Warm-up study" in result.out
+    assert Path("warmup.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--columns", "speed"], "--columns speed: there is no such column; choose from"),
+        (["--columns", "mean_s", "--repeats", "2"], "--columns mean_s: there is no such column"),
+        (["--tables", "t.doc"], "use .csv, .md, .json, .tex, .typ, .xlsx"),
+        (["--plot", "p.bmp"], "use .png, .svg, .pdf"),
+        (["--plot", "nowhere/p.png"], "there is no directory nowhere"),
+        (["--tables", "r.csv"], "name a file twice"),
+    ],
+)
+def test_reports_that_cannot_be_written_are_refused_before_anything_runs(sweep, processes, arguments, says):
+    result = sweep(*arguments)
+    assert (result.code, processes.turns) == (2, [])
+    assert says in result.says
