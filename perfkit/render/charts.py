@@ -33,7 +33,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _PANEL_INCHES = (4.2, 3.0)
 _DPI = 160
 _LINE_INCHES = 0.2
-_STEPS = 5
+_STEPS = 6
 """Marks on a linear axis, at most."""
 _LEGEND_WIDTH = 58
 """Characters of the labels that stand side by side in a legend."""
