@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -248,10 +248,19 @@ def test_overwrite_begins_anew_but_not_for_a_request_that_cannot_work(sweep, pro
     assert [row.config.batch_size for row in sweep("--batch-size", "4", "--overwrite").rows] == [4]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_output_is_refused(sweep, processes, tmp_path):
-    (tmp_path / "r.csv").touch(mode=0o400)
-    assert "is not writable" in sweep("--resume").says
+def test_an_unwritable_place_is_refused(sweep, processes, tmp_path):
+    """GIVEN a read-only file system, which stops root too WHEN sweeping into it THEN a line says so"""
+    place = tmp_path / "read-only"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        result = sweep("--output", "read-only/r.csv")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert (result.code, processes.turns) == (2, [])
+    assert result.says == "perfkit: read-only/r.csv: the directory read-only is not writable: choose another"
 
 
 def test_combinations_that_cannot_work_are_listed_and_left_out(sweep, processes):
