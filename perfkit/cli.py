@@ -30,6 +30,7 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
+    app.command("perfkit.commands.sweep:execute", name="sweep", help="Measure a grid of configurations.")
     app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
     app.command("perfkit.commands.doctor:execute", name="doctor", help="What this machine can measure.")
     return app

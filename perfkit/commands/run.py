@@ -33,7 +33,7 @@ class RunOptions:
     folder: Annotated[Path | None, _FILES] = None
     """Exactly this folder for the run, instead of a new one in --traces-dir; must be empty or absent."""
     output: Annotated[Path | None, _FILES] = None
-    """Also write the result table here; the extension chooses the format: .csv, .md, .json or .tex."""
+    """Also write the result table here; the extension chooses the format: .csv, .md, .json, .tex, .typ or .xlsx."""
     top: Annotated[int, _FILES] = 15
     """Rows shown of each table from a profile; what is left out is summed in one more row."""
 

@@ -71,6 +71,28 @@ def cells(
     return _heading(column, scale), [scale.text(value) for value in (*values, *sums)]
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column of numbers for a writer that formats them itself."""
+
+    heading: str
+    """With the unit of the values."""
+    values: list[float]
+    """In that unit; shares are ratios, parameter counts are counts."""
+    decimals: int
+
+
+def numbers(column: Column, series: pd.Series[Any], pool: Sequence[float] | None = None) -> Numbers:
+    """The column in the unit that `cells` shows it in, as numbers with every digit."""
+    values = floats(series)
+    if column.kind == "params":
+        return Numbers(_stem(column), values, 0)
+    scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
+    heading = _stem(column) if all(map(math.isnan, values)) else _heading(column, scale)
+    divisor = 1.0 if column.kind == "share" else scale.divisor
+    return Numbers(heading, [value / divisor for value in values], scale.decimals)
+
+
 def floats(series: pd.Series[Any]) -> list[float]:
     """The values as floats; whatever is missing or no number is NaN."""
     numbers = pd.to_numeric(series, errors="coerce")

@@ -1,4 +1,4 @@
-"""Tables to files: CSV and JSON hold raw values at full precision, Markdown and LaTeX what people read."""
+"""Tables to files: CSV and JSON hold raw values at full precision, the others what people read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pandas as pd
 from perfkit.errors import UsageError
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
+from perfkit.render.typst import typst
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table
@@ -49,11 +50,15 @@ def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
 
 def check(path: Path, tables: int = 1) -> None:
     """Raise UsageError where `write` could not succeed, so that a command can say so before it computes."""
-    extension = path.suffix.lower()
-    if extension not in _WRITERS:
-        raise UsageError(f"{path}: the extension chooses the format: use {', '.join(_WRITERS)}")
-    if extension == ".csv" and tables != 1:
+    check_place(path, tuple(_WRITERS))
+    if path.suffix.lower() == ".csv" and tables != 1:
         raise UsageError(f"{path}: a CSV file holds one table, not {tables}: choose one table, or write .json or .md")
+
+
+def check_place(path: Path, extensions: Sequence[str]) -> None:
+    """Raise UsageError where no file of one of these extensions can be written there."""
+    if path.suffix.lower() not in extensions:
+        raise UsageError(f"{path}: the extension chooses the format: use {', '.join(extensions)}")
     try:
         _check_place(path)
     except OSError as error:
@@ -61,15 +66,15 @@ def check(path: Path, tables: int = 1) -> None:
 
 
 def write(path: Path, table: Table | Sequence[Table], summary: Mapping[str, Any] | None = None) -> None:
-    """Write the tables in the format that the extension names: .csv, .md, .json or .tex.
+    """Write the tables in the format that the extension names: .csv, .md, .json, .tex, .typ or .xlsx.
 
     A reader sees the old file or the whole new one, never a part. `summary` goes into JSON alone.
     Raises UsageError for an unknown extension, several tables in a CSV file, or an unwritable path.
     """
     tables = list(table) if isinstance(table, Sequence) else [table]
     check(path, len(tables))
-    text = _WRITERS[path.suffix.lower()](summary or {}, tables)
-    _replace(path, text.encode())
+    written = _WRITERS[path.suffix.lower()](summary or {}, tables)
+    replace(path, written.encode() if isinstance(written, str) else written)
 
 
 def _check_place(path: Path) -> None:
@@ -83,8 +88,11 @@ def _check_place(path: Path) -> None:
         raise UsageError(f"{path}: is not writable: choose another name or change its permissions")
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a sibling, then rename it over `path` (or over the file that a link there points to)."""
+def replace(path: Path, data: bytes) -> None:
+    """Write a sibling, then rename it over `path` (or over the file that a link there points to).
+
+    Raises UsageError where that cannot be.
+    """
     target = path.resolve()
     sibling = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
     try:
@@ -131,9 +139,17 @@ def _plain(value: object) -> object:
     raise TypeError(f"cannot write a {type(value).__name__} to JSON: {value!r}")
 
 
-_WRITERS: dict[str, Callable[[Mapping[str, Any], Sequence[Table]], str]] = {
+def _excel(_summary: Mapping[str, Any], tables: Sequence[Table]) -> bytes:
+    from perfkit.render.excel import workbook  # noqa: PLC0415 - XlsxWriter costs 50 ms and few callers get here
+
+    return workbook(tables)
+
+
+_WRITERS: dict[str, Callable[[Mapping[str, Any], Sequence[Table]], str | bytes]] = {
     ".csv": lambda _, tables: csv(tables[0]),
     ".md": lambda _, tables: "\n".join(map(markdown, tables)),
     ".json": json_document,
     ".tex": lambda _, tables: "\n".join(map(latex, tables)),
+    ".typ": lambda _, tables: "\n".join(map(typst, tables)),
+    ".xlsx": _excel,
 }

@@ -67,6 +67,11 @@ def grid(table: Table, top: int | None = None) -> Grid:
     )
 
 
+def pools(table: Table) -> dict[str, list[float]]:
+    """For each scale that columns share: the values in any of them."""
+    return _pools(list(table.columns), table.frame, table.frame.iloc[:0])
+
+
 def _pools(columns: list[Column], shown: pd.DataFrame, hidden: pd.DataFrame) -> dict[str, list[float]]:
     """For each scale that columns share: the values shown in any of them, and what their other rows add up to."""
     pools: dict[str, list[float]] = {}

@@ -28,15 +28,16 @@ from cyclopts import Parameter
 from perfkit import cli
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.run import RunOptions
+from perfkit.commands.sweep import SweepOptions
 from perfkit.schema.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-OPTIONS = {"run": (RunConfig, RunOptions), "analyze": (AnalyzeOptions,)}
-"""Command -> the dataclasses that its flags come from."""
+OPTIONS = {"run": (RunConfig, RunOptions), "sweep": (SweepOptions,), "analyze": (AnalyzeOptions,)}
+"""Command -> the dataclasses that its own flags come from."""
 WIDTH = 120
 """Characters in a line of output shown in a page."""
-MEASURES = "saved in traces/"
+MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -107,8 +108,8 @@ def _values(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return "names"
-    return {bool: "(switch)", int: "number", str: "text", Path: "path"}[kind]
+        return "paths" if typing.get_args(kind)[0] is Path else "names"
+    return {bool: "(switch)", int: "number", float: "number", str: "text", Path: "path"}[kind]
 
 
 def _default(value: Any) -> str:
@@ -140,7 +141,11 @@ class Shown:
     @property
     def is_cheap(self) -> bool:
         """Whether a test can run it here and compare."""
-        return self.is_own and MEASURES not in self.output and "$" not in os.path.expandvars(self.command)
+        return (
+            self.is_own
+            and not any(text in self.output for text in MEASURES)
+            and "$" not in os.path.expandvars(self.command)
+        )
 
 
 def shown_commands(text: str) -> Iterator[Shown]:

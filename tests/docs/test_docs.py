@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from perfkit.analysis.trace_report import report
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
 from perfkit.measure import doctor
-from perfkit.schema import range_names, record
+from perfkit.schema import grid, range_names, record, sweep
 from perfkit.schema.config import SIZES, RunConfig
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -65,7 +66,13 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
     app = build_app()
     arguments = app[command].assemble_argument_collection(default_parameter=app.default_parameter)
     real = {name for argument in arguments for name in argument.names if name.startswith("--")}
-    assert {flag.name for options in pages.OPTIONS[command] for flag in pages.flags(options)} == real
+    own = {flag.name for options in pages.OPTIONS[command] for flag in pages.flags(options)}
+    assert own | (grid_flags() if command == "sweep" else set()) == real
+
+
+def grid_flags() -> set[str]:
+    """Flags that a sweep shares with a run, whose page has them, and their second names."""
+    return {flag.name for flag in pages.flags(RunConfig)} | set(grid.ALIASES.values())
 
 
 def test_sizes_are_those_of_the_code():
@@ -103,6 +110,7 @@ def test_every_flag_named_is_one(name: str):
     files = [*(pages.ROOT / "scripts").rglob("*.py"), pages.ROOT / "perfkit" / "measure" / "nsys_program.py"]
     scripts = "".join(file.read_text(encoding="utf-8") for file in files)
     own = {flag.name for found in pages.OPTIONS.values() for options in found for flag in pages.flags(options)}
+    own |= grid_flags()
     for flag in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", prose_of(name))):
         assert flag in own | {"--debug", "--help"} or f'"{flag}"' in scripts or f"no `{flag}`" in prose_of(name), flag
 
@@ -256,6 +264,15 @@ def test_the_rules_are_numbered():
     for file in (pages.ROOT / "perfkit").rglob("*.py"):
         for number in re.findall(r"[Rr]ules? (\d+)", file.read_text(encoding="utf-8")):
             assert 1 <= int(number) <= 15, file
+
+
+def test_every_column_of_a_sweep_is_documented():
+    """GIVEN the columns of a results file WHEN reading its page THEN each is named, the configuration's by its ends"""
+    page = text_of("docs/sweep.md")
+    for column in sweep.COLUMNS:
+        assert f"`{column}`" in page or column in sweep.CONFIG_FIELDS, column
+    for outcome in typing.get_args(sweep.SweepOutcome):
+        assert f"| `{outcome}` |" in page
 
 
 @pytest.mark.corpus

@@ -134,7 +134,7 @@ def test_write_chooses_the_format_by_the_extension(tmp_path, kernels, nasty):
 @pytest.mark.parametrize(
     ("name", "tables", "message"),
     [
-        ("out.xlsx", 1, "the extension chooses the format: use .csv, .md, .json, .tex"),
+        ("out.xls", 1, "the extension chooses the format: use .csv, .md, .json, .tex, .typ, .xlsx"),
         ("out", 1, "the extension chooses the format"),
         ("out.csv", 2, "a CSV file holds one table, not 2"),
         ("folder.csv", 1, "is a directory"),

@@ -1,0 +1,94 @@
+"""Rows of a sweep -> points: what the repeats of one configuration say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis import stats
+from perfkit.schema.config import RunConfig
+from perfkit.schema.sweep import SweepOutcome, SweepRow
+
+MEASURED_OUTCOMES: tuple[SweepOutcome, ...] = ("ok", "spilled")
+"""Those whose times and peaks are of complete runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """One configuration. Times in seconds; nan where there are too few samples to say."""
+
+    config: RunConfig
+    parameters: int | None
+    processes: int
+    """Repeats that were measured to their end."""
+    failed: int
+    outcome: SweepOutcome
+    """ok only where every repeat was; else the first other one."""
+    median_s: float = math.nan
+    """One process: of its steps. More: the mean of the processes' medians."""
+    low_s: float = math.nan
+    high_s: float = math.nan
+    """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t."""
+    between_cv: float = math.nan
+    """Of the processes' medians."""
+    within_cv: float = math.nan
+    """Of the steps of one process; the median of the processes'."""
+    tokens_per_s: float = math.nan
+    """At `median_s`."""
+    peak_memory_bytes: int | None = None
+    """The largest."""
+
+
+def points(rows: Sequence[SweepRow]) -> list[SweepPoint]:
+    """One point a key, in the order in which the keys first appear."""
+    by_key: dict[str, list[SweepRow]] = {}
+    for row in rows:
+        by_key.setdefault(row.key, []).append(row)
+    return [_point(of_key) for of_key in by_key.values()]
+
+
+def _point(rows: Sequence[SweepRow]) -> SweepPoint:
+    measured = [row for row in rows if row.outcome in MEASURED_OUTCOMES and row.median_s is not None]
+    odd: list[SweepOutcome] = [row.outcome for row in rows if row.outcome != "ok"]
+    shown = (measured or list(rows))[0]
+    common = SweepPoint(
+        config=shown.config,
+        parameters=shown.parameters,
+        processes=len(measured),
+        failed=len(rows) - len(measured),
+        outcome=odd[0] if odd else "ok",
+    )
+    return _with_times(common, measured) if measured else common
+
+
+def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
+    medians = np.array([_number(row.median_s) for row in rows])
+    found = stats.summarize(medians)
+    if len(rows) == 1:
+        low, high = _number(rows[0].median_low_s), _number(rows[0].median_high_s)
+    else:
+        half = stats.t_quantile(found.n) * found.std / math.sqrt(found.n)
+        low, high = found.mean - half, found.mean + half
+    peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
+    tokens = common.config.tokens_per_step if common.config.context_length is not None else math.nan
+    return SweepPoint(
+        config=common.config,
+        parameters=common.parameters,
+        processes=common.processes,
+        failed=common.failed,
+        outcome=common.outcome,
+        median_s=found.mean,
+        low_s=low,
+        high_s=high,
+        between_cv=found.cv,
+        within_cv=float(np.median([_number(row.cv) for row in rows])),
+        tokens_per_s=tokens / found.mean,
+        peak_memory_bytes=max(peaks, default=None),
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

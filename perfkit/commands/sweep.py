@@ -1,0 +1,285 @@
+"""`perfkit sweep`: measure a grid of configurations, each in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from perfkit.analysis import sweep_chart, sweep_report, sweep_rows
+from perfkit.analysis.sweep_rows import Forecast, Forecaster
+from perfkit.commands import show
+from perfkit.commands.sweep_progress import SweepProgress
+from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
+from perfkit.launch import campaign
+from perfkit.launch.campaign import Execute, Point, Turn
+from perfkit.launch.journal import Journal
+from perfkit.launch.processes import Finished
+from perfkit.render import files
+from perfkit.schema import grid as grids
+from perfkit.schema.grid import Expansion, Grid
+from perfkit.schema.record import load
+from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
+
+_SWEEP = Parameter(group=Group("Sweep", sort_key=4))
+_FILES = Parameter(group=Group("Files", sort_key=5))
+
+_UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
+"""Failures that another try may not have. Out of memory is a result."""
+_LISTED = 5
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """How a sweep runs, and where its results go."""
+
+    repeats: Annotated[int, _SWEEP] = 1
+    """Runs of every point, in rounds."""
+    order_seed: Annotated[int, _SWEEP] = 0
+    """Seed of the random order in which each round takes the points."""
+    in_process: Annotated[bool, _SWEEP] = False
+    """All points in one process: quicker, but what one leaves behind meets the next."""
+    timeout: Annotated[float | None, _SWEEP] = None
+    """Seconds a point may take, with its start; none by default."""
+    force: Annotated[bool, _SWEEP] = False
+    """Also run points that are predicted not to fit."""
+    skip_invalid: Annotated[bool, _SWEEP] = False
+    """Leave out combinations that cannot work, instead of refusing the grid."""
+
+    output: Annotated[Path, _FILES] = Path("sweep.csv")
+    """Results file: one line a run, each on the disk before the next run begins. Records lie in a folder beside it."""
+    resume: Annotated[bool, _FILES] = False
+    """Go on with --output: run what it has no line of; starts where there is nothing yet."""
+    retry: Annotated[bool, _FILES] = False
+    """With --resume: also run again what ended by a timeout, a kill or an error."""
+    overwrite: Annotated[bool, _FILES] = False
+    """Begin --output anew, without what is in it."""
+    columns: Annotated[tuple[str, ...], _FILES] = ()
+    """Columns of the table of results, by their names in --output; `size`, `context`, `batch` and `pass` are short."""
+    tables: Annotated[tuple[Path, ...], _FILES] = ()
+    """Also write the tables here: .csv, .md, .json, .tex, .typ or .xlsx; .csv holds the results alone."""
+    plot: Annotated[Path | None, _FILES] = None
+    """Also draw time and memory against what varies, or every step where warm-up does: .png, .svg or .pdf."""
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise UsageError(f"--repeats {self.repeats}: must be at least 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UsageError(f"--timeout {self.timeout:g}: must be above 0 seconds")
+        if self.in_process and self.timeout is not None:
+            raise UsageError("--timeout needs a process of its own for each point: drop --in-process")
+        if self.resume and self.overwrite:
+            raise UsageError("--resume keeps what --overwrite throws away: choose one")
+        if self.retry and not self.resume:
+            raise UsageError("--retry needs --resume")
+
+    @property
+    def records(self) -> Path:
+        """The folder of the runs' records."""
+        return self.output.with_name(f"{self.output.stem}.runs")
+
+
+_DEFAULT_GRID, _DEFAULT_OPTIONS = Grid(), SweepOptions()
+
+
+def execute(
+    grid: Annotated[Grid, Parameter(name="*")] = _DEFAULT_GRID,
+    options: Annotated[SweepOptions, Parameter(name="*")] = _DEFAULT_OPTIONS,
+) -> int:
+    """Measure a grid of configurations: every field takes several values, and each combination is a point.
+
+    Example: perfkit sweep --model-size small medium --context-length 128 256 --output results.csv
+    """
+    _check_output(options)
+    _check_reports(options)
+    expansion = _expand(grid, options)
+    points = [Point(key=key_of(config), config=config) for config in expansion.configs]
+    turns = campaign.order(points, options.repeats, options.order_seed)
+    if options.overwrite:  # only now that all flags are found to be good
+        options.output.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(options.output, keep=lambda row: _is_kept(row, options)))
+        there = {row.id for row in journal.rows}
+        waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
+        progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
+        sweep = _Sweep(journal, progress, options, forecast=_forecaster())
+        interrupted = sweep.run(waiting)
+    wanted = {(turn.point.key, turn.repeat) for turn in turns}
+    rows = [row for row in journal.rows if row.id in wanted]
+    _show(rows, expansion, len(journal.rows) - len(rows), options)
+    if interrupted:
+        raise InterruptedRunError(
+            f"interrupted; {len(rows)} of {len(turns)} results are in {options.output}: go on with --resume"
+        )
+    return _exit_code(rows, options)
+
+
+def _check_output(options: SweepOptions) -> None:
+    if options.output.is_dir():
+        raise UsageError(f"{options.output}: is a directory: name a file in it")
+    if options.output.suffix.lower() != ".csv":
+        raise UsageError(f"--output {options.output}: results are CSV: name a file that ends in .csv")
+    files.check(options.output)
+    if options.output.exists() and not options.output.is_file():
+        raise UsageError(f"{options.output}: not a file that can be read again: name another")
+    if options.output.exists() and options.output.stat().st_size and not (options.resume or options.overwrite):
+        raise UsageError(f"{options.output}: exists: go on with --resume, begin anew with --overwrite, or name another")
+
+
+def _check_reports(options: SweepOptions) -> None:
+    sweep_report.check_columns(options.columns, options.repeats)
+    for path in options.tables:
+        files.check(path)
+    if options.plot is not None:
+        files.check_place(options.plot, _PICTURES)
+    written = [path.resolve() for path in (options.output, *options.tables, *filter(None, [options.plot]))]
+    if len(set(written)) < len(written):
+        raise UsageError("--output, --tables and --plot name a file twice: name another")
+
+
+def _expand(grid: Grid, options: SweepOptions) -> Expansion:
+    """The grid's configurations. Raises UsageError where there is none, or one cannot work and may not be left out."""
+    expansion = grids.expand(grids.values(grid))
+    refused, valid = expansion.refused, len(expansion.configs)
+    if not valid:
+        raise UsageError(f"no combination of the grid can work: {refused[0].reason}")
+    if not refused:
+        return expansion
+    for one in refused[:_LISTED]:
+        print(f"cannot work: {one.flags}: {one.reason}", file=sys.stderr)
+    if len(refused) > _LISTED:
+        print(f"... and {len(refused) - _LISTED} more", file=sys.stderr)
+    if not options.skip_invalid:
+        total = valid + len(refused)
+        raise UsageError(f"{len(refused)} of {total} combinations cannot work; --skip-invalid leaves them out")
+    return expansion
+
+
+def _is_kept(row: SweepRow, options: SweepOptions) -> bool:
+    if row.outcome == "predicted-oom":
+        return not options.force
+    return not (options.retry and row.outcome in _UNEXPLAINED)
+
+
+def _forecaster() -> Forecaster | None:
+    """Predicts a point's memory before it runs; None: nothing is predicted."""
+    return None
+
+
+@dataclass(slots=True)
+class _Sweep:
+    """Runs turns, and writes down each as it ends."""
+
+    journal: Journal
+    progress: SweepProgress
+    options: SweepOptions
+    forecast: Forecaster | None
+    _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
+
+    def run(self, turns: list[Turn]) -> bool:
+        """Run them all; True where ctrl-C came between."""
+        self.progress.expect(turns)
+        try:
+            campaign.run(
+                self._runnable(turns),
+                self._records,
+                self._executor(),
+                on_start=self.progress.start,
+                on_finish=self._finish,
+            )
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    @property
+    def _records(self) -> Path:
+        return self.options.records
+
+    @property
+    def _isolation(self) -> Isolation:
+        return "shared" if self.options.in_process else "fresh"
+
+    def _runnable(self, turns: list[Turn]) -> Iterator[Turn]:
+        """Turns that are not predicted to fail; those that are get their line at once."""
+        for turn in turns:
+            forecast = self._forecast(turn.point)
+            if forecast is not None and not forecast.fits and not self.options.force:
+                self._keep(turn, sweep_rows.skipped_row(turn, self._isolation, forecast))
+                continue
+            self._clear(turn)
+            yield turn
+
+    def _forecast(self, point: Point) -> Forecast | None:
+        if self.forecast is None:
+            return None
+        if point.key not in self._forecasts:
+            self._forecasts[point.key] = self.forecast(point.config)
+        return self._forecasts[point.key]
+
+    def _clear(self, turn: Turn) -> None:
+        """Remove what a run of this very turn left that was cut short, or that is to be run again."""
+        folder = self._records / turn.name
+        try:
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            folder.with_name(folder.name + ".log").unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be removed: {error.strerror}; choose another --output") from error
+
+    def _executor(self) -> Execute:
+        if not self.options.in_process:
+            return campaign.in_fresh_processes(self.options.timeout)
+        from perfkit.measure.in_process import Executor
+
+        executor = Executor()
+        return lambda turn, folder: executor(turn.point.config, folder)
+
+    def _finish(self, turn: Turn, finished: Finished) -> None:
+        folder = f"{self._records.name}/{turn.name}"
+        row = sweep_rows.finished_row(turn, finished, folder, self._isolation, self._forecasts.get(turn.point.key))
+        self._keep(turn, row)
+
+    def _keep(self, turn: Turn, row: SweepRow) -> None:
+        self.journal.append(row)
+        self.progress.finish(turn, row)
+
+
+def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
+    report = sweep_report.report(rows, expansion.varied, options.columns)
+    for path in options.tables:  # first: whoever reads the tables may stop reading
+        tables = report.display[:1] if path.suffix.lower() == ".csv" else report.display
+        files.write(path, tables, report.summary)
+    if options.plot is not None:
+        _draw(rows, expansion.varied, options.plot, options.output.parent)
+    show.print_reports([report], top=None)
+    if others:
+        print(f"{others} results of other points are in {options.output} too, and are not shown")
+    print(f"results in {options.output}, records in {options.records}")
+
+
+def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, folder: Path) -> None:
+    from perfkit.render import charts
+
+    if "warmup_steps" in varied:
+        records = [load(folder / row.record) for row in rows if row.record is not None]
+        chart = sweep_chart.warmup_chart(records, varied)
+    else:
+        chart = sweep_chart.chart(rows, varied)
+    files.replace(path, charts.draw(chart, path.suffix.lower()))
+
+
+def _exit_code(rows: list[SweepRow], options: SweepOptions) -> int:
+    unexplained = sum(row.outcome in _UNEXPLAINED for row in rows)
+    if unexplained:
+        raise PerfkitError(
+            f"{unexplained} of {len(rows)} results ended by a timeout, a kill or an error;"
+            f" their output is in {options.records}/*.log, and --resume --retry runs them again"
+        )
+    return 0

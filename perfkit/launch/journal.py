@@ -1,0 +1,139 @@
+"""A sweep's results file: one header, one line a point, each on the disk before the next point begins."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from perfkit.errors import UsageError
+from perfkit.schema import sweep
+from perfkit.schema.sweep import COLUMNS, SWEEP_VERSION, SweepRow
+
+
+class Journal:
+    """An open results file. What is in it when it is opened is kept; a line that a crash cut short is not."""
+
+    def __init__(self, path: Path, *, keep: Callable[[SweepRow], bool] = lambda _: True) -> None:
+        """Open or create the file. Rows that `keep` refuses leave it.
+
+        Raises UsageError where it cannot be written, is of another version, is not a results file, or is in use.
+        """
+        self.path = path
+        try:
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._lock()
+            found = parse(path, self._file.read())
+            self.rows = [row for row in found if keep(row)]
+            self._rewrite()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, row: SweepRow) -> None:
+        """Write one line and wait until it is on the disk. Raises UsageError where it does not fit any more."""
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            self._write(sweep.to_line(row).encode())
+        except OSError as error:
+            self._file.truncate(size)  # no half line
+            raise UsageError(
+                f"{self.path}: cannot be written: {error.strerror}; {len(self.rows)} results are in it:"
+                " make room and go on with --resume"
+            ) from error
+        self.rows.append(row)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{self.path}: another sweep is writing it; choose another --output") from error
+
+    def _rewrite(self) -> None:
+        """Make the file what `rows` says: through a sibling, so that a crash leaves the old or the new one."""
+        text = sweep.header_line() + "".join(map(sweep.to_line, self.rows))
+        self._file.seek(0)
+        present = self._file.read()
+        if present.startswith(text.encode()):
+            self._file.truncate(len(text.encode()))
+            return
+        draft = self.path.with_name(f".{self.path.name}.part")
+        try:
+            replacement: BinaryIO = os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), "r+b", 0)
+            self._file, old = replacement, self._file
+            old.close()
+            self._lock()
+            self._write(text.encode())
+            draft.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise self._unwritable(error) from error
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        os.fsync(self._file.fileno())
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"{self.path}: cannot be written: {error.strerror}; choose another --output")
+
+
+def parse(path: Path, data: bytes) -> list[SweepRow]:
+    """The rows of a results file's content. A last line that a crash left in pieces does not count.
+
+    Raises UsageError for a file of another version, with other columns, or of something else.
+    """
+    *lines, torn = data.decode("utf-8", "replace").split("\n")
+    header = sweep.header_line().rstrip("\n")
+    if not lines and header.startswith(torn.rstrip("\0")):
+        return []
+    columns = lines[0].split(",") if lines else []
+    if columns[:1] != ["sweep_version"]:
+        raise UsageError(f"{path}: not the results of a perfkit sweep; choose another --output")
+    _check_version(path, lines)
+    if lines[0] != header:
+        odd = sorted(set(columns) ^ set(COLUMNS))
+        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)}); choose another --output")
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            rows.append(sweep.from_line(line))
+        except UsageError as error:
+            if number == len(lines) and not torn:  # pages of the last line may reach the disk in any order
+                break
+            raise UsageError(f"{path}, line {number}: {error}; mend it, or choose another --output") from error
+    return rows
+
+
+def _check_version(path: Path, lines: list[str]) -> None:
+    version = lines[1].partition(",")[0] if len(lines) > 1 else str(SWEEP_VERSION)
+    if version.isdigit() and int(version) != SWEEP_VERSION:
+        raise UsageError(
+            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION};"
+            " choose another --output"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

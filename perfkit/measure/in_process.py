@@ -1,0 +1,69 @@
+"""A sweep's point in this process: no start of Python and PyTorch, and no walls between points either."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+
+import torch
+
+from perfkit.errors import UsageError
+from perfkit.launch.processes import Finished, Outcome
+from perfkit.measure import runner
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+
+_OUTCOMES: dict[str, Outcome] = {"ok": "ok", "oom": "oom", "interrupted": "interrupted"}
+
+
+class _Silent:
+    """The sweep shows its own progress."""
+
+    def stage(self, name: str, steps: int = 0) -> None:
+        """Nothing to show."""
+
+    def advance(self) -> None:
+        """Nothing to show."""
+
+
+class Executor:
+    """Runs configurations one after the other, and tidies up after each."""
+
+    def __init__(self) -> None:
+        self._threads = torch.get_num_threads()
+
+    def __call__(self, config: RunConfig, folder: Path) -> Finished:
+        """Run one. Raises KeyboardInterrupt on ctrl-C, when its record is saved."""
+        began = time.monotonic()
+        record: RunRecord | None = None
+        said = ""
+        outcome: Outcome = "error"
+        try:
+            torch.set_num_threads(self._threads)
+            folder.mkdir(parents=True)
+            record = runner.run(runner.resolve(config), folder, _Silent())
+            outcome = _OUTCOMES[record.status]
+        except (UsageError, RuntimeError, OSError) as error:
+            said = f"{type(error).__name__}: {error}" if not isinstance(error, UsageError) else str(error)
+        finally:
+            _tidy(config)
+        if outcome == "interrupted":
+            raise KeyboardInterrupt
+        return Finished(
+            outcome=outcome,
+            exit_code=0 if outcome == "ok" else 1,
+            signal=None,
+            wall_s=time.monotonic() - began,
+            stderr_tail=said,
+            record=record,
+        )
+
+
+def _tidy(config: RunConfig) -> None:
+    """Give back what can be given back; what cannot (a fragmented heap, warm caches) is the price of this mode."""
+    if config.compile != "off":
+        torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

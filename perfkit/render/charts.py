@@ -1,0 +1,170 @@
+"""Charts to PNG, SVG or PDF, with matplotlib. Computes nothing but where ink goes."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    MultipleLocator,
+    NullLocator,
+)
+
+from perfkit.schema import units
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import Formatter
+
+    from perfkit.schema.chart import Chart, Panel, Series
+
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Okabe and Ito's colours (2008), told apart by colour-blind readers too; yellow is left out: too light on white."""
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_PANEL_INCHES = (4.2, 3.0)
+_DPI = 160
+_LINE_INCHES = 0.2
+_STEPS = 6
+"""Marks on a linear axis, at most."""
+_LEGEND_WIDTH = 58
+"""Characters of the labels that stand side by side in a legend."""
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "svg.hashsalt": "perfkit",  # the same chart gives the same file
+}
+
+
+def draw(chart: Chart, extension: str) -> bytes:
+    """The picture as a file's content; extension: .png, .svg or .pdf."""
+    with mpl.rc_context(_STYLE):
+        columns = max(map(len, chart.rows), default=1)
+        width, height = _PANEL_INCHES
+        lines = len(chart.notes) + 1 + _legend_lines(chart)
+        size = (max(width * columns, 6.0), height * max(1, len(chart.rows)) + _LINE_INCHES * lines)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(max(1, len(chart.rows)), columns, squeeze=False)
+        for row, axes in enumerate(grid):
+            for column, one in enumerate(axes):
+                panels = chart.rows[row] if row < len(chart.rows) else ()
+                if column >= len(panels):
+                    one.set_axis_off()
+                    continue
+                _panel(one, panels[column])
+                if row == 0:
+                    _legend(one, panels[column])
+        figure.supxlabel("\n".join(chart.notes), fontsize=7.5, color="#555555", x=0.01, ha="left")
+        buffer = io.BytesIO()
+        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(extension)
+        figure.savefig(buffer, format=extension.removeprefix("."), dpi=_DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    for series in panel.series:
+        _series(axes, series)
+    _scales(axes, panel)
+    for missing in panel.missing:
+        edge = axes.get_xaxis_transform()  # x as data, y as a share of the height
+        axes.plot([missing.x], [1.0], marker="x", markersize=8, markeredgewidth=2, linestyle="none", clip_on=False,
+                  color=_color(missing.color), zorder=4, transform=edge, label=missing.label)  # fmt: skip
+    axes.set_title(panel.title, fontsize=9)
+    axes.set_xlabel(panel.x_title)
+    axes.set_ylabel(panel.y_title)
+
+
+def _series(axes: Axes, series: Series) -> None:
+    color = _color(series.color)
+    bars = _bars(series)
+    if series.look == "line":
+        axes.errorbar(series.x, series.y, yerr=bars, color=color, linestyle=_DASHES[series.dash % len(_DASHES)],
+                      marker=_MARKERS[(series.color + series.dash) % len(_MARKERS)], markersize=5, capsize=3,
+                      linewidth=1.4, elinewidth=1.1, label=series.label)  # fmt: skip
+    elif series.look == "marks":
+        axes.errorbar(series.x, series.y, yerr=bars, color=color, linestyle="none", marker="_", markersize=12,
+                      markeredgewidth=1.5, capsize=3, elinewidth=1.1, zorder=3, label=series.label)  # fmt: skip
+    else:
+        face = color if series.look == "dots" else "none"
+        axes.plot(series.x, series.y, linestyle="none", marker="o", markersize=3.5, color=color,
+                  markerfacecolor=face, markeredgewidth=0.9, label=series.label)  # fmt: skip
+
+
+def _bars(series: Series) -> list[list[float]] | None:
+    """Lengths below and above; zero where no interval is known."""
+    if not series.low or all(map(math.isnan, series.low)):
+        return None
+    below = [0.0 if math.isnan(low) else max(0.0, y - low) for y, low in zip(series.y, series.low, strict=True)]
+    above = [0.0 if math.isnan(high) else max(0.0, high - y) for y, high in zip(series.y, series.high, strict=True)]
+    return [below, above]
+
+
+def _scales(axes: Axes, panel: Panel) -> None:
+    if panel.x_log:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([x for x, _ in panel.x_ticks]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda _, place: panel.x_ticks[place or 0][1]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.08)
+    if panel.y_log:
+        axes.set_yscale("log")
+        axes.set_ylim(top=axes.get_ylim()[1] * 1.2)
+        bytewise = panel.y_quantity == "B"
+        steps = LogLocator(base=2, numticks=9) if bytewise else LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12)
+        axes.yaxis.set_major_locator(steps)
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        high = axes.get_ylim()[1] * 1.05
+        axes.set_ylim(0, high)
+        # Bytes are counted in powers of two, and so are their steps.
+        power = 2.0 ** math.ceil(math.log2(high / _STEPS)) if high > 0 else 1.0
+        axes.yaxis.set_major_locator(MultipleLocator(power) if panel.y_quantity == "B" else MaxNLocator(nbins=_STEPS))
+    axes.yaxis.set_major_formatter(_formatter(panel))
+
+
+def _formatter(panel: Panel) -> Formatter:
+    if panel.y_quantity == "s":
+        return EngFormatter(unit="s")
+    if panel.y_quantity == "B":
+        return FuncFormatter(lambda value, _: units.size(value))
+    return FuncFormatter(lambda value, _: units.count(value))
+
+
+def _legend(axes: Axes, panel: Panel) -> None:
+    """Above a column of panels, which share their looks; none where there is nothing to tell apart."""
+    drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    labels = [label for label in _labels(panel) if label in drawn]
+    if labels:
+        axes.legend([drawn[label] for label in labels], labels, loc="lower center", bbox_to_anchor=(0.5, 1.02),
+                    ncols=_legend_columns(labels), frameon=False, fontsize=8)  # fmt: skip
+
+
+def _labels(panel: Panel) -> list[str]:
+    named = [*(one.label for one in panel.series), *(one.label for one in panel.missing)]
+    return [label for label in dict.fromkeys(named) if label]
+
+
+def _legend_columns(labels: list[str]) -> int:
+    return max(1, min(len(labels), 3, _LEGEND_WIDTH // (max(map(len, labels), default=0) + 6)))
+
+
+def _legend_lines(chart: Chart) -> int:
+    """Of the longest legend."""
+    found = [_labels(panel) for panel in (chart.rows[0] if chart.rows else ())]
+    return max((math.ceil(len(labels) / _legend_columns(labels)) for labels in found), default=0)
+
+
+def _color(index: int) -> str:
+    return _PALETTE[index % len(_PALETTE)]

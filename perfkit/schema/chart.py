@@ -1,0 +1,60 @@
+"""Chart: what a picture shows, before anything is drawn. Analyses return Charts; `render.charts` draws them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Quantity = Literal["s", "B", ""]
+"""Seconds, bytes, or a plain number."""
+Look = Literal["line", "dots", "circles", "marks"]
+"""line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points of one look. Those with an interval get a bar from `low` to `high`; nan: none is known."""
+
+    label: str
+    """In the legend, once for all panels."""
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    look: Look = "line"
+    color: int = 0
+    dash: int = 0
+    """Places in the palette and among the dash patterns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Where a point should be that could not be measured: drawn at the top edge."""
+
+    x: float
+    label: str
+    color: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One pair of axes."""
+
+    series: tuple[Series, ...]
+    missing: tuple[Missing, ...] = ()
+    title: str = ""
+    x_title: str = ""
+    y_title: str = ""
+    y_quantity: Quantity = ""
+    x_ticks: tuple[tuple[float, str], ...] = ()
+    """Where and how x is written; these are all."""
+    x_log: bool = False
+    y_log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Panels in rows, and what must be known to read them."""
+
+    rows: tuple[tuple[Panel, ...], ...]
+    notes: tuple[str, ...] = field(default=())

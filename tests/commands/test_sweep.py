@@ -1,0 +1,336 @@
+"""`perfkit sweep` as a user meets it, with fakes in place of processes; one test has real ones."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from perfkit import cli
+from perfkit.analysis.sweep_rows import Forecast
+from perfkit.commands import sweep as sweep_command
+from perfkit.launch import campaign, journal
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.sweep import SweepRow
+from tests import sweeps
+from tests.runs import QUICK_FLAGS
+
+GRID = ["--batch-size", "1", "2", "--pass-type", "forward", "train"]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[SweepRow]:
+        return journal.parse(Path("r.csv"), Path("r.csv").read_bytes())
+
+    @property
+    def says(self) -> str:
+        """The last line on stderr."""
+        return self.err.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    fake = sweeps.FakeProcesses()
+    fake.timeouts = []
+    monkeypatch.setattr(campaign, "in_fresh_processes", lambda timeout: fake.timeouts.append(timeout) or fake)
+    return fake
+
+
+@pytest.fixture
+def sweep(tmp_path, capsys, monkeypatch):
+    """Runs `perfkit sweep` in tmp_path with results in r.csv."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(*arguments: str) -> Result:
+        output = [] if "--output" in arguments else ["--output", "r.csv"]
+        code = cli.main(["sweep", "--device", "cpu", *output, *arguments])
+        return Result(code, *capsys.readouterr())
+
+    return go
+
+
+def test_a_sweep_measures_each_combination_and_writes_it_down(sweep, processes):
+    # WHEN
+    result = sweep(*GRID)
+
+    # THEN
+    assert result.code == 0
+    assert len(processes.turns) == 4
+    assert [row.key for row in result.rows] == [turn.point.key for turn in processes.turns]
+    assert {(row.config.batch_size, row.config.pass_type) for row in result.rows} == {
+        (1, "forward"), (2, "forward"), (1, "train"), (2, "train")}  # fmt: skip
+    assert record.load(Path(result.rows[0].record)).config == result.rows[0].config
+    assert result.out.endswith("4 results: 4 ok\nresults in r.csv, records in r.runs\n")
+    lines = result.err.splitlines()
+    assert lines[-1].startswith("[4/4] ")
+    assert "about 12 s left" in lines[0]  # three more of 4 s
+    with Path("r.csv").open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 4
+
+
+def test_repeats_run_in_rounds(sweep, processes):
+    assert sweep(*GRID, "--repeats", "2", "--timeout", "60").code == 0
+    assert [turn.repeat for turn in processes.turns] == [1] * 4 + [2] * 4
+    assert processes.timeouts == [60.0]
+
+
+def test_an_order_seed_names_an_order(sweep, processes):
+    sweep(*GRID)
+    sweep(*GRID, "--order-seed", "1", "--overwrite")
+    first, second = processes.turns[:4], processes.turns[4:]
+    assert first != second
+    assert {turn.point.key for turn in first} == {turn.point.key for turn in second}
+
+
+@pytest.mark.parametrize("cut", [None, 10])
+def test_a_sweep_goes_on_where_it_was(sweep, processes, cut):
+    # GIVEN a sweep of two points, perhaps with a line that was cut short
+    first = sweep("--batch-size", "1", "2").rows
+    with Path("r.csv").open("a") as stream:
+        stream.write("1,tiny_for"[:cut] if cut else "")
+
+    # WHEN
+    result = sweep("--batch-size", "1", "2", "4", "--resume")
+
+    # THEN
+    assert result.code == 0
+    assert len(processes.turns) == 3
+    assert result.rows[:2] == first
+    assert result.rows[2].config.batch_size == 4
+    assert result.err.splitlines()[0] == "2 of 3 results are there"
+    assert "3 results: 3 ok" in result.out
+
+
+def test_a_complete_sweep_resumed_only_shows_its_tables(sweep, processes):
+    sweep(*GRID)
+    result = sweep(*GRID, "--resume")
+    assert (result.code, len(processes.turns)) == (0, 4)
+    assert "Step time" in result.out
+
+
+def test_resume_starts_where_there_is_nothing_yet(sweep, processes):
+    assert sweep(*GRID, "--resume").code == 0
+    assert len(processes.turns) == 4
+
+
+def test_results_of_other_points_stay_and_are_counted(sweep, processes):
+    sweep("--batch-size", "1", "2")
+    result = sweep("--batch-size", "4", "--resume")
+    assert len(result.rows) == 3
+    assert "2 results of other points are in r.csv too" in result.out
+
+
+def test_what_a_killed_run_left_in_its_folder_is_cleared(sweep, processes):
+    # GIVEN
+    sweep("--batch-size", "1")
+    [turn] = processes.turns
+    Path("r.csv").unlink()
+    Path(f"r.runs/{turn.name}.log").write_text("half")
+
+    # WHEN / THEN: the fake, as perfkit run, wants an absent folder
+    assert sweep("--batch-size", "1", "--resume").code == 0
+    assert not Path(f"r.runs/{turn.name}.log").exists()
+
+
+def test_out_of_memory_is_a_result(sweep, processes):
+    processes.instead[0] = sweeps.out_of_memory(sweep_config())
+    result = sweep("--batch-size", "1", "2")
+    assert result.code == 0
+    assert [row.outcome for row in result.rows] == ["oom", "ok"]
+    for text in ("Failed (out of memory)", "warm-up step 1, backward", "--checkpoint", "1 ok, 1 out of memory"):
+        assert text in result.out
+
+
+def sweep_config():
+    return RunConfig(model_size="tiny", device="cpu")
+
+
+def test_what_nobody_expected_is_exit_code_1_and_can_be_tried_again(sweep, processes):
+    # GIVEN
+    processes.instead[1] = sweeps.finished(None, outcome="error", exit_code=1, stderr_tail="RuntimeError: no\n")
+
+    # WHEN
+    result = sweep("--batch-size", "1", "2")
+
+    # THEN
+    assert result.code == 1
+    assert "RuntimeError: no" in result.out
+    assert result.says.startswith("perfkit: 1 of 2 results ended by a timeout, a kill or an error; their output is in")
+
+    # WHEN / THEN: resume alone takes it as a result, retry does not
+    assert sweep("--batch-size", "1", "2", "--resume").code == 1
+    assert len(processes.turns) == 2
+    again = sweep("--batch-size", "1", "2", "--resume", "--retry")
+    assert (again.code, len(processes.turns)) == (0, 3)
+    assert [row.outcome for row in again.rows] == ["ok", "ok"]
+
+
+def test_ctrl_c_keeps_what_is_done(sweep, processes):
+    # GIVEN
+    processes.instead[2] = KeyboardInterrupt()
+
+    # WHEN
+    result = sweep(*GRID)
+
+    # THEN
+    assert result.code == 130
+    assert result.says == "perfkit: interrupted; 2 of 4 results are in r.csv: go on with --resume"
+    assert len(result.rows) == 2
+    assert "Step time" in result.out
+    assert sweep(*GRID, "--resume").code == 0
+    assert len(result.rows) == 4
+
+
+def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, monkeypatch):
+    # GIVEN
+    def forecast(config):
+        fits = config.batch_size == 1
+        return Forecast(peak_bytes=2**31, available_bytes=2**30, fits=fits, suggestions=("--checkpoint", "--x"))
+
+    monkeypatch.setattr(sweep_command, "_forecaster", lambda: forecast)
+
+    # WHEN
+    result = sweep("--batch-size", "1", "2")
+
+    # THEN
+    assert result.code == 0
+    assert {row.config.batch_size: row.outcome for row in result.rows} == {1: "ok", 2: "predicted-oom"}
+    assert {row.predicted_bytes for row in result.rows} == {2**31}
+    assert "--checkpoint" in result.out
+    assert len(processes.turns) == 1
+    forced = sweep("--batch-size", "1", "2", "--resume", "--force")
+    assert sorted(row.outcome for row in forced.rows) == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--batch-size", "0"], "no combination of the grid can work: --batch-size 0: must be at least 1"),
+        (["--batch-size", "0", "1"], "1 of 2 combinations cannot work; --skip-invalid leaves them out"),
+        (["--batch-size"], "--batch-size needs a value"),
+        (["--output", "r.txt"], "--output r.txt: results are CSV"),
+        (["--output", "nowhere/r.csv"], "there is no directory nowhere"),
+        (["--output", "."], "is a directory"),
+        (["--output", "old.csv"], "old.csv: exists: go on with --resume, begin anew with --overwrite, or name another"),
+        (["--output", "old.csv", "--resume"], "old.csv: results of version 7, and this perfkit writes version 1"),
+        (["--output", "link.csv"], "not a file that can be read again"),
+        (["--repeats", "0"], "--repeats 0: must be at least 1"),
+        (["--timeout", "nan"], "--timeout nan: must be above 0 seconds"),
+        (["--timeout", "5", "--in-process"], "drop --in-process"),
+        (["--resume", "--overwrite"], "choose one"),
+        (["--retry"], "--retry needs --resume"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_line_before_anything_runs(sweep, processes, tmp_path, arguments, says):
+    (tmp_path / "old.csv").write_text("sweep_version,key\n7,k\n")
+    (tmp_path / "link.csv").symlink_to("/dev/full")
+    result = sweep(*arguments)
+    assert (result.code, processes.turns) == (2, [])
+    assert result.says.startswith("perfkit: ")
+    assert says in result.says
+    assert "Traceback" not in result.err
+
+
+def test_overwrite_begins_anew_but_not_for_a_request_that_cannot_work(sweep, processes):
+    before = sweep("--batch-size", "1").rows
+    refused = sweep("--batch-size", "0", "--overwrite")
+    assert (refused.code, refused.rows) == (2, before)
+    assert [row.config.batch_size for row in sweep("--batch-size", "4", "--overwrite").rows] == [4]
+
+
+def test_an_unwritable_place_is_refused(sweep, processes, tmp_path):
+    """GIVEN a read-only file system, which stops root too WHEN sweeping into it THEN a line says so"""
+    place = tmp_path / "read-only"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=4k", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        result = sweep("--output", "read-only/r.csv")
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert (result.code, processes.turns) == (2, [])
+    assert result.says == "perfkit: read-only/r.csv: the directory read-only is not writable: choose another"
+
+
+def test_combinations_that_cannot_work_are_listed_and_left_out(sweep, processes):
+    result = sweep("--pass-type", "forward", "train", "--optimizer", "adamw", "adamw-fused", "--skip-invalid")
+    assert (result.code, len(processes.turns)) == (0, 3)
+    assert result.err.startswith("cannot work: --pass-type forward --optimizer adamw-fused: --optimizer adamw-fused")
+
+
+def test_sizes_may_be_asked_for_in_the_plural(sweep, processes):
+    assert sweep("--model-sizes", "tiny", "small").code == 0
+    assert {turn.point.config.model_size for turn in processes.turns} == {"tiny", "small"}
+
+
+def test_fresh_processes_for_real(sweep):
+    result = sweep(*QUICK_FLAGS, "--warmup-steps", "1", "--measure-steps", "2")
+    assert result.code == 0
+    [row] = result.rows
+    assert (row.outcome, row.isolation, row.steps) == ("ok", "fresh", 2)
+    assert record.load(Path(row.record)).environment.argv  # of a perfkit run of its own
+
+
+def test_one_process_for_real(sweep, monkeypatch):
+    # WHEN
+    flags = [*QUICK_FLAGS[: QUICK_FLAGS.index("--batch-size")], "--num-threads", "1", "--batch-size", "1", "2"]
+    result = sweep(*flags, "--warmup-steps", "1", "--measure-steps", "2", "--in-process")
+
+    # THEN
+    assert result.code == 0
+    assert [(row.outcome, row.isolation, row.steps) for row in result.rows] == [("ok", "shared", 2)] * 2
+    assert "2 of them share a process" in result.out
+    assert "perfkit.measure.in_process" in sys.modules
+
+
+def test_tables_and_a_plot_are_written_beside_the_results(sweep, processes):
+    # GIVEN
+    processes.instead[0] = sweeps.out_of_memory(sweep_config())
+    names = ["t.csv", "t.md", "t.json", "t.tex", "t.typ", "t.xlsx"]
+
+    # WHEN
+    result = sweep("--batch-size", "1", "2", "--columns", "batch", "median_s", "--tables", *names, "--plot", "p.png")
+
+    # THEN
+    assert result.code == 0
+    assert Path("t.csv").read_text().startswith("batch_size,median_s\n")
+    assert "Failed (out of memory)" not in Path("t.csv").read_text()
+    for name in names[1:5]:
+        assert "Failed (out of memory)" in Path(name).read_text()
+    assert Path("t.xlsx").read_bytes().startswith(b"PK")
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):
+    result = sweep("--warmup-steps", "0", "1", "2", "5", "--plot", "warmup.svg")
+    assert result.code == 0
+    assert "Warm-up study" in result.out
+    assert Path("warmup.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--columns", "speed"], "--columns speed: there is no such column; choose from"),
+        (["--columns", "mean_s", "--repeats", "2"], "--columns mean_s: there is no such column"),
+        (["--tables", "t.doc"], "use .csv, .md, .json, .tex, .typ, .xlsx"),
+        (["--plot", "p.bmp"], "use .png, .svg, .pdf"),
+        (["--plot", "nowhere/p.png"], "there is no directory nowhere"),
+        (["--tables", "r.csv"], "name a file twice"),
+    ],
+)
+def test_reports_that_cannot_be_written_are_refused_before_anything_runs(sweep, processes, arguments, says):
+    result = sweep(*arguments)
+    assert (result.code, processes.turns) == (2, [])
+    assert says in result.says

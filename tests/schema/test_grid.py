@@ -1,0 +1,54 @@
+"""Grids: which configurations they ask for, and which they cannot have."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.schema.config import RunConfig
+from perfkit.schema.grid import Grid, expand, values
+
+
+def test_a_grid_has_every_field_of_a_configuration():
+    assert [field.name for field in dataclasses.fields(Grid)] == [field.name for field in dataclasses.fields(RunConfig)]
+
+
+def test_a_grid_is_every_combination_once():
+    # WHEN
+    expansion = expand(values(Grid(model_size=("tiny", "small", "tiny"), context_length=(16, 32), seed=(3,))))
+
+    # THEN
+    shapes = [(config.model_size, config.context_length, config.seed) for config in expansion.configs]
+    assert shapes == [("tiny", 16, 3), ("tiny", 32, 3), ("small", 16, 3), ("small", 32, 3)]
+    assert expansion.varied == ("model_size", "context_length")
+    assert expansion.refused == ()
+
+
+def test_an_empty_grid_is_the_default_configuration():
+    assert expand(values(Grid())).configs == (RunConfig(),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"), [((), [True]), (("on",), [True]), (("off",), [False]), (("off", "on"), [False, True])]
+)
+def test_a_switch_is_on_off_or_both(asked, wanted):
+    expansion = expand(values(Grid(checkpoint=asked)))
+    assert [config.checkpoint for config in expansion.configs] == wanted
+
+
+def test_a_flag_without_a_value_is_refused():
+    with pytest.raises(UsageError, match="--batch-size needs a value"):
+        values(Grid(batch_size=()))
+
+
+def test_a_combination_that_cannot_work_comes_with_its_reason():
+    # WHEN
+    expansion = expand(values(Grid(pass_type=("forward", "train"), optimizer=("adamw", "adamw-fused"), seed=(1,))))
+
+    # THEN
+    assert len(expansion.configs) == 3
+    [refused] = expansion.refused
+    assert refused.flags == "--pass-type forward --optimizer adamw-fused"
+    assert refused.reason.startswith("--optimizer adamw-fused needs --pass-type train")
