@@ -1,0 +1,1 @@
+"""Fresh perfkit processes: one configuration each, watched over, in random order. Never imports PyTorch."""

@@ -1,0 +1,85 @@
+"""Several configurations, several times each, one after the other, in random order.
+
+The order is blocked: each round is a random permutation of all points. What drifts while a campaign runs (heat, other
+users) then falls on all points alike, instead of on the one that happens to be last, and after every full round each
+point was run equally often.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit.launch.processes import Finished, run_child
+from perfkit.schema.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One thing to measure."""
+
+    key: str
+    """Names the point among the others, and its folders; no slash in it."""
+    config: RunConfig
+    wrapper: tuple[str, ...] = ()
+    """Put before the command, as in `nsys profile ...`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One repeat of a point."""
+
+    point: Point
+    repeat: int
+    """From 1."""
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return f"{self.point.key}.{self.repeat}"
+
+
+def order(points: Sequence[Point], repeats: int, seed: int) -> list[Turn]:
+    """Every point `repeats` times, each round in a random order of its own. The same seed gives the same order."""
+    # random.random() alone is promised to stay the same from one Python to the next; shuffle() is not.
+    generator = random.Random(seed)
+    return [
+        Turn(point, repeat)
+        for repeat in range(1, repeats + 1)
+        for point in sorted(points, key=lambda _: generator.random())
+    ]
+
+
+Execute = Callable[[Turn, Path], Finished]
+
+
+def in_fresh_processes(timeout_s: float | None = None) -> Execute:
+    """Each turn in a `perfkit run` of its own."""
+
+    def execute(turn: Turn, folder: Path) -> Finished:
+        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper)
+
+    return execute
+
+
+def run(
+    turns: Iterable[Turn],
+    folder: Path,
+    execute: Execute,
+    *,
+    on_start: Callable[[Turn], None] = lambda _: None,
+    on_finish: Callable[[Turn, Finished], None] = lambda _turn, _finished: None,
+) -> list[tuple[Turn, Finished]]:
+    """Run the turns in the order given, each in a folder of its own in `folder`, which must not have it yet.
+
+    A turn that fails does not end the campaign; on_finish hears of it. ctrl-C does.
+    """
+    results = []
+    for turn in turns:
+        on_start(turn)
+        finished = execute(turn, folder / turn.name)
+        on_finish(turn, finished)
+        results.append((turn, finished))
+    return results

@@ -1,0 +1,143 @@
+"""Stands between perfkit and a measured process, so that none is ever left behind.
+
+    python -I keeper.py PARENT_PID COMMAND...      (a script, standard library only: it starts in 20 ms)
+
+It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). When its
+parent dies, however that happens, or tells it to end (SIGTERM), it kills COMMAND with everything COMMAND started.
+
+Why a process and not `preexec_fn`: code between fork and exec is unsafe in a parent that has threads (Python's
+subprocess documentation), and a parent-death signal reaches the one child only. nsys, torch.compile's workers and data
+loaders have children of their own, in sessions of their own; as a subreaper (prctl(2)) this process stays an ancestor
+of all of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+"""Both from linux/prctl.h."""
+_NOT_FOUND = 127
+"""What a shell exits with where there is no such command."""
+_KILL_ROUNDS = 200
+_ROUND_S = 0.01
+
+
+def main(parent: int, command: list[str]) -> NoReturn:
+    """Run a command, and end as it ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    signal.signal(signal.SIGTERM, _end_all)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the signal was asked for
+        os._exit(1)
+    keeper = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _become(command, libc, keeper)
+    status = _wait_for(child)
+    _kill_descendants()
+    _end_like(status)
+
+
+def _become(command: list[str], libc: ctypes.CDLL, keeper: int) -> NoReturn:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # what is ignored here (the last two by Python) would be there too
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
+    if os.getppid() != keeper:
+        os._exit(1)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        os._exit(_NOT_FOUND)
+
+
+def _wait_for(child: int) -> int:
+    """Its wait status. Orphans that end meanwhile are reaped too."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return status
+
+
+def _end_all(number: int, _frame: object) -> NoReturn:
+    """Handles the order to end: from a parent that waits, or from the kernel when the parent is gone."""
+    _kill_descendants()
+    os._exit(128 + number)
+
+
+def _kill_descendants() -> None:
+    """Until none is left: one that was being born may be seen in the next round only."""
+    for _ in range(_KILL_ROUNDS):
+        found = _descendants(os.getpid())
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        _reap()
+        if not found:
+            return
+        time.sleep(_ROUND_S)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """Living processes below `ancestor`, in any session."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    waiting = [ancestor]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """(process, its parent) for every process that is not a zombie."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            text = (folder / "stat").read_text(errors="replace")
+        except OSError:  # it ended
+            continue
+        state, parent = text.rpartition(")")[2].split()[:2]  # the name before it may hold anything
+        if state not in "ZX":
+            yield int(folder.name), int(parent)
+
+
+def _end_like(status: int) -> NoReturn:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command's own core is the useful one
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,155 @@
+"""One configuration in a fresh `perfkit run`, within a time limit, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
+from perfkit.launch import keeper
+from perfkit.schema import record
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RECORD_FILE, RunRecord
+
+Outcome = Literal["ok", "oom", "timeout", "host-killed", "interrupted", "error"]
+
+_TAIL_BYTES = 4000
+_KEEPER_S = 5.0
+"""How long the keeper may take to kill what it keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What became of one process."""
+
+    outcome: Outcome
+    """host-killed: by a SIGKILL that was not ours; on Linux mostly the kernel, out of memory."""
+    exit_code: int | None
+    """None where a signal ended it, or it was stopped for its time."""
+    signal: int | None
+    """The signal that ended it; None where it exited by itself."""
+    wall_s: float
+    """From start to end, with the start of Python and PyTorch."""
+    stderr_tail: str
+    """The end of what it printed, on both streams."""
+    record: RunRecord | None
+    """What it measured; an interrupted or out-of-memory run has one too."""
+
+    @property
+    def last_words(self) -> str:
+        """The last line it printed: the error, where there was one."""
+        lines = self.stderr_tail.strip().splitlines()
+        return lines[-1].strip().removeprefix("perfkit: ") if lines else "it said nothing"
+
+
+def run_child(
+    config: RunConfig,
+    folder: Path,
+    *,
+    timeout_s: float | None = None,
+    wrapper: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run one configuration in `folder`, which must be empty or absent, and wait for its end.
+
+    wrapper: put before the command (`nsys profile ...`). extra: more flags of `perfkit run`. environment: variables
+    added to this process's own. What it prints goes to `<folder>.log`, which is deleted when all went well.
+
+    Nothing outlives this call or this process: whatever was started is killed when the time is up, on ctrl-C (which
+    is raised again), and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread
+    that calls; since it waits here, any thread may.
+    """
+    command = [*wrapper, sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder), *extra]
+    log = folder.with_name(folder.name + ".log")
+    began = time.monotonic()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as sink:
+            status = _run_kept(command, sink.fileno(), timeout_s, environment)
+    except OSError as error:
+        raise UsageError(f"{log}: cannot be written: {error.strerror}; choose another place") from error
+    finished = _finished(status, time.monotonic() - began, _tail(log), _record(folder))
+    if finished.outcome == "ok":
+        with suppress(OSError):
+            log.unlink()
+    return finished
+
+
+def _run_kept(
+    command: Sequence[str], sink: int, timeout_s: float | None, environment: Mapping[str, str] | None
+) -> int | None:
+    """Exit code (negative: the signal), or None where the time was up."""
+    # In its own session, so that ctrl-C reaches this process alone, which then decides.
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=sink,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what may still run. The keeper kills its whole tree; the group is for a keeper that was itself killed."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_KEEPER_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _finished(status: int | None, wall_s: float, tail: str, found: RunRecord | None) -> Finished:
+    return Finished(
+        outcome=_outcome(status, found),
+        exit_code=status if status is not None and status >= 0 else None,
+        signal=-status if status is not None and status < 0 else None,
+        wall_s=wall_s,
+        stderr_tail=tail,
+        record=found,
+    )
+
+
+def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
+    if status is None:
+        return "timeout"
+    if status == -signal.SIGKILL:
+        return "host-killed"
+    if status == OutOfMemoryError.exit_code:
+        return "oom"
+    if status == InterruptedRunError.exit_code:
+        return "interrupted"
+    return "ok" if status == 0 and found is not None else "error"
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return stream.read(_TAIL_BYTES).decode(errors="replace")
+
+
+def _record(folder: Path) -> RunRecord | None:
+    """What it saved; None where it got to none, or was killed in the middle."""
+    if not (folder / RECORD_FILE).is_file():
+        return None
+    try:
+        return record.load(folder)
+    except UsageError:
+        return None

@@ -1,0 +1,168 @@
+"""Children that end in every way there is. `sh -c` as the wrapper stands in for perfkit where it can."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from perfkit.errors import UsageError
+from perfkit.launch.processes import run_child
+from perfkit.schema import record
+from tests import runs
+
+CONFIG = runs.quick(warmup_steps=1, measure_steps=2)
+
+
+def run_shell(script: str, folder: Path, **options):
+    """A child that runs a script in place of perfkit; `$@` is the command it is given."""
+    return run_child(CONFIG, folder, wrapper=("sh", "-c", script, "sh"), **options)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def eventually_gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(map(is_alive, pids))
+
+
+def pids_in(file: Path, count: int) -> list[int]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if file.exists() and len(pids := file.read_text().split()) == count:
+            return [int(pid) for pid in pids]
+        time.sleep(0.01)
+    raise AssertionError(f"{file} never held {count} pids")
+
+
+FAMILY = "echo $$ >> {pids}; setsid sh -c 'echo $$ >> {pids}; sleep 300' & sleep 300"
+"""A child with a child of its own in another session, as nsys has them."""
+
+
+def test_a_child_measures_and_leaves_its_record(tmp_path):
+    # WHEN
+    finished = run_child(CONFIG, tmp_path / "runs" / "one")
+
+    # THEN
+    assert (finished.outcome, finished.exit_code, finished.signal) == ("ok", 0, None)
+    assert finished.record == record.load(tmp_path / "runs" / "one")
+    assert finished.record.config == CONFIG
+    assert len(finished.record.steps) == 2
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]  # no log where all went well
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "exit_code", "number"),
+    [
+        ("exit 3", "oom", 3, None),
+        ("exit 130", "interrupted", 130, None),
+        ("exit 2", "error", 2, None),
+        ("exit 0", "error", 0, None),  # no record
+        ("kill -KILL $$", "host-killed", None, signal.SIGKILL),
+        ("kill -SEGV $$", "error", None, signal.SIGSEGV),
+        ("kill -INT $$", "error", None, signal.SIGINT),
+    ],
+)
+def test_each_end_has_its_outcome(tmp_path, script, outcome, exit_code, number):
+    finished = run_shell(script, tmp_path / "run")
+    assert (finished.outcome, finished.exit_code, finished.signal) == (outcome, exit_code, number)
+    assert finished.record is None
+
+
+def test_what_a_failed_child_said_is_kept(tmp_path):
+    # WHEN
+    finished = run_shell("echo table; seq 5000; echo 'perfkit: --gc maybe: no' >&2; exit 2", tmp_path / "run")
+
+    # THEN
+    assert finished.last_words == "--gc maybe: no"
+    assert len(finished.stderr_tail) == 4000
+    assert (tmp_path / "run.log").read_text().startswith("table\n1\n")
+
+
+def test_a_wrapper_that_does_not_exist_is_an_error_with_its_name(tmp_path):
+    finished = run_child(CONFIG, tmp_path / "run", wrapper=["no-such-nsys", "profile"])
+    assert (finished.outcome, finished.exit_code) == ("error", 127)
+    assert finished.last_words == "no-such-nsys: No such file or directory"
+
+
+def test_the_command_asks_for_the_configuration(tmp_path):
+    # WHEN
+    finished = run_shell('echo "$@"; echo "$MARK"; exit 1', tmp_path / "run", extra=["--top", "3"],
+                         environment={"MARK": "here"})  # fmt: skip
+
+    # THEN
+    command, mark = finished.stderr_tail.splitlines()
+    flags = " ".join(CONFIG.flags())
+    assert command == f"{sys.executable} -m perfkit.run {flags} --folder {tmp_path / 'run'} --top 3"
+    assert mark == "here"
+
+
+def test_time_is_up_for_the_whole_family(tmp_path):
+    """GIVEN a child with a grandchild in a session of its own WHEN the time is up THEN neither is left"""
+    script = FAMILY.format(pids=tmp_path / "pids")
+    finished = run_shell(script, tmp_path / "run", timeout_s=1.0)
+    assert (finished.outcome, finished.exit_code, finished.signal) == ("timeout", None, None)
+    assert eventually_gone(pids_in(tmp_path / "pids", 2))
+
+
+def test_what_a_child_leaves_behind_ends_with_it(tmp_path):
+    """GIVEN a child that ends by itself WHEN a process it started stays THEN that one is killed too"""
+    run_shell(f"setsid sleep 300 & echo $! >> {tmp_path / 'pids'}; exit 1", tmp_path / "run")
+    assert eventually_gone(pids_in(tmp_path / "pids", 1))
+
+
+PARENT = """
+import sys, threading
+from pathlib import Path
+from perfkit.launch.processes import run_child
+from perfkit.schema.config import RunConfig
+def go():
+    run_child(RunConfig(), Path(sys.argv[1]), wrapper=("sh", "-c", sys.argv[2], "sh"))
+if sys.argv[3] == "thread":
+    thread = threading.Thread(target=go, daemon=True)
+    thread.start()
+    thread.join()
+else:
+    go()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_no_child_outlives_its_parent(tmp_path, number, where):
+    """GIVEN a perfkit that waits for a child WHEN it is killed, told to end or interrupted THEN nothing is left"""
+    script = FAMILY.format(pids=tmp_path / "pids")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "run"), script, where], stderr=subprocess.DEVNULL
+    )
+    pids = pids_in(tmp_path / "pids", 2)
+    assert all(map(is_alive, pids))
+    os.kill(parent.pid, number)
+    assert parent.wait(20) != 0
+    assert eventually_gone(pids)
+
+
+def test_a_killed_keeper_takes_its_child_with_it(tmp_path):
+    """GIVEN a child WHEN the process between is killed THEN the child goes too, and it is called killed by the host"""
+    kill_parent = f"echo $$ >> {tmp_path / 'pids'}; kill -KILL $PPID; sleep 300"
+    finished = run_shell(kill_parent, tmp_path / "run")
+    assert finished.outcome == "host-killed"
+    assert eventually_gone(pids_in(tmp_path / "pids", 1))
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        run_child(CONFIG, tmp_path / "file" / "run")
