@@ -100,8 +100,9 @@ def compare(
     if refused and not force:
         listed = "; ".join(f"{one.what}: {one.a} against {one.b}" for one in refused)
         raise UsageError(f"measured under different conditions: {listed}; --force compares them all the same")
-    steps = [_row(pair, STEP) for pair in matched.pairs]
-    phases = [_row(pair, what) for pair in matched.pairs for what in _phases(pair)]
+    independent = a.independent and b.independent
+    steps = [_row(pair, STEP, independent) for pair in matched.pairs]
+    phases = [_row(pair, what, independent) for pair in matched.pairs for what in _phases(pair)]
     return Comparison(a, b, matched, tuple(found), _judged(steps, margin), _judged(phases, margin), margin)
 
 
@@ -109,10 +110,10 @@ def _phases(pair: Pair) -> list[str]:
     return [name for name in dict.fromkeys(key for one in (*pair.a, *pair.b) for key in one.medians) if name != STEP]
 
 
-def _row(pair: Pair, what: str) -> Row:
+def _row(pair: Pair, what: str, independent: bool) -> Row:
     a, b = (np.array([one.medians.get(what, math.nan) for one in side]) for side in (pair.a, pair.b))
     usable = bool((a > 0).all() and (b > 0).all())
-    found = welch.welch(np.log(a), np.log(b)) if usable and min(len(a), len(b)) > 1 else None
+    found = welch.welch(np.log(a), np.log(b)) if usable and independent and min(len(a), len(b)) > 1 else None
     (a_s, spread_a), (b_s, spread_b) = typical(a), typical(b)
     return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, found)
 

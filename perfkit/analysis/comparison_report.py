@@ -31,6 +31,8 @@ _COLUMNS = (
     Column("spread_b", "1", "share", "spread B"),
     Column("verdict"),
 )
+_ENDLESS = {"high": 100.0, "detectable": 10.0}
+"""Above these, people read "no bound": two processes a side can give an interval up to 10^20."""
 _FOR_SCRIPTS = {"p", "spread_a", "spread_b"}
 
 
@@ -88,7 +90,10 @@ def _for_people(table: Table) -> Table:
     if table.frame["low"].isna().all():
         hidden |= {"low", "high", "detectable"}
     columns = tuple(column for column in table.columns if column.name not in hidden)
-    return Table(table.name, table.title, columns, table.frame, table.notes, pinned=len(table))
+    frame = table.frame.assign(
+        **{name: table.frame[name].where(~(table.frame[name] > most), math.inf) for name, most in _ENDLESS.items()}
+    )
+    return Table(table.name, table.title, columns, frame, table.notes, pinned=len(table))
 
 
 def _summary(compared: Comparison) -> dict[str, Any]:
@@ -131,6 +136,9 @@ def _work_lines(compared: Comparison) -> Iterator[str]:
 
 
 def _design_lines(compared: Comparison) -> Iterator[str]:
+    for side in (compared.a, compared.b):
+        if not side.independent:
+            yield f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
         yield (

@@ -52,6 +52,8 @@ class Side:
     processes: tuple[Process, ...]
     left_out: tuple[str, ...] = ()
     """One phrase a run that is left out."""
+    independent: bool = True
+    """False where all ran in one process, which then counts as one."""
 
 
 def process_of(name: str, record: RunRecord) -> Process:
@@ -84,15 +86,22 @@ def _log_spread(times: Floats) -> float:
     return float(np.log(times).std(ddof=1)) if len(times) > 1 and times.min() > 0 else float("nan")
 
 
-def side_of(name: str, path: str, runs: Iterable[tuple[str, RunRecord]]) -> Side:
+def side_of(
+    name: str,
+    path: str,
+    runs: Iterable[tuple[str, RunRecord]],
+    failed: Iterable[str] = (),
+    *,
+    independent: bool = True,
+) -> Side:
     """The finished runs as processes; the others as reasons."""
-    kept, left_out = [], []
+    kept, left_out = [], list(failed)
     for run, record in runs:
         if record.status == "ok" and record.steps:
             kept.append(process_of(run, record))
         else:
             left_out.append(f"{run} ({record.status})")
-    return Side(name, path, tuple(kept), tuple(left_out))
+    return Side(name, path, tuple(kept), tuple(left_out), independent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,7 @@ def match(a: Side, b: Side) -> Match:
         for key in own
         if key not in other
     ]
+    pairs.sort(key=lambda pair: (pair.a[0].config.parameters, pair.a[0].config.tokens_per_step))
     return Match(changed, tuple(pairs), tuple(alone))
 
 

@@ -13,6 +13,7 @@ from perfkit.analysis.processes import STEP, Process, Side
 from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
 from perfkit.analysis.stats import t_quantile
+from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
 
@@ -35,7 +36,9 @@ _PROCESS_COLUMNS = (
 
 
 def report(side: Side) -> Report:
-    """The processes of one configuration, one by one and together."""
+    """The processes of one configuration, one by one and together. Raises UsageError where none has finished."""
+    if not side.processes:
+        raise UsageError(f"{side.path}: no finished run: {', '.join(side.left_out)}")
     spread, each = spread_table(side.processes), process_table(side.processes)
     found = spread.frame.iloc[0]
     summary = {

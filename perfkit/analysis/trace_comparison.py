@@ -26,6 +26,8 @@ from perfkit.trace.columns import Trace
 
 INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
 AGREES = ""
+_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "grad::")
+"""Starts of names that torch.profiler and perfkit's marks on gradients write for it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,11 @@ def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) 
 
 
 def _ranges(counted: Account) -> Table:
-    """Ranges without operators, which one of two instruments records only."""
+    """Ranges that any instrument records: not operators, nor the marks that torch.profiler's recordings have beside."""
     table, seen = range_table(counted), counted.found.view
     operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
-    frame = table.frame[~table.frame["name"].isin(operators)]
+    names = table.frame["name"]
+    frame = table.frame[~names.isin(operators) & ~names.str.startswith(_ONE_INSTRUMENT_ONLY)]
     return Table(table.name, table.title, table.columns, frame, table.notes)
 
 

@@ -13,7 +13,6 @@ from perfkit.analysis import overhead, repeats, run_report, trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
 from perfkit.analysis.grouping import By
-from perfkit.analysis.processes import side_of
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
@@ -94,9 +93,9 @@ def execute(
 def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     """A folder has a record and perhaps a trace, or several runs of one configuration; a file is one or the other."""
     target, view = Path(path), options.view()
-    runs = saved_runs(target)
-    if runs is not None and len(runs) > 1 and len({saved.config for _, saved in runs}) == 1:
-        return [repeats.report(side_of("", path, runs))]
+    runs = saved_runs(target) if target.suffix != ".csv" else None
+    if runs is not None and len(runs.records) > 1 and len({saved.config for _, saved in runs.records}) == 1:
+        return [repeats.report(runs.side(""))]
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
@@ -107,7 +106,7 @@ def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
             reports.append(_trace_report(target / saved.artifacts["trace"], view, options))
         return reports
     if runs is not None and target.is_file():
-        return [run_report.report(runs[0][1])]
+        return [run_report.report(runs.records[0][1])]
     return [_trace_report(path, view, options)]
 
 

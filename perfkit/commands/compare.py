@@ -14,13 +14,12 @@ from cyclopts import Parameter
 from perfkit.analysis import comparison, comparison_report, trace_comparison
 from perfkit.analysis.comparison import Comparison
 from perfkit.analysis.grouping import By
-from perfkit.analysis.processes import Side, side_of
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import fresh, show
 from perfkit.commands.flags import config_of
 from perfkit.commands.progress import reading
-from perfkit.commands.runs import Runs, saved_runs
+from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
 from perfkit.launch.campaign import Point
@@ -99,7 +98,7 @@ def execute(
     /,
     options: Annotated[CompareOptions, Parameter(name="*")] = _DEFAULT,
 ) -> int:
-    """Compare B with A: runs (records, or folders of one or more), or two traces; or measure both sides first.
+    """Compare B with A: runs (a record, a folder of one or more, a sweep's results), or two traces; or measure first.
 
     Examples: perfkit compare traces/before traces/after; perfkit compare --run '--attention eager' '--attention sdpa'
     """
@@ -115,17 +114,14 @@ def execute(
     if runs[0] is not None and runs[1] is not None:
         if a.resolve() == b.resolve():
             raise UsageError(f"{a}: both sides are the same runs")
-        sides = [_side(name, path, found) for name, path, found in zip("AB", (a, b), runs, strict=True)]
-        compared = comparison.compare(*sides, margin=options.margin_ratio(), force=options.force)
+        compared = comparison.compare(
+            runs[0].side("A"), runs[1].side("B"), margin=options.margin_ratio(), force=options.force
+        )
         return _concluded(compared, options)
     if (runs[0] is None) != (runs[1] is None):
         trace, run = (a, b) if runs[0] is None else (b, a)
         raise UsageError(f"{trace} is taken for a trace and {run} for runs: compare two traces, or runs with runs")
     return _traces(a, b, options)
-
-
-def _side(name: str, path: Path, runs: Runs | None) -> Side:
-    return side_of(name, str(path), runs or [])
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
@@ -146,7 +142,7 @@ def _measured(lines: tuple[str, str], options: CompareOptions) -> int:
     config_a, config_b = map(config_of, lines)
     folder = _new_folder(options.traces_dir)
     fresh.measure([Point(key="A", config=config_a), Point(key="B", config=config_b)], options.repeats, folder)
-    sides = [_side(key, folder / key, saved_runs(folder / key)) for key in "AB"]
+    sides = [(saved_runs(folder / key) or SavedRuns(folder / key, ())).side(key) for key in "AB"]
     intended = frozenset(name for name in RunConfig.__slots__ if getattr(config_a, name) != getattr(config_b, name))
     compared = comparison.compare(*sides, margin=options.margin_ratio(), intended=intended, force=options.force)
     code = _concluded(compared, options)

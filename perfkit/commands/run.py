@@ -14,10 +14,9 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit.analysis import overhead, repeats, run_report, trace_report
-from perfkit.analysis.processes import side_of
 from perfkit.commands import fresh, plain, show
 from perfkit.commands.progress import RunProgress
-from perfkit.commands.runs import saved_runs
+from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
 from perfkit.launch.campaign import Point
 from perfkit.render import files
@@ -96,7 +95,7 @@ def _repeat(config: RunConfig, options: RunOptions) -> int:
     """The same configuration in several fresh processes, one after the other. This one never loads PyTorch."""
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, config)
     fresh.measure([Point(key="run", config=config)], options.repeats, folder)
-    report = repeats.report(side_of("", str(folder), saved_runs(folder) or []))
+    report = repeats.report((saved_runs(folder) or SavedRuns(folder, ())).side(""))
     if options.output is not None:
         files.write(options.output, report.tables[0], report.summary)
     show.print_reports([report], top=options.top)

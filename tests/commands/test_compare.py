@@ -22,6 +22,7 @@ from perfkit.launch.processes import Finished
 from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
+from tests.nsys_export import NsysExport
 from tests.runs import ENVIRONMENT, QUICK_FLAGS, quick, sample, saved
 
 LEVELS = (-1.2, -0.6, 0.1, 0.5, 1.2)
@@ -137,6 +138,84 @@ def test_compare_loads_no_torch(tmp_path):
     a, b = folder(tmp_path / "a"), folder(tmp_path / "b")
     code = "import sys; from perfkit import cli; cli.main(['compare', *sys.argv[1:]]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, a, b], capture_output=True, check=False).returncode == 0
+
+
+# --- sweeps ------------------------------------------------------------------------------------------------------
+
+
+def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", **config: Any) -> str:
+    """A sweep's results of two context lengths, five times each, of which one run left no record."""
+    lines = ["sweep_version,key,repeat,isolation,outcome,record,note"]
+    for length in (16, 32):
+        for index, level in enumerate(LEVELS, start=1):
+            own = path / "s.runs" / f"p{length}.{index}"
+            own.mkdir(parents=True)
+            records.save(record(ratio * length * math.exp(0.002 * level), context_length=length, **config), own)
+            lines.append(f"1,p{length},{index},{isolation},ok,s.runs/{own.name},")
+    lines.append(f'1,p64,1,{isolation},predicted-oom,,"much, too much"')
+    (path / "s.csv").write_text("\n".join(lines) + "\n")
+    return str(path / "s.csv")
+
+
+def test_two_sweeps_have_a_row_a_configuration(tmp_path, capsys):
+    a, b = results(tmp_path / "a"), results(tmp_path / "b", 1.1, attention="sdpa")
+    code, out, _ = perfkit(capsys, "compare", a, b, "--format", "json")
+    document = json.loads(out)
+    rows = document["tables"]["comparison"]["rows"]
+    assert [(row["context_length"], row["verdict"]) for row in rows] == [(16, "slower"), (32, "slower")]
+    assert len(document["tables"]["phases"]["rows"]) == 6
+    code, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:50%")
+    assert "left out, as not finished: p64.1 (predicted-oom)" in out
+    assert code == 5  # B has a run that did not finish
+
+
+def test_repeats_in_one_process_are_one(tmp_path, capsys):
+    a, b = results(tmp_path / "a", isolation="shared"), results(tmp_path / "b", 1.5)
+    code, out, _ = perfkit(capsys, "compare", a, b)
+    assert code == 0
+    assert "2 configurations: 2 one process" in out
+    assert "A: all in one process (--in-process)" in out
+
+
+def test_a_table_of_something_else(tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    code, _, err = perfkit(capsys, "compare", str(tmp_path / "x.csv"), str(tmp_path / "x.csv"))
+    assert code == 2
+    assert "not the results of a perfkit sweep" in err
+
+
+# --- traces ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traces(tmp_path) -> tuple[str, str]:
+    """One launch of one kernel, by Kineto and by nsys."""
+    events = [
+        {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 1, "tid": 1, "ts": 10, "dur": 1,
+         "args": {"correlation": 7}},
+        {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 7, "ts": 20, "dur": 5,
+         "args": {"correlation": 7, "device": 0, "stream": 7}},
+    ]  # fmt: skip
+    kineto = tmp_path / "a.pt.trace.json"
+    kineto.write_text(json.dumps({"traceEvents": events}))
+    nsys = NsysExport().launched("gemm", 10_000, 20_000, 25_000, correlation=7).write(tmp_path / "b.sqlite")
+    return str(kineto), str(nsys)
+
+
+def test_two_traces_side_by_side(traces, capsys):
+    code, out, err = perfkit(capsys, "compare", *traces, "--by", "layer")
+    assert (code, err) == (0, "")
+    for text in ("PyTorch profiler (Kineto)", "Nsight Systems", "5,000 ns", "kernels: agree in all 1 rows"):
+        assert text in out
+    _, out, _ = perfkit(capsys, "compare", *traces, "--format", "json")
+    assert json.loads(out)["summary"]["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
+
+
+def test_traces_have_no_gate_and_no_runs_beside_them(traces, tmp_path, capsys):
+    code, _, err = perfkit(capsys, "compare", *traces, "--fail-on", "slower:1%")
+    assert (code, "one trace a side has no interval" in err) == (2, True)
+    code, _, err = perfkit(capsys, "compare", traces[0], folder(tmp_path / "runs"))
+    assert (code, "is taken for a trace" in err) == (2, True)
 
 
 # --- measuring both sides ----------------------------------------------------------------------------------------

@@ -27,12 +27,13 @@ from cyclopts import Parameter
 
 from perfkit import cli
 from perfkit.commands.analyze import AnalyzeOptions
+from perfkit.commands.compare import CompareOptions
 from perfkit.commands.run import RunOptions
 from perfkit.schema.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-OPTIONS = {"run": (RunConfig, RunOptions), "analyze": (AnalyzeOptions,)}
+OPTIONS = {"run": (RunConfig, RunOptions), "analyze": (AnalyzeOptions,), "compare": (CompareOptions,)}
 """Command -> the dataclasses that its flags come from."""
 WIDTH = 120
 """Characters in a line of output shown in a page."""
@@ -107,7 +108,7 @@ def _values(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return "names"
+        return "names" if Ellipsis in typing.get_args(kind) else f"{len(typing.get_args(kind))} texts"
     return {bool: "(switch)", int: "number", str: "text", Path: "path"}[kind]
 
 
