@@ -20,6 +20,11 @@ ALPHA = 0.05
 """Chance of a false claim that is accepted, over all the rows of a table."""
 POWER = 0.8
 """Chance to call the detectable difference different."""
+_NODES = 32
+"""Quantiles of the chi-squared distribution that stand for it."""
+_HALVINGS = 18
+_LARGEST = 1e6
+"""Standard errors: with one degree of freedom and many rows it takes thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +59,14 @@ class Welch:
         return np.maximum(self.p_above(-limit), self.p_below(limit))
 
     def detectable(self, alpha: float = ALPHA, power: float = POWER) -> Any:
-        """The true difference that would be found with probability `power`, at this spread and number of processes.
+        """The true difference that the next comparison of this kind would find with probability `power`.
 
-        The non-centrality d/error at which a noncentral t passes the two-sided critical value with that probability;
-        that it may pass the other side's is neglected (below 1e-4 here).
+        At a known spread that is the d at which a noncentral t with parameter d / error passes the two-sided critical
+        value that often (beyond the other side's it is less than 1e-4). But the spread is estimated from a few
+        processes, and d is as often too small as too large; so the power is averaged over what the true spread may
+        be, its ratio to the estimate taken from the chi-squared distribution.
         """
-        from scipy.special import nctdtrinc  # noqa: PLC0415 - scipy costs 0.1 s and few commands compare
-
-        return nctdtrinc(self.freedom, 1 - power, _quantile(self.freedom, 1 - alpha / 2)) * self.error
+        return _detectable_errors(np.asarray(self.freedom, dtype=np.float64), alpha, power) * self.error
 
     def _t(self, limit: float) -> Any:
         with np.errstate(divide="ignore", invalid="ignore"):  # without any spread: infinitely sure, or 0 / 0
@@ -80,6 +85,23 @@ def _quantile(freedom: Any, probability: float) -> Any:
     from scipy.special import stdtrit  # noqa: PLC0415
 
     return stdtrit(freedom, probability)
+
+
+def _detectable_errors(freedom: Floats, alpha: float, power: float) -> Floats:
+    """`Welch.detectable` in standard errors, by bisection on its logarithm."""
+    from scipy.special import chdtri, nctdtr  # noqa: PLC0415
+
+    middle = (np.arange(_NODES) + 0.5) / _NODES
+    seen = np.sqrt(chdtri(freedom[..., None], 1 - middle) / freedom[..., None])  # estimate / true spread: quantiles
+    critical = _quantile(freedom, 1 - alpha / 2)[..., None]
+    low, high = np.zeros_like(freedom), np.full_like(freedom, math.log(_LARGEST))
+    for _ in range(_HALVINGS):
+        tried = (low + high) / 2
+        missed = nctdtr(freedom[..., None], np.exp(tried)[..., None] * seen, critical)
+        found = 1 - np.nan_to_num(missed).mean(axis=-1)  # nan: so far out that scipy cannot tell it from 0
+        low, high = np.where(found < power, tried, low), np.where(found < power, high, tried)
+    errors: Floats = np.exp(high)
+    return errors
 
 
 def welch(a: Floats, b: Floats) -> Welch:
@@ -127,7 +149,14 @@ def processes_needed(error: float, n_a: int, n_b: int, limit: float, most: int =
     Takes both sides' spread as the mean of what was seen: error^2 = s^2 (1 / n_a + 1 / n_b).
     """
     spread = error / math.sqrt(1 / n_a + 1 / n_b)
-    counts = np.arange(2, most + 1)
-    one = Welch(np.zeros(len(counts)), spread * np.sqrt(2 / counts), 2.0 * counts - 2)
-    enough = np.flatnonzero(one.detectable() <= limit)
-    return int(counts[enough[0]]) if len(enough) else None
+
+    def enough(count: int) -> bool:
+        return bool(Welch(0.0, spread * math.sqrt(2 / count), 2.0 * count - 2).detectable() <= limit)
+
+    few, many = 1, most
+    if not enough(many):
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return many

@@ -57,25 +57,14 @@ def test_false_claims_over_a_table_stay_below_6_percent(rows):
     assert (p < ALPHA).any(axis=1).mean() > 3 * false  # what unadjusted ones would hold
 
 
-@pytest.mark.parametrize("processes", [5, 10])
+@pytest.mark.parametrize("processes", [3, 5, 10])
 def test_power_at_the_printed_detectable_difference(processes):
-    """GIVEN the difference each comparison prints WHEN it is the true one next time THEN it is found 4 times in 5
-
-    The printed one is an estimate from a few processes, so the mean power over comparisons is what can be asked for.
-    """
+    """GIVEN the difference each of 300 comparisons prints WHEN it is the true one next time THEN 4 in 5 find it"""
     generator = np.random.default_rng(4)
-    printed = welch.welch(*(generator.normal(0, 0.02, (20_000, processes)) for _ in "ab")).detectable()
-    a, b = (generator.normal(0, 0.02, (20_000, processes)) for _ in "ab")
+    printed = welch.welch(*(generator.normal(0, 0.02, (300, processes)) for _ in "ab")).detectable()
+    a, b = (generator.normal(0, 0.02, (50, 300, processes)) for _ in "ab")
     power = (welch.welch(a, b + printed[:, None]).p_different() < ALPHA).mean()
-    assert 0.72 <= power <= 0.85
-
-
-def test_power_where_the_spread_is_known_well():
-    """GIVEN 30 processes a side WHEN the true difference is the detectable one THEN power is 80% to two points"""
-    generator = np.random.default_rng(5)
-    a, b = (generator.normal(0, 0.02, (20_000, 30)) for _ in "ab")
-    detectable = welch.Welch(0.0, 0.02 * math.sqrt(2 / 30), 58.0).detectable()
-    assert (welch.welch(a, b + detectable).p_different() < ALPHA).mean() == pytest.approx(0.8, abs=0.02)
+    assert power == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize("ratio", [1.01, 1 / 1.01])
