@@ -163,10 +163,21 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
     report = comparison_report.report(compared)
     code = 0
     if options.fail_on is not None:
+        _check_comparable(compared, options)
         code, line = _gated(compared, options.limit())
         report = replace(report, summary=report.summary | {"exit_code": code}, remarks=(*report.remarks, line))
     _show(report, options)
     return code
+
+
+def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
+    """A gate over different work would pass or fail for that alone."""
+    odd = [f"{one.what}: {one.a} against {one.b}" for one in compared.contrasts if one.role in ("work", "method")]
+    odd = [text for text in odd if not text.startswith(("--measure-steps", "--warmup-steps"))]
+    if odd and not options.force:
+        raise UsageError(
+            f"--fail-on needs the same work, measured alike: {'; '.join(odd)}; --force judges all the same"
+        )
 
 
 def _show(report: Report, options: CompareOptions) -> None:

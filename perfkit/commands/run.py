@@ -80,7 +80,7 @@ def execute(
         artifacts = plain.measure(resolved, folder) if _wants_overhead(resolved, options) else {}
         with RunProgress() as progress:
             record = runner.run(resolved, folder, progress)
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was measured, nothing lies in it
         raise

@@ -77,6 +77,13 @@ def test_exit_codes_for_ci(tmp_path, capsys, ratio, code, says):
     assert out.splitlines()[-1].startswith(says)
 
 
+def test_a_gate_over_different_work_is_refused(tmp_path, capsys):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", 0.5, batch_size=1)
+    code, _, err = perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%")
+    assert (code, "--batch-size: 2 against 1; --force" in err) == (2, True)
+    assert perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%", "--force")[0] == 0
+
+
 def test_json_and_csv_for_scripts(tmp_path, capsys):
     a, b = folder(tmp_path / "a"), folder(tmp_path / "b", 1.1)
     _, out, _ = perfkit(capsys, "compare", a, b, "--format", "json", "--fail-on", "slower:2%")
