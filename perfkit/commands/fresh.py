@@ -14,7 +14,6 @@ from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, 
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished, run_child
-from perfkit.schema import units
 
 EXTRA_FLAGS = ("--overhead", "off")
 """A process here is one of many that are compared: what the profiler costs each is not the question."""
@@ -106,4 +105,5 @@ class CampaignProgress:
         if not self.done:
             return ""
         each = (time.monotonic() - self._began) / self.done
-        return f", about {units.duration(each * (self._total - self.done))} left"
+        seconds = each * (self._total - self.done)
+        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
