@@ -106,7 +106,7 @@ def _repeat(config: RunConfig, options: RunOptions) -> int:
 def _wants_overhead(config: RunConfig, options: RunOptions) -> bool:
     from perfkit.measure import runner
 
-    return options.overhead == "on" and config.profiler == "torch" and not runner.under_nsys()
+    return options.overhead == "on" and config.profiler != "none" and not runner.under_nsys()
 
 
 def _given_folder(folder: Path) -> Path:
