@@ -32,12 +32,17 @@ def build_app() -> App:
     app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
     app.command("perfkit.commands.sweep:execute", name="sweep", help="Measure a grid of configurations.")
     app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
+    app.command("perfkit.commands.compare:execute", name="compare", help="Is B faster or slower than A, and how sure.")
     app.command("perfkit.commands.doctor:execute", name="doctor", help="What this machine can measure.")
     return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for a bad request, 3 out of memory, 130 interrupted."""
+    """Run one command and return its exit code.
+
+    0; 1 for a bug or a full disk; 2 for a bad request; 3 out of memory; of `compare --fail-on` 4 for a failure and 5
+    where the measurements cannot tell; 130 interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:

@@ -90,7 +90,7 @@ def record(name: str, folder: Path) -> None:
 def _recorded(name: str) -> tuple[RunRecord, bytes]:
     """One run: its record, and the text of its trace."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "perfkit.run", *SAMPLES[name], "--traces-dir", scratch]
+        command = [sys.executable, "-m", "perfkit.run", *SAMPLES[name], "--overhead", "off", "--traces-dir", scratch]
         done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
         if done.returncode:
             raise SampleError(f"perfkit run ended with {done.returncode}: {done.stderr.strip()}")

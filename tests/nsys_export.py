@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from perfkit.trace.columns import DeviceKind, HostKind, Trace
+
 PUSH_POP, START_END, MARK, DOMAIN = 59, 60, 34, 75
 
 _TABLES = {
@@ -97,3 +101,39 @@ class NsysExport:
                 )
         database.close()
         return path
+
+
+def as_nsys(trace: Trace) -> NsysExport:
+    """What emit_nvtx and nsys would have written; no forward threads, and no numbers on the engine's ranges."""
+    export, host, device = NsysExport(), trace.host, trace.device
+    first = min(int(host.start.min()), int(device.start.min()))
+    names, order = trace.host_names(), np.argsort(host.order, kind="stable")
+    for row in order.tolist():
+        times = int(host.start[row]) - first, int(host.end[row]) - first
+        thread = {"pid": 5, "tid": 5 + int(host.thread[row])}
+        name, kind, sequence = str(names[row]), host.kind[row], int(host.sequence[row])
+        if kind == HostKind.RUNTIME:
+            export.call(name, *times, int(host.correlation[row]), **thread)
+        elif kind == HostKind.OP:
+            numbered = sequence >= 0 and not name.startswith("autograd::engine::evaluate_function: ")
+            export.range(f"{name}{f', seq = {sequence}' if numbered else ''}, op_id = {row + 1}", *times, **thread)
+        else:
+            export.range(name, *times, **thread)
+    kinds = {"HtoD": 1, "DtoH": 2, "DtoD": 8}
+    memory = {"Pageable": 0, "Pinned": 1, "Device": 2}
+    for row, name in enumerate(map(str, trace.device_names())):
+        common = {
+            "start": int(device.start[row]) - first, "end": int(device.end[row]) - first,
+            "deviceId": int(device.device[row]), "contextId": 1, "streamId": int(device.stream[row]),
+            "correlationId": int(device.correlation[row]), "globalPid": global_tid(5, 0),
+        }  # fmt: skip
+        if device.kind[row] == DeviceKind.KERNEL:
+            number = export.string(name)
+            export.add("CUPTI_ACTIVITY_KIND_KERNEL", demangledName=number, shortName=number, **common)
+        elif device.kind[row] == DeviceKind.MEMSET:
+            export.add("CUPTI_ACTIVITY_KIND_MEMSET", memKind=2, bytes=int(device.bytes[row]), **common)
+        else:
+            _, kind_name, *ends = name.replace("(", "").replace(")", "").replace("->", "").split()
+            codes = {"copyKind": kinds[kind_name], "srcKind": memory[ends[0]], "dstKind": memory[ends[1]]}
+            export.add("CUPTI_ACTIVITY_KIND_MEMCPY", bytes=int(device.bytes[row]), **codes, **common)
+    return export

@@ -15,7 +15,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord, StepSample
 from perfkit.schema.table import Column, Table
 
-_PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
+PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
 """Column -> the step phases it sums. Everything else in a step's wall time is the column `rest`."""
 
 _COLUMNS = (
@@ -166,7 +166,7 @@ def _row(record: RunRecord) -> dict[str, object]:
     if not record.steps:
         return row
     summary = stats.summarize(wall_times(record.steps))
-    phases = {name: _phase_mean(record.steps, parts) for name, parts in _PHASES.items()}
+    phases = {name: _phase_mean(record.steps, parts) for name, parts in PHASES.items()}
     return row | {
         "mean_s": summary.mean,
         "std_s": summary.std,

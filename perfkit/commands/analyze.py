@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from perfkit.analysis import kernel_summary, run_report, trace_report
+from perfkit.analysis import kernel_summary, overhead, repeats, run_report, trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
 from perfkit.analysis.grouping import By
@@ -18,13 +17,12 @@ from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
 from perfkit.commands.progress import reading
+from perfkit.commands.runs import saved_runs
+from perfkit.commands.show import Format
 from perfkit.errors import UsageError
-from perfkit.render import files, markdown
 from perfkit.schema import record
-from perfkit.schema.table import Table
 from perfkit.trace.load import load
 
-Format = Literal["table", "json", "csv", "md"]
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
 
@@ -100,37 +98,30 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = _reports(path, options)
-    _check_choice(reports, options.table)
-    reports = [report for one in reports if (report := _chosen(one, options.table)).tables]
-    if options.format == "table":
-        show.print_reports(reports, top=options.top)
-    elif options.format == "json":
-        summary = {key: value for report in reports for key, value in report.summary.items()}
-        sys.stdout.write(files.json_document(summary, [table for report in reports for table in report.tables]))
-    elif options.format == "csv":
-        _print_csv([table for report in reports for table in report.tables])
-    else:
-        tables = [table for report in reports for table in report.display]
-        print("\n\n".join(markdown.markdown(table, top=options.top) for table in tables))
-    if options.format in ("json", "csv"):
-        _remarks_to_stderr(reports)
+    reports = show.chosen(_reports(path, options), options.table)
+    show.write(reports, options.format, top=options.top)
     return 0
 
 
 def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
-    """A folder has a record and perhaps a trace; a file is one or the other."""
+    """A folder has a record and perhaps a trace, or several runs of one configuration; a file is one or the other."""
     target, view = Path(path), options.view()
     if options.wants_summary_only:
         return [_kernel_summary(path, options)]
+    runs = saved_runs(target) if target.suffix != ".csv" else None
+    if runs is not None and len(runs.records) > 1 and len({saved.config for _, saved in runs.records}) == 1:
+        return [repeats.report(runs.side(""))]
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
+        plain = target / saved.artifacts.get("plain", "")
+        if plain.is_file():
+            reports.append(overhead.report(saved, record.load(plain)))
         if "trace" in saved.artifacts:
             reports.append(_trace_report(target / saved.artifacts["trace"], view, options))
         return reports
-    if target.name == record.RECORD_FILE:
-        return [run_report.report(record.load(target))]
+    if runs is not None and target.is_file():
+        return [run_report.report(runs.records[0][1])]
     return [_trace_report(path, view, options)]
 
 
@@ -143,34 +134,3 @@ def _trace_report(path: Path | str, view: View, options: AnalyzeOptions) -> Repo
     with reading(Path(path).name) as progress:
         trace = load(path, progress=progress, use_cache=not options.no_cache)
     return trace_report.report(trace, view)
-
-
-def _chosen(report: Report, names: tuple[str, ...]) -> Report:
-    if not names:
-        return report
-    tables = tuple(table for table in report.tables if table.name in names)
-    for_people = {table.name: table for table in report.display}
-    display = tuple(for_people.get(table.name, table) for table in tables)
-    return Report(report.summary, tables, display, report.remarks)
-
-
-def _check_choice(reports: list[Report], names: tuple[str, ...]) -> None:
-    found = {table.name for report in reports for table in report.tables}
-    for name in names:
-        if name not in found:
-            raise UsageError(
-                f"--table {name}: there is no such table here; choose from {', '.join(sorted(found)) or 'none'}"
-            )
-
-
-def _print_csv(tables: list[Table]) -> None:
-    sys.stdout.write(files.csv(tables[0]))
-    if len(tables) > 1:
-        others = ", ".join(table.name for table in tables[1:])
-        print(f"this is the table {tables[0].name}; --table gives another: {others}", file=sys.stderr)
-
-
-def _remarks_to_stderr(reports: list[Report]) -> None:
-    for report in reports:
-        for line in report.remarks:
-            print(line, file=sys.stderr)

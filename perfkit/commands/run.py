@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from dataclasses import dataclass
@@ -12,22 +13,30 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import run_report, trace_report
-from perfkit.commands import show
+from perfkit.analysis import overhead, repeats, run_report, trace_report
+from perfkit.commands import fresh, plain, show
 from perfkit.commands.progress import RunProgress
+from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
+from perfkit.launch.campaign import Point
 from perfkit.render import files
-from perfkit.schema.config import RunConfig
+from perfkit.schema import record as records
+from perfkit.schema.config import RunConfig, Switch
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 
+_MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Where results go."""
+    """How often, and where results go."""
 
+    repeats: Annotated[int, _MEASURE] = 1
+    """Fresh processes of this configuration, into one folder; shows how far processes differ."""
+    overhead: Annotated[Switch, _MEASURE] = "on"
+    """on: a profiled run also measures plain steps in a fresh process, to show what the profiler costs; off: not."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets a folder of its own."""
     folder: Annotated[Path | None, _FILES] = None
@@ -40,6 +49,10 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
+        if self.repeats < 1:
+            raise UsageError(f"--repeats {self.repeats}: must be at least 1")
+        if self.overhead not in ("on", "off"):
+            raise UsageError(f"--overhead {self.overhead}: choose from on, off")
 
 
 _DEFAULT_CONFIG, _DEFAULT_OPTIONS = RunConfig(), RunOptions()
@@ -55,22 +68,23 @@ def execute(
     """
     if options.output is not None:
         files.check(options.output)
+    if options.repeats > 1:
+        return _repeat(config, options)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
     from perfkit.measure import nsys
 
     program = nsys.prepare() if config.profiler == "nsys" else None  # before torch is loaded
-    from perfkit.measure import nsys_capture, runner
+    from perfkit.measure import runner
 
     resolved = runner.resolve(config)
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
     try:
-        if program is not None:
-            record = nsys.run(config, program, resolved.device, folder, _tell)
+        if program is None:
+            record = _measure(resolved, folder, options)
         else:
-            for line in (run_report.headline(resolved), *nsys_capture.advice(resolved.device)):
-                _tell(line)
-            with RunProgress() as progress:
-                record = runner.run(resolved, folder, progress)
+            record = nsys.run(config, program, resolved.device, folder, _tell)
+            if record.status == "ok" and options.overhead == "on":
+                record = _with_artifacts(record, folder, plain.measure(resolved, folder))
     except (UsageError, InterruptedRunError, KeyboardInterrupt):
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was measured, nothing lies in it
@@ -79,8 +93,42 @@ def execute(
     return _exit_code(record, folder)
 
 
+def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
+    """Measure a resolved configuration in this process."""
+    from perfkit.measure import nsys_capture, runner
+    from perfkit.measure.nsys_program import under_nsys
+
+    for line in (run_report.headline(config), *nsys_capture.advice(config.device)):
+        _tell(line)
+    wants_overhead = options.overhead == "on" and config.profiler != "none" and not under_nsys()
+    artifacts = plain.measure(config, folder) if wants_overhead else {}
+    with RunProgress() as progress:
+        record = runner.run(config, folder, progress)
+    return _with_artifacts(record, folder, artifacts)
+
+
+def _with_artifacts(record: RunRecord, folder: Path, artifacts: dict[str, str]) -> RunRecord:
+    if not artifacts:
+        return record
+    more = dataclasses.replace(record, artifacts=record.artifacts | artifacts)
+    records.save(more, folder)
+    return more
+
+
 def _tell(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def _repeat(config: RunConfig, options: RunOptions) -> int:
+    """The same configuration in several fresh processes, one after the other. This one never loads PyTorch."""
+    folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, config)
+    fresh.measure([Point(key="run", config=config)], options.repeats, folder)
+    report = repeats.report((saved_runs(folder) or SavedRuns(folder, ())).side(""))
+    if options.output is not None:
+        files.write(options.output, report.tables[0], report.summary)
+    show.print_reports([report], top=options.top)
+    print(f"\nsaved in {folder}")
+    return 0
 
 
 def _given_folder(folder: Path) -> Path:
@@ -96,7 +144,7 @@ def _given_folder(folder: Path) -> Path:
 
 def _make_folder(traces_dir: Path, config: RunConfig) -> Path:
     """`<timestamp>_<size>_<pass>`, with a number after it when two runs start in one second."""
-    name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.model_size}_{config.pass_type}"
+    name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.model_size or 'default'}_{config.pass_type}"
     for attempt in range(1000):
         folder = traces_dir / (f"{name}_{attempt + 1}" if attempt else name)
         try:
@@ -115,6 +163,8 @@ def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
     reports = [run_report.report(record)]
     if options.output is not None:  # first: whoever reads the tables may stop reading
         files.write(options.output, run_report.result_table([record]), reports[0].summary)
+    if plain.NAME in record.artifacts:
+        reports.append(overhead.report(record, records.load(folder / record.artifacts[plain.NAME])))
     if "trace" in record.artifacts:
         reports.append(trace_report.report(load(folder / record.artifacts["trace"])))
     show.print_reports(reports, top=options.top)

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from perfkit.analysis.report import Report
-from perfkit.render import text
+from perfkit.errors import UsageError
+from perfkit.render import files, markdown, text
+from perfkit.schema.table import Table
+
+Format = Literal["table", "json", "csv", "md"]
+
+
+def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
+    """Reports on standard output; for scripts (json, csv) their remarks on standard error."""
+    if form == "table":
+        print_reports(reports, top=top)
+    elif form == "json":
+        summary = {key: value for report in reports for key, value in report.summary.items()}
+        sys.stdout.write(files.json_document(summary, [table for report in reports for table in report.tables]))
+    elif form == "csv":
+        _print_csv([table for report in reports for table in report.tables])
+    else:
+        tables = [table for report in reports for table in report.display]
+        print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
+    if form in ("json", "csv"):
+        for report in reports:
+            for line in report.remarks:
+                print(line, file=sys.stderr)
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
@@ -19,3 +42,30 @@ def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
         console.print()
         for line in report.remarks:
             console.print(line, markup=False, soft_wrap=True)
+
+
+def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
+    """Only the tables of these names (none: all), and the reports that have any; UsageError where there is none."""
+    found = {table.name for report in reports for table in report.tables}
+    for name in names:
+        if name not in found:
+            raise UsageError(
+                f"--table {name}: there is no such table here; choose from {', '.join(sorted(found)) or 'none'}"
+            )
+    return [report for one in reports if (report := _with_tables(one, names)).tables]
+
+
+def _with_tables(report: Report, names: tuple[str, ...]) -> Report:
+    if not names:
+        return report
+    tables = tuple(table for table in report.tables if table.name in names)
+    for_people = {table.name: table for table in report.display}
+    display = tuple(for_people.get(table.name, table) for table in tables)
+    return Report(report.summary, tables, display, report.remarks)
+
+
+def _print_csv(tables: list[Table]) -> None:
+    sys.stdout.write(files.csv(tables[0]))
+    if len(tables) > 1:
+        others = ", ".join(table.name for table in tables[1:])
+        print(f"this is the table {tables[0].name}; --table gives another: {others}", file=sys.stderr)

@@ -64,7 +64,8 @@ class Point:
         if flags is None:
             return [part.format(python=sys.executable, folder=folder) for part in self.command]
         files = ["--traces-dir", folder, "--output", f"{folder}/result.json"]
-        return [sys.executable, "-m", "perfkit.run", *_as_arguments(flags), *files]
+        quick = ["--overhead", "off"] if rehearsal else []
+        return [sys.executable, "-m", "perfkit.run", *_as_arguments(flags), *files, *quick]
 
     def used_flags(self, *, rehearsal: bool = False) -> Flags | None:
         """The flags of `perfkit run` that it is given."""

@@ -13,7 +13,9 @@ import torch
 
 from perfkit import cli
 from perfkit.analysis import run_report
+from perfkit.commands import plain
 from perfkit.commands import run as run_command
+from perfkit.launch.processes import Finished
 from perfkit.measure import runner
 from perfkit.render import files
 from perfkit.schema import record
@@ -49,7 +51,8 @@ def run(tmp_path, capsys, monkeypatch):
 
     def go(*arguments: str) -> Result:
         device = [] if "--device" in arguments else ["--device", "cpu"]
-        code = cli.main(["run", *QUICK_FLAGS, *device, *arguments])
+        overhead = [] if "--overhead" in arguments else ["--overhead", "off"]  # spares a process
+        code = cli.main(["run", *QUICK_FLAGS, *device, *overhead, *arguments])
         out, err = capsys.readouterr()
         folders = list(tmp_path.glob("traces/*"))
         return Result(code, out, err, folders[0] if len(folders) == 1 else tmp_path)
@@ -104,6 +107,44 @@ def test_a_profiled_run_shows_layers_and_operators(run):
     for text in ("layers.*.attn", "aten::mm", "ranges: ", "more rows"):
         assert text in result.out
     assert result.err.splitlines()[-1] == "writing the trace"
+
+
+def test_a_profiled_run_shows_what_the_profiler_costs(run):
+    """A real second process: `perfkit run` of the same configuration without the profiler."""
+    # WHEN
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+
+    # THEN
+    assert result.code == 0
+    assert "Overhead of --profiler torch" in result.out
+    plain = record.load(result.folder / result.record.artifacts["plain"])
+    assert (plain.config.profiler, len(plain.steps), plain.annotation) == ("none", 2, None)
+    assert {path.name for path in result.folder.iterdir()} >= {"plain", "record.json"}
+    assert not list(result.folder.glob("*.log"))
+
+
+def test_a_profiled_run_goes_on_without_its_plain_steps(run, monkeypatch):
+    # GIVEN a process that finds no memory
+    def fails(config: RunConfig, folder: Path) -> Finished:
+        assert config.profiler == "none"
+        folder.mkdir()
+        return Finished(outcome="oom", exit_code=3, signal=None, wall_s=1.0, stderr_tail="perfkit: full", record=None)
+
+    monkeypatch.setattr(plain, "run_child", fails)
+
+    # WHEN
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+
+    # THEN
+    assert result.code == 0
+    assert "the profiler's overhead will not be known: oom: full" in result.err
+    assert list(result.record.artifacts) == ["trace"]
+    assert not (result.folder / "plain").exists()
+
+
+def test_plain_steps_are_measured_with_a_profiler_only(run, monkeypatch):
+    monkeypatch.setattr(plain, "run_child", None)
+    assert run(*FEW, "--overhead", "on").code == 0
 
 
 def test_a_run_goes_into_the_folder_that_is_named(run):

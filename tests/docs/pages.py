@@ -27,13 +27,19 @@ from cyclopts import Parameter
 
 from perfkit import cli
 from perfkit.commands.analyze import AnalyzeOptions
+from perfkit.commands.compare import CompareOptions
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
 from perfkit.schema.config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-OPTIONS = {"run": (RunConfig, RunOptions), "sweep": (SweepOptions,), "analyze": (AnalyzeOptions,)}
+OPTIONS = {
+    "run": (RunConfig, RunOptions),
+    "sweep": (SweepOptions,),
+    "analyze": (AnalyzeOptions,),
+    "compare": (CompareOptions,),
+}
 """Command -> the dataclasses that its own flags come from."""
 WIDTH = 120
 """Characters in a line of output shown in a page."""
@@ -108,7 +114,8 @@ def _values(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return "paths" if typing.get_args(kind)[0] is Path else "names"
+        members = typing.get_args(kind)
+        return "paths" if members[0] is Path else "names" if Ellipsis in members else f"{len(members)} texts"
     return {bool: "(switch)", int: "number", float: "number", str: "text", Path: "path"}[kind]
 
 

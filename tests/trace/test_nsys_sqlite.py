@@ -22,7 +22,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.corpus import corpus_file
-from tests.nsys_export import MARK, START_END, NsysExport, global_tid
+from tests.nsys_export import MARK, START_END, NsysExport, as_nsys, global_tid
 
 
 def ranges(trace: Trace) -> list[tuple[str, int, int]]:
@@ -378,7 +378,7 @@ def test_a_reentrant_checkpoint_links_to_what_was_recomputed(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["v100_training", "a100_ddp_training", "a100_small_iterations"])
 def test_a_kineto_trace_written_as_nsys_would_gives_the_same_table(tmp_path: Path, name: str) -> None:
     kineto = load(corpus_file(f"kineto/{name}.json.gz"))
-    nsys = load(_as_nsys(kineto).write(tmp_path / "converted.sqlite"))
+    nsys = load(as_nsys(kineto).write(tmp_path / "converted.sqlite"))
     reports = [trace_report.report(trace) for trace in (kineto, nsys)]
     for table in ("layers", "phases", "copies"):
         frames = [next(t for t in report.tables if t.name == table).frame for report in reports]
@@ -386,42 +386,6 @@ def test_a_kineto_trace_written_as_nsys_would_gives_the_same_table(tmp_path: Pat
         assert sorted(map(tuple, frames[0][keys].to_numpy().tolist())) == sorted(
             map(tuple, frames[1][keys].to_numpy().tolist())
         )
-
-
-def _as_nsys(trace: Trace) -> NsysExport:
-    """What emit_nvtx and nsys would have written; no forward threads, and no numbers on the engine's ranges."""
-    export, host, device = NsysExport(), trace.host, trace.device
-    first = min(int(host.start.min()), int(device.start.min()))
-    names, order = trace.host_names(), np.argsort(host.order, kind="stable")
-    for row in order.tolist():
-        times = int(host.start[row]) - first, int(host.end[row]) - first
-        thread = {"pid": 5, "tid": 5 + int(host.thread[row])}
-        name, kind, sequence = str(names[row]), host.kind[row], int(host.sequence[row])
-        if kind == HostKind.RUNTIME:
-            export.call(name, *times, int(host.correlation[row]), **thread)
-        elif kind == HostKind.OP:
-            numbered = sequence >= 0 and not name.startswith("autograd::engine::evaluate_function: ")
-            export.range(f"{name}{f', seq = {sequence}' if numbered else ''}, op_id = {row + 1}", *times, **thread)
-        else:
-            export.range(name, *times, **thread)
-    kinds = {"HtoD": 1, "DtoH": 2, "DtoD": 8}
-    memory = {"Pageable": 0, "Pinned": 1, "Device": 2}
-    for row, name in enumerate(map(str, trace.device_names())):
-        common = {
-            "start": int(device.start[row]) - first, "end": int(device.end[row]) - first,
-            "deviceId": int(device.device[row]), "contextId": 1, "streamId": int(device.stream[row]),
-            "correlationId": int(device.correlation[row]), "globalPid": global_tid(5, 0),
-        }  # fmt: skip
-        if device.kind[row] == DeviceKind.KERNEL:
-            number = export.string(name)
-            export.add("CUPTI_ACTIVITY_KIND_KERNEL", demangledName=number, shortName=number, **common)
-        elif device.kind[row] == DeviceKind.MEMSET:
-            export.add("CUPTI_ACTIVITY_KIND_MEMSET", memKind=2, bytes=int(device.bytes[row]), **common)
-        else:
-            _, kind_name, *ends = name.replace("(", "").replace(")", "").replace("->", "").split()
-            codes = {"copyKind": kinds[kind_name], "srcKind": memory[ends[0]], "dstKind": memory[ends[1]]}
-            export.add("CUPTI_ACTIVITY_KIND_MEMCPY", bytes=int(device.bytes[row]), **codes, **common)
-    return export
 
 
 # --- real exports -------------------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""What the profiler itself cost: a profiled run beside plain steps of a fresh process, by phase."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from perfkit.analysis.processes import STEP, process_of
+from perfkit.analysis.report import Report
+from perfkit.schema.record import RunRecord
+from perfkit.schema.table import Column, Table
+
+_COLUMNS = (
+    Column("phase"),
+    Column("plain_s", "s", "time", "plain", scale="time"),
+    Column("profiled_s", "s", "time", "profiled", scale="time"),
+    Column("added_s", "s", "time", "added", scale="time"),
+    Column("ratio", "", "rate", "profiled/plain"),
+)
+_NOTE = "medians of steps, one process each: processes differ too, so small overheads say nothing"
+
+
+def report(profiled: RunRecord, plain: RunRecord) -> Report:
+    """Plain and profiled medians side by side. Nothing where either has no measured steps."""
+    if not profiled.steps or not plain.steps:
+        return Report({}, (), (), ("the profiler's overhead is not known: no plain steps beside the profiled ones",))
+    shown, base = process_of("profiled", profiled), process_of("plain", plain)
+    rows = [
+        {"phase": what, "plain_s": base.medians[what], "profiled_s": seconds,
+         "added_s": seconds - base.medians[what],
+         "ratio": seconds / base.medians[what] if base.medians[what] > 0 else float("nan")}
+        for what, seconds in shown.medians.items() if what in base.medians
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[column.name for column in _COLUMNS])
+    table = Table(
+        "overhead", f"Overhead of --profiler {profiled.config.profiler}", _COLUMNS, frame, (_NOTE,), len(rows)
+    )
+    ratio = shown.medians[STEP] / base.medians[STEP]
+    own = max(base.spread[STEP], shown.spread[STEP])
+    doubt = (
+        "; no more than the steps of one process differ by, so it is not known" if abs(math.log(ratio)) < own else ""
+    )
+    line = (
+        f"profiled steps take {ratio:.2f} times as long as plain ones"
+        f" ({shown.steps} against {base.steps} steps, one process each){doubt}"
+    )
+    return Report({"overhead_ratio": ratio}, (table,), (table,), (line,))

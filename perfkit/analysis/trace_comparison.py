@@ -1,0 +1,201 @@
+"""Two traces side by side: by phase, by layer, by kernel; and what disagrees.
+
+Every table is the outer join of the tables that each trace has for itself (`breakdown`, `grouping`, `ranges`), so its
+sides add up to what `perfkit analyze` says of either file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis import breakdown, grouping, trace_report
+from perfkit.analysis.account import Account, account, is_operator
+from perfkit.analysis.attribution import attribute
+from perfkit.analysis.breakdown import REST_SCOPES
+from perfkit.analysis.ranges import range_table
+from perfkit.analysis.report import Report
+from perfkit.analysis.trace_report import View
+from perfkit.errors import UsageError
+from perfkit.schema import units
+from perfkit.schema.table import Column, Table
+from perfkit.trace.columns import Trace
+
+INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
+AGREES = ""
+_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "grad::")
+"""Starts of names that torch.profiler and perfkit's marks on gradients write for it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How two tables are joined and when their rows disagree."""
+
+    margin: float
+    """Shares may differ by this much."""
+    per_a: float
+    per_b: float
+    """What counts and times are divided by: the steps, where the traces have different numbers of them, else 1."""
+    counts: bool = True
+    """Whether counts can be compared at all."""
+    shares: bool = True
+    """Whether the rows add up, so that they have shares."""
+
+
+def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
+    """Set two traces side by side. Raises UsageError where only one of them holds device work."""
+    view = view or View()
+    a, b = (account(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    if a.on_device != b.on_device:
+        with_work = "A" if a.on_device else "B"
+        raise UsageError(
+            f"only {with_work} holds device work: the times of the other are the host's; compare like with like"
+        )
+    one_kind = a.on_device or trace_a.format == trace_b.format
+    per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
+    rule = _Rule(margin, *per, counts=one_kind)
+    tables = tuple(_tables(a, b, view, rule, one_kind=one_kind))
+    recordings = _recordings(a, b)
+    summary = {"a": trace_report.summary(a), "b": trace_report.summary(b), "disagreements": _disagreements(tables)}
+    return Report(summary, (recordings, *tables), (recordings, *tables), tuple(_remarks(a, b, tables, rule)))
+
+
+def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) -> Iterator[Table]:
+    groups = (grouping.group_table(one, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
+    yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
+    yield _joined("groups", f"By {view.by}", "scope", groups, rule)
+    if one_kind:
+        title = "Kernels" if a.on_device else "Operators, self time"
+        yield _joined("kernels", title, "name", map(breakdown.kernel_table, (a, b)), rule)
+    if a.on_device:
+        copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
+        if len(copies):
+            yield copies
+    elif not one_kind:
+        wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
+        yield _joined("ranges", "Host ranges, wall time", "name", map(_ranges, (a, b)), wall)
+
+
+def _ranges(counted: Account) -> Table:
+    """Ranges that any instrument records: not operators, nor the marks that torch.profiler's recordings have beside."""
+    table, seen = range_table(counted), counted.found.view
+    operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
+    names = table.frame["name"]
+    frame = table.frame[~names.isin(operators) & ~names.str.startswith(_ONE_INSTRUMENT_ONLY)]
+    return Table(table.name, table.title, table.columns, frame, table.notes)
+
+
+def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule) -> Table:
+    """One row for each key of either side, longest first, the rest rows last."""
+    a, b = sides
+    wanted = [key, "count", "total_ns"]
+    frame = a.frame[wanted].merge(b.frame[wanted], on=key, how="outer", suffixes=("_a", "_b"), indicator="side")
+    frame = frame.fillna({f"{column}_{side}": 0 for column in ("count", "total_ns") for side in "ab"})
+    frame = frame[(frame[["count_a", "count_b", "total_ns_a", "total_ns_b"]] != 0).any(axis=1)]
+    for side, per in (("a", rule.per_a), ("b", rule.per_b)):
+        frame[[f"count_{side}", f"total_ns_{side}"]] /= per
+        total = frame[f"total_ns_{side}"].sum()
+        frame[f"share_{side}"] = frame[f"total_ns_{side}"] / total if total else 0.0
+    frame["difference_ns"] = frame["total_ns_b"] - frame["total_ns_a"]
+    frame["difference_share"] = frame["share_b"] - frame["share_a"]
+    frame["disagrees"] = _flags(frame, rule)
+    frame["rest"] = frame[key].isin(REST_SCOPES)
+    frame["longest"] = frame[["total_ns_a", "total_ns_b"]].max(axis=1)
+    frame = frame.sort_values(["rest", "longest", key], ascending=[True, False, True], ignore_index=True)
+    return Table(
+        name, title, _columns(key, rule), frame, pinned=len(frame) if key == "phase" else int(frame["rest"].sum())
+    )
+
+
+def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:
+    """What is wrong with each row: on one side only, another count, another share."""
+    flags = []
+    for side, count_a, count_b, difference in zip(
+        frame["side"], frame["count_a"], frame["count_b"], frame["difference_share"], strict=True
+    ):
+        found = []
+        if rule.counts and side != "both":
+            found.append("only A" if side == "left_only" else "only B")
+        elif rule.counts and not np.isclose(count_a, count_b, rtol=1e-9):
+            found.append("count")
+        if rule.shares and abs(difference) > rule.margin:
+            found.append("share")
+        flags.append(", ".join(found))
+    return flags
+
+
+def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
+    counts = tuple(Column(f"count_{side}", "", "count", f"count {side.upper()}", summed=rule.shares) for side in "ab")
+    shares = tuple(Column(f"share_{side}", "1", "share", f"share {side.upper()}", summed=True) for side in "ab")
+    return (
+        Column(key),
+        *(counts if rule.counts else ()),
+        *(Column(f"total_ns_{side}", "ns", "time", side.upper(), summed=rule.shares, scale="time") for side in "ab"),
+        Column("difference_ns", "ns", "time", "B - A", summed=rule.shares, scale="time"),
+        *((*shares, Column("difference_share", "1", "share", "B - A of share")) if rule.shares else ()),
+        Column("disagrees"),
+    )
+
+
+def _recordings(a: Account, b: Account) -> Table:
+    """What the two files are."""
+    facts_a, facts_b = ({**_facts(one)} for one in (a, b))
+    rows = [(fact, facts_a[fact], facts_b[fact]) for fact in facts_a]
+    frame = pd.DataFrame(rows, columns=["recording", "a", "b"])
+    columns = (Column("recording"), Column("a", title="A"), Column("b", title="B"))
+    return Table("recordings", "Recordings", columns, frame, pinned=len(frame))
+
+
+def _facts(counted: Account) -> dict[str, str]:
+    summary = trace_report.summary(counted)
+    facts = {
+        "file": counted.trace.source,
+        "instrument": INSTRUMENTS[counted.trace.format],
+        "device": ", ".join(summary["devices"]) or ("not named" if counted.on_device else "none: host times"),
+        "steps": str(summary["steps"]),
+        "scopes from": summary["scope_source"],
+    }
+    if counted.on_device:
+        facts["kernels"] = f"{summary['kernels']:,}"
+        facts["kernel time"] = f"{summary['kernel_time_ns']:,} ns"
+        facts["device busy"] = units.duration_ns(summary["busy_ns"])
+    else:
+        facts["time on the main thread"] = units.duration_ns(summary["total_ns"])
+    return facts
+
+
+def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
+    return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
+
+
+def _remarks(a: Account, b: Account, tables: Sequence[Table], rule: _Rule) -> Iterator[str]:
+    if rule.per_a != rule.per_b:
+        yield f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
+    elif not (a.steps and b.steps):
+        yield "no steps in one or both files: everything in them is counted"
+    devices = [trace_report.summary(one)["devices"] for one in (a, b)]
+    if all(devices) and devices[0] != devices[1]:
+        yield "different devices: times are not of one instrument against another, but of one machine against another"
+    if not rule.counts:
+        yield "two instruments without device work: one records operators, the other ranges; only ranges are counted"
+    for table in tables:
+        yield _agreement(table, rule)
+
+
+def _agreement(table: Table, rule: _Rule) -> str:
+    """One line a table: how many rows disagree, and in what."""
+    flags = table.frame["disagrees"]
+    wrong = int((flags != AGREES).sum())
+    what = " and ".join(
+        (["counts are equal"] if rule.counts or table.name == "ranges" else [])
+        + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
+    )
+    if not wrong:
+        return f"{table.name}: agree in all {len(flags)} rows: {what}"
+    kinds = flags[flags != AGREES].str.split(", ").explode().value_counts()
+    return f"{table.name}: {wrong} of {len(flags)} rows disagree: " + ", ".join(
+        f"{n} {kind}" for kind, n in kinds.items()
+    )

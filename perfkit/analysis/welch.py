@@ -1,0 +1,162 @@
+"""Welch's comparison of two groups of logarithms, for one or many rows at once. The rules are docs/compare.md's.
+
+Times of a group are compared by their logarithms because speed is a ratio: the difference of two mean logarithms is
+the logarithm of the ratio B/A of the groups' geometric means, and its interval stays an interval of the ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Verdict = Literal["faster", "slower", "same", "inconclusive"]
+
+ALPHA = 0.05
+"""Chance of a false claim that is accepted, over all the rows of a table."""
+POWER = 0.8
+"""Chance to call the detectable difference different."""
+_NODES = 32
+"""Quantiles of the chi-squared distribution that stand for it."""
+_HALVINGS = 18
+_LARGEST = 1e6
+"""Standard errors: with one degree of freedom and many rows it takes thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welch:
+    """The difference of two groups' mean logarithms, log(B/A), a number or an array of them."""
+
+    difference: Any
+    error: Any
+    """Standard error of the difference."""
+    freedom: Any
+    """Degrees of freedom by Welch and Satterthwaite."""
+
+    def interval(self, confidence: float = 1 - ALPHA) -> tuple[Any, Any]:
+        """Two-sided interval of log(B/A)."""
+        width = _quantile(self.freedom, 0.5 + confidence / 2) * self.error
+        return self.difference - width, self.difference + width
+
+    def p_above(self, limit: float) -> Any:
+        """One-sided p-value of "not above `limit`": small where B/A is surely above exp(limit)."""
+        return _below(self.freedom, -self._t(limit))
+
+    def p_below(self, limit: float) -> Any:
+        """One-sided p-value of "not below `limit`"."""
+        return _below(self.freedom, self._t(limit))
+
+    def p_different(self) -> Any:
+        """Two-sided p-value of "no difference"."""
+        return 2 * _below(self.freedom, -np.abs(self._t(0.0)))
+
+    def p_within(self, limit: float) -> Any:
+        """p-value of "at least `limit` apart, either way": two one-sided tests (TOST), of which the larger counts."""
+        return np.maximum(self.p_above(-limit), self.p_below(limit))
+
+    def detectable(self, alpha: float = ALPHA, power: float = POWER) -> Any:
+        """The true difference that the next comparison of this kind would find with probability `power`.
+
+        At a known spread that is the d at which a noncentral t with parameter d / error passes the two-sided critical
+        value that often (beyond the other side's it is less than 1e-4). But the spread is estimated from a few
+        processes, and d is as often too small as too large; so the power is averaged over what the true spread may
+        be, its ratio to the estimate taken from the chi-squared distribution.
+        """
+        return _detectable_errors(np.asarray(self.freedom, dtype=np.float64), alpha, power) * self.error
+
+    def _t(self, limit: float) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):  # without any spread: infinitely sure, or 0 / 0
+            return np.nan_to_num(
+                np.float64(self.difference - limit) / self.error, nan=0.0, posinf=np.inf, neginf=-np.inf
+            )
+
+
+def _below(freedom: Any, t: Any) -> Any:
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    return stdtr(freedom, t)
+
+
+def _quantile(freedom: Any, probability: float) -> Any:
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    return stdtrit(freedom, probability)
+
+
+def _detectable_errors(freedom: Floats, alpha: float, power: float) -> Floats:
+    """`Welch.detectable` in standard errors, by bisection on its logarithm."""
+    from scipy.special import chdtri, nctdtr  # noqa: PLC0415
+
+    middle = (np.arange(_NODES) + 0.5) / _NODES
+    seen = np.sqrt(chdtri(freedom[..., None], 1 - middle) / freedom[..., None])  # estimate / true spread: quantiles
+    critical = _quantile(freedom, 1 - alpha / 2)[..., None]
+    low, high = np.zeros_like(freedom), np.full_like(freedom, math.log(_LARGEST))
+    for _ in range(_HALVINGS):
+        tried = (low + high) / 2
+        missed = nctdtr(freedom[..., None], np.exp(tried)[..., None] * seen, critical)
+        found = 1 - np.nan_to_num(missed).mean(axis=-1)  # nan: so far out that scipy cannot tell it from 0
+        low, high = np.where(found < power, tried, low), np.where(found < power, high, tried)
+    errors: Floats = np.exp(high)
+    return errors
+
+
+def welch(a: Floats, b: Floats) -> Welch:
+    """Compare groups of logarithms: processes along the last axis, at least two on each side.
+
+    Degrees of freedom: (va + vb)^2 / (va^2 / (na - 1) + vb^2 / (nb - 1)) with v = variance / n (Welch 1947).
+    """
+    n_a, n_b = a.shape[-1], b.shape[-1]
+    part_a, part_b = a.var(axis=-1, ddof=1) / n_a, b.var(axis=-1, ddof=1) / n_b
+    weight = part_a**2 / (n_a - 1) + part_b**2 / (n_b - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = np.where(weight > 0, (part_a + part_b) ** 2 / weight, n_a + n_b - 2.0)
+    return Welch(b.mean(axis=-1) - a.mean(axis=-1), np.sqrt(part_a + part_b), freedom)
+
+
+def holm(p_values: Floats) -> Floats:
+    """p-values adjusted for being several (Holm 1979); nan, where there was no test, stays and does not count.
+
+    Calling different what is then below alpha makes one or more false claims with probability alpha at most, however
+    the rows depend on each other.
+    """
+    adjusted = np.full(len(p_values), math.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
+    return adjusted
+
+
+def verdict(difference: float, p_different: float, p_within: float) -> Verdict:
+    """One word from p-values adjusted by Holm.
+
+    `same` comes first: what is surely smaller than the margin is not worth a claim, even where it can be told from 0.
+    """
+    if p_within < ALPHA:
+        return "same"
+    if p_different < ALPHA:
+        return "faster" if difference < 0 else "slower"
+    return "inconclusive"
+
+
+def processes_needed(error: float, n_a: int, n_b: int, limit: float, most: int = 1000) -> int | None:
+    """Processes a side at which `limit` becomes the detectable difference, if the spread stays; None beyond `most`.
+
+    Takes both sides' spread as the mean of what was seen: error^2 = s^2 (1 / n_a + 1 / n_b).
+    """
+    spread = error / math.sqrt(1 / n_a + 1 / n_b)
+
+    def enough(count: int) -> bool:
+        return bool(Welch(0.0, spread * math.sqrt(2 / count), 2.0 * count - 2).detectable() <= limit)
+
+    few, many = 1, most
+    if not enough(many):
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return many

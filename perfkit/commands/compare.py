@@ -1,0 +1,198 @@
+"""`perfkit compare`: two sides of runs with a verdict, or two traces side by side."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from perfkit.analysis import comparison, comparison_report, trace_comparison
+from perfkit.analysis.comparison import Comparison
+from perfkit.analysis.grouping import By
+from perfkit.analysis.report import Report
+from perfkit.analysis.trace_report import View
+from perfkit.commands import fresh, show
+from perfkit.commands.flags import config_of
+from perfkit.commands.progress import reading
+from perfkit.commands.runs import SavedRuns, saved_runs
+from perfkit.commands.show import Format
+from perfkit.errors import UsageError
+from perfkit.launch.campaign import Point
+from perfkit.render import files
+from perfkit.schema import units
+from perfkit.schema.config import RunConfig
+from perfkit.trace.columns import Trace
+from perfkit.trace.load import load
+
+EXIT_SLOWER = 4
+EXIT_INCONCLUSIVE = 5
+
+
+def _ratio(flag: str, text: str) -> float:
+    """A percentage as a ratio."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", text.strip())
+    if found is None:
+        raise UsageError(f"{flag} {text}: write a percentage, such as 1%")
+    return float(found[1]) / 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """What to compare, and what counts."""
+
+    run: Annotated[tuple[str, str] | None, Parameter(allow_leading_hyphen=True)] = None
+    """Measure first: flags of A and flags of B, in quotes, each in fresh processes that take turns in random order."""
+    repeats: int = 5
+    """Processes a side (--run)."""
+    traces_dir: Path = Path("traces")
+    """Folder in which --run makes a folder for its runs."""
+    margin: str = "1%"
+    """Runs: ratios surely within 1 +- this are the same. Traces: shares that differ by more are marked."""
+    fail_on: str | None = None
+    """slower:2% makes the exit code 4 where B is surely slower than that, 5 where it may be, 0 where surely not."""
+    force: bool = False
+    """Compare although a GPU, driver, version or precision differs."""
+    by: By = "component"
+    """Traces: what the table `groups` has a row for: layer, module, class, component, op, kernel, ..."""
+    format: Format = "table"
+    """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
+    table: tuple[str, ...] = ()
+    """Only these tables, by name."""
+    top: int = 20
+    """Rows shown of each table of traces; what is left out is summed in one more row."""
+    output: Path | None = None
+    """Also write the tables here; the extension chooses the format: .csv (the first table), .md, .json or .tex."""
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise UsageError(f"--repeats {self.repeats}: must be at least 1")
+        if self.top < 0:
+            raise UsageError(f"--top {self.top}: must be 0 or more")
+        _ratio("--margin", self.margin)
+        if self.fail_on is not None:
+            self.limit()
+
+    def margin_ratio(self) -> float:
+        """--margin 1% as 0.01."""
+        return _ratio("--margin", self.margin)
+
+    def limit(self) -> float:
+        """--fail-on slower:2% as 0.02."""
+        what, _, text = (self.fail_on or "").partition(":")
+        if what != "slower" or not text:
+            raise UsageError(f"--fail-on {self.fail_on}: write slower:2%")
+        return _ratio("--fail-on slower:", text)
+
+
+_DEFAULT = CompareOptions()
+
+
+def execute(
+    a: Annotated[Path | None, Parameter()] = None,
+    b: Annotated[Path | None, Parameter()] = None,
+    /,
+    options: Annotated[CompareOptions, Parameter(name="*")] = _DEFAULT,
+) -> int:
+    """Compare B with A: runs (a record, a folder of one or more, a sweep's results), or two traces; or measure first.
+
+    Examples: perfkit compare traces/before traces/after; perfkit compare --run '--attention eager' '--attention sdpa'
+    """
+    if options.output is not None:
+        files.check(options.output)
+    if options.run is not None:
+        if a is not None:
+            raise UsageError("--run measures both sides itself: leave the paths out")
+        return _measured(options.run, options)
+    if a is None or b is None:
+        raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
+    runs = saved_runs(a), saved_runs(b)
+    if runs[0] is not None and runs[1] is not None:
+        if a.resolve() == b.resolve():
+            raise UsageError(f"{a}: both sides are the same runs")
+        compared = comparison.compare(
+            runs[0].side("A"), runs[1].side("B"), margin=options.margin_ratio(), force=options.force
+        )
+        return _concluded(compared, options)
+    if (runs[0] is None) != (runs[1] is None):
+        trace, run = (a, b) if runs[0] is None else (b, a)
+        raise UsageError(f"{trace} is taken for a trace and {run} for runs: compare two traces, or runs with runs")
+    return _traces(a, b, options)
+
+
+def _traces(a: Path, b: Path, options: CompareOptions) -> int:
+    if options.fail_on is not None:
+        raise UsageError("--fail-on judges runs: one trace a side has no interval; leave it out")
+    found = trace_comparison.report(_trace(a), _trace(b), View(by=options.by), options.margin_ratio())
+    _show(found, options)
+    return 0
+
+
+def _trace(path: Path) -> Trace:
+    with reading(path.name) as progress:
+        return load(path, progress=progress)
+
+
+def _measured(lines: tuple[str, str], options: CompareOptions) -> int:
+    """Run both sides, then compare them. Flags that differ were asked for, so none of them is refused."""
+    config_a, config_b = map(config_of, lines)
+    folder = _new_folder(options.traces_dir)
+    fresh.measure([Point(key="A", config=config_a), Point(key="B", config=config_b)], options.repeats, folder)
+    sides = [(saved_runs(folder / key) or SavedRuns(folder / key, ())).side(key) for key in "AB"]
+    intended = frozenset(name for name in RunConfig.__slots__ if getattr(config_a, name) != getattr(config_b, name))
+    compared = comparison.compare(*sides, margin=options.margin_ratio(), intended=intended, force=options.force)
+    code = _concluded(compared, options)
+    print(f"saved in {folder}; again: perfkit compare {folder}/A {folder}/B", file=sys.stderr)
+    return code
+
+
+def _new_folder(traces_dir: Path) -> Path:
+    folder = traces_dir / f"{datetime.now():%Y%m%d-%H%M%S}_compare"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; choose another --traces-dir") from error
+    return folder
+
+
+def _concluded(compared: Comparison, options: CompareOptions) -> int:
+    report = comparison_report.report(compared)
+    code = 0
+    if options.fail_on is not None:
+        _check_comparable(compared, options)
+        code, line = _gated(compared, options.limit())
+        report = replace(report, summary=report.summary | {"exit_code": code}, remarks=(*report.remarks, line))
+    _show(report, options)
+    return code
+
+
+def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
+    """A gate over different work would pass or fail for that alone."""
+    odd = [f"{one.what}: {one.a} against {one.b}" for one in compared.contrasts if one.role in ("work", "method")]
+    odd = [text for text in odd if not text.startswith(("--measure-steps", "--warmup-steps"))]
+    if odd and not options.force:
+        raise UsageError(
+            f"--fail-on needs the same work, measured alike: {'; '.join(odd)}; --force judges all the same"
+        )
+
+
+def _show(report: Report, options: CompareOptions) -> None:
+    reports = show.chosen([report], options.table)
+    if options.output is not None:
+        tables = [table for one in reports for table in one.tables]
+        files.write(options.output, tables[0] if options.output.suffix.lower() == ".csv" else tables, report.summary)
+    show.write(reports, options.format, top=options.top)
+
+
+def _gated(compared: Comparison, limit: float) -> tuple[int, str]:
+    """Exit code, and the line that explains it."""
+    text, outcome = units.percent(limit), comparison.gate(compared, limit)
+    if outcome == "pass":
+        return 0, f"pass: B is surely not more than {text} slower"
+    if outcome == "slower":
+        return EXIT_SLOWER, f"fail: B is surely more than {text} slower"
+    return EXIT_INCONCLUSIVE, f"no pass: a slow-down of {text} is neither shown nor excluded; more --repeats would tell"

@@ -1,0 +1,109 @@
+"""Campaigns of fresh processes for `run --repeats` and `compare --run`, with what becomes of their failures."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
+from perfkit.launch import campaign
+from perfkit.launch.campaign import Point, Turn
+from perfkit.launch.processes import Finished, run_child
+
+EXTRA_FLAGS = ("--overhead", "off")
+"""A process here is one of many that are compared: what the profiler costs each is not the question."""
+
+
+def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
+    """Run each point `repeats` times, interleaved in random order; each run's record is in `folder`/point/repeat.
+
+    With one point there is no folder level for it. What fails in the first round would fail again, and is raised;
+    what fails later is left to whoever reads the records.
+    """
+    turns = campaign.order(points, repeats, seed=random.randrange(2**32))
+    single = len(points) == 1
+
+    def execute(turn: Turn, _: Path) -> Finished:
+        own = folder / str(turn.repeat) if single else folder / turn.point.key / str(turn.repeat)
+        return run_child(turn.point.config, own, wrapper=turn.point.wrapper, extra=EXTRA_FLAGS)
+
+    with CampaignProgress(len(turns)) as progress:
+
+        def on_finish(turn: Turn, finished: Finished) -> None:
+            progress.finished(finished)
+            if finished.outcome != "ok" and turn.repeat == 1:
+                raise _error(turn, finished)
+
+        try:
+            campaign.run(turns, folder, execute, on_start=progress.started, on_finish=on_finish)
+        except KeyboardInterrupt as error:
+            done = f"{progress.done} of {len(turns)} processes"
+            raise InterruptedRunError(f"interrupted; {done} saved in {folder}") from error
+
+
+def _error(turn: Turn, finished: Finished) -> PerfkitError:
+    text = finished.last_words if finished.exit_code else f"the process ended: {finished.outcome}"
+    message = f"{turn.name}: {text}"
+    if finished.outcome == "oom":
+        return OutOfMemoryError(message)
+    return UsageError(message) if finished.exit_code == UsageError.exit_code else PerfkitError(message)
+
+
+class CampaignProgress:
+    """How far a campaign is, on stderr, with the time left: a bar, or a line a process where there is no terminal.
+
+    Draws only between processes: nothing runs beside the measured one.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.done = 0
+        self._total = total
+        self._began = time.monotonic()
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> CampaignProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, turn: Turn) -> None:
+        """A process starts."""
+        text = f"process {self.done + 1} of {self._total}: {turn.name}{self._left()}"
+        if self._bar.disable:
+            self._console.print(text, markup=False)
+            return
+        self._bar.update(self._task, description=text)
+        self._bar.refresh()
+
+    def finished(self, finished: Finished) -> None:
+        """It has ended."""
+        self.done += 1
+        if finished.outcome != "ok":
+            self._console.print(f"{finished.outcome}: {finished.last_words}", markup=False, soft_wrap=True)
+        self._bar.advance(self._task)
+        self._bar.refresh()
+
+    def _left(self) -> str:
+        if not self.done:
+            return ""
+        each = (time.monotonic() - self._began) / self.done
+        seconds = each * (self._total - self.done)
+        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"

@@ -1,0 +1,48 @@
+"""A few plain steps in a fresh process, beside a profiled run: what the profiler costs is read off the two."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+from perfkit.launch.processes import run_child
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RECORD_FILE
+
+NAME = "plain"
+"""The folder inside the run's own, and the kind of artifact."""
+_MOST_STEPS = 10
+
+
+def measure(config: RunConfig, folder: Path) -> dict[str, str]:
+    """Measure `config` without its profiler in `folder`/plain; the artifact it leaves, or none where it failed.
+
+    Call it before this process takes memory for the model: on a GPU both would have to fit.
+    """
+    print(
+        "plain steps in a fresh process, to know what the profiler costs (--overhead off skips them)", file=sys.stderr
+    )
+    place = folder / NAME
+    finished = None
+    try:
+        finished = run_child(_plain(config), place)
+    finally:
+        if finished is None or finished.outcome != "ok":
+            shutil.rmtree(place, ignore_errors=True)
+            place.with_name(place.name + ".log").unlink(missing_ok=True)
+    if finished.outcome != "ok":
+        print(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}", file=sys.stderr)
+        return {}
+    return {NAME: f"{NAME}/{RECORD_FILE}"}
+
+
+def _plain(config: RunConfig) -> RunConfig:
+    return dataclasses.replace(
+        config,
+        profiler="none",
+        profile_stack=False,
+        experimental_provenance=False,
+        measure_steps=min(config.measure_steps, _MOST_STEPS),
+    )

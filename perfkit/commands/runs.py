@@ -1,0 +1,81 @@
+"""Saved runs: the record of one, or all that lie in a folder or that a sweep's results name."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit.analysis.processes import Side, side_of
+from perfkit.errors import UsageError
+from perfkit.schema import record
+from perfkit.schema.record import RECORD_FILE, RunRecord
+
+_FIRST_KEY = b'"config"'  # of every record; no trace begins with it
+_HEAD_BYTES = 64
+_SWEEP_COLUMNS = {"sweep_version", "key", "repeat", "isolation", "outcome", "record"}
+"""What is read of a sweep's results; the rest is in the records that it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRuns:
+    """What a path stands for."""
+
+    path: Path
+    records: tuple[tuple[str, RunRecord], ...]
+    """Name and record of each run."""
+    failed: tuple[str, ...] = ()
+    """Runs that left no record."""
+    shared: bool = False
+    """All in one process (perfkit sweep --in-process)."""
+
+    def side(self, name: str) -> Side:
+        """As a side of a comparison."""
+        return side_of(name, str(self.path), self.records, self.failed, independent=not self.shared)
+
+
+def saved_runs(path: Path) -> SavedRuns | None:
+    """The runs that `path` stands for; None where it is something else.
+
+    A path is a record, a run's folder, a folder that holds runs' folders, as --repeats leaves it, or the results of a
+    sweep (.csv).
+    """
+    if path.is_dir():
+        files = [path / RECORD_FILE] if (path / RECORD_FILE).is_file() else sorted(path.glob(f"*/{RECORD_FILE}"))
+        return SavedRuns(path, tuple((file.parent.name, record.load(file)) for file in files)) if files else None
+    if path.suffix == ".csv":
+        return _of_sweep(path)
+    if path.name == RECORD_FILE or _is_record(path):
+        return SavedRuns(path, ((path.name, record.load(path)),))
+    return None
+
+
+def _of_sweep(path: Path) -> SavedRuns:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = _SWEEP_COLUMNS - set(reader.fieldnames or ())
+            if missing:
+                raise UsageError(f"{path}: not the results of a perfkit sweep: no column {', '.join(sorted(missing))}")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    found, failed = [], []
+    for row in rows:
+        name = f"{row['key']}.{row['repeat']}"
+        if row["record"]:
+            found.append((name, record.load(path.parent / row["record"])))
+        else:
+            failed.append(f"{name} ({row['outcome']})")
+    return SavedRuns(path, tuple(found), tuple(failed), any(row["isolation"] == "shared" for row in rows))
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is a record that was given another name."""
+    if path.suffix != ".json":
+        return False
+    try:
+        with path.open("rb") as stream:
+            return _FIRST_KEY in stream.read(_HEAD_BYTES)
+    except OSError:
+        return False

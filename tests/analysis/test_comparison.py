@@ -1,0 +1,343 @@
+"""Records to verdicts: what counts as one measurement, what is set against what, what is refused, what passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perfkit.analysis import comparison, comparison_report, overhead, repeats, welch
+from perfkit.analysis.comparison import Comparison, compare, gate
+from perfkit.analysis.processes import Side, side_of
+from perfkit.errors import UsageError
+from perfkit.schema.record import RunRecord
+from tests.runs import ENVIRONMENT, quick, sample, saved
+
+SPREAD = (-1.2, -0.6, 0.1, 0.5, 1.2)
+"""Levels of five processes, in units of what they differ by."""
+
+
+def record(level: float = 1.0, environment: dict[str, Any] | None = None, at: int = 0, **config: Any) -> RunRecord:
+    """A process whose steps take 20 ms times `level`: 5 forward, 1 loss, 12 backward, 2 the rest."""
+    steps = tuple(
+        sample(0.02 * level * f, forward=0.005 * level * f, loss=0.001 * level * f, backward=0.012 * level * f)
+        for f in (0.99, 1.0, 1.01, 1.5)
+    )
+    return saved(
+        config=quick(**config),
+        steps=steps,
+        environment=dataclasses.replace(ENVIRONMENT, **(environment or {})),
+        created=f"2026-01-02T03:{at:02}:00+00:00",
+    )
+
+
+def side(name: str, records: Iterable[RunRecord]) -> Side:
+    return side_of(name, f"runs/{name}", [(f"run{index}", one) for index, one in enumerate(records)])
+
+
+def five(ratio: float = 1.0, between: float = 0.01, first: int = 0, **changes: Any) -> list[RunRecord]:
+    """Five processes, every other minute, that differ by `between`."""
+    return [
+        record(ratio * math.exp(between * level), at=first + 2 * index, **changes) for index, level in enumerate(SPREAD)
+    ]
+
+
+def compared(ratio: float, between: float = 0.01, **options: Any) -> Comparison:
+    return compare(side("A", five(between=between)), side("B", five(ratio, between, first=1)), **options)
+
+
+def only(found: Comparison) -> comparison.Row:
+    [row] = found.steps
+    return row
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "between", "verdict"),
+    [
+        (1.1, 0.01, "slower"),
+        (0.9, 0.01, "faster"),
+        (1.0, 0.001, "same"),
+        (1.005, 0.001, "same"),  # told apart from 1, and not worth it
+        (1.02, 0.02, "inconclusive"),
+        (1.0, 0.02, "inconclusive"),
+    ],
+)
+def test_one_verdict(ratio, between, verdict):
+    row = only(compared(ratio, between))
+    assert row.verdict == verdict
+    assert row.ratio == pytest.approx(ratio)
+    low, high = row.interval
+    assert low < ratio < high
+    assert (low < 1 < high) or verdict in ("slower", "faster", "same")
+
+
+def test_the_margin_decides_what_is_worth_a_claim():
+    assert only(compared(1.005, 0.001)).verdict == "same"
+    assert only(compared(1.005, 0.001, margin=0.001)).verdict == "slower"
+    assert only(compared(1.005, 0.001, margin=0.0)).verdict == "slower"
+    assert only(compared(1.03, 0.005, margin=0.1)).verdict == "same"
+
+
+def test_a_process_counts_once_however_many_steps_it_has():
+    """GIVEN processes of 4 and of 400 steps WHEN compared THEN nothing but their medians matters"""
+    few = five()
+    many = [dataclasses.replace(one, steps=one.steps * 100) for one in few]
+    other = side("B", five(1.05, first=1))
+    assert only(compare(side("A", few), other)) == only(compare(side("A", many), other))
+
+
+def test_a_stall_in_one_step_does_not_move_its_process():
+    """GIVEN the median of 0.99, 1, 1.01 and a stall of 1.5 THEN it is 1.005"""
+    assert only(compared(1.0)).a_s == pytest.approx(0.02 * 1.005 * math.exp(0.01 * np.mean(SPREAD)))
+
+
+def test_one_process_a_side_is_a_ratio_and_no_claim():
+    found = compare(side("A", [record()]), side("B", [record(3.0)]))
+    row = only(found)
+    assert (row.verdict, row.ratio) == ("one process", pytest.approx(3.0))
+    assert all(map(math.isnan, (*row.interval, row.p, row.detectable)))
+    assert gate(found, 0.02) == "inconclusive"
+    lines = " ".join(comparison_report.report(found).remarks)
+    assert "one process a side" in lines
+    assert "significant" not in lines
+
+
+def test_phases_have_rows_of_their_own_and_cost_the_step_nothing():
+    found = compared(1.1)
+    assert [row.what for row in found.phases] == ["forward", "backward", "rest"]
+    assert found.phases[0].a_s == pytest.approx(only(found).a_s * 6 / 20)
+    assert {row.verdict for row in found.phases} == {"slower"}
+    assert only(found).p < found.phases[0].p  # adjusted for three rows, not for four
+    assert found.phases[0].detectable > only(found).detectable
+
+
+def test_a_phase_that_takes_no_time_has_no_ratio():
+    none = [dataclasses.replace(one, steps=tuple(sample(0.01, forward=0.01) for _ in range(3))) for one in five()]
+    found = compare(side("A", none), side("B", none))
+    rest = found.phases[-1]
+    assert (rest.what, rest.verdict) == ("rest", "-")
+    assert math.isnan(rest.ratio)
+    comparison_report.report(found)
+
+
+def test_a_phase_of_one_side_only_has_no_ratio():
+    a = [dataclasses.replace(one, steps=tuple(sample(0.02, forward=0.01) for _ in range(3))) for one in five()]
+    found = compare(side("A", a), side("B", five()))
+    assert {row.what: row.verdict for row in found.phases}["backward"] == "-"
+
+
+# --- configurations ----------------------------------------------------------------------------------------------
+
+
+def sweep(ratio: float = 1.0, **changes: Any) -> list[RunRecord]:
+    return [
+        one for length in (16, 32) for one in five(ratio * length / 16, 0.001, **(changes | {"context_length": length}))
+    ]
+
+
+def test_what_differs_throughout_is_compared_and_the_rest_makes_rows():
+    found = compare(side("A", sweep()), side("B", sweep(1.1, attention="sdpa")))
+    assert found.match.changed == {"attention": ("eager", "sdpa")}
+    assert [row.config for row in found.steps] == [{"context_length": 16}, {"context_length": 32}]
+    assert [row.ratio for row in found.steps] == pytest.approx([1.1, 1.1])
+    report = comparison_report.report(found)
+    assert report.tables[0].frame["context_length"].tolist() == [16, 32]
+    assert report.remarks[-1] == "2 configurations: 2 slower"
+
+
+def test_rows_of_a_sweep_are_adjusted():
+    found = compare(side("A", sweep()), side("B", sweep(1.1)))
+    [one, _] = found.steps
+    assert one.found is not None
+    assert one.p == pytest.approx(2 * one.found.p_different(), rel=0.5)
+    assert one.p > one.found.p_different()
+
+
+def test_a_configuration_of_one_side_is_named():
+    found = compare(side("A", sweep()), side("B", five(context_length=32)))
+    assert found.match.alone == (("A", {"context_length": 16}),)
+    assert "A only: context length 16" in comparison_report.report(found).remarks
+    assert gate(found, 10.0) == "inconclusive"
+
+
+def test_nothing_in_common_is_refused():
+    a, b = ([*five(context_length=n), *five(context_length=2 * n)] for n in (16, 64))
+    with pytest.raises(UsageError, match="no configuration in common"):
+        compare(side("A", a), side("B", b))
+
+
+def test_different_work_is_said():
+    found = compare(side("A", five()), side("B", five(2.0, batch_size=4)))
+    assert [(one.what, one.role) for one in found.contrasts] == [("--batch-size", "work")]
+    assert "do different work (--batch-size)" in " ".join(comparison_report.report(found).remarks)
+
+
+def test_runs_that_did_not_finish_are_left_out_and_named():
+    failed = dataclasses.replace(record(), status="oom", steps=())
+    found = compare(side("A", five()), side("B", [*five(), failed]))
+    assert only(found).n_b == 5
+    assert "B: left out, as not finished: run5 (oom)" in comparison_report.report(found).remarks
+    assert gate(found, 1.0) == "inconclusive"  # those that finish may be the fast ones
+    with pytest.raises(UsageError, match=r"B \(runs/B\): no finished run to compare: run0 \(oom\)"):
+        compare(side("A", five()), side("B", [failed]))
+
+
+# --- conditions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"device_name": "another CPU"}, "device_name: a CPU against another CPU"),
+        ({"driver": "550.1"}, "driver: none against 550.1"),
+        ({"torch": "2.12.0"}, "torch: 2.13.0 against 2.12.0"),
+        ({"cuda": "12.8"}, "cuda: none against 12.8"),
+        ({"cpu_model": "other"}, "cpu_model: a CPU against other"),
+        ({"num_threads": 4}, "num_threads: 1 against 4"),
+        ({"device": "cuda:0"}, "device: cpu against cuda"),
+    ],
+)
+def test_other_conditions_are_refused_with_both_values(environment, says):
+    a, b = side("A", five()), side("B", five(environment=environment))
+    with pytest.raises(UsageError, match=says) as caught:
+        compare(a, b)
+    assert "--force" in str(caught.value)
+    forced = compare(a, b, force=True)
+    assert "forced" in comparison_report.report(forced).tables[-1].frame["role"].tolist()
+
+
+def test_another_precision_is_refused_unless_it_was_asked_for():
+    a, b = side("A", five()), side("B", five(precision="bf16"))
+    with pytest.raises(UsageError, match="--precision: fp32 against bf16"):
+        compare(a, b)
+    assert compare(a, b, intended=frozenset({"precision"})).contrasts[0].role == "compared"
+
+
+def test_threads_that_were_asked_for_are_not_refused():
+    a, b = side("A", five()), side("B", five(num_threads=2, environment={"num_threads": 2}))
+    found = compare(a, b, intended=frozenset({"num_threads"}))
+    assert [(one.what, one.a, one.b, one.role) for one in found.contrasts] == [("num_threads", "1", "2", "compared")]
+
+
+def test_a_side_that_is_mixed_in_itself_is_refused():
+    mixed = [*five()[:3], *five(environment={"torch": "2.12.0"})[3:]]
+    with pytest.raises(UsageError, match=r"torch: 2.12.0 or 2.13.0 against 2.12.0 or 2.13.0"):
+        compare(side("A", mixed), side("B", mixed))
+
+
+def test_what_rarely_matters_is_listed_only():
+    changes = {"hostname": "there", "git_commit": "abc", "variables": {"OMP_PROC_BIND": "true"}}
+    found = compare(side("A", five()), side("B", five(environment=changes)))
+    assert {(one.what, one.role) for one in found.contrasts} == {
+        ("hostname", "noted"), ("git_commit", "noted"), ("OMP_PROC_BIND", "noted"),
+    }  # fmt: skip
+
+
+def test_sides_that_did_not_take_turns_are_named():
+    found = compare(side("A", five()), side("B", five(first=30)))
+    assert "all of one side ran before the other" in " ".join(comparison_report.report(found).remarks)
+    assert "all of one side" not in " ".join(comparison_report.report(compared(1.0)).remarks)
+
+
+# --- the gate ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "between", "outcome"),
+    [
+        (1.0, 0.002, "pass"),
+        (0.5, 0.01, "pass"),
+        (1.01, 0.002, "pass"),  # slower, but surely by less than the limit
+        (1.1, 0.01, "slower"),
+        (1.02, 0.01, "inconclusive"),
+        (1.03, 0.01, "inconclusive"),  # significantly slower, but perhaps by less than the limit
+        (1.0, 0.05, "inconclusive"),
+    ],
+)
+def test_passing_means_that_the_slow_down_is_excluded(ratio, between, outcome):
+    assert gate(compared(ratio, between), 0.02) == outcome
+
+
+def test_one_slow_configuration_of_many_fails():
+    slow = [one if one.config.context_length == 16 else other for one, other in zip(sweep(), sweep(1.5), strict=True)]
+    assert gate(compare(side("A", sweep()), side("B", slow)), 0.02) == "slower"
+    assert gate(compare(side("A", sweep()), side("B", sweep())), 0.02) == "pass"
+
+
+def test_false_passes_and_failures_at_the_limit(monkeypatch):
+    """GIVEN a B that is just 2% slower WHEN 400 gates judge it THEN each of the two sure answers is rare: 2.5% each"""
+    monkeypatch.setattr(welch, "_detectable_errors", lambda freedom, alpha, power: freedom)  # slow, and not used here
+    generator = np.random.default_rng(8)
+    outcomes = []
+    for _ in range(400):
+        levels = np.exp(generator.normal(0, 0.01, (2, 5)))
+        levels[1] *= 1.02
+        a, b = (side(name, map(quick_record, own)) for name, own in zip("AB", levels, strict=True))
+        outcomes.append(gate(compare(a, b), 0.02))
+    assert outcomes.count("pass") <= 20
+    assert outcomes.count("slower") <= 20
+
+
+def quick_record(level: float) -> RunRecord:
+    return saved(config=CONFIG, steps=(sample(0.02 * level, forward=0.01 * level),))
+
+
+CONFIG = quick()
+
+
+# --- repeats and overhead ----------------------------------------------------------------------------------------
+
+
+def test_spread_between_and_within_processes():
+    # GIVEN five processes whose medians differ by 1%, with steps of known spread
+    found = repeats.report(side("", five()))
+    table = found.table("spread")
+    assert table is not None
+    row = table.frame.iloc[0]
+
+    # THEN
+    assert row["between"] == pytest.approx(0.01 * np.std(SPREAD, ddof=1))
+    assert row["within"] == pytest.approx(np.std(np.log([0.99, 1.0, 1.01, 1.5]), ddof=1))
+    assert row["low_s"] < row["mean_s"] < row["high_s"]
+    processes = found.table("processes")
+    assert processes is not None
+    assert processes.frame["process"].tolist() == [f"run{index}" for index in range(5)]
+    assert "5 processes differ by" in found.remarks[1]
+
+
+def test_one_process_has_no_spread_between():
+    assert "no spread between processes" in repeats.report(side("", [record()])).remarks[1]
+
+
+def test_overhead_is_a_ratio_by_phase():
+    plain, profiled = record(), record(2.0, profiler="torch")
+    report = overhead.report(profiled, plain)
+    frame = report.tables[0].frame.set_index("phase")
+    assert frame["ratio"].tolist() == pytest.approx([2.0] * 4)
+    assert frame.loc["step", "added_s"] == pytest.approx(0.0201)
+    assert report.remarks == (
+        "profiled steps take 2.00 times as long as plain ones (4 against 4 steps, one process each)",
+    )
+    assert "not known" in overhead.report(record(1.01, profiler="torch"), plain).remarks[0]
+
+
+def test_overhead_without_plain_steps():
+    assert overhead.report(record(), dataclasses.replace(record(), steps=())).tables == ()
+
+
+def test_every_pair_of_sides_is_symmetric():
+    """GIVEN sides WHEN swapped THEN the ratio is turned over and so is the verdict"""
+    turned = {"slower": "faster", "faster": "slower"}
+    for ratio, between in itertools.product((0.9, 1.0, 1.02, 1.1), (0.001, 0.02)):
+        a, b = side("A", five(between=between)), side("B", five(ratio, between))
+        one, other = only(compare(a, b)), only(compare(b, a))
+        assert other.ratio == pytest.approx(1 / one.ratio)
+        assert other.verdict == turned.get(one.verdict, one.verdict)

@@ -1,0 +1,348 @@
+"""`perfkit compare` and `perfkit run --repeats` as a user meets them; fakes in place of processes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfkit import cli
+from perfkit.commands import fresh
+from perfkit.commands.flags import config_of
+from perfkit.errors import UsageError
+from perfkit.launch.processes import Finished
+from perfkit.schema import record as records
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+from tests.nsys_export import NsysExport
+from tests.runs import ENVIRONMENT, QUICK_FLAGS, quick, sample, saved
+
+LEVELS = (-1.2, -0.6, 0.1, 0.5, 1.2)
+
+
+def record(level: float, **config: Any) -> RunRecord:
+    return saved(
+        config=quick(**config),
+        steps=tuple(sample(0.02 * level, forward=0.006 * level, backward=0.012 * level) for _ in range(3)),
+    )
+
+
+def folder(path: Path, ratio: float = 1.0, processes: int = 5, **config: Any) -> str:
+    """A folder of runs, as --repeats leaves it."""
+    for index, level in enumerate(LEVELS[:processes]):
+        own = path / str(index + 1)
+        own.mkdir(parents=True)
+        records.save(record(ratio * math.exp(0.005 * level), **config), own)
+    return str(path)
+
+
+def perfkit(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(list(arguments))
+    return (code, *capsys.readouterr())
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def test_two_folders_of_runs(tmp_path, capsys):
+    a, b = folder(tmp_path / "old"), folder(tmp_path / "new", 1.1, attention="sdpa")
+    code, out, err = perfkit(capsys, "compare", a, b)
+    assert (code, err) == (0, "")
+    for text in ("--attention  eager  sdpa  compared", "slower: B takes 1.100 times as long as A (95%: ", "backward"):
+        assert text in out
+
+
+def test_two_records_by_any_name(tmp_path, capsys):
+    a, b = folder(tmp_path / "a", processes=1), folder(tmp_path / "b", 1.1, processes=1)
+    other = tmp_path / "before.json"
+    Path(a, "1", "record.json").rename(other)
+    code, out, _ = perfkit(capsys, "compare", str(other), f"{b}/1")
+    assert code == 0
+    assert "one process a side" in out
+
+
+@pytest.mark.parametrize(("ratio", "code", "says"), [(1.1, 4, "fail: "), (1.0, 0, "pass: "), (1.02, 5, "no pass: ")])
+def test_exit_codes_for_ci(tmp_path, capsys, ratio, code, says):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", ratio)
+    found, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%")
+    assert found == code
+    assert out.splitlines()[-1].startswith(says)
+
+
+def test_a_gate_over_different_work_is_refused(tmp_path, capsys):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", 0.5, batch_size=1)
+    code, _, err = perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%")
+    assert (code, "--batch-size: 2 against 1; --force" in err) == (2, True)
+    assert perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%", "--force")[0] == 0
+
+
+def test_json_and_csv_for_scripts(tmp_path, capsys):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", 1.1)
+    _, out, _ = perfkit(capsys, "compare", a, b, "--format", "json", "--fail-on", "slower:2%")
+    document = json.loads(out)
+    assert document["summary"]["verdicts"] == {"slower": 1}
+    assert document["summary"]["exit_code"] == 4
+    [row] = document["tables"]["comparison"]["rows"]
+    assert row["ratio"] == pytest.approx(1.1)
+    assert row["low"] < 1.1 < row["high"]
+    _, out, err = perfkit(capsys, "compare", a, b, "--format", "csv", "--table", "phases")
+    assert [line["verdict"] for line in csv.DictReader(io.StringIO(out))] == ["slower"] * 3
+    assert "slower: B takes" in err
+    assert perfkit(capsys, "compare", a, b, "--output", str(tmp_path / "c.csv"))[0] == 0
+    assert (tmp_path / "c.csv").read_text().startswith("processes,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name two things to compare"),
+        (["A"], "name two things to compare"),
+        (["A", "A"], "both sides are the same runs"),
+        (["A", "nothing"], "is taken for a trace"),
+        (["gone.json", "nothing"], "gone.json does not exist"),
+        (["A", "B", "--margin", "1"], "--margin 1: write a percentage, such as 1%"),
+        (["A", "B", "--fail-on", "slower"], "write slower:2%"),
+        (["A", "B", "--fail-on", "slower:x"], "write a percentage"),
+        (["A", "B", "--repeats", "0"], "must be at least 1"),
+        (["A", "B", "--table", "nothing"], "choose from comparison, differences, phases"),
+        (["A", "other"], "torch: 2.13.0 against 2.12.0; --force"),
+        (["A", "--run", "", "--gc on"], "--run measures both sides itself"),
+        (["--run", "--no-such 1", ""], "'--no-such 1': "),
+        (["--run", "'", ""], "No closing quotation"),
+        (["--run", "--batch-size 0", ""], "--batch-size 0: must be at least 1"),
+    ],
+)
+def test_refusals_are_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    for name in "AB":
+        folder(Path(name))
+    old = dataclasses.replace(record(1.0), environment=dataclasses.replace(ENVIRONMENT, torch="2.12.0"))
+    Path("other").mkdir()
+    records.save(old, Path("other"))
+    code, out, err = perfkit(capsys, "compare", *arguments)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert says in err
+    assert not Path("traces").exists()
+
+
+def test_force_compares_all_the_same(tmp_path, capsys):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b", precision="bf16")
+    code, out, _ = perfkit(capsys, "compare", a, b, "--force")
+    assert code == 0
+    assert "--precision  fp32  bf16  forced" in out
+
+
+def test_compare_loads_no_torch(tmp_path):
+    a, b = folder(tmp_path / "a"), folder(tmp_path / "b")
+    code = "import sys; from perfkit import cli; cli.main(['compare', *sys.argv[1:]]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, a, b], capture_output=True, check=False).returncode == 0
+
+
+# --- sweeps ------------------------------------------------------------------------------------------------------
+
+
+def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", **config: Any) -> str:
+    """A sweep's results of two context lengths, five times each, of which one run left no record."""
+    lines = ["sweep_version,key,repeat,isolation,outcome,record,note"]
+    for length in (16, 32):
+        for index, level in enumerate(LEVELS, start=1):
+            own = path / "s.runs" / f"p{length}.{index}"
+            own.mkdir(parents=True)
+            records.save(record(ratio * length * math.exp(0.002 * level), context_length=length, **config), own)
+            lines.append(f"1,p{length},{index},{isolation},ok,s.runs/{own.name},")
+    lines.append(f'1,p64,1,{isolation},predicted-oom,,"much, too much"')
+    (path / "s.csv").write_text("\n".join(lines) + "\n")
+    return str(path / "s.csv")
+
+
+def test_two_sweeps_have_a_row_a_configuration(tmp_path, capsys):
+    a, b = results(tmp_path / "a"), results(tmp_path / "b", 1.1, attention="sdpa")
+    code, out, _ = perfkit(capsys, "compare", a, b, "--format", "json")
+    document = json.loads(out)
+    rows = document["tables"]["comparison"]["rows"]
+    assert [(row["context_length"], row["verdict"]) for row in rows] == [(16, "slower"), (32, "slower")]
+    assert len(document["tables"]["phases"]["rows"]) == 6
+    code, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:50%")
+    assert "left out, as not finished: p64.1 (predicted-oom)" in out
+    assert code == 5  # B has a run that did not finish
+
+
+def test_repeats_in_one_process_are_one(tmp_path, capsys):
+    a, b = results(tmp_path / "a", isolation="shared"), results(tmp_path / "b", 1.5)
+    code, out, _ = perfkit(capsys, "compare", a, b)
+    assert code == 0
+    assert "2 configurations: 2 one process" in out
+    assert "A: all in one process (--in-process)" in out
+
+
+def test_a_table_of_something_else(tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    code, _, err = perfkit(capsys, "compare", str(tmp_path / "x.csv"), str(tmp_path / "x.csv"))
+    assert code == 2
+    assert "not the results of a perfkit sweep" in err
+
+
+# --- traces ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traces(tmp_path) -> tuple[str, str]:
+    """One launch of one kernel, by Kineto and by nsys."""
+    events = [
+        {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 1, "tid": 1, "ts": 10, "dur": 1,
+         "args": {"correlation": 7}},
+        {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": 7, "ts": 20, "dur": 5,
+         "args": {"correlation": 7, "device": 0, "stream": 7}},
+    ]  # fmt: skip
+    kineto = tmp_path / "a.pt.trace.json"
+    kineto.write_text(json.dumps({"traceEvents": events}))
+    nsys = NsysExport().launched("gemm", 10_000, 20_000, 25_000, correlation=7).write(tmp_path / "b.sqlite")
+    return str(kineto), str(nsys)
+
+
+def test_two_traces_side_by_side(traces, capsys):
+    code, out, err = perfkit(capsys, "compare", *traces, "--by", "layer")
+    assert (code, err) == (0, "")
+    for text in ("PyTorch profiler (Kineto)", "Nsight Systems", "5,000 ns", "kernels: agree in all 1 rows"):
+        assert text in out
+    _, out, _ = perfkit(capsys, "compare", *traces, "--format", "json")
+    assert json.loads(out)["summary"]["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
+
+
+def test_traces_have_no_gate_and_no_runs_beside_them(traces, tmp_path, capsys):
+    code, _, err = perfkit(capsys, "compare", *traces, "--fail-on", "slower:1%")
+    assert (code, "one trace a side has no interval" in err) == (2, True)
+    code, _, err = perfkit(capsys, "compare", traces[0], folder(tmp_path / "runs"))
+    assert (code, "is taken for a trace" in err) == (2, True)
+
+
+# --- measuring both sides ----------------------------------------------------------------------------------------
+
+
+class FakeProcesses:
+    """Stands in for run_child: saves a record and notes who was called."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[RunConfig, Path]] = []
+        self.outcomes: dict[int, tuple[str, int]] = {}
+        """Call, counted from 0 -> outcome and exit code."""
+
+    def __call__(self, config: RunConfig, folder: Path, *, wrapper: Any, extra: Any) -> Finished:
+        assert tuple(extra) == ("--overhead", "off")
+        outcome, code = self.outcomes.get(len(self.calls), ("ok", 0))
+        self.calls.append((config, folder))
+        if outcome == "interrupted":
+            raise KeyboardInterrupt
+        found = dataclasses.replace(record(1.1 if config.attention == "sdpa" else 1.0), config=config.resolved("cpu"))
+        if outcome == "ok":
+            folder.mkdir(parents=True)
+            records.save(found, folder)
+        return Finished(
+            outcome=outcome,  # type: ignore[arg-type]
+            exit_code=code,
+            signal=None,
+            wall_s=1.0,
+            stderr_tail="perfkit: why it failed",
+            record=found if outcome == "ok" else None,
+        )
+
+
+@pytest.fixture
+def processes(monkeypatch, tmp_path):
+    fake = FakeProcesses()
+    monkeypatch.setattr(fresh, "run_child", fake)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def test_both_sides_are_measured_in_turns(processes, capsys):
+    # WHEN
+    code, out, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa --precision bf16", "--repeats", "3")
+
+    # THEN every round has both, and a precision that was asked for is not refused
+    assert code == 0
+    assert [len({config.attention for config, _ in processes.calls[i : i + 2]}) for i in (0, 2, 4)] == [2, 2, 2]
+    [folder] = Path("traces").iterdir()
+    assert {str(place.relative_to(folder)) for _, place in processes.calls} == {
+        f"{name}/{repeat}" for name in "AB" for repeat in (1, 2, 3)
+    }
+    assert "--precision  fp32   bf16  compared" in out
+    assert "slower: B takes 1.100 times as long" in out
+    lines = err.splitlines()
+    assert lines[0].startswith("process 1 of 6: ")
+    assert lines[5].startswith("process 6 of 6: ")
+    assert lines[5].endswith(" left")
+    assert lines[6] == f"saved in {folder}; again: perfkit compare {folder}/A {folder}/B"
+
+
+def test_the_gate_works_on_measured_sides(processes, capsys):
+    code, _, _ = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3", "--fail-on", "slower:2%")
+    assert code == 4
+
+
+def test_repeats_of_one_configuration(processes, capsys):
+    code, out, _ = perfkit(
+        capsys, "run", "--model-size", "tiny", "--repeats", "3", "--folder", "here", "--output", "t.csv"
+    )
+    assert code == 0
+    assert [place for _, place in processes.calls] == [Path("here", str(n)) for n in (1, 2, 3)]
+    assert "Spread between and within processes" in out
+    assert out.splitlines()[-1] == "saved in here"
+    assert Path("t.csv").read_text().startswith("phase,processes,")
+    code, again, _ = perfkit(capsys, "analyze", "here")
+    assert (code, again.strip()) == (0, out.removesuffix("\nsaved in here\n").strip())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "exit_code", "code"), [("error", 2, 2), ("oom", 3, 3), ("error", 1, 1), ("host-killed", 0, 1)]
+)
+def test_what_fails_in_the_first_round_ends_the_campaign(processes, capsys, outcome, exit_code, code):
+    processes.outcomes[1] = (outcome, exit_code)
+    found, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
+    assert found == code
+    assert len(processes.calls) == 2
+    says = "why it failed" if exit_code else "the process ended: host-killed"
+    assert err.splitlines()[-1].startswith("perfkit: ")
+    assert err.splitlines()[-1].endswith(says)
+
+
+def test_what_fails_later_is_left_out(processes, capsys):
+    processes.outcomes[4] = ("timeout", 1)
+    code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
+    assert code == 0
+    assert len(processes.calls) == 6
+    assert "timeout: why it failed" in err
+
+
+def test_ctrl_c_says_what_was_saved(processes, capsys):
+    processes.outcomes[3] = ("interrupted", 130)
+    code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
+    assert code == 130
+    assert "interrupted; 3 of 6 processes saved in traces/" in err.splitlines()[-1]
+
+
+def test_flags_in_quotes_are_those_of_run():
+    assert config_of("--model-size small --checkpoint") == RunConfig(model_size="small", checkpoint=True)
+    assert config_of("") == RunConfig()
+    for line in ("--help", "--folder x", "small"):
+        with pytest.raises(UsageError, match="flags of perfkit run"):
+            config_of(line)
+
+
+@pytest.mark.slow
+def test_both_sides_in_real_processes(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = " ".join([*QUICK_FLAGS, "--device cpu --measure-steps 2 --warmup-steps 1"])
+    code, out, _ = perfkit(capsys, "compare", "--run", flags, f"{flags} --attention sdpa", "--repeats", "1")
+    assert code == 0
+    assert "one process a side" in out
+    assert [len(list(tmp_path.glob(f"traces/*/{name}/1/record.json"))) for name in "AB"] == [1, 1]
