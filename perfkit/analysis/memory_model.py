@@ -31,6 +31,8 @@ from perfkit.schema.memory import MemoryEstimate
 
 _STEP_COUNT_BYTES = 4
 """AdamW keeps a step count for each parameter tensor, in fp32."""
+_LOSS_BYTES = 4
+"""The loss, one fp32 number, and its gradient, with which backward begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def _points(config: RunConfig) -> Iterator[_Point]:
     if config.pass_type == "forward":
         yield from _forward(config, s)
         return
-    always = _always(config, s) + Counter({memory.LOGITS: s.v})  # the step holds its logits to the end
+    always = _always(config, s) + Counter({memory.LOGITS: s.v + _LOSS_BYTES})  # the step holds both to its end
     yield from _loss_forward(config, s, always)
     yield from _backward(config, s, always)
     if config.pass_type == "train":
@@ -133,6 +135,7 @@ def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
 
 def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
     layers = config.shape.num_layers
+    always = _sum(always, {memory.WORKING: _LOSS_BYTES})
     everything = _below(config, s, layers)
     for moment in head_backward(s):
         held = {memory.WORKING: moment.working, memory.GRADIENTS: moment.made}

@@ -12,21 +12,23 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import run_report, trace_report
-from perfkit.commands import show
+from perfkit.analysis import memory_fit, run_report, trace_report
+from perfkit.commands import estimate, show
 from perfkit.commands.progress import RunProgress
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
 from perfkit.render import files
+from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 
 _FILES = Parameter(group=Group("Files", sort_key=4))
+_ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Where results go."""
+    """Where results go, or what to print instead of running."""
 
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets a folder of its own."""
@@ -36,8 +38,18 @@ class RunOptions:
     """Also write the result table here; the extension chooses the format: .csv, .md, .json or .tex."""
     top: Annotated[int, _FILES] = 15
     """Rows shown of each table from a profile; what is left out is summed in one more row."""
+    estimate: Annotated[bool, _ESTIMATE] = False
+    """Print the peak memory of a step by what holds it, and run nothing; needs no GPU."""
+    memory: Annotated[str | None, _ESTIMATE] = None
+    """For --estimate: the GPU memory to fit into, as 16GB or 15.6GiB; default: what the device has free."""
+    fit: Annotated[bool, _ESTIMATE] = False
+    """--estimate, and the nearest configurations that fit."""
 
     def __post_init__(self) -> None:
+        if self.memory is not None and not (self.estimate or self.fit):
+            raise UsageError(f"--memory {self.memory} needs --estimate or --fit: a run takes what it needs")
+        if self.memory is not None:
+            units.parse_size(self.memory)
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
 
@@ -51,10 +63,14 @@ def execute(
 ) -> int:
     """Measure one configuration, plainly or under a profiler.
 
-    Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch
+    Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch;
+    perfkit run --model-size large --fit --memory 16GB
     """
     if options.output is not None:
         files.check(options.output)
+    if options.estimate or options.fit:
+        memory = None if options.memory is None else units.parse_size(options.memory)
+        return estimate.execute(config, memory=memory, fit=options.fit, output=options.output)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
     from perfkit.measure import runner
 
@@ -63,7 +79,7 @@ def execute(
     print(run_report.headline(resolved), file=sys.stderr)
     try:
         with RunProgress() as progress:
-            record = runner.run(resolved, folder, progress)
+            record = runner.run(resolved, folder, progress, memory_fit.suggestions)
     except UsageError:
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was measured, nothing lies in it

@@ -24,9 +24,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from perfkit.errors import UsageError
+from perfkit.measure import memory as device_memory
 from perfkit.schema import memory
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import MemoryEstimate
+from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import Workload
 
@@ -35,7 +38,19 @@ _LAST = 2**63
 
 
 def estimate(config: RunConfig) -> MemoryEstimate:
-    """Follow one steady step of a resolved configuration. Allocates nothing to speak of; takes seconds."""
+    """Follow one steady step of a resolved configuration. Allocates nothing to speak of; takes seconds.
+
+    Raises UsageError where a tensor has more bytes than PyTorch can count.
+    """
+    try:
+        return _traced(config)
+    except RuntimeError as error:
+        if not device_memory.is_out_of_memory(error):
+            raise
+        raise UsageError("a tensor of this step has more than 2^63 bytes: choose smaller sizes") from error
+
+
+def _traced(config: RunConfig) -> MemoryEstimate:
     history = _History()
     with FakeTensorMode(), history:
         workload = Workload(_twin(config))
@@ -48,6 +63,18 @@ def estimate(config: RunConfig) -> MemoryEstimate:
         workload.step(history.begin_phase)
         history.end_step(workload)
     return history.summary()
+
+
+def choose_device(wanted: str) -> str:
+    """The device to estimate for: a GPU that is asked for need not be here."""
+    return step.choose_device(wanted) if wanted == "auto" or torch.cuda.is_available() else wanted
+
+
+def available(device: str) -> int | None:
+    """Bytes free on a device; None where it is a GPU and there is none."""
+    if device != "cpu" and not torch.cuda.is_available():
+        return None
+    return device_memory.available(device)
 
 
 def _twin(config: RunConfig) -> RunConfig:

@@ -43,7 +43,7 @@ MEANING = {
     NORMS: "normalised input, its scale, output",
     PROJECTIONS: "projections of q, k, v",
     ROPE: "rotated q and k",
-    ATTENTION: "scores, softmax, weighted sum; or the fused kernel's output",
+    ATTENTION: "softmax and values, or the fused output",
     MIXED: "input of output_proj, its output",
     MLP: "gate, its silu, up, their product",
     LOGITS: "logits, log-softmax",
