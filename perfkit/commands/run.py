@@ -13,25 +13,27 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import overhead, repeats, run_report, trace_report
-from perfkit.commands import fresh, plain, show
+from perfkit.analysis import memory_fit, overhead, repeats, run_report, trace_report
+from perfkit.commands import estimate, fresh, plain, show
 from perfkit.commands.progress import RunProgress
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
 from perfkit.launch.campaign import Point
 from perfkit.render import files
 from perfkit.schema import record as records
+from perfkit.schema import units
 from perfkit.schema.config import RunConfig, Switch
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
+_ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How often, and where results go."""
+    """How often, and where results go; or what to print instead of running."""
 
     repeats: Annotated[int, _MEASURE] = 1
     """Fresh processes of this configuration, into one folder; shows how far processes differ."""
@@ -45,8 +47,18 @@ class RunOptions:
     """Also write the result table here; the extension chooses the format: .csv, .md, .json, .tex, .typ or .xlsx."""
     top: Annotated[int, _FILES] = 15
     """Rows shown of each table from a profile; what is left out is summed in one more row."""
+    estimate: Annotated[bool, _ESTIMATE] = False
+    """Print the peak memory of a step by what holds it, and run nothing; needs no GPU."""
+    memory: Annotated[str | None, _ESTIMATE] = None
+    """For --estimate: the GPU memory to fit into, as 16GB or 15.6GiB; default: what the device has free."""
+    fit: Annotated[bool, _ESTIMATE] = False
+    """--estimate, and the nearest configurations that fit."""
 
     def __post_init__(self) -> None:
+        if self.memory is not None and not (self.estimate or self.fit):
+            raise UsageError(f"--memory {self.memory} needs --estimate or --fit: a run takes what it needs")
+        if self.memory is not None:
+            units.parse_size(self.memory)
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
         if self.repeats < 1:
@@ -64,10 +76,14 @@ def execute(
 ) -> int:
     """Measure one configuration, plainly or under a profiler.
 
-    Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch
+    Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch;
+    perfkit run --model-size large --fit --memory 16GB
     """
     if options.output is not None:
         files.check(options.output)
+    if options.estimate or options.fit:
+        memory = None if options.memory is None else units.parse_size(options.memory)
+        return estimate.execute(config, memory=memory, fit=options.fit, output=options.output)
     if options.repeats > 1:
         return _repeat(config, options)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
@@ -103,7 +119,7 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
     wants_overhead = options.overhead == "on" and config.profiler != "none" and not under_nsys()
     artifacts = plain.measure(config, folder) if wants_overhead else {}
     with RunProgress() as progress:
-        record = runner.run(config, folder, progress)
+        record = runner.run(config, folder, progress, memory_fit.suggestions)
     return _with_artifacts(record, folder, artifacts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import psutil
 import torch
 
 from perfkit.measure import cgroups
-from perfkit.measure.suggestions import suggestions
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, MemoryPeaks
@@ -24,6 +23,10 @@ _MESSAGES = re.compile(
 """PyTorch on a CPU, CUDA, C++, the system, cuBLAS and cuDNN, and a tensor of more bytes than a number can count."""
 _REQUESTED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _BYTES_IN = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+Suggest = Callable[[RunConfig, int], tuple[str, ...]]
+"""From a configuration that ran out of memory and the bytes there were: flags that would fit. The model of memory
+that knows is an analysis, which measuring does not import."""
 
 
 def reset_peaks(device: str) -> None:
@@ -102,7 +105,7 @@ def requested_bytes(error: BaseException) -> int | None:
     return round(float(found[1]) * _BYTES_IN[found[2]]) if found else None
 
 
-def failure(config: RunConfig, error: BaseException, phase: str, free: int) -> Failure:
+def failure(config: RunConfig, error: BaseException, phase: str, free: int, suggest: Suggest) -> Failure:
     """Describe an allocation failure: what was asked for, what there was, what to try."""
     requested = requested_bytes(error)
     place = "the GPU" if config.device != "cpu" else "this machine"
@@ -112,5 +115,5 @@ def failure(config: RunConfig, error: BaseException, phase: str, free: int) -> F
         message=f"out of memory in {phase}: {asked}; {place} had {units.size(free)} available when the run began",
         requested=requested,
         available=free,
-        suggestions=suggestions(config, phase, requested, free),
+        suggestions=suggest(config, free),
     )

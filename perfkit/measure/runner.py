@@ -58,10 +58,11 @@ def resolve(config: RunConfig) -> RunConfig:
     return resolved
 
 
-def run(config: RunConfig, folder: Path, progress: Progress) -> RunRecord:
+def run(config: RunConfig, folder: Path, progress: Progress, suggest: memory.Suggest = lambda *_: ()) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
-    Returns the record whatever its status: `ok`, `oom` or `interrupted`.
+    `suggest` is asked what to try after running out of memory. Returns the record whatever its status: `ok`, `oom`
+    or `interrupted`.
     """
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     described = environment.collect(config)
@@ -81,7 +82,7 @@ def run(config: RunConfig, folder: Path, progress: Progress) -> RunRecord:
         if not memory.is_out_of_memory(error):
             raise
         status = "oom"
-        failure = memory.failure(config, error, measured.where, measured.available)
+        failure = memory.failure(config, error, measured.where, measured.available, suggest)
     trace = torch_profiler.find_trace(folder)
     result = RunRecord(
         config=config,

@@ -71,7 +71,7 @@ class Failure:
     available: int | None = None
     """Bytes there were."""
     suggestions: tuple[str, ...] = ()
-    """Flag changes that would help, most promising first."""
+    """Flag changes that would have fitted by the formula of memory, what gives up least first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

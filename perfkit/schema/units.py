@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+
+from perfkit.errors import UsageError
 
 _TIME_STEPS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s"))
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -41,6 +44,21 @@ def size(count: float) -> str:
             break
         value /= 1024
     return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+_SIZE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Text as bytes: `16GB` -> 17179869184.
+
+    GB and GiB are the same here, 1024^3 bytes: the memory of a GPU is sold in the former and counted in the latter.
+    Raises UsageError for anything else than a positive number and a unit.
+    """
+    found = _SIZE_TEXT.fullmatch(text.strip())
+    if found is None or not float(found[1]) or not re.search("[A-Za-z]", text):
+        raise UsageError(f"{text}: not a size of memory; write it as 16GB or 15.6GiB")
+    return round(float(found[1]) * 2.0 ** (10 * " KMGT".index(found[2].upper() or " ")))
 
 
 def percent(ratio: float) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from perfkit.measure import memory
+from perfkit.schema.config import RunConfig
 from perfkit.schema.record import MemoryPeaks
 from tests.runs import CPU_OOM, quick
 
@@ -79,8 +80,12 @@ def test_a_real_failure_of_this_pytorch_is_understood():
 
 
 def test_a_failure_says_what_was_asked_what_there_is_and_what_to_try():
+    # GIVEN
+    def suggest(config: RunConfig, available: int) -> tuple[str, ...]:
+        return (f"--batch-size {config.batch_size // 2}", f"--fits {available // GIB}")
+
     # WHEN
-    failure = memory.failure(quick(batch_size=8), RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB)
+    failure = memory.failure(quick(batch_size=8), RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB, suggest)
 
     # THEN
     assert failure.message == (
@@ -89,11 +94,11 @@ def test_a_failure_says_what_was_asked_what_there_is_and_what_to_try():
     )
     assert (failure.phase, failure.requested) == ("measured step 2, forward", 64 * GIB)
     assert failure.available == 16 * GIB
-    assert failure.suggestions == ("--attention sdpa", "--batch-size 1")
+    assert failure.suggestions == ("--batch-size 4", "--fits 16")
 
 
 def test_a_failure_without_a_size_does_not_make_one_up():
-    failure = memory.failure(quick(), MemoryError(), "model", GIB)
+    failure = memory.failure(quick(), MemoryError(), "model", GIB, lambda *_: ())
     assert failure.message.startswith("out of memory in model: an allocation failed; this machine had 1.0 GiB")
     assert failure.requested is None
 

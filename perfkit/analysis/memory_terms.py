@@ -1,0 +1,280 @@
+"""The terms of the memory formula: what one block keeps for backward, and what its backward needs, piece by piece.
+
+Read off `workload.model` line by line; docs/memory.md has the derivation, and tests/measure/test_estimate.py holds
+each term against the traced step. A size in capitals is in fp32, the same letter in lower case in the precision of
+the matmuls: half under autocast, else the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from perfkit.schema.config import RunConfig
+from perfkit.schema.memory import (
+    ATTENTION,
+    LOGITS,
+    MIXED,
+    MLP,
+    NORMS,
+    PROJECTIONS,
+    RESIDUAL,
+    ROPE,
+    WEIGHT_COPIES,
+)
+
+
+class Sizes:
+    """Bytes of the tensors that occur, for a resolved configuration."""
+
+    def __init__(self, config: RunConfig) -> None:
+        shape, batch, length = config.shape, config.batch_size, config.context_length
+        assert length is not None, "resolve the configuration first"
+        self.autocast = config.precision in ("bf16", "fp16")
+        self.attention = "math" if config.sdpa_backend == "math" else config.attention
+        # CUDA's autocast computes softmax in fp32, the CPU's does not.
+        self.wide_softmax = self.autocast and self.attention == "eager" and config.device != "cpu"
+        tokens, half = batch * length, 2 if self.autocast else 1
+        self.U = 4 * tokens * shape.d_model  # (b, t, d): the residual stream
+        self.F = 4 * tokens * shape.d_ff  # (b, t, f)
+        self.A = 4 * batch * shape.num_heads * length**2  # (b, h, t, s): scores
+        self.V = 4 * tokens * config.vocab_size  # (b, t, v): logits
+        self.u, self.f, self.a, self.v = self.U // half, self.F // half, self.A // half, self.V // half
+        self.mask = 4 * length**2  # (t, s): the mask that the math backend makes for itself
+        self.n = 4 * tokens  # one number a token: a norm's scale
+        self.r = 4 * batch * shape.num_heads * length  # one number a row of scores: logsumexp
+        self.square = 4 * shape.d_model**2  # weight of q, k, v or output_proj
+        self.wide = 4 * shape.d_model * shape.d_ff  # weight of gate, up or down
+        self.table = 4 * shape.d_model * config.vocab_size  # embedding or head
+        self.gain = 4 * shape.d_model  # of a norm
+        self.copy = 2 if self.autocast else 0  # what autocast's copy of a weight is: 1 / copy of it
+        self.angles = 4 * length * (shape.d_model // shape.num_heads) // 2  # cosines, or sines
+
+    def copied(self, weight: int) -> int:
+        """Bytes of autocast's 16-bit copy of a weight; 0 without autocast."""
+        return weight // self.copy if self.copy else 0
+
+    @property
+    def block_weights(self) -> int:
+        """A block's parameters, and so its gradients."""
+        return 4 * self.square + 3 * self.wide + 2 * self.gain
+
+    @property
+    def block_copies(self) -> int:
+        """Autocast's copies of a block's matrices."""
+        return 4 * self.copied(self.square) + 3 * self.copied(self.wide)
+
+
+Amounts = dict[str, int]
+"""Part (schema.memory.PARTS) -> bytes."""
+
+
+def saved(s: Sizes) -> Amounts:
+    """What one block's forward keeps for its backward.
+
+    A norm keeps its input (the residual stream), the normalised input, the scale, and, as the projections' input,
+    its output. Autocast keeps no fp32 output but one 16-bit copy for each of the 3 + 2 matmuls that read it.
+    """
+    kept: Counter[str] = Counter()
+    kept[RESIDUAL] = 2 * s.U
+    kept[NORMS] = 2 * (s.U + s.n) + (0 if s.autocast else 2 * s.U)
+    kept[PROJECTIONS] = 3 * s.u if s.autocast else 0
+    kept[ROPE] = 2 * s.u + (4 * s.angles // 2 if s.autocast else 0)  # and 16-bit cosines and sines, for q and for k
+    kept[ATTENTION] = attention_saved(s)
+    if s.attention == "sdpa":
+        kept[PROJECTIONS] += s.u  # v as it was projected; the others copy it first
+    elif s.attention == "math":
+        kept[ROPE] -= 2 * s.u  # q and k are kept scaled, inside the attention
+    kept[MIXED] = s.u
+    kept[MLP] = 4 * s.f + (2 * s.u if s.autocast else 0)
+    kept[WEIGHT_COPIES] = s.block_copies
+    return dict(kept)
+
+
+def attention_saved(s: Sizes) -> int:
+    """Kept by the operations between rope and output_proj."""
+    if s.attention == "sdpa":
+        return s.u + s.r  # output and logsumexp
+    if s.attention == "math":
+        return 3 * s.U + s.A  # q, k (scaled), v and the softmax, in fp32
+    wide = s.A if s.wide_softmax else 0
+    return s.u + s.a + wide  # v and the softmax
+
+
+def attention_forward(s: Sizes) -> list[tuple[str, int]]:
+    """Without gradients: module and bytes of the largest moments between rope and output_proj."""
+    if s.attention == "sdpa":
+        return [("attn.sdpa", s.u + s.r)]
+    if s.attention == "math" and s.autocast:  # q, k, v are widened first
+        return [("attn.sdpa", s.A + s.a + 6 * s.U + s.mask), ("attn.sdpa", 2 * s.A + 4 * s.U + s.mask)]
+    if s.attention == "math":
+        return [("attn.sdpa", 2 * s.A + 2 * s.U + s.mask)]
+    scores = s.a + 2 * s.A if s.wide_softmax else 2 * s.a
+    return [("attn.scores", 2 * s.a), ("attn.softmax", scores), ("attn.weighted_sum", s.a + 2 * s.u)]
+
+
+@dataclass(slots=True)
+class Moment:
+    """One moment of a step: what is held on top of what the caller knows."""
+
+    module: str
+    kept: Amounts
+    """Of what forward kept, what is still there."""
+    working: int
+    """Bytes that backward works on."""
+    made: int
+    """Bytes of gradients made since the ledger was opened."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Follows a backward pass: keeps moments while what was kept is freed and gradients are made."""
+
+    kept: Amounts
+    autocast: bool
+    made: int = 0
+    moments: list[Moment] = field(default_factory=list)
+
+    def at(self, module: str, working: int, *, made: int = 0) -> None:
+        """A moment, with gradients that are made in it."""
+        self.made += made
+        self.moments.append(Moment(module, dict(self.kept), working, self.made))
+
+    def free(self, part: str, size: int) -> None:
+        """Something that forward kept is freed."""
+        self.kept[part] = self.kept.get(part, 0) - size
+
+    def linear(
+        self, module: str, weight: int, part: str, *, before: int, output: int, after: int, source: int, summed: int = 0
+    ) -> None:
+        """Backward of a linear map: the gradients of its input (`output`) and of its weight.
+
+        `before` is worked on before, and `source` is the saved input, of `part`. Under autocast both gradients come
+        in 16 bits and are widened: `after` is worked on when the input's is, and `summed` while it is added to
+        another (0 where it is not).
+        """
+        if not self.autocast:
+            self.at(module, before + output, made=weight)
+            self.free(part, source)
+            return
+        self.at(module, before + output + weight // 2)
+        self.free(part, source)
+        self.free(WEIGHT_COPIES, weight // 2)
+        if summed:
+            self.at(module, summed + weight // 2)
+        self.at(module, after + weight // 2, made=weight)
+
+    def norm(self, module: str, s: Sizes, *, carried: int) -> None:
+        """Backward of a norm, with `carried` worked on besides the norm's own two tensors."""
+        if not self.autocast:
+            self.free(NORMS, s.U)
+        self.at(module, carried + 3 * s.U, made=s.gain)
+        self.free(NORMS, s.U + s.n)
+        self.at(module, 5 * s.U)
+        self.free(RESIDUAL, s.U)
+
+
+def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
+    """The moments of one block's backward, in order. The gradient of its output (U) is there all the time."""
+    ledger = Ledger(saved(s), s.autocast)
+    if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet
+        ledger.free(NORMS, -s.U)
+        ledger.at("mlp.down_proj", s.U + s.u)
+        ledger.free(NORMS, s.U)
+    _mlp_backward(s, ledger)
+    _attention_backward(s, ledger)
+    _projections_backward(s, ledger)
+    ledger.norm("attn_norm", s, carried=s.U)
+    return ledger.moments
+
+
+def _mlp_backward(s: Sizes, ledger: Ledger) -> None:
+    cast = s.u if s.autocast else 0  # of a gradient from or to fp32
+    ledger.linear(
+        "mlp.down_proj", s.wide, MLP, before=s.U + cast, output=s.f, after=s.U + s.f, source=s.f
+    )  # fmt: skip
+    ledger.at("mlp", s.U + 3 * s.f)  # gradients of the product, of silu(gate) and of up
+    ledger.free(MLP, 2 * s.f)
+    source = s.u if s.autocast else 0  # in fp32 one output of the norm serves all, and is freed with the norm
+    ledger.linear(
+        "mlp.up_proj", s.wide, MLP, before=s.U + 2 * s.f, output=s.u, after=2 * s.U + s.f, source=source
+    )  # fmt: skip
+    ledger.at("mlp", 2 * s.U + 2 * s.f)
+    ledger.free(MLP, s.f)
+    ledger.linear(
+        "mlp.gate_proj", s.wide, MLP, before=2 * s.U + s.f, output=s.u, after=2 * s.U, source=source, summed=4 * s.U
+    )
+    ledger.norm("mlp_norm", s, carried=s.U)
+
+
+def _attention_backward(s: Sizes, ledger: Ledger) -> None:
+    cast = s.u if s.autocast else 0
+    ledger.linear(
+        "attn.output_proj", s.square, MIXED, before=s.U + cast, output=s.u, after=s.U + s.u, source=s.u
+    )  # fmt: skip
+    if s.attention == "sdpa":
+        ledger.at("attn.sdpa", s.U + 4 * s.u)  # gradients of the output, q, k, v
+        ledger.free(ATTENTION, s.u + s.r)
+        ledger.free(PROJECTIONS, s.u)
+        ledger.free(ROPE, 2 * s.u)
+    elif s.attention == "math":
+        ledger.at("attn.sdpa", 3 * s.U + s.A)  # everything in fp32
+        ledger.free(ATTENTION, s.U)
+        ledger.at("attn.sdpa", 2 * s.U + 2 * s.A)
+        ledger.free(ATTENTION, s.A + 2 * s.U)
+        ledger.at("attn.sdpa", 5 * s.U)
+    else:
+        _eager_backward(s, ledger)
+    ledger.at("attn.rope", s.U + 5 * s.u)
+    if s.autocast:
+        ledger.free(ROPE, 4 * s.angles // 2)
+
+
+def _eager_backward(s: Sizes, ledger: Ledger) -> None:
+    ledger.at("attn.weighted_sum", s.U + 2 * s.u + s.a)
+    ledger.free(ATTENTION, s.u)
+    if s.wide_softmax:
+        ledger.free(ATTENTION, s.a)
+        ledger.at("attn.softmax", s.U + s.u + 2 * s.A)
+        ledger.free(ATTENTION, s.A)
+    else:
+        ledger.at("attn.softmax", s.U + s.u + 2 * s.a)
+        ledger.free(ATTENTION, s.a)
+    ledger.at("attn.scores", s.U + 3 * s.u + s.a)
+    ledger.free(ROPE, 2 * s.u)
+
+
+def _projections_backward(s: Sizes, ledger: Ledger) -> None:
+    source = s.u if s.autocast else 0
+    sizes = (  # before, after, summed
+        ("attn.v_proj", s.U + 3 * s.u, 2 * s.U + 2 * s.u, 0),
+        ("attn.k_proj", 2 * s.U + 2 * s.u, 2 * s.U + s.u, 4 * s.U + s.u),
+        ("attn.q_proj", 2 * s.U + s.u, 2 * s.U, 4 * s.U),
+    )
+    for module, before, after, summed in sizes:
+        ledger.linear(
+            module, s.square, PROJECTIONS, before=before, output=s.u, after=after, source=source, summed=summed
+        )  # fmt: skip
+
+
+def head_saved(s: Sizes) -> Amounts:
+    """What the last norm, the head and the loss keep; the logits themselves stay until the step's end."""
+    return {
+        RESIDUAL: s.U,
+        NORMS: s.U + s.n + (0 if s.autocast else s.U),
+        LOGITS: s.V + (s.u if s.autocast else 0),  # log-softmax; the head's input
+        WEIGHT_COPIES: s.copied(s.table),
+    }
+
+
+def head_backward(s: Sizes) -> list[Moment]:
+    """The moments of backward before it reaches the last block."""
+    ledger = Ledger(head_saved(s), s.autocast)
+    ledger.at("loss", 2 * s.V)  # gradients of the log-softmax and of the logits
+    ledger.free(LOGITS, s.V)
+    if s.autocast:
+        ledger.at("loss", s.V + s.v)
+    source = s.u if s.autocast else 0
+    ledger.linear("head", s.table, LOGITS, before=s.v, output=s.u, after=s.U, source=source)
+    ledger.norm("norm", s, carried=0)
+    return ledger.moments

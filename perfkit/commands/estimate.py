@@ -1,0 +1,38 @@
+"""`perfkit run --estimate`: what a step would hold at its peak, and whether that fits, without running it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from perfkit.analysis import memory_fit, memory_model, memory_report, run_report
+from perfkit.commands import show
+from perfkit.commands.progress import RunProgress
+from perfkit.errors import UsageError
+from perfkit.render import files
+from perfkit.schema.config import RunConfig
+
+
+def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | None) -> int:
+    """Print the estimate of one configuration. `memory` names a GPU, so that `auto` then means one."""
+    from perfkit.measure import estimate
+
+    device = "cuda" if config.device == "auto" and memory is not None else estimate.choose_device(config.device)
+    resolved = config.resolved(device)
+    available = memory if memory is not None else estimate.available(device)
+    if fit and available is None:
+        raise UsageError(f"--fit needs to know the memory of --device {config.device}: add --memory 16GB")
+    print(run_report.headline(resolved), file=sys.stderr)
+    formula = memory_model.estimate(resolved)
+    with RunProgress() as progress:
+        progress.stage("tracing the step on fake tensors")
+        traced = estimate.estimate(resolved)
+    proposed = None
+    if fit and available is not None:
+        fits = memory_fit.predict(resolved, available).verdict == "fits"
+        proposed = [] if fits else memory_fit.proposals(resolved, available)
+    report = memory_report.report(resolved, formula, traced, available, proposed)
+    if output is not None:
+        files.write(output, report.tables[0], report.summary)
+    show.print_reports([report], top=None)
+    return 0

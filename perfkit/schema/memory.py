@@ -1,0 +1,112 @@
+"""MemoryEstimate: the peak of one step before it runs, by what holds it. Both methods of estimating give one.
+
+Every byte of the peak is in exactly one part, so that the parts add up to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["formula", "traced"]
+"""formula: analysis.memory_model, arithmetic alone; traced: measure.estimate, the step itself on fake tensors."""
+
+PARAMETERS = "parameters"
+GRADIENTS = "gradients"
+OPTIMIZER = "optimizer state"
+CONSTANTS = "batch and constants"
+EMBEDDING = "embedding"
+RESIDUAL = "residual stream"
+NORMS = "norms"
+PROJECTIONS = "q, k, v"
+ROPE = "rope"
+ATTENTION = "attention"
+MIXED = "attention output"
+MLP = "mlp"
+WEIGHT_COPIES = "weight copies"
+LOGITS = "logits and loss"
+WORKING = "working buffers"
+
+PARTS = (
+    PARAMETERS, GRADIENTS, OPTIMIZER, CONSTANTS, EMBEDDING, RESIDUAL, NORMS, PROJECTIONS, ROPE, ATTENTION, MIXED, MLP,
+    LOGITS, WEIGHT_COPIES, WORKING,
+)  # fmt: skip
+"""In the order they are shown: what stays, then activations in the order of the model, then what comes and goes."""
+
+MEANING = {
+    PARAMETERS: "fp32 master weights",
+    GRADIENTS: "those that exist at the peak",
+    OPTIMIZER: "Adam's two moments and step counts",
+    CONSTANTS: "tokens, targets, causal mask, rotary tables",
+    EMBEDDING: "output, the first block's input",
+    RESIDUAL: "inputs of the norms",
+    NORMS: "normalised input, its scale, output",
+    PROJECTIONS: "projections of q, k, v",
+    ROPE: "rotated q and k",
+    ATTENTION: "softmax and values, or the fused output",
+    MIXED: "input of output_proj, its output",
+    MLP: "gate, its silu, up, their product",
+    LOGITS: "logits, log-softmax",
+    WEIGHT_COPIES: "autocast's 16-bit copies of the weights",
+    WORKING: "what backward or the optimizer is computing",
+}
+"""What each part holds."""
+
+_BY_MODULE = {
+    "embedding": EMBEDDING,
+    "attn_norm": NORMS,
+    "mlp_norm": NORMS,
+    "norm": NORMS,
+    "q_proj": PROJECTIONS,
+    "k_proj": PROJECTIONS,
+    "v_proj": PROJECTIONS,
+    "rope": ROPE,
+    "scores": ATTENTION,
+    "softmax": ATTENTION,
+    "weighted_sum": ATTENTION,
+    "sdpa": ATTENTION,
+    "attn": MIXED,
+    "output_proj": MIXED,
+    "mlp": MLP,
+    "gate_proj": MLP,
+    "up_proj": MLP,
+    "down_proj": MLP,
+    "head": LOGITS,
+    "loss": LOGITS,
+}
+
+
+def part_of(scope: str) -> str:
+    """The part that a forward tensor made in a module belongs to; a block's own operations are its two sums."""
+    return _BY_MODULE.get(scope.rpartition(".")[2], RESIDUAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """The peak of a steady step (the second and later ones, in which the optimizer's state exists)."""
+
+    method: Method
+    parts: dict[str, int]
+    """Part (see PARTS) -> bytes held at the peak."""
+    phase: str
+    """Where the peak is: a phase of the step (range_names.STEP_PHASES)."""
+    module: str
+    """Where the peak is: the module whose forward or backward it falls in; empty for the optimizer."""
+    first_step: int
+    """Peak of the first step, in bytes, in which the optimizer's state is only made at the end."""
+
+    @property
+    def peak(self) -> int:
+        """Bytes in tensors at the peak."""
+        return sum(self.parts.values())
+
+    @property
+    def where(self) -> str:
+        """The place of the peak in words: `backward of layers.11.mlp`, `optimizer`."""
+        if self.module in ("", self.phase):
+            return self.phase
+        return f"{self.phase} of {self.module}"
+
+    def part(self, name: str) -> int:
+        """Bytes of one part; 0 where there are none."""
+        return self.parts.get(name, 0)

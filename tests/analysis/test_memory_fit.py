@@ -1,0 +1,124 @@
+"""What fits, and what to change where it does not."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from perfkit.analysis import memory_fit
+from perfkit.analysis.memory_fit import Prediction, predict, proposals, suggestions
+from perfkit.schema.config import RunConfig
+
+GIB = 2**30
+
+
+def config(device: str = "cuda", **fields: Any) -> RunConfig:
+    return RunConfig(**{"model_size": "large", **fields}).resolved(device)
+
+
+def pasted(base: dict[str, Any], command: str, device: str) -> RunConfig:
+    """The configuration that a user gets who adds the flags to the command line."""
+    fields = dict(base)
+    words = shlex.split(command)
+    while words:
+        name = words.pop(0).removeprefix("--").replace("-", "_")
+        value: Any = True if not words or words[0].startswith("--") else words.pop(0)
+        fields[name] = int(value) if str(value).isdecimal() else value
+    return RunConfig(**fields).resolved(device)
+
+
+@pytest.mark.parametrize(
+    ("peak", "verdict"),
+    [(8.39, "fits"), (8.51, "borderline"), (9.99, "borderline"), (10.01, "will not fit")],
+)
+def test_verdicts_have_bands(peak, verdict):
+    """0.5 GiB go to the CUDA context: of 9.9 GiB + x, fits is below 90%, will not fit above 105%."""
+    assert Prediction(config(), round(peak * GIB), 0, "", 10 * GIB).verdict == verdict
+
+
+def test_without_a_memory_there_is_no_verdict():
+    assert predict(config()).verdict is None
+    assert predict(config("cpu"), 20 * GIB).share == predict(config("cpu")).peak_bytes / (20 * GIB)
+
+
+def test_what_gives_up_least_comes_first():
+    # WHEN
+    found = proposals(config(), 16 * GIB)
+
+    # THEN
+    assert [one.command for one in found] == [
+        "--attention sdpa", "--checkpoint", "--batch-size 2", "--context-length 256", "--model-size medium",
+    ]  # fmt: skip
+    assert found[2].gives_up == "batch 4 -> 2 (2 to accumulate)"
+
+
+CASES: list[tuple[dict[str, Any], float, str]] = [
+    ({"model_size": "xl", "pass_type": "train"}, 40, "cuda"),
+    ({"model_size": "10B", "pass_type": "train"}, 80, "cuda"),
+    ({"model_size": "xl", "pass_type": "train", "batch_size": 32, "context_length": 4096}, 24, "cuda"),
+    ({"model_size": "small", "batch_size": 7, "context_length": 1000}, 2, "cuda"),
+    ({"model_size": "medium", "precision": "bf16", "attention": "sdpa", "checkpoint": True}, 4, "cpu"),
+    ({"model_size": "tiny", "context_length": 200_000, "batch_size": 1}, 8, "cpu"),
+    ({"model_size": "tiny", "d_model": 96, "num_heads": 6, "d_ff": 7, "batch_size": 1}, 0.001, "cpu"),
+    ({"model_size": "tiny", "vocab_size": 10**9, "num_layers": 1}, 16, "cpu"),
+    ({"model_size": "tiny", "d_model": 2**24, "num_heads": 2**10}, 16, "cpu"),
+    ({"model_size": "10B", "pass_type": "forward"}, 16, "cpu"),
+]
+
+
+@pytest.mark.parametrize(("fields", "memory", "device"), CASES)
+def test_what_is_proposed_fits_when_it_is_pasted(fields, memory, device):
+    # WHEN
+    found = proposals(config(device, **fields), round(memory * GIB))
+
+    # THEN
+    assert found
+    for one in found:
+        prediction = predict(pasted(fields, one.command, device), round(memory * GIB))
+        assert prediction.verdict == "fits"
+        assert prediction.peak_bytes == one.prediction.peak_bytes
+
+
+@pytest.mark.parametrize(("fields", "memory", "device"), CASES)
+def test_no_proposal_gives_up_as_much_as_another_and_more(fields, memory, device):
+    flags = [set(one.flags) for one in proposals(config(device, **fields), round(memory * GIB))]
+    assert not any(a < b for a in flags for b in flags)
+
+
+def test_after_a_failure_that_was_not_foreseen_proposals_are_well_below_it():
+    # GIVEN a step that should fit, and did not: something else takes memory
+    failed = config("cpu", model_size="small")
+    assert predict(failed, 64 * GIB).verdict == "fits"
+
+    # WHEN
+    ideas = suggestions(failed, 64 * GIB)
+
+    # THEN
+    assert len(ideas) == 2
+    for idea in ideas:
+        smaller = pasted({"model_size": "small"}, idea, "cpu")
+        assert predict(smaller).peak_bytes < 0.8 * predict(failed).peak_bytes
+
+
+@pytest.mark.parametrize("available", [0, 1])
+def test_nothing_available_is_no_reason_to_fail(available):
+    assert suggestions(config("cpu"), available) == ()
+
+
+def test_the_search_is_bounded(monkeypatch):
+    # GIVEN a count of what is tried in the worst case: everything is, and nothing fits
+    tried: list[RunConfig] = []
+
+    def never(one: RunConfig, memory: int | None = None) -> Prediction:
+        tried.append(one)
+        return Prediction(one, 2**60, 0, "", memory)
+
+    monkeypatch.setattr(memory_fit, "predict", never)
+
+    # WHEN
+    proposals(config(batch_size=1024, context_length=8192, pass_type="train"), 2**50)
+
+    # THEN at a ms each it is a matter of seconds
+    assert len(tried) < 3000
