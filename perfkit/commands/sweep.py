@@ -12,9 +12,9 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import sweep_chart, sweep_report, sweep_rows
+from perfkit.analysis import memory_fit, sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
-from perfkit.commands import show
+from perfkit.commands import show, sweep_forecast
 from perfkit.commands.sweep_progress import SweepProgress
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
@@ -23,6 +23,7 @@ from perfkit.launch.journal import Journal
 from perfkit.launch.processes import Finished
 from perfkit.render import files
 from perfkit.schema import grid as grids
+from perfkit.schema import units
 from perfkit.schema.grid import Expansion, Grid
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
@@ -48,6 +49,10 @@ class SweepOptions:
     """All points in one process: quicker, but what one leaves behind meets the next."""
     timeout: Annotated[float | None, _SWEEP] = None
     """Seconds a point may take, with its start; none by default."""
+    estimate: Annotated[bool, _SWEEP] = False
+    """Print the peak memory that each point will have, and run nothing; needs no GPU."""
+    memory: Annotated[str | None, _SWEEP] = None
+    """The memory to fit into, as 16GB or 15.6GiB; default: what the device has free."""
     force: Annotated[bool, _SWEEP] = False
     """Also run points that are predicted not to fit."""
     skip_invalid: Annotated[bool, _SWEEP] = False
@@ -69,6 +74,8 @@ class SweepOptions:
     """Also draw time and memory against what varies, or every step where warm-up does: .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
+        if self.memory is not None:
+            units.parse_size(self.memory)
         if self.repeats < 1:
             raise UsageError(f"--repeats {self.repeats}: must be at least 1")
         if self.timeout is not None and not self.timeout > 0:
@@ -79,6 +86,11 @@ class SweepOptions:
             raise UsageError("--resume keeps what --overwrite throws away: choose one")
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Bytes of --memory."""
+        return None if self.memory is None else units.parse_size(self.memory)
 
     @property
     def records(self) -> Path:
@@ -97,6 +109,8 @@ def execute(
 
     Example: perfkit sweep --model-size small medium --context-length 128 256 --output results.csv
     """
+    if options.estimate:
+        return _estimate(grid, options)
     _check_output(options)
     _check_reports(options)
     expansion = _expand(grid, options)
@@ -109,7 +123,8 @@ def execute(
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
-        sweep = _Sweep(journal, progress, options, forecast=_forecaster())
+        forecast = sweep_forecast.forecaster(expansion.configs, options.memory_bytes) if waiting else None
+        sweep = _Sweep(journal, progress, options, forecast)
         interrupted = sweep.run(waiting)
     wanted = {(turn.point.key, turn.repeat) for turn in turns}
     rows = [row for row in journal.rows if row.id in wanted]
@@ -119,6 +134,16 @@ def execute(
             f"interrupted; {len(rows)} of {len(turns)} results are in {options.output}: go on with --resume"
         )
     return _exit_code(rows, options)
+
+
+def _estimate(grid: Grid, options: SweepOptions) -> int:
+    for path in options.tables:
+        files.check(path)
+    table = sweep_forecast.estimates(_expand(grid, options).configs, options.memory_bytes)
+    for path in options.tables:
+        files.write(path, table)
+    sweep_forecast.show_estimates(table, options.memory_bytes)
+    return 0
 
 
 def _check_output(options: SweepOptions) -> None:
@@ -166,11 +191,6 @@ def _is_kept(row: SweepRow, options: SweepOptions) -> bool:
     if row.outcome == "predicted-oom":
         return not options.force
     return not (options.retry and row.outcome in _UNEXPLAINED)
-
-
-def _forecaster() -> Forecaster | None:
-    """Predicts a point's memory before it runs; None: nothing is predicted."""
-    return None
 
 
 @dataclass(slots=True)
@@ -238,7 +258,7 @@ class _Sweep:
             return campaign.in_fresh_processes(self.options.timeout)
         from perfkit.measure.in_process import Executor
 
-        executor = Executor()
+        executor = Executor(memory_fit.suggestions)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

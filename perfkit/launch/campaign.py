@@ -55,11 +55,14 @@ def order(points: Sequence[Point], repeats: int, seed: int) -> list[Turn]:
 Execute = Callable[[Turn, Path], Finished]
 
 
+_EXTRA = ("--overhead", "off")
+
+
 def in_fresh_processes(timeout_s: float | None = None) -> Execute:
-    """Each turn in a `perfkit run` of its own."""
+    """Each turn in a `perfkit run` of its own, without a second one beside profiled runs for the profiler's cost."""
 
     def execute(turn: Turn, folder: Path) -> Finished:
-        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper)
+        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper, extra=_EXTRA)
 
     return execute
 

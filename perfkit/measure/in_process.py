@@ -10,7 +10,7 @@ import torch
 
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished, Outcome
-from perfkit.measure import runner
+from perfkit.measure import memory, runner
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
@@ -28,9 +28,10 @@ class _Silent:
 
 
 class Executor:
-    """Runs configurations one after the other, and tidies up after each."""
+    """Runs configurations one after the other, and tidies up after each. `suggest`: as for `runner.run`."""
 
-    def __init__(self) -> None:
+    def __init__(self, suggest: memory.Suggest = lambda *_: ()) -> None:
+        self._suggest = suggest
         self._threads = torch.get_num_threads()
 
     def __call__(self, config: RunConfig, folder: Path) -> Finished:
@@ -42,7 +43,7 @@ class Executor:
         try:
             torch.set_num_threads(self._threads)
             folder.mkdir(parents=True)
-            record = runner.run(runner.resolve(config), folder, _Silent())
+            record = runner.run(runner.resolve(config), folder, _Silent(), self._suggest)
             outcome = _OUTCOMES[record.status]
         except (UsageError, RuntimeError, OSError) as error:
             said = f"{type(error).__name__}: {error}" if not isinstance(error, UsageError) else str(error)

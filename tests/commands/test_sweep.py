@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from perfkit import cli
 from perfkit.analysis.sweep_rows import Forecast
-from perfkit.commands import sweep as sweep_command
-from perfkit.launch import campaign, journal
+from perfkit.commands import sweep_forecast
+from perfkit.launch import campaign, journal, places
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.sweep import SweepRow
@@ -50,6 +51,7 @@ def processes(monkeypatch):
 def sweep(tmp_path, capsys, monkeypatch):
     """Runs `perfkit sweep` in tmp_path with results in r.csv."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "find", lambda names: {name: (name, 2**34) for name in names})
 
     def go(*arguments: str) -> Result:
         output = [] if "--output" in arguments else ["--output", "r.csv"]
@@ -73,7 +75,8 @@ def test_a_sweep_measures_each_combination_and_writes_it_down(sweep, processes):
     assert result.out.endswith("4 results: 4 ok\nresults in r.csv, records in r.runs\n")
     lines = result.err.splitlines()
     assert lines[-1].startswith("[4/4] ")
-    assert "about 12 s left" in lines[0]  # three more of 4 s
+    assert lines[0] == "asking the devices for their free memory"
+    assert "about 12 s left" in lines[1]  # three more of 4 s
     with Path("r.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 4
 
@@ -107,7 +110,7 @@ def test_a_sweep_goes_on_where_it_was(sweep, processes, cut):
     assert len(processes.turns) == 3
     assert result.rows[:2] == first
     assert result.rows[2].config.batch_size == 4
-    assert result.err.splitlines()[0] == "2 of 3 results are there"
+    assert "2 of 3 results are there" in result.err.splitlines()
     assert "3 results: 3 ok" in result.out
 
 
@@ -197,7 +200,7 @@ def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, monkeypatc
         fits = config.batch_size == 1
         return Forecast(peak_bytes=2**31, available_bytes=2**30, fits=fits, suggestions=("--checkpoint", "--x"))
 
-    monkeypatch.setattr(sweep_command, "_forecaster", lambda: forecast)
+    monkeypatch.setattr(sweep_forecast, "forecaster", lambda *_: forecast)
 
     # WHEN
     result = sweep("--batch-size", "1", "2")
@@ -212,9 +215,44 @@ def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, monkeypatc
     assert sorted(row.outcome for row in forced.rows) == ["ok", "ok"]
 
 
+def test_points_that_the_formula_says_will_not_fit_are_not_run(sweep, processes):
+    # WHEN
+    result = sweep("--model-size", "tiny", "large", "--memory", "8GB")
+
+    # THEN
+    assert {row.config.model_size: row.outcome for row in result.rows} == {"tiny": "ok", "large": "predicted-oom"}
+    (large,) = [row for row in result.rows if row.config.model_size == "large"]
+    assert large.predicted_bytes > large.available_bytes == 8 * 2**30
+    assert large.try_first
+    assert large.try_second
+    assert "Failed (out of memory)" in result.out
+
+
+def test_a_compiled_point_is_run_all_the_same(sweep, processes):
+    """The formula is of the step without torch.compile, which keeps more."""
+    result = sweep("--model-size", "large", "--compile", "block", "--memory", "8GB")
+    assert [row.outcome for row in result.rows] == ["ok"]
+
+
+def test_estimates_of_a_grid_are_one_table_and_nothing_runs(sweep, processes):
+    # WHEN
+    result = sweep("--model-size", "tiny", "--precision", "fp32", "bf16", "--estimate", "--memory", "16GB",
+                   "--tables", "e.json")  # fmt: skip
+
+    # THEN
+    assert (result.code, processes.turns) == (0, [])
+    rows = json.loads(Path("e.json").read_text())["tables"]["estimates"]["rows"]
+    assert [(row["size"], row["precision"], row["verdict"]) for row in rows] == [
+        ("tiny", "fp32", "fits"), ("tiny", "bf16", "fits"),
+    ]  # fmt: skip
+    assert all(abs(row["difference"]) < 0.01 for row in rows)
+    assert not Path("r.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--memory", "much"], "much: not a size of memory"),
         (["--batch-size", "0"], "no combination of the grid can work: --batch-size 0: must be at least 1"),
         (["--batch-size", "0", "1"], "1 of 2 combinations cannot work; --skip-invalid leaves them out"),
         (["--batch-size"], "--batch-size needs a value"),

@@ -1,0 +1,74 @@
+"""What the points of a sweep will need: `sweep --estimate`, and the forecast before each point."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from perfkit.analysis import memory_fit, memory_report
+from perfkit.analysis.report import Report
+from perfkit.analysis.sweep_rows import Forecast, Forecaster
+from perfkit.commands import show
+from perfkit.commands.progress import RunProgress
+from perfkit.launch import places
+from perfkit.launch.places import Place
+from perfkit.schema.config import RunConfig
+from perfkit.schema.table import Table
+
+
+def forecaster(configs: Sequence[RunConfig], memory: int | None) -> Forecaster:
+    """Predicts, by the formula, whether a point fits into `memory` bytes; default: into what its device has free.
+
+    A compiled step keeps less than the formula says, so that no such point is skipped.
+    """
+    print("asking the devices for their free memory", file=sys.stderr)
+    found = places.find(config.device for config in configs)
+
+    def forecast(config: RunConfig) -> Forecast | None:
+        device, free = found.get(config.device, ("", None))
+        available = memory if memory is not None else free
+        if not device or available is None:
+            return None
+        resolved = config.resolved(device)
+        predicted = memory_fit.predict(resolved, available)
+        fits = predicted.verdict != "will not fit" or config.compile != "off"
+        suggestions = () if fits else memory_fit.proposals(resolved, available, count=2)
+        return Forecast(
+            peak_bytes=predicted.peak_bytes,
+            available_bytes=available,
+            fits=fits,
+            suggestions=tuple(proposal.command for proposal in suggestions),
+        )
+
+    return forecast
+
+
+def estimates(configs: Sequence[RunConfig], memory: int | None) -> Table:
+    """The estimates of all points in one table, by the formula and traced on fake tensors. Runs nothing.
+
+    `memory` names a GPU, so that `auto` then means one.
+    """
+    from perfkit.measure import estimate
+
+    def placed(config: RunConfig) -> tuple[RunConfig, Place]:
+        device = "cuda" if config.device == "auto" and memory is not None else estimate.choose_device(config.device)
+        return config.resolved(device), (device, memory if memory is not None else estimate.available(device))
+
+    resolved = [placed(config) for config in configs]
+    traced = []
+    with RunProgress() as progress:
+        progress.stage("tracing each step on fake tensors", len(resolved))
+        for config, _ in resolved:
+            traced.append(estimate.estimate(config))
+            progress.advance()
+    available = {free for _, (_, free) in resolved}
+    return memory_report.estimate_table(
+        [config for config, _ in resolved], available.pop() if len(available) == 1 else None, traced
+    )
+
+
+def show_estimates(table: Table, memory: int | None) -> None:
+    """Print the table of `estimates`."""
+    remark = () if memory is not None else ("no verdict without a memory: pass --memory 16GB",)
+    has_verdict = any(column.name == "verdict" for column in table.columns)
+    show.print_reports([Report({}, (table,), (table,), () if has_verdict else remark)], top=None)

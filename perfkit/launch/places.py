@@ -1,0 +1,24 @@
+"""Devices and their free memory, asked of a process that may load PyTorch and is gone before anything is measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+
+import msgspec
+
+Place = tuple[str, int | None]
+"""A device (cpu, cuda, cuda:N) and the bytes it has free, None where that is not known."""
+
+_PATIENCE_S = 120
+
+
+def find(names: Iterable[str]) -> dict[str, Place]:
+    """The place of each device name of a configuration; those that nothing could be learned of are left out."""
+    command = [sys.executable, "-m", "perfkit.measure.probe", *sorted(set(names))]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S, check=True)
+        return msgspec.json.decode(done.stdout, type=dict[str, Place])
+    except (subprocess.SubprocessError, OSError, msgspec.DecodeError):
+        return {}  # a forecast is a help, and the run itself will say what is wrong
