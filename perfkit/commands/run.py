@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import run_report, trace_report
+from perfkit.analysis import run_report, stopping, trace_report
 from perfkit.commands import show
 from perfkit.commands.progress import RunProgress
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
@@ -63,7 +63,7 @@ def execute(
     print(run_report.headline(resolved), file=sys.stderr)
     try:
         with RunProgress() as progress:
-            record = runner.run(resolved, folder, progress)
+            record = runner.run(resolved, folder, progress, stopping.rule(resolved))
     except UsageError:
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing was measured, nothing lies in it
@@ -117,5 +117,5 @@ def _exit_code(record: RunRecord, folder: Path) -> int:
         hint = " or ".join(record.failure.suggestions)
         advice = f"; try {hint}" if hint else ""
         raise OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
-    done = f"{len(record.steps)} of {record.config.measure_steps}"
+    done = f"{len(record.steps)} of {record.config.most_steps}"
     raise InterruptedRunError(f"{record.failure.message}; {done} measured steps saved in {folder}")
