@@ -60,10 +60,10 @@ def find(account: Account) -> tuple[Disturbance, ...]:
         return ()
     lead = leading_slow(wall)
     levels = _shifted(trend.levels(wall[lead:]), lead)
-    quiet = min((level for level in levels), key=lambda level: level.median)
+    quiet = min(levels, key=lambda level: level.median)
     found = [_judged(account, "warm-up", 0, lead - 1, quiet.steps)] if lead else []
     for level in levels:
-        if level is not quiet and level.median > quiet.median:
+        if level.median >= (1 + trend.SHIFT_SHARE) * quiet.median:
             found.append(_judged(account, "level", level.first, level.last, quiet.steps))
         found += [_judged(account, "step", index, index, level.steps) for index in _outliers(wall, level, levels)]
     return tuple(found)

@@ -125,8 +125,8 @@ def _findings_table(noise: Stability) -> Table:
                Column("advice", title="try"), Column("first_step", "", "count"), Column("last_step", "", "count"),
                Column("steps", "", "count"))  # fmt: skip
     rows = [
-        (one.kind, one.number, one.measure, one.cause, one.evidence, one.advice, min(one.steps, default=None),
-         max(one.steps, default=None), len(one.steps) or None)
+        (one.kind, one.number, one.measure, one.cause, one.evidence, one.advice, min(one.steps, default=0),
+         max(one.steps, default=0), len(one.steps))
         for one in noise.findings
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=[column.name for column in columns])
