@@ -21,6 +21,8 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 
+_MANY_PROFILED = 500
+"""Profiled steps from which on a warning is due: every operation of each of them goes into the trace."""
 _FILES = Parameter(group=Group("Files", sort_key=4))
 
 
@@ -61,6 +63,10 @@ def execute(
     resolved = runner.resolve(config)
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
     print(run_report.headline(resolved), file=sys.stderr)
+    if resolved.profiler != "none" and resolved.measure_steps > _MANY_PROFILED:
+        print(
+            f"{resolved.measure_steps} profiled steps: writing the trace takes long; 10 often show it", file=sys.stderr
+        )
     try:
         with RunProgress() as progress:
             record = runner.run(resolved, folder, progress, stopping.rule(resolved))

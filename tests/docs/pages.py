@@ -108,7 +108,7 @@ def _values(kind: Any) -> str:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
         return "names"
-    return {bool: "(switch)", int: "number", str: "text", Path: "path"}[kind]
+    return {bool: "(switch)", int: "number", float: "number", str: "text", Path: "path"}[kind]
 
 
 def _default(value: Any) -> str:
