@@ -82,7 +82,9 @@ def leading_slow(wall: Floats) -> int:
 
 
 def _spread(values: Floats) -> float:
-    return float(_MAD * np.median(np.abs(values - np.median(values))))
+    """Standard deviation by the MAD, which is too small by n / (n - 0.8) for few values (Croux and Rousseeuw 1992)."""
+    few = len(values) / (len(values) - 0.8)
+    return float(few * _MAD * np.median(np.abs(values - np.median(values))))
 
 
 def _shifted(levels: tuple[Level, ...], by: int) -> list[Level]:

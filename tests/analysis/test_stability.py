@@ -201,11 +201,11 @@ def test_a_first_step_that_was_preempted_is_not_warm_up():
     assert stability.examine(record(steps)).first_cause == Cause.PREEMPTED.value
 
 
-@pytest.mark.parametrize(("n", "cv"), [(10, 0.01), (15, 0.01), (30, 0.01), (30, 0.05)])
+@pytest.mark.parametrize(("n", "cv"), [(10, 0.01), (15, 0.05), (30, 0.05)])
 def test_warm_up_is_rarely_seen_where_there_is_none(n, cv):
     rng = np.random.default_rng(n)
     alarms = [disturbances.leading_slow(rng.normal(1, cv, n)) > 0 for _ in range(1000)]
-    assert np.mean(alarms) <= 0.06
+    assert np.mean(alarms) <= 0.05
 
 
 def test_warm_up_is_seen_where_it_is():

@@ -334,8 +334,7 @@ def _threads_as_they_were():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("flag", ["--target-ci", "--target-cv"])
-@pytest.mark.parametrize("value", ["99%", "0.99"])
+@pytest.mark.parametrize(("flag", "value"), [("--target-ci", "99%"), ("--target-cv", "0.99")])
 def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
     # GIVEN
     monkeypatch.setattr("sys.argv", ["perfkit", "run", flag, value])
