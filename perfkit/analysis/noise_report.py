@@ -8,7 +8,8 @@ from itertools import groupby
 
 import pandas as pd
 
-from perfkit.analysis.stability import Finding, Share, Stability
+from perfkit.analysis.stability import Finding, Stability
+from perfkit.analysis.variance import Share
 from perfkit.schema import units
 from perfkit.schema.record import RunRecord
 from perfkit.schema.table import Column, Table

@@ -12,18 +12,17 @@ from typing import Literal
 
 import numpy as np
 
-from perfkit.analysis import causes, disturbances, gpu_causes, stats, trend
+from perfkit.analysis import cause_texts, causes, disturbances, gpu_causes, stats, trend, variance
 from perfkit.analysis.causes import Account, Cause
 from perfkit.analysis.disturbances import Disturbance
 from perfkit.analysis.stats import Floats
+from perfkit.analysis.variance import Share
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
 QUIET_CV = 0.02
 """Below this spread the variance is not taken apart: there is nothing to gain."""
-NAMED_SHARE = 0.05
-"""A cause with less of the variance than this is counted as unexplained."""
 LOST_SHARE = 0.10
 """What every step loses shows in no variance: it is named from 10% of all the steps' time on."""
 HIGH_LAG1 = 0.5
@@ -58,17 +57,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """One cause's part of the variance. All parts add up to 1."""
-
-    cause: Cause | None
-    """None: unexplained."""
-    share: float
-    mean_s: float
-    """Its time in the mean step (unexplained: nan)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Stability:
     """All that is known about a run's noise."""
 
@@ -99,7 +87,7 @@ def examine(record: RunRecord) -> Stability | None:
     gpu_causes.add(account, record)
     found = disturbances.find(account)
     cv = stats.summarize(account.wall).cv
-    shares = variance_shares(account, found) if cv >= QUIET_CV and account.has_probes else ()
+    shares = variance.shares(account, found) if _is_worth_it(cv, account) else ()
     attributed = sorted({step for one in found if one.cause for step in range(one.first, one.last + 1)})
     rest = np.delete(account.wall, attributed)
     drift = _drift(account.wall, found)
@@ -125,39 +113,8 @@ def examine(record: RunRecord) -> Stability | None:
     )
 
 
-def variance_shares(account: Account, found: Sequence[Disturbance]) -> tuple[Share, ...]:
-    """The variance of wall time, by cause: cov(seconds of the cause, wall) / var(wall).
-
-    Covariance is linear, so the shares of all causes and of the rest add up to 1 exactly, whatever the causes are.
-    """
-    seconds = _contributions(account, found)
-    centred = account.wall - account.wall.mean()
-    variance = float(centred @ centred)
-    shares = {cause: float((part - part.mean()) @ centred) / variance for cause, part in seconds.items()}
-    named = {cause: share for cause, share in shares.items() if share >= NAMED_SHARE}
-    explained = sum(named.values())
-    scale = min(1.0, 1 / explained) if explained > 0 else 1.0  # above 1: others made such steps faster
-    ordered = sorted(named.items(), key=lambda item: -item[1])
-    return (
-        *(Share(cause, share * scale, float(seconds[cause].mean())) for cause, share in ordered),
-        Share(None, max(0.0, 1 - explained * scale), math.nan),
-    )
-
-
-def _contributions(account: Account, found: Sequence[Disturbance]) -> dict[Cause, Floats]:
-    """Seconds by cause, where the judgement over disturbances overrules the counters: warm-up, and events."""
-    seconds = {cause: part.copy() for cause, part in account.seconds.items()}
-    for one in found:
-        if one.cause is None or (one.cause in account.seconds and one.kind != "warm-up"):
-            continue
-        claimed = seconds.setdefault(one.cause, np.zeros(len(account.wall)))
-        if one.cause is Cause.WARMUP:
-            for part in account.seconds:
-                seconds[part][one.steps] = np.median(account.seconds[part][one.last + 1 :])
-            claimed[one.steps] += account.wall[one.steps] - one.quiet_s
-        elif one.cause not in account.seconds:
-            claimed[one.steps] += one.excess_s * one.explained
-    return seconds
+def _is_worth_it(cv: float, account: Account) -> bool:
+    return cv >= QUIET_CV and account.has_probes and len(account.wall) >= disturbances.FEWEST
 
 
 def _variance(cv: float, shares: tuple[Share, ...], config: RunConfig) -> list[Finding]:
@@ -167,7 +124,7 @@ def _variance(cv: float, shares: tuple[Share, ...], config: RunConfig) -> list[F
     parts = [f"{units.percent(one.share)} {_name(one.cause)}" for one in shares]
     evidence = f"variance: {', '.join(parts)}"
     return [Finding(kind="variance", number=cv, measure="CV", cause=first.value if first else None,
-                    evidence=evidence, advice=advice(first, config) if first else "")]  # fmt: skip
+                    evidence=evidence, advice=cause_texts.advice(first, config) if first else "")]  # fmt: skip
 
 
 def _name(cause: Cause | None) -> str:
@@ -199,42 +156,11 @@ def _group(group: list[Disturbance], account: Account, config: RunConfig) -> Fin
     else:
         evidence = said
         if one.cause is not Cause.WARMUP:
-            evidence += f", {units.percent(min(one.explained, 1.0))} of it {_counted(one, account)}"
-        hint = advice(one.cause, config, one.last + 1)
+            evidence += f", {units.percent(min(one.explained, 1.0))} of it {cause_texts.counted(one, account)}"
+        hint = cause_texts.advice(one.cause, config, one.last + 1)
     steps = tuple(step + 1 for each in group for step in range(each.first, each.last + 1))
     return Finding(kind=one.kind, number=over, measure="slower", cause=one.cause.value if one.cause else None,
                    evidence=evidence, advice=hint, steps=steps)  # fmt: skip
-
-
-def _counted(one: Disturbance, account: Account) -> str:
-    """The counter that corroborates a cause."""
-    cause, steps = one.cause, one.steps
-    assert cause is not None
-    counts = account.evidence.get(cause, account.events.get(cause))
-    if counts is None:
-        return ""
-    mean = float(np.mean(counts[steps]))
-    text = _COUNTERS.get(cause)
-    return f"by {text.format(units.significant(mean, 3))}" if text else f"by {units.duration(mean)} {_TIMES[cause]}"
-
-
-_COUNTERS = {
-    Cause.GC: "{} collections a step",
-    Cause.COMPILE: "{} graphs compiled a step",
-    Cause.FAULTS: "MALLOC_TRIM_THRESHOLD_=4294967296 and MALLOC_MMAP_THRESHOLD_=4294967296 in the environment",
-    Cause.WAITING: "{} times asleep a step",
-    Cause.ALLOCATION: "{} cudaMalloc, cudaFree or retries a step",
-    Cause.OTHERS: "{} other processes",
-    Cause.CLOCK: "a clock {} MHz lower",
-    Cause.POWER: "the power limit in {} of the samples",
-    Cause.THERMAL: "the thermal limit in {} of the samples",
-}
-_TIMES = {
-    Cause.THROTTLED: "of throttling",
-    Cause.STEAL: "of steal",
-    Cause.PREEMPTED: "of run delay",
-    Cause.SLOW: "of CPU time, with little run delay",
-}
 
 
 def _every_step(account: Account, config: RunConfig) -> list[Finding]:
@@ -248,7 +174,7 @@ def _every_step(account: Account, config: RunConfig) -> list[Finding]:
         if share >= LOST_SHARE:
             lost = f"{units.duration(float(seconds.mean()))} of the mean step"
             found.append(Finding(kind="every step", number=share, measure="of all time", cause=cause.value,
-                                 evidence=lost, advice=advice(cause, config)))  # fmt: skip
+                                 evidence=lost, advice=cause_texts.advice(cause, config)))  # fmt: skip
     return sorted(found, key=lambda finding: -finding.number)
 
 
@@ -299,29 +225,3 @@ def _spill(record: RunRecord) -> list[Finding]:
         return []
     return [Finding(kind="spill", number=1.0, measure="", cause="GPU memory spilled into system memory", evidence=why,
                     advice="a smaller --batch-size or --context-length, or --checkpoint")]  # fmt: skip
-
-
-def advice(cause: Cause, config: RunConfig, slow: int = 1) -> str:
-    """The next thing to try against a cause."""
-    if cause is Cause.WARMUP:
-        return f"--warmup-steps {config.warmup_steps + slow}"
-    if cause is Cause.GC:
-        return "--gc off" if config.gc == "on" else "gc.collect() outside the step"
-    if cause is Cause.COMPILE:
-        return f"--warmup-steps {config.warmup_steps + slow + 1}; TORCH_LOGS=recompiles for the reason"
-    return _ADVICE[cause]
-
-
-_ADVICE = {
-    Cause.THROTTLED: "a higher CPU limit of the container, or --num-threads within it",
-    Cause.STEAL: "another host or another time: its CPUs are given to other machines",
-    Cause.PREEMPTED: "a quiet machine, taskset to CPUs of its own, or --num-threads 1",
-    Cause.FAULTS: "MALLOC_TRIM_THRESHOLD_=4294967296 and MALLOC_MMAP_THRESHOLD_=4294967296 in the environment",
-    Cause.WAITING: "--profiler torch, which shows where the step does nothing",
-    Cause.SLOW: "fixed clocks (cpupower), a machine without neighbours that use cache and memory, more steps",
-    Cause.ALLOCATION: "--warmup-steps 2 or more; PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
-    Cause.CLOCK: "nvidia-smi --lock-gpu-clocks",
-    Cause.POWER: "nvidia-smi --lock-gpu-clocks, at what the power limit holds",
-    Cause.THERMAL: "cooling, or nvidia-smi --lock-gpu-clocks at what the temperature holds",
-    Cause.OTHERS: "another --device, or stopping them (nvidia-smi names them)",
-}

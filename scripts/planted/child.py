@@ -127,6 +127,7 @@ PLANTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Hook]], d
 
 def run(name: str, folder: Path, **fields: Any) -> None:
     """Measure with this cause planted and leave the record in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     plant, needed, _ = PLANTS[name]
     usual = {"num_threads": 1, "warmup_steps": WARMUP, "measure_steps": STEPS}
     config = runner.resolve(RunConfig(**(usual | needed | fields), device="cpu"))

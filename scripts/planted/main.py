@@ -46,7 +46,6 @@ def main() -> int:
 
 
 def _measured(name: str, folder: Path) -> Stability | None:
-    folder.mkdir(parents=True)
     command = [sys.executable, "-m", "scripts.planted.child", name, str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=_TIMEOUT_S)
     return stability.examine(record.load(folder))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from perfkit.analysis import causes, disturbances, stability
+from perfkit.analysis import cause_texts, causes, disturbances, stability
 from perfkit.analysis.causes import Cause
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
@@ -272,11 +272,11 @@ def test_too_many_threads(threads, delay, advised):
 
 @pytest.mark.parametrize(("switch", "advised"), [("on", "--gc off"), ("off", "gc.collect() outside the step")])
 def test_advice_knows_the_configuration(switch, advised):
-    assert stability.advice(Cause.GC, quick(gc=switch)) == advised
+    assert cause_texts.advice(Cause.GC, quick(gc=switch)) == advised
 
 
 def test_every_cause_has_an_advice_and_a_counter_to_show():
     for cause in Cause:
-        assert stability.advice(cause, quick())
+        assert cause_texts.advice(cause, quick())
     for cause in set(Cause) - {Cause.WARMUP}:
-        assert (cause in stability._COUNTERS) != (cause in stability._TIMES)
+        assert (cause in cause_texts._COUNTERS) != (cause in cause_texts._TIMES)

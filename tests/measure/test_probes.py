@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from perfkit.measure import probes, timing
+from perfkit.measure import counters, probes, timing
 from perfkit.measure.probes import ProbedClock, Probes
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
@@ -164,18 +164,18 @@ def test_throttling_of_both_versions_of_control_groups(tmp_path, text, seconds):
     file = tmp_path / "cpu.stat"
     file.write_bytes(text)
     with file.open("rb") as opened:
-        assert probes._throttled(opened.fileno()) == seconds
+        assert counters._throttled(opened.fileno()) == seconds
 
 
 def test_a_file_that_takes_too_long_to_read_is_left_alone(tmp_path, monkeypatch):
     file = tmp_path / "stat"
     file.write_text("cpu 1")
-    monkeypatch.setattr(probes, "_DEAREST_READ_S", 10.0)
-    opened = probes._cheap(probes._open(file))
+    monkeypatch.setattr(counters, "_DEAREST_READ_S", 10.0)
+    opened = counters._cheap(counters._open(file))
     assert opened is not None
-    monkeypatch.setattr(probes, "_DEAREST_READ_S", 0.0)
-    assert probes._cheap(opened) is None
-    assert probes._cheap(probes._open(tmp_path / "missing")) is None
+    monkeypatch.setattr(counters, "_DEAREST_READ_S", 0.0)
+    assert counters._cheap(opened) is None
+    assert counters._cheap(counters._open(tmp_path / "missing")) is None
 
 
 def test_on_another_system_there_are_no_probes(monkeypatch):
