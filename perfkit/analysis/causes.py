@@ -46,6 +46,10 @@ class Cause(StrEnum):
     WARMUP = "unfinished warm-up"
 
 
+_ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.SLOW)
+"""Causes that are CPU time of the main thread."""
+
+
 @dataclass(slots=True)
 class Account:
     """Seconds of each step by cause; all arrays are as long as the series."""
@@ -73,6 +77,7 @@ def account(record: RunRecord) -> Account:
         return Account(wall)
     read = _Reader(probes)
     pools = _Pools(wall, read)
+    running, ready = pools.running, pools.ready
     found = Account(wall, delay=np.maximum(read("main_delay_s"), read("other_delay_s")))
     found.seconds[Cause.GC] = pools.take(read("gc_s"), "running")
     found.seconds[Cause.COMPILE] = pools.take(read("compile_s"), "running", "asleep", "ready")
@@ -82,6 +87,7 @@ def account(record: RunRecord) -> Account:
     found.seconds[Cause.PREEMPTED] = _preempted(read, pools)
     found.seconds[Cause.WAITING] = np.where(read("switches") > 0, pools.asleep, 0.0)
     found.seconds[Cause.SLOW] = pools.running
+    _move_induced_delay(found.seconds, running, ready)
     if record.config.device != "cpu":
         _leave_to_the_device(found, record.steps)
     found.evidence = {
@@ -148,6 +154,22 @@ def _preempted(read: Callable[[str], Floats], pools: _Pools) -> Floats:
     other = read("other_delay_s")
     slept = pools.take(other, "asleep")
     return own + slept + pools.take(np.minimum(other - slept, spinning), "running")
+
+
+def _move_induced_delay(seconds: dict[Cause, Floats], running: Floats, ready: Floats) -> None:
+    """Whatever needs more CPU time among competitors waits more for it: that wait is not theirs, but its own.
+
+    In excess of typical CPU time, delay at the run's typical rate (delay per CPU time) goes from preemption to the
+    causes that took the CPU time, in proportion to their own excess. On a machine without competitors it is nothing.
+    """
+    rate = float(np.median(ready / np.maximum(running, 1e-9)))
+    induced = np.clip(rate * (running - np.median(running)), 0.0, np.minimum(ready, seconds[Cause.PREEMPTED]))
+    over = {cause: np.maximum(seconds[cause] - np.median(seconds[cause]), 0.0) for cause in _ON_CPU}
+    total = np.sum(list(over.values()), axis=0)
+    induced = np.where(total > 0, induced, 0.0)
+    seconds[Cause.PREEMPTED] = seconds[Cause.PREEMPTED] - induced
+    for cause, part in over.items():
+        seconds[cause] = seconds[cause] + induced * part / np.maximum(total, 1e-12)
 
 
 def _leave_to_the_device(found: Account, steps: Sequence[StepSample]) -> None:

@@ -100,6 +100,23 @@ def test_what_every_step_has_explains_no_single_one():
     assert (every.cause, every.number) == (Cause.PREEMPTED.value, pytest.approx(0.03 / 0.131, abs=0.01))
 
 
+@pytest.mark.parametrize("cause", [Cause.GC, Cause.FAULTS, Cause.SLOW])
+def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
+    """GIVEN every CPU millisecond costs two of delay, and one step takes 80 ms more CPU time THEN that is the cause"""
+    steps = [longer(step, 0.2, main_delay_s=0.2) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 3 * EXTRA_S, **COUNTERS[cause], main_delay_s=2 * EXTRA_S)
+    found = stability.examine(record(steps))
+    assert [one.cause for one in found.disturbances] == [cause]
+    assert found.first_cause == cause.value
+
+
+def test_delay_that_comes_alone_stays_preemption():
+    """GIVEN the same competitors, and one step that waits longer for the same CPU time THEN it is preemption"""
+    steps = [longer(step, 0.2, main_delay_s=0.2) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 0.3, main_delay_s=0.3)
+    assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.PREEMPTED]
+
+
 def test_slower_cpu_is_not_said_where_delay_and_collections_have_a_part():
     steps = quiet_steps()
     steps[12] = longer(steps[12], EXTRA_S, main_cpu_s=0.055, main_delay_s=0.025)
@@ -166,10 +183,10 @@ def test_no_moment_is_counted_twice(seed):
 
 
 def test_the_example_of_the_report():
-    """GIVEN collections and delays in known proportion WHEN accounted THEN the variance is split as it was made"""
+    """GIVEN collections, and delays in some steps, of known variance WHEN accounted THEN it is split as it was made"""
     rng = np.random.default_rng(1)
     steps = quiet_steps(2000)
-    collected, delayed = rng.normal(0.02, 0.004, 2000), rng.normal(0.02, 0.002, 2000)
+    collected, delayed = rng.normal(0.02, 0.004, 2000), np.where(rng.random(2000) < 0.3, 0.00436, 0.0)
     steps = [
         longer(step, float(a + b), main_cpu_s=float(a), gc_s=float(a), collections=1, main_delay_s=float(b))
         for step, a, b in zip(steps, collected, delayed, strict=True)
