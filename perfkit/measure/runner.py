@@ -141,7 +141,7 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             if config.experimental_provenance:
                 metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
             after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))
-        installed = stack.enter_context(_probed(config.device, measured))
+        installed = stack.enter_context(_probed(config, measured))
         stages = _Stages(config, workload, measured, progress, after_step, enough, installed)
         if not config.warmup_steps:
             memory.reset_peaks(config.device)
@@ -154,9 +154,16 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
 
 
 @contextmanager
-def _probed(device: str, measured: _Measured) -> Iterator[probes.Probes | None]:
-    """Probes for the steps and, on a GPU, the sampler; what they found is in `measured` when the body ends."""
-    with gpu_sampler.sampling(environment.gpu_uuid(device)) as samples, probes.installed(device) as installed:
+def _probed(config: RunConfig, measured: _Measured) -> Iterator[probes.Probes | None]:
+    """Probes for the steps and, on a GPU, the sampler; what they found is in `measured` when the body ends.
+
+    Not under a profiler: reading the counters would be in its trace, as time of the step that nothing accounts for.
+    """
+    if config.profiler != "none":
+        yield None
+        return
+    uuid = environment.gpu_uuid(config.device)
+    with gpu_sampler.sampling(uuid) as samples, probes.installed(config.device) as installed:
         measured.gpu = samples
         try:
             yield installed

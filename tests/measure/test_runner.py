@@ -338,3 +338,9 @@ def test_a_target_ends_the_steps_when_its_rule_says_so(run, monkeypatch, peaks, 
 def test_a_target_needs_its_rule(run):
     with pytest.raises(ValueError, match="needs enough="):
         run(target_ci=0.01)
+
+
+def test_profiled_steps_have_no_counters_since_reading_them_would_be_in_the_trace(run):
+    result = run(profiler="torch", warmup_steps=1, measure_steps=2)
+    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * 3
+    assert (result.probing, result.ended_by) == (None, "measure-steps")
