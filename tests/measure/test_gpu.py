@@ -174,3 +174,15 @@ def test_a_profiled_run_has_kernels_that_end_inside_their_steps(tmp_path):
     assert len(trace.device.name) > 0
     assert len(trace.device.name) % result.config.measure_steps == 0
     assert result.memory.allocated is not None
+
+
+def test_counters_of_the_allocator_and_samples_of_the_gpu_come_with_a_plain_run(tmp_path):
+    # WHEN
+    result = run(tmp_path, **MEDIUM_SIZED | {"measure_steps": 100})
+
+    # THEN the sampler's process has had time to start
+    assert all(step.probes is not None and step.probes.alloc_retries == 0 for step in result.steps)
+    assert result.steps[-1].probes is not None
+    assert result.steps[-1].probes.device_allocs == 0
+    assert result.gpu
+    assert all(one.sm_mhz and one.total_bytes for one in result.gpu)
