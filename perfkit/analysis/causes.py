@@ -78,15 +78,18 @@ def account(record: RunRecord) -> Account:
     read = _Reader(probes)
     pools = _Pools(wall, read)
     running, ready = pools.running, pools.ready
-    found = Account(wall, delay=np.maximum(read("main_delay_s"), read("other_delay_s")))
+    # Kernels preempt gladly where a system call returns, which may be between the clock's stop and the counter's
+    # reading: delay beyond the step's own time is not the step's. (_Pools cuts the main thread's states likewise.)
+    found = Account(wall, delay=np.minimum(np.maximum(read("main_delay_s"), read("other_delay_s")), wall))
     found.seconds[Cause.GC] = pools.take(read("gc_s"), "running")
     found.seconds[Cause.COMPILE] = pools.take(read("compile_s"), "running", "asleep", "ready")
     found.seconds[Cause.THROTTLED] = pools.take(read("throttled_s"), "ready", "asleep", "running")
     found.seconds[Cause.STEAL] = pools.take(_own_steal(record, read), "asleep", "running", "ready")
     found.seconds[Cause.FAULTS] = _faults(record, read, pools)
     found.seconds[Cause.PREEMPTED] = _preempted(read, pools)
+    elsewhere = pools.take(_work_of_others(record.steps, read), "asleep")
     found.seconds[Cause.WAITING] = np.where(read("switches") > 0, pools.asleep, 0.0)
-    found.seconds[Cause.SLOW] = pools.running
+    found.seconds[Cause.SLOW] = pools.running + elsewhere
     _move_induced_delay(found.seconds, running, ready)
     if record.config.device != "cpu":
         _leave_to_the_device(found, record.steps)
@@ -98,7 +101,7 @@ def account(record: RunRecord) -> Account:
         Cause.FAULTS: read("minor_faults") + read("major_faults"),
         Cause.PREEMPTED: found.delay,
         Cause.WAITING: read("switches"),
-        Cause.SLOW: read("main_cpu_s"),
+        Cause.SLOW: read("main_cpu_s") + elsewhere,
     }
     found.events[Cause.ALLOCATION] = read("alloc_retries") + read("device_allocs") + read("device_frees")
     return found
@@ -154,6 +157,15 @@ def _preempted(read: Callable[[str], Floats], pools: _Pools) -> Floats:
     other = read("other_delay_s")
     slept = pools.take(other, "asleep")
     return own + slept + pools.take(np.minimum(other - slept, spinning), "running")
+
+
+def _work_of_others(steps: Sequence[StepSample], read: Callable[[str], Floats]) -> Floats:
+    """CPU time of the other threads above the typical: with a GPU, autograd runs backward in a thread of its own.
+
+    While they work for longer, the main thread only seems to be asleep for longer.
+    """
+    cpu = np.array([sample.cpu_s or 0.0 for sample in steps], dtype=np.float64) - read("main_cpu_s")
+    return np.maximum(cpu - np.median(cpu), 0.0)
 
 
 def _move_induced_delay(seconds: dict[Cause, Floats], running: Floats, ready: Floats) -> None:

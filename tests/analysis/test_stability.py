@@ -117,6 +117,14 @@ def test_delay_that_comes_alone_stays_preemption():
     assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.PREEMPTED]
 
 
+def test_a_main_thread_that_waits_for_one_that_works_does_not_sleep():
+    """GIVEN a step in which another thread runs 80 ms longer, and the main one waits THEN that is work, not sleep"""
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S, switches=1)
+    steps[12] = dataclasses.replace(steps[12], cpu_s=steps[12].cpu_s + EXTRA_S)
+    assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.SLOW]
+
+
 def test_slower_cpu_is_not_said_where_delay_and_collections_have_a_part():
     steps = quiet_steps()
     steps[12] = longer(steps[12], EXTRA_S, main_cpu_s=0.055, main_delay_s=0.025)
