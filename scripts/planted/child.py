@@ -21,8 +21,8 @@ from perfkit.schema.config import RunConfig
 from perfkit.workload.step import Workload
 
 WARMUP, STEPS = 5, 30
-SLEEPING, SLEEP_S = 12, 0.2
-"""Measured step (from 0) that sleeps, and how long: about two steps of `tiny` on one thread."""
+SLEEPING, SLEEP_S = 12, 0.5
+"""Measured step (from 0) that sleeps, and how long: about five steps of `tiny` on one thread."""
 GARBAGE_EVERY, GARBAGE = 5, 150_000
 HOG_FROM = 15
 """Measured step from which the hog runs."""
