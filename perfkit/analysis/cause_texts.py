@@ -25,7 +25,7 @@ def counted(one: Disturbance, account: Account) -> str:
 _COUNTERS = {
     Cause.GC: "{} collections a step",
     Cause.COMPILE: "{} graphs compiled a step",
-    Cause.FAULTS: "MALLOC_TRIM_THRESHOLD_=4294967296 and MALLOC_MMAP_THRESHOLD_=4294967296 in the environment",
+    Cause.FAULTS: "{} page faults a step",
     Cause.WAITING: "{} times asleep a step",
     Cause.ALLOCATION: "{} cudaMalloc, cudaFree or retries a step",
     Cause.OTHERS: "{} other processes",

@@ -23,6 +23,8 @@ from perfkit.schema.record import RunRecord, StepSample
 
 LAUNCH_BOUND = 0.9
 """On a GPU the host sets the pace where its part of the step (enqueue_s) is above this share of wall time."""
+_WARM = 2
+"""Gradients appear in the first step and the optimizer's state at its end: memory is steady from the second on."""
 _QUIET = 0.1
 """Quantile of CPU time that stands for a step in which nobody spun, waiting for a delayed thread."""
 
@@ -60,6 +62,8 @@ class Account:
     """Causes known by a count only, not by time: in a slow step where they happened they may claim what is left."""
     evidence: dict[Cause, Floats] = field(default_factory=dict)
     """What corroborates a cause, step by step: its own counter (collections, switches, faults, ...)."""
+    warmed: bool = True
+    """At least two warm-up steps came before: pages and state a first step needs are there."""
     delay: Floats = field(default_factory=lambda: np.zeros(0))
     """Run delay of the thread that waited longest, for the hint about too many threads."""
 
@@ -72,15 +76,18 @@ class Account:
 def account(record: RunRecord) -> Account:
     """The measured steps of a record, by cause."""
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
+    warmed = record.config.warmup_steps >= _WARM
     probes = [sample.probes for sample in record.steps if sample.probes is not None]
     if not probes or len(probes) < len(record.steps):
-        return Account(wall)
+        return Account(wall, warmed=warmed)
     read = _Reader(probes)
     pools = _Pools(wall, read)
     running, ready = pools.running, pools.ready
     # Kernels preempt gladly where a system call returns, which may be between the clock's stop and the counter's
     # reading: delay beyond the step's own time is not the step's. (_Pools cuts the main thread's states likewise.)
-    found = Account(wall, delay=np.minimum(np.maximum(read("main_delay_s"), read("other_delay_s")), wall))
+    found = Account(
+        wall, warmed=warmed, delay=np.minimum(np.maximum(read("main_delay_s"), read("other_delay_s")), wall)
+    )
     found.seconds[Cause.GC] = pools.take(read("gc_s"), "running")
     found.seconds[Cause.COMPILE] = pools.take(read("compile_s"), "running", "asleep", "ready")
     found.seconds[Cause.THROTTLED] = pools.take(read("throttled_s"), "ready", "asleep", "running")

@@ -110,7 +110,7 @@ def _judged(account: Account, kind: Kind, first: int, last: int, quiet: slice) -
     cause, explained = _strongest(shares)
     if cause is None and (event := _event(account, steps, quiet)) is not None:
         cause, explained = event, 1.0 - sum(max(0.0, share) for share in shares.values())
-    if kind == "warm-up" and cause not in _EXTERNAL:
+    if kind == "warm-up" and cause not in _EXTERNAL and not (account.warmed and cause is Cause.FAULTS):
         cause, explained = Cause.WARMUP, 1.0
     return Disturbance(kind, first, last, over, float(np.median(account.wall[quiet])), cause, explained)
 

@@ -124,7 +124,7 @@ def _variance(cv: float, shares: tuple[Share, ...], config: RunConfig) -> list[F
     parts = [f"{units.percent(one.share)} {_name(one.cause)}" for one in shares]
     evidence = f"variance: {', '.join(parts)}"
     return [Finding(kind="variance", number=cv, measure="CV", cause=first.value if first else None,
-                    evidence=evidence, advice=cause_texts.advice(first, config) if first else "")]  # fmt: skip
+                    evidence=evidence, advice=cause_texts.advice(first, config) if first and first is not Cause.WARMUP else "")]  # fmt: skip
 
 
 def _name(cause: Cause | None) -> str:

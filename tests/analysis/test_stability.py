@@ -226,6 +226,19 @@ def test_a_first_step_that_was_preempted_is_not_warm_up():
     assert stability.examine(record(steps)).first_cause == Cause.PREEMPTED.value
 
 
+@pytest.mark.parametrize(("warmup", "cause"), [(0, Cause.WARMUP), (5, Cause.FAULTS)])
+def test_page_faults_of_a_first_step_are_warm_up_only_where_there_was_none(warmup, cause):
+    steps = quiet_steps()
+    steps[0] = longer(steps[0], EXTRA_S, **COUNTERS[Cause.FAULTS])
+    found = stability.examine(record(steps, config=quick(warmup_steps=warmup, measure_steps=30)))
+    assert found.first_cause == cause.value
+
+
+def test_every_counter_reads_as_one():
+    for text in cause_texts._COUNTERS.values():
+        assert text.count("{}") == 1
+
+
 @pytest.mark.parametrize(("n", "cv"), [(10, 0.01), (15, 0.05), (30, 0.05)])
 def test_warm_up_is_rarely_seen_where_there_is_none(n, cv):
     rng = np.random.default_rng(n)
