@@ -123,8 +123,9 @@ def _variance(cv: float, shares: tuple[Share, ...], config: RunConfig) -> list[F
     first = shares[0].cause
     parts = [f"{units.percent(one.share)} {_name(one.cause)}" for one in shares]
     evidence = f"variance: {', '.join(parts)}"
+    hint = cause_texts.advice(first, config) if first and first is not Cause.WARMUP else ""
     return [Finding(kind="variance", number=cv, measure="CV", cause=first.value if first else None,
-                    evidence=evidence, advice=cause_texts.advice(first, config) if first and first is not Cause.WARMUP else "")]  # fmt: skip
+                    evidence=evidence, advice=hint)]  # fmt: skip
 
 
 def _name(cause: Cause | None) -> str:

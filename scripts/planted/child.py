@@ -30,10 +30,12 @@ HOG_FROM = 15
 _SPIN = "while True: pass"
 _HOG = """
 import numpy as np
-a = np.ones(32 << 20); b = np.empty_like(a)
-while True: np.copyto(b, a)
+a = np.ones(32 << 20); b = np.zeros_like(a); at = np.random.default_rng(0).integers(0, a.size, 1 << 20)
+while True:
+    np.copyto(b, a)
+    b[at] += a[at]
 """
-"""256 MiB read and 256 MiB written, over and over: more than any cache holds."""
+"""256 MiB read and 256 MiB written, in order and then at random, over and over: more than any cache holds."""
 
 Hook = Callable[[int], None]
 """Called inside each step, before its work, with the number of the measured step (negative: warm-up)."""
@@ -101,6 +103,8 @@ def hog() -> Iterator[Hook]:
                     one.send_signal(signal.SIGCONT)
 
         yield hook
+        if any(one.poll() is not None for one in hogs):
+            sys.exit("a hog ended before the run did: too little memory?")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from perfkit.analysis import causes, stability
 from perfkit.analysis.causes import Cause
 from perfkit.schema import record
 from scripts.planted import child, main
-from tests.runs import QUICK
+from tests.runs import QUICK, sample, saved
 
 
 def planted(tmp_path, name):
@@ -55,3 +55,11 @@ def test_the_table_counts_and_judges(capsys):
     assert main._report(good) == 0
     assert "hog   9 of 10 " in capsys.readouterr().out
     assert main._report({"hog": Counter({Cause.SLOW.value: 8, "-": 2})}) == 1
+    assert main._report({"hog": Counter({Cause.SLOW.value: 8, main._NO_EFFECT: 2})}) == 0
+    assert "8 of 8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("slower", "took"), [(1.0, False), (1.04, False), (1.1, True)])
+def test_a_hog_that_changes_nothing_is_not_counted(slower, took):
+    steps = [sample(0.1 * (slower if i >= child.HOG_FROM else 1.0)) for i in range(child.STEPS)]
+    assert main._took_effect(saved(steps=tuple(steps))) == took
