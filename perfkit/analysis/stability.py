@@ -101,7 +101,9 @@ def examine(record: RunRecord) -> Stability | None:
         *([alike] if alike else []),
         *_spill(record),
     ]
-    findings.sort(key=lambda finding: finding.kind not in ("warm-up", "spill"))
+    # Warm-up comes first where there was next to none; otherwise the account's order stands.
+    urgent = ("spill",) if account.warmed else ("spill", "warm-up")
+    findings.sort(key=lambda finding: finding.kind not in urgent)
     return Stability(
         cv=cv,
         shares=shares,

@@ -213,8 +213,8 @@ def test_leading_slow_steps_are_warm_up(count):
         steps[index] = longer(steps[index], 0.2, main_cpu_s=0.1, minor_faults=9000, switches=5)
     found = stability.examine(record(steps))
     assert found.first_cause == Cause.WARMUP.value
-    assert found.findings[0].kind == "warm-up"
-    assert found.findings[0].advice == f"--warmup-steps {5 + count}"
+    [finding] = [finding for finding in found.findings if finding.kind == "warm-up"]
+    assert finding.advice == f"--warmup-steps {5 + count}"
     assert found.shares[0].cause is Cause.WARMUP
     assert found.shares[0].share > 0.95
     assert not found.interval_reliable
@@ -224,6 +224,15 @@ def test_a_first_step_that_was_preempted_is_not_warm_up():
     steps = quiet_steps()
     steps[0] = longer(steps[0], 0.2, main_delay_s=0.19)
     assert stability.examine(record(steps)).first_cause == Cause.PREEMPTED.value
+
+
+@pytest.mark.parametrize(("warmup", "cause"), [(0, Cause.WARMUP), (5, Cause.WAITING)])
+def test_warm_up_is_named_before_what_is_larger_only_where_there_was_none(warmup, cause):
+    steps = quiet_steps()
+    steps[0] = longer(steps[0], 0.01, main_cpu_s=0.01)
+    steps[12] = longer(steps[12], EXTRA_S, **COUNTERS[Cause.WAITING])
+    found = stability.examine(record(steps, config=quick(warmup_steps=warmup, measure_steps=30)))
+    assert found.first_cause == cause.value
 
 
 @pytest.mark.parametrize(("warmup", "cause"), [(0, Cause.WARMUP), (5, Cause.FAULTS)])
