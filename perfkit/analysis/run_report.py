@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis import stats
+from perfkit.analysis import noise_report, stability, stats
 from perfkit.analysis.report import Report
+from perfkit.analysis.stability import Stability
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord, StepSample
@@ -17,6 +18,9 @@ from perfkit.schema.table import Column, Table
 
 PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
 """Column -> the step phases it sums. Everything else in a step's wall time is the column `rest`."""
+
+_TARGET = 0.01
+"""Half-width that "was n enough?" is asked for where no --target-ci was given."""
 
 _COLUMNS = (
     Column("size"),
@@ -61,10 +65,16 @@ def headline(config: RunConfig) -> str:
 def report(record: RunRecord) -> Report:
     """Everything a record holds, as tables."""
     runs = result_table([record])
-    tables = (runs, steps_table(record))
-    remarks = [
-        line for line in (warmup_line(record), _cold_line(record), enough_line(record), annotation_line(record)) if line
-    ]
+    noise = stability.examine(record)
+    tables = (runs, steps_table(record), *noise_report.tables(noise))
+    remarks = (
+        warmup_line(record),
+        _cold_line(record),
+        enough_line(record, noise),
+        *noise_report.lines(noise),
+        annotation_line(record),
+        noise_report.probes_line(record),
+    )
     display = (_part(runs, "run", "Run", _RUN), _part(runs, "time", "Step time", _TIME), phase_times(record))
     summary = {
         "status": record.status,
@@ -74,7 +84,7 @@ def report(record: RunRecord) -> Report:
         "warmup_steps": len(record.warmup),
         "artifacts": record.artifacts,
     }
-    return Report(summary, tables, display if record.steps else display[:1], tuple(remarks))
+    return Report(summary, tables, display if record.steps else display[:1], tuple(filter(None, remarks)))
 
 
 _RUN = ("size", "shape", "parameters", "context_length", "batch_size", "pass_type", "precision", "tokens_per_s",
@@ -226,14 +236,20 @@ def _cold_line(record: RunRecord) -> str | None:
     return "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
 
 
-def enough_line(record: RunRecord) -> str | None:
-    """Whether n was enough: the mean's precision and the n that would pin it down to 1%."""
+def enough_line(record: RunRecord, noise: Stability | None = None) -> str | None:
+    """Whether n was enough: the mean's precision, the n that would pin it down, and which rule ended the run."""
     if not record.steps:
         return None
-    found = stats.precision(stats.summarize(wall_times(record.steps)))
+    found = stats.precision(wall_times(record.steps), record.config.target_ci or _TARGET)
+    head = f"n = {found.n}{noise_report.ended(record)}"
     if found.needed is None:
-        return f"n = {found.n}: too few steps to say how precise the mean is; use --measure-steps 10 or more"
-    text = f"n = {found.n}: the mean is known to +-{units.percent(found.half_width)} (95%, if steps are independent)"
+        return f"{head}: too few steps to say how precise the mean is; use --measure-steps 10 or more"
+    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
+    if noise is not None and not noise.interval_reliable:
+        why = noise_report.unreliable(noise)
+        apart = f"independent steps would give {width}, and {found.needed} of them {target}"
+        return f"{head}: CI not reliable ({why}); {apart}"
+    text = f"{head}: the mean is known to {width} (95%, if steps are independent)"
     if found.half_width <= found.target:
-        return f"{text}: enough for +-{units.percent(found.target)}"
-    return f"{text}; +-{units.percent(found.target)} would need about --measure-steps {found.needed}"
+        return f"{text}: enough for {target}"
+    return f"{text}; {target} would need about --measure-steps {found.needed}"

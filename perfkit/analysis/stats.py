@@ -78,20 +78,44 @@ def t_quantile(n: int, confidence: float = CONFIDENCE) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How well n samples pin down the mean, if they are independent and none is out of line."""
+    """How well n samples pin down the mean."""
 
     n: int
     half_width: float
-    """Of the 95% t-interval, relative to the mean; nan below n = 2."""
+    """Of the mean's 95% interval, relative to the mean; nan below n = 2."""
     needed: int | None
     """Samples that would bring the half-width down to `target`."""
     target: float
+    lag1: float
+    """Autocorrelation of neighbouring samples; nan below n = 3."""
+    effective_n: float
+    """Independent samples that say as much."""
 
 
-def precision(summary: Summary, target: float = 0.01) -> Precision:
-    """Relative half-width of the mean's 95% interval and the n needed for `target`: ceil((t cv / target)^2)."""
-    if summary.n < 2 or not math.isfinite(summary.cv):
-        return Precision(summary.n, math.nan, None, target)
-    t = t_quantile(summary.n)
-    needed = max(2, math.ceil((t * summary.cv / target) ** 2))
-    return Precision(summary.n, t * summary.cv / math.sqrt(summary.n), needed, target)
+def precision(samples: Floats, target: float = 0.01) -> Precision:
+    """Relative half-width of the mean's interval, and the n needed for `target`: ceil((t cv / target)^2 n / n_eff).
+
+    The interval is Student's with n_eff = n (1 - r) / (1 + r), r being the lag-1 autocorrelation (exact for AR(1) in
+    the limit of large n), at most n: a negative r by chance must not narrow it.
+    """
+    n = len(samples)
+    summary = summarize(samples)
+    r = lag1(samples)
+    if n < 2 or not math.isfinite(summary.cv):
+        return Precision(n, math.nan, None, target, r, float(n))
+    independent = effective_n(n, r)
+    t = t_quantile(n)
+    needed = max(2, math.ceil((t * summary.cv / target) ** 2 * n / independent))
+    return Precision(n, t * summary.cv / math.sqrt(independent), needed, target, r, independent)
+
+
+def lag1(samples: Floats) -> float:
+    """Autocorrelation of each sample with the next, by the usual (biased) estimate; nan below n = 3 or if constant."""
+    centred = np.asarray(samples, dtype=np.float64) - np.mean(samples)
+    spread = float(centred @ centred)
+    return float(centred[:-1] @ centred[1:]) / spread if len(centred) > 2 and spread > 0 else math.nan
+
+
+def effective_n(n: int, r: float) -> float:
+    """Independent samples worth n samples of lag-1 autocorrelation r: n (1 - r) / (1 + r), from 1 up to n."""
+    return max(1.0, n * (1 - r) / (1 + r)) if r > 0 else float(n)

@@ -33,7 +33,7 @@ class AnalyzeOptions:
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Only these: kernels, layers, phases, categories, groups, copies, threads, ranges, runs, steps; kernel_summary."""
+    """Only: kernels, layers, phases, categories, groups, copies, threads, ranges, runs, steps, noise, findings, ..."""
     top: int = 20
     """Rows shown of each table (--format table and md); what is left out is summed in one more row."""
     by: By = "component"

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import memory_fit, overhead, repeats, run_report, trace_report
+from perfkit.analysis import memory_fit, overhead, repeats, run_report, stopping, trace_report
 from perfkit.commands import estimate, fresh, plain, show
 from perfkit.commands.progress import RunProgress
 from perfkit.commands.runs import SavedRuns, saved_runs
@@ -26,6 +26,8 @@ from perfkit.schema.config import RunConfig, Switch
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 
+_MANY_PROFILED = 500
+"""Profiled steps from which on a warning is due: every operation of each of them goes into the trace."""
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
@@ -116,10 +118,12 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
 
     for line in (run_report.headline(config), *nsys_capture.advice(config.device)):
         _tell(line)
+    if config.profiler != "none" and config.measure_steps > _MANY_PROFILED:
+        _tell(f"{config.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
     wants_overhead = options.overhead == "on" and config.profiler != "none" and not under_nsys()
     artifacts = plain.measure(config, folder) if wants_overhead else {}
     with RunProgress() as progress:
-        record = runner.run(config, folder, progress, memory_fit.suggestions)
+        record = runner.run(config, folder, progress, suggest=memory_fit.suggestions, enough=stopping.rule(config))
     return _with_artifacts(record, folder, artifacts)
 
 
@@ -194,5 +198,5 @@ def _exit_code(record: RunRecord, folder: Path) -> int:
         hint = " or ".join(record.failure.suggestions)
         advice = f"; try {hint}" if hint else ""
         raise OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
-    done = f"{len(record.steps)} of {record.config.measure_steps}"
+    done = f"{len(record.steps)} of {record.config.most_steps}"
     raise InterruptedRunError(f"{record.failure.message}; {done} measured steps saved in {folder}")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from perfkit.analysis import memory_fit, sweep_chart, sweep_report, sweep_rows
+from perfkit.analysis import memory_fit, stopping, sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show, sweep_forecast
 from perfkit.commands.sweep_progress import SweepProgress
@@ -258,7 +258,7 @@ class _Sweep:
             return campaign.in_fresh_processes(self.options.timeout)
         from perfkit.measure.in_process import Executor
 
-        executor = Executor(memory_fit.suggestions)
+        executor = Executor(memory_fit.suggestions, stopping.rule)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

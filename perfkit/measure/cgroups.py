@@ -1,4 +1,4 @@
-"""How much memory this process's control groups (a container, a batch job) still allow. Linux, versions 1 and 2."""
+"""What this process's control groups (a container, a batch job) allow. Linux, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -17,21 +17,38 @@ def headroom(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/c
 
     Files that the kernel only keeps cached do not count as used: it drops them when memory is needed.
     """
-    left = [free for folder, version in _groups(root, own) if (free := _left(folder, version)) is not None]
+    groups = _groups(root, own, "memory")
+    left = [free for folder, version in groups if (free := _left(folder, version)) is not None]
     return min(left, default=None)
 
 
-def _groups(root: Path, own: Path) -> Iterator[tuple[Path, int]]:
-    """The folders of the groups that count this process's memory, with their version."""
+def cpu_quotas(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The `cpu.stat` of each of this process's groups (and their parents) that has a CPU quota.
+
+    Version 2 says `cpu.max` = "max 100000" where there is none, version 1 `cpu.cfs_quota_us` = -1.
+    """
+    found = []
+    for folder, version in _groups(root, own, "cpu"):
+        try:
+            limit = (folder / ("cpu.cfs_quota_us" if version == 1 else "cpu.max")).read_text()
+        except OSError:
+            continue
+        if limit.split()[0] not in ("max", "-1"):
+            found.append(folder / "cpu.stat")
+    return found
+
+
+def _groups(root: Path, own: Path, controller: str) -> Iterator[tuple[Path, int]]:
+    """The folders of the groups that count this process's use of something, with their version."""
     try:
         lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        base, version = (root / "memory", 1) if controllers else (root, 2)
+        base, version = (root / controller, 1) if controllers else (root, 2)
         inside = PurePosixPath(path.lstrip("/"))
         for part in (inside, *inside.parents):  # a container often sees its own group as the root
             yield base / part, version

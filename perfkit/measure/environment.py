@@ -68,6 +68,11 @@ def cpu_model() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
+def gpu_uuid(device: str) -> str | None:
+    """The GPU's identity as NVML spells it, whatever CUDA_VISIBLE_DEVICES renumbers; None on a CPU."""
+    return None if device == "cpu" else f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def nvidia_driver() -> str | None:
     """The NVIDIA driver's version, from the kernel module."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished, Outcome
 from perfkit.measure import memory, runner
+from perfkit.measure.runner import Enough
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
@@ -28,10 +30,16 @@ class _Silent:
 
 
 class Executor:
-    """Runs configurations one after the other, and tidies up after each. `suggest`: as for `runner.run`."""
+    """Runs configurations one after the other, and tidies up after each.
 
-    def __init__(self, suggest: memory.Suggest = lambda *_: ()) -> None:
+    `suggest` as for `runner.run`, and `rule` gives its `enough` for a configuration.
+    """
+
+    def __init__(
+        self, suggest: memory.Suggest = lambda *_: (), rule: Callable[[RunConfig], Enough | None] = lambda _: None
+    ) -> None:
         self._suggest = suggest
+        self._rule = rule
         self._threads = torch.get_num_threads()
 
     def __call__(self, config: RunConfig, folder: Path) -> Finished:
@@ -43,7 +51,8 @@ class Executor:
         try:
             torch.set_num_threads(self._threads)
             folder.mkdir(parents=True)
-            record = runner.run(runner.resolve(config), folder, _Silent(), self._suggest)
+            resolved = runner.resolve(config)
+            record = runner.run(resolved, folder, _Silent(), suggest=self._suggest, enough=self._rule(resolved))
             outcome = _OUTCOMES[record.status]
         except (UsageError, RuntimeError, OSError) as error:
             said = f"{type(error).__name__}: {error}" if not isinstance(error, UsageError) else str(error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import torch
 
 from perfkit.errors import UsageError
-from perfkit.measure import environment, memory, nsys_capture, provenance, timing, torch_profiler
+from perfkit.measure import environment, gpu_sampler, memory, nsys_capture, probes, provenance, timing, torch_profiler
 from perfkit.measure.nsys_program import under_nsys
 from perfkit.measure.timing import StepClock
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
+from perfkit.schema.probes import GpuSample, Probing
 from perfkit.schema.provenance import KEY
-from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, RunRecord, Status, StepSample
+from perfkit.schema.record import AnnotationCost, EndedBy, Failure, MemoryPeaks, RunRecord, Status, StepSample
 from perfkit.workload import annotate, annotation_cost, step
 from perfkit.workload.annotate import Annotation
 from perfkit.workload.step import Workload
@@ -27,6 +28,10 @@ WRITING = "writing the trace"
 """Where a profiled run is after its last step."""
 _NO_FUSED_KERNEL = "No available kernel"
 """What PyTorch says where the chosen attention backend cannot do it; which can is known to PyTorch alone."""
+
+
+Enough = Callable[[Sequence[StepSample]], EndedBy | None]
+"""Asked after each measured step, with all of them so far: the rule that says it was the last one, or None."""
 
 
 class Progress(Protocol):
@@ -49,6 +54,9 @@ class _Measured:
     steps: list[StepSample] = field(default_factory=list)
     memory: MemoryPeaks = field(default_factory=MemoryPeaks)
     annotation: AnnotationCost | None = None
+    ended_by: EndedBy | None = None
+    probing: Probing | None = None
+    gpu: list[GpuSample] = field(default_factory=list)
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -58,19 +66,31 @@ def resolve(config: RunConfig) -> RunConfig:
     return resolved
 
 
-def run(config: RunConfig, folder: Path, progress: Progress, suggest: memory.Suggest = lambda *_: ()) -> RunRecord:
+def run(
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    *,
+    suggest: memory.Suggest = lambda *_: (),
+    enough: Enough | None = None,
+) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
-    `suggest` is asked what to try after running out of memory. Returns the record whatever its status: `ok`, `oom`
-    or `interrupted`.
+    `suggest` is asked what to try after running out of memory (analysis.memory_fit.suggestions). `enough` is the rule
+    that ends the measured steps (analysis.stopping.rule(config)); without one their number does, and a configuration
+    with a target needs one. Returns the record whatever its status: `ok`, `oom` or `interrupted`.
     """
+    if enough is None:
+        if config.target_ci is not None:
+            raise ValueError("a configuration with target_ci needs enough=analysis.stopping.rule(config)")
+        enough = _counted(config)
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     described = environment.collect(config)
     measured = _Measured()
     status: Status = "ok"
     failure: Failure | None = None
     try:
-        _measure(config, folder, progress, measured)
+        _measure(config, folder, progress, measured, enough)
     except KeyboardInterrupt:
         status = "interrupted"
         failure = Failure(phase=measured.where, message=f"interrupted in {measured.where}")
@@ -94,13 +114,20 @@ def run(config: RunConfig, folder: Path, progress: Progress, suggest: memory.Sug
         memory=measured.memory,
         failure=failure,
         annotation=measured.annotation,
+        ended_by=measured.ended_by,
+        probing=measured.probing,
+        gpu=tuple(measured.gpu),
         artifacts={"trace": trace.name} if trace else {},
     )
     record.save(result, folder)
     return result
 
 
-def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Measured) -> None:
+def _counted(config: RunConfig) -> Enough:
+    return lambda samples: "measure-steps" if len(samples) == config.measure_steps else None
+
+
+def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Measured, enough: Enough) -> None:
     with ExitStack() as stack:
         measured.available = stack.enter_context(memory.limited_to_available(config.device))
         progress.stage("building the model")
@@ -119,7 +146,7 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
 
         def on_writing() -> None:
             progress.stage(WRITING)
-            if len(measured.steps) == config.measure_steps:
+            if measured.ended_by:
                 measured.where = WRITING
 
         if config.profiler == "torch":
@@ -127,7 +154,8 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             if config.experimental_provenance:
                 metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
             after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))
-        stages = _Stages(config, workload, measured, progress, after_step)
+        installed = stack.enter_context(_probed(config, measured))
+        stages = _Stages(config, workload, measured, progress, after_step, enough, installed)
         if not config.warmup_steps:
             memory.reset_peaks(config.device)
         stages.warm_up()
@@ -135,8 +163,26 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             with nsys_capture.captured(config.device):
                 stages.measure()
         finally:
-            if len(measured.steps) < config.measure_steps:
+            if measured.ended_by is None:
                 measured.memory = memory.read_peaks(config.device)
+
+
+@contextmanager
+def _probed(config: RunConfig, measured: _Measured) -> Iterator[probes.Probes | None]:
+    """Probes for the steps and, on a GPU, the sampler; what they found is in `measured` when the body ends.
+
+    Not under a profiler: reading the counters would be in its trace, as time of the step that nothing accounts for.
+    """
+    if config.profiler != "none":
+        yield None
+        return
+    uuid = environment.gpu_uuid(config.device)
+    with gpu_sampler.sampling(uuid) as samples, probes.installed(config.device) as installed:
+        measured.gpu = samples
+        try:
+            yield installed
+        finally:
+            measured.probing = installed.cost() if installed else None
 
 
 @dataclass(slots=True)
@@ -148,32 +194,39 @@ class _Stages:
     measured: _Measured
     progress: Progress
     after_step: list[Callable[[], None]]
+    enough: Enough
+    probes: probes.Probes | None
     clock: StepClock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clock = timing.make_clock(self.config.device)
+        clock = timing.make_clock(self.config.device)
+        self.clock = probes.ProbedClock(clock, self.probes) if self.probes else clock
 
     def warm_up(self) -> None:
         self._run("warm-up", self.config.warmup_steps, self.measured.warmup, warmup=True)
 
     def measure(self) -> None:
-        self._run("measured", self.config.measure_steps, self.measured.steps, warmup=False)
+        self._run("measured", self.config.most_steps, self.measured.steps, warmup=False)
 
     def _run(self, name: str, count: int, samples: list[StepSample], *, warmup: bool) -> None:
         if count:
-            self.progress.stage(f"{name} steps", count)
+            until_known = not warmup and self.config.target_ci is not None
+            self.progress.stage(f"{name} steps", 0 if until_known else count)
 
         def on_phase(phase: str) -> None:
             self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
 
-        def after_step() -> None:
-            if len(samples) == count:  # now: what the profiler does after this step is not the step's
-                if warmup:
-                    memory.reset_peaks(self.config.device)
-                else:
+        def after_step() -> bool:
+            # Peaks now: what the profiler does after the last step is not the step's.
+            if warmup and len(samples) == count:
+                memory.reset_peaks(self.config.device)
+            elif not warmup:
+                self.measured.ended_by = self.enough(samples)
+                if self.measured.ended_by:
                     self.measured.memory = memory.read_peaks(self.config.device)
             for call in self.after_step:
                 call()
+            return self.measured.ended_by is not None
 
         timing.run_steps(
             self.workload,

@@ -151,14 +151,14 @@ def run_steps(
     *,
     samples: list[StepSample],
     on_phase: Callable[[str], None],
-    after_step: Callable[[], None],
+    after_step: Callable[[], bool | None],
     warmup: bool,
     ranges: bool,
 ) -> None:
     """Run `count` steps and append a sample for each to `samples` (which so survives an exception).
 
     on_phase hears each phase's name as it begins and must cost next to nothing; after_step is called between
-    steps, outside every timed region.
+    steps, outside every timed region, and ends them early where it returns True.
     """
 
     def phase(name: str) -> None:
@@ -177,4 +177,5 @@ def run_steps(
         else:
             sample = one_step()
         samples.append(sample)
-        after_step()
+        if after_step():
+            return

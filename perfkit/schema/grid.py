@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from docstring_parser import parse_from_object
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 
-ALIASES = {"model_size": "--model-sizes"}
+ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
 """Second names of flags."""
 
 
@@ -29,7 +29,7 @@ def _grid_class() -> type[Any]:
     for field in dataclasses.fields(RunConfig):
         hint, *notes = typing.get_args(hints[field.name])
         parameters = [note for note in notes if isinstance(note, Parameter)]
-        own = Parameter(help=texts[field.name], name=_names(field.name))
+        own = Parameter(help=texts[field.name], name=_names(field.name), converter=_of_each(parameters))
         element: Any = Literal["off", "on"] if hint is bool else _without_none(hint)
         several = annotated[(GenericAlias(tuple, (element, ...)) | None, *parameters, own)]
         fields.append((field.name, several, dataclasses.field(default=None)))
@@ -37,6 +37,12 @@ def _grid_class() -> type[Any]:
     made.__module__ = __name__
     made.__doc__ = "The values of each field of RunConfig; None where none was asked for."
     return made
+
+
+def _of_each(parameters: list[Parameter]) -> Callable[[Any, Any], Any] | None:
+    """A field's own converter, for several values; None where it has none."""
+    convert: Any = next((parameter.converter for parameter in parameters if parameter.converter), None)
+    return convert and (lambda kind, tokens: tuple(convert(kind, [token]) for token in tokens))
 
 
 def _names(field: str) -> tuple[str, ...]:

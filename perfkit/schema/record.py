@@ -3,6 +3,7 @@
 History of the format (readers keep loading every version listed here):
 
 1  first version
+2  counters beside each step (`probes`) and their cost (`probing`), GPU samples (`gpu`), what ended the run (`ended_by`)
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import msgspec
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
+from perfkit.schema.probes import GpuSample, Probing, StepProbes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORD_FILE = "record.json"
 
 Status = Literal["ok", "oom", "interrupted"]
+EndedBy = Literal["measure-steps", "target-ci", "max-time", "max-steps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class StepSample:
     """GPU only: time between the first and the last CUDA event."""
     cpu_s: float | None = None
     """CPU time of all the process's threads during the step."""
+    probes: StepProbes | None = None
+    """Counters read just outside the timed region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +141,11 @@ class RunRecord:
     memory: MemoryPeaks = MemoryPeaks()
     failure: Failure | None = None
     annotation: AnnotationCost | None = None
+    ended_by: EndedBy | None = None
+    """The rule that ended the measured steps; None where they did not end by a rule."""
+    probing: Probing | None = None
+    gpu: tuple[GpuSample, ...] = ()
+    """What NVML said during the run, about ten times a second."""
     artifacts: dict[str, str] = field(default_factory=dict)
     """What else the run wrote: kind -> path relative to the record's folder."""
     kind: Literal["perfkit.run"] = "perfkit.run"

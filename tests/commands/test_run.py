@@ -388,3 +388,34 @@ def _threads_as_they_were():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--target-ci", "99%"), ("--target-cv", "0.99")])
+def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
+    # GIVEN
+    monkeypatch.setattr("sys.argv", ["perfkit", "run", flag, value])
+
+    # WHEN
+    found = run(flag, value, "--max-time", "20", "--max-steps", "40")
+
+    # THEN one long stall among steps of a millisecond can take the interval past even this
+    assert found.record.config.target_ci == 0.99
+    assert found.record.ended_by in ("target-ci", "max-steps")
+    assert 20 <= len(found.record.steps) <= 40
+    assert re.search(r"^n = \d+, ended by --(target-ci 99\.0%|max-steps 40)", found.out, re.MULTILINE)
+    assert ("--target-cv is --target-ci" in found.out) == (flag == "--target-cv")
+
+
+def test_a_target_that_is_no_number_is_refused(run):
+    found = run("--target-ci", "soon")
+    assert found.code == 2
+    assert "Invalid value for --target-ci" in found.err
+
+
+def test_the_probes_cost_is_printed(run):
+    assert re.search(r"^probes: \S+ [mu]s a step, between the steps$", run(*FEW).out, re.MULTILINE)
+
+
+def test_many_profiled_steps_are_warned_of(run, monkeypatch):
+    monkeypatch.setattr(run_command, "_MANY_PROFILED", 1)
+    assert "2 profiled steps: writing the trace takes long" in run(*FEW, "--profiler", "torch").err

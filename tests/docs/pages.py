@@ -80,6 +80,8 @@ def flags(options: type[Any]) -> Iterator[Flag]:
             group=group,
             text=texts[field.name].replace("|", "\\|"),
         )
+        for alias in _aliases(hints[field.name]):
+            yield Flag(alias, _values(kind), "-", group, f"The same as --{field.name.replace('_', '-')}.")
 
 
 def _field_texts(options: type[Any]) -> dict[str, str]:
@@ -108,6 +110,12 @@ def _unwrapped(hint: Any) -> tuple[Any, str]:
     if typing.get_origin(hint) in (typing.Union, UnionType):
         [hint] = [part for part in typing.get_args(hint) if part is not type(None)]
     return hint, group
+
+
+def _aliases(hint: Any) -> tuple[str, ...]:
+    """Further names of a flag, which its Parameter lists after the first."""
+    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
+    return tuple(name for note in notes if isinstance(note, Parameter) for name in (note.name or ())[1:])
 
 
 def _values(kind: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.measure.cgroups import headroom
+from perfkit.measure.cgroups import cpu_quotas, headroom
 
 GIB = 2**30
 V1_UNLIMITED = 9223372036854771712
@@ -84,3 +84,24 @@ def test_no_limit_is_none(tmp_path, own, limit):
 def test_no_groups_are_no_limit(tmp_path, own):
     assert headroom(tmp_path / "nothing", own) is None
     assert headroom(tmp_path, tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "base", "name", "limited", "unlimited"),
+    [
+        ("0::/job/step", "", "cpu.max", "150000 100000", "max 100000"),
+        ("4:cpu,cpuacct:/job/step", "cpu", "cpu.cfs_quota_us", "150000", "-1"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_quotas_are_those_of_a_group_and_its_parents(tmp_path, line, base, name, limited, unlimited):
+    # GIVEN a limit on the job and none on its step
+    own = tmp_path / "own"
+    own.write_text(f"9:memory:/elsewhere\n{line}\n")
+    for folder, limit in (("job", limited), ("job/step", unlimited)):
+        (tmp_path / base / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / base / folder / name).write_text(limit + "\n")
+
+    # THEN
+    assert cpu_quotas(tmp_path, own) == [tmp_path / base / "job" / "cpu.stat"]
+    assert cpu_quotas(tmp_path, tmp_path / "missing") == []

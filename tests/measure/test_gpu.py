@@ -44,7 +44,9 @@ def _free_memory_and_precision() -> Iterator[None]:
 
 
 def run(folder: Path, **fields: Any) -> RunRecord:
-    return runner.run(runner.resolve(RunConfig(device="cuda", **fields)), folder, Journal(), memory_fit.suggestions)
+    return runner.run(
+        runner.resolve(RunConfig(device="cuda", **fields)), folder, Journal(), suggest=memory_fit.suggestions
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
@@ -223,3 +225,15 @@ def test_the_estimate_is_what_the_allocator_reports_within_5_percent(tmp_path, f
     assert allocated is not None
     assert memory_model.estimate(result.config).peak == pytest.approx(allocated, rel=0.05, abs=40e6)
     assert estimate.estimate(result.config).peak == pytest.approx(allocated, rel=0.05, abs=40e6)
+
+
+def test_counters_of_the_allocator_and_samples_of_the_gpu_come_with_a_plain_run(tmp_path):
+    # WHEN
+    result = run(tmp_path, **MEDIUM_SIZED | {"measure_steps": 100})
+
+    # THEN the sampler's process has had time to start
+    assert all(step.probes is not None and step.probes.alloc_retries == 0 for step in result.steps)
+    assert result.steps[-1].probes is not None
+    assert result.steps[-1].probes.device_allocs == 0
+    assert result.gpu
+    assert all(one.sm_mhz and one.total_bytes for one in result.gpu)

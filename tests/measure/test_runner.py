@@ -42,6 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         failures: dict[tuple[int, str], BaseException] | None = None,
         prepare: Callable[[FakeWorkload], None] = lambda workload: None,
         progress: Journal | None = None,
+        enough: runner.Enough | None = None,
         **fields: Any,
     ) -> RunRecord:
         def build(config: Any) -> FakeWorkload:
@@ -52,7 +53,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         monkeypatch.setattr(runner, "Workload", build)
         config = quick(**{"warmup_steps": 2, "measure_steps": 3, **fields})
         result = runner.run(
-            config, tmp_path, progress or Journal(), lambda config, available: (f"--seed {config.batch_size}",)
+            config,
+            tmp_path,
+            progress or Journal(),
+            suggest=lambda config, available: (f"--seed {config.batch_size}",),
+            enough=enough,
         )
         assert record.load(tmp_path) == result
         return result
@@ -292,3 +297,59 @@ def test_the_record_says_how_many_threads_the_run_had(run):
 
     # THEN
     assert run(num_threads=1).environment.num_threads == 1
+
+
+def test_every_step_has_its_counters_and_the_record_their_cost(run):
+    result = run()
+    assert all(step.probes is not None for step in (*result.warmup, *result.steps))
+    began = [step.probes.began_s for step in (*result.warmup, *result.steps)]
+    assert began == sorted(began)
+    assert result.probing is not None
+    assert result.probing.seconds_per_step > 0
+    assert (result.ended_by, result.gpu) == ("measure-steps", ())
+
+
+@pytest.mark.parametrize("error", [OOM, KeyboardInterrupt()])
+def test_a_run_that_fails_was_ended_by_no_rule_and_keeps_its_counters(run, error):
+    result = run({(4, "loss"): error})
+    assert result.ended_by is None
+    assert result.steps[-1].probes is not None
+    assert result.probing is not None
+
+
+def test_another_system_measures_without_counters(run, monkeypatch):
+    monkeypatch.setattr(runner.probes.sys, "platform", "darwin")
+    result = run()
+    assert result.steps[0].probes is None
+    assert result.probing is None
+
+
+def test_a_target_ends_the_steps_when_its_rule_says_so(run, monkeypatch, peaks, made):
+    # GIVEN
+    asked = []
+
+    def enough(samples):
+        asked.append(len(samples))
+        return "target-ci" if len(samples) == 25 else None
+
+    progress = Journal()
+
+    # WHEN
+    result = run(progress=progress, enough=enough, target_ci=0.01, warmup_steps=2)
+
+    # THEN
+    assert (len(result.steps), result.ended_by, made[0].steps) == (25, "target-ci", 27)
+    assert asked == list(range(1, 26))
+    assert peaks == ["reset", "read"]
+    assert progress.entries[:5] == ["building the model", "warm-up steps 2", ".", ".", "measured steps"]
+
+
+def test_a_target_needs_its_rule(run):
+    with pytest.raises(ValueError, match="needs enough="):
+        run(target_ci=0.01)
+
+
+def test_profiled_steps_have_no_counters_since_reading_them_would_be_in_the_trace(run):
+    result = run(profiler="torch", warmup_steps=1, measure_steps=2)
+    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * 3
+    assert (result.probing, result.ended_by) == (None, "measure-steps")

@@ -148,3 +148,34 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
     assert RunConfig().flags() == []
     assert flags[flags.index("--checkpoint") + 1].startswith("--")
     assert bound.arguments["config"] == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"target_ci": 0.0}, "--target-ci 0.0: must be above 0 and below 100%, as in 1% or 0.01"),
+        ({"target_ci": 1.0}, "--target-ci 1.0: must be above 0"),
+        ({"target_ci": float("nan")}, "--target-ci nan: must be above 0"),
+        ({"target_ci": 0.01, "profiler": "torch"}, "--target-ci needs plain steps: drop --profiler torch"),
+        ({"target_ci": 0.01, "max_time": 0.0}, "--max-time 0.0: must be above 0 seconds"),
+        ({"target_ci": 0.01, "max_time": float("inf")}, "--max-time inf: must be above 0 seconds"),
+        ({"target_ci": 0.01, "max_steps": 19}, "--max-steps 19: --target-ci measures at least 20 steps"),
+        ({"target_ci": 0.01, "measure_steps": 50, "max_steps": 49}, "--target-ci measures at least 50 steps"),
+        ({"max_time": 5.0}, "--max-time needs --target-ci: without it --measure-steps is obeyed exactly"),
+        ({"max_steps": 50}, "--max-steps needs --target-ci"),
+        ({"max_steps": 0}, "--max-steps 0: must be at least 1"),
+    ],
+)
+def test_targets_that_cannot_be_met_are_refused(fields, message):
+    with pytest.raises(UsageError) as refused:
+        RunConfig(**fields)
+    assert message in str(refused.value)
+
+
+def test_bounds_of_a_run():
+    plain, target = RunConfig(measure_steps=7), RunConfig(measure_steps=7, target_ci=0.02)
+    assert (plain.fewest_steps, plain.most_steps, plain.time_limit_s) == (7, 7, float("inf"))
+    assert (target.fewest_steps, target.most_steps, target.time_limit_s) == (20, 10_000, 300.0)
+    capped = RunConfig(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
+    assert (capped.fewest_steps, capped.most_steps, capped.time_limit_s) == (30, 40, 5.0)
+    assert RunConfig(measure_steps=20_000, target_ci=0.02).most_steps == 20_000

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from perfkit.cli import build_app
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.grid import Grid, expand, values
@@ -52,3 +53,8 @@ def test_a_combination_that_cannot_work_comes_with_its_reason():
     [refused] = expansion.refused
     assert refused.flags == "--pass-type forward --optimizer adamw-fused"
     assert refused.reason.startswith("--optimizer adamw-fused needs --pass-type train")
+
+
+def test_every_value_of_a_flag_with_a_converter_is_converted():
+    (_, bound, _) = build_app().parse_args(["sweep", "--target-cv", "1%", "0.05"])
+    assert bound.arguments["grid"].target_ci == (0.01, 0.05)

@@ -10,6 +10,7 @@ import pytest
 
 from perfkit.errors import UsageError
 from perfkit.schema import record
+from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, StepSample
 from tests.runs import saved
 
@@ -17,7 +18,19 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 FULL = saved(
     status="oom",
-    steps=(StepSample(wall_s=0.1 + 0.2, phases_s={"forward": 1e-9}, enqueue_s=0.1, device_s=0.25, cpu_s=0.3),),
+    steps=(
+        StepSample(
+            wall_s=0.1 + 0.2,
+            phases_s={"forward": 1e-9},
+            enqueue_s=0.1,
+            device_s=0.25,
+            cpu_s=0.3,
+            probes=StepProbes(gc_s=0.01, switches=3),
+        ),
+    ),
+    ended_by="max-time",
+    probing=Probing(seconds_per_step=1e-5),
+    gpu=(GpuSample(at_s=1.5, sm_mhz=1980),),
     memory=MemoryPeaks(allocated=1, reserved=2**40, resident=3),
     failure=Failure(phase="model", message="a\nb", requested=5, available=0, suggestions=("--checkpoint",)),
     annotation=AnnotationCost(ranges=3, seconds_per_range=2.5e-7),
@@ -66,6 +79,26 @@ def test_records_of_format_1_keep_loading():
     assert old.artifacts == {"trace": "here_1.1.pt.trace.json.gz"}
 
 
+def test_records_of_format_2_keep_loading():
+    # WHEN
+    old = record.load(FIXTURES / "record_v2.json")
+
+    # THEN
+    assert old.format_version == 2
+    assert (old.ended_by, old.config.target_ci, old.config.max_time) == ("target-ci", 0.01, 60.0)
+    assert old.probing == Probing(seconds_per_step=3.5e-05, seconds_per_fault=1.5e-06)
+    assert old.steps[1].probes is not None
+    assert (old.steps[1].probes.began_s, old.steps[1].probes.switches, old.steps[1].probes.device_allocs) == (101, 3, 2)
+    assert old.warmup[0].probes == StepProbes(began_s=99.0)
+    assert (old.gpu[0].sm_mhz, old.gpu[0].reasons, old.gpu[1]) == (1980, 4, GpuSample(at_s=100.1))
+
+
+def test_a_counter_that_could_not_be_read_is_no_zero_in_the_file(tmp_path):
+    step = StepSample(wall_s=1.0, phases_s={}, probes=StepProbes(gc_s=0.0))
+    text = record.save(saved(steps=(step,)), tmp_path).read_text()
+    assert json.loads(text)["steps"][0]["probes"] == {"gc_s": 0.0}
+
+
 def test_fields_that_a_later_perfkit_of_the_same_format_added_are_passed_over(tmp_path):
     # GIVEN
     file = record.save(saved(), tmp_path)
@@ -102,7 +135,7 @@ def changed(path: str, value: object) -> bytes:
         (b'{"kind": "pyperf"}', "not a perfkit record (its kind is 'pyperf')"),
         (b'{"kind": 3}', "Expected `str`, got `int` - at `$.kind`"),
         (b'{"kind": "perfkit.run", "format_version": 1}', "missing required field `config`"),
-        (changed("format_version", 2), "record format 2, and this perfkit reads up to 1: upgrade perfkit"),
+        (changed("format_version", 3), "record format 3, and this perfkit reads up to 2: upgrade perfkit"),
         (changed("format_version", 0), "record format 0 never existed"),
         (changed("format_version", "1"), "Expected `int`, got `str` - at `$.format_version`"),
         (changed("environment.device_name", 3), "Expected `str`, got `int` - at `$.environment.device_name`"),

@@ -1,0 +1,132 @@
+"""The GPU's own counters by NVML, about ten times a second, from a process of its own.
+
+A thread would share the interpreter's lock with the step it watches. Stamps are CLOCK_MONOTONIC, the clock of
+StepProbes.began_s, so that samples and steps can be joined afterwards. NVML's values are averages over up to a second:
+they explain a level that lasts, never one short step. The process ends when its standard input does, so it cannot
+outlive the run.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import msgspec
+import pynvml
+
+from perfkit.schema.probes import GpuSample
+
+PERIOD_S = 0.1
+_CLOSE_S = 5.0
+"""How long the sampler may take to end before it is killed."""
+
+
+class Reader:
+    """One GPU, read through NVML (or, in tests, through what stands in for it)."""
+
+    def __init__(self, nvml: Any, uuid: str, own_pid: int) -> None:
+        self._nvml, self._own = nvml, own_pid
+        nvml.nvmlInit()
+        self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+
+    def read(self) -> GpuSample:
+        """Every value the driver has; what it does not support is None, never 0."""
+        nvml, handle = self._nvml, self._handle
+        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+        power, limit = (
+            self._ask(question, handle)
+            for question in (nvml.nvmlDeviceGetPowerUsage, nvml.nvmlDeviceGetEnforcedPowerLimit)
+        )
+        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        count, held = self._others()
+        return GpuSample(
+            at_s=time.monotonic(),
+            sm_mhz=self._ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+            reasons=self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
+            power_w=None if power is None else power / 1000,
+            power_limit_w=None if limit is None else limit / 1000,
+            temperature_c=self._ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+            utilization=None if rates is None else rates.gpu,
+            free_bytes=None if memory is None else memory.free,
+            total_bytes=None if memory is None else memory.total,
+            other_processes=count,
+            other_bytes=held,
+        )
+
+    def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return question(*arguments)
+        except self._nvml.NVMLError:
+            return None
+
+    def _others(self) -> tuple[int | None, int | None]:
+        """Processes that are not ours. In a container the driver's process numbers are the host's, and ours is not
+        among them: then nobody can tell which of them are others."""
+        processes = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
+        if processes is None or (processes and self._own not in [one.pid for one in processes]):
+            return None, None
+        others = [one for one in processes if one.pid != self._own]
+        return len(others), sum(one.usedGpuMemory or 0 for one in others)
+
+
+def sample_until_closed(reader: Reader, out: IO[bytes], stop: IO[bytes], period_s: float = PERIOD_S) -> None:
+    """Write one sample a line until `stop` comes to its end."""
+    while not select.select([stop], [], [], period_s)[0]:
+        out.write(msgspec.json.encode(reader.read()) + b"\n")
+        out.flush()
+
+
+@contextmanager
+def sampling(uuid: str | None, command: tuple[str, ...] | None = None) -> Iterator[list[GpuSample]]:
+    """Sample a GPU during the body; the list is filled when it ends. Without a GPU (None) nothing is started."""
+    samples: list[GpuSample] = []
+    if uuid is None:
+        yield samples
+        return
+    command = command or (sys.executable, "-m", __name__, uuid, str(os.getpid()))
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.DEVNULL)
+        try:
+            yield samples
+        finally:
+            _end(process)
+            file.seek(0)
+            samples += _parsed(file.read())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(_CLOSE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _parsed(data: bytes) -> list[GpuSample]:
+    """Complete lines; a process that was killed leaves half of one."""
+    return [msgspec.json.decode(line, type=GpuSample) for line in data.splitlines(keepends=True) if line[-1:] == b"\n"]
+
+
+def main() -> int:
+    """`python -m perfkit.measure.gpu_sampler UUID PID`: what `sampling` starts."""
+    uuid, own_pid = sys.argv[1:]
+    try:
+        reader = Reader(pynvml, uuid, int(own_pid))
+    except pynvml.NVMLError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sample_until_closed(reader, sys.stdout.buffer, sys.stdin.buffer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Counters read at the edges of each step, outside its timed region: what may explain why a step was slow.
+
+Everything is cumulative, so a step's share is the difference of two readings. What cannot be read on this machine is
+left out (None), never taken for zero. The readings time themselves, and the record says what they cost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import resource
+import sys
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from perfkit.measure import counters
+from perfkit.measure.timing import StepClock
+from perfkit.schema.probes import Probing, StepProbes
+from perfkit.schema.record import StepSample
+
+_NS = 1e9
+_REFRESH_STEPS = 16
+"""Threads are looked for in each of the first so many steps, and in every so many-th after them."""
+_DYNAMO = "torch._dynamo.utils"
+_COMPILE_SPANS = ("entire_frame_compile", "entire_backward_compile")
+"""Keys of dynamo's own clock; their sum is its `total_wall_time`."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Reading:
+    """All counters at one moment."""
+
+    cpu: int
+    at: int
+    usage: resource.struct_rusage
+    main: resource.struct_rusage
+    delays: dict[int, int]
+    gc: tuple[int, int]
+    compiled: tuple[int, float] | None
+    device: dict[str, Any] | None
+
+
+class Probes:
+    """Reads all counters before and after a step. Made by `installed`."""
+
+    def __init__(self, device: str, gc_timer: counters.GcTimer) -> None:
+        self._device = None if device == "cpu" else torch.device(device)
+        self._gc = gc_timer
+        self._threads = counters.Threads()
+        self._kernel = counters.KernelFiles()
+        self._before: _Reading | None = None
+        self._machine = self._kernel.read()
+        self._cost = 0
+        self._costs = array("q")
+        self.seconds_per_fault = counters.seconds_per_fault()
+
+    def begin(self) -> None:
+        """Read just before a step's clock starts."""
+        start = time.perf_counter_ns()
+        if len(self._costs) < _REFRESH_STEPS or len(self._costs) % _REFRESH_STEPS == 0:
+            self._threads.refresh()
+        self._before = self._read()
+        self._before.cpu = time.thread_time_ns()  # last here and first in end(): the readings are not the step's
+        self._cost = time.perf_counter_ns() - start
+
+    def end(self) -> StepProbes:
+        """Read just after the step's clock stopped, and say what the step used."""
+        start = time.perf_counter_ns()
+        before, after = self._before, self._read()
+        assert before is not None, "begin() comes first"
+        machine, self._machine = self._machine, self._kernel.read()
+        found = _difference(before, after, {name: value - machine[name] for name, value in self._machine.items()})
+        self._costs.append(self._cost + time.perf_counter_ns() - start)
+        return found
+
+    def cost(self) -> Probing | None:
+        """What a step's two readings cost, as far as there were steps."""
+        if not self._costs:
+            return None
+        return Probing(seconds_per_step=median(self._costs) / _NS, seconds_per_fault=self.seconds_per_fault)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._threads.close()
+        self._kernel.close()
+
+    def _read(self) -> _Reading:
+        return _Reading(
+            cpu=time.thread_time_ns(),
+            at=time.perf_counter_ns(),
+            usage=resource.getrusage(resource.RUSAGE_SELF),
+            main=resource.getrusage(resource.RUSAGE_THREAD),
+            delays=self._threads.delays(),
+            gc=(self._gc.ns, self._gc.count),
+            compiled=_compiled(sys.modules.get(_DYNAMO)),
+            device=torch.cuda.memory_stats_as_nested_dict(self._device) if self._device else None,
+        )
+
+
+def _compiled(dynamo: ModuleType | None) -> tuple[int, float] | None:
+    """Graphs compiled and seconds spent so far; None where nothing has imported dynamo."""
+    if dynamo is None:
+        return None
+    spent = dynamo.cumulative_time_spent_ns
+    return dynamo.counters["stats"]["unique_graphs"], sum(spent.get(key, 0) for key in _COMPILE_SPANS) / _NS
+
+
+def _difference(before: _Reading, after: _Reading, machine: dict[str, float]) -> StepProbes:
+    delays = {thread: ns - before.delays[thread] for thread, ns in after.delays.items() if thread in before.delays}
+    main = delays.pop(0, None)
+    device = {key: after.device[key] - before.device[key] for key in _DEVICE} if after.device and before.device else {}
+    compiled = after.compiled
+    graphs, seconds = before.compiled or (0, 0.0)
+    return StepProbes(
+        began_s=before.at / _NS,
+        main_cpu_s=(after.cpu - before.cpu) / _NS,
+        main_delay_s=None if main is None else main / _NS,
+        other_delay_s=None if main is None else max(delays.values(), default=0) / _NS,
+        switches=after.main.ru_nvcsw - before.main.ru_nvcsw,
+        preemptions=after.usage.ru_nivcsw - before.usage.ru_nivcsw,
+        gc_s=(after.gc[0] - before.gc[0]) / _NS,
+        collections=after.gc[1] - before.gc[1],
+        minor_faults=after.usage.ru_minflt - before.usage.ru_minflt,
+        major_faults=after.usage.ru_majflt - before.usage.ru_majflt,
+        **{name: round(value, 9) for name, value in machine.items()},  # whole ticks and microseconds
+        compilations=compiled[0] - graphs if compiled else None,
+        compile_s=compiled[1] - seconds if compiled else None,
+        alloc_retries=device.get("num_alloc_retries"),
+        device_allocs=device.get("num_device_alloc"),
+        device_frees=device.get("num_device_free"),
+    )
+
+
+_DEVICE = ("num_alloc_retries", "num_device_alloc", "num_device_free")
+"""Keys of torch.cuda.memory_stats."""
+
+
+class ProbedClock:
+    """A step clock with the probes round it: they are read before it starts and after it has stopped."""
+
+    def __init__(self, clock: StepClock, probes: Probes) -> None:
+        self._clock, self._probes = clock, probes
+        self.phase = clock.phase
+
+    def begin(self) -> None:
+        """Read the counters, then start the clock."""
+        self._probes.begin()
+        self._clock.begin()
+
+    def end(self) -> StepSample:
+        """Stop the clock, then read the counters."""
+        sample = self._clock.end()
+        return dataclasses.replace(sample, probes=self._probes.end())
+
+
+@contextmanager
+def installed(device: str) -> Iterator[Probes | None]:
+    """Probes for the steps of a run; None where the system is not Linux, which has the counters."""
+    if not sys.platform.startswith("linux"):
+        yield None
+        return
+    timer = counters.GcTimer()
+    probes = Probes(device, timer)
+    gc.callbacks.append(timer)
+    try:
+        yield probes
+    finally:
+        gc.callbacks.remove(timer)
+        probes.close()

@@ -1,0 +1,1 @@
+"""Causes of noise, planted in real runs."""

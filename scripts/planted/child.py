@@ -1,0 +1,157 @@
+"""One real run of `tiny` with a cause of noise planted in it: python -m scripts.planted.child CAUSE FOLDER.
+
+The cause is planted in the process that measures, by a subclass of Workload: perfkit itself has no such hook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from perfkit.analysis import stopping
+from perfkit.measure import runner
+from perfkit.schema.config import RunConfig
+from perfkit.workload.step import Workload
+
+WARMUP, STEPS = 5, 30
+SLEEPING, SLEEP_S = 12, 0.5
+"""Measured step (from 0) that sleeps, and how long: about five steps of `tiny` on one thread."""
+GARBAGE_EVERY, GARBAGE = 5, 150_000
+HOG_FROM = 15
+"""Measured step from which the hog runs."""
+
+_SPIN = "while True: pass"
+_HOG = """
+import numpy as np
+a = np.ones(32 << 20); b = np.zeros_like(a); at = np.random.default_rng(0).integers(0, a.size, 1 << 20)
+while True:
+    np.copyto(b, a)
+    b[at] += a[at]
+"""
+"""256 MiB read and 256 MiB written, in order and then at random, over and over: more than any cache holds."""
+
+Hook = Callable[[int], None]
+"""Called inside each step, before its work, with the number of the measured step (negative: warm-up)."""
+
+
+class Quiet:
+    """Nothing counts a stage."""
+
+    def stage(self, name: str, steps: int = 0) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def nothing() -> Iterator[Hook]:
+    yield lambda _: None
+
+
+@contextlib.contextmanager
+def sleep() -> Iterator[Hook]:
+    yield lambda step: time.sleep(SLEEP_S) if step == SLEEPING else None
+
+
+@contextlib.contextmanager
+def garbage() -> Iterator[Hook]:
+    """Objects that refer to themselves, some of them kept: what the collector has to walk through."""
+    kept: list[Any] = []
+
+    def hook(step: int) -> None:
+        if step >= 0 and step % GARBAGE_EVERY == GARBAGE_EVERY - 1:
+            kept.clear()
+            for _ in range(GARBAGE):
+                ring: list[Any] = []
+                ring.append(ring)
+                kept.append(ring)
+
+    yield hook
+
+
+@contextlib.contextmanager
+def competitors() -> Iterator[Hook]:
+    """One spinning process on every CPU this one may use."""
+    with contextlib.ExitStack() as stack:
+        for cpu in os.sched_getaffinity(0):
+            stack.enter_context(_process(_SPIN, cpu))
+        yield lambda _: None
+
+
+@contextlib.contextmanager
+def hog() -> Iterator[Hook]:
+    """This process on one CPU; on the others, from HOG_FROM on, processes that fill caches and memory bandwidth."""
+    own, *others = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {own})
+    with contextlib.ExitStack() as stack:
+        hogs = [stack.enter_context(_process(_HOG, cpu)) for cpu in others]
+        time.sleep(2)  # until they have their arrays
+        for one in hogs:
+            one.send_signal(signal.SIGSTOP)
+
+        def hook(step: int) -> None:
+            if step == HOG_FROM:
+                for one in hogs:
+                    one.send_signal(signal.SIGCONT)
+
+        yield hook
+        if any(one.poll() is not None for one in hogs):
+            sys.exit("a hog ended before the run did: too little memory?")
+
+
+@contextlib.contextmanager
+def _process(code: str, cpu: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        os.sched_setaffinity(process.pid, {cpu})
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+PLANTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Hook]], dict[str, Any], str | None]] = {
+    "none": (nothing, {}, None),
+    "gc-storm": (garbage, {"gc": "on"}, "garbage collection"),
+    "competitor": (competitors, {}, "preemption by other processes"),
+    "sleeping-step": (sleep, {}, "sleep (a lock, I/O)"),
+    "slow-first-step": (nothing, {"warmup_steps": 0}, "unfinished warm-up"),
+    "hog": (hog, {}, "CPU slower per unit of work"),
+}
+"""Name -> what plants it, the fields of the configuration that go with it, and the cause the report should name."""
+
+
+def run(name: str, folder: Path, **fields: Any) -> None:
+    """Measure with this cause planted and leave the record in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plant, needed, _ = PLANTS[name]
+    usual = {"num_threads": 1, "warmup_steps": WARMUP, "measure_steps": STEPS}
+    config = runner.resolve(RunConfig(**(usual | needed | fields), device="cpu"))
+    with plant() as hook:
+
+        class Planted(Workload):
+            done = -config.warmup_steps
+
+            def step(self, on_phase: Callable[[str], None]) -> None:
+                hook(self.done)
+                self.done += 1
+                super().step(on_phase)
+
+        original = runner.Workload
+        runner.Workload = Planted  # type: ignore[misc]
+        try:
+            runner.run(config, folder, Quiet(), enough=stopping.rule(config))
+        finally:
+            runner.Workload = original  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,329 @@
+"""Every cause of noise, by hand-made counters: named where its own counter says so, and not otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from perfkit.analysis import cause_texts, causes, disturbances, stability
+from perfkit.analysis.causes import Cause
+from perfkit.schema.probes import StepProbes
+from perfkit.schema.record import StepSample
+from tests.analysis.noisy import longer, quiet_steps, record
+from tests.runs import ENVIRONMENT, quick, saved
+
+EXTRA_S = 0.08
+COUNTERS = {
+    Cause.GC: {"main_cpu_s": EXTRA_S, "gc_s": 0.078, "collections": 1},
+    Cause.COMPILE: {"main_cpu_s": EXTRA_S, "compile_s": 0.079, "compilations": 1},
+    Cause.THROTTLED: {"main_delay_s": EXTRA_S, "throttled_s": 0.09},
+    Cause.STEAL: {"main_cpu_s": EXTRA_S, "steal_s": 0.16},
+    Cause.PREEMPTED: {"main_delay_s": EXTRA_S, "preemptions": 4},
+    Cause.FAULTS: {"main_cpu_s": EXTRA_S, "minor_faults": 50_000},
+    Cause.WAITING: {"switches": 1},
+    Cause.SLOW: {"main_cpu_s": EXTRA_S},
+}
+"""What moves when a step takes 80 ms longer, by cause; the main thread sleeps where it neither runs nor is ready."""
+
+
+@pytest.mark.parametrize("cause", COUNTERS)
+@pytest.mark.parametrize("where", [[12], [7, 19, 25]], ids=["one step", "three steps"])
+def test_steps_out_of_line_get_their_cause(cause, where):
+    # GIVEN
+    steps = quiet_steps()
+    for index in where:
+        steps[index] = longer(steps[index], EXTRA_S, **COUNTERS[cause])
+
+    # WHEN
+    found = stability.examine(record(steps))
+
+    # THEN
+    assert found.first_cause == cause.value
+    assert [(one.kind, one.first, one.cause) for one in found.disturbances] == [("step", i, cause) for i in where]
+    assert [finding.steps for finding in found.findings if finding.kind == "step"] == [tuple(i + 1 for i in where)]
+    assert found.attributed == len(where)
+    assert found.cv_without < 0.01 < found.cv
+    assert found.shares[0].cause is cause
+    assert found.shares[0].share > 0.9
+    assert found.interval_reliable
+
+
+@pytest.mark.parametrize("cause", COUNTERS)
+def test_a_level_gets_its_cause_from_the_means_of_the_segment(cause):
+    # GIVEN the second half half as slow again, no step out of line there
+    steps = quiet_steps()
+    part = {name: more * 5 / 8 if isinstance(more, float) else more for name, more in COUNTERS[cause].items()}
+    part |= {"minor_faults": 31_000} if cause is Cause.FAULTS else {}
+    steps[18:] = [longer(step, 0.05, **part) for step in steps[18:]]
+
+    # WHEN
+    found = stability.examine(record(steps))
+
+    # THEN
+    assert [(one.kind, one.first, one.last, one.cause) for one in found.disturbances] == [("level", 18, 29, cause)]
+    assert found.first_cause == cause.value
+    assert not found.interval_reliable
+
+
+@pytest.mark.parametrize("cause", [cause for cause in COUNTERS if cause is not Cause.SLOW])
+def test_without_its_own_counter_no_cause_is_named(cause):
+    """GIVEN a slow step in which the main thread was neither on a CPU nor ready, nor went to sleep THEN unexplained"""
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S)
+    found = stability.examine(record(steps))
+    assert found.first_cause is None
+    [finding] = [finding for finding in found.findings if finding.kind == "step"]
+    assert "no counter explains" in finding.evidence
+    assert found.shares[-1].cause is None
+    assert found.shares[-1].share > 0.9
+
+
+@pytest.mark.parametrize("share", [0.55, 0.65])
+def test_a_cause_must_make_up_sixty_percent_of_the_excess(share):
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S, main_delay_s=share * EXTRA_S)
+    [one] = stability.examine(record(steps)).disturbances
+    assert one.cause == (Cause.PREEMPTED if share > 0.6 else None)
+    assert one.explained == pytest.approx(share, abs=0.02)
+
+
+def test_what_every_step_has_explains_no_single_one():
+    """GIVEN a delay of 30 ms in every step, and one step slower by 20 ms of something else THEN it is not the delay"""
+    steps = [longer(step, 0.03, main_delay_s=0.03) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 0.03, switches=1)
+    found = stability.examine(record(steps))
+    assert [one.cause for one in found.disturbances] == [Cause.WAITING]
+    [every] = [finding for finding in found.findings if finding.kind == "every step"]
+    assert (every.cause, every.number) == (Cause.PREEMPTED.value, pytest.approx(0.03 / 0.131, abs=0.01))
+
+
+@pytest.mark.parametrize("cause", [Cause.GC, Cause.FAULTS, Cause.SLOW])
+def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
+    """GIVEN every CPU millisecond costs two of delay, and one step takes 80 ms more CPU time THEN that is the cause"""
+    steps = [longer(step, 0.2, main_delay_s=0.2) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 3 * EXTRA_S, **COUNTERS[cause], main_delay_s=2 * EXTRA_S)
+    found = stability.examine(record(steps))
+    assert [one.cause for one in found.disturbances] == [cause]
+    assert found.first_cause == cause.value
+
+
+def test_delay_that_comes_alone_stays_preemption():
+    """GIVEN the same competitors, and one step that waits longer for the same CPU time THEN it is preemption"""
+    steps = [longer(step, 0.2, main_delay_s=0.2) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 0.3, main_delay_s=0.3)
+    assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.PREEMPTED]
+
+
+def test_a_main_thread_that_waits_for_one_that_works_does_not_sleep():
+    """GIVEN a step in which another thread runs 80 ms longer, and the main one waits THEN that is work, not sleep"""
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S, switches=1)
+    steps[12] = dataclasses.replace(steps[12], cpu_s=steps[12].cpu_s + EXTRA_S)
+    assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.SLOW]
+
+
+def test_slower_cpu_is_not_said_where_delay_and_collections_have_a_part():
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S, main_cpu_s=0.055, main_delay_s=0.025)
+    [one] = stability.examine(record(steps)).disturbances
+    assert one.cause is None
+
+
+def test_another_thread_that_waits_makes_this_one_spin_and_is_to_blame():
+    """GIVEN two threads, one of which waits 80 ms for a CPU, while the main one spins THEN preemption, not the CPU"""
+    steps = quiet_steps()
+    steps[12] = longer(steps[12], EXTRA_S, main_cpu_s=EXTRA_S, other_delay_s=EXTRA_S)
+    [one] = stability.examine(record(steps)).disturbances
+    assert one.cause is Cause.PREEMPTED
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("n", [10, 30, 200])
+def test_quiet_series_give_nothing_at_all(n, seed):
+    found = stability.examine(record(quiet_steps(n, cv=0.005, seed=seed)))
+    assert (found.findings, found.disturbances, found.shares, found.first_cause) == ((), (), (), None)
+    assert found.interval_reliable
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_account_closes(seed):
+    """GIVEN any mixture of causes and noise THEN the shares are between 0 and 1 and add up to 1"""
+    rng = np.random.default_rng(seed)
+    steps = quiet_steps(40, cv=0.03, seed=seed)
+    for index in rng.integers(0, 40, 15):
+        part = COUNTERS[list(COUNTERS)[rng.integers(len(COUNTERS))]]
+        steps[index] = longer(steps[index], EXTRA_S, **part)
+    shares = stability.examine(record(steps)).shares
+    assert sum(one.share for one in shares) == pytest.approx(1, abs=1e-12)
+    assert all(0 <= one.share <= 1 for one in shares)
+    assert shares[-1].cause is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_moment_is_counted_twice(seed):
+    """GIVEN counters that contradict each other THEN causes together are never more than wall time, nor negative"""
+    rng = np.random.default_rng(seed)
+    steps = [
+        StepSample(
+            wall_s=0.1,
+            phases_s={},
+            probes=StepProbes(
+                **dict(
+                    zip(
+                        ("main_cpu_s", "main_delay_s", "other_delay_s", "gc_s", "steal_s", "throttled_s", "compile_s"),
+                        map(float, rng.uniform(-0.02, 0.2, 7)),
+                        strict=True,
+                    )
+                ),
+                switches=1,
+                minor_faults=int(rng.integers(100_000)),
+                major_faults=int(rng.integers(2)),
+            ),
+        )
+        for _ in range(20)
+    ]
+    seconds = causes.account(record(steps)).seconds
+    assert sum(seconds.values()).max() <= 0.1 + 1e-12
+    assert min(part.min() for part in seconds.values()) >= 0
+
+
+def test_the_example_of_the_report():
+    """GIVEN collections, and delays in some steps, of known variance WHEN accounted THEN it is split as it was made"""
+    rng = np.random.default_rng(1)
+    steps = quiet_steps(2000)
+    collected, delayed = rng.normal(0.02, 0.004, 2000), np.where(rng.random(2000) < 0.3, 0.00436, 0.0)
+    steps = [
+        longer(step, float(a + b), main_cpu_s=float(a), gc_s=float(a), collections=1, main_delay_s=float(b))
+        for step, a, b in zip(steps, collected, delayed, strict=True)
+    ]
+    first, second, rest = stability.examine(record(steps)).shares
+    assert (first.cause, second.cause, rest.cause) == (Cause.GC, Cause.PREEMPTED, None)
+    assert first.share == pytest.approx(16 / 20.16, abs=0.03)
+    assert second.share == pytest.approx(4 / 20.16, abs=0.03)
+    assert first.mean_s == pytest.approx(0.02, abs=0.001)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_leading_slow_steps_are_warm_up(count):
+    steps = quiet_steps()
+    for index in range(count):
+        steps[index] = longer(steps[index], 0.2, main_cpu_s=0.1, minor_faults=9000, switches=5)
+    found = stability.examine(record(steps))
+    assert found.first_cause == Cause.WARMUP.value
+    [finding] = [finding for finding in found.findings if finding.kind == "warm-up"]
+    assert finding.advice == f"--warmup-steps {5 + count}"
+    assert found.shares[0].cause is Cause.WARMUP
+    assert found.shares[0].share > 0.95
+    assert not found.interval_reliable
+
+
+def test_a_first_step_that_was_preempted_is_not_warm_up():
+    steps = quiet_steps()
+    steps[0] = longer(steps[0], 0.2, main_delay_s=0.19)
+    assert stability.examine(record(steps)).first_cause == Cause.PREEMPTED.value
+
+
+@pytest.mark.parametrize(("warmup", "cause"), [(0, Cause.WARMUP), (5, Cause.WAITING)])
+def test_warm_up_is_named_before_what_is_larger_only_where_there_was_none(warmup, cause):
+    steps = quiet_steps()
+    steps[0] = longer(steps[0], 0.01, main_cpu_s=0.01)
+    steps[12] = longer(steps[12], EXTRA_S, **COUNTERS[Cause.WAITING])
+    found = stability.examine(record(steps, config=quick(warmup_steps=warmup, measure_steps=30)))
+    assert found.first_cause == cause.value
+
+
+@pytest.mark.parametrize(("warmup", "cause"), [(0, Cause.WARMUP), (5, Cause.FAULTS)])
+def test_page_faults_of_a_first_step_are_warm_up_only_where_there_was_none(warmup, cause):
+    steps = quiet_steps()
+    steps[0] = longer(steps[0], EXTRA_S, **COUNTERS[Cause.FAULTS])
+    found = stability.examine(record(steps, config=quick(warmup_steps=warmup, measure_steps=30)))
+    assert found.first_cause == cause.value
+
+
+def test_every_counter_reads_as_one():
+    for text in cause_texts._COUNTERS.values():
+        assert text.count("{}") == 1
+
+
+@pytest.mark.parametrize(("n", "cv"), [(10, 0.01), (15, 0.05), (30, 0.05)])
+def test_warm_up_is_rarely_seen_where_there_is_none(n, cv):
+    rng = np.random.default_rng(n)
+    alarms = [disturbances.leading_slow(rng.normal(1, cv, n)) > 0 for _ in range(1000)]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_warm_up_is_seen_where_it_is():
+    rng = np.random.default_rng(0)
+    slow = [1.3, 1.1]
+    found = [
+        disturbances.leading_slow(np.concatenate((slow, np.ones(13))) * rng.normal(1, 0.01, 15)) for _ in range(200)
+    ]
+    assert np.mean(np.array(found) == 2) > 0.95
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_few_steps_are_no_base_for_outliers(n):
+    steps = quiet_steps(n)
+    steps[-1] = longer(steps[-1], EXTRA_S, main_delay_s=EXTRA_S)
+    assert stability.examine(record(steps)).disturbances == ()
+
+
+def test_fewer_than_two_steps_have_no_noise():
+    assert stability.examine(record(quiet_steps(1))) is None
+    assert stability.examine(saved(steps=())) is None
+
+
+def test_records_without_counters_are_judged_by_their_times_only():
+    steps = [dataclasses.replace(step, probes=None) for step in quiet_steps()]
+    steps[12] = dataclasses.replace(steps[12], wall_s=0.2)
+    found = stability.examine(record(steps, probing=None))
+    assert (found.first_cause, found.shares) == (None, ())
+    [finding] = found.findings
+    assert (finding.kind, finding.steps, finding.cause) == ("step", (13,), None)
+    assert math.isnan(found.cv_without)
+
+
+def test_drift_is_a_finding_and_makes_the_interval_unreliable():
+    steps = [longer(step, 0.0003 * i, main_cpu_s=0.0003 * i) for i, step in enumerate(quiet_steps(30))]
+    found = stability.examine(record(steps))
+    [drift] = [finding for finding in found.findings if finding.kind == "drift"]
+    assert drift.number == pytest.approx(0.083, abs=0.01)
+    assert not found.interval_reliable
+
+
+def test_neighbours_that_are_alike_make_the_interval_unreliable():
+    rng = np.random.default_rng(3)
+    walk = 0.004 * np.sin(np.arange(60) / 3) + rng.normal(0, 0.0005, 60)
+    steps = [longer(step, float(x), main_cpu_s=float(x)) for step, x in zip(quiet_steps(60), walk, strict=True)]
+    found = stability.examine(record(steps))
+    [alike] = [finding for finding in found.findings if finding.kind == "autocorrelation"]
+    assert alike.number > 0.8
+    assert "independent ones" in alike.evidence
+    assert not found.interval_reliable
+
+
+@pytest.mark.parametrize(
+    ("threads", "delay", "advised"),
+    [(1, 0.08, None), (2, 0.01, None), (2, 0.08, "--num-threads 1"), (8, 0.0, "--num-threads 1")],
+    ids=["one thread", "enough CPUs", "CPUs that others use", "more threads than CPUs"],
+)
+def test_too_many_threads(threads, delay, advised):
+    environment = dataclasses.replace(ENVIRONMENT, num_threads=threads)
+    steps = [longer(step, delay, main_cpu_s=delay, other_delay_s=delay) for step in quiet_steps()]
+    found = stability.examine(record(steps, environment=environment))
+    assert next((one.advice for one in found.findings if one.kind == "too many threads"), None) == advised
+
+
+@pytest.mark.parametrize(("switch", "advised"), [("on", "--gc off"), ("off", "gc.collect() outside the step")])
+def test_advice_knows_the_configuration(switch, advised):
+    assert cause_texts.advice(Cause.GC, quick(gc=switch)) == advised
+
+
+def test_every_cause_has_an_advice_and_a_counter_to_show():
+    for cause in Cause:
+        assert cause_texts.advice(cause, quick())
+    for cause in set(Cause) - {Cause.WARMUP}:
+        assert (cause in cause_texts._COUNTERS) != (cause in cause_texts._TIMES)

@@ -1,0 +1,145 @@
+"""The GPU sampler against an NVML on paper, and its process against a script that stands in for it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from perfkit.measure import gpu_sampler
+from perfkit.measure.gpu_sampler import Reader
+from perfkit.schema.probes import GpuSample
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml:
+    """NVML that answers from a table, and refuses what is not in it."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return f"handle of {uuid}"
+
+    def __getattr__(self, name: str):
+        def ask(handle: str, *_: object) -> object:
+            assert handle == "handle of GPU-1"
+            if name not in self.answers:
+                raise NVMLError("Not Supported")
+            return self.answers[name]
+
+        return ask
+
+
+def process(pid: int, used: int | None) -> SimpleNamespace:
+    return SimpleNamespace(pid=pid, usedGpuMemory=used)
+
+
+RECORDED = {
+    "nvmlDeviceGetMemoryInfo": SimpleNamespace(free=70, total=80, used=10),
+    "nvmlDeviceGetPowerUsage": 695_500,
+    "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+    "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=98, memory=40),
+    "nvmlDeviceGetClockInfo": 1755,
+    "nvmlDeviceGetCurrentClocksThrottleReasons": 4,
+    "nvmlDeviceGetTemperature": 66,
+    "nvmlDeviceGetComputeRunningProcesses": [process(7, 5), process(8, 3), process(9, None)],
+}
+
+
+def test_a_sample_has_every_value_in_its_unit():
+    found = Reader(FakeNvml(**RECORDED), "GPU-1", own_pid=7).read()
+    assert msgspec.structs.replace(found, at_s=0.0) == GpuSample(
+        at_s=0.0, sm_mhz=1755, reasons=4, power_w=695.5, power_limit_w=700.0, temperature_c=66, utilization=98,
+        free_bytes=70, total_bytes=80, other_processes=2, other_bytes=3,
+    )  # fmt: skip
+
+
+def test_what_the_driver_does_not_support_is_unknown_not_zero():
+    found = Reader(FakeNvml(), "GPU-1", own_pid=7).read()
+    assert found == GpuSample(at_s=found.at_s)
+
+
+@pytest.mark.parametrize(
+    ("processes", "others"),
+    [([], (0, 0)), ([process(7, 5)], (0, 0)), ([process(4711, 5)], (None, None))],
+    ids=["nobody yet", "only we", "a container, where our number is another"],
+)
+def test_other_processes_are_counted_only_where_ours_can_be_told(processes, others):
+    nvml = FakeNvml(nvmlDeviceGetComputeRunningProcesses=processes)
+    found = Reader(nvml, "GPU-1", own_pid=7).read()
+    assert (found.other_processes, found.other_bytes) == others
+
+
+def test_samples_are_lines_until_the_parent_closes_the_pipe():
+    # GIVEN a pipe that closes with the third sample
+    stop, keep = os.pipe()
+
+    class Closing(Reader):
+        taken = 0
+
+        def read(self) -> GpuSample:
+            self.taken += 1
+            if self.taken == 3:
+                os.close(keep)
+            return super().read()
+
+    # WHEN
+    out = io.BytesIO()
+    with os.fdopen(stop, "rb") as pipe:
+        gpu_sampler.sample_until_closed(Closing(FakeNvml(**RECORDED), "GPU-1", 7), out, pipe, period_s=0.001)
+
+    # THEN
+    assert [one.sm_mhz for one in gpu_sampler._parsed(out.getvalue())] == [1755] * 3
+
+
+STAND_IN = """
+import sys
+print('{"at_s": 1.5, "sm_mhz": 1980}', flush=True)
+sys.stdin.read()
+print('{"at_s": 2.5}')
+sys.stdout.write('{"at_s": 3')
+"""
+
+
+def test_the_process_ends_with_the_body_and_half_a_line_is_left_out():
+    with gpu_sampler.sampling("GPU-1", (sys.executable, "-c", STAND_IN)) as samples:
+        assert samples == []
+    assert samples == [GpuSample(at_s=1.5, sm_mhz=1980), GpuSample(at_s=2.5)]
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(gpu_sampler, "_CLOSE_S", 0.05)
+    with gpu_sampler.sampling("GPU-1", (sys.executable, "-c", "import time; time.sleep(60)")) as samples:
+        pass
+    assert samples == []
+
+
+def test_without_a_gpu_nothing_is_started(monkeypatch):
+    monkeypatch.setattr(gpu_sampler.subprocess, "Popen", None)
+    with gpu_sampler.sampling(None) as samples:
+        assert samples == []
+
+
+def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise gpu_sampler.pynvml.NVMLError(gpu_sampler.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(gpu_sampler, "Reader", fail)
+    monkeypatch.setattr(sys, "argv", ["gpu_sampler", "GPU-1", "7"])
+    assert gpu_sampler.main() == 1
+    assert "NVML" in capsys.readouterr().err

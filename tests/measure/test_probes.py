@@ -1,0 +1,237 @@
+"""Counters beside a step: real ones of this process, where they can be made to move, and files that stand in."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from perfkit.measure import counters, probes, timing
+from perfkit.measure.probes import ProbedClock, Probes
+from perfkit.schema.probes import StepProbes
+from perfkit.schema.record import StepSample
+
+
+@pytest.fixture
+def installed():
+    with probes.installed("cpu") as found:
+        assert found is not None
+        yield found
+
+
+def over(installed: Probes, work) -> StepProbes:
+    installed.begin()
+    work()
+    return installed.end()
+
+
+def test_nothing_moves_where_nothing_happens(installed):
+    found = over(installed, lambda: None)
+    assert (found.collections, found.gc_s, found.switches, found.major_faults) == (0, 0.0, 0, 0)
+    assert 0 <= found.main_cpu_s < 0.01
+    assert (found.alloc_retries, found.device_allocs, found.device_frees) == (None, None, None)
+
+
+def test_sleep_is_a_switch_and_no_cpu_time(installed):
+    found = over(installed, lambda: time.sleep(0.02))
+    assert found.switches >= 1
+    assert found.main_cpu_s < 0.015
+
+
+def test_collections_are_counted_and_timed_inside_the_step_only(installed):
+    gc.collect()
+    found = over(installed, lambda: (gc.collect(), gc.collect()))
+    gc.collect()
+    assert found.collections == 2
+    assert 0 < found.gc_s <= found.main_cpu_s
+    assert over(installed, lambda: None).collections == 0
+
+
+def test_work_is_cpu_time(installed):
+    def work() -> None:
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+
+    found = over(installed, work)
+    assert 0.02 <= found.main_cpu_s < 0.03
+    assert found.main_delay_s >= 0
+
+
+def test_fresh_pages_are_faults(installed):
+    def touch() -> None:
+        with mmap.mmap(-1, 100 * mmap.PAGESIZE) as memory:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            for page in range(100):
+                memory[page * mmap.PAGESIZE] = 1
+
+    assert over(installed, touch).minor_faults >= 100
+
+
+def test_a_thread_that_starts_or_ends_in_a_step_does_no_harm(installed):
+    # GIVEN a thread that is there when the step begins, and gone when it ends
+    leave, left = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (leave.wait(), left.set()))
+    thread.start()
+
+    def work() -> None:
+        leave.set()
+        thread.join()
+        threading.Thread(target=left.wait).start()
+
+    # WHEN
+    found = over(installed, work)
+
+    # THEN
+    assert found.other_delay_s >= 0
+    assert over(installed, lambda: None).other_delay_s >= 0
+
+
+def test_the_thread_that_waited_longest_counts_and_the_main_one_apart():
+    # GIVEN
+    before = reading(delays={0: 5, 11: 100, 12: 7})
+    after = reading(delays={0: 5_000_005, 11: 200, 12: 9_000_007, 13: 10**12})
+
+    # WHEN
+    found = probes._difference(before, after, {})
+
+    # THEN a thread that appeared meanwhile has no beginning to subtract
+    assert (found.main_delay_s, found.other_delay_s) == (0.005, 0.009)
+
+
+def reading(delays=None, compiled=None, device=None) -> probes._Reading:
+    usage = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
+    return probes._Reading(
+        cpu=0, at=0, usage=usage, main=usage, delays=delays or {}, gc=(0, 0), compiled=compiled, device=device
+    )
+
+
+def test_where_the_kernel_keeps_no_schedstat_delays_are_unknown_not_zero():
+    found = probes._difference(reading(), reading(), {})
+    assert (found.main_delay_s, found.other_delay_s, found.steal_s, found.throttled_s) == (None, None, None, None)
+
+
+def test_compilations_count_from_the_first_one_on():
+    dynamo = SimpleNamespace(
+        counters={"stats": {"unique_graphs": 3}},
+        cumulative_time_spent_ns={
+            "entire_frame_compile": 2_000_000_000,
+            "entire_backward_compile": 500_000_000,
+            "x": 9,
+        },
+    )
+    after = reading(compiled=probes._compiled(dynamo))
+    assert probes._compiled(None) is None
+    found = probes._difference(reading(), after, {})
+    assert (found.compilations, found.compile_s) == (3, 2.5)
+    assert probes._difference(after, after, {}).compilations == 0
+
+
+def test_what_probes_read_of_dynamo_is_there():
+    """GIVEN PyTorch as installed WHEN something compiled THEN the two private counters say so"""
+    torch = pytest.importorskip("torch")
+    import torch._dynamo.utils as dynamo  # noqa: PLC0415 - seconds
+
+    torch._dynamo.reset()
+    before = probes._compiled(dynamo)
+    torch.compile(lambda x: x + 1, backend="eager")(torch.ones(2))
+    after = probes._compiled(dynamo)
+    assert after[0] == before[0] + 1
+    assert after[1] > before[1]
+
+
+def test_the_allocator_of_a_gpu_is_read_by_its_counters():
+    names = ("num_alloc_retries", "num_device_alloc", "num_device_free")
+    before, after = (reading(device=dict.fromkeys(names, count) | {"other": {}}) for count in (3, 5))
+    found = probes._difference(before, after, {})
+    assert (found.alloc_retries, found.device_allocs, found.device_frees) == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (b"usage_usec 5\nnr_throttled 2\nthrottled_usec 1500000\n", 1.5),
+        (b"nr_periods 9\nnr_throttled 2\nthrottled_time 1500000000\n", 1.5),
+        (b"usage_usec 5\n", 0.0),
+    ],
+)
+def test_throttling_of_both_versions_of_control_groups(tmp_path, text, seconds):
+    file = tmp_path / "cpu.stat"
+    file.write_bytes(text)
+    with file.open("rb") as opened:
+        assert counters._throttled(opened.fileno()) == seconds
+
+
+def test_a_file_that_takes_too_long_to_read_is_left_alone(tmp_path, monkeypatch):
+    file = tmp_path / "stat"
+    file.write_text("cpu 1")
+    monkeypatch.setattr(counters, "_DEAREST_READ_S", 10.0)
+    opened = counters._cheap(counters._open(file))
+    assert opened is not None
+    monkeypatch.setattr(counters, "_DEAREST_READ_S", 0.0)
+    assert counters._cheap(opened) is None
+    assert counters._cheap(counters._open(tmp_path / "missing")) is None
+
+
+def test_on_another_system_there_are_no_probes(monkeypatch):
+    monkeypatch.setattr(probes.sys, "platform", "darwin")
+    with probes.installed("cpu") as found:
+        assert found is None
+
+
+def test_nothing_is_left_open_or_installed():
+    files, callbacks = len(list(Path("/proc/self/fd").iterdir())), list(gc.callbacks)
+    with probes.installed("cpu") as found:
+        over(found, lambda: None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+    assert gc.callbacks == callbacks
+
+
+def test_probes_stand_outside_the_clock_and_their_cost_is_known():
+    # GIVEN
+    order: list[str] = []
+
+    class Clock:
+        def begin(self) -> None:
+            order.append("clock begins")
+
+        def phase(self, name: str) -> None:
+            order.append(name)
+
+        def end(self) -> StepSample:
+            order.append("clock ends")
+            return StepSample(wall_s=1.0, phases_s={"forward": 1.0})
+
+    class Noting:
+        def begin(self) -> None:
+            order.append("probes begin")
+
+        def end(self) -> StepProbes:
+            order.append("probes end")
+            return StepProbes(switches=7)
+
+    # WHEN
+    clock = ProbedClock(Clock(), Noting())
+    clock.begin()
+    clock.phase("forward")
+    sample = clock.end()
+
+    # THEN
+    assert order == ["probes begin", "clock begins", "forward", "clock ends", "probes end"]
+    assert sample == StepSample(wall_s=1.0, phases_s={"forward": 1.0}, probes=StepProbes(switches=7))
+
+
+def test_cost_is_that_of_the_typical_step(installed):
+    assert installed.cost() is None
+    clock = ProbedClock(timing.CpuClock(), installed)
+    for _ in range(5):
+        clock.begin()
+        clock.end()
+    cost = installed.cost()
+    assert 1e-6 < cost.seconds_per_step < 0.05
+    assert cost.seconds_per_fault is None or 1e-8 < cost.seconds_per_fault < 1e-3

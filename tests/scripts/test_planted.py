@@ -1,0 +1,65 @@
+"""Causes planted in real runs of a quick model, judged by counters that other load on the machine cannot move."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from perfkit.analysis import causes, stability
+from perfkit.analysis.causes import Cause
+from perfkit.schema import record
+from scripts.planted import child, main
+from tests.runs import QUICK, sample, saved
+
+
+def planted(tmp_path, name):
+    child.run(name, tmp_path, **QUICK, measure_steps=15)
+    return record.load(tmp_path)
+
+
+def test_a_step_that_sleeps_is_named(tmp_path):
+    # WHEN
+    made = planted(tmp_path, "sleeping-step")
+
+    # THEN
+    found = stability.examine(made)
+    assert found.first_cause == Cause.WAITING.value
+    [slept] = [one for one in found.disturbances if one.first == child.SLEEPING]
+    assert slept.cause is Cause.WAITING
+    assert causes.account(made).seconds[Cause.WAITING][child.SLEEPING] >= 0.6 * child.SLEEP_S
+
+
+def test_a_storm_of_collections_is_most_of_the_cpu_time_it_costs(tmp_path):
+    # WHEN
+    made = planted(tmp_path, "gc-storm")
+
+    # THEN by CPU time, whatever else the machine does
+    probes = [step.probes for step in made.steps]
+    stormy = [one for i, one in enumerate(probes) if i % child.GARBAGE_EVERY == child.GARBAGE_EVERY - 1]
+    calm = [one for one in probes if one not in stormy]
+    assert all(one.collections > 100 for one in stormy)
+    assert all(one.collections < 20 for one in calm)
+    cost = sum(one.main_cpu_s for one in stormy) / len(stormy) - sum(one.main_cpu_s for one in calm) / len(calm)
+    assert sum(one.gc_s for one in stormy) / len(stormy) >= 0.6 * cost
+    assert any(share.cause is Cause.GC for share in stability.examine(made).shares)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, cause) in child.PLANTS.items() if cause])
+def test_planted_causes_are_spelled_as_the_report_spells_them(name):
+    assert child.PLANTS[name][2] in {cause.value for cause in Cause}
+
+
+def test_the_table_counts_and_judges(capsys):
+    good = {"none": Counter({"-": 2}), "hog": Counter({Cause.SLOW.value: 9, "-": 1})}
+    assert main._report(good) == 0
+    assert "hog   9 of 10 " in capsys.readouterr().out
+    assert main._report({"hog": Counter({Cause.SLOW.value: 8, "-": 2})}) == 1
+    assert main._report({"hog": Counter({Cause.SLOW.value: 8, main._NO_EFFECT: 2})}) == 0
+    assert "8 of 8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("slower", "took"), [(1.0, False), (1.04, False), (1.1, True)])
+def test_a_hog_that_changes_nothing_is_not_counted(slower, took):
+    steps = [sample(0.1 * (slower if i >= child.HOG_FROM else 1.0)) for i in range(child.STEPS)]
+    assert main._took_effect(saved(steps=tuple(steps))) == took
