@@ -229,14 +229,21 @@ def test_by_hand_the_best_command_is_said_once(by_hand):
 
 
 def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
-    assert sorted(path.name for path in by_flag.folder.iterdir()) == ["record.json", "report.nsys-rep", "report.sqlite"]
+    names = sorted(path.name for path in by_flag.folder.iterdir())
+    assert names == ["plain", "record.json", "report.nsys-rep", "report.sqlite"]
     saved = by_flag.record
     assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", WARMUP, STEPS)
     assert (saved.config.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
 
 
 def test_by_flag_both_reports_are_shown(by_flag):
-    for text in ("Phases of the step", "Host ranges, wall time", "no GPU work was captured", "saved in run"):
+    for text in (
+        "Phases of the step",
+        "Overhead of --profiler nsys",
+        "Host ranges, wall time",
+        "no GPU work was captured",
+        "saved in run",
+    ):
         assert text in by_flag.out
     assert by_flag.err.splitlines()[0].startswith("under nsys 20")
     assert "under nsys; this records" not in by_flag.err

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,11 +35,12 @@ def script(tmp_path: Path) -> Script:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    before = {process.pid for process in psutil.process_iter()}
+def _nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    own = uuid.uuid4().hex  # other tests may run beside these
+    monkeypatch.setenv("PERFKIT_THIS_TEST", own)
     yield
-    new = [process for process in psutil.process_iter() if process.pid not in before]
-    assert [process for process in new if "PERFKIT_NSYS_RECORDING" in _environment(process)] == []
+    mine = [process for process in psutil.process_iter() if _environment(process).get("PERFKIT_THIS_TEST") == own]
+    assert [process for process in mine if process.pid != os.getpid()] == []
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
