@@ -58,7 +58,7 @@ def report(trace: Trace, view: View | None = None) -> Report:
         tables.append(copies)
         display += [copies] if len(copies) else []
     elif trace.format == "nsys":
-        tables.append(range_table(counted, everywhere=view.selection.steps == "all"))
+        tables.append(range_table(counted, view.selection.phase, everywhere=view.selection.steps == "all"))
         display = [phases, grouping.for_people(groups), tables[-1]]
     if len(trace.threads) > 1:
         tables.append(breakdown.thread_table(counted))

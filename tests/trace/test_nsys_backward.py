@@ -9,6 +9,7 @@ import pytest
 
 from perfkit.analysis import trace_report
 from perfkit.analysis.account import Selection
+from perfkit.analysis.attribution import Phase
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.trace.load import load
@@ -205,3 +206,18 @@ def test_both_accounts_in_one_report_disagree(tmp_path: Path) -> None:
         " MulBackward0 is of a by its range and of b by its number (1x)"
     )
     assert line in report.remarks
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_phase_alone_adds_up_in_the_table_of_ranges_too(tmp_path: Path, phase: Phase) -> None:
+    # GIVEN a program without GPU work
+    program = Program(engine=100).own("step::0", 0, 100).own("phase::forward", 5, 40).own("a", 10, 20)
+    program.own("phase::backward", 45, 90).backward("backward::a", 50, 60).backward("backward::a", 62, 80)
+    program.backward("recompute::a", 65, 70)
+
+    # WHEN
+    report = program.report(tmp_path, Selection(phase=phase))
+
+    # THEN
+    phases = table(report, "phases").set_index("phase")["total_ns"]
+    assert table(report, "ranges")["self_ns"].sum() == phases[phase.label] == report.summary["total_ns"]
