@@ -236,7 +236,9 @@ def test_rows_times_names_need_not_fit_into_a_rows_number():
     b.node("MulBackward0", 200, 300, 1).range("aten::sin", 210, 220, sequence=2).launched("k", 215, 400, 407)
     for number in range(apart - 4):
         b.range("aten::add", 1000 + 10 * number, 1005 + 10 * number)
-    b.node("MulBackward0", later, later + 100, 1).module("m.down", later + 10, later + 50).range("aten::mul", later + 20, later + 30, sequence=3)
+    b.node("MulBackward0", later, later + 100, 1).module("m.down", later + 10, later + 50).range(
+        "aten::mul", later + 20, later + 30, sequence=3
+    )
     b.names |= {f"never ran {number}": number for number in range(len(b.names), apart)}
     trace = b.build()
 
