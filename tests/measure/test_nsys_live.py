@@ -214,7 +214,7 @@ def test_every_module_has_a_forward_range_for_every_call(recording):
     counts = dict(zip(frame["name"], frame["count"], strict=True))
 
     # THEN
-    phases = ("zero_grad", "forward", "loss", "backward")
+    phases = ("zero_grad", "forward", "hooks", "loss", "backward")
     expected = {path: STEPS * calls for path, calls in _calls().items()}
     expected |= {f"phase::{phase}": STEPS for phase in phases} | {"step::*": STEPS}
     expected |= {f"backward::{path}": STEPS * nodes for path, nodes in _nodes().items()}
