@@ -160,7 +160,12 @@ def _main_thread(trace: Trace, seen: HostView) -> int:
 def _attribute_host(seen: HostView, linked: Links, found: Scopes) -> HostAttribution:
     resolved = found.resolved
     path = np.where(resolved == NONE, NONE, found.path[resolved]) if len(resolved) else resolved
-    return HostAttribution(_host_phases(seen, linked, found), path, found.how)
+    phase, how = _host_phases(seen, linked, found), found.how
+    searching = seen.in_phase(range_names.HOOKS.label)
+    if searching.any():  # in forward, or in the node that runs a part again: no work of either
+        path, how = np.where(searching, NONE, path), np.where(searching, How.NONE, how)
+        phase[searching] = Phase.OTHER
+    return HostAttribution(phase, path, how)
 
 
 def _by_provenance(host: HostAttribution, compiled: Compiled) -> HostAttribution:

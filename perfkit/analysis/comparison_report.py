@@ -130,7 +130,11 @@ def _work_lines(compared: Comparison) -> Iterator[str]:
     if work:
         yield f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
     if "profiler" in compared.match.changed:
-        yield "one side ran under a profiler and the other did not: the ratio holds the profiler's cost"
+        both = "none" not in compared.match.changed["profiler"]
+        which = (
+            "the sides ran under different profilers" if both else "one side ran under a profiler, the other did not"
+        )
+        yield f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
     elif any(one.config.profiler != "none" for one in compared.a.processes):
         yield "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
 

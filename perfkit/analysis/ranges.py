@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.account import Account
+from perfkit.analysis.attribution import Phase
 from perfkit.analysis.intervals import NONE, Bools, last_at_or_before, self_times
 from perfkit.schema.table import Column, Table
 
@@ -19,21 +20,20 @@ _COLUMNS = (
     Column("min_ns", "ns", "time", "min", scale="each"),
     Column("max_ns", "ns", "time", "max", scale="each"),
 )
-_WALL = (
-    "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside;"
-    " self times of the main thread add up to the steps' wall time, those of other threads run beside it"
-)
-_WHERE = "ranges that start in the steps counted; where there are no steps, all"
+_WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
+_SUM = "self times of the main thread add up to the {}, those of other threads run beside it"
+_WHERE = "ranges that start in the steps counted"
 
 
-def range_table(counted: Account, *, everywhere: bool = False) -> Table:
+def range_table(counted: Account, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
     """One row a name, longest first, the main thread's before those of the others.
 
     perfkit's own ranges go by their names in NVTX, its steps in one row. Ranges that start in the steps counted;
-    everywhere: those outside them too, so that warm-up is there.
+    everywhere: those outside them too, so that warm-up is there. `phase`: ranges of this phase only.
     """
     seen = counted.found.view
-    rows = np.flatnonzero(~seen.is_runtime & (everywhere | _in_steps(counted)))
+    of_phase = phase is None or counted.found.host.phase == phase
+    rows = np.flatnonzero(~seen.is_runtime & of_phase & (everywhere | _in_steps(counted)))
     names = [_shown(counted, index, text) for index, text in enumerate(seen.names)]
     frame = pd.DataFrame(
         {
@@ -57,8 +57,12 @@ def range_table(counted: Account, *, everywhere: bool = False) -> Table:
             "max_ns": wall["max"].to_numpy(),
         }
     ).sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
-    where = "ranges in steps or not" if everywhere else _WHERE
-    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, (_WALL, where))
+    if everywhere or not counted.steps:
+        notes = (_WALL, "ranges in steps or not")
+    else:
+        total = "steps' wall time" if phase is None else f"time of {phase.label} in the table of phases"
+        notes = (f"{_WALL}; {_SUM.format(total)}", _WHERE)
+    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, notes)
 
 
 def _shown(counted: Account, index: int, text: str) -> str:

@@ -172,11 +172,12 @@ def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: In
     rows = np.flatnonzero(bare & (resolved != NONE))
     inside = np.flatnonzero(is_scope & (linked.node != NONE))
     name = _forward_names(seen)
-    opened = linked.node[inside] * len(seen.names) + name[inside]
+    node = linked.node.astype(np.int64) * len(seen.names)  # rows times names does not fit into what rows are kept in
+    opened = node[inside] + name[inside]
     parent = seen.forest.parent
     result = resolved.copy()
     for _ in range(_MAX_NESTING):
-        rows = rows[np.isin(linked.node[rows] * len(seen.names) + name[result[rows]], opened)]
+        rows = rows[np.isin(node[rows] + name[result[rows]], opened)]
         if not len(rows):
             break
         outer = parent[result[rows]]

@@ -28,6 +28,7 @@ INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
 AGREES = ""
 _ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "grad::")
 """Starts of names that torch.profiler and perfkit's marks on gradients write for it alone."""
+_BACKWARD = "backward::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,22 @@ def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) 
             yield copies
     elif not one_kind:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
-        yield _joined("ranges", "Host ranges, wall time", "name", map(_ranges, (a, b)), wall)
+        left_out = (*_ONE_INSTRUMENT_ONLY, *([_BACKWARD] if _alone_with_backward(a, b) else []))
+        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
 
 
-def _ranges(counted: Account) -> Table:
-    """Ranges that any instrument records: not operators, nor the marks that torch.profiler's recordings have beside."""
+def _alone_with_backward(a: Account, b: Account) -> str:
+    """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
+    sides = [name for name, one in (("A", a), ("B", b)) if one.found.links.is_hooked.any()]
+    return sides[0] if len(sides) == 1 else ""
+
+
+def _ranges(counted: Account, left_out: tuple[str, ...]) -> Table:
+    """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
     table, seen = range_table(counted), counted.found.view
     operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
     names = table.frame["name"]
-    frame = table.frame[~names.isin(operators) & ~names.str.startswith(_ONE_INSTRUMENT_ONLY)]
+    frame = table.frame[~names.isin(operators) & ~names.str.startswith(left_out)]
     return Table(table.name, table.title, table.columns, frame, table.notes)
 
 
@@ -181,6 +189,8 @@ def _remarks(a: Account, b: Account, tables: Sequence[Table], rule: _Rule) -> It
         yield "different devices: times are not of one instrument against another, but of one machine against another"
     if not rule.counts:
         yield "two instruments without device work: one records operators, the other ranges; only ranges are counted"
+        if alone := _alone_with_backward(a, b):
+            yield f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
     for table in tables:
         yield _agreement(table, rule)
 

@@ -11,17 +11,19 @@ from perfkit.analysis import backward_agreement, breakdown, grouping, integrity
 from perfkit.analysis.account import Account, Selection, account
 from perfkit.analysis.attribution import UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.grouping import By
-from perfkit.analysis.intervals import NONE
+from perfkit.analysis.intervals import NONE, Bools
 from perfkit.analysis.ranges import range_table
 from perfkit.analysis.report import Report
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
+from perfkit.schema.range_names import HOOKS
 from perfkit.trace.columns import DeviceKind, Trace
 
 _REASONS = {
     "outside": "outside every scope",
     "unlinked": "in backward nodes that lead to no forward operation in the file",
     "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
+    "hooks": "perfkit's own search for the nodes that get backward ranges",
     "unlaunched": "launched before recording began, or its launch was not recorded",
     "unscoped": "in backward nodes made by a forward operation outside every scope",
 }
@@ -58,7 +60,7 @@ def report(trace: Trace, view: View | None = None) -> Report:
         tables.append(copies)
         display += [copies] if len(copies) else []
     elif trace.format == "nsys":
-        tables.append(range_table(counted, everywhere=view.selection.steps == "all"))
+        tables.append(range_table(counted, view.selection.phase, everywhere=view.selection.steps == "all"))
         display = [phases, grouping.for_people(groups), tables[-1]]
     if len(trace.threads) > 1:
         tables.append(breakdown.thread_table(counted))
@@ -138,11 +140,18 @@ def unattributed(counted: Account) -> dict[str, int]:
     """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
     backward = (counted.phase == Phase.BACKWARD) | (counted.phase == Phase.RECOMPUTE)
     linked = (counted.how == How.SEQUENCE) | (counted.how == How.ACCUMULATE)
-    conditions = [counted.how == How.UNLAUNCHED, linked, backward & counted.in_node, backward]
-    reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine"], default="outside")
+    conditions = [counted.how == How.UNLAUNCHED, linked, backward & counted.in_node, backward, _in_hooks(counted)]
+    reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine", "hooks"], default="outside")
     rest = counted.unattributed
     times = {str(name): int(counted.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
     return {name: time for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
+
+
+def _in_hooks(counted: Account) -> Bools:
+    """Host rows in perfkit's search for backward nodes, which launches nothing."""
+    if counted.on_device:
+        return np.zeros(len(counted), dtype=bool)
+    return counted.found.view.in_phase(HOOKS.label)[counted.row]
 
 
 def _headline(counted: Account, total: int) -> str:

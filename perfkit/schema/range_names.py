@@ -7,7 +7,8 @@ In a torch.profiler trace, where ranges of all origins share one name space:
     perfkit.backward::layers.3.attn  one backward node that the module's forward made, or that accumulates the
                                      gradient of one of its parameters
     perfkit.grad::layers.3.attn      a mark inside a gradient's accumulation: whose parameter it is
-    perfkit.phase::backward          a phase of the step: zero_grad, forward, loss, backward, optimizer
+    perfkit.phase::backward          a phase of the step: zero_grad, forward, loss, backward, optimizer; and
+                                     hooks, perfkit's own search for backward nodes
     perfkit.step::3                  measured step 3 (counted from 0)
     perfkit.warmup::0                warm-up step 0
     perfkit.measure::                all measured steps
@@ -94,6 +95,9 @@ def step(index: int, *, warmup: bool = False) -> RangeName:
 
 MEASURE = RangeName("measure", "")
 """Round all measured steps."""
+
+HOOKS = phase("hooks")
+"""perfkit's own search for backward nodes, where it puts ranges round them: at the end of the outermost module."""
 
 
 def parse_trace(text: str) -> RangeName | None:

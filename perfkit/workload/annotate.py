@@ -118,7 +118,8 @@ class _ModuleRange(_Range):
         if self.nodes:
             outer = _innermost_module()
             if outer is None and hooked:
-                self.nodes.hook(hooked[-1])
+                with annotated(range_names.HOOKS):
+                    self.nodes.hook(hooked[-1])
             self.nodes.end(outer.maker if outer else None)
 
 

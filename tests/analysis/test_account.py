@@ -226,3 +226,23 @@ def test_module_frames_go_by_qualified_names_where_the_tree_is_known():
     assert folded.frame["scope"].tolist() == ["layers.*.proj"]
     too_small = attribute(trace, modules={"Net": "Net", "layers.0.proj": "Linear"})
     assert set(breakdown.layer_table(account(trace, too_small)).frame["scope"]) == {"Net_0/Linear_0", "Net_0/Linear_1"}
+
+
+def test_rows_times_names_need_not_fit_into_a_rows_number():
+    """GIVEN two nodes 2^16 rows apart in a trace of 2^16 names, of whose products the lowest 32 bits are the same
+    WHEN a plain function's work is run again in the first node THEN what opens again in the second does not matter"""
+    apart, later = 2**16, 10**6
+    b = TraceBuilder().module("m", 0, 100).module("m.down", 10, 50).range("aten::mul", 20, 30, sequence=1)
+    b.node("MulBackward0", 200, 300, 1).range("aten::sin", 210, 220, sequence=2).launched("k", 215, 400, 407)
+    for number in range(apart - 4):
+        b.range("aten::add", 1000 + 10 * number, 1005 + 10 * number)
+    b.node("MulBackward0", later, later + 100, 1).module("m.down", later + 10, later + 50).range(
+        "aten::mul", later + 20, later + 30, sequence=3
+    )
+    b.names |= {f"never ran {number}": number for number in range(len(b.names), apart)}
+    trace = b.build()
+
+    found = attribute(trace)
+    first, second = np.flatnonzero(found.links.numbered)
+    assert (second - first, len(trace.names)) == (apart, apart)
+    assert rows(breakdown.layer_table(account(trace, found)), "scope", "phase") == {("m.down", "recompute"): (7, 7)}

@@ -247,6 +247,24 @@ def test_sides_that_did_not_take_turns_are_named():
     assert "all of one side" not in " ".join(comparison_report.report(compared(1.0)).remarks)
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("none", "nsys", "one side ran under a profiler, the other did not: the ratio holds its cost"),
+        ("torch", "nsys", "the sides ran under different profilers: the ratio holds the difference of their costs"),
+        (
+            "nsys",
+            "nsys",
+            "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster",
+        ),
+        ("none", "none", None),
+    ],
+)
+def test_what_profilers_do_to_the_ratio_is_said(a, b, said):
+    remarks = comparison_report.report(compare(side("A", five(profiler=a)), side("B", five(profiler=b)))).remarks
+    assert [line for line in remarks if "profile" in line] == ([said] if said else [])
+
+
 # --- the gate ----------------------------------------------------------------------------------------------------
 
 

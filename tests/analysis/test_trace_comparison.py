@@ -131,6 +131,25 @@ def test_host_times_of_two_instruments_agree_in_their_ranges(tmp_path: Path):
     assert any(line.startswith("two instruments without device work") for line in report.remarks)
 
 
+def test_backward_ranges_that_one_recording_cannot_have_are_no_disagreement(tmp_path: Path):
+    # GIVEN a torch.profiler recording without ranges round backward nodes, one with, and an export with them
+    def kineto() -> TraceBuilder:
+        return TraceBuilder().step(0, 0, 100).range("perfkit.step::0", 1, 99).module("fc", 10, 20)
+
+    without, with_them = kineto().build(), kineto().range("perfkit.backward::fc", 50, 60).build()
+    export = NsysExport().domain("perfkit", 1).range("step::0", 1, 99, domainId=1).range("fc", 10, 20, domainId=1)
+    nsys = load(export.range("backward::fc", 50, 60, domainId=1).write(tmp_path / "a.sqlite"))
+
+    # WHEN
+    one, two = trace_comparison.report(without, nsys), trace_comparison.report(with_them, nsys)
+
+    # THEN they are compared where both could have them
+    assert flags(one, "ranges", "name") == {"step::*": "", "fc": ""}
+    assert any(line.startswith("only B has ranges round backward nodes") for line in one.remarks)
+    assert flags(two, "ranges", "name") == {"step::*": "", "fc": "", "backward::fc": ""}
+    assert not any("round backward nodes" in line for line in two.remarks)
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["v100_training", "a100_ddp_training"])
 def test_two_instruments_of_one_recording_agree(tmp_path: Path, name: str):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 from perfkit.workload.model import Transformer
+from perfkit.workload.step import Workload
 from tests.runs import QUICK_FLAGS, quick
 
 WARMUP, STEPS = 2, 3
@@ -122,7 +124,18 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     before = {process.pid for process in psutil.process_iter()}
     place, done = _record(
         tmp_path_factory.mktemp("by_flag"),
-        lambda _: [sys.executable, "-m", "perfkit.run", *FLAGS, "--profiler", "nsys", "--folder", "run"],
+        lambda _: [
+            sys.executable,
+            "-m",
+            "perfkit.run",
+            *FLAGS,
+            "--profiler",
+            "nsys",
+            "--overhead",
+            "off",
+            "--folder",
+            "run",
+        ],
     )
     assert done.returncode == 0, done.stderr
     left = [process for process in psutil.process_iter(["name", "status"]) if process.pid not in before]
@@ -152,6 +165,44 @@ def _calls() -> Counter[str]:
     return calls
 
 
+@functools.cache
+def _nodes() -> Counter[str]:
+    """How many nodes of a step's graph each module makes, by what is behind its outputs and not behind its inputs.
+
+    Gradient accumulations are those of its own parameters. Nothing here knows of sequence numbers or ranges.
+    """
+    workload = Workload(quick())
+    model = workload.model
+    made: dict[str, set[Any]] = {}
+
+    def note(path: str, inputs: Any, outputs: Any) -> None:
+        made.setdefault(path, set()).update(_behind(outputs) - _behind(inputs))
+
+    for path, module in model.named_modules():
+        module.register_forward_hook(lambda _, inputs, outputs, path=path: note(path, inputs, outputs))
+    logits = model(workload.tokens)
+    note("loss", logits, torch.nn.functional.cross_entropy(logits.flatten(0, 1), workload.targets.flatten()))
+    owners = {parameter: name.rpartition(".")[0] for name, parameter in model.named_parameters()}
+    counts = Counter(owners[node.variable] for node in made[""] if hasattr(node, "variable"))
+    for path, nodes in made.items():
+        within = [made[inner] for inner in made if inner.startswith(f"{path}." if path else "") and inner != path]
+        own = nodes.difference(*within) if path != "loss" else nodes
+        counts[path] += sum(not hasattr(node, "variable") for node in own)
+    return +counts  # without those that have none
+
+
+def _behind(tensors: Any) -> set[Any]:
+    """Every node that a backward from these tensors runs."""
+    waiting = [tensor.grad_fn for tensor in (tensors if isinstance(tensors, tuple) else (tensors,))]
+    met: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in met:
+            met.add(node)
+            waiting += [behind for behind, _ in node.next_functions]
+    return met
+
+
 def _table(recording: Recording, name: str, view: View | None = None) -> pd.DataFrame:
     tables = trace_report.report(recording.trace, view).tables
     return next(table for table in tables if table.name == name).frame
@@ -163,12 +214,22 @@ def test_every_module_has_a_forward_range_for_every_call(recording):
     counts = dict(zip(frame["name"], frame["count"], strict=True))
 
     # THEN
-    phases = ("zero_grad", "forward", "loss", "backward")
+    phases = ("zero_grad", "forward", "hooks", "loss", "backward")
     expected = {path: STEPS * calls for path, calls in _calls().items()}
     expected |= {f"phase::{phase}": STEPS for phase in phases} | {"step::*": STEPS}
-    assert {name: count for name, count in counts.items() if name in expected} == expected
-    # What else there is belongs to backward. (Exact counts of those come with the ranges by autograd nodes.)
-    assert not [name for name in counts if name not in expected and not name.startswith(("backward::", "grad::"))]
+    expected |= {f"backward::{path}": STEPS * nodes for path, nodes in _nodes().items()}
+    assert counts == expected
+
+
+def test_every_step_has_a_backward_range_for_every_node_of_the_graph(recording):
+    found = recording.ranges()
+    steps = [(start, end) for name, start, end in found if name.kind == "step"]
+    assert len(steps) == STEPS
+    for first, last in steps:
+        inside = Counter(n.label for n, start, end in found if n.kind == "backward" and first <= start and end <= last)
+        assert inside == _nodes()
+    # The root's forward makes no node of its own; the loss is no module.
+    assert set(_nodes()) == (set(_calls()) | {"loss"}) - {"Transformer"}
 
 
 def test_the_ranges_nest(recording):

@@ -9,6 +9,7 @@ import pytest
 
 from perfkit.analysis import trace_report
 from perfkit.analysis.account import Selection
+from perfkit.analysis.attribution import Phase
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.trace.load import load
@@ -205,3 +206,27 @@ def test_both_accounts_in_one_report_disagree(tmp_path: Path) -> None:
         " MulBackward0 is of a by its range and of b by its number (1x)"
     )
     assert line in report.remarks
+
+
+def test_perfkits_own_search_for_nodes_is_no_part_of_what_it_stands_in(tmp_path: Path) -> None:
+    program = Program().own("step::0", 0, 100).own("phase::forward", 10, 90).own("a", 20, 40)
+    program.own("phase::hooks", 45, 80).own("phase::backward", 92, 99)
+    report = program.own("backward::a", 93, 98).own("phase::hooks", 94, 97).report(tmp_path)
+    phases = table(report, "phases").set_index("phase")["total_ns"]
+    assert (phases["forward"], phases["backward"], phases["other"]) == (45, 4, 13 + 35 + 3)
+    assert report.summary["unattributed_reasons_ns"] == {"hooks": 35 + 3, "outside": 13 + 25, "engine": 2}
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_phase_alone_adds_up_in_the_table_of_ranges_too(tmp_path: Path, phase: Phase) -> None:
+    # GIVEN a program without GPU work
+    program = Program(engine=100).own("step::0", 0, 100).own("phase::forward", 5, 40).own("a", 10, 20)
+    program.own("phase::backward", 45, 90).backward("backward::a", 50, 60).backward("backward::a", 62, 80)
+    program.backward("recompute::a", 65, 70)
+
+    # WHEN
+    report = program.report(tmp_path, Selection(phase=phase))
+
+    # THEN
+    phases = table(report, "phases").set_index("phase")["total_ns"]
+    assert table(report, "ranges")["self_ns"].sum() == phases[phase.label] == report.summary["total_ns"]

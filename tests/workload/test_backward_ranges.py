@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import pickle
+import re
 import threading
 import weakref
 from collections import Counter
@@ -74,6 +75,11 @@ def test_a_step_has_a_range_for_each_node_of_its_graph(nvtx, checkpoint):
     assert set(counts) == {*annotation.modules, "loss"} - silent
     assert counts["layers.0.mlp.up_proj"] == 2 * 5  # two views, the product, a transposition, the weight's gradient
     assert all(path.startswith("phase::backward > ") for path in nvtx.paths() if "backward::" in path)
+    # and the search for them has its own, outside every module
+    walks = [path for path in nvtx.paths() if path.endswith("phase::hooks")]
+    again = [path for path in walks if re.fullmatch(r"phase::backward > backward::[\w.]+ > phase::hooks", path)]
+    assert sorted({*walks} - {*again}) == ["phase::forward > phase::hooks"]
+    assert (len(walks) - len(again), len(again)) == (2, 2 * 2 if checkpoint else 0)
 
 
 def test_backward_in_a_thread_of_its_own(nvtx):
