@@ -66,7 +66,7 @@ class CompareOptions:
     top: int = 20
     """Rows shown of each table of traces; what is left out is summed in one more row."""
     output: Path | None = None
-    """Also write the tables here; the extension chooses the format: .csv (the first table), .md, .json or .tex."""
+    """Also write the tables here: .csv (the first table), .md, .json, .tex, .typ or .xlsx."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -106,11 +106,17 @@ def execute(
         files.check(options.output)
     if options.run is not None:
         if a is not None:
-            raise UsageError("--run measures both sides itself: leave the paths out")
+            raise UsageError("--run takes two texts, the flags of A and those of B in quotes, and no paths")
         return _measured(options.run, options)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
+    for path in (a, b):
+        if not path.exists():
+            raise UsageError(f"{path} does not exist: check the path")
     runs = saved_runs(a), saved_runs(b)
+    for path, found in zip((a, b), runs, strict=True):
+        if found is None and path.is_dir() and not any(path.iterdir()):
+            raise UsageError(f"{path}: an empty folder: name one that holds runs or a trace")
     if runs[0] is not None and runs[1] is not None:
         if a.resolve() == b.resolve():
             raise UsageError(f"{a}: both sides are the same runs")

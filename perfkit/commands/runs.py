@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
+from perfkit.launch import journal
 from perfkit.schema import record
 from perfkit.schema.record import RECORD_FILE, RunRecord
 
 _FIRST_KEY = b'"config"'  # of every record; no trace begins with it
 _HEAD_BYTES = 64
-_SWEEP_COLUMNS = {"sweep_version", "key", "repeat", "isolation", "outcome", "record"}
-"""What is read of a sweep's results; the rest is in the records that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +50,20 @@ def saved_runs(path: Path) -> SavedRuns | None:
 
 def _of_sweep(path: Path) -> SavedRuns:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = _SWEEP_COLUMNS - set(reader.fieldnames or ())
-            if missing:
-                raise UsageError(f"{path}: not the results of a perfkit sweep: no column {', '.join(sorted(missing))}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        rows = journal.parse(path, path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     found, failed = [], []
     for row in rows:
-        name = f"{row['key']}.{row['repeat']}"
-        if row["record"]:
-            found.append((name, record.load(path.parent / row["record"])))
-        else:
-            failed.append(f"{name} ({row['outcome']})")
-    return SavedRuns(path, tuple(found), tuple(failed), any(row["isolation"] == "shared" for row in rows))
+        name = f"{row.key}.{row.repeat}"
+        if row.record is None:
+            failed.append(f"{name} ({row.outcome})")
+            continue
+        folder = path.parent / row.record
+        if not folder.exists():
+            raise UsageError(f"{path}: its records are missing ({folder}): they belong beside the results file")
+        found.append((name, record.load(folder)))
+    return SavedRuns(path, tuple(found), tuple(failed), any(row.isolation == "shared" for row in rows))
 
 
 def _is_record(path: Path) -> bool:
