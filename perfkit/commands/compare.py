@@ -111,15 +111,10 @@ def execute(
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
     for path in (a, b):
-        if not path.exists():
-            raise UsageError(f"{path} does not exist: check the path")
+        _check_there(path)
     runs = saved_runs(a), saved_runs(b)
-    for path, found in zip((a, b), runs, strict=True):
-        if found is None and path.is_dir() and not any(path.iterdir()):
-            raise UsageError(f"{path}: an empty folder: name one that holds runs or a trace")
     if runs[0] is not None and runs[1] is not None:
-        if a.resolve() == b.resolve():
-            raise UsageError(f"{a}: both sides are the same runs")
+        _check_apart(runs[0], runs[1])
         compared = comparison.compare(
             runs[0].side("A"), runs[1].side("B"), margin=options.margin_ratio(), force=options.force
         )
@@ -128,6 +123,22 @@ def execute(
         trace, run = (a, b) if runs[0] is None else (b, a)
         raise UsageError(f"{trace} is taken for a trace and {run} for runs: compare two traces, or runs with runs")
     return _traces(a, b, options)
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: check the path")
+    if path.is_dir() and not any(path.iterdir()):
+        raise UsageError(f"{path}: an empty folder: name one that holds runs, or a trace")
+
+
+def _check_apart(a: SavedRuns, b: SavedRuns) -> None:
+    """A process on both sides is no second measurement."""
+    if a.path.resolve() == b.path.resolve():
+        raise UsageError(f"{a.path}: both sides are the same runs")
+    shared = set(a.files) & set(b.files)
+    if shared:
+        raise UsageError(f"{min(shared)}: is on both sides, and a run compared with itself says nothing")
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:

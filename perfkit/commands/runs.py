@@ -26,6 +26,8 @@ class SavedRuns:
     """Runs that left no record."""
     shared: bool = False
     """All in one process (perfkit sweep --in-process)."""
+    files: tuple[Path, ...] = ()
+    """The records' files, resolved."""
 
     def side(self, name: str) -> Side:
         """As a side of a comparison."""
@@ -40,11 +42,14 @@ def saved_runs(path: Path) -> SavedRuns | None:
     """
     if path.is_dir():
         files = [path / RECORD_FILE] if (path / RECORD_FILE).is_file() else sorted(path.glob(f"*/{RECORD_FILE}"))
-        return SavedRuns(path, tuple((file.parent.name, record.load(file)) for file in files)) if files else None
+        if not files:
+            return None
+        found = tuple((file.parent.name, record.load(file)) for file in files)
+        return SavedRuns(path, found, files=tuple(file.resolve() for file in files))
     if path.suffix == ".csv":
         return _of_sweep(path)
     if path.name == RECORD_FILE or _is_record(path):
-        return SavedRuns(path, ((path.name, record.load(path)),))
+        return SavedRuns(path, ((path.name, record.load(path)),), files=(path.resolve(),))
     return None
 
 
@@ -53,7 +58,7 @@ def _of_sweep(path: Path) -> SavedRuns:
         rows = journal.parse(path, path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    found, failed = [], []
+    found, failed, files = [], [], []
     for row in rows:
         name = f"{row.key}.{row.repeat}"
         if row.record is None:
@@ -63,7 +68,9 @@ def _of_sweep(path: Path) -> SavedRuns:
         if not folder.exists():
             raise UsageError(f"{path}: its records are missing ({folder}): they belong beside the results file")
         found.append((name, record.load(folder)))
-    return SavedRuns(path, tuple(found), tuple(failed), any(row.isolation == "shared" for row in rows))
+        files.append((folder / RECORD_FILE).resolve())
+    shared = any(row.isolation == "shared" for row in rows)
+    return SavedRuns(path, tuple(found), tuple(failed), shared, tuple(files))
 
 
 def _is_record(path: Path) -> bool:

@@ -109,6 +109,8 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
         (["A"], "name two things to compare"),
         (["A", "A"], "both sides are the same runs"),
         (["A", "nothing"], "nothing does not exist: check the path"),
+        (["A", "A/1"], "is on both sides"),
+        (["A/1/record.json", "A"], "is on both sides"),
         (["A", "empty"], "empty: an empty folder"),
         (["A", "s.json"], "is taken for a trace"),
         (["gone.json", "nothing"], "gone.json does not exist"),
