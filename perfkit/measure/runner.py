@@ -167,6 +167,7 @@ class _Stages:
             self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
 
         def after_step() -> None:
+            self.measured.where = f"{name} step {len(samples)}, at its end"
             if len(samples) == count:  # now: what the profiler does after this step is not the step's
                 if warmup:
                     memory.reset_peaks(self.config.device)

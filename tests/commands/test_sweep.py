@@ -178,6 +178,12 @@ def test_what_nobody_expected_is_exit_code_1_and_can_be_tried_again(sweep, proce
     assert [row.outcome for row in again.rows] == ["ok", "ok"]
 
 
+def test_ctrl_c_before_anything_is_done(sweep, processes):
+    processes.instead[0] = KeyboardInterrupt()
+    result = sweep(*GRID)
+    assert (result.code, "no results yet" in result.out) == (130, True)
+
+
 def test_ctrl_c_keeps_what_is_done(sweep, processes):
     # GIVEN
     processes.instead[2] = KeyboardInterrupt()

@@ -292,3 +292,19 @@ def test_the_record_says_how_many_threads_the_run_had(run):
 
     # THEN
     assert run(num_threads=1).environment.num_threads == 1
+
+
+def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):
+    """GIVEN ctrl-C while the bar is drawn after the first measured step THEN that step is kept, and named as done"""
+
+    class Interrupted(Journal):
+        calls = 0
+
+        def advance(self) -> None:
+            self.calls += 1
+            if self.calls == 3:  # after two warm-up steps
+                raise KeyboardInterrupt
+
+    result = run(progress=Interrupted())
+    assert len(result.steps) == 1
+    assert result.failure.phase == "measured step 1, at its end"
