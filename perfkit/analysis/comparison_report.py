@@ -11,7 +11,6 @@ import pandas as pd
 
 from perfkit.analysis import conditions, welch
 from perfkit.analysis.comparison import ONE_PROCESS, RECOMMENDED, Comparison, Row, not_interleaved
-from perfkit.analysis.processes import Side
 from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
 from perfkit.schema import units
@@ -76,7 +75,10 @@ def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tupl
         note = "medians of phases do not add up to the step's; forward includes the loss"
         return (f"{note}; verdicts adjusted for {tested} rows (Holm)",) if tested else (note,)
     if not tested:
-        return ("A, B: median of the one process's steps",)
+        repeated = any(max(row.n_a, row.n_b) > 1 for row in rows)
+        return (
+            "A, B: geometric mean of the processes' medians" if repeated else "A, B: median of the one process's steps",
+        )
     several = f", adjusted for {tested} rows (Holm)" if tested > 1 else ""
     return (
         "A, B: geometric mean of the processes' medians; the interval is of the ratio, between processes",
@@ -108,7 +110,10 @@ def _summary(compared: Comparison) -> dict[str, Any]:
 
 
 def _remarks(compared: Comparison) -> Iterator[str]:
-    yield from (f"{side.name}: {_described(side, compared)}" for side in (compared.a, compared.b))
+    pairs = compared.match.pairs
+    for side, ran in ((compared.a, pairs[0].a), (compared.b, pairs[0].b)):
+        what = f"{len(side.processes)} runs" if len(pairs) > 1 else headline(ran[0].config)
+        yield f"{side.name}: {side.path}: {what}"
     yield from _work_lines(compared)
     for side in (compared.a, compared.b):
         if side.left_out:
@@ -117,12 +122,6 @@ def _remarks(compared: Comparison) -> Iterator[str]:
         yield f"{name} only: {_spelled(config)}"
     yield from _design_lines(compared)
     yield _conclusion(compared)
-
-
-def _described(side: Side, compared: Comparison) -> str:
-    many = len(compared.match.pairs) > 1
-    what = f"{len(side.processes)} runs" if many else headline(side.processes[0].config)
-    return f"{side.path}: {what}"
 
 
 def _work_lines(compared: Comparison) -> Iterator[str]:
@@ -146,13 +145,18 @@ def _design_lines(compared: Comparison) -> Iterator[str]:
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
         yield (
-            f"{fewest} processes a side: intervals are wide with so few; --repeats {RECOMMENDED} or more is recommended"
+            f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
+            f" --repeats {RECOMMENDED} or more is recommended"
         )
     if any(not_interleaved(pair) for pair in compared.match.pairs):
         yield (
             "all of one side ran before the other: what drifted in between is in the ratio;"
             " perfkit compare --run interleaves them"
         )
+
+
+def _on_a_side(compared: Comparison) -> str:
+    return "a side" if all(row.n_a == row.n_b for row in compared.steps) else "on a side"
 
 
 def _conclusion(compared: Comparison) -> str:

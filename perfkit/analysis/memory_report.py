@@ -28,6 +28,8 @@ _MANY = (
     Column("where"),
     Column("verdict"),
 )
+_LABELS = 6
+"""Columns of `_MANY` that say what a row is of."""
 
 
 def report(
@@ -138,16 +140,25 @@ def proposals_table(proposed: Sequence[Proposal]) -> Table:
 
 
 def estimate_table(
-    configs: Sequence[RunConfig], available: int | None = None, traced: Sequence[MemoryEstimate | None] = ()
+    configs: Sequence[RunConfig],
+    available: int | None = None,
+    traced: Sequence[MemoryEstimate | None] = (),
+    varied: Sequence[str] = (),
 ) -> Table:
     """Many resolved configurations, a row each: the formula's peak beside the traced one, where there is one.
 
-    `available` is the memory that all of them are to fit into.
+    `available` is the memory that all of them are to fit into. `varied` names fields that tell the rows apart: those
+    that have no column anyway get one.
     """
+    known = {column.name for column in _MANY} | {"model_size"}
+    more = tuple(name for name in varied if name not in known)
     rows = [
-        _row(config, available, traced[index] if index < len(traced) else None) for index, config in enumerate(configs)
+        _row(config, available, traced[index] if index < len(traced) else None)
+        | {name: str(getattr(config, name)) for name in more}
+        for index, config in enumerate(configs)
     ]
     wanted = [c for c in _MANY if c.name not in ("traced_bytes", "difference") or any(traced)]
+    wanted[_LABELS:_LABELS] = [Column(name, title=name.replace("_", " ")) for name in more]
     columns = tuple(c for c in wanted if c.name != "verdict" or available)
     return Table("estimates", "Memory at the peak", columns, pd.DataFrame(rows, columns=[c.name for c in columns]))
 

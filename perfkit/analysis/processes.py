@@ -100,7 +100,7 @@ def side_of(
         if record.status == "ok" and record.steps:
             kept.append(process_of(run, record))
         else:
-            left_out.append(f"{run} ({record.status})")
+            left_out.append(f"{run} ({'no measured steps' if record.status == 'ok' else record.status})")
     return Side(name, path, tuple(kept), tuple(left_out), independent)
 
 
@@ -150,8 +150,14 @@ def match(a: Side, b: Side) -> Match:
         for key in own
         if key not in other
     ]
-    pairs.sort(key=lambda pair: (pair.a[0].config.parameters, pair.a[0].config.tokens_per_step))
+    pairs.sort(key=lambda pair: (pair.a[0].config.parameters, *map(_place, pair.config.values())))
+    alone.sort(key=lambda one: (one[0], *map(_place, one[1].values())))
     return Match(changed, tuple(pairs), tuple(alone))
+
+
+def _place(value: Any) -> tuple[str, Any]:
+    """Numbers among numbers, names among names; a field's values may be of several types, or none."""
+    return ("", 0) if value is None else (type(value).__name__, value)
 
 
 def _grouped(side: Side, fields: Sequence[str]) -> dict[tuple[Any, ...], list[Process]]:

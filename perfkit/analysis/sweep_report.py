@@ -84,7 +84,8 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
     if "warmup_steps" in varied:
         display.append(warmup_study(rows, varied))
     counts = Counter(row.outcome for row in rows)
-    remarks = [f"{len(rows)} results: " + ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])]
+    found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
+    remarks = [f"{len(rows)} results: {found}" if rows else "no results yet"]
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
         remarks.append(f"{shared} of them share a process: what a point leaves behind there meets the next")

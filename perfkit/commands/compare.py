@@ -66,7 +66,7 @@ class CompareOptions:
     top: int = 20
     """Rows shown of each table of traces; what is left out is summed in one more row."""
     output: Path | None = None
-    """Also write the tables here; the extension chooses the format: .csv (the first table), .md, .json or .tex."""
+    """Also write the tables here: .csv (the first table), .md, .json, .tex, .typ or .xlsx."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -106,14 +106,15 @@ def execute(
         files.check(options.output)
     if options.run is not None:
         if a is not None:
-            raise UsageError("--run measures both sides itself: leave the paths out")
+            raise UsageError("--run takes two texts, the flags of A and those of B in quotes, and no paths")
         return _measured(options.run, options)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
+    for path in (a, b):
+        _check_there(path)
     runs = saved_runs(a), saved_runs(b)
     if runs[0] is not None and runs[1] is not None:
-        if a.resolve() == b.resolve():
-            raise UsageError(f"{a}: both sides are the same runs")
+        _check_apart(runs[0], runs[1])
         compared = comparison.compare(
             runs[0].side("A"), runs[1].side("B"), margin=options.margin_ratio(), force=options.force
         )
@@ -122,6 +123,22 @@ def execute(
         trace, run = (a, b) if runs[0] is None else (b, a)
         raise UsageError(f"{trace} is taken for a trace and {run} for runs: compare two traces, or runs with runs")
     return _traces(a, b, options)
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"{path} does not exist: check the path")
+    if path.is_dir() and not any(path.iterdir()):
+        raise UsageError(f"{path}: an empty folder: name one that holds runs, or a trace")
+
+
+def _check_apart(a: SavedRuns, b: SavedRuns) -> None:
+    """A process on both sides is no second measurement."""
+    if a.path.resolve() == b.path.resolve():
+        raise UsageError(f"{a.path}: both sides are the same runs")
+    shared = set(a.files) & set(b.files)
+    if shared:
+        raise UsageError(f"{min(shared)}: is on both sides, and a run compared with itself says nothing")
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
+from perfkit.launch import journal
 from perfkit.schema import record
 from perfkit.schema.record import RECORD_FILE, RunRecord
 
 _FIRST_KEY = b'"config"'  # of every record; no trace begins with it
 _HEAD_BYTES = 64
-_SWEEP_COLUMNS = {"sweep_version", "key", "repeat", "isolation", "outcome", "record"}
-"""What is read of a sweep's results; the rest is in the records that it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,8 @@ class SavedRuns:
     """Runs that left no record."""
     shared: bool = False
     """All in one process (perfkit sweep --in-process)."""
+    files: tuple[Path, ...] = ()
+    """The records' files, resolved."""
 
     def side(self, name: str) -> Side:
         """As a side of a comparison."""
@@ -42,32 +42,35 @@ def saved_runs(path: Path) -> SavedRuns | None:
     """
     if path.is_dir():
         files = [path / RECORD_FILE] if (path / RECORD_FILE).is_file() else sorted(path.glob(f"*/{RECORD_FILE}"))
-        return SavedRuns(path, tuple((file.parent.name, record.load(file)) for file in files)) if files else None
+        if not files:
+            return None
+        found = tuple((file.parent.name, record.load(file)) for file in files)
+        return SavedRuns(path, found, files=tuple(file.resolve() for file in files))
     if path.suffix == ".csv":
         return _of_sweep(path)
     if path.name == RECORD_FILE or _is_record(path):
-        return SavedRuns(path, ((path.name, record.load(path)),))
+        return SavedRuns(path, ((path.name, record.load(path)),), files=(path.resolve(),))
     return None
 
 
 def _of_sweep(path: Path) -> SavedRuns:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = _SWEEP_COLUMNS - set(reader.fieldnames or ())
-            if missing:
-                raise UsageError(f"{path}: not the results of a perfkit sweep: no column {', '.join(sorted(missing))}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    found, failed = [], []
+        rows = journal.parse(path, path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    found, failed, files = [], [], []
     for row in rows:
-        name = f"{row['key']}.{row['repeat']}"
-        if row["record"]:
-            found.append((name, record.load(path.parent / row["record"])))
-        else:
-            failed.append(f"{name} ({row['outcome']})")
-    return SavedRuns(path, tuple(found), tuple(failed), any(row["isolation"] == "shared" for row in rows))
+        name = f"{row.key}.{row.repeat}"
+        if row.record is None:
+            failed.append(f"{name} ({row.outcome})")
+            continue
+        folder = path.parent / row.record
+        if not folder.exists():
+            raise UsageError(f"{path}: its records are missing ({folder}): they belong beside the results file")
+        found.append((name, record.load(folder)))
+        files.append((folder / RECORD_FILE).resolve())
+    shared = any(row.isolation == "shared" for row in rows)
+    return SavedRuns(path, tuple(found), tuple(failed), shared, tuple(files))
 
 
 def _is_record(path: Path) -> bool:

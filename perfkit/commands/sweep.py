@@ -86,6 +86,9 @@ class SweepOptions:
             raise UsageError("--resume keeps what --overwrite throws away: choose one")
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume")
+        unused = ["--plot"] * (self.plot is not None) + ["--columns"] * bool(self.columns)
+        if self.estimate and unused:
+            raise UsageError(f"--estimate draws and chooses nothing: leave {unused[0]} out (--tables writes its table)")
 
     @property
     def memory_bytes(self) -> int | None:
@@ -139,10 +142,11 @@ def execute(
 def _estimate(grid: Grid, options: SweepOptions) -> int:
     for path in options.tables:
         files.check(path)
-    table = sweep_forecast.estimates(_expand(grid, options).configs, options.memory_bytes)
+    expansion = _expand(grid, options)
+    table = sweep_forecast.estimates(expansion.configs, options.memory_bytes, expansion.varied)
     for path in options.tables:
         files.write(path, table)
-    sweep_forecast.show_estimates(table, options.memory_bytes)
+    sweep_forecast.show_estimates(table, expansion.configs)
     return 0
 
 

@@ -11,7 +11,6 @@ from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show
 from perfkit.commands.progress import RunProgress
 from perfkit.launch import places
-from perfkit.launch.places import Place
 from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Table
 
@@ -43,32 +42,36 @@ def forecaster(configs: Sequence[RunConfig], memory: int | None) -> Forecaster:
     return forecast
 
 
-def estimates(configs: Sequence[RunConfig], memory: int | None) -> Table:
+def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence[str] = ()) -> Table:
     """The estimates of all points in one table, by the formula and traced on fake tensors. Runs nothing.
 
-    `memory` names a GPU, so that `auto` then means one.
+    `memory` names a GPU, so that `auto` then means one. `varied`: what the grid varies.
     """
     from perfkit.measure import estimate
 
-    def placed(config: RunConfig) -> tuple[RunConfig, Place]:
-        device = "cuda" if config.device == "auto" and memory is not None else estimate.choose_device(config.device)
-        return config.resolved(device), (device, memory if memory is not None else estimate.available(device))
+    def placed(config: RunConfig) -> RunConfig:
+        wants_gpu = config.device == "auto" and memory is not None
+        return config.resolved("cuda" if wants_gpu else estimate.choose_device(config.device))
 
     resolved = [placed(config) for config in configs]
+    devices = {
+        config.device for config in resolved
+    }  # each is asked once: free memory changes from one look to the next
+    available = {memory} if memory is not None else {estimate.available(device) for device in devices}
     traced = []
     with RunProgress() as progress:
         progress.stage("tracing each step on fake tensors", len(resolved))
-        for config, _ in resolved:
+        for config in resolved:
             traced.append(estimate.estimate(config))
             progress.advance()
-    available = {free for _, (_, free) in resolved}
-    return memory_report.estimate_table(
-        [config for config, _ in resolved], available.pop() if len(available) == 1 else None, traced
-    )
+    return memory_report.estimate_table(resolved, available.pop() if len(available) == 1 else None, traced, varied)
 
 
-def show_estimates(table: Table, memory: int | None) -> None:
+def show_estimates(table: Table, configs: Sequence[RunConfig]) -> None:
     """Print the table of `estimates`."""
-    remark = () if memory is not None else ("no verdict without a memory: pass --memory 16GB",)
-    has_verdict = any(column.name == "verdict" for column in table.columns)
-    show.print_reports([Report({}, (table,), (table,), () if has_verdict else remark)], top=None)
+    remarks = []
+    if not any(column.name == "verdict" for column in table.columns):
+        remarks.append("no verdict without a memory: pass --memory 16GB")
+    if any(config.compile != "off" for config in configs):
+        remarks.append("--compile is not covered: such rows are of the step without it, which keeps more")
+    show.print_reports([Report({}, (table,), (table,), tuple(remarks))], top=None)

@@ -99,7 +99,7 @@ def parse(path: Path, data: bytes) -> list[SweepRow]:
 
     Raises UsageError for a file of another version, with other columns, or of something else.
     """
-    *lines, torn = data.decode("utf-8", "replace").split("\n")
+    *lines, torn = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     header = sweep.header_line().rstrip("\n")
     if not lines and header.startswith(torn.rstrip("\0")):
         return []

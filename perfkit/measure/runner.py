@@ -217,6 +217,7 @@ class _Stages:
             self.measured.where = f"{name} step {len(samples) + 1}, {phase}"
 
         def after_step() -> bool:
+            self.measured.where = f"{name} step {len(samples)}, at its end"
             # Peaks now: what the profiler does after the last step is not the step's.
             if warmup and len(samples) == count:
                 memory.reset_peaks(self.config.device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -34,7 +34,7 @@ class StepSample:
     synchronisation and launch latency.
     """
 
-    wall_s: float
+    wall_s: Annotated[float, msgspec.Meta(gt=0)]
     phases_s: dict[str, float]
     """Keys from `range_names.STEP_PHASES`, in the order they ran."""
     enqueue_s: float | None = None

@@ -359,3 +359,26 @@ def test_every_pair_of_sides_is_symmetric():
         one, other = only(compare(a, b)), only(compare(b, a))
         assert other.ratio == pytest.approx(1 / one.ratio)
         assert other.verdict == turned.get(one.verdict, one.verdict)
+
+
+def test_the_configuration_that_is_compared_is_the_one_that_is_named():
+    """GIVEN a side of two configurations, of which the other side has the second WHEN compared THEN that is named"""
+    a = side("A", [record(batch_size=1), record(batch_size=4)])
+    found = compare(a, side("B", [record(batch_size=4, vocab_size=200)]))
+    lines = comparison_report.report(found).remarks
+    assert "batch 4 x" in lines[0]
+    assert "batch 4 x" in lines[1]
+
+
+def test_rows_are_in_the_order_of_their_fields():
+    """GIVEN configurations in the random order of a sweep THEN rows and what is missing are sorted"""
+    sizes = [(2, 16), (1, 32), (4, 8), (1, 16), (2, 8)]
+    many = [record(batch_size=batch, context_length=context) for batch, context in sizes]
+    found = compare(side("A", many), side("B", many[:-2]))
+    assert [tuple(row.config.values()) for row in found.steps] == sorted(sizes[:-2])
+    assert [tuple(config.values()) for _, config in found.match.alone] == sorted(sizes[-2:])
+
+
+def test_a_finished_run_without_steps_is_left_out_for_that():
+    with pytest.raises(UsageError, match="run0 \\(no measured steps\\)"):
+        compare(side("A", [dataclasses.replace(record(), steps=())]), side("B", [record()]))

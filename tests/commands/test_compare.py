@@ -20,8 +20,10 @@ from perfkit.commands.flags import config_of
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished
 from perfkit.schema import record as records
+from perfkit.schema import sweep
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
+from tests import sweeps
 from tests.nsys_export import NsysExport
 from tests.runs import ENVIRONMENT, QUICK_FLAGS, quick, sample, saved
 
@@ -106,7 +108,11 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
         ([], "name two things to compare"),
         (["A"], "name two things to compare"),
         (["A", "A"], "both sides are the same runs"),
-        (["A", "nothing"], "is taken for a trace"),
+        (["A", "nothing"], "nothing does not exist: check the path"),
+        (["A", "A/1"], "is on both sides"),
+        (["A/1/record.json", "A"], "is on both sides"),
+        (["A", "empty"], "empty: an empty folder"),
+        (["A", "s.json"], "is taken for a trace"),
         (["gone.json", "nothing"], "gone.json does not exist"),
         (["A", "B", "--margin", "1"], "--margin 1: write a percentage, such as 1%"),
         (["A", "B", "--fail-on", "slower"], "write slower:2%"),
@@ -114,7 +120,7 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
         (["A", "B", "--repeats", "0"], "must be at least 1"),
         (["A", "B", "--table", "nothing"], "choose from comparison, differences, phases"),
         (["A", "other"], "torch: 2.13.0 against 2.12.0; --force"),
-        (["A", "--run", "", "--gc on"], "--run measures both sides itself"),
+        (["A", "--run", "", "--gc on"], "--run takes two texts"),
         (["--run", "--no-such 1", ""], "'--no-such 1': "),
         (["--run", "'", ""], "No closing quotation"),
         (["--run", "--batch-size 0", ""], "--batch-size 0: must be at least 1"),
@@ -125,7 +131,9 @@ def test_refusals_are_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, ar
     for name in "AB":
         folder(Path(name))
     old = dataclasses.replace(record(1.0), environment=dataclasses.replace(ENVIRONMENT, torch="2.12.0"))
-    Path("other").mkdir()
+    for name in ("other", "empty"):
+        Path(name).mkdir()
+    Path("s.json").touch()
     records.save(old, Path("other"))
     code, out, err = perfkit(capsys, "compare", *arguments)
     assert (code, out) == (2, "")
@@ -152,15 +160,16 @@ def test_compare_loads_no_torch(tmp_path):
 
 def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", **config: Any) -> str:
     """A sweep's results of two context lengths, five times each, of which one run left no record."""
-    lines = ["sweep_version,key,repeat,isolation,outcome,record,note"]
+    lines = [sweep.header_line()]
     for length in (16, 32):
         for index, level in enumerate(LEVELS, start=1):
             own = path / "s.runs" / f"p{length}.{index}"
             own.mkdir(parents=True)
             records.save(record(ratio * length * math.exp(0.002 * level), context_length=length, **config), own)
-            lines.append(f"1,p{length},{index},{isolation},ok,s.runs/{own.name},")
-    lines.append(f'1,p64,1,{isolation},predicted-oom,,"much, too much"')
-    (path / "s.csv").write_text("\n".join(lines) + "\n")
+            row = sweeps.row(quick(context_length=length, **config), 0.1, repeat=index)
+            lines.append(sweep.to_line(dataclasses.replace(row, isolation=isolation, record=f"s.runs/{own.name}")))
+    left_out = sweeps.row(quick(), key="p64", isolation=isolation, outcome="predicted-oom", record=None, message="a, b")
+    (path / "s.csv").write_text("".join([*lines, sweep.to_line(left_out)]))
     return str(path / "s.csv")
 
 
@@ -182,6 +191,23 @@ def test_repeats_in_one_process_are_one(tmp_path, capsys):
     assert code == 0
     assert "2 configurations: 2 one process" in out
     assert "A: all in one process (--in-process)" in out
+
+
+def test_results_without_their_records_say_so(tmp_path, capsys):
+    a, b = results(tmp_path / "a"), results(tmp_path / "b")
+    moved = Path(a).rename(tmp_path / "s.csv")
+    code, _, err = perfkit(capsys, "compare", str(moved), b)
+    assert (code, "its records are missing" in err) == (2, True)
+
+
+def test_results_that_a_spreadsheet_saved_and_of_another_version(tmp_path, capsys):
+    a, b = Path(results(tmp_path / "a")), results(tmp_path / "b")
+    text = a.read_bytes()
+    a.write_bytes(text.replace(b"\n", b"\r\n"))
+    assert perfkit(capsys, "compare", str(a), b)[0] == 0
+    a.write_bytes(text.replace(b"\n1,", b"\n9,"))
+    code, _, err = perfkit(capsys, "compare", str(a), b)
+    assert (code, "results of version 9" in err) == (2, True)
 
 
 def test_a_table_of_something_else(tmp_path, capsys):

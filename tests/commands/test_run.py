@@ -16,12 +16,13 @@ from perfkit.analysis import run_report
 from perfkit.commands import plain
 from perfkit.commands import run as run_command
 from perfkit.launch.processes import Finished
-from perfkit.measure import runner
+from perfkit.measure import nsys, runner
 from perfkit.render import files
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.workload.model import Transformer
+from tests import runs
 from tests.runs import CPU_OOM, QUICK_FLAGS
 
 FEW = ["--warmup-steps", "1", "--measure-steps", "2"]
@@ -419,3 +420,31 @@ def test_the_probes_cost_is_printed(run):
 def test_many_profiled_steps_are_warned_of(run, monkeypatch):
     monkeypatch.setattr(run_command, "_MANY_PROFILED", 1)
     assert "2 profiled steps: writing the trace takes long" in run(*FEW, "--profiler", "torch").err
+
+
+def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run, monkeypatch):
+    # GIVEN an nsys that is none, and plain steps that cost nothing: the folder must be empty when nsys begins
+    order = []
+
+    def under_nsys(config, program, device, folder, tell):
+        order.append(("nsys", sorted(path.name for path in folder.iterdir())))
+        record.save(runs.saved(), folder)
+        return runs.saved()
+
+    def plain_steps(config, folder):
+        order.append(("plain", config.profiler))
+        (folder / "plain").mkdir()
+        record.save(runs.saved(), folder / "plain")
+        return {"plain": "plain/record.json"}
+
+    monkeypatch.setattr(nsys, "prepare", object)
+    monkeypatch.setattr(nsys, "run", under_nsys)
+    monkeypatch.setattr(run_command.plain, "measure", plain_steps)
+
+    # WHEN
+    result = run(*FEW, "--profiler", "nsys", "--overhead", "on")
+
+    # THEN
+    assert order == [("nsys", []), ("plain", "nsys")]
+    assert result.record.artifacts == {"plain": "plain/record.json"}
+    assert "Overhead of --profiler" in result.out

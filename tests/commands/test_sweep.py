@@ -178,6 +178,12 @@ def test_what_nobody_expected_is_exit_code_1_and_can_be_tried_again(sweep, proce
     assert [row.outcome for row in again.rows] == ["ok", "ok"]
 
 
+def test_ctrl_c_before_anything_is_done(sweep, processes):
+    processes.instead[0] = KeyboardInterrupt()
+    result = sweep(*GRID)
+    assert (result.code, "no results yet" in result.out) == (130, True)
+
+
 def test_ctrl_c_keeps_what_is_done(sweep, processes):
     # GIVEN
     processes.instead[2] = KeyboardInterrupt()
@@ -249,9 +255,22 @@ def test_estimates_of_a_grid_are_one_table_and_nothing_runs(sweep, processes):
     assert not Path("r.csv").exists()
 
 
+def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, monkeypatch):
+    """GIVEN a CPU whose free memory changes from look to look THEN there is a verdict, and rows can be told apart"""
+    free = iter(range(2**34, 2**34 + 9))
+    monkeypatch.setattr("perfkit.measure.estimate.available", lambda _: next(free))
+    result = sweep(*QUICK_FLAGS, "--attention", "eager", "sdpa", "--compile", "off", "block", "--estimate",
+                   "--tables", "e.json")  # fmt: skip
+    rows = json.loads(Path("e.json").read_text())["tables"]["estimates"]["rows"]
+    assert {(row["attention"], row["compile"], row["verdict"]) for row in rows} == {
+        (one, two, "fits") for one in ("eager", "sdpa") for two in ("off", "block")}  # fmt: skip
+    assert "--compile is not covered" in result.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--estimate", "--plot", "p.png"], "--estimate draws and chooses nothing: leave --plot out"),
         (["--memory", "much"], "much: not a size of memory"),
         (["--batch-size", "0"], "no combination of the grid can work: --batch-size 0: must be at least 1"),
         (["--batch-size", "0", "1"], "1 of 2 combinations cannot work; --skip-invalid leaves them out"),

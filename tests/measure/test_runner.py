@@ -353,3 +353,19 @@ def test_profiled_steps_have_no_counters_since_reading_them_would_be_in_the_trac
     result = run(profiler="torch", warmup_steps=1, measure_steps=2)
     assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * 3
     assert (result.probing, result.ended_by) == (None, "measure-steps")
+
+
+def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):
+    """GIVEN ctrl-C while the bar is drawn after the first measured step THEN that step is kept, and named as done"""
+
+    class Interrupted(Journal):
+        calls = 0
+
+        def advance(self) -> None:
+            self.calls += 1
+            if self.calls == 3:  # after two warm-up steps
+                raise KeyboardInterrupt
+
+    result = run(progress=Interrupted())
+    assert len(result.steps) == 1
+    assert result.failure.phase == "measured step 1, at its end"

@@ -12,7 +12,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import record
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, StepSample
-from tests.runs import saved
+from tests.runs import sample, saved
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -200,3 +200,12 @@ def test_a_folder_that_is_gone_is_an_error_in_one_line(tmp_path):
 )
 def test_the_headline_is_tensors_on_a_gpu_and_the_process_on_a_cpu(peaks, shown):
     assert peaks.headline == shown
+
+
+@pytest.mark.parametrize("seconds", ["0.0", "-0.5"])
+def test_a_step_that_took_no_time_is_damage(tmp_path, seconds):
+    """GIVEN a record that was damaged WHEN loaded THEN it is refused, before anything is divided by the time"""
+    path = record.save(saved(steps=(sample(0.0625),)), tmp_path)
+    path.write_text(path.read_text().replace("0.0625", seconds))
+    with pytest.raises(UsageError, match="not a readable perfkit record"):
+        record.load(path)
