@@ -28,7 +28,7 @@ def load(
 
     A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
     With `kernels_only` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
-    work and memory. What ran them (of a Kineto trace: the correlation; of nsys also device and stream) may be missing.
+    work and memory; of nsys, names and times alone.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
     called with the bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be

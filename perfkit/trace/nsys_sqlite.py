@@ -7,6 +7,7 @@ one number, `globalTid`: process in bits 24 to 47, thread in bits 0 to 23.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from perfkit.trace.columns import (
     ReadFacts,
     Thread,
     Trace,
+    column_dtype,
     empty,
 )
 from perfkit.trace.nsys_nvtx import NvtxRanges, read_nvtx
@@ -44,8 +46,6 @@ _DEVICE = _TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
 }  # fmt: skip
-_NOT_KERNELS = ("NVTX_EVENTS", _RUNTIME, _COPIES, _SETS)
-_PLACES = _DEVICE.keys() - _TIMES.keys()
 _VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
 """nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""
 
@@ -95,16 +95,43 @@ def read_nsys(path: Path, source: str, *, kernels_only: bool = False) -> Trace:
     with opened(path, source) as export:
         if not export.tables & _KNOWN_TABLES:
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
-        return _trace(_kernels_of(export) if kernels_only else export, kernels_only=kernels_only)
+        return _kernels_alone(export) if kernels_only else _trace(export)
 
 
-def _kernels_of(export: Export) -> Export:
-    """The export as if it had nothing but kernels' names and times."""
-    spare = {"shortName"} if "demangledName" in export.columns_of(_KERNELS) else set()
-    return export.without(_NOT_KERNELS, _PLACES | spare)
+def _kernels_alone(export: Export) -> Trace:
+    """Names and times of kernels; what they ran on is left open."""
+    name = "demangledName" if "demangledName" in export.columns_of(_KERNELS) else "shortName"
+    kernels = export.integers(_KERNELS, _TIMES | {name: MISSING})
+    names = _Names()
+    first, place = distinct(kernels[name])
+    start, count = kernels["start"], len(place)
+    end = np.where(kernels["end"] == MISSING, start, kernels["end"])
+    constant = {
+        field.name: np.broadcast_to(np.array(MISSING, dtype=column_dtype(field.name)), count)
+        for field in dataclasses.fields(DeviceEvents)
+        if field.name not in ("name", "kind", "start", "end")
+    }
+    events = DeviceEvents(
+        name=names.numbers(export.strings(kernels[name][first]))[place],
+        kind=np.broadcast_to(np.uint8(DeviceKind.KERNEL), count),
+        start=start,
+        end=np.maximum(start, end),
+        **constant,
+    )
+    return Trace(
+        source=export.source,
+        format="nsys",
+        names=names.all(),
+        threads=(),
+        host=empty(HostRanges),
+        device=events,
+        flows=empty(AutogradFlows),
+        devices=_devices(export),
+        facts=ReadFacts(events=count, negative_durations=int((end < start).sum())),
+    )
 
 
-def _trace(export: Export, *, kernels_only: bool) -> Trace:
+def _trace(export: Export) -> Trace:
     names = _Names()
     read = _Read(
         export=export,
@@ -122,7 +149,7 @@ def _trace(export: Export, *, kernels_only: bool) -> Trace:
     )
     threads, host, host_negative = _host(read)
     device, device_negative = _device(read)
-    if not len(host) and not len(device) and not kernels_only:
+    if not len(host) and not len(device):
         raise UsageError(
             f"{export.source} holds neither NVTX ranges nor CUDA work: record it with `nsys profile --trace=cuda,nvtx`"
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,22 +30,14 @@ class Export:
     def __init__(self, connection: AdbcConnection, source: str) -> None:
         self._connection = connection
         self.source = source
-        self._hidden: frozenset[str] = frozenset()
         names = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         self.tables = frozenset(map(str, names["name"].to_pylist()))
-
-    def without(self, tables: Iterable[str], columns: Iterable[str] = ()) -> Export:
-        """The same export as if it had no such tables, and no table such columns."""
-        rest = copy.copy(self)
-        rest.tables, rest._hidden = self.tables.difference(tables), frozenset(columns)
-        return rest
 
     def columns_of(self, table: str) -> frozenset[str]:
         """The table's columns; none where there is no such table."""
         if table not in self.tables:
             return frozenset()
-        names = self._query(f"PRAGMA table_info({quoted(table)})")["name"].to_pylist()
-        return frozenset(map(str, names)) - self._hidden
+        return frozenset(map(str, self._query(f"PRAGMA table_info({quoted(table)})")["name"].to_pylist()))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
         """Columns of whole numbers; where a value, the column or the table is missing, the number given for it."""
