@@ -226,7 +226,8 @@ def warmup_line(record: RunRecord) -> str:
     if not record.warmup:
         return "warm-up: none"
     times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
-    return f"warm-up, {len(record.warmup)} steps: {times}"
+    steps = "1 step" if len(record.warmup) == 1 else f"{len(record.warmup)} steps"
+    return f"warm-up, {steps}: {times}"
 
 
 def _cold_line(record: RunRecord) -> str | None:

@@ -101,9 +101,7 @@ def examine(record: RunRecord) -> Stability | None:
         *([alike] if alike else []),
         *_spill(record),
     ]
-    # Warm-up comes first where there was next to none; otherwise the account's order stands.
-    urgent = ("spill",) if account.warmed else ("spill", "warm-up")
-    findings.sort(key=lambda finding: finding.kind not in urgent)
+    findings.sort(key=lambda finding: _place(finding, cv, warmed=account.warmed))
     return Stability(
         cv=cv,
         shares=shares,
@@ -113,6 +111,16 @@ def examine(record: RunRecord) -> Stability | None:
         findings=tuple(findings),
         interval_reliable=not (drift or alike or any(one.kind in ("level", "warm-up") for one in found)),
     )
+
+
+def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
+    """What makes all other numbers wrong comes first, then what takes more of the mean than the spread is of it.
+
+    Warm-up is of the former where there was next to none; otherwise the order in which findings are made stands.
+    """
+    if finding.kind == "spill" or (finding.kind == "warm-up" and not warmed):
+        return 0
+    return 1 if finding.kind == "every step" and finding.number > cv else 2
 
 
 def _is_worth_it(cv: float, account: Account) -> bool:

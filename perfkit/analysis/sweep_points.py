@@ -31,7 +31,8 @@ class SweepPoint:
     """One process: of its steps. More: the mean of the processes' medians."""
     low_s: float = math.nan
     high_s: float = math.nan
-    """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t."""
+    """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t; nan where
+    repeats shared a process."""
     between_cv: float = math.nan
     """Of the processes' medians."""
     within_cv: float = math.nan
@@ -69,6 +70,8 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     found = stats.summarize(medians)
     if len(rows) == 1:
         low, high = _number(rows[0].median_low_s), _number(rows[0].median_high_s)
+    elif any(row.isolation == "shared" for row in rows):
+        low = high = math.nan  # repeats in one process say nothing of how far processes differ
     else:
         half = stats.t_quantile(found.n) * found.std / math.sqrt(found.n)
         low, high = found.mean - half, found.mean + half

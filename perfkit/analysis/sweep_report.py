@@ -115,7 +115,8 @@ def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[s
 def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
     """Points without a result, with what would help; no table where there is none of its kind."""
     tables = []
-    failed = _sorted([row for row in rows if row.outcome in _OUT_OF_MEMORY])
+    skipped = {row.key: row for row in rows if row.outcome == "predicted-oom"}  # every repeat of it is the same
+    failed = _sorted([*(row for row in rows if row.outcome == "oom"), *skipped.values()])
     if failed:
         columns = (*_labels(varied), "outcome", "phase", "requested_bytes", "available_bytes", "predicted_bytes",
                    "try_first", "try_second")  # fmt: skip
@@ -149,10 +150,17 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
         ],
         columns=list(names),
     )  # fmt: skip
-    notes = (
-        "median: the mean of the processes' medians, with its 95% interval (Student's t over processes);"
-        " CV% between: of those medians; CV% within: of the steps of one process",
-    )
+    if any(row.isolation == "shared" for row in rows):
+        own["processes"] = dataclasses.replace(own["processes"], title="repeats")
+        notes = (
+            "median: the mean of the repeats' medians, without an interval: repeats in one process do not show how far"
+            " processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
+        )
+    else:
+        notes = (
+            "median: the mean of the processes' medians, with its 95% interval (Student's t over processes);"
+            " CV% between: of those medians; CV% within: of the steps of one process",
+        )
     return Table("results", "Step time", tuple(own.get(name) or _COLUMNS[name] for name in names), frame, notes)
 
 

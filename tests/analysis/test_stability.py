@@ -107,7 +107,20 @@ def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
     steps[12] = longer(steps[12], 3 * EXTRA_S, **COUNTERS[cause], main_delay_s=2 * EXTRA_S)
     found = stability.examine(record(steps))
     assert [one.cause for one in found.disturbances] == [cause]
-    assert found.first_cause == cause.value
+    assert [finding.cause for finding in found.findings if finding.kind == "step"] == [cause.value]
+
+
+def test_what_every_step_loses_comes_first_where_it_is_more_than_the_spread():
+    """GIVEN half of every step lost to others, and a spread of some percent from elsewhere THEN the half is first"""
+    noisy = [longer(step, 0.1, main_delay_s=0.1) for step in quiet_steps(cv=0.06)]
+    found = stability.examine(record(noisy))
+    assert found.cv < 0.1
+    assert [(one.kind, one.cause) for one in found.findings[:2]] == [
+        ("every step", Cause.PREEMPTED.value),
+        ("variance", Cause.SLOW.value),
+    ]
+    little = [longer(step, 0.015, main_delay_s=0.015) for step in quiet_steps(cv=0.2)]
+    assert stability.examine(record(little)).first_cause == Cause.SLOW.value
 
 
 def test_delay_that_comes_alone_stays_preemption():

@@ -68,6 +68,28 @@ def test_repeats_are_one_line_with_an_interval_over_processes():
     assert row["within_cv"] == 0
 
 
+def test_repeats_in_one_process_have_no_interval_over_processes():
+    # GIVEN
+    rows = [sweeps.row(config(), *[second] * 6, repeat=n, isolation="shared") for n, second in ((1, 0.02), (2, 0.04))]
+
+    # WHEN
+    table = sweep_report.results(rows, [])
+
+    # THEN
+    [row] = table.frame.to_dict("records")
+    assert (row["median_s"], row["processes"]) == (pytest.approx(0.03), 2)
+    assert math.isnan(row["low_s"])
+    assert math.isnan(row["high_s"])
+    assert [column.title for column in table.columns if column.name == "processes"] == ["repeats"]
+    assert "in one process" in table.notes[0]
+
+
+def test_what_was_not_run_is_one_line_whatever_the_repeats():
+    rows = [sweeps.row(config(batch_size=8), repeat=n, outcome="predicted-oom") for n in (1, 2, 3)]
+    [failed] = sweep_report.failures(rows, ["batch_size"])
+    assert len(failed.frame) == 1
+
+
 def test_one_process_has_the_interval_of_its_median():
     [point] = sweep_points.points(ROWS[:1])
     assert (point.median_s, point.low_s, point.high_s) == (pytest.approx(0.045), 0.04, 0.05)
