@@ -30,12 +30,11 @@ HOG_FROM = 15
 _SPIN = "while True: pass"
 _HOG = """
 import numpy as np
-a = np.ones(32 << 20); b = np.zeros_like(a); at = np.random.default_rng(0).integers(0, a.size, 1 << 20)
+a = np.ones(32 << 20); b = np.zeros_like(a)
 while True:
-    np.copyto(b, a)
-    b[at] += a[at]
+    np.add(a, b, out=b)
 """
-"""256 MiB read and 256 MiB written, in order and then at random, over and over: more than any cache holds."""
+"""512 MiB read and 256 MiB written through the caches, over and over (a copy would write past them)."""
 
 Hook = Callable[[int], None]
 """Called inside each step, before its work, with the number of the measured step (negative: warm-up)."""
