@@ -31,7 +31,6 @@ class HostView:
     thread: Ints
     start: Ints
     end: Ints
-    correlation: Ints
     sequence: Ints
     forward_thread: Ints
     is_runtime: Bools
@@ -54,9 +53,7 @@ class HostView:
 
     def own(self, *kinds: str) -> Bools:
         """Rows that are perfkit's own ranges of one of these kinds."""
-        flags = np.zeros(len(self.names), dtype=bool)
-        flags[[index for index, own in self.own_names.items() if own.kind in kinds]] = True
-        return flags[self.name] if len(self.name) else np.zeros(0, dtype=bool)
+        return _own_rows(self.own_names, len(self.names), self.name, *kinds)
 
     def in_phase(self, *phases: str) -> Bools:
         """Rows inside a perfkit.phase:: range of one of these names."""
@@ -64,6 +61,12 @@ class HostView:
         flags = np.zeros(len(self.names) + 1, dtype=bool)
         flags[list(wanted)] = True
         return np.where(self.phase_range == NONE, False, flags[self.name[self.phase_range]])
+
+
+def _own_rows(own_names: dict[int, RangeName], names: int, name: Ints, *kinds: str) -> Bools:
+    flags = np.zeros(names, dtype=bool)
+    flags[[index for index, own in own_names.items() if own.kind in kinds]] = True
+    return flags[name] if len(name) else np.zeros(0, dtype=bool)
 
 
 def name_flags(names: tuple[str, ...], name: Ints, test: Callable[[str], bool]) -> Bools:
@@ -97,16 +100,9 @@ def view(trace: Trace) -> HostView:
         index: parsed for index in present(name) if (parsed := range_names.parse_trace(trace.names[index])) is not None
     }
 
-    def own(*kinds: str) -> Bools:
-        return name_flags(
-            trace.names,
-            name,
-            lambda text: (p := range_names.parse_trace(text)) is not None and p.kind in kinds,
-        )
-
     named_step = (kind == HostKind.ANNOTATION) & name_flags(trace.names, name, lambda n: bool(_STEP.fullmatch(n)))
-    is_step = named_step if named_step.any() else own("step")
-    phase_ranges = own("phase")
+    is_step = named_step if named_step.any() else _own_rows(own_names, len(trace.names), name, "step")
+    phase_ranges = _own_rows(own_names, len(trace.names), name, "phase")
     optimizer = name_flags(trace.names, name, _is_optimizer)
     return HostView(
         names=trace.names,
@@ -116,7 +112,6 @@ def view(trace: Trace) -> HostView:
         thread=host.thread[order],
         start=host.start[order],
         end=host.end[order],
-        correlation=host.correlation[order],
         sequence=host.sequence[order],
         forward_thread=_forward_threads(trace, forest),
         is_runtime=kind == HostKind.RUNTIME,

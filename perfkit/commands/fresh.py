@@ -14,9 +14,7 @@ from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, 
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished, run_child
-
-EXTRA_FLAGS = ("--overhead", "off")
-"""A process here is one of many that are compared: what the profiler costs each is not the question."""
+from perfkit.schema import units
 
 
 def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
@@ -30,7 +28,7 @@ def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
 
     def execute(turn: Turn, _: Path) -> Finished:
         own = folder / str(turn.repeat) if single else folder / turn.point.key / str(turn.repeat)
-        return run_child(turn.point.config, own, wrapper=turn.point.wrapper, extra=EXTRA_FLAGS)
+        return run_child(turn.point.config, own, wrapper=turn.point.wrapper, extra=campaign.EXTRA_FLAGS)
 
     with CampaignProgress(len(turns)) as progress:
 
@@ -106,4 +104,4 @@ class CampaignProgress:
             return ""
         each = (time.monotonic() - self._began) / self.done
         seconds = each * (self._total - self.done)
-        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
+        return f", about {units.rough_duration(seconds)} left"

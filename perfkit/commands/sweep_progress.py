@@ -95,7 +95,7 @@ class SweepProgress:
             return ""
         mean = sum(self._seconds.values()) / len(self._seconds)
         seconds = sum(self._seconds.get(turn.point.key, mean) for turn in self._waiting)
-        return f"{before}about {_rough(seconds)} left"
+        return f"{before}about {units.rough_duration(seconds)} left"
 
     def _label(self, turn: Turn) -> str:
         config = turn.point.config
@@ -112,13 +112,5 @@ def _cells(row: SweepRow) -> tuple[str, ...]:
         units.duration(row.median_s) if row.median_s is not None else "",
         units.percent(row.cv) if row.cv is not None else "",
         units.size(row.peak_memory_bytes) if row.peak_memory_bytes is not None else "",
-        _rough(row.process_s) if row.process_s is not None else "",
+        units.rough_duration(row.process_s) if row.process_s is not None else "",
     )
-
-
-def _rough(seconds: float) -> str:
-    """A time to plan by: `8 s`, `4 min`, `2 h 10 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

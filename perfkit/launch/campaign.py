@@ -55,14 +55,15 @@ def order(points: Sequence[Point], repeats: int, seed: int) -> list[Turn]:
 Execute = Callable[[Turn, Path], Finished]
 
 
-_EXTRA = ("--overhead", "off")
+EXTRA_FLAGS = ("--overhead", "off")
+"""One of many processes that are compared: what the profiler costs each is not the question."""
 
 
 def in_fresh_processes(timeout_s: float | None = None) -> Execute:
     """Each turn in a `perfkit run` of its own, without a second one beside profiled runs for the profiler's cost."""
 
     def execute(turn: Turn, folder: Path) -> Finished:
-        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper, extra=_EXTRA)
+        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper, extra=EXTRA_FLAGS)
 
     return execute
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -27,14 +28,13 @@ class Journal:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
-        try:
+        with ExitStack() as opened:
+            opened.push(self)
             self._lock()
             found = parse(path, self._file.read())
             self.rows = [row for row in found if keep(row)]
             self._rewrite()
-        except BaseException:
-            self._file.close()
-            raise
+            opened.pop_all()  # all went well: it stays open
 
     def __enter__(self) -> Journal:
         return self

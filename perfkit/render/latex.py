@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.render.cells import MISSING, printable
 from perfkit.render.grid import grid
-from perfkit.render.shorten import shorten
+from perfkit.render.shorten import shortened_rows
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table
@@ -52,15 +52,11 @@ def latex(table: Table, *, top: int | None = None, name_width: int | None = NAME
     top: show this many rows and sum up the rest. name_width: shorten names to this; None keeps them whole.
     """
     shown = grid(table, top)
-    columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in shown.headings]
-    for index, is_text in enumerate(shown.is_text):
-        if is_text and name_width is not None:
-            columns[index] = shorten(columns[index], name_width)
-    body = [_line(list(row), shown.is_text) for row in zip(*columns, strict=True)]
+    body = [_line(row, shown.is_text) for row in shortened_rows(shown, name_width)]
     if shown.rest:
         body.insert(shown.rest_at, _line(shown.rest, shown.is_text))
     if not body:
-        body = [f"\\multicolumn{{{len(columns)}}}{{l}}{{no rows}} \\\\"]
+        body = [f"\\multicolumn{{{len(shown.headings)}}}{{l}}{{no rows}} \\\\"]
     body += [r"\midrule", _line(shown.total, shown.is_text)] if shown.total else []
     lines = [
         r"% needs \usepackage{booktabs}",
@@ -70,7 +66,7 @@ def latex(table: Table, *, top: int | None = None, name_width: int | None = NAME
         rf"\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', table.name)}}}",
         rf"\begin{{tabular}}{{{''.join('l' if is_text else 'r' for is_text in shown.is_text)}}}",
         r"\toprule",
-        _line(shown.headings, [True] * len(columns)),
+        _line(shown.headings, [True] * len(shown.headings)),
         r"\midrule",
         *body,
         r"\bottomrule",

@@ -8,6 +8,8 @@ from itertools import pairwise, zip_longest
 
 from rich.cells import cell_len
 
+from perfkit.render.grid import Grid
+
 _LEAD = 24  # characters of context before a difference, at most
 
 
@@ -22,6 +24,17 @@ def shorten(names: Sequence[str], width: int, mark: str = "…") -> list[str]:
             for name, difference in _differences(group).items():
                 short[name] = _around(name, difference, width, mark)
     return [short[name] for name in names]
+
+
+def shortened_rows(shown: Grid, width: int | None) -> list[list[str]]:
+    """A grid's rows, their texts in at most `width` cells; None keeps them whole."""
+    if width is None:
+        return shown.rows
+    columns = [
+        shorten(column, width) if is_text else list(column)
+        for column, is_text in zip(zip(*shown.rows, strict=True), shown.is_text, strict=False)
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def middle(name: str, width: int, mark: str = "…") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perfkit.render.cells import MISSING, printable
 from perfkit.render.grid import grid
-from perfkit.render.shorten import shorten
+from perfkit.render.shorten import shortened_rows
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table
@@ -26,15 +26,11 @@ def typst(table: Table, *, top: int | None = None, name_width: int | None = NAME
     name_width: shorten names to this; None keeps them whole.
     """
     shown = grid(table, top)
-    columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in shown.headings]
-    for index, is_text in enumerate(shown.is_text):
-        if is_text and name_width is not None:
-            columns[index] = shorten(columns[index], name_width)
-    body = [_cells(list(row), shown.is_text) for row in zip(*columns, strict=True)]
+    body = [_cells(row, shown.is_text) for row in shortened_rows(shown, name_width)]
     if shown.rest:
         body.insert(shown.rest_at, _cells(shown.rest, shown.is_text))
     if not body:
-        body = [f'table.cell(colspan: {len(columns)}, "no rows")']
+        body = [f'table.cell(colspan: {len(shown.headings)}, "no rows")']
     if shown.total:
         body += [f"table.hline(stroke: {_LIGHT})", _cells(shown.total, shown.is_text)]
     lines = [
@@ -43,11 +39,11 @@ def typst(table: Table, *, top: int | None = None, name_width: int | None = NAME
         "  kind: table,",
         "  {",
         "    table(",
-        f"      columns: {len(columns)},",
+        f"      columns: {len(shown.headings)},",
         f"      align: ({''.join('left, ' if is_text else 'right, ' for is_text in shown.is_text)}),",
         "      stroke: none,",
         f"      table.hline(stroke: {_HEAVY}),",
-        f"      table.header({_cells(shown.headings, [True] * len(columns))}),",
+        f"      table.header({_cells(shown.headings, [True] * len(shown.headings))}),",
         f"      table.hline(stroke: {_LIGHT}),",
         *(f"      {line}," for line in body),
         f"      table.hline(stroke: {_HEAVY}),",

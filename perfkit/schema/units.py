@@ -61,6 +61,14 @@ def parse_size(text: str) -> int:
     return round(float(found[1]) * 2.0 ** (10 * " KMGT".index(found[2].upper() or " ")))
 
 
+def rough_duration(seconds: float) -> str:
+    """A time to plan by: `8 s`, `4 min`, `2 h 10 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def percent(ratio: float) -> str:
     """A ratio as a percentage: 0.0579 -> `5.79%`; two decimals below 10%, one above."""
     if math.isnan(ratio):
