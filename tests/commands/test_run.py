@@ -100,13 +100,14 @@ def _quick_shape() -> dict[str, int]:
 
 def test_a_profiled_run_shows_layers_and_operators(run):
     # WHEN
-    result = run(*FEW, "--profiler", "torch", "--top", "3")
+    result = run(*FEW, "--profiler", "torch", "--top", "1000")
 
-    # THEN
+    # THEN no row is left out: which rows take the most time is up to the machine
     assert result.code == 0
     assert "trace" in result.record.artifacts
-    for text in ("layers.*.attn", "aten::mm", "ranges: ", "more rows"):
+    for text in ("layers.*.attn", "aten::mm", "ranges: "):
         assert text in result.out
+    assert "more rows" not in result.out
     assert result.err.splitlines()[-1] == "writing the trace"
 
 
