@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perfkit.render.latex import escape, latex
+from perfkit.schema.table import Column
 
 
 def test_the_whole_environment(kernels):
@@ -27,6 +30,24 @@ def test_the_whole_environment(kernels):
         r"\par\smallskip{\footnotesize 2 launches were lost}",
         r"\end{table}",
     ]
+
+
+def test_a_wide_table_is_made_to_fit(kernels):
+    # GIVEN
+    columns = [*kernels.columns, *(Column(f"wide_{n}", title=f"a heading of words {n}") for n in range(4))]
+    frame = kernels.frame.assign(**{f"wide_{n}": "12 & 34" for n in range(4)})
+
+    # WHEN
+    lines = latex(replace(kernels, columns=tuple(columns), frame=frame)).splitlines()
+
+    # THEN its headings stand in lines no longer than what is below them, and the page scales it down
+    assert lines[0] == r"% needs \usepackage{booktabs,graphicx}"
+    assert r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" in lines
+    assert r"\end{tabular}}" in lines
+    (heading,) = (line for line in lines if line.startswith("kernel &"))
+    assert r"\shortstack[r]{total\\(ms)}" in heading
+    assert heading.endswith(r"& \shortstack[l]{a\\heading\\of\\words 3} \\")
+    assert sum(r"12 \& 34 & 12 \& 34" in line for line in lines) == 4
 
 
 def test_an_empty_table_says_so(empty):
