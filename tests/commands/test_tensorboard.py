@@ -23,7 +23,8 @@ from tests.runs import Journal, quick
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 120
+PATIENCE_S = 500
+"""With TensorBoard, which takes seconds to start and to answer, and more on a busy machine."""
 PLUGIN = "data/plugin/pytorch_profiler"
 RUN = "20260102-030405_tiny_train"
 
@@ -36,7 +37,7 @@ class Server:
 
     def get(self, route: str, **query: str) -> Any:
         url = f"http://127.0.0.1:{self.port}/{PLUGIN}/{route}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             body = answer.read()
             packed = answer.headers.get("Content-Encoding") == "gzip"
         return json.loads(gzip.decompress(body) if packed else body)
@@ -79,7 +80,7 @@ def server(logdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
