@@ -111,10 +111,10 @@ def test_a_run_by_module_leaves_its_folder_where_asked(tmp_path):
 
 
 def test_a_real_allocation_failure_is_a_result(tmp_path):
-    """512 GiB of attention scores, where the process may have 8."""
-    # GIVEN a model and activations that fit easily
-    shape = ["--num-layers", "1", "--d-model", "64", "--num-heads", "32", "--d-ff", "64", "--vocab-size", "10"]
-    sizes = ["--context-length", "8192", "--batch-size", "64", "--num-threads", "1"]
+    """32 GiB of attention scores, where the process may have 8."""
+    # GIVEN a model and activations that fit easily: of some MiB each
+    shape = ["--num-layers", "1", "--d-model", "16", "--num-heads", "8", "--d-ff", "16", "--vocab-size", "10"]
+    sizes = ["--context-length", "8192", "--batch-size", "16", "--num-threads", "1"]
 
     # WHEN
     done = perfkit("run", *shape, *sizes, cwd=tmp_path, limit=8 * GIB)
@@ -127,14 +127,13 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
     assert (saved.status, saved.steps, saved.warmup) == ("oom", (), ())
     assert saved.failure is not None
     assert saved.failure.phase == "warm-up step 1, forward"
-    assert saved.failure.requested == 64 * 32 * 8192 * 8192 * 4
+    assert saved.failure.requested == 16 * 8 * 8192 * 8192 * 4
     assert saved.failure.available is not None
     assert saved.failure.available < 8 * GIB
     last = done.stderr.strip().splitlines()[-1]
-    assert "an allocation of 512.0 GiB failed" in last
-    assert last.endswith(f"try --attention sdpa or --batch-size 1 (record saved in traces/{folder.name})") or (
-        "try --attention sdpa or --context-length" in last
-    )
+    assert "an allocation of 32.0 GiB failed" in last
+    assert "; try --attention sdpa or --" in last  # or what, is a question of how much memory is free here
+    assert last.endswith(f" (record saved in traces/{folder.name})")
 
 
 COMPUTES_UNTIL_CTRL_C = """
