@@ -23,9 +23,10 @@ from perfkit.schema.record import StepSample
 
 @pytest.fixture(autouse=True)
 def _no_collections_but_the_tests_own() -> Iterator[None]:
-    gc.collect()
     gc.disable()
+    gc.freeze()  # what other tests have left would be walked through for a second each time
     yield
+    gc.unfreeze()
     gc.enable()
 
 
