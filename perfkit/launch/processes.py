@@ -22,7 +22,7 @@ from perfkit.schema.record import RECORD_FILE, RunRecord
 Outcome = Literal["ok", "oom", "timeout", "host-killed", "interrupted", "error"]
 
 _TAIL_BYTES = 4000
-_KEEPER_S = 5.0
+_KEEPER_S = 20.0
 """How long the keeper may take to kill what it keeps."""
 
 

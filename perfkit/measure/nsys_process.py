@@ -168,12 +168,13 @@ class _Listener:
 
 def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch) -> Ended:
     listener = _Listener(process, hear)
-    interrupted, problem = False, ""
-    while process.poll() is None and not problem:
-        try:
-            if listener.listen(_POLL_S):
+    interrupted, running, problem = False, True, ""
+    while running and not problem:
+        try:  # round all that takes time: ctrl-C beside it would be the end of nsys, and of what it recorded
+            running = process.poll() is None
+            if listener.listen(_POLL_S if running else 0):
                 watch.sign()
-            elif watch.is_stuck():
+            elif running and watch.is_stuck():
                 problem = _stuck(watch, interrupted=interrupted)
         except KeyboardInterrupt:
             if interrupted:

@@ -13,7 +13,7 @@ from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
 
 HOW_TO_GET_IT = "install Nsight Systems (scripts/install-nsys; Debian: nsight-systems in non-free)"
 
-_ANSWER_TIMEOUT_S = 20
+_ANSWER_TIMEOUT_S = 60
 _FIRST_NVTX_WITHOUT_OLD_NSYS = (0, 2, 12)
 """From this nvtx on, nsys of 2022 and 2023 records no range (NVIDIA/NVTX issue 126)."""
 _FIRST_NSYS_WITH_NEW_NVTX = (2024, 1)

@@ -32,9 +32,7 @@ def perfkit(*arguments: str, cwd: Path, module: str = "perfkit", limit: int | No
             resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=ENVIRON, capture_output=True, text=True, timeout=120, check=False, preexec_fn=lower
-    )
+    return subprocess.run(command, cwd=cwd, env=ENVIRON, capture_output=True, text=True, check=False, preexec_fn=lower)
 
 
 def helped(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
@@ -113,10 +111,10 @@ def test_a_run_by_module_leaves_its_folder_where_asked(tmp_path):
 
 
 def test_a_real_allocation_failure_is_a_result(tmp_path):
-    """512 GiB of attention scores, where the process may have 8."""
-    # GIVEN a model and activations that fit easily
-    shape = ["--num-layers", "1", "--d-model", "64", "--num-heads", "32", "--d-ff", "64", "--vocab-size", "10"]
-    sizes = ["--context-length", "8192", "--batch-size", "64", "--num-threads", "1"]
+    """32 GiB of attention scores, where the process may have 8."""
+    # GIVEN a model and activations that fit easily: of some MiB each
+    shape = ["--num-layers", "1", "--d-model", "16", "--num-heads", "8", "--d-ff", "16", "--vocab-size", "10"]
+    sizes = ["--context-length", "8192", "--batch-size", "16", "--num-threads", "1"]
 
     # WHEN
     done = perfkit("run", *shape, *sizes, cwd=tmp_path, limit=8 * GIB)
@@ -129,20 +127,40 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
     assert (saved.status, saved.steps, saved.warmup) == ("oom", (), ())
     assert saved.failure is not None
     assert saved.failure.phase == "warm-up step 1, forward"
-    assert saved.failure.requested == 64 * 32 * 8192 * 8192 * 4
+    assert saved.failure.requested == 16 * 8 * 8192 * 8192 * 4
     assert saved.failure.available is not None
     assert saved.failure.available < 8 * GIB
     last = done.stderr.strip().splitlines()[-1]
-    assert "an allocation of 512.0 GiB failed" in last
-    assert last.endswith(f"try --attention sdpa or --batch-size 1 (record saved in traces/{folder.name})") or (
-        "try --attention sdpa or --context-length" in last
-    )
+    assert "an allocation of 32.0 GiB failed" in last
+    assert "; try --attention sdpa or --" in last  # or what, is a question of how much memory is free here
+    assert last.endswith(f" (record saved in traces/{folder.name})")
+
+
+COMPUTES_UNTIL_CTRL_C = """
+import sys
+from perfkit import cli
+from perfkit.workload.step import Workload
+step, begun = Workload.step, 0
+def endless(self, on_phase):
+    global begun
+    begun += 1
+    def told(phase):
+        on_phase(phase)
+        if begun == 4 and phase == "backward":
+            print("here", file=sys.stderr, flush=True)
+            while True:
+                self.model(self.tokens)
+    step(self, told)
+Workload.step = endless
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""perfkit, whose fourth step stays in its backward: ctrl-C may come as late as it likes, and meets that."""
 
 
 def test_ctrl_c_in_the_measured_steps_saves_the_samples(tmp_path):
-    # GIVEN steps of some milliseconds
-    flags = ["--num-layers", "2", "--context-length", "128", "--batch-size", "2", "--num-threads", "1"]
-    command = [sys.executable, "-m", "perfkit", "run", *flags, "--warmup-steps", "1", "--measure-steps", "100000"]
+    # GIVEN
+    flags = [*QUICK_FLAGS, "--warmup-steps", "1", "--measure-steps", "100000"]
+    command = [sys.executable, "-c", COMPUTES_UNTIL_CTRL_C, "run", *flags]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -150,13 +168,9 @@ def test_ctrl_c_in_the_measured_steps_saves_the_samples(tmp_path):
     # WHEN
     try:
         assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("measured steps"):
-                break
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+        assert any(line == "here\n" for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     finally:
         process.kill()
         process.wait()
@@ -165,12 +179,8 @@ def test_ctrl_c_in_the_measured_steps_saves_the_samples(tmp_path):
     (folder,) = (tmp_path / "traces").iterdir()
     saved = record.load(folder)
     assert process.returncode == 130
-    assert "Traceback" not in err
-    assert (saved.status, len(saved.warmup)) == ("interrupted", 1)
-    assert 0 < len(saved.steps) < 100_000
-    assert re.fullmatch(
-        rf"perfkit: interrupted in measured step \d+, \w+; {len(saved.steps)} of 100000 measured steps saved in"
-        rf" traces/{folder.name}\n",
-        err,
+    assert (saved.status, len(saved.warmup), len(saved.steps)) == ("interrupted", 1, 2)
+    assert err == (
+        f"perfkit: interrupted in measured step 3, backward; 2 of 100000 measured steps saved in traces/{folder.name}\n"
     )
-    assert f"{len(saved.steps)}" in out
+    assert "n = 2" in out

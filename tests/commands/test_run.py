@@ -286,7 +286,7 @@ def test_out_of_memory_is_a_result(run, monkeypatch):
     # THEN one line that says it all, a record, and a row
     assert result.code == 3
     assert result.says.startswith("perfkit: out of memory in warm-up step 1, forward: an allocation of 64.0 GiB failed")
-    assert re.search(r"; this machine had [\d.]+ [MG]iB available when the run began; try --.+ or --", result.says)
+    assert re.search(r"; this machine had [\d.]+ [KMGT]iB available when the run began; try --.+ or --", result.says)
     assert f"(record saved in traces/{result.folder.name})" in result.says
     assert "Traceback" not in result.err
     assert (result.record.status, result.record.steps) == ("oom", ())
@@ -398,7 +398,7 @@ def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
     monkeypatch.setattr("sys.argv", ["perfkit", "run", flag, value])
 
     # WHEN
-    found = run(flag, value, "--max-time", "20", "--max-steps", "40")
+    found = run(flag, value, "--max-time", "600", "--max-steps", "40")
 
     # THEN one long stall among steps of a millisecond can take the interval past even this
     assert found.record.config.target_ci == 0.99
@@ -415,7 +415,7 @@ def test_a_target_that_is_no_number_is_refused(run):
 
 
 def test_the_probes_cost_is_printed(run):
-    assert re.search(r"^probes: \S+ [mu]s a step, between the steps$", run(*FEW).out, re.MULTILINE)
+    assert re.search(r"^probes: \S+ [mu]?s a step, between the steps$", run(*FEW).out, re.MULTILINE)
 
 
 def test_many_profiled_steps_are_warned_of(run, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -23,20 +23,24 @@ from tests.runs import Journal, quick
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 120
+PATIENCE_S = 500
+"""With TensorBoard, which takes seconds to start and to answer, and more on a busy machine."""
 PLUGIN = "data/plugin/pytorch_profiler"
 RUN = "20260102-030405_tiny_train"
 
 
 @dataclass
 class Server:
-    port: int
     process: subprocess.Popen[bytes]
     log: Path
 
     def get(self, route: str, **query: str) -> Any:
-        url = f"http://127.0.0.1:{self.port}/{PLUGIN}/{route}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        """The plugin's answer; raises URLError where there is none, or the server has not said yet where it is."""
+        found = re.search(r"TensorBoard \S+ at (http://127\.0\.0\.1:\d+)/", self.log.read_text())
+        if found is None:
+            raise urllib.error.URLError("it has not said where it is")
+        url = f"{found[1]}/{PLUGIN}/{route}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             body = answer.read()
             packed = answer.headers.get("Content-Encoding") == "gzip"
         return json.loads(gzip.decompress(body) if packed else body)
@@ -66,20 +70,17 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(logdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("log") / "tensorboard.log"
-    flags = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", str(port), "--load_fast", "false"]
+    flags = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
     with log.open("wb") as output:
         command = [sys.executable, "-m", "tensorboard.main", *flags]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield Server(port, process, log)
+        yield Server(process, log)
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -24,22 +24,26 @@ def run_shell(script: str, folder: Path, **options):
     return run_child(CONFIG, folder, wrapper=("sh", "-c", script, "sh"), **options)
 
 
+PATIENCE_S = 120
+"""Until something that takes milliseconds must have happened, however busy the machine: only a failure waits for it."""
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between open and read
         return False
 
 
 def eventually_gone(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(map(is_alive, pids))
 
 
 def pids_in(file: Path, count: int) -> list[int]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if file.exists() and len(pids := file.read_text().split()) == count:
             return [int(pid) for pid in pids]
@@ -111,10 +115,16 @@ def test_the_command_asks_for_the_configuration(tmp_path):
 
 def test_time_is_up_for_the_whole_family(tmp_path):
     """GIVEN a child with a grandchild in a session of its own WHEN the time is up THEN neither is left"""
-    script = FAMILY.format(pids=tmp_path / "pids")
-    finished = run_shell(script, tmp_path / "run", timeout_s=1.0)
-    assert (finished.outcome, finished.exit_code, finished.signal) == ("timeout", None, None)
-    assert eventually_gone(pids_in(tmp_path / "pids", 2))
+    for timeout_s in (1.0, 10.0, 100.0):  # the first within which this machine brings both of them up
+        pids = tmp_path / f"pids-{timeout_s}"
+        pids.touch()
+        finished = run_shell(FAMILY.format(pids=pids), tmp_path / "run", timeout_s=timeout_s)
+        assert (finished.outcome, finished.exit_code, finished.signal) == ("timeout", None, None)
+        born = [int(pid) for pid in pids.read_text().split()]
+        assert eventually_gone(born)
+        if len(born) == 2:
+            break
+    assert len(born) == 2
 
 
 def test_what_a_child_leaves_behind_ends_with_it(tmp_path):
@@ -150,7 +160,7 @@ def test_no_child_outlives_its_parent(tmp_path, number, where):
     pids = pids_in(tmp_path / "pids", 2)
     assert all(map(is_alive, pids))
     os.kill(parent.pid, number)
-    assert parent.wait(20) != 0
+    assert parent.wait(PATIENCE_S) != 0
     assert eventually_gone(pids)
 
 

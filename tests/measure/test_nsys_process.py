@@ -68,10 +68,12 @@ def test_streams_and_exit_code(script):
     assert (ended.problem, ended.interrupted) == ("", False)
 
 
-def test_a_hang_is_ended_with_all_that_left_its_session(script):
-    # GIVEN an nsys that waits forever, and its agent, which is no child of it any more
+def test_a_hang_is_ended_with_all_that_left_its_session(script, monkeypatch):
+    # GIVEN an nsys that waits forever, and its agent, which is no child of it any more; it works until it has said so
     nsys = script("nsys", "(setsid sleep 300 &)\necho $$ >&2\nexec sleep 300")
     heard: list[str] = []
+    used = itertools.count(1)
+    monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: 0 if heard else next(used))
 
     # WHEN
     ended = nsys_process.run([nsys], heard.append, patience_s=0.4)
@@ -82,18 +84,22 @@ def test_a_hang_is_ended_with_all_that_left_its_session(script):
     assert not psutil.pid_exists(int(heard[0])) or psutil.Process(int(heard[0])).status() == psutil.STATUS_ZOMBIE
 
 
-def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypatch):
+def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypatch, tmp_path):
     # GIVEN one that says nothing for several times the patience, and uses a processor all the time
     used = itertools.count(1)
-    monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: next(used))
-    nsys = script("nsys", "sleep 0.8; exit 7")
+
+    def asked(mark: str) -> int:
+        (count := next(used)) == 4 and (tmp_path / "end").touch()
+        return count
+
+    monkeypatch.setattr(nsys_process, "_used_seconds", asked)
+    nsys = script("nsys", f"until [ -e {tmp_path}/end ]; do sleep 0.05; done; exit 7")
 
     # WHEN
     ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1)
 
     # THEN
     assert (ended.exit_code, ended.problem) == (7, "")
-    assert next(used) > 2
 
 
 @pytest.mark.parametrize(("name", "counts"), [("app", True), ("nsys", False)])
@@ -120,11 +126,11 @@ def test_what_an_agent_leaves_behind_is_ended_after_a_good_end(script, monkeypat
 
 
 def _signal_soon(number: int) -> Callable[[str], None]:
-    """Hears a line, and sends this process a signal once."""
+    """Hears a line, and sends this process a signal once, which comes between two looks at nsys or in one of them."""
 
     def hear(line: str) -> None:
         if line == "ready":
-            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
     return hear
 
@@ -151,15 +157,23 @@ def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script, monke
     assert ended.problem.startswith("nsys did not end within")
 
 
-def test_a_second_ctrl_c_ends_everything_at_once(script):
+def test_a_second_ctrl_c_ends_everything_at_once(script, monkeypatch):
+    # GIVEN one that comes when the first has been passed on: two at once may be one to a process
     nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
+    passed_on: list[str] = []
+    pass_on, again = nsys_process._interrupt, _signal_soon(signal.SIGINT)
 
-    def twice(line: str) -> None:
-        for delay in (0.1, 0.6):
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def and_again(process: subprocess.Popen[bytes], mark: str) -> None:
+        pass_on(process, mark)
+        passed_on.append(mark)
+        again("ready")
 
+    monkeypatch.setattr(nsys_process, "_interrupt", and_again)
+
+    # THEN
     with pytest.raises(KeyboardInterrupt):
-        nsys_process.run([nsys], twice)
+        nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+    assert len(passed_on) == 1
 
 
 def test_being_terminated_ends_everything(script):

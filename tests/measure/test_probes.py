@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import mmap
+import os
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +19,15 @@ from perfkit.measure import counters, probes, timing
 from perfkit.measure.probes import ProbedClock, Probes
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
+
+
+@pytest.fixture(autouse=True)
+def _no_collections_but_the_tests_own() -> Iterator[None]:
+    gc.disable()
+    gc.freeze()  # what other tests have left would be walked through for a second each time
+    yield
+    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -31,16 +44,19 @@ def over(installed: Probes, work) -> StepProbes:
 
 
 def test_nothing_moves_where_nothing_happens(installed):
-    found = over(installed, lambda: None)
-    assert (found.collections, found.gc_s, found.switches, found.major_faults) == (0, 0.0, 0, 0)
-    assert 0 <= found.main_cpu_s < 0.01
-    assert (found.alloc_retries, found.device_allocs, found.device_frees) == (None, None, None)
+    """Other load can move a counter in one such moment of microseconds, and not in each of a hundred."""
+    found = [over(installed, lambda: None) for _ in range(100)]
+    assert {(one.collections, one.gc_s) for one in found} == {(0, 0.0)}
+    assert {(one.alloc_retries, one.device_allocs, one.device_frees) for one in found} == {(None, None, None)}
+    assert (min(one.switches for one in found), min(one.major_faults for one in found)) == (0, 0)
+    assert 0 <= min(one.main_cpu_s for one in found) < 0.01
 
 
 def test_sleep_is_a_switch_and_no_cpu_time(installed):
-    found = over(installed, lambda: time.sleep(0.02))
-    assert found.switches >= 1
-    assert found.main_cpu_s < 0.015
+    """A hypervisor may call CPU time what it took away itself: once, and not as long as each of five sleeps."""
+    found = [over(installed, lambda: time.sleep(0.02)) for _ in range(5)]
+    assert all(one.switches >= 1 for one in found)
+    assert min(one.main_cpu_s for one in found) < 0.02
 
 
 def test_collections_are_counted_and_timed_inside_the_step_only(installed):
@@ -58,8 +74,9 @@ def test_work_is_cpu_time(installed):
         while time.thread_time() < end:
             pass
 
+    before = time.thread_time()
     found = over(installed, work)
-    assert 0.02 <= found.main_cpu_s < 0.03
+    assert 0.02 <= found.main_cpu_s <= time.thread_time() - before
     assert found.main_delay_s >= 0
 
 
@@ -185,11 +202,18 @@ def test_on_another_system_there_are_no_probes(monkeypatch):
 
 
 def test_nothing_is_left_open_or_installed():
-    files, callbacks = len(list(Path("/proc/self/fd").iterdir())), list(gc.callbacks)
+    before, callbacks = kernel_files(), list(gc.callbacks)
     with probes.installed("cpu") as found:
         over(found, lambda: None)
-    assert len(list(Path("/proc/self/fd").iterdir())) == files
+        assert kernel_files() - before
+    assert not kernel_files() - before
     assert gc.callbacks == callbacks
+
+
+def kernel_files() -> Counter[str]:
+    """What is open of /proc and /sys; other files are other people's, in threads that other tests have left."""
+    links = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]  # noqa: PTH115
+    return Counter(link for link in links if link.startswith(("/proc/", "/sys/")) and not link.endswith("/fd"))
 
 
 def test_probes_stand_outside_the_clock_and_their_cost_is_known():
@@ -226,12 +250,29 @@ def test_probes_stand_outside_the_clock_and_their_cost_is_known():
     assert sample == StepSample(wall_s=1.0, phases_s={"forward": 1.0}, probes=StepProbes(switches=7))
 
 
-def test_cost_is_that_of_the_typical_step(installed):
+def test_cost_is_that_of_the_typical_step(installed, monkeypatch):
+    # GIVEN a clock that is 1 us further whenever it is read, and once a second further between two readings
+    ticks = itertools.chain(range(0, 14_000, 1000), itertools.count(1_000_000_000, 1000))
+    monkeypatch.setattr(
+        probes, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks), thread_time_ns=time.thread_time_ns)
+    )
     assert installed.cost() is None
+
+    # WHEN
     clock = ProbedClock(timing.CpuClock(), installed)
     for _ in range(5):
         clock.begin()
         clock.end()
-    cost = installed.cost()
-    assert 1e-6 < cost.seconds_per_step < 0.05
-    assert cost.seconds_per_fault is None or 1e-8 < cost.seconds_per_fault < 1e-3
+
+    # THEN from the first reading to the last one, before the step and after it
+    assert installed.cost().seconds_per_step == pytest.approx(4e-6)
+
+
+def test_the_cost_of_a_fault_is_no_more_than_was_spent():
+    # WHEN
+    before = time.thread_time()
+    cost = counters.seconds_per_fault(pages=512)
+    spent = time.thread_time() - before
+
+    # THEN it is unknown where the second pass over the pages was disturbed for as long as the first
+    assert cost is None or 0 < cost * 256 <= spent

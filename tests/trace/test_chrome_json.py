@@ -308,7 +308,7 @@ _STYLES = [
 ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(_event(), max_size=8), st.sampled_from(_STYLES), st.integers(1, 400), st.booleans(), st.integers(0, 2))
 def test_any_style_and_chunk_size_gives_the_columns_of_the_slow_reading(
     listed: list[dict[str, Any]], style: dict[str, Any], chunk: int, bare: bool, place: int

@@ -31,7 +31,7 @@ def read(data: bytes, chunk: int) -> Trace | None:
     return None
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32), st.sampled_from([1, 16, 300, 5000, 1 << 19]))
 def test_any_damage_gives_a_trace_or_a_usage_error(seed: int, chunk: int) -> None:
     draw = random.Random(seed)
@@ -41,7 +41,7 @@ def test_any_damage_gives_a_trace_or_a_usage_error(seed: int, chunk: int) -> Non
         assert (trace.device.end >= trace.device.start).all()
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_any_bytes_give_a_trace_or_a_usage_error(data: bytes, chunk: int) -> None:
     read(data, chunk)

@@ -81,7 +81,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     with (folder / "log").open("w") as log:
         nsys = subprocess.Popen(command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            nsys.wait(timeout=120)
+            nsys.wait(timeout=300)
         except subprocess.TimeoutExpired:
             _end(nsys)
             pytest.skip("this nsys hangs here, which says nothing of the ranges")

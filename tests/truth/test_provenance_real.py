@@ -28,7 +28,6 @@ from perfkit.workload.annotate import annotate, module_tree
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler"),
 ]
 
@@ -79,11 +78,10 @@ def self_times(trace: Trace, found: Attribution) -> dict[tuple[str, str], int]:
 
 
 def share_mapped(found: Attribution) -> float:
-    """Of the time of compiled kernels."""
+    """Of the calls of compiled kernels: of their time, one that was preempted might be most."""
     kernels = np.flatnonzero(found.compiled.kernel == np.arange(len(found.compiled.kernel)))
-    time = found.view.end[kernels] - found.view.start[kernels]
     assert len(kernels)
-    return float(time[found.host.how[kernels] == How.PROVENANCE].sum() / time.sum())
+    return float((found.host.how[kernels] == How.PROVENANCE).mean())
 
 
 def test_a_whole_model(tmp_path):

@@ -10,10 +10,11 @@ from tests.workload.ranges import FakeNvtx
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread_and_one_seed() -> Iterator[None]:
     """Threads that wait for each other on a busy machine make tiny operations a hundred times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
 

@@ -1,0 +1,37 @@
+"""What every test stands on, wherever it runs: no settings of the user's, and no example chosen by chance."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_DISPLAY = (
+    "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+)  # fmt: skip
+"""Variables that change what a command prints."""
+
+# Each run tries the same examples, and none has to be done within a time: a busy machine takes any time it likes.
+# `pytest --hypothesis-profile fresh` looks at others.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("fresh", settings.get_profile("same"), derandomize=False)
+settings.load_profile("same")
+
+
+def pytest_configure() -> None:
+    # A shell that starts pytest in the background has it ignore ctrl-C, and every process of its own too.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in _DISPLAY:
+        os.environ.pop(name, None)
+    os.environ["TERM"] = "xterm"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No trace is taken from the user's cache, where an earlier perfkit may have put it, and none is left there."""
+    os.environ["PERFKIT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
