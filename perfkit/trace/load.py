@@ -92,7 +92,7 @@ def _read_nsys(file: IO[bytes], path: Path, *, kernels_only: bool) -> Trace | No
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
         return _with_age(read_nsys(path, _shown(path), kernels_only=kernels_only), path)
-    if magic == REPORT_MAGIC:
+    if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how they begin
         with exported(path, _shown(path)) as database:
             return read_nsys(database, _shown(path), kernels_only=kernels_only)
     return None

@@ -33,7 +33,7 @@ from perfkit.trace.columns import (
     column_dtype,
     empty,
 )
-from perfkit.trace.nsys_nvtx import NvtxRanges, read_nvtx
+from perfkit.trace.nsys_nvtx import ACROSS, NvtxRanges, read_nvtx
 from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, joined, opened
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
@@ -222,7 +222,10 @@ def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
         named = export.integers("ThreadNames", {"globalTid": 0, "nameId": MISSING})
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
-    return tuple(Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, names.get(tid, "")) for tid in tids.tolist())
+    return tuple(
+        Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, "across threads" if tid & ACROSS else names.get(tid, ""))
+        for tid in tids.tolist()
+    )
 
 
 # --- device ----------------------------------------------------------------------------------------------------
@@ -233,7 +236,7 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
     parts = read.device
     columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
     end = np.where(columns["end"] == MISSING, columns["start"], columns["end"])
-    process = (columns["globalPid"] >> 24) & 0xFFFFFF
+    process = _processes(columns["globalPid"], read.calls["globalTid"])
     device = _physical_devices(read.export, process, columns["deviceId"])
     events = DeviceEvents(
         name=joined([_kernel_names(read), _copy_names(read), _set_names(read)]),
@@ -250,6 +253,13 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
         annotation=np.full(len(process), MISSING, dtype=np.int32),
     )
     return events, int((end < columns["start"]).sum())
+
+
+def _processes(global_pid: Int64s, callers: Int64s) -> Int64s:
+    """Whose each event is. Where an event does not say, the one process that called CUDA, if there was one only."""
+    process: Int64s = (global_pid >> 24) & 0xFFFFFF
+    only = np.unique((callers >> 24) & 0xFFFFFF)
+    return np.where(global_pid == 0, only[0], process) if len(only) == 1 else process
 
 
 def _kernel_names(read: _Read) -> Int32s:

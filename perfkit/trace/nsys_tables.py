@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
+
+_DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
+"""What the driver puts round sqlite's own words: where it failed, and the query."""
 
 IntColumns: TypeAlias = dict[str, Int64s]
 
@@ -101,8 +105,15 @@ def opened(path: Path, source: str) -> Iterator[Export]:
         with sqlite.connect(address) as database, AdbcConnection(database) as connection:
             yield Export(connection, source)
     except (DatabaseError, pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())[:150]
-        raise UsageError(f"{source} is an sqlite file that cannot be read: {said}; export it again") from error
+        raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """sqlite's own words, and what to do about it."""
+    match = _DRIVERS_WORDS.fullmatch(" ".join(str(error).split()))
+    said = match["said"][:150] if match else "unknown error"
+    busy = "locked" in said or "busy" in said
+    return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 
 
 def integer(column: str, default: int = 0) -> str:

@@ -113,6 +113,14 @@ def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkey
     assert load(tmp_path / "r.sqlite").names[0] == "old"
 
 
+def test_a_report_is_known_by_its_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a report that begins as none before, and no nsys
+    (tmp_path / "r.nsys-rep").write_bytes(b"\0\1 of a later nsys")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="a report that only nsys can read, and there is none here"):
+        load(tmp_path / "r.nsys-rep")
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.json does not exist: check the path"):
         load(tmp_path / "nowhere.json")

@@ -7,6 +7,7 @@ import io
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -71,17 +72,49 @@ def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
     export.range("push", 20, 50).launched("k", 40, 100, 110, correlation=1)
     export.range("mark", 15, None, eventType=MARK)
     trace = load(export.write(tmp_path / "cross.sqlite"))
-    assert ranges(trace) == [("a", 0, 60), ("b", 30, 90), ("push", 20, 50)]
-    assert trace.facts.ignored == {
-        "NVTX start/end ranges that end on another thread": 1,
-        "NVTX start/end ranges that never end": 1,
-        "NVTX marks": 1,
-    }
+    assert ranges(trace) == [
+        ("a", 0, 60), ("b", 30, 90), ("push", 20, 50), ("to another thread", 0, 95), ("never ends", 0, 110),
+    ]  # fmt: skip
+    assert trace.facts.ignored == {"NVTX marks": 1}
+    assert trace.facts.repairs == {"ranges still open at the end of the file": 1}
     seen = attribute(trace).view
     parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
     assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
         "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
+        "never ends": None, "to another thread": "never ends",
     }  # fmt: skip
+
+
+def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
+    # GIVEN nothing but ranges, some of which stay on no thread, in two processes
+    export = NsysExport().range("on a thread", 10, 50)
+    for pid in (100, 200):
+        export.range("handed on", 0, 95, pid, eventType=START_END, endGlobalTid=global_tid(pid, 101))
+    report = trace_report.report(load(export.write(tmp_path / "lanes.sqlite")))
+
+    # THEN they are in the table of ranges, and not in the account of the main thread
+    tables = {table.name: table.frame for table in report.tables}
+    assert tables["ranges"][["thread", "name", "count", "total_ns"]].to_numpy().tolist() == [
+        ["main", "on a thread", 1, 40],
+        ["other", "handed on", 2, 190],
+    ]
+    assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
+    assert report.summary["total_ns"] == 40
+
+
+def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
+    export = NsysExport().range("handed on", 0, 95, eventType=START_END, endGlobalTid=global_tid(100, 101))
+    assert ranges(load(export.write(tmp_path / "lane.sqlite"))) == [("handed on", 0, 95)]
+
+
+def test_events_that_do_not_say_whose_they_are(tmp_path: Path) -> None:
+    # GIVEN one process, THEN they are its own; two, and no one knows
+    one, two = (NsysExport().range("work", 10, 50).launched("k", 20, 30, 40, correlation=1) for _ in range(2))
+    two.call("cudaFree", 60, 70, correlation=2, pid=200)
+    for export in (one, two):
+        del export.rows["CUPTI_ACTIVITY_KIND_KERNEL"][0]["globalPid"]
+    assert attributed_to(load(one.write(tmp_path / "one.sqlite"))) == [("k", "work")]
+    assert attributed_to(load(two.write(tmp_path / "two.sqlite"))) == [("k", None)]
 
 
 def test_a_cuda_graph_has_several_kernels_a_launch(tmp_path: Path) -> None:
@@ -321,6 +354,22 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             load(path)
         assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith("; export it again")
+        assert "SELECT" not in str(caught.value)
+
+
+def test_a_file_that_is_being_written(tmp_path: Path) -> None:
+    path = NsysExport().range("a", 0, 9).write(tmp_path / "busy.sqlite")
+    writing = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); database.execute('BEGIN EXCLUSIVE');"
+        "database.execute('UPDATE NVTX_EVENTS SET start = 1'); print(flush=True); sys.stdin.read()"
+    )  # a process of its own: sqlite's locks are the process's
+    command = [sys.executable, "-I", "-c", writing, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(UsageError, match=r"cannot be read: database is locked; try again when nothing writes"):
+            load(path)
 
 
 def test_reading_leaves_the_file_and_its_folder_alone(tmp_path: Path) -> None:
