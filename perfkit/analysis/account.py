@@ -54,7 +54,7 @@ class Account:
     exclusive: Ints
     """ns of busy time that this row alone answers for; on the host the same as total."""
     counted: Bools
-    """Rows that count as one each: every device event; on the host, operators only."""
+    """Rows that count as one each: every device event; on the host operators, or where there are none all ranges."""
     steps: tuple[int, ...]
     """Steps accounted for, as indices into found.steps."""
 
@@ -126,7 +126,7 @@ class Account:
             categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
             categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
         else:
-            categories[(self.operator == NONE) | ~self.counted] = numbers[kernel_categories.HOST]
+            categories[(self.operator == NONE) | ~is_operator(self.found)[self.row]] = numbers[kernel_categories.HOST]
         return categories
 
     @cached_property
@@ -186,12 +186,13 @@ def _host_rows(trace: Trace, found: Attribution) -> Account:
     seen, host = found.view, found.host
     rows = np.flatnonzero(in_account(found))
     own = self_times(seen.forest.parent, seen.start, seen.end)[rows]
+    operators = is_operator(found)[rows]
     step_row = nearest(seen.forest.parent, seen.is_step)[rows] if len(rows) else rows
     number = np.full(len(seen.name) + 1, NONE, dtype=np.int64)
     number[np.flatnonzero(seen.is_step)] = np.arange(len(found.steps))
     return Account(
         trace, found, False, rows, seen.name[rows], host.phase[rows], host.path[rows], host.how[rows],
-        number[step_row], own, own, is_operator(found)[rows], (),
+        number[step_row], own, own, operators if operators.any() else ~seen.is_runtime[rows], (),
     )  # fmt: skip
 
 

@@ -20,15 +20,16 @@ from perfkit.analysis.ranges import range_table
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
-from perfkit.schema import units
+from perfkit.schema import range_names, units
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
 
 INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
 AGREES = ""
-_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "grad::")
-"""Starts of names that torch.profiler and perfkit's marks on gradients write for it alone."""
-_BACKWARD = "backward::"
+_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "Optimizer.", "grad::")
+"""Starts of names that torch.profiler, PyTorch's optimizers and perfkit's marks on gradients write for it alone."""
+_BACKWARD = ("backward::", range_names.HOOKS.nvtx_text)
+"""Starts of names that come with ranges round backward nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) 
             yield copies
     elif not one_kind:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
-        left_out = (*_ONE_INSTRUMENT_ONLY, *([_BACKWARD] if _alone_with_backward(a, b) else []))
+        left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if _alone_with_backward(a, b) else ()))
         yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
 
 

@@ -312,6 +312,29 @@ def test_a_report_without_gpu_work_has_a_table_of_ranges(tmp_path: Path) -> None
     assert "no GPU work was captured" in report.remarks[0]
 
 
+def test_a_report_without_gpu_work_counts_ranges_in_every_table(tmp_path: Path) -> None:
+    # GIVEN a step of a module that is called twice and has three backward nodes, and no operators
+    export = NsysExport().domain("perfkit", 1).range("step::0", 0, 100, domainId=1)
+    export.range("fc", 10, 20, domainId=1).range("fc", 20, 30, domainId=1).call("cudaFree", 12, 13, 1)
+    for start in (50, 60, 70):
+        export.range("backward::fc", start, start + 5, domainId=1)
+    tables = {
+        table.name: table for table in trace_report.report(load(export.write(tmp_path / "count.sqlite"))).tables
+    }
+
+    # THEN
+    layers = tables["layers"].frame[["scope", "phase", "count", "total_ns"]].to_numpy().tolist()
+    assert layers == [
+        ["fc", "forward", 2, 20], ["fc", "backward", 3, 15], ["<unattributed>", "other", 1, 65],
+    ]  # fmt: skip
+    for name in ("layers", "phases", "groups"):
+        assert tables[name].frame["count"].sum() == 6
+    assert any("count: ranges" in note for note in tables["layers"].notes)
+
+    # and the table of operators lists none
+    assert tables["kernels"].frame[["name", "count"]].to_numpy().tolist() == [["<unattributed>", 0]]
+
+
 # --- files that are none ------------------------------------------------------------------------------------------
 
 
