@@ -318,9 +318,7 @@ def test_a_report_without_gpu_work_counts_ranges_in_every_table(tmp_path: Path) 
     export.range("fc", 10, 20, domainId=1).range("fc", 20, 30, domainId=1).call("cudaFree", 12, 13, 1)
     for start in (50, 60, 70):
         export.range("backward::fc", start, start + 5, domainId=1)
-    tables = {
-        table.name: table for table in trace_report.report(load(export.write(tmp_path / "count.sqlite"))).tables
-    }
+    tables = {table.name: table for table in trace_report.report(load(export.write(tmp_path / "count.sqlite"))).tables}
 
     # THEN
     layers = tables["layers"].frame[["scope", "phase", "count", "total_ns"]].to_numpy().tolist()
