@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from perfkit.errors import UsageError
+from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import (
     MISSING,
     AutogradFlows,
@@ -86,13 +87,13 @@ class _Read:
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
 
-def read_nsys(path: Path, source: str, *, kernels_only: bool = False) -> Trace:
+def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kernels_only: bool = False) -> Trace:
     """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
 
     kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
     their names and times are wanted.
     """
-    with opened(path, source) as export:
+    with opened(path, source, progress) as export:
         if not export.tables & _KNOWN_TABLES:
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
         return _kernels_alone(export) if kernels_only else _trace(export)
