@@ -151,26 +151,31 @@ class Account:
 def account(trace: Trace, found: Attribution, selection: Selection | None = None) -> Account:
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
-    steps = _chosen_steps(trace, found, selection.steps)
+    there = _own_steps(trace, found)
+    steps = _chosen_steps(trace, there, selection.steps)
     whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
         keep &= np.isin(whole.step, steps)
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
-    chosen = tuple(range(len(found.steps))) if steps is None else steps
-    return replace(whole.kept(keep), steps=chosen)
+    return replace(whole.kept(keep), steps=there if steps is None else steps)
 
 
-def _chosen_steps(trace: Trace, found: Attribution, choice: StepChoice) -> tuple[int, ...] | None:
-    """Indices of the wanted steps, None for everything, inside steps or not."""
-    count = len(found.steps)
+def _own_steps(trace: Trace, found: Attribution) -> tuple[int, ...]:
+    """Steps there are to choose from: all of them, or of host times those of the one thread that is accounted for."""
+    on_device = len(trace.device) > 0
+    return tuple(i for i, step in enumerate(found.steps) if on_device or step.thread == found.main_thread)
+
+
+def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
+    """The wanted ones of some steps, None for everything, inside steps or not."""
     if isinstance(choice, int):
-        if not 0 <= choice < count:
-            raise UsageError(f"--steps {choice}: this trace has {count} steps, counted from 0")
-        return (choice,)
-    own = choice == "auto" and "perfkit" in trace.metadata and count > 0
-    return tuple(range(count)) if own else None
+        if not 0 <= choice < len(there):
+            raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
+        return (there[choice],)
+    own = choice == "auto" and "perfkit" in trace.metadata and len(there) > 0
+    return there if own else None
 
 
 def _device_rows(trace: Trace, found: Attribution) -> Account:

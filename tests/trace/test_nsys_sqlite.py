@@ -265,6 +265,43 @@ def test_the_domain_perfkit_is_read_by_its_own_grammar(tmp_path: Path) -> None:
     assert report.summary["steps"] == 1
 
 
+def _two_processes() -> NsysExport:
+    """Two processes whose steps overlap: the second's begin later, and the first launches after they have ended."""
+    export = NsysExport()
+    for pid, late, until in ((100, 0, 900), (200, 10, 700)):
+        export.domain("perfkit", 1, pid)
+        for index, begin in enumerate((0, 1000)):
+            export.range(f"step::{index}", begin + late, begin + until, pid, domainId=1)
+            export.range("fc", begin + 100, begin + until, pid, domainId=1)
+            at = begin + until - 20
+            export.launched(f"kernel of {pid}", at, at + 10, at + 20, correlation=index + 1, pid=pid)
+    return export
+
+
+def test_steps_of_processes_that_overlap(tmp_path: Path) -> None:
+    trace = load(_two_processes().write(tmp_path / "two.sqlite"))
+    found = attribute(trace)
+
+    # THEN each belongs to the step of its own process
+    steps = [trace.threads[found.steps[step].thread].pid if step != NONE else None for step in found.device.step]
+    assert list(zip(map(str, trace.device_names()), steps, strict=True)) == [
+        ("kernel of 100", 100), ("kernel of 100", 100), ("kernel of 200", 200), ("kernel of 200", 200),
+    ]  # fmt: skip
+    assert trace_report.report(trace).summary["kernels"] == 4
+
+
+def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
+    export = _two_processes()
+    for table in ("CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME"):
+        del export.rows[table]
+    report = trace_report.report(load(export.write(tmp_path / "host.sqlite")))
+    assert (report.summary["steps"], report.summary["step_wall_ns"], report.summary["total_ns"]) == (2, 1800, 1800)
+    ranges_of = next(table for table in report.tables if table.name == "ranges").frame
+    assert ranges_of[["thread", "name", "count"]].to_numpy().tolist() == [
+        ["main", "step::*", 2], ["main", "fc", 2], ["other", "step::*", 2], ["other", "fc", 2],
+    ]  # fmt: skip
+
+
 def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
     export = (
         NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("step::0", 50, 90, domainId=1)
