@@ -54,7 +54,7 @@ class Account:
     exclusive: Ints
     """ns of busy time that this row alone answers for; on the host the same as total."""
     counted: Bools
-    """Rows that count as one each: every device event; on the host, operators only."""
+    """Rows that count as one each: every device event; on the host operators, or where there are none all ranges."""
     steps: tuple[int, ...]
     """Steps accounted for, as indices into found.steps."""
 
@@ -126,7 +126,7 @@ class Account:
             categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
             categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
         else:
-            categories[(self.operator == NONE) | ~self.counted] = numbers[kernel_categories.HOST]
+            categories[(self.operator == NONE) | ~is_operator(self.found)[self.row]] = numbers[kernel_categories.HOST]
         return categories
 
     @cached_property
@@ -151,26 +151,31 @@ class Account:
 def account(trace: Trace, found: Attribution, selection: Selection | None = None) -> Account:
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
-    steps = _chosen_steps(trace, found, selection.steps)
+    there = _own_steps(trace, found)
+    steps = _chosen_steps(trace, there, selection.steps)
     whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
         keep &= np.isin(whole.step, steps)
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
-    chosen = tuple(range(len(found.steps))) if steps is None else steps
-    return replace(whole.kept(keep), steps=chosen)
+    return replace(whole.kept(keep), steps=there if steps is None else steps)
 
 
-def _chosen_steps(trace: Trace, found: Attribution, choice: StepChoice) -> tuple[int, ...] | None:
-    """Indices of the wanted steps, None for everything, inside steps or not."""
-    count = len(found.steps)
+def _own_steps(trace: Trace, found: Attribution) -> tuple[int, ...]:
+    """Steps there are to choose from: all of them, or of host times those of the one thread that is accounted for."""
+    on_device = len(trace.device) > 0
+    return tuple(i for i, step in enumerate(found.steps) if on_device or step.thread == found.main_thread)
+
+
+def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
+    """The wanted ones of some steps, None for everything, inside steps or not."""
     if isinstance(choice, int):
-        if not 0 <= choice < count:
-            raise UsageError(f"--steps {choice}: this trace has {count} steps, counted from 0")
-        return (choice,)
-    own = choice == "auto" and "perfkit" in trace.metadata and count > 0
-    return tuple(range(count)) if own else None
+        if not 0 <= choice < len(there):
+            raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
+        return (there[choice],)
+    own = choice == "auto" and "perfkit" in trace.metadata and len(there) > 0
+    return there if own else None
 
 
 def _device_rows(trace: Trace, found: Attribution) -> Account:
@@ -186,12 +191,13 @@ def _host_rows(trace: Trace, found: Attribution) -> Account:
     seen, host = found.view, found.host
     rows = np.flatnonzero(in_account(found))
     own = self_times(seen.forest.parent, seen.start, seen.end)[rows]
+    operators = is_operator(found)[rows]
     step_row = nearest(seen.forest.parent, seen.is_step)[rows] if len(rows) else rows
     number = np.full(len(seen.name) + 1, NONE, dtype=np.int64)
     number[np.flatnonzero(seen.is_step)] = np.arange(len(found.steps))
     return Account(
         trace, found, False, rows, seen.name[rows], host.phase[rows], host.path[rows], host.how[rows],
-        number[step_row], own, own, is_operator(found)[rows], (),
+        number[step_row], own, own, operators if operators.any() else ~seen.is_runtime[rows], (),
     )  # fmt: skip
 
 

@@ -74,11 +74,13 @@ class DeviceAttribution:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A profiled step on the main thread."""
+    """A profiled step."""
 
     name: str
     start: int
     end: int
+    thread: int
+    """Index of the thread that it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def attribute(
     paths = compiled.paths if compiled else found.paths
     host = _by_provenance(host, compiled) if compiled else host
     steps = tuple(
-        Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row])) for row in np.flatnonzero(seen.is_step)
+        Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row]), int(seen.thread[row]))
+        for row in np.flatnonzero(seen.is_step)
     )
     by_hooks = bool((linked.is_hooked & linked.is_node).any())
     device = _attribute_device(trace, seen, host, steps, bare_calls_tell=by_hooks)
@@ -246,7 +249,7 @@ def _attribute_device(
         launched_in=launched_in,
         path=path,
         how=how,
-        step=_steps_of(np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, steps),
+        step=_steps_of(trace, seen, launch, steps),
         exclusive=_exclusive(trace, communication),
     )
 
@@ -317,12 +320,18 @@ def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
     return found
 
 
-def _steps_of(time: Ints, known: Bools, steps: tuple[Step, ...]) -> Ints:
-    """The step whose [start, end) holds each known time."""
-    starts = np.array([step.start for step in steps], dtype=np.int64)
-    ends = np.array([step.end for step in steps], dtype=np.int64)
-    zeros = np.zeros(len(starts), dtype=np.int64)
-    index = last_at_or_before(zeros, starts, np.zeros(len(time), dtype=np.int64), time)
+def _steps_of(trace: Trace, seen: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
+    """The step whose [start, end) holds each launch; of its own process, where several have steps."""
+    known = launch != NONE
+    time = np.concatenate((seen.start, [MISSING]))[launch]
+    starts, ends = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
+    process = np.array([*(thread.pid for thread in trace.threads), NONE], dtype=np.int64)
+    owner = process[[step.thread for step in steps]] if steps else starts
+    if len(np.unique(owner)) > 1:
+        caller = process[np.concatenate((seen.thread, [NONE]))[launch]]
+    else:  # one process: files name threads of others too, and mean the same
+        owner, caller = np.zeros_like(owner), np.zeros(len(launch), dtype=np.int64)
+    index = last_at_or_before(owner, starts, caller, time)
     outside = ~known | (index == NONE)
     outside[~outside] = time[~outside] >= ends[index[~outside]]
     return np.where(outside, NONE, index)

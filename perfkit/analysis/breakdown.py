@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis import kernel_categories
-from perfkit.analysis.account import Account
+from perfkit.analysis.account import Account, is_operator
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase
 from perfkit.analysis.intervals import NONE, Ints, strictly_above
 from perfkit.analysis.kernel_categories import HOST
@@ -15,6 +15,7 @@ from perfkit.trace.columns import DeviceKind
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
+_HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
 _CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
@@ -48,7 +49,7 @@ def kernel_table(counted: Account) -> Table:
 
 
 def _operator_table(counted: Account) -> Table:
-    operators = counted.kept(counted.counted)
+    operators = counted.kept(is_operator(counted.found)[counted.row])
     frame = _by_name(operators)
     rest = int(counted.total.sum() - operators.total.sum())
     if len(counted):
@@ -168,7 +169,8 @@ def notes(counted: Account) -> tuple[str, ...]:
             "sum: durations of kernels, copies and memsets added up;"
             " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
         )
-    return ("no device work in this trace: host self time on the main thread; the rows add up to the steps' wall time",)
+    counts = "" if is_operator(counted.found)[counted.row].any() else "; count: ranges"
+    return (f"no device work in this trace: {_HOST_TIMES}{counts}",)
 
 
 def thread_table(counted: Account) -> Table:

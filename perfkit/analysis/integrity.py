@@ -150,7 +150,8 @@ def _outside_steps(counted: Account) -> Issue | None:
 
 def _cut_steps(counted: Account) -> Issue | None:
     """The first or last step with clearly fewer host ranges than the others: recording began or ended inside it."""
-    seen, steps = counted.found.view, counted.found.steps
+    seen = counted.found.view
+    steps = [step for step in counted.found.steps if step.thread == counted.found.main_thread]
     if len(steps) < _STEPS_TO_COMPARE:
         return None
     ends = np.array([step.end for step in steps])

@@ -16,19 +16,21 @@ from perfkit.analysis import breakdown, grouping, trace_report
 from perfkit.analysis.account import Account, account, is_operator
 from perfkit.analysis.attribution import attribute
 from perfkit.analysis.breakdown import REST_SCOPES
+from perfkit.analysis.kernel_spelling import spelling
 from perfkit.analysis.ranges import range_table
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
-from perfkit.schema import units
+from perfkit.schema import range_names, units
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
 
 INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
 AGREES = ""
-_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "grad::")
-"""Starts of names that torch.profiler and perfkit's marks on gradients write for it alone."""
-_BACKWARD = "backward::"
+_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "Optimizer.", "grad::")
+"""Starts of names that torch.profiler, PyTorch's optimizers and perfkit's marks on gradients write for it alone."""
+_BACKWARD = ("backward::", range_names.HOOKS.nvtx_text)
+"""Starts of names that come with ranges round backward nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
         raise UsageError(
             f"only {with_work} holds device work: the times of the other are the host's; compare like with like"
         )
-    one_kind = a.on_device or trace_a.format == trace_b.format
+    one_kind = a.on_device or _one_instrument(a, b)
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
     rule = _Rule(margin, *per, counts=one_kind)
     tables = tuple(_tables(a, b, view, rule, one_kind=one_kind))
@@ -70,15 +72,33 @@ def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) 
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if one_kind:
         title = "Kernels" if a.on_device else "Operators, self time"
-        yield _joined("kernels", title, "name", map(breakdown.kernel_table, (a, b)), rule)
+        sides = [breakdown.kernel_table(one) for one in (a, b)]
+        yield _joined("kernels", title, "name", sides if _one_instrument(a, b) else _spelled_alike(sides), rule)
     if a.on_device:
         copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
         if len(copies):
             yield copies
     elif not one_kind:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
-        left_out = (*_ONE_INSTRUMENT_ONLY, *([_BACKWARD] if _alone_with_backward(a, b) else []))
+        left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if _alone_with_backward(a, b) else ()))
         yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
+
+
+def _one_instrument(a: Account, b: Account) -> bool:
+    return a.trace.format == b.trace.format
+
+
+def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
+    """Kernels under the name that the first side gives them: instruments spell one differently (kernel_spelling)."""
+    names: dict[str, str] = {}
+    for side in sides:
+        for name in side.frame["name"]:
+            names.setdefault(spelling(name), name)
+    for side in sides:
+        frame = side.frame.assign(name=[names[spelling(name)] for name in side.frame["name"]])
+        merged = frame.groupby("name", sort=False)[["count", "total_ns"]].sum().reset_index()
+        columns = tuple(column for column in side.columns if column.name in merged)
+        yield Table(side.name, side.title, columns, merged)
 
 
 def _alone_with_backward(a: Account, b: Account) -> str:
@@ -191,6 +211,8 @@ def _remarks(a: Account, b: Account, tables: Sequence[Table], rule: _Rule) -> It
         yield "two instruments without device work: one records operators, the other ranges; only ranges are counted"
         if alone := _alone_with_backward(a, b):
             yield f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
+    if a.on_device and not _one_instrument(a, b):
+        yield "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
     for table in tables:
         yield _agreement(table, rule)
 

@@ -108,6 +108,8 @@ def remarks(counted: Account) -> tuple[str, ...]:
         reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
         share = units.percent(rest / total)
         lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({share}): {'; '.join(reasons)}")
+    if len(counted) and counted.unattributed.all() and (counted.operator != NONE).any():
+        lines.append("no range names a module; --by op shows the operators")
     both = backward_agreement.agreement(counted.found)
     agreed = [str(both)] if both is not None and both.agreeing == both.nodes else []  # else it is an issue
     return (*lines, *_provenance(counted), *agreed, *integrity.lines(counted))

@@ -16,7 +16,7 @@ from perfkit.analysis.grouping import By
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
-from perfkit.commands.progress import reading
+from perfkit.commands.progress import attributing, reading
 from perfkit.commands.runs import saved_runs
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
@@ -133,4 +133,5 @@ def _kernel_summary(path: str, options: AnalyzeOptions) -> Report:
 def _trace_report(path: Path | str, view: View, options: AnalyzeOptions) -> Report:
     with reading(Path(path).name) as progress:
         trace = load(path, progress=progress, use_cache=not options.no_cache)
-    return trace_report.report(trace, view)
+    with attributing(trace.facts.events):
+        return trace_report.report(trace, view)

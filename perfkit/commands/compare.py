@@ -18,7 +18,7 @@ from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import fresh, show
 from perfkit.commands.flags import config_of
-from perfkit.commands.progress import reading
+from perfkit.commands.progress import attributing, reading
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
@@ -144,7 +144,9 @@ def _check_apart(a: SavedRuns, b: SavedRuns) -> None:
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
     if options.fail_on is not None:
         raise UsageError("--fail-on judges runs: one trace a side has no interval; leave it out")
-    found = trace_comparison.report(_trace(a), _trace(b), View(by=options.by), options.margin_ratio())
+    one, other = _trace(a), _trace(b)
+    with attributing(one.facts.events + other.facts.events):
+        found = trace_comparison.report(one, other, View(by=options.by), options.margin_ratio())
     _show(found, options)
     return 0
 

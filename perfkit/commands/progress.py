@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_MANY_EVENTS = 300_000
+"""About a second's work."""
 _QUIET_SECONDS = 1.0
 _REFRESH_SECONDS = 0.1
 
@@ -63,6 +65,17 @@ class RunProgress:
         """One more step of the stage is done."""
         self._bar.advance(self._task)
         self._bar.refresh()
+
+
+@contextmanager
+def attributing(events: int) -> Iterator[None]:
+    """A word on stderr while very many events are worked on; nothing where there is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    if events < _MANY_EVENTS or not console.is_terminal:
+        yield
+        return
+    with console.status(f"attributing {events:,} events"):
+        yield
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Stands between perfkit and a measured process, so that none is ever left behind.
 
-    python -I keeper.py PARENT_PID COMMAND...      (a script, standard library only, so that it starts fast)
+    python -I keeper.py PARENT_PID GRACE_S COMMAND...      (a script, standard library only, so that it starts fast)
 
-It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). When its
-parent dies, however that happens, or tells it to end (SIGTERM), it kills COMMAND with everything COMMAND started.
+It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). What COMMAND
+leaves behind has GRACE_S to end by itself, and is killed then. When its parent dies, however that happens, or tells it
+to end (SIGTERM), it kills COMMAND with everything COMMAND started.
 
 Why a process and not `preexec_fn`: code between fork and exec is unsafe in a parent that has threads (Python's
 subprocess documentation), and a parent-death signal reaches the one child only. nsys, torch.compile's workers and data
@@ -19,20 +20,25 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 """Both from linux/prctl.h."""
-_NOT_FOUND = 127
-"""What a shell exits with where there is no such command."""
+NOT_FOUND = 127
+"""What it exits with, like a shell, where COMMAND cannot be started; why is its last line on stderr."""
 _KILL_ROUNDS = 200
 _ROUND_S = 0.01
 
 
-def main(parent: int, command: list[str]) -> NoReturn:
+def kept(command: Sequence[str], grace_s: float = 0.0) -> list[str]:
+    """The command line that runs `command` for this process, and leaves nothing of it behind."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(grace_s), *command]
+
+
+def main(parent: int, grace_s: float, command: list[str]) -> NoReturn:
     """Run a command, and end as it ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(signal.SIGTERM, _end_all)
@@ -47,6 +53,7 @@ def main(parent: int, command: list[str]) -> NoReturn:
     if child == 0:
         _become(command, libc, keeper)
     status = _wait_for(child)
+    _wait_for_the_rest(grace_s)
     _kill_descendants()
     _end_like(status)
 
@@ -61,7 +68,7 @@ def _become(command: list[str], libc: ctypes.CDLL, keeper: int) -> NoReturn:
         os.execvp(command[0], command)
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-        os._exit(_NOT_FOUND)
+        os._exit(NOT_FOUND)
 
 
 def _wait_for(child: int) -> int:
@@ -70,6 +77,13 @@ def _wait_for(child: int) -> int:
         pid, status = os.wait()
         if pid == child:
             return status
+
+
+def _wait_for_the_rest(grace_s: float) -> None:
+    until = time.monotonic() + grace_s
+    while time.monotonic() < until and _descendants(os.getpid()):
+        time.sleep(_ROUND_S)
+        _reap()
 
 
 def _end_all(number: int, _frame: object) -> NoReturn:
@@ -140,4 +154,4 @@ def _end_like(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

@@ -90,7 +90,7 @@ def _run_kept(
     """Exit code (negative: the signal), or None where the time was up."""
     # In its own session, so that ctrl-C reaches this process alone, which then decides.
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
+        keeper.kept(command),
         stdin=subprocess.DEVNULL,
         stdout=sink,
         stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.trace import nsys_export
 
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
+_CHECK = "scripts/install-nsys --check says whether nsys works here"
 
 
 def prepare() -> Nsys:
@@ -69,7 +70,7 @@ def _no_report(ended: nsys_process.Ended, folder: Path) -> PerfkitError:
     if ended.interrupted:
         return InterruptedRunError(f"interrupted before nsys had written its report; {place}")
     why = ended.problem or f"nsys left no report (its last words: {ended.said or 'none'})"
-    return UsageError(f"{why}; {place}; scripts/install-nsys --check says whether nsys works here")
+    return UsageError(f"{why}; {place}; {_CHECK}")
 
 
 def _record(ended: nsys_process.Ended, folder: Path, command: list[str]) -> RunRecord:
@@ -82,7 +83,8 @@ def _record(ended: nsys_process.Ended, folder: Path, command: list[str]) -> RunR
         raise UsageError(ended.problem)
     if ended.exit_code == UsageError.exit_code and ended.error:
         raise UsageError(ended.error)
-    why = ended.error or ended.said or "it said nothing"
+    why = ended.error or ended.complaint or ended.said or "it said nothing"
     raise PerfkitError(
-        f"the run under nsys ended with exit code {ended.exit_code} and left no record ({why}): {shlex.join(command)}"
+        f"the run under nsys ended with exit code {ended.exit_code} and left no record ({why}); {_CHECK};"
+        f" what was run: {shlex.join(command)}"
     )

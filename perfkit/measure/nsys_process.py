@@ -1,7 +1,8 @@
 """Runs `nsys profile` to its end, or ends it: whatever happens, nothing of it is left running.
 
 nsys starts an agent that leaves its session and outlives it: an `nsys profile` that is killed leaves it spinning. So
-every process is marked by an environment variable, which those it starts inherit, and found by it.
+every process is marked by an environment variable, which those it starts inherit, and found by it; and a keeper stands
+between (perfkit.launch.keeper), which ends them all where this process itself is killed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import FrameType
 import psutil
 
 from perfkit.errors import UsageError
+from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
 """nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
@@ -32,6 +34,7 @@ _MARK = "PERFKIT_NSYS_RECORDING"
 _BUSY_SHARE = 0.01
 """An application that uses less of one processor than this does nothing."""
 _GRACE_S = 5.0
+"""nsys's agent has so long to end after it."""
 _POLL_S = 0.1
 _KEPT_CHARACTERS = 4000
 _ERROR = "perfkit: "
@@ -46,6 +49,8 @@ class Ended:
     """nsys gives that of the application; None where it had to be stopped."""
     said: str
     """The last line on nsys's standard output."""
+    complaint: str
+    """The last line on standard error, its own or the application's."""
     error: str
     """What the run inside said was wrong, "" for nothing."""
     problem: str
@@ -63,28 +68,25 @@ def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: floa
     mark = uuid.uuid4().hex
     with _by_exception(signal.SIGTERM, signal.SIGHUP):
         try:
-            process = _started(command, mark)
-            ended = _attended(process, hear, _Watch(mark, patience_s))
-            if not ended.problem:
-                psutil.wait_procs(_marked(mark), timeout=_GRACE_S)
-            return ended
+            ended = _attended(_started(command, mark), hear, _Watch(mark, patience_s))
         finally:
             _end_all(mark)
+    if ended.exit_code == keeper.NOT_FOUND:
+        why = ended.complaint.removeprefix(f"{command[0]}: ")
+        raise UsageError(f"{command[0]} cannot be started: {why}; reinstall Nsight Systems")
+    return ended
 
 
 def _started(command: Sequence[str], mark: str) -> subprocess.Popen[bytes]:
-    try:
-        # A session of its own: ctrl-C in a terminal would reach nsys and perfkit, and nsys twice.
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | {_MARK: mark},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise UsageError(f"{command[0]} cannot be started: {error.strerror}; reinstall Nsight Systems") from error
+    # A session of its own: ctrl-C in a terminal would reach nsys and perfkit, and nsys twice.
+    return subprocess.Popen(
+        keeper.kept(command, _GRACE_S),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {_MARK: mark},
+        start_new_session=True,
+    )
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ class _Listener:
     """Hears both of its streams at once."""
 
     def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
-        self.said = self.error = ""
+        self.said = self.complaint = self.error = ""
         self.pass_lines_on = True
         self._hear = hear
         self._selector = selectors.DefaultSelector()
@@ -150,7 +152,9 @@ class _Listener:
     def _pass_on(self, line: str) -> None:
         if line.startswith(_ERROR):
             self.error = line.removeprefix(_ERROR)
-        elif self.pass_lines_on:
+            return
+        self.complaint = line.strip() or self.complaint
+        if self.pass_lines_on:
             self._hear(line)
 
     def listen(self, wait_s: float) -> bool:
@@ -179,28 +183,33 @@ def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], wat
         except KeyboardInterrupt:
             if interrupted:
                 raise
+            if not _interrupt(process, watch.mark):
+                raise
             interrupted = True
             listener.pass_lines_on = False  # where ctrl-C met Python's start, a traceback
             watch.patience_s = min(watch.patience_s, LAST_WORDS_S)
-            _interrupt(process, watch.mark)
     while listener.listen(0):
         pass
-    return Ended(process.returncode, listener.said, listener.error, problem, interrupted)
+    return Ended(process.returncode, listener.said, listener.complaint, listener.error, problem, interrupted)
 
 
-def _interrupt(process: subprocess.Popen[bytes], mark: str) -> None:
-    """ctrl-C for the application: nsys, which would pass it on, drops what was recorded last."""
-    applications = []
+def _interrupt(kept: subprocess.Popen[bytes], mark: str) -> bool:
+    """ctrl-C for the application: nsys, which would pass it on, drops what was recorded last.
+
+    For nsys where it has not started one yet; False where nsys itself has not started.
+    """
+    applications, own = [], []
     for one in _marked(mark):
         with contextlib.suppress(psutil.Error):
             parent = one.parent()
-            if not one.name().startswith("nsys") and parent is not None and parent.name().startswith("nsys"):
+            if one.name().startswith("nsys"):
+                own += [one] if one.ppid() == kept.pid else []
+            elif parent is not None and parent.name().startswith("nsys"):
                 applications.append(one)
-    for one in applications:
+    for one in applications or own:
         with contextlib.suppress(psutil.Error):
             one.send_signal(signal.SIGINT)
-    if not applications:
-        process.send_signal(signal.SIGINT)
+    return bool(applications or own)
 
 
 def _stuck(watch: _Watch, *, interrupted: bool) -> str:

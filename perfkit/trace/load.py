@@ -31,8 +31,8 @@ def load(
     work and memory; of nsys, names and times alone.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
-    called with the bytes read so far and the file's size (None where unknown). Raises UsageError where nothing can be
-    read.
+    called with the bytes read so far and the file's size (None where unknown, as of nsys). Raises UsageError where
+    nothing can be read.
     """
     if str(path) == "-":
         return _read(sys.stdin.buffer, "standard input", None, progress, kernels_only=kernels_only)
@@ -41,7 +41,7 @@ def load(
         chosen = _only_trace_in(chosen)
     with _opened(chosen) as file:
         try:
-            if (from_nsys := _read_nsys(file, chosen, kernels_only=kernels_only)) is not None:
+            if (from_nsys := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
                 return from_nsys
             if use_cache and cache.is_worth_it(file) and not kernels_only:
                 return _through_cache(file, _shown(chosen), progress)
@@ -84,17 +84,17 @@ def _read(
     return read_chrome_json(pieces, name, repairs=facts.repairs, kernels_only=kernels_only)
 
 
-def _read_nsys(file: IO[bytes], path: Path, *, kernels_only: bool) -> Trace | None:
+def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, kernels_only: bool) -> Trace | None:
     """Nsight Systems' reports and their sqlite exports; None, with the file where it was, for anything else."""
     if not file.seekable():
         return None
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return _with_age(read_nsys(path, _shown(path), kernels_only=kernels_only), path)
-    if magic == REPORT_MAGIC:
-        with exported(path, _shown(path)) as database:
-            return read_nsys(database, _shown(path), kernels_only=kernels_only)
+        return _with_age(read_nsys(path, _shown(path), progress, kernels_only=kernels_only), path)
+    if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how they begin
+        with exported(path, _shown(path), progress) as database:
+            return read_nsys(database, _shown(path), progress, kernels_only=kernels_only)
     return None
 
 

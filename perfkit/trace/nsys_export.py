@@ -5,20 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from perfkit.errors import UsageError
+from perfkit.trace.byte_stream import Progress
 
 REPORT_MAGIC = b"NVIDIA Tegra Profiler Report"
 """How a .nsys-rep (and the older .qdrep) begins."""
 
 _LIMIT_SECONDS = 3600
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
-def exported(report: Path, source: str) -> Iterator[Path]:
+def exported(report: Path, source: str, progress: Progress | None = None) -> Iterator[Path]:
     """The report as an sqlite file: the one beside it if it is not older, else one made for the occasion."""
     beside = report.with_suffix(".sqlite")
     if beside.is_file() and is_fresh(beside, report):
@@ -31,7 +34,7 @@ def exported(report: Path, source: str) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="perfkit-nsys-") as folder:
         target = Path(folder) / "report.sqlite"
-        export(report, target, source)
+        export(report, target, source, progress)
         yield target
 
 
@@ -40,8 +43,11 @@ def is_fresh(database: Path, report: Path) -> bool:
     return database.stat().st_mtime >= report.stat().st_mtime
 
 
-def export(report: Path, target: Path, source: str) -> None:
-    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot."""
+def export(report: Path, target: Path, source: str, progress: Progress | None = None) -> None:
+    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot.
+
+    `progress` is called with the bytes written so far and None, for how many there will be is not known.
+    """
     nsys = shutil.which("nsys")
     if nsys is None:
         raise UsageError(
@@ -49,16 +55,28 @@ def export(report: Path, target: Path, source: str) -> None:
             f" or run `nsys export -t sqlite` on it where it was recorded and pass the .sqlite"
         )
     command = [nsys, "export", "-t", "sqlite", "--force-overwrite=true", "-o", str(target), str(report.absolute())]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(f"{source}: nsys export did not end within {_LIMIT_SECONDS} s: export it by hand") from error
-    if done.returncode or not target.is_file():
-        lines = (done.stderr + done.stdout).decode("utf-8", "replace").strip().splitlines()
-        said = " ".join(line.strip() for line in lines if line.strip())[:200]
+    code, said = _ran(command, target, source, progress)
+    if code or not target.is_file():
         raise UsageError(
-            f"{source}: nsys export failed ({said or f'exit code {done.returncode}'});"
+            f"{source}: nsys export failed ({said or f'exit code {code}'});"
             " a report of a newer nsys than the one here has to be exported by that one"
         )
+
+
+def _ran(command: list[str], target: Path, source: str, progress: Progress | None) -> tuple[int, str]:
+    """Exit code, and what was said on both streams, in one line."""
+    until = time.monotonic() + _LIMIT_SECONDS
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while time.monotonic() < until:
+                try:
+                    said, complained = process.communicate(timeout=_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if progress and target.is_file():
+                        progress(target.stat().st_size, None)
+                    continue
+                lines = (complained + said).decode("utf-8", "replace").split("\n")
+                return process.returncode, " ".join(line.strip() for line in lines if line.strip())[:200]
+        finally:
+            process.kill()  # ctrl-C, or the time is up
+    raise UsageError(f"{source}: nsys export did not end within {_LIMIT_SECONDS} s: export it by hand")

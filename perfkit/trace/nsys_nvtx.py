@@ -21,6 +21,10 @@ _START_END = (60, 71)
 _MARKS = (34, 65)
 _DOMAIN_CREATE = 75
 _OPEN = MISSING
+_THREAD = 0xFFFFFF
+"""The bits of a globalTid that are the thread's."""
+ACROSS = 1 << 62
+"""Set in the thread of a range that stays on none: such ranges have a lane of their own beside a process's threads."""
 
 _EMITTED = (
     r"(?s)^(?P<name>.*?)(?:, seq = (?P<seq>\d{1,18}))?(?:, op_id = (?P<op>\d{1,18}))?"
@@ -31,7 +35,7 @@ _EMITTED = (
 
 @dataclass(frozen=True, slots=True)
 class NvtxRanges:
-    """Ranges that nest on their threads, and what became of the others."""
+    """Every range, and how many others were left out."""
 
     name: Int32s
     """Index into names."""
@@ -39,6 +43,7 @@ class NvtxRanges:
     kind: Bytes
     """OP for operators that emit_nvtx wrote, ANNOTATION for the rest."""
     global_tid: Int64s
+    """With ACROSS, and no thread, where it ends on another thread, or never and so on no one knows which."""
     start: Int64s
     end: Int64s
     """ns; MISSING for a range that is still open at the end of the file."""
@@ -52,20 +57,17 @@ class NvtxRanges:
 
 
 def read_nvtx(export: Export) -> NvtxRanges:
-    """Every range that nests on one thread. Ranges of perfkit's own domain get the names they have in a trace."""
+    """Every range. Those of perfkit's own domain get the names they have in a trace."""
     text, numbers = _events(export)
     types = numbers["eventType"]
     own = _own_domain(text, numbers)
     ignored: Counter[str] = Counter()
-    keep = np.isin(types, _PUSH_POP)
     start_end = np.isin(types, _START_END)
-    crossing = (numbers["endGlobalTid"] != 0) & (numbers["endGlobalTid"] != numbers["globalTid"])
-    still_open = numbers["end"] == _OPEN
-    ignored["NVTX start/end ranges that end on another thread"] = int((start_end & crossing).sum())
-    ignored["NVTX start/end ranges that never end"] = int((start_end & still_open & ~crossing).sum())
+    elsewhere = (numbers["endGlobalTid"] != 0) & (numbers["endGlobalTid"] != numbers["globalTid"])
+    across = start_end & (elsewhere | (numbers["end"] == _OPEN))
     ignored["NVTX marks"] = int(np.isin(types, _MARKS).sum())
-    keep |= start_end & ~crossing & ~still_open
-    rows = np.flatnonzero(keep)
+    keep = start_end | np.isin(types, _PUSH_POP)
+    rows = np.concatenate((np.flatnonzero(keep & ~across), np.flatnonzero(across)))  # threads before lanes
     named = _named(text.take(pa.array(rows)), own[rows])
     if own.any():
         # emit_nvtx repeats perfkit's ranges in the domain of its own; once is enough.
@@ -77,12 +79,12 @@ def read_nvtx(export: Export) -> NvtxRanges:
         name=named.name,
         names=named.names,
         kind=named.kind,
-        global_tid=numbers["globalTid"][rows],
+        global_tid=np.where(across, numbers["globalTid"] & ~_THREAD | ACROSS, numbers["globalTid"])[rows],
         start=numbers["start"][rows],
         end=numbers["end"][rows],
         sequence=named.sequence,
         operation=named.operation,
-        events=int((keep | start_end | np.isin(types, _MARKS)).sum()),
+        events=int((keep | np.isin(types, _MARKS)).sum()),
         ignored={what: count for what, count in ignored.items() if count},
         has_own=bool(own.any()),
     )

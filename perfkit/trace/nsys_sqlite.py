@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from perfkit.errors import UsageError
+from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import (
     MISSING,
     AutogradFlows,
@@ -33,7 +34,7 @@ from perfkit.trace.columns import (
     column_dtype,
     empty,
 )
-from perfkit.trace.nsys_nvtx import NvtxRanges, read_nvtx
+from perfkit.trace.nsys_nvtx import ACROSS, NvtxRanges, read_nvtx
 from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, joined, opened
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
@@ -86,13 +87,13 @@ class _Read:
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
 
-def read_nsys(path: Path, source: str, *, kernels_only: bool = False) -> Trace:
+def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kernels_only: bool = False) -> Trace:
     """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
 
     kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
     their names and times are wanted.
     """
-    with opened(path, source) as export:
+    with opened(path, source, progress) as export:
         if not export.tables & _KNOWN_TABLES:
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
         return _kernels_alone(export) if kernels_only else _trace(export)
@@ -222,7 +223,10 @@ def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
         named = export.integers("ThreadNames", {"globalTid": 0, "nameId": MISSING})
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
-    return tuple(Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, names.get(tid, "")) for tid in tids.tolist())
+    return tuple(
+        Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, "across threads" if tid & ACROSS else names.get(tid, ""))
+        for tid in tids.tolist()
+    )
 
 
 # --- device ----------------------------------------------------------------------------------------------------
@@ -233,7 +237,7 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
     parts = read.device
     columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
     end = np.where(columns["end"] == MISSING, columns["start"], columns["end"])
-    process = (columns["globalPid"] >> 24) & 0xFFFFFF
+    process = _processes(columns["globalPid"], read.calls["globalTid"])
     device = _physical_devices(read.export, process, columns["deviceId"])
     events = DeviceEvents(
         name=joined([_kernel_names(read), _copy_names(read), _set_names(read)]),
@@ -250,6 +254,13 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
         annotation=np.full(len(process), MISSING, dtype=np.int32),
     )
     return events, int((end < columns["start"]).sum())
+
+
+def _processes(global_pid: Int64s, callers: Int64s) -> Int64s:
+    """Whose each event is. Where an event does not say, the one process that called CUDA, if there was one only."""
+    process: Int64s = (global_pid >> 24) & 0xFFFFFF
+    only = np.unique((callers >> 24) & 0xFFFFFF)
+    return np.where(global_pid == 0, only[0], process) if len(only) == 1 else process
 
 
 def _kernel_names(read: _Read) -> Int32s:

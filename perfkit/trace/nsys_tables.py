@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
+from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import Int64s
 
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -21,14 +23,19 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
 
+_DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
+"""What the driver puts round sqlite's own words: where it failed, and the query."""
+
 IntColumns: TypeAlias = dict[str, Int64s]
 
 
 class Export:
     """An open export. Which tables and columns there are depends on the version and on what was captured."""
 
-    def __init__(self, connection: AdbcConnection, source: str) -> None:
+    def __init__(self, connection: AdbcConnection, source: str, progress: Progress | None = None) -> None:
         self._connection = connection
+        self._progress = progress
+        self._read = 0
         self.source = source
         names = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         self.tables = frozenset(map(str, names["name"].to_pylist()))
@@ -88,21 +95,38 @@ class Export:
             statement.set_sql_query(query)
             stream, _ = statement.execute_query()
             with pa.RecordBatchReader.from_stream(stream) as reader:
-                return reader.read_all()
+                return pa.Table.from_batches(self._counted(reader), reader.schema)
+
+    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._read += batch.nbytes
+            if self._progress:
+                self._progress(self._read, None)
+            yield batch
 
 
 @contextmanager
-def opened(path: Path, source: str) -> Iterator[Export]:
-    """Open an export for reading. Raises UsageError where the file is damaged, there or while it is read."""
+def opened(path: Path, source: str, progress: Progress | None = None) -> Iterator[Export]:
+    """Open an export for reading. Raises UsageError where the file is damaged, there or while it is read.
+
+    `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
+    """
     # Nobody else may be writing to it; without this promise sqlite needs to write beside files of some kinds.
     settled = not any(path.with_name(path.name + journal).exists() for journal in ("-wal", "-journal"))
     address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if settled else "?mode=ro")
     try:
         with sqlite.connect(address) as database, AdbcConnection(database) as connection:
-            yield Export(connection, source)
+            yield Export(connection, source, progress)
     except (DatabaseError, pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())[:150]
-        raise UsageError(f"{source} is an sqlite file that cannot be read: {said}; export it again") from error
+        raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """sqlite's own words, and what to do about it."""
+    match = _DRIVERS_WORDS.fullmatch(" ".join(str(error).split()))
+    said = match["said"][:150] if match else "unknown error"
+    busy = "locked" in said or "busy" in said
+    return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 
 
 def integer(column: str, default: int = 0) -> str:

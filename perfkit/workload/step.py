@@ -155,7 +155,7 @@ class Workload:
             with begin("forward"):
                 logits = self.model(self.tokens)  # (b, t, v)
             with begin("loss") as made:
-                loss = F.cross_entropy(logits.flatten(0, 1), self.targets.flatten())
+                loss = self._scaled(F.cross_entropy(logits.flatten(0, 1), self.targets.flatten()))
                 made(loss)
         with begin("backward"):
             self._backward(loss)
@@ -169,9 +169,11 @@ class Workload:
         else:
             self.model.zero_grad(set_to_none=True)
 
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss if self._scaler is None else self._scaler.scale(loss)
+
     def _backward(self, loss: Tensor) -> None:
-        scaled = loss if self._scaler is None else self._scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def _optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self._scaler is None:

@@ -150,6 +150,30 @@ def test_backward_ranges_that_one_recording_cannot_have_are_no_disagreement(tmp_
     assert not any("round backward nodes" in line for line in two.remarks)
 
 
+def test_what_pytorch_itself_or_the_search_for_nodes_leaves_in_one_recording_is_no_disagreement(tmp_path: Path):
+    kineto = TraceBuilder().step(0, 0, 100).range("perfkit.step::0", 1, 99).range("Optimizer.step#AdamW.step", 60, 90)
+    export = NsysExport().domain("perfkit", 1).range("step::0", 1, 99, domainId=1)
+    export.range("phase::hooks", 5, 9, domainId=1).range("backward::fc", 50, 60, domainId=1)
+    report = trace_comparison.report(kineto.build(), load(export.write(tmp_path / "a.sqlite")))
+    assert flags(report, "ranges", "name") == {"step::*": ""}
+
+
+def test_kernels_that_two_instruments_spell_differently_are_one_row(tmp_path: Path):
+    # GIVEN two kernels, one of which torch.profiler and nsys spell each in their way
+    builder = TraceBuilder()
+    gnu = "void at::f<4, std::array<char*, 2ul> >(int, std::array<char*, 2ul>)"
+    builder.launched(gnu, 1, 10, 20).launched("sgemm", 2, 30, 60)
+    export = NsysExport().kernel("void at::f<(int)4, std::array<char *, (unsigned long)2>>(int, T2)", 10, 20, 1)
+    nsys = load(export.kernel("sgemm", 30, 60, 2).write(tmp_path / "b.sqlite"))
+
+    # WHEN
+    report = trace_comparison.report(builder.build(), nsys)
+
+    # THEN it is one row, by the name of A
+    assert flags(report, "kernels", "name") == {"sgemm": "", gnu: ""}
+    assert any("spell names differently" in line for line in report.remarks)
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["v100_training", "a100_ddp_training"])
 def test_two_instruments_of_one_recording_agree(tmp_path: Path, name: str):

@@ -76,3 +76,13 @@ def test_the_bar_is_taken_away_when_a_run_fails(monkeypatch):
 
     # THEN the cursor is visible again
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l") >= 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "events", "said"), [(True, 10**6, True), (True, 10, False), (False, 10**6, False)]
+)
+def test_work_on_very_many_events_is_said_where_somebody_watches(monkeypatch, terminal, events, said):
+    _, screen = shown(monkeypatch, terminal=terminal)
+    with progress_module.attributing(events):
+        pass
+    assert ("attributing 1,000,000 events" in screen.getvalue()) == said

@@ -15,6 +15,7 @@ from perfkit import cli
 from perfkit.analysis import run_report
 from perfkit.commands import plain
 from perfkit.commands import run as run_command
+from perfkit.errors import PerfkitError
 from perfkit.launch.processes import Finished
 from perfkit.measure import nsys, runner
 from perfkit.render import files
@@ -421,6 +422,17 @@ def test_the_probes_cost_is_printed(run):
 def test_many_profiled_steps_are_warned_of(run, monkeypatch):
     monkeypatch.setattr(run_command, "_MANY_PROFILED", 1)
     assert "2 profiled steps: writing the trace takes long" in run(*FEW, "--profiler", "torch").err
+
+
+def test_an_nsys_that_does_not_start_leaves_no_empty_folder(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise PerfkitError("agent launcher failed")
+
+    monkeypatch.setattr(nsys, "prepare", object)
+    monkeypatch.setattr(nsys, "run", fail)
+    result = run(*FEW, "--profiler", "nsys")
+    assert (result.code, result.says) == (1, "perfkit: agent launcher failed")
+    assert [path for path in tmp_path.rglob("*") if path.is_dir() and path.name != "traces"] == []
 
 
 def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run, monkeypatch):

@@ -20,7 +20,7 @@ from perfkit.trace import nsys_export
 from tests.runs import saved
 
 NSYS = Nsys("/opt/nsys", (2022, 4, 2))
-FINE = Ended(exit_code=0, said="[1/1] report.nsys-rep", error="", problem="", interrupted=False)
+FINE = Ended(exit_code=0, said="[1/1] report.nsys-rep", complaint="", error="", problem="", interrupted=False)
 
 Run = Callable[..., RunRecord]
 
@@ -98,7 +98,14 @@ def test_out_of_memory_in_warm_up_leaves_a_record_and_no_report(run):
         (None, False, {"interrupted": True}, InterruptedRunError, "interrupted before the run began"),
         (None, False, {"problem": "nsys hung"}, UsageError, "nsys hung"),
         (None, False, {"exit_code": 2, "error": "use auto"}, UsageError, "use auto"),
-        (None, False, {"exit_code": 1, "said": "oh"}, PerfkitError, "ended with exit code 1 and left no record (oh): "),
+        (None, False, {"exit_code": 1, "said": "oh"}, PerfkitError, "ended with exit code 1 and left no record (oh); "),
+        (
+            None,
+            False,
+            {"exit_code": 1, "said": "oh", "complaint": "no endpoint"},
+            PerfkitError,
+            "no record (no endpoint); ",
+        ),
     ],
 )
 def test_what_goes_wrong_is_one_line(run, left, report, ended, error, message):

@@ -227,6 +227,15 @@ def test_every_module_has_a_forward_range_for_every_call(recording):
     assert counts == expected
 
 
+def test_the_table_of_layers_counts_the_same_ranges(recording):
+    frame = _table(recording, "layers")
+    counts = {(scope, phase): count for scope, phase, count in frame[["scope", "phase", "count"]].to_numpy()}
+    for path, calls in _calls().items():
+        assert counts[path, "forward"] == STEPS * calls
+    for path, nodes in _nodes().items():
+        assert counts[path, "backward"] == STEPS * nodes
+
+
 def test_every_step_has_a_backward_range_for_every_node_of_the_graph(recording):
     found = recording.ranges()
     steps = [(start, end) for name, start, end in found if name.kind == "step"]

@@ -17,6 +17,7 @@ import pytest
 
 from perfkit.errors import UsageError
 from perfkit.measure import nsys_process
+from tests.launch.test_processes import eventually_gone, is_alive, pids_in
 
 Script = Callable[..., str]
 
@@ -39,8 +40,8 @@ def _nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     own = uuid.uuid4().hex  # other tests may run beside these
     monkeypatch.setenv("PERFKIT_THIS_TEST", own)
     yield
-    mine = [process for process in psutil.process_iter() if _environment(process).get("PERFKIT_THIS_TEST") == own]
-    assert [process for process in mine if process.pid != os.getpid()] == []
+    mine = [process.pid for process in psutil.process_iter() if _environment(process).get("PERFKIT_THIS_TEST") == own]
+    assert eventually_gone([pid for pid in mine if pid != os.getpid()])
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
@@ -65,6 +66,7 @@ def test_streams_and_exit_code(script):
     # THEN
     assert heard == ["measured steps", "last"]
     assert (ended.exit_code, ended.said, ended.error) == (3, "[1/1] 100% report.nsys-rep", "no such thing")
+    assert ended.complaint == "last"
     assert (ended.problem, ended.interrupted) == ("", False)
 
 
@@ -183,6 +185,29 @@ def test_being_terminated_ends_everything(script):
         nsys_process.run([nsys], _signal_soon(signal.SIGTERM))
     assert caught.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_being_killed_ends_everything(script, tmp_path):
+    # GIVEN a perfkit that runs an nsys with an agent, which is no child of it any more
+    note = f"echo $$ >> {tmp_path}/pids; sleep 300"
+    nsys = script("nsys", f"(setsid sh -c '{note}' &)\n{note}")
+    parent = "import sys; from perfkit.measure import nsys_process; nsys_process.run(sys.argv[1:], print)"
+    with subprocess.Popen([sys.executable, "-c", parent, nsys]) as process:
+        pids = pids_in(tmp_path / "pids", 2)
+        assert all(map(is_alive, pids))
+
+        # WHEN
+        process.kill()
+
+    # THEN
+    assert eventually_gone(pids)
+
+
+def test_ctrl_c_before_there_is_an_nsys_is_ctrl_c(script):
+    # GIVEN something that is not nsys yet: what stands between has not become it
+    other = script("other", "echo ready >&2\nexec sleep 300")
+    with pytest.raises(KeyboardInterrupt):
+        nsys_process.run([other], _signal_soon(signal.SIGINT))
 
 
 def test_a_program_that_is_none(tmp_path):

@@ -113,6 +113,14 @@ def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkey
     assert load(tmp_path / "r.sqlite").names[0] == "old"
 
 
+def test_a_report_is_known_by_its_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a report that begins as none before, and no nsys
+    (tmp_path / "r.nsys-rep").write_bytes(b"\0\1 of a later nsys")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="a report that only nsys can read, and there is none here"):
+        load(tmp_path / "r.nsys-rep")
+
+
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.json does not exist: check the path"):
         load(tmp_path / "nowhere.json")
@@ -145,6 +153,32 @@ def test_progress_ends_at_the_size(plain: Path) -> None:
     calls: list[tuple[int, int | None]] = []
     load(plain, progress=lambda done, size: calls.append((done, size)))
     assert calls[-1] == (len(TEXT), len(TEXT))
+
+
+def test_progress_of_an_export_and_of_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN an nsys that writes half an export, and the rest when that was noticed
+    made = NsysExport().range("new", 0, 9).write(tmp_path / "made.sqlite")
+    (tmp_path / "r.nsys-rep").write_bytes(REPORT_MAGIC)
+    script = tmp_path / "nsys"
+    script.write_text(
+        f'#!/bin/sh\nfor argument; do [ "$last" = -o ] && target=$argument; last=$argument; done\n'
+        f'printf half >"$target"; until [ -f {tmp_path}/noticed ]; do sleep 0.05; done; cp {made} "$target"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    told: list[tuple[int, int | None]] = []
+
+    # WHEN
+    def progress(done: int, total: int | None) -> None:
+        told.append((done, total))
+        (tmp_path / "noticed").touch()
+
+    load(tmp_path / "r.nsys-rep", progress=progress)
+
+    # THEN there is a word while nsys works, and more while its tables are read
+    assert told[0] == (4, None)
+    assert told[-1][0] > 4
+    assert {total for _, total in told} == {None}
 
 
 def test_an_interrupted_read_closes_the_file(plain: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -71,17 +72,49 @@ def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
     export.range("push", 20, 50).launched("k", 40, 100, 110, correlation=1)
     export.range("mark", 15, None, eventType=MARK)
     trace = load(export.write(tmp_path / "cross.sqlite"))
-    assert ranges(trace) == [("a", 0, 60), ("b", 30, 90), ("push", 20, 50)]
-    assert trace.facts.ignored == {
-        "NVTX start/end ranges that end on another thread": 1,
-        "NVTX start/end ranges that never end": 1,
-        "NVTX marks": 1,
-    }
+    assert ranges(trace) == [
+        ("a", 0, 60), ("b", 30, 90), ("push", 20, 50), ("to another thread", 0, 95), ("never ends", 0, 110),
+    ]  # fmt: skip
+    assert trace.facts.ignored == {"NVTX marks": 1}
+    assert trace.facts.repairs == {"ranges still open at the end of the file": 1}
     seen = attribute(trace).view
     parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
     assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
         "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
+        "never ends": None, "to another thread": "never ends",
     }  # fmt: skip
+
+
+def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
+    # GIVEN nothing but ranges, some of which stay on no thread, in two processes
+    export = NsysExport().range("on a thread", 10, 50)
+    for pid in (100, 200):
+        export.range("handed on", 0, 95, pid, eventType=START_END, endGlobalTid=global_tid(pid, 101))
+    report = trace_report.report(load(export.write(tmp_path / "lanes.sqlite")))
+
+    # THEN they are in the table of ranges, and not in the account of the main thread
+    tables = {table.name: table.frame for table in report.tables}
+    assert tables["ranges"][["thread", "name", "count", "total_ns"]].to_numpy().tolist() == [
+        ["main", "on a thread", 1, 40],
+        ["other", "handed on", 2, 190],
+    ]
+    assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
+    assert report.summary["total_ns"] == 40
+
+
+def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
+    export = NsysExport().range("handed on", 0, 95, eventType=START_END, endGlobalTid=global_tid(100, 101))
+    assert ranges(load(export.write(tmp_path / "lane.sqlite"))) == [("handed on", 0, 95)]
+
+
+def test_events_that_do_not_say_whose_they_are(tmp_path: Path) -> None:
+    # GIVEN one process, THEN they are its own; two, and no one knows
+    one, two = (NsysExport().range("work", 10, 50).launched("k", 20, 30, 40, correlation=1) for _ in range(2))
+    two.call("cudaFree", 60, 70, correlation=2, pid=200)
+    for export in (one, two):
+        del export.rows["CUPTI_ACTIVITY_KIND_KERNEL"][0]["globalPid"]
+    assert attributed_to(load(one.write(tmp_path / "one.sqlite"))) == [("k", "work")]
+    assert attributed_to(load(two.write(tmp_path / "two.sqlite"))) == [("k", None)]
 
 
 def test_a_cuda_graph_has_several_kernels_a_launch(tmp_path: Path) -> None:
@@ -232,6 +265,43 @@ def test_the_domain_perfkit_is_read_by_its_own_grammar(tmp_path: Path) -> None:
     assert report.summary["steps"] == 1
 
 
+def _two_processes() -> NsysExport:
+    """Two processes whose steps overlap: the second's begin later, and the first launches after they have ended."""
+    export = NsysExport()
+    for pid, late, until in ((100, 0, 900), (200, 10, 700)):
+        export.domain("perfkit", 1, pid)
+        for index, begin in enumerate((0, 1000)):
+            export.range(f"step::{index}", begin + late, begin + until, pid, domainId=1)
+            export.range("fc", begin + 100, begin + until, pid, domainId=1)
+            at = begin + until - 20
+            export.launched(f"kernel of {pid}", at, at + 10, at + 20, correlation=index + 1, pid=pid)
+    return export
+
+
+def test_steps_of_processes_that_overlap(tmp_path: Path) -> None:
+    trace = load(_two_processes().write(tmp_path / "two.sqlite"))
+    found = attribute(trace)
+
+    # THEN each belongs to the step of its own process
+    steps = [trace.threads[found.steps[step].thread].pid if step != NONE else None for step in found.device.step]
+    assert list(zip(map(str, trace.device_names()), steps, strict=True)) == [
+        ("kernel of 100", 100), ("kernel of 100", 100), ("kernel of 200", 200), ("kernel of 200", 200),
+    ]  # fmt: skip
+    assert trace_report.report(trace).summary["kernels"] == 4
+
+
+def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
+    export = _two_processes()
+    for table in ("CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME"):
+        del export.rows[table]
+    report = trace_report.report(load(export.write(tmp_path / "host.sqlite")))
+    assert (report.summary["steps"], report.summary["step_wall_ns"], report.summary["total_ns"]) == (2, 1800, 1800)
+    ranges_of = next(table for table in report.tables if table.name == "ranges").frame
+    assert ranges_of[["thread", "name", "count"]].to_numpy().tolist() == [
+        ["main", "step::*", 2], ["main", "fc", 2], ["other", "step::*", 2], ["other", "fc", 2],
+    ]  # fmt: skip
+
+
 def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
     export = (
         NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("step::0", 50, 90, domainId=1)
@@ -279,6 +349,37 @@ def test_a_report_without_gpu_work_has_a_table_of_ranges(tmp_path: Path) -> None
     assert "no GPU work was captured" in report.remarks[0]
 
 
+def test_a_report_without_gpu_work_counts_ranges_in_every_table(tmp_path: Path) -> None:
+    # GIVEN a step of a module that is called twice and has three backward nodes, and no operators
+    export = NsysExport().domain("perfkit", 1).range("step::0", 0, 100, domainId=1)
+    export.range("fc", 10, 20, domainId=1).range("fc", 20, 30, domainId=1).call("cudaFree", 12, 13, 1)
+    for start in (50, 60, 70):
+        export.range("backward::fc", start, start + 5, domainId=1)
+    tables = {table.name: table for table in trace_report.report(load(export.write(tmp_path / "count.sqlite"))).tables}
+
+    # THEN
+    layers = tables["layers"].frame[["scope", "phase", "count", "total_ns"]].to_numpy().tolist()
+    assert layers == [
+        ["fc", "forward", 2, 20], ["fc", "backward", 3, 15], ["<unattributed>", "other", 1, 65],
+    ]  # fmt: skip
+    for name in ("layers", "phases", "groups"):
+        assert tables[name].frame["count"].sum() == 6
+    assert any("count: ranges" in note for note in tables["layers"].notes)
+
+    # and the table of operators lists none
+    assert tables["kernels"].frame[["name", "count"]].to_numpy().tolist() == [["<unattributed>", 0]]
+
+
+def test_a_report_of_operators_alone_says_how_to_see_them(tmp_path: Path) -> None:
+    def remarks(export: NsysExport, name: str) -> tuple[str, ...]:
+        export.range("aten::mm, seq = 5", 0, 50).launched("k", 10, 20, 30, correlation=1)
+        return trace_report.report(load(export.write(tmp_path / name))).remarks
+
+    hint = "no range names a module; --by op shows the operators"
+    assert hint in remarks(NsysExport(), "alone.sqlite")
+    assert hint not in remarks(NsysExport().range("mine", 0, 60), "mine.sqlite")
+
+
 # --- files that are none ------------------------------------------------------------------------------------------
 
 
@@ -321,6 +422,22 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             load(path)
         assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith("; export it again")
+        assert "SELECT" not in str(caught.value)
+
+
+def test_a_file_that_is_being_written(tmp_path: Path) -> None:
+    path = NsysExport().range("a", 0, 9).write(tmp_path / "busy.sqlite")
+    writing = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); database.execute('BEGIN EXCLUSIVE');"
+        "database.execute('UPDATE NVTX_EVENTS SET start = 1'); print(flush=True); sys.stdin.read()"
+    )  # a process of its own: sqlite's locks are the process's
+    command = [sys.executable, "-I", "-c", writing, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(UsageError, match=r"cannot be read: database is locked; try again when nothing writes"):
+            load(path)
 
 
 def test_reading_leaves_the_file_and_its_folder_alone(tmp_path: Path) -> None:

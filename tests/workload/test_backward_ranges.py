@@ -55,6 +55,21 @@ TWO_LAYERS = {"0": 2 + 2, "1.0": 1, "1.1": 2 + 2}
 """A linear layer has AddmmBackward0, TBackward0 and two accumulations."""
 
 
+def test_the_scaling_of_the_loss_has_a_range_too(nvtx):
+    # GIVEN fp16, whose loss is multiplied before backward, and its graph as backward starts from it
+    workload = Workload(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
+    annotation = workload.annotate(backward=True)
+    nodes = []
+    workload._backward = lambda loss: (nodes.append(graph_nodes(loss)), loss.backward())
+
+    # WHEN
+    workload.step(lambda _: None)
+
+    # THEN
+    assert [annotation.nodes] == nodes
+    assert backward_counts(nvtx)["loss"] == 5  # the scaling, nll_loss, log_softmax, its cast to fp32, flatten
+
+
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_step_has_a_range_for_each_node_of_its_graph(nvtx, checkpoint):
     # GIVEN

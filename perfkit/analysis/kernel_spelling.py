@@ -1,0 +1,49 @@
+"""One spelling of a kernel's name for instruments that demangle it differently.
+
+Kineto prints what GNU's demangler makes of a name, nsys what NVIDIA's own makes of it:
+
+    void at::f<4, at::g(at::Base&)::{lambda(long)#1}, std::array<char*, 2ul> >(int, std::array<char*, 2ul>)
+    void at::f<(int)4, at::g(at::Base &)::[lambda(long) (instance 1)], std::array<char *, (unsigned long)2>>(int, T3)
+
+What tells kernels apart in both are the template arguments. So parameter lists go (nsys writes `T3` where GNU repeats
+the type), with return types, casts, literals' suffixes, const and blanks.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ALIKE = (
+    (re.compile(r"<unnamed>|\(anonymous namespace\)"), "{anonymous}"),
+    (re.compile(r"\[lambda(\((?:[^()]|\([^()]*\))*\)) \(instance (\d+)\)\]"), r"{lambda\1#\2}"),
+    (re.compile(r"operator ?\(\)"), "operator{}"),
+    (re.compile(r"\(bool\)0\b"), "false"),
+    (re.compile(r"\(bool\)1\b"), "true"),
+    (re.compile(r"(?<![\w.])(-?\d+)(?:u|l|ul|ll|ull)\b"), r"\1"),
+    (re.compile(r"\b(?:const|void)\b(?!\()"), ""),
+)
+_BLANKS = re.compile(r"\s*(?<!\w)\s+|\s+(?!\w)\s*")
+"""Blanks that do not part two words."""
+
+
+def spelling(name: str) -> str:
+    """The name as all instruments could write it; names without templates stay as they are."""
+    for pattern, text in _ALIKE:
+        name = pattern.sub(text, name)
+    return _BLANKS.sub("", _without_lists(name)).strip()
+
+
+def _without_lists(name: str) -> str:
+    """Without what stands in round brackets, but for a lambda's: its arguments tell it from another."""
+    kept: list[str] = []
+    stack: list[bool] = []  # for each open bracket, whether what is in it stays
+    for place, character in enumerate(name):
+        stays = all(stack)
+        if character == "(":
+            stack.append(stays and name.endswith("{lambda", 0, place))
+            stays = stack[-1]
+        elif character == ")" and stack:
+            stack.pop()
+        if stays:
+            kept.append(character)
+    return "".join(kept)
