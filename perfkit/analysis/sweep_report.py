@@ -85,7 +85,7 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
         display.append(warmup_study(rows, varied))
     counts = Counter(row.outcome for row in rows)
     found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
-    remarks = [f"{len(rows)} results: {found}" if rows else "no results yet"]
+    remarks = [f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"]
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
         remarks.append(f"{shared} of them share a process: what a point leaves behind there meets the next")
