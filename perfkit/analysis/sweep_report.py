@@ -54,8 +54,10 @@ _COLUMNS: dict[str, Column] = {
     "cv": Column("cv", "1", "share", "CV%"),
     "tokens_per_s": Column("tokens_per_s", "/s", "rate", "tokens/s"),
     "process_s": Column("process_s", "s", "time", "process"),
-    "try_first": Column("try_first", title="try"),
-    "try_second": Column("try_second", title="or"),
+    "phase": Column("phase", whole=True),
+    "message": Column("message", whole=True),
+    "try_first": Column("try_first", title="try", whole=True),
+    "try_second": Column("try_second", title="or", whole=True),
 }  # fmt: skip
 _RESULT = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "tokens_per_s",
            "peak_memory_bytes", "outcome")  # fmt: skip
@@ -153,12 +155,12 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
     if any(row.isolation == "shared" for row in rows):
         own["processes"] = dataclasses.replace(own["processes"], title="repeats")
         notes = (
-            "median: the mean of the repeats' medians, without an interval: repeats in one process do not show how far"
-            " processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
+            "median: the geometric mean of the repeats' medians, without an interval: repeats in one process do not"
+            " show how far processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
         )
     else:
         notes = (
-            "median: the mean of the processes' medians, with its 95% interval (Student's t over processes);"
+            "median: the geometric mean of the processes' medians, with its 95% interval (Student's t over processes);"
             " CV% between: of those medians; CV% within: of the steps of one process",
         )
     return Table("results", "Step time", tuple(own.get(name) or _COLUMNS[name] for name in names), frame, notes)
