@@ -13,6 +13,7 @@ from perfkit.analysis import sweep_points
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
+from perfkit.schema.config import SIZES, ModelShape
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
 
@@ -93,6 +94,15 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
         remarks.append(f"{shared} of them share a process: what a point leaves behind there meets the next")
     summary = {"results": len(rows), "outcomes": dict(counts), "varied": list(varied)}
     return Report(summary, (complete,), tuple(display), tuple(remarks))
+
+
+def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
+    found = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    names = [name for name, values in found.items() if len(values) > 1]
+    if all(row.config.model_size is not None and row.config.shape == SIZES[row.config.model_size] for row in rows):
+        names = [name for name in names if name not in ModelShape.__dataclass_fields__]
+    return tuple(names)
 
 
 def check_columns(columns: Sequence[str], repeats: int) -> None:

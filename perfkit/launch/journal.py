@@ -33,7 +33,7 @@ class Journal:
             self._lock()
             if not self._is_named():  # whoever had it until a moment ago put another in its place
                 raise self._in_use()
-            found = [] if anew else parse(path, self._file.read())
+            found = [] if anew else self._parsed(self._file.read())
             self.rows = [row for row in found if keep(row)]
             self._rewrite()
             opened.pop_all()  # all went well: it stays open
@@ -64,6 +64,12 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise self._in_use() from error
+
+    def _parsed(self, data: bytes) -> list[SweepRow]:
+        try:
+            return parse(self.path, data)
+        except UsageError as error:
+            raise UsageError(f"{error}; choose another --output") from error
 
     def _in_use(self) -> UsageError:
         return UsageError(f"{self.path}: another sweep is writing it; choose another --output")
@@ -117,11 +123,11 @@ def parse(path: Path, data: bytes) -> list[SweepRow]:
         return []
     columns = lines[0].split(",") if lines else []
     if columns[:1] != ["sweep_version"]:
-        raise UsageError(f"{path}: not the results of a perfkit sweep; choose another --output")
+        raise UsageError(f"{path}: not the results of a perfkit sweep")
     _check_version(path, lines)
     if lines[0] != header:
         odd = sorted(set(columns) ^ set(COLUMNS))
-        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)}); choose another --output")
+        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)})")
     rows: dict[tuple[str, int], SweepRow] = {}
     for number, line in enumerate(lines[1:], start=2):
         try:
@@ -129,12 +135,9 @@ def parse(path: Path, data: bytes) -> list[SweepRow]:
         except UsageError as error:
             if number == len(lines) and not torn:  # pages of the last line may reach the disk in any order
                 break
-            raise UsageError(f"{path}, line {number}: {error}; mend it, or choose another --output") from error
+            raise UsageError(f"{path}, line {number}: {error}") from error
         if row.id in rows:
-            raise UsageError(
-                f"{path}, line {number}: a second result of {row.key}, repeat {row.repeat};"
-                " take one of the two out, or choose another --output"
-            )
+            raise UsageError(f"{path}, line {number}: a second result of {row.key}, repeat {row.repeat}; drop one")
         rows[row.id] = row
     return list(rows.values())
 
@@ -155,8 +158,7 @@ def _check_version(path: Path, lines: list[str]) -> None:
     version = lines[1].partition(",")[0] if len(lines) > 1 else str(SWEEP_VERSION)
     if version.isdigit() and int(version) != SWEEP_VERSION:
         raise UsageError(
-            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION};"
-            " choose another --output"
+            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION}"
         )
 
 

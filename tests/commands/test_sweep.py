@@ -404,6 +404,25 @@ def test_tables_and_a_plot_are_written_beside_the_results(sweep, processes):
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_results_are_shown_again_by_analyze(sweep, processes, capsys):
+    """GIVEN results whose grid is not known any more THEN the tables are those of the sweep"""
+    # GIVEN
+    swept = sweep("--model-size", "tiny", "large", "--memory", "8GB", "--batch-size", "4", "8")
+    printed = swept.out.split("\nresults in ")[0].strip()
+
+    # THEN
+    code = cli.main(["analyze", "r.csv"])
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert shown.splitlines()[0] == "Step time"
+    assert shown.strip().splitlines()[-1] == printed.splitlines()[-1] == "4 results: 2 ok, 2 predicted not to fit and" \
+        " not run (--force runs them)"  # fmt: skip
+    assert cli.main(["analyze", "r.csv", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["varied"] == ["model_size", "batch_size", "context_length"]
+    assert cli.main(["analyze", "r.runs"]) == 2
+    assert "runs of several configurations" in capsys.readouterr().err
+
+
 def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):
     result = sweep("--warmup-steps", "0", "1", "2", "5", "--plot", "warmup.svg")
     assert result.code == 0

@@ -72,7 +72,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
 
 def test_a_result_that_is_there_twice_is_refused(tmp_path):
     (tmp_path / "r.csv").write_text(WHOLE + LINES[1])
-    with pytest.raises(UsageError, match=r"r\.csv, line 5: a second result of k, repeat 2; take one of the two out"):
+    with pytest.raises(
+        UsageError, match=r"r\.csv, line 5: a second result of k, repeat 2; drop one; choose another --output"
+    ):
         Journal(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == WHOLE + LINES[1]
 
