@@ -16,7 +16,7 @@ import numpy as np
 from perfkit.analysis import conditions, welch
 from perfkit.analysis.conditions import Contrast
 from perfkit.analysis.processes import STEP, Match, Pair, Process, Side, match
-from perfkit.analysis.stats import Floats
+from perfkit.analysis.stats import geometric_mean
 from perfkit.analysis.welch import ALPHA, Welch
 from perfkit.errors import UsageError
 
@@ -114,16 +114,8 @@ def _row(pair: Pair, what: str, independent: bool) -> Row:
     a, b = (np.array([one.medians.get(what, math.nan) for one in side]) for side in (pair.a, pair.b))
     usable = bool((a > 0).all() and (b > 0).all())
     found = welch.welch(np.log(a), np.log(b)) if usable and independent and min(len(a), len(b)) > 1 else None
-    (a_s, spread_a), (b_s, spread_b) = typical(a), typical(b)
+    (a_s, spread_a), (b_s, spread_b) = geometric_mean(a), geometric_mean(b)
     return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, found)
-
-
-def typical(medians: Floats) -> tuple[float, float]:
-    """Geometric mean of the processes' medians, and the standard deviation of their logarithms; nan where undefined."""
-    if not (medians > 0).all():
-        return math.nan, math.nan
-    logs = np.log(medians)
-    return math.exp(logs.mean()), float(logs.std(ddof=1)) if len(logs) > 1 else math.nan
 
 
 def _judged(rows: Sequence[Row], margin: float) -> tuple[Row, ...]:

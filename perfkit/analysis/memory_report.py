@@ -131,7 +131,7 @@ def proposals_table(proposed: Sequence[Proposal]) -> Table:
         for one in proposed
     ]
     columns = (
-        Column("flags", title="add"),
+        Column("flags", title="add", whole=True),
         Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
         Column("of_memory", "1", "share", "of memory"),
         Column("gives_up"),

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.comparison import RECOMMENDED, typical
+from perfkit.analysis.comparison import RECOMMENDED
 from perfkit.analysis.processes import STEP, Process, Side
 from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
-from perfkit.analysis.stats import t_quantile
+from perfkit.analysis.stats import geometric_interval, geometric_mean
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
@@ -77,11 +77,10 @@ def spread_table(processes: Sequence[Process]) -> Table:
 
 def _spread_row(processes: Sequence[Process], what: str) -> dict[str, object]:
     medians = np.array([one.medians.get(what, math.nan) for one in processes])
-    mean, between = typical(medians)
-    n = len(medians)
-    width = math.exp(t_quantile(n) * between / math.sqrt(n)) if n > 1 else math.nan
+    mean, between = geometric_mean(medians)
+    low, high = geometric_interval(mean, between, len(medians))
     return {
-        "phase": what, "processes": n, "mean_s": mean, "low_s": mean / width, "high_s": mean * width,
+        "phase": what, "processes": len(medians), "mean_s": mean, "low_s": low, "high_s": high,
         "between": between, "within": _pooled(processes, what),
     }  # fmt: skip
 

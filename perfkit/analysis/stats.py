@@ -76,6 +76,22 @@ def t_quantile(n: int, confidence: float = CONFIDENCE) -> float:
     return float(stdtrit(n - 1, 0.5 + confidence / 2))
 
 
+def geometric_mean(samples: Floats) -> tuple[float, float]:
+    """Geometric mean, and the standard deviation of the logarithms (n - 1; nan for one); nan where one is not > 0."""
+    if not (samples > 0).all():
+        return math.nan, math.nan
+    if len(samples) == 1:
+        return float(samples[0]), math.nan
+    logs = np.log(samples)
+    return math.exp(logs.mean()), float(logs.std(ddof=1))
+
+
+def geometric_interval(mean: float, spread: float, n: int) -> tuple[float, float]:
+    """95% interval of a geometric mean: Student's of the mean logarithm, so that it never reaches zero; nan for one."""
+    width = math.exp(t_quantile(n) * spread / math.sqrt(n)) if n > 1 else math.nan
+    return mean / width, mean * width
+
+
 @dataclass(frozen=True, slots=True)
 class Precision:
     """How well n samples pin down the mean."""

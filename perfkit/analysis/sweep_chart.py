@@ -34,7 +34,9 @@ def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
     times = tuple(_panel(found, varied, axis, "time") for axis in axes)
     memory = tuple(_panel(found, varied, axis, "memory") for axis in axes)
     if any(point.processes > 1 for point in found):
-        note = "time: mean of the processes' median steps; bars: its 95% interval (Student's t over processes)"
+        note = (
+            "time: geometric mean of the processes' median steps; bars: its 95% interval (Student's t over processes)"
+        )
     else:
         note = "time: median step; bars: its 95% interval (order statistics over the steps of one process)"
     return Chart(rows=(times, memory), notes=(note, "memory: peak of the measured steps; on a CPU the resident set"))

@@ -28,11 +28,11 @@ class SweepPoint:
     outcome: SweepOutcome
     """ok only where every repeat was; else the first other one."""
     median_s: float = math.nan
-    """One process: of its steps. More: the mean of the processes' medians."""
+    """One process: of its steps. More: the geometric mean of the processes' medians, as everywhere (compare)."""
     low_s: float = math.nan
     high_s: float = math.nan
-    """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t; nan where
-    repeats shared a process."""
+    """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t of logarithms;
+    nan where repeats shared a process."""
     between_cv: float = math.nan
     """Of the processes' medians."""
     within_cv: float = math.nan
@@ -67,14 +67,13 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
 
 def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     medians = np.array([_number(row.median_s) for row in rows])
-    found = stats.summarize(medians)
+    mean, spread = stats.geometric_mean(medians)
     if len(rows) == 1:
         low, high = _number(rows[0].median_low_s), _number(rows[0].median_high_s)
     elif any(row.isolation == "shared" for row in rows):
         low = high = math.nan  # repeats in one process say nothing of how far processes differ
     else:
-        half = stats.t_quantile(found.n) * found.std / math.sqrt(found.n)
-        low, high = found.mean - half, found.mean + half
+        low, high = stats.geometric_interval(mean, spread, len(medians))
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
     tokens = common.config.tokens_per_step if common.config.context_length is not None else math.nan
     return SweepPoint(
@@ -83,12 +82,12 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
         processes=common.processes,
         failed=common.failed,
         outcome=common.outcome,
-        median_s=found.mean,
+        median_s=mean,
         low_s=low,
         high_s=high,
-        between_cv=found.cv,
+        between_cv=stats.summarize(medians).cv,
         within_cv=float(np.median([_number(row.cv) for row in rows])),
-        tokens_per_s=tokens / found.mean,
+        tokens_per_s=tokens / mean,
         peak_memory_bytes=max(peaks, default=None),
     )
 

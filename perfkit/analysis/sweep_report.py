@@ -13,6 +13,7 @@ from perfkit.analysis import sweep_points
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
+from perfkit.schema.config import SIZES, ModelShape
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
 
@@ -54,8 +55,10 @@ _COLUMNS: dict[str, Column] = {
     "cv": Column("cv", "1", "share", "CV%"),
     "tokens_per_s": Column("tokens_per_s", "/s", "rate", "tokens/s"),
     "process_s": Column("process_s", "s", "time", "process"),
-    "try_first": Column("try_first", title="try"),
-    "try_second": Column("try_second", title="or"),
+    "phase": Column("phase", whole=True),
+    "message": Column("message", whole=True),
+    "try_first": Column("try_first", title="try", whole=True),
+    "try_second": Column("try_second", title="or", whole=True),
 }  # fmt: skip
 _RESULT = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "tokens_per_s",
            "peak_memory_bytes", "outcome")  # fmt: skip
@@ -85,12 +88,21 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
         display.append(warmup_study(rows, varied))
     counts = Counter(row.outcome for row in rows)
     found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
-    remarks = [f"{len(rows)} results: {found}" if rows else "no results yet"]
+    remarks = [f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"]
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
         remarks.append(f"{shared} of them share a process: what a point leaves behind there meets the next")
     summary = {"results": len(rows), "outcomes": dict(counts), "varied": list(varied)}
     return Report(summary, (complete,), tuple(display), tuple(remarks))
+
+
+def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
+    found = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    names = [name for name, values in found.items() if len(values) > 1]
+    if all(row.config.model_size is not None and row.config.shape == SIZES[row.config.model_size] for row in rows):
+        names = [name for name in names if name not in ModelShape.__dataclass_fields__]
+    return tuple(names)
 
 
 def check_columns(columns: Sequence[str], repeats: int) -> None:
@@ -153,12 +165,12 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
     if any(row.isolation == "shared" for row in rows):
         own["processes"] = dataclasses.replace(own["processes"], title="repeats")
         notes = (
-            "median: the mean of the repeats' medians, without an interval: repeats in one process do not show how far"
-            " processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
+            "median: the geometric mean of the repeats' medians, without an interval: repeats in one process do not"
+            " show how far processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
         )
     else:
         notes = (
-            "median: the mean of the processes' medians, with its 95% interval (Student's t over processes);"
+            "median: the geometric mean of the processes' medians, with its 95% interval (Student's t over processes);"
             " CV% between: of those medians; CV% within: of the steps of one process",
         )
     return Table("results", "Step time", tuple(own.get(name) or _COLUMNS[name] for name in names), frame, notes)

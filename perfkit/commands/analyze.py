@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from cyclopts import Parameter
 
-from perfkit.analysis import kernel_summary, overhead, repeats, run_report, trace_report
+from perfkit.analysis import kernel_summary, overhead, repeats, run_report, sweep_report, trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
 from perfkit.analysis.grouping import By
@@ -17,7 +17,7 @@ from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
 from perfkit.commands.progress import attributing, reading
-from perfkit.commands.runs import saved_runs
+from perfkit.commands.runs import saved_runs, sweep_rows
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
 from perfkit.schema import record
@@ -94,7 +94,9 @@ def execute(
     /,
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
-    """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, or its record.json; - is stdin.
+    """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
+
+    - is a trace on standard input.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
@@ -104,13 +106,18 @@ def execute(
 
 
 def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
-    """A folder has a record and perhaps a trace, or several runs of one configuration; a file is one or the other."""
+    """A folder has a record and perhaps a trace, or several runs; a file is a trace, a record or a sweep's results."""
     target, view = Path(path), options.view()
     if options.wants_summary_only:
         return [_kernel_summary(path, options)]
-    runs = saved_runs(target) if target.suffix != ".csv" else None
+    if target.suffix == ".csv" and target.is_file():
+        rows = sweep_rows(target)
+        return [sweep_report.report(rows, sweep_report.varied(rows))]
+    runs = saved_runs(target)
     if runs is not None and len(runs.records) > 1 and len({saved.config for _, saved in runs.records}) == 1:
         return [repeats.report(runs.side(""))]
+    if runs is not None and len(runs.records) > 1:
+        raise UsageError(f"{path}: runs of several configurations: name one of them, or the sweep's results (.csv)")
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]

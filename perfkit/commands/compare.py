@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,14 +30,6 @@ from perfkit.trace.load import load
 
 EXIT_SLOWER = 4
 EXIT_INCONCLUSIVE = 5
-
-
-def _ratio(flag: str, text: str) -> float:
-    """A percentage as a ratio."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)%", text.strip())
-    if found is None:
-        raise UsageError(f"{flag} {text}: write a percentage, such as 1%")
-    return float(found[1]) / 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,20 +64,26 @@ class CompareOptions:
             raise UsageError(f"--repeats {self.repeats}: must be at least 1")
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
-        _ratio("--margin", self.margin)
+        self.margin_ratio()
         if self.fail_on is not None:
             self.limit()
 
     def margin_ratio(self) -> float:
         """--margin 1% as 0.01."""
-        return _ratio("--margin", self.margin)
+        try:
+            return units.parse_percentage(self.margin)
+        except UsageError as error:
+            raise UsageError(f"--margin {error}") from error
 
     def limit(self) -> float:
         """--fail-on slower:2% as 0.02."""
         what, _, text = (self.fail_on or "").partition(":")
-        if what != "slower" or not text:
-            raise UsageError(f"--fail-on {self.fail_on}: write slower:2%")
-        return _ratio("--fail-on slower:", text)
+        try:
+            if what == "slower":
+                return units.parse_percentage(text)
+        except UsageError:
+            pass
+        raise UsageError(f"--fail-on {self.fail_on}: write the most that B may be slower, as slower:2%")
 
 
 _DEFAULT = CompareOptions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished, run_child
 from perfkit.schema import units
+from perfkit.schema.record import RECORD_FILE
 
 
 def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
@@ -33,23 +35,35 @@ def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
     with CampaignProgress(len(turns)) as progress:
 
         def on_finish(turn: Turn, finished: Finished) -> None:
+            if finished.outcome != "ok" and (turn.repeat == 1 or finished.disk_full):
+                raise _error("" if single else f"{turn.name}: ", finished, folder)
             progress.finished(finished)
-            if finished.outcome != "ok" and turn.repeat == 1:
-                raise _error(turn, finished)
 
         try:
             campaign.run(turns, folder, execute, on_start=progress.started, on_finish=on_finish)
         except KeyboardInterrupt as error:
-            done = f"{progress.done} of {len(turns)} processes"
-            raise InterruptedRunError(f"interrupted; {done} saved in {folder}") from error
+            _remove_without_records(folder)
+            saved = len(list(folder.rglob(RECORD_FILE)))
+            kept = f"{saved} of {len(turns)} processes saved in {folder}" if saved else "nothing saved"
+            raise InterruptedRunError(f"interrupted; {kept}") from error
+        except UsageError:
+            _remove_without_records(folder)
+            raise
 
 
-def _error(turn: Turn, finished: Finished) -> PerfkitError:
+def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
     text = finished.last_words if finished.exit_code else f"the process ended: {finished.outcome}"
-    message = f"{turn.name}: {text}"
     if finished.outcome == "oom":
-        return OutOfMemoryError(message)
-    return UsageError(message) if finished.exit_code == UsageError.exit_code else PerfkitError(message)
+        return OutOfMemoryError(where + text)
+    if finished.exit_code == UsageError.exit_code:
+        return UsageError(where + text)
+    return PerfkitError(f"{where}{text}; all that it said is in a .log in {folder}")
+
+
+def _remove_without_records(folder: Path) -> None:
+    """Remove the campaign's folder where no run left a record in it."""
+    if not any(folder.rglob(RECORD_FILE)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class CampaignProgress:

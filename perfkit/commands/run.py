@@ -103,10 +103,9 @@ def execute(
             record = nsys.run(config, program, resolved.device, folder, _tell)
             if record.status == "ok" and options.overhead == "on":
                 record = _with_artifacts(record, folder, plain.measure(resolved, folder))
-    except (PerfkitError, KeyboardInterrupt):
+    finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing was measured, nothing lies in it
-        raise
+            folder.rmdir()  # which fails where anything lies in it
     _show(record, folder, options)
     return _exit_code(record, folder)
 

@@ -10,6 +10,7 @@ from perfkit.errors import UsageError
 from perfkit.launch import journal
 from perfkit.schema import record
 from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.sweep import SweepRow
 
 _FIRST_KEY = b'"config"'  # of every record; no trace begins with it
 _HEAD_BYTES = 64
@@ -53,11 +54,16 @@ def saved_runs(path: Path) -> SavedRuns | None:
     return None
 
 
-def _of_sweep(path: Path) -> SavedRuns:
+def sweep_rows(path: Path) -> list[SweepRow]:
+    """The rows of a sweep's results file. Raises UsageError where it is none."""
     try:
-        rows = journal.parse(path, path.read_bytes())
+        return journal.parse(path, path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _of_sweep(path: Path) -> SavedRuns:
+    rows = sweep_rows(path)
     found, failed, files = [], [], []
     for row in rows:
         name = f"{row.key}.{row.repeat}"

@@ -19,7 +19,7 @@ from perfkit.commands.sweep_progress import SweepProgress
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute, Point, Turn
-from perfkit.launch.journal import Journal
+from perfkit.launch.journal import Journal, has_results
 from perfkit.launch.processes import Finished
 from perfkit.render import files
 from perfkit.schema import grid as grids
@@ -119,10 +119,9 @@ def execute(
     expansion = _expand(grid, options)
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
-    if options.overwrite:  # only now that all flags are found to be good
-        options.output.unlink(missing_ok=True)
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(options.output, keep=lambda row: _is_kept(row, options)))
+        kept = Journal(options.output, keep=lambda row: _is_kept(row, options), anew=options.overwrite)
+        journal = stack.enter_context(kept)
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
@@ -147,6 +146,8 @@ def _estimate(grid: Grid, options: SweepOptions) -> int:
     for path in options.tables:
         files.write(path, table)
     sweep_forecast.show_estimates(table, expansion.configs)
+    if options.output != _DEFAULT_OPTIONS.output:
+        print(f"nothing was run, and {options.output} is as it was: --tables writes this table", file=sys.stderr)
     return 0
 
 
@@ -158,7 +159,7 @@ def _check_output(options: SweepOptions) -> None:
     files.check(options.output)
     if options.output.exists() and not options.output.is_file():
         raise UsageError(f"{options.output}: not a file that can be read again: name another")
-    if options.output.exists() and options.output.stat().st_size and not (options.resume or options.overwrite):
+    if has_results(options.output) and not (options.resume or options.overwrite):
         raise UsageError(f"{options.output}: exists: go on with --resume, begin anew with --overwrite, or name another")
 
 
@@ -193,7 +194,7 @@ def _expand(grid: Grid, options: SweepOptions) -> Expansion:
 
 def _is_kept(row: SweepRow, options: SweepOptions) -> bool:
     if row.outcome == "predicted-oom":
-        return not options.force
+        return not options.force and options.memory is None  # another memory, another prediction
     return not (options.retry and row.outcome in _UNEXPLAINED)
 
 
@@ -266,6 +267,11 @@ class _Sweep:
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:
+        if finished.disk_full:
+            raise UsageError(
+                f"{self._records}: the disk is full; {self.options.output} has {len(self.journal.rows)} of the results:"
+                " make room and go on with --resume"
+            )
         folder = f"{self._records.name}/{turn.name}"
         row = sweep_rows.finished_row(turn, finished, folder, self._isolation, self._forecasts.get(turn.point.key))
         self._keep(turn, row)

@@ -18,8 +18,8 @@ from perfkit.schema.sweep import COLUMNS, SWEEP_VERSION, SweepRow
 class Journal:
     """An open results file. What is in it when it is opened is kept; a line that a crash cut short is not."""
 
-    def __init__(self, path: Path, *, keep: Callable[[SweepRow], bool] = lambda _: True) -> None:
-        """Open or create the file. Rows that `keep` refuses leave it.
+    def __init__(self, path: Path, *, keep: Callable[[SweepRow], bool] = lambda _: True, anew: bool = False) -> None:
+        """Open or create the file. Rows that `keep` refuses leave it; `anew`: whatever is in it does.
 
         Raises UsageError where it cannot be written, is of another version, is not a results file, or is in use.
         """
@@ -31,7 +31,9 @@ class Journal:
         with ExitStack() as opened:
             opened.push(self)
             self._lock()
-            found = parse(path, self._file.read())
+            if not self._is_named():  # whoever had it until a moment ago put another in its place
+                raise self._in_use()
+            found = [] if anew else self._parsed(self._file.read())
             self.rows = [row for row in found if keep(row)]
             self._rewrite()
             opened.pop_all()  # all went well: it stays open
@@ -61,7 +63,23 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UsageError(f"{self.path}: another sweep is writing it; choose another --output") from error
+            raise self._in_use() from error
+
+    def _parsed(self, data: bytes) -> list[SweepRow]:
+        try:
+            return parse(self.path, data)
+        except UsageError as error:
+            raise UsageError(f"{error}; choose another --output") from error
+
+    def _in_use(self) -> UsageError:
+        return UsageError(f"{self.path}: another sweep is writing it; choose another --output")
+
+    def _is_named(self) -> bool:
+        """Whether the file that is open is still the one of this name."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def _rewrite(self) -> None:
         """Make the file what `rows` says: through a sibling, so that a crash leaves the old or the new one."""
@@ -105,28 +123,42 @@ def parse(path: Path, data: bytes) -> list[SweepRow]:
         return []
     columns = lines[0].split(",") if lines else []
     if columns[:1] != ["sweep_version"]:
-        raise UsageError(f"{path}: not the results of a perfkit sweep; choose another --output")
+        raise UsageError(f"{path}: not the results of a perfkit sweep")
     _check_version(path, lines)
     if lines[0] != header:
         odd = sorted(set(columns) ^ set(COLUMNS))
-        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)}); choose another --output")
-    rows = []
+        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)})")
+    rows: dict[tuple[str, int], SweepRow] = {}
     for number, line in enumerate(lines[1:], start=2):
         try:
-            rows.append(sweep.from_line(line))
+            row = sweep.from_line(line)
         except UsageError as error:
             if number == len(lines) and not torn:  # pages of the last line may reach the disk in any order
                 break
-            raise UsageError(f"{path}, line {number}: {error}; mend it, or choose another --output") from error
-    return rows
+            raise UsageError(f"{path}, line {number}: {error}") from error
+        if row.id in rows:
+            raise UsageError(f"{path}, line {number}: a second result of {row.key}, repeat {row.repeat}; drop one")
+        rows[row.id] = row
+    return list(rows.values())
+
+
+def has_results(path: Path) -> bool:
+    """Whether there is a file with more in it than the header that a sweep begins with."""
+    try:
+        with path.open("rb") as stream:
+            found = stream.read(len(sweep.header_line().encode()) + 1)
+    except FileNotFoundError:
+        return False
+    except OSError:  # whatever is in it: it is there
+        return True
+    return not sweep.header_line().encode().startswith(found)
 
 
 def _check_version(path: Path, lines: list[str]) -> None:
     version = lines[1].partition(",")[0] if len(lines) > 1 else str(SWEEP_VERSION)
     if version.isdigit() and int(version) != SWEEP_VERSION:
         raise UsageError(
-            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION};"
-            " choose another --output"
+            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
 from perfkit.launch import keeper
@@ -22,6 +23,7 @@ from perfkit.schema.record import RECORD_FILE, RunRecord
 Outcome = Literal["ok", "oom", "timeout", "host-killed", "interrupted", "error"]
 
 _TAIL_BYTES = 4000
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KEEPER_S = 20.0
 """How long the keeper may take to kill what it keeps."""
 
@@ -49,6 +51,11 @@ class Finished:
         lines = self.stderr_tail.strip().splitlines()
         return lines[-1].strip().removeprefix("perfkit: ") if lines else "it said nothing"
 
+    @property
+    def disk_full(self) -> bool:
+        """Whether it ended because what it measured could not be saved: so will all that come after it."""
+        return self.outcome == "error" and any(os.strerror(number) in self.last_words for number in _NO_ROOM)
+
 
 def run_child(
     config: RunConfig,
@@ -62,7 +69,7 @@ def run_child(
     """Run one configuration in `folder`, which must be empty or absent, and wait for its end.
 
     wrapper: put before the command (`nsys profile ...`). extra: more flags of `perfkit run`. environment: variables
-    added to this process's own. What it prints goes to `<folder>.log`, which is deleted when all went well.
+    added to this process's own. What it printed is in `<folder>.log` afterwards, unless all went well.
 
     Nothing outlives this call or this process: whatever was started is killed when the time is up, on ctrl-C (which
     is raised again), and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread
@@ -73,14 +80,16 @@ def run_child(
     began = time.monotonic()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as sink:
-            status = _run_kept(command, sink.fileno(), timeout_s, environment)
     except OSError as error:
         raise UsageError(f"{log}: cannot be written: {error.strerror}; choose another place") from error
-    finished = _finished(status, time.monotonic() - began, _tail(log), _record(folder))
-    if finished.outcome == "ok":
-        with suppress(OSError):
-            log.unlink()
+    # In memory, since what a child says of a full disk would not fit on it.
+    with os.fdopen(os.memfd_create("log"), "r+b") as said:
+        status = _run_kept(command, said.fileno(), timeout_s, environment)
+        finished = _finished(status, time.monotonic() - began, _tail(said), _record(folder))
+        if finished.outcome != "ok":
+            with suppress(OSError):
+                said.seek(0)
+                log.write_bytes(said.read())
     return finished
 
 
@@ -139,10 +148,10 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
     return "ok" if status == 0 and found is not None else "error"
 
 
-def _tail(log: Path) -> str:
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        return stream.read(_TAIL_BYTES).decode(errors="replace")
+def _tail(stream: BinaryIO) -> str:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - _TAIL_BYTES))
+    return stream.read(_TAIL_BYTES).decode(errors="replace")
 
 
 def _record(folder: Path) -> RunRecord | None:

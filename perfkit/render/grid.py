@@ -21,6 +21,8 @@ class Grid:
     headings: list[str]
     is_text: list[bool]
     """For each column: text, which is aligned left and may be shortened; else a number."""
+    is_whole: list[bool]
+    """For each column: never shortened."""
     rows: list[list[str]]
     rest: list[str] | None
     """What the rows left out add up to; None where all are shown."""
@@ -59,6 +61,7 @@ def grid(table: Table, top: int | None = None) -> Grid:
     return Grid(
         headings=headings,
         is_text=[column.kind == "text" for column in columns],
+        is_whole=[column.whole for column in columns],
         rows=[list(row) for row in zip(*texts, strict=True)],
         rest=rest if hidden else None,
         rest_at=first,

@@ -31,8 +31,8 @@ def shortened_rows(shown: Grid, width: int | None) -> list[list[str]]:
     if width is None:
         return shown.rows
     columns = [
-        shorten(column, width) if is_text else list(column)
-        for column, is_text in zip(zip(*shown.rows, strict=True), shown.is_text, strict=False)
+        shorten(column, width) if is_text and not is_whole else list(column)
+        for column, is_text, is_whole in zip(zip(*shown.rows, strict=True), shown.is_text, shown.is_whole, strict=False)
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -138,7 +138,7 @@ def _widths(shown: Grid, width: int) -> list[int]:
     lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
     contents = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
-    texts = [i for i, is_text in enumerate(shown.is_text) if is_text]
+    texts = [i for i, is_text in enumerate(shown.is_text) if is_text and not shown.is_whole[i]]
     room = width - _GAP * (len(widths) - 1)
     if sum(widths) - room > sum(max(0, widths[i] - _COMFORTABLE) for i in texts):
         for i, heading in enumerate(shown.headings):
@@ -178,6 +178,7 @@ def _encodable_grid(shown: Grid, unicode: bool) -> Grid:
     return Grid(
         headings=line(shown.headings),
         is_text=shown.is_text,
+        is_whole=shown.is_whole,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
         rest_at=shown.rest_at,

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Group, Parameter, Token
 
 from perfkit.errors import UsageError
+from perfkit.schema import units
 
 ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
 PassType = Literal["forward", "forward-backward", "train"]
@@ -57,7 +58,10 @@ _SIZES_AND_COUNTS = (
 def _ratio(_: object, tokens: Sequence[Token]) -> float:
     """`1%` or `0.01`, for cyclopts, which calls with the type and what was typed."""
     text = tokens[0].value
-    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    try:
+        return units.parse_percentage(text) if text.endswith("%") else float(text)
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"--target-ci {text}: write it as 1% or 0.01") from error
 
 
 _MODEL = Parameter(group=Group("Model", sort_key=1))

@@ -8,6 +8,7 @@ History of the format (readers keep loading every version listed here):
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -169,6 +170,8 @@ def save(record: RunRecord, folder: Path) -> Path:
         draft.write_bytes(data)
         draft.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink()  # half a record is of no use, and a full disk needs the room
         raise UsageError(f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir") from error
     return path
 

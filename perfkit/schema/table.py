@@ -28,6 +28,8 @@ class Column:
     """True where the rows add up to something: writers for people show that total in a last line."""
     scale: str = ""
     """Columns of a table that share a non-empty scale are shown in one unit, to be compared across."""
+    whole: bool = False
+    """True for text that is of no use in part, such as flags to paste: never shortened, lines get longer instead."""
 
     @property
     def heading(self) -> str:

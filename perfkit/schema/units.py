@@ -69,6 +69,14 @@ def rough_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def parse_percentage(text: str) -> float:
+    """A percentage as a ratio: `1%` -> 0.01. Raises UsageError for anything else than a number and %."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", text.strip())
+    if found is None:
+        raise UsageError(f"{text}: not a percentage; write it as 1%")
+    return float(found[1]) / 100
+
+
 def percent(ratio: float) -> str:
     """A ratio as a percentage: 0.0579 -> `5.79%`; two decimals below 10%, one above."""
     if math.isnan(ratio):

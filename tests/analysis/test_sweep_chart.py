@@ -76,7 +76,7 @@ def test_without_a_number_that_varies_points_stand_side_by_side():
 def test_repeats_are_one_point_with_an_interval_over_processes():
     rows = [dataclasses.replace(row(*[t] * 6), repeat=n) for n, t in enumerate((0.1, 0.2, 0.3), start=1)]
     chart = sweep_chart.chart(rows, [])
-    assert chart.rows[0][0].series[0].y == (pytest.approx(0.2),)
+    assert chart.rows[0][0].series[0].y == (pytest.approx((0.1 * 0.2 * 0.3) ** (1 / 3)),)
     assert "Student's t over processes" in chart.notes[0]
 
 

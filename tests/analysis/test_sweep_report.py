@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from perfkit.analysis import stats, sweep_points, sweep_report
+from perfkit.analysis import sweep_points, sweep_report
 from perfkit.errors import UsageError
+from perfkit.render import latex, text, typst
 from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 
@@ -61,9 +62,10 @@ def test_repeats_are_one_line_with_an_interval_over_processes():
     [row] = sweep_report.results(rows, []).frame.to_dict("records")
 
     # THEN
-    half = stats.t_quantile(3) * 0.01 / math.sqrt(3)
+    mean = (0.02 * 0.03 * 0.04) ** (1 / 3)
+    width = math.exp(4.302653 * np.log([0.02, 0.03, 0.04]).std(ddof=1) / math.sqrt(3))
     assert (row["processes"], row["failed"]) == (3, 1)
-    assert (row["median_s"], row["low_s"], row["high_s"]) == pytest.approx((0.03, 0.03 - half, 0.03 + half))
+    assert (row["median_s"], row["low_s"], row["high_s"]) == pytest.approx((mean, mean / width, mean * width))
     assert row["between_cv"] == pytest.approx(1 / 3)
     assert row["within_cv"] == 0
 
@@ -77,11 +79,34 @@ def test_repeats_in_one_process_have_no_interval_over_processes():
 
     # THEN
     [row] = table.frame.to_dict("records")
-    assert (row["median_s"], row["processes"]) == (pytest.approx(0.03), 2)
+    assert (row["median_s"], row["processes"]) == (pytest.approx(math.sqrt(0.02 * 0.04)), 2)
     assert math.isnan(row["low_s"])
     assert math.isnan(row["high_s"])
     assert [column.title for column in table.columns if column.name == "processes"] == ["repeats"]
     assert "in one process" in table.notes[0]
+
+
+def test_no_interval_of_a_time_reaches_zero():
+    """GIVEN two processes that differ eightfold, whose interval by plain means begins far below zero"""
+    rows = [sweeps.row(config(), *[second] * 6, repeat=n) for n, second in ((1, 0.01), (2, 0.08))]
+    [point] = sweep_points.points(rows)
+    assert 0 < point.low_s < 0.01
+    assert point.high_s > 0.08
+
+
+def test_flags_to_try_and_messages_are_whole_however_narrow_the_terminal():
+    # GIVEN
+    tries = ("--batch-size 976 --checkpoint --attention sdpa", "--context-length 488 --precision bf16")
+    rows = [sweeps.row(config(batch_size=8), try_first=tries[0], try_second=tries[1]),
+            sweeps.row(config(batch_size=2), outcome="error", message="signal 11: " + "why " * 30)]  # fmt: skip
+
+    # THEN
+    for table in sweep_report.failures(rows, ["batch_size"]):
+        shown = [text.render(table, width=80, color=False), latex.latex(table), typst.typst(table)]
+        for one in shown:
+            assert "…" not in one
+    assert all(flags in text.render(sweep_report.failures(rows, ["batch_size"])[0], width=80, color=False)
+               for flags in tries)  # fmt: skip
 
 
 def test_what_was_not_run_is_one_line_whatever_the_repeats():

@@ -99,6 +99,16 @@ def test_the_module_run_is_the_command_run(tmp_path):
     assert "--model-size" in by_module.stdout
 
 
+@pytest.mark.parametrize("module", ["perfkit", "perfkit.run"])
+def test_ctrl_c_while_the_program_loads_is_one_line(tmp_path, module):
+    """GIVEN ctrl-C in the middle of the imports, as a module that raises it THEN no traceback"""
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt\n")
+    environ = ENVIRON | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRON.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-m", module], cwd=tmp_path, env=environ, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "perfkit: interrupted\n")
+
+
 def test_a_run_by_module_leaves_its_folder_where_asked(tmp_path):
     # WHEN
     done = perfkit(*QUICK_FLAGS, "--measure-steps", "1", "--warmup-steps", "0", "--traces-dir", "here",

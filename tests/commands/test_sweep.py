@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +255,7 @@ def test_estimates_of_a_grid_are_one_table_and_nothing_runs(sweep, processes):
     ]  # fmt: skip
     assert all(abs(row["difference"]) < 0.01 for row in rows)
     assert not Path("r.csv").exists()
+    assert result.says == "nothing was run, and r.csv is as it was: --tables writes this table"
 
 
 def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, monkeypatch):
@@ -303,6 +306,38 @@ def test_overwrite_begins_anew_but_not_for_a_request_that_cannot_work(sweep, pro
     refused = sweep("--batch-size", "0", "--overwrite")
     assert (refused.code, refused.rows) == (2, before)
     assert [row.config.batch_size for row in sweep("--batch-size", "4", "--overwrite").rows] == [4]
+
+
+def test_overwrite_leaves_a_sweep_that_is_running_alone(sweep, processes):
+    before = sweep("--batch-size", "1").rows
+    with journal.Journal(Path("r.csv")):
+        refused = sweep("--batch-size", "4", "--overwrite")
+    assert (refused.code, refused.rows) == (2, before)
+    assert "another sweep is writing it" in refused.says
+
+
+def test_a_sweep_that_got_to_no_result_needs_no_resume(sweep, processes):
+    processes.instead[0] = KeyboardInterrupt()
+    assert sweep("--batch-size", "1").code == 130
+    assert [row.outcome for row in sweep("--batch-size", "1").rows] == ["ok"]
+
+
+def test_a_full_disk_ends_a_sweep_in_one_line(sweep, processes):
+    """GIVEN a record that does not fit while a line of the results file does THEN no further point is run"""
+    says = f"perfkit: r.runs/x/record.json: cannot be saved: {os.strerror(errno.ENOSPC)}; choose another --traces-dir"
+    processes.instead[1] = sweeps.finished(None, outcome="error", exit_code=2, stderr_tail=says)
+    result = sweep("--batch-size", "1", "2", "4")
+    assert (result.code, len(processes.turns), len(result.rows)) == (2, 2, 1)
+    assert result.says == (
+        "perfkit: r.runs: the disk is full; r.csv has 1 of the results: make room and go on with --resume"
+    )
+
+
+def test_another_memory_is_another_prediction(sweep, processes):
+    refused = sweep("--model-size", "large", "--memory", "8GB")
+    assert [row.outcome for row in refused.rows] == ["predicted-oom"]
+    assert [row.outcome for row in sweep("--model-size", "large", "--resume").rows] == ["predicted-oom"]
+    assert [row.outcome for row in sweep("--model-size", "large", "--memory", "80GB", "--resume").rows] == ["ok"]
 
 
 def test_an_unwritable_place_is_refused(sweep, processes, tmp_path):
@@ -367,6 +402,25 @@ def test_tables_and_a_plot_are_written_beside_the_results(sweep, processes):
         assert "Failed (out of memory)" in Path(name).read_text()
     assert Path("t.xlsx").read_bytes().startswith(b"PK")
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_are_shown_again_by_analyze(sweep, processes, capsys):
+    """GIVEN results whose grid is not known any more THEN the tables are those of the sweep"""
+    # GIVEN
+    swept = sweep("--model-size", "tiny", "large", "--memory", "8GB", "--batch-size", "4", "8")
+    printed = swept.out.split("\nresults in ")[0].strip()
+
+    # THEN
+    code = cli.main(["analyze", "r.csv"])
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert shown.splitlines()[0] == "Step time"
+    assert shown.strip().splitlines()[-1] == printed.splitlines()[-1] == "4 results: 2 ok, 2 predicted not to fit and" \
+        " not run (--force runs them)"  # fmt: skip
+    assert cli.main(["analyze", "r.csv", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["varied"] == ["model_size", "batch_size", "context_length"]
+    assert cli.main(["analyze", "r.runs"]) == 2
+    assert "runs of several configurations" in capsys.readouterr().err
 
 
 def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):

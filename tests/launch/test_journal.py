@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.launch.journal import Journal
+from perfkit.launch.journal import Journal, has_results
 from perfkit.schema import sweep
 from perfkit.schema.sweep import SweepRow
 from tests import runs
@@ -68,6 +68,48 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
         assert journal.rows == ROWS[:2]
         journal.append(ROWS[2])
     assert (tmp_path / "r.csv").read_text() == WHOLE
+
+
+def test_a_result_that_is_there_twice_is_refused(tmp_path):
+    (tmp_path / "r.csv").write_text(WHOLE + LINES[1])
+    with pytest.raises(
+        UsageError, match=r"r\.csv, line 5: a second result of k, repeat 2; drop one; choose another --output"
+    ):
+        Journal(tmp_path / "r.csv")
+    assert (tmp_path / "r.csv").read_text() == WHOLE + LINES[1]
+
+
+@pytest.mark.parametrize("before", [WHOLE, "another version\n1\n", ""])
+def test_a_file_is_begun_anew_whatever_is_in_it(tmp_path, before):
+    (tmp_path / "r.csv").write_text(before)
+    with Journal(tmp_path / "r.csv", anew=True) as journal:
+        assert journal.rows == []
+        assert (tmp_path / "r.csv").read_text() == HEADER
+        with pytest.raises(UsageError, match="another sweep is writing it"):
+            Journal(tmp_path / "r.csv", anew=True)
+
+
+def test_a_file_that_was_replaced_while_it_was_opened_is_in_use(tmp_path, monkeypatch):
+    """GIVEN a sweep that rewrites the file between another's opening and locking THEN the other does not write"""
+    write(tmp_path / "r.csv", ROWS)
+    lock = Journal._lock
+
+    def late(journal):
+        (tmp_path / "new.csv").write_text(WHOLE)
+        (tmp_path / "new.csv").replace(tmp_path / "r.csv")
+        lock(journal)
+
+    monkeypatch.setattr(Journal, "_lock", late)
+    with pytest.raises(UsageError, match="another sweep is writing it"):
+        Journal(tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize(("content", "results"), [(None, False), ("", False), (HEADER[:9], False), (HEADER, False),
+                                                  (HEADER + "1", True), (WHOLE, True), ("my notes", True)])  # fmt: skip
+def test_a_header_alone_is_no_result(tmp_path, content, results):
+    if content is not None:
+        (tmp_path / "r.csv").write_text(content)
+    assert has_results(tmp_path / "r.csv") is results
 
 
 @pytest.mark.parametrize("tail", ["\0" * 40, "\0" * 40 + "\n", "1,k,3,fre\0\0\0\0\n"])

@@ -95,6 +95,14 @@ def test_what_a_failed_child_said_is_kept(tmp_path):
     assert (tmp_path / "run.log").read_text().startswith("table\n1\n")
 
 
+def test_what_a_child_says_is_known_on_a_full_disk(tmp_path):
+    """GIVEN a place for the log that takes nothing WHEN a child says so THEN its words are known all the same"""
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    finished = run_shell("echo 'perfkit: record.json: No space left on device' >&2; exit 2", tmp_path / "run")
+    assert finished.last_words == "record.json: No space left on device"
+    assert finished.disk_full
+
+
 def test_a_wrapper_that_does_not_exist_is_an_error_with_its_name(tmp_path):
     finished = run_child(CONFIG, tmp_path / "run", wrapper=["no-such-nsys", "profile"])
     assert (finished.outcome, finished.exit_code) == ("error", 127)
