@@ -57,6 +57,10 @@ class Account:
     """Rows that count as one each: every device event; on the host, operators only."""
     steps: tuple[int, ...]
     """Steps accounted for, as indices into found.steps."""
+    steps_only: bool = False
+    """Whether what lies outside the steps is left out."""
+    only: Phase | None = None
+    """The phase accounted for; None for all of them."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -70,14 +74,17 @@ class Account:
         """Wall time of the steps accounted for, ns."""
         return sum(self.found.steps[index].end - self.found.steps[index].start for index in self.steps)
 
-    @cached_property
-    def forward_passes(self) -> int:
-        """Forward passes in the steps: perfkit's own forward ranges, else one a step."""
+    def passes(self, phase: Phase) -> int:
+        """How often the steps went through a phase: perfkit's own ranges of it, else once a step."""
         seen = self.found.view
-        labels = {index for index, own in seen.own_names.items() if own == range_names.phase("forward")}
-        if not labels:
+        of = range_names.phase("backward" if phase is Phase.RECOMPUTE else phase.label)
+        rows = np.flatnonzero(np.isin(seen.name, [index for index, own in seen.own_names.items() if own == of]))
+        if not len(rows):
             return len(self.steps)
-        return int(np.isin(seen.name, list(labels)).sum())
+        if not self.steps_only:
+            return len(rows)
+        steps = [self.found.steps[index] for index in self.steps]
+        return sum(any(step.start <= at < step.end for step in steps) for at in seen.start[rows].tolist())
 
     @cached_property
     def operator(self) -> Ints:
@@ -159,7 +166,7 @@ def account(trace: Trace, found: Attribution, selection: Selection | None = None
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
     chosen = tuple(range(len(found.steps))) if steps is None else steps
-    return replace(whole.kept(keep), steps=chosen)
+    return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
 
 
 def _chosen_steps(trace: Trace, found: Attribution, choice: StepChoice) -> tuple[int, ...] | None:

@@ -120,6 +120,55 @@ def test_layers_fold_into_one_line_with_their_spread():
     assert {"layers.0", "layers.1"} <= set(unfolded.frame["scope"])
 
 
+def accumulating() -> TraceBuilder:
+    """Two steps of perfkit's with two passes each, and one pass of a warm-up before them."""
+    b = TraceBuilder(metadata={"perfkit": {}}).step(0, 100, 200).step(1, 200, 300)
+    for at in (50, 110, 150, 210, 250):
+        b.range("perfkit.phase::forward", at, at + 10).module("net", at + 1, at + 9).launched("f", at + 2, at, at + 5)
+        b.range("perfkit.phase::backward", at + 20, at + 38)
+        b.launched("b", at + 21, at + 21, at + 25).launched("b", at + 26, at + 26, at + 28)
+    return b
+
+
+@pytest.mark.parametrize(("steps", "count"), [("auto", 4), ("all", 5), (0, 2), (1, 2)])
+def test_kernels_per_pass_are_those_of_the_steps_shown(steps, count):
+    """GIVEN two passes in each step WHEN all or one are shown THEN counts per pass are the same, in either phase"""
+    trace = accumulating().build()
+    found = attribute(trace)
+    forward = breakdown.kernel_table(account(trace, found, Selection(Phase.FORWARD, steps)))
+    (row,) = forward.frame.to_dict("records")
+    assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (count, 1, 1)
+    backward = breakdown.kernel_table(account(trace, found, Selection(Phase.BACKWARD, steps)))
+    (row,) = backward.frame.to_dict("records")
+    assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (2 * count, 0, 2)
+    assert "per forward" not in {column.heading for column in breakdown.for_people(backward).columns}
+
+
+@pytest.mark.parametrize("by", ["layer", "component"])
+def test_layers_fold_though_all_their_time_is_in_their_parts(by):
+    """GIVEN layers without a kernel of their own WHEN grouped by layer, or cut to the layer THEN they are one row"""
+    b = TraceBuilder().step(0, 0, 200)
+    for layer in range(3):
+        at = 10 + 50 * layer
+        b.module(f"layers.{layer}", at, at + 40).module(f"layers.{layer}.attn", at + 1, at + 30)
+        b.module(f"layers.{layer}.attn.q", at + 2, at + 20).launched("gemm", at + 3, 300 + at, 310 + at + layer)
+    trace = b.build()
+    depth = 2 if by == "component" else None
+    table = grouping.group_table(account(trace, attribute(trace)), by, depth=depth)
+    (row,) = table.frame.to_dict("records")
+    assert (row["scope"], row["x"], row["total_ns"], row["max_ns"], row["max_at"]) == (
+        "layers.*", 3, 33, 12, "layers.2",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["class", "phase", "op", "kernel"])
+def test_a_depth_that_cuts_nothing_is_said(by):
+    trace = training_step().build()
+    table = grouping.group_table(account(trace, attribute(trace)), by, depth=1)
+    assert "depth" not in table.title
+    assert table.notes == (f"depth cuts module paths, which rows by {by} are not",)
+
+
 def test_modules_have_their_own_time_and_that_of_their_children():
     """GIVEN nested modules WHEN grouped by module THEN self adds up and inclusive holds the children"""
     b = TraceBuilder().step(0, 0, 200).module("layers.0", 0, 100).module("layers.0.attn", 10, 50)
