@@ -297,7 +297,8 @@ def _launches(trace: Trace, seen: HostView) -> Ints:
 def external_ids_are_correlations(trace: Trace) -> bool:
     """True for files of 2021 to 2023, whose External ids repeat the correlation and collide with operators' ids."""
     calls = trace.host.kind == HostKind.RUNTIME
-    return bool(calls.any() and np.mean(trace.host.external_id[calls] == trace.host.correlation[calls]) > 0.5)
+    external, correlation = trace.host.external_id[calls], trace.host.correlation[calls]
+    return bool(calls.any() and np.mean((external == correlation) & (external != MISSING)) > 0.5)
 
 
 def _operators_by_id(trace: Trace, seen: HostView) -> Ints:

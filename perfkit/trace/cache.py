@@ -35,7 +35,7 @@ from perfkit.trace.columns import (
     column_dtype,
 )
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
 LIMIT_BYTES = 4 * 2**30
