@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from perfkit.analysis import links, provenance, scopes
-from perfkit.analysis.host_view import HostView, view
+from perfkit.analysis import kernel_categories, links, provenance, scopes
+from perfkit.analysis.host_view import HostView, name_flags, view
 from perfkit.analysis.intervals import NONE, ROW, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
 from perfkit.analysis.links import Links
 from perfkit.analysis.provenance import Compiled
@@ -330,12 +330,9 @@ def _steps_of(time: Ints, known: Bools, steps: tuple[Step, ...]) -> Ints:
 
 
 def is_communication(trace: Trace) -> Bools:
-    """Collective kernels by name: NCCL and RCCL (old names and new), and one-shot all-reduces across devices."""
-    lowered = [name.lower() for name in trace.names]
-    matches = np.array([n.startswith(("nccl", "rccl")) or "cross_device_reduce" in n for n in lowered], dtype=bool)
-    if not len(trace.device):
-        return np.zeros(0, dtype=bool)
-    found: Bools = matches[trace.device.name] & (trace.device.kind == DeviceKind.KERNEL)
+    """Collective kernels, by name."""
+    named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)
+    found: Bools = named & (trace.device.kind == DeviceKind.KERNEL)
     return found
 
 

@@ -120,6 +120,16 @@ def test_layers_fold_into_one_line_with_their_spread():
     assert {"layers.0", "layers.1"} <= set(unfolded.frame["scope"])
 
 
+@pytest.mark.parametrize("name", ["ncclKernel_SendRecv", "rcclGenericKernel", "multimem_all_reduce_kernel"])
+def test_collectives_are_communication_in_either_table(name):
+    """GIVEN a collective's kernel WHEN counted by phase and by kind of work THEN both call it communication"""
+    trace = training_step().launched(name, 396, 610, 650).build()
+    counted = account(trace, attribute(trace))
+    by_phase = breakdown.phase_table(counted).frame.set_index("phase")["total_ns"]
+    by_kind = breakdown.category_table(counted).frame.set_index("category")["total_ns"]
+    assert by_phase["communication"] == by_kind["communication"] == 190
+
+
 def accumulating() -> TraceBuilder:
     """Two steps of perfkit's with two passes each, and one pass of a warm-up before them."""
     b = TraceBuilder(metadata={"perfkit": {}}).step(0, 100, 200).step(1, 200, 300)

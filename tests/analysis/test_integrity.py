@@ -86,7 +86,7 @@ def test_a_graph_launch_says_whose_scope_its_kernels_have():
 
 
 def test_a_correlation_that_comes_twice_is_no_graph():
-    """GIVEN two kernels with one correlation number, of an ordinary call WHEN examined THEN they are said to share it"""
+    """GIVEN two kernels with one correlation number, of an ordinary call WHEN examined THEN they share it"""
     found = checks(clean().event("gemm", 60, 70, correlation=1000))
     assert (found["shared launches"].count, found["shared launches"].time_ns) == (2, 20)
     assert "CUDA graphs" not in found
