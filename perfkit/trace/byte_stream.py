@@ -42,6 +42,8 @@ _ZIP_ERRORS = (
     RuntimeError,
 )
 """What zipfile raises on damaged, encrypted or foreign archives."""
+_MAC = "__MACOSX/"
+"""What macOS puts beside each file that it zips."""
 _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
@@ -236,7 +238,7 @@ def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]
     """The one JSON file in a zip archive."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(_MAC)]
             chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
             if len(chosen) != 1:
                 found = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"

@@ -53,6 +53,7 @@ def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
         gzip.compress(gzip.compress(TEXT)),
         zipped(("t.json", TEXT)),
         zipped(("t.json", TEXT), method=zipfile.ZIP_STORED),
+        zipped(("t.json", TEXT), ("__MACOSX/._t.json", b"\0\5\x16\7")),
         zipped(("a/", b""), ("a/t.json.gz", gzip.compress(TEXT)), ("README", b"hello")),
     ],
 )
