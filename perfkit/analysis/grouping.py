@@ -27,6 +27,9 @@ _FOLDED = ("layer", "component")
 _CUT = ("layer", "module", "component")
 """Groupings whose rows are module paths, which a depth can cut."""
 
+_EXACT = "Int64"
+"""Integers of which some may be missing; else pandas makes floats of all."""
+
 _COUNTED_NAME = re.compile(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
 
@@ -227,14 +230,14 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
     frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
     by_phase = events.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
     for phase in Phase:
-        frame[phase.label] = by_phase.get(phase, np.nan)
+        frame[phase.label] = by_phase[phase].astype(_EXACT) if phase in by_phase else np.nan
     each = events.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
     sizes = each.groupby("scope")["total_ns"].agg(["size", "mean", "max"])
     largest = each.sort_values("total_ns", kind="stable").drop_duplicates("scope", keep="last").set_index("scope")
     several = sizes["size"] > 1
     frame["x"] = sizes["size"]
     frame["mean_ns"] = sizes["mean"].where(several)
-    frame["max_ns"] = sizes["max"].where(several)
+    frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
     frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
     frame = _with_steps(frame, events, counted.steps).reset_index()
     frame["scope"] = group_texts[frame["scope"]]
