@@ -63,12 +63,12 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
 
 def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
     key = cache.key_of(file)
-    kept = cache.read(key, name)
-    if kept is not None:
-        return kept
-    file.seek(0)
-    trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
-    cache.write(key, trace)
+    trace = cache.read(key.digest, name)
+    if trace is None:
+        file.seek(0)
+        trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
+        cache.write(key.digest, trace)
+    cache.remember(key)
     return trace
 
 
