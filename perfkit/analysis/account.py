@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from perfkit.analysis import kernel_categories
-from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Attribution, Phase
+from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.intervals import NONE, Bools, Ints, nearest, pair_keys, self_times
 from perfkit.errors import UsageError
 from perfkit.schema import range_names
@@ -162,6 +162,7 @@ def account(trace: Trace, found: Attribution, selection: Selection | None = None
     whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
+        whole = replace(whole, step=steps_of_events(trace, found)) if whole.on_device else whole
         keep &= np.isin(whole.step, steps)
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
@@ -178,6 +179,12 @@ def _chosen_steps(trace: Trace, found: Attribution, choice: StepChoice) -> tuple
         return (choice,)
     own = choice == "auto" and "perfkit" in trace.metadata and count > 0
     return tuple(range(count)) if own else None
+
+
+def steps_of_events(trace: Trace, found: Attribution) -> Ints:
+    """The step each device event was launched in; where its launch is not in the file, the one it ran in."""
+    lost = found.device.launch == NONE
+    return np.where(lost, steps_at(trace.device.start, lost, found.steps), found.device.step)
 
 
 def _device_rows(trace: Trace, found: Attribution) -> Account:

@@ -246,7 +246,7 @@ def _attribute_device(
         launched_in=launched_in,
         path=path,
         how=how,
-        step=_steps_of(np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, steps),
+        step=steps_at(np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, steps),
         exclusive=_exclusive(trace, communication),
     )
 
@@ -318,8 +318,8 @@ def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
     return found
 
 
-def _steps_of(time: Ints, known: Bools, steps: tuple[Step, ...]) -> Ints:
-    """The step whose [start, end) holds each known time."""
+def steps_at(time: Ints, known: Bools, steps: tuple[Step, ...]) -> Ints:
+    """The step whose [start, end) holds each known time; NONE outside."""
     starts = np.array([step.start for step in steps], dtype=np.int64)
     ends = np.array([step.end for step in steps], dtype=np.int64)
     zeros = np.zeros(len(starts), dtype=np.int64)

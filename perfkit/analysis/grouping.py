@@ -27,7 +27,7 @@ _FOLDED = ("layer", "component")
 _CUT = ("layer", "module", "component")
 """Groupings whose rows are module paths, which a depth can cut."""
 
-_EXACT = "Int64"
+_EXACT = pd.Int64Dtype()
 """Integers of which some may be missing; else pandas makes floats of all."""
 
 _COUNTED_NAME = re.compile(r"(.+)_\d+")

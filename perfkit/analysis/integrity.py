@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis import backward_agreement
-from perfkit.analysis.account import Account
+from perfkit.analysis.account import Account, steps_of_events
 from perfkit.analysis.attribution import external_ids_are_correlations
 from perfkit.analysis.intervals import NONE, Bools, Ints
 from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
@@ -165,12 +165,14 @@ def _outside_steps(counted: Account) -> Issue | None:
     found = counted.found
     if not counted.on_device or not found.steps:
         return None
-    outside = (found.device.step == NONE) & (found.device.launch != NONE)
+    outside = steps_of_events(counted.trace, found) == NONE
+    outside &= counted.steps_only | (found.device.launch != NONE)  # in the tables, the others are the check above's
     if not outside.any():
         return None
     events = counted.trace.device
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
+    text += ": in no table (--steps all has them)" if counted.steps_only else ""
     return Issue("outside steps", int(outside.sum()), time, text)
 
 

@@ -9,13 +9,14 @@ from typing import Literal
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.render import files, markdown, text
+from perfkit.render.cells import printable
 from perfkit.schema.table import Table
 
 Format = Literal["table", "json", "csv", "md"]
 
 
 def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
-    """Reports on standard output; for scripts (json, csv) their remarks on standard error."""
+    """Reports on standard output; their remarks below them, or on standard error beside documents."""
     if form == "table":
         print_reports(reports, top=top)
     elif form == "json":
@@ -26,10 +27,10 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
     else:
         tables = [table for report in reports for table in report.display]
         print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
-    if form in ("json", "csv"):
+    if form != "table":
         for report in reports:
             for line in report.remarks:
-                print(line, file=sys.stderr)
+                print(printable(line), file=sys.stderr)
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
@@ -41,7 +42,7 @@ def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
         text.print_tables(console, report.display, top=top)
         console.print()
         for line in report.remarks:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(printable(line), markup=False, soft_wrap=True)
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:

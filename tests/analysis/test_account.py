@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perfkit.analysis import breakdown, grouping
+from perfkit.analysis import breakdown, grouping, integrity
 from perfkit.analysis.account import Selection, account
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.intervals import union_length
@@ -152,6 +152,20 @@ def test_kernels_per_pass_are_those_of_the_steps_shown(steps, count):
     (row,) = backward.frame.to_dict("records")
     assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (2 * count, 0, 2)
     assert "per forward" not in {column.heading for column in breakdown.for_people(backward).columns}
+
+
+def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
+    """GIVEN perfkit's own steps and kernels without a launch WHEN counted THEN a step has those that ran in it"""
+    b = accumulating().event("lost", 130, 140).event("ncclDevKernel_AllReduce", 230, 250).event("before", 60, 70)
+    trace = b.build()
+    found = attribute(trace)
+    phases = breakdown.phase_table(account(trace, found)).frame.set_index("phase")["total_ns"]
+    assert (phases["unlaunched"], phases["communication"]) == (10, 20)
+    first = breakdown.phase_table(account(trace, found, Selection(steps=0))).frame.set_index("phase")["total_ns"]
+    assert (first["unlaunched"], first["communication"]) == (10, 0)
+    outside = {issue.check: issue for issue in integrity.issues(account(trace, found))}["outside steps"]
+    assert (outside.count, outside.time_ns) == (4, 10 + 5 + 4 + 2)
+    assert outside.text.endswith("in no table (--steps all has them)")
 
 
 @pytest.mark.parametrize("by", ["layer", "component"])
