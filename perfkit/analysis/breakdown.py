@@ -169,7 +169,8 @@ def category_table(counted: Account) -> Table:
     frame = _sums(counted, category=counted.category)
     frame["category"] = _CATEGORIES[frame["category"].to_numpy(dtype=np.int64)]
     frame = frame.sort_values(["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True)
-    return Table("categories", "Categories", (Column("category"), *_ACCOUNT_COLUMNS), with_share(frame))
+    columns = (Column("category"), *_ACCOUNT_COLUMNS)
+    return Table("categories", "Categories", columns, with_share(frame), notes(counted))
 
 
 def _sums(counted: Account, **keys: Ints) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import UNATTRIBUTED, Phase
-from perfkit.analysis.breakdown import REST_SCOPES, rest_last, with_share
+from perfkit.analysis.breakdown import REST_SCOPES, notes, rest_last, with_share
 from perfkit.analysis.intervals import NONE, Ints
 from perfkit.analysis.scopes import SEPARATOR, ScopeSource
 from perfkit.schema.table import Column, Table
@@ -79,8 +79,8 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     pinned = int(frame["rest"].sum())
     cut = f", to depth {depth}" if depth and by in _CUT else ""
     title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
-    notes = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
-    return Table("groups", title, _columns(by, counted), frame, notes, pinned)
+    uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
+    return Table("groups", title, _columns(by, counted), frame, (*notes(counted), *uncut), pinned)
 
 
 def for_people(groups: Table) -> Table:

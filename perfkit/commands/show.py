@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from perfkit.analysis.report import Report
@@ -25,7 +26,7 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
     elif form == "csv":
         _print_csv([table for report in reports for table in report.tables])
     else:
-        tables = [table for report in reports for table in report.display]
+        tables = _each_note_once([table for report in reports for table in report.display])
         print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
     if form != "table":
         for report in reports:
@@ -39,10 +40,20 @@ def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
     for index, report in enumerate(reports):
         if index:
             console.print()
-        text.print_tables(console, report.display, top=top)
+        text.print_tables(console, _each_note_once(report.display), top=top)
         console.print()
         for line in report.remarks:
             console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _each_note_once(tables: Sequence[Table]) -> list[Table]:
+    """The tables, without notes that one before them has."""
+    said: set[str] = set()
+    shown = []
+    for table in tables:
+        shown.append(replace(table, notes=tuple(note for note in table.notes if note not in said)))
+        said.update(table.notes)
+    return shown
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
