@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from perfkit.analysis import kernel_categories
-from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Attribution, Phase
+from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.intervals import NONE, Bools, Ints, nearest, pair_keys, self_times
 from perfkit.errors import UsageError
 from perfkit.schema import range_names
@@ -57,6 +57,10 @@ class Account:
     """Rows that count as one each: every device event; on the host operators, or where there are none all ranges."""
     steps: tuple[int, ...]
     """Steps accounted for, as indices into found.steps."""
+    steps_only: bool = False
+    """Whether what lies outside the steps is left out."""
+    only: Phase | None = None
+    """The phase accounted for; None for all of them."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -70,14 +74,17 @@ class Account:
         """Wall time of the steps accounted for, ns."""
         return sum(self.found.steps[index].end - self.found.steps[index].start for index in self.steps)
 
-    @cached_property
-    def forward_passes(self) -> int:
-        """Forward passes in the steps: perfkit's own forward ranges, else one a step."""
+    def passes(self, phase: Phase) -> int:
+        """How often the steps went through a phase: perfkit's own ranges of it, else once a step."""
         seen = self.found.view
-        labels = {index for index, own in seen.own_names.items() if own == range_names.phase("forward")}
-        if not labels:
+        of = range_names.phase("backward" if phase is Phase.RECOMPUTE else phase.label)
+        rows = np.flatnonzero(np.isin(seen.name, [index for index, own in seen.own_names.items() if own == of]))
+        if not len(rows):
             return len(self.steps)
-        return int(np.isin(seen.name, list(labels)).sum())
+        if not self.steps_only:
+            return len(rows)
+        steps = [self.found.steps[index] for index in self.steps]
+        return sum(any(step.start <= at < step.end for step in steps) for at in seen.start[rows].tolist())
 
     @cached_property
     def operator(self) -> Ints:
@@ -156,10 +163,12 @@ def account(trace: Trace, found: Attribution, selection: Selection | None = None
     whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
+        whole = replace(whole, step=steps_of_events(trace, found)) if whole.on_device else whole
         keep &= np.isin(whole.step, steps)
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
-    return replace(whole.kept(keep), steps=there if steps is None else steps)
+    chosen = there if steps is None else steps
+    return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
 
 
 def _own_steps(trace: Trace, found: Attribution) -> tuple[int, ...]:
@@ -176,6 +185,13 @@ def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> t
         return (there[choice],)
     own = choice == "auto" and "perfkit" in trace.metadata and len(there) > 0
     return there if own else None
+
+
+def steps_of_events(trace: Trace, found: Attribution) -> Ints:
+    """The step each device event was launched in; where its launch is not in the file, the one it ran in."""
+    lost = found.device.launch == NONE
+    ran_in = steps_at(trace, trace.device.start, lost, trace.device.process, found.steps)
+    return np.where(lost, ran_in, found.device.step)
 
 
 def _device_rows(trace: Trace, found: Attribution) -> Account:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from perfkit.analysis import links, provenance, scopes
-from perfkit.analysis.host_view import HostView, view
+from perfkit.analysis import kernel_categories, links, provenance, scopes
+from perfkit.analysis.host_view import HostView, name_flags, view
 from perfkit.analysis.intervals import NONE, ROW, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
 from perfkit.analysis.links import Links
 from perfkit.analysis.provenance import Compiled
@@ -249,7 +249,7 @@ def _attribute_device(
         launched_in=launched_in,
         path=path,
         how=how,
-        step=_steps_of(trace, seen, launch, steps),
+        step=_steps_of_launches(trace, seen, launch, steps),
         exclusive=_exclusive(trace, communication),
     )
 
@@ -300,7 +300,8 @@ def _launches(trace: Trace, seen: HostView) -> Ints:
 def external_ids_are_correlations(trace: Trace) -> bool:
     """True for files of 2021 to 2023, whose External ids repeat the correlation and collide with operators' ids."""
     calls = trace.host.kind == HostKind.RUNTIME
-    return bool(calls.any() and np.mean(trace.host.external_id[calls] == trace.host.correlation[calls]) > 0.5)
+    external, correlation = trace.host.external_id[calls], trace.host.correlation[calls]
+    return bool(calls.any() and np.mean((external == correlation) & (external != MISSING)) > 0.5)
 
 
 def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
@@ -320,30 +321,28 @@ def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
     return found
 
 
-def _steps_of(trace: Trace, seen: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
-    """The step whose [start, end) holds each launch; of its own process, where several have steps."""
-    known = launch != NONE
-    time = np.concatenate((seen.start, [MISSING]))[launch]
-    starts, ends = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
+def _steps_of_launches(trace: Trace, seen: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
     process = np.array([*(thread.pid for thread in trace.threads), NONE], dtype=np.int64)
-    owner = process[[step.thread for step in steps]] if steps else starts
-    if len(np.unique(owner)) > 1:
-        caller = process[np.concatenate((seen.thread, [NONE]))[launch]]
-    else:  # one process: files name threads of others too, and mean the same
-        owner, caller = np.zeros_like(owner), np.zeros(len(launch), dtype=np.int64)
-    index = last_at_or_before(owner, starts, caller, time)
+    caller = process[np.concatenate((seen.thread, [NONE]))[launch]]
+    return steps_at(trace, np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, caller, steps)
+
+
+def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple[Step, ...]) -> Ints:
+    """The step whose [start, end) holds each known time; of its own process, where several have steps; NONE outside."""
+    starts, ends = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
+    owner = np.array([trace.threads[step.thread].pid for step in steps], dtype=np.int64)
+    if len(np.unique(owner)) <= 1:  # one process: files name threads of others too, and mean the same
+        owner, process = np.zeros_like(owner), np.zeros(len(time), dtype=np.int64)
+    index = last_at_or_before(owner, starts, process, time)
     outside = ~known | (index == NONE)
     outside[~outside] = time[~outside] >= ends[index[~outside]]
     return np.where(outside, NONE, index)
 
 
 def is_communication(trace: Trace) -> Bools:
-    """Collective kernels by name: NCCL and RCCL (old names and new), and one-shot all-reduces across devices."""
-    lowered = [name.lower() for name in trace.names]
-    matches = np.array([n.startswith(("nccl", "rccl")) or "cross_device_reduce" in n for n in lowered], dtype=bool)
-    if not len(trace.device):
-        return np.zeros(0, dtype=bool)
-    found: Bools = matches[trace.device.name] & (trace.device.kind == DeviceKind.KERNEL)
+    """Collective kernels, by name."""
+    named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)
+    found: Bools = named & (trace.device.kind == DeviceKind.KERNEL)
     return found
 
 

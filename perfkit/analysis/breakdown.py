@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -37,6 +39,7 @@ _KERNEL_COLUMNS = (
     Column("count_per_forward", "", "count", "per forward"),
     *_TIMES,
 )
+_PER_PASS = Column("count_per_pass", "", "count", "per pass")
 
 
 def kernel_table(counted: Account) -> Table:
@@ -63,8 +66,20 @@ def _operator_table(counted: Account) -> Table:
 
 
 def _present(columns: tuple[Column, ...], counted: Account) -> tuple[Column, ...]:
-    """Leave out counts per step where there are no steps."""
-    return columns if counted.steps else tuple(c for c in columns if not c.name.startswith("count_per_"))
+    """Leave out counts per step where there are no steps; add those per pass through the one phase that is shown."""
+    if not counted.steps:
+        return tuple(c for c in columns if not c.name.startswith("count_per_"))
+    if counted.only is None:
+        return columns
+    end = [c.name for c in columns].index("count_per_forward") + 1
+    return (*columns[:end], _PER_PASS, *columns[end:])
+
+
+def for_people(kernels: Table) -> Table:
+    """The same table with one count by pass: through the phase that is shown, else through forward."""
+    if _PER_PASS not in kernels.columns:
+        return kernels
+    return replace(kernels, columns=tuple(c for c in kernels.columns if c.name != "count_per_forward"))
 
 
 def _by_name(counted: Account) -> pd.DataFrame:
@@ -85,9 +100,11 @@ def _by_name(counted: Account) -> pd.DataFrame:
             "max_ns": grouped["max"].to_numpy(),
             "count_per_step": (grouped["size"] / max(len(counted.steps), 1)).to_numpy(),
             "count_per_forward": forward.reindex(grouped.index, fill_value=0).to_numpy()
-            / max(counted.forward_passes, 1),
+            / max(counted.passes(Phase.FORWARD), 1),
         }
     )
+    if counted.only is not None:
+        frame["count_per_pass"] = frame["count"] / max(counted.passes(counted.only), 1)
     return frame.sort_values(["total_ns", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
@@ -153,7 +170,8 @@ def category_table(counted: Account) -> Table:
     frame = _sums(counted, category=counted.category)
     frame["category"] = _CATEGORIES[frame["category"].to_numpy(dtype=np.int64)]
     frame = frame.sort_values(["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True)
-    return Table("categories", "Categories", (Column("category"), *_ACCOUNT_COLUMNS), with_share(frame))
+    columns = (Column("category"), *_ACCOUNT_COLUMNS)
+    return Table("categories", "Categories", columns, with_share(frame), notes(counted))
 
 
 def _sums(counted: Account, **keys: Ints) -> pd.DataFrame:

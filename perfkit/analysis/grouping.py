@@ -16,12 +16,19 @@ import pandas as pd
 
 from perfkit.analysis.account import Account
 from perfkit.analysis.attribution import UNATTRIBUTED, Phase
-from perfkit.analysis.breakdown import REST_SCOPES, rest_last, with_share
+from perfkit.analysis.breakdown import REST_SCOPES, notes, rest_last, with_share
 from perfkit.analysis.intervals import NONE, Ints
 from perfkit.analysis.scopes import SEPARATOR, ScopeSource
 from perfkit.schema.table import Column, Table
 
 By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
+
+_FOLDED = ("layer", "component")
+_CUT = ("layer", "module", "component")
+"""Groupings whose rows are module paths, which a depth can cut."""
+
+_EXACT = pd.Int64Dtype()
+"""Integers of which some may be missing; else pandas makes floats of all."""
 
 _COUNTED_NAME = re.compile(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
@@ -70,10 +77,10 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     if by == "module":
         frame["inclusive_ns"] = _inclusive(frame, spelled)
     pinned = int(frame["rest"].sum())
-    title = (
-        f"By {by}" + (f", to depth {depth}" if depth else "") + (", self time" if by == "module" and not depth else "")
-    )
-    return Table("groups", title, _columns(by, counted), frame, pinned=pinned)
+    cut = f", to depth {depth}" if depth and by in _CUT else ""
+    title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
+    uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
+    return Table("groups", title, _columns(by, counted), frame, (*notes(counted), *uncut), pinned)
 
 
 def for_people(groups: Table) -> Table:
@@ -130,29 +137,36 @@ def _keys(
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
     instances = [path if path in REST_SCOPES or path not in used else key(path) for path in counted.scopes]
-    groups = [path if path in REST_SCOPES else _folded(path, spelled, layers, by, fold) for path in instances]
-    return counted.scope, instances, groups
+    if not fold or by not in _FOLDED:
+        return counted.scope, instances, instances
+    folded = _folder(spelled, layers)
+    return counted.scope, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
     def key(path: str) -> str:
-        if by == "layer":
-            return layers.get(path, spelled.parts(path)[0])
         if by == "class":
             return spelled.class_of(path)
+        if by == "layer":
+            path = layers.get(path, spelled.parts(path)[0])
         return spelled.separator.join(spelled.parts(path)[:depth]) if depth else path
 
     return key
 
 
-def _folded(path: str, spelled: Names, layers: dict[str, str], by: By, fold: bool) -> str:
-    """The path with its layer's number starred: layers.3.attn -> layers.*.attn."""
-    if by == "class" or not (fold and by in ("layer", "component")):
+def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
+    """Stars the layer's number in a path at or below a layer: layers.3.attn -> layers.*.attn."""
+    fronts = set(layers.values())
+
+    def folded(path: str) -> str:
+        parts = spelled.parts(path)
+        for count in range(1, len(parts) + 1):
+            front = spelled.separator.join(parts[:count])
+            if front in fronts:
+                return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
         return path
-    front = layers.get(path)
-    if front is None:
-        return path
-    return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
+
+    return folded
 
 
 def _starred(front: str, spelled: Names) -> str:
@@ -216,14 +230,14 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
     frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
     by_phase = events.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
     for phase in Phase:
-        frame[phase.label] = by_phase.get(phase, np.nan)
+        frame[phase.label] = by_phase[phase].astype(_EXACT) if phase in by_phase else np.nan
     each = events.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
     sizes = each.groupby("scope")["total_ns"].agg(["size", "mean", "max"])
     largest = each.sort_values("total_ns", kind="stable").drop_duplicates("scope", keep="last").set_index("scope")
     several = sizes["size"] > 1
     frame["x"] = sizes["size"]
     frame["mean_ns"] = sizes["mean"].where(several)
-    frame["max_ns"] = sizes["max"].where(several)
+    frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
     frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
     frame = _with_steps(frame, events, counted.steps).reset_index()
     frame["scope"] = group_texts[frame["scope"]]

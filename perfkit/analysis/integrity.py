@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis import backward_agreement
-from perfkit.analysis.account import Account
+from perfkit.analysis.account import Account, steps_of_events
 from perfkit.analysis.attribution import external_ids_are_correlations
-from perfkit.analysis.intervals import NONE, Ints
+from perfkit.analysis.intervals import NONE, Bools, Ints
 from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
-from perfkit.trace.columns import DeviceKind
+from perfkit.trace.columns import BEGIN_END, NO_TIME, DeviceKind, Trace
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -34,15 +34,16 @@ class Issue:
     check: str
     count: int
     time_ns: int
-    """Device time concerned; 0 where it is not about device time."""
+    """Device time concerned (the profiler's own pauses: host time); 0 where it is not about time."""
     text: str
 
 
 def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
-        _truncated, _repairs, _resolution, _negative, _no_launch, _outside_steps, _cut_steps, _zero, _overlapping,
-        _crossing, _backward, _external_ids, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+        _truncated, _repairs, _unusable, _resolution, _negative, _no_launch, _unlinked, _outside_steps, _cut_steps,
+        _zero, _overlapping, _crossing, _backward, _external_ids, _shared_launches, _graphs, _whole_graphs, _stale,
+        _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -89,6 +90,20 @@ def _repairs(counted: Account) -> Issue | None:
     return Issue(what, sum(repairs.values()), 0, f"mended to read it: {text}")
 
 
+def _unusable(counted: Account) -> Issue | None:
+    """Events that are in no table because of what they look like, not of what they are."""
+    found = unusable(counted.trace)
+    if not found:
+        return None
+    text = ", ".join(f"{count:,} {what}" for what, count in found.items())
+    return Issue("unusable events", sum(found.values()), 0, f"left out of every table: {text}")
+
+
+def unusable(trace: Trace) -> dict[str, int]:
+    """Events that could not be placed in time: what they are -> how many."""
+    return {what: count for what, count in trace.facts.ignored.items() if what.endswith(NO_TIME) or what == BEGIN_END}
+
+
 def _resolution(counted: Account) -> Issue | None:
     resolution = counted.trace.facts.resolution_ns
     if resolution == 1:
@@ -128,6 +143,17 @@ def _no_launch(counted: Account) -> Issue | None:
     return Issue("no launch", int(lost.sum()), time, text)
 
 
+def _unlinked(counted: Account) -> Issue | None:
+    """Backward nodes whose forward operation is not in the file: what they launched has no module."""
+    links = counted.found.links
+    nodes = int(links.numbered.sum())
+    lost = nodes - int((links.target[links.numbered] != NONE).sum())
+    if not lost:
+        return None
+    text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
+    return Issue("unlinked nodes", lost, 0, f"{text} began, or was not recorded")
+
+
 def _first_launched(counted: Account) -> int:
     """Start of the first device event whose launch is in the file."""
     launched = counted.found.device.launch != NONE
@@ -139,12 +165,14 @@ def _outside_steps(counted: Account) -> Issue | None:
     found = counted.found
     if not counted.on_device or not found.steps:
         return None
-    outside = (found.device.step == NONE) & (found.device.launch != NONE)
+    outside = steps_of_events(counted.trace, found) == NONE
+    outside &= counted.steps_only | (found.device.launch != NONE)  # in the tables, the others are the check above's
     if not outside.any():
         return None
     events = counted.trace.device
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
+    text += ": in no table (--steps all has them)" if counted.steps_only else ""
     return Issue("outside steps", int(outside.sum()), time, text)
 
 
@@ -233,10 +261,8 @@ def _external_ids(counted: Account) -> Issue | None:
 def _graphs(counted: Account) -> Issue | None:
     if not counted.on_device:
         return None
-    events = counted.trace.device
     launch = counted.found.device.launch[counted.row]
-    several = np.bincount(launch[launch != NONE], minlength=1) > 1
-    in_graph = (events.graph_node[counted.row] >= 0) | ((launch != NONE) & several[launch])
+    in_graph = (counted.trace.device.graph_node[counted.row] >= 0) | _by_graph(counted)
     if not in_graph.any():
         return None
     time = int(counted.total[in_graph].sum())
@@ -248,6 +274,31 @@ def _graphs(counted: Account) -> Issue | None:
         + " the scope of their launch, not of the code that was captured"
     )
     return Issue("CUDA graphs", int(in_graph.sum()), time, text)
+
+
+def _by_graph(counted: Account) -> Bools:
+    """Rows whose launch is that of a graph: cudaGraphLaunch, cuGraphLaunch, hipGraphLaunch."""
+    seen = counted.found.view
+    graph = np.append(seen.matching(lambda name: "GraphLaunch" in name) & seen.is_runtime, False)
+    of_graph: Bools = graph[counted.found.device.launch[counted.row]]  # NONE takes the last
+    return of_graph
+
+
+def _shared_launches(counted: Account) -> Issue | None:
+    """One call launches one thing, unless it launches a graph: else correlation numbers repeat in the file."""
+    if not counted.on_device:
+        return None
+    launch = counted.found.device.launch[counted.row]
+    shared = np.append(np.bincount(launch[launch != NONE], minlength=len(counted.found.view.name)) > 1, False)[launch]
+    shared &= ~_by_graph(counted) & (counted.trace.device.graph_node[counted.row] < 0)
+    if not shared.any():
+        return None
+    time = int(counted.total[shared].sum())
+    text = (
+        f"{int(shared.sum()):,} device events ({units.duration_ns(time)}) share a launch with another:"
+        " correlation numbers repeat, as in a file put together of several processes; each goes with the first call"
+    )
+    return Issue("shared launches", int(shared.sum()), time, text)
 
 
 def _whole_graphs(counted: Account) -> Issue | None:
@@ -295,10 +346,13 @@ def _texts(value: Any) -> list[str]:
 
 def _profiler(counted: Account) -> Issue | None:
     """Pauses that the profiler itself made and recorded: buffers it asked for, flushes."""
-    count = counted.trace.facts.ignored.get("overhead", 0)
+    facts = counted.trace.facts
+    count = facts.ignored.get("overhead", 0)
     if not count:
         return None
-    return Issue("profiler overhead", count, 0, f"the profiler paused the program {count:,} times (buffers, flushes)")
+    time = units.duration_ns(facts.overhead_ns)
+    text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
+    return Issue("profiler overhead", count, facts.overhead_ns, text)
 
 
 def _unknown_names(counted: Account) -> Issue | None:

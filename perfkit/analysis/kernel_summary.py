@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis.integrity import unusable
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.schema import units
@@ -45,6 +46,8 @@ def _doubts(trace: Trace) -> tuple[str, ...]:
         lines.append(f"the file is cut off after byte {trace.facts.truncated_at:,}: what follows is not counted")
     if trace.facts.repairs:
         lines.append("repaired while reading: " + ", ".join(f"{n} x {what}" for what, n in trace.facts.repairs.items()))
+    if lost := unusable(trace):
+        lines.append("left out: " + ", ".join(f"{count:,} {what}" for what, count in lost.items()))
     if trace.facts.negative_durations:
         lines.append(f"{trace.facts.negative_durations:,} events end before they start: counted with no length")
     return tuple(lines)

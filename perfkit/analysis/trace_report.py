@@ -54,7 +54,7 @@ def report(trace: Trace, view: View | None = None) -> Report:
     categories = breakdown.category_table(counted)
     groups = grouping.group_table(counted, view.by, depth=view.depth, fold=view.fold)
     tables = [kernels, layers, phases, categories, groups, integrity.table(counted)]
-    display = [phases, categories, grouping.for_people(groups), kernels]
+    display = [phases, categories, grouping.for_people(groups), breakdown.for_people(kernels)]
     if counted.on_device:
         copies = breakdown.copy_table(counted)
         tables.append(copies)

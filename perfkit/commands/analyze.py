@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 
 from perfkit.analysis import kernel_summary, overhead, repeats, run_report, sweep_report, trace_report
@@ -20,7 +19,7 @@ from perfkit.commands.progress import attributing, reading
 from perfkit.commands.runs import saved_runs, sweep_rows
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
-from perfkit.schema import record
+from perfkit.schema import module_tree, record
 from perfkit.trace.load import load
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
@@ -79,14 +78,10 @@ class AnalyzeOptions:
 
 
 def _module_tree(path: Path | None) -> dict[str, str] | None:
-    if path is None:
-        return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except OSError as error:
-        raise UsageError(f"--modules {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
-        raise UsageError(f"--modules {path}: not a JSON object of path: class ({error})") from error
+        return module_tree.load(path) if path else None
+    except UsageError as error:
+        raise UsageError(f"--modules {error}") from error
 
 
 def execute(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.render import files, markdown, text
+from perfkit.render.cells import printable
 from perfkit.schema.table import Table
 
 Format = Literal["table", "json", "csv", "md"]
 
 
 def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
-    """Reports on standard output; for scripts (json, csv) their remarks on standard error."""
+    """Reports on standard output; their remarks below them, or on standard error beside documents."""
     if form == "table":
         print_reports(reports, top=top)
     elif form == "json":
@@ -24,12 +26,12 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
     elif form == "csv":
         _print_csv([table for report in reports for table in report.tables])
     else:
-        tables = [table for report in reports for table in report.display]
+        tables = _each_note_once([table for report in reports for table in report.display])
         print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
-    if form in ("json", "csv"):
+    if form != "table":
         for report in reports:
             for line in report.remarks:
-                print(line, file=sys.stderr)
+                print(printable(line), file=sys.stderr)
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
@@ -38,10 +40,20 @@ def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
     for index, report in enumerate(reports):
         if index:
             console.print()
-        text.print_tables(console, report.display, top=top)
+        text.print_tables(console, _each_note_once(report.display), top=top)
         console.print()
         for line in report.remarks:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def _each_note_once(tables: Sequence[Table]) -> list[Table]:
+    """The tables, without notes that one before them has."""
+    said: set[str] = set()
+    shown = []
+    for table in tables:
+        shown.append(replace(table, notes=tuple(note for note in table.notes if note not in said)))
+        said.update(table.notes)
+    return shown
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:

@@ -15,7 +15,7 @@ from perfkit.errors import UsageError
 from perfkit.measure import environment, gpu_sampler, memory, nsys_capture, probes, provenance, timing, torch_profiler
 from perfkit.measure.nsys_program import under_nsys
 from perfkit.measure.timing import StepClock
-from perfkit.schema import record
+from perfkit.schema import module_tree, record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.probes import GpuSample, Probing
 from perfkit.schema.provenance import KEY
@@ -149,8 +149,11 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             if measured.ended_by:
                 measured.where = WRITING
 
+        tree = annotate.module_tree(workload.model)
+        if config.profiler == "torch" or under_nsys():
+            module_tree.save(tree, folder)
         if config.profiler == "torch":
-            metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
+            metadata: dict[str, Any] = {"modules": tree}
             if config.experimental_provenance:
                 metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
             after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
@@ -9,6 +10,9 @@ from itertools import pairwise, zip_longest
 from rich.cells import cell_len
 
 from perfkit.render.grid import Grid
+
+_PATH = re.compile(r"[\w*]+([./][\w*]+)+")
+"""A module's path: layers.*.attn, Model_0/Linear_7."""
 
 _LEAD = 24  # characters of context before a difference, at most
 
@@ -38,13 +42,16 @@ def shortened_rows(shown: Grid, width: int | None) -> list[list[str]]:
 
 
 def middle(name: str, width: int, mark: str = "…") -> str:
-    """The name in at most `width` terminal cells: two thirds from its beginning, the rest from its end."""
+    """The name in at most `width` terminal cells: two thirds from its beginning, the rest from its end.
+
+    Of a module's path the other way round: what it is of stands at its end.
+    """
     if cell_len(name) <= width:
         return name
     room = width - len(mark)
     if room < 2:
         return _take(name, width)
-    tail = room // 3
+    tail = room - room // 3 if _PATH.fullmatch(name) else room // 3
     return _take(name, room - tail) + mark + _take(name[::-1], tail)[::-1]
 
 

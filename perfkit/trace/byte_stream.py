@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -42,6 +43,11 @@ _ZIP_ERRORS = (
     RuntimeError,
 )
 """What zipfile raises on damaged, encrypted or foreign archives."""
+_ZIP = b"PK\x03\x04"
+_HELD = 64 << 20
+"""Bytes of a zip archive from a pipe that are held in memory; larger ones go to a temporary file."""
+_MAC = "__MACOSX/"
+"""What macOS puts beside each file that it zips."""
 _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
@@ -94,7 +100,7 @@ def zipfile_magic(file: IO[bytes]) -> bool:
     """Whether a zip archive starts here; the position stays."""
     magic = file.read(4)
     file.seek(-len(magic), io.SEEK_CUR)
-    return magic in (b"PK\x03\x04", b"PK\x05\x06")
+    return magic in (_ZIP, b"PK\x05\x06")
 
 
 def _blocks(file: IO[bytes], facts: StreamFacts, size: int | None, progress: Progress | None) -> Iterator[bytes]:
@@ -120,8 +126,10 @@ def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int)
     blocks = chain((head,), blocks)
     if depth and head.startswith(_GZIP):
         return _sniffed(_gunzipped(blocks, name, facts), name, facts, depth - 1)
-    if head.startswith(b"PK\x03\x04"):
-        raise UsageError(f"{name} is a zip archive inside a stream: unpack it first (unzip)")
+    if head.startswith(_ZIP):
+        if depth < 2:
+            raise UsageError(f"{name} is a zip archive in a gzip file or another zip: unpack it first")
+        return _sniffed(_unzipped_stream(blocks, name, facts), name, facts, depth=1)
     return blocks
 
 
@@ -232,11 +240,19 @@ def _skip_header(source: _Input) -> bool:
     return True
 
 
+def _unzipped_stream(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+    """As _unzipped, from a pipe: the directory of a zip archive is its end, so all of it is put aside first."""
+    with tempfile.SpooledTemporaryFile(_HELD) as file:
+        file.writelines(blocks)
+        file.seek(0)
+        yield from _unzipped(file, name, facts)
+
+
 def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
     """The one JSON file in a zip archive."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir()]
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(_MAC)]
             chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
             if len(chosen) != 1:
                 found = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"

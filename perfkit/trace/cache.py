@@ -35,7 +35,7 @@ from perfkit.trace.columns import (
     column_dtype,
 )
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
 LIMIT_BYTES = 4 * 2**30
@@ -76,27 +76,40 @@ def is_worth_it(file: IO[bytes]) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size >= SMALLEST_BYTES
 
 
-def key_of(file: IO[bytes]) -> str:
-    """The entry's name for an open file: the SHA-256 of its bytes. Reads the file to its end where it must.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """Which entry is a file's."""
 
-    The answer is kept under the file's identity (device, inode, size, times), so that the bytes of an unchanged file
-    are hashed once. A file modified within the last seconds is not trusted to show its next change in its times.
-    """
+    digest: str
+    """The entry's name: the SHA-256 of the file's bytes."""
+    note: Path | None
+    """Where to note the digest, under the file's identity (device, inode, size, times) before it was hashed; None
+    for a file modified within the last seconds, which need not show its next change in its times."""
+
+
+def key_of(file: IO[bytes]) -> Key:
+    """The key of an open file. Reads the file to its end, unless the digest of an unchanged one was noted."""
     status = os.fstat(file.fileno())
     identity = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-    seen = folder() / _SEEN / hashlib.sha256(identity.encode()).hexdigest()
+    note = folder() / _SEEN / hashlib.sha256(identity.encode()).hexdigest()
     with contextlib.suppress(OSError):
-        return seen.read_text(encoding="ascii")
+        return Key(note.read_text(encoding="ascii"), None)
+    is_settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
-    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS:
-        with contextlib.suppress(OSError):
-            seen.parent.mkdir(parents=True, exist_ok=True)
-            draft = seen.with_name(f".{seen.name}.{os.getpid()}")
-            draft.write_text(digest.hexdigest(), encoding="ascii")
-            draft.replace(seen)
-    return digest.hexdigest()
+    return Key(digest.hexdigest(), note if is_settled else None)
+
+
+def remember(key: Key) -> None:
+    """Note the file's digest, once there is an entry of it: a reading that was cancelled leaves nothing."""
+    if key.note is None:
+        return
+    with contextlib.suppress(OSError):
+        key.note.parent.mkdir(parents=True, exist_ok=True)
+        draft = key.note.with_name(f".{key.note.name}.{os.getpid()}")
+        draft.write_text(key.digest, encoding="ascii")
+        draft.replace(key.note)
 
 
 def read(key: str, source: str) -> Trace | None:

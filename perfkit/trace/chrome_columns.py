@@ -24,7 +24,9 @@ from perfkit.trace.chrome_events import (
     thread_numbers,
 )
 from perfkit.trace.columns import (
+    BEGIN_END,
     MISSING,
+    NO_TIME,
     AutogradFlows,
     Bytes,
     DeviceEvents,
@@ -62,6 +64,8 @@ _DEVICE = {
     "memset": DeviceKind.MEMSET,
 }
 _FLOWS = ("fwdbwd", "forward_backward")
+_OVERHEAD = "overhead"
+"""Pauses that the profiler itself made."""
 _MAX_CATEGORIES = 255
 _JOINED_CHUNKS = 64
 
@@ -77,6 +81,7 @@ class _Target(IntEnum):
     DEVICE = 2
     FLOW = 3
     METADATA = 4
+    OVERHEAD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,12 @@ def _route(ph: str, cat: str) -> _Route:
         return _Route(_Target.DEVICE, _DEVICE[known], cat, True)
     if ph in ("s", "f") and known in _FLOWS:
         return _Route(_Target.FLOW, int(ph == "s"), cat, False)
+    if ph == "X" and known == _OVERHEAD:
+        return _Route(_Target.OVERHEAD, 0, cat, True)
     if ph == "M":
         return _Route(_Target.METADATA, 0, cat, False)
     if ph in ("B", "E"):
-        return _Route(_Target.NONE, 0, "begin and end events (ph B, E)", False)
+        return _Route(_Target.NONE, 0, BEGIN_END, False)
     return _Route(_Target.NONE, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
 
 
@@ -196,6 +203,8 @@ class ColumnBuilder:
         self._all_whole_us = True
         self.negative_durations = 0
         """Events that ended before they started; their length became zero."""
+        self.overhead_ns = 0
+        """What the profiler's own pauses last in all."""
 
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""
@@ -209,6 +218,7 @@ class ColumnBuilder:
             (_Target.HOST, self._add_host),
             (_Target.DEVICE, self._add_device),
             (_Target.FLOW, self._add_flows),
+            (_Target.OVERHEAD, self._add_overhead),
         ):
             rows = np.flatnonzero(targets == target)
             if len(rows):
@@ -306,6 +316,10 @@ class ColumnBuilder:
         }
         self._append(AutogradFlows, columns, valid, rows.codes)
 
+    def _add_overhead(self, rows: _Rows) -> None:
+        durations, valid = nanoseconds([event.dur for event in rows.events])
+        self.overhead_ns += int(durations[valid].clip(0).sum())
+
     def _add_metadata(self, event: Event) -> None:
         if event.name in ("thread_name", "process_name") and event.args is not None:
             self._label(event.name, event.pid, event.tid, event.args.name)
@@ -328,7 +342,7 @@ class ColumnBuilder:
     def _append(self, table: type[Any], columns: _Columns, valid: Bools, codes: _Codes) -> None:
         if not valid.all():
             for code in codes[~valid].tolist():
-                self._untimed[f"{self._router.routes[code].label} without a usable time"] += 1
+                self._untimed[f"{self._router.routes[code].label}{NO_TIME}"] += 1
             columns = {name: column[valid] for name, column in columns.items()}
         if self._all_whole_us:
             times = [column for name, column in columns.items() if name in ("start", "end", "time")]
@@ -365,7 +379,7 @@ class ColumnBuilder:
         """Events that no column holds: category -> how many."""
         found = Counter(self._untimed)
         for code, route in enumerate(self._router.routes):
-            if route.target is _Target.NONE:
+            if route.target in (_Target.NONE, _Target.OVERHEAD):
                 found[route.label] += self._counts[code]
         return dict(found)
 

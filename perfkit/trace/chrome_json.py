@@ -301,6 +301,7 @@ class _Reader:
             truncated_at=self._truncated_at,
             resolution_ns=columns.resolution_ns,
             negative_durations=columns.negative_durations,
+            overhead_ns=columns.overhead_ns,
             base_time_ns=_integer(self._metadata.get("baseTimeNanoseconds")),
         )
         return Trace(

@@ -18,6 +18,13 @@ MISSING = -1
 """In any id column: the file said nothing."""
 
 
+NO_TIME = " without a usable time"
+"""Behind a category in ReadFacts.ignored: events without a start or a duration, or beyond what int64 holds."""
+
+BEGIN_END = "begin and end events (ph B, E)"
+"""In ReadFacts.ignored: intervals in two halves, which PyTorch does not write."""
+
+
 class HostKind(IntEnum):
     """What a host range is."""
 
@@ -144,7 +151,7 @@ class ReadFacts:
     events: int = 0
     """Complete events in the file, of every category."""
     ignored: dict[str, int] = field(default_factory=dict)
-    """Events that no column holds, by category."""
+    """Events that no column holds, by category; NO_TIME behind it: such as one should, but of no use."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What had to be mended to read it: kind of mending -> times."""
     truncated_at: int | None = None
@@ -153,6 +160,8 @@ class ReadFacts:
     """1, or 1000 where every time in the file is a whole microsecond."""
     negative_durations: int = 0
     """Events that ended before they started, clamped to zero length."""
+    overhead_ns: int = 0
+    """What the pauses that the profiler made and recorded last in all."""
     base_time_ns: int | None = None
     """Unix time of the file's time zero, where given."""
 

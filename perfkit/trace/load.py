@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from perfkit.errors import UsageError
+from perfkit.schema import module_tree
 from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.chrome_json import read_chrome_json
@@ -42,7 +43,7 @@ def load(
     with _opened(chosen) as file:
         try:
             if (from_nsys := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
-                return from_nsys
+                return _with_tree(from_nsys, chosen)
             if use_cache and cache.is_worth_it(file) and not kernels_only:
                 return _through_cache(file, _shown(chosen), progress)
             size = os.fstat(file.fileno()).st_size or None
@@ -51,14 +52,23 @@ def load(
             raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
 
 
+def _with_tree(trace: Trace, path: Path) -> Trace:
+    """What nsys records of perfkit's own has no room for the model's tree: the run left it in its folder."""
+    own, beside = trace.metadata.get("perfkit"), path.with_name(module_tree.FILE)
+    if own is None or not beside.is_file():
+        return trace
+    own = own | {"modules": module_tree.load(beside)}
+    return dataclasses.replace(trace, metadata={**trace.metadata, "perfkit": own})
+
+
 def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
     key = cache.key_of(file)
-    kept = cache.read(key, name)
-    if kept is not None:
-        return kept
-    file.seek(0)
-    trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
-    cache.write(key, trace)
+    trace = cache.read(key.digest, name)
+    if trace is None:
+        file.seek(0)
+        trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
+        cache.write(key.digest, trace)
+    cache.remember(key)
     return trace
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perfkit.analysis import breakdown, grouping
+from perfkit.analysis import breakdown, grouping, integrity
 from perfkit.analysis.account import Selection, account
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.intervals import union_length
@@ -118,6 +118,79 @@ def test_layers_fold_into_one_line_with_their_spread():
     assert (row["x"], row["total_ns"], row["mean_ns"], row["max_ns"], row["max_at"]) == (2, 230, 115.0, 120, "layers.0")
     unfolded = grouping.group_table(account(trace, attribute(trace)), "layer", fold=False)
     assert {"layers.0", "layers.1"} <= set(unfolded.frame["scope"])
+
+
+@pytest.mark.parametrize("name", ["ncclKernel_SendRecv", "rcclGenericKernel", "multimem_all_reduce_kernel"])
+def test_collectives_are_communication_in_either_table(name):
+    """GIVEN a collective's kernel WHEN counted by phase and by kind of work THEN both call it communication"""
+    trace = training_step().launched(name, 396, 610, 650).build()
+    counted = account(trace, attribute(trace))
+    by_phase = breakdown.phase_table(counted).frame.set_index("phase")["total_ns"]
+    by_kind = breakdown.category_table(counted).frame.set_index("category")["total_ns"]
+    assert by_phase["communication"] == by_kind["communication"] == 190
+
+
+def accumulating() -> TraceBuilder:
+    """Two steps of perfkit's with two passes each, and one pass of a warm-up before them."""
+    b = TraceBuilder(metadata={"perfkit": {}}).step(0, 100, 200).step(1, 200, 300)
+    for at in (50, 110, 150, 210, 250):
+        b.range("perfkit.phase::forward", at, at + 10).module("net", at + 1, at + 9).launched("f", at + 2, at, at + 5)
+        b.range("perfkit.phase::backward", at + 20, at + 38)
+        b.launched("b", at + 21, at + 21, at + 25).launched("b", at + 26, at + 26, at + 28)
+    return b
+
+
+@pytest.mark.parametrize(("steps", "count"), [("auto", 4), ("all", 5), (0, 2), (1, 2)])
+def test_kernels_per_pass_are_those_of_the_steps_shown(steps, count):
+    """GIVEN two passes in each step WHEN all or one are shown THEN counts per pass are the same, in either phase"""
+    trace = accumulating().build()
+    found = attribute(trace)
+    forward = breakdown.kernel_table(account(trace, found, Selection(Phase.FORWARD, steps)))
+    (row,) = forward.frame.to_dict("records")
+    assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (count, 1, 1)
+    backward = breakdown.kernel_table(account(trace, found, Selection(Phase.BACKWARD, steps)))
+    (row,) = backward.frame.to_dict("records")
+    assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (2 * count, 0, 2)
+    assert "per forward" not in {column.heading for column in breakdown.for_people(backward).columns}
+
+
+def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
+    """GIVEN perfkit's own steps and kernels without a launch WHEN counted THEN a step has those that ran in it"""
+    b = accumulating().event("lost", 130, 140).event("ncclDevKernel_AllReduce", 230, 250).event("before", 60, 70)
+    trace = b.build()
+    found = attribute(trace)
+    phases = breakdown.phase_table(account(trace, found)).frame.set_index("phase")["total_ns"]
+    assert (phases["unlaunched"], phases["communication"]) == (10, 20)
+    first = breakdown.phase_table(account(trace, found, Selection(steps=0))).frame.set_index("phase")["total_ns"]
+    assert (first["unlaunched"], first["communication"]) == (10, 0)
+    outside = {issue.check: issue for issue in integrity.issues(account(trace, found))}["outside steps"]
+    assert (outside.count, outside.time_ns) == (4, 10 + 5 + 4 + 2)
+    assert outside.text.endswith("in no table (--steps all has them)")
+
+
+@pytest.mark.parametrize("by", ["layer", "component"])
+def test_layers_fold_though_all_their_time_is_in_their_parts(by):
+    """GIVEN layers without a kernel of their own WHEN grouped by layer, or cut to the layer THEN they are one row"""
+    b = TraceBuilder().step(0, 0, 200)
+    for layer in range(3):
+        at = 10 + 50 * layer
+        b.module(f"layers.{layer}", at, at + 40).module(f"layers.{layer}.attn", at + 1, at + 30)
+        b.module(f"layers.{layer}.attn.q", at + 2, at + 20).launched("gemm", at + 3, 300 + at, 310 + at + layer)
+    trace = b.build()
+    depth = 2 if by == "component" else None
+    table = grouping.group_table(account(trace, attribute(trace)), by, depth=depth)
+    (row,) = table.frame.to_dict("records")
+    assert (row["scope"], row["x"], row["total_ns"], row["max_ns"], row["max_at"]) == (
+        "layers.*", 3, 33, 12, "layers.2",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["class", "phase", "op", "kernel"])
+def test_a_depth_that_cuts_nothing_is_said(by):
+    trace = training_step().build()
+    table = grouping.group_table(account(trace, attribute(trace)), by, depth=1)
+    assert "depth" not in table.title
+    assert table.notes[-1] == f"depth cuts module paths, which rows by {by} are not"
 
 
 def test_modules_have_their_own_time_and_that_of_their_children():

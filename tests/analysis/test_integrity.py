@@ -7,7 +7,7 @@ import pytest
 from perfkit.analysis import integrity
 from perfkit.analysis.account import account
 from perfkit.analysis.attribution import attribute
-from perfkit.trace.columns import HostKind, ReadFacts
+from perfkit.trace.columns import BEGIN_END, NO_TIME, HostKind, ReadFacts
 from tests.builders import TraceBuilder
 
 
@@ -34,6 +34,8 @@ def test_a_clean_trace_is_one_line():
         (ReadFacts(repairs={"backslash": 2}), "repaired JSON"),
         (ReadFacts(resolution_ns=1000), "resolution"),
         (ReadFacts(negative_durations=3), "negative durations"),
+        (ReadFacts(ignored={"kernel" + NO_TIME: 2, "ac2g": 9}), "unusable events"),
+        (ReadFacts(ignored={BEGIN_END: 2, "gpu_user_annotation": 9}), "unusable events"),
     ],
 )
 def test_facts_of_the_file(facts, check):
@@ -71,9 +73,29 @@ def test_external_ids_that_are_correlations():
     assert "external ids" in checks(b.event("k", 2, 3, correlation=5))
 
 
+def test_calls_without_external_ids_do_not_repeat_the_correlation():
+    """GIVEN a file without either number WHEN examined THEN nothing is said of an old profiler"""
+    assert "external ids" not in checks(clean().range("launch", 60, 61, HostKind.RUNTIME))
+
+
 def test_a_graph_launch_says_whose_scope_its_kernels_have():
-    b = clean().event("second", 60, 70, correlation=1000)
-    assert checks(b)["CUDA graphs"].count == 2
+    b = clean().range("cudaGraphLaunch", 60, 61, HostKind.RUNTIME, correlation=7)
+    found = checks(b.event("gemm", 60, 70, correlation=7).event("gemm", 70, 80, correlation=7))
+    assert found["CUDA graphs"].count == 2
+    assert "shared launches" not in found
+
+
+def test_a_correlation_that_comes_twice_is_no_graph():
+    """GIVEN two kernels with one correlation number, of an ordinary call WHEN examined THEN they share it"""
+    found = checks(clean().event("gemm", 60, 70, correlation=1000))
+    assert (found["shared launches"].count, found["shared launches"].time_ns) == (2, 20)
+    assert "CUDA graphs" not in found
+
+
+def test_backward_that_leads_nowhere_is_counted():
+    """GIVEN one node of two whose forward operation ran before recording WHEN examined THEN it is counted"""
+    b = clean().node("MmBackward0", 60, 70, 1).node("LostBackward0", 75, 85, 99)
+    assert checks(b)["unlinked nodes"].text.startswith("1 of 2 backward nodes lead to no forward operation")
 
 
 def test_dropped_records_and_unknown_names():
@@ -96,8 +118,10 @@ def test_a_graph_node_goes_to_the_scope_noted_at_capture():
 
 def test_the_profilers_own_pauses():
     b = clean()
-    b.facts = ReadFacts(ignored={"overhead": 4})
-    assert checks(b)["profiler overhead"].count == 4
+    b.facts = ReadFacts(ignored={"overhead": 4}, overhead_ns=5000)
+    found = checks(b)["profiler overhead"]
+    assert (found.count, found.time_ns) == (4, 5000)
+    assert "4 times, for 5.000 us in all" in found.text
 
 
 def test_a_step_cut_by_the_recording():

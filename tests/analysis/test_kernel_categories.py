@@ -40,6 +40,21 @@ from perfkit.analysis import kernel_categories as categories
         ("ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)", categories.COMMUNICATION),
         ("ncclDevKernel_Generic(ncclDevKernelArgsStorage<4096ul>)", categories.COMMUNICATION),
         ("void vllm::cross_device_reduce_1stage<float, 2>", categories.COMMUNICATION),
+        ("rcclGenericKernel", categories.COMMUNICATION),
+        ("two_shot_all_reduce_kernel", categories.COMMUNICATION),
+        ("void cudnn::ops::nchwToNhwcKernel<float, float, float, false, true>", categories.COPY),
+        ("void cask_cudnn::computeOffsetsKernel<false, false>(Params)", categories.CONVOLUTION),
+        ("void cudnn::winograd_nonfused::winogradForwardFilter4x4", categories.CONVOLUTION),
+        ("igemm_fwd_gtcx3_nhwc_fp16", categories.CONVOLUTION),
+        ("MIOpenBatchNormFwdTrainSpatial", categories.NORMALISATION),
+        ("void at::native::(anonymous namespace)::GammaBetaBackwardCUDAKernel<float>", categories.NORMALISATION),
+        ("void transformer_engine::normalization::ln_fwd_kernel<Traits>", categories.NORMALISATION),
+        ("void ck::kernel_gemm_xdl_cshuffle_v3<GridwiseGemm>", categories.MATMUL),
+        ("void ck_tile::kentry<256, 1, ck_tile::FmhaFwdKernel>", categories.ATTENTION),
+        ("attn_fwd.kd", categories.ATTENTION),
+        ("void at::native::krn_partials_per_segment<long>", categories.EMBEDDING),
+        ("void at::native::(anonymous namespace)::nll_loss_forward_reduce_cuda_kernel_2d<float>", categories.LOSS),
+        ("multi_tensor_apply_kernel<FusedOptimizerTensorListMetadata<4>, FusedAdamMathFunctor>", categories.OPTIMIZER),
         ("void at::native::(anonymous namespace)::distribution_elementwise_grid_stride_kernel", categories.RANDOM),
     ],
 )
@@ -73,6 +88,12 @@ def test_kernels_by_name(name, category):
 )
 def test_operators_by_name(operator, category):
     assert categories.of_operator(operator) == category
+
+
+def test_every_pattern_has_a_source_and_a_category():
+    for pattern in (*categories.OPERATORS, *categories.KERNELS):
+        assert pattern.source
+        assert pattern.category in categories.ALL
 
 
 def test_the_operator_decides_before_the_name():

@@ -57,6 +57,17 @@ def test_json_is_the_documented_document(trace, capsys):
     assert "1 device events" in err
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
+def test_names_in_remarks_do_not_reach_the_terminal_raw(tmp_path, capsys, form):
+    """GIVEN an unknown kernel with an escape and a newline in its name WHEN analysed THEN its remark is plain"""
+    event = EVENTS[-1] | {"name": "\x1b[31mred\nline", "args": {"device": 0, "stream": 7}}
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"traceEvents": [*EVENTS[:-1], event]}))
+    _, out, err = run(capsys, str(file), "--format", form)
+    (line,) = (line for line in (out if form == "table" else err).splitlines() if "unknown kernels" in line)
+    assert r"\x1b[31mred\nline" in line
+
+
 def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
     code, out, err = run(capsys, str(trace), "--format", "csv")
     assert code == 0
@@ -68,11 +79,11 @@ def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
 
 def test_table_and_markdown_show_the_same_rows(trace, capsys):
     for form in ("table", "md"):
-        code, out, _ = run(capsys, str(trace), "--format", form)
+        code, out, err = run(capsys, str(trace), "--format", form)
         assert code == 0
         assert "gemm" in out
         assert "Model" in out
-        assert "integrity: clean" in out or form == "md"
+        assert "integrity: clean" in (err if form == "md" else out)
 
 
 def test_kernel_summary_reads_kernels_alone(trace, capsys):

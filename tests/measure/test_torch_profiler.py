@@ -14,10 +14,10 @@ import torch
 from torch.profiler import profile
 
 from perfkit.measure import runner, torch_profiler
-from perfkit.schema import record
+from perfkit.schema import module_tree, record
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
-from perfkit.workload.annotate import module_tree
+from perfkit.workload import annotate
 from perfkit.workload.model import Transformer
 from perfkit.workload.step import Workload
 from tests.runs import Journal, quick
@@ -57,9 +57,19 @@ def test_the_trace_lies_beside_the_record_and_is_named_in_it(folder):
     saved = record.load(folder)
 
     # THEN
-    assert sorted(path.name for path in folder.iterdir()) == sorted(["record.json", saved.artifacts["trace"]])
+    assert {path.name for path in folder.iterdir()} == {"record.json", "modules.json", saved.artifacts["trace"]}
     assert NAME.match(saved.artifacts["trace"])
     assert (len(saved.warmup), len(saved.steps)) == (2, 3)
+
+
+def test_the_models_tree_lies_beside_the_trace_and_in_it(folder):
+    # WHEN
+    tree = module_tree.load(folder / module_tree.FILE)
+
+    # THEN
+    assert tree == document(folder)["perfkit"]["modules"]
+    assert next(iter(tree.items())) == ("Transformer", "Transformer")
+    assert "layers.0.attn" in tree
 
 
 def test_the_trace_holds_the_measured_steps_and_no_other(folder):
@@ -78,7 +88,7 @@ def test_the_trace_holds_the_measured_steps_and_no_other(folder):
 
 
 def test_the_trace_knows_the_module_tree(folder):
-    assert document(folder)["perfkit"]["modules"] == module_tree(Transformer(quick()))
+    assert document(folder)["perfkit"]["modules"] == annotate.module_tree(Transformer(quick()))
 
 
 def test_the_trace_has_shapes_and_no_stacks(folder):
@@ -166,7 +176,7 @@ def test_a_run_that_ends_in_the_warm_up_has_no_trace(tmp_path, monkeypatch):
 
     # THEN
     assert (saved.status, saved.artifacts) == ("interrupted", {})
-    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
 def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(tmp_path, monkeypatch):
@@ -184,7 +194,7 @@ def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(t
     assert (saved.status, len(saved.steps), saved.artifacts) == ("interrupted", 2, {})
     assert saved.failure is not None
     assert saved.failure.phase == "writing the trace"
-    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
 def test_one_trace_is_the_trace_and_two_are_none(tmp_path):

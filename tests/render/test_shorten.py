@@ -15,9 +15,22 @@ ELEMENTWISE = (
 
 
 def test_the_middle_gives_way():
-    assert middle("layers.11.attention.q_proj", 16) == "layers.11.…_proj"
-    assert middle("layers.11.attention.q_proj", 16, "...") == "layers.11...proj"
+    assert middle("vectorized_elementwise_kernel", 16) == "vectorized…ernel"
+    assert middle("vectorized_elementwise_kernel", 16, "...") == "vectorize...rnel"
     assert middle("short", 5) == "short"
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [
+        ("layers.11.attention.q_proj", "layer…ion.q_proj"),
+        ("layers.*.attention.q_proj", "layer…ion.q_proj"),
+        ("Model_0/Block_3/Attention_3/Linear_7", "Model…3/Linear_7"),
+        ("void at::native::kernel<float, 4>(int, float)", "void at::n…loat)"),
+    ],
+)
+def test_of_a_modules_path_the_end_stays(path, short):
+    assert middle(path, 16) == short
 
 
 def test_wide_characters_take_two_cells():

@@ -53,11 +53,38 @@ def zipped(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> b
         gzip.compress(gzip.compress(TEXT)),
         zipped(("t.json", TEXT)),
         zipped(("t.json", TEXT), method=zipfile.ZIP_STORED),
+        zipped(("t.json", TEXT), ("__MACOSX/._t.json", b"\0\5\x16\7")),
         zipped(("a/", b""), ("a/t.json.gz", gzip.compress(TEXT)), ("README", b"hello")),
     ],
 )
 def test_every_packing_gives_the_same_bytes(data: bytes) -> None:
     assert unpack(data) == (TEXT, {})
+
+
+class Pipe(io.BytesIO):
+    """Bytes that can be read once."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+@pytest.mark.parametrize("held", [100, 1 << 20])
+def test_a_zip_comes_through_a_pipe(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_stream, "_HELD", held)
+    data = zipped(("t.json", TEXT))
+    facts = StreamFacts()
+    assert b"".join(unpacked(Pipe(data), "t", facts)) == TEXT
+    assert (facts.packed, facts.unpacked) == (len(data), len(TEXT))
+
+
+def test_a_bomb_is_refused_from_a_pipe_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_stream, "RATIO_FROM", 1 << 20)
+    with pytest.raises(UsageError, match="more than 200 times its size"):
+        for _ in unpacked(Pipe(zipped(("t.json", bytes(1 << 23)))), "t", StreamFacts()):
+            pass
 
 
 @pytest.mark.parametrize("blocks", [1, 7, 4096])
@@ -116,7 +143,7 @@ def test_what_follows_the_gzip_stream_is_left_out() -> None:
         (zipped(("a.json", b"[]"), ("b.json", b"[]")), "holds a.json, b.json"),
         (zipped(("a.txt", b"[]"), ("b", b"[]")), "holds a.txt, b"),
         (zipped(("t.json", TEXT))[:-30], "is a zip archive that cannot be unpacked"),
-        (gzip.compress(zipped(("t.json", TEXT))), "is a zip archive inside a stream"),
+        (gzip.compress(zipped(("t.json", TEXT))), "is a zip archive in a gzip file"),
     ],
 )
 def test_what_cannot_be_unpacked_is_refused_in_one_line(data: bytes, message: str) -> None:

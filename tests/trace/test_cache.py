@@ -33,7 +33,7 @@ def write_trace(path: Path, seed: int) -> Path:
 
 def key(path: Path) -> str:
     with path.open("rb") as file:
-        return cache.key_of(file)
+        return cache.key_of(file).digest
 
 
 def assert_same(first: Trace, second: Trace) -> None:
@@ -88,6 +88,24 @@ def test_a_change_within_the_clock_tick_is_seen(tmp_path):
 def test_no_cache_leaves_nothing(tmp_path, own_cache):
     load(write_trace(tmp_path / "t.json", 1), use_cache=False)
     assert not own_cache.exists()
+
+
+def test_a_cancelled_reading_leaves_nothing(tmp_path, own_cache, monkeypatch):
+    """GIVEN a file that is not new WHEN its reading is cancelled THEN the cache is as it was; read, it is noted"""
+    file = write_trace(tmp_path / "t.json", 1)
+    os.utime(file, (1, 1))
+    monkeypatch.setattr(cache, "_SETTLED_SECONDS", -1.0)
+
+    def cancelled(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(file, progress=cancelled)
+    assert not own_cache.exists()
+    load(file)
+    (note,) = (cache.folder() / "seen").iterdir()
+    assert note.read_text() == key(file)
+    assert (cache.folder() / key(file)).is_dir()
 
 
 def test_small_files_are_not_kept(tmp_path, own_cache, monkeypatch):

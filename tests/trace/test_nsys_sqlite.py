@@ -20,6 +20,7 @@ from perfkit.analysis.attribution import attribute
 from perfkit.analysis.intervals import NONE
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
+from perfkit.schema import module_tree
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.corpus import corpus_file
@@ -300,6 +301,24 @@ def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
     assert ranges_of[["thread", "name", "count"]].to_numpy().tolist() == [
         ["main", "step::*", 2], ["main", "fc", 2], ["other", "step::*", 2], ["other", "fc", 2],
     ]  # fmt: skip
+
+
+def test_classes_come_from_the_tree_that_the_run_left_beside_its_report(tmp_path: Path) -> None:
+    """GIVEN a report of perfkit's and one of somebody's WHEN a tree lies beside them THEN perfkit's has classes"""
+    module_tree.save({"Model": "Model", "layers.0": "Block"}, tmp_path)
+    own = (
+        NsysExport()
+        .domain("perfkit", 3)
+        .range("layers.0", 2, 40, domainId=3)
+        .launched("k", 10, 100, 130, correlation=1)
+    )
+    foreign = NsysExport().range("layers.0", 2, 40).launched("k", 10, 100, 130, correlation=1)
+    view = View(by="class")
+    rows = [
+        trace_report.report(load(export.write(tmp_path / f"{name}.sqlite")), view).display[2].frame["scope"].tolist()
+        for name, export in (("own", own), ("foreign", foreign))
+    ]
+    assert rows == [["Block"], ["layers.0"]]
 
 
 def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
