@@ -17,7 +17,7 @@ from perfkit.analysis import memory_fit, overhead, repeats, run_report, stopping
 from perfkit.commands import estimate, fresh, plain, show
 from perfkit.commands.progress import RunProgress
 from perfkit.commands.runs import SavedRuns, saved_runs
-from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
+from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
 from perfkit.launch.campaign import Point
 from perfkit.render import files
 from perfkit.schema import record as records
