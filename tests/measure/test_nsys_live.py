@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -37,6 +38,7 @@ from tests.runs import QUICK_FLAGS, quick
 WARMUP, STEPS = 2, 3
 FLAGS = [*QUICK_FLAGS, "--device", "cpu", "--warmup-steps", str(WARMUP), "--measure-steps", str(STEPS)]
 TIMEOUT_S = 120
+_MARK = "PERFKIT_TEST_RECORDS_IN"
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,28 +82,32 @@ class Recording:
 
 def _record(folder: Path, command: Callable[[Path], Sequence[str]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Run a command in a folder; once more where nsys hangs, which it does now and then on some machines."""
-    environ = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    environ = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", _MARK: str(folder)}
     for attempt in ("first", "second"):
         place = folder / attempt
         place.mkdir()
-        before = {process.pid for process in psutil.process_iter()}
         try:
             done = subprocess.run(
                 command(place), cwd=place, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            _end_nsys_but(before)
+            for process in _left(folder):
+                process.kill()
             continue
         if "nsys hung" not in done.stderr:
             return place, done
     return pytest.fail("nsys hung twice")
 
 
-def _end_nsys_but(before: set[int]) -> None:
-    for process in psutil.process_iter(["name"]):
-        if process.pid not in before and process.info["name"] == "nsys":
-            process.kill()
+def _left(folder: Path) -> list[psutil.Process]:
+    """What runs of a recording that was made in a folder; others may record at the same time."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +127,9 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 @pytest.fixture(scope="module")
 def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """`perfkit run --profiler nsys`."""
-    before = {process.pid for process in psutil.process_iter()}
+    folder = tmp_path_factory.mktemp("by_flag")
     place, done = _record(
-        tmp_path_factory.mktemp("by_flag"),
+        folder,
         lambda _: [
             sys.executable,
             "-m",
@@ -138,8 +144,7 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         ],
     )
     assert done.returncode == 0, done.stderr
-    left = [process for process in psutil.process_iter(["name", "status"]) if process.pid not in before]
-    assert [p for p in left if p.info["name"].startswith("nsys") and p.info["status"] != psutil.STATUS_ZOMBIE] == []
+    assert _left(folder) == []
     return Recording(place / "run", place / "run" / "report.nsys-rep", done.stdout, done.stderr)
 
 
