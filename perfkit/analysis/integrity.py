@@ -18,7 +18,7 @@ from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
-from perfkit.trace.columns import BEGIN_END, NO_TIME, DeviceKind, Trace
+from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, Trace
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -224,7 +224,8 @@ def _overlapping(counted: Account) -> Issue | None:
 def _crossing(counted: Account) -> Issue | None:
     """Host ranges that neither nest nor stand apart: the forest gives both the same parent."""
     seen = counted.found.view
-    rows = np.flatnonzero(~seen.is_runtime)
+    lanes = [index for index, thread in enumerate(counted.trace.threads) if thread.name == ACROSS_THREADS]
+    rows = np.flatnonzero(~seen.is_runtime & ~np.isin(seen.thread, lanes))
     siblings = pd.DataFrame({"parent": _family(seen.forest.parent[rows], seen.thread[rows]), "end": seen.end[rows]})
     reach = siblings.groupby("parent", sort=False)["end"].cummax()
     before = reach.groupby(siblings["parent"], sort=False).shift(1, fill_value=np.iinfo(np.int64).min)

@@ -16,6 +16,8 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 MISSING = -1
 """In any id column: the file said nothing."""
+ACROSS_THREADS = "across threads"
+"""Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
 
 
 NO_TIME = " without a usable time"

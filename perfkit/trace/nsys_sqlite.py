@@ -19,6 +19,7 @@ import numpy as np
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import (
+    ACROSS_THREADS,
     MISSING,
     AutogradFlows,
     Device,
@@ -224,7 +225,7 @@ def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
     return tuple(
-        Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, "across threads" if tid & ACROSS else names.get(tid, ""))
+        Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, ACROSS_THREADS if tid & ACROSS else names.get(tid, ""))
         for tid in tids.tolist()
     )
 

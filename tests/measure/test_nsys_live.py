@@ -37,8 +37,8 @@ from tests.runs import QUICK_FLAGS, quick
 
 WARMUP, STEPS = 2, 3
 FLAGS = [*QUICK_FLAGS, "--device", "cpu", "--warmup-steps", str(WARMUP), "--measure-steps", str(STEPS)]
-TIMEOUT_S = 250
-"""Until a recording counts as hanging: twenty times what it takes on a quiet machine, and twice within pytest's own."""
+TIMEOUT_S = 150
+"""Until a recording counts as hanging: over ten times what it takes on a quiet machine; once more is tried."""
 _MARK = "PERFKIT_THIS_RECORDING"
 
 pytestmark = [

@@ -90,17 +90,19 @@ def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
     # GIVEN nothing but ranges, some of which stay on no thread, in two processes
     export = NsysExport().range("on a thread", 10, 50)
     for pid in (100, 200):
-        export.range("handed on", 0, 95, pid, eventType=START_END, endGlobalTid=global_tid(pid, 101))
+        for start, end in ((0, 50), (25, 70)):
+            export.range("handed on", start, end, pid, eventType=START_END, endGlobalTid=global_tid(pid, 101))
     report = trace_report.report(load(export.write(tmp_path / "lanes.sqlite")))
 
     # THEN they are in the table of ranges, and not in the account of the main thread
     tables = {table.name: table.frame for table in report.tables}
     assert tables["ranges"][["thread", "name", "count", "total_ns"]].to_numpy().tolist() == [
         ["main", "on a thread", 1, 40],
-        ["other", "handed on", 2, 190],
+        ["other", "handed on", 4, 190],
     ]
     assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
     assert report.summary["total_ns"] == 40
+    assert any(line.startswith("integrity: clean") for line in report.remarks)  # that they cross is their nature
 
 
 def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
