@@ -157,9 +157,7 @@ def has_results(path: Path) -> bool:
 def _check_version(path: Path, lines: list[str]) -> None:
     version = lines[1].partition(",")[0] if len(lines) > 1 else str(SWEEP_VERSION)
     if version.isdigit() and int(version) != SWEEP_VERSION:
-        raise UsageError(
-            f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION}"
-        )
+        raise UsageError(f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION}")
 
 
 def _sync_folder(folder: Path) -> None:
