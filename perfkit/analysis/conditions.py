@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from perfkit.analysis.processes import NOT_COMPARED, Match, Pair, Process
+from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Column, Table
 
 Role = Literal["refused", "work", "method", "compared", "noted"]
@@ -62,6 +63,16 @@ def contrasts(found: Match, intended: frozenset[str] = frozenset()) -> list[Cont
         if name not in _SAID_BY_ENVIRONMENT & said
     ]
     return [*flags, *seen]
+
+
+def unlike(a: RunConfig, b: RunConfig) -> list[Contrast]:
+    """Flags by which two configurations do other work or measure it in another way, as far as both name a value."""
+    pairs = ((name, getattr(a, name), getattr(b, name)) for name in (*_WORK, *_METHOD))
+    return [
+        Contrast(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
+        for name, of_a, of_b in pairs
+        if of_a != of_b and None not in (of_a, of_b)
+    ]
 
 
 def refusals(found: Sequence[Contrast]) -> list[Contrast]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,24 +102,48 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
     parts of attention in a profile, nothing. None is listed that gives up as much as another and more.
     """
     found: list[tuple[tuple[int, ...], Proposal]] = []
-    limit = FITS_BELOW * memory - overhead(config)
-    if peak_below is not None:
-        limit = min(limit, peak_below)
+    limit = _limit(config, memory, peak_below)
     for steps in _combinations(config):
         cost = tuple(step.cost for step in steps)
         if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in found):
             continue
-        changed = dataclasses.replace(config, **{k: v for step in steps for k, v in step.changes.items()})
-        if _least(changed) >= limit:
-            continue
-        prediction = predict(changed, memory)
-        if prediction.peak_bytes < limit:
-            flags = tuple(flag for step in steps for flag in step.flags)
-            gives_up = "; ".join(step.gives_up for step in steps if step.gives_up) or "nothing"
-            found.append((cost, Proposal(flags, gives_up, prediction)))
+        proposal = _fitting(config, steps, memory, limit)
+        if proposal is not None:
+            found.append((cost, proposal))
         if len(found) == count:
             break
     return [proposal for _, proposal in sorted(found, key=lambda one: one[0])]
+
+
+def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = None) -> tuple[str, ...]:
+    """The two nearest configurations that fit, as flags.
+
+    Where parameters alone do not fit, one smaller model gives up least of everything; a still smaller one is the
+    other then.
+    """
+    found = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
+    limit = _limit(config, memory, peak_below)
+    smaller = (_fitting(config, (step,), memory, limit) for step in _models(config) if step.flags)
+    rest = (one.command for one in smaller if one is not None and one.command not in found)
+    return (*found, *itertools.islice(rest, 1)) if len(found) == 1 else tuple(found)
+
+
+def _limit(config: RunConfig, memory: int, peak_below: float | None) -> float:
+    """Bytes that the peak of a proposal stays below."""
+    fits = FITS_BELOW * memory - overhead(config)
+    return fits if peak_below is None else min(fits, peak_below)
+
+
+def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: float) -> Proposal | None:
+    """The configuration after these steps; None where it does not fit."""
+    changed = dataclasses.replace(config, **{k: v for step in steps for k, v in step.changes.items()})
+    if _least(changed) >= limit:
+        return None
+    prediction = predict(changed, memory)
+    if prediction.peak_bytes >= limit:
+        return None
+    flags = tuple(flag for step in steps for flag in step.flags)
+    return Proposal(flags, "; ".join(step.gives_up for step in steps if step.gives_up) or "nothing", prediction)
 
 
 def _least(config: RunConfig) -> int:
@@ -130,7 +154,7 @@ def _least(config: RunConfig) -> int:
 def suggestions(config: RunConfig, available: int) -> tuple[str, ...]:
     """After running out of memory: two changes that would have fitted into what was available, as flags."""
     below = _SMALLER_AFTER_FAILURE * predict(config).peak_bytes
-    return tuple(proposal.command for proposal in proposals(config, available, count=2, peak_below=below))
+    return two_changes(config, available, peak_below=below)
 
 
 def _combinations(config: RunConfig) -> Iterator[tuple[_Step, ...]]:

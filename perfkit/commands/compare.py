@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from perfkit.analysis import comparison, comparison_report, trace_comparison
+from perfkit.analysis import comparison, comparison_report, conditions, trace_comparison
 from perfkit.analysis.comparison import Comparison
+from perfkit.analysis.conditions import Contrast
 from perfkit.analysis.grouping import By
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
@@ -156,6 +158,8 @@ def _trace(path: Path) -> Trace:
 def _measured(lines: tuple[str, str], options: CompareOptions) -> int:
     """Run both sides, then compare them. Flags that differ were asked for, so none of them is refused."""
     config_a, config_b = map(config_of, lines)
+    if options.fail_on is not None and not options.force:
+        _check_alike(conditions.unlike(config_a, config_b))  # now, not when all is measured
     folder = _new_folder(options.traces_dir)
     fresh.measure([Point(key="A", config=config_a), Point(key="B", config=config_b)], options.repeats, folder)
     sides = [(saved_runs(folder / key) or SavedRuns(folder / key, ())).side(key) for key in "AB"]
@@ -188,9 +192,14 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
 
 def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
     """A gate over different work would pass or fail for that alone."""
-    odd = [f"{one.what}: {one.a} against {one.b}" for one in compared.contrasts if one.role in ("work", "method")]
+    if not options.force:
+        _check_alike([one for one in compared.contrasts if one.role in ("work", "method")])
+
+
+def _check_alike(found: Sequence[Contrast]) -> None:
+    odd = [f"{one.what}: {one.a} against {one.b}" for one in found]
     odd = [text for text in odd if not text.startswith(("--measure-steps", "--warmup-steps"))]
-    if odd and not options.force:
+    if odd:
         raise UsageError(
             f"--fail-on needs the same work, measured alike: {'; '.join(odd)}; --force judges all the same"
         )

@@ -31,12 +31,12 @@ def forecaster(configs: Sequence[RunConfig], memory: int | None) -> Forecaster:
         resolved = config.resolved(device)
         predicted = memory_fit.predict(resolved, available)
         fits = predicted.verdict != "will not fit" or config.compile != "off"
-        suggestions = () if fits else memory_fit.proposals(resolved, available, count=2)
+        suggestions = () if fits else memory_fit.two_changes(resolved, available)
         return Forecast(
             peak_bytes=predicted.peak_bytes,
             available_bytes=available,
             fits=fits,
-            suggestions=tuple(proposal.command for proposal in suggestions),
+            suggestions=suggestions,
         )
 
     return forecast

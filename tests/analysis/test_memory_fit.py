@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perfkit.analysis import memory_fit
-from perfkit.analysis.memory_fit import Prediction, predict, proposals, suggestions
+from perfkit.analysis.memory_fit import Prediction, predict, proposals, suggestions, two_changes
 from perfkit.schema.config import RunConfig
 
 GIB = 2**30
@@ -100,6 +100,17 @@ def test_after_a_failure_that_was_not_foreseen_proposals_are_well_below_it():
     for idea in ideas:
         smaller = pasted({"model_size": "small"}, idea, "cpu")
         assert predict(smaller).peak_bytes < 0.8 * predict(failed).peak_bytes
+
+
+@pytest.mark.parametrize(
+    ("fields", "memory", "changes"),
+    [
+        ({"pass_type": "forward"}, 4, ("--model-size medium", "--model-size small")),
+        ({"model_size": "medium", "pass_type": "train"}, 10, ("--checkpoint", "--precision bf16 --attention sdpa")),
+    ],
+)
+def test_there_are_two_changes_to_try_also_where_parameters_alone_do_not_fit(fields, memory, changes):
+    assert two_changes(config("cpu", **fields), memory * GIB) == changes
 
 
 @pytest.mark.parametrize("available", [0, 1])

@@ -318,6 +318,15 @@ def test_the_gate_works_on_measured_sides(processes, capsys):
     assert code == 4
 
 
+def test_a_gate_over_different_work_is_refused_before_anything_is_measured(processes, capsys):
+    lines = ["--context-length 64 --measure-steps 3", "--context-length 128"]
+    code, _, err = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%")
+    assert (code, processes.calls) == (2, [])
+    assert "the same work, measured alike: --context-length: 64 against 128; --force" in err
+    code, _, _ = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", "--repeats", "2", "--force")
+    assert (code, len(processes.calls)) == (0, 4)
+
+
 def test_repeats_of_one_configuration(processes, capsys):
     code, out, _ = perfkit(
         capsys, "run", "--model-size", "tiny", "--repeats", "3", "--folder", "here", "--output", "t.csv"
