@@ -21,9 +21,9 @@ _HOST_TIMES = "host self time on the main thread; the rows add up to the steps' 
 _CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
-    Column("mean_ns", "ns", "time", "mean", scale="each"),
-    Column("min_ns", "ns", "time", "min", scale="each"),
-    Column("max_ns", "ns", "time", "max", scale="each"),
+    Column("mean_ns", "ns", "time", "mean", scale="each", spare=True),
+    Column("min_ns", "ns", "time", "min", scale="each", spare=True),
+    Column("max_ns", "ns", "time", "max", scale="each", spare=True),
 )
 _SUM = (
     Column("count", "", "count", summed=True),
@@ -36,10 +36,10 @@ _KERNEL_COLUMNS = (
     *_SUM,
     _SHARE,
     Column("count_per_step", "", "count", "per step"),
-    Column("count_per_forward", "", "count", "per forward"),
+    Column("count_per_forward", "", "count", "per forward", spare=True),
     *_TIMES,
 )
-_PER_PASS = Column("count_per_pass", "", "count", "per pass")
+_PER_PASS = Column("count_per_pass", "", "count", "per pass", spare=True)
 
 
 def kernel_table(counted: Account) -> Table:

@@ -30,6 +30,9 @@ _CUT = ("layer", "module", "component")
 _EXACT = pd.Int64Dtype()
 """Integers of which some may be missing; else pandas makes floats of all."""
 
+_SIDE_PHASES = (Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.OTHER)
+"""Whose columns may be left out: the row has its sum, and the table of phases has them."""
+
 _COUNTED_NAME = re.compile(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
 
@@ -101,24 +104,24 @@ def _columns(by: str, counted: Account) -> tuple[Column, ...]:
     present = [phase for phase in Phase if phase not in (Phase.COMMUNICATION, Phase.UNLAUNCHED)]
     present = [phase for phase in present if (counted.phase == phase).any()]
     steps = (
-        Column("step_mean_ns", "ns", "time", "mean per step", scale="step"),
-        Column("step_std_ns", "ns", "time", "std", scale="step"),
-        Column("count_per_step", "", "count", "per step"),
+        Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True),
+        Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
+        Column("count_per_step", "", "count", "per step", spare=True),
     )
     return (
         Column("scope", title=by),
         Column("x", "", "count", "x"),
         Column("count", "", "count", summed=True),
-        *(Column(phase.label, "ns", "time", summed=True, scale="time") for phase in present),
+        *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
-        Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
+        Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
         *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
         Column("share", "1", "share", summed=True),
-        *((Column("step_share", "1", "share", "of step", summed=True),) if counted.step_wall else ()),
+        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if counted.step_wall else ()),
         *(steps if len(counted.steps) > 1 else ()),
-        Column("mean_ns", "ns", "time", "mean of x", scale="each"),
-        Column("max_ns", "ns", "time", "max of x", scale="each"),
-        Column("max_at"),
+        Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True),
+        Column("max_ns", "ns", "time", "max of x", scale="each", spare=True),
+        Column("max_at", spare=True),
     )
 
 

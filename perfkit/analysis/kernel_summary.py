@@ -20,11 +20,11 @@ _COLUMNS = (
     Column("count", "", "count", summed=True),
     Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
     Column("share", "1", "share", summed=True),
-    Column("mean_ns", "ns", "time", "mean", scale="each"),
-    Column("median_ns", "ns", "time", "median", scale="each"),
-    Column("min_ns", "ns", "time", "min", scale="each"),
-    Column("max_ns", "ns", "time", "max", scale="each"),
-    Column("std_ns", "ns", "time", "std", scale="each"),
+    Column("mean_ns", "ns", "time", "mean", scale="each", spare=True),
+    Column("median_ns", "ns", "time", "median", scale="each", spare=True),
+    Column("min_ns", "ns", "time", "min", scale="each", spare=True),
+    Column("max_ns", "ns", "time", "max", scale="each", spare=True),
+    Column("std_ns", "ns", "time", "std", scale="each", spare=True),
 )
 
 

@@ -16,15 +16,15 @@ from perfkit.schema.table import Column, Table
 
 _MANY = (
     Column("size"),
-    Column("parameters", "params", "params"),
+    Column("parameters", "params", "params", spare=True),
     Column("context_length", "", "count", "context"),
     Column("batch_size", "", "count", "batch"),
     Column("pass_type", title="pass"),
     Column("precision"),
     Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
     Column("traced_bytes", "B", "bytes", "traced", scale="bytes"),
-    Column("difference", "1", "share"),
-    Column("first_step_bytes", "B", "bytes", "first step", scale="bytes"),
+    Column("difference", "1", "share", spare=True),
+    Column("first_step_bytes", "B", "bytes", "first step", scale="bytes", spare=True),
     Column("where"),
     Column("verdict"),
 )
@@ -79,7 +79,7 @@ def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
         Column("part"),
         Column("formula_bytes", "B", "bytes", "formula", summed=True, scale="bytes"),
         Column("traced_bytes", "B", "bytes", "traced", summed=True, scale="bytes"),
-        Column("difference_bytes", "B", "bytes", "difference", summed=True),
+        Column("difference_bytes", "B", "bytes", "difference", summed=True, spare=True),
         Column("share", "1", "share", summed=True),
         Column("what"),
     )

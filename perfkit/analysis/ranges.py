@@ -16,9 +16,9 @@ _COLUMNS = (
     Column("count", "", "count"),
     Column("total_ns", "ns", "time", "wall", scale="time"),
     Column("self_ns", "ns", "time", "self", scale="time"),
-    Column("mean_ns", "ns", "time", "mean", scale="each"),
-    Column("min_ns", "ns", "time", "min", scale="each"),
-    Column("max_ns", "ns", "time", "max", scale="each"),
+    Column("mean_ns", "ns", "time", "mean", scale="each", spare=True),
+    Column("min_ns", "ns", "time", "min", scale="each", spare=True),
+    Column("max_ns", "ns", "time", "max", scale="each", spare=True),
 )
 _WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
 _SUM = "self times of the main thread add up to the {}, those of other threads run beside it"

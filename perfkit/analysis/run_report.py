@@ -25,7 +25,7 @@ _TARGET = 0.01
 _COLUMNS = (
     Column("size"),
     Column("shape", title="d/ff/layers/heads"),
-    Column("parameters", "params", "params"),
+    Column("parameters", "params", "params", spare=True),
     Column("context_length", "", "count", "context"),
     Column("batch_size", "", "count", "batch"),
     Column("pass_type", title="pass"),
@@ -37,8 +37,8 @@ _COLUMNS = (
     Column("median_s", "s", "time", "median", scale="time"),
     Column("median_low_s", "s", "time", "median 95% low", scale="time"),
     Column("median_high_s", "s", "time", "median 95% high", scale="time"),
-    Column("min_s", "s", "time", "min", scale="time"),
-    Column("p90_s", "s", "time", "p90", scale="time"),
+    Column("min_s", "s", "time", "min", scale="time", spare=True),
+    Column("p90_s", "s", "time", "p90", scale="time", spare=True),
     Column("forward_s", "s", "time", "forward", scale="time"),
     Column("backward_s", "s", "time", "backward", scale="time"),
     Column("optimizer_s", "s", "time", "optimizer", scale="time"),
@@ -117,8 +117,8 @@ def phase_times(record: RunRecord) -> Table:
         Column("share", "1", "share", "share of step", summed=True),
         Column("std_s", "s", "time", "std", scale="time"),
         Column("median_s", "s", "time", "median", scale="time"),
-        Column("min_s", "s", "time", "min", scale="time"),
-        Column("max_s", "s", "time", "max", scale="time"),
+        Column("min_s", "s", "time", "min", scale="time", spare=True),
+        Column("max_s", "s", "time", "max", scale="time", spare=True),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     notes = ("rest: what the step's wall time has beyond its phases; on a GPU launch latency and the synchronisation",)

@@ -39,6 +39,7 @@ _TIMES = {
     "median_high_s": "median 95% high", "min_s": "min", "p90_s": "p90", "first_step_s": "first step",
     "forward_s": "forward", "backward_s": "backward", "optimizer_s": "optimizer", "rest_s": "rest",
 }  # fmt: skip
+_SPARE = ("mean_s", "std_s", "within_cv", "tokens_per_s")
 _COLUMNS: dict[str, Column] = {
     **{name: Column(name, title=name.replace("_", " ")) for name in sweep.COLUMNS},
     **{
@@ -121,7 +122,8 @@ def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[s
     if repeated:
         return _points_table(rows, varied, chosen)
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
-    return _table("results", "Step time", chosen or (*_labels(varied), *_RESULT), _sorted(measured))
+    table = _table("results", "Step time", chosen or (*_labels(varied), *_RESULT), _sorted(measured))
+    return table if chosen else dataclasses.replace(table, columns=_with_spare(table.columns))
 
 
 def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
@@ -173,7 +175,13 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
             "median: the geometric mean of the processes' medians, with its 95% interval (Student's t over processes);"
             " CV% between: of those medians; CV% within: of the steps of one process",
         )
-    return Table("results", "Step time", tuple(own.get(name) or _COLUMNS[name] for name in names), frame, notes)
+    shown = tuple(own.get(name) or _COLUMNS[name] for name in names)
+    return Table("results", "Step time", shown if chosen else _with_spare(shown), frame, notes)
+
+
+def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns that nobody asked for, so that a narrow terminal may leave some out."""
+    return tuple(dataclasses.replace(column, spare=column.name in _SPARE) for column in columns)
 
 
 def _known(repeated: bool) -> tuple[str, ...]:

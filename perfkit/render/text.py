@@ -7,6 +7,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from rich.box import Box
@@ -27,6 +28,7 @@ DEFAULT_WIDTH = 120
 
 _GAP = 2  # characters between columns
 _COMFORTABLE = 40  # a text column wants this much before headings of numbers stay on one line
+_READABLE = 24  # below this a text column makes spare columns give way
 _NARROWEST = 12  # no text column is shortened below this; a narrower terminal wraps the lines
 _NARROWEST_PROSE = 40  # nor are title and notes broken below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
@@ -38,7 +40,7 @@ _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 def render(table: Table, *, width: int | None = None, top: int | None = None, color: bool, unicode: bool = True) -> str:
     """The table as text that ends in a newline: title, headings, rows, the rest, the total, notes.
 
-    width: characters in a line (default 120). Names are shortened to fit it; numbers never are.
+    width: characters in a line (default 120). Spare columns are left out and names shortened to fit it; numbers never.
     top: show this many rows and sum up the rest in one line.
     color: bold and dim ANSI styles. unicode: False writes pure ASCII, with anything else spelled out.
     """
@@ -90,12 +92,45 @@ def print_tables(console: Console, tables: Iterable[Table], *, top: int | None =
 def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable[RenderableType]:
     """The lines of the table as rich shows them, from its title to its notes."""
     yield Text(_encodable(printable(table.title), unicode), style="bold")
+    left_out: list[str] = []
     if len(table):
-        yield _rich_table(_encodable_grid(grid(table, top), unicode), width, unicode)
+        shown, left_out = _fitting(table, width, top, unicode)
+        yield _rich_table(shown, width, unicode)
     else:
         yield Text("no rows")
     for note in table.notes:
         yield Text(_encodable(printable(note), unicode), style="dim")
+    if left_out:
+        yield Text(f"no room in {width} columns for: {', '.join(left_out)}", style="dim")
+
+
+def _fitting(table: Table, width: int, top: int | None, unicode: bool) -> tuple[Grid, list[str]]:
+    """What is shown of the table in this width, and the headings of the spare columns left out for it."""
+    columns, left_out = list(table.columns), list[str]()
+    while True:
+        shown = _encodable_grid(grid(replace(table, columns=tuple(columns)), top), unicode)
+        spare = [index for index, column in enumerate(columns) if column.spare]
+        if not spare or _least_width(shown) <= width:
+            return shown, left_out
+        left_out.insert(0, columns.pop(spare[-1]).heading)
+
+
+def _least_width(shown: Grid) -> int:
+    """Characters in a line of the narrowest form that can still be read."""
+    least = _GAP * (len(shown.headings) - 1)
+    for index, content in enumerate(_contents(shown)):
+        heading = shown.headings[index]
+        if shown.is_text[index]:
+            least += max(content if shown.is_whole[index] else min(content, _READABLE), min(len(heading), _NARROWEST))
+        else:
+            least += max(content, *map(cell_len, heading.split(" ")))
+    return least
+
+
+def _contents(shown: Grid) -> list[int]:
+    """Characters of the longest cell of each column."""
+    lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
+    return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
 
 def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
@@ -135,8 +170,7 @@ def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
 
 def _widths(shown: Grid, width: int) -> list[int]:
     """Characters for each column: numbers take what they need, the widest text column gives way first."""
-    lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
-    contents = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    contents = _contents(shown)
     widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
     texts = [i for i, is_text in enumerate(shown.is_text) if is_text and not shown.is_whole[i]]
     room = width - _GAP * (len(widths) - 1)

@@ -30,6 +30,8 @@ class Column:
     """Columns of a table that share a non-empty scale are shown in one unit, to be compared across."""
     whole: bool = False
     """True for text that is of no use in part, such as flags to paste: never shortened, lines get longer instead."""
+    spare: bool = False
+    """True where a narrow terminal may leave the column out, and say so: the last such one first."""
 
     @property
     def heading(self) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -168,3 +169,25 @@ def test_a_console_decides_colour_and_characters(kernels, color, unicode):
     # THEN
     stream.seek(0)
     assert stream.read() == render(kernels, width=80, top=1, color=color, unicode=unicode)
+
+
+def test_spare_columns_give_way_from_the_right_and_are_named(kernels):
+    # GIVEN
+    columns = [replace(c, spare=c.name in ("calls", "share", "peak")) for c in kernels.columns]
+    spare = replace(kernels, columns=tuple(columns))
+
+    def heading(width: int) -> str:
+        return render(spare, width=width, color=False).splitlines()[1]
+
+    # THEN only as many as it takes, however wide the others are
+    assert heading(80).split() == ["kernel", "calls", "total", "(ms)", "of", "step", "peak", "(GiB)"]
+    assert render(spare, width=40, color=False) == render(kernels, width=40, color=False)
+    assert heading(36).split() == ["kernel", "calls", "total", "(ms)", "of", "step"]
+    assert heading(30).split() == ["kernel", "calls", "total", "(ms)"]
+    assert heading(20).split() == ["kernel", "total", "(ms)"]
+    for width, left_out in ((36, "peak"), (30, "of step, peak")):
+        assert render(spare, width=width, color=False).splitlines()[-1] == f"no room in {width} columns for: {left_out}"
+
+
+def test_columns_that_are_not_spare_stay_however_narrow(kernels):
+    assert "no room" not in render(kernels, width=10, color=False)
