@@ -103,6 +103,9 @@ def execute(
             record = nsys.run(config, program, resolved.device, folder, _tell)
             if record.status == "ok" and options.overhead == "on":
                 record = _with_artifacts(record, folder, plain.measure(resolved, folder))
+    except records.UnsavedError as error:
+        _show_unsaved(error.record, options)
+        raise
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # which fails where anything lies in it
@@ -188,6 +191,13 @@ def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
         reports.append(trace_report.report(load(folder / record.artifacts["trace"])))
     show.print_reports(reports, top=options.top)
     print(f"\nsaved in {folder}")
+
+
+def _show_unsaved(record: RunRecord, options: RunOptions) -> None:
+    report = run_report.report(record)
+    if options.output is not None:
+        files.write(options.output, run_report.result_table([record]), report.summary)
+    show.print_reports([report], top=options.top)
 
 
 def _exit_code(record: RunRecord, folder: Path) -> int:

@@ -158,10 +158,18 @@ class _Header(msgspec.Struct):
     format_version: int = 0
 
 
+class UnsavedError(UsageError):
+    """The record cannot be written. It comes along: what took time to measure can still be shown."""
+
+    def __init__(self, message: str, record: RunRecord) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 def save(record: RunRecord, folder: Path) -> Path:
     """Write the record into `folder` in one step (a crash leaves the old file or the new one) and return its path.
 
-    Raises UsageError where the folder cannot be written any more.
+    Raises UnsavedError where the folder cannot be written any more.
     """
     path = folder / RECORD_FILE
     draft = path.with_suffix(".json.part")
@@ -172,7 +180,8 @@ def save(record: RunRecord, folder: Path) -> Path:
     except OSError as error:
         with suppress(OSError):
             draft.unlink()  # half a record is of no use, and a full disk needs the room
-        raise UsageError(f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir") from error
+        why = f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir"
+        raise UnsavedError(why, record) from error
     return path
 
 

@@ -95,6 +95,25 @@ def test_every_number_in_the_table_comes_from_the_record(run):
     assert row["peak_memory_bytes"] == result.record.memory.resident
 
 
+def test_a_full_disk_does_not_hide_what_was_measured(run, monkeypatch):
+    # GIVEN a disk that the record does not fit on
+    def full(saved: RunRecord, folder: Path) -> Path:
+        raise record.UnsavedError(f"{folder.name}: cannot be saved: No space left on device", saved)
+
+    monkeypatch.setattr(record, "save", full)
+
+    # WHEN
+    result = run(*FEW, "--output", "r.json")
+
+    # THEN
+    assert result.code == 2
+    assert "n = 2: the mean is known to" in result.out
+    assert "saved in" not in result.out
+    assert result.says.endswith("cannot be saved: No space left on device")
+    assert len(json.loads(Path("r.json").read_text())["tables"]["runs"]["rows"]) == 1
+    assert not list(Path("traces").iterdir())
+
+
 def _quick_shape() -> dict[str, int]:
     return {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 64, "vocab_size": 100}
 
