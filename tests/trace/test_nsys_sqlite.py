@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from perfkit.analysis import trace_report
-from perfkit.analysis.account import Selection
-from perfkit.analysis.attribution import attribute
+from perfkit.analysis.account import Selection, account
+from perfkit.analysis.attribution import Phase, attribute
 from perfkit.analysis.intervals import NONE
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
@@ -291,6 +291,22 @@ def test_steps_of_processes_that_overlap(tmp_path: Path) -> None:
         ("kernel of 100", 100), ("kernel of 100", 100), ("kernel of 200", 200), ("kernel of 200", 200),
     ]  # fmt: skip
     assert trace_report.report(trace).summary["kernels"] == 4
+
+
+def test_passes_are_those_of_the_process_that_a_step_is_of(tmp_path: Path) -> None:
+    """GIVEN two processes, each with a forward pass and a kernel in every step WHEN shown THEN it is one a pass"""
+    export = _two_processes()
+    for pid in (100, 200):
+        for begin in (0, 1000):
+            export.range("phase::forward", begin + 20, begin + 690, pid, domainId=1)
+    for device in (True, False):
+        if not device:
+            del export.rows["CUPTI_ACTIVITY_KIND_KERNEL"], export.rows["CUPTI_ACTIVITY_KIND_RUNTIME"]
+        trace = load(NsysExport(rows=dict(export.rows), strings=export.strings).write(tmp_path / f"{device}.sqlite"))
+        found = attribute(trace)
+        for steps in ("all", "auto", 0, 1, *((2, 3) if device else ())):
+            counted = account(trace, found, Selection(steps=steps))
+            assert counted.passes(Phase.FORWARD) == len(counted.steps)
 
 
 def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
