@@ -82,7 +82,7 @@ def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
     parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
     assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
         "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
-        "never ends": None, "to another thread": "never ends",
+        "never ends": None, "to another thread": None,
     }  # fmt: skip
 
 
@@ -103,6 +103,22 @@ def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
     assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
     assert report.summary["total_ns"] == 40
     assert any(line.startswith("integrity: clean") for line in report.remarks)  # that they cross is their nature
+
+
+def test_ranges_across_threads_are_neither_inside_another_nor_steps(tmp_path: Path) -> None:
+    """GIVEN a step on a thread, and three ranges across threads at a time WHEN shown THEN none is less than nothing"""
+    export = NsysExport().range("ProfilerStep#0", 0, 90)
+    for name, end in (("ProfilerStep#1", 300), ("a", 200), ("b", 150)):
+        export.range(
+            name, 5 if name == "ProfilerStep#1" else 10, end, eventType=START_END, endGlobalTid=global_tid(100, 101)
+        )
+    report = trace_report.report(load(export.write(tmp_path / "lane.sqlite")))
+    shown = next(table for table in report.tables if table.name == "ranges").frame
+    assert shown[["thread", "name", "self_ns"]].to_numpy().tolist() == [
+        ["main", "ProfilerStep#0", 90],
+        ["other", "ProfilerStep#1", 295], ["other", "a", 190], ["other", "b", 140],
+    ]  # fmt: skip
+    assert (report.summary["steps"], report.summary["total_ns"]) == (1, 90)
 
 
 def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
