@@ -119,6 +119,8 @@ def test_ranges_across_threads_are_neither_inside_another_nor_steps(tmp_path: Pa
         ["other", "ProfilerStep#1", 295], ["other", "a", 190], ["other", "b", 140],
     ]  # fmt: skip
     assert (report.summary["steps"], report.summary["total_ns"]) == (1, 90)
+    threads = next(table for table in report.tables if table.name == "threads").frame
+    assert threads[["role", "busy_ns"]].to_numpy().tolist() == [["main", 90], ["other", 295]]
 
 
 def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
