@@ -81,10 +81,13 @@ class Account:
         rows = np.flatnonzero(np.isin(seen.name, [index for index, own in seen.own_names.items() if own == of]))
         if not len(rows):
             return len(self.steps)
+        if not self.on_device:
+            rows = rows[seen.thread[rows] == self.found.main_thread]
         if not self.steps_only:
             return len(rows)
-        steps = [self.found.steps[index] for index in self.steps]
-        return sum(any(step.start <= at < step.end for step in steps) for at in seen.start[rows].tolist())
+        process = np.array([thread.pid for thread in self.trace.threads], dtype=np.int64)[seen.thread[rows]]
+        step = steps_at(self.trace, seen.start[rows], np.ones(len(rows), dtype=bool), process, self.found.steps)
+        return int(np.isin(step, self.steps).sum())
 
     @cached_property
     def operator(self) -> Ints:

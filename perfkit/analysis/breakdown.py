@@ -18,6 +18,7 @@ from perfkit.trace.columns import DeviceKind
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
 _HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
+_NEVER = np.iinfo(np.int64).min
 _CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
@@ -195,11 +196,15 @@ def thread_table(counted: Account) -> Table:
     """Host threads in lanes of their own: only the main thread's time is in the account."""
     seen, trace = counted.found.view, counted.trace
     roots = strictly_above(seen.forest.parent, np.arange(len(seen.name))) == NONE
-    rows = pd.DataFrame({"thread": seen.thread, "ranges": 1, "busy_ns": np.where(roots, seen.end - seen.start, 0)})
-    frame = rows.groupby("thread").sum().reset_index()
+    rows = pd.DataFrame({"thread": seen.thread, "ranges": 1, "until": np.where(roots, seen.end, _NEVER)})
+    before = rows.groupby("thread")["until"].cummax().groupby(rows["thread"]).shift(1, fill_value=_NEVER)
+    alone = (seen.end - np.maximum(seen.start, before)).clip(0)  # ranges across threads overlap: once is enough
+    rows["busy_ns"] = np.where(roots, alone, 0)
+    frame = rows.groupby("thread")[["ranges", "busy_ns"]].sum().reset_index()
+    roles = ["main" if index == counted.found.main_thread else "other" for index in frame["thread"]]
     threads = [trace.threads[index] for index in frame["thread"]]
     frame["thread"] = [f"{thread.pid}/{thread.tid}" + (f" {thread.name}" if thread.name else "") for thread in threads]
-    frame["role"] = ["main" if index == counted.found.main_thread else "other" for index in range(len(frame))]
+    frame["role"] = roles
     columns = (
         Column("thread"),
         Column("role"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from perfkit.analysis.intervals import NONE, Bools, Forest, Ints, build_forest, 
 from perfkit.analysis.nvtx_nodes import EVALUATE
 from perfkit.schema import range_names
 from perfkit.schema.range_names import RangeName
-from perfkit.trace.columns import HostKind, Trace
+from perfkit.trace.columns import ACROSS_THREADS, HostKind, Trace
 
 __all__ = ["EVALUATE", "HostView", "name_flags", "view"]
 
@@ -96,11 +96,15 @@ def view(trace: Trace) -> HostView:
     )
     order = forest.order
     name, kind = host.name[order], host.kind[order]
+    on_none = _on_no_thread(trace)[order]
+    forest = replace(forest, parent=np.where(on_none, NONE, forest.parent).astype(forest.parent.dtype))
     own_names = {
         index: parsed for index in present(name) if (parsed := range_names.parse_trace(trace.names[index])) is not None
     }
 
-    named_step = (kind == HostKind.ANNOTATION) & name_flags(trace.names, name, lambda n: bool(_STEP.fullmatch(n)))
+    named_step = (
+        (kind == HostKind.ANNOTATION) & ~on_none & name_flags(trace.names, name, lambda n: bool(_STEP.fullmatch(n)))
+    )
     is_step = named_step if named_step.any() else _own_rows(own_names, len(trace.names), name, "step")
     phase_ranges = _own_rows(own_names, len(trace.names), name, "phase")
     optimizer = name_flags(trace.names, name, _is_optimizer)
@@ -120,6 +124,12 @@ def view(trace: Trace) -> HostView:
         phase_range=nearest(forest.parent, phase_ranges),
         own_names=own_names,
     )
+
+
+def _on_no_thread(trace: Trace) -> Bools:
+    """Ranges across threads: what overlaps there need not be inside, and no step of a thread is among them."""
+    lanes = [index for index, thread in enumerate(trace.threads) if thread.name == ACROSS_THREADS]
+    return np.isin(trace.host.thread, lanes)
 
 
 def _forward_threads(trace: Trace, forest: Forest) -> Ints:

@@ -7,7 +7,7 @@ sides add up to what `perfkit analyze` says of either file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,9 @@ def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) 
     if one_kind:
         title = "Kernels" if a.on_device else "Operators, self time"
         sides = [breakdown.kernel_table(one) for one in (a, b)]
-        yield _joined("kernels", title, "name", sides if _one_instrument(a, b) else _spelled_alike(sides), rule)
+        sides = sides if _one_instrument(a, b) else list(_spelled_alike(sides))
+        notes = () if _one_instrument(a, b) else tuple(note for side in sides for note in side.notes)
+        yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
     if a.on_device:
         copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
         if len(copies):
@@ -89,16 +91,23 @@ def _one_instrument(a: Account, b: Account) -> bool:
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
-    """Kernels under the name that the first side gives them: instruments spell one differently (kernel_spelling)."""
+    """Kernels under the name that the first side gives them: instruments spell one differently (kernel_spelling).
+
+    Names that both sides have are left alone: equally spelled, they tell kernels apart that a spelling may not.
+    """
+    both = set.intersection(*(set(side.frame["name"]) for side in sides))
     names: dict[str, str] = {}
     for side in sides:
         for name in side.frame["name"]:
-            names.setdefault(spelling(name), name)
-    for side in sides:
-        frame = side.frame.assign(name=[names[spelling(name)] for name in side.frame["name"]])
-        merged = frame.groupby("name", sort=False)[["count", "total_ns"]].sum().reset_index()
+            if name not in both:
+                names.setdefault(spelling(name), name)
+    for letter, side in zip("AB", sides, strict=True):
+        alike = [name if name in both else names[spelling(name)] for name in side.frame["name"]]
+        merged = side.frame.assign(name=alike).groupby("name", sort=False)[["count", "total_ns"]].sum().reset_index()
         columns = tuple(column for column in side.columns if column.name in merged)
-        yield Table(side.name, side.title, columns, merged)
+        together = len(alike) - len(merged)
+        notes = (f"of {letter}'s names {together:,} shared a row with another that has other parameters only",)
+        yield Table(side.name, side.title, columns, merged, notes if together else ())
 
 
 def _alone_with_backward(a: Account, b: Account) -> str:

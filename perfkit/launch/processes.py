@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,13 +84,14 @@ def run_child(
     except OSError as error:
         raise UsageError(f"{log}: cannot be written: {error.strerror}; choose another place") from error
     # In memory, since what a child says of a full disk would not fit on it.
+    finished = None
     with os.fdopen(os.memfd_create("log"), "r+b") as said:
-        status = _run_kept(command, said.fileno(), timeout_s, environment)
-        finished = _finished(status, time.monotonic() - began, _tail(said), _record(folder))
-        if finished.outcome != "ok":
-            with suppress(OSError):
-                said.seek(0)
-                log.write_bytes(said.read())
+        try:
+            status = _run_kept(command, said.fileno(), timeout_s, environment)
+            finished = _finished(status, time.monotonic() - began, _tail(said), _record(folder))
+        finally:  # after ctrl-C too, which may have been why
+            if finished is None or finished.outcome != "ok":
+                _keep(said, log)
     return finished
 
 
@@ -152,6 +154,12 @@ def _tail(stream: BinaryIO) -> str:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - _TAIL_BYTES))
     return stream.read(_TAIL_BYTES).decode(errors="replace")
+
+
+def _keep(said: BinaryIO, log: Path) -> None:
+    with suppress(OSError), log.open("wb") as sink:
+        said.seek(0)
+        shutil.copyfileobj(said, sink)  # which takes no memory for it once more
 
 
 def _record(folder: Path) -> RunRecord | None:

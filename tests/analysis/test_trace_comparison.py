@@ -174,6 +174,26 @@ def test_kernels_that_two_instruments_spell_differently_are_one_row(tmp_path: Pa
     assert any("spell names differently" in line for line in report.remarks)
 
 
+def test_kernels_are_put_together_only_where_a_name_is_on_one_side_alone_and_it_is_said(tmp_path: Path):
+    # GIVEN overloads that both instruments spell alike, in other numbers, and two that nsys alone spells out
+    builder = TraceBuilder().launched("f(int)", 1, 10, 20).launched("f(int)", 2, 30, 40).launched("f(float)", 3, 50, 60)
+    builder.launched("void g<4>(int)", 4, 70, 90)
+    export = NsysExport().kernel("f(int)", 10, 20, 1).kernel("f(float)", 30, 40, 2).kernel("f(float)", 50, 60, 3)
+    export.kernel("void g<(int)4>(T1)", 70, 80, 4).kernel("void g<(long)4>(T1)", 80, 90, 5)
+
+    # WHEN
+    report = trace_comparison.report(builder.build(), load(export.write(tmp_path / "b.sqlite")))
+
+    # THEN the overloads are not confused, and that a row holds two names of B is said
+    assert flags(report, "kernels", "name") == {
+        "f(int)": "count, share",
+        "f(float)": "count, share",
+        "void g<4>(int)": "count",
+    }
+    (kernels,) = [table for table in report.display if table.name == "kernels"]
+    assert kernels.notes == ("of B's names 1 shared a row with another that has other parameters only",)
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["v100_training", "a100_ddp_training"])
 def test_two_instruments_of_one_recording_agree(tmp_path: Path, name: str):

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from perfkit.errors import UsageError
+from perfkit.launch import processes
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from tests import runs
@@ -95,6 +97,30 @@ def test_what_a_failed_child_said_is_kept(tmp_path):
     assert (tmp_path / "run.log").read_text().startswith("table\n1\n")
 
 
+def test_what_a_child_said_before_ctrl_c_is_kept(tmp_path, monkeypatch):
+    """GIVEN a child that hangs, and told why WHEN the user gives up THEN what it said is there to be read"""
+
+    def hang(_command, sink, *_):
+        os.write(sink, b"waiting for a lock\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "_run_kept", hang)
+    with pytest.raises(KeyboardInterrupt):
+        run_child(CONFIG, tmp_path / "run")
+    assert (tmp_path / "run.log").read_text() == "waiting for a lock\n"
+
+
+def test_much_that_a_child_said_is_not_held_twice(tmp_path):
+    tracemalloc.start()
+    try:
+        run_shell("head -c 32000000 /dev/zero; exit 1", tmp_path / "run")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "run.log").stat().st_size == 32_000_000
+    assert peak < 8_000_000
+
+
 def test_what_a_child_says_is_known_on_a_full_disk(tmp_path):
     """GIVEN a place for the log that takes nothing WHEN a child says so THEN its words are known all the same"""
     (tmp_path / "run.log").symlink_to("/dev/full")
@@ -144,6 +170,7 @@ def test_what_a_child_leaves_behind_ends_with_it(tmp_path):
 PARENT = """
 import sys, threading
 from pathlib import Path
+from perfkit.launch import processes
 from perfkit.launch.processes import run_child
 from perfkit.schema.config import RunConfig
 def go():

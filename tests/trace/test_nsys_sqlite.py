@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from perfkit.analysis import trace_report
-from perfkit.analysis.account import Selection
-from perfkit.analysis.attribution import attribute
+from perfkit.analysis.account import Selection, account
+from perfkit.analysis.attribution import Phase, attribute
 from perfkit.analysis.intervals import NONE
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
@@ -82,7 +82,7 @@ def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
     parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
     assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
         "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
-        "never ends": None, "to another thread": "never ends",
+        "never ends": None, "to another thread": None,
     }  # fmt: skip
 
 
@@ -103,6 +103,24 @@ def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
     assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
     assert report.summary["total_ns"] == 40
     assert any(line.startswith("integrity: clean") for line in report.remarks)  # that they cross is their nature
+
+
+def test_ranges_across_threads_are_neither_inside_another_nor_steps(tmp_path: Path) -> None:
+    """GIVEN a step on a thread, and three ranges across threads at a time WHEN shown THEN none is less than nothing"""
+    export = NsysExport().range("ProfilerStep#0", 0, 90)
+    for name, end in (("ProfilerStep#1", 300), ("a", 200), ("b", 150)):
+        export.range(
+            name, 5 if name == "ProfilerStep#1" else 10, end, eventType=START_END, endGlobalTid=global_tid(100, 101)
+        )
+    report = trace_report.report(load(export.write(tmp_path / "lane.sqlite")))
+    shown = next(table for table in report.tables if table.name == "ranges").frame
+    assert shown[["thread", "name", "self_ns"]].to_numpy().tolist() == [
+        ["main", "ProfilerStep#0", 90],
+        ["other", "ProfilerStep#1", 295], ["other", "a", 190], ["other", "b", 140],
+    ]  # fmt: skip
+    assert (report.summary["steps"], report.summary["total_ns"]) == (1, 90)
+    threads = next(table for table in report.tables if table.name == "threads").frame
+    assert threads[["role", "busy_ns"]].to_numpy().tolist() == [["main", 90], ["other", 295]]
 
 
 def test_a_file_of_nothing_but_ranges_across_threads(tmp_path: Path) -> None:
@@ -291,6 +309,22 @@ def test_steps_of_processes_that_overlap(tmp_path: Path) -> None:
         ("kernel of 100", 100), ("kernel of 100", 100), ("kernel of 200", 200), ("kernel of 200", 200),
     ]  # fmt: skip
     assert trace_report.report(trace).summary["kernels"] == 4
+
+
+def test_passes_are_those_of_the_process_that_a_step_is_of(tmp_path: Path) -> None:
+    """GIVEN two processes, each with a forward pass and a kernel in every step WHEN shown THEN it is one a pass"""
+    export = _two_processes()
+    for pid in (100, 200):
+        for begin in (0, 1000):
+            export.range("phase::forward", begin + 20, begin + 690, pid, domainId=1)
+    for device in (True, False):
+        if not device:
+            del export.rows["CUPTI_ACTIVITY_KIND_KERNEL"], export.rows["CUPTI_ACTIVITY_KIND_RUNTIME"]
+        trace = load(NsysExport(rows=dict(export.rows), strings=export.strings).write(tmp_path / f"{device}.sqlite"))
+        found = attribute(trace)
+        for steps in ("all", "auto", 0, 1, *((2, 3) if device else ())):
+            counted = account(trace, found, Selection(steps=steps))
+            assert counted.passes(Phase.FORWARD) == len(counted.steps)
 
 
 def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
