@@ -53,7 +53,7 @@ def pids_in(file: Path, count: int) -> list[int]:
     raise AssertionError(f"{file} never held {count} pids")
 
 
-FAMILY = "echo $$ >> {pids}; setsid sh -c 'echo $$ >> {pids}; sleep 300' & sleep 300"
+FAMILY = "echo $$ >> '{pids}'; setsid sh -c 'echo $$ >> \"{pids}\"; sleep 300' & sleep 300"
 """A child with a child of its own in another session, as nsys has them."""
 
 
@@ -163,7 +163,7 @@ def test_time_is_up_for_the_whole_family(tmp_path):
 
 def test_what_a_child_leaves_behind_ends_with_it(tmp_path):
     """GIVEN a child that ends by itself WHEN a process it started stays THEN that one is killed too"""
-    run_shell(f"setsid sleep 300 & echo $! >> {tmp_path / 'pids'}; exit 1", tmp_path / "run")
+    run_shell(f"setsid sleep 300 & echo $! >> '{tmp_path}/pids'; exit 1", tmp_path / "run")
     assert eventually_gone(pids_in(tmp_path / "pids", 1))
 
 
@@ -201,7 +201,7 @@ def test_no_child_outlives_its_parent(tmp_path, number, where):
 
 def test_a_killed_keeper_takes_its_child_with_it(tmp_path):
     """GIVEN a child WHEN the process between is killed THEN the child goes too, and it is called killed by the host"""
-    kill_parent = f"echo $$ >> {tmp_path / 'pids'}; kill -KILL $PPID; sleep 300"
+    kill_parent = f"echo $$ >> '{tmp_path}/pids'; kill -KILL $PPID; sleep 300"
     finished = run_shell(kill_parent, tmp_path / "run")
     assert finished.outcome == "host-killed"
     assert eventually_gone(pids_in(tmp_path / "pids", 1))

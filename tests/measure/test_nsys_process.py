@@ -95,7 +95,7 @@ def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypat
         return count
 
     monkeypatch.setattr(nsys_process, "_used_seconds", asked)
-    nsys = script("nsys", f"until [ -e {tmp_path}/end ]; do sleep 0.05; done; exit 7")
+    nsys = script("nsys", f"until [ -e '{tmp_path}/end' ]; do sleep 0.05; done; exit 7")
 
     # WHEN
     ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1)
@@ -139,8 +139,12 @@ def _signal_soon(number: int) -> Callable[[str], None]:
 
 def test_ctrl_c_reaches_the_application_and_not_nsys(script, tmp_path):
     # GIVEN an application that saves something when interrupted, under an nsys that only waits for it
-    app = script("app", f"trap 'touch {tmp_path}/saved; exit 130' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
-    nsys = script("nsys", f"trap 'touch {tmp_path}/wrong' INT\n{app}; code=$?; echo written; echo late >&2; exit $code")
+    app = script(
+        "app", f"trap 'touch \"{tmp_path}/saved\"; exit 130' INT\necho ready >&2\nwhile :; do sleep 0.05; done"
+    )
+    nsys = script(
+        "nsys", f"trap 'touch \"{tmp_path}/wrong\"' INT\n'{app}'; code=$?; echo written; echo late >&2; exit $code"
+    )
 
     # WHEN
     ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
@@ -189,7 +193,7 @@ def test_being_terminated_ends_everything(script):
 
 def test_being_killed_ends_everything(script, tmp_path):
     # GIVEN a perfkit that runs an nsys with an agent, which is no child of it any more
-    note = f"echo $$ >> {tmp_path}/pids; sleep 300"
+    note = f'echo $$ >> "{tmp_path}/pids"; sleep 300'
     nsys = script("nsys", f"(setsid sh -c '{note}' &)\n{note}")
     parent = "import sys; from perfkit.measure import nsys_process; nsys_process.run(sys.argv[1:], print)"
     with subprocess.Popen([sys.executable, "-c", parent, nsys]) as process:

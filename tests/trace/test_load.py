@@ -162,8 +162,8 @@ def test_progress_of_an_export_and_of_reading_it(tmp_path: Path, monkeypatch: py
     script = tmp_path / "nsys"
     script.write_text(
         f'#!/bin/sh\nfor argument; do [ "$last" = -o ] && target=$argument; last=$argument; done\n'
-        f'printf half >{tmp_path}/half; mv {tmp_path}/half "$target"\n'  # never seen empty
-        f'until [ -f {tmp_path}/noticed ]; do sleep 0.05; done; cp {made} "$target"\n'
+        f'printf half >"{tmp_path}/half"; mv "{tmp_path}/half" "$target"\n'  # never seen empty
+        f'until [ -f "{tmp_path}/noticed" ]; do sleep 0.05; done; cp "{made}" "$target"\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
