@@ -41,9 +41,9 @@ class Issue:
 def issues(counted: Account) -> list[Issue]:
     """Everything found, in the order of the checks below."""
     checks: tuple[Callable[[Account], Issue | None], ...] = (
-        _truncated, _repairs, _unusable, _resolution, _negative, _no_launch, _unlinked, _outside_steps, _cut_steps,
-        _zero, _overlapping, _crossing, _backward, _external_ids, _shared_launches, _graphs, _whole_graphs, _stale,
-        _dropped, _profiler, _unknown_names,
+        _reading, _truncated, _repairs, _unusable, _resolution, _negative, _no_launch, _unlinked, _outside_steps,
+        _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids, _shared_launches, _graphs, _whole_graphs,
+        _stale, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     return [found for check in checks if (found := check(counted)) is not None]
 
@@ -67,6 +67,11 @@ def lines(counted: Account) -> list[str]:
     if not found:
         return [f"integrity: clean ({counted.trace.facts.events:,} events, times to the ns)"]
     return [f"integrity, {issue.check}: {issue.text}" for issue in found]
+
+
+def _reading(counted: Account) -> Issue | None:
+    remarks = counted.trace.facts.remarks
+    return Issue("reading", len(remarks), 0, "; ".join(remarks)) if remarks else None
 
 
 def _truncated(counted: Account) -> Issue | None:

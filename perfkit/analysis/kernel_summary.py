@@ -41,7 +41,7 @@ def report(trace: Trace) -> Report:
 
 def _doubts(trace: Trace) -> tuple[str, ...]:
     """What reading showed; the other checks of --table integrity need the whole trace."""
-    lines = []
+    lines = list(trace.facts.remarks)
     if trace.facts.truncated_at is not None:
         lines.append(f"the file is cut off after byte {trace.facts.truncated_at:,}: what follows is not counted")
     if trace.facts.repairs:

@@ -1,8 +1,9 @@
-"""Parsed traces, kept as Parquet so that a second look at a file need not parse it again.
+"""Parsed traces, kept so that a second look at a file need not parse it again.
 
-An entry is a folder named by the SHA-256 of the trace file's bytes, so a copied or renamed file is found and a
+An entry is one file, named by the SHA-256 of the trace file's bytes, so a copied or renamed file is found and a
 changed one is not. It appears by one rename, complete or not at all, so writers may race; it can be deleted at any
-time. The least recently used entries go when all together outgrow LIMIT_BYTES.
+time. The least recently used entries go when all together outgrow LIMIT_BYTES. Nothing here ever removes a folder,
+or a file that is not named like one of the cache's own.
 """
 
 from __future__ import annotations
@@ -11,63 +12,56 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import shutil
+import re
 import stat
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-import numpy as np
 import platformdirs
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from perfkit.trace.columns import (
-    AutogradFlows,
-    Device,
-    DeviceEvents,
-    HostRanges,
-    ReadFacts,
-    Thread,
-    Trace,
-    column_dtype,
-)
+from perfkit.trace import cache_entry
+from perfkit.trace.columns import Trace
 
-VERSION = 3
+VERSION = 4
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
 LIMIT_BYTES = 4 * 2**30
 SMALLEST_BYTES = 4 * 2**20
 """Files smaller than this are parsed faster than it takes to look them up."""
+MOST_NOTES = 10_000
+"""The notes kept; each takes a block of the disk."""
 
-_PARTS: dict[str, Any] = {"host": HostRanges, "device": DeviceEvents, "flows": AutogradFlows}
-_META = "meta.json"
-_SEEN = "seen"
-"""Folder of small files: a trace file's identity -> its key."""
+DAMAGED = "its cache entry was damaged, so the file was read anew"
+NOT_OURS = "the cache was not used, for others can write to its folder: PERFKIT_CACHE_DIR names another"
 
+_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})\.(?P<kind>trace|note)")
+_DRAFT = ".draft-"
+_NOTE_BYTES = 200
 _SETTLED_SECONDS = 2.0
 _CHUNK = 2**20
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Meta:
-    """Everything of a Trace that is not a column."""
-
-    format: str
-    names: tuple[str, ...]
-    threads: tuple[Thread, ...]
-    devices: tuple[Device, ...]
-    rank: int | None
-    metadata: dict[str, Any]
-    facts: ReadFacts
 
 
 def folder() -> Path:
     """Where entries of this version lie; PERFKIT_CACHE_DIR overrides the user's cache directory."""
     base = os.environ.get("PERFKIT_CACHE_DIR") or platformdirs.user_cache_dir("perfkit", appauthor=False)
     return Path(base) / "traces" / f"v{VERSION}"
+
+
+def is_ours() -> bool:
+    """Whether the folder is this user's, and nobody else can write to it; True where there is none yet."""
+    try:
+        status = folder().lstat()
+    except OSError:
+        return True
+    return stat.S_ISDIR(status.st_mode) and _is_private(status)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def is_worth_it(file: IO[bytes]) -> bool:
@@ -81,124 +75,132 @@ class Key:
     """Which entry is a file's."""
 
     digest: str
-    """The entry's name: the SHA-256 of the file's bytes."""
-    note: Path | None
-    """Where to note the digest, under the file's identity (device, inode, size, times) before it was hashed; None
-    for a file modified within the last seconds, which need not show its next change in its times."""
+    """The SHA-256 of the file's bytes: the entry's name."""
+    identity: str
+    """Device, inode, size and times of the file before it was hashed: as long as they stay, so do its bytes."""
+    is_settled: bool
+    """False for a file modified within the last seconds, which need not show its next change in its times."""
+    is_noted: bool = False
+    """The digest comes from a note; the file was not hashed."""
 
 
 def key_of(file: IO[bytes]) -> Key:
     """The key of an open file. Reads the file to its end, unless the digest of an unchanged one was noted."""
     status = os.fstat(file.fileno())
-    identity = f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-    note = folder() / _SEEN / hashlib.sha256(identity.encode()).hexdigest()
-    with contextlib.suppress(OSError):
-        return Key(note.read_text(encoding="ascii"), None)
+    identity = _identity(status)
+    if noted := _noted(identity):
+        return Key(noted, identity, is_settled=True, is_noted=True)
     is_settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS
+    return Key(_digest(file), identity, is_settled)
+
+
+def still_holds(key: Key, file: IO[bytes]) -> bool:
+    """Whether what was read of the file since is what the key is of. May read the file again, to its end."""
+    if _identity(os.fstat(file.fileno())) != key.identity:
+        return False
+    file.seek(0)
+    return key.is_settled or _digest(file) == key.digest
+
+
+def _identity(status: os.stat_result) -> str:
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _digest(file: IO[bytes]) -> str:
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
-    return Key(digest.hexdigest(), note if is_settled else None)
+    return digest.hexdigest()
 
 
 def remember(key: Key) -> None:
     """Note the file's digest, once there is an entry of it: a reading that was cancelled leaves nothing."""
-    if key.note is None:
-        return
-    with contextlib.suppress(OSError):
-        key.note.parent.mkdir(parents=True, exist_ok=True)
-        draft = key.note.with_name(f".{key.note.name}.{os.getpid()}")
-        draft.write_text(key.digest, encoding="ascii")
-        draft.replace(key.note)
+    if key.is_settled and not key.is_noted:
+        _put(_note(key.identity), [_note_text(key.identity, key.digest)])
 
 
-def read(key: str, source: str) -> Trace | None:
-    """The trace of this key, None where there is no whole, readable entry. `source` is the file's present name."""
-    entry = folder() / key
-    try:
-        meta = msgspec.json.decode((entry / _META).read_bytes(), type=_Meta)
-        columns = {part: _read_columns(entry / f"{part}.parquet", kind) for part, kind in _PARTS.items()}
-        os.utime(entry)  # the entry's age is the time since its last use
-    except (OSError, msgspec.DecodeError, pa.ArrowException, KeyError):
+def _noted(identity: str) -> str | None:
+    """The digest noted of a file of this identity; None where nothing, or nothing to rely on, was noted."""
+    text = _own_bytes(_note(identity), _NOTE_BYTES)
+    digest = (text or b"")[:64].decode("ascii", "replace")
+    return digest if text == _note_text(identity, digest) else None
+
+
+def _note(identity: str) -> Path:
+    return folder() / f"{hashlib.sha256(identity.encode()).hexdigest()}.note"
+
+
+def _note_text(identity: str, digest: str) -> bytes:
+    """The digest, and a checksum of it and of whose it is."""
+    return f"{digest} {hashlib.sha256(f'{identity} {digest}'.encode()).hexdigest()}\n".encode()
+
+
+def read(digest: str, source: str) -> Trace | None:
+    """The trace of this digest, None where there is no entry. `source` is the file's present name.
+
+    Raises cache_entry.DamagedError for an entry that is not whole.
+    """
+    entry = folder() / f"{digest}.trace"
+    if (data := _own_bytes(entry, LIMIT_BYTES)) is None:
         return None
-    return Trace(
-        source=source,
-        format=meta.format,  # type: ignore[arg-type]  # as it was written
-        names=meta.names,
-        threads=meta.threads,
-        devices=meta.devices,
-        rank=meta.rank,
-        metadata=meta.metadata,
-        facts=meta.facts,
-        **columns,
-    )
-
-
-def _read_columns(path: Path, kind: Any) -> Any:
-    with pq.ParquetFile(path, memory_map=True) as file:  # one piece a column, where read_table makes many
-        table = file.read(use_threads=False)
-    return kind(*(_numpy(table, field.name) for field in dataclasses.fields(kind)))
-
-
-def _numpy(table: pa.Table, name: str) -> Any:
-    column = table[name]
-    values = column.chunk(0) if column.num_chunks == 1 else column
-    return np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype=column_dtype(name))
-
-
-def write(key: str, trace: Trace) -> None:
-    """Keep a parsed trace. A cache that cannot be written (no space, no permission) is no reason to fail."""
+    trace = cache_entry.decode(data, digest, source)
     with contextlib.suppress(OSError):
-        root = folder()
-        root.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root))
+        os.utime(entry)  # the entry's age is the time since its last use
+    return trace
+
+
+def _own_bytes(path: Path, most: int) -> bytes | None:
+    """The content of a file of the cache; None where there is none, or it is a link, another user's or too large."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and _is_private(status) and status.st_size <= most:
+                return file.read(most)
+    except OSError:
+        pass
+    return None
+
+
+def write(digest: str, trace: Trace) -> None:
+    """Keep a parsed trace. A cache that cannot be written (no space, no permission) is no reason to fail."""
+    try:
+        pieces = cache_entry.encode(digest, trace)
+    except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot hold; Arrow raises OSError, too
+        return
+    _put(folder() / f"{digest}.trace", pieces)
+    _forget_oldest()
+
+
+def _put(path: Path, pieces: Iterable[Any]) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
         try:
-            _write_entry(draft, trace)
-            _replace(root / key, draft)
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(pieces)
+            Path(draft).replace(path)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        _forget_oldest(root)
+            Path(draft).unlink(missing_ok=True)
 
 
-def _replace(entry: Path, draft: Path) -> None:
-    """Put the new entry in its place; an old one there (damaged, or another writer's) makes way first."""
-    for _ in range(2):
-        with contextlib.suppress(OSError):
-            draft.rename(entry)
-            return
-        shutil.rmtree(entry, ignore_errors=True)
-
-
-def _write_entry(entry: Path, trace: Trace) -> None:
-    for part in _PARTS:
-        columns = getattr(trace, part)
-        table = pa.table({field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)})
-        # Differences of neighbours, then lz4, in one row group: a tenth of the plain size, and the fastest to read.
-        differences = {column.name: "DELTA_BINARY_PACKED" for column in table.schema if column.type.bit_width > 8}
-        pq.write_table(
-            table,
-            entry / f"{part}.parquet",
-            row_group_size=max(len(columns), 1),
-            compression="lz4",
-            use_dictionary=False,
-            column_encoding=differences,
-            write_statistics=False,
-        )
-    meta = _Meta(trace.format, trace.names, trace.threads, trace.devices, trace.rank, trace.metadata, trace.facts)
-    (entry / _META).write_bytes(msgspec.json.encode(meta))
-
-
-def _forget_oldest(root: Path) -> None:
-    """Delete the least recently used entries until the rest fit, and what interrupted writers left an hour ago."""
+def _forget_oldest() -> None:
+    """Delete the least recently used entries and notes beyond what is kept, and what interrupted writers left."""
     now = time.time()
-    entries = []
-    for entry in root.iterdir():
-        with contextlib.suppress(OSError):
-            size = sum(file.stat().st_size for file in entry.iterdir())
-            entries.append((entry.stat().st_mtime, size, entry))
+    files: dict[str, list[tuple[float, int, Path]]] = {"trace": [], "note": []}
+    with contextlib.suppress(OSError):
+        for path in folder().iterdir():
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if name := _NAME.fullmatch(path.name):
+                files[name["kind"]].append((status.st_mtime, status.st_size, path))
+            elif path.name.startswith(_DRAFT) and status.st_mtime < now - 3600:
+                path.unlink(missing_ok=True)
     total = 0
-    for used, size, entry in sorted(entries, reverse=True):
-        is_draft = entry.name.startswith(".draft-")
-        total += 0 if is_draft else size
-        if (is_draft and used < now - 3600) or (not is_draft and entry.name != _SEEN and total > LIMIT_BYTES):
-            shutil.rmtree(entry, ignore_errors=True)
+    for _, size, path in sorted(files["trace"], reverse=True):
+        total += size
+        if total > LIMIT_BYTES:
+            path.unlink(missing_ok=True)
+    for _, _, path in sorted(files["note"], reverse=True)[MOST_NOTES:]:
+        path.unlink(missing_ok=True)

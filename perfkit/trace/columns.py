@@ -156,6 +156,8 @@ class ReadFacts:
     """Events that no column holds, by category; NO_TIME behind it: such as one should, but of no use."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What had to be mended to read it: kind of mending -> times."""
+    remarks: tuple[str, ...] = ()
+    """What else happened while it was read: the file changed, its cache entry was damaged."""
     truncated_at: int | None = None
     """Byte offset (decompressed) after which nothing could be read; None for a whole file."""
     resolution_ns: int = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import IO
@@ -12,6 +13,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
+from perfkit.trace.cache_entry import DamagedError
 from perfkit.trace.chrome_json import read_chrome_json
 from perfkit.trace.columns import Trace
 from perfkit.trace.nsys_export import REPORT_MAGIC, exported, is_fresh
@@ -20,6 +22,7 @@ from perfkit.trace.nsys_tables import SQLITE_MAGIC
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
+_CHANGED = "the file changed while it was read: read it again when nobody writes to it"
 
 
 def load(
@@ -46,8 +49,7 @@ def load(
                 return _with_tree(from_nsys, chosen)
             if use_cache and cache.is_worth_it(file) and not kernels_only:
                 return _through_cache(file, _shown(chosen), progress)
-            size = os.fstat(file.fileno()).st_size or None
-            return _read(file, _shown(chosen), size, progress, kernels_only=kernels_only)
+            return _read_file(file, _shown(chosen), progress, kernels_only=kernels_only)
         except OSError as error:
             raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
 
@@ -62,14 +64,37 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
 
 
 def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
+    if not cache.is_ours():
+        return _remarked(_read_file(file, name, progress), cache.NOT_OURS)
     key = cache.key_of(file)
-    trace = cache.read(key.digest, name)
+    damaged = False
+    try:
+        trace = cache.read(key.digest, name)
+    except DamagedError:
+        trace, damaged = None, True
     if trace is None:
         file.seek(0)
-        trace = _read(file, name, os.fstat(file.fileno()).st_size, progress)
-        cache.write(key.digest, trace)
-    cache.remember(key)
+        trace = _read_file(file, name, progress)
+        if cache.still_holds(key, file):
+            cache.write(key.digest, trace)
+            cache.remember(key)
+    else:
+        cache.remember(key)
+    return _remarked(trace, cache.DAMAGED) if damaged else trace
+
+
+def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, kernels_only: bool = False) -> Trace:
+    """As _read; says so where the file changes meanwhile."""
+    before = os.fstat(file.fileno())
+    trace = _read(file, name, before.st_size or None, progress, kernels_only=kernels_only)
+    after = os.fstat(file.fileno())
+    if stat.S_ISREG(before.st_mode) and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return _remarked(trace, _CHANGED)
     return trace
+
+
+def _remarked(trace: Trace, what: str) -> Trace:
+    return dataclasses.replace(trace, facts=dataclasses.replace(trace.facts, remarks=(*trace.facts.remarks, what)))
 
 
 def _opened(path: Path) -> IO[bytes]:

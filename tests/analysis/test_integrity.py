@@ -32,6 +32,7 @@ def test_a_clean_trace_is_one_line():
     [
         (ReadFacts(truncated_at=1000), "truncated file"),
         (ReadFacts(repairs={"backslash": 2}), "repaired JSON"),
+        (ReadFacts(remarks=("the file changed",)), "reading"),
         (ReadFacts(resolution_ns=1000), "resolution"),
         (ReadFacts(negative_durations=3), "negative durations"),
         (ReadFacts(ignored={"kernel" + NO_TIME: 2, "ac2g": 9}), "unusable events"),

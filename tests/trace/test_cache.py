@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -34,6 +35,10 @@ def write_trace(path: Path, seed: int) -> Path:
 def key(path: Path) -> str:
     with path.open("rb") as file:
         return cache.key_of(file).digest
+
+
+def entry_of(path: Path) -> Path:
+    return cache.folder() / f"{key(path)}.trace"
 
 
 def assert_same(first: Trace, second: Trace) -> None:
@@ -103,9 +108,8 @@ def test_a_cancelled_reading_leaves_nothing(tmp_path, own_cache, monkeypatch):
         load(file, progress=cancelled)
     assert not own_cache.exists()
     load(file)
-    (note,) = (cache.folder() / "seen").iterdir()
-    assert note.read_text() == key(file)
-    assert (cache.folder() / key(file)).is_dir()
+    assert len(list(cache.folder().glob("*.note"))) == 1
+    assert entry_of(file).is_file()
 
 
 def test_small_files_are_not_kept(tmp_path, own_cache, monkeypatch):
@@ -114,22 +118,33 @@ def test_small_files_are_not_kept(tmp_path, own_cache, monkeypatch):
     assert not own_cache.exists()
 
 
-@pytest.mark.parametrize("damage", ["delete meta", "cut host", "empty meta", "delete all"])
-def test_a_damaged_entry_is_read_anew(tmp_path, own_cache, damage):
-    """GIVEN an entry that was damaged or deleted WHEN the file is read THEN it is parsed, and no error is seen"""
+@pytest.mark.parametrize("damage", ["cut", "empty", "one byte", "of another file"])
+def test_a_damaged_entry_is_read_anew_and_said(tmp_path, damage):
+    """GIVEN an entry that was damaged WHEN the file is read THEN it is parsed, with one remark; next time with none"""
+    file, other = write_trace(tmp_path / "t.json", 3), write_trace(tmp_path / "other.json", 4)
+    first = load(file)
+    load(other)
+    entry = entry_of(file)
+    data = bytearray(entry.read_bytes())
+    if damage == "cut":
+        del data[len(data) // 2 :]
+    elif damage == "empty":
+        data.clear()
+    elif damage == "one byte":
+        data[len(data) // 2] ^= 1
+    else:
+        data[:] = entry_of(other).read_bytes()
+    entry.write_bytes(data)
+    again = load(file)
+    assert again.facts.remarks == (cache.DAMAGED,)
+    assert_same(first, dataclasses.replace(again, facts=first.facts))
+    assert_same(first, load(file))
+
+
+def test_a_deleted_cache_is_no_damage(tmp_path, own_cache):
     file = write_trace(tmp_path / "t.json", 3)
     first = load(file)
-    (entry,) = (path for path in cache.folder().iterdir() if path.is_dir() and path.name != "seen")
-    if damage == "delete meta":
-        (entry / "meta.json").unlink()
-    elif damage == "cut host":
-        data = (entry / "host.parquet").read_bytes()
-        (entry / "host.parquet").write_bytes(data[: len(data) // 2])
-    elif damage == "empty meta":
-        (entry / "meta.json").write_bytes(b"")
-    else:
-        shutil.rmtree(own_cache)
-    assert_same(first, load(file))
+    shutil.rmtree(own_cache)
     assert_same(first, load(file))
 
 
@@ -147,15 +162,26 @@ def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
     files = [write_trace(tmp_path / f"{seed}.json", seed) for seed in range(4)]
     for age, file in enumerate(files[:3]):
         load(file)
-        os.utime(cache.folder() / key(file), (1e9 + age, 1e9 + age))
+        os.utime(entry_of(file), (1e9 + age, 1e9 + age))
     load(files[0])  # used again: now the newest
-    entries = [path for path in cache.folder().iterdir() if path.name != "seen"]
-    sizes = [sum(part.stat().st_size for part in entry.iterdir()) for entry in entries]
-    monkeypatch.setattr(cache, "LIMIT_BYTES", sum(sizes))
+    monkeypatch.setattr(cache, "LIMIT_BYTES", sum(path.stat().st_size for path in cache.folder().glob("*.trace")))
     load(files[3])
-    kept = {path.name for path in cache.folder().iterdir()}
-    assert key(files[1]) not in kept
-    assert {key(files[0]), key(files[3])} <= kept
+    kept = [entry_of(file).exists() for file in files]
+    assert kept[0]
+    assert not kept[1]
+    assert kept[3]
+
+
+def test_notes_do_not_pile_up(tmp_path, monkeypatch):
+    """GIVEN more notes than are kept WHEN an entry is written THEN the oldest are gone, the newest stay"""
+    monkeypatch.setattr(cache, "MOST_NOTES", 2)
+    cache.folder().mkdir(parents=True, mode=0o700)
+    notes = [cache.folder() / f"{digit * 64}.note" for digit in "abc"]
+    for age, note in enumerate(notes):
+        note.write_text("x")
+        os.utime(note, (1e9 + age, 1e9 + age))
+    load(write_trace(tmp_path / "t.json", 1))
+    assert [note.exists() for note in notes] == [False, True, True]
 
 
 def test_an_unwritable_cache_is_no_error(tmp_path, monkeypatch):
@@ -182,9 +208,21 @@ def test_writers_may_race(tmp_path):
 
 
 def test_what_interrupted_writers_left_is_cleared(tmp_path):
+    """GIVEN a draft of an hour ago, and one of now WHEN an entry is written THEN the old one alone is gone"""
     load(write_trace(tmp_path / "a.json", 1))
-    draft = cache.folder() / ".draft-dead"
-    draft.mkdir()
-    os.utime(draft, (time.time() - 7200,) * 2)
+    old, new = cache.folder() / ".draft-old", cache.folder() / ".draft-new"
+    for draft in (old, new):
+        draft.write_bytes(b"")
+    os.utime(old, (time.time() - 7200,) * 2)
     load(write_trace(tmp_path / "b.json", 2))
-    assert not draft.exists()
+    assert not old.exists()
+    assert new.exists()
+    assert [path.name for path in cache.folder().glob(".draft-*")] == [new.name]  # nor one of its own
+
+
+def test_a_name_that_no_text_can_hold_is_not_kept_and_no_error(tmp_path):
+    """GIVEN a trace whose name is half a surrogate pair WHEN read twice THEN both times it is the same"""
+    file = tmp_path / "t.json"
+    event = {"ph": "X", "cat": "cpu_op", "name": "\ud800", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {}}
+    file.write_text(json.dumps({"traceEvents": [event]}))
+    assert_same(load(file), load(file))
