@@ -142,7 +142,7 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
     """Try the mutants of a run, and fill it in."""
     root, corpus = chosen.root.resolve(), os.environ.get("PERFKIT_TRACE_CORPUS")
     cache = chosen.cache or root / ".mutants"
-    deadline = began + chosen.budget if chosen.budget else float("inf")
+    deadline = float("inf") if chosen.budget is None else began + chosen.budget
     pending = [site for site in run.sites if chosen.check_equivalent or site.id not in run.equivalent]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         snapshot = Path(scratch) / "snapshot"  # what is edited meanwhile makes no difference
