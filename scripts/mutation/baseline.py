@@ -25,7 +25,6 @@ SETTINGS = """[run]
 data_file = {home}/coverage/data/measured
 parallel = true
 source = {tree}/perfkit
-    {tree}/tests
 context = ${{MUTATION_TEST-}}
 """
 IN_EACH_PROCESS = "import coverage\n\ncoverage.process_startup()\n"
@@ -87,12 +86,12 @@ class Store:
     def make(self, file: str, worker: Worker) -> Baseline:
         """Run a file of tests and keep what came of it."""
         outcome, reached = _measure(file, worker)
-        files = {name: self.hash_of(name) for name in (file, *_conftests(file), *reached)}
+        files = {name: self.hash_of(name) for name in (file, *_conftests(file), *outcome.imported, *reached)}
         kept = {
             "format": FORMAT, "corpus": self.corpus, "files": files, "tests": outcome.tests, "reason": outcome.reason,
             "reached": {
                 source: {test: _packed(lines) for test, lines in tests.items()}
-                for source, tests in reached.items() if source.startswith("perfkit/")
+                for source, tests in reached.items()
             },
         }  # fmt: skip
         name = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:8]
