@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--file-at-least", type=_percent_and_count, metavar="PERCENT:N", help="the same for each file with N or more")
     add("--equivalent-at-most", type=float, metavar="PERCENT", help="exit 1 where more are listed as equivalent")
     add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
-    add("--cache", type=Path, metavar="DIR", help="what tests reach is kept here (default: .mutants)")
+    add(
+        "--cache", type=Path, metavar="DIR", help="what tests reach is kept here, for several trees (default: .mutants)"
+    )
     return parser
 
 
@@ -161,7 +163,7 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
             judge = Judge(
                 store, Selector(snapshot, baselines, chosen.tests_at_most), run.sources, int(chosen.memory * 2**30)
             )
-            results = Results(chosen.results or cache / "results.jsonl", resume=chosen.resume)
+            results = Results(chosen.results or root / ".mutants" / "results.jsonl", resume=chosen.resume)
             _judge(run, pending, judge, results, pool, deadline)
             run.flaky = judge.selector.flaky
     if chosen.check_equivalent:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.mutation import main, report, verdicts
+from scripts.mutation.baseline import Store
 from scripts.mutation.sites import Site, sample, sites_of
 from scripts.mutation.verdicts import Verdict
 from scripts.mutation.workers import Request, Worker
@@ -460,6 +461,44 @@ def test_memory_that_a_mutant_asks_for_is_limited(project, worker):
 
     # THEN
     assert (outcome.outcome, outcome.reason) == ("failed", "MemoryError")
+
+
+# What the tests reach
+
+
+def test_a_baseline_holds_until_what_it_stands_on_changes(project, worker, tmp_path):
+    # GIVEN a test with a helper, and a fixture that two tests share
+    helper, tests = project / "tests" / "helper.py", "tests/schema/test_tiny.py"
+    helper.write_text("WANTED = 6\n")
+    text = (
+        "import pytest\nfrom perfkit.schema import tiny\nfrom tests.helper import WANTED\n\n"
+        "@pytest.fixture(scope='module')\ndef six():\n    return tiny.total(3)\n\n"
+        "def test_first(six):\n    assert six == WANTED\n\n"
+        "def test_second(six):\n    assert six\n\n"
+        "def test_other():\n    assert tiny.clipped(3) == 3\n"
+    )
+    (project / tests).write_text(text)
+    worker.change("tests/helper.py", helper.read_bytes())
+    worker.change(tests, text.encode())
+
+    def store(corpus=None):
+        return Store(tmp_path / "kept", project, corpus)
+
+    # WHEN
+    made = store().make(tests, worker)
+
+    # THEN what the fixture reaches is reached by both, and not by the third
+    line = 1 + SOURCE.splitlines().index("        found += n")
+    assert made.reaching(FILE, line, line) == {f"{tests}::test_first", f"{tests}::test_second"}
+    assert store().load(tests) == made
+    # THEN
+    assert store(corpus="somewhere").load(tests) is None
+    for file in (helper, project / FILE, project / tests):
+        before = file.read_text()
+        file.write_text(f"{before}\n")
+        assert store().load(tests) is None
+        file.write_text(before)
+        assert store().load(tests) == made
 
 
 # The report
