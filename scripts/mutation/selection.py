@@ -38,10 +38,10 @@ class Selection:
         return [test for batch in self.batches for test in batch.tests]
 
 
-def files_of(root: Path, source: str) -> list[str]:
-    """The files of tests that belong to a source file: those of its folder's tests, its own first."""
+def files_of(root: Path, source: str, *, beside: bool = True) -> list[str]:
+    """The files of tests that belong to a source file, its own first: those of its folder, and of those beside it."""
     parts = PurePosixPath(source).parts
-    folders = (parts[1], *BESIDE.get(parts[1], ())) if len(parts) > 2 else AT_THE_TOP
+    folders = (parts[1], *(BESIDE.get(parts[1], ()) if beside else ())) if len(parts) > 2 else AT_THE_TOP
     files = [
         file.relative_to(root).as_posix()
         for folder in folders
@@ -54,8 +54,9 @@ def files_of(root: Path, source: str) -> list[str]:
 class Selector:
     """Chooses the tests of one mutant after the other."""
 
-    def __init__(self, root: Path, baselines: dict[str, Baseline], at_most: float) -> None:
+    def __init__(self, root: Path, baselines: dict[str, Baseline], at_most: float, *, beside: bool) -> None:
         self.root = root
+        self.beside = beside
         self.baselines = baselines
         self.at_most = at_most
         """Seconds of tests for one mutant, the slowest being left out."""
@@ -72,7 +73,7 @@ class Selector:
         own_name = PurePosixPath(site.file).stem
         chosen: list[tuple[bool, float, str, dict[str, float]]] = []
         reached = False
-        for file in files_of(self.root, site.file):
+        for file in files_of(self.root, site.file, beside=self.beside):
             baseline = self.baselines[file]
             own = PurePosixPath(file).stem == f"test_{own_name}"
             reaching = self._reaching(site, baseline) - self.flaky
