@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
-from perfkit.launch import journal
-from perfkit.schema import record
+from perfkit.schema import record, results_file
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 
@@ -55,11 +55,18 @@ def saved_runs(path: Path) -> SavedRuns | None:
 
 
 def sweep_rows(path: Path) -> list[SweepRow]:
-    """The rows of a sweep's results file. Raises UsageError where it is none."""
+    """The rows of a sweep's results file; a word on stderr where its end is left out. UsageError where it is none."""
     try:
-        return journal.parse(path, path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    found = results_file.read(path, data)
+    if found.torn:
+        print(
+            f"{path}: the last line is not whole and is left out: a sweep writes it now, or was cut off",
+            file=sys.stderr,
+        )
+    return found.rows
 
 
 def _of_sweep(path: Path) -> SavedRuns:

@@ -122,6 +122,10 @@ def execute(
     with ExitStack() as stack:
         kept = Journal(options.output, keep=lambda row: _is_kept(row, options), anew=options.overwrite)
         journal = stack.enter_context(kept)
+        if journal.torn:
+            print(
+                f"{options.output}: the last line was cut short and is dropped; its point runs again", file=sys.stderr
+            )
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))

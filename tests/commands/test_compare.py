@@ -207,7 +207,7 @@ def test_results_that_a_spreadsheet_saved_and_of_another_version(tmp_path, capsy
     text = a.read_bytes()
     a.write_bytes(text.replace(b"\n", b"\r\n"))
     assert perfkit(capsys, "compare", str(a), b)[0] == 0
-    a.write_bytes(text.replace(b"\n1,", b"\n9,"))
+    a.write_bytes(text.replace(b"\n2,", b"\n9,"))
     code, _, err = perfkit(capsys, "compare", str(a), b)
     assert (code, "results of version 9" in err) == (2, True)
 
