@@ -9,6 +9,7 @@ from pathlib import Path
 from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
 from perfkit.schema import record, results_file
+from perfkit.schema.own_files import inside
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 
@@ -69,6 +70,11 @@ def sweep_rows(path: Path) -> list[SweepRow]:
     return found.rows
 
 
+def record_file(path: Path, row: SweepRow) -> Path:
+    """The record of a row that has one, of the results file `path`. UsageError where it is not below that folder."""
+    return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {row.key}.{row.repeat}")
+
+
 def _of_sweep(path: Path) -> SavedRuns:
     rows = sweep_rows(path)
     found, failed, files = [], [], []
@@ -77,11 +83,11 @@ def _of_sweep(path: Path) -> SavedRuns:
         if row.record is None:
             failed.append(f"{name} ({row.outcome})")
             continue
-        folder = path.parent / row.record
-        if not folder.exists():
-            raise UsageError(f"{path}: its records are missing ({folder}): they belong beside the results file")
-        found.append((name, record.load(folder)))
-        files.append((folder / RECORD_FILE).resolve())
+        file = record_file(path, row)
+        if not file.parent.exists():
+            raise UsageError(f"{path}: its records are missing ({file.parent}): they belong beside the results file")
+        found.append((name, record.load(file)))
+        files.append(file.resolve())
     shared = any(row.isolation == "shared" for row in rows)
     return SavedRuns(path, tuple(found), tuple(failed), shared, tuple(files))
 

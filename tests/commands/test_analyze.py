@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from perfkit import cli
+from perfkit.schema import record
+from tests import runs
 from tests.corpus import corpus_file
 
 EVENTS = [
@@ -55,6 +57,51 @@ def test_json_is_the_documented_document(trace, capsys):
     phases = [row["phase"] for row in document["tables"]["phases"]["rows"]]
     assert phases == ["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
     assert "1 device events" in err
+
+
+SECRET = "root:x:0:0:the content of a file that is nobody's to see"
+
+
+@pytest.mark.parametrize("kind", ["trace", "plain"])
+@pytest.mark.parametrize("name", ["absolute", "../secret.txt", "link"])
+def test_a_record_that_names_a_file_elsewhere_is_refused_and_nothing_of_it_shown(tmp_path, capsys, kind, name):
+    """GIVEN a run's folder by somebody else WHEN its record names a file outside it THEN one line, without its content
+
+    By its whole path, upwards, or by a link that lies in the folder as a file of the run's own.
+    """
+    # GIVEN
+    (tmp_path / "run").mkdir()
+    (tmp_path / "secret.txt").write_text(SECRET)
+    (tmp_path / "run" / "link").symlink_to("../secret.txt")
+    name = str(tmp_path / "secret.txt") if name == "absolute" else name
+    record.save(runs.saved(artifacts={kind: name}), tmp_path / "run")
+
+    # WHEN
+    code, out, err = run(capsys, str(tmp_path / "run"))
+
+    # THEN
+    assert (code, out) == (2, "")
+    assert f"artifacts.{kind} names '{name}', which is not in the folder" in err
+    assert len(err.splitlines()) == 1
+    assert "root:" not in err
+
+
+def test_a_record_with_files_in_its_folder_is_shown_with_them(trace, capsys):
+    """GIVEN a trace and a plain run in the run's own folder WHEN analysed THEN both are there"""
+    (trace.parent / "plain").mkdir()
+    record.save(runs.saved(), trace.parent / "plain")
+    record.save(runs.saved(artifacts={"trace": trace.name, "plain": "plain/record.json"}), trace.parent)
+    code, out, _ = run(capsys, str(trace.parent), "--format", "json")
+    assert code == 0
+    assert {"overhead", "kernels", "runs"} <= set(json.loads(out)["tables"])
+
+
+def test_a_file_that_is_no_trace_is_not_quoted(tmp_path, capsys):
+    (tmp_path / "x.pt.trace.json").write_text(SECRET)
+    code, out, err = run(capsys, str(tmp_path))
+    assert (code, out) == (2, "")
+    assert "is no trace: it does not begin with { or [" in err
+    assert "root:" not in err
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
