@@ -10,6 +10,7 @@ from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
 from perfkit.schema import record, results_file
 from perfkit.schema.own_files import inside
+from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 
@@ -63,10 +64,8 @@ def sweep_rows(path: Path) -> list[SweepRow]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     found = results_file.read(path, data)
     if found.torn:
-        print(
-            f"{path}: the last line is not whole and is left out: a sweep writes it now, or was cut off",
-            file=sys.stderr,
-        )
+        why = "the last line is not whole and is left out: a sweep writes it now, or was cut off"
+        print(f"{printable(str(path))}: {why}", file=sys.stderr)
     return found.rows
 
 

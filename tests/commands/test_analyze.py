@@ -115,6 +115,35 @@ def test_names_in_remarks_do_not_reach_the_terminal_raw(tmp_path, capsys, form):
     assert r"\x1b[31mred\nline" in line
 
 
+@pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
+def test_no_format_sends_a_terminal_what_it_obeys(tmp_path, capsys, monkeypatch, form):
+    """GIVEN a kernel whose name has an escape, a C1 control and a mark of direction WHEN shown THEN spelled out"""
+    name = "=\x1b]0;title\x07 \x9b31m \u202egnp \x7f é"
+    event = EVENTS[-1] | {"name": name, "args": {"device": 0, "stream": 7}}
+    (tmp_path / "x.pt.trace.json").write_text(json.dumps({"traceEvents": [event]}))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")  # no styles of our own
+    code, out, err = run(capsys, str(tmp_path), "--format", form, "--table", "kernels")
+    assert code == 0
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert r"\u202egnp" in out
+    assert "é" in out
+    if form == "csv":
+        monkeypatch.undo()
+        _, out, _ = run(capsys, str(tmp_path), "--format", "csv", "--table", "kernels")
+        assert pd.read_csv(io.StringIO(out))["name"].tolist() == ["'" + name]
+
+
+def test_an_error_sends_a_terminal_nothing_that_it_obeys(tmp_path, capsys):
+    code, out, err = run(capsys, str(tmp_path / "a\x1b[31m\u202eb\nc.json"))
+    assert (code, out) == (2, "")
+    assert err.endswith("does not exist: check the path\n")
+    assert r"a\x1b[31m\u202eb\nc.json" in err
+    assert len(err.splitlines()) == 1
+    code, out, err = run(capsys, str(tmp_path), "--table", "\x1b[31m")
+    assert (code, err.rstrip("\n").isprintable()) == (2, True)
+
+
 def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
     code, out, err = run(capsys, str(trace), "--format", "csv")
     assert code == 0

@@ -77,6 +77,10 @@ def test_any_column_may_be_missing_but_those_that_name_a_row():
             read(text.replace(name, "other"))
 
 
+def test_a_byte_order_mark_stays():
+    assert read(b"\xef\xbb\xbf" + WHOLE.encode()).text.encode() == b"\xef\xbb\xbf" + WHOLE.encode()
+
+
 def through_pandas(text: str, folder: Path) -> bytes:
     (folder / "p.csv").write_text(text)
     pd.read_csv(folder / "p.csv").to_csv(folder / "p.csv")
