@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from perfkit import __version__
 from perfkit.errors import PerfkitError
+from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except PerfkitError as error:
         _raise_if(debug, error)
-        print(f"perfkit: {error}", file=sys.stderr)
+        print(f"perfkit: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         _raise_if(debug, error)
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a stream that went away
         _raise_if(debug, error)
         place = f"{error.filename}: " if error.filename else "cannot write: "
-        print(f"perfkit: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"perfkit: {printable(f'{place}{error.strerror or error}')}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0

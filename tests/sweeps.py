@@ -9,7 +9,7 @@ from typing import Any
 from perfkit.analysis.sweep_rows import finished_row
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished
-from perfkit.schema import record
+from perfkit.schema import record, results_file, sweep
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord
 from perfkit.schema.sweep import SweepRow, key_of
@@ -49,6 +49,13 @@ def row(config: RunConfig, *seconds: float, repeat: int = 1, **changes: Any) -> 
     else:
         result = out_of_memory(config)
     return dataclasses.replace(finished_row(turn, result, "r.runs/one", "fresh", None), **changes)
+
+
+def read_back(row: SweepRow) -> SweepRow:
+    """The row as it is after it was written into a results file and read."""
+    data = (sweep.header_line() + sweep.to_line(row)).encode()
+    [found] = results_file.read(Path("r.csv"), data).rows
+    return found
 
 
 class FakeProcesses:

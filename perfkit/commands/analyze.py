@@ -116,11 +116,11 @@ def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
     if target.is_dir() and (target / record.RECORD_FILE).is_file():
         saved = record.load(target)
         reports = [run_report.report(saved)]
-        plain = target / saved.artifacts.get("plain", "")
-        if plain.is_file():
+        plain, trace = (record.artifact(saved, target, kind) for kind in ("plain", "trace"))
+        if plain is not None and plain.exists():
             reports.append(overhead.report(saved, record.load(plain)))
-        if "trace" in saved.artifacts:
-            reports.append(_trace_report(target / saved.artifacts["trace"], view, options))
+        if trace is not None:
+            reports.append(_trace_report(trace, view, options))
         return reports
     if runs is not None and target.is_file():
         return [run_report.report(runs.records[0][1])]

@@ -16,6 +16,7 @@ from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished, run_child
 from perfkit.schema import units
+from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
 
@@ -109,7 +110,7 @@ class CampaignProgress:
         """It has ended."""
         self.done += 1
         if finished.outcome != "ok":
-            self._console.print(f"{finished.outcome}: {finished.last_words}", markup=False, soft_wrap=True)
+            self._console.print(f"{finished.outcome}: {printable(finished.last_words)}", markup=False, soft_wrap=True)
         self._bar.advance(self._task)
         self._bar.refresh()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perfkit.launch.processes import run_child
 from perfkit.schema.config import RunConfig
+from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
 NAME = "plain"
@@ -33,7 +34,10 @@ def measure(config: RunConfig, folder: Path) -> dict[str, str]:
             shutil.rmtree(place, ignore_errors=True)
             place.with_name(place.name + ".log").unlink(missing_ok=True)
     if finished.outcome != "ok":
-        print(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}", file=sys.stderr)
+        print(
+            f"the profiler's overhead will not be known: {finished.outcome}: {printable(finished.last_words)}",
+            file=sys.stderr,
+        )
         return {}
     return {NAME: f"{NAME}/{RECORD_FILE}"}
 

@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from perfkit.schema.printable import printable
+
 _MANY_EVENTS = 300_000
 """About a second's work."""
 _QUIET_SECONDS = 1.0
@@ -92,7 +94,7 @@ def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
         transient=True,
         disable=not console.is_terminal,
     )
-    task = bar.add_task(escape(name), total=None)
+    task = bar.add_task(escape(printable(name)), total=None)
     begin = shown = time.monotonic()
 
     def advance(done: int, total: int | None) -> None:

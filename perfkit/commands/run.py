@@ -185,10 +185,11 @@ def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
     reports = [run_report.report(record)]
     if options.output is not None:  # first: whoever reads the tables may stop reading
         files.write(options.output, run_report.result_table([record]), reports[0].summary)
-    if plain.NAME in record.artifacts:
-        reports.append(overhead.report(record, records.load(folder / record.artifacts[plain.NAME])))
-    if "trace" in record.artifacts:
-        reports.append(trace_report.report(load(folder / record.artifacts["trace"])))
+    beside, trace = (records.artifact(record, folder, kind) for kind in (plain.NAME, "trace"))
+    if beside is not None:
+        reports.append(overhead.report(record, records.load(beside)))
+    if trace is not None:
+        reports.append(trace_report.report(load(trace)))
     show.print_reports(reports, top=options.top)
     print(f"\nsaved in {folder}")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit.analysis.processes import Side, side_of
 from perfkit.errors import UsageError
-from perfkit.launch import journal
-from perfkit.schema import record
+from perfkit.schema import record, results_file
+from perfkit.schema.own_files import inside
+from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 
@@ -55,11 +57,21 @@ def saved_runs(path: Path) -> SavedRuns | None:
 
 
 def sweep_rows(path: Path) -> list[SweepRow]:
-    """The rows of a sweep's results file. Raises UsageError where it is none."""
+    """The rows of a sweep's results file; a word on stderr where its end is left out. UsageError where it is none."""
     try:
-        return journal.parse(path, path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    found = results_file.read(path, data)
+    if found.torn:
+        why = "the last line is not whole and is left out: a sweep writes it now, or was cut off"
+        print(f"{printable(str(path))}: {why}", file=sys.stderr)
+    return found.rows
+
+
+def record_file(path: Path, row: SweepRow) -> Path:
+    """The record of a row that has one, of the results file `path`. UsageError where it is not below that folder."""
+    return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {row.key}.{row.repeat}")
 
 
 def _of_sweep(path: Path) -> SavedRuns:
@@ -70,11 +82,11 @@ def _of_sweep(path: Path) -> SavedRuns:
         if row.record is None:
             failed.append(f"{name} ({row.outcome})")
             continue
-        folder = path.parent / row.record
-        if not folder.exists():
-            raise UsageError(f"{path}: its records are missing ({folder}): they belong beside the results file")
-        found.append((name, record.load(folder)))
-        files.append((folder / RECORD_FILE).resolve())
+        file = record_file(path, row)
+        if not file.parent.exists():
+            raise UsageError(f"{path}: its records are missing ({file.parent}): they belong beside the results file")
+        found.append((name, record.load(file)))
+        files.append(file.resolve())
     shared = any(row.isolation == "shared" for row in rows)
     return SavedRuns(path, tuple(found), tuple(failed), shared, tuple(files))
 

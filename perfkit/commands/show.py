@@ -10,7 +10,7 @@ from typing import Literal
 from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.render import files, markdown, text
-from perfkit.render.cells import printable
+from perfkit.schema.printable import printable
 from perfkit.schema.table import Table
 
 Format = Literal["table", "json", "csv", "md"]
@@ -77,7 +77,7 @@ def _with_tables(report: Report, names: tuple[str, ...]) -> Report:
 
 
 def _print_csv(tables: list[Table]) -> None:
-    sys.stdout.write(files.csv(tables[0]))
+    sys.stdout.write(files.csv(tables[0], readable=sys.stdout.isatty()))
     if len(tables) > 1:
         others = ", ".join(table.name for table in tables[1:])
         print(f"this is the table {tables[0].name}; --table gives another: {others}", file=sys.stderr)

@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 from perfkit.analysis import memory_fit, stopping, sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show, sweep_forecast
+from perfkit.commands.runs import record_file
 from perfkit.commands.sweep_progress import SweepProgress
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
@@ -122,6 +123,10 @@ def execute(
     with ExitStack() as stack:
         kept = Journal(options.output, keep=lambda row: _is_kept(row, options), anew=options.overwrite)
         journal = stack.enter_context(kept)
+        if journal.torn:
+            print(
+                f"{options.output}: the last line was cut short and is dropped; its point runs again", file=sys.stderr
+            )
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
@@ -256,7 +261,8 @@ class _Sweep:
                 shutil.rmtree(folder)
             folder.with_name(folder.name + ".log").unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"{folder}: cannot be removed: {error.strerror}; choose another --output") from error
+            why = error.strerror or error
+            raise UsageError(f"{folder}: cannot be removed: {why}; choose another --output") from error
 
     def _executor(self) -> Execute:
         if not self.options.in_process:
@@ -287,18 +293,18 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
         tables = report.display[:1] if path.suffix.lower() == ".csv" else report.display
         files.write(path, tables, report.summary)
     if options.plot is not None:
-        _draw(rows, expansion.varied, options.plot, options.output.parent)
+        _draw(rows, expansion.varied, options.plot, options.output)
     show.print_reports([report], top=None)
     if others:
         print(f"{others} results of other points are in {options.output} too, and are not shown")
     print(f"results in {options.output}, records in {options.records}")
 
 
-def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, folder: Path) -> None:
+def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, output: Path) -> None:
     from perfkit.render import charts
 
     if "warmup_steps" in varied:
-        records = [load(folder / row.record) for row in rows if row.record is not None]
+        records = [load(record_file(output, row)) for row in rows if row.record is not None]
         chart = sweep_chart.warmup_chart(records, varied)
     else:
         chart = sweep_chart.chart(rows, varied)

@@ -11,19 +11,28 @@ from types import TracebackType
 from typing import BinaryIO
 
 from perfkit.errors import UsageError
-from perfkit.schema import sweep
-from perfkit.schema.sweep import COLUMNS, SWEEP_VERSION, SweepRow
+from perfkit.schema import results_file, sweep
+from perfkit.schema.results_file import Results
+from perfkit.schema.sweep import SweepRow
+
+_LONGER_THAN_A_HEADER = 1 << 16
 
 
 class Journal:
-    """An open results file. What is in it when it is opened is kept; a line that a crash cut short is not."""
+    """An open results file. What is in it when it is opened is kept; a line that a crash cut short is not.
+
+    Columns that this version does not know stay, and those that it has more come last.
+    """
 
     def __init__(self, path: Path, *, keep: Callable[[SweepRow], bool] = lambda _: True, anew: bool = False) -> None:
         """Open or create the file. Rows that `keep` refuses leave it; `anew`: whatever is in it does.
 
-        Raises UsageError where it cannot be written, is of another version, is not a results file, or is in use.
+        Raises UsageError where it cannot be written, is in use, or holds anything that is not understood (of a later
+        version, another kind, damaged); then it is as it was.
         """
         self.path = path
+        self._size = 0
+        """Bytes that are in it by our own account."""
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         except OSError as error:
@@ -33,9 +42,13 @@ class Journal:
             self._lock()
             if not self._is_named():  # whoever had it until a moment ago put another in its place
                 raise self._in_use()
-            found = [] if anew else self._parsed(self._file.read())
-            self.rows = [row for row in found if keep(row)]
-            self._rewrite()
+            present = self._file.read()
+            found = Results() if anew else self._understood(present)
+            self.torn = found.torn > 0
+            """Whether its last line was cut short, and has been dropped."""
+            kept = found.only(keep).completed()
+            self.columns, self.rows = kept.columns, kept.rows
+            self._make(kept.text.encode(), present)
             opened.pop_all()  # all went well: it stays open
 
     def __enter__(self) -> Journal:
@@ -47,16 +60,25 @@ class Journal:
         self._file.close()
 
     def append(self, row: SweepRow) -> None:
-        """Write one line and wait until it is on the disk. Raises UsageError where it does not fit any more."""
+        """Write one line and wait until it is on the disk.
+
+        Raises UsageError where it does not fit any more, or where another program has changed the file meanwhile.
+        """
         size = self._file.seek(0, os.SEEK_END)
+        if size != self._size or not self._is_named():
+            raise UsageError(
+                f"{self.path}: another program has changed or replaced it while this sweep ran:"
+                f" see that its {len(self.rows)} results are there, and go on with --resume"
+            )
         try:
-            self._write(sweep.to_line(row).encode())
+            self._write(sweep.to_line(row, self.columns).encode())
         except OSError as error:
             self._file.truncate(size)  # no half line
             raise UsageError(
                 f"{self.path}: cannot be written: {error.strerror}; {len(self.rows)} results are in it:"
                 " make room and go on with --resume"
             ) from error
+        self._size = self._file.tell()
         self.rows.append(row)
 
     def _lock(self) -> None:
@@ -65,11 +87,11 @@ class Journal:
         except BlockingIOError as error:
             raise self._in_use() from error
 
-    def _parsed(self, data: bytes) -> list[SweepRow]:
+    def _understood(self, data: bytes) -> Results:
         try:
-            return parse(self.path, data)
+            return results_file.read(self.path, data)
         except UsageError as error:
-            raise UsageError(f"{error}; choose another --output") from error
+            raise UsageError(f"{error}, or choose another --output") from error
 
     def _in_use(self) -> UsageError:
         return UsageError(f"{self.path}: another sweep is writing it; choose another --output")
@@ -81,26 +103,30 @@ class Journal:
         except FileNotFoundError:
             return False
 
-    def _rewrite(self) -> None:
-        """Make the file what `rows` says: through a sibling, so that a crash leaves the old or the new one."""
-        text = sweep.header_line() + "".join(map(sweep.to_line, self.rows))
-        self._file.seek(0)
-        present = self._file.read()
-        if present.startswith(text.encode()):
-            self._file.truncate(len(text.encode()))
+    def _make(self, wanted: bytes, present: bytes) -> None:
+        """Make the file what is wanted: through a sibling, so that a crash leaves the old or the new one."""
+        self._size = len(wanted)
+        if present.startswith(wanted):
+            self._file.truncate(self._size)
             return
-        draft = self.path.with_name(f".{self.path.name}.part")
+        target = self.path.resolve()  # a link to the file stays one
+        draft = target.with_name(f".{target.name}.part")
         try:
-            replacement: BinaryIO = os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), "r+b", 0)
-            self._file, old = replacement, self._file
-            old.close()
-            self._lock()
-            self._write(text.encode())
-            draft.replace(self.path)
-            _sync_folder(self.path.parent)
-        except OSError as error:
             draft.unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+            replacement: BinaryIO = os.fdopen(os.open(draft, flags, 0o666), "r+b", buffering=0)
+        except OSError as error:
             raise self._unwritable(error) from error
+        self._file, old = replacement, self._file
+        with old:  # locked until the other is in its place, or a second sweep could come between
+            try:
+                self._lock()
+                self._write(wanted)
+                draft.replace(target)
+                _sync_folder(target.parent)
+            except OSError as error:
+                draft.unlink(missing_ok=True)
+                raise self._unwritable(error) from error
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -113,51 +139,21 @@ class Journal:
 
 
 def parse(path: Path, data: bytes) -> list[SweepRow]:
-    """The rows of a results file's content. A last line that a crash left in pieces does not count.
-
-    Raises UsageError for a file of another version, with other columns, or of something else.
-    """
-    *lines, torn = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    header = sweep.header_line().rstrip("\n")
-    if not lines and header.startswith(torn.rstrip("\0")):
-        return []
-    columns = lines[0].split(",") if lines else []
-    if columns[:1] != ["sweep_version"]:
-        raise UsageError(f"{path}: not the results of a perfkit sweep")
-    _check_version(path, lines)
-    if lines[0] != header:
-        odd = sorted(set(columns) ^ set(COLUMNS))
-        raise UsageError(f"{path}: other columns than this perfkit writes ({', '.join(odd)})")
-    rows: dict[tuple[str, int], SweepRow] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        try:
-            row = sweep.from_line(line)
-        except UsageError as error:
-            if number == len(lines) and not torn:  # pages of the last line may reach the disk in any order
-                break
-            raise UsageError(f"{path}, line {number}: {error}") from error
-        if row.id in rows:
-            raise UsageError(f"{path}, line {number}: a second result of {row.key}, repeat {row.repeat}; drop one")
-        rows[row.id] = row
-    return list(rows.values())
+    """The rows of a results file's content. Raises UsageError as `results_file.read` does."""
+    return results_file.read(path, data).rows
 
 
 def has_results(path: Path) -> bool:
     """Whether there is a file with more in it than the header that a sweep begins with."""
     try:
         with path.open("rb") as stream:
-            found = stream.read(len(sweep.header_line().encode()) + 1)
+            data = stream.read(_LONGER_THAN_A_HEADER)
+        found = results_file.read(path, data)
     except FileNotFoundError:
         return False
-    except OSError:  # whatever is in it: it is there
+    except (OSError, UsageError):  # whatever is in it: it is there
         return True
-    return not sweep.header_line().encode().startswith(found)
-
-
-def _check_version(path: Path, lines: list[str]) -> None:
-    version = lines[1].partition(",")[0] if len(lines) > 1 else str(SWEEP_VERSION)
-    if version.isdigit() and int(version) != SWEEP_VERSION:
-        raise UsageError(f"{path}: results of version {version}, and this perfkit writes version {SWEEP_VERSION}")
+    return bool(found.entries or found.torn)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from perfkit.schema import units
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Column
@@ -107,13 +108,6 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return printable(str(value))
-
-
-def printable(name: str) -> str:
-    r"""The name without what a terminal obeys: ESC becomes `\x1b`, a newline `\n`, an override `\u202e`."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
 def _scale(column: Column, magnitudes: Sequence[float]) -> _Scale:

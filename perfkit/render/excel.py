@@ -13,6 +13,7 @@ import xlsxwriter
 from perfkit.errors import UsageError
 from perfkit.render import cells
 from perfkit.render.grid import pools
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -48,7 +49,7 @@ def workbook(tables: Sequence[Table]) -> bytes:
 
 def _sheet_name(name: str, taken: set[str]) -> str:
     r"""At most 31 characters, none of []:*?/\, no apostrophe at an end, and no other sheet's."""
-    stem = re.sub(r"[\[\]:*?/\\]", "-", cells.printable(name)).strip("'")[:_SHEET_NAME] or "table"
+    stem = re.sub(r"[\[\]:*?/\\]", "-", printable(name)).strip("'")[:_SHEET_NAME] or "table"
     found, number = stem, 2
     while found.lower() in taken:
         found, number = f"{stem[: _SHEET_NAME - 4]} {number}", number + 1
@@ -69,7 +70,7 @@ def _fill(book: Workbook, sheet: Worksheet, table: Table, bold: Format) -> None:
         longest_word = max(map(len, heading.split(" ")))
         sheet.set_column(index, index, min(_WIDEST, max(width, longest_word) + 2))
     for offset, note in enumerate(table.notes):
-        sheet.write_string(len(table) + 2 + offset, 0, cells.printable(note))
+        sheet.write_string(len(table) + 2 + offset, 0, printable(note))
     sheet.freeze_panes(1, 0)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from csv import QUOTE_NONNUMERIC
@@ -16,36 +18,53 @@ from perfkit.errors import UsageError
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
 from perfkit.render.typst import typst
+from perfkit.schema import formulas
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table
 
 _JSON_SPACES = 2
+_UNUSUAL = re.compile(r"[^\n -~]")
 
 
-def csv(table: Table) -> str:
+def csv(table: Table, *, readable: bool = False) -> str:
     """One header line of column names, then raw values; RFC 4180 quoting, lines end in a bare newline.
 
-    Numbers keep every digit, missing values are empty, and names are written as they are: a name that a
-    spreadsheet would take for a formula is not altered.
+    Numbers keep every digit, missing values are empty. A text that a spreadsheet would take for a formula has an
+    apostrophe before it (`schema.formulas`). readable: for a terminal, with what it would obey spelled out.
     """
-    frame = table.frame[[c.name for c in table.columns]]
+
+    def written(text: str) -> str:
+        return printable(formulas.defused(text)) if readable else formulas.defused(text)
+
+    frame = pd.DataFrame({written(c.name): _with_texts(table.frame[c.name], written) for c in table.columns})
     text: str = frame.to_csv(index=False, lineterminator="\n")
     if "\r" in text:  # before Python 3.13 the csv module leaves a bare carriage return unquoted
         text = frame.to_csv(index=False, lineterminator="\n", quoting=QUOTE_NONNUMERIC)
     return _encodable(text)
 
 
+def _with_texts(series: pd.Series[Any], written: Callable[[str], str]) -> pd.Series[Any]:
+    """The series with its texts as they are to be written; numbers stay what they are."""
+    if series.dtype.kind != "O":
+        return series
+    values = [written(value) if isinstance(value, str) else value for value in series.tolist()]
+    return pd.Series(values, index=series.index, dtype=object)
+
+
 def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
     """`{"summary": {...}, "tables": {name: {title, columns, rows, notes}}}` with raw values.
 
-    NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept.
+    NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept. What a terminal would obey
+    is written as JSON's own escape, so that every reader has the raw value and nobody's screen does.
     """
     document = {"summary": dict(summary), "tables": {table.name: _json_table(table) for table in tables}}
     if len(document["tables"]) < len(tables):
         raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
     encoded = msgspec.json.encode(document, enc_hook=_plain)
-    return msgspec.json.format(encoded, indent=_JSON_SPACES).decode() + "\n"
+    text = msgspec.json.format(encoded, indent=_JSON_SPACES).decode() + "\n"
+    return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
 def check(path: Path, tables: int = 1) -> None:

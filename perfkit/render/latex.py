@@ -6,9 +6,10 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from perfkit.render.cells import MISSING, printable
+from perfkit.render.cells import MISSING
 from perfkit.render.grid import grid
 from perfkit.render.shorten import shortened_rows
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.render.grid import Grid

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from perfkit.render.cells import printable
 from perfkit.render.grid import grid
 from perfkit.render.shorten import shorten
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table

@@ -16,9 +16,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from perfkit.render.cells import printable
 from perfkit.render.grid import Grid, grid
 from perfkit.render.shorten import shorten
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from perfkit.render.cells import MISSING, printable
+from perfkit.render.cells import MISSING
 from perfkit.render.grid import grid
 from perfkit.render.shorten import shortened_rows
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table

@@ -17,6 +17,7 @@ import msgspec
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
+from perfkit.schema.own_files import inside
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 
 FORMAT_VERSION = 2
@@ -148,7 +149,7 @@ class RunRecord:
     gpu: tuple[GpuSample, ...] = ()
     """What NVML said during the run, about ten times a second."""
     artifacts: dict[str, str] = field(default_factory=dict)
-    """What else the run wrote: kind -> path relative to the record's folder."""
+    """What else the run wrote: kind -> path relative to the record's folder (see `artifact`)."""
     kind: Literal["perfkit.run"] = "perfkit.run"
     format_version: int = FORMAT_VERSION
 
@@ -205,9 +206,23 @@ def load(path: Path) -> RunRecord:
         raise UsageError(f"{file}: {error}") from error
 
 
+def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:
+    """The path of what else a run wrote into its folder; None where it wrote nothing of the kind.
+
+    Raises UsageError where the record, which anybody may have written, names no file in that folder.
+    """
+    if kind not in record.artifacts:
+        return None
+    source = f"{folder / RECORD_FILE}: artifacts.{kind}"
+    path = inside(folder, record.artifacts[kind], source)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{source} names {record.artifacts[kind]!r}, which is no file: name the trace itself")
+    return path
+
+
 def _check_header(header: _Header) -> None:
-    if header.kind != "perfkit.run":
-        raise UsageError(f"not a perfkit record (its kind is {repr(header.kind) if header.kind else 'missing'})")
+    if header.kind != "perfkit.run":  # whatever it is, its content is nothing to show
+        raise UsageError(f"not a perfkit record (its kind is {'another' if header.kind else 'missing'})")
     if header.format_version > FORMAT_VERSION:
         raise UsageError(
             f"record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"

@@ -1,8 +1,10 @@
-"""SweepRow: what became of one point of a sweep, and the line of the results file that says so.
+"""SweepRow: what became of one point of a sweep, and the cells of the results file that say so.
 
-History of the file (the column `sweep_version`; another version is refused):
+History of the format (the column `sweep_version` of each row; a later version than the last one here is refused, a
+column more or less is no new version):
 
 1  first version
+2  text that a spreadsheet would take for a formula has an apostrophe before it
 """
 
 from __future__ import annotations
@@ -11,31 +13,38 @@ import csv
 import dataclasses
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from perfkit.errors import UsageError
+from perfkit.schema import formulas
 from perfkit.schema.config import RunConfig
 
-SWEEP_VERSION = 1
+SWEEP_VERSION = 2
+_FIRST_VERSION = 1
 
 SweepOutcome = Literal["ok", "spilled", "oom", "predicted-oom", "timeout", "host-killed", "error"]
 
 Isolation = Literal["fresh", "shared"]
 """A process of its own, or one for all points."""
 
+_Version = Annotated[int, msgspec.Meta(ge=_FIRST_VERSION, le=SWEEP_VERSION)]
+_Positive = Annotated[float, msgspec.Meta(gt=0)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
     """One repeat of one configuration. Times in seconds, sizes in bytes; None where there is nothing to say."""
 
-    sweep_version: int = SWEEP_VERSION
+    sweep_version: _Version = SWEEP_VERSION
     key: str
     """Of the configuration as it was asked for (see `key_of`)."""
-    repeat: int
+    repeat: Annotated[int, msgspec.Meta(ge=1)]
     """From 1."""
     isolation: Isolation
     outcome: SweepOutcome
@@ -44,15 +53,15 @@ class SweepRow:
     parameters: int | None = None
     steps: int | None = None
     """Measured."""
-    mean_s: float | None = None
+    mean_s: _Positive | None = None
     std_s: float | None = None
     cv: float | None = None
-    median_s: float | None = None
-    median_low_s: float | None = None
-    median_high_s: float | None = None
-    min_s: float | None = None
-    p90_s: float | None = None
-    first_step_s: float | None = None
+    median_s: _Positive | None = None
+    median_low_s: _Positive | None = None
+    median_high_s: _Positive | None = None
+    min_s: _Positive | None = None
+    p90_s: _Positive | None = None
+    first_step_s: _Positive | None = None
     """The first measured step: far above the median where warm-up was too short."""
     forward_s: float | None = None
     backward_s: float | None = None
@@ -95,6 +104,10 @@ COLUMNS: tuple[str, ...] = tuple(
     for column in (CONFIG_FIELDS if field.name == "config" else (field.name,))
 )
 """Of the results file, in order."""
+REQUIRED = ("key", "repeat", "isolation", "outcome")
+"""Columns that no results file is without; any other may be missing."""
+_QUOTED = 40
+"""Characters of a cell that a message shows."""
 
 
 def key_of(config: RunConfig) -> str:
@@ -117,32 +130,48 @@ def flat(row: SweepRow) -> dict[str, Any]:
     return result
 
 
-def header_line() -> str:
+def header_line(columns: Sequence[str] = COLUMNS) -> str:
     """The first line of a results file."""
-    return _line(COLUMNS)
+    return _line(columns)
 
 
-def to_line(row: SweepRow) -> str:
-    """The row as one line of CSV, with its line end; numbers keep every digit, None is empty."""
-    return _line([_cell(value) for value in flat(row).values()])
+def to_line(row: SweepRow, columns: Sequence[str] = COLUMNS) -> str:
+    """The row as one line of CSV, with its line end, in a file of these columns; those it knows nothing of are empty.
+
+    Numbers keep every digit, None is empty. The line is of this version, whatever the row was read from.
+    """
+    cells = {name: _cell(value) for name, value in flat(row).items()} | {"sweep_version": str(SWEEP_VERSION)}
+    return _line([cells.get(name, "") for name in columns])
 
 
-def from_line(line: str) -> SweepRow:
-    """The row of a line. Raises UsageError where it is none."""
-    [cells] = csv.reader([line])
-    if len(cells) != len(COLUMNS):
-        raise UsageError(f"{len(cells)} values for {len(COLUMNS)} columns")
-    return _from_cells(dict(zip(COLUMNS, cells, strict=True)))
+def from_cells(cells: Mapping[str, str]) -> SweepRow:
+    """The row of the cells of a line, by column. What there is no cell of has its default, other cells do not count.
 
-
-def _from_cells(cells: Mapping[str, str]) -> SweepRow:
-    present = {name: text for name, text in cells.items() if text}
+    Raises UsageError where it is no row.
+    """
+    present = {name: cells[name] for name in COLUMNS if cells.get(name)}
+    for name in REQUIRED:
+        if name not in present:
+            raise UsageError(f"column {name} is empty")
+    if present.setdefault("sweep_version", str(_FIRST_VERSION)) != str(_FIRST_VERSION):
+        present = {name: formulas.restored(text) for name, text in present.items()}
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
     plain["config"] = {name: text for name, text in present.items() if name in CONFIG_FIELDS}
     try:
-        return msgspec.convert(plain, SweepRow, strict=False)
+        row = msgspec.convert(plain, SweepRow, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(_complaint(str(error), present)) from error
+    for name, value in flat(row).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"column {name} holds {present[name]!r}, which is no number")
+    return row
+
+
+def _complaint(text: str, cells: Mapping[str, str]) -> str:
+    """What msgspec found wrong, with the column and what is in it."""
+    what, _, where = text.partition(" - at ")
+    column = re.sub(r"\W", "", where.rpartition(".")[2])
+    return f"column {column} holds {cells[column][:_QUOTED]!r}: {what}" if column in cells else what
 
 
 def _cell(value: object) -> str:
@@ -150,10 +179,16 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return " ".join(value.split()) if isinstance(value, str) else repr(value)
+    return formulas.defused(_one_line(value)) if isinstance(value, str) else repr(value)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _one_line(text: str) -> str:
+    """White space as single blanks; what no text file can hold (half a surrogate pair, NUL) as its escape."""
+    encodable = text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+    return " ".join(encodable.split())
+
+
+def _line(cells: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()

@@ -78,8 +78,8 @@ class _Reader:
             window.at += 1
             self._read_object()
         else:
-            start = window.data[window.at : window.at + 20].decode("utf-8", "replace")
-            found = f"starts with {start!r}" if start else "holds nothing but white space"
+            # Not what it begins with: it may be a file that was never meant to be shown.
+            found = "does not begin with { or [" if len(window.data) > window.at else "holds nothing but white space"
             raise UsageError(f"{self._source} is no trace: it {found}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:

@@ -11,6 +11,7 @@ from typing import IO
 
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
+from perfkit.schema.own_files import inside
 from perfkit.trace import cache
 from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
 from perfkit.trace.cache_entry import DamagedError
@@ -56,9 +57,10 @@ def load(
 
 def _with_tree(trace: Trace, path: Path) -> Trace:
     """What nsys records of perfkit's own has no room for the model's tree: the run left it in its folder."""
-    own, beside = trace.metadata.get("perfkit"), path.with_name(module_tree.FILE)
-    if own is None or not beside.is_file():
+    own = trace.metadata.get("perfkit")
+    if own is None or not path.with_name(module_tree.FILE).is_file():
         return trace
+    beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {_shown(path)}")
     own = own | {"modules": module_tree.load(beside)}
     return dataclasses.replace(trace, metadata={**trace.metadata, "perfkit": own})
 

@@ -8,7 +8,6 @@ import pytest
 
 from perfkit.analysis.sweep_rows import Forecast, finished_row, skipped_row
 from perfkit.launch.campaign import Point, Turn
-from perfkit.schema import sweep
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import MemoryPeaks
 from tests import runs, sweeps
@@ -34,7 +33,7 @@ def test_a_good_run_gives_its_numbers():
     assert row.parameters == 16_736
     assert (row.process_s, row.record, row.device_name) == (4.0, "r.runs/k.2", "a CPU")
     assert row.message is row.phase is row.median_low_s is None
-    assert sweep.from_line(sweep.to_line(row).rstrip("\n")) == row
+    assert sweeps.read_back(row) == row
 
 
 def test_out_of_memory_says_where_how_much_and_what_to_try():

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from perfkit import cli
+from perfkit.schema import record
+from tests import runs
 from tests.corpus import corpus_file
 
 EVENTS = [
@@ -57,6 +59,51 @@ def test_json_is_the_documented_document(trace, capsys):
     assert "1 device events" in err
 
 
+SECRET = "root:x:0:0:the content of a file that is nobody's to see"
+
+
+@pytest.mark.parametrize("kind", ["trace", "plain"])
+@pytest.mark.parametrize("name", ["absolute", "../secret.txt", "link"])
+def test_a_record_that_names_a_file_elsewhere_is_refused_and_nothing_of_it_shown(tmp_path, capsys, kind, name):
+    """GIVEN a run's folder by somebody else WHEN its record names a file outside it THEN one line, without its content
+
+    By its whole path, upwards, or by a link that lies in the folder as a file of the run's own.
+    """
+    # GIVEN
+    (tmp_path / "run").mkdir()
+    (tmp_path / "secret.txt").write_text(SECRET)
+    (tmp_path / "run" / "link").symlink_to("../secret.txt")
+    name = str(tmp_path / "secret.txt") if name == "absolute" else name
+    record.save(runs.saved(artifacts={kind: name}), tmp_path / "run")
+
+    # WHEN
+    code, out, err = run(capsys, str(tmp_path / "run"))
+
+    # THEN
+    assert (code, out) == (2, "")
+    assert f"artifacts.{kind} names '{name}', which is not in the folder" in err
+    assert len(err.splitlines()) == 1
+    assert "root:" not in err
+
+
+def test_a_record_with_files_in_its_folder_is_shown_with_them(trace, capsys):
+    """GIVEN a trace and a plain run in the run's own folder WHEN analysed THEN both are there"""
+    (trace.parent / "plain").mkdir()
+    record.save(runs.saved(), trace.parent / "plain")
+    record.save(runs.saved(artifacts={"trace": trace.name, "plain": "plain/record.json"}), trace.parent)
+    code, out, _ = run(capsys, str(trace.parent), "--format", "json")
+    assert code == 0
+    assert {"overhead", "kernels", "runs"} <= set(json.loads(out)["tables"])
+
+
+def test_a_file_that_is_no_trace_is_not_quoted(tmp_path, capsys):
+    (tmp_path / "x.pt.trace.json").write_text(SECRET)
+    code, out, err = run(capsys, str(tmp_path))
+    assert (code, out) == (2, "")
+    assert "is no trace: it does not begin with { or [" in err
+    assert "root:" not in err
+
+
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
 def test_names_in_remarks_do_not_reach_the_terminal_raw(tmp_path, capsys, form):
     """GIVEN an unknown kernel with an escape and a newline in its name WHEN analysed THEN its remark is plain"""
@@ -66,6 +113,36 @@ def test_names_in_remarks_do_not_reach_the_terminal_raw(tmp_path, capsys, form):
     _, out, err = run(capsys, str(file), "--format", form)
     (line,) = (line for line in (out if form == "table" else err).splitlines() if "unknown kernels" in line)
     assert r"\x1b[31mred\nline" in line
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
+def test_no_format_sends_a_terminal_what_it_obeys(tmp_path, capsys, monkeypatch, form):
+    """GIVEN a kernel whose name has an escape, a C1 control and a mark of direction WHEN shown THEN spelled out"""
+    name = "=\x1b]0;title\x07 \x9b31m \u202egnp \x7f é"
+    event = EVENTS[-1] | {"name": name, "args": {"device": 0, "stream": 7}}
+    (tmp_path / "x.pt.trace.json").write_text(json.dumps({"traceEvents": [event]}))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")  # no styles of our own
+    code, out, err = run(capsys, str(tmp_path), "--format", form, "--table", "kernels")
+    assert code == 0
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert r"\u202egnp" in out
+    assert "é" in out
+    if form == "csv":
+        monkeypatch.undo()
+        _, out, _ = run(capsys, str(tmp_path), "--format", "csv", "--table", "kernels")
+        assert pd.read_csv(io.StringIO(out))["name"].tolist() == ["'" + name]
+
+
+def test_an_error_sends_a_terminal_nothing_that_it_obeys(trace, tmp_path, capsys):
+    code, out, err = run(capsys, str(tmp_path / "a\x1b[31m\u202eb\nc.json"))
+    assert (code, out) == (2, "")
+    assert err.endswith("does not exist: check the path\n")
+    assert r"a\x1b[31m\u202eb\nc.json" in err
+    assert len(err.splitlines()) == 1
+    code, out, err = run(capsys, str(trace), "--table", "\x1b[31m\n")
+    assert (code, out) == (2, "")
+    assert err.startswith(r"perfkit: --table \x1b[31m\n: there is no such table here")
 
 
 def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):

@@ -207,9 +207,24 @@ def test_results_that_a_spreadsheet_saved_and_of_another_version(tmp_path, capsy
     text = a.read_bytes()
     a.write_bytes(text.replace(b"\n", b"\r\n"))
     assert perfkit(capsys, "compare", str(a), b)[0] == 0
-    a.write_bytes(text.replace(b"\n1,", b"\n9,"))
+    a.write_bytes(text.replace(b"\n2,", b"\n9,"))
     code, _, err = perfkit(capsys, "compare", str(a), b)
     assert (code, "results of version 9" in err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["../b/s.runs/p16.1", "absolute", "link"])
+def test_results_whose_records_lie_elsewhere_are_refused(tmp_path, capsys, name):
+    """GIVEN a results file by somebody else WHEN a row names a folder outside its own THEN it is not opened"""
+    a, b = Path(results(tmp_path / "a")), results(tmp_path / "b")
+    (tmp_path / "a" / "link").symlink_to("../b/s.runs/p16.1")
+    name = str(tmp_path / "b" / "s.runs" / "p16.1") if name == "absolute" else name
+    a.write_text(a.read_text().replace("s.runs/p16.1", name))
+    code, out, err = perfkit(capsys, "compare", str(a), b)
+    assert (code, out) == (2, "")
+    assert "s.csv: the result " in err
+    assert f"names '{name[:20]}" in err
+    assert "which is not in the folder" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_a_table_of_something_else(tmp_path, capsys):

@@ -282,7 +282,10 @@ def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, mon
         (["--output", "nowhere/r.csv"], "there is no directory nowhere"),
         (["--output", "."], "is a directory"),
         (["--output", "old.csv"], "old.csv: exists: go on with --resume, begin anew with --overwrite, or name another"),
-        (["--output", "old.csv", "--resume"], "old.csv: results of version 7, and this perfkit writes version 1"),
+        (
+            ["--output", "old.csv", "--resume"],
+            "old.csv: results of version 7, and this perfkit reads up to 2",
+        ),
         (["--output", "link.csv"], "not a file that can be read again"),
         (["--repeats", "0"], "--repeats 0: must be at least 1"),
         (["--timeout", "nan"], "--timeout nan: must be above 0 seconds"),
@@ -402,6 +405,56 @@ def test_tables_and_a_plot_are_written_beside_the_results(sweep, processes):
         assert "Failed (out of memory)" in Path(name).read_text()
     assert Path("t.xlsx").read_bytes().startswith(b"PK")
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_last_row_that_is_wrong_stops_everything_and_the_file_stays_as_it_is(sweep, processes, capsys):
+    """GIVEN a whole last row with a value that cannot be WHEN resuming or analysing THEN its line is named"""
+    # GIVEN
+    sweep(*GRID)
+    text = Path("r.csv").read_text()
+    *rows, last = text.splitlines(keepends=True)
+    Path("r.csv").write_text(wrong := "".join([*rows, last.replace("fresh,ok", "fresh,fine")]))
+    ran = len(processes.turns)
+
+    # WHEN / THEN
+    for command in (["sweep", *GRID, "--output", "r.csv", "--resume"], ["analyze", "r.csv"], ["compare", "r.csv", "b"]):
+        Path("b").mkdir(exist_ok=True)
+        Path("b/note").touch()
+        assert cli.main(command) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("perfkit: r.csv, line 5: column outcome holds 'fine': Invalid enum value 'fine'")
+        assert len(said.err.splitlines()) == 1
+        assert said.out == ""
+    assert Path("r.csv").read_text() == wrong
+    assert len(processes.turns) == ran
+
+
+def test_a_torn_last_row_is_said_and_runs_again(sweep, processes, capsys):
+    # GIVEN
+    sweep(*GRID)
+    whole = Path("r.csv").read_text()
+    Path("r.csv").write_text(whole[:-9])
+
+    # WHEN
+    assert cli.main(["analyze", "r.csv"]) == 0
+    said = capsys.readouterr()
+    resumed = sweep(*GRID, "--resume")
+
+    # THEN
+    assert said.err == "r.csv: the last line is not whole and is left out: a sweep writes it now, or was cut off\n"
+    assert "3 results: 3 ok" in said.out
+    assert resumed.err.splitlines()[0] == "r.csv: the last line was cut short and is dropped; its point runs again"
+    assert Path("r.csv").read_text() == whole
+
+
+def test_results_that_say_only_what_they_must_are_shown(sweep, processes, capsys):
+    """GIVEN results of which most columns are missing WHEN analysed and resumed THEN nothing breaks"""
+    Path("r.csv").write_text("key,repeat,isolation,outcome,mine\nk,1,fresh,ok,a\nl,1,fresh,error,b\n")
+    assert cli.main(["analyze", "r.csv"]) == 0
+    assert "2 results: 1 ok, 1 ended with an error" in capsys.readouterr().out
+    result = sweep(*GRID, "--resume")
+    assert (result.code, len(result.rows)) == (0, 6)
+    assert [line.split(",")[4] for line in Path("r.csv").read_text().splitlines()] == ["mine", "a", "b", "", "", "", ""]
 
 
 def test_results_are_shown_again_by_analyze(sweep, processes, capsys):

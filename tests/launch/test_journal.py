@@ -73,7 +73,8 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
 def test_a_result_that_is_there_twice_is_refused(tmp_path):
     (tmp_path / "r.csv").write_text(WHOLE + LINES[1])
     with pytest.raises(
-        UsageError, match=r"r\.csv, line 5: a second result of k, repeat 2; drop one; choose another --output"
+        UsageError,
+        match=r"r\.csv, line 5: a second result of k, repeat 2: mend or remove the line, or choose another --output",
     ):
         Journal(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == WHOLE + LINES[1]
@@ -112,7 +113,7 @@ def test_a_header_alone_is_no_result(tmp_path, content, results):
     assert has_results(tmp_path / "r.csv") is results
 
 
-@pytest.mark.parametrize("tail", ["\0" * 40, "\0" * 40 + "\n", "1,k,3,fre\0\0\0\0\n"])
+@pytest.mark.parametrize("tail", ["\0" * 40, "\0" * 40 + "\n", "2,k,3,fre\0\0\0\0\n"])
 def test_what_a_power_cut_leaves_at_the_end_is_cut_off(tmp_path, tail):
     (tmp_path / "r.csv").write_text(HEADER + LINES[0] + tail)
     with Journal(tmp_path / "r.csv") as journal:
@@ -132,16 +133,129 @@ def test_a_file_with_no_rows_yet_is_begun(tmp_path, text):
     [
         ("size,mean_s\nsmall,1\n", "not the results of a perfkit sweep"),
         ("hello", "not the results of a perfkit sweep"),
-        (HEADER + LINES[0].replace("1,", "2,", 1), "results of version 2, and this perfkit writes version 1"),
-        (HEADER.replace(",mean_s", ",mean_ms") + LINES[0], r"other columns .*\(mean_ms, mean_s\)"),
-        (HEADER + "1,k\n" + LINES[0], "line 2: 2 values"),
+        (HEADER + LINES[0].replace("2,", "3,", 1), "results of version 3, and this perfkit reads up to 2: upgrade"),
+        (HEADER + "2,k\n" + LINES[0], "line 2: 2 values"),
+        (HEADER + LINES[0] + "2,k\n", "line 3: 2 values"),
+        (HEADER + LINES[0] + LINES[1].replace("fresh,ok", "fresh,fine"), "line 3: column outcome holds 'fine'"),
     ],
 )
 def test_a_strange_file_is_refused_and_left_alone(tmp_path, text, complaint):
+    """GIVEN a file of which anything is not understood WHEN resuming THEN no byte of it changes"""
     (tmp_path / "r.csv").write_text(text)
     with pytest.raises(UsageError, match=complaint):
-        Journal(tmp_path / "r.csv")
+        Journal(tmp_path / "r.csv", keep=lambda row: False)
     assert (tmp_path / "r.csv").read_text() == text
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+EXTENDED = HEADER.rstrip("\n") + ",note\n" + "".join(f"{line.rstrip()},my note {n}\n" for n, line in enumerate(LINES))
+
+
+def test_columns_of_others_stay(tmp_path):
+    """GIVEN a column that this version does not know WHEN rows are appended and dropped THEN none of it is lost"""
+    # GIVEN
+    (tmp_path / "r.csv").write_text(EXTENDED)
+
+    # WHEN
+    with Journal(tmp_path / "r.csv", keep=lambda row: row.repeat != 2) as journal:
+        assert journal.rows == [ROWS[0], ROWS[2]]
+        journal.append(ROWS[1])
+
+    # THEN
+    header, first, _, third = EXTENDED.splitlines(keepends=True)
+    assert (tmp_path / "r.csv").read_text() == header + first + third + LINES[1].rstrip() + ",\n"
+
+
+def without(text: str, column: str) -> str:
+    """The file before a version that added this column."""
+    table = [line.split(",") for line in text.splitlines()]
+    place = table[0].index(column)
+    return "".join(",".join(cells[:place] + cells[place + 1 :]) + "\n" for cells in table)
+
+
+@pytest.mark.parametrize("column", ["seed", "gc", "median_s", "record", "sweep_version"])
+def test_a_file_without_a_column_of_this_version_gets_it(tmp_path, column):
+    """GIVEN results from before a column was there WHEN resuming THEN it comes last, empty in what was there"""
+    # GIVEN
+    old = without(HEADER + LINES[0], column)
+    (tmp_path / "r.csv").write_text(old)
+    new = dataclasses.replace(ROWS[1], config=dataclasses.replace(ROWS[1].config, seed=7, gc="on"), median_s=0.25)
+
+    # WHEN
+    with Journal(tmp_path / "r.csv") as journal:
+        [found] = journal.rows
+        journal.append(new)
+
+    # THEN
+    assert found == dataclasses.replace(ROWS[0], sweep_version=1 if column == "sweep_version" else 2)
+    lines = (tmp_path / "r.csv").read_text().splitlines()
+    assert lines[0] == old.splitlines()[0] + f",{column}"
+    assert lines[1] == old.splitlines()[1] + ","
+    with Journal(tmp_path / "r.csv") as journal:
+        assert journal.rows == [found, new]
+    assert (tmp_path / "r.csv").read_text().splitlines() == lines
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_results_of_version_1_are_continued_and_stay_as_they_are(tmp_path):
+    """GIVEN a file of version 1 WHEN rows are added THEN its lines are as they were, and each row says its version"""
+    old = (Path(__file__).parents[1] / "fixtures" / "sweep_v1.csv").read_bytes()
+    (tmp_path / "r.csv").write_bytes(old)
+    write(tmp_path / "r.csv", [dataclasses.replace(ROWS[0], message="=1")])
+    assert (tmp_path / "r.csv").read_bytes().startswith(old)
+    with Journal(tmp_path / "r.csv") as journal:
+        assert [row.sweep_version for row in journal.rows] == [1, 1, 1, 2]
+        assert [row.message for row in journal.rows[2:]] == ["=1+1 is what it said", "=1"]
+
+
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_text(WHOLE),
+                                    lambda path: path.with_name("new").rename(path)])  # fmt: skip
+def test_a_file_that_another_program_changed_takes_no_more_rows(tmp_path, change):
+    """GIVEN a file that is removed, rewritten or replaced during the sweep THEN the next row is not written blindly"""
+    (tmp_path / "new").write_text(WHOLE)
+    with Journal(tmp_path / "r.csv") as journal:
+        journal.append(ROWS[0])
+        change(tmp_path / "r.csv")
+        with pytest.raises(
+            UsageError, match=r"r\.csv: another program has changed or replaced it while this sweep ran"
+        ):
+            journal.append(ROWS[1])
+    assert not (tmp_path / "r.csv").exists() or (tmp_path / "r.csv").read_text() == WHOLE
+
+
+def test_a_link_to_the_file_stays_one(tmp_path):
+    (tmp_path / "real.csv").write_text(without(HEADER + LINES[0], "gc"))
+    (tmp_path / "r.csv").symlink_to("real.csv")
+    write(tmp_path / "r.csv", ROWS[1:2])
+    assert (tmp_path / "r.csv").is_symlink()
+    assert len((tmp_path / "real.csv").read_text().splitlines()) == 3
+
+
+def test_the_draft_of_a_rewrite_follows_no_link(tmp_path):
+    """GIVEN a link where the draft goes WHEN the file is rewritten THEN what the link points to is as it was"""
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / ".r.csv.part").symlink_to("mine.txt")
+    (tmp_path / "r.csv").write_text(without(HEADER + LINES[0], "gc"))
+    write(tmp_path / "r.csv", ROWS[1:2])
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_rewrite_lets_no_second_sweep_in(tmp_path, monkeypatch):
+    """GIVEN a file that is rewritten WHEN another sweep opens it just before the new one is in its place THEN not"""
+    # GIVEN
+    (tmp_path / "r.csv").write_text(without(HEADER + LINES[0], "gc"))
+    replace = Path.replace
+
+    def late(draft: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        with pytest.raises(UsageError, match="another sweep is writing it"):
+            Journal(tmp_path / "r.csv")
+        return replace(draft, target)
+
+    # WHEN / THEN
+    monkeypatch.setattr(Path, "replace", late)
+    with Journal(tmp_path / "r.csv"):
+        assert Path.replace is replace
 
 
 def test_rows_that_are_not_kept_leave_the_file(tmp_path):
@@ -187,12 +301,12 @@ def small_disk(tmp_path):
 def test_a_full_disk_keeps_what_was_there(small_disk):
     # WHEN
     with pytest.raises(UsageError, match="No space left on device"):
-        write(small_disk / "r.csv", [dataclasses.replace(ROWS[0], repeat=number) for number in range(100)])
+        write(small_disk / "r.csv", [dataclasses.replace(ROWS[0], repeat=number) for number in range(1, 100)])
 
     # THEN
     with Journal(small_disk / "r.csv") as journal:
         assert len(journal.rows) > 10
-        assert [row.repeat for row in journal.rows] == list(range(len(journal.rows)))
+        assert [row.repeat for row in journal.rows] == list(range(1, len(journal.rows) + 1))
 
 
 def test_a_full_disk_takes_no_new_file(small_disk):

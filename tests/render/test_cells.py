@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perfkit.render.cells import cells, printable, text
+from perfkit.render.cells import cells, text
+from perfkit.schema.printable import printable
 from perfkit.schema.table import Column
 
 NS = Column("total_ns", "ns", "time")

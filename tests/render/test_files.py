@@ -43,7 +43,7 @@ def test_csv_keeps_every_digit(values):
 
 def test_csv_quotes_names_but_does_not_alter_them():
     # GIVEN
-    names = ['say "hi", you', "two\nlines", "=1+1", "a|b", "\x1b[31m", "carriage\rreturn", "日本", "NA"]
+    names = ['say "hi", you', "two\nlines", "a=1", "a|b", "\x1b[31m", "carriage\rreturn", "日本", "NA"]
     table = Table("t", "T", (Column("name"), Column("n", kind="count")), pd.DataFrame({"name": names, "n": 1}))
 
     # WHEN
@@ -52,6 +52,48 @@ def test_csv_quotes_names_but_does_not_alter_them():
     # THEN
     assert read_csv(text)["name"].tolist() == names
     assert '"say ""hi"", you"' in text
+
+
+FORMULAS = ["=1+1", "+1+1", "-cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'quoted'", "-", "\uff1d1"]
+
+
+def test_what_a_spreadsheet_would_run_has_an_apostrophe_in_csv():
+    """GIVEN names and a heading that begin as formulas do WHEN written as CSV THEN as text, and numbers as numbers"""
+    # GIVEN
+    frame = pd.DataFrame({"=name": FORMULAS, "x": -1.5, "n": -3})
+    table = Table("t", "T", (Column("=name"), Column("x", "1", "rate"), Column("n", kind="count")), frame)
+
+    # WHEN
+    read = pd.read_csv(io.StringIO(csv(table)), keep_default_na=False, dtype=str)
+
+    # THEN
+    assert list(read.columns) == ["'=name", "x", "n"]
+    assert read["'=name"].tolist() == ["'" + name for name in FORMULAS]
+    assert set(read["x"]) == {"-1.5"}
+    assert set(read["n"]) == {"-3"}
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+3", "-1e-07", "-.5", "1-2", "a=b", "", "<unattributed>", "日本"])
+def test_a_text_that_no_spreadsheet_runs_is_as_it_was_in_csv(text):
+    table = Table("t", "T", (Column("x"), Column("y")), pd.DataFrame({"x": [text], "y": ["z"]}))
+    assert csv(table) == f"x,y\n{text},z\n"
+
+
+def test_whole_numbers_beside_missing_ones_keep_every_digit_in_csv():
+    frame = pd.DataFrame({"x": pd.Series([2**53 + 1, None, "=1"], dtype=object), "y": pd.Categorical(["=1", "b", "b"])})
+    text = csv(Table("t", "T", (Column("x", kind="count"), Column("y")), frame))
+    assert text == f"x,y\n{2**53 + 1},'=1\n,b\n'=1,b\n"
+
+
+def test_json_has_the_raw_name_and_nothing_that_a_terminal_obeys():
+    """GIVEN names with controls, marks of direction and formulas WHEN read back THEN they are as they were"""
+    names = [*FORMULAS, "\x1b[31m", "\x9b31m", "\x7f", "\u202egnp", "\u2066", "\ue000", "\U000e0041", "日本 é 😀"]
+    text = json_document({"=1": "\x9b"}, [Table("t", "T", (Column("name"),), pd.DataFrame({"name": names}))])
+    document = msgspec.json.decode(text)
+    assert [row["name"] for row in document["tables"]["t"]["rows"]] == names
+    assert document["summary"] == {"=1": "\x9b"}
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "日本 é 😀" in text
 
 
 def test_csv_of_an_empty_table_is_its_header(empty):

@@ -4,8 +4,8 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from perfkit.render.cells import printable
 from perfkit.render.markdown import markdown
+from perfkit.schema.printable import printable
 
 
 def parsed_cells(source: str) -> list[str]:

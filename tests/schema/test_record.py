@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perfkit.errors import UsageError
 from perfkit.schema import record
+from perfkit.schema.config import RunConfig
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
-from perfkit.schema.record import AnnotationCost, Failure, MemoryPeaks, StepSample
+from perfkit.schema.record import AnnotationCost, Environment, Failure, MemoryPeaks, RunRecord, StepSample
 from tests.runs import sample, saved
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -111,6 +114,95 @@ def test_fields_that_a_later_perfkit_of_the_same_format_added_are_passed_over(tm
     assert record.load(file) == saved()
 
 
+def test_fields_of_a_later_perfkit_are_passed_over_wherever_they_are(tmp_path):
+    """GIVEN a record with one more field in each of its objects WHEN loaded THEN it is as without them"""
+
+    def extended(value: object) -> object:
+        if isinstance(value, list):
+            return [extended(one) for one in value]
+        return {key: extended(one) for key, one in value.items()} | {"later": [1]} if isinstance(value, dict) else value
+
+    # GIVEN
+    file = record.save(FULL, tmp_path)
+    document = json.loads(file.read_text())
+    plain = {name: document.pop(name) for name in ("artifacts",)}  # maps of the user's names, not objects of fields
+    more = extended(document)
+    del more["environment"]["variables"]["later"], more["environment"]["libraries"]["later"]
+    del more["steps"][0]["phases_s"]["later"], more["warmup"][0]["phases_s"]["later"]
+    file.write_text(json.dumps(more | plain))
+
+    # THEN
+    assert record.load(file) == FULL
+
+
+REQUIRED = {
+    RunRecord: {"config", "environment", "created", "status", "steps"},
+    RunConfig: set(),
+    StepSample: {"wall_s", "phases_s"},
+    MemoryPeaks: set(),
+    Failure: {"phase", "message"},
+    AnnotationCost: {"ranges", "seconds_per_range"},
+    Environment: {"perfkit", "python", "torch", "os", "hostname", "device", "device_name", "device_memory",
+                  "cpu_model", "cpu_count", "num_threads"},
+    StepProbes: set(),
+    Probing: {"seconds_per_step"},
+    GpuSample: {"at_s"},
+}  # fmt: skip
+"""By hand: what had no default in the first version that had the object."""
+
+
+@pytest.mark.parametrize("kind", REQUIRED, ids=lambda kind: kind.__name__)
+def test_a_field_added_later_has_a_default(kind):
+    """GIVEN an object of a record THEN no field is required but those of its first version: old files have no other"""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)} if issubclass(kind, msgspec.Struct) else {
+        field.name: field for field in dataclasses.fields(kind)
+    }  # fmt: skip
+    missing = (dataclasses.MISSING, msgspec.NODEFAULT)
+    needed = {name for name, f in fields.items() if f.default in missing and f.default_factory in missing}
+    assert needed == REQUIRED[kind]
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../secret.txt", "sub/../../secret.txt", "link", "linked/secret.txt", "circle", "a\0b",
+             "x" * 5000])  # fmt: skip
+def test_what_a_record_names_outside_its_folder_is_refused(tmp_path, name):
+    """GIVEN a record by somebody else WHEN it names a file elsewhere THEN that is not even looked at"""
+    # GIVEN
+    run = tmp_path / "run"
+    (run / "sub").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("secret")
+    (run / "link").symlink_to("../secret.txt")
+    (run / "linked").symlink_to("..")
+    (run / "circle").symlink_to("circle")
+
+    # WHEN / THEN
+    with pytest.raises(UsageError, match=r"record\.json: artifacts\.trace names .* is not in the folder") as refused:
+        record.artifact(saved(artifacts={"trace": name}), run, "trace")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["t.json", "sub/t.json", "sub/../t.json", "./t.json", "inner", "not there"])
+def test_what_a_record_names_inside_its_folder_is_found_wherever_the_folder_is(tmp_path, name):
+    run = tmp_path / "run"
+    (run / "sub").mkdir(parents=True)
+    (run / "t.json").touch()
+    (run / "sub" / "t.json").touch()
+    (run / "inner").symlink_to("sub/t.json")
+    (tmp_path / "other").symlink_to("run")
+    for folder in (run, tmp_path / "other"):
+        assert record.artifact(saved(artifacts={"trace": name}), folder, "trace") == folder / name
+    assert record.artifact(saved(), run, "trace") is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "sub", "pipe"])
+def test_what_a_record_names_is_a_file(tmp_path, name):
+    (tmp_path / "sub").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=r"artifacts\.trace names .*, which is no file"):
+        record.artifact(saved(artifacts={"trace": name}), tmp_path, "trace")
+
+
 def changed(path: str, value: object) -> bytes:
     """A good record's text with one value replaced; `path` has dots."""
     document = json.loads((FIXTURES / "record_v1.json").read_text())
@@ -132,7 +224,7 @@ def changed(path: str, value: object) -> bytes:
         (b'{"kind": "\xff"}', "not a readable perfkit record: 'utf-8' codec"),
         (b'{"a": ' + b"[" * 100_000, "not a readable perfkit record"),
         (b"{}", "not a perfkit record (its kind is missing)"),
-        (b'{"kind": "pyperf"}', "not a perfkit record (its kind is 'pyperf')"),
+        (b'{"kind": "pyperf"}', "not a perfkit record (its kind is another)"),
         (b'{"kind": 3}', "Expected `str`, got `int` - at `$.kind`"),
         (b'{"kind": "perfkit.run", "format_version": 1}', "missing required field `config`"),
         (changed("format_version", 3), "record format 3, and this perfkit reads up to 2: upgrade perfkit"),

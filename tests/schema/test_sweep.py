@@ -13,10 +13,15 @@ from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.config import RunConfig
 from perfkit.schema.sweep import SweepRow
-from tests import runs
+from tests import runs, sweeps
 
 ROW = SweepRow(key="k", repeat=1, isolation="fresh", outcome="ok", config=runs.quick(checkpoint=True), mean_s=0.1 + 0.2,
                peak_memory_bytes=2**53 + 1)  # fmt: skip
+
+
+def cells(row: SweepRow) -> dict[str, str]:
+    """What is written of the row, by column."""
+    return dict(zip(sweep.COLUMNS, next(csv.reader([sweep.to_line(row)])), strict=True))
 
 
 def test_a_line_has_a_value_for_each_column():
@@ -26,37 +31,87 @@ def test_a_line_has_a_value_for_each_column():
 
 
 def test_every_digit_survives():
-    assert sweep.from_line(sweep.to_line(ROW).rstrip("\n")) == ROW
+    assert sweeps.read_back(ROW) == ROW
 
 
 @pytest.mark.parametrize("size", ["2.7B", "10B"])
 def test_a_size_that_looks_like_a_number_stays_a_name(size):
     row = dataclasses.replace(ROW, config=RunConfig(model_size=size))
-    assert sweep.from_line(sweep.to_line(row).rstrip("\n")).config.model_size == size
+    assert sweeps.read_back(row).config.model_size == size
 
 
-@given(st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.text(min_size=1), st.floats(min_value=0, exclude_min=True, allow_infinity=False))
 def test_any_message_is_one_line_and_comes_back(message, seconds):
     row = dataclasses.replace(ROW, message=message, mean_s=seconds)
     line = sweep.to_line(row)
     assert len(line.split("\n")) == 2
-    read = sweep.from_line(line.rstrip("\n"))
-    assert read.message == (" ".join(message.split()) or None)
+    read = sweeps.read_back(row)
+    assert read.message == (" ".join(message.replace("\0", r"\x00").split()) or None)
     assert read.mean_s == seconds
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda line: line + ",1", "values for"),
-        (lambda line: line.replace("fresh,ok", "fresh,fine"), "Invalid enum value 'fine'"),
-        (lambda line: line.replace("forward-backward,2,", "forward-backward,two,"), "batch_size"),
-        (lambda line: line.replace("forward-backward,2,", "forward-backward,0,"), "--batch-size 0: must be at least 1"),
+        ({"outcome": "fine"}, "column outcome holds 'fine': Invalid enum value 'fine'"),
+        ({"outcome": ""}, "column outcome is empty"),
+        ({"key": ""}, "column key is empty"),
+        ({"batch_size": "two"}, "column batch_size holds 'two': Expected `int`, got `str`"),
+        ({"batch_size": "0"}, "--batch-size 0: must be at least 1"),
+        ({"repeat": "0"}, "column repeat holds '0'"),
+        ({"sweep_version": "0"}, "column sweep_version holds '0'"),
+        ({"sweep_version": "x" * 1000}, "column sweep_version holds 'x{40}': "),
+        ({"median_s": "0"}, "column median_s holds '0': Expected `float` > 0.0"),
+        ({"mean_s": "nan"}, "column mean_s holds 'nan'"),
+        ({"p90_s": "inf"}, "column p90_s holds 'inf', which is no number"),
+        ({"rest_s": "nan"}, "column rest_s holds 'nan', which is no number"),
+        ({"tokens_per_s": "1e999"}, "column tokens_per_s holds '1e999': Number out of range"),
     ],
 )
-def test_what_is_no_row_is_refused(change, complaint):
+def test_what_is_no_row_is_refused_with_its_column(change, complaint):
     with pytest.raises(UsageError, match=complaint):
-        sweep.from_line(change(sweep.to_line(ROW).rstrip("\n")))
+        sweep.from_cells(cells(ROW) | change)
+
+
+def test_no_column_added_later_is_required():
+    """GIVEN the columns of version 1 that every row of it has a value of THEN no other is required, in any version
+
+    By hand: what names a row, and how it ended.
+    """
+    # GIVEN
+    always = {"key": "k", "repeat": "1", "isolation": "fresh", "outcome": "error"}
+
+    # THEN
+    assert sweep.from_cells(always) == SweepRow(
+        sweep_version=1, key="k", repeat=1, isolation="fresh", outcome="error", config=RunConfig()
+    )
+
+
+TEXTS = ["=1+1", "+1+1", "-1+1", "--batch-size 1", "@SUM(A1)", "'=1", "'", "=", "-", "\uff1d1", '=HYPERLINK("x")']
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_would_be_a_formula_has_an_apostrophe_in_the_file_and_none_when_it_is_read(text):
+    row = dataclasses.replace(ROW, message=text, record=text)
+    assert cells(row)["message"] == cells(row)["record"] == f"'{text}"
+    assert sweeps.read_back(row) == row
+
+
+def test_numbers_never_have_an_apostrophe():
+    row = dataclasses.replace(ROW, rest_s=-1.5e-07, message="-1.5")
+    assert (cells(row)["rest_s"], cells(row)["message"]) == ("-1.5e-07", "-1.5")
+    assert sweeps.read_back(row) == row
+
+
+def test_rows_of_version_1_have_their_apostrophes_themselves():
+    """GIVEN a row written before apostrophes were THEN what stands in it is the text"""
+    assert sweep.from_cells(cells(ROW) | {"sweep_version": "1", "message": "'quoted'"}).message == "'quoted'"
+    assert sweep.from_cells(cells(ROW) | {"sweep_version": "2", "message": "''quoted'"}).message == "'quoted'"
+
+
+def test_what_no_text_file_can_hold_is_spelled_out():
+    row = dataclasses.replace(ROW, message="nul \0, surrogate \udc80")
+    assert sweeps.read_back(row).message == r"nul \x00, surrogate \udc80"
 
 
 def test_a_key_names_a_configuration():

@@ -357,6 +357,16 @@ def test_classes_come_from_the_tree_that_the_run_left_beside_its_report(tmp_path
     assert rows == [["Block"], ["layers.0"]]
 
 
+def test_a_tree_that_is_a_link_to_another_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    module_tree.save({"Model": "Model"}, tmp_path)
+    (tmp_path / "run" / "modules.json").symlink_to("../modules.json")
+    own = NsysExport().domain("perfkit", 3).range("layers.0", 2, 40, domainId=3)
+    export = own.launched("k", 10, 100, 130, correlation=1).write(tmp_path / "run" / "own.sqlite")
+    with pytest.raises(UsageError, match=r"names 'modules\.json', which is not in the folder"):
+        load(export)
+
+
 def test_warm_up_is_left_out_by_default(tmp_path: Path) -> None:
     export = (
         NsysExport().domain("perfkit", 1).range("warmup::0", 0, 40, domainId=1).range("step::0", 50, 90, domainId=1)

@@ -1,0 +1,29 @@
+"""Files that a file of perfkit's names: they lie below its own folder, wherever that was copied, or are not opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perfkit.errors import UsageError
+
+_SHOWN = 80
+"""Characters of a path that a message shows."""
+
+
+def inside(folder: Path, name: str, source: str) -> Path:
+    """The path `name` as it was read from a file in `folder`; `source` says in messages which file and what in it.
+
+    Raises UsageError where it is absolute, leads out of the folder by `..` or through a link, or can be no path.
+    """
+    path = folder / name
+    try:
+        path.exists()  # which raises where there cannot be such a path
+        within = not Path(name).is_absolute() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, a NUL
+        within = False
+    if not within:
+        raise UsageError(
+            f"{source} names {name[:_SHOWN]!r}, which is not in the folder {folder}:"
+            " only files in it are read, and no links out of it"
+        )
+    return path
