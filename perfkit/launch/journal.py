@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.sweep import COLUMNS, SWEEP_VERSION, SweepRow
@@ -35,7 +36,8 @@ class Journal:
                 raise self._in_use()
             found = [] if anew else self._parsed(self._file.read())
             self.rows = [row for row in found if keep(row)]
-            self._rewrite()
+            with signals.held():
+                self._rewrite()
             opened.pop_all()  # all went well: it stays open
 
     def __enter__(self) -> Journal:
