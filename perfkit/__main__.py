@@ -2,14 +2,18 @@
 
 import sys
 
+try:
+    from perfkit import signals
+except KeyboardInterrupt:  # before there is a handler
+    sys.stderr.write("perfkit: interrupted by SIGINT\n")
+    sys.exit(130)
+
 
 def main(*before: str) -> int:
     """Run the command line, with `before` in front of what was typed, and return its exit code."""
-    try:
-        from perfkit import cli  # here, because ctrl-C may come while it loads
-    except KeyboardInterrupt:
-        print("perfkit: interrupted", file=sys.stderr)
-        return 130
+    signals.install()  # now, because ctrl-C may come while the rest loads
+    from perfkit import cli
+
     return cli.main([*before, *sys.argv[1:]])
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from signal import Signals
 
 from cyclopts import App, CycloptsError, Parameter
 
-from perfkit import __version__
+from perfkit import __version__, signals
 from perfkit.errors import PerfkitError
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 _EPILOGUE = "Add --debug to any command for the traceback behind an error."
 
@@ -42,37 +44,71 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0; 1 for a bug or a full disk; 2 for a bad request; 3 out of memory; of `compare --fail-on` 4 for a failure and 5
-    where the measurements cannot tell; 130 interrupted.
+    where the measurements cannot tell; where a signal ended it, 128 and its number.
     """
+    with signals.installed():
+        code = _run(argv)
+        if signals.first() is not None:
+            _let_go_of_streams()
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
     try:
-        code = build_app()(arguments, exit_on_error=False, print_error=True)
-        sys.stdout.flush()
+        command, bound, _ = build_app().parse_args(arguments, exit_on_error=False, print_error=True)
+        with signals.raised():  # only now: finding the command loads its modules
+            code = command(*bound.args, **bound.kwargs)
+            sys.stdout.flush()
+            signals.check()
     except CycloptsError as error:
         _raise_if(debug, error)
         return EXIT_USAGE
     except PerfkitError as error:
         _raise_if(debug, error)
-        print(f"perfkit: {printable(str(error))}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
-        _raise_if(debug, error)
-        print("perfkit: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        if debug:  # raised, it would make Python end itself by SIGINT
+            traceback.print_exc()
+        return _interrupted(signals.by(error))
     except BrokenPipeError:
+        if (number := signals.first()) is not None:  # it met the whole pipeline
+            return _interrupted(number)
         # The reader (head, less) has gone. Point stdout elsewhere, or Python complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a stream that went away
         _raise_if(debug, error)
+        if (number := signals.first()) is not None:  # SIGHUP: the terminal is gone
+            return _interrupted(number)
         place = f"{error.filename}: " if error.filename else "cannot write: "
-        print(f"perfkit: {printable(f'{place}{error.strerror or error}')}", file=sys.stderr)
+        _tell(f"{place}{error.strerror or error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(number: Signals) -> int:
+    _tell(f"interrupted by {number.name}")
+    return signals.exit_code(number)
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # nobody is there to hear it
+        print(f"perfkit: {printable(line)}", file=sys.stderr)
+
+
+def _let_go_of_streams() -> None:
+    """A stream that takes nothing any more would give Python's end an exit code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _raise_if(debug: bool, error: BaseException) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from signal import Signals
+
+from perfkit import signals
+
 
 class PerfkitError(Exception):
     """A failure whose message says what was found and what to do next.
@@ -25,6 +29,11 @@ class OutOfMemoryError(PerfkitError):
 
 
 class InterruptedRunError(PerfkitError):
-    """The user pressed ctrl-C. What was measured so far is saved."""
+    """A signal asked for the end: ctrl-C, SIGTERM or SIGHUP. What was measured so far is saved."""
 
-    exit_code = 130
+    exit_code = signals.exit_code(Signals.SIGINT)
+
+    def __init__(self, number: Signals, message: str = "") -> None:
+        """`message` comes after "interrupted by SIGTERM"."""
+        super().__init__(f"interrupted by {number.name}{message}")
+        self.exit_code = signals.exit_code(number)

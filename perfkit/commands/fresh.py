@@ -8,14 +8,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from perfkit import signals
+from perfkit.commands.progress import stderr_console
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished, run_child
-from perfkit.schema import units
+from perfkit.schema import record, units
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
@@ -44,12 +45,20 @@ def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
             campaign.run(turns, folder, execute, on_start=progress.started, on_finish=on_finish)
         except KeyboardInterrupt as error:
             _remove_without_records(folder)
-            saved = len(list(folder.rglob(RECORD_FILE)))
-            kept = f"{saved} of {len(turns)} processes saved in {folder}" if saved else "nothing saved"
-            raise InterruptedRunError(f"interrupted; {kept}") from error
+            raise InterruptedRunError(signals.by(error), f"; {_saved(folder, len(turns))}") from error
         except UsageError:
             _remove_without_records(folder)
             raise
+
+
+def _saved(folder: Path, processes: int) -> str:
+    records = [record.load(file) for file in folder.rglob(RECORD_FILE)]
+    whole = sum(one.status != "interrupted" for one in records)
+    steps = sum(len(one.steps) for one in records if one.status == "interrupted")
+    if not records:
+        return "nothing was measured"
+    more = f" and {steps} measured steps of one more" if steps else ""
+    return f"{whole} of {processes} processes{more} saved in {folder}"
 
 
 def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
@@ -77,7 +86,7 @@ class CampaignProgress:
         self.done = 0
         self._total = total
         self._began = time.monotonic()
-        self._console = Console(stderr=True, highlight=False)
+        self._console = stderr_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from perfkit.launch.processes import run_child
+from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
@@ -31,8 +32,7 @@ def measure(config: RunConfig, folder: Path) -> dict[str, str]:
         finished = run_child(_plain(config), place)
     finally:
         if finished is None or finished.outcome != "ok":
-            shutil.rmtree(place, ignore_errors=True)
-            place.with_name(place.name + ".log").unlink(missing_ok=True)
+            _remove(place)
     if finished.outcome != "ok":
         print(
             f"the profiler's overhead will not be known: {finished.outcome}: {printable(finished.last_words)}",
@@ -40,6 +40,14 @@ def measure(config: RunConfig, folder: Path) -> dict[str, str]:
         )
         return {}
     return {NAME: f"{NAME}/{RECORD_FILE}"}
+
+
+def _remove(place: Path) -> None:
+    """Remove what a child left that failed; what one has measured that a signal ended stays."""
+    place.with_name(place.name + ".log").unlink(missing_ok=True)
+    found = record.load(place) if (place / RECORD_FILE).is_file() else None
+    if found is None or not found.steps or found.status == "oom":
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _plain(config: RunConfig) -> RunConfig:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,11 +30,34 @@ _QUIET_SECONDS = 1.0
 _REFRESH_SECONDS = 0.1
 
 
+class _Stderr:
+    """Standard error, as long as somebody reads it: a terminal that is gone is no reason to lose what is measured."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        """Write it, or not."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush it, or not."""
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
+def stderr_console() -> Console:
+    """Where progress is shown."""
+    return Console(file=cast(IO[str], _Stderr()), highlight=False)
+
+
 class RunProgress:
     """Draws only when called, which is between steps: no thread of its own runs beside the measurement."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = stderr_console()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -72,7 +97,7 @@ class RunProgress:
 @contextmanager
 def attributing(events: int) -> Iterator[None]:
     """A word on stderr while very many events are worked on; nothing where there is no terminal."""
-    console = Console(stderr=True, highlight=False)
+    console = stderr_console()
     if events < _MANY_EVENTS or not console.is_terminal:
         yield
         return
@@ -83,7 +108,7 @@ def attributing(events: int) -> Iterator[None]:
 @contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr for reading a large file, once it has taken a second; nothing where there is no terminal."""
-    console = Console(stderr=True, highlight=False)
+    console = stderr_console()
     bar = Progress(
         TextColumn("reading {task.description}"),
         BarColumn(),

@@ -9,15 +9,17 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from signal import Signals
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from perfkit import signals
 from perfkit.analysis import memory_fit, overhead, repeats, run_report, stopping, trace_report
 from perfkit.commands import estimate, fresh, plain, show
 from perfkit.commands.progress import RunProgress
 from perfkit.commands.runs import SavedRuns, saved_runs
-from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
+from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.campaign import Point
 from perfkit.render import files
 from perfkit.schema import record as records
@@ -92,7 +94,8 @@ def execute(
     from perfkit.measure import nsys
 
     program = nsys.prepare() if config.profiler == "nsys" else None  # before torch is loaded
-    from perfkit.measure import runner
+    with signals.at_once():
+        from perfkit.measure import runner
 
     resolved = runner.resolve(config)
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
@@ -103,14 +106,18 @@ def execute(
             record = nsys.run(config, program, resolved.device, folder, _tell)
             if record.status == "ok" and options.overhead == "on":
                 record = _with_artifacts(record, folder, plain.measure(resolved, folder))
+        with show.and_then(_failure(record, folder)):
+            _show(record, folder, options)
+    except KeyboardInterrupt as error:
+        saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
+        raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
     except records.UnsavedError as error:
         _show_unsaved(error.record, options)
         raise
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # which fails where anything lies in it
-    _show(record, folder, options)
-    return _exit_code(record, folder)
+    return 0
 
 
 def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
@@ -138,7 +145,8 @@ def _with_artifacts(record: RunRecord, folder: Path, artifacts: dict[str, str]) 
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a terminal that is gone is no reason to lose what was measured
+        print(line, file=sys.stderr)
 
 
 def _repeat(config: RunConfig, options: RunOptions) -> int:
@@ -201,12 +209,13 @@ def _show_unsaved(record: RunRecord, options: RunOptions) -> None:
     show.print_reports([report], top=options.top)
 
 
-def _exit_code(record: RunRecord, folder: Path) -> int:
+def _failure(record: RunRecord, folder: Path) -> PerfkitError | None:
     if record.failure is None:
-        return 0
+        return None
     if record.status == "oom":
         hint = " or ".join(record.failure.suggestions)
         advice = f"; try {hint}" if hint else ""
-        raise OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
+        return OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
     done = f"{len(record.steps)} of {record.config.most_steps}"
-    raise InterruptedRunError(f"{record.failure.message}; {done} measured steps saved in {folder}")
+    number = Signals[record.failure.signal or "SIGINT"]
+    return InterruptedRunError(number, f" in {record.failure.phase}; {done} measured steps saved in {folder}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
 from perfkit.analysis.report import Report
-from perfkit.errors import UsageError
+from perfkit.errors import PerfkitError, UsageError
 from perfkit.render import files, markdown, text
 from perfkit.schema.printable import printable
 from perfkit.schema.table import Table
@@ -32,6 +33,18 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
         for report in reports:
             for line in report.remarks:
                 print(printable(line), file=sys.stderr)
+
+
+@contextmanager
+def and_then(ending: PerfkitError | None) -> Iterator[None]:
+    """Raise an error after the body has shown what there is; also where nobody is there to see it any more."""
+    try:
+        yield
+    except (OSError, KeyboardInterrupt):
+        if ending is None:
+            raise
+    if ending is not None:
+        raise ending
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:

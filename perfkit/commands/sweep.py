@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from perfkit import signals
 from perfkit.analysis import memory_fit, stopping, sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show, sweep_forecast
@@ -121,8 +123,8 @@ def execute(
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
     with ExitStack() as stack:
-        kept = Journal(options.output, keep=lambda row: _is_kept(row, options), anew=options.overwrite)
-        journal = stack.enter_context(kept)
+        opened = Journal(options.output, keep=lambda row: _is_kept(row, options), anew=options.overwrite)
+        journal = stack.enter_context(opened)
         if journal.torn:
             print(
                 f"{options.output}: the last line was cut short and is dropped; its point runs again", file=sys.stderr
@@ -132,14 +134,15 @@ def execute(
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
         forecast = sweep_forecast.forecaster(expansion.configs, options.memory_bytes) if waiting else None
         sweep = _Sweep(journal, progress, options, forecast)
-        interrupted = sweep.run(waiting)
+        number = sweep.run(waiting)
     wanted = {(turn.point.key, turn.repeat) for turn in turns}
     rows = [row for row in journal.rows if row.id in wanted]
-    _show(rows, expansion, len(journal.rows) - len(rows), options)
-    if interrupted:
-        raise InterruptedRunError(
-            f"interrupted; {len(rows)} of {len(turns)} results are in {options.output}: go on with --resume"
-        )
+    ending = None
+    if number is not None:
+        kept = f"{len(rows)} of {len(turns)} results are in {options.output}"
+        ending = InterruptedRunError(number, f"; {kept}: go on with --resume")
+    with show.and_then(ending):
+        _show(rows, expansion, len(journal.rows) - len(rows), options)
     return _exit_code(rows, options)
 
 
@@ -213,8 +216,8 @@ class _Sweep:
     forecast: Forecaster | None
     _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
 
-    def run(self, turns: list[Turn]) -> bool:
-        """Run them all; True where ctrl-C came between."""
+    def run(self, turns: list[Turn]) -> Signals | None:
+        """Run them all; the signal that came between, if one did."""
         self.progress.expect(turns)
         try:
             campaign.run(
@@ -224,9 +227,9 @@ class _Sweep:
                 on_start=self.progress.start,
                 on_finish=self._finish,
             )
-        except KeyboardInterrupt:
-            return True
-        return False
+        except KeyboardInterrupt as error:
+            return signals.by(error)
+        return None
 
     @property
     def _records(self) -> Path:
@@ -267,7 +270,8 @@ class _Sweep:
     def _executor(self) -> Execute:
         if not self.options.in_process:
             return campaign.in_fresh_processes(self.options.timeout)
-        from perfkit.measure.in_process import Executor
+        with signals.at_once():
+            from perfkit.measure.in_process import Executor
 
         executor = Executor(memory_fit.suggestions, stopping.rule)
         return lambda turn, folder: executor(turn.point.config, folder)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from perfkit.commands.progress import stderr_console
 from perfkit.launch.campaign import Turn
 from perfkit.schema import units
 from perfkit.schema.sweep import SweepRow
@@ -28,7 +29,7 @@ class SweepProgress:
 
     def __init__(self, total: int, there: int, varied: Sequence[str]) -> None:
         """`there` of `total` turns have a result from an earlier session."""
-        self._console = Console(stderr=True, highlight=False)
+        self._console = stderr_console()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._total, self._there, self._varied = total, there, varied
         self._lines: list[tuple[str, ...]] = []

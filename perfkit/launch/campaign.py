@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perfkit import signals
 from perfkit.launch.processes import Finished, run_child
 from perfkit.schema.config import RunConfig
 
@@ -78,12 +79,15 @@ def run(
 ) -> list[tuple[Turn, Finished]]:
     """Run the turns in the order given, each in a folder of its own in `folder`, which must not have it yet.
 
-    A turn that fails does not end the campaign; on_finish hears of it. ctrl-C does.
+    A turn that fails does not end the campaign; on_finish hears of it. A signal does (KeyboardInterrupt): while a turn
+    waits for its process, or as soon as on_finish has heard of what is finished.
     """
     results = []
-    for turn in turns:
-        on_start(turn)
-        finished = execute(turn, folder / turn.name)
-        on_finish(turn, finished)
-        results.append((turn, finished))
+    with signals.held():
+        for turn in turns:
+            signals.check()
+            on_start(turn)
+            finished = execute(turn, folder / turn.name)
+            on_finish(turn, finished)
+            results.append((turn, finished))
     return results

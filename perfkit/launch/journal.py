@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import results_file, sweep
 from perfkit.schema.results_file import Results
@@ -48,7 +49,8 @@ class Journal:
             """Whether its last line was cut short, and has been dropped."""
             kept = found.only(keep).completed()
             self.columns, self.rows = kept.columns, kept.rows
-            self._make(kept.text.encode(), present)
+            with signals.held():
+                self._make(kept.text.encode(), present)
             opened.pop_all()  # all went well: it stays open
 
     def __enter__(self) -> Journal:

@@ -4,7 +4,8 @@
 
 It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). What COMMAND
 leaves behind has GRACE_S to end by itself, and is killed then. When its parent dies, however that happens, or tells it
-to end (SIGTERM), it kills COMMAND with everything COMMAND started.
+to end (END), it kills COMMAND with everything COMMAND started. Other signals it leaves to its parent, and to COMMAND:
+who ends a batch job, or a service, signals every process of it, and each is to save what it has.
 
 Why a process and not `preexec_fn`: code between fork and exec is unsafe in a parent that has threads (Python's
 subprocess documentation), and a parent-death signal reaches the one child only. nsys, torch.compile's workers and data
@@ -27,8 +28,11 @@ from typing import NoReturn
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 """Both from linux/prctl.h."""
+END = signal.SIGUSR1
+"""Nobody sends this one to all processes of a job."""
 NOT_FOUND = 127
 """What it exits with, like a shell, where COMMAND cannot be started; why is its last line on stderr."""
+_LEFT_ALONE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KILL_ROUNDS = 200
 _ROUND_S = 0.01
 
@@ -41,26 +45,30 @@ def kept(command: Sequence[str], grace_s: float = 0.0) -> list[str]:
 def main(parent: int, grace_s: float, command: list[str]) -> NoReturn:
     """Run a command, and end as it ends."""
     libc = ctypes.CDLL(None, use_errno=True)
-    signal.signal(signal.SIGTERM, _end_all)
-    for number in (signal.SIGINT, signal.SIGHUP):  # the parent decides
+    signal.signal(END, _end_all)
+    default = [number for number in _LEFT_ALONE if signal.getsignal(number) != signal.SIG_IGN]  # as nohup has it
+    for number in _LEFT_ALONE:
         signal.signal(number, signal.SIG_IGN)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    libc.prctl(_PR_SET_PDEATHSIG, END)
     if os.getppid() != parent:  # it died before the signal was asked for
         os._exit(1)
     keeper = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_ALONE)  # else one to the child, now, would be ignored there too
     child = os.fork()
     if child == 0:
-        _become(command, libc, keeper)
+        _become(command, libc, keeper, default)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_ALONE)
     status = _wait_for(child)
     _wait_for_the_rest(grace_s)
     _kill_descendants()
     _end_like(status)
 
 
-def _become(command: list[str], libc: ctypes.CDLL, keeper: int) -> NoReturn:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+def _become(command: list[str], libc: ctypes.CDLL, keeper: int, default: list[signal.Signals]) -> NoReturn:
+    for number in (*default, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # what is ignored here (the last two by Python) would be there too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_ALONE)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
     if os.getppid() != keeper:
         os._exit(1)

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from perfkit.errors import InterruptedRunError, OutOfMemoryError, UsageError
+import psutil
+
+from perfkit import signals
+from perfkit.errors import OutOfMemoryError, UsageError
 from perfkit.launch import keeper
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -27,6 +30,9 @@ _TAIL_BYTES = 4000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KEEPER_S = 20.0
 """How long the keeper may take to kill what it keeps."""
+LAST_WORDS_S = 10.0
+"""How long a child that a signal was passed on to may take to save what it has. Batch systems wait 30 s or so."""
+_INTERRUPTED = tuple(map(signals.exit_code, signals.TAKEN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +78,12 @@ def run_child(
     wrapper: put before the command (`nsys profile ...`). extra: more flags of `perfkit run`. environment: variables
     added to this process's own. What it printed is in `<folder>.log` afterwards, unless all went well.
 
-    Nothing outlives this call or this process: whatever was started is killed when the time is up, on ctrl-C (which
-    is raised again), and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread
-    that calls; since it waits here, any thread may.
+    A signal (KeyboardInterrupt) is passed on to it, and raised again when it has saved its record; what is finished
+    all the same is returned, with the signal put off until the caller has seen to it (perfkit.signals.held).
+
+    Nothing outlives this call or this process: whatever was started is killed when the time is up, when a second
+    signal comes, and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread that
+    calls; since it waits here, any thread may.
     """
     command = [*wrapper, sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder), *extra]
     log = folder.with_name(folder.name + ".log")
@@ -85,21 +94,25 @@ def run_child(
         raise UsageError(f"{log}: cannot be written: {error.strerror}; choose another place") from error
     # In memory, since what a child says of a full disk would not fit on it.
     finished = None
-    with os.fdopen(os.memfd_create("log"), "r+b") as said:
+    with signals.held(), os.fdopen(os.memfd_create("log"), "r+b") as said:
         try:
-            status = _run_kept(command, said.fileno(), timeout_s, environment)
+            status, interruption = _run_kept(command, said.fileno(), timeout_s, environment)
             finished = _finished(status, time.monotonic() - began, _tail(said), _record(folder))
-        finally:  # after ctrl-C too, which may have been why
+        finally:  # after a second signal too, which the child may have been why
             if finished is None or finished.outcome != "ok":
                 _keep(said, log)
+        if interruption is not None:
+            if finished.outcome not in ("ok", "oom"):
+                raise interruption
+            signals.put_off(signals.by(interruption))
     return finished
 
 
 def _run_kept(
     command: Sequence[str], sink: int, timeout_s: float | None, environment: Mapping[str, str] | None
-) -> int | None:
-    """Exit code (negative: the signal), or None where the time was up."""
-    # In its own session, so that ctrl-C reaches this process alone, which then decides.
+) -> tuple[int | None, KeyboardInterrupt | None]:
+    """Exit code (negative: the signal), or None where the time was up; and what interrupted it, if anything did."""
+    # In its own session, so that a signal to this process's group reaches this process alone, which then decides.
     process = subprocess.Popen(
         keeper.kept(command),
         stdin=subprocess.DEVNULL,
@@ -109,17 +122,30 @@ def _run_kept(
         start_new_session=True,
     )
     try:
-        return process.wait(timeout_s)
+        with signals.raised():
+            return process.wait(timeout_s), None
     except subprocess.TimeoutExpired:
-        return None
+        return None, None
+    except KeyboardInterrupt as interruption:
+        return _last_words(process, signals.by(interruption)), interruption
     finally:
         _end(process)
+
+
+def _last_words(process: subprocess.Popen[bytes], number: signal.Signals) -> int | None:
+    """Pass a signal on to the keeper's child, and give it time to end: its exit code, or None."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children():
+            child.send_signal(number)
+    with suppress(subprocess.TimeoutExpired), signals.raised():
+        return process.wait(LAST_WORDS_S)
+    return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill what may still run. The keeper kills its whole tree; the group is for a keeper that was itself killed."""
     if process.poll() is None:
-        process.terminate()
+        process.send_signal(keeper.END)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_KEEPER_S)
     with suppress(ProcessLookupError):
@@ -145,7 +171,7 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
         return "host-killed"
     if status == OutOfMemoryError.exit_code:
         return "oom"
-    if status == InterruptedRunError.exit_code:
+    if status in _INTERRUPTED:
         return "interrupted"
     return "ok" if status == 0 and found is not None else "error"
 

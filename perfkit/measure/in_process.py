@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished, Outcome
 from perfkit.measure import memory, runner
@@ -43,7 +44,7 @@ class Executor:
         self._threads = torch.get_num_threads()
 
     def __call__(self, config: RunConfig, folder: Path) -> Finished:
-        """Run one. Raises KeyboardInterrupt on ctrl-C, when its record is saved."""
+        """Run one. Raises KeyboardInterrupt where a signal ended it, when its record is saved."""
         began = time.monotonic()
         record: RunRecord | None = None
         said = ""
@@ -59,7 +60,7 @@ class Executor:
         finally:
             _tidy(config)
         if outcome == "interrupted":
-            raise KeyboardInterrupt
+            raise signals.Interrupted
         return Finished(
             outcome=outcome,
             exit_code=0 if outcome == "ok" else 1,

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from perfkit import signals
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.measure import nsys_process, nsys_program
 from perfkit.measure.nsys_program import Nsys
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RunRecord
+from perfkit.schema.record import Failure, RunRecord
 from perfkit.trace import nsys_export
 
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
+EXPORTING = "exporting the report"
+"""Where a run is after nsys has ended."""
 _CHECK = "scripts/install-nsys --check says whether nsys works here"
 
 
@@ -44,19 +47,34 @@ def run(config: RunConfig, nsys: Nsys, device: str, folder: Path, tell: Callable
     command = nsys_program.profile_command(nsys, device, str(folder / REPORT))
     command += [sys.executable, "-m", "perfkit.run", *_plain(config).flags(), "--folder", str(folder)]
     tell(f"under nsys {nsys.version_text}".rstrip())
-    ended = nsys_process.run(command, tell)
-    saved = _record(ended, folder, command)
-    saved = dataclasses.replace(saved, config=dataclasses.replace(saved.config, profiler="nsys"))
-    record.save(saved, folder)
-    report = folder / REPORT
-    if report.is_file() and not ended.problem:
-        tell("exporting the report")
-        nsys_export.export(report, folder / EXPORT, str(report))
-        saved = dataclasses.replace(saved, artifacts={"trace": EXPORT, "nsys_report": REPORT})
+    with signals.held():
+        ended = nsys_process.run(command, tell)
+        saved = _record(ended, folder, command)
+        saved = dataclasses.replace(saved, config=dataclasses.replace(saved.config, profiler="nsys"))
         record.save(saved, folder)
+        if (folder / REPORT).is_file() and not ended.problem:
+            tell(EXPORTING)
+            saved = _exported(saved, folder)
+            record.save(saved, folder)
     if not saved.artifacts and saved.status == "ok":
         raise _no_report(ended, folder)
     return saved
+
+
+def _exported(saved: RunRecord, folder: Path) -> RunRecord:
+    """The record with its report and the report's export, which a signal may cut short."""
+    artifacts = {"nsys_report": REPORT}
+    try:
+        with signals.raised():
+            nsys_export.export(folder / REPORT, folder / EXPORT, str(folder / REPORT))
+        artifacts["trace"] = EXPORT
+    except KeyboardInterrupt as error:
+        (folder / EXPORT).unlink(missing_ok=True)
+        if saved.failure is None:
+            name = signals.by(error).name
+            failure = Failure(phase=EXPORTING, message=f"interrupted by {name} in {EXPORTING}", signal=name)
+            saved = dataclasses.replace(saved, status="interrupted", failure=failure)
+    return dataclasses.replace(saved, artifacts=artifacts)
 
 
 def _plain(config: RunConfig) -> RunConfig:
@@ -67,8 +85,8 @@ def _plain(config: RunConfig) -> RunConfig:
 
 def _no_report(ended: nsys_process.Ended, folder: Path) -> PerfkitError:
     place = f"the run's record is saved in {folder}"
-    if ended.interrupted:
-        return InterruptedRunError(f"interrupted before nsys had written its report; {place}")
+    if ended.interrupted is not None:
+        return InterruptedRunError(ended.interrupted, f" before nsys had written its report; {place}")
     why = ended.problem or f"nsys left no report (its last words: {ended.said or 'none'})"
     return UsageError(f"{why}; {place}; {_CHECK}")
 
@@ -77,8 +95,8 @@ def _record(ended: nsys_process.Ended, folder: Path, command: list[str]) -> RunR
     """What the run left. Raises its own error, with its own exit code, where it left nothing."""
     if (folder / record.RECORD_FILE).is_file():
         return record.load(folder)
-    if ended.interrupted:
-        raise InterruptedRunError("interrupted before the run began; nothing is saved")
+    if ended.interrupted is not None:
+        raise InterruptedRunError(ended.interrupted, " before the run began; nothing is saved")
     if ended.problem:
         raise UsageError(ended.problem)
     if ended.exit_code == UsageError.exit_code and ended.error:

@@ -12,23 +12,21 @@ import os
 import selectors
 import signal
 import subprocess
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
 import psutil
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
 """nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
 LAST_WORDS_S = 30.0
-"""The same after ctrl-C, in which the run saves its record and nsys its report."""
+"""The same after a signal, upon which the run saves its record and nsys its report."""
 
 _MARK = "PERFKIT_NSYS_RECORDING"
 _BUSY_SHARE = 0.01
@@ -55,18 +53,18 @@ class Ended:
     """What the run inside said was wrong, "" for nothing."""
     problem: str
     """Why it had to be stopped, "" where it ended by itself."""
-    interrupted: bool
-    """By ctrl-C, which was passed on."""
+    interrupted: signal.Signals | None
+    """By which signal, which was passed on; None where none came."""
 
 
 def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> Ended:
     """Run `command`, nsys and its application; `hear` gets every line on its standard error.
 
-    ctrl-C goes to the application: a run saves what it has, and nsys its report. A second one, SIGTERM and a hang
-    end everything. Raises UsageError where nsys cannot be started.
+    A signal (KeyboardInterrupt) goes to the application: a run saves what it has, and nsys its report. A second one,
+    and a hang, end everything. Raises UsageError where nsys cannot be started.
     """
     mark = uuid.uuid4().hex
-    with _by_exception(signal.SIGTERM, signal.SIGHUP):
+    with signals.held():
         try:
             ended = _attended(_started(command, mark), hear, _Watch(mark, patience_s))
         finally:
@@ -78,7 +76,7 @@ def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: floa
 
 
 def _started(command: Sequence[str], mark: str) -> subprocess.Popen[bytes]:
-    # A session of its own: ctrl-C in a terminal would reach nsys and perfkit, and nsys twice.
+    # A session of its own: a signal to perfkit's group, as ctrl-C is, would reach nsys too, which drops its report.
     return subprocess.Popen(
         keeper.kept(command, _GRACE_S),
         stdin=subprocess.DEVNULL,
@@ -172,20 +170,22 @@ class _Listener:
 
 def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch) -> Ended:
     listener = _Listener(process, hear)
-    interrupted, running, problem = False, True, ""
+    interrupted: signal.Signals | None = None
+    running, problem = True, ""
     while running and not problem:
-        try:  # round all that takes time: ctrl-C beside it would be the end of nsys, and of what it recorded
-            running = process.poll() is None
-            if listener.listen(_POLL_S if running else 0):
-                watch.sign()
-            elif running and watch.is_stuck():
-                problem = _stuck(watch, interrupted=interrupted)
-        except KeyboardInterrupt:
-            if interrupted:
+        try:
+            with signals.raised():
+                running = process.poll() is None
+                if listener.listen(_POLL_S if running else 0):
+                    watch.sign()
+                elif running and watch.is_stuck():
+                    problem = _stuck(watch, interrupted)
+        except KeyboardInterrupt as error:
+            if interrupted is not None:
                 raise
-            if not _interrupt(process, watch.mark):
+            if not _interrupt(process, watch.mark, signals.by(error)):
                 raise
-            interrupted = True
+            interrupted = signals.by(error)
             listener.pass_lines_on = False  # where ctrl-C met Python's start, a traceback
             watch.patience_s = min(watch.patience_s, LAST_WORDS_S)
     while listener.listen(0):
@@ -193,10 +193,10 @@ def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], wat
     return Ended(process.returncode, listener.said, listener.complaint, listener.error, problem, interrupted)
 
 
-def _interrupt(kept: subprocess.Popen[bytes], mark: str) -> bool:
-    """ctrl-C for the application: nsys, which would pass it on, drops what was recorded last.
+def _interrupt(kept: subprocess.Popen[bytes], mark: str, number: signal.Signals) -> bool:
+    """Signal the application: nsys, which would pass ctrl-C on, drops what was recorded last.
 
-    For nsys where it has not started one yet; False where nsys itself has not started.
+    Ctrl-C for nsys where it has not started one yet; False where nsys itself has not started.
     """
     applications, own = [], []
     for one in _marked(mark):
@@ -208,13 +208,13 @@ def _interrupt(kept: subprocess.Popen[bytes], mark: str) -> bool:
                 applications.append(one)
     for one in applications or own:
         with contextlib.suppress(psutil.Error):
-            one.send_signal(signal.SIGINT)
+            one.send_signal(number if applications else signal.SIGINT)
     return bool(applications or own)
 
 
-def _stuck(watch: _Watch, *, interrupted: bool) -> str:
-    if interrupted:
-        return f"nsys did not end within {watch.patience_s:.0f} s of ctrl-C and was stopped"
+def _stuck(watch: _Watch, interrupted: signal.Signals | None) -> str:
+    if interrupted is not None:
+        return f"nsys did not end within {watch.patience_s:.0f} s of {interrupted.name} and was stopped"
     return (
         f"nsys hung: nothing happened for {watch.patience_s:.0f} s, so it was stopped; try again,"
         " or measure with --profiler torch"
@@ -253,24 +253,3 @@ def _end_all(mark: str) -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(left, timeout=_POLL_S)
-
-
-@contextmanager
-def _by_exception(*signals: signal.Signals) -> Iterator[None]:
-    """Let signals that would end this process at once raise SystemExit in the body instead."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # no other may do this
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in signals}
-    taken = [number for number in signals if before[number] == signal.SIG_DFL]  # nohup ignores SIGHUP: so it stays
-    for number in taken:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])

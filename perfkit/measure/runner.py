@@ -1,9 +1,10 @@
-"""One run, from configuration to saved record. Out of memory and ctrl-C are results, not crashes."""
+"""One run, from configuration to saved record. Out of memory and signals are results, not crashes."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import environment, gpu_sampler, memory, nsys_capture, probes, provenance, timing, torch_profiler
 from perfkit.measure.nsys_program import under_nsys
@@ -78,7 +80,8 @@ def run(
 
     `suggest` is asked what to try after running out of memory (analysis.memory_fit.suggestions). `enough` is the rule
     that ends the measured steps (analysis.stopping.rule(config)); without one their number does, and a configuration
-    with a target needs one. Returns the record whatever its status: `ok`, `oom` or `interrupted`.
+    with a target needs one. Returns the record whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts
+    the measuring and, while the record is written, waits.
     """
     if enough is None:
         if config.target_ci is not None:
@@ -87,47 +90,76 @@ def run(
     created = datetime.now().astimezone().isoformat(timespec="seconds")
     described = environment.collect(config)
     measured = _Measured()
-    status: Status = "ok"
-    failure: Failure | None = None
-    try:
-        _measure(config, folder, progress, measured, enough)
-    except KeyboardInterrupt:
-        status = "interrupted"
-        failure = Failure(phase=measured.where, message=f"interrupted in {measured.where}")
-    except (RuntimeError, MemoryError) as error:
-        if _NO_FUSED_KERNEL in str(error):
-            raise UsageError(
-                f"--sdpa-backend {config.sdpa_backend} has no kernel for this shape, precision and device: use auto"
-            ) from error
-        if not memory.is_out_of_memory(error):
-            raise
-        status = "oom"
-        failure = memory.failure(config, error, measured.where, measured.available, suggest)
-    trace = torch_profiler.find_trace(folder)
-    result = RunRecord(
-        config=config,
-        environment=described,
-        created=created,
-        status=status,
-        steps=tuple(measured.steps),
-        warmup=tuple(measured.warmup),
-        memory=measured.memory,
-        failure=failure,
-        annotation=measured.annotation,
-        ended_by=measured.ended_by,
-        probing=measured.probing,
-        gpu=tuple(measured.gpu),
-        artifacts={"trace": trace.name} if trace else {},
-    )
-    record.save(result, folder)
-    return result
+
+    def save(status: Status, failure: Failure | None) -> RunRecord:
+        trace = torch_profiler.find_trace(folder)
+        result = RunRecord(
+            config=config,
+            environment=described,
+            created=created,
+            status=status,
+            steps=tuple(measured.steps),
+            warmup=tuple(measured.warmup),
+            memory=measured.memory,
+            failure=failure,
+            annotation=measured.annotation,
+            ended_by=measured.ended_by,
+            probing=measured.probing,
+            gpu=tuple(measured.gpu),
+            artifacts={"trace": trace.name} if trace else {},
+        )
+        record.save(result, folder)
+        return result
+
+    def before_writing() -> None:
+        progress.stage(WRITING)
+        status, failure = _end(config, sys.exception(), measured, suggest)
+        if measured.ended_by:
+            measured.where = WRITING
+        with suppress(record.UnsavedError):  # of which it will hear when the run is over
+            save(status, failure)  # a batch system that has sent SIGTERM may not wait for the trace
+
+    with signals.held():
+        error: BaseException | None = None
+        try:
+            with signals.raised():
+                _measure(config, folder, progress, measured, enough, before_writing)
+        except (KeyboardInterrupt, RuntimeError, MemoryError) as caught:
+            error = caught
+        return save(*_end(config, error, measured, suggest))
+
+
+def _end(
+    config: RunConfig, error: BaseException | None, measured: _Measured, suggest: memory.Suggest
+) -> tuple[Status, Failure | None]:
+    """The status of a run that an exception ended, and why; the exception itself where it is no result."""
+    if error is None:
+        return "ok", None
+    number = signals.by(error) if isinstance(error, KeyboardInterrupt) else signals.first()
+    if number is not None:  # C++ may have made another exception of it
+        text = f"interrupted by {number.name} in {measured.where}"
+        return "interrupted", Failure(phase=measured.where, message=text, signal=number.name)
+    if _NO_FUSED_KERNEL in str(error):
+        raise UsageError(
+            f"--sdpa-backend {config.sdpa_backend} has no kernel for this shape, precision and device: use auto"
+        ) from error
+    if not memory.is_out_of_memory(error):
+        raise error
+    return "oom", memory.failure(config, error, measured.where, measured.available, suggest)
 
 
 def _counted(config: RunConfig) -> Enough:
     return lambda samples: "measure-steps" if len(samples) == config.measure_steps else None
 
 
-def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Measured, enough: Enough) -> None:
+def _measure(
+    config: RunConfig,
+    folder: Path,
+    progress: Progress,
+    measured: _Measured,
+    enough: Enough,
+    before_writing: Callable[[], None],
+) -> None:
     with ExitStack() as stack:
         measured.available = stack.enter_context(memory.limited_to_available(config.device))
         progress.stage("building the model")
@@ -143,12 +175,6 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
         stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
         after_step = [progress.advance]
-
-        def on_writing() -> None:
-            progress.stage(WRITING)
-            if measured.ended_by:
-                measured.where = WRITING
-
         tree = annotate.module_tree(workload.model)
         if config.profiler == "torch" or under_nsys():
             module_tree.save(tree, folder)
@@ -156,7 +182,7 @@ def _measure(config: RunConfig, folder: Path, progress: Progress, measured: _Mea
             metadata: dict[str, Any] = {"modules": tree}
             if config.experimental_provenance:
                 metadata[KEY] = compiled  # complete when the profiler takes it: after the first step
-            after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, on_writing)))
+            after_step.append(stack.enter_context(torch_profiler.recorded(config, folder, metadata, before_writing)))
         installed = stack.enter_context(_probed(config, measured))
         stages = _Stages(config, workload, measured, progress, after_step, enough, installed)
         if not config.warmup_steps:
@@ -230,6 +256,7 @@ class _Stages:
                     self.measured.memory = memory.read_peaks(self.config.device)
             for call in self.after_step:
                 call()
+            signals.check()  # something may have swallowed the exception
             return self.measured.ended_by is not None
 
         timing.run_steps(

@@ -15,6 +15,7 @@ import msgspec
 import torch
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
 
+from perfkit import signals
 from perfkit.schema.config import RunConfig
 
 METADATA_KEY = "perfkit"
@@ -29,13 +30,14 @@ def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]
 
 @contextmanager
 def recorded(
-    config: RunConfig, folder: Path, metadata: dict[str, Any], on_writing: Callable[[], None] = lambda: None
+    config: RunConfig, folder: Path, metadata: dict[str, Any], before_writing: Callable[[], None] = lambda: None
 ) -> Iterator[Callable[[], None]]:
     """Profile the body; it calls what is yielded after every step, warm-up steps included.
 
     The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
     ones. The trace `<worker>.<ns>.pt.trace.json.gz` lies in `folder` when the body has run all its steps, or as many
-    as it got to where an exception ends it. on_writing is called before it is written, which takes a while.
+    as it got to where an exception ends it. before_writing is called before it is written, which takes a while: a
+    signal cuts that short, and where one ended the body a second one.
     """
     activities = [ProfilerActivity.CPU]
     if config.device != "cpu":
@@ -44,7 +46,7 @@ def recorded(
     with profile(
         activities=activities,
         schedule=_schedule(config, warmup),
-        on_trace_ready=lambda done: _write(done, folder, on_writing),
+        on_trace_ready=lambda done: _write(done, folder, before_writing),
         record_shapes=True,
         with_stack=config.profile_stack,
     ) as profiler:
@@ -68,12 +70,13 @@ def recorded(
         yield after_step
 
 
-def _write(done: profile, folder: Path, on_writing: Callable[[], None]) -> None:
+def _write(done: profile, folder: Path, before_writing: Callable[[], None]) -> None:
     """Write the trace as TensorBoard's plugin wants it named, and in one step: an interrupted one is never seen."""
-    on_writing()
+    before_writing()
     draft = folder / "unfinished.json.gz"
     try:
-        done.export_chrome_trace(str(draft))
+        with signals.raised():
+            done.export_chrome_trace(str(draft))
         draft.replace(folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz")
     finally:
         draft.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.own_files import inside
@@ -73,6 +74,8 @@ class Failure:
     phase: str
     """Where: `model`, `warm-up step 2, backward`, `measured step 3, forward`, `writing the trace`."""
     message: str
+    signal: str | None = None
+    """SIGINT (ctrl-C), SIGTERM or SIGHUP, where one interrupted the run. Older records lack it; theirs was SIGINT."""
     requested: int | None = None
     """Bytes asked for in the failing allocation, where the allocator said so."""
     available: int | None = None
@@ -175,14 +178,15 @@ def save(record: RunRecord, folder: Path) -> Path:
     path = folder / RECORD_FILE
     draft = path.with_suffix(".json.part")
     data = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    try:
-        draft.write_bytes(data)
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()  # half a record is of no use, and a full disk needs the room
-        why = f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir"
-        raise UnsavedError(why, record) from error
+    with signals.held():
+        try:
+            draft.write_bytes(data)
+            draft.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()  # half a record is of no use, and a full disk needs the room
+            why = f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir"
+            raise UnsavedError(why, record) from error
     return path
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import pty
 import re
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from perfkit import cli
+from perfkit import cli, signals
 from perfkit.commands.run import RunOptions
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -99,14 +103,18 @@ def test_the_module_run_is_the_command_run(tmp_path):
     assert "--model-size" in by_module.stdout
 
 
+@pytest.mark.parametrize("number", signals.TAKEN)
 @pytest.mark.parametrize("module", ["perfkit", "perfkit.run"])
-def test_ctrl_c_while_the_program_loads_is_one_line(tmp_path, module):
-    """GIVEN ctrl-C in the middle of the imports, as a module that raises it THEN no traceback"""
-    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt\n")
+def test_a_signal_while_the_program_loads_is_one_line(tmp_path, module, number):
+    """GIVEN a signal in the middle of the imports, which make what they like of an exception THEN one line"""
+    meets_it = (
+        f"import os\ntry:\n    os.kill(os.getpid(), {int(number)})\nexcept BaseException:\n    raise ImportError\n"
+    )
+    (tmp_path / "cyclopts.py").write_text(meets_it)
     environ = ENVIRON | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRON.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-m", module], cwd=tmp_path, env=environ, capture_output=True, text=True,
                           check=False)  # fmt: skip
-    assert (done.returncode, done.stderr) == (130, "perfkit: interrupted\n")
+    assert (done.returncode, done.stderr) == (128 + number, f"perfkit: interrupted by {number.name}\n")
 
 
 def test_a_run_by_module_leaves_its_folder_where_asked(tmp_path):
@@ -146,7 +154,7 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
     assert last.endswith(f" (record saved in traces/{folder.name})")
 
 
-COMPUTES_UNTIL_CTRL_C = """
+COMPUTES_UNTIL_SIGNALLED = """
 import sys
 from perfkit import cli
 from perfkit.workload.step import Workload
@@ -164,33 +172,116 @@ def endless(self, on_phase):
 Workload.step = endless
 sys.exit(cli.main(sys.argv[1:]))
 """
-"""perfkit, whose fourth step stays in its backward: ctrl-C may come as late as it likes, and meets that."""
+"""perfkit, whose fourth step stays in its backward: a signal may come as late as it likes, and meets that."""
 
 
-def test_ctrl_c_in_the_measured_steps_saves_the_samples(tmp_path):
-    # GIVEN
-    flags = [*QUICK_FLAGS, "--warmup-steps", "1", "--measure-steps", "100000"]
-    command = [sys.executable, "-c", COMPUTES_UNTIL_CTRL_C, "run", *flags]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+COMPUTING = (
+    sys.executable, "-c", COMPUTES_UNTIL_SIGNALLED,
+    "run", *QUICK_FLAGS, "--device", "cpu", "--warmup-steps", "1", "--measure-steps", "100000",
+)  # fmt: skip
 
-    # WHEN
-    try:
-        assert process.stderr is not None
-        assert any(line == "here\n" for line in process.stderr)
-        process.send_signal(signal.SIGINT)
+
+@contextmanager
+def computing(folder: Path, *arguments: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """A perfkit that is in the middle of its third measured step."""
+    streams = {"stdout": subprocess.PIPE} | streams
+    with subprocess.Popen(
+        [*COMPUTING, *arguments], cwd=folder, env=ENVIRON, stderr=subprocess.PIPE, text=True, **streams
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert any(line == "here\n" for line in process.stderr)
+            yield process
+        finally:
+            process.kill()
+
+
+def only_record(folder: Path) -> record.RunRecord:
+    (run,) = (folder / "traces").iterdir()
+    return record.load(run)
+
+
+@pytest.mark.parametrize("number", signals.TAKEN)
+def test_a_signal_in_the_measured_steps_saves_the_samples(tmp_path, number):
+    # WHEN it comes as batch systems send it: to the process, and to its group
+    with computing(tmp_path) as process:
+        process.send_signal(number)
+        process.send_signal(number)
         out, err = process.communicate()
-    finally:
-        process.kill()
-        process.wait()
 
     # THEN
     (folder,) = (tmp_path / "traces").iterdir()
     saved = record.load(folder)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert (saved.status, len(saved.warmup), len(saved.steps)) == ("interrupted", 1, 2)
+    assert saved.failure is not None
+    assert saved.failure.signal == number.name
     assert err == (
-        f"perfkit: interrupted in measured step 3, backward; 2 of 100000 measured steps saved in traces/{folder.name}\n"
+        f"perfkit: interrupted by {number.name} in measured step 3, backward;"
+        f" 2 of 100000 measured steps saved in traces/{folder.name}\n"
     )
     assert "n = 2" in out
+
+
+def test_a_signal_under_the_profiler_saves_samples_and_trace(tmp_path):
+    # WHEN
+    with computing(tmp_path, "--profiler", "torch", "--overhead", "off") as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+
+    # THEN
+    saved = only_record(tmp_path)
+    assert process.returncode == 143
+    assert (saved.status, len(saved.steps), list(saved.artifacts)) == ("interrupted", 2, ["trace"])
+    assert err.splitlines()[-1].startswith("perfkit: interrupted by SIGTERM in measured step 3, backward; 2 of 100000")
+    assert "Traceback" not in err
+
+
+def test_what_is_ignored_from_the_start_stays_ignored(tmp_path):
+    """GIVEN nohup, which has SIGHUP ignored WHEN one comes, and SIGTERM after it THEN the second ends the run"""
+    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    with computing(tmp_path, preexec_fn=ignore) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert process.returncode == 143
+    failure = only_record(tmp_path).failure
+    assert failure is not None
+    assert failure.signal == "SIGTERM"
+
+
+def test_a_signal_that_met_the_reader_too_is_told_all_the_same(tmp_path):
+    """GIVEN a pipeline, as `perfkit run | tee log` WHEN ctrl-C ends all of it THEN the code and the line say so"""
+    reading, writing = os.pipe()
+    with computing(tmp_path, stdout=writing) as process:
+        os.close(reading)
+        os.close(writing)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("perfkit: interrupted by SIGINT in measured step 3, backward; 2 of 100000")
+    assert "Traceback" not in err
+    assert len(only_record(tmp_path).steps) == 2
+
+
+def test_a_terminal_that_closes_loses_no_step(tmp_path):
+    """GIVEN a run in a terminal WHEN the terminal closes, so that nothing can be said any more THEN all is saved"""
+    # GIVEN
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execve(COMPUTING[0], COMPUTING, ENVIRON)
+    said = b""
+    while b"here" not in said:
+        said += os.read(terminal, 1000)
+
+    # WHEN
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+
+    # THEN
+    saved = only_record(tmp_path)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert (saved.status, len(saved.steps)) == ("interrupted", 2)
+    assert saved.failure is not None
+    assert saved.failure.signal == "SIGHUP"

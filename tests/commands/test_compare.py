@@ -381,7 +381,7 @@ def test_ctrl_c_says_what_was_saved(processes, capsys):
     processes.outcomes[3] = ("interrupted", 130)
     code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
     assert code == 130
-    assert "interrupted; 3 of 6 processes saved in traces/" in err.splitlines()[-1]
+    assert "interrupted by SIGINT; 3 of 6 processes saved in traces/" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("outcome", [("interrupted", 130), ("error", 2)])
@@ -389,7 +389,7 @@ def test_a_campaign_that_saved_nothing_leaves_nothing(processes, capsys, outcome
     processes.outcomes[0] = outcome
     code, _, err = perfkit(capsys, "run", "--repeats", "3")
     assert code == outcome[1]
-    assert err.splitlines()[-1] in ("perfkit: interrupted; nothing saved", "perfkit: why it failed")
+    assert err.splitlines()[-1] in ("perfkit: interrupted by SIGINT; nothing was measured", "perfkit: why it failed")
     assert not list(Path("traces").iterdir())
 
 

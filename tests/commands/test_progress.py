@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 
@@ -16,7 +17,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[RunProgre
     screen = io.StringIO()
 
     def console(**options: object) -> Console:
-        assert options["stderr"] is True
+        assert isinstance(options["file"], progress_module._Stderr)
         return Console(file=screen, force_terminal=terminal, width=80, highlight=False)
 
     monkeypatch.setattr(progress_module, "Console", console)
@@ -30,6 +31,16 @@ def go(progress: RunProgress) -> None:
         progress.advance()
         progress.advance()
         progress.stage("writing the trace")
+
+
+def test_a_stream_that_is_gone_ends_no_run(monkeypatch, tmp_path):
+    """GIVEN standard error that takes nothing, as /dev/full WHEN a run goes on THEN it does not hear of it"""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(progress_module.sys, "stderr", full)
+        go(RunProgress())
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):  # what it could not write
+            full.close()
 
 
 def test_without_a_terminal_every_stage_is_a_line(monkeypatch):

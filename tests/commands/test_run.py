@@ -323,7 +323,8 @@ def test_ctrl_c_is_a_result(run, monkeypatch):
     # THEN
     assert result.code == 130
     assert result.says == (
-        f"perfkit: interrupted in warm-up step 1, forward; 0 of 2 measured steps saved in traces/{result.folder.name}"
+        "perfkit: interrupted by SIGINT in warm-up step 1, forward;"
+        f" 0 of 2 measured steps saved in traces/{result.folder.name}"
     )
     assert result.record.status == "interrupted"
 
@@ -337,7 +338,7 @@ def test_ctrl_c_outside_a_run_is_one_line(run, monkeypatch):
 
     # THEN
     result = run()
-    assert (result.code, result.says) == (130, "perfkit: interrupted")
+    assert (result.code, result.says) == (130, "perfkit: interrupted by SIGINT")
 
 
 def test_debug_shows_the_traceback(run, monkeypatch):

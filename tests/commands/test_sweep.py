@@ -195,7 +195,7 @@ def test_ctrl_c_keeps_what_is_done(sweep, processes):
 
     # THEN
     assert result.code == 130
-    assert result.says == "perfkit: interrupted; 2 of 4 results are in r.csv: go on with --resume"
+    assert result.says == "perfkit: interrupted by SIGINT; 2 of 4 results are in r.csv: go on with --resume"
     assert len(result.rows) == 2
     assert "Step time" in result.out
     assert sweep(*GRID, "--resume").code == 0

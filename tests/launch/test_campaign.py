@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from perfkit import signals
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Point, Turn
 from perfkit.launch.processes import Finished
@@ -61,3 +66,33 @@ def test_a_failure_does_not_end_a_campaign(tmp_path):
         ("start", "b.1"), ("run", "b.1", tmp_path / "b.1"), ("ok", "b.1"),
     ]  # fmt: skip
     assert [turn.name for turn, _ in results] == ["a.1", "b.1"]
+
+
+@pytest.mark.parametrize("when", ["start", "run", "finish"])
+def test_a_signal_ends_a_campaign_when_what_is_finished_has_been_told(tmp_path, when):
+    """GIVEN two turns WHEN a signal comes at any moment of the first THEN it is told of, and the second never starts"""
+
+    # GIVEN
+    def at(moment: str, text: str) -> None:
+        told.append(text)
+        if moment == when and len(told) <= 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def execute(turn: Turn, _: Path) -> Finished:
+        at("run", f"run {turn.name}")
+        return Finished(outcome="ok", exit_code=0, signal=None, wall_s=1.0, stderr_tail="", record=None)
+
+    told: list[str] = []
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        campaign.run(
+            [Turn(point, 1) for point in POINTS[:2]],
+            tmp_path,
+            execute,
+            on_start=lambda turn: at("start", f"start {turn.name}"),
+            on_finish=lambda turn, _: at("finish", f"finish {turn.name}"),
+        )
+
+    # THEN
+    assert told == ["start a.1", "run a.1", "finish a.1"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.launch import processes
 from perfkit.launch.processes import run_child
@@ -74,6 +77,8 @@ def test_a_child_measures_and_leaves_its_record(tmp_path):
     [
         ("exit 3", "oom", 3, None),
         ("exit 130", "interrupted", 130, None),
+        ("exit 143", "interrupted", 143, None),
+        ("exit 129", "interrupted", 129, None),
         ("exit 2", "error", 2, None),
         ("exit 0", "error", 0, None),  # no record
         ("kill -KILL $$", "host-killed", None, signal.SIGKILL),
@@ -182,6 +187,104 @@ if sys.argv[3] == "thread":
 else:
     go()
 """
+
+
+SAVES = "trap 'sleep 0.3; echo saved; exit 9' {name}; echo $$ >> '{pids}'; while :; do sleep 0.05; done"
+"""A child that takes a moment to save what it has."""
+
+
+def signal_when_born(pids: Path, *numbers: signal.Signals, count: int = 1) -> threading.Thread:
+    """Sends this process signals, one after the other, when a child is there."""
+
+    def send() -> None:
+        pids_in(pids, count)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("number", signals.TAKEN)
+def test_a_signal_is_passed_on_and_the_child_has_time_to_save(tmp_path, number):
+    """GIVEN a child WHEN its parent is signalled, which a group's signal does too THEN the child saves, and ends"""
+    pids = tmp_path / "pids"
+    sender = signal_when_born(pids, number)
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted) as caught:
+        run_shell(SAVES.format(name=number.name.removeprefix("SIG"), pids=pids), tmp_path / "run")
+    sender.join()
+    assert signals.by(caught.value) == number
+    assert (tmp_path / "run.log").read_text() == "saved\n"
+    assert eventually_gone(pids_in(pids, 1))
+
+
+@pytest.mark.parametrize("number", signals.TAKEN)
+def test_a_signal_to_every_process_of_a_job_leaves_the_child_its_time(tmp_path, number):
+    """GIVEN a child WHEN all are signalled at once, as systemd and Slurm do, the keeper too THEN the child saves"""
+    name = number.name.removeprefix("SIG")
+    script = SAVES.format(name=name, pids=tmp_path / "pids").replace("trap", f"kill -{name} $PPID; trap")
+    sender = signal_when_born(tmp_path / "pids", number)
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        run_shell(script, tmp_path / "run")
+    sender.join()
+    assert (tmp_path / "run.log").read_text() == "saved\n"
+
+
+def test_what_is_finished_all_the_same_is_returned_and_the_signal_comes_after(tmp_path):
+    """GIVEN a child that is at its end WHEN a signal comes THEN what it measured counts, and the signal too"""
+    # GIVEN
+    folder, pids = tmp_path / "run", tmp_path / "pids"
+    (tmp_path / "kept").mkdir()
+    record.save(runs.saved(), tmp_path / "kept")
+    script = (
+        f"trap 'cp -r \"{tmp_path}/kept\" \"{folder}\"; exit 0' TERM; echo $$ >> '{pids}'; while :; do sleep 0.05; done"
+    )
+    sender = signal_when_born(pids, signal.SIGTERM)
+
+    # WHEN
+    with signals.installed(), signals.held():
+        finished = run_shell(script, folder)
+        with pytest.raises(signals.Interrupted):
+            signals.check()
+    sender.join()
+
+    # THEN
+    assert (finished.outcome, finished.record) == ("ok", runs.saved())
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_child_that_does_not_end_is_killed(tmp_path, monkeypatch, second):
+    """GIVEN a child that a signal does not end WHEN its time is up, or a second one comes THEN its family is killed"""
+    # GIVEN
+    monkeypatch.setattr(processes, "LAST_WORDS_S", 3600.0 if second else 0.2)
+    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    pids = tmp_path / "pids"
+    sender = signal_when_born(pids, *[signal.SIGTERM] * (2 if second else 1), count=2)
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        run_shell("trap '' TERM INT HUP; " + FAMILY.format(pids=pids), tmp_path / "run")
+    sender.join()
+
+    # THEN
+    assert eventually_gone(pids_in(pids, 2))
+
+
+def test_a_child_ignores_what_its_parent_ignores(tmp_path):
+    """GIVEN nohup WHEN a child is signalled all the same THEN it goes on"""
+    parent = [
+        sys.executable,
+        "-c",
+        PARENT,
+        str(tmp_path / "run"),
+        "kill -HUP $$; echo on > '%s'" % (tmp_path / "on"),
+        "main",
+    ]
+    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    subprocess.run(parent, preexec_fn=ignore, stderr=subprocess.DEVNULL, timeout=PATIENCE_S, check=False)
+    assert (tmp_path / "on").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from perfkit.trace import nsys_export
 from tests.runs import saved
 
 NSYS = Nsys("/opt/nsys", (2022, 4, 2))
-FINE = Ended(exit_code=0, said="[1/1] report.nsys-rep", complaint="", error="", problem="", interrupted=False)
+FINE = Ended(exit_code=0, said="[1/1] report.nsys-rep", complaint="", error="", problem="", interrupted=None)
+TERMINATED = {"interrupted": signal.SIGTERM}
 
 Run = Callable[..., RunRecord]
 
@@ -36,7 +38,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str
     """Runs a configuration in tmp_path under an nsys that leaves what it is told."""
 
     def go(
-        left: RunRecord | None = None, *, report: bool = True, ended: Ended = FINE, config: RunConfig | None = None
+        left: RunRecord | None = None,
+        *,
+        report: bool = True,
+        ended: Ended = FINE,
+        config: RunConfig | None = None,
+        export: Callable[[Path, Path, str], object] = lambda source, target, name: target.write_bytes(b"tables"),
     ) -> RunRecord:
         def play(command: list[str], hear: Callable[[str], None]) -> Ended:
             commands.append(command)
@@ -48,7 +55,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str
             return ended
 
         monkeypatch.setattr(nsys_process, "run", play)
-        monkeypatch.setattr(nsys_export, "export", lambda source, target, name: target.write_bytes(b"tables"))
+        monkeypatch.setattr(nsys_export, "export", export)
         told: list[str] = []
         result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append)
         assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
@@ -89,13 +96,43 @@ def test_out_of_memory_in_warm_up_leaves_a_record_and_no_report(run):
     assert (result.status, result.artifacts) == ("oom", {})
 
 
+def test_a_signal_while_the_report_is_exported_keeps_all_but_the_export(run, tmp_path, monkeypatch):
+    # GIVEN
+    def export(source: Path, target: Path, name: str) -> None:
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    # WHEN
+    result = run(saved(), export=export)
+
+    # THEN
+    assert (result.status, result.steps) == ("interrupted", saved().steps)
+    assert result.failure is not None
+    assert (result.failure.phase, result.failure.signal) == ("exporting the report", "SIGINT")
+    assert result.artifacts == {"nsys_report": "report.nsys-rep"}
+    assert record.load(tmp_path) == result
+    assert not (tmp_path / nsys.EXPORT).exists()
+
+
 @pytest.mark.parametrize(
     ("left", "report", "ended", "error", "message"),
     [
         (saved(), False, {"said": "no space left"}, UsageError, "nsys left no report (its last words: no space left);"),
         (saved(), True, {"problem": "nsys hung"}, UsageError, "nsys hung; the run's record is saved in"),
-        (saved(), False, {"interrupted": True}, InterruptedRunError, "interrupted before nsys had written its report"),
-        (None, False, {"interrupted": True}, InterruptedRunError, "interrupted before the run began"),
+        (
+            saved(),
+            False,
+            {"interrupted": signal.SIGTERM},
+            InterruptedRunError,
+            "interrupted by SIGTERM before nsys had written its report",
+        ),
+        (
+            None,
+            False,
+            {"interrupted": signal.SIGHUP},
+            InterruptedRunError,
+            "interrupted by SIGHUP before the run began",
+        ),
         (None, False, {"problem": "nsys hung"}, UsageError, "nsys hung"),
         (None, False, {"exit_code": 2, "error": "use auto"}, UsageError, "use auto"),
         (None, False, {"exit_code": 1, "said": "oh"}, PerfkitError, "ended with exit code 1 and left no record (oh); "),

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import nsys_process
 from tests.launch.test_processes import eventually_gone, is_alive, pids_in
@@ -67,7 +68,7 @@ def test_streams_and_exit_code(script):
     assert heard == ["measured steps", "last"]
     assert (ended.exit_code, ended.said, ended.error) == (3, "[1/1] 100% report.nsys-rep", "no such thing")
     assert ended.complaint == "last"
-    assert (ended.problem, ended.interrupted) == ("", False)
+    assert (ended.problem, ended.interrupted) == ("", None)
 
 
 def test_a_hang_is_ended_with_all_that_left_its_session(script, monkeypatch):
@@ -137,20 +138,23 @@ def _signal_soon(number: int) -> Callable[[str], None]:
     return hear
 
 
-def test_ctrl_c_reaches_the_application_and_not_nsys(script, tmp_path):
+@pytest.mark.parametrize("number", signals.TAKEN)
+def test_a_signal_reaches_the_application_and_not_nsys(script, tmp_path, number):
     # GIVEN an application that saves something when interrupted, under an nsys that only waits for it
+    name = number.name.removeprefix("SIG")
     app = script(
-        "app", f"trap 'touch \"{tmp_path}/saved\"; exit 130' INT\necho ready >&2\nwhile :; do sleep 0.05; done"
+        "app", f"trap 'touch \"{tmp_path}/saved\"; exit 9' {name}\necho ready >&2\nwhile :; do sleep 0.05; done"
     )
     nsys = script(
-        "nsys", f"trap 'touch \"{tmp_path}/wrong\"' INT\n'{app}'; code=$?; echo written; echo late >&2; exit $code"
+        "nsys", f"trap 'touch \"{tmp_path}/wrong\"' {name}\n'{app}'; code=$?; echo written; echo late >&2; exit $code"
     )
 
     # WHEN
-    ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+    with signals.installed():
+        ended = nsys_process.run([nsys], _signal_soon(number))
 
     # THEN nsys ends by itself, and so writes its report
-    assert (ended.exit_code, ended.interrupted, ended.said, ended.problem) == (130, True, "written", "")
+    assert (ended.exit_code, ended.interrupted, ended.said, ended.problem) == (9, number, "written", "")
     assert (tmp_path / "saved").exists()
     assert not (tmp_path / "wrong").exists()
 
@@ -159,36 +163,30 @@ def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script, monke
     monkeypatch.setattr(nsys_process, "LAST_WORDS_S", 0.3)
     nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
     ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
-    assert (ended.interrupted, ended.exit_code) == (True, None)
-    assert ended.problem.startswith("nsys did not end within")
+    assert (ended.interrupted, ended.exit_code) == (signal.SIGINT, None)
+    assert ended.problem == "nsys did not end within 0 s of SIGINT and was stopped"
 
 
-def test_a_second_ctrl_c_ends_everything_at_once(script, monkeypatch):
-    # GIVEN one that comes when the first has been passed on: two at once may be one to a process
-    nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
+@pytest.mark.parametrize(("one", "other"), [("INT", "INT"), ("TERM", "HUP")])
+def test_a_second_signal_ends_everything_at_once(script, monkeypatch, one, other):
+    # GIVEN one that comes when the first has been passed on, and is no repetition of it
+    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    nsys = script("nsys", "trap '' INT TERM HUP\necho ready >&2\nwhile :; do sleep 0.05; done")
     passed_on: list[str] = []
-    pass_on, again = nsys_process._interrupt, _signal_soon(signal.SIGINT)
+    pass_on, again = nsys_process._interrupt, _signal_soon(signal.Signals[f"SIG{other}"])
 
-    def and_again(process: subprocess.Popen[bytes], mark: str) -> None:
-        pass_on(process, mark)
+    def and_again(process: subprocess.Popen[bytes], mark: str, number: signal.Signals) -> bool:
         passed_on.append(mark)
         again("ready")
+        return pass_on(process, mark, number)
 
     monkeypatch.setattr(nsys_process, "_interrupt", and_again)
 
     # THEN
-    with pytest.raises(KeyboardInterrupt):
-        nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+    with signals.installed(), pytest.raises(signals.Interrupted) as caught:
+        nsys_process.run([nsys], _signal_soon(signal.Signals[f"SIG{one}"]))
+    assert caught.value.by == signal.Signals[f"SIG{one}"]
     assert len(passed_on) == 1
-
-
-def test_being_terminated_ends_everything(script):
-    before = signal.getsignal(signal.SIGTERM)
-    nsys = script("nsys", "(setsid sleep 300 &)\necho ready >&2\nsleep 300")
-    with pytest.raises(SystemExit) as caught:
-        nsys_process.run([nsys], _signal_soon(signal.SIGTERM))
-    assert caught.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_being_killed_ends_everything(script, tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import MemoryPeaks, RunRecord
+from perfkit.schema.record import Failure, MemoryPeaks, RunRecord
 from tests.runs import CPU_OOM, FakeWorkload, Journal, quick
 
 pytestmark = pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
@@ -369,3 +372,99 @@ def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):
     result = run(progress=Interrupted())
     assert len(result.steps) == 1
     assert result.failure.phase == "measured step 1, at its end"
+
+
+# --- signals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _taken():
+    with signals.installed(), signals.raised():
+        yield
+
+
+taken = pytest.mark.usefixtures("_taken")
+
+
+def during(step: int, number: signal.Signals) -> Callable[[FakeWorkload], None]:
+    """Prepares a workload that is sent a signal in the first phase of a step."""
+
+    def prepare(workload: FakeWorkload) -> None:
+        sent = []
+
+        def send() -> None:
+            if workload.steps == step and not sent:
+                sent.append(number)
+                os.kill(os.getpid(), number)
+
+        workload.during = send
+
+    return prepare
+
+
+@taken
+@pytest.mark.parametrize("number", signals.TAKEN)
+@pytest.mark.parametrize(("step", "where", "warmup", "steps"), [
+    (1, "warm-up step 1, zero_grad", 0, 0), (4, "measured step 2, zero_grad", 2, 1),
+])  # fmt: skip
+def test_the_record_says_which_signal_ended_the_run(run, number, step, where, warmup, steps):
+    result = run(prepare=during(step, number))
+    assert (result.status, len(result.warmup), len(result.steps)) == ("interrupted", warmup, steps)
+    assert result.failure == Failure(
+        phase=where, message=f"interrupted by {number.name} in {where}", signal=number.name
+    )
+
+
+@taken
+def test_a_signal_that_becomes_another_exception_is_still_the_reason(run):
+    """GIVEN C++ that makes a RuntimeError of it, as PyTorch's own code does THEN the run was interrupted, no bug"""
+
+    def converts(workload: FakeWorkload) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("unknown error") from None
+
+    result = run(prepare=converts)
+    assert result.failure is not None
+    assert (result.status, result.failure.phase, result.failure.signal) == ("interrupted", "model", "SIGTERM")
+
+
+@taken
+def test_a_signal_that_something_swallows_ends_the_run_after_the_step(run):
+    def swallows(workload: FakeWorkload) -> None:
+        def swallow() -> None:
+            if workload.steps == 3 and signals.first() is None:
+                with contextlib.suppress(BaseException):
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        workload.during = swallow
+
+    result = run(prepare=swallows)
+    assert result.failure is not None
+    assert (len(result.steps), result.failure.phase) == (1, "measured step 1, at its end")
+
+
+@taken
+@pytest.mark.parametrize(("first", "status"), [(None, "ok"), (4, "interrupted")])
+def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch, tmp_path, first, status):
+    # GIVEN a signal in the middle of saving, after none or after one in the second measured step
+    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    write = Path.write_bytes
+
+    def meets_it(path: Path, data: bytes) -> int:
+        written = write(path, data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGTERM)
+        return written + write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", meets_it)
+
+    # WHEN
+    with pytest.raises(signals.Interrupted):
+        run(prepare=during(first or -1, signal.SIGHUP))
+
+    # THEN
+    monkeypatch.undo()
+    saved = record.load(tmp_path)
+    assert (saved.status, len(saved.steps)) == (status, 1 if first else 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]

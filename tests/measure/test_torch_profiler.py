@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 import torch
 from torch.profiler import profile
 
+from perfkit import signals
 from perfkit.measure import runner, torch_profiler
 from perfkit.schema import module_tree, record
 from perfkit.schema.record import RunRecord
@@ -194,6 +197,51 @@ def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(t
     assert (saved.status, len(saved.steps), saved.artifacts) == ("interrupted", 2, {})
     assert saved.failure is not None
     assert saved.failure.phase == "writing the trace"
+    assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
+
+
+@pytest.mark.parametrize(("at", "status"), [(4, "interrupted"), (None, "ok")])
+def test_the_record_is_there_before_the_trace_is_written(tmp_path, monkeypatch, at, status):
+    """GIVEN a trace that takes long WHEN SIGKILL comes meanwhile, of which nobody is told THEN the samples are saved"""
+    # GIVEN
+    seen = []
+
+    def export(_: profile, path: str) -> None:
+        seen.append(record.load(tmp_path))
+        Path(path).touch()
+
+    monkeypatch.setattr(profile, "export_chrome_trace", export)
+    if at is not None:
+        failing_at(monkeypatch, at, KeyboardInterrupt())
+
+    # WHEN
+    saved = profiled(tmp_path)
+
+    # THEN
+    (early,) = seen
+    assert (early.status, early.steps, early.warmup, early.failure) == (
+        status, saved.steps, saved.warmup, saved.failure,
+    )  # fmt: skip
+    assert len(saved.steps) == (1 if at else 3)
+
+
+def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
+    # GIVEN
+    monkeypatch.setattr(signals, "SAME_S", 0.0)
+
+    def export(_: profile, path: str) -> None:
+        Path(path).write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(profile, "export_chrome_trace", export)
+    failing_at(monkeypatch, 4, KeyboardInterrupt())
+
+    # WHEN
+    with signals.installed(), signals.raised():
+        saved = profiled(tmp_path)
+
+    # THEN
+    assert (saved.status, len(saved.steps), saved.artifacts) == ("interrupted", 1, {})
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 

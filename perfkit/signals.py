@@ -1,0 +1,197 @@
+"""SIGINT, SIGTERM and SIGHUP, all treated alike: perfkit saves what it has measured, and ends.
+
+Ctrl-C sends the first, a batch system the second at its time limit, a terminal that closes the third. One handler
+takes all three, and what it does depends on what perfkit is doing:
+
+- loading modules (`at_once`, which is the default): one line on stderr, and the end. There is nothing to save, and an
+  exception in the middle of a module's C code may come out as another one, or as none.
+- working (`raised`): it raises Interrupted, a KeyboardInterrupt that knows its signal.
+- saving (`held`): nothing, until all is saved. What cleans up after Interrupted is held too: a second signal reaches
+  it only in what may take long, which is marked by `raised` again.
+
+A signal that perfkit is told to ignore when it starts (nohup) stays ignored. One that comes within SAME_S of the first
+is the same request: timeout(1) and batch systems signal the process, and its group as well. Used off the main thread,
+which is the one that Python gives signals to, all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from signal import Signals
+from types import FrameType, TracebackType
+
+TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAME_S = 1.0
+
+
+class _Mode(Enum):
+    AT_ONCE, RAISED, HELD = range(3)
+
+
+class _State:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
+    def __init__(self) -> None:
+        self.reset()
+        self.hook = sys.unraisablehook
+
+    def reset(self) -> None:
+        self.mode = _Mode.AT_ONCE
+        self.first: Signals | None = None
+        """The first that came: it is the one that perfkit ends by."""
+        self.first_at = 0.0
+        self.waits = False
+        """One came, and nobody has been told."""
+        self.installed = False
+
+
+_state = _State()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked perfkit to end."""
+
+    def __init__(self) -> None:
+        self.by = _state.first or signal.SIGINT
+        super().__init__(f"interrupted by {self.by.name}")
+
+
+def by(error: KeyboardInterrupt) -> Signals:
+    """The signal behind an exception; ctrl-C where it is Python's own."""
+    return error.by if isinstance(error, Interrupted) else signal.SIGINT
+
+
+def first() -> Signals | None:
+    """The first signal that came; None where none did."""
+    return _state.first
+
+
+def exit_code(number: Signals) -> int:
+    """As shells give it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+    return 128 + number
+
+
+def check() -> None:
+    """Raise Interrupted if a signal has come, even where signals are held or something swallowed the exception."""
+    if _state.first is not None:
+        raise _told()
+
+
+def put_off(number: Signals) -> None:
+    """Have a signal that was raised wait after all, for the end of `held` or for `check`."""
+    _state.first = _state.first or number
+    _state.waits = True
+
+
+class _Doing:
+    """What perfkit does in the body of a with statement. Not made of a generator, in which a signal could get lost."""
+
+    def __init__(self, mode: _Mode) -> None:
+        self._mode = mode
+        self._is_main = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        self._before = _state.mode
+        if self._is_main:
+            _deliver(self._mode)
+            _state.mode = self._mode
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_main:
+            _state.mode = self._before
+            if kind is None:
+                _deliver(self._before)
+
+
+def at_once() -> _Doing:
+    """In the body a signal ends the process: for loading modules."""
+    return _Doing(_Mode.AT_ONCE)
+
+
+def raised() -> _Doing:
+    """In the body a signal raises Interrupted."""
+    return _Doing(_Mode.RAISED)
+
+
+def held() -> _Doing:
+    """In the body a signal waits until its end: for saving, and for what must be told of once it is done."""
+    return _Doing(_Mode.HELD)
+
+
+def install() -> None:
+    """Take the three signals, but for those that are ignored or that somebody handles."""
+    if threading.current_thread() is not threading.main_thread() or _state.installed:
+        return
+    for number in TAKEN:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _handle)
+    _state.installed, _state.hook = True, sys.unraisablehook
+    sys.unraisablehook = _unraisable
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """`install` for the body alone; nothing where that was done already."""
+    before = {number: signal.getsignal(number) for number in TAKEN}
+    ours = not _state.installed
+    install()
+    try:
+        yield
+    finally:
+        if ours and _state.installed:
+            for number, handler in before.items():
+                if signal.getsignal(number) is _handle:
+                    signal.signal(number, handler)
+            sys.unraisablehook = _state.hook
+            _state.reset()
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    now = time.monotonic()
+    if _state.first is not None and now - _state.first_at < SAME_S:
+        return
+    if _state.first is None:
+        _state.first, _state.first_at = Signals(number), now
+    elif _state.mode is _Mode.AT_ONCE:  # all is said already
+        os._exit(exit_code(_state.first))
+    _state.waits = True
+    _deliver(_state.mode)
+
+
+def _deliver(mode: _Mode) -> None:
+    if mode is _Mode.HELD or not _state.waits:
+        return
+    if mode is _Mode.AT_ONCE:
+        _end()
+    _state.mode = _Mode.HELD  # so that no second one meets what cleans up
+    raise _told()
+
+
+def _told() -> Interrupted:
+    error = Interrupted()
+    _state.waits = False
+    if not _state.installed:  # Python's own ctrl-C, put off: who catches it may go on and be interrupted again
+        _state.first = None
+    return error
+
+
+def _end() -> None:
+    number = _state.first or signal.SIGINT
+    with suppress(OSError):
+        os.write(2, f"perfkit: interrupted by {number.name}\n".encode())  # what was interrupted may have sys.stderr
+    os._exit(exit_code(number))
+
+
+def _unraisable(one: sys.UnraisableHookArgs) -> None:
+    """Of an Interrupted in a `__del__` or a callback nobody is told: `check` raises it once more."""
+    if isinstance(one.exc_value, Interrupted):
+        _state.mode = _Mode.RAISED
+    else:
+        _state.hook(one)

@@ -1,0 +1,1 @@
+"""scripts/kill-runs: perfkit ended by signals at random moments, and what is left each time."""

@@ -1,0 +1,122 @@
+"""The commands that are ended: how each is started, what it announces while it works, and what it must have kept.
+
+What is finished is known from outside, by what a user sees: the bar of a run on a terminal counts its steps, a sweep
+has a line a result, a comparison a line a process. All of that is written when a step, a result or a process is over.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit.launch import journal
+from perfkit.schema import record
+from perfkit.schema.record import RunRecord
+
+STEPS, RESULTS, PROCESSES = 40, 4, 4
+_MODEL = ("--num-layers", "1", "--d-model", "32", "--num-heads", "2", "--d-ff", "64", "--vocab-size", "100",
+          "--context-length", "16", "--num-threads", "1", "--device", "cpu")  # fmt: skip
+_RUN = ("run", *_MODEL, "--warmup-steps", "3", "--measure-steps", str(STEPS))
+_SIDE = " ".join([*_MODEL, "--warmup-steps", "1", "--measure-steps", "2"])
+
+
+class Broken(Exception):  # noqa: N818 - a finding, not an error of this script
+    """What should never be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One of perfkit's, with its bounds."""
+
+    name: str
+    arguments: tuple[str, ...]
+    """Run in a folder of its own, whose name is no part of them."""
+    on_terminal: bool
+    """Whether standard error is a terminal."""
+    all_of_them: int
+    """Steps, results or processes."""
+    announced: Callable[[str], int]
+    """How many of them its standard error says are finished."""
+    kept: Callable[[Path], int]
+    """How many of them the files in its folder have."""
+    outlives_sigkill: bool = True
+    """What is finished does."""
+    resumes: bool = False
+    """The next one goes on in the same folder."""
+
+
+def _bar(said: str) -> int:
+    return max((int(number) for number in re.findall(rf"(?<!\d)(\d+)/{STEPS}\b", said)), default=0)
+
+
+def _lines(said: str) -> int:
+    return len(re.findall(r"^\[\d+/\d+\]", said, re.MULTILINE))
+
+
+def _processes(said: str) -> int:
+    """All but the one that has begun."""
+    return max(len(re.findall(r"^process \d+ of ", said, re.MULTILINE)) - 1, 0)
+
+
+def runs(folder: Path) -> list[RunRecord]:
+    """Records of runs, without the plain steps beside a profile."""
+    return [record.load(file) for file in folder.rglob(record.RECORD_FILE) if file.parent.name != "plain"]
+
+
+def _steps(folder: Path) -> int:
+    return sum(len(one.steps) for one in runs(folder))
+
+
+def _rows(folder: Path) -> int:
+    file = folder / "sweep.csv"
+    rows = journal.parse(file, file.read_bytes()) if file.exists() else []
+    if odd := [f"{row.outcome}: {row.message}" for row in rows if row.outcome != "ok"]:
+        raise Broken(f"results that are none: {odd}")
+    return len(rows)
+
+
+def _whole_runs(folder: Path) -> int:
+    return sum(one.status == "ok" for one in runs(folder))
+
+
+_SWEEP = (*_MODEL[:-6], "--context-length", "16", "32", *_MODEL[-4:], "--batch-size", "1", "2", "--warmup-steps", "1",
+          "--measure-steps", "2", "--output", "sweep.csv", "--resume")  # fmt: skip
+
+COMMANDS = (
+    Command("run", _RUN, True, STEPS, _bar, _steps, outlives_sigkill=False),
+    Command("torch", (*_RUN, "--profiler", "torch"), True, STEPS, _bar, _steps, outlives_sigkill=False),
+    Command("sweep", ("sweep", *_SWEEP), False, RESULTS, _lines, _rows, resumes=True),
+    Command(
+        "compare",
+        ("compare", "--run", _SIDE, f"{_SIDE} --attention sdpa", "--repeats", str(PROCESSES // 2)),
+        False,
+        PROCESSES,
+        _processes,
+        _whole_runs,
+    ),
+)
+
+
+def check_files(folder: Path, *, drafts: bool) -> None:
+    """Every file can be read; `drafts` of files may lie there, and folders that nothing came into."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            if not drafts and not any(path.iterdir()):
+                raise Broken(f"{path} is empty")
+        elif path.name.endswith((".part", "unfinished.json.gz")):
+            if not drafts:
+                raise Broken(f"{path} is no more than a draft")
+        elif path.name == record.RECORD_FILE:
+            record.load(path)
+        elif path.name.endswith(".json.gz"):
+            json.loads(gzip.decompress(path.read_bytes()))
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".csv":
+            journal.parse(path, path.read_bytes())
+        elif path.suffix != ".log":
+            raise Broken(f"{path}: what is this?")
