@@ -107,11 +107,17 @@ def _end_of_whole(data: bytes) -> int:
 
 
 def _decoded(path: Path, data: bytes) -> str:
+    if b"\0" in data:
+        raise UsageError(f"{path}, line {_line_of(data, data.index(0))}: holds NUL bytes: {_MEND}")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
+        number = _line_of(data, error.start)
         raise UsageError(f"{path}, line {number}: not UTF-8: save the file as UTF-8") from error
+
+
+def _line_of(data: bytes, place: int) -> int:
+    return data.count(b"\n", 0, place) + 1
 
 
 def _records(path: Path, text: str) -> Iterator[_Record]:
