@@ -299,7 +299,8 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
 
 
 def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, folder: Path) -> None:
-    from perfkit.render import charts
+    with signals.at_once():
+        from perfkit.render import charts
 
     if "warmup_steps" in varied:
         records = [load(folder / row.record) for row in rows if row.record is not None]
