@@ -75,6 +75,10 @@ def _run(argv: Sequence[str] | None) -> int:
         if debug:  # raised, it would make Python end itself by SIGINT
             traceback.print_exc()
         return _interrupted(signals.by(error))
+    except signals.BECOMES:
+        if debug or (number := signals.first()) is None:
+            raise
+        return _interrupted(number)
     except BrokenPipeError:
         if (number := signals.first()) is not None:  # it met the whole pipeline
             return _interrupted(number)

@@ -29,6 +29,8 @@ from types import FrameType, TracebackType
 
 TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_S = 1.0
+BECOMES = (RuntimeError, SystemError, ImportError)
+"""What C code that is interrupted may raise instead; `first` then tells that a signal is behind it."""
 
 
 class _Mode(Enum):

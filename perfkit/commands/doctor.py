@@ -6,13 +6,15 @@ import sys
 
 import pandas as pd
 
+from perfkit import signals
 from perfkit.render import text
 from perfkit.schema.table import Column, Table
 
 
 def execute() -> int:
     """Say what this machine can measure (GPU, nsys, NVML, versions), and what to install for the rest."""
-    from perfkit.measure import doctor
+    with signals.at_once():
+        from perfkit.measure import doctor
 
     findings = doctor.examine()
     frame = pd.DataFrame(

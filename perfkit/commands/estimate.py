@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from perfkit import signals
 from perfkit.analysis import memory_fit, memory_model, memory_report, run_report
 from perfkit.commands import show
 from perfkit.commands.progress import RunProgress
@@ -15,7 +16,8 @@ from perfkit.schema.config import RunConfig
 
 def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | None) -> int:
     """Print the estimate of one configuration. `memory` names a GPU, so that `auto` then means one."""
-    from perfkit.measure import estimate
+    with signals.at_once():
+        from perfkit.measure import estimate
 
     device = "cuda" if config.device == "auto" and memory is not None else estimate.choose_device(config.device)
     resolved = config.resolved(device)

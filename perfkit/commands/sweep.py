@@ -305,7 +305,8 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
 
 
 def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, output: Path) -> None:
-    from perfkit.render import charts
+    with signals.at_once():
+        from perfkit.render import charts
 
     if "warmup_steps" in varied:
         records = [load(record_file(output, row)) for row in rows if row.record is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from perfkit import signals
 from perfkit.analysis import memory_fit, memory_report
 from perfkit.analysis.report import Report
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
@@ -47,7 +48,8 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
 
     `memory` names a GPU, so that `auto` then means one. `varied`: what the grid varies.
     """
-    from perfkit.measure import estimate
+    with signals.at_once():
+        from perfkit.measure import estimate
 
     def placed(config: RunConfig) -> RunConfig:
         wants_gpu = config.device == "auto" and memory is not None

@@ -134,11 +134,13 @@ def _run_kept(
 
 def _last_words(process: subprocess.Popen[bytes], number: signal.Signals) -> int | None:
     """Pass a signal on to the keeper's child, and give it time to end: its exit code, or None."""
-    with suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children():
+    with suppress(psutil.Error, subprocess.TimeoutExpired):
+        children = psutil.Process(process.pid).children()
+        for child in children:
             child.send_signal(number)
-    with suppress(subprocess.TimeoutExpired), signals.raised():
-        return process.wait(LAST_WORDS_S)
+        if children:  # else it has not begun
+            with signals.raised():
+                return process.wait(LAST_WORDS_S)
     return None
 
 

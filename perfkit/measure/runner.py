@@ -124,7 +124,7 @@ def run(
         try:
             with signals.raised():
                 _measure(config, folder, progress, measured, enough, before_writing)
-        except (KeyboardInterrupt, RuntimeError, MemoryError) as caught:
+        except (KeyboardInterrupt, MemoryError, *signals.BECOMES) as caught:
             error = caught
         return save(*_end(config, error, measured, suggest))
 
@@ -136,7 +136,7 @@ def _end(
     if error is None:
         return "ok", None
     number = signals.by(error) if isinstance(error, KeyboardInterrupt) else signals.first()
-    if number is not None:  # C++ may have made another exception of it
+    if number is not None:
         text = f"interrupted by {number.name} in {measured.where}"
         return "interrupted", Failure(phase=measured.where, message=text, signal=number.name)
     if _NO_FUSED_KERNEL in str(error):

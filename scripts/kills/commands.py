@@ -102,10 +102,10 @@ COMMANDS = (
 
 
 def check_files(folder: Path, *, drafts: bool) -> None:
-    """Every file can be read; `drafts` of files may lie there, and folders that nothing came into."""
+    """Every file can be read; `drafts` of files may lie there, and runs' folders that nothing came into."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
-            if not drafts and not any(path.iterdir()):
+            if not drafts and path.parent != folder and not any(path.iterdir()):
                 raise Broken(f"{path} is empty")
         elif path.name.endswith((".part", "unfinished.json.gz")):
             if not drafts:

@@ -40,6 +40,9 @@ GONE_S = 60.0
 """How long the kernel and the keeper may take to end what SIGKILL leaves."""
 _MARK = "PERFKIT_KILLS"
 _SECOND_S = 2.5
+_PYTHONS_OWN = re.compile(r"((Traceback|Fatal Python error|Could not import runpy)((?!/perfkit/[a-z]).)*)?", re.DOTALL)
+"""What is said where a signal meets Python's own start: nothing, or a traceback without a file of perfkit's but the
+first two, `__init__` and `__main__`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +285,7 @@ def _check_end(kill: Kill, ended: Ended, *, complete: bool, empty: bool) -> None
         return
     lines = [line for line in ended.said.splitlines() if "perfkit: " in line]
     numbers = {kill.number, *([kill.again[0]] if kill.again else [])}
-    before_it_began = empty and not lines and ended.announced == 0
+    before_it_began = empty and ended.announced == 0 and _PYTHONS_OWN.fullmatch(ended.said)
     if ended.code in {-number for number in numbers} or (ended.code == 1 and "KeyboardInterrupt" in ended.said):
         told = lines and f"interrupted by {kill.number.name}" in lines[-1]
         if not (before_it_began or complete or told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from perfkit import cli
 from perfkit.analysis import run_report
-from perfkit.commands import plain
+from perfkit.commands import plain, show
 from perfkit.commands import run as run_command
 from perfkit.errors import PerfkitError
 from perfkit.launch.processes import Finished
@@ -327,6 +328,62 @@ def test_ctrl_c_is_a_result(run, monkeypatch):
         f" 0 of 2 measured steps saved in traces/{result.folder.name}"
     )
     assert result.record.status == "interrupted"
+
+
+def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run, monkeypatch):
+    """GIVEN a profiled run WHEN a signal meets the plain steps before it THEN what the child has saved stays"""
+
+    # GIVEN
+    def interrupted(config: RunConfig, folder: Path) -> None:
+        folder.mkdir()
+        record.save(runs.saved(status="interrupted"), folder)
+        folder.with_name("plain.log").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plain, "run_child", interrupted)
+
+    # WHEN
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+
+    # THEN
+    assert result.code == 130
+    assert result.says == f"perfkit: interrupted by SIGINT; what was measured is saved in traces/{result.folder.name}"
+    assert [path.name for path in result.folder.iterdir()] == ["plain"]
+    assert len(record.load(result.folder / "plain").steps) == 2
+
+
+def test_a_signal_before_anything_is_measured_leaves_nothing(run, monkeypatch):
+    def interrupted(config: RunConfig, folder: Path) -> None:
+        folder.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plain, "run_child", interrupted)
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+    assert (result.code, result.says) == (130, "perfkit: interrupted by SIGINT; nothing was measured")
+    assert list(Path("traces").iterdir()) == []
+
+
+def test_a_signal_while_the_tables_are_shown_says_where_all_is(run, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(show, "print_reports", interrupted)
+    result = run(*FEW)
+    assert result.code == 130
+    assert result.says == f"perfkit: interrupted by SIGINT; what was measured is saved in traces/{result.folder.name}"
+    assert (result.record.status, len(result.record.steps)) == ("ok", 2)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError(), OSError(errno.EIO, "no terminal")])
+def test_what_ended_a_run_is_told_also_where_its_tables_cannot_be_shown(run, monkeypatch, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(show, "print_reports", fail)
+    out_of_memory_in(monkeypatch, KeyboardInterrupt())
+    result = run(*FEW)
+    assert result.code == 130
+    assert "; 0 of 2 measured steps saved in traces/" in result.says
 
 
 def test_ctrl_c_outside_a_run_is_one_line(run, monkeypatch):

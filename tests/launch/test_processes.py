@@ -272,6 +272,17 @@ def test_a_child_that_does_not_end_is_killed(tmp_path, monkeypatch, second):
     assert eventually_gone(pids_in(pids, 2))
 
 
+def test_a_signal_before_there_is_a_child_waits_for_none(tmp_path, monkeypatch):
+    """GIVEN a keeper that has only just started WHEN a signal comes THEN no child is waited for, nor started"""
+    monkeypatch.setattr(processes, "LAST_WORDS_S", 3600.0)
+    monkeypatch.setattr(processes.psutil.Process, "children", lambda _: [])
+    sender = signal_when_born(tmp_path / "pids", signal.SIGTERM, count=2)
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        run_shell(FAMILY.format(pids=tmp_path / "pids"), tmp_path / "run")
+    sender.join()
+    assert eventually_gone(pids_in(tmp_path / "pids", 2))
+
+
 def test_a_child_ignores_what_its_parent_ignores(tmp_path):
     """GIVEN nohup WHEN a child is signalled all the same THEN it goes on"""
     parent = [
