@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutation import main, report, verdicts
+from scripts.mutation import main, report, verdicts, workers
 from scripts.mutation.baseline import Baseline, Store
 from scripts.mutation.selection import Selector
 from scripts.mutation.sites import Site, sample, sites_of
@@ -462,6 +462,23 @@ def test_memory_that_a_mutant_asks_for_is_limited(project, worker):
 
     # THEN
     assert (outcome.outcome, outcome.reason) == ("failed", "MemoryError")
+
+
+def test_without_namespaces_files_that_kill_are_left_out(project, capsys, monkeypatch):
+    # GIVEN a system that has none, and a second file
+    monkeypatch.setattr(workers, "_namespaces", list)
+    (project / "perfkit/schema/ends.py").write_text("import os\n\n\ndef end(pid: int) -> None:\n    os.kill(pid, 9)\n")
+    changed = f"{FILE}::LIMIT::constant::10 -> 11 in LIMIT = 10"
+    killed = "perfkit/schema/ends.py::end::constant::9 -> 10 in os.kill(pid, 9)"
+
+    # WHEN
+    _, found = tried(project, "--id", changed, killed)
+
+    # THEN
+    assert {name: one["verdict"] for name, one in found.items()} == {changed: "noticed"}
+    shown = capsys.readouterr()
+    assert "mutants of files that kill or delete are left out" in shown.err
+    assert "1 mutants, 1 noticed" in shown.out
 
 
 # What the tests reach
