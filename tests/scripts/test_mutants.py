@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutation import main, report, verdicts
-from scripts.mutation.baseline import Store
+from scripts.mutation import main, report, verdicts, workers
+from scripts.mutation.baseline import Baseline, Store
+from scripts.mutation.selection import Selector
 from scripts.mutation.sites import Site, sample, sites_of
 from scripts.mutation.verdicts import Verdict
 from scripts.mutation.workers import Request, Worker
@@ -463,6 +464,23 @@ def test_memory_that_a_mutant_asks_for_is_limited(project, worker):
     assert (outcome.outcome, outcome.reason) == ("failed", "MemoryError")
 
 
+def test_without_namespaces_files_that_kill_are_left_out(project, capsys, monkeypatch):
+    # GIVEN a system that has none, and a second file
+    monkeypatch.setattr(workers, "_namespaces", list)
+    (project / "perfkit/schema/ends.py").write_text("import os\n\n\ndef end(pid: int) -> None:\n    os.kill(pid, 9)\n")
+    changed = f"{FILE}::LIMIT::constant::10 -> 11 in LIMIT = 10"
+    killed = "perfkit/schema/ends.py::end::constant::9 -> 10 in os.kill(pid, 9)"
+
+    # WHEN
+    _, found = tried(project, "--id", changed, killed)
+
+    # THEN
+    assert {name: one["verdict"] for name, one in found.items()} == {changed: "noticed"}
+    shown = capsys.readouterr()
+    assert "mutants of files that kill or delete are left out" in shown.err
+    assert "1 mutants, 1 noticed" in shown.out
+
+
 # What the tests reach
 
 
@@ -499,6 +517,40 @@ def test_a_baseline_holds_until_what_it_stands_on_changes(project, worker, tmp_p
         assert store().load(tests) is None
         file.write_text(before)
         assert store().load(tests) == made
+
+
+def test_own_tests_come_first_then_one_of_each_function(tmp_path):
+    # GIVEN two files of tests, of which one is the source's own; test_slow reaches the line, test_rest does not
+    folder = tmp_path / "tests" / "schema"
+    folder.mkdir(parents=True)
+    own, other = "tests/schema/test_tiny.py", "tests/schema/test_a.py"
+    reached = {
+        own: {f"{own}::test_slow": 9.0, f"{own}::test_quick": 0.1, f"{own}::test_rest": 0.05},
+        other: {
+            f"{other}::test_f[0]": 2.0,
+            f"{other}::test_f[1]": 1.0,
+            f"{other}::test_g": 3.0,
+            f"{other}::test_h": 70.0,
+        },
+    }
+    baselines = {}
+    for file, tests in reached.items():
+        (tmp_path / file).touch()
+        lines = {test: frozenset({2} if test.endswith("rest") else {1}) for test in tests}
+        passed = {test: ("passed", seconds) for test, seconds in tests.items()}
+        baselines[file] = Baseline(file, passed, {FILE: lines}, "")
+    [site] = [site for site in sites_of(FILE, b"def f(): return a < b\n") if site.lines == (1, 1)]
+
+    # WHEN
+    selection = Selector(tmp_path, baselines, 60.0, beside=True).select(site)
+
+    # THEN
+    assert [list(batch.tests) for batch in selection.batches] == [
+        [f"{own}::test_quick", f"{own}::test_slow", f"{own}::test_rest"],
+        [f"{other}::test_f[1]", f"{other}::test_g"],
+        [f"{other}::test_f[0]"],
+    ]
+    assert (selection.reached, selection.cut) == (True, 1)
 
 
 # The report
