@@ -26,6 +26,9 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
 
+_LONGEST_TEXT = 2**24
+"""Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
+
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
 """What the driver puts round sqlite's own words: where it failed, and the query."""
 
@@ -60,7 +63,7 @@ class Export:
         if kind is None:
             return frozenset()
         if kind != "table":
-            raise self._refusal(f"{table} is no plain table as nsys writes it ({kind})")
+            raise self._refusal(f"{table} is a {kind}, where nsys writes a plain table")
         found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
         if any(found["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
@@ -124,14 +127,19 @@ class Export:
         return self.read("StringIds" if whole else "", {"id": 0}, ("value",))
 
     def _check_texts(self, table: str, columns: Sequence[str]) -> None:
-        """All texts have to fit into the file together: one, or a default, can be long and stand in every row.
+        """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.
 
         Lengths stand at the head of each row, so this reads no text. octet_length is of SQLite 3.43; the oldest driver
         that perfkit takes brings that.
         """
-        lengths = " + ".join(f"coalesce(octet_length({quoted(column)}), 0)" for column in columns)
-        rows = f"SELECT {lengths} AS length FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
-        if (self._query(f"SELECT sum(length) AS length FROM ({rows})")["length"][0].as_py() or 0) > self._room:
+        lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
+        rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
+        found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
+        read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
+        sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, -1)
+        if longest.max() > _LONGEST_TEXT:
+            raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
+        if sums.sum() > self._room:
             raise self._refusal(f"{table} has more text than the file has room for")
 
     def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
