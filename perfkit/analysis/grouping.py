@@ -160,10 +160,11 @@ def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None)
 def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
     """Stars the layer's number in a path at or below a layer: layers.3.attn -> layers.*.attn."""
     fronts = set(layers.values())
+    depths = sorted({len(spelled.parts(front)) for front in fronts})
 
     def folded(path: str) -> str:
         parts = spelled.parts(path)
-        for count in range(1, len(parts) + 1):
+        for count in depths:
             front = spelled.separator.join(parts[:count])
             if front in fronts:
                 return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
@@ -191,20 +192,22 @@ def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
     In qualified names that is a number (`layers.3`); in foreign names, one of several siblings that differ only in
     their counter (`BertLayer_3`).
     """
-    siblings: dict[tuple[str, str], set[str]] = defaultdict(set)
+    nodes: dict[tuple[int, str], int] = {}  # of the tree that the paths make: (parent, part) -> number, 0 for the root
+    siblings: dict[tuple[int, str], set[str]] = defaultdict(set)
     for path in paths:
-        parts = spelled.parts(path)
-        for index, part in enumerate(parts):
-            siblings[spelled.separator.join(parts[:index]), _kind(part, spelled)].add(part)
+        parent = 0
+        for part in spelled.parts(path):
+            siblings[parent, _kind(part, spelled)].add(part)
+            parent = nodes.setdefault((parent, part), len(nodes) + 1)
     prefixes = {}
     for path in paths:
-        parts = spelled.parts(path)
+        parts, parent = spelled.parts(path), 0
         for index, part in enumerate(parts):
             kind = _kind(part, spelled)
-            front = spelled.separator.join(parts[:index])
-            if kind == "*" or (kind.endswith("_*") and len(siblings[front, kind]) > 1):
+            if kind == "*" or (kind.endswith("_*") and len(siblings[parent, kind]) > 1):
                 prefixes[path] = spelled.separator.join(parts[: index + 1])
                 break
+            parent = nodes[parent, part]
     return prefixes
 
 

@@ -1,6 +1,7 @@
 """What kind of work a kernel does. The operator that launched it decides first, the kernel's own name second.
 
-Both tables are ordered: the first pattern that matches wins, so special cases stand above general ones.
+Both tables are ordered: the first pattern that matches wins, so special cases stand above general ones. No pattern
+looks further than 500 characters from where it begins, so that a long name takes no longer than many short ones.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ OPERATORS = _patterns(
     (MEMSET, _ATEN, r"^(zero|fill|zeros|_foreach_zero)$"),
     (OTHER, _ATEN, r"pool|upsample|grid_sampl|interpolate"),
     # Inductor's kernels are named by what they fuse: matched above by their weightiest part, else as loops.
-    (REDUCTION, _INDUCTOR, r"^triton_(red|per)_|_fused_.*(sum|mean|max|norm)"),
+    (REDUCTION, _INDUCTOR, r"^triton_(red|per)_|_fused_.{0,500}(sum|mean|max|norm)"),
     (ELEMENTWISE, _INDUCTOR, r"^triton_poi_|^(graph_\d+_)?cpp_fused_"),
     (ELEMENTWISE, _ATEN,
         r"^(_foreach_)?(add|sub|rsub|mul|div|pow|sqrt|rsqrt|exp|exp2|log|log2|neg|abs|square|reciprocal|sin|cos|tan"
@@ -106,7 +107,7 @@ KERNELS = _patterns(
     (SOFTMAX, f"{_ATEN_CUDA}/SoftMax.cu; {_INDUCTOR}", r"softmax"),
     (LOSS, f"{_ATEN_CUDA}/Loss.cu; Liger's and Apex's fused losses", r"nll_loss|cross_?entropy"),
     (OPTIMIZER, f"{_ATEN_CUDA}/fused_adam_impl.cu; Apex, csrc/multi_tensor_adam.cu",
-        r"multi_tensor_apply.*(adam|sgd|lamb)|fused_?adam|adamw"),
+        r"multi_tensor_apply.{0,500}(adam|sgd|lamb)|fused_?adam|adamw"),
     (NORMALISATION, f"{_ATEN_CUDA}/layer_norm_kernel.cu, Normalization.cuh, RowwiseMoments; {_INDUCTOR}",
         r"layer_?norm|batch_?norm|group_?norm|rms_?norm|gammabeta|welford"),
     (NORMALISATION, "cuDNN: bn_fw_tr_1C11, bn_bw_1C11", r"bn_(fw|bw)"),
@@ -117,7 +118,7 @@ KERNELS = _patterns(
         r"conv|wgrad|dgrad|fprop|winograd|fft2d_|im2col|col2im|implicit_gemm|scudnn|cask_cudnn"),
     (CONVOLUTION, "MIOpen: igemm_fwd_gtcx3, miopenSp3AsmConv", r"igemm|miopen"),
     (MATMUL, "cuBLAS: nvjet since CUDA 12.8; ampere_, turing_, volta_, hopper_ and gemv before",
-        r"nvjet|cublas|gemv|splitk|dot_kernel|ampere_.*_tn|turing_.*_tn|volta_.*_tn|hopper_.*_tn|s\d+(16816|1688|884)"),
+        r"nvjet|cublas|gemv|splitk|dot_kernel|(ampere|turing|volta|hopper)_.{0,500}_tn|s\d+(16816|1688|884)"),
     (MATMUL, "CUTLASS, and xmma as cuBLAS and cuDNN have it", r"cutlass|xmma"),
     (MATMUL, "AMD Tensile and hipBLASLt: Cijk_; Composable Kernel: ck::kernel_gemm; vLLM for ROCm: wvSplitK",
         r"cijk_|ck::kernel_gemm|wvsplitk"),
@@ -128,7 +129,7 @@ KERNELS = _patterns(
     (RANDOM, f"{_ATEN_CUDA}/DistributionTemplates.h, Dropout.cu; cuRAND",
         r"philox|curand|distribution_|dropout|bernoulli|random"),
     (REDUCTION, f"{_ATEN_CUDA}/Reduce.cuh, ScanUtils.cuh, Sort.cu; CUB; {_INDUCTOR}",
-        r"reduce_kernel|reduction|reduce_|triton_red_|triton_per_|cub::.*reduce|scan|topk|radix|sort|norm_kernel"
+        r"reduce_kernel|reduction|reduce_|triton_red_|triton_per_|cub::.{0,500}reduce|scan|topk|radix|sort|norm_kernel"
         r"|block_reduce"),
     (MEMSET, f"{_ATEN_CUDA}/FillKernel.cu; CUDA's own", r"fill_?functor|memset|zero_kernel"),
     (COPY, f"{_ATEN_CUDA}/Copy.cu, Shape.cu (CatArrayBatchedCopy)",

@@ -36,9 +36,9 @@ def spelling(name: str) -> str:
 def _without_lists(name: str) -> str:
     """Without what stands in round brackets, but for a lambda's: its arguments tell it from another."""
     kept: list[str] = []
-    stack: list[bool] = []  # for each open bracket, whether what is in it stays
+    stack: list[bool] = []  # for each open bracket, whether what is in it stays: all that do come first
     for place, character in enumerate(name):
-        stays = all(stack)
+        stays = not stack or stack[-1]
         if character == "(":
             stack.append(stays and name.endswith("{lambda", 0, place))
             stays = stack[-1]

@@ -182,6 +182,9 @@ def _widths(shown: Grid, width: int) -> list[int]:
     floors[shown.label] = max(
         [_NARROWEST, *(cell_len(line[shown.label]) for line in (shown.rest, shown.total) if line)]
     )
+    if sum(widths) > room:  # where the loop would come to, however long a name is
+        for i in texts:
+            widths[i] = min(widths[i], max(room, floors[i]))
     while sum(widths) > room:
         shrinkable = [i for i in texts if widths[i] > floors[i]]
         if not shrinkable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,8 @@ MISSING = -1
 ACROSS_THREADS = "across threads"
 """Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
 
+LONGEST_NAME = 2**16
+"""Characters of a name that are kept (CUTLASS' reach 10,000), so that whatever looks at each of them need not last."""
 
 NO_TIME = " without a usable time"
 """Behind a category in ReadFacts.ignored: events without a start or a duration, or beyond what int64 holds."""
@@ -188,6 +191,10 @@ class Trace:
     """What else the file says of its making: versions, and under `perfkit` what our own recorder left there."""
     facts: ReadFacts = ReadFacts()
 
+    def __post_init__(self) -> None:
+        if any(len(name) > LONGEST_NAME for name in self.names):
+            object.__setattr__(self, "names", tuple(map(_bounded, self.names)))
+
     def host_names(self, rows: npt.NDArray[Any] | slice = slice(None)) -> npt.NDArray[np.object_]:
         """Names of host ranges as text."""
         return np.asarray(self.names, dtype=object)[self.host.name[rows]]
@@ -195,6 +202,15 @@ class Trace:
     def device_names(self, rows: npt.NDArray[Any] | slice = slice(None)) -> npt.NDArray[np.object_]:
         """Names of device events as text."""
         return np.asarray(self.names, dtype=object)[self.device.name[rows]]
+
+
+def _bounded(name: str) -> str:
+    """The name itself, or its beginning, its length and a hash: two that differ far behind stay two."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    end = f"... ({len(name):,} characters, hash {digest})"
+    return name[: LONGEST_NAME - len(end)] + end
 
 
 _DTYPES: dict[str, Any] = {

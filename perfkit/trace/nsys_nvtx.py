@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, Bytes, HostKind, Int32s, Int64s
-from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, integer, quoted
+from perfkit.trace.nsys_tables import Export, IntColumns, decoded, distinct
 
 _PUSH_POP = (59, 70)
 """Event types of ranges that nest on their thread: NVTX, and NVTX read from text files."""
@@ -58,9 +58,9 @@ class NvtxRanges:
 
 def read_nvtx(export: Export) -> NvtxRanges:
     """Every range. Those of perfkit's own domain get the names they have in a trace."""
-    text, numbers = _events(export)
+    texts, place, numbers = _events(export)
     types = numbers["eventType"]
-    own = _own_domain(text, numbers)
+    own = _own_domain(texts, place, numbers)
     ignored: Counter[str] = Counter()
     start_end = np.isin(types, _START_END)
     elsewhere = (numbers["endGlobalTid"] != 0) & (numbers["endGlobalTid"] != numbers["globalTid"])
@@ -68,7 +68,11 @@ def read_nvtx(export: Export) -> NvtxRanges:
     ignored["NVTX marks"] = int(np.isin(types, _MARKS).sum())
     keep = start_end | np.isin(types, _PUSH_POP)
     rows = np.concatenate((np.flatnonzero(keep & ~across), np.flatnonzero(across)))  # threads before lanes
-    named = _named(text.take(pa.array(rows)), own[rows])
+    key = place[rows] * 2 + own[rows]  # a text that many share is looked at once, or twice
+    used = np.zeros(2 * len(texts), dtype=bool)
+    used[key] = True
+    different = np.flatnonzero(used)
+    named = _named(texts.take(pa.array(different // 2)), different % 2 == 1).rows((np.cumsum(used) - 1)[key])
     if own.any():
         # emit_nvtx repeats perfkit's ranges in the domain of its own; once is enough.
         ours = [range_names.parse_trace(name) is not None for name in named.names]
@@ -90,37 +94,31 @@ def read_nvtx(export: Export) -> NvtxRanges:
     )
 
 
-def _events(export: Export) -> tuple[Any, IntColumns]:
-    """Texts, by way of the string table where a registered string was used, and numbers."""
-    found = export.columns_of("NVTX_EVENTS")
+def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
+    """Texts; each event's place among them, for a registered string serves many; and numbers."""
     numbers = {"start": 0, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
-    if not found:
-        return pa.chunked_array([], pa.binary()), {column: np.empty(0, np.int64) for column in numbers}
-    registered = "textId" in found and export.columns_of("StringIds") >= {"id", "value"}
-    texts = [*(["n.text"] if "text" in found else []), *(["s.value"] if registered else [])]
-    said = f"coalesce({', '.join(texts)}, '')" if texts else "''"
-    columns = [
-        f"{integer(quoted(column, 'n'), default) if column in found else default} AS {quoted(column)}"
-        for column, default in numbers.items()
-    ]
-    join = "LEFT JOIN StringIds AS s ON s.id = n.textId" if registered else ""
-    text, read = export.texts(
-        f"SELECT {blob(said)} AS said, {', '.join(columns)} FROM NVTX_EVENTS AS n {join}",
-        "said",
-    )
-    return text["said"], read
+    text, read = export.read("NVTX_EVENTS", numbers | {"textId": MISSING}, ("text",))
+    count = len(text)
+    place = np.arange(count)
+    registered = export.string_places(read["textId"])
+    by_id = (pc.binary_length(text["text"]).to_numpy() == 0) & (registered != MISSING)
+    place = np.where(by_id, count + registered, place)
+    return pa.chunked_array([*text["text"].chunks, *export.string_values.chunks]), place, read
 
 
-def _own_domain(text: Any, numbers: IntColumns) -> Any:
+def _own_domain(texts: Any, place: Int64s, numbers: IntColumns) -> Any:
     """Rows of the domain `perfkit`. A domain's number means something within its process only."""
-    process = numbers["globalTid"] >> 24
+    process, domain = numbers["globalTid"] >> 24, numbers["domainId"]
     created = np.flatnonzero(numbers["eventType"] == _DOMAIN_CREATE)
-    names = decoded(text.take(pa.array(created)))
-    ours = [row for row, name in zip(created.tolist(), names, strict=True) if name == range_names.NVTX_DOMAIN]
-    rows = np.zeros(len(process), dtype=bool)
-    for row in ours:
-        rows |= (process == process[row]) & (numbers["domainId"] == numbers["domainId"][row])
-    return rows
+    different, again = distinct(place[created])
+    names = decoded(texts.take(pa.array(place[created][different])))
+    ours = created[np.array([name == range_names.NVTX_DOMAIN for name in names], dtype=bool)[again]]
+    domains = set(zip(process[ours].tolist(), domain[ours].tolist(), strict=True))
+    if not domains:
+        return np.zeros(len(process), dtype=bool)
+    first, which = distinct(process, domain)
+    pairs = zip(process[first].tolist(), domain[first].tolist(), strict=True)
+    return np.array([pair in domains for pair in pairs], dtype=bool)[which]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from perfkit.trace.columns import (
     empty,
 )
 from perfkit.trace.nsys_nvtx import ACROSS, NvtxRanges, read_nvtx
-from perfkit.trace.nsys_tables import Export, IntColumns, blob, decoded, distinct, integer, joined, opened
+from perfkit.trace.nsys_tables import Export, IntColumns, decoded, distinct, joined, opened
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
@@ -295,12 +295,13 @@ def _memory(kind: int) -> str:
 
 def _physical_devices(export: Export, process: Int64s, device: Int64s) -> Int64s:
     """Processes number the devices they can see; the file's own table, where it has one, says which those are."""
-    known = export.integers("TARGET_INFO_CUDA_DEVICE", {"pid": MISSING, "cudaId": MISSING, "gpuId": MISSING})
-    physical = device.copy()
-    for pid, cuda, gpu in zip(known["pid"].tolist(), known["cudaId"].tolist(), known["gpuId"].tolist(), strict=True):
-        if gpu != MISSING:
-            physical[(process == pid) & (device == cuda)] = gpu
-    return physical
+    table = export.integers("TARGET_INFO_CUDA_DEVICE", {"pid": MISSING, "cudaId": MISSING, "gpuId": MISSING})
+    known = {(pid, cuda): gpu for pid, cuda, gpu in zip(*(c.tolist() for c in table.values()), strict=True)}
+    first, place = distinct(process, device)
+    pairs = zip(process[first].tolist(), device[first].tolist(), strict=True)
+    numbers = [known.get((pid, cuda), MISSING) for pid, cuda in pairs]
+    physical = np.array(numbers, dtype=np.int64)[place]
+    return np.where(physical == MISSING, device, physical)
 
 
 def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
@@ -313,20 +314,15 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
 
 
 def _devices(export: Export) -> tuple[Device, ...]:
-    found = export.columns_of("TARGET_INFO_GPU")
-    if not found >= {"id", "name"}:
+    if not export.columns_of("TARGET_INFO_GPU") >= {"id", "name"}:
         return ()
-    memory = integer("totalMemory") if "totalMemory" in found else "0"
     extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
-    columns = "".join(f", {integer(column, MISSING)} AS {name}" for column, name in extra.items() if column in found)
-    text, numbers = export.texts(
-        f"SELECT {blob('name')} AS name, {integer('id')} AS id, {memory} AS memory{columns} FROM TARGET_INFO_GPU",
-        "name",
-    )
-    rows = [dict(zip(numbers, row, strict=True)) for row in zip(*(c.tolist() for c in numbers.values()), strict=True)]
+    wanted = {"id": 0, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
+    text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
+    rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
     return tuple(
-        Device(row.pop("id"), name, row.pop("memory") or None, {key: v for key, v in row.items() if v != MISSING})
-        for name, row in zip(decoded(text["name"]), rows, strict=True)
+        Device(number, name, memory or None, {k: v for k, v in zip(extra.values(), more, strict=True) if v != MISSING})
+        for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
     )
 
 

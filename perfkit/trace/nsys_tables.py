@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import adbc_driver_sqlite as sqlite
+import adbc_driver_sqlite
 import numpy as np
 import pyarrow as pa
 from adbc_driver_manager import AdbcConnection, AdbcStatement
@@ -16,12 +18,16 @@ from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import Progress
-from perfkit.trace.columns import Int64s
+from perfkit.trace.columns import MISSING, Int64s
+from perfkit.trace.sqlite_file import contents, most_rows, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
+
+_LONGEST_TEXT = 2**24
+"""Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
 
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
 """What the driver puts round sqlite's own words: where it failed, and the query."""
@@ -30,63 +36,122 @@ IntColumns: TypeAlias = dict[str, Int64s]
 
 
 class Export:
-    """An open export. Which tables and columns there are depends on the version and on what was captured."""
+    """An open export. Which tables and columns there are depends on the version and on what was captured.
 
-    def __init__(self, connection: AdbcConnection, source: str, progress: Progress | None = None) -> None:
+    Only plain tables are read, and none for longer than the file has room for: UsageError beyond.
+    """
+
+    def __init__(
+        self,
+        connection: AdbcConnection,
+        contents: Mapping[str, str],
+        room: int,
+        source: str,
+        progress: Progress | None = None,
+    ) -> None:
         self._connection = connection
+        self._contents = contents
+        self._room = room
         self._progress = progress
         self._read = 0
         self.source = source
-        names = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-        self.tables = frozenset(map(str, names["name"].to_pylist()))
+        self.tables = frozenset(contents)
 
     def columns_of(self, table: str) -> frozenset[str]:
         """The table's columns; none where there is no such table."""
-        if table not in self.tables:
+        kind = self._contents.get(table)
+        if kind is None:
             return frozenset()
-        return frozenset(map(str, self._query(f"PRAGMA table_info({quoted(table)})")["name"].to_pylist()))
+        if kind != "table":
+            raise self._refusal(f"{table} is a {kind}, where nsys writes a plain table")
+        found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
+        if any(found["hidden"].to_pylist()):
+            raise self._refusal(f"{table} has generated columns, which nsys does not write")
+        return frozenset(map(str, found["name"].to_pylist()))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
-        """Columns of whole numbers; where a value, the column or the table is missing, the number given for it."""
+        """Columns of whole numbers; the number given for it where a value is none, and where column or table lack."""
+        return self.read(table, wanted, ())[1]
+
+    def read(self, table: str, wanted: Mapping[str, int], texts: Sequence[str]) -> tuple[pa.Table, IntColumns]:
+        """Columns of texts, as bytes, for what is in them is not checked; and columns of whole numbers, as `integers`.
+
+        Rows come in the table's own order. A text that is not there is empty.
+        """
         found = self.columns_of(table)
-        if not found:
-            return {column: np.empty(0, np.int64) for column in wanted}
-        present = {column: default for column, default in wanted.items() if column in found}
-        chosen = [f"{integer(quoted(column), default)} AS {quoted(column)}" for column, default in present.items()]
-        read = self._query(f"SELECT {', '.join([*chosen, '0 AS filler'])} FROM {quoted(table)}")
-        return {
-            column: _numbers(read[column]) if column in present else np.broadcast_to(np.int64(default), len(read))
+        said = [column for column in texts if column in found]
+        numbers = [column for column in wanted if column in found]
+        if said:
+            self._check_texts(table, said)
+        chosen = [f"CAST(coalesce({quoted(column)}, '') AS BLOB) AS {quoted(column)}" for column in said]
+        chosen += [_integer(column, wanted[column]) for column in numbers]
+        rows = self._rows(table, chosen or ["0 AS filler"]) if found else pa.table({"filler": []})
+        nothing = pa.repeat(b"", len(rows))
+        text = {column: rows[column] if column in said and len(rows) else nothing for column in texts}
+        integers = {
+            column: _numbers(rows[column]) if column in numbers else np.broadcast_to(np.int64(default), len(rows))
             for column, default in wanted.items()
         }
-
-    def texts(self, query: str, *columns: str) -> tuple[pa.Table, IntColumns]:
-        """Run a query whose other columns are integers; `columns` come as bytes, for what is in them is not checked."""
-        read = self._query(query)
-        empty = pa.table({column: pa.array([], pa.binary()) for column in columns})
-        text = read.select(columns) if len(read) else empty
-        return text, {name: _numbers(read[name]) for name in read.column_names if name not in columns}
+        return pa.table(text), integers
 
     def pairs(self, table: str) -> dict[str, str]:
         """A table of names and values."""
-        if not self.columns_of(table) >= {"name", "value"}:
-            return {}
-        read, _ = self.texts(
-            f"SELECT {blob('name')} AS name, {blob('value')} AS value FROM {quoted(table)}", "name", "value"
-        )
+        read, _ = self.read(table, {}, ("name", "value"))
         return dict(zip(decoded(read["name"]), decoded(read["value"]), strict=True))
 
     def strings(self, ids: Int64s) -> list[str]:
-        """What StringIds says of each of some ids; `string <id>` where it says nothing."""
-        if not self.columns_of("StringIds") >= {"id", "value"}:
-            return [f"string {number}" for number in ids.tolist()]
-        text, numbers = self.texts(
-            f"SELECT {integer('id')} AS id, {blob('value')} AS value FROM StringIds ORDER BY 1", "value"
-        )
-        place = np.searchsorted(numbers["id"], ids)
-        known = place < len(numbers["id"])
-        known[known] = numbers["id"][place[known]] == ids[known]
-        found = iter(decoded(text["value"].take(pa.array(place[known]))))
-        return [next(found) if here else f"string {number}" for here, number in zip(known, ids.tolist(), strict=True)]
+        """What StringIds says of each of some different ids; `string <id>` where it says nothing."""
+        place = self.string_places(ids)
+        found = iter(decoded(self.string_values.take(pa.array(place[place != MISSING]))))
+        return [
+            next(found) if here else f"string {number}"
+            for here, number in zip((place != MISSING).tolist(), ids.tolist(), strict=True)
+        ]
+
+    def string_places(self, ids: Int64s) -> Int64s:
+        """For each id its place in `string_values`, MISSING where the table does not have it."""
+        known = self._strings[1]["id"]
+        order = np.argsort(known, kind="stable")
+        place = np.minimum(np.searchsorted(known, ids, sorter=order), max(len(known) - 1, 0))
+        found: Int64s = np.where(known[order[place]] == ids, order[place], MISSING) if len(known) else place + MISSING
+        return found
+
+    @property
+    def string_values(self) -> pa.ChunkedArray:
+        """The texts of StringIds, as bytes."""
+        return self._strings[0]["value"]
+
+    @cached_property
+    def _strings(self) -> tuple[pa.Table, IntColumns]:
+        whole = self.columns_of("StringIds") >= {"id", "value"}
+        return self.read("StringIds" if whole else "", {"id": 0}, ("value",))
+
+    def _check_texts(self, table: str, columns: Sequence[str]) -> None:
+        """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.
+
+        Lengths stand at the head of each row, so this reads no text. octet_length is of SQLite 3.43; the oldest driver
+        that perfkit takes brings that.
+        """
+        lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
+        rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
+        found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
+        read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
+        sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, -1)
+        if longest.max() > _LONGEST_TEXT:
+            raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
+        if sums.sum() > self._room:
+            raise self._refusal(f"{table} has more text than the file has room for")
+
+    def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
+        most = most_rows(self._room)
+        # By no index: the order is the table's own, and an index of an expression could hold anything in its place.
+        found = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
+        if len(found) > most:
+            raise self._refusal(f"{table} has more rows than the file has room for")
+        return found
+
+    def _refusal(self, problem: str) -> UsageError:
+        return UsageError(f"{self.source} is an sqlite file that is not read: {problem}; export it again")
 
     def _query(self, query: str) -> pa.Table:
         # The level below DB-API, which would import pandas.
@@ -112,12 +177,12 @@ def opened(path: Path, source: str, progress: Progress | None = None) -> Iterato
     `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
     """
     # Nobody else may be writing to it; without this promise sqlite needs to write beside files of some kinds.
-    settled = not any(path.with_name(path.name + journal).exists() for journal in ("-wal", "-journal"))
+    settled = not any(path.with_name(path.name + journal).is_file() for journal in ("-wal", "-journal"))
     address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if settled else "?mode=ro")
     try:
-        with sqlite.connect(address) as database, AdbcConnection(database) as connection:
-            yield Export(connection, source, progress)
-    except (DatabaseError, pa.ArrowException, OSError) as error:
+        with adbc_driver_sqlite.connect(address) as database, AdbcConnection(database) as connection:
+            yield Export(connection, contents(address), room(path), source, progress)
+    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError) as error:
         raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
 
 
@@ -129,14 +194,9 @@ def _problem(error: Exception) -> str:
     return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 
 
-def integer(column: str, default: int = 0) -> str:
-    """SQL for a column that is a whole number in every row, whatever the file has there."""
-    return f"CAST(coalesce({column}, {default}) AS INTEGER)"
-
-
-def blob(column: str) -> str:
-    """SQL for a text as the bytes it is."""
-    return f"CAST(coalesce({column}, '') AS BLOB)"
+def _integer(column: str, default: int) -> str:
+    """SQL for a column that is a whole number in every row. Of anything else the value is not even read."""
+    return f"CASE typeof({quoted(column)}) WHEN 'integer' THEN {quoted(column)} ELSE {default} END AS {quoted(column)}"
 
 
 def decoded(column: Any) -> list[str]:
@@ -178,6 +238,6 @@ def _numbers(column: Any) -> Int64s:
     return values
 
 
-def quoted(name: str, table: str = "") -> str:
+def quoted(name: str) -> str:
     """SQL for a name, whatever is in it."""
-    return (table and table + ".") + '"' + name.replace('"', '""') + '"'
+    return '"' + name.replace('"', '""') + '"'
