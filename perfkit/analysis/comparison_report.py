@@ -181,11 +181,12 @@ def _advice(row: Row, margin: float) -> str:
     """How many processes would settle it, by the spread seen."""
     assert row.found is not None
     limit = math.log1p(margin) if margin else abs(float(row.found.difference))
-    needed = welch.processes_needed(float(row.found.error), row.n_a, row.n_b, limit)
+    needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
     what = f"a difference of {units.percent(math.expm1(limit))}"
     if needed is None:
         return f"; {what} would need more than 1000 processes a side at this spread: find the noise first"
-    return f"; finding {what} at this spread needs about --repeats {max(needed, max(row.n_a, row.n_b) + 1)}"
+    count = max(needed, min(row.n_a, row.n_b) + 1)
+    return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
 
 
 def _spelled(config: dict[str, Any]) -> str:
