@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfkit.analysis.processes import Side, side_of
+from perfkit.analysis.processes import LeftOut, Side, side_of
 from perfkit.errors import UsageError
 from perfkit.launch import journal
 from perfkit.schema import record
@@ -23,7 +23,7 @@ class SavedRuns:
     path: Path
     records: tuple[tuple[str, RunRecord], ...]
     """Name and record of each run."""
-    failed: tuple[str, ...] = ()
+    failed: tuple[LeftOut, ...] = ()
     """Runs that left no record."""
     shared: bool = False
     """All in one process (perfkit sweep --in-process)."""
@@ -64,11 +64,11 @@ def sweep_rows(path: Path) -> list[SweepRow]:
 
 def _of_sweep(path: Path) -> SavedRuns:
     rows = sweep_rows(path)
-    found, failed, files = [], [], []
+    found, failed, files = [], list[LeftOut](), []
     for row in rows:
         name = f"{row.key}.{row.repeat}"
         if row.record is None:
-            failed.append(f"{name} ({row.outcome})")
+            failed.append(LeftOut(f"{name} ({row.outcome})", row.config))
             continue
         folder = path.parent / row.record
         if not folder.exists():
