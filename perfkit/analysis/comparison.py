@@ -15,17 +15,22 @@ import numpy as np
 
 from perfkit.analysis import conditions, welch
 from perfkit.analysis.conditions import Contrast
-from perfkit.analysis.processes import STEP, Match, Pair, Process, Side, match
+from perfkit.analysis.processes import STEP, LeftOut, Match, Pair, Side, match, spelled
 from perfkit.analysis.stats import geometric_mean
+from perfkit.analysis.time_order import TimeOrder, time_order
 from perfkit.analysis.welch import ALPHA, Welch
 from perfkit.errors import UsageError
 
 RECOMMENDED = 5
 """Processes a side: with fewer, intervals are several times wider than the spread that makes them."""
 ONE_PROCESS = "one process"
+NOT_IN_TIME = "not comparable in time"
 NO_RATIO = "-"
 
 Outcome = Literal["pass", "slower", "inconclusive"]
+Reason = Literal["lacking", "unfinished", "one process", "not interleaved", "no ratio", "undecided"]
+_LISTED = 3
+"""Configurations named in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Row:
     spread_a: float
     """Between A's processes: standard deviation of the medians' logarithms, so nearly their CV; nan for one."""
     spread_b: float
+    order: TimeOrder
+    """Whether the sides took turns."""
     found: Welch | None
     """None where a side has one process, or a time that is not above zero."""
     p: float = math.nan
@@ -77,6 +84,17 @@ class Comparison:
     steps: tuple[Row, ...]
     phases: tuple[Row, ...]
     margin: float
+    forced: bool
+    """Judged although the sides may not have taken turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether B may pass."""
+
+    outcome: Outcome
+    reasons: tuple[Reason, ...] = ()
+    """Why it is neither pass nor slower; empty otherwise."""
 
 
 def compare(
@@ -88,12 +106,13 @@ def compare(
     """
     for side in (a, b):
         if not side.processes:
-            why = f": {', '.join(side.left_out)}" if side.left_out else ""
+            why = f": {', '.join(map(str, side.left_out))}" if side.left_out else ""
             raise UsageError(f"{side.name} ({side.path}): no finished run to compare{why}")
     matched = match(a, b)
     if not matched.pairs:
         raise UsageError(
-            "A and B have no configuration in common: compare runs that differ in the same flags throughout"
+            f"A and B have no configuration in common ({'; '.join(_alone(matched, side.name) for side in (a, b))}):"
+            " compare runs that differ in the same flags throughout"
         )
     found = conditions.contrasts(matched, intended)
     refused = conditions.refusals(found)
@@ -103,7 +122,14 @@ def compare(
     independent = a.independent and b.independent
     steps = [_row(pair, STEP, independent) for pair in matched.pairs]
     phases = [_row(pair, what, independent) for pair in matched.pairs for what in _phases(pair)]
-    return Comparison(a, b, matched, tuple(found), _judged(steps, margin), _judged(phases, margin), margin)
+    judged_steps, judged_phases = (_judged(rows, margin, in_any_order=force) for rows in (steps, phases))
+    return Comparison(a, b, matched, tuple(found), judged_steps, judged_phases, margin, force)
+
+
+def _alone(matched: Match, name: str) -> str:
+    configs = [spelled(config) for side, config in matched.alone if side == name]
+    more = [f"{len(configs) - _LISTED} more"] if len(configs) > _LISTED else []
+    return f"{name}: {' | '.join(configs[:_LISTED] + more)}"
 
 
 def _phases(pair: Pair) -> list[str]:
@@ -115,11 +141,15 @@ def _row(pair: Pair, what: str, independent: bool) -> Row:
     usable = bool((a > 0).all() and (b > 0).all())
     found = welch.welch(np.log(a), np.log(b)) if usable and independent and min(len(a), len(b)) > 1 else None
     (a_s, spread_a), (b_s, spread_b) = geometric_mean(a), geometric_mean(b)
-    return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, found)
+    return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, time_order(pair), found)
 
 
-def _judged(rows: Sequence[Row], margin: float) -> tuple[Row, ...]:
-    """The rows of one table with their verdicts, each kind of claim adjusted for being made on several rows."""
+def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[Row, ...]:
+    """The rows of one table with their verdicts, each kind of claim adjusted for being made on several rows.
+
+    Sides that did not take turns differ by what drifted in between, which no interval holds: no claim, unless
+    `in_any_order`.
+    """
     limit = math.log1p(margin)
     different = welch.holm(np.array([math.nan if row.found is None else row.found.p_different() for row in rows]))
     within = welch.holm(np.array([math.nan if row.found is None else row.found.p_within(limit) for row in rows]))
@@ -129,38 +159,43 @@ def _judged(rows: Sequence[Row], margin: float) -> tuple[Row, ...]:
         if row.found is None:
             judged.append(replace(row, verdict=NO_RATIO if math.isnan(row.ratio) else ONE_PROCESS))
             continue
-        judged.append(
-            replace(
-                row,
-                p=p_different,
-                detectable=math.expm1(row.found.detectable(ALPHA / tested)),
-                verdict=welch.verdict(float(row.found.difference), p_different, p_within),
-            )
-        )
+        in_time = in_any_order or row.order.interleaved
+        verdict = welch.verdict(float(row.found.difference), p_different, p_within) if in_time else NOT_IN_TIME
+        detectable = math.expm1(row.found.detectable(ALPHA / tested))
+        judged.append(replace(row, p=p_different, detectable=detectable, verdict=verdict))
     return tuple(judged)
 
 
-def gate(compared: Comparison, limit: float) -> Outcome:
+def gate(compared: Comparison, limit: float) -> Gate:
     """Whether B may pass as "not slower than A by more than `limit`", by the whole step of every configuration.
 
     pass: every 95% interval ends below 1 + limit (an error needs all of them to be wrong, so no adjustment is due).
-    slower: for one or more rows the interval, adjusted for being several (Holm), lies above it. Anything else, also
-    a run of B that did not finish or a configuration that it does not have, is inconclusive.
+    slower: for one or more rows the interval, adjusted for being several (Holm), lies above it. Anything else is
+    inconclusive: also sides that did not take turns, and what B lacks: a configuration that A has, or a run of one
+    that did not finish. What only B has is not judged.
     """
-    rows, bound = compared.steps, math.log1p(limit)
-    p_above = np.array([math.nan if row.found is None else row.found.p_above(bound) for row in rows])
+    bound = math.log1p(limit)
+    judged = [row for row in compared.steps if row.found is not None and row.verdict != NOT_IN_TIME]
+    p_above = np.array([math.nan if row.found is None else row.found.p_above(bound) for row in judged])
     if (welch.holm(p_above) < ALPHA / 2).any():
-        return "slower"
-    complete = not compared.match.alone and not compared.b.left_out
-    below = all(row.found is not None and row.interval[1] < 1 + limit for row in rows)
-    return "pass" if complete and below else "inconclusive"
+        return Gate("slower")
+    verdicts = {row.verdict for row in compared.steps}
+    reasons: dict[Reason, bool] = {
+        "lacking": any(side == compared.a.name for side, _ in compared.match.alone),
+        "unfinished": bool(unfinished(compared)),
+        "not interleaved": NOT_IN_TIME in verdicts,
+        "one process": ONE_PROCESS in verdicts,
+        "no ratio": NO_RATIO in verdicts,
+        "undecided": not all(row.interval[1] < 1 + limit for row in judged),
+    }
+    why = tuple(reason for reason, holds in reasons.items() if holds)
+    return Gate("inconclusive" if why else "pass", why)
 
 
-def not_interleaved(pair: Pair) -> bool:
-    """True where all runs of one side were over before the other's began, so that drift counts as a difference."""
-    first, second = sorted((sorted(map(_created, pair.a)), sorted(map(_created, pair.b))))
-    return min(len(first), len(second)) > 1 and first[-1] < second[0]
-
-
-def _created(process: Process) -> str:
-    return process.created
+def unfinished(compared: Comparison) -> tuple[LeftOut, ...]:
+    """Runs of B that did not finish, of configurations that A has."""
+    return tuple(
+        one
+        for one in compared.b.left_out
+        if any(compared.match.same(one.config, process.config) for process in compared.a.processes)
+    )

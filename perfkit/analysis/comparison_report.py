@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from perfkit.analysis import conditions, welch
-from perfkit.analysis.comparison import ONE_PROCESS, RECOMMENDED, Comparison, Row, not_interleaved
+from perfkit.analysis import conditions, time_order, welch
+from perfkit.analysis.comparison import NOT_IN_TIME, ONE_PROCESS, RECOMMENDED, Comparison, Gate, Row, unfinished
+from perfkit.analysis.processes import Pair, spelled
 from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
 from perfkit.schema import units
@@ -28,11 +29,14 @@ _COLUMNS = (
     Column("detectable", "1", "share", "detectable"),
     Column("spread_a", "1", "share", "spread A"),
     Column("spread_b", "1", "share", "spread B"),
+    Column(time_order.RULE),
+    Column("changes", "", "count"),
+    Column("later", "1", "share", "B later"),
     Column("verdict"),
 )
 _ENDLESS = {"high": 100.0, "detectable": 10.0}
 """Above these, people read "no bound": two processes a side can give an interval up to 10^20."""
-_FOR_SCRIPTS = {"p", "spread_a", "spread_b"}
+_FOR_SCRIPTS = {"p", "spread_a", "spread_b", time_order.RULE, "changes", "later"}
 
 
 def report(compared: Comparison) -> Report:
@@ -65,6 +69,8 @@ def _cells(row: Row) -> dict[str, Any]:
         "a_s": row.a_s, "b_s": row.b_s, "difference_s": row.b_s - row.a_s,
         "ratio": row.ratio, "low": low, "high": high, "p": row.p,
         "detectable": row.detectable, "spread_a": row.spread_a, "spread_b": row.spread_b,
+        time_order.RULE: "yes" if row.order.interleaved else "no",
+        "changes": row.order.changes, "later": row.order.later,
         "verdict": row.verdict,
     }  # fmt: skip
 
@@ -117,9 +123,9 @@ def _remarks(compared: Comparison) -> Iterator[str]:
     yield from _work_lines(compared)
     for side in (compared.a, compared.b):
         if side.left_out:
-            yield f"{side.name}: left out, as not finished: {', '.join(side.left_out)}"
+            yield f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
     for name, config in compared.match.alone:
-        yield f"{name} only: {_spelled(config)}"
+        yield f"{name} only, not compared: {spelled(config)}"
     yield from _design_lines(compared)
     yield _conclusion(compared)
 
@@ -148,11 +154,23 @@ def _design_lines(compared: Comparison) -> Iterator[str]:
             f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
             f" --repeats {RECOMMENDED} or more is recommended"
         )
-    if any(not_interleaved(pair) for pair in compared.match.pairs):
-        yield (
-            "all of one side ran before the other: what drifted in between is in the ratio;"
-            " perfkit compare --run interleaves them"
+    yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
+    if apart := [row for row in compared.steps if row.found is not None and not row.order.interleaved]:
+        which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
+        todo = (
+            "judged all the same by --force" if compared.forced else "compare --run takes turns; --force judges as is"
         )
+        yield f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
+
+
+def _copies(pair: Pair) -> str:
+    """Names what was measured once and is there several times, which makes the spread look small."""
+    processes = (*pair.a, *pair.b)
+    different = len({(one.created, *one.medians.values()) for one in processes})
+    if different == len(processes):
+        return ""
+    measurements = f"{different} measurement{'s' * (different > 1)}"
+    return f"copies of records: {len(processes)} runs hold {measurements}, so the spread looks smaller than it is"
 
 
 def _on_a_side(compared: Comparison) -> str:
@@ -174,6 +192,8 @@ def _conclusion(compared: Comparison) -> str:
         )
     low, high = row.interval
     text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
+    if row.verdict == NOT_IN_TIME:
+        return f"{text}, and what drifted between A and B is in that"
     return text + _advice(row, compared.margin) if row.verdict == "inconclusive" else text
 
 
@@ -181,12 +201,30 @@ def _advice(row: Row, margin: float) -> str:
     """How many processes would settle it, by the spread seen."""
     assert row.found is not None
     limit = math.log1p(margin) if margin else abs(float(row.found.difference))
-    needed = welch.processes_needed(float(row.found.error), row.n_a, row.n_b, limit)
+    needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
     what = f"a difference of {units.percent(math.expm1(limit))}"
     if needed is None:
         return f"; {what} would need more than 1000 processes a side at this spread: find the noise first"
-    return f"; finding {what} at this spread needs about --repeats {max(needed, max(row.n_a, row.n_b) + 1)}"
+    count = max(needed, min(row.n_a, row.n_b) + 1)
+    return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
 
 
-def _spelled(config: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in config.items())
+def gate_line(compared: Comparison, found: Gate, limit: float) -> str:
+    """The outcome of --fail-on in a line."""
+    text = units.percent(limit)
+    if found.outcome != "inconclusive":
+        return (
+            f"pass: B is surely not more than {text} slower"
+            if found.outcome == "pass"
+            else f"fail: B is surely more than {text} slower"
+        )
+    lacking = " | ".join(spelled(config) for side, config in compared.match.alone if side == compared.a.name)
+    texts = {
+        "lacking": f"B lacks what A has ({lacking})",
+        "unfinished": f"B did not finish what A did ({', '.join(map(str, unfinished(compared)))})",
+        "not interleaved": "A and B are not comparable in time",
+        "one process": "one process on a side says nothing of the others",
+        "no ratio": "a time is zero",
+        "undecided": f"a slow-down of {text} is neither shown nor excluded, and more --repeats would tell",
+    }
+    return f"no pass: {'; '.join(texts[reason] for reason in found.reasons)}"

@@ -54,7 +54,7 @@ def contrasts(found: Match, intended: frozenset[str] = frozenset()) -> list[Cont
     explained = {what for flag in intended for what in _EXPLAINS.get(flag, ())}
     seen: dict[Contrast, None] = {}  # the same one in many pairs is one
     for pair in found.pairs:
-        for one in (*_of_environments(pair, explained), *_of_methods(pair)):
+        for one in (*_of_environments(pair, explained), *_of_lengths(pair)):
             seen.setdefault(one)
     said = {one.what for one in seen}
     flags = [
@@ -106,11 +106,11 @@ def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Contrast]:
             yield Contrast(what, _either(values_a), _either(values_b), role)
 
 
-def _of_methods(pair: Pair) -> Iterator[Contrast]:
+def _of_lengths(pair: Pair) -> Iterator[Contrast]:
     for what in sorted(NOT_COMPARED):
         values_a, values_b = ({_text(getattr(one.config, what)) for one in side} for side in (pair.a, pair.b))
         if values_a != values_b:
-            yield Contrast(_flag(what), _either(values_a), _either(values_b), "method")
+            yield Contrast(_flag(what), _either(values_a), _either(values_b), "noted")
 
 
 def _role(what: str, intended: frozenset[str]) -> Role:

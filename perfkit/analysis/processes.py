@@ -21,8 +21,10 @@ from perfkit.schema.record import Environment, RunRecord, StepSample
 STEP = "step"
 REST = "rest"
 
-NOT_COMPARED = frozenset({"measure_steps", "warmup_steps"})
+NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
 """How long was measured: said where it differs, but no other configuration."""
+
+_UNNAMED = (None, "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,18 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run that cannot be compared."""
+
+    what: str
+    """Its name, and why."""
+    config: RunConfig
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """A or B: its processes, and what of it cannot be compared."""
 
@@ -50,8 +64,7 @@ class Side:
     path: str
     """Where it was read from, for messages."""
     processes: tuple[Process, ...]
-    left_out: tuple[str, ...] = ()
-    """One phrase a run that is left out."""
+    left_out: tuple[LeftOut, ...] = ()
     independent: bool = True
     """False where all ran in one process, which then counts as one."""
 
@@ -90,7 +103,7 @@ def side_of(
     name: str,
     path: str,
     runs: Iterable[tuple[str, RunRecord]],
-    failed: Iterable[str] = (),
+    failed: Iterable[LeftOut] = (),
     *,
     independent: bool = True,
 ) -> Side:
@@ -100,7 +113,8 @@ def side_of(
         if record.status == "ok" and record.steps:
             kept.append(process_of(run, record))
         else:
-            left_out.append(f"{run} ({'no measured steps' if record.status == 'ok' else record.status})")
+            why = "no measured steps" if record.status == "ok" else record.status
+            left_out.append(LeftOut(f"{run} ({why})", record.config))
     return Side(name, path, tuple(kept), tuple(left_out), independent)
 
 
@@ -123,6 +137,12 @@ class Match:
     pairs: tuple[Pair, ...]
     alone: tuple[tuple[str, dict[str, Any]], ...]
     """Configurations that one side only has: its name and their fields."""
+
+    def same(self, one: RunConfig, other: RunConfig) -> bool:
+        """Whether two configurations would be a pair, as far as both name their values."""
+        fields = (field.name for field in dataclasses.fields(one) if field.name not in NOT_COMPARED | {*self.changed})
+        values = ((getattr(one, name), getattr(other, name)) for name in fields)
+        return all(a == b or not {a, b}.isdisjoint(_UNNAMED) for a, b in values)
 
 
 def match(a: Side, b: Side) -> Match:
@@ -153,6 +173,11 @@ def match(a: Side, b: Side) -> Match:
     pairs.sort(key=lambda pair: (pair.a[0].config.parameters, *map(_place, pair.config.values())))
     alone.sort(key=lambda one: (one[0], *map(_place, one[1].values())))
     return Match(changed, tuple(pairs), tuple(alone))
+
+
+def spelled(config: dict[str, Any]) -> str:
+    """The fields of a configuration for people."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in config.items())
 
 
 def _place(value: Any) -> tuple[str, Any]:

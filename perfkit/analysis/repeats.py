@@ -38,18 +38,18 @@ _PROCESS_COLUMNS = (
 def report(side: Side) -> Report:
     """The processes of one configuration, one by one and together. Raises UsageError where none has finished."""
     if not side.processes:
-        raise UsageError(f"{side.path}: no finished run: {', '.join(side.left_out)}")
+        raise UsageError(f"{side.path}: no finished run: {', '.join(map(str, side.left_out))}")
     spread, each = spread_table(side.processes), process_table(side.processes)
     found = spread.frame.iloc[0]
     summary = {
         "processes": len(side.processes),
         "between": found["between"],
         "within": found["within"],
-        "left_out": list(side.left_out),
+        "left_out": [one.what for one in side.left_out],
     }
     lines = [headline(side.processes[0].config), _spread_line(found["between"], found["within"], len(side.processes))]
     if side.left_out:
-        lines.append(f"left out, as not finished: {', '.join(side.left_out)}")
+        lines.append(f"left out, as not finished: {', '.join(map(str, side.left_out))}")
     return Report(summary, (spread, each), (each, spread), tuple(lines))
 
 

@@ -12,9 +12,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perfkit.analysis import comparison, comparison_report, conditions, trace_comparison
-from perfkit.analysis.comparison import Comparison
+from perfkit.analysis.comparison import Comparison, Outcome
 from perfkit.analysis.conditions import Contrast
 from perfkit.analysis.grouping import By
+from perfkit.analysis.processes import LeftOut, Side
 from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import fresh, show
@@ -27,11 +28,11 @@ from perfkit.launch.campaign import Point
 from perfkit.render import files
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RECORD_FILE
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 
-EXIT_SLOWER = 4
-EXIT_INCONCLUSIVE = 5
+_EXIT_CODES: dict[Outcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class CompareOptions:
     fail_on: str | None = None
     """slower:2% makes the exit code 4 where B is surely slower than that, 5 where it may be, 0 where surely not."""
     force: bool = False
-    """Compare although a GPU, driver, version or precision differs."""
+    """Compare although a GPU, driver, version or precision differs, and judge sides that did not take turns."""
     by: By = "component"
     """Traces: what the table `groups` has a row for: layer, module, class, component, op, kernel, ..."""
     format: Format = "table"
@@ -162,12 +163,19 @@ def _measured(lines: tuple[str, str], options: CompareOptions) -> int:
         _check_alike(conditions.unlike(config_a, config_b))  # now, not when all is measured
     folder = _new_folder(options.traces_dir)
     fresh.measure([Point(key="A", config=config_a), Point(key="B", config=config_b)], options.repeats, folder)
-    sides = [(saved_runs(folder / key) or SavedRuns(folder / key, ())).side(key) for key in "AB"]
+    sides = [_side(key, folder / key, config, options.repeats) for key, config in (("A", config_a), ("B", config_b))]
     intended = frozenset(name for name in RunConfig.__slots__ if getattr(config_a, name) != getattr(config_b, name))
     compared = comparison.compare(*sides, margin=options.margin_ratio(), intended=intended, force=options.force)
     code = _concluded(compared, options)
     print(f"saved in {folder}; again: perfkit compare {folder}/A {folder}/B", file=sys.stderr)
     return code
+
+
+def _side(name: str, folder: Path, config: RunConfig, repeats: int) -> Side:
+    """The runs that were asked for: with a record, or named as missing."""
+    runs = saved_runs(folder) or SavedRuns(folder, ())
+    missing = [str(n) for n in range(1, repeats + 1) if not (folder / str(n) / RECORD_FILE).is_file()]
+    return replace(runs, failed=tuple(LeftOut(f"{one} (no record)", config) for one in missing)).side(name)
 
 
 def _new_folder(traces_dir: Path) -> Path:
@@ -184,8 +192,11 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
     code = 0
     if options.fail_on is not None:
         _check_comparable(compared, options)
-        code, line = _gated(compared, options.limit())
-        report = replace(report, summary=report.summary | {"exit_code": code}, remarks=(*report.remarks, line))
+        found = comparison.gate(compared, options.limit())
+        code = _EXIT_CODES[found.outcome]
+        summary = report.summary | {"exit_code": code, "no_pass": list(found.reasons)}
+        line = comparison_report.gate_line(compared, found, options.limit())
+        report = replace(report, summary=summary, remarks=(*report.remarks, line))
     _show(report, options)
     return code
 
@@ -198,7 +209,6 @@ def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
 
 def _check_alike(found: Sequence[Contrast]) -> None:
     odd = [f"{one.what}: {one.a} against {one.b}" for one in found]
-    odd = [text for text in odd if not text.startswith(("--measure-steps", "--warmup-steps"))]
     if odd:
         raise UsageError(
             f"--fail-on needs the same work, measured alike: {'; '.join(odd)}; --force judges all the same"
@@ -211,13 +221,3 @@ def _show(report: Report, options: CompareOptions) -> None:
         tables = [table for one in reports for table in one.tables]
         files.write(options.output, tables[0] if options.output.suffix.lower() == ".csv" else tables, report.summary)
     show.write(reports, options.format, top=options.top)
-
-
-def _gated(compared: Comparison, limit: float) -> tuple[int, str]:
-    """Exit code, and the line that explains it."""
-    text, outcome = units.percent(limit), comparison.gate(compared, limit)
-    if outcome == "pass":
-        return 0, f"pass: B is surely not more than {text} slower"
-    if outcome == "slower":
-        return EXIT_SLOWER, f"fail: B is surely more than {text} slower"
-    return EXIT_INCONCLUSIVE, f"no pass: a slow-down of {text} is neither shown nor excluded; more --repeats would tell"

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfkit.analysis.processes import Side, side_of
+from perfkit.analysis.processes import LeftOut, Side, side_of
 from perfkit.errors import UsageError
 from perfkit.schema import record, results_file
 from perfkit.schema.own_files import inside
@@ -25,7 +25,7 @@ class SavedRuns:
     path: Path
     records: tuple[tuple[str, RunRecord], ...]
     """Name and record of each run."""
-    failed: tuple[str, ...] = ()
+    failed: tuple[LeftOut, ...] = ()
     """Runs that left no record."""
     shared: bool = False
     """All in one process (perfkit sweep --in-process)."""
@@ -76,11 +76,11 @@ def record_file(path: Path, row: SweepRow) -> Path:
 
 def _of_sweep(path: Path) -> SavedRuns:
     rows = sweep_rows(path)
-    found, failed, files = [], [], []
+    found, failed, files = [], list[LeftOut](), []
     for row in rows:
         name = f"{row.key}.{row.repeat}"
         if row.record is None:
-            failed.append(f"{name} ({row.outcome})")
+            failed.append(LeftOut(f"{name} ({row.outcome})", row.config))
             continue
         file = record_file(path, row)
         if not file.parent.exists():

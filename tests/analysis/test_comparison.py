@@ -5,56 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pytest
 
-from perfkit.analysis import comparison, comparison_report, overhead, repeats, welch
-from perfkit.analysis.comparison import Comparison, compare, gate
-from perfkit.analysis.processes import Side, side_of
+from perfkit.analysis import comparison_report, overhead, repeats
+from perfkit.analysis.comparison import Gate, compare, gate
 from perfkit.errors import UsageError
-from perfkit.schema.record import RunRecord
-from tests.runs import ENVIRONMENT, quick, sample, saved
-
-SPREAD = (-1.2, -0.6, 0.1, 0.5, 1.2)
-"""Levels of five processes, in units of what they differ by."""
-
-
-def record(level: float = 1.0, environment: dict[str, Any] | None = None, at: int = 0, **config: Any) -> RunRecord:
-    """A process whose steps take 20 ms times `level`: 5 forward, 1 loss, 12 backward, 2 the rest."""
-    steps = tuple(
-        sample(0.02 * level * f, forward=0.005 * level * f, loss=0.001 * level * f, backward=0.012 * level * f)
-        for f in (0.99, 1.0, 1.01, 1.5)
-    )
-    return saved(
-        config=quick(**config),
-        steps=steps,
-        environment=dataclasses.replace(ENVIRONMENT, **(environment or {})),
-        created=f"2026-01-02T03:{at:02}:00+00:00",
-    )
-
-
-def side(name: str, records: Iterable[RunRecord]) -> Side:
-    return side_of(name, f"runs/{name}", [(f"run{index}", one) for index, one in enumerate(records)])
-
-
-def five(ratio: float = 1.0, between: float = 0.01, first: int = 0, **changes: Any) -> list[RunRecord]:
-    """Five processes, every other minute, that differ by `between`."""
-    return [
-        record(ratio * math.exp(between * level), at=first + 2 * index, **changes) for index, level in enumerate(SPREAD)
-    ]
-
-
-def compared(ratio: float, between: float = 0.01, **options: Any) -> Comparison:
-    return compare(side("A", five(between=between)), side("B", five(ratio, between, first=1)), **options)
-
-
-def only(found: Comparison) -> comparison.Row:
-    [row] = found.steps
-    return row
-
+from tests.analysis.sides import SPREAD, compared, five, only, record, side, sweep
+from tests.runs import sample
 
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
@@ -104,7 +63,7 @@ def test_one_process_a_side_is_a_ratio_and_no_claim():
     row = only(found)
     assert (row.verdict, row.ratio) == ("one process", pytest.approx(3.0))
     assert all(map(math.isnan, (*row.interval, row.p, row.detectable)))
-    assert gate(found, 0.02) == "inconclusive"
+    assert gate(found, 0.02) == Gate("inconclusive", ("one process",))
     lines = " ".join(comparison_report.report(found).remarks)
     assert "one process a side" in lines
     assert "significant" not in lines
@@ -137,12 +96,6 @@ def test_a_phase_of_one_side_only_has_no_ratio():
 # --- configurations ----------------------------------------------------------------------------------------------
 
 
-def sweep(ratio: float = 1.0, **changes: Any) -> list[RunRecord]:
-    return [
-        one for length in (16, 32) for one in five(ratio * length / 16, 0.001, **(changes | {"context_length": length}))
-    ]
-
-
 def test_what_differs_throughout_is_compared_and_the_rest_makes_rows():
     found = compare(side("A", sweep()), side("B", sweep(1.1, attention="sdpa")))
     assert found.match.changed == {"attention": ("eager", "sdpa")}
@@ -161,33 +114,42 @@ def test_rows_of_a_sweep_are_adjusted():
     assert one.p > one.found.p_different()
 
 
-def test_a_configuration_of_one_side_is_named():
-    found = compare(side("A", sweep()), side("B", five(context_length=32)))
-    assert found.match.alone == (("A", {"context_length": 16}),)
-    assert "A only: context length 16" in comparison_report.report(found).remarks
-    assert gate(found, 10.0) == "inconclusive"
+def test_one_configuration_with_other_numbers_of_steps_is_one():
+    """GIVEN processes that measured for as long as it took, or a fixed number of steps THEN they are one group, and
+    the difference is listed
+    """
+    lengths = [{"measure_steps": 3}, {"measure_steps": 4, "warmup_steps": 9}, {"target_ci": 0.01, "max_time": 9.0}]
+    b = [record(math.exp(0.001 * level), at=2 * n + 1, **lengths[n % 3]) for n, level in enumerate(SPREAD)]
+    found = compare(side("A", five(between=0.001)), side("B", b))
+    assert (only(found).n_b, found.match.changed, found.match.alone) == (5, {}, ())
+    assert {(one.what, one.role) for one in found.contrasts} == {
+        (flag, "noted") for flag in ("--measure-steps", "--warmup-steps", "--target-ci", "--max-time")
+    }
+    assert gate(found, 0.02) == Gate("pass")
 
 
-def test_nothing_in_common_is_refused():
+def test_nothing_in_common_is_refused_by_name():
     a, b = ([*five(context_length=n), *five(context_length=2 * n)] for n in (16, 64))
-    with pytest.raises(UsageError, match="no configuration in common"):
+    with pytest.raises(UsageError, match="no configuration in common") as caught:
         compare(side("A", a), side("B", b))
+    assert "(A: context length 16 | context length 32; B: context length 64 | context length 128)" in str(caught.value)
+    many = [one for n in range(1, 7) for one in five(context_length=n)]
+    with pytest.raises(UsageError, match=r"A: context length 1 \| .* \| context length 3 \| 3 more; B: "):
+        compare(side("A", many), side("B", b))
+
+
+def test_copies_of_a_record_are_named():
+    """GIVEN five runs of which three are one record WHEN compared THEN it is said that there are eight measurements"""
+    copied = [*five()[:2], *[five()[2]] * 3]
+    lines = comparison_report.report(compare(side("A", copied), side("B", five(first=1)))).remarks
+    assert "copies of records: 10 runs hold 8 measurements, so the spread looks smaller than it is" in lines
+    assert "copies" not in " ".join(comparison_report.report(compared(1.0)).remarks)
 
 
 def test_different_work_is_said():
     found = compare(side("A", five()), side("B", five(2.0, batch_size=4)))
     assert [(one.what, one.role) for one in found.contrasts] == [("--batch-size", "work")]
     assert "do different work (--batch-size)" in " ".join(comparison_report.report(found).remarks)
-
-
-def test_runs_that_did_not_finish_are_left_out_and_named():
-    failed = dataclasses.replace(record(), status="oom", steps=())
-    found = compare(side("A", five()), side("B", [*five(), failed]))
-    assert only(found).n_b == 5
-    assert "B: left out, as not finished: run5 (oom)" in comparison_report.report(found).remarks
-    assert gate(found, 1.0) == "inconclusive"  # those that finish may be the fast ones
-    with pytest.raises(UsageError, match=r"B \(runs/B\): no finished run to compare: run0 \(oom\)"):
-        compare(side("A", five()), side("B", [failed]))
 
 
 # --- conditions --------------------------------------------------------------------------------------------------
@@ -241,12 +203,6 @@ def test_what_rarely_matters_is_listed_only():
     }  # fmt: skip
 
 
-def test_sides_that_did_not_take_turns_are_named():
-    found = compare(side("A", five()), side("B", five(first=30)))
-    assert "all of one side ran before the other" in " ".join(comparison_report.report(found).remarks)
-    assert "all of one side" not in " ".join(comparison_report.report(compared(1.0)).remarks)
-
-
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
@@ -263,52 +219,6 @@ def test_sides_that_did_not_take_turns_are_named():
 def test_what_profilers_do_to_the_ratio_is_said(a, b, said):
     remarks = comparison_report.report(compare(side("A", five(profiler=a)), side("B", five(profiler=b)))).remarks
     assert [line for line in remarks if "profile" in line] == ([said] if said else [])
-
-
-# --- the gate ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ratio", "between", "outcome"),
-    [
-        (1.0, 0.002, "pass"),
-        (0.5, 0.01, "pass"),
-        (1.01, 0.002, "pass"),  # slower, but surely by less than the limit
-        (1.1, 0.01, "slower"),
-        (1.02, 0.01, "inconclusive"),
-        (1.03, 0.01, "inconclusive"),  # significantly slower, but perhaps by less than the limit
-        (1.0, 0.05, "inconclusive"),
-    ],
-)
-def test_passing_means_that_the_slow_down_is_excluded(ratio, between, outcome):
-    assert gate(compared(ratio, between), 0.02) == outcome
-
-
-def test_one_slow_configuration_of_many_fails():
-    slow = [one if one.config.context_length == 16 else other for one, other in zip(sweep(), sweep(1.5), strict=True)]
-    assert gate(compare(side("A", sweep()), side("B", slow)), 0.02) == "slower"
-    assert gate(compare(side("A", sweep()), side("B", sweep())), 0.02) == "pass"
-
-
-def test_false_passes_and_failures_at_the_limit(monkeypatch):
-    """GIVEN a B that is just 2% slower WHEN 400 gates judge it THEN each of the two sure answers is rare: 2.5% each"""
-    monkeypatch.setattr(welch, "_detectable_errors", lambda freedom, alpha, power: freedom)  # slow, and not used here
-    generator = np.random.default_rng(8)
-    outcomes = []
-    for _ in range(400):
-        levels = np.exp(generator.normal(0, 0.01, (2, 5)))
-        levels[1] *= 1.02
-        a, b = (side(name, map(quick_record, own)) for name, own in zip("AB", levels, strict=True))
-        outcomes.append(gate(compare(a, b), 0.02))
-    assert outcomes.count("pass") <= 20
-    assert outcomes.count("slower") <= 20
-
-
-def quick_record(level: float) -> RunRecord:
-    return saved(config=CONFIG, steps=(sample(0.02 * level, forward=0.01 * level),))
-
-
-CONFIG = quick()
 
 
 # --- repeats and overhead ----------------------------------------------------------------------------------------

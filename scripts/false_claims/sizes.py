@@ -1,0 +1,62 @@
+"""Groups of equal means: how often each interval leaves 0 out, and the power at the difference that it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from perfkit.analysis import welch
+from perfkit.analysis.stats import Floats
+from perfkit.analysis.welch import ALPHA, Welch
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+
+NOISE: dict[str, Draw] = {
+    "normal": lambda generator, shape: generator.normal(size=shape),
+    "skewed": lambda generator, shape: generator.exponential(size=shape) - 1,
+    "heavy tails": lambda generator, shape: generator.standard_t(3, size=shape) / np.sqrt(3),
+}
+"""What logarithms of processes' medians differ by: mean 0, variance 1. skewed: exponential; heavy tails: t with 3."""
+RATIOS = (1.0, 0.25, 0.5, 2.0, 4.0)
+"""Standard deviation of A's processes, in B's."""
+
+
+def groups(
+    generator: np.random.Generator, n_a: int, n_b: int, noise: str = "normal", ratio: float = 1.0, trials: int = 20_000
+) -> tuple[Floats, Floats]:
+    """Trials of A and B, whose means are equal: (trials, n_a) and (trials, n_b)."""
+    draw = NOISE[noise]
+    return ratio * draw(generator, (trials, n_a)), draw(generator, (trials, n_b))
+
+
+def plain(a: Floats, b: Floats) -> Welch:
+    """Welch's test as the textbook and scipy have it."""
+    freedom = stats.ttest_ind(b, a, axis=-1, equal_var=False).df  # type: ignore[attr-defined]
+    return replace(welch.welch(a, b), freedom=freedom)
+
+
+def claims(test: Callable[[Floats, Floats], Welch], a: Floats, b: Floats) -> float:
+    """Share of the trials that are called different."""
+    return float((test(a, b).p_different() < ALPHA).mean())
+
+
+def power(
+    test: Callable[[Floats, Floats], Welch],
+    generator: np.random.Generator,
+    n_a: int,
+    n_b: int,
+    *,
+    printed: int = 200,
+    repeats: int = 100,
+) -> tuple[float, float]:
+    """Median of the detectable differences that `printed` comparisons print, in standard deviations of a process; and
+    how often the next comparison finds the difference that one printed, where it is the true one.
+    """
+    differences = test(*groups(generator, n_a, n_b, trials=printed)).detectable()
+    shape = (repeats, printed)
+    a, b = generator.normal(size=(*shape, n_a)), generator.normal(size=(*shape, n_b))
+    found = test(a, b + differences[:, None]).p_different() < ALPHA
+    return float(np.median(differences)), float(found.mean())
