@@ -86,8 +86,8 @@ def for_people(kernels: Table) -> Table:
 def _by_name(counted: Account) -> pd.DataFrame:
     """One row a name, longest first; its category is the one most of its time went to."""
     events = pd.DataFrame({"name": counted.name, "category": counted.category, "duration": counted.total})
-    grouped = events.groupby("name", sort=False)["duration"].agg(["size", "sum", "min", "max"])
-    shares = events.groupby(["name", "category"], sort=False)["duration"].agg(["sum", "size"]).reset_index()
+    grouped = events.groupby("name")["duration"].agg(["size", "sum", "min", "max"])
+    shares = events.groupby(["name", "category"])["duration"].agg(["sum", "size"]).reset_index()
     main = shares.sort_values(["sum", "size"], ascending=False, kind="stable").drop_duplicates("name")
     forward = events["name"][counted.phase == Phase.FORWARD].value_counts()
     frame = pd.DataFrame(
