@@ -178,7 +178,7 @@ def category_table(counted: Account) -> Table:
 def _sums(counted: Account, **keys: Ints) -> pd.DataFrame:
     values = {"count": counted.counted.astype(np.int64), "total_ns": counted.total, "exclusive_ns": counted.exclusive}
     events = pd.DataFrame({**keys, **values})
-    return events.groupby(list(keys), sort=True)[list(values)].sum().reset_index()
+    return events.groupby(list(keys))[list(values)].sum().reset_index()
 
 
 def notes(counted: Account) -> tuple[str, ...]:
