@@ -69,7 +69,12 @@ def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
     """GIVEN one backward pass in two steps WHEN only backward is shown THEN one gemm a step is half of one a pass"""
     table = breakdown.kernel_table(counted(two_steps(), phase=Phase.BACKWARD))
     (gemm,) = table.frame.to_dict("records")
-    assert (gemm["count"], gemm["count_per_step"], gemm["count_per_forward"], gemm["count_per_pass"]) == (1, 0.5, 0, 0.5)
+    assert (gemm["count"], gemm["count_per_step"], gemm["count_per_forward"], gemm["count_per_pass"]) == (
+        1,
+        0.5,
+        0,
+        0.5,
+    )
     front = ["name", "category", "count", "total_ns", "share", "count_per_step"]
     assert columns.names(table) == [*front, "count_per_forward", "count_per_pass", *TIMES]
     assert columns.spare(table) == ["count_per_forward", "count_per_pass", *TIMES]

@@ -191,7 +191,9 @@ def test_time_with_children_belongs_to_modules_alone():
 
 def test_classes_are_the_trees_where_it_has_the_module():
     b = two_layers()
-    b.metadata = {"perfkit": {"modules": {"layers.0.attn": "Attention", "layers.1.attn": "Attention", "head": "Linear"}}}
+    b.metadata = {
+        "perfkit": {"modules": {"layers.0.attn": "Attention", "layers.1.attn": "Attention", "head": "Linear"}}
+    }
     assert sums(grouping.group_table(counted(b), "class")) == {"Attention": 80, "Linear": 5, "embedding": 4}
 
 
@@ -276,7 +278,11 @@ def test_how_names_are_spelled():
     [
         ("layer", True, ["scope", "x", "forward", "total_ns", "share", "step_share", "mean_ns", "max_ns", "max_at"]),
         ("layer", False, ["scope", "forward", "total_ns", "share", "step_share", "step_mean_ns", "step_std_ns"]),
-        ("component", True, ["scope", "x", "forward", "total_ns", "share", "step_share", "step_mean_ns", "step_std_ns"]),
+        (
+            "component",
+            True,
+            ["scope", "x", "forward", "total_ns", "share", "step_share", "step_mean_ns", "step_std_ns"],
+        ),
         ("kernel", True, ["scope", "forward", "total_ns", "share", "step_share", "step_mean_ns", "step_std_ns"]),
     ],
 )
