@@ -13,9 +13,9 @@ from tests.analysis import columns
 from tests.builders import TraceBuilder
 
 
-def table_of(builder: TraceBuilder, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
+def table_of(builder: TraceBuilder, phase: Phase | None = None, **options: bool) -> Table:
     trace = builder.build()
-    return range_table(account(trace, attribute(trace), Selection(phase=phase)), phase, everywhere=everywhere)
+    return range_table(account(trace, attribute(trace), Selection(phase=phase)), phase, **options)
 
 
 def rows(table: Table, *wanted: str) -> list[tuple[object, ...]]:
