@@ -10,7 +10,7 @@ import pandas as pd
 from perfkit.analysis import kernel_categories
 from perfkit.analysis.account import Account, is_operator
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase
-from perfkit.analysis.intervals import NONE, Ints, strictly_above
+from perfkit.analysis.intervals import NONE, Ints
 from perfkit.analysis.kernel_categories import HOST
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
@@ -195,7 +195,7 @@ def notes(counted: Account) -> tuple[str, ...]:
 def thread_table(counted: Account) -> Table:
     """Host threads in lanes of their own: only the main thread's time is in the account."""
     seen, trace = counted.found.view, counted.trace
-    roots = strictly_above(seen.forest.parent, np.arange(len(seen.name))) == NONE
+    roots = seen.forest.parent == NONE
     rows = pd.DataFrame({"thread": seen.thread, "ranges": 1, "until": np.where(roots, seen.end, _NEVER)})
     before = rows.groupby("thread")["until"].cummax().groupby(rows["thread"]).shift(1, fill_value=_NEVER)
     alone = (seen.end - np.maximum(seen.start, before)).clip(0)  # ranges across threads overlap: once is enough

@@ -7,8 +7,9 @@ from perfkit.schema.table import Table
 COUNTS = ("count", "ranges", "x")
 
 
-def assert_units_follow_names(table: Table) -> None:
-    """Times end in _ns, shares say so, and whatever else is a number is a count or bytes."""
+def assert_regular(table: Table) -> None:
+    """Rows are numbered from 0; times end in _ns, shares say so, and what else is a number is a count or bytes."""
+    assert table.frame.index.tolist() == list(range(len(table)))
     for column in table.columns:
         stem = column.name.removesuffix("_a").removesuffix("_b")
         expected = ("", "text")

@@ -46,7 +46,7 @@ def test_a_row_says_how_often_how_long_and_of_what_kind_a_kernel_ran():
         "count_per_step": 1.0, "count_per_forward": 1.0, "mean_ns": 5.0, "min_ns": 5, "max_ns": 5,
     }  # fmt: skip
     assert (table.name, table.title, table.pinned) == ("kernels", "Kernels", 0)
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
     assert columns.summed(table) == ["count", "total_ns", "share"]
     assert columns.spare(table) == ["count_per_forward", *TIMES]
 
@@ -78,7 +78,7 @@ def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
     front = ["name", "category", "count", "total_ns", "share", "count_per_step"]
     assert columns.names(table) == [*front, "count_per_forward", "count_per_pass", *TIMES]
     assert columns.spare(table) == ["count_per_forward", "count_per_pass", *TIMES]
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
     assert columns.names(breakdown.for_people(table)) == [*front, "count_per_pass", *TIMES]
 
 
@@ -181,7 +181,7 @@ def test_copies_have_their_bytes_and_an_unknown_size_counts_as_none():
     assert (table.name, table.title) == ("copies", "Copies and memsets")
     assert columns.names(table) == ["name", "count", "total_ns", "share", "bytes", *TIMES]
     assert columns.summed(table) == ["count", "total_ns", "share", "bytes"]
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
 
 
 # --- layers, phases, categories -----------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_layers_longest_first_then_by_name_and_phase_with_the_rest_last():
     assert columns.summed(table) == ["count", "total_ns", "exclusive_ns", "share"]
     assert columns.spare(table) == []
     assert table.frame.columns[0] == "scope"
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
 
 
 def test_every_phase_has_its_row_in_order():
@@ -223,6 +223,7 @@ def test_every_phase_has_its_row_in_order():
         ["communication", 1, 20], ["other", 1, 50], ["unlaunched", 0, 0],
     ]  # fmt: skip
     assert (table.name, table.title, table.pinned) == ("phases", "Phases", 7)
+    columns.assert_regular(table)
 
 
 def test_categories_longest_first_then_by_name():
@@ -232,6 +233,7 @@ def test_categories_longest_first_then_by_name():
         ["matmul", 60], ["other", 50], ["communication", 20], ["elementwise", 10], ["softmax", 10],
     ]  # fmt: skip
     assert (table.name, table.title) == ("categories", "Categories")
+    columns.assert_regular(table)
 
 
 # --- threads ------------------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ def test_threads_have_the_time_that_any_of_their_ranges_was_open():
         ["1/2 pt_autograd_0", "other", 5, 35],
     ]
     assert (table.name, table.title) == ("threads", "Host threads")
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
 
 
 def named(trace: Trace, *names: str) -> Trace:

@@ -73,7 +73,7 @@ def test_columns_of_layers():
     by_name = {column.name: column for column in table.columns}
     assert (by_name["forward"].unit, by_name["forward"].kind) == ("ns", "time")
     assert by_name["scope"].heading == "layer"
-    columns.assert_units_follow_names(without(table, "forward"))
+    columns.assert_regular(without(table, "forward"))
     assert (table.name, table.title, table.pinned) == ("groups", "By layer", 0)
 
 
@@ -185,7 +185,7 @@ def test_time_with_children_belongs_to_modules_alone():
     }  # fmt: skip
     assert "inclusive_ns" in columns.names(table)
     assert "inclusive_ns" not in columns.summed(table)
-    columns.assert_units_follow_names(without(table, "forward", "other"))
+    columns.assert_regular(without(table, "forward", "other"))
     assert "inclusive_ns" not in columns.names(grouping.group_table(counted(b), "class"))
 
 

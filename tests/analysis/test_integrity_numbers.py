@@ -130,7 +130,7 @@ def test_issues_are_lines_for_people_and_rows_for_scripts():
         ["negative durations", 1, 0, "1 events end before they start; counted as 0 ns"],
     ]
     assert columns.names(table) == ["check", "count", "time_ns", "text"]
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
     assert (table.name, table.title) == ("integrity", "Integrity")
 
 

@@ -109,5 +109,5 @@ def test_columns():
     ]  # fmt: skip
     assert columns.spare(table) == ["mean_ns", "min_ns", "max_ns"]
     assert columns.summed(table) == []  # inner ranges are in outer ones
-    columns.assert_units_follow_names(table)
+    columns.assert_regular(table)
     assert (table.name, table.title) == ("ranges", "Host ranges, wall time")
