@@ -199,6 +199,7 @@ def test_graphs():
     b = clean().range("cudaGraphLaunch", 60, 61, HostKind.RUNTIME, correlation=7)
     b.event("gemm", 60, 70, correlation=7).event("gemm", 70, 75, correlation=7)
     b.range("cuGraphLaunch", 80, 81, HostKind.RUNTIME, correlation=8).event("gemm", 85, 86, correlation=8)
+    b.event("lost", 91, 92)
     assert found(b)["CUDA graphs"] == Issue(
         "CUDA graphs", 3, 16,
         "3 device events (16.00 ns) ran in 2 graph launches; they have the scope of their launch,"
@@ -284,6 +285,8 @@ def test_ranges_that_cross(resolution, count):
 def test_children_of_one_range_cross_and_those_of_two_do_not():
     b = TraceBuilder().annotation("a", 0, 100).annotation("x", 10, 50).annotation("y", 40, 60)
     assert found(b.annotation("b", 100, 200).annotation("z", 110, 120))["crossing ranges"].count == 1
+    apart = TraceBuilder().annotation("a", 0, 100).annotation("x", 10, 50).annotation("elsewhere", 20, 70, thread=1)
+    assert "crossing ranges" not in found(apart)
 
 
 def test_ranges_across_threads_may_cross():
