@@ -245,7 +245,7 @@ def _backward(counted: Account) -> Issue | None:
 
 def _family(parent: Ints, thread: Ints) -> Ints:
     """One number for each set of siblings; the roots of each thread are one."""
-    return np.where(parent == NONE, -1 - thread.astype(np.int64), parent)
+    return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
 def _external_ids(counted: Account) -> Issue | None:

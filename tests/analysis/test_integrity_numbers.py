@@ -187,10 +187,10 @@ def test_what_was_launched_outside_the_steps():
 
 
 def test_nodes_that_lead_nowhere():
-    b = clean().node("MmBackward0", 60, 70, 1).node("LostBackward0", 75, 85, 99)
+    b = clean().node("MmBackward0", 60, 65, 1).node("MmBackward0", 68, 73, 1).node("LostBackward0", 75, 85, 99)
     assert found(b)["unlinked nodes"] == Issue(
         "unlinked nodes", 1, 0,
-        "1 of 2 backward nodes lead to no forward operation in the file: it ran before recording began, or was not"
+        "1 of 3 backward nodes lead to no forward operation in the file: it ran before recording began, or was not"
         " recorded",
     )  # fmt: skip
 
@@ -247,18 +247,18 @@ def test_events_of_no_length():
 
 
 def test_overlaps_on_a_stream():
-    """GIVEN on one stream 0 to 10, 5 to 8, 8 to 12 and 12 to 20, on a second stream and device others at that time
-    WHEN examined THEN only 5 to 8 begins before the one before it has ended, by 3 ns"""
+    """GIVEN on one stream 0 to 10, 5 to 8, 8 to 12 and 12 to 20, and on a second stream and a second device 0 to 9 and
+    7 to 20 WHEN examined THEN three begin before the one before them has ended, by 3, 2 and 2 ns"""
     b = TraceBuilder()
     for number, (start, end, where) in enumerate(
         [
-            (12, 20, {}), (5, 8, {}), (0, 10, {}), (8, 12, {}), (0, 9, {"stream": 8}), (9, 12, {"stream": 8}),
-            (0, 9, {"device": 1}), (9, 20, {"device": 1}),
+            (12, 20, {}), (5, 8, {}), (0, 10, {}), (8, 12, {}), (7, 20, {"stream": 8}), (0, 9, {"stream": 8}),
+            (0, 9, {"device": 1}), (7, 20, {"device": 1}), (20, 25, {"device": 1}),
         ]
     ):  # fmt: skip
         b.launched("k", number, start, end, **where)
     assert found(b)["overlapping"] == Issue(
-        "overlapping", 1, 3, "1 device events overlap the one before them on their stream, by 3.000 ns in all"
+        "overlapping", 3, 7, "3 device events overlap the one before them on their stream, by 7.000 ns in all"
     )
 
 
