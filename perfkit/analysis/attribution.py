@@ -202,7 +202,7 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
 
 def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
     """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
-    count = int(seen.thread.max()) + 1 if len(seen.thread) else 0
+    count = int(seen.thread.max(initial=NONE)) + 1
 
     def threads(rows: Bools) -> Bools:
         present: Bools = np.bincount(seen.thread[rows], minlength=count) > 0

@@ -66,7 +66,7 @@ def link(trace: Trace, seen: HostView) -> Links:
 
     sequence, forward_thread = _plumb(seen, is_engine, numbered)
     thread_of = _forward_threads(trace, seen, numbered, is_forward_op, sequence, forward_thread)
-    rows = np.flatnonzero(is_node & (forward_thread > 0) & (sequence >= 0))
+    rows = np.flatnonzero(is_node)
     node = nearest(seen.forest.parent, is_node)
     target, last_use = _last_started(seen, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
     by_accumulation = is_accumulate & (target == NONE)
@@ -161,7 +161,8 @@ def _last_started(
     Some nodes are made inside an operation that carries the number of another (the CopySlices of an assignment to a
     view): a number that no operation carries goes to the last-started one with the largest number below it, if the
     thread has a larger one too. (Otherwise the forward pass itself may lie outside the file.)
-    `rows` are the nodes, with their sequence numbers and thread counters. Also returns Links.last_use.
+    `rows` are the nodes, with their sequence numbers and thread counters, MISSING where they have none. Also returns
+    Links.last_use.
     """
     operations = np.flatnonzero(is_forward_op)
     # An operation that starts together with the node it runs in came after it, and did not make it.
@@ -180,11 +181,7 @@ def _last_started(
     found = last_at_or_before(operation_keys, time, node_keys, 2 * seen.start[rows])
     uncarried = np.flatnonzero(~np.isin(node_keys, operation_keys))
     below = last_at_or_before(
-        seen.thread[operations],
-        seen.sequence[operations],
-        threads[uncarried],
-        sequence[uncarried],
-        strictly=True,
+        seen.thread[operations], seen.sequence[operations], threads[uncarried], sequence[uncarried]
     )
     above = last_at_or_before(
         seen.thread[operations], -seen.sequence[operations], threads[uncarried], -sequence[uncarried]

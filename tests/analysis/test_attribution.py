@@ -93,7 +93,7 @@ def test_what_runs_beside_the_nodes_of_a_backward_thread_is_backward():
     is backward, and recomputation inside a node is no forward"""
     b = TraceBuilder().range("aten::mul", 0, 10, sequence=1).range("main", 20, 30)
     b.range("A", 100, 150, sequence=1, forward_thread=1, thread=1).range("aten::sin", 110, 120, sequence=9, thread=1)
-    b.range("finaliser", 160, 170, thread=1)
+    b.range("perfkit.phase::loss", 155, 175, thread=1).range("finaliser", 160, 170, thread=1)
     b.range("B", 100, 150, sequence=1, forward_thread=1, thread=2)
     b.range("forward too", 200, 210, sequence=3, thread=2).range("mixed", 220, 230, thread=2)
     b.range("idle", 300, 310, thread=3)
@@ -245,9 +245,10 @@ def test_nodes_of_graphs_go_to_the_scope_noted_at_capture():
 def test_compute_hides_communication_and_that_hides_copies_on_each_device():
     b = TraceBuilder().event("copy", 0, 100, DeviceKind.MEMCPY).event("ncclKernel", 10, 60).event("gemm", 20, 40)
     b.event("memset", 30, 50, DeviceKind.MEMSET).event("copy elsewhere", 0, 10, DeviceKind.MEMCPY, device=1)
+    b.event("third", 5, 12, device=2)
     trace = b.build()
     exclusive = dict(zip(trace.device_names(), attribute(trace).device.exclusive.tolist(), strict=True))
-    assert exclusive == {"gemm": 20, "memset": 10, "ncclKernel": 20, "copy": 50, "copy elsewhere": 10}
+    assert exclusive == {"gemm": 20, "memset": 10, "ncclKernel": 20, "copy": 50, "copy elsewhere": 10, "third": 7}
 
 
 # --- steps and the main thread ------------------------------------------------------------------------------------
