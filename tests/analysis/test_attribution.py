@@ -70,6 +70,12 @@ def test_phases_of_host_ranges():
     }  # fmt: skip
 
 
+def test_what_lies_outside_every_scope_is_no_recomputation_though_one_ends_the_trace():
+    assert phases(TraceBuilder().range("before", 0, 5).range("perfkit.recompute::net", 10, 20)) == {
+        "before": "other", "perfkit.recompute::net": "recompute",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("phase", "expected"),
     [
@@ -116,7 +122,7 @@ def test_nodes_of_autograd_tell_backward_threads_whatever_scopes_run_there():
 
 def test_perfkits_search_for_nodes_is_of_no_scope_and_no_phase():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 50, 80)
-    b.range("search", 60, 70).range("work", 10, 20)
+    b.range("search", 60, 70).module("net.a", 5, 12).module("net.b", 15, 40).range("work", 20, 30)
     found = attribute(b.build())
     rows = {found.view.name_of(row): row for row in range(len(found.host.phase))}
     names = found.path_names(found.host.path, found.host.phase)
@@ -124,7 +130,7 @@ def test_perfkits_search_for_nodes_is_of_no_scope_and_no_phase():
         row = rows[name]
         assert (names[row], found.host.phase[row], found.host.how[row]) == (UNATTRIBUTED, Phase.OTHER, How.NONE)
     row = rows["work"]
-    assert (names[row], found.host.phase[row], found.host.how[row]) == ("net", Phase.FORWARD, How.SCOPE)
+    assert (names[row], found.host.phase[row], found.host.how[row]) == ("net.b", Phase.FORWARD, How.SCOPE)
 
 
 # --- device events (rules 3 and 13) -------------------------------------------------------------------------------
@@ -169,13 +175,13 @@ def test_without_a_launch_the_operator_of_the_external_id_tells():
     """GIVEN events without a launch WHEN their External id is an operator's THEN its scope is theirs, the first's in
     the file; an id of nothing, of a range that is no operator, or beyond all tells nothing"""
     b = TraceBuilder().module("late", 100, 190).range("aten::mm", 110, 120, external_id=7)
-    b.module("early", 0, 90).range("aten::mm", 10, 20, external_id=7).range("aten::add", 30, 40, external_id=9)
+    b.module("early", 0, 90).range("aten::mm", 10, 20, external_id=7).range("aten::add", 30, 40, external_id=1)
     b.annotation("mine", 50, 60, external_id=8).range("aten::zero", 70, 80, external_id=0)
-    for number in (7, 9, 8, 0, 6, 99):
+    for number in (7, 1, 8, 0, 6, 99):
         b.event(f"id {number}", 0, 5, external_id=number)
     found = device(b)
     assert found["id 7"] == ("late", "forward", "SCOPE")
-    assert found["id 9"] == ("early", "forward", "SCOPE")
+    assert found["id 1"] == ("early", "forward", "SCOPE")
     assert {found[f"id {number}"] for number in (8, 0, 6, 99)} == {(UNATTRIBUTED, "unlaunched", "UNLAUNCHED")}
 
 
