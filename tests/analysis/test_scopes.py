@@ -319,6 +319,7 @@ def test_a_checkpoint_in_a_checkpoint_takes_the_outer_ones_front_first():
     """GIVEN a chain whose node leads into what was run again itself WHEN attributed THEN that part's front is first"""
     b = TraceBuilder().annotation("net", 0, 900).annotation("outer", 10, 800)
     b.range("aten::mul", 20, 30, sequence=1).annotation("inner", 100, 700).range("aten::sin", 110, 120, sequence=2)
+    b.annotation("other", 910, 990).annotation("inner", 920, 980).range("aten::sin", 930, 940, sequence=3)
     node(b, "MulBackward0", 1000, 5000, 1).annotation("outer", 1010, 4000).annotation("inner", 1020, 1900)
     b.range("aten::sin", 1030, 1040, sequence=7)
     node(b, "SinBackward0", 2000, 3000, 7).annotation("inner", 2010, 2900).range("aten::cos", 2020, 2100, sequence=50)
