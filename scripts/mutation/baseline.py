@@ -25,7 +25,6 @@ SETTINGS = """[run]
 data_file = {home}/coverage/data/measured
 parallel = true
 source = {tree}/perfkit
-    {tree}/tests
 context = ${{MUTATION_TEST-}}
 """
 IN_EACH_PROCESS = "import coverage\n\ncoverage.process_startup()\n"
@@ -55,7 +54,7 @@ class Baseline:
 
 
 class Store:
-    """Baselines in a folder, each with the hashes of what it stands on."""
+    """Baselines in a folder, each with the hashes of what it stands on. Several working trees may share the folder."""
 
     def __init__(self, folder: Path, root: Path, corpus: str | None) -> None:
         self.folder = folder
@@ -72,44 +71,57 @@ class Store:
 
     def load(self, file: str) -> Baseline | None:
         """The baseline of a file of tests, or None where it has to be made."""
-        try:
-            kept = json.loads(self._path(file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if kept["format"] != FORMAT or kept["corpus"] != self.corpus:
-            return None
-        if any(self.hash_of(name) != digest for name, digest in kept["files"].items()):
-            return None
-        reached = {
-            source: {test: frozenset(_unpacked(lines)) for test, lines in tests.items()}
-            for source, tests in kept["reached"].items()
-        }
-        tests = {test: (outcome, seconds) for test, (outcome, seconds) in kept["tests"].items()}
-        own = sorted((name, digest) for name, digest in kept["files"].items() if name.startswith("tests/"))
-        digest = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
-        return Baseline(file, tests, reached, digest, kept["reason"])
+        for path in self._kept(file):
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if kept["format"] == FORMAT and kept["corpus"] == self.corpus and self._are(kept["files"]):
+                return _baseline(file, kept)
+        return None
+
+    def _are(self, files: dict[str, str]) -> bool:
+        return all(self.hash_of(name) == digest for name, digest in files.items())
 
     def make(self, file: str, worker: Worker) -> Baseline:
         """Run a file of tests and keep what came of it."""
         outcome, reached = _measure(file, worker)
-        files = {name: self.hash_of(name) for name in (file, *_conftests(file), *reached)}
+        files = {name: self.hash_of(name) for name in (file, *_conftests(file), *outcome.imported, *reached)}
         kept = {
             "format": FORMAT, "corpus": self.corpus, "files": files, "tests": outcome.tests, "reason": outcome.reason,
             "reached": {
                 source: {test: _packed(lines) for test, lines in tests.items()}
-                for source, tests in reached.items() if source.startswith("perfkit/")
+                for source, tests in reached.items()
             },
         }  # fmt: skip
-        path = self._path(file)
+        name = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:8]
+        path = self.folder / f"{_flat(file)}~{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".new").write_text(json.dumps(kept), encoding="utf-8")
-        path.with_suffix(".new").replace(path)
-        made = self.load(file)
-        assert made is not None
-        return made
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps(kept), encoding="utf-8")
+        new.replace(path)
+        return _baseline(file, json.loads(path.read_text(encoding="utf-8")))
 
-    def _path(self, file: str) -> Path:
-        return self.folder / (file.replace("/", "~") + ".json")
+    def _kept(self, file: str) -> list[Path]:
+        """Baselines of a file of tests, the newest first."""
+        found = [(path.stat().st_mtime, path) for path in self.folder.glob(f"{_flat(file)}~*.json")]
+        return [path for _, path in sorted(found, reverse=True)]
+
+
+def _flat(file: str) -> str:
+    return file.replace("/", "~")
+
+
+def _baseline(file: str, kept: Any) -> Baseline:
+    """As it was kept."""
+    reached = {
+        source: {test: frozenset(_unpacked(lines)) for test, lines in tests.items()}
+        for source, tests in kept["reached"].items()
+    }
+    tests = {test: (outcome, seconds) for test, (outcome, seconds) in kept["tests"].items()}
+    own = sorted((name, digest) for name, digest in kept["files"].items() if name.startswith("tests/"))
+    digest = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
+    return Baseline(file, tests, reached, digest, kept["reason"])
 
 
 def _measure(file: str, worker: Worker) -> tuple[Outcome, dict[str, dict[str, set[int]]]]:

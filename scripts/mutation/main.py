@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=1, help="mutants at a time (default: 1)")
     add("--results", type=Path, metavar="FILE", help="where verdicts are kept (default: .mutants/results.jsonl)")
     add("--resume", action="store_true", help="keep the verdicts there whose source and tests are as they were")
+    add("--own-folder", action="store_true", help="without tests/reference and tests/truth: quicker, and stricter")
     add("--tests-at-most", type=_seconds, default=60.0, metavar="TIME", help="tests of one mutant (default: 60s)")
     add("--memory", type=float, default=8.0, metavar="GIB", help="address space of one process (default: 8)")
     add("--check-equivalent", action="store_true", help="try those listed as equivalent too; a test that notices one")
@@ -79,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--file-at-least", type=_percent_and_count, metavar="PERCENT:N", help="the same for each file with N or more")
     add("--equivalent-at-most", type=float, metavar="PERCENT", help="exit 1 where more are listed as equivalent")
     add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
-    add("--cache", type=Path, metavar="DIR", help="what tests reach is kept here (default: .mutants)")
+    add(
+        "--cache", type=Path, metavar="DIR", help="what tests reach is kept here, for several trees (default: .mutants)"
+    )
     return parser
 
 
@@ -142,7 +145,7 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
     """Try the mutants of a run, and fill it in."""
     root, corpus = chosen.root.resolve(), os.environ.get("PERFKIT_TRACE_CORPUS")
     cache = chosen.cache or root / ".mutants"
-    deadline = began + chosen.budget if chosen.budget else float("inf")
+    deadline = float("inf") if chosen.budget is None else began + chosen.budget
     pending = [site for site in run.sites if chosen.check_equivalent or site.id not in run.equivalent]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         snapshot = Path(scratch) / "snapshot"  # what is edited meanwhile makes no difference
@@ -153,15 +156,14 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
                 run.sites = [site for site in run.sites if KILLS.search(run.sources[site.file]) is None]
                 pending = [site for site in pending if site in run.sites]
             store = Store(cache / "baseline", snapshot, corpus)
-            baselines = _baselines(snapshot, store, pool, pending)
+            baselines = _baselines(snapshot, store, pool, pending, beside=not chosen.own_folder)
             for baseline in baselines.values():
                 for test, (outcome, _) in baseline.tests.items():
                     if outcome == "failed":
                         run.failing[test] = baseline.reason
-            judge = Judge(
-                store, Selector(snapshot, baselines, chosen.tests_at_most), run.sources, int(chosen.memory * 2**30)
-            )
-            results = Results(chosen.results or cache / "results.jsonl", resume=chosen.resume)
+            selector = Selector(snapshot, baselines, chosen.tests_at_most, beside=not chosen.own_folder)
+            judge = Judge(store, selector, run.sources, int(chosen.memory * 2**30))
+            results = Results(chosen.results or root / ".mutants" / "results.jsonl", resume=chosen.resume)
             _judge(run, pending, judge, results, pool, deadline)
             run.flaky = judge.selector.flaky
     if chosen.check_equivalent:
@@ -193,9 +195,10 @@ def _judge(
     pool.each(one, left)
 
 
-def _baselines(root: Path, store: Store, pool: _Pool, pending: Iterable[Site]) -> dict[str, Baseline]:
+def _baselines(root: Path, store: Store, pool: _Pool, pending: Iterable[Site], *, beside: bool) -> dict[str, Baseline]:
     """The baseline of every file of tests that belongs to one of the mutants."""
-    files = sorted({file for source in {site.file for site in pending} for file in selection.files_of(root, source)})
+    sources = {site.file for site in pending}
+    files = sorted({file for source in sources for file in selection.files_of(root, source, beside=beside)})
     found = {file: baseline for file in files if (baseline := store.load(file)) is not None}
     missing = [file for file in files if file not in found]
 

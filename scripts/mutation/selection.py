@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,10 +38,10 @@ class Selection:
         return [test for batch in self.batches for test in batch.tests]
 
 
-def files_of(root: Path, source: str) -> list[str]:
-    """The files of tests that belong to a source file: those of its folder's tests, its own first."""
+def files_of(root: Path, source: str, *, beside: bool = True) -> list[str]:
+    """The files of tests that belong to a source file, its own first: those of its folder, and of those beside it."""
     parts = PurePosixPath(source).parts
-    folders = (parts[1], *BESIDE.get(parts[1], ())) if len(parts) > 2 else AT_THE_TOP
+    folders = (parts[1], *(BESIDE.get(parts[1], ()) if beside else ())) if len(parts) > 2 else AT_THE_TOP
     files = [
         file.relative_to(root).as_posix()
         for folder in folders
@@ -54,8 +54,9 @@ def files_of(root: Path, source: str) -> list[str]:
 class Selector:
     """Chooses the tests of one mutant after the other."""
 
-    def __init__(self, root: Path, baselines: dict[str, Baseline], at_most: float) -> None:
+    def __init__(self, root: Path, baselines: dict[str, Baseline], at_most: float, *, beside: bool) -> None:
         self.root = root
+        self.beside = beside
         self.baselines = baselines
         self.at_most = at_most
         """Seconds of tests for one mutant, the slowest being left out."""
@@ -69,46 +70,43 @@ class Selector:
         The rest of its own file's tests follow: what a cache or a shared object keeps, only the first test reaches. A
         line that no test is known to reach has the tests that reach any line of the file.
         """
-        own_name = PurePosixPath(site.file).stem
-        chosen: list[tuple[bool, float, str, dict[str, float]]] = []
-        reached = False
-        for file in files_of(self.root, site.file):
-            baseline = self.baselines[file]
-            own = PurePosixPath(file).stem == f"test_{own_name}"
-            reaching = self._reaching(site, baseline) - self.flaky
-            reached |= bool(reaching)
-            chosen.append((not own, 0.0, file, self._ordered(baseline, reaching, rest=own)))
+        baselines = {file: self.baselines[file] for file in files_of(self.root, site.file, beside=self.beside)}
+        reaching = {file: self._reaching(site, baseline) for file, baseline in baselines.items()}
+        reached = any(reaching.values())
         if not reached:
-            chosen = [
-                (first, 0.0, file, self._ordered(self.baselines[file], self._reaching_file(site, self.baselines[file])))
-                for first, _, file, _ in chosen
-            ]
-        chosen = [(first, sum(tests.values()), file, tests) for first, _, file, tests in chosen if tests]
-        return self._batches(sorted(chosen, key=lambda one: one[:3]), reached)
+            reaching = {file: self._reaching_file(site, baseline) for file, baseline in baselines.items()}
+        chosen = []
+        for file, baseline in baselines.items():
+            own = PurePosixPath(file).stem == f"test_{PurePosixPath(site.file).stem}"
+            if tests := self._ordered(baseline, reaching[file], rest=own):
+                chosen.append((not own, sum(tests.values()), file, tests))
+        return self._batches([tests for *_, tests in sorted(chosen, key=lambda one: one[:3])], reached)
 
-    def _batches(self, chosen: Sequence[tuple[bool, float, str, dict[str, float]]], reached: bool) -> Selection:
-        """Two processes: the file's own tests or the fastest file's, and the others."""
-        left, cut = self.at_most, 0
-        kept: list[tuple[str, dict[str, float]]] = []
-        for _, _, file, tests in chosen:
+    def _batches(self, chosen: Sequence[dict[str, float]], reached: bool) -> Selection:
+        """Three processes: the file's own tests or the fastest file's; one of each function of others; the rest."""
+        phases: tuple[list[str], list[str], list[str]] = ([], [], [])
+        for place, tests in enumerate(chosen):
+            firsts = _one_of_each(tests)
+            for test in tests:
+                phases[0 if place == 0 else 1 if test in firsts else 2].append(test)
+        every = {test: seconds for tests in chosen for test, seconds in tests.items()}
+        left, batches = self.at_most, list[Batch]()
+        for phase in phases:
             fitting: dict[str, float] = {}
-            for test, seconds in tests.items():
-                if seconds <= left or (not kept and not fitting):
-                    left -= seconds
-                    fitting[test] = seconds
-            cut += len(tests) - len(fitting)
+            for test in phase:
+                if every[test] <= left or not (batches or fitting):
+                    left -= every[test]
+                    fitting[test] = every[test]
             if fitting:
-                kept.append((file, fitting))
-        batches = []
-        for part in (kept[:1], kept[1:]):
-            if part:
-                every = {test: seconds for _, tests in part for test, seconds in tests.items()}
-                batches.append(Batch(tuple(file for file, _ in part), every))
-        return Selection(tuple(batches), reached, cut)
+                files = dict.fromkeys(test.split("::", 1)[0] for test in fitting)
+                batches.append(Batch(tuple(files), fitting))
+        return Selection(tuple(batches), reached, len(every) - sum(len(batch.tests) for batch in batches))
 
     def _ordered(self, baseline: Baseline, reaching: set[str], *, rest: bool = False) -> dict[str, float]:
         passing = [test for test in baseline.passing() if test not in self.flaky and (rest or test in reaching)]
         passing.sort(key=lambda test: (test not in reaching, baseline.tests[test][1]))
+        firsts = _one_of_each(passing)
+        passing.sort(key=lambda test: (test not in reaching, test not in firsts))
         return {test: baseline.tests[test][1] for test in passing}
 
     def _reaching(self, site: Site, baseline: Baseline) -> set[str]:
@@ -122,10 +120,10 @@ class Selector:
             for source, lines in self._lines_that_name(site.scope.rsplit(".", 1)[-1]).items():
                 for line in lines:
                     reaching |= baseline.reaching(source, line, line) - {""}
-        return reaching & set(baseline.passing())
+        return (reaching & set(baseline.passing())) - self.flaky
 
     def _reaching_file(self, site: Site, baseline: Baseline) -> set[str]:
-        return (set(baseline.reached.get(site.file, ())) - {""}) & set(baseline.passing())
+        return (set(baseline.reached.get(site.file, ())) & set(baseline.passing())) - self.flaky - {""}
 
     def _lines_that_name(self, name: str) -> dict[str, list[int]]:
         if self._uses is None:
@@ -134,6 +132,11 @@ class Selector:
                 for used, line in _names(file):
                     self._uses.setdefault(used, {}).setdefault(file.relative_to(self.root).as_posix(), []).append(line)
         return self._uses.get(name, {})
+
+
+def _one_of_each(tests: Iterable[str]) -> set[str]:
+    """Of each test function the first: what one of its parameters does not notice, another seldom does."""
+    return set({test.split("[", 1)[0]: test for test in reversed(list(tests))}.values())
 
 
 def _names(file: Path) -> Iterator[tuple[str, int]]:

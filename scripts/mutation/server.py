@@ -129,8 +129,18 @@ def _child(request: dict[str, Any], pipe: int, log: Path) -> NoReturn:
     if measured is not None:
         measured.stop()
         measured.save()
+        plugin.tell("imported", sorted(_own_files()))
     plugin.tell("done", code)
     os._exit(0)
+
+
+def _own_files() -> Iterator[str]:
+    """Modules of tests that are loaded, by their files."""
+    here = Path.cwd()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(here / "tests"):
+            yield Path(file).relative_to(here).as_posix()
 
 
 class Server:
@@ -205,6 +215,7 @@ class _Heard:
         self.tests: dict[str, list[Any]] = {}
         self.failed: list[str] | None = None
         self.fixtures: dict[str, list[str]] = {}
+        self.imported: list[str] = []
 
     def hear(self, what: str, *more: Any) -> None:
         match what:
@@ -223,6 +234,8 @@ class _Heard:
                 self.deadline = time.monotonic() + BESIDE_TESTS_S
             case "fixtures":
                 self.fixtures[more[0]] = more[1]
+            case "imported":
+                self.imported = more[0]
             case "done":
                 self.code = more[0]
 
@@ -236,6 +249,7 @@ class _Heard:
         test, reason = self.failed or (self.running or "", "")
         return {
             "outcome": outcome, "test": test, "reason": reason, "tests": self.tests, "fixtures": self.fixtures,
+            "imported": self.imported,
         }  # fmt: skip
 
 

@@ -50,6 +50,9 @@ class Outcome:
     tests: dict[str, tuple[str, float]]
     """passed, failed or skipped, and seconds."""
     fixtures: dict[str, list[str]]
+    """Of each test, where it was measured."""
+    imported: list[str]
+    """Files of tests/ that were loaded, where it was measured."""
     seconds: float
 
 
