@@ -136,7 +136,7 @@ class Account:
             categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
             categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
         else:
-            categories[(self.operator == NONE) | ~is_operator(self.found)[self.row]] = numbers[kernel_categories.HOST]
+            categories[~is_operator(self.found)[self.row]] = numbers[kernel_categories.HOST]
         return categories
 
     @cached_property

@@ -183,7 +183,7 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
     node, scope, operation = linked.node, found.scope, linked.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    own_recompute = np.concatenate((seen.own("recompute"), [False]))[scope]  # the last is that of NONE
+    own_recompute = seen.own("recompute")[scope]  # where there is no scope, none is inside a node, whatever this says
     recomputed = links.run_again(seen, linked) | ((in_node | own_recompute) & (scope > node))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
@@ -202,7 +202,7 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
 
 def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
     """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
-    count = int(seen.thread.max()) + 1 if len(seen.thread) else 0
+    count = int(seen.thread.max(initial=NONE)) + 1
 
     def threads(rows: Bools) -> Bools:
         present: Bools = np.bincount(seen.thread[rows], minlength=count) > 0

@@ -10,7 +10,7 @@ import pandas as pd
 from perfkit.analysis import kernel_categories
 from perfkit.analysis.account import Account, is_operator
 from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase
-from perfkit.analysis.intervals import NONE, Ints, strictly_above
+from perfkit.analysis.intervals import NONE, Ints
 from perfkit.analysis.kernel_categories import HOST
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind
@@ -86,8 +86,8 @@ def for_people(kernels: Table) -> Table:
 def _by_name(counted: Account) -> pd.DataFrame:
     """One row a name, longest first; its category is the one most of its time went to."""
     events = pd.DataFrame({"name": counted.name, "category": counted.category, "duration": counted.total})
-    grouped = events.groupby("name", sort=False)["duration"].agg(["size", "sum", "min", "max"])
-    shares = events.groupby(["name", "category"], sort=False)["duration"].agg(["sum", "size"]).reset_index()
+    grouped = events.groupby("name")["duration"].agg(["size", "sum", "min", "max"])
+    shares = events.groupby(["name", "category"])["duration"].agg(["sum", "size"]).reset_index()
     main = shares.sort_values(["sum", "size"], ascending=False, kind="stable").drop_duplicates("name")
     forward = events["name"][counted.phase == Phase.FORWARD].value_counts()
     frame = pd.DataFrame(
@@ -178,7 +178,7 @@ def category_table(counted: Account) -> Table:
 def _sums(counted: Account, **keys: Ints) -> pd.DataFrame:
     values = {"count": counted.counted.astype(np.int64), "total_ns": counted.total, "exclusive_ns": counted.exclusive}
     events = pd.DataFrame({**keys, **values})
-    return events.groupby(list(keys), sort=True)[list(values)].sum().reset_index()
+    return events.groupby(list(keys))[list(values)].sum().reset_index()
 
 
 def notes(counted: Account) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def notes(counted: Account) -> tuple[str, ...]:
 def thread_table(counted: Account) -> Table:
     """Host threads in lanes of their own: only the main thread's time is in the account."""
     seen, trace = counted.found.view, counted.trace
-    roots = strictly_above(seen.forest.parent, np.arange(len(seen.name))) == NONE
+    roots = seen.forest.parent == NONE
     rows = pd.DataFrame({"thread": seen.thread, "ranges": 1, "until": np.where(roots, seen.end, _NEVER)})
     before = rows.groupby("thread")["until"].cummax().groupby(rows["thread"]).shift(1, fill_value=_NEVER)
     alone = (seen.end - np.maximum(seen.start, before)).clip(0)  # ranges across threads overlap: once is enough

@@ -136,15 +136,12 @@ def _no_launch(counted: Account) -> Issue | None:
     if not lost.any():
         return None
     time = int(counted.total[lost].sum())
-    host = counted.trace.host
-    first_call = int(host.start.min()) if len(host) else None
-    early = lost & (events.start[counted.row] < _first_launched(counted)) if first_call is not None else lost
+    launched = events.start[counted.found.device.launch != NONE]
+    early = int((events.start[counted.row][lost] < launched.min()).sum()) if len(launched) else 0
     share = units.percent(time / max(int(counted.total.sum()), 1))
     text = f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {share}) have no launch in the file"
-    if early.any():
-        text += (
-            f"; {int(early.sum()):,} of them ran before the first one that has: work launched before recording began"
-        )
+    if early:
+        text += f"; {early:,} of them ran before the first one that has: work launched before recording began"
     return Issue("no launch", int(lost.sum()), time, text)
 
 
@@ -157,13 +154,6 @@ def _unlinked(counted: Account) -> Issue | None:
         return None
     text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
     return Issue("unlinked nodes", lost, 0, f"{text} began, or was not recorded")
-
-
-def _first_launched(counted: Account) -> int:
-    """Start of the first device event whose launch is in the file."""
-    launched = counted.found.device.launch != NONE
-    starts = counted.trace.device.start[launched]
-    return int(starts.min()) if len(starts) else np.iinfo(np.int64).max
 
 
 def _outside_steps(counted: Account) -> Issue | None:
@@ -232,8 +222,8 @@ def _crossing(counted: Account) -> Issue | None:
     lanes = [index for index, thread in enumerate(counted.trace.threads) if thread.name == ACROSS_THREADS]
     rows = np.flatnonzero(~seen.is_runtime & ~np.isin(seen.thread, lanes))
     siblings = pd.DataFrame({"parent": _family(seen.forest.parent[rows], seen.thread[rows]), "end": seen.end[rows]})
-    reach = siblings.groupby("parent", sort=False)["end"].cummax()
-    before = reach.groupby(siblings["parent"], sort=False).shift(1, fill_value=np.iinfo(np.int64).min)
+    reach = siblings.groupby("parent")["end"].cummax()
+    before = reach.groupby(siblings["parent"]).shift(1, fill_value=np.iinfo(np.int64).min)
     count = int((before.to_numpy() > seen.start[rows] + counted.trace.facts.resolution_ns - 1).sum())
     if not count:
         return None
@@ -255,7 +245,7 @@ def _backward(counted: Account) -> Issue | None:
 
 def _family(parent: Ints, thread: Ints) -> Ints:
     """One number for each set of siblings; the roots of each thread are one."""
-    return np.where(parent == NONE, -1 - thread.astype(np.int64), parent)
+    return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
 def _external_ids(counted: Account) -> Issue | None:

@@ -58,7 +58,7 @@ def table(trace: Trace) -> Table:
     events = trace.device
     rows = np.flatnonzero(events.kind == DeviceKind.KERNEL)
     duration = (events.end - events.start)[rows]
-    grouped = pd.Series(duration).groupby(events.name[rows], sort=False)
+    grouped = pd.Series(duration).groupby(events.name[rows])
     found = grouped.agg(["size", "sum", "mean", "median", "min", "max", "std"])
     total = found["sum"].sum()
     frame = pd.DataFrame(

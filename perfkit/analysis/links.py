@@ -58,7 +58,7 @@ def link(trace: Trace, seen: HostView) -> Links:
     is_accumulate = seen.matching(lambda name: _ACCUMULATE in name)
     has_sequence = seen.sequence >= 0
     numbered = has_sequence & (seen.forward_thread > 0) & ~is_engine
-    is_node = is_engine | numbered | is_accumulate | (has_sequence & (seen.forward_thread > 0))
+    is_node = is_engine | numbered | is_accumulate
     is_forward_op = has_sequence & (seen.forward_thread == 0) & ~is_node
     is_hooked = seen.own("backward")
     if is_hooked.any():
@@ -66,7 +66,7 @@ def link(trace: Trace, seen: HostView) -> Links:
 
     sequence, forward_thread = _plumb(seen, is_engine, numbered)
     thread_of = _forward_threads(trace, seen, numbered, is_forward_op, sequence, forward_thread)
-    rows = np.flatnonzero(is_node & (forward_thread > 0) & (sequence >= 0))
+    rows = np.flatnonzero(is_node)
     node = nearest(seen.forest.parent, is_node)
     target, last_use = _last_started(seen, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
     by_accumulation = is_accumulate & (target == NONE)
@@ -119,8 +119,8 @@ def _forward_threads(
             wanted = np.unique(sequence[numbered & (forward_thread == counter)])
             candidates = is_forward_op & np.isin(seen.sequence, wanted)
             pairs = np.unique(np.stack((seen.thread[candidates], seen.sequence[candidates])), axis=1)
-            votes = np.bincount(pairs[0], minlength=1)
-        if votes.sum():
+            votes = np.bincount(pairs[0])
+        if len(votes):
             mapping[int(counter)] = int(np.argmax(votes))
     return mapping
 
@@ -128,6 +128,9 @@ def _forward_threads(
 def _votes_of_arrows(trace: Trace, seen: HostView, numbered: Bools) -> dict[int, Ints]:
     """For each of torch's thread counters, how many arrows come from each thread."""
     flows = trace.flows
+    votes: dict[int, Ints] = {}
+    if not flows.is_start.any():
+        return votes
     starts, ends = np.flatnonzero(flows.is_start), np.flatnonzero(~flows.is_start)
     nodes = np.flatnonzero(numbered)
     node_of_end = last_at_or_before(seen.thread[nodes], seen.start[nodes], flows.thread[ends], flows.time[ends])
@@ -136,11 +139,7 @@ def _votes_of_arrows(trace: Trace, seen: HostView, numbered: Bools) -> dict[int,
     ends, node_of_end = ends[exact], nodes[node_of_end[exact]]
     order = np.argsort(flows.flow[starts], kind="stable")
     place = np.searchsorted(flows.flow[starts][order], flows.flow[ends])
-    place = np.minimum(place, max(len(starts) - 1, 0))
-    votes: dict[int, Ints] = {}
-    if not len(starts):
-        return votes
-    start_of_end = starts[order][place]
+    start_of_end = starts[order][np.minimum(place, len(starts) - 1)]
     matched = flows.flow[start_of_end] == flows.flow[ends]
     counters, threads = seen.forward_thread[node_of_end[matched]], flows.thread[start_of_end[matched]]
     for counter in np.unique(counters):
@@ -162,7 +161,8 @@ def _last_started(
     Some nodes are made inside an operation that carries the number of another (the CopySlices of an assignment to a
     view): a number that no operation carries goes to the last-started one with the largest number below it, if the
     thread has a larger one too. (Otherwise the forward pass itself may lie outside the file.)
-    `rows` are the nodes, with their sequence numbers and thread counters. Also returns Links.last_use.
+    `rows` are the nodes, with their sequence numbers and thread counters, MISSING where they have none. Also returns
+    Links.last_use.
     """
     operations = np.flatnonzero(is_forward_op)
     # An operation that starts together with the node it runs in came after it, and did not make it.
@@ -181,21 +181,18 @@ def _last_started(
     found = last_at_or_before(operation_keys, time, node_keys, 2 * seen.start[rows])
     uncarried = np.flatnonzero(~np.isin(node_keys, operation_keys))
     below = last_at_or_before(
-        seen.thread[operations],
-        seen.sequence[operations],
-        threads[uncarried],
-        sequence[uncarried],
-        strictly=True,
+        seen.thread[operations], seen.sequence[operations], threads[uncarried], sequence[uncarried]
     )
-    highest = np.full(max(seen.thread.max(initial=0), threads.max(initial=0)) + 1, NONE, dtype=np.int64)
-    np.maximum.at(highest, seen.thread[operations], seen.sequence[operations])
-    before = (below != NONE) & (sequence[uncarried] < highest[threads[uncarried]])
+    above = last_at_or_before(
+        seen.thread[operations], -seen.sequence[operations], threads[uncarried], -sequence[uncarried]
+    )
+    before = (below != NONE) & (above != NONE)
     before[before] = time[below[before]] <= 2 * seen.start[rows[uncarried[before]]]
     found[uncarried] = np.where(before, below, NONE)
     target = np.full(len(is_forward_op), NONE, dtype=ROW)
     target[rows[found != NONE]] = operations[found[found != NONE]]
 
-    latest = np.full(int(keys.max()) + 1 if len(keys) else 0, NEVER)
+    latest = np.full(len(keys), NEVER)  # keys are dense
     np.maximum.at(latest, node_keys, seen.start[rows])
     last_use = np.full(len(is_forward_op), NEVER)
     last_use[operations] = latest[operation_keys]

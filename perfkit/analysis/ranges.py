@@ -43,7 +43,7 @@ def range_table(counted: Account, phase: Phase | None = None, *, everywhere: boo
             "self": self_times(seen.forest.parent, seen.start, seen.end)[rows],
         }
     )
-    grouped = frame.groupby(["thread", "name"], sort=False)
+    grouped = frame.groupby(["thread", "name"])
     wall = grouped["wall"].agg(["size", "sum", "mean", "min", "max"])
     found = pd.DataFrame(
         {

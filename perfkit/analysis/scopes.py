@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, auto
 
 import numpy as np
 
@@ -48,24 +48,24 @@ class ScopeSource(Enum):
 class How(IntEnum):
     """How a piece of work came to its scope, or why it has none."""
 
-    SCOPE = 0
+    SCOPE = auto()
     """It ran (or was launched) inside the scope."""
-    SEQUENCE = 1
+    SEQUENCE = auto()
     """Through a backward node's sequence number to the forward operation that made it (which may lie outside every
     scope: then the work is linked and still unattributed)."""
-    ACCUMULATE = 2
+    ACCUMULATE = auto()
     """Gradient accumulation without a mark: with the backward node that ran before it."""
-    NONE = 3
+    NONE = auto()
     """Outside every scope, or in backward and led to no forward operation in the file."""
-    UNLAUNCHED = 4
+    UNLAUNCHED = auto()
     """No launch in the file: launched before recording began, or its record was dropped."""
-    PROVENANCE = 5
+    PROVENANCE = auto()
     """A compiled kernel, by Inductor's provenance: to its module, or the common ancestor of its modules."""
-    PARAMETER = 6
+    PARAMETER = auto()
     """Gradient accumulation: by the parameter's module, which perfkit's mark in it names."""
-    GRAPH = 7
+    GRAPH = auto()
     """A node of a CUDA graph: by the scope that was noted when the graph was captured."""
-    HOOK = 8
+    HOOK = auto()
     """A backward node: by perfkit's range round it, which names the module that made it."""
 
 

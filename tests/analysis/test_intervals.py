@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.analysis import intervals
 from perfkit.analysis.intervals import NONE
 
+SAME_BLOCKS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""All examples of a test have one size of blocks, which is what its fixture is for."""
 TIMES = st.integers(0, 30)
 RANGES = st.lists(st.tuples(st.integers(0, 1), TIMES, st.integers(0, 12), st.booleans()), max_size=30)
 
@@ -18,12 +21,18 @@ def columns(ranges):
     return rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3].astype(bool)
 
 
+@pytest.fixture(autouse=True, params=[3, 2**16], ids=["small blocks", "one block"])
+def _blocks(request, monkeypatch):
+    """The same answers whether rows are worked on in blocks or all together."""
+    monkeypatch.setattr(intervals, "_BLOCK", request.param)
+
+
 def forest_of(ranges, tolerance=0):
     thread, start, end, leaf = columns(ranges)
     return intervals.build_forest(thread, start, end, leaf, np.arange(len(thread)), tolerance)
 
 
-@settings(max_examples=300)
+@settings(SAME_BLOCKS, max_examples=150)
 @given(RANGES, st.sampled_from([0, 3]))
 def test_parents_by_the_letter_of_the_rule(ranges, tolerance):
     """GIVEN any ranges WHEN nested THEN each parent is the nearest previous range that holds it"""
@@ -41,7 +50,7 @@ def test_parents_by_the_letter_of_the_rule(ranges, tolerance):
         assert forest.parent[i] == (holders[-1] if holders else NONE)
 
 
-@settings(max_examples=200)
+@settings(SAME_BLOCKS, max_examples=100)
 @given(RANGES, st.sampled_from([0, 3]))
 def test_self_times_add_up_over_every_subtree(ranges, tolerance):
     """GIVEN any forest WHEN self times are added over a root's subtree THEN they are the root's duration, exactly"""
@@ -55,7 +64,7 @@ def test_self_times_add_up_over_every_subtree(ranges, tolerance):
         assert own[root == row].sum() == end[row] - start[row]
 
 
-@settings(max_examples=200)
+@settings(SAME_BLOCKS, max_examples=100)
 @given(RANGES, st.data())
 def test_nearest_flagged_ancestor(ranges, data):
     """GIVEN flags WHEN the nearest flagged self-or-ancestor is asked for THEN climbing one by one gives the same"""
@@ -69,7 +78,7 @@ def test_nearest_flagged_ancestor(ranges, data):
         assert found[i] == at
 
 
-@settings(max_examples=300)
+@settings(SAME_BLOCKS, max_examples=150)
 @given(st.lists(st.tuples(TIMES, st.integers(0, 12), st.integers(0, 2)), max_size=20))
 def test_exclusive_time_instant_by_instant(events):
     """GIVEN overlapping intervals of three ranks WHEN each instant goes to one THEN it is the one the rule names"""
@@ -85,7 +94,7 @@ def test_exclusive_time_instant_by_instant(events):
     assert intervals.union_length(start, end) == sum(expected)
 
 
-@settings(max_examples=200)
+@settings(SAME_BLOCKS, max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(-1, 3), TIMES), max_size=20),
     st.lists(st.tuples(st.integers(-1, 3), TIMES), max_size=20),
@@ -99,3 +108,61 @@ def test_last_at_or_before(known, wanted, strictly):
     for answer, (g, t) in zip(found, wanted, strict=True):
         rows = [i for i, (h, u) in enumerate(known) if h == g and (u < t if strictly else u <= t)]
         assert answer == (max(rows, key=lambda i: (known[i][1], i)) if rows else NONE)
+
+
+@settings(SAME_BLOCKS, max_examples=100)
+@given(RANGES)
+def test_depths_are_numbers_of_ancestors(ranges):
+    """GIVEN any forest WHEN depths are asked for THEN climbing one by one counts the same"""
+    parent = forest_of(ranges).parent
+    for row, depth in enumerate(intervals.depths(parent)):
+        at, steps = row, 0
+        while parent[at] != NONE:
+            at, steps = parent[at], steps + 1
+        assert depth == steps
+
+
+@settings(SAME_BLOCKS, max_examples=100)
+@given(RANGES, st.data())
+def test_nearest_proper_ancestor(ranges, data):
+    """GIVEN flags WHEN the nearest flagged proper ancestor is asked for THEN it is the parent's nearest flagged one"""
+    parent = forest_of(ranges).parent
+    flags = np.array([data.draw(st.booleans()) for _ in ranges], dtype=bool)
+    nearest = intervals.nearest(parent, flags)
+    expected = [NONE if above == NONE else nearest[above] for above in parent]
+    assert intervals.strictly_above(parent, nearest).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-(2**40), 2**40), st.booleans()), max_size=12))
+@settings(SAME_BLOCKS, max_examples=100)
+def test_keys_are_equal_where_rows_are_and_dense(rows):
+    columns = [np.array([row[k] for row in rows], dtype=np.int64) for k in range(3)]
+    keys = intervals.pair_keys(*columns)
+    for key, row in zip(keys, rows, strict=True):
+        assert [other == key for other in keys] == [other == row for other in rows]
+    assert sorted(set(keys.tolist())) == list(range(len(set(rows))))
+
+
+def test_a_child_that_outlasts_its_parent_is_cut_at_every_level():
+    """GIVEN a root of 10 ns whose child and grandchild end 2 and 3 ns late WHEN self times are asked for THEN the cut
+    goes down: 10 = 4 + 3 + 3"""
+    parent = np.array([NONE, 0, 1])
+    own = intervals.self_times(parent, np.array([0, 4, 7]), np.array([10, 12, 13]))
+    assert own.tolist() == [4, 3, 3]
+    late = intervals.self_times(np.array([NONE, 0]), np.array([0, 12]), np.array([10, 15]))
+    assert late.tolist() == [10, 0]  # began after its parent's end: nothing is left of it
+
+
+def test_a_union_of_touching_intervals():
+    start, end = np.array([5, 0, 20, 6]), np.array([10, 5, 30, 7])
+    assert intervals.union_length(start, end) == 20
+    assert intervals.union_length(start[:0], end[:0]) == 0
+
+
+def test_equal_starts_nest_the_longest_first_then_by_the_recorders_order_and_calls_last():
+    """GIVEN four ranges and a call that start together WHEN nested THEN by length, then by order, the call innermost"""
+    thread, start = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    end, leaf = np.array([5, 9, 5, 9]), np.array([False, False, False, True])
+    forest = intervals.build_forest(thread, start, end, leaf, np.array([2, 0, 1, 3]), 0)
+    assert forest.order.tolist() == [1, 2, 0, 3]
+    assert forest.parent.tolist() == [NONE, 0, 1, 0]

@@ -104,3 +104,49 @@ def test_the_operator_decides_before_the_name():
     assert categories.category("direct_copy_kernel", "aten::mm", in_optimizer=False) == "copy/cast"
     assert categories.category("mystery", "my::op", in_optimizer=False) == "other"
     assert not categories.is_known("mystery", "my::op")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "operator", "category"),
+    [
+        ("ncclDevKernel_AllReduce", "aten::mm", "communication"),  # a collective is one, whoever asked for it
+        ("direct_copy_kernel", "aten::convolution", "copy/cast"),
+        ("FillFunctor", "aten::mm", "memset"),
+        ("reduce_kernel", "aten::mm", "reduction"),
+        ("elementwise_kernel", "aten::mm", "matmul"),
+        ("direct_copy_kernel", "aten::add", "elementwise"),  # only matmuls and convolutions convert
+        ("volta_sgemm_64x64_nt", "my::op", "matmul"),
+        ("mystery", "aten::add", "elementwise"),
+        ("mystery", None, "other"),
+        ("max_pool_forward", None, "other"),
+    ],
+)
+def test_operator_and_name_together(kernel, operator, category):
+    assert categories.category(kernel, operator, in_optimizer=False) == category
+
+
+@pytest.mark.parametrize(
+    ("kernel", "operator", "known"),
+    [
+        ("volta_sgemm_64x64_nt", None, True), ("max_pool_forward", None, True), ("mystery", "aten::add", True),
+        ("mystery", None, False), ("mystery", "my::op", False), ("volta_sgemm_64x64_nt", "my::op", True),
+    ],
+)  # fmt: skip
+def test_known_is_what_either_table_places(kernel, operator, known):
+    assert categories.is_known(kernel, operator) is known
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("ncclDevKernel_AllReduce", True), ("two_shot_all_reduce_kernel", True), ("NVSHMEM_barrier", True),
+        ("my_nccl_like_kernel", False), ("reduce_kernel", False), ("volta_sgemm_64x64_nt", False),
+    ],
+)  # fmt: skip
+def test_collectives(name, is_one):
+    assert categories.is_communication(name) is is_one
+
+
+@pytest.mark.parametrize("name", ["", "aten::", "_", "autograd::engine::evaluate_function: mm"])
+def test_names_that_say_nothing(name):
+    assert categories.of_operator(name) is None

@@ -54,6 +54,23 @@ def test_different_kernels_stay_different(one: str, other: str) -> None:
     assert spelling(one) != spelling(other)
 
 
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("f(int)(long)<4>", "f<4>"),
+        ("f((anonymous namespace)::T, g(int))<4>", "f<4>"),
+        ("f)<4>", "f)<4>"),  # a bracket that was never opened
+        ("f(int", "f"),
+        ("f<g(int)::{lambda(long, h(int))#1}>(T)", "f<g::{lambda(long,h)#1}>"),
+        ("f(g::{lambda(long)#1})", "f"),  # a lambda among parameters goes with them
+        ("a::{lambda(int)#1}", "a::{lambda(int)#1}"),
+        ("unsigned int f", "unsigned int f"),
+    ],
+)
+def test_parameter_lists_go_and_what_tells_lambdas_apart_stays(name: str, spelled: str) -> None:
+    assert spelling(name) == spelled
+
+
 @pytest.mark.parametrize("text", ["", "(", ")", "f(", "f<(", "Memset (Device", "f::[lambda("])
 def test_names_that_are_cut_off(text: str) -> None:
     assert isinstance(spelling(text), str)

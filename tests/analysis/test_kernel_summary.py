@@ -8,8 +8,9 @@ from perfkit.analysis import kernel_summary, trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
-from perfkit.trace.columns import DeviceKind
+from perfkit.trace.columns import BEGIN_END, NO_TIME, DeviceKind, ReadFacts
 from perfkit.trace.load import load
+from tests.analysis import columns
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
 
@@ -36,6 +37,41 @@ def test_rows_are_names_longest_first_with_what_their_durations_say():
 def test_a_trace_without_kernels_is_sent_to_the_table_of_operators():
     with pytest.raises(UsageError, match="holds no kernels: --table kernels shows its operators"):
         kernel_summary.report(TraceBuilder().range("aten::mm", 0, 5).build())
+
+
+def test_equal_kernels_go_by_name_and_ones_of_no_length_have_no_share():
+    b = TraceBuilder().launched("b", 0, 0, 5).launched("c", 1, 10, 19).launched("a", 2, 20, 25)
+    table = kernel_summary.table(b.build())
+    assert table.frame["name"].tolist() == ["c", "a", "b"]
+    assert kernel_summary.table(TraceBuilder().event("k", 5, 5).build()).frame["share"].tolist() == [0]
+    assert len(kernel_summary.table(TraceBuilder().range("aten::mm", 0, 5).build())) == 0
+    times = ["mean_ns", "median_ns", "min_ns", "max_ns", "std_ns"]
+    assert columns.names(table) == ["name", "count", "total_ns", "share", *times]
+    assert columns.summed(table) == ["count", "total_ns", "share"]
+    assert columns.spare(table) == times
+    columns.assert_regular(table)
+    assert (table.name, table.title) == ("kernel_summary", "Kernels by name")
+
+
+def test_the_report_has_its_numbers_and_what_reading_showed():
+    """GIVEN a file that was mended, cut off and changed WHEN reported THEN each is a line below the sum of kernels"""
+    b = TraceBuilder().event("a", 0, 1000).event("a", 0, 500).event("b", 0, 500)
+    clean = kernel_summary.report(b.build())
+    assert clean.summary == {"source": "built by a test", "format": "kineto", "kernels": 3, "kernel_time_ns": 2000}
+    assert clean.remarks == ("3 kernels of 2 names, 2.000 us in sum: the whole file",)
+    assert clean.tables == clean.display
+    assert clean.table("kernel_summary") is not None
+    b.facts = ReadFacts(
+        remarks=("it changed",), truncated_at=1234, repairs={"comma": 2}, negative_durations=1000,
+        ignored={"kernel" + NO_TIME: 3, BEGIN_END: 4, "ac2g": 5},
+    )  # fmt: skip
+    assert kernel_summary.report(b.build()).remarks[1:] == (
+        "it changed",
+        "the file is cut off after byte 1,234: what follows is not counted",
+        "repaired while reading: 2 x comma",
+        "left out: 3 kernel without a usable time, 4 begin and end events (ph B, E)",
+        "1,000 events end before they start: counted with no length",
+    )
 
 
 @pytest.mark.corpus
