@@ -1,0 +1,1 @@
+"""scripts/mutants: small changes to perfkit, one at a time, and the tests that do not notice."""

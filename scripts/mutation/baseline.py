@@ -1,0 +1,160 @@
+"""What the tests do without a mutant: which pass, how long each takes, and which lines each reaches.
+
+One run for each file of tests, kept in a folder and repeated only where that file, or a source that it reached, has
+changed. Processes that a test starts are measured too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import coverage
+
+from scripts.mutation.workers import Outcome, Request, Worker
+
+FORMAT = 1
+SETTINGS = """[run]
+data_file = {home}/coverage/data/measured
+parallel = true
+source = {tree}/perfkit
+    {tree}/tests
+context = ${{MUTATION_TEST-}}
+"""
+IN_EACH_PROCESS = "import coverage\n\ncoverage.process_startup()\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """One file of tests, run without a mutant."""
+
+    file: str
+    tests: dict[str, tuple[str, float]]
+    """passed, failed or skipped, and seconds (measured: about twice what they take otherwise)."""
+    reached: dict[str, dict[str, frozenset[int]]]
+    """By source file and test: its lines. The test '' is the import of the file."""
+    digest: str
+    """Hash of the file and all of tests/ that it imports."""
+    reason: str = ""
+    """Why the first that failed did so."""
+
+    def passing(self) -> list[str]:
+        return [test for test, (outcome, _) in self.tests.items() if outcome == "passed"]
+
+    def reaching(self, source: str, first: int, last: int) -> set[str]:
+        """The tests that reach one of these lines of a source file; '' among them where its import does."""
+        lines = range(first, last + 1)
+        return {test for test, own in self.reached.get(source, {}).items() if not own.isdisjoint(lines)}
+
+
+class Store:
+    """Baselines in a folder, each with the hashes of what it stands on."""
+
+    def __init__(self, folder: Path, root: Path, corpus: str | None) -> None:
+        self.folder = folder
+        self.root = root
+        self.corpus = bool(corpus)
+        self._hashes: dict[str, str] = {}
+
+    def hash_of(self, file: str) -> str:
+        """Of a file's content; '' where there is none."""
+        if file not in self._hashes:
+            path = self.root / file
+            self._hashes[file] = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+        return self._hashes[file]
+
+    def load(self, file: str) -> Baseline | None:
+        """The baseline of a file of tests, or None where it has to be made."""
+        try:
+            kept = json.loads(self._path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if kept["format"] != FORMAT or kept["corpus"] != self.corpus:
+            return None
+        if any(self.hash_of(name) != digest for name, digest in kept["files"].items()):
+            return None
+        reached = {
+            source: {test: frozenset(_unpacked(lines)) for test, lines in tests.items()}
+            for source, tests in kept["reached"].items()
+        }
+        tests = {test: (outcome, seconds) for test, (outcome, seconds) in kept["tests"].items()}
+        own = sorted((name, digest) for name, digest in kept["files"].items() if name.startswith("tests/"))
+        digest = hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
+        return Baseline(file, tests, reached, digest, kept["reason"])
+
+    def make(self, file: str, worker: Worker) -> Baseline:
+        """Run a file of tests and keep what came of it."""
+        outcome, reached = _measure(file, worker)
+        files = {name: self.hash_of(name) for name in (file, *_conftests(file), *reached)}
+        kept = {
+            "format": FORMAT, "corpus": self.corpus, "files": files, "tests": outcome.tests, "reason": outcome.reason,
+            "reached": {
+                source: {test: _packed(lines) for test, lines in tests.items()}
+                for source, tests in reached.items() if source.startswith("perfkit/")
+            },
+        }  # fmt: skip
+        path = self._path(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".new").write_text(json.dumps(kept), encoding="utf-8")
+        path.with_suffix(".new").replace(path)
+        made = self.load(file)
+        assert made is not None
+        return made
+
+    def _path(self, file: str) -> Path:
+        return self.folder / (file.replace("/", "~") + ".json")
+
+
+def _measure(file: str, worker: Worker) -> tuple[Outcome, dict[str, dict[str, set[int]]]]:
+    """Run a file of tests under coverage.py; the lines reached, by file and test."""
+    folder = worker.home / "coverage"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "data").mkdir(parents=True)
+    settings = folder / "settings"
+    settings.write_text(SETTINGS.format(home=worker.home, tree=worker.tree), encoding="utf-8")
+    (folder / "sitecustomize.py").write_text(IN_EACH_PROCESS, encoding="utf-8")
+    outcome = worker.run(Request([file], coverage=str(settings), stop=False))
+    users: dict[str, list[str]] = defaultdict(list)
+    for test, fixtures in outcome.fixtures.items():
+        for fixture in fixtures:
+            users[f"fixture {fixture}"].append(test)
+    reached: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for part in sorted((folder / "data").iterdir()):
+        data = coverage.CoverageData(str(part))
+        data.read()
+        for measured in data.measured_files():
+            name = Path(os.path.relpath(measured, worker.tree)).as_posix()
+            for line, contexts in data.contexts_by_lineno(measured).items():
+                for context in contexts:
+                    for test in users.get(context, [context]):
+                        reached[name][test].add(line)
+    shutil.rmtree(folder)
+    return outcome, reached
+
+
+def _conftests(file: str) -> Iterator[str]:
+    for folder in Path(file).parents:
+        yield (folder / "conftest.py").as_posix()
+
+
+def _packed(lines: set[int]) -> list[list[int]]:
+    """As ranges: [first, last] of each."""
+    ranges: list[list[int]] = []
+    for line in sorted(lines):
+        if ranges and line == ranges[-1][1] + 1:
+            ranges[-1][1] = line
+        else:
+            ranges.append([line, line])
+    return ranges
+
+
+def _unpacked(ranges: Any) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last + 1)

@@ -1,0 +1,147 @@
+"""The verdict on each mutant: whether a test notices, and a file that keeps verdicts from run to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.mutation.baseline import Store
+from scripts.mutation.selection import Batch, Selection, Selector
+from scripts.mutation.sites import Site
+from scripts.mutation.workers import Outcome, Request, Worker
+
+ALLOWED_S, ALLOWED_TIMES = 30.0, 10.0
+"""A test that takes longer than this and so many times what it takes otherwise hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests made of one mutant."""
+
+    id: str
+    verdict: str
+    """noticed, timeout (noticed as well) or survived."""
+    by: str
+    """The test that noticed."""
+    reason: str
+    reached: bool
+    cut: int
+    """Tests that were left out for their time."""
+    seconds: float
+    source: str
+    """Hash of the source file."""
+    tests: str
+    """Hash of what the verdict stands on: the test that noticed, or all that did not."""
+
+
+class Judge:
+    """Runs the tests of mutants. Several workers may ask at once."""
+
+    def __init__(self, store: Store, selector: Selector, sources: dict[str, bytes], memory: int) -> None:
+        self.store = store
+        self.selector = selector
+        self.sources = sources
+        self.memory = memory
+        self.trusted: set[str] = set()
+        """Tests that have noticed something, and pass without a mutant when they are run in the same way."""
+        self._lock = threading.Lock()
+
+    def judge(self, site: Site, worker: Worker) -> Verdict:
+        """Change one place, run the tests, and change it back."""
+        seconds = 0.0
+        selection = self.selector.select(site)
+        while True:
+            noticed: tuple[Batch, Outcome] | None = None
+            worker.change(site.file, site.apply(self.sources[site.file]))
+            for batch in selection.batches:
+                outcome = worker.run(self._request(batch))
+                seconds += outcome.seconds
+                if outcome.outcome != "passed":
+                    noticed = batch, outcome
+                    break
+            worker.change(site.file, self.sources[site.file])
+            if noticed is None or self._passes_otherwise(*noticed, worker):
+                return self._verdict(site, selection, noticed[1] if noticed else None, seconds)
+            selection = self.selector.select(site)
+
+    def _passes_otherwise(self, batch: Batch, outcome: Outcome, worker: Worker) -> bool:
+        """Whether the test that failed passes without the mutant, after the same tests; where not, it is left out."""
+        test = outcome.test
+        if test not in batch.tests or test in self.trusted:
+            return True
+        names = list(batch.tests)
+        before = dict.fromkeys(names[: names.index(test) + 1], 0.0)
+        again = worker.run(self._request(Batch(batch.files, {name: batch.tests[name] for name in before})))
+        with self._lock:
+            if again.outcome == "passed":
+                self.trusted.add(test)
+                return True
+            self.selector.flaky.add(again.test if again.test in batch.tests else test)
+        return False
+
+    def _request(self, batch: Batch) -> Request:
+        known = [test for file in batch.files for test in self.selector.baselines[file].tests]
+        return Request(
+            batch.files,
+            list(batch.tests),
+            [test for test in known if test not in batch.tests],
+            {test: ALLOWED_S + ALLOWED_TIMES * seconds for test, seconds in batch.tests.items()},
+            ALLOWED_S,
+            memory=self.memory,
+        )
+
+    def _verdict(self, site: Site, selection: Selection, noticed: Outcome | None, seconds: float) -> Verdict:
+        verdict, by, reason = "survived", "", ""
+        if noticed is not None:
+            verdict = "timeout" if noticed.outcome == "timeout" else "noticed"
+            by, reason = noticed.test, noticed.reason or noticed.outcome
+        return Verdict(
+            site.id, verdict, by, reason, selection.reached, selection.cut, round(seconds, 2),
+            self.store.hash_of(site.file), self._tests_hash([by] if by else selection.tests()),
+        )  # fmt: skip
+
+    def holds(self, verdict: Verdict, site: Site) -> bool:
+        """Whether a verdict of an earlier run is still right: the source and the tests it stands on are as they were.
+
+        One that noticed stands on the test that did; one that survived on all that belong to it.
+        """
+        if verdict.source != self.store.hash_of(site.file):
+            return False
+        stands_on = [verdict.by] if verdict.by else self.selector.select(site).tests()
+        return verdict.tests == self._tests_hash(stands_on)
+
+    def _tests_hash(self, tests: Sequence[str]) -> str:
+        files = {test.split("::")[0] for test in tests}
+        baselines = [self.selector.baselines[file] for file in sorted(files) if file in self.selector.baselines]
+        named = [*sorted(tests), *(baseline.digest for baseline in baselines)]
+        return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+
+
+class Results:
+    """A file of verdicts, one JSON object a line; the last one of a mutant counts."""
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path = path
+        self.kept: dict[str, Verdict] = {}
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            path.write_text("", encoding="utf-8")
+        elif path.exists():
+            text = path.read_text(encoding="utf-8")
+            complete = text[: text.rfind("\n") + 1]  # the last line may be torn
+            if complete != text:
+                path.write_text(complete, encoding="utf-8")
+            for line in complete.splitlines():
+                verdict = Verdict(**json.loads(line))
+                self.kept[verdict.id] = verdict
+
+    def add(self, verdict: Verdict) -> None:
+        with self._lock, self.path.open("a", encoding="utf-8") as file:
+            self.kept[verdict.id] = verdict
+            file.write(json.dumps(dataclasses.asdict(verdict)) + "\n")
