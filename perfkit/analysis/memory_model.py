@@ -114,7 +114,8 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
     Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
     """
     layers = config.shape.num_layers
-    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: s.V if s.autocast else 0}
+    weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
+    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
     kept = _below(config, s, layers)
     kept[memory.WEIGHT_COPIES] = 0
     yield _Point("loss", "loss", _sum(always, kept, head_saved(s), now))

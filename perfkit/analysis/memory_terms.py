@@ -108,7 +108,7 @@ def attention_forward(s: Sizes) -> list[tuple[str, int]]:
     if s.attention == "math" and s.autocast:  # q, k, v are widened first
         return [("attn.sdpa", s.A + s.a + 6 * s.U + s.mask), ("attn.sdpa", 2 * s.A + 4 * s.U + s.mask)]
     if s.attention == "math":
-        return [("attn.sdpa", 2 * s.A + 2 * s.U + s.mask)]
+        return [("attn.sdpa", s.A + 3 * s.U + s.mask), ("attn.sdpa", 2 * s.A + s.U + s.mask)]
     scores = s.a + 2 * s.A if s.wide_softmax else 2 * s.a
     return [("attn.scores", 2 * s.a), ("attn.softmax", scores), ("attn.weighted_sum", s.a + 2 * s.u)]
 
