@@ -93,16 +93,26 @@ def test_every_moment_is_the_traced_one_to_the_byte(device, fields, monkeypatch)
             assert held == traced[phase, module], (phase, module)
 
 
-@pytest.mark.parametrize("fields", [{}, {"precision": "bf16", "attention": "sdpa"}, {"precision": "fp16"}])
-def test_with_checkpointing_a_block_is_there_whole_once_more(fields, monkeypatch):
-    """Within half a percent: what exactly is freed first differs by a few small tensors."""
+@pytest.mark.parametrize(
+    ("device", "fields"),
+    [
+        ("cpu", {"checkpoint": True}),  # a block is there whole once more
+        ("cpu", {"checkpoint": True, "precision": "bf16", "attention": "sdpa"}),
+        ("cpu", {"checkpoint": True, "precision": "fp16"}),
+        ("cpu", {"precision": "bf16", "d_ff": 32}),  # each module has several moments: here others are its highest
+        ("cuda", {"precision": "bf16", "d_ff": 32, "context_length": 16}),
+        ("cpu", {"d_ff": 32, "context_length": 16, "attention": "sdpa", "sdpa_backend": "math"}),
+    ],
+)
+def test_the_others_are_the_traced_ones_within_1_percent(device, fields, monkeypatch):
+    """What exactly is freed first differs by a few small tensors."""
     # GIVEN
-    config = RunConfig(**{**SMALL, **fields}, checkpoint=True).resolved("cpu")
+    config = RunConfig(**{**SMALL, **fields}).resolved(device)
 
     # WHEN
     formula, traced = of_formula(config), of_traced(config, monkeypatch)
 
     # THEN
     for (phase, module), held in formula.items():
-        if not module.endswith(".scores"):
-            assert held == pytest.approx(traced[phase, module], rel=0.005), (phase, module)
+        if not module.endswith((".scores", ".weighted_sum")):
+            assert held == pytest.approx(traced[phase, module], rel=0.01), (phase, module)
