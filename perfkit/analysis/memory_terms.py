@@ -145,13 +145,22 @@ class Ledger:
         self.kept[part] = self.kept.get(part, 0) - size
 
     def linear(
-        self, module: str, weight: int, part: str, *, before: int, output: int, after: int, source: int, summed: int = 0
+        self,
+        module: str,
+        weight: int,
+        part: str,
+        *,
+        before: int,
+        output: int,
+        after: int,
+        source: int,
+        summed: int | None = None,
     ) -> None:
         """Backward of a linear map: the gradients of its input (`output`) and of its weight.
 
         `before` is worked on before, and `source` is the saved input, of `part`. Under autocast both gradients come
         in 16 bits and are widened: `after` is worked on when the input's is, and `summed` while it is added to
-        another (0 where it is not).
+        another (None where it is not).
         """
         if not self.autocast:
             self.at(module, before + output, made=weight)
@@ -160,7 +169,7 @@ class Ledger:
         self.at(module, before + output + weight // 2)
         self.free(part, source)
         self.free(WEIGHT_COPIES, weight // 2)
-        if summed:
+        if summed is not None:
             self.at(module, summed + weight // 2)
         self.at(module, after + weight // 2, made=weight)
 
@@ -247,7 +256,7 @@ def _eager_backward(s: Sizes, ledger: Ledger) -> None:
 def _projections_backward(s: Sizes, ledger: Ledger) -> None:
     source = s.u if s.autocast else 0
     sizes = (  # before, after, summed
-        ("attn.v_proj", s.U + 3 * s.u, 2 * s.U + 2 * s.u, 0),
+        ("attn.v_proj", s.U + 3 * s.u, 2 * s.U + 2 * s.u, None),
         ("attn.k_proj", 2 * s.U + 2 * s.u, 2 * s.U + s.u, 4 * s.U + s.u),
         ("attn.q_proj", 2 * s.U + s.u, 2 * s.U, 4 * s.U),
     )
