@@ -96,6 +96,7 @@ def test_autocorrelation_of_a_known_series():
     assert math.isnan(stats.lag1(np.array([1.0, 2.0])))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("n", "std", "p90"), [(1, False, False), (2, True, False), (9, True, False), (10, True, True)])
 def test_a_statistic_needs_as_many_samples_as_it_says(n, std, p90):
     found = stats.summarize(np.arange(float(n)))
