@@ -184,7 +184,10 @@ class Ledger:
 
 
 def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
-    """The moments of one block's backward, in order. The gradient of its output (U) is there all the time."""
+    """The moments of one block's backward, in order. The gradient of its output (U) is there all the time.
+
+    Those that another always exceeds are left out: the scores, the rotation, the end of the math backend.
+    """
     ledger = Ledger(saved(s), s.autocast)
     if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet
         ledger.free(NORMS, -s.U)
@@ -231,10 +234,8 @@ def _attention_backward(s: Sizes, ledger: Ledger) -> None:
         ledger.free(ATTENTION, s.U)
         ledger.at("attn.sdpa", 2 * s.U + 2 * s.A)
         ledger.free(ATTENTION, s.A + 2 * s.U)
-        ledger.at("attn.sdpa", 5 * s.U)
     else:
         _eager_backward(s, ledger)
-    ledger.at("attn.rope", s.U + 5 * s.u)
     if s.autocast:
         ledger.free(ROPE, 4 * s.angles // 2)
 
@@ -249,7 +250,6 @@ def _eager_backward(s: Sizes, ledger: Ledger) -> None:
     else:
         ledger.at("attn.softmax", s.U + s.u + 2 * s.a)
         ledger.free(ATTENTION, s.a)
-    ledger.at("attn.scores", s.U + 3 * s.u + s.a)
     ledger.free(ROPE, 2 * s.u)
 
 

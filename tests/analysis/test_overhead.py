@@ -57,6 +57,7 @@ def test_a_phase_of_one_side_only_is_left_out_and_one_without_time_has_no_ratio(
     ("plain", "profiled", "known"),
     [
         ((0.0099, 0.0101), (0.0119, 0.0121), True),
+        ((0.01, 0.01), (0.01, 0.01), True),  # no spread, no overhead
         ((0.0099, 0.0101), (0.0079, 0.0081), True),  # faster, and by more than the spread
         ((0.008, 0.012), (0.0109, 0.0111), False),
         ((0.0099, 0.0101), (0.009, 0.013), False),

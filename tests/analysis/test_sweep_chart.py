@@ -254,3 +254,23 @@ def test_the_panels_of_a_warm_up_study_are_in_the_order_of_their_values():
     # THEN
     titles = ["batch 2, bf16", "batch 2, fp32", "batch 16, bf16"], ["batch 16, fp32"]
     assert tuple([panel.title for panel in row] for row in rows) == titles
+
+
+@pytest.mark.parametrize(("values", "wide"), [([], False), ([0, 8], False), ([-1, 9], False), ([1], False),
+                                              ([1, 7.9], False), ([8, 1], True)])  # fmt: skip
+def test_only_positive_values_that_span_a_factor_of_eight_are_wide(values, wide):
+    assert sweep_chart._is_wide(values) is wide
+
+
+@pytest.mark.parametrize(("repeats", "said"), [(1, "order statistics"), (2, "geometric mean of the processes")])
+def test_the_note_says_what_the_bars_are(repeats, said):
+    rows = [dataclasses.replace(row(0.1), repeat=n) for n in range(1, repeats + 1)]
+    time, memory = sweep_chart.chart(rows, []).notes
+    assert said in time
+    assert "resident set" in memory
+
+
+def test_a_sweep_that_only_failed_has_panels_without_points():
+    [[panel], _] = sweep_chart.chart([row(batch_size=8)], ["batch_size"]).rows
+    assert [series.y for series in panel.series] == [()]
+    assert (panel.y_log, panel.x_ticks) == (False, ((8.0, "8"),))

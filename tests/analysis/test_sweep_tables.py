@@ -120,10 +120,14 @@ def test_without_anything_that_varies_the_plain_columns_tell_a_point():
         "model_size", "parameters", "context_length", "batch_size", "pass_type"]  # fmt: skip
 
 
+def test_a_sweep_that_has_nothing_yet_has_the_columns_of_single_runs():
+    assert "mean_s" in sweep_report.results([], ["batch_size"]).frame
+
+
 def test_rows_are_sorted_by_size_then_by_their_fields_then_by_repeat():
     # GIVEN
     rows = [
-        row(0.4, model_size="small", d_model=64, batch_size=2),
+        row(0.4, model_size="small", d_model=16, num_layers=200, batch_size=2),  # narrow, and yet the largest
         row(0.3, batch_size=10),
         row(0.2, batch_size=2, num_threads=None),
         row(0.1, batch_size=1, num_threads=2),
