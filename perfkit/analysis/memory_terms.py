@@ -281,8 +281,6 @@ def head_backward(s: Sizes) -> list[Moment]:
     ledger = Ledger(head_saved(s), s.autocast)
     ledger.at("loss", 2 * s.V)  # gradients of the log-softmax and of the logits
     ledger.free(LOGITS, s.V)
-    if s.autocast:
-        ledger.at("loss", s.V + s.v)
     source = s.u if s.autocast else 0
     ledger.linear("head", s.table, LOGITS, before=s.v, output=s.u, after=s.U, source=source)
     ledger.norm("norm", s, carried=0)

@@ -81,9 +81,11 @@ def test_another_place_and_a_lower_first_step_have_lines_of_their_own(traced_in,
 
 def test_the_summary_is_the_formulas_with_the_traced_peak_beside_it():
     # WHEN
-    found = memory_report.report(CPU, estimate({"mlp": 3}, first_step=2), estimate({"mlp": 5}), GIB).summary
+    report = memory_report.report(CPU, estimate({"mlp": 3}, first_step=2), estimate({"mlp": 5}), GIB)
 
     # THEN
+    found = report.summary
+    assert report.tables[0].frame[["formula_bytes", "traced_bytes"]].to_numpy().tolist() == [[3, 5]]
     assert (found["peak_bytes"], found["traced_bytes"], found["first_step_bytes"]) == (3, 5, 2)
     assert (found["where"], found["memory_bytes"], found["verdict"]) == ("backward of loss", GIB, "fits")
 
