@@ -84,15 +84,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One change, or none, along one axis; a higher cost gives up more."""
+    """One change, or none, along one axis. What it costs is its place there: the later, the more is given up."""
 
-    cost: int
     changes: _Changes
     flags: tuple[str, ...] = ()
     gives_up: str = ""
 
 
-_NONE = _Step(0, {})
+_NONE = _Step({})
 
 
 def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: float | None = None) -> list[Proposal]:
@@ -103,8 +102,7 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
     """
     found: list[tuple[tuple[int, ...], Proposal]] = []
     limit = _limit(config, memory, peak_below)
-    for steps in _combinations(config):
-        cost = tuple(step.cost for step in steps)
+    for cost, steps in _combinations(config):
         if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in found):
             continue
         proposal = _fitting(config, steps, memory, limit)
@@ -157,63 +155,62 @@ def suggestions(config: RunConfig, available: int) -> tuple[str, ...]:
     return two_changes(config, available, peak_below=below)
 
 
-def _combinations(config: RunConfig) -> Iterator[tuple[_Step, ...]]:
-    """All that is tried, in order of what it gives up; the configuration itself is not among them."""
-    models, contexts, batches = list(_models(config)), list(_contexts(config)), list(_batches(config))
-    cheap = (
-        list(_precisions(config)),
-        list(_checkpoints(config)),
-        list(_attentions(config)),
-        list(_optimizers(config)),
+def _combinations(config: RunConfig) -> Iterator[tuple[tuple[int, ...], tuple[_Step, ...]]]:
+    """All that is tried, each with its costs, in order of what it gives up; the configuration itself is not there."""
+    models, contexts, batches, *cheap = (
+        list(enumerate(axis(config)))
+        for axis in (_models, _contexts, _batches, _precisions, _checkpoints, _attentions, _optimizers)
     )
-    near = itertools.product([_NONE], contexts, batches, *cheap)
+    near = itertools.product(models[:1], contexts, batches, *cheap)
     smaller = itertools.product(models[1:], contexts[:1], batches[:1], *cheap)
     smallest = itertools.product(models[1:], contexts, batches[-1:], *(axis[-1:] for axis in cheap))
-    tried = itertools.chain(near, smaller, smallest)
-    return (steps for steps in tried if any(step.flags for step in steps))
+    for tried in itertools.chain(near, smaller, smallest):
+        cost, steps = zip(*tried, strict=True)
+        if any(cost):
+            yield cost, steps
 
 
 def _contexts(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    length, cost = config.context_length or 1, 0
+    length = config.context_length or 0
     while length // 2 >= _SHORTEST_CONTEXT:
-        length, cost = length // 2, cost + 1
+        length //= 2
         text = f"context {config.context_length} -> {length}"
-        yield _Step(cost, {"context_length": length}, (f"--context-length {length}",), text)
+        yield _Step({"context_length": length}, (f"--context-length {length}",), text)
 
 
 def _batches(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    batch, cost = config.batch_size, 0
+    batch = config.batch_size
     while batch > 1:
-        batch, cost = batch // 2, cost + 1
+        batch //= 2
         steps = -(-config.batch_size // batch)
         text = f"batch {config.batch_size} -> {batch} ({steps} to accumulate)"
-        yield _Step(cost, {"batch_size": batch}, (f"--batch-size {batch}",), text)
+        yield _Step({"batch_size": batch}, (f"--batch-size {batch}",), text)
 
 
 def _precisions(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
     if config.precision in ("fp32", "tf32"):
-        yield _Step(1, {"precision": "bf16"}, ("--precision bf16",), "precision")
+        yield _Step({"precision": "bf16"}, ("--precision bf16",), "precision")
 
 
 def _checkpoints(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
     if config.pass_type != "forward" and not config.checkpoint:
-        yield _Step(1, {"checkpoint": True}, ("--checkpoint",), "time")
+        yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
 
 
 def _attentions(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
     if config.attention == "eager":
-        yield _Step(1, {"attention": "sdpa"}, ("--attention sdpa",), "attention's parts in a profile")
+        yield _Step({"attention": "sdpa"}, ("--attention sdpa",), "attention's parts in a profile")
 
 
 def _optimizers(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
     if config.pass_type == "train" and config.optimizer != "adamw-fused":
-        yield _Step(1, {"optimizer": "adamw-fused"}, ("--optimizer adamw-fused",))
+        yield _Step({"optimizer": "adamw-fused"}, ("--optimizer adamw-fused",))
 
 
 def _models(config: RunConfig) -> Iterator[_Step]:
@@ -222,14 +219,14 @@ def _models(config: RunConfig) -> Iterator[_Step]:
     smaller: list[str] = []
     if config.shape == SIZES.get(config.model_size or ""):
         smaller = [name for name, shape in SIZES.items() if shape.d_model < config.shape.d_model]
-        for cost, name in enumerate(reversed(smaller), start=1):
+        for name in reversed(smaller):
             changes = {"model_size": name, **dataclasses.asdict(SIZES[name])}
-            yield _Step(cost, changes, (f"--model-size {name}",), f"the model: {name}")
+            yield _Step(changes, (f"--model-size {name}",), f"the model: {name}")
     if smaller and not _mostly_vocabulary(config):
         return
-    for cost, changes in enumerate(_halved(config), start=len(SIZES) + 1):
+    for changes in _halved(config):
         flags = tuple(f"--{field.replace('_', '-')} {value}" for field, value in changes.items())
-        yield _Step(cost, changes, flags, "the model: " + ", ".join(flag[2:] for flag in flags))
+        yield _Step(changes, flags, "the model: " + ", ".join(flag[2:] for flag in flags))
 
 
 def _halved(config: RunConfig) -> Iterator[dict[str, int]]:

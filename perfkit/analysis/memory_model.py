@@ -13,7 +13,7 @@ top. torch.compile is not covered: it keeps less.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from perfkit.analysis.memory_terms import (
@@ -69,7 +69,7 @@ def _points(config: RunConfig) -> Iterator[_Point]:
     yield from _backward(config, s, always)
     if config.pass_type == "train":
         made = {memory.GRADIENTS: 4 * config.parameters, memory.WORKING: _optimizer_working(config, s)}
-        yield _Point("optimizer", "", _sum(always, made))
+        yield _Point("optimizer", "", _sum((always, made)))
 
 
 def _always(config: RunConfig, s: Sizes) -> Counter[str]:
@@ -114,10 +114,11 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
     Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
     """
     layers = config.shape.num_layers
-    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: s.V if s.autocast else 0}
+    weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
+    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
     kept = _below(config, s, layers)
     kept[memory.WEIGHT_COPIES] = 0
-    yield _Point("loss", "loss", _sum(always, kept, head_saved(s), now))
+    yield _Point("loss", "loss", _sum((always, kept, head_saved(s), now)))
 
 
 def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
@@ -135,26 +136,26 @@ def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
 
 def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
     layers = config.shape.num_layers
-    always = _sum(always, {memory.WORKING: _LOSS_BYTES})
+    always = _sum((always, {memory.WORKING: _LOSS_BYTES}))
     everything = _below(config, s, layers)
     for moment in head_backward(s):
         held = {memory.WORKING: moment.working, memory.GRADIENTS: moment.made}
-        yield _Point("backward", moment.module, _sum(always, everything, moment.kept, held))
+        yield _Point("backward", moment.module, _sum((always, everything, moment.kept, held)))
     of_head = s.table + s.gain
     for block in dict.fromkeys((layers - 1, 0)):
-        below = _sum(always, _below(config, s, block))
+        below = _sum((always, _below(config, s, block)))
         done = of_head + (layers - 1 - block) * s.block_weights
         for moment in block_backward(s, checkpoint=config.checkpoint):
             held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
             kept = moment.kept if block else _from_embedding(moment.kept, s)
-            yield _Point("backward", f"layers.{block}.{moment.module}", _sum(below, kept, held))
+            yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
     made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.parameters}
-    yield _Point("backward", "embedding", _sum(always, made))
+    yield _Point("backward", "embedding", _sum((always, made)))
 
 
 def _from_embedding(kept: Amounts, s: Sizes) -> Amounts:
     """The first block's own input counts as the embedding's."""
-    return _sum(kept, {memory.RESIDUAL: -s.U, memory.EMBEDDING: s.U})
+    return _sum((kept, {memory.RESIDUAL: -s.U, memory.EMBEDDING: s.U}))
 
 
 def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
@@ -168,20 +169,20 @@ def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     attending = {stream: s.U, memory.NORMS: s.U, memory.PROJECTIONS: 3 * s.u, memory.ROPE: 2 * s.u}
     attending[memory.WEIGHT_COPIES] = 3 * square
     for module, size in attention_forward(s):
-        yield _Point("forward", inside + module, _sum(before, attending, {memory.ATTENTION: size}))
+        yield _Point("forward", inside + module, _sum((before, attending, {memory.ATTENTION: size})))
     projected = {memory.ATTENTION: s.u, memory.MIXED: 2 * s.u, memory.ROPE: -2 * s.u, memory.WEIGHT_COPIES: square}
-    yield _Point("forward", inside + "attn.output_proj", _sum(before, attending, projected))
+    yield _Point("forward", inside + "attn.output_proj", _sum((before, attending, projected)))
     mlp = Counter({memory.NORMS: s.U, memory.RESIDUAL: s.U}) + Counter({stream: s.U})
     product = {memory.MLP: 3 * s.f, memory.WEIGHT_COPIES: 4 * square + 2 * wide}
-    yield _Point("forward", inside + "mlp", _sum(before, mlp, product))
+    yield _Point("forward", inside + "mlp", _sum((before, mlp, product)))
     down = {memory.MLP: s.f + s.u, memory.WEIGHT_COPIES: s.block_copies}
-    yield _Point("forward", inside + "mlp.down_proj", _sum(before, mlp, down))
+    yield _Point("forward", inside + "mlp.down_proj", _sum((before, mlp, down)))
     logits = {memory.LOGITS: s.v + (s.u if s.autocast else 0), memory.RESIDUAL: s.U, memory.NORMS: s.U}
     copies = {memory.WEIGHT_COPIES: (layers - block) * s.block_copies + s.copied(s.table)}
-    yield _Point("forward", "head", _sum(before, logits, copies))
+    yield _Point("forward", "head", _sum((before, logits, copies)))
 
 
-def _sum(*amounts: Amounts) -> Counter[str]:
+def _sum(amounts: Iterable[Amounts]) -> Counter[str]:
     total: Counter[str] = Counter()
     for one in amounts:
         total.update(one)

@@ -108,7 +108,7 @@ def attention_forward(s: Sizes) -> list[tuple[str, int]]:
     if s.attention == "math" and s.autocast:  # q, k, v are widened first
         return [("attn.sdpa", s.A + s.a + 6 * s.U + s.mask), ("attn.sdpa", 2 * s.A + 4 * s.U + s.mask)]
     if s.attention == "math":
-        return [("attn.sdpa", 2 * s.A + 2 * s.U + s.mask)]
+        return [("attn.sdpa", s.A + 3 * s.U + s.mask), ("attn.sdpa", 2 * s.A + s.U + s.mask)]
     scores = s.a + 2 * s.A if s.wide_softmax else 2 * s.a
     return [("attn.scores", 2 * s.a), ("attn.softmax", scores), ("attn.weighted_sum", s.a + 2 * s.u)]
 
@@ -145,13 +145,22 @@ class Ledger:
         self.kept[part] = self.kept.get(part, 0) - size
 
     def linear(
-        self, module: str, weight: int, part: str, *, before: int, output: int, after: int, source: int, summed: int = 0
+        self,
+        module: str,
+        weight: int,
+        part: str,
+        *,
+        before: int,
+        output: int,
+        after: int,
+        source: int,
+        summed: int | None = None,
     ) -> None:
         """Backward of a linear map: the gradients of its input (`output`) and of its weight.
 
         `before` is worked on before, and `source` is the saved input, of `part`. Under autocast both gradients come
         in 16 bits and are widened: `after` is worked on when the input's is, and `summed` while it is added to
-        another (0 where it is not).
+        another (None where it is not).
         """
         if not self.autocast:
             self.at(module, before + output, made=weight)
@@ -160,7 +169,7 @@ class Ledger:
         self.at(module, before + output + weight // 2)
         self.free(part, source)
         self.free(WEIGHT_COPIES, weight // 2)
-        if summed:
+        if summed is not None:
             self.at(module, summed + weight // 2)
         self.at(module, after + weight // 2, made=weight)
 
@@ -175,7 +184,10 @@ class Ledger:
 
 
 def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
-    """The moments of one block's backward, in order. The gradient of its output (U) is there all the time."""
+    """The moments of one block's backward, in order. The gradient of its output (U) is there all the time.
+
+    Those that another always exceeds are left out: the scores, the rotation, the end of the math backend.
+    """
     ledger = Ledger(saved(s), s.autocast)
     if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet
         ledger.free(NORMS, -s.U)
@@ -222,10 +234,8 @@ def _attention_backward(s: Sizes, ledger: Ledger) -> None:
         ledger.free(ATTENTION, s.U)
         ledger.at("attn.sdpa", 2 * s.U + 2 * s.A)
         ledger.free(ATTENTION, s.A + 2 * s.U)
-        ledger.at("attn.sdpa", 5 * s.U)
     else:
         _eager_backward(s, ledger)
-    ledger.at("attn.rope", s.U + 5 * s.u)
     if s.autocast:
         ledger.free(ROPE, 4 * s.angles // 2)
 
@@ -240,14 +250,13 @@ def _eager_backward(s: Sizes, ledger: Ledger) -> None:
     else:
         ledger.at("attn.softmax", s.U + s.u + 2 * s.a)
         ledger.free(ATTENTION, s.a)
-    ledger.at("attn.scores", s.U + 3 * s.u + s.a)
     ledger.free(ROPE, 2 * s.u)
 
 
 def _projections_backward(s: Sizes, ledger: Ledger) -> None:
     source = s.u if s.autocast else 0
     sizes = (  # before, after, summed
-        ("attn.v_proj", s.U + 3 * s.u, 2 * s.U + 2 * s.u, 0),
+        ("attn.v_proj", s.U + 3 * s.u, 2 * s.U + 2 * s.u, None),
         ("attn.k_proj", 2 * s.U + 2 * s.u, 2 * s.U + s.u, 4 * s.U + s.u),
         ("attn.q_proj", 2 * s.U + s.u, 2 * s.U, 4 * s.U),
     )
@@ -272,8 +281,6 @@ def head_backward(s: Sizes) -> list[Moment]:
     ledger = Ledger(head_saved(s), s.autocast)
     ledger.at("loss", 2 * s.V)  # gradients of the log-softmax and of the logits
     ledger.free(LOGITS, s.V)
-    if s.autocast:
-        ledger.at("loss", s.V + s.v)
     source = s.u if s.autocast else 0
     ledger.linear("head", s.table, LOGITS, before=s.v, output=s.u, after=s.U, source=source)
     ledger.norm("norm", s, carried=0)

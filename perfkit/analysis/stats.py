@@ -63,7 +63,7 @@ def median_interval(ordered: Floats, confidence: float = CONFIDENCE) -> tuple[fl
     """
     n = len(ordered)
     tail, k, log_term = 0.0, -1, -n * math.log(2)  # of C(n, k + 1) / 2^n, by logarithm: both parts overflow early
-    while k + 1 < n - (k + 1) and 2 * (tail + math.exp(log_term)) <= 1 - confidence:
+    while 2 * (tail + math.exp(log_term)) <= 1 - confidence:
         tail, k = tail + math.exp(log_term), k + 1
         log_term += math.log((n - k) / (k + 1))
     return (math.nan, math.nan) if k < 0 else (float(ordered[k]), float(ordered[n - 1 - k]))
@@ -134,4 +134,5 @@ def lag1(samples: Floats) -> float:
 
 def effective_n(n: int, r: float) -> float:
     """Independent samples worth n samples of lag-1 autocorrelation r: n (1 - r) / (1 + r), from 1 up to n."""
-    return max(1.0, n * (1 - r) / (1 + r)) if r > 0 else float(n)
+    r = max(0.0, r)  # nan, where it is not known, counts as 0
+    return max(1.0, n * (1 - r) / (1 + r))

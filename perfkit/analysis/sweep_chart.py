@@ -151,7 +151,7 @@ def _said(name: str, value: Any) -> str:
 
 
 def _is_wide(values: Sequence[float]) -> bool:
-    return len(values) > 1 and min(values) > 0 and max(values) / min(values) >= _LOG_RATIO
+    return min(values, default=0) > 0 and max(values) / min(values) >= _LOG_RATIO
 
 
 def warmup_chart(records: Sequence[RunRecord], varied: Sequence[str]) -> Chart:

@@ -116,10 +116,10 @@ def check_columns(columns: Sequence[str], repeats: int) -> None:
 
 def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Table:
     """What was measured: a line a run, or a line a point where points were repeated."""
-    repeated = any(row.repeat > 1 for row in rows)
-    check_columns(columns, 2 if repeated else 1)
+    repeats = max((row.repeat for row in rows), default=1)
+    check_columns(columns, repeats)
     chosen = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in columns))
-    if repeated:
+    if repeats > 1:
         return _points_table(rows, varied, chosen)
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
     table = _table("results", "Step time", chosen or (*_labels(varied), *_RESULT), _sorted(measured))

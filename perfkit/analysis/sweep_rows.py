@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from perfkit.analysis import run_report
-from perfkit.errors import UsageError
 from perfkit.launch.campaign import Turn
 from perfkit.launch.processes import Finished
 from perfkit.schema import units
@@ -138,13 +136,7 @@ def _message(finished: Finished) -> str | None:
 
 def _named(config: RunConfig) -> RunConfig:
     """Size and context length filled in as far as they follow without a device."""
-    if config.model_size is None:
-        return config
-    try:
-        resolved = config.resolved("cuda" if config.device == "auto" else config.device)
-    except UsageError:  # heads that do not divide the width come to light here
-        return config
-    return dataclasses.replace(resolved, device=config.device)
+    return config if config.model_size is None else config.resolved(config.device)
 
 
 def _parameters(config: RunConfig) -> int | None:

@@ -13,10 +13,10 @@ _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 def duration(seconds: float) -> str:
     """Seconds as text with a fitting unit and four significant digits: 0.30803 -> `308.0 ms`."""
-    if math.isnan(seconds):
+    if not math.isfinite(seconds):
         return "-"
     for limit, factor, unit in _TIME_STEPS:
-        if abs(seconds) < limit or unit == "s":
+        if abs(seconds) < limit:
             return f"{significant(seconds * factor)} {unit}"
     raise AssertionError("unreachable: the last step has no limit")
 
@@ -38,7 +38,7 @@ def size(count: float) -> str:
     """Bytes as text in binary units: 29420000000 -> `27.4 GiB`."""
     if math.isnan(count):
         return "-"
-    value, unit = float(count), _BYTE_UNITS[0]
+    value = float(count)
     for unit in _BYTE_UNITS:
         if abs(value) < 1024 or unit == _BYTE_UNITS[-1]:
             break

@@ -94,3 +94,79 @@ def test_autocorrelation_of_a_known_series():
     assert stats.lag1(np.arange(1.0, 6.0)) == pytest.approx(0.4)
     assert math.isnan(stats.lag1(np.ones(9)))
     assert math.isnan(stats.lag1(np.array([1.0, 2.0])))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("n", "std", "p90"), [(1, False, False), (2, True, False), (9, True, False), (10, True, True)])
+def test_a_statistic_needs_as_many_samples_as_it_says(n, std, p90):
+    found = stats.summarize(np.arange(float(n)))
+    assert (not math.isnan(found.std), not math.isnan(found.p90)) == (std, p90)
+
+
+def test_samples_come_in_any_order():
+    assert stats.summarize(np.array([3.0, 1.0, 2.0])) == stats.summarize(np.array([1.0, 2.0, 3.0]))
+
+
+def test_variation_about_a_mean_of_zero_is_not_known():
+    found = stats.summarize(np.array([-1.0, 1.0]))
+    assert math.isnan(found.cv)
+    assert stats.precision(np.array([-1.0, 1.0])).needed is None
+
+
+@pytest.mark.parametrize("n", [9, 20, 101])
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.99])
+def test_a_median_can_be_asked_for_with_any_confidence(n, confidence):
+    low, high = stats.median_interval(np.arange(float(n)), confidence)
+    tails = [2 * float(scipy_stats.binom.cdf(k, n, 0.5)) for k in range(n // 2)]
+    expected = [k for k, tail in enumerate(tails) if tail <= 1 - confidence]
+    assert (low, high) == (expected[-1], n - 1 - expected[-1])
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_students_quantile_is_scipys(n):
+    assert stats.t_quantile(n) == pytest.approx(scipy_stats.t.ppf(0.975, n - 1))
+    assert stats.t_quantile(n, 0.9) == pytest.approx(scipy_stats.t.ppf(0.95, n - 1))
+
+
+def test_a_geometric_mean_is_that_of_the_logarithms():
+    """GIVEN 1 and 4 WHEN asked THEN 2, and logarithms that deviate by ln 4 / sqrt 2"""
+    assert stats.geometric_mean(np.array([1.0, 4.0])) == pytest.approx((2.0, math.log(4) / math.sqrt(2)))
+
+
+def test_one_sample_is_its_own_geometric_mean_and_has_no_spread():
+    mean, spread = stats.geometric_mean(np.array([3.0]))
+    assert mean == 3.0
+    assert math.isnan(spread)
+    assert all(map(math.isnan, stats.geometric_interval(mean, 0.1, 1)))
+
+
+@pytest.mark.parametrize("samples", [[0.0], [1.0, 0.0], [1.0, -2.0], [1.0, math.nan]])
+def test_there_is_no_geometric_mean_of_what_is_not_positive(samples):
+    assert all(map(math.isnan, stats.geometric_mean(np.array(samples))))
+
+
+def test_the_interval_of_a_geometric_mean_is_students_of_the_logarithms():
+    low, high = stats.geometric_interval(2.0, 0.3, 5)
+    half = scipy_stats.t.ppf(0.975, 4) * 0.3 / math.sqrt(5)
+    assert (low, high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
+
+
+def test_precision_of_a_series_whose_neighbours_agree():
+    """GIVEN 1 2 3 4 5 (r = 0.4) WHEN asked THEN 5 steps are worth 5 x 0.6 / 1.4, for the width and for the number"""
+    found = stats.precision(np.arange(1.0, 6.0), target=0.1)
+    t, cv, worth = 2.776445, math.sqrt(2.5) / 3, 5 * 0.6 / 1.4
+    assert (found.n, found.target, found.lag1, found.effective_n) == (5, 0.1, pytest.approx(0.4), pytest.approx(worth))
+    assert found.half_width == pytest.approx(t * cv / math.sqrt(worth))
+    assert found.needed == math.ceil((t * cv / 0.1) ** 2 * 5 / worth)
+
+
+def test_precision_begins_with_two_samples_and_asks_for_no_fewer():
+    one, two = stats.precision(np.array([2.0])), stats.precision(np.array([2.0, 2.0]))
+    assert math.isnan(one.half_width)
+    assert (one.n, one.effective_n) == (1, 1.0)
+    assert (two.half_width, two.needed, two.target) == (0.0, 2, 0.01)
+
+
+def test_autocorrelation_begins_with_three_samples():
+    """GIVEN 1 2 4, which are -4/3 -1/3 5/3 about their mean WHEN asked THEN (4/9 - 5/9) / (42/9)"""
+    assert stats.lag1(np.array([1.0, 2.0, 4.0])) == pytest.approx(-1 / 42)

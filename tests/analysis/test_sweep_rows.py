@@ -40,6 +40,8 @@ def test_out_of_memory_says_where_how_much_and_what_to_try():
     row = row_of(sweeps.out_of_memory(CONFIG))
     assert (row.outcome, row.phase, row.requested_bytes) == ("oom", "warm-up step 1, backward", 2**31)
     assert (row.try_first, row.try_second) == ("--checkpoint", "--batch-size 1")
+    assert row.message == sweeps.OOM.message
+    assert row.available_bytes == 2**30
     assert row.steps == 0
     assert row.mean_s is None
 
@@ -91,3 +93,16 @@ def test_what_is_predicted_not_to_fit_is_a_row_too():
     assert (row.outcome, row.predicted_bytes, row.try_first, row.try_second) == (
         "predicted-oom", 3 * 2**30, "--checkpoint", None)  # fmt: skip
     assert row.message == "not run: needs about 3.0 GiB, and there are 1.0 GiB; --force runs it"
+
+
+def test_a_model_without_a_size_has_no_number_of_parameters():
+    turn = Turn(Point(key="k", config=RunConfig()), 1)
+    row = finished_row(turn, sweeps.finished(None, outcome="timeout", exit_code=None), "x", "shared", None)
+    assert (row.parameters, row.isolation, row.config) == (None, "shared", RunConfig())
+
+
+def test_a_forecast_that_came_true_or_not_is_beside_what_was_measured():
+    forecast = Forecast(peak_bytes=7, available_bytes=9, fits=True)
+    row = row_of(sweeps.finished(runs.saved()), forecast)
+    assert (row.predicted_bytes, row.available_bytes) == (7, None)
+    assert row_of(sweeps.finished(runs.saved())).predicted_bytes is None

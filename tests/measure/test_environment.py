@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -138,3 +140,83 @@ def test_a_git_that_takes_too_long_is_not_waited_for(repository, monkeypatch, sl
 def test_the_driver_is_read_from_its_kernel_module(monkeypatch, text, version):
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
     assert environment.nvidia_driver() == version
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One GPU, on a machine that has none."""
+    properties = SimpleNamespace(name="H100", total_memory=2**36, major=9, minor=1, uuid="1-2-3")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 90100)
+    monkeypatch.setattr(environment, "nvidia_driver", lambda: "580.65.06")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_is_described_by_its_properties():
+    found = environment.collect(dataclasses.replace(quick(), device="cuda:1"))
+    assert (found.device, found.device_name, found.device_memory) == ("cuda:1", "H100", 2**36)
+    assert (found.compute_capability, found.cudnn, found.driver) == ("9.1", 90100, "580.65.06")
+    assert found.cpu_model != "H100"
+    assert environment.gpu_uuid("cuda:1") == "GPU-1-2-3"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_cpu_run_has_nothing_of_a_gpu():
+    found = environment.collect(quick())
+    assert (found.compute_capability, found.cudnn, found.driver) == (None, None, None)
+    assert environment.gpu_uuid("cpu") is None
+
+
+@pytest.mark.parametrize(("cuda", "hip", "shown"), [("12.4", None, "12.4"), (None, "6.1", "6.1"), (None, None, None)])
+def test_the_build_of_pytorch_is_that_of_cuda_or_rocm(monkeypatch, cuda, hip, shown):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    assert environment.collect(quick()).cuda == shown
+
+
+def test_cpus_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {1, 5, 9}, raising=False)
+    assert environment.collect(quick()).cpu_count == 3
+    monkeypatch.delattr(environment.os, "sched_getaffinity")
+    for count, shown in ((7, 7), (None, 1)):
+        monkeypatch.setattr(environment.os, "cpu_count", lambda count=count: count)
+        assert environment.collect(quick()).cpu_count == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "processor", "machine", "model"),
+    [
+        ("processor: 0\nmodel name\t: EPYC 9654 \nmodel name\t: other\n", "x", "y", "EPYC 9654"),
+        ("processor: 0\n", "arm", "aarch64", "arm"),
+        ("", "", "aarch64", "aarch64"),
+        (None, "", "arm64", "arm64"),
+    ],
+)
+def test_the_cpu_is_called_what_the_system_calls_it(monkeypatch, text, processor, machine, model):
+    def read(*_: object, **__: object) -> str:
+        if text is None:
+            raise FileNotFoundError
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(environment.platform, "processor", lambda: processor)
+    monkeypatch.setattr(environment.platform, "machine", lambda: machine)
+    assert environment.cpu_model() == model
+
+
+def test_a_machine_without_the_driver_has_no_version_of_it(monkeypatch):
+    def fail(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert environment.nvidia_driver() is None
+
+
+def test_a_library_that_is_missing_is_left_out(monkeypatch):
+    def version(name: str) -> str:
+        if name == "triton":
+            raise environment.importlib.metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(environment.importlib.metadata, "version", version)
+    assert environment.collect(quick()).libraries == {"numpy": "1.0", "einops": "1.0", "nvtx": "1.0"}

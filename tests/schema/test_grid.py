@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 import pytest
+from cyclopts.exceptions import CycloptsError
+from docstring_parser import parse_from_object
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
@@ -58,3 +61,36 @@ def test_a_combination_that_cannot_work_comes_with_its_reason():
 def test_every_value_of_a_flag_with_a_converter_is_converted():
     (_, bound, _) = build_app().parse_args(["sweep", "--target-cv", "1%", "0.05"])
     assert bound.arguments["grid"].target_ci == (0.01, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "wanted"),
+    [
+        (["--num-threads", "1", "2"], "num_threads", (1, 2)),  # of a field that may be None, its other type
+        (["--model-sizes", "tiny", "small"], "model_size", ("tiny", "small")),
+        (["--checkpoint", "off", "on"], "checkpoint", ("off", "on")),
+    ],
+)
+def test_a_flag_takes_several_values_of_its_fields_type(flags, field, wanted):
+    (_, bound, _) = build_app().parse_args(["sweep", *flags])
+    assert getattr(bound.arguments["grid"], field) == wanted
+
+
+@pytest.mark.parametrize("flags", [["--num-threads", "many"], ["--model-size", "giant"], ["--checkpoint", "maybe"]])
+def test_a_value_of_another_type_is_refused(flags):
+    with pytest.raises(CycloptsError):
+        build_app().parse_args(["sweep", *flags], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize(("switch", "optimizer"), [("on", "adamw"), ("off", "adamw-fused")])
+def test_a_refused_switch_is_said_as_on_or_off(switch, optimizer):
+    [refused] = expand(values(Grid(checkpoint=(switch,), pass_type=("forward",), optimizer=(optimizer,)))).refused
+    assert refused.flags == f"--pass-type forward --optimizer {optimizer} --checkpoint {switch}"
+
+
+def test_every_flag_has_the_help_of_its_field():
+    hints = typing.get_type_hints(Grid, include_extras=True)
+    [own] = {typing.get_args(hints["batch_size"])[-1].help}
+    assert own in {" ".join((text.description or "").split()) for text in parse_from_object(RunConfig).params}
+    assert all(typing.get_args(hint)[-1].help for hint in hints.values())
+    assert "None where none was asked for" in (Grid.__doc__ or "")

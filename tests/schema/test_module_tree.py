@@ -15,6 +15,16 @@ def test_a_tree_comes_back_in_its_order(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [module_tree.FILE]
 
 
+def test_the_file_is_indented_json_for_people_to_read(tmp_path):
+    module_tree.save({"Model": "Model", "head": "Linear"}, tmp_path)
+    assert (tmp_path / module_tree.FILE).read_text() == '{\n  "Model": "Model",\n  "head": "Linear"\n}\n'
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(UsageError, match=r"modules\.json: No such file or directory"):
+        module_tree.load(tmp_path / module_tree.FILE)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1}', b"\xff", b"[" * 100_000])
 def test_what_is_no_tree_is_said(tmp_path, content):
     (tmp_path / "tree.json").write_bytes(content)

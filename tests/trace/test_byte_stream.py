@@ -203,3 +203,88 @@ def test_progress_counts_the_packed_bytes() -> None:
     assert calls[-1] == (len(data), len(data))
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert len(calls) == 3
+
+
+def test_of_many_members_five_are_named() -> None:
+    members = [(f"{letter}.json", b"[]") for letter in "abcdefg"]
+    with pytest.raises(UsageError, match=r"holds a\.json, b\.json, c\.json, d\.json, e\.json: unpack it"):
+        unpack(zipped(*members))
+
+
+def test_limits_are_those_that_are_said() -> None:
+    """A ratio between that of traces (10 to 30) and a bomb's (1032), from 1 GiB on; 64 MiB of a zip in memory."""
+    assert (byte_stream.MAX_RATIO, byte_stream.RATIO_FROM, byte_stream._HELD) == (200, 2**30, 64 * 2**20)
+    assert (byte_stream.PIECE, byte_stream.INFLATED_PIECE) == (256 * 1024, 64 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("packed", "unpacked_bytes", "refused"),
+    [(5000, 10**6, False), (4999, 10**6, True), (10, 10**6 - 1, False), (10, 2000, False)],
+)
+def test_a_ratio_counts_from_a_size_on_and_above_its_limit(
+    packed: int, unpacked_bytes: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN 200 as the limit, from above 999,999 bytes on"""
+    monkeypatch.setattr(byte_stream, "RATIO_FROM", 10**6 - 1)
+    facts = StreamFacts(packed=packed)
+    pieces = byte_stream._watched(iter([bytes(unpacked_bytes)]), "t", facts)
+    if refused:
+        with pytest.raises(UsageError, match="more than 200 times"):
+            next(pieces)
+    else:
+        assert len(next(pieces)) == facts.unpacked == unpacked_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("name.json", "name.json"), ("a\nb", r"a\nb"), ("ü" * 200, "ü" * 100), ("\n" + "x" * 200, r"\n" + "x" * 99)],
+)
+def test_a_text_from_a_file_is_shown_in_one_line_that_is_not_too_long(text: str, shown: str) -> None:
+    assert byte_stream.printable(text) == shown
+
+
+@pytest.mark.parametrize("flags", range(32))
+def test_any_fields_of_a_gzip_header_are_stepped_over(flags: int) -> None:
+    """RFC 1952: FTEXT 1, FHCRC 2, FEXTRA 4, FNAME 8, FCOMMENT 16."""
+    header = b"\x1f\x8b\x08" + bytes([flags]) + bytes(6)
+    header += b"\x03\0abc" if flags & 4 else b""
+    header += b"name\0" if flags & 8 else b""
+    header += b"comment\0" if flags & 16 else b""
+    header += b"\x12\x34" if flags & 2 else b""
+    assert unpack(header + gzip.compress(TEXT)[10:]) == (TEXT, {})
+
+
+@pytest.mark.parametrize("flags", [0x20, 0x40, 0x80])
+def test_a_gzip_header_with_reserved_flags_is_none(flags: int) -> None:
+    with pytest.raises(UsageError, match="is gzip but cannot be unpacked"):
+        unpack(b"\x1f\x8b\x08" + bytes([flags]) + gzip.compress(TEXT)[4:])
+
+
+def test_the_size_of_a_pipe_is_not_known_and_its_bytes_are_counted() -> None:
+    calls: list[tuple[int, int | None]] = []
+    facts = StreamFacts()
+    pieces = unpacked(Pipe(TEXT[:100]), "t", facts, progress=lambda done, size: calls.append((done, size)))
+    assert b"".join(pieces) == TEXT[:100]
+    assert calls == [(100, None)]
+    assert (facts.packed, facts.unpacked) == (100, 100)
+
+
+def test_padding_after_a_gzip_stream_is_no_garbage_however_long() -> None:
+    assert unpack(gzip.compress(TEXT) + bytes(5) + b"x") == (TEXT, {"bytes after the gzip stream left out": 1})
+    assert unpack(gzip.compress(TEXT) + bytes(9)) == (TEXT, {})
+
+
+def test_a_member_of_2_to_the_32_bytes_counts_its_length_as_gzip_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trailer holds the length modulo 2^32; a stand-in for the unpacking has pieces that claim to be long."""
+
+    class Long(bytes):
+        def __len__(self) -> int:
+            return 2**32 + 5
+
+    monkeypatch.setattr(byte_stream, "_inflated", lambda source, facts: iter([Long(b"")]))
+    facts = StreamFacts()
+    checksum = zlib.crc32(b"")
+    monkeypatch.setattr(byte_stream.isal_zlib, "crc32", lambda piece, value: checksum)
+    data = b"\x1f\x8b\x08" + bytes(7) + checksum.to_bytes(4, "little") + (5).to_bytes(4, "little")
+    assert len(list(byte_stream._gunzipped(iter([data]), "t", facts))) == 1
+    assert not facts.repairs

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.trace.chrome_events import MAX_NS, integers, nanoseconds, thread_number, thread_numbers
+from perfkit.trace.chrome_events import (
+    MAX_NS,
+    Args,
+    Event,
+    decode,
+    integers,
+    nanoseconds,
+    thread_number,
+    thread_numbers,
+)
 from perfkit.trace.columns import MISSING
 
 
@@ -42,7 +51,10 @@ def exact(text: str) -> int | None:
         ("99999999999999999999", None),
         ("9" * 60, None),
         ("-0.5", -500),
+        ("-4611686018427387.904", -MAX_NS),
         ("-4611686018427387.905", None),
+        ('"4611686018427387.904"', MAX_NS),
+        ('"4611686018427387.905"', None),
         ("1.5e3", 1_500_000),
         ("1E-3", 1),
         ("1e400", None),
@@ -109,3 +121,52 @@ def test_thread_numbers_are_stable_and_apart_from_real_ones() -> None:
     assert thread_number("Spans") == thread_number("Spans") < MISSING
     assert thread_number("Spans") != thread_number("Traces")
     assert thread_numbers([7, "7", "Spans", None]).tolist() == [7, 7, thread_number("Spans"), MISSING]
+
+
+def _one(**members: str) -> Event:
+    [event] = decode(b"{" + b",".join(f'"{key}":{text}'.encode() for key, text in members.items()) + b"}")
+    return event
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5", 5), ('"5"', "5"), ("3.0", 3), ("3.5", None), ("true", None), ("null", None), ("[1]", None), ("{}", None),
+     ("1e999", None), ("-7", -7)],
+)  # fmt: skip
+def test_members_of_an_unexpected_type_are_read_as_best_they_can_be(text: str, number: int | str | None) -> None:
+    event = _one(ph='"X"', name="12", pid=text, tid=text, id=text, args=f'{{"device":{text},"other":[{{}}]}}')
+    assert (event.ph, event.name, event.cat) == ("X", "12", "")
+    assert event.pid == event.tid == event.id == number
+    assert event.args is not None
+    assert event.args.device == number
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [('"a"', "a"), ("5", "5"), ("null", ""), ("true", "true"), ("[1, 2]", "[1, 2]"), ('{"a":1}', '{"a":1}')],
+)
+def test_a_name_that_is_no_text_is_as_it_was_written(text: str, name: str) -> None:
+    event = _one(name=text, cat="1", ts="1.5", dur="2", pid="false")
+    assert (event.name, event.cat, event.pid) == (name, "1", None)
+    assert (bytes(event.ts), bytes(event.dur)) == (b"1.5", b"2")
+
+
+@pytest.mark.parametrize("args", ["null", "5", '"x"', "[1]"])
+def test_args_that_are_no_object_hold_nothing(args: str) -> None:
+    event = _one(name='"a"', args=args)
+    assert event.args is None or event.args == Args()
+    assert _one(name="5", args=args).args in (None, Args())
+
+
+def test_no_absent_member_is_made_up() -> None:
+    assert _one(name="5") == Event(name="5", args=Args())
+
+
+@pytest.mark.parametrize(("length", "ns"), [(100, 1000), (101, None)])
+def test_a_time_has_a_hundred_characters_at_most(length: int, ns: int | None) -> None:
+    assert converted("1." + "0" * (length - 2)) == [ns]
+
+
+@pytest.mark.parametrize("text", ["-9223372036854775808", "9223372036854775807"])
+def test_the_ends_of_int64_are_integers(text: str) -> None:
+    assert integers([int(text)]).tolist() == integers([text]).tolist() == [int(text)]

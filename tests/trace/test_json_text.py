@@ -103,3 +103,100 @@ def test_an_endless_event_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch
     while window.fill():
         pass
     assert 1000 < len(window.data) <= 2200
+
+
+@pytest.mark.parametrize(
+    ("blanks", "found"),
+    [(0, True), (62, True), (63, False)],  # `}`, `,` and 62 blanks are 64 bytes
+)
+def test_a_boundary_is_looked_for_64_bytes_before_an_event(blanks: int, found: bool) -> None:
+    text = b'{"ph":1},' + b" " * blanks + b'{"ph":2}'
+    assert last_boundary(text, 0) == (len(b'{"ph":1}') if found else -1)
+
+
+@pytest.mark.parametrize(("braces", "found"), [(199, True), (200, False)])
+def test_a_boundary_is_looked_for_before_200_braces(braces: int, found: bool) -> None:
+    text = b'{"ph":1},{"ph":2,"x":[' + b"{}," * braces
+    assert last_boundary(text, 0) == (len(b'{"ph":1}') if found else -1)
+
+
+@pytest.mark.parametrize(("at", "cut"), [(0, 10), (2, 10), (10, -1), (11, -1), (12, -1)])
+def test_a_boundary_lies_behind_the_cursor(at: int, cut: int) -> None:
+    assert last_boundary(b'xx{"ph":1},{"ph":2}', at) == cut
+
+
+@pytest.mark.parametrize(("end", "close"), [(b"]", 9), (b"}", -1), (b'"', -1), (b"", -1)])
+def test_only_a_bracket_closes_an_array(end: bytes, close: int) -> None:
+    assert objects(b'{"ph":1} ' + end, 0) == ([(0, 8)], close)
+
+
+@pytest.mark.parametrize(
+    ("text", "seems"),
+    [
+        (b'{"ph":1}', True), (b' , \n,{ "name" :1', True), (b'{"id":1}', False), (b"{}", False), (b"]", False),
+        (b"", False), (b" " * 100 + b'{"ts":1', True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_an_event_is_seen_at_the_cursor_whatever_was_read_of_it(text: bytes, seems: bool, piece: int) -> None:
+    window = windowed(b"xy" + text, 200, piece)
+    window.fill()
+    window.at = 2
+    assert window.at_event() is seems
+    assert window.offset == 2
+
+
+def test_a_window_holds_a_chunk_and_drops_what_lies_behind_it() -> None:
+    # GIVEN pieces of 4 bytes, and chunks of 10
+    window = windowed(b"abcdefghijklmnopqrstuvwxyz", 10, 4)
+    assert window.is_low
+
+    # WHEN three pieces are the first to hold a chunk
+    assert window.fill()
+    assert (window.data, window.base, window.ended) == (b"abcdefghijkl", 0, False)
+
+    # THEN a chunk is enough, and less is low
+    window.at = 2
+    assert not window.is_low
+    window.at = 3
+    assert window.is_low
+    assert window.fill()
+    assert (window.data, window.base, window.at, window.offset) == (b"defghijklmnopqrstuvwx", 3, 0, 3)
+    window.at = 20
+    assert window.fill()
+    assert (window.data, window.ended) == (b"xyz", True)
+    assert not window.fill()
+
+
+def test_what_has_not_ended_is_read_on_by_as_much_as_there_is() -> None:
+    """GIVEN an event of many chunks WHEN reading on THEN by its own length, lest it be searched for ever"""
+    window = windowed(b"x" * 100, 2, 1)
+    lengths = []
+    while window.fill():
+        lengths.append(len(window.data))
+    assert lengths == [2, 4, 8, 16, 32, 64, 100]
+
+
+@pytest.mark.parametrize(("unread", "more"), [(1000, True), (1001, False)])
+def test_more_than_the_limit_is_not_read_on(unread: int, more: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MAX_UNREAD", 1000)
+    window = windowed(b"x" * 3000, unread, 1)
+    assert window.fill()
+    assert len(window.data) == unread
+    assert window.fill() is more
+
+
+def test_the_limit_is_64_mib() -> None:
+    assert json_text.MAX_UNREAD == 64 * 2**20
+
+
+def test_a_scalar_ends_with_the_file() -> None:
+    assert value_end(b"17", 0, ended=False) == -1
+    assert value_end(b"17", 0, ended=True) == 2
+    assert windowed(b"17", 1, 1).take_value() == b"17"
+
+
+def test_what_is_looked_for_may_begin_before_what_was_read() -> None:
+    window = windowed(b"x" * 9 + b"needle", 1, 1)
+    assert window.seek(re.compile(b"needle"), 6)
+    assert window.offset == 15

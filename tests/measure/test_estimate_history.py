@@ -1,0 +1,159 @@
+"""The history of storages by hand: where its peak is, what the first step lacks, which part a storage belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from perfkit.errors import UsageError
+from perfkit.measure import estimate
+from perfkit.measure.estimate import _History, _Storage
+from perfkit.schema import memory
+from perfkit.schema.config import RunConfig
+from tests.runs import quick
+
+
+def history(*changes: tuple[int, int]) -> _History:
+    """Storages that came (+ bytes) and went (- bytes), by index."""
+    made = _History()
+    made.timeline = list(changes)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "moment", "peak"),
+    [
+        (0, 4, 1, 15),
+        (2, 4, 1, 15),  # a stretch begins with what is there
+        (3, 4, 3, 13),
+        (0, 1, 0, 10),
+        (4, 4, 3, 13),  # one in which nothing happens too
+        (0, 0, 0, 0),
+    ],
+)
+def test_the_peak_of_a_stretch_is_at_its_first_largest_moment(start, stop, moment, peak):
+    """GIVEN 10, then 5 more, which go, then 3"""
+    assert history((0, 10), (1, 5), (1, -5), (2, 3))._peak(start, stop) == (moment, peak)
+
+
+def test_of_equal_peaks_the_first_counts():
+    assert history((0, 10), (1, 5), (1, -5), (2, 5))._peak(0, 4) == (1, 15)
+
+
+@pytest.mark.parametrize(
+    ("forward", "working", "first"),
+    [(7, 4, 34), (50, 4, 60)],  # 10 + 20 + 4 in the optimizer; 10 + 50 before it, without the state
+)
+def test_the_first_step_has_no_state_before_its_optimizer(forward, working, first):
+    # GIVEN parameters of 10 bytes and their state of 20, then a step
+    made = history((0, 10), (1, 20), (2, forward), (2, -forward), (3, working), (3, -working))
+    made.storages = [_Storage(size, "", "", True, False) for size in (10, 20, forward, working)]
+    made._state, made._from, made._optimizer_from = {1}, 2, 4
+
+    # THEN
+    assert made._first_step() == first
+    made._optimizer_from = None
+    assert made._first_step() == 30 + max(forward, working)
+
+
+@pytest.mark.parametrize(
+    ("phase", "scope", "in_forward", "copy", "part"),
+    [
+        ("", "", True, False, memory.CONSTANTS),
+        ("forward", "layers.0.mlp", True, False, memory.MLP),
+        ("forward", "layers.0.mlp", True, True, memory.WEIGHT_COPIES),
+        ("backward", "layers.0.mlp", False, False, memory.WORKING),
+        ("backward", "layers.0.mlp", True, False, memory.MLP),  # computed again
+        ("optimizer", "", False, False, memory.WORKING),
+    ],
+)
+def test_a_storage_belongs_to_what_made_it(phase, scope, in_forward, copy, part):
+    made = _History()
+    made.storages = [_Storage(8, phase, scope, in_forward, copy)] * 4
+    made._parameters, made._state, made._gradients = {1}, {2}, {3}
+    assert made._part(0) == part
+    assert [made._part(index) for index in (1, 2, 3)] == [memory.PARAMETERS, memory.OPTIMIZER, memory.GRADIENTS]
+
+
+def test_the_summary_is_what_was_live_at_the_peak_and_where_it_was_made():
+    # GIVEN
+    made = history((0, 10), (1, 5), (2, 7), (1, -5), (3, 1))
+    made.storages = [
+        _Storage(10, "", "", True, False),
+        _Storage(5, "forward", "layers.0.mlp", True, False),
+        _Storage(7, "backward", "layers.0.attn", False, False),
+        _Storage(1, "backward", "head", False, False),
+    ]
+    made._parameters, made._from = {0}, 1
+
+    # WHEN
+    found = made.summary()
+
+    # THEN
+    assert found.parts == {memory.PARAMETERS: 10, memory.MLP: 5, memory.WORKING: 7}
+    assert (found.peak, found.where, found.first_step) == (22, "backward of layers.0.attn", 22)
+    assert found.method == "traced"
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "twin"),
+    [
+        ("cuda", {"precision": "tf32"}, {"precision": "fp32"}),
+        ("cuda", {"precision": "bf16"}, {"precision": "bf16"}),
+        ("cuda", {"attention": "sdpa", "sdpa_backend": "efficient"}, {"sdpa_backend": "auto"}),
+        ("cuda", {"attention": "sdpa", "sdpa_backend": "cudnn"}, {"sdpa_backend": "auto"}),
+        ("cuda", {"attention": "sdpa", "sdpa_backend": "math"}, {"sdpa_backend": "math"}),
+        ("cuda", {"pass_type": "train"}, {"optimizer": "adamw-foreach"}),
+        ("cuda", {"pass_type": "train", "optimizer": "adamw-fused"}, {"optimizer": "adamw-fused"}),
+        ("cuda", {"pass_type": "forward"}, {"optimizer": "adamw"}),
+        ("cpu", {"pass_type": "train"}, {"optimizer": "adamw"}),
+    ],
+)
+def test_a_twin_on_a_cpu_holds_what_the_configuration_holds_on_its_device(device, asked, twin):
+    config = RunConfig(model_size="tiny", num_threads=2, compile="model", **asked).resolved(device)
+    found = estimate._twin(config)
+    assert {name: getattr(found, name) for name in twin} == twin
+    assert (found.device, found.compile, found.num_threads) == ("cpu", "off", None)
+    assert found.shape == config.shape
+
+
+def test_a_step_too_large_to_count_is_refused_and_other_errors_are_not_hidden(monkeypatch):
+    for text, error, said in (
+        ("Storage size calculation overflowed with sizes=[9]", UsageError, "choose smaller sizes"),
+        ("shapes differ", RuntimeError, "shapes differ"),
+    ):
+
+        def fail(_: RunConfig, text: str = text) -> Any:
+            raise RuntimeError(text)
+
+        monkeypatch.setattr(estimate, "_traced", fail)
+        with pytest.raises(error, match=said):
+            estimate.estimate(quick())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "chosen"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda:3", False, "cuda:3"), ("cpu", True, "cpu")],
+)
+def test_a_gpu_that_is_asked_for_need_not_be_here(monkeypatch, wanted, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert estimate.choose_device(wanted) == chosen
+
+
+def test_a_gpu_that_is_here_is_checked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert estimate.choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(UsageError, match="counted from 0"):
+        estimate.choose_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "free"), [("cpu", False, 7), ("cuda", False, None), ("cuda", True, 7), ("cpu", True, 7)]
+)
+def test_what_is_free_on_a_gpu_is_known_where_there_is_one(monkeypatch, device, there, free):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(estimate.device_memory, "available", lambda _: 7)
+    assert estimate.available(device) == free
