@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.launch.journal import Journal, has_results
 from perfkit.schema import sweep
@@ -313,3 +315,17 @@ def test_a_full_disk_takes_no_new_file(small_disk):
     (small_disk / "filler").write_bytes(bytes(8192))
     with pytest.raises(UsageError, match=r"r.csv: cannot be written: No space left on device; choose another --output"):
         Journal(small_disk / "r.csv")
+
+
+def test_a_signal_while_a_file_is_rewritten_leaves_no_draft(tmp_path, monkeypatch):
+    # GIVEN
+    write(tmp_path / "r.csv", ROWS)
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        Journal(tmp_path / "r.csv", keep=lambda row: row.repeat != 2)
+
+    # THEN
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+    assert (tmp_path / "r.csv").read_text() == HEADER + LINES[0] + LINES[2]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -76,6 +78,7 @@ def test_records_of_format_1_keep_loading():
     assert old.warmup[0].wall_s == 0.9
     assert old.memory == MemoryPeaks(allocated=5_000_000_000, reserved=6_000_000_000, resident=3_000_000_000)
     assert old.failure is not None
+    assert old.failure.signal is None
     assert old.failure.suggestions == ("--checkpoint", "--batch-size 1")
     assert old.annotation == AnnotationCost(ranges=20, seconds_per_range=2.1e-06)
     assert old.environment.driver == "580.65.06"
@@ -257,6 +260,32 @@ def test_a_missing_record_says_what_to_pass(tmp_path, inside):
     missing = tmp_path if inside else tmp_path / "nothing"
     with pytest.raises(UsageError, match=r"No such file or directory; pass a run's folder or its record\.json"):
         record.load(missing)
+
+
+def test_a_signal_while_saving_comes_when_all_is_saved(tmp_path, monkeypatch):
+    # GIVEN
+    write = Path.write_bytes
+
+    def meets_it(path: Path, data: bytes) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", meets_it)
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        record.save(saved(), tmp_path)
+
+    # THEN
+    assert record.load(tmp_path) == saved()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_signal_that_ended_a_run_is_in_its_record(tmp_path):
+    ended = saved(failure=Failure(phase="model", message="interrupted by SIGHUP in model", signal="SIGHUP"))
+    text = record.save(ended, tmp_path).read_text()
+    assert json.loads(text)["failure"]["signal"] == "SIGHUP"
+    assert record.load(tmp_path) == ended
 
 
 def test_a_crash_while_saving_leaves_the_old_record(tmp_path, monkeypatch):
