@@ -2,14 +2,24 @@
 
 import sys
 
+from perfkit import streams
+from perfkit.errors import OutOfMemoryError, UsageError, naming_out_of_memory
+
 
 def main(*before: str) -> int:
     """Run the command line, with `before` in front of what was typed, and return its exit code."""
+    if not streams.settle():
+        print("perfkit: standard output is closed: redirect it, to /dev/null if to nowhere", file=sys.stderr)
+        return UsageError.exit_code
     try:
-        from perfkit import cli  # here, because ctrl-C may come while it loads
+        with naming_out_of_memory():
+            from perfkit import cli  # here, because ctrl-C may come while it loads
     except KeyboardInterrupt:
         print("perfkit: interrupted", file=sys.stderr)
         return 130
+    except OutOfMemoryError as error:
+        print(f"perfkit: {error}", file=sys.stderr)
+        return error.exit_code
     return cli.main([*before, *sys.argv[1:]])
 
 

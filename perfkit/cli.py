@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from perfkit import __version__
-from perfkit.errors import PerfkitError
+from perfkit.errors import PerfkitError, UsageError, naming_out_of_memory
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if debug:
         arguments.remove("--debug")
     try:
-        code = build_app()(arguments, exit_on_error=False, print_error=True)
+        with naming_out_of_memory():
+            code = build_app()(_checked(arguments), exit_on_error=False, print_error=True)
         sys.stdout.flush()
     except CycloptsError as error:
         _raise_if(debug, error)
@@ -71,7 +72,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perfkit: {place}{error.strerror or error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # of rich, which wrote the help
+            return 0
+        raise
     return code if isinstance(code, int) else 0
+
+
+def _checked(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the ~ of `--option=~/path` spelled out, as few shells do; an empty one is no path."""
+    for index, argument in enumerate(arguments):
+        is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
+        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
+            option = argument.rstrip("=") or (arguments[index - 1] if index else "")
+            raise UsageError(f"{option} '': is empty; give it a value, or leave it out")
+        if "\0" in argument:
+            raise UsageError(f"{argument!a}: no value has a zero byte in it")
+    parts = [argument.partition("=~/") for argument in arguments]
+    home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111,PTH118 - a text, whatever the home is
+    return [name + ("=" + home if mark and name.startswith("--") else mark) + rest for name, mark, rest in parts]
 
 
 def _raise_if(debug: bool, error: BaseException) -> None:

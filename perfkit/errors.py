@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_WANT_OF_MEMORY = re.compile(
+    r"can(not|'t) allocate memory|failed to map segment|can't start new thread|bad_alloc|out of memory",
+    re.IGNORECASE,
+)
+"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++ and sqlite."""
+
 
 class PerfkitError(Exception):
     """A failure whose message says what was found and what to do next.
@@ -28,3 +40,32 @@ class InterruptedRunError(PerfkitError):
     """The user pressed ctrl-C. What was measured so far is saved."""
 
     exit_code = 130
+
+
+@contextmanager
+def naming_out_of_memory() -> Iterator[None]:
+    """Whatever a library raises for want of memory, or is raised from that, becomes an OutOfMemoryError."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        allowed = "" if limit == resource.RLIM_INFINITY else f" (ulimit -v allows {limit / 2**20:,.0f} MiB)"
+        raise OutOfMemoryError(
+            f"out of memory{allowed}: raise the limit or free memory; of a large trace,"
+            " analyze --table kernel_summary takes the least"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is want of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if not isinstance(error, PerfkitError) and _WANT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
