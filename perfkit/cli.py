@@ -12,7 +12,7 @@ from signal import Signals
 from cyclopts import App, CycloptsError, Parameter
 
 from perfkit import __version__, signals
-from perfkit.errors import PerfkitError
+from perfkit.errors import PerfkitError, UsageError, naming_out_of_memory
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
@@ -59,11 +59,12 @@ def _run(argv: Sequence[str] | None) -> int:
     if debug:
         arguments.remove("--debug")
     try:
-        command, bound, _ = build_app().parse_args(arguments, exit_on_error=False, print_error=True)
-        with signals.raised():  # only now: finding the command loads its modules
-            code = command(*bound.args, **bound.kwargs)
-            sys.stdout.flush()
-            signals.check()
+        with naming_out_of_memory():
+            command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
+            with signals.raised():  # only now: finding the command loads its modules
+                code = command(*bound.args, **bound.kwargs)
+                sys.stdout.flush()
+                signals.check()
     except CycloptsError as error:
         _raise_if(debug, error)
         return EXIT_USAGE
@@ -93,6 +94,10 @@ def _run(argv: Sequence[str] | None) -> int:
         _tell(f"{place}{error.strerror or error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # of rich, which wrote the help
+            return 0
+        raise
     return code if isinstance(code, int) else 0
 
 
@@ -113,6 +118,20 @@ def _let_go_of_streams() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _checked(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the ~ of `--option=~/path` spelled out, as few shells do; an empty one is no path."""
+    for index, argument in enumerate(arguments):
+        is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
+        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
+            option = argument.rstrip("=") or (arguments[index - 1] if index else "")
+            raise UsageError(f"{option} '': is empty; give it a value, or leave it out")
+        if "\0" in argument:
+            raise UsageError(f"{argument!a}: no value has a zero byte in it")
+    parts = [argument.partition("=~/") for argument in arguments]
+    home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111,PTH118 - a text, whatever the home is
+    return [name + ("=" + home if mark and name.startswith("--") else mark) + rest for name, mark, rest in parts]
 
 
 def _raise_if(debug: bool, error: BaseException) -> None:

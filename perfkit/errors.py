@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import resource
 from signal import Signals
+from types import TracebackType
 
 from perfkit import signals
+
+_WANT_OF_MEMORY = re.compile(
+    r"can(not|'t) allocate memory|failed to map segment|can't start new thread|bad_alloc|out of memory",
+    re.IGNORECASE,
+)
+"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++ and sqlite."""
 
 
 class PerfkitError(Exception):
@@ -37,3 +47,33 @@ class InterruptedRunError(PerfkitError):
         """`message` comes after "interrupted by SIGTERM"."""
         super().__init__(f"interrupted by {number.name}{message}")
         self.exit_code = signals.exit_code(number)
+
+
+class naming_out_of_memory:  # noqa: N801 - reads as the context manager that it is
+    """Whatever a library raises in the body for want of memory, or is raised from that, becomes an OutOfMemoryError."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, OutOfMemoryError) or not _is_out_of_memory(error):
+            return
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        allowed = "" if limit == resource.RLIM_INFINITY else f" (ulimit -v allows {limit / 2**20:,.0f} MiB)"
+        raise OutOfMemoryError(
+            f"out of memory{allowed}: raise the limit or free memory; of a large trace,"
+            " analyze --table kernel_summary takes the least"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, is want of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if not isinstance(error, PerfkitError) and _WANT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,56 @@
+"""The standard streams, made fit for writing before anything is: closed ones, letters they lack, readers that leave."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+_WIDEST = 10_000
+"""Characters in a line, whatever COLUMNS says: frames are filled with blanks up to there."""
+
+
+def settle() -> bool:
+    """Prepare the streams and COLUMNS. False where there is no standard output to write to.
+
+    A letter that the output's encoding lacks becomes "?". What nobody can read on standard error is dropped, so that
+    a measurement does not end with whoever watched it.
+    """
+    closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
+    for _ in closed:  # or the next file to be opened would be one of the three; the lowest free number is given first
+        os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    raw = open(2, "wb", closefd=False)  # noqa: SIM115
+    encoding = getattr(sys.stderr, "encoding", "utf-8")
+    sys.stderr = _Tolerant(raw, encoding, "backslashreplace", line_buffering=True)
+    columns = os.environ.pop("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:20]) > 0:  # else as if it were not set
+        os.environ["COLUMNS"] = str(min(int(columns[:20]), _WIDEST))
+    return 1 not in closed
+
+
+class _Tolerant(io.TextIOWrapper):
+    """A stream that takes what it cannot pass on."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            return
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
