@@ -80,25 +80,26 @@ def _run(argv: Sequence[str] | None) -> int:
         if debug or (number := signals.first()) is None:
             raise
         return _interrupted(number)
-    except BrokenPipeError:
-        if (number := signals.first()) is not None:  # it met the whole pipeline
-            return _interrupted(number)
-        # The reader (head, less) has gone. Point stdout elsewhere, or Python complains while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # a full disk, a stream that went away
-        _raise_if(debug, error)
-        if (number := signals.first()) is not None:  # SIGHUP: the terminal is gone
-            return _interrupted(number)
-        place = f"{error.filename}: " if error.filename else "cannot write: "
-        _tell(f"{place}{error.strerror or error}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        _raise_if(debug and not isinstance(error, BrokenPipeError), error)
+        return _stream_failed(error)
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # of rich, which wrote the help
             return 0
         raise
     return code if isinstance(code, int) else 0
+
+
+def _stream_failed(error: OSError) -> int:
+    """A full disk; or the reader (head, less) has gone, or the terminal, or the whole pipeline met a signal."""
+    if (number := signals.first()) is not None:
+        return _interrupted(number)
+    has_reader = not isinstance(error, BrokenPipeError)
+    if has_reader:
+        _tell((f"{error.filename}: " if error.filename else "cannot write: ") + (error.strerror or str(error)))
+    # Point stdout elsewhere, or Python complains while it shuts down.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(has_reader)
 
 
 def _interrupted(number: Signals) -> int:

@@ -39,12 +39,15 @@ def record(level: float, **config: Any) -> RunRecord:
     )
 
 
-def folder(path: Path, ratio: float = 1.0, processes: int = 5, **config: Any) -> str:
-    """A folder of runs, as --repeats leaves it."""
+def folder(path: Path, ratio: float = 1.0, processes: int = 5, hour: int | None = None, **config: Any) -> str:
+    """A folder of runs, as --repeats leaves it; all side by side, or a minute apart from `hour` on."""
     for index, level in enumerate(LEVELS[:processes]):
-        own = path / str(index + 1)
+        own = path / f"{config.get('batch_size', '')}{index + 1}"
         own.mkdir(parents=True)
-        records.save(record(ratio * math.exp(0.005 * level), **config), own)
+        made = record(ratio * math.exp(0.005 * level), **config)
+        if hour is not None:
+            made = dataclasses.replace(made, created=f"2026-01-02T{hour:02}:{index:02}:00+00:00")
+        records.save(made, own)
     return str(path)
 
 
@@ -81,6 +84,36 @@ def test_exit_codes_for_ci(tmp_path, capsys, ratio, code, says):
     assert out.splitlines()[-1].startswith(says)
 
 
+def test_a_gate_judges_what_both_have(tmp_path, capsys):
+    """GIVEN equal runs of which one side has one more configuration THEN only a B that lacks it ends with 5"""
+    one, two = folder(tmp_path / "one", batch_size=2), folder(tmp_path / "two", batch_size=2)
+    folder(tmp_path / "two", 3.0, batch_size=4)
+    code, out, _ = perfkit(capsys, "compare", one, two, "--fail-on", "slower:2%")
+    assert code == 0
+    assert "B only, not compared: batch size 4" in out
+    code, out, _ = perfkit(capsys, "compare", two, one, "--fail-on", "slower:2%")
+    assert code == 5
+    assert out.splitlines()[-1] == "no pass: B lacks what A has (batch size 4)"
+
+
+@pytest.mark.parametrize(("ratio", "forced"), [(1.0, 0), (1.5, 4), (1.02, 5)])
+def test_sides_that_did_not_take_turns_do_not_pass_unless_forced(tmp_path, capsys, ratio, forced):
+    a, b = folder(tmp_path / "a", hour=3), folder(tmp_path / "b", ratio, hour=4)
+    assert perfkit(capsys, "compare", a, b)[0] == 0
+    code, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%", "--format", "json")
+    document = json.loads(out)
+    assert code == 5
+    assert document["summary"]["exit_code"] == 5
+    assert document["summary"]["no_pass"] == ["not interleaved"]
+    assert document["summary"]["verdicts"] == {"not comparable in time": 1}
+    [row] = document["tables"]["comparison"]["rows"]
+    assert {name: row[name] for name in ("verdict", "interleaved", "changes", "later")} == {
+        "verdict": "not comparable in time", "interleaved": "no", "changes": 1, "later": 1.0,
+    }  # fmt: skip
+    assert row["low"] < ratio < row["high"]
+    assert perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%", "--force")[0] == forced
+
+
 def test_a_gate_over_different_work_is_refused(tmp_path, capsys):
     a, b = folder(tmp_path / "a"), folder(tmp_path / "b", 0.5, batch_size=1)
     code, _, err = perfkit(capsys, "compare", a, b, "--fail-on", "slower:2%")
@@ -94,6 +127,7 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
     document = json.loads(out)
     assert document["summary"]["verdicts"] == {"slower": 1}
     assert document["summary"]["exit_code"] == 4
+    assert document["summary"]["no_pass"] == []
     [row] = document["tables"]["comparison"]["rows"]
     assert row["ratio"] == pytest.approx(1.1)
     assert row["low"] < 1.1 < row["high"]
@@ -160,8 +194,8 @@ def test_compare_loads_no_torch(tmp_path):
 # --- sweeps ------------------------------------------------------------------------------------------------------
 
 
-def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", **config: Any) -> str:
-    """A sweep's results of two context lengths, five times each, of which one run left no record."""
+def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", fails: int = 64, **config: Any) -> str:
+    """A sweep's results of two context lengths, five times each, and of one that was not run."""
     lines = [sweep.header_line()]
     for length in (16, 32):
         for index, level in enumerate(LEVELS, start=1):
@@ -170,7 +204,10 @@ def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", **config: 
             records.save(record(ratio * length * math.exp(0.002 * level), context_length=length, **config), own)
             row = sweeps.row(quick(context_length=length, **config), 0.1, repeat=index)
             lines.append(sweep.to_line(dataclasses.replace(row, isolation=isolation, record=f"s.runs/{own.name}")))
-    left_out = sweeps.row(quick(), key="p64", isolation=isolation, outcome="predicted-oom", record=None, message="a, b")
+    left_out = sweeps.row(
+        quick(context_length=fails, **config),
+        key=f"p{fails}", repeat=6, isolation=isolation, outcome="predicted-oom", record=None, message="a, b",
+    )  # fmt: skip
     (path / "s.csv").write_text("".join([*lines, sweep.to_line(left_out)]))
     return str(path / "s.csv")
 
@@ -183,8 +220,12 @@ def test_two_sweeps_have_a_row_a_configuration(tmp_path, capsys):
     assert [(row["context_length"], row["verdict"]) for row in rows] == [(16, "slower"), (32, "slower")]
     assert len(document["tables"]["phases"]["rows"]) == 6
     code, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:50%")
-    assert "left out, as not finished: p64.1 (predicted-oom)" in out
-    assert code == 5  # B has a run that did not finish
+    assert "B: left out, as not finished: p64.6 (predicted-oom)" in out
+    assert code == 0  # A did not finish that either
+    other = results(tmp_path / "c", fails=32, attention="sdpa")
+    code, out, _ = perfkit(capsys, "compare", a, other, "--fail-on", "slower:50%")
+    assert code == 5
+    assert out.splitlines()[-1] == "no pass: B did not finish what A did (p32.6 (predicted-oom))"
 
 
 def test_repeats_in_one_process_are_one(tmp_path, capsys):
@@ -371,10 +412,14 @@ def test_what_fails_in_the_first_round_ends_the_campaign(processes, capsys, outc
 
 def test_what_fails_later_is_left_out(processes, capsys):
     processes.outcomes[4] = ("timeout", 1)
-    code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
-    assert code == 0
+    code, out, err = perfkit(
+        capsys, "compare", "--run", "", "--gc on", "--repeats", "3", "--fail-on", "slower:90%", "--force"
+    )
     assert len(processes.calls) == 6
     assert "timeout: why it failed" in err
+    name, repeat = processes.calls[4][1].parts[-2:]
+    assert f"{name}: left out, as not finished: {repeat} (no record)" in out
+    assert code == (5 if name == "B" else 0)
 
 
 def test_ctrl_c_says_what_was_saved(processes, capsys):
