@@ -110,7 +110,7 @@ _LOCK_CLOCKS = "nvidia-smi --lock-gpu-clocks"
 ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
     Cause.GC: (
         Advice("--gc off", lambda s: s.record.config.gc == "on"),
-        Advice("to call gc.collect() outside the step", lambda s: s.record.config.gc == "off"),
+        Advice("to call gc.collect() between steps", lambda s: s.record.config.gc == "off"),
     ),
     Cause.COMPILE: (
         Advice(lambda s: f"--warmup-steps {s.record.config.warmup_steps + s.slow + 1}"),

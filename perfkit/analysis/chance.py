@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
+from perfkit.analysis.patterns import Steps
 from perfkit.analysis.stats import Floats
 
 CHANCE_P = 0.02
 """A share is believed where fewer than 2% of the permutations give any of the causes one as large."""
-_PERMUTATIONS = 4999
+_PERMUTATIONS = 1999
 _EXACT = 7
 """Up to so many steps all n! <= 5040 orders are tried."""
 _BLOCK = 2_000_000
@@ -47,7 +49,8 @@ def _unit(rows: Floats) -> Floats:
     return np.where(length > _SAME * scale, centred / np.where(length > 0, length, 1.0), 0.0)
 
 
-def _orders(n: int):  # type: ignore[no-untyped-def]
+def _orders(n: int) -> Iterator[Steps]:
+    """Orders of n steps, some at a time, shape (orders, n)."""
     if n <= _EXACT:
         yield np.array(list(itertools.permutations(range(n))))
         return

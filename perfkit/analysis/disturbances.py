@@ -28,11 +28,12 @@ be looked for, and a false alarm costs a line; nothing makes a step fast but les
 2 sqrt(3) / (pi x^3) standard units, 0.02 = n times that, and 1 / 0.88 of them in a standard deviation by MAD."""
 FEWEST = 5
 """Below so many steps nothing is called an outlier."""
-_WARMUP_SIGMAS = 5.0
-_WARMUP_FEW = 30.0
+_WARMUP_SIGMAS = 4.0
+_WARMUP_FEW = 20.0
 _WARMUP_SHARE = 0.02
-"""Leading steps above the second half's median + max(5 (1 + 30 / m^2) standard deviations (by MAD), 2%) are warm-up, m
-being the steps of the second half: simulated, the limit that 1% of first steps pass (lognormal, sigma 0.5)."""
+"""Leading steps above the second half's median + max(4 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
+all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.8% or
+less (normal) and 2 to 3% (lognormal, sigma 0.5)."""
 _COUNTER_SIGMAS = 3.0
 """A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
 _NO_CAUSE = 0.05
@@ -90,7 +91,9 @@ def find(account: Account) -> tuple[Disturbance, ...]:
     if (turn := patterns.period(_flat(wall))) is not None:
         rest = np.setdiff1d(rest, turn.steps)
         found += _pattern(account, "period", turn.steps, rest, turn.length)
-    if (slower := patterns.modes(_flat(wall[rest]))) is not None:
+    slower = patterns.modes(wall[rest])
+    slower = patterns.modes(_flat(wall[rest])) if slower is None else slower
+    if slower is not None:
         slow, rest = rest[slower], np.delete(rest, slower)
         found += _pattern(account, "mode", slow, rest)
     return (*found, *_one_by_one(account, rest))
@@ -141,10 +144,10 @@ def leading_slow(wall: Floats) -> int:
 
     0 where the whole first half is slower: that is a level, or a drift, and how much of it was warm-up nobody can say.
     """
-    tail = wall[len(wall) // 2 :]
-    middle = float(np.median(tail))
-    sigmas = _WARMUP_SIGMAS * (1 + _WARMUP_FEW / len(tail) ** 2)
-    limit = middle + max(sigmas * _spread(tail), _WARMUP_SHARE * middle)
+    later = wall[len(wall) // 4 :]
+    middle = float(np.median(wall[len(wall) // 2 :]))
+    sigmas = _WARMUP_SIGMAS * (1 + _WARMUP_FEW / len(later) ** 2)
+    limit = middle + max(sigmas * _spread(later), _WARMUP_SHARE * middle)
     slow = wall[: len(wall) // 2] > limit
     return 0 if slow.all() else int(np.argmin(slow))
 

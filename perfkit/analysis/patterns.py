@@ -37,7 +37,9 @@ MODE_SHARE = 0.02
 """Speeds that differ by less than 2% are one."""
 _FEWEST_FOR_MODES = 8
 _FEWEST_RUNS = 4
-"""Two speeds alternate: slow and fast steps make at least 4 runs (a bump in the middle makes 3, and is a level)."""
+_LONGEST_RUN = 4.0
+"""Two speeds alternate: slow and fast steps make at least 4 runs, and the rarer kind runs for less than 4 steps in the
+mean. What lasts longer is a level (`trend.SHORTEST_LEVEL`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,17 @@ def modes(series: Floats) -> Steps | None:
     distance, cut = _split(ordered, max(FEWEST_OF_MODE, math.ceil(LEAST_OF_MODE * n)))
     fast, slow = ordered[:cut], ordered[cut:]
     is_slow = series > (fast[-1] + slow[0]) / 2
-    runs = 1 + int(np.count_nonzero(np.diff(is_slow)))
     apart = float(np.median(slow) - np.median(fast))
-    if distance <= 4 + 36 / n or runs < _FEWEST_RUNS or apart < MODE_SHARE * abs(float(np.median(fast))):
+    if distance <= 4 + 36 / n or not _alternate(is_slow) or apart < MODE_SHARE * abs(float(np.median(fast))):
         return None
     return np.flatnonzero(is_slow & (series <= ordered[-1]))
+
+
+def _alternate(is_slow: npt.NDArray[np.bool_]) -> bool:
+    changes = int(np.count_nonzero(np.diff(is_slow)))
+    of_rarer = (changes + 1 + int(is_slow[0] == (is_slow.mean() < 0.5))) // 2
+    rarer = min(int(is_slow.sum()), int((~is_slow).sum()))
+    return changes + 1 >= _FEWEST_RUNS and rarer < _LONGEST_RUN * of_rarer
 
 
 def _without_far(ordered: Floats, most: int) -> Floats:

@@ -23,6 +23,8 @@ from perfkit.schema.record import RunRecord
 
 QUIET_CV = 0.02
 """Below this spread the variance is not taken apart: there is nothing to gain."""
+MAIN_SHARE = 0.20
+"""A cause with less of the variance than this is in the account, but is not what the spread is owed to."""
 LOST_SHARE = 0.10
 """What every step loses shows in no variance: it is named from 10% of the typical (median) step's time on."""
 HIGH_LAG1 = 0.5
@@ -151,7 +153,7 @@ def _is_worth_it(cv: float, account: Account) -> bool:
 def _variance(cv: float, shares: tuple[Share, ...], record: RunRecord) -> list[Finding]:
     if not shares:
         return []
-    first = shares[0].cause
+    first = shares[0].cause if shares[0].share >= MAIN_SHARE else None
     parts = [f"{units.percent(one.share)} {_name(one.cause)}" for one in shares]
     evidence = f"variance: {', '.join(parts)}"
     hint = advice.against(first, Situation(record)) if first and first not in causes.PATTERNS else ""
