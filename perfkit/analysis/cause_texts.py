@@ -1,4 +1,4 @@
-"""Causes in words: the counter that corroborates one, and what to try against it."""
+"""The counter that corroborates a cause, in words."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import numpy as np
 from perfkit.analysis.causes import Account, Cause
 from perfkit.analysis.disturbances import Disturbance
 from perfkit.schema import units
-from perfkit.schema.config import RunConfig
+
+_OFF_CPU = 0.5
+"""Time off the CPU is spoken of where it makes up half of what a step has in excess."""
 
 
 def counted(one: Disturbance, account: Account) -> str:
-    """The counter that corroborates a cause."""
-    cause, steps = one.cause, one.steps
-    assert cause is not None
-    counts = account.evidence.get(cause, account.events.get(cause))
+    """The counter that corroborates a cause: `2.00 collections a step`, `97.17 ms of CPU time`."""
+    assert one.cause is not None
+    counts = account.evidence.get(one.cause, account.events.get(one.cause))
     if counts is None:
         return ""
-    mean = float(np.mean(counts[steps]))
-    text = _COUNTERS.get(cause)
-    return f"by {text.format(units.significant(mean, 3))}" if text else f"by {units.duration(mean)} {_TIMES[cause]}"
+    mean = float(np.mean(counts[one.index]))
+    text = _COUNTERS.get(one.cause)
+    return text.format(units.significant(mean, 3)) if text else f"{units.duration(mean)} {_TIMES[one.cause]}"
 
 
 _COUNTERS = {
@@ -27,41 +28,34 @@ _COUNTERS = {
     Cause.COMPILE: "{} graphs compiled a step",
     Cause.FAULTS: "{} page faults a step",
     Cause.WAITING: "{} times asleep a step",
-    Cause.ALLOCATION: "{} cudaMalloc, cudaFree or retries a step",
-    Cause.OTHERS: "{} other processes",
+    Cause.ALLOCATION: "{} calls of cudaMalloc and cudaFree, or retries, a step",
+    Cause.OTHERS: "{} other processes on the GPU",
     Cause.CLOCK: "a clock {} MHz lower",
     Cause.POWER: "the power limit in {} of the samples",
-    Cause.THERMAL: "the thermal limit in {} of the samples",
+    Cause.THERMAL: "the temperature limit in {} of the samples",
 }
 _TIMES = {
     Cause.THROTTLED: "of throttling",
     Cause.STEAL: "of steal",
     Cause.PREEMPTED: "of run delay",
-    Cause.SLOW: "of CPU time, with little run delay",
+    Cause.SLOW: "of CPU time and little run delay",
 }
 
 
-def advice(cause: Cause, config: RunConfig, slow: int = 1) -> str:
-    """The next thing to try against a cause."""
-    if cause is Cause.WARMUP:
-        return f"--warmup-steps {config.warmup_steps + slow}"
-    if cause is Cause.GC:
-        return "--gc off" if config.gc == "on" else "gc.collect() outside the step"
-    if cause is Cause.COMPILE:
-        return f"--warmup-steps {config.warmup_steps + slow + 1}; TORCH_LOGS=recompiles for the reason"
-    return _ADVICE[cause]
-
-
-_ADVICE = {
-    Cause.THROTTLED: "a higher CPU limit of the container, or --num-threads within it",
-    Cause.STEAL: "another host or another time: its CPUs are given to other machines",
-    Cause.PREEMPTED: "a quiet machine, taskset to CPUs of its own, or --num-threads 1",
-    Cause.FAULTS: "MALLOC_TRIM_THRESHOLD_=4294967296 and MALLOC_MMAP_THRESHOLD_=4294967296 in the environment",
-    Cause.WAITING: "--profiler torch, which shows where the step does nothing",
-    Cause.SLOW: "fixed clocks (cpupower), a machine without neighbours that use cache and memory, more steps",
-    Cause.ALLOCATION: "--warmup-steps 2 or more; PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
-    Cause.CLOCK: "nvidia-smi --lock-gpu-clocks",
-    Cause.POWER: "nvidia-smi --lock-gpu-clocks, at what the power limit holds",
-    Cause.THERMAL: "cooling, or nvidia-smi --lock-gpu-clocks at what the temperature holds",
-    Cause.OTHERS: "another --device, or stopping them (nvidia-smi names them)",
-}
+def own_time(one: Disturbance, account: Account) -> str:
+    """What the states of the main thread say where no cause is named: CPU time, or time off the CPU with no sign of
+    what it waited for. Empty where there are no counters, or neither makes up most of the excess."""
+    if not account.has_probes:
+        return ""
+    others = np.delete(np.arange(len(account.wall)), one.index)
+    off = float(np.mean(account.off_cpu[one.index]) - np.median(account.off_cpu[others])) / one.excess_s
+    cpu = account.evidence[Cause.SLOW]
+    busy = float(np.mean(cpu[one.index]) - np.median(cpu[others])) / one.excess_s
+    if busy > _OFF_CPU:
+        return f"{units.percent(min(busy, 1.0))} of the difference is CPU time"
+    if off > _OFF_CPU:
+        return (
+            f"in {units.percent(min(off, 1.0))} of the difference the main thread was off the CPU, without a sign that"
+            " it went to sleep: I/O, a lock, or a hypervisor that took the CPU away"
+        )
+    return ""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
+from perfkit.analysis.patterns import Steps
 from perfkit.analysis.stats import Floats
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import RunRecord, StepSample
@@ -39,15 +39,23 @@ class Cause(StrEnum):
     PREEMPTED = "preemption by other processes"
     FAULTS = "page faults"
     WAITING = "sleep (a lock, I/O)"
-    SLOW = "CPU slower per unit of work"
+    SLOW = "a slower CPU"
     ALLOCATION = "GPU memory allocation"
     CLOCK = "a lower GPU clock"
     POWER = "the GPU's power limit"
     THERMAL = "the GPU's temperature limit"
     OTHERS = "other processes on the GPU"
     WARMUP = "unfinished warm-up"
+    PERIODIC = "something that runs every few steps"
+    MODES = "two speeds of the same step"
+    FAST = "steps that were faster"
 
 
+PATTERNS = (Cause.WARMUP, Cause.PERIODIC, Cause.MODES, Cause.FAST)
+"""Causes that are read from the times themselves. No counter has their seconds."""
+COUNTED = (Cause.WAITING, Cause.FAULTS, Cause.SLOW)
+"""Causes whose seconds hold what other states of the thread leave, and with it some of wall time's own noise: for the
+variance their own counter has to go with the time as well."""
 _ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.SLOW)
 """Causes that are CPU time of the main thread."""
 
@@ -66,6 +74,8 @@ class Account:
     """At least two warm-up steps came before: pages and state a first step needs are there."""
     delay: Floats = field(default_factory=lambda: np.zeros(0))
     """Run delay of the thread that waited longest, for the hint about too many threads."""
+    off_cpu: Floats = field(default_factory=lambda: np.zeros(0))
+    """Time the main thread neither ran nor was ready to, and that no counter explains; on a GPU it waits for it: 0."""
 
     @property
     def has_probes(self) -> bool:
@@ -95,7 +105,9 @@ def account(record: RunRecord) -> Account:
     found.seconds[Cause.FAULTS] = _faults(record, read, pools)
     found.seconds[Cause.PREEMPTED] = _preempted(read, pools)
     elsewhere = pools.take(_work_of_others(record.steps, read), "asleep")
-    found.seconds[Cause.WAITING] = np.where(read("switches") > 0, pools.asleep, 0.0)
+    found.off_cpu = pools.asleep
+    slept = read("switches") > 0 if read.has("main_cpu_s", "main_delay_s") else np.zeros(len(wall), dtype=bool)
+    found.seconds[Cause.WAITING] = np.where(slept, pools.asleep, 0.0)
     found.seconds[Cause.SLOW] = pools.running + elsewhere
     _move_induced_delay(found.seconds, running, ready)
     if record.config.device != "cpu":
@@ -122,6 +134,10 @@ class _Reader:
 
     def __call__(self, name: str) -> Floats:
         return np.array([getattr(one, name) or 0.0 for one in self._probes], dtype=np.float64)
+
+    def has(self, *names: str) -> bool:
+        """Whether all steps have all of these counters."""
+        return all(getattr(one, name) is not None for one in self._probes for name in names)
 
 
 class _Pools:
@@ -150,10 +166,13 @@ def _own_steal(record: RunRecord, read: Callable[[str], Floats]) -> Floats:
 
 
 def _faults(record: RunRecord, read: Callable[[str], Floats], pools: _Pools) -> Floats:
-    """Minor faults at the cost measured in the run; where there were major ones, the sleep too: it is the disk's."""
+    """Minor faults at the cost measured in the run; where there were major ones, what the sleep has above the typical
+    sleep of steps without any: it is the disk's."""
     each = record.probing.seconds_per_fault if record.probing else None
     minor = pools.take(read("minor_faults") * (each or 0.0), "running")
-    return minor + pools.take(np.where(read("major_faults") > 0, pools.asleep, 0.0), "asleep")
+    from_disk = read("major_faults") > 0
+    usual = float(np.median(pools.asleep[~from_disk])) if not from_disk.all() else 0.0
+    return minor + pools.take(np.where(from_disk, pools.asleep - usual, 0.0), "asleep")
 
 
 def _preempted(read: Callable[[str], Floats], pools: _Pools) -> Floats:
@@ -195,10 +214,11 @@ def _leave_to_the_device(found: Account, steps: Sequence[StepSample]) -> None:
     """On a GPU the host sleeps or spins until the device is done: that time is the device's, unless launch-bound."""
     enqueue = np.array([sample.enqueue_s or 0.0 for sample in steps], dtype=np.float64)
     host_bound = enqueue > LAUNCH_BOUND * found.wall
+    found.off_cpu = np.zeros(len(found.wall))
     for cause in (Cause.SLOW, Cause.WAITING):
         found.seconds[cause] = np.where(host_bound, np.minimum(found.seconds[cause], enqueue), 0.0)
 
 
-def excess(values: Floats, steps: npt.NDArray[np.intp] | slice, quiet: slice) -> float:
+def excess(values: Floats, steps: Steps, quiet: Steps) -> float:
     """Mean of some steps above the median of the quiet ones."""
     return float(np.mean(values[steps]) - np.median(values[quiet]))

@@ -1,14 +1,16 @@
-"""Steps that stand out, one by one or as a level, and what each is owed to."""
+"""Steps that stand out, one by one, as a level or in a pattern, and what each is owed to."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from perfkit.analysis import causes, gpu_causes, trend
+from perfkit.analysis import causes, gpu_causes, patterns, trend
 from perfkit.analysis.causes import Account, Cause
+from perfkit.analysis.patterns import Steps
 from perfkit.analysis.stats import Floats
 from perfkit.analysis.trend import Level
 
@@ -19,54 +21,122 @@ SLOW_WITHOUT = 0.2
 OUTLIER_SIGMAS = 5.0
 OUTLIER_SHARE = 0.10
 """A step stands out above median + max(5 standard deviations (by MAD), 10%)."""
+FAST_SIGMAS = 3.4
+"""A fast step stands out below median - max(3.4 n^(1/3) standard deviations (by MAD), 10%). Slow steps have causes to
+be looked for, and a false alarm costs a line; nothing makes a step fast but less work. Of n steps by Student's t with
+3 degrees of freedom, whose tails are as heavy as those of times get, one in fifty runs has a step below that: a tail of
+2 sqrt(3) / (pi x^3) standard units, 0.02 = n times that, and 1 / 0.88 of them in a standard deviation by MAD."""
 FEWEST = 5
 """Below so many steps nothing is called an outlier."""
-_WARMUP_SIGMAS = 3.0
+_WARMUP_SIGMAS = 4.0
+_WARMUP_FEW = 20.0
 _WARMUP_SHARE = 0.02
-"""Leading steps above the second half's median + max(3 standard deviations (by MAD), 2%) are warm-up."""
+"""Leading steps above the second half's median + max(4 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
+all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.8% or
+less (normal) and 2 to 3% (lognormal, sigma 0.5)."""
+_COUNTER_SIGMAS = 3.0
+"""A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
+_NO_CAUSE = 0.05
 _MAD = 1.4826
 _NAMED = 0.95
 """An explanation of 95% and one of 100% are as good as each other: causes are then taken in their own order."""
 
-Kind = Literal["warm-up", "step", "level"]
+Kind = Literal["warm-up", "step", "fast step", "level", "period", "mode"]
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """Some neighbouring steps that took longer than the quiet ones."""
+    """Some steps that took longer than the quiet ones (a fast step: less long)."""
 
     kind: Kind
-    first: int
-    last: int
-    """Counted from 0; last is in it."""
+    steps: tuple[int, ...]
+    """Counted from 0, in order."""
     excess_s: float
-    """Mean of them above the median of the quiet steps."""
+    """Mean of them above the median of the quiet steps; negative for a fast step."""
     quiet_s: float
     cause: Cause | None
     """None: unexplained."""
     explained: float
     """Share of the excess that the cause makes up (or, unexplained, the best candidate)."""
+    period: int = 0
+    """Of a period: how many steps from one slow step to the next."""
 
     @property
-    def steps(self) -> slice:
-        """Its steps in the series."""
-        return slice(self.first, self.last + 1)
+    def first(self) -> int:
+        """Its first step."""
+        return self.steps[0]
+
+    @property
+    def last(self) -> int:
+        """Its last step."""
+        return self.steps[-1]
+
+    @property
+    def index(self) -> Steps:
+        """Its steps as an index into a series."""
+        return np.array(self.steps, dtype=np.intp)
 
 
 def find(account: Account) -> tuple[Disturbance, ...]:
-    """Everything that stands out of a series, in order: unfinished warm-up, levels, single steps."""
+    """Everything that stands out of a series: a period, two speeds, unfinished warm-up, levels, single steps.
+
+    What belongs to a pattern is set aside before the rest is looked at: a first step that is slow because every
+    eighth one is has nothing to do with warm-up.
+    """
     wall = account.wall
     if len(wall) < FEWEST:
         return ()
-    lead = leading_slow(wall)
+    found: list[Disturbance] = []
+    rest = np.arange(len(wall))
+    if (turn := patterns.period(_flat(wall))) is not None:
+        rest = np.setdiff1d(rest, turn.steps)
+        found += _pattern(account, "period", turn.steps, rest, turn.length)
+    slower = patterns.modes(wall[rest])
+    slower = patterns.modes(_flat(wall[rest])) if slower is None else slower
+    if slower is not None:
+        slow, rest = rest[slower], np.delete(rest, slower)
+        found += _pattern(account, "mode", slow, rest)
+    return (*found, *_one_by_one(account, rest))
+
+
+def _pattern(account: Account, kind: Kind, steps: Steps, rest: Steps, period: int = 0) -> list[Disturbance]:
+    """A pattern, and the steps that are out of line even among its own."""
+    wall = account.wall[steps]
+    whole = Level(0, len(steps) - 1, float(np.median(wall)))
+    off = _outliers(wall, whole, [whole]) if len(steps) >= FEWEST else []
+    usual = np.delete(steps, off)
+    return [
+        _judged(account, kind, usual, rest, period),
+        *(_judged(account, "step" if wall[i] > whole.median else "fast step", steps[i : i + 1], usual) for i in off),
+    ]
+
+
+def _flat(wall: Floats) -> Floats:
+    """Times without the shifts of their level."""
+    levels = trend.levels(wall)
+    flat = wall - np.repeat([level.median for level in levels], [len(level) for level in levels])
+    return np.asarray(flat + np.median(wall), dtype=np.float64)
+
+
+def _one_by_one(account: Account, rest: Steps) -> list[Disturbance]:
+    """Warm-up, levels and single steps among the steps that belong to no pattern."""
+    wall = account.wall[rest]
+    if len(wall) < FEWEST:
+        return []
+    lead = leading_slow(wall) if rest[0] == 0 else 0
     levels = _shifted(trend.levels(wall[lead:]), lead)
     quiet = min(levels, key=lambda level: level.median)
-    found = [_judged(account, "warm-up", 0, lead - 1, quiet.steps)] if lead else []
+    found = [_leading(account, rest[:lead], rest[quiet.steps])] if lead else []
     for level in levels:
+        own = rest[level.steps]
         if level.median >= (1 + trend.SHIFT_SHARE) * quiet.median:
-            found.append(_judged(account, "level", level.first, level.last, quiet.steps))
-        found += [_judged(account, "step", index, index, level.steps) for index in _outliers(wall, level, levels)]
-    return tuple(found)
+            found.append(_judged(account, "level", own, rest[quiet.steps]))
+        off = _outliers(wall, level, levels)
+        usual = np.setdiff1d(own, rest[off])
+        for index in off:
+            kind: Kind = "step" if wall[index] > level.median else "fast step"
+            found.append(_judged(account, kind, rest[index : index + 1], usual))
+    return found
 
 
 def leading_slow(wall: Floats) -> int:
@@ -74,9 +144,10 @@ def leading_slow(wall: Floats) -> int:
 
     0 where the whole first half is slower: that is a level, or a drift, and how much of it was warm-up nobody can say.
     """
-    tail = wall[len(wall) // 2 :]
-    middle = float(np.median(tail))
-    limit = middle + max(_WARMUP_SIGMAS * _spread(tail), _WARMUP_SHARE * middle)
+    later = wall[len(wall) // 4 :]
+    middle = float(np.median(wall[len(wall) // 2 :]))
+    sigmas = _WARMUP_SIGMAS * (1 + _WARMUP_FEW / len(later) ** 2)
+    limit = middle + max(sigmas * _spread(later), _WARMUP_SHARE * middle)
     slow = wall[: len(wall) // 2] > limit
     return 0 if slow.all() else int(np.argmin(slow))
 
@@ -92,31 +163,54 @@ def _shifted(levels: tuple[Level, ...], by: int) -> list[Level]:
 
 
 def _outliers(wall: Floats, level: Level, levels: list[Level]) -> list[int]:
-    """Steps above their own level's limit; the spread is that of all steps round their levels."""
+    """Steps beyond their own level's limits; the spread is that of all steps round their levels."""
     residuals = np.concatenate([wall[one.steps] - one.median for one in levels])
-    limit = level.median + max(OUTLIER_SIGMAS * _spread(residuals), OUTLIER_SHARE * level.median)
-    return [int(index) + level.first for index in np.flatnonzero(wall[level.steps] > limit)]
+    sigma, least = _spread(residuals), OUTLIER_SHARE * level.median
+    off = wall[level.steps] - level.median
+    slow = off > max(OUTLIER_SIGMAS * sigma, least)
+    fast = off < -max(FAST_SIGMAS * len(residuals) ** (1 / 3) * sigma, least)
+    return [int(index) + level.first for index in np.flatnonzero(slow | fast)]
 
 
-def _judged(account: Account, kind: Kind, first: int, last: int, quiet: slice) -> Disturbance:
-    """A disturbance with its cause: the one that makes up most of the excess, where that is enough."""
-    steps = slice(first, last + 1)
-    over = causes.excess(account.wall, steps, quiet)
-    shares = {
-        cause: causes.excess(seconds, steps, quiet) / over
-        for cause, seconds in account.seconds.items()
-        if _corroborated(account, cause, steps, quiet) and _long_enough(account, cause, steps)
-    }
-    cause, explained = _strongest(shares)
-    if cause is None and (event := _event(account, steps, quiet)) is not None:
-        cause, explained = event, 1.0 - sum(max(0.0, share) for share in shares.values())
-    if kind == "warm-up" and cause not in _EXTERNAL and not (account.warmed and cause is Cause.FAULTS):
-        cause, explained = Cause.WARMUP, 1.0
-    return Disturbance(kind, first, last, over, float(np.median(account.wall[quiet])), cause, explained)
+def _leading(account: Account, steps: Steps, quiet: Steps) -> Disturbance:
+    """Leading slow steps: warm-up, unless a cause that can hit any step explains them; then they are such steps."""
+    one = _judged(account, "step", steps, quiet)
+    external = one.cause in _EXTERNAL or (account.warmed and one.cause is Cause.FAULTS)
+    return one if external else _of_itself(one, "warm-up", Cause.WARMUP)
 
 
 _EXTERNAL = (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL)
 """What can happen to a first step as to any other. Everything else that is slow about it is what warm-up is for."""
+_OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES, "fast step": Cause.FAST}
+"""Where no other cause explains them, patterns are their own. So are they where all there is to say is that they take
+more CPU time: what does more work every eighth step is no slower CPU."""
+
+
+def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: int = 0) -> Disturbance:
+    """A disturbance with its cause: the one that makes up most of the excess, where that is enough."""
+    over = causes.excess(account.wall, steps, quiet)
+    cause, explained = _explanation(account, steps, quiet, over) if over > 0 else (None, 0.0)
+    numbers = tuple(int(step) for step in steps)
+    one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained, period)
+    return _of_itself(one, kind, _OF_ITSELF[kind]) if kind in _OF_ITSELF and cause in (None, Cause.SLOW) else one
+
+
+def _of_itself(one: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
+    return Disturbance(kind, one.steps, one.excess_s, one.quiet_s, cause, 1.0, one.period)
+
+
+def _explanation(account: Account, steps: Steps, quiet: Steps, over: float) -> tuple[Cause | None, float]:
+    shares = {
+        cause: causes.excess(seconds, steps, quiet) / over
+        for cause, seconds in account.seconds.items()
+        if _corroborated(account, cause, steps, quiet)
+        and _long_enough(account, cause, steps)
+        and _is_rare(seconds, steps, quiet, over)
+    }
+    cause, explained = _strongest(shares)
+    if cause is None and (event := _event(account, steps, quiet)) is not None:
+        return event, 1.0 - sum(max(0.0, share) for share in shares.values())
+    return cause, explained
 
 
 def _strongest(shares: dict[Cause, float]) -> tuple[Cause | None, float]:
@@ -128,18 +222,27 @@ def _strongest(shares: dict[Cause, float]) -> tuple[Cause | None, float]:
     return (best, fit[best]) if fit[best] >= EXPLAINED else (None, fit[best])
 
 
-def _corroborated(account: Account, cause: Cause, steps: slice, quiet: slice) -> bool:
-    """Whether the cause's own counter is up in these steps."""
+def _corroborated(account: Account, cause: Cause, steps: Steps, quiet: Steps) -> bool:
+    """Whether the cause's own counter is up in these steps, by more than it varies among the quiet ones."""
     counter = account.evidence.get(cause)
-    return counter is not None and causes.excess(counter, steps, quiet) > 0
+    if counter is None:
+        return False
+    error = _spread(counter[quiet]) * math.sqrt(1 / len(steps) + 1 / len(quiet))
+    return causes.excess(counter, steps, quiet) > _COUNTER_SIGMAS * error
 
 
-def _long_enough(account: Account, cause: Cause, steps: slice) -> bool:
+def _is_rare(seconds: Floats, steps: Steps, quiet: Steps, over: float) -> bool:
+    """For a single step: whether no more than 5% of the quiet ones had as much of the cause, and were not slow."""
+    as_much = seconds[quiet] - np.median(seconds[quiet]) >= EXPLAINED * over
+    return len(steps) > 1 or float(as_much.mean()) <= _NO_CAUSE
+
+
+def _long_enough(account: Account, cause: Cause, steps: Steps) -> bool:
     """NVML's values are averages over up to a second: they say nothing of a shorter stretch."""
     return cause not in gpu_causes.SAMPLED or float(account.wall[steps].sum()) >= gpu_causes.WINDOW_S
 
 
-def _event(account: Account, steps: slice, quiet: slice) -> Cause | None:
+def _event(account: Account, steps: Steps, quiet: Steps) -> Cause | None:
     """Something that happened here and does not happen in quiet steps."""
     for cause, counts in account.events.items():
         if counts[steps].any() and np.median(counts[quiet]) == 0:

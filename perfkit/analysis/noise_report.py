@@ -8,15 +8,17 @@ from itertools import groupby
 
 import pandas as pd
 
+from perfkit.analysis import causes
 from perfkit.analysis.stability import Finding, Stability
-from perfkit.analysis.variance import Share
 from perfkit.schema import units
 from perfkit.schema.record import RunRecord
 from perfkit.schema.table import Column, Table
 
 _MOST_STEPS = 8
 """Step numbers named in one line; of more only how many there are."""
-_ALIAS = "--target-cv"
+_FIRST_STEPS = 3
+"""Steps named of a pattern: the rest follows from them, or is in the table of findings."""
+_PATTERNS = {cause.value for cause in causes.PATTERNS}
 
 
 def lines(noise: Stability | None) -> list[str]:
@@ -26,46 +28,83 @@ def lines(noise: Stability | None) -> list[str]:
     given: set[str] = set()
     written = []
     for finding in noise.findings:
-        hint = f"; try: {finding.advice}" if finding.advice and finding.advice not in given else ""
+        hint = f"; try {finding.advice}" if finding.advice and finding.advice not in given else ""
         given.add(finding.advice)
         written.append(_line(finding, noise) + hint)
     return written
 
 
 def _line(finding: Finding, noise: Stability) -> str:
-    number, cause = units.percent(finding.number), finding.cause or "unexplained"
+    number, cause = units.percent(abs(finding.number)), finding.cause or "unexplained"
     match finding.kind:
         case "variance":
             return variance_line(noise)
-        case "step":
-            return f"{_steps(finding)} out of line by {number}, {cause}: {finding.evidence}"
-        case "level" | "warm-up":
-            return f"{_steps(finding)} slower by {number}, {cause}: {finding.evidence}"
+        case "step" | "fast step" | "level" | "warm-up":
+            return f"{_steps(finding)} took {_longer(finding)}{_why(finding)}"
+        case "period":
+            return f"every {ordinal(finding.period)} step ({_some(finding)}) takes {_longer(finding)}{_why(finding)}"
+        case "mode":
+            return _modes_line(finding)
         case "every step":
-            return f"{number} of all steps' time is {cause}: {finding.evidence}"
+            return f"every step loses time to {cause}: {number}, {finding.evidence}"
         case "drift":
-            return f"drift: {units.percent(abs(finding.number))} {finding.measure}, {finding.evidence}"
+            way = "slower" if finding.number > 0 else "faster"
+            return f"the steps drift: they get {number} {way} from the first to the last ({finding.evidence})"
         case "autocorrelation":
-            return f"autocorrelation {finding.number:.2f}: {finding.evidence}"
+            return f"neighbouring steps are alike (autocorrelation {finding.number:.2f}): {finding.evidence}"
         case "spill":
             return f"{cause}: {finding.evidence}"
         case "too many threads":
             return f"too many threads: {finding.evidence}"
 
 
+def _longer(finding: Finding) -> str:
+    """`29.85 ms (44.5%) more than the others, whose median is 67.12 ms`."""
+    most = "up to " if finding.kind in ("step", "fast step") and len(finding.steps) > 1 else ""
+    way = "more" if finding.excess_s > 0 else "less"
+    return (
+        f"{most}{units.duration(abs(finding.excess_s))} ({units.percent(abs(finding.number))}) {way}"
+        f" than the others, whose median is {units.duration(finding.quiet_s)}"
+    )
+
+
+def _why(finding: Finding) -> str:
+    """The cause, where there is one beside the pattern itself, and what counters say; with the colon before it."""
+    if finding.kind == "warm-up":
+        return ": warm-up is not finished"
+    if finding.cause and finding.cause not in _PATTERNS:
+        return f": {finding.cause} explains {finding.evidence}"
+    return f": {finding.evidence}" if finding.evidence else ""
+
+
+def _modes_line(finding: Finding) -> str:
+    """`the steps run at two speeds: 14 (steps 2, 5 to 9, ...) take 150.0 ms, the others 100.0 ms`."""
+    slow = units.duration(finding.quiet_s + finding.excess_s)
+    return (
+        f"the steps run at two speeds: {len(finding.steps)} ({_some(finding)}) take {slow} in the mean, and the others"
+        f" {units.duration(finding.quiet_s)}{_why(finding)}"
+    )
+
+
+def ordinal(number: int) -> str:
+    """`2nd`, `3rd`, `8th`, `11th`, `21st`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 def variance_line(noise: Stability) -> str:
-    """`CV 5.8%: 71% of the variance from X, 16% from Y, 13% unexplained; without ...`."""
-    first, *others = noise.shares
-    parts = [_part(first, " of the variance"), *map(_part, others)]
-    text = f"CV {units.percent(noise.cv)}: {', '.join(parts)}"
+    """`CV 5.8%: 71% of the variance comes from X, 16% from Y; 13% is unexplained; without ...`."""
+    *named, rest = noise.shares
+    head = f"CV {units.percent(noise.cv)}"
+    if not named:
+        return f"{head}: no cause is named, because no counter explains more of the variance than chance would"
+    parts = [f"{units.percent(share.share)} from {share.cause}" for share in named[1:]]
+    parts = [f"{units.percent(named[0].share)} of the variance comes from {named[0].cause}", *parts]
+    text = f"{head}: {', '.join(parts)}; {units.percent(rest.share)} is unexplained"
     if not math.isnan(noise.cv_without):
-        steps = "step" if noise.attributed == 1 else f"{noise.attributed} steps"
-        text += f"; without the attributed {steps} CV is {units.percent(noise.cv_without)}"
+        without = "step" if noise.attributed == 1 else f"{noise.attributed} steps"
+        text += f"; without the {without} explained below CV is {units.percent(noise.cv_without)}"
     return text
-
-
-def _part(share: Share, of: str = "") -> str:
-    return f"{units.percent(share.share)}{of} {f'from {share.cause}' if share.cause else 'unexplained'}"
 
 
 def _steps(finding: Finding) -> str:
@@ -79,26 +118,10 @@ def _steps(finding: Finding) -> str:
     return ("step " if len(finding.steps) == 1 else "steps ") + ", ".join(runs)
 
 
-def unreliable(noise: Stability) -> str:
-    """What makes the mean's interval unreliable, in a word or two."""
-    words = {"drift": "drift", "autocorrelation": "steps depend on each other", "level": "the level shifts",
-             "warm-up": "warm-up not finished"}  # fmt: skip
-    return ", ".join(dict.fromkeys(words[one.kind] for one in noise.findings if one.kind in words))
-
-
-def ended(record: RunRecord) -> str:
-    """`, ended by ...`, for runs that a target was set for."""
-    target = record.config.target_ci
-    if target is None or record.ended_by is None:
-        return ""
-    rule = {
-        "target-ci": f"ended by --target-ci {units.percent(target)}",
-        "max-time": f"ended by --max-time {units.significant(record.config.time_limit_s)} s, short of the target",
-        "max-steps": f"ended by --max-steps {record.config.most_steps}, short of the target",
-    }.get(record.ended_by, "")
-    if any(argument.split("=")[0] == _ALIAS for argument in record.environment.argv):
-        rule += f" ({_ALIAS} is --target-ci: more steps narrow the mean's interval, no number of them lowers CV)"
-    return f", {rule}"
+def _some(finding: Finding) -> str:
+    """`steps 1, 9, 17, ...`: the first of a pattern."""
+    first = ", ".join(str(step) for step in finding.steps[:_FIRST_STEPS])
+    return f"steps {first}{', ...' if len(finding.steps) > _FIRST_STEPS else ''}"
 
 
 def probes_line(record: RunRecord) -> str | None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis import noise_report, stability, stats
+from perfkit.analysis import enough, noise_report, stability, stats
 from perfkit.analysis.report import Report
-from perfkit.analysis.stability import Stability
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord, StepSample
@@ -18,9 +17,6 @@ from perfkit.schema.table import Column, Table
 
 PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
 """Column -> the step phases it sums. Everything else in a step's wall time is the column `rest`."""
-
-_TARGET = 0.01
-"""Half-width that "was n enough?" is asked for where no --target-ci was given."""
 
 _COLUMNS = (
     Column("size"),
@@ -70,7 +66,7 @@ def report(record: RunRecord) -> Report:
     remarks = (
         warmup_line(record),
         _cold_line(record),
-        enough_line(record, noise),
+        enough.line(record, noise),
         *noise_report.lines(noise),
         annotation_line(record),
         noise_report.probes_line(record),
@@ -235,22 +231,3 @@ def _cold_line(record: RunRecord) -> str | None:
     if len(record.warmup) >= 2 or record.config.pass_type == "forward" or not record.steps:
         return None
     return "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
-
-
-def enough_line(record: RunRecord, noise: Stability | None = None) -> str | None:
-    """Whether n was enough: the mean's precision, the n that would pin it down, and which rule ended the run."""
-    if not record.steps:
-        return None
-    found = stats.precision(wall_times(record.steps), record.config.target_ci or _TARGET)
-    head = f"n = {found.n}{noise_report.ended(record)}"
-    if found.needed is None:
-        return f"{head}: too few steps to say how precise the mean is; use --measure-steps 10 or more"
-    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
-    if noise is not None and not noise.interval_reliable:
-        why = noise_report.unreliable(noise)
-        apart = f"independent steps would give {width}, and {found.needed} of them {target}"
-        return f"{head}: CI not reliable ({why}); {apart}"
-    text = f"{head}: the mean is known to {width} (95%, if steps are independent)"
-    if found.half_width <= found.target:
-        return f"{text}: enough for {target}"
-    return f"{text}; {target} would need about --measure-steps {found.needed}"

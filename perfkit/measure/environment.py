@@ -19,6 +19,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment
 
 _GIT_TIMEOUT_S = 10
+_CPUS = Path("/sys/devices/system/cpu")
 _LIBRARIES = ("numpy", "einops", "nvtx", "triton")
 _VARIABLES = re.compile(
     r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_)"
@@ -42,6 +43,8 @@ def collect(config: RunConfig) -> Environment:
         cpu_model=cpu,
         cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         num_threads=config.num_threads or torch.get_num_threads(),
+        cpus_online=os.cpu_count(),
+        governor=governor(),
         cuda=torch.version.cuda or torch.version.hip,
         cudnn=torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
         driver=nvidia_driver() if on_gpu else None,
@@ -66,6 +69,21 @@ def cpu_model() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def governor() -> str | None:
+    """Linux's frequency governor of the CPUs this process may use, `none` where there is none to choose.
+
+    None where the system does not say, or the CPUs have different ones.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    files = [_CPUS / f"cpu{cpu}" / "cpufreq" / "scaling_governor" for cpu in os.sched_getaffinity(0)]
+    try:
+        found = {file.read_text(encoding="ascii").strip() for file in files if file.parent.exists()}
+    except (OSError, UnicodeDecodeError):
+        return None
+    return "none" if not found else found.pop() if len(found) == 1 else None
 
 
 def gpu_uuid(device: str) -> str | None:

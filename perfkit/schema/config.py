@@ -156,7 +156,7 @@ class RunConfig:
     target_ci: Annotated[float | None, _MEASURE, Parameter(name=("--target-ci", "--target-cv"), converter=_ratio)] = (
         None
     )
-    """Measure until the mean's 95% interval is within 1% (or 0.01) of it; --target-cv is the same: no n lowers CV."""
+    """Measure until the mean's 95% interval is within 1% (or 0.01) of it; --target-cv is another name for it."""
     max_time: Annotated[float | None, _MEASURE] = None
     """With --target-ci: start no further step after this many seconds of measured steps; default: 300."""
     max_steps: Annotated[int | None, _MEASURE] = None

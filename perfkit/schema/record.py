@@ -118,6 +118,10 @@ class Environment:
     """Logical CPUs this process may use."""
     num_threads: int
     """PyTorch's intra-op threads."""
+    cpus_online: int | None = None
+    """Logical CPUs of the machine; more than cpu_count where the process is pinned to some of them."""
+    governor: str | None = None
+    """Linux's frequency governor of these CPUs; `none` where the machine lets nobody choose one (most virtual ones)."""
     cuda: str | None = None
     """CUDA (or ROCm) version PyTorch was built with."""
     cudnn: int | None = None

@@ -123,7 +123,7 @@ PLANTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Hook]], d
     "competitor": (competitors, {}, "preemption by other processes"),
     "sleeping-step": (sleep, {}, "sleep (a lock, I/O)"),
     "slow-first-step": (nothing, {"warmup_steps": 0}, "unfinished warm-up"),
-    "hog": (hog, {}, "CPU slower per unit of work"),
+    "hog": (hog, {}, "a slower CPU"),
 }
 """Name -> what plants it, the fields of the configuration that go with it, and the cause the report should name."""
 
