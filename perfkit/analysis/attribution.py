@@ -202,16 +202,15 @@ def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
 
 def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
     """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
-    count = int(seen.thread.max(initial=NONE)) + 1
 
     def threads(rows: Bools) -> Bools:
-        present: Bools = np.bincount(seen.thread[rows], minlength=count) > 0
-        return present
+        """All rows of threads that have one of these."""
+        return np.isin(seen.thread, seen.thread[rows])
 
     outside = linked.node == NONE
     told = linked.is_node & ~linked.is_hooked
     only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(linked.is_forward_op & outside)
-    return (threads(linked.is_node) & only)[seen.thread]
+    return threads(linked.is_node) & only
 
 
 # --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------

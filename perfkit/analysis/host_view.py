@@ -58,7 +58,7 @@ class HostView:
     def in_phase(self, *phases: str) -> Bools:
         """Rows inside a perfkit.phase:: range of one of these names."""
         wanted = {index for index, own in self.own_names.items() if own.kind == "phase" and own.label in phases}
-        flags = np.zeros(len(self.names) + 1, dtype=bool)
+        flags = np.zeros(len(self.names), dtype=bool)
         flags[list(wanted)] = True
         return np.where(self.phase_range == NONE, False, flags[self.name[self.phase_range]])
 

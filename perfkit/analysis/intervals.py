@@ -162,9 +162,8 @@ def pair_keys(*columns: Ints) -> Ints:
     """One dense integer for each distinct row of the columns, whatever their values."""
     key = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        _, dense = np.unique(column, return_inverse=True)
-        distinct = int(dense.max()) + 1 if len(dense) else 1
-        _, key = np.unique(key * distinct + dense, return_inverse=True)
+        values, dense = np.unique(column, return_inverse=True)
+        _, key = np.unique(key * len(values) + dense, return_inverse=True)
     return key
 
 

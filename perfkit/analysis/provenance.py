@@ -153,7 +153,7 @@ def _called(kernel: str) -> str:
 
 def _ran(event: str) -> str:
     """The bare name in a trace: `aten::mm` is mm, `graph_0_cpp_fused_add_0` is cpp_fused_add_0."""
-    bare = event.rsplit("::", 1)[-1]
+    bare = event.rpartition("::")[2]
     number = _GRAPH_NUMBER.match(bare)
     return bare[number.end() :] if number else bare
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from itertools import accumulate
 
 import numpy as np
 
@@ -297,8 +298,10 @@ def _mended_paths(linked: Links, rows: Ints, resolved: Ints, path: Ints, texts: 
     mended = path.copy()
     pending = np.zeros(len(path) + 1, dtype=bool)  # the last is NONE's, never pending
     pending[waiting] = True
-    for hop in range(_MAX_HOPS + 1):
-        ready = ~pending[origin] if hop < _MAX_HOPS else np.ones(len(waiting), dtype=bool)
+    while len(waiting):
+        ready = ~pending[origin]
+        if not ready.any():  # each waits for another: a damaged file
+            ready[:] = True
         here, front = waiting[ready], origin[ready]
         front = np.where((front == NONE) | pending[front], NONE, mended[front])
         pairs, place = np.unique(np.stack((front, path[here])), axis=1, return_inverse=True)
@@ -309,8 +312,6 @@ def _mended_paths(linked: Links, rows: Ints, resolved: Ints, path: Ints, texts: 
         mended[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
         pending[here] = False
         waiting, origin = waiting[~ready], origin[~ready]
-        if not len(waiting):
-            break
     return mended, paths.texts
 
 
@@ -331,10 +332,9 @@ class _Numbered:
 
 def _full_path(origin: str, chain: str, forward_paths: set[str]) -> str:
     """The longest front of `origin` that makes `chain` a known forward path, else the only path that ends so."""
-    parts = origin.split(SEPARATOR) if origin else []
-    for length in range(len(parts), -1, -1):
-        candidate = SEPARATOR.join([*parts[:length], chain])
-        if candidate in forward_paths:
-            return candidate
+    fronts = accumulate(origin.split(SEPARATOR), lambda front, part: front + SEPARATOR + part) if origin else ()
+    candidates: list[str] = [chain, *(front + SEPARATOR + chain for front in fronts)]
+    if known_paths := [path for path in candidates if path in forward_paths]:
+        return known_paths[-1]
     endings = [known for known in forward_paths if known.endswith(SEPARATOR + chain)]
     return endings[0] if len(endings) == 1 else chain

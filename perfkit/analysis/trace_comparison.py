@@ -48,6 +48,24 @@ class _Rule:
     """Whether the rows add up, so that they have shares."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The two accounts."""
+
+    a: Account
+    b: Account
+
+    @property
+    def one_instrument(self) -> bool:
+        return self.a.trace.format == self.b.trace.format
+
+    @property
+    def alone_with_backward(self) -> str:
+        """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
+        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.found.links.is_hooked.any()]
+        return sides[0] if len(sides) == 1 else ""
+
+
 def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
     """Set two traces side by side. Raises UsageError where only one of them holds device work."""
     view = view or View()
@@ -57,37 +75,34 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
         raise UsageError(
             f"only {with_work} holds device work: the times of the other are the host's; compare like with like"
         )
-    one_kind = a.on_device or _one_instrument(a, b)
+    sides = _Sides(a, b)
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
-    rule = _Rule(margin, *per, counts=one_kind)
-    tables = tuple(_tables(a, b, view, rule, one_kind=one_kind))
+    rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
+    tables = tuple(_tables(sides, view, rule))
     recordings = _recordings(a, b)
     summary = {"a": trace_report.summary(a), "b": trace_report.summary(b), "disagreements": _disagreements(tables)}
-    return Report(summary, (recordings, *tables), (recordings, *tables), tuple(_remarks(a, b, tables, rule)))
+    return Report(summary, (recordings, *tables), (recordings, *tables), tuple(_remarks(sides, tables, rule)))
 
 
-def _tables(a: Account, b: Account, view: View, rule: _Rule, *, one_kind: bool) -> Iterator[Table]:
+def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
+    a, b = both.a, both.b
     groups = (grouping.group_table(one, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
     yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
-    if one_kind:
+    if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
         sides = [breakdown.kernel_table(one) for one in (a, b)]
-        sides = sides if _one_instrument(a, b) else list(_spelled_alike(sides))
-        notes = () if _one_instrument(a, b) else tuple(note for side in sides for note in side.notes)
+        sides = sides if both.one_instrument else list(_spelled_alike(sides))
+        notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
         yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
     if a.on_device:
         copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
         if len(copies):
             yield copies
-    elif not one_kind:
+    elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
-        left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if _alone_with_backward(a, b) else ()))
+        left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
         yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
-
-
-def _one_instrument(a: Account, b: Account) -> bool:
-    return a.trace.format == b.trace.format
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
@@ -108,12 +123,6 @@ def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
         together = len(alike) - len(merged)
         notes = (f"of {letter}'s names {together:,} shared a row with another that has other parameters only",)
         yield Table(side.name, side.title, columns, merged, notes if together else ())
-
-
-def _alone_with_backward(a: Account, b: Account) -> str:
-    """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
-    sides = [name for name, one in (("A", a), ("B", b)) if one.found.links.is_hooked.any()]
-    return sides[0] if len(sides) == 1 else ""
 
 
 def _ranges(counted: Account, left_out: tuple[str, ...]) -> Table:
@@ -208,7 +217,8 @@ def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
     return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
 
 
-def _remarks(a: Account, b: Account, tables: Sequence[Table], rule: _Rule) -> Iterator[str]:
+def _remarks(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[str]:
+    a, b = sides.a, sides.b
     if rule.per_a != rule.per_b:
         yield f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
     elif not (a.steps and b.steps):
@@ -218,9 +228,9 @@ def _remarks(a: Account, b: Account, tables: Sequence[Table], rule: _Rule) -> It
         yield "different devices: times are not of one instrument against another, but of one machine against another"
     if not rule.counts:
         yield "two instruments without device work: one records operators, the other ranges; only ranges are counted"
-        if alone := _alone_with_backward(a, b):
+        if alone := sides.alone_with_backward:
             yield f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
-    if a.on_device and not _one_instrument(a, b):
+    if a.on_device and not sides.one_instrument:
         yield "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
     for table in tables:
         yield _agreement(table, rule)

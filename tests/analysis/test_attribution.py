@@ -271,7 +271,9 @@ def test_the_step_in_which_an_event_was_launched():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("pids", "steps"), [((1, 1, 1), [0, 0]), ((1, 2, 3), [0, NONE]), ((1, 2, 2), [0, 1])])
+@pytest.mark.parametrize(
+    ("pids", "steps"), [((1, 1, 1), [0, 0]), ((1, 1, 2), [0, 0]), ((1, 2, 3), [0, NONE]), ((1, 2, 2), [0, 1])]
+)
 def test_where_several_processes_have_steps_each_has_its_own(pids, steps):
     """GIVEN a launch on thread 0 and one on thread 2, and steps on thread 0 alone or on threads 0 and 1 WHEN asked
     THEN with one process's steps all launches are in them, else those of their own process"""

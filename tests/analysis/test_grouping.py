@@ -239,6 +239,14 @@ def test_frames_without_a_counter_keep_their_names():
     assert sums(grouping.group_table(counted(frames(("Net", "Part_a"))), "class")) == {"Part_a": 10}
 
 
+def test_layers_at_the_top_fold_too():
+    b = TraceBuilder()
+    for number in range(3):
+        b.module(f"{number}.fc", 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20 + number)
+    assert sums(grouping.group_table(counted(b), "component")) == {"*.fc": 33}
+    assert sums(grouping.group_table(counted(b), "layer")) == {"*": 33}
+
+
 def test_only_the_outermost_layer_folds():
     """GIVEN layers in layers WHEN grouped THEN the outer number is starred and the inner one stays"""
     b = TraceBuilder()

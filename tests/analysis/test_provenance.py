@@ -188,6 +188,20 @@ def test_a_graph_of_another_module_is_left_alone():
     assert by_layer(b.build()) == {("Model", "forward"): 100}
 
 
+def test_frames_and_perfkits_ranges_between_a_graph_and_its_kernels_are_looked_through():
+    """GIVEN a mark, a Python frame and a call into the driver below a graph WHEN attributed THEN the operations in
+    them are its kernels, what they run themselves is theirs, and they are none"""
+    b = TraceBuilder(metadata=metadata(f1=(call("extern_kernels.mm", "head"), call("cpp_fused_0", "embedding"))))
+    b.module("Model", 0, 100)
+    graph(b, "f1", 0, 90).range("perfkit.grad::x", 5, 30).range("aten::mm", 10, 20).range("aten::inner", 12, 15)
+    b.range("frame", 40, 60, HostKind.PYTHON).range("cpp_fused_0", 45, 55).range("call", 70, 80, HostKind.RUNTIME)
+    found = attribute(b.range("aten::mm", 95, 99).build())
+    kernels = {found.view.name_of(row) for row in found.compiled.kernel if row != NONE}
+    assert kernels == {"aten::mm", "cpp_fused_0"}
+    assert (found.compiled.kernel != NONE).sum() == 3
+    assert by_layer(b.build()) == {("head", "forward"): 10, ("embedding", "forward"): 10, ("Model", "forward"): 80}
+
+
 def test_a_graph_outside_every_module_is_left_alone():
     """GIVEN a compiled graph without a scope WHEN attributed THEN its kernels stay unattributed"""
     b = TraceBuilder(metadata=metadata(f1=FORWARD)).step(0, 0, 100).module("Model", 0, 10)

@@ -190,6 +190,15 @@ def test_a_scope_in_a_node_is_nearer_than_what_the_node_leads_to():
     assert (where(found)["work"], how(found)["work"]) == ("b", "SCOPE")
 
 
+def test_a_scope_in_a_node_is_nearer_than_the_module_of_perfkits_range_and_outside_it_names_nothing():
+    """GIVEN a trace that ends in perfkit's range round a node, with a recomputation in it WHEN attributed THEN what
+    runs again is that module's, the rest the range's, and what ran before neither's"""
+    b = TraceBuilder().range("before", 0, 5).range("perfkit.backward::tail", 10, 90).range("rest", 80, 85)
+    b.range("perfkit.recompute::part", 20, 50).range("again", 30, 40)
+    found = where(attributed(b.range("perfkit.backward::last", 100, 110)))
+    assert [found[name] for name in ("before", "again", "rest")] == [UNATTRIBUTED, "part", "tail"]
+
+
 def test_a_scope_round_a_node_is_not():
     b = TraceBuilder().module("a", 0, 100).range("aten::mul", 10, 20, sequence=1)
     node(b.module("b", 190, 400), "MulBackward0", 200, 300, 1).range("work", 220, 230)
