@@ -146,7 +146,8 @@ def test_a_system_that_does_not_tell_has_no_caller(monkeypatch):
 @pytest.mark.parametrize(
     ("called", "there"),
     [
-        (["nsys", "profile", "--capture-range=nvtx", "python"], True), (["nsys", "profile", "-c", "nvtx", "python"], True),
+        (["nsys", "profile", "--capture-range=nvtx", "python"], True),
+        (["nsys", "profile", "-c", "nvtx", "python"], True),
         (["nsys", "profile", "python", "-c", "pass"], False), (["nsys", "profile", "/opt/bin/python3.11", "-c"], False),
         (["nsys", "profile", "/opt/perfkit", "--capture-range=x"], False), (["nsys", "profile"], False), ([], False),
     ],
