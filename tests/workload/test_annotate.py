@@ -445,6 +445,25 @@ def test_the_cost_of_a_range_is_never_negative(monkeypatch):
     assert seconds_per_range(count=1) == 0
 
 
+def test_the_cost_of_a_node_is_that_of_its_range_and_never_negative(monkeypatch):
+    # GIVEN a clock that says 3 s without ranges and 5 s with them, and then the other way round
+    readings = iter([10.0, 13.0, 20.0, 25.0, 10.0, 15.0, 20.0, 23.0])
+    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
+
+    # THEN
+    assert annotation_cost.seconds_per_node(count=4) == 0.5
+    assert annotation_cost.seconds_per_node(count=4) == 0
+
+
+def test_a_chain_has_as_many_nodes_as_it_is_told():
+    x = torch.ones((), requires_grad=True)
+    made, nodes = annotation_cost._Chain()(x, 3), 0
+    node = made.grad_fn
+    while node is not None and "Mul" in type(node).__name__:
+        node, nodes = node.next_functions[0][0], nodes + 1
+    assert (nodes, made.item()) == (3, 1.0)
+
+
 def test_a_fake_nvtx_tells_ranges_that_are_not_balanced():
     # GIVEN
     fake = FakeNvtx()
