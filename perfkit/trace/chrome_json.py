@@ -91,8 +91,8 @@ class _Reader:
                 window.at += 1
             elif byte == ord("}"):
                 window.at += 1
-                self._read_end()
-                return
+                if not self._resume_behind_end():
+                    return
             elif not self._read_member() and not self._skip_damage():
                 return
 
@@ -115,9 +115,14 @@ class _Reader:
         self._keep_metadata(quoted, value)
         return True
 
-    def _read_end(self) -> None:
-        if self._window.skip_blank() not in (-1, 0) and not self._resume():
-            self._repairs["text after the end of the JSON left out"] += 1
+    def _resume_behind_end(self) -> bool:
+        """Go on where the document's end was none; what else stands behind it is noted."""
+        if self._window.skip_blank() in (-1, 0):
+            return False
+        if self._resume():
+            return True
+        self._repairs["text after the end of the JSON left out"] += 1
+        return False
 
     def _resume(self) -> bool:
         """Go on with the events if, behind their supposed end, there is another one."""

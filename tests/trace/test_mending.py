@@ -275,3 +275,12 @@ def test_a_last_event_that_is_damaged_hides_neither_the_end_nor_what_follows(
     trace = read(b'{"traceEvents": [' + json.dumps(host_event(0)).encode() + b", " + last + tail, chunk)
     assert (len(trace.host), trace.metadata, trace.facts.truncated_at) == (kept, metadata, None)
     assert sum(trace.facts.repairs.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "noted"), [(b"", 0), (b" \n", 0), (b"\0\0", 0), (b" x", 1), (b"{}", 1), (b', "a": 1', 1)]
+)
+def test_text_behind_the_document_is_noted_and_padding_is_not(behind: bytes, noted: int) -> None:
+    trace = read(around(OP % (b"op", b"")) + behind)
+    check_neighbours(trace)
+    assert trace.facts.repairs == ({"text after the end of the JSON left out": 1} if noted else {})
