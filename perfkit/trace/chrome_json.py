@@ -147,19 +147,17 @@ class _Reader:
 
     def _keep_metadata(self, quoted: bytes, value: bytes) -> None:
         done: Counter[str] = Counter()
-        for is_mended in (False, True):
-            try:
-                key = msgspec.json.decode(quoted, type=str)
-                if len(value) > MAX_METADATA:
-                    self._repairs[f"overlong top-level member {printable(key)} left out"] += 1
-                else:
-                    self._metadata[key] = msgspec.json.decode(mend(value, done) if is_mended else value)
-            except DECODE_ERRORS:
-                continue
-            self._good_until = self._window.offset
-            self._repairs.update(done)
+        try:
+            key = msgspec.json.decode(quoted, type=str)
+            if len(value) > MAX_METADATA:
+                done[f"overlong top-level member {printable(key)} left out"] += 1
+            else:
+                self._metadata[key] = msgspec.json.decode(mend(value, done))
+        except DECODE_ERRORS:
+            self._repairs["unreadable top-level member left out"] += 1
             return
-        self._repairs["unreadable top-level member left out"] += 1
+        self._good_until = self._window.offset
+        self._repairs.update(done)
 
     # The events
 

@@ -6,10 +6,12 @@ import contextlib
 import copy
 import pickle
 import threading
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import profile
 
 from perfkit.schema import range_names
 from perfkit.workload import annotation_cost
@@ -453,6 +455,31 @@ def test_the_cost_of_a_node_is_that_of_its_range_and_never_negative(monkeypatch)
     # THEN
     assert annotation_cost.seconds_per_node(count=4) == 0.5
     assert annotation_cost.seconds_per_node(count=4) == 0
+
+
+@pytest.mark.parametrize("measured", [seconds_per_range, annotation_cost.seconds_per_node])
+def test_the_cost_is_that_of_what_a_run_puts_in(monkeypatch, measured):
+    # GIVEN
+    asked: list[bool] = []
+
+    def noted(model: nn.Module, *, backward: bool = False) -> Any:
+        asked.append(backward)
+        return annotate(model, backward=backward)
+
+    monkeypatch.setattr(annotation_cost, "annotate", noted)
+
+    # THEN a range is set against nothing, and a node's range against forward's
+    measured(count=1)
+    assert asked == ([False] if measured is seconds_per_range else [False, True])
+
+
+@pytest.mark.parametrize(("task", "name"), [(-1, "perfkit::Identity"), (0, "perfkit.recompute::Identity")])
+def test_a_forward_inside_a_backward_is_a_recomputation_of_the_first_backward_too(monkeypatch, task, name):
+    monkeypatch.setattr(torch._C, "_current_graph_task_id", lambda: task)
+    model = nn.Identity()
+    with annotate(model), profile() as profiler:
+        model(torch.ones(1))
+    assert name in {event.name for event in profiler.events()}
 
 
 def test_a_chain_has_as_many_nodes_as_it_is_told():

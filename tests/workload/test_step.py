@@ -352,3 +352,12 @@ def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does(monkeypatch):
     for precision in ("tf32", "fp32", "bf16"):
         Workload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
     assert asked == ["high", "highest", "highest"]
+
+
+def test_gradients_and_backward_have_ranges_only_where_asked(monkeypatch):
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr(step, "annotate", lambda model, **options: asked.append(options))
+    workload = Workload(quick())
+    workload.annotate()
+    workload.annotate(gradients=True, backward=True)
+    assert asked == [{"gradients": False, "backward": False}, {"gradients": True, "backward": True}]
