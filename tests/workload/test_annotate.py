@@ -482,6 +482,11 @@ def test_a_forward_inside_a_backward_is_a_recomputation_of_the_first_backward_to
     assert name in {event.name for event in profiler.events()}
 
 
+def test_without_ranges_in_backward_there_are_no_nodes():
+    with annotate(nn.Linear(1, 1)) as annotation:
+        assert annotation.nodes == 0
+
+
 def test_a_chain_has_as_many_nodes_as_it_is_told():
     x = torch.ones((), requires_grad=True)
     made, nodes = annotation_cost._Chain()(x, 3), 0
