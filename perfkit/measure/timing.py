@@ -49,8 +49,6 @@ class CpuClock:
 
     def __init__(self) -> None:
         self._stamps: list[tuple[str, int]] = []
-        self._cpu = 0
-        self._start = 0
 
     def begin(self) -> None:
         """Start the step's clock."""
@@ -78,8 +76,6 @@ class CudaClock:
         self._device = device
         self._events: list[torch.cuda.Event] = []
         self._names: list[str] = []
-        self._cpu = 0
-        self._start = 0
 
     def _record(self) -> None:
         used = len(self._names)

@@ -91,8 +91,8 @@ class _Reader:
                 window.at += 1
             elif byte == ord("}"):
                 window.at += 1
-                self._read_end()
-                return
+                if not self._resume_behind_end():
+                    return
             elif not self._read_member() and not self._skip_damage():
                 return
 
@@ -115,9 +115,14 @@ class _Reader:
         self._keep_metadata(quoted, value)
         return True
 
-    def _read_end(self) -> None:
-        if self._window.skip_blank() not in (-1, 0) and not self._resume():
-            self._repairs["text after the end of the JSON left out"] += 1
+    def _resume_behind_end(self) -> bool:
+        """Go on where the document's end was none; what else stands behind it is noted."""
+        if self._window.skip_blank() in (-1, 0):
+            return False
+        if self._resume():
+            return True
+        self._repairs["text after the end of the JSON left out"] += 1
+        return False
 
     def _resume(self) -> bool:
         """Go on with the events if, behind their supposed end, there is another one."""
@@ -142,19 +147,17 @@ class _Reader:
 
     def _keep_metadata(self, quoted: bytes, value: bytes) -> None:
         done: Counter[str] = Counter()
-        for is_mended in (False, True):
-            try:
-                key = msgspec.json.decode(quoted, type=str)
-                if len(value) > MAX_METADATA:
-                    self._repairs[f"overlong top-level member {printable(key)} left out"] += 1
-                else:
-                    self._metadata[key] = msgspec.json.decode(mend(value, done) if is_mended else value)
-            except DECODE_ERRORS:
-                continue
-            self._good_until = self._window.offset
-            self._repairs.update(done)
+        try:
+            key = msgspec.json.decode(quoted, type=str)
+            if len(value) > MAX_METADATA:
+                done[f"overlong top-level member {printable(key)} left out"] += 1
+            else:
+                self._metadata[key] = msgspec.json.decode(mend(value, done))
+        except DECODE_ERRORS:
+            self._repairs["unreadable top-level member left out"] += 1
             return
-        self._repairs["unreadable top-level member left out"] += 1
+        self._good_until = self._window.offset
+        self._repairs.update(done)
 
     # The events
 

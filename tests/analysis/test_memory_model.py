@@ -60,6 +60,17 @@ def test_the_place_of_the_peak(fields, where):
     assert estimate(model_size="small", **fields).where == where
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "where", "residual"),
+    [(False, "layers.11.mlp", 12 * 2 - 1), (True, "layers.0.mlp", 2 - 1)],  # a block has two norms
+)
+def test_the_first_blocks_input_is_the_embeddings_output(checkpoint, where, residual):
+    found = estimate(model_size="small", vocab_size=100, batch_size=4, context_length=512, checkpoint=checkpoint)
+    stream = 4 * 4 * 512 * SIZES["small"].d_model
+    assert found.where == f"backward of {where}"
+    assert (found.part(memory.EMBEDDING), found.part(memory.RESIDUAL)) == (stream, residual * stream)
+
+
 @pytest.mark.parametrize("pass_type", ["forward", "forward-backward", "train"])
 def test_more_of_anything_is_never_less(pass_type):
     base = {"model_size": "small", "pass_type": pass_type}

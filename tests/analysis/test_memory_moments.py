@@ -74,6 +74,16 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
         ("cpu", {"pass_type": "forward", "attention": "sdpa", "sdpa_backend": "math", "context_length": 16}),
         ("cpu", {"pass_type": "forward", "precision": "bf16"}),
         ("cpu", {"pass_type": "forward", "precision": "bf16", "attention": "sdpa", "sdpa_backend": "math"}),
+        (
+            "cpu",
+            {
+                "pass_type": "forward",
+                "precision": "bf16",
+                "attention": "sdpa",
+                "sdpa_backend": "math",
+                "context_length": 16,
+            },
+        ),
         ("cuda", {"pass_type": "forward", "precision": "bf16", "context_length": 48}),
         ("cpu", {"pass_type": "forward", "context_length": 16}),
         ("cpu", {"precision": "bf16", "context_length": 8, "attention": "sdpa"}),  # weights outweigh activations

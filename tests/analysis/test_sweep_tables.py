@@ -47,9 +47,11 @@ def test_a_line_a_point_where_points_were_repeated():
     rows = [row(*[0.02] * 6), row(*[0.04] * 6, repeat=2), row(repeat=3)]
 
     # WHEN
-    head, line, *_ = shown(sweep_report.results(rows, ["model_size"]))
+    table = sweep_report.results(rows, ["model_size"])
 
     # THEN
+    head, line, *_ = shown(table)
+    assert (table.name, table.title) == ("results", "Step time")
     for heading in ("size", "parameters", "processes", "median (", "95% low (", "95% high (", "CV% between",
                     "CV% within", "tokens/s", "peak memory (MiB)", "failed"):  # fmt: skip
         assert heading in head

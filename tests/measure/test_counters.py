@@ -78,6 +78,7 @@ def test_of_many_threads_the_busiest_are_read_and_the_main_one_always(tasks, mon
     # WHEN
     threads = Threads()
     threads.refresh()
+    threads.refresh()
 
     # THEN no other file stays open
     assert threads.delays() == {0: 1, 14: 14, 12: 12}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from perfkit.errors import UsageError
 from perfkit.measure import estimate
@@ -157,3 +158,27 @@ def test_what_is_free_on_a_gpu_is_known_where_there_is_one(monkeypatch, device, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(estimate.device_memory, "available", lambda _: 7)
     assert estimate.available(device) == free
+
+
+def test_a_history_in_which_no_step_began_is_all_of_one():
+    assert history((0, 10), (0, -10))._first_step() == 10
+
+
+def test_a_module_whose_forward_raises_is_at_work_no_more():
+    """As a checkpoint's second forward does, when it has what it needs."""
+
+    class Raising(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError
+
+    # GIVEN
+    made, model = _History(), nn.Sequential(nn.Identity(), Raising())
+    estimate._name_scopes(model, made)
+
+    # WHEN
+    with pytest.raises(ValueError):  # noqa: PT011 - its own
+        model(torch.ones(1))
+
+    # THEN
+    assert made._scopes == [""]
+    assert [scope for _, scope in made._marks] == ["", "0", "", "1", ""]

@@ -28,11 +28,14 @@ class FakeNvml:
 
     def __init__(self, **answers: object) -> None:
         self.answers = answers
+        self.ready = False
 
     def nvmlInit(self) -> None:
-        pass
+        self.ready = True
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if not self.ready:
+            raise NVMLError("Uninitialized")
         return f"handle of {uuid}"
 
     def __getattr__(self, name: str):

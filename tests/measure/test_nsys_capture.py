@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import nvtx
 import pytest
@@ -102,3 +103,60 @@ def test_the_pair_that_records_no_range_is_said_first(monkeypatch):
     monkeypatch.setattr(nsys_program, "nvtx_version", lambda: "0.2.13")
     warning = nsys_capture.advice("cpu")[0]
     assert warning.startswith("warning: nsys 2022.4.2 records no range of nvtx 0.2.13: pip install nvtx==0.2.11")
+
+
+class Parent:
+    """A process that this one runs under."""
+
+    def __init__(self, name: str, exe: str = "") -> None:
+        self._name, self._exe = name, exe
+
+    def name(self) -> str:
+        return self._name
+
+    def exe(self) -> str:
+        return self._exe
+
+    def cmdline(self) -> list[str]:
+        return [self._name, "profile"]
+
+
+@pytest.mark.parametrize(
+    ("parents", "caller"),
+    [
+        ([Parent("sh"), Parent("nsys", "/opt/nsys"), Parent("nsys", "/other")], ("/opt/nsys", ["nsys", "profile"])),
+        ([Parent("nsys")], (None, ["nsys", "profile"])),  # of another user: its path cannot be seen
+        ([Parent("sh", "/bin/sh")], (None, [])),
+        ([], (None, [])),
+    ],
+)
+def test_the_nsys_that_this_process_runs_under_is_the_nearest(monkeypatch, parents, caller):
+    monkeypatch.setattr(nsys_capture.psutil, "Process", lambda: SimpleNamespace(parents=lambda: parents))
+    assert nsys_capture._caller() == caller
+
+
+def test_a_system_that_does_not_tell_has_no_caller(monkeypatch):
+    def fail() -> None:
+        raise nsys_capture.psutil.AccessDenied
+
+    monkeypatch.setattr(nsys_capture.psutil, "Process", lambda: SimpleNamespace(parents=fail))
+    assert nsys_capture._caller() == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("called", "there"),
+    [
+        (["nsys", "profile", "--capture-range=nvtx", "python"], True),
+        (["nsys", "profile", "-c", "nvtx", "python"], True),
+        (["nsys", "profile", "python", "-c", "pass"], False), (["nsys", "profile", "/opt/bin/python3.11", "-c"], False),
+        (["nsys", "profile", "/opt/perfkit", "--capture-range=x"], False), (["nsys", "profile"], False), ([], False),
+    ],
+)  # fmt: skip
+def test_options_of_the_application_are_not_those_of_nsys(called, there):
+    assert nsys_capture._has_capture_range(called) is there
+
+
+def test_a_process_calls_itself_by_the_short_name_of_its_interpreter(monkeypatch):
+    monkeypatch.setattr(nsys_capture.sys, "executable", "/opt/bin/python3.11")
+    monkeypatch.setattr(nsys_capture.sys, "orig_argv", ["/opt/bin/python3.11", "-m", "perfkit.run"])
+    assert nsys_capture._itself() == ["python3.11", "-m", "perfkit.run"]

@@ -219,3 +219,11 @@ def test_the_flag_is_refused_where_it_cannot_work(options, told):
     assert RunConfig(**wanted).experimental_provenance
     with pytest.raises(UsageError, match=told):
         RunConfig(**wanted | options)
+
+
+def test_the_settings_of_inductor_are_for_the_body_only():
+    """Level 2 notes the nodes of each kernel, and no more; a profile of kernels makes those in C++ events."""
+    before = inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile
+    with collected():
+        assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == (2, True)
+    assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == before

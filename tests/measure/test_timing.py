@@ -260,6 +260,13 @@ def test_a_step_on_a_gpu_synchronises_only_round_it(time, cuda):
     ] * 2  # fmt: skip
 
 
+def test_a_step_of_fewer_phases_reads_none_of_an_earlier_ones_events(time, cuda):
+    clock = CudaClock(torch.device("cuda"))
+    run(Timed(time, 0, ("forward", 2), ("loss", 1), ("backward", 0)), clock, 1)
+    [sample] = run(Timed(time, 0, ("forward", 2)), clock, 1)
+    assert (sample.phases_s, sample.device_s) == ({"forward": 0.010}, 0.010)
+
+
 def test_a_device_has_its_clock():
     assert isinstance(make_clock("cpu"), CpuClock)
     assert isinstance(make_clock("cuda:1"), CudaClock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -68,6 +69,15 @@ def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
     assert trace.source.endswith("host_1.pt.trace.json.gz")
     (tmp_path / "host_2.pt.trace.json").write_bytes(TEXT)
     with pytest.raises(UsageError, match=r"holds 2 traces \(host_1\.pt\.trace\.json\.gz, host_2\.pt\.trace\.json\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("count", "rest"), [(5, ""), (6, ", ...")])
+def test_of_many_traces_five_are_named(tmp_path: Path, count: int, rest: str) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}.pt.trace.json").write_bytes(TEXT)
+    names = ", ".join(f"{number}.pt.trace.json" for number in range(5))
+    with pytest.raises(UsageError, match=re.escape(f"holds {count} traces ({names}{rest}): name one of them")):
         load(tmp_path)
 
 

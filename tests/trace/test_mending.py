@@ -217,6 +217,7 @@ def test_damage_in_front_of_the_events_is_stepped_over() -> None:
     trace = read(small_trace().replace(b'"name": "GPU"', b'"name": "GP"U"', 1))
     assert len(trace.host) == 40
     assert trace.facts.repairs == {"damaged text before the events left out": 1}
+    assert trace.metadata["traceName"] == "small.json"
 
 
 def test_a_stray_bracket_does_not_end_the_events() -> None:
@@ -228,6 +229,8 @@ def test_a_stray_bracket_does_not_end_the_events() -> None:
         )
         assert len(trace.device) == 3
         assert trace.facts.repairs["stray bracket among the events"] == 1
+        assert trace.metadata == {"traceName": "x"}
+        assert trace.facts.truncated_at is None
 
 
 @pytest.mark.parametrize("chunk", [1, 700, CHUNK])
@@ -253,3 +256,31 @@ def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: 
     for cut in (0, 1, 10, 30, 37, ends[0] - 1):
         with pytest.raises(UsageError):
             read(text[:cut], chunk)
+
+
+@pytest.mark.parametrize("chunk", [1, 50, CHUNK])
+@pytest.mark.parametrize(("tail", "metadata"), [(b'], "traceName": "x"}', {"traceName": "x"}), (b"]}", {})])
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [
+        (b'{"ph":"X","cat":"cpu_op" "name":}', 1),
+        (b'{"ph":"X","name":"a,"ts":1}', 1),
+        (b'{"ph":"X", "args": {"unclosed": [1, 2}', 1),
+        (OP % (b'say "hello" twice', b""), 2),
+    ],
+)
+def test_a_last_event_that_is_damaged_hides_neither_the_end_nor_what_follows(
+    last: bytes, kept: int, tail: bytes, metadata: dict[str, str], chunk: int
+) -> None:
+    trace = read(b'{"traceEvents": [' + json.dumps(host_event(0)).encode() + b", " + last + tail, chunk)
+    assert (len(trace.host), trace.metadata, trace.facts.truncated_at) == (kept, metadata, None)
+    assert sum(trace.facts.repairs.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "noted"), [(b"", 0), (b" \n", 0), (b"\0\0", 0), (b" x", 1), (b"{}", 1), (b', "a": 1', 1)]
+)
+def test_text_behind_the_document_is_noted_and_padding_is_not(behind: bytes, noted: int) -> None:
+    trace = read(around(OP % (b"op", b"")) + behind)
+    check_neighbours(trace)
+    assert trace.facts.repairs == ({"text after the end of the JSON left out": 1} if noted else {})

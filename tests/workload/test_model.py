@@ -233,3 +233,17 @@ def test_checkpointing_recomputes_and_changes_no_gradient(attention, tokens, mon
     assert torch.equal(*outputs)
     for one, other in zip(plain.parameters(), thrifty.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad)
+
+
+def test_the_norm_of_small_numbers_is_held_by_its_epsilon():
+    """GIVEN 0.003 all over, whose square is 9e-6 WHEN normalised with 1e-5 THEN 0.003 / sqrt(1.9e-5)"""
+    found = RMSNorm(4)(torch.full((2, 4), 0.003))
+    torch.testing.assert_close(found, torch.full((2, 4), 0.003 / 1.9e-5**0.5))
+
+
+def test_angles_are_those_of_roformer():
+    """GIVEN heads of width 4 WHEN turned THEN pair 0 by its position, and pair 1 by a hundredth of it (10000^(-2/4))"""
+    cos, sin = rotary_tables(4, 3)
+    wanted = torch.tensor([[0.0, 0.0], [1.0, 0.01], [2.0, 0.02]])
+    torch.testing.assert_close(cos, wanted.cos())
+    torch.testing.assert_close(sin, wanted.sin())

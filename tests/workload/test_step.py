@@ -329,3 +329,35 @@ def test_more_threads_than_cpus_are_refused(monkeypatch):
     step.check(quick(num_threads=4))
     with pytest.raises(UsageError, match="--num-threads 5: this machine has 4 logical CPUs"):
         step.check(quick(num_threads=5))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "foreach", "fused"),
+    [("adamw", None, None), ("adamw-foreach", True, None), ("adamw-fused", None, True)],
+)
+def test_each_optimizer_is_the_implementation_that_it_is_called_by(optimizer, foreach, fused):
+    made = Workload(quick(pass_type="train", optimizer=optimizer)).optimizer
+    assert isinstance(made, torch.optim.AdamW)
+    assert (made.defaults["foreach"], made.defaults["fused"]) == (foreach, fused)
+
+
+def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does(monkeypatch):
+    # GIVEN what is asked of PyTorch, on a machine whose GPU is of paper
+    asked: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch, "device", lambda _: cpu)
+
+    # THEN
+    for precision in ("tf32", "fp32", "bf16"):
+        Workload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
+    assert asked == ["high", "highest", "highest"]
+
+
+def test_gradients_and_backward_have_ranges_only_where_asked(monkeypatch):
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr(step, "annotate", lambda model, **options: asked.append(options))
+    workload = Workload(quick())
+    workload.annotate()
+    workload.annotate(gradients=True, backward=True)
+    assert asked == [{"gradients": False, "backward": False}, {"gradients": True, "backward": True}]
