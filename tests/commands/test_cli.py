@@ -22,7 +22,7 @@ from perfkit import cli, signals
 from perfkit.commands.run import RunOptions
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
-from tests.runs import QUICK_FLAGS
+from tests.runs import QUICK_FLAGS, saved
 
 GIB = 2**30
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
@@ -262,6 +262,39 @@ def test_a_signal_that_met_the_reader_too_is_told_all_the_same(tmp_path):
     assert err.splitlines()[-1].startswith("perfkit: interrupted by SIGINT in measured step 3, backward; 2 of 100000")
     assert "Traceback" not in err
     assert len(only_record(tmp_path).steps) == 2
+
+
+SHOWS_HALF = """
+import os, signal, sys
+from perfkit import cli
+from perfkit.commands import show
+def half(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("half a table")
+        raise eval(sys.argv[1]) from None
+show.write = half
+sys.exit(cli.main(["analyze", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize(
+    "error", ["Interrupted()", "BrokenPipeError()", "OSError(5, 'no terminal')", "ImportError()", "RuntimeError()"]
+)
+def test_whatever_comes_of_a_signal_and_a_reader_that_is_gone_it_is_the_end_by_that_signal(tmp_path, error):
+    """GIVEN half a table that nobody reads WHEN a signal comes, as itself or as what it becomes THEN one line"""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record.save(saved(), folder)
+    script = SHOWS_HALF.replace("import os", "from perfkit.signals import Interrupted\nimport os", 1)
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", script, error, str(folder)], cwd=tmp_path, env=environ, text=True,
+                          stdout=writing, stderr=subprocess.PIPE, check=False)  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (143, "perfkit: interrupted by SIGTERM\n")
 
 
 def test_a_terminal_that_closes_loses_no_step(tmp_path):

@@ -352,9 +352,12 @@ def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run, monkeyp
     assert len(record.load(result.folder / "plain").steps) == 2
 
 
-def test_a_signal_before_anything_is_measured_leaves_nothing(run, monkeypatch):
+@pytest.mark.parametrize("warmed_up", [False, True])
+def test_a_signal_before_anything_is_measured_leaves_nothing(run, monkeypatch, warmed_up):
     def interrupted(config: RunConfig, folder: Path) -> None:
         folder.mkdir()
+        if warmed_up:
+            record.save(runs.saved(status="interrupted", steps=()), folder)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(plain, "run_child", interrupted)

@@ -243,15 +243,19 @@ def test_what_is_finished_all_the_same_is_returned_and_the_signal_comes_after(tm
     )
     sender = signal_when_born(pids, signal.SIGTERM)
 
+    def measure() -> None:
+        with signals.held():
+            finished.append(run_shell(script, folder))
+
+    finished: list[processes.Finished] = []
+
     # WHEN
-    with signals.installed(), signals.held():
-        finished = run_shell(script, folder)
-        with pytest.raises(signals.Interrupted):
-            signals.check()
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        measure()
     sender.join()
 
     # THEN
-    assert (finished.outcome, finished.record) == ("ok", runs.saved())
+    assert (finished[0].outcome, finished[0].record) == ("ok", runs.saved())
 
 
 @pytest.mark.parametrize("second", [False, True])

@@ -137,8 +137,8 @@ def test_stacks_are_recorded_where_asked(tmp_path):
     assert any("step.py" in name for name in names(trace))
 
 
-def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
-    """Make the backward of the step of this number, counted from 1 with the warm-up, raise."""
+def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException | signal.Signals) -> None:
+    """Make the backward of the step of this number, counted from 1 with the warm-up, raise, or meet a signal."""
     count = 0
     backward = Workload._backward
 
@@ -146,7 +146,9 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseExceptio
         nonlocal count
         count += 1
         if count == number:
-            raise error
+            if isinstance(error, BaseException):
+                raise error
+            os.kill(os.getpid(), error)
         backward(self, loss)
 
     monkeypatch.setattr(Workload, "_backward", counted)
@@ -234,7 +236,7 @@ def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(profile, "export_chrome_trace", export)
-    failing_at(monkeypatch, 4, KeyboardInterrupt())
+    failing_at(monkeypatch, 4, signal.SIGTERM)
 
     # WHEN
     with signals.installed(), signals.raised():
