@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from csv import QUOTE_NONNUMERIC
@@ -46,6 +48,11 @@ def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
         raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
     encoded = msgspec.json.encode(document, enc_hook=_plain)
     return msgspec.json.format(encoded, indent=_JSON_SPACES).decode() + "\n"
+
+
+def ascii_json(document: str) -> str:
+    r"""A JSON document that any encoding can hold: other letters become `\u00e9`, which reads as the same."""
+    return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], document)
 
 
 def check(path: Path, tables: int = 1) -> None:
