@@ -1,6 +1,9 @@
 """`python -m perfkit ...` is `perfkit ...`."""
 
+import contextlib
+import os
 import sys
+from typing import NoReturn
 
 try:
     from perfkit import signals
@@ -23,8 +26,16 @@ def main(*before: str) -> int:
             from perfkit import cli
     except OutOfMemoryError as error:
         print(f"perfkit: {error}", file=sys.stderr)
-        return error.exit_code
-    return cli.main([*before, *sys.argv[1:]])
+        return _left(error.exit_code)
+    code = cli.main([*before, *sys.argv[1:]])
+    return _left(code) if code == OutOfMemoryError.exit_code else code
+
+
+def _left(code: int) -> NoReturn:
+    """Leave now: without memory libraries crash while the interpreter takes them apart, and the code is lost."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

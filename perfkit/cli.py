@@ -126,8 +126,9 @@ def _checked(arguments: Sequence[str]) -> list[str]:
     for index, argument in enumerate(arguments):
         is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
         if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
-            option = argument.rstrip("=") or (arguments[index - 1] if index else "")
-            raise UsageError(f"{option} '': is empty; give it a value, or leave it out")
+            option = argument.rstrip("=") or arguments[max(index - 1, 0)]
+            what = f"{option} ''" if option.startswith("-") else "''"
+            raise UsageError(f"{what}: is empty; give it a value, or leave it out")
         if "\0" in argument:
             raise UsageError(f"{argument!a}: no value has a zero byte in it")
     parts = [argument.partition("=~/") for argument in arguments]

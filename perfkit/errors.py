@@ -11,10 +11,12 @@ from types import TracebackType
 from perfkit import signals
 
 _WANT_OF_MEMORY = re.compile(
-    r"can(not|'t) allocate memory|failed to map segment|can't start new thread|bad_alloc|out of memory",
+    r"can(not|'t) allocate memory|failed to map segment|can't start new thread|bad_alloc|out of memory"
+    r"|without (exception set|setting an exception)",
     re.IGNORECASE,
 )
-"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++ and sqlite."""
+"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++ and sqlite; and in none, as
+extensions say it that forget to check an allocation."""
 
 
 class PerfkitError(Exception):

@@ -6,6 +6,8 @@ import io
 import os
 import sys
 
+_NARROWEST = 20
+"""Characters in a line, however narrow the terminal is: with four or fewer rich looks for room without end."""
 _WIDEST = 10_000
 """Characters in a line, whatever COLUMNS says: frames are filled with blanks up to there."""
 
@@ -26,10 +28,20 @@ def settle() -> bool:
     raw = open(2, "wb", closefd=False)  # noqa: SIM115
     encoding = getattr(sys.stderr, "encoding", "utf-8")
     sys.stderr = _Tolerant(raw, encoding, "backslashreplace", line_buffering=True)
-    columns = os.environ.pop("COLUMNS", "")
-    if columns.isdecimal() and int(columns[:20]) > 0:  # else as if it were not set
-        os.environ["COLUMNS"] = str(min(int(columns[:20]), _WIDEST))
+    _settle_width()
     return 1 not in closed
+
+
+def _settle_width() -> None:
+    """COLUMNS is what rich believes: take out what is no width, and widths at which it never ends."""
+    columns = os.environ.pop("COLUMNS", "")
+    given = int(columns[:20]) if columns.isdecimal() else 0
+    try:
+        width = given or os.get_terminal_size(1).columns
+    except OSError:  # no terminal
+        return
+    if given or 0 < width < _NARROWEST:
+        os.environ["COLUMNS"] = str(min(max(width, _NARROWEST), _WIDEST))
 
 
 class _Tolerant(io.TextIOWrapper):

@@ -23,7 +23,8 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
         print_reports(reports, top=top)
     elif form == "json":
         summary = {key: value for report in reports for key, value in report.summary.items()}
-        sys.stdout.write(files.json_document(summary, [table for report in reports for table in report.tables]))
+        document = files.json_document(summary, [table for report in reports for table in report.tables])
+        sys.stdout.write(document if _can_write(document) else files.ascii_json(document))
     elif form == "csv":
         _print_csv([table for report in reports for table in report.tables])
     else:
@@ -45,6 +46,14 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
             raise
     if ending is not None:
         raise ending
+
+
+def _can_write(document: str) -> bool:
+    try:
+        document.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:

@@ -67,6 +67,11 @@ def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
     return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
+def ascii_json(document: str) -> str:
+    r"""A JSON document that any encoding can hold: other letters become `\u00e9`, which reads as the same."""
+    return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], document)
+
+
 def check(path: Path, tables: int = 1) -> None:
     """Raise UsageError where `write` could not succeed, so that a command can say so before it computes."""
     check_place(path, tuple(_WRITERS))
