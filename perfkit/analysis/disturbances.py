@@ -28,12 +28,12 @@ be looked for, and a false alarm costs a line; nothing makes a step fast but les
 2 sqrt(3) / (pi x^3) standard units, 0.02 = n times that, and 1 / 0.88 of them in a standard deviation by MAD."""
 FEWEST = 5
 """Below so many steps nothing is called an outlier."""
-_WARMUP_SIGMAS = 4.0
+_WARMUP_SIGMAS = 5.0
 _WARMUP_FEW = 20.0
 _WARMUP_SHARE = 0.02
-"""Leading steps above the second half's median + max(4 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
-all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.8% or
-less (normal) and 2 to 3% (lognormal, sigma 0.5)."""
+"""Leading steps above the second half's median + max(5 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
+all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.5% or
+less (normal) and 1 to 2% (lognormal, sigma 0.5)."""
 _COUNTER_SIGMAS = 3.0
 """A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
 _NO_CAUSE = 0.05

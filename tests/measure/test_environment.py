@@ -31,6 +31,28 @@ def test_this_machine_is_described():
     assert set(found.libraries) >= {"numpy", "einops", "nvtx"}
 
 
+@pytest.mark.parametrize(
+    ("governors", "expected"),
+    [({0: "schedutil", 1: "schedutil"}, "schedutil"), ({0: "performance", 1: "powersave"}, None), ({}, "none"),
+     ({0: "performance", 7: "powersave"}, "performance")],
+    ids=["one", "two", "a machine without", "another CPU's"],
+)  # fmt: skip
+def test_the_governor_is_that_of_the_cpus_the_run_may_use(governors, expected, tmp_path, monkeypatch):
+    """GIVEN a process that may use CPUs 0 and 1 of a Linux machine THEN theirs is read, where it is one"""
+    for cpu, text in governors.items():
+        (tmp_path / f"cpu{cpu}" / "cpufreq").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "cpufreq" / "scaling_governor").write_text(f"{text}\n")
+    monkeypatch.setattr(environment, "_CPUS", tmp_path)
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(environment.sys, "platform", "linux")
+    assert environment.governor() == expected
+
+
+def test_another_system_than_linux_has_no_governor_to_read(monkeypatch):
+    monkeypatch.setattr(environment.sys, "platform", "darwin")
+    assert environment.governor() is None
+
+
 def test_threads_are_those_of_the_run_not_of_the_moment():
     # GIVEN
     torch.set_num_threads(2)
