@@ -139,7 +139,7 @@ def _keys(
     used = {counted.scopes[index] for index in np.unique(counted.scope)} - set(REST_SCOPES)
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
-    instances = [path if path in REST_SCOPES or path not in used else key(path) for path in counted.scopes]
+    instances = [key(path) if path in used else path for path in counted.scopes]
     if not fold or by not in _FOLDED:
         return counted.scope, instances, instances
     folded = _folder(spelled, layers)

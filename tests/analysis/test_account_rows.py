@@ -50,6 +50,11 @@ def test_steps_that_are_chosen(steps, metadata, expected, chosen, only):
     assert rows.step_wall == sum({0: 100, 1: 50}[step] for step in chosen)
 
 
+def test_a_single_step_of_perfkits_is_what_counts():
+    b = TraceBuilder(metadata={"perfkit": {}}).step(0, 0, 100).launched("in", 10, 0, 5).launched("out", 200, 0, 5)
+    assert (names(counted(b)), counted(b).steps_only) == (["in"], True)
+
+
 def test_a_recording_of_perfkits_without_steps_is_accounted_for_as_a_whole():
     rows = counted(TraceBuilder(metadata={"perfkit": {}}).launched("k", 0, 5, 9))
     assert (names(rows), rows.steps, rows.steps_only, rows.step_wall) == (["k"], (), False, 0)

@@ -74,6 +74,8 @@ def test_phases_hold_what_is_inside_them():
     assert names(seen, seen.in_phase("forward")) == ["perfkit.phase::forward", "a"]
     assert names(seen, seen.in_phase("forward", "loss")) == ["perfkit.phase::forward", "a", "perfkit.phase::loss", "b"]
     assert names(seen, seen.in_phase("backward")) == []
+    ending = view(b.range("perfkit.phase::backward", 200, 210).build())  # the last row is inside, the others are not
+    assert names(ending, ending.in_phase("backward")) == ["perfkit.phase::backward"]
     assert enclosing(seen, seen.phase_range)["b"] == "perfkit.phase::loss"
 
 
