@@ -162,3 +162,18 @@ def test_a_context_is_halved_while_32_tokens_are_left(context, shortest):
 def test_a_batch_is_halved_to_one_sequence_with_what_to_accumulate():
     steps = list(memory_fit._batches(config(batch_size=7)))[1:]
     assert [step.gives_up for step in steps] == ["batch 7 -> 3 (3 to accumulate)", "batch 7 -> 1 (7 to accumulate)"]
+
+
+@pytest.mark.parametrize(("peak", "memory", "verdict"), [(8, 10, "fits"), (9, 10, "borderline"), (21, 20, "borderline"),
+                                                         (22, 20, "will not fit")])  # fmt: skip
+def test_the_bands_begin_at_90_percent_and_end_with_105(peak, memory, verdict):
+    assert Prediction(config("cpu"), peak, 0, "", memory).verdict == verdict
+
+
+def test_each_number_of_a_model_of_ones_own_is_halved_by_itself_and_then_all():
+    """GIVEN heads of an even width, of which there are 6: a width is a multiple of 12"""
+    own = config("cpu", model_size="tiny", d_model=96, num_heads=6, d_ff=7, num_layers=4, vocab_size=10)
+    halves = {"num_layers": 2, "d_ff": 3, "d_model": 48}
+    quarters = {"num_layers": 1, "d_ff": 1, "d_model": 24}
+    expected = [one for all_of in (halves, quarters) for one in (*({k: v} for k, v in all_of.items()), all_of)]
+    assert list(memory_fit._halved(own))[:8] == expected

@@ -71,6 +71,16 @@ def test_the_first_blocks_input_is_the_embeddings_output(checkpoint, where, resi
     assert (found.part(memory.EMBEDDING), found.part(memory.RESIDUAL)) == (stream, residual * stream)
 
 
+@pytest.mark.parametrize(("precision", "embedding"), [("fp32", 1), ("bf16", 0)])
+def test_without_gradients_a_blocks_input_is_the_embeddings_output_in_the_first_block_only(precision, embedding):
+    """Under autocast the peak is in the last block, behind all copies of weights."""
+    found = estimate(model_size="small", vocab_size=100, batch_size=4, context_length=512, pass_type="forward",
+                     precision=precision)  # fmt: skip
+    stream = 4 * 4 * 512 * SIZES["small"].d_model
+    assert found.part(memory.EMBEDDING) == embedding * stream
+    assert found.part(memory.RESIDUAL) == (1 - embedding) * stream
+
+
 @pytest.mark.parametrize("pass_type", ["forward", "forward-backward", "train"])
 def test_more_of_anything_is_never_less(pass_type):
     base = {"model_size": "small", "pass_type": pass_type}

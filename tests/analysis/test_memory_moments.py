@@ -126,8 +126,9 @@ def test_the_others_are_the_traced_ones_within_1_percent(device, fields, monkeyp
 
     # THEN
     for (phase, module), held in formula.items():
-        if not module.endswith(".weighted_sum"):
-            assert held == pytest.approx(traced[phase, module], rel=0.01), (phase, module)
+        if module.endswith(".weighted_sum") and formula[phase, module[:-12] + "softmax"] >= traced[phase, module]:
+            continue  # the softmax is higher
+        assert held == pytest.approx(traced[phase, module], rel=0.01), (phase, module)
 
 
 def test_a_block_that_was_just_computed_again_still_has_its_norms_output(monkeypatch):

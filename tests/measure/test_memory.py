@@ -225,3 +225,11 @@ def test_the_peaks_of_a_gpu_run_are_those_of_its_allocator(monkeypatch):
     # THEN
     assert reset == ["cuda:1"]
     assert memory.read_peaks("cuda:1") == MemoryPeaks(allocated=5, reserved=6, resident=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("VmPeak:\t 7 kB\nVmHWM:\t  100 kB\nVmRSS: 9 kB\n", 102_400), ("Name: x\n", None)]
+)
+def test_the_kernels_kilobytes_are_1024_bytes(monkeypatch, text, size):
+    monkeypatch.setattr(memory.Path, "read_text", lambda *_, **__: text)
+    assert memory._status_bytes("VmHWM") == size

@@ -280,3 +280,29 @@ def test_the_cost_of_a_fault_is_no_more_than_was_spent():
 
     # THEN it is unknown where the second pass over the pages was disturbed for as long as the first
     assert cost is None or 0 < cost * 256 <= spent
+
+
+def test_threads_are_looked_for_in_the_first_16_steps_and_in_every_16th_after_them(installed, monkeypatch):
+    looked: list[int] = []
+    monkeypatch.setattr(installed._threads, "refresh", lambda: looked.append(step))
+    for step in range(40):  # noqa: B007 - the lambda reads it
+        over(installed, lambda: None)
+    assert looked == [*range(17), 32]
+
+
+def test_a_step_used_what_its_counters_moved_by():
+    # GIVEN
+    def read(n: int) -> probes._Reading:
+        usage = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=3 * n, ru_minflt=5 * n, ru_majflt=7 * n)
+        main = SimpleNamespace(ru_nvcsw=11 * n, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
+        return probes._Reading(
+            cpu=13 * n, at=17 * n, usage=usage, main=main, delays={}, gc=(19 * n, 23 * n), compiled=None, device=None
+        )
+
+    # WHEN all of them have moved from 10^9 times to 3 x 10^9 times
+    found = probes._difference(read(10**9), read(3 * 10**9), {"steal_s": 0.1234567891})
+
+    # THEN
+    assert (found.main_cpu_s, found.began_s, found.gc_s, found.steal_s) == (26.0, 17.0, 38.0, 0.123456789)
+    counts = found.preemptions, found.minor_faults, found.major_faults, found.switches, found.collections
+    assert counts == tuple(2 * 10**9 * k for k in (3, 5, 7, 11, 23))

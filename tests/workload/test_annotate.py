@@ -6,7 +6,6 @@ import contextlib
 import copy
 import pickle
 import threading
-from typing import Any
 
 import pytest
 import torch
@@ -14,9 +13,7 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from perfkit.schema import range_names
-from perfkit.workload import annotation_cost
 from perfkit.workload.annotate import annotate, annotated, module_tree
-from perfkit.workload.annotation_cost import seconds_per_range
 from perfkit.workload.model import Transformer
 from tests.runs import quick
 from tests.workload.ranges import FakeNvtx, hooks, recorded_paths
@@ -432,47 +429,6 @@ def test_compiled_wrappers_do_not_show_in_names_and_similar_names_are_left_alone
     }
 
 
-def test_the_cost_of_a_range_is_the_time_with_ranges_less_the_time_without(monkeypatch):
-    # GIVEN a clock that says 3 s without ranges and 5 s with them
-    readings = iter([10.0, 13.0, 20.0, 25.0])
-    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
-
-    # THEN
-    assert seconds_per_range(count=4) == 0.5
-
-
-def test_the_cost_of_a_range_is_never_negative(monkeypatch):
-    readings = iter([0.0, 3.0, 4.0, 5.0])
-    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
-    assert seconds_per_range(count=1) == 0
-
-
-def test_the_cost_of_a_node_is_that_of_its_range_and_never_negative(monkeypatch):
-    # GIVEN a clock that says 3 s without ranges and 5 s with them, and then the other way round
-    readings = iter([10.0, 13.0, 20.0, 25.0, 10.0, 15.0, 20.0, 23.0])
-    monkeypatch.setattr(annotation_cost.time, "perf_counter", lambda: next(readings))
-
-    # THEN
-    assert annotation_cost.seconds_per_node(count=4) == 0.5
-    assert annotation_cost.seconds_per_node(count=4) == 0
-
-
-@pytest.mark.parametrize("measured", [seconds_per_range, annotation_cost.seconds_per_node])
-def test_the_cost_is_that_of_what_a_run_puts_in(monkeypatch, measured):
-    # GIVEN
-    asked: list[bool] = []
-
-    def noted(model: nn.Module, *, backward: bool = False) -> Any:
-        asked.append(backward)
-        return annotate(model, backward=backward)
-
-    monkeypatch.setattr(annotation_cost, "annotate", noted)
-
-    # THEN a range is set against nothing, and a node's range against forward's
-    measured(count=1)
-    assert asked == ([False] if measured is seconds_per_range else [False, True])
-
-
 @pytest.mark.parametrize(("task", "name"), [(-1, "perfkit::Identity"), (0, "perfkit.recompute::Identity")])
 def test_a_forward_inside_a_backward_is_a_recomputation_of_the_first_backward_too(monkeypatch, task, name):
     monkeypatch.setattr(torch._C, "_current_graph_task_id", lambda: task)
@@ -485,15 +441,6 @@ def test_a_forward_inside_a_backward_is_a_recomputation_of_the_first_backward_to
 def test_without_ranges_in_backward_there_are_no_nodes():
     with annotate(nn.Linear(1, 1)) as annotation:
         assert annotation.nodes == 0
-
-
-def test_a_chain_has_as_many_nodes_as_it_is_told():
-    x = torch.ones((), requires_grad=True)
-    made, nodes = annotation_cost._Chain()(x, 3), 0
-    node = made.grad_fn
-    while node is not None and "Mul" in type(node).__name__:
-        node, nodes = node.next_functions[0][0], nodes + 1
-    assert (nodes, made.item()) == (3, 1.0)
 
 
 def test_a_fake_nvtx_tells_ranges_that_are_not_balanced():
