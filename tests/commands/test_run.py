@@ -426,7 +426,7 @@ def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
     assert found.record.ended_by in ("target-ci", "max-steps")
     assert 20 <= len(found.record.steps) <= 40
     assert re.search(r"^n = \d+, ended by --(target-ci 99\.0%|max-steps 40)", found.out, re.MULTILINE)
-    assert ("--target-cv is --target-ci" in found.out) == (flag == "--target-cv")
+    assert ("--target-cv is another name of --target-ci" in found.out) == (flag == "--target-cv")
 
 
 def test_a_target_that_is_no_number_is_refused(run):
