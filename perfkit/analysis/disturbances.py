@@ -132,7 +132,7 @@ def _one_by_one(account: Account, rest: Steps) -> list[Disturbance]:
         if level.median >= (1 + trend.SHIFT_SHARE) * quiet.median:
             found.append(_judged(account, "level", own, rest[quiet.steps]))
         off = _outliers(wall, level, levels)
-        usual = np.setdiff1d(own, rest[off])
+        usual = np.setdiff1d(own, rest[off]) if len(off) < len(own) else own
         for index in off:
             kind: Kind = "step" if wall[index] > level.median else "fast step"
             found.append(_judged(account, kind, rest[index : index + 1], usual))

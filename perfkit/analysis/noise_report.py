@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pandas as pd
 
@@ -80,9 +80,11 @@ def _why(finding: Finding) -> str:
 def _modes_line(finding: Finding) -> str:
     """`the steps run at two speeds: 14 (steps 2, 5 to 9, ...) take 150.0 ms, the others 100.0 ms`."""
     slow = units.duration(finding.quiet_s + finding.excess_s)
+    gaps = {b - a for a, b in pairwise(finding.steps)}
+    apart = f", {gaps.pop()} apart" if len(gaps) == 1 else ""
     return (
-        f"the steps run at two speeds: {len(finding.steps)} ({_some(finding)}) take {slow} in the mean, and the others"
-        f" {units.duration(finding.quiet_s)}{_why(finding)}"
+        f"the steps run at two speeds: {len(finding.steps)} ({_some(finding)}{apart}) take {slow} in the mean, and the"
+        f" others {units.duration(finding.quiet_s)}{_why(finding)}"
     )
 
 

@@ -70,6 +70,15 @@ def test_two_speeds_are_said_with_their_numbers():
     assert " ms in the mean, and the others 99.95 ms: 100.0% of the difference is CPU time; try" in line
 
 
+def test_three_turns_of_what_may_be_a_period_are_said_to_be_as_far_apart():
+    """GIVEN steps 1, 9 and 17 of 20 at twice the time, too few turns for a period THEN two speeds, 8 steps apart"""
+    steps = quiet_steps(20)
+    for index in (0, 8, 16):
+        steps[index] = longer(steps[index], 0.1, main_cpu_s=0.1)
+    line = lines_of(steps)[1]
+    assert line.startswith("the steps run at two speeds: 3 (steps 1, 9, 17, 8 apart) take ")
+
+
 def test_where_nothing_beats_chance_the_line_says_so():
     """GIVEN 100 ms of each step off the CPU, more or less, with no counter that goes with it"""
     noise = np.random.default_rng(0).normal(0.1, 0.006, 30)

@@ -460,3 +460,14 @@ def test_a_cause_of_a_small_part_of_the_variance_is_no_first_cause(seconds, caus
     assert found.shares[0].cause is Cause.FAULTS
     assert (found.shares[0].share >= 0.2) == (cause is not None)
     assert found.first_cause == cause
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_level_of_which_every_step_is_off_the_median_is_judged_by_itself():
+    """GIVEN 26 quiet steps, and a level of two slow and two very slow ones THEN no step is left as quiet, and all goes
+    by the level's own median"""
+    steps = quiet_steps(30)
+    for index, more in zip(range(26, 30), (0.1, 0.1, 0.3, 0.3), strict=True):
+        steps[index] = longer(steps[index], more, main_cpu_s=more)
+    found = stability.examine(record(steps))
+    assert {step for one in found.disturbances for step in one.steps} == {26, 27, 28, 29}
