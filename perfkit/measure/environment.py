@@ -41,7 +41,7 @@ def collect(config: RunConfig) -> Environment:
         device_name=properties.name if properties else cpu,
         device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
         cpu_model=cpu,
-        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu_count=len(os.sched_getaffinity(0)),
         num_threads=config.num_threads or torch.get_num_threads(),
         cpus_online=os.cpu_count(),
         governor=governor(),

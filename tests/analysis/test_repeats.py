@@ -7,7 +7,7 @@ import math
 import pytest
 
 from perfkit.analysis import repeats
-from perfkit.analysis.processes import Process, Side
+from perfkit.analysis.processes import LeftOut, Process, Side
 from perfkit.errors import UsageError
 from perfkit.render import text
 from tests.runs import ENVIRONMENT, quick
@@ -91,7 +91,7 @@ def test_the_spreads_are_shown_whole_for_the_step_and_each_phase():
 
 def test_the_report_says_both_spreads_and_what_was_left_out():
     # WHEN
-    found = repeats.report(side(*TWO, left_out=("run3 (oom)",)))
+    found = repeats.report(side(*TWO, left_out=(LeftOut("run3 (oom)", quick()),)))
 
     # THEN ln 4 / sqrt 2 = 0.980, sqrt(0.22 / 7) = 0.177
     assert found.remarks[1].startswith("2 processes differ by 98.0%, the steps of one by 17.7%")

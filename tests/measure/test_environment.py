@@ -197,12 +197,8 @@ def test_the_build_of_pytorch_is_that_of_cuda_or_rocm(monkeypatch, cuda, hip, sh
 
 
 def test_cpus_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {1, 5, 9}, raising=False)
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {1, 5, 9})
     assert environment.collect(quick()).cpu_count == 3
-    monkeypatch.delattr(environment.os, "sched_getaffinity")
-    for count, shown in ((7, 7), (None, 1)):
-        monkeypatch.setattr(environment.os, "cpu_count", lambda count=count: count)
-        assert environment.collect(quick()).cpu_count == shown
 
 
 @pytest.mark.parametrize(
