@@ -146,7 +146,7 @@ KERNELS = _patterns(
 def of_operator(name: str) -> str | None:
     """Category by the operator's name, None where the name says nothing."""
     base = name.rpartition("::")[2].lower().rstrip("_")
-    if name.startswith("autograd::engine") or not base:
+    if name.startswith("autograd::engine"):
         return None
     return _first(OPERATORS, base)
 

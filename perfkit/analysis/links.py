@@ -247,7 +247,7 @@ def _accumulations(seen: HostView, target: Ints, is_engine: Bools, by_accumulati
     """Rule 8: gradient accumulation goes with the last linked node that started before it on its thread."""
     linked = np.flatnonzero(is_engine & (target != NONE))
     rows = np.flatnonzero(by_accumulation)
-    found = last_at_or_before(seen.thread[linked], linked, seen.thread[rows], rows, strictly=True)
+    found = last_at_or_before(seen.thread[linked], linked, seen.thread[rows], rows)
     result = target.copy()
     result[rows[found != NONE]] = target[linked[found[found != NONE]]]
     return result

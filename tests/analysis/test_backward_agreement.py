@@ -61,6 +61,7 @@ def test_only_nodes_that_have_both_are_compared():
     p = Program().node("Lost", 99, "a")
     p.b.range(ENGINE + ACCUMULATE, 5000, 5090).range("perfkit.backward::a", 5010, 5080)
     p.b.range("perfkit.backward::b", 6000, 6010)
+    p.b.range("MulBackward0", 7000, 7090, sequence=1, forward_thread=1).range("no range of perfkit's", 7010, 7020)
     assert p.agreement() is None
     assert p.node("MmBackward0", 1, "a").agreement() == Agreement(1, 1, ())
 

@@ -64,6 +64,7 @@ def test_different_kernels_stay_different(one: str, other: str) -> None:
         ("f<g(int)::{lambda(long, h(int))#1}>(T)", "f<g::{lambda(long,h)#1}>"),
         ("f(g::{lambda(long)#1})", "f"),  # a lambda among parameters goes with them
         ("a::{lambda(int)#1}", "a::{lambda(int)#1}"),
+        ("{lambda(int)#1}", "{lambda(int)#1}"),
         ("unsigned int f", "unsigned int f"),
     ],
 )

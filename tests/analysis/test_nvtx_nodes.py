@@ -102,3 +102,9 @@ def test_a_node_in_a_node_is_of_the_thread_that_made_it_there(made_at, thread):
     found = p.threads()
     assert (found["Checkpoint"], found["Other"]) == (1, 1)
     assert found["Inner"] == 1 + thread
+
+
+def test_a_node_is_not_made_by_the_node_it_runs_in_though_that_has_its_number():
+    p = Program().op("made both", 0, 5, 7)
+    p.node("Outer", 100, 300, 7, thread=1).node("Inner", 150, 200, 7, thread=1)
+    assert p.threads()["Inner"] == 1

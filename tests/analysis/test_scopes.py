@@ -281,6 +281,12 @@ def test_frames_without_a_tree_are_joined():
     assert (where(found)["work"], found.qualified) == ("Net_0/Block_1/Linear_2", False)
 
 
+def test_frames_between_modules_are_no_part_of_the_path():
+    b = TraceBuilder().range("nn.Module: Net_0", 0, 100, HostKind.PYTHON).range("forward", 5, 95, HostKind.PYTHON)
+    b.range("nn.Module: Linear_0", 10, 90, HostKind.PYTHON).range("linear", 15, 85, HostKind.PYTHON)
+    assert where(attributed(b.range("work", 50, 51)))["work"] == "Net_0/Linear_0"
+
+
 def test_one_name_in_two_places_is_two_paths():
     b = TraceBuilder()
     for at, outer in ((0, "a"), (100, "b"), (200, "a")):
