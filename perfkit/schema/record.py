@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from perfkit.errors import UsageError
+from perfkit.schema import limits
 from perfkit.schema.config import RunConfig
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 
@@ -198,11 +199,15 @@ def load(path: Path) -> RunRecord:
     try:
         header = msgspec.json.decode(data, type=_Header)
         _check_header(header)
-        return msgspec.json.decode(data, type=RunRecord)
+        record = msgspec.json.decode(data, type=RunRecord)
+        limits.check_json(data)
+        if record.config.context_length is None:
+            raise UsageError("its configuration leaves open what was measured: not written by perfkit")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable perfkit record: {error}") from error
     except UsageError as error:  # of the header, or of a configuration that this version refuses
         raise UsageError(f"{file}: {error}") from error
+    return record
 
 
 def _check_header(header: _Header) -> None:

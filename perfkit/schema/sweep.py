@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from perfkit.errors import UsageError
+from perfkit.schema import limits
 from perfkit.schema.config import RunConfig
 
 SWEEP_VERSION = 1
@@ -140,9 +141,11 @@ def _from_cells(cells: Mapping[str, str]) -> SweepRow:
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
     plain["config"] = {name: text for name, text in present.items() if name in CONFIG_FIELDS}
     try:
-        return msgspec.convert(plain, SweepRow, strict=False)
+        row = msgspec.convert(plain, SweepRow, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(str(error)) from error
+    limits.check({name: value for name, value in flat(row).items() if name not in CONFIG_FIELDS})
+    return row
 
 
 def _cell(value: object) -> str:
