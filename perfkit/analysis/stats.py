@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from perfkit.schema.limits import LARGEST
+
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
@@ -121,7 +123,8 @@ def precision(samples: Floats, target: float = 0.01) -> Precision:
         return Precision(n, math.nan, None, target, r, float(n))
     independent = effective_n(n, r)
     t = t_quantile(n)
-    needed = max(2, math.ceil((t * summary.cv / target) ** 2 * n / independent))
+    ratio = min(t * summary.cv / target, LARGEST)  # a float whose square is one
+    needed = max(2, math.ceil(ratio**2 * n / independent))
     return Precision(n, t * summary.cv / math.sqrt(independent), needed, target, r, independent)
 
 

@@ -184,4 +184,7 @@ def _stem(column: Column) -> str:
 def add(values: Iterable[float]) -> float:
     """The sum of what is there; NaN where nothing is."""
     present = [value for value in values if not math.isnan(value)]
-    return math.fsum(present) if present else math.nan
+    try:
+        return math.fsum(present) if present else math.nan
+    except (OverflowError, ValueError):  # beyond what a float holds; or infinities of both signs, which is nothing
+        return sum(present)

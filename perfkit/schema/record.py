@@ -17,6 +17,7 @@ import msgspec
 
 from perfkit import signals
 from perfkit.errors import UsageError
+from perfkit.schema import limits
 from perfkit.schema.config import RunConfig
 from perfkit.schema.own_files import inside
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
@@ -207,11 +208,15 @@ def load(path: Path) -> RunRecord:
     try:
         header = msgspec.json.decode(data, type=_Header)
         _check_header(header)
-        return msgspec.json.decode(data, type=RunRecord)
+        record = msgspec.json.decode(data, type=RunRecord)
+        limits.check_json(data)
+        if record.config.context_length is None:
+            raise UsageError("its configuration leaves open what was measured: not written by perfkit")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable perfkit record: {error}") from error
     except UsageError as error:  # of the header, or of a configuration that this version refuses
         raise UsageError(f"{file}: {error}") from error
+    return record
 
 
 def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from perfkit.errors import UsageError
-from perfkit.schema import formulas
+from perfkit.schema import formulas, limits
 from perfkit.schema.config import RunConfig
 
 SWEEP_VERSION = 2
@@ -164,6 +164,7 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
     for name, value in flat(row).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"column {name} holds {present[name]!r}, which is no number")
+    limits.check({name: value for name, value in flat(row).items() if name not in CONFIG_FIELDS})
     return row
 
 

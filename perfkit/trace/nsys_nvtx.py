@@ -97,7 +97,7 @@ def read_nvtx(export: Export) -> NvtxRanges:
 def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
     """Texts; each event's place among them, for a registered string serves many; and numbers."""
     numbers = {"start": 0, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
-    text, read = export.read("NVTX_EVENTS", numbers | {"textId": MISSING}, ("text",))
+    text, read = export.events("NVTX_EVENTS", numbers | {"textId": MISSING}, ("text",))
     count = len(text)
     place = np.arange(count)
     registered = export.string_places(read["textId"])

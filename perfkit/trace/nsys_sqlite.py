@@ -48,13 +48,22 @@ _DEVICE = _TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
 }  # fmt: skip
+_CALLS = _TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
+_UNKNOWN_MEMORY = 7
+_DEVICE_TABLES = {
+    DeviceKind.KERNEL: (_KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
+    DeviceKind.MEMCPY: (
+        _COPIES,
+        _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": _UNKNOWN_MEMORY, "dstKind": _UNKNOWN_MEMORY},
+    ),
+    DeviceKind.MEMSET: (_SETS, _DEVICE | {"bytes": MISSING, "memKind": _UNKNOWN_MEMORY}),
+}
 _VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
 """nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""
 
 _COPY_NAMES = {1: "HtoD", 2: "DtoH", 3: "HtoA", 4: "AtoH", 5: "AtoA", 6: "AtoD", 7: "DtoA", 8: "DtoD", 9: "HtoH",
                10: "PtoP", 11: "HtoD (unified)", 12: "DtoH (unified)", 13: "DtoD (unified)"}  # fmt: skip
 _MEMORY_NAMES = ("Pageable", "Pinned", "Device", "Array", "Managed", "Device Static", "Managed Static")
-_UNKNOWN_MEMORY = 7
 
 
 class _Names:
@@ -103,7 +112,7 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kern
 def _kernels_alone(export: Export) -> Trace:
     """Names and times of kernels; what they ran on is left open."""
     name = "demangledName" if "demangledName" in export.columns_of(_KERNELS) else "shortName"
-    kernels = export.integers(_KERNELS, _TIMES | {name: MISSING})
+    kernels = export.events(_KERNELS, _TIMES | {name: MISSING})[1]
     names = _Names()
     first, place = distinct(kernels[name])
     start, count = kernels["start"], len(place)
@@ -129,7 +138,7 @@ def _kernels_alone(export: Export) -> Trace:
         device=events,
         flows=empty(AutogradFlows),
         devices=_devices(export),
-        facts=ReadFacts(events=count, negative_durations=int((end < start).sum())),
+        facts=ReadFacts(events=count, ignored=export.ignored, negative_durations=int((end < start).sum())),
     )
 
 
@@ -139,15 +148,8 @@ def _trace(export: Export) -> Trace:
         export=export,
         names=names,
         nvtx=read_nvtx(export),
-        calls=export.integers(_RUNTIME, _TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}),
-        device={
-            DeviceKind.KERNEL: export.integers(_KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
-            DeviceKind.MEMCPY: export.integers(
-                _COPIES,
-                _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": _UNKNOWN_MEMORY, "dstKind": _UNKNOWN_MEMORY},
-            ),
-            DeviceKind.MEMSET: export.integers(_SETS, _DEVICE | {"bytes": MISSING, "memKind": _UNKNOWN_MEMORY}),
-        },
+        calls=export.events(_RUNTIME, _CALLS)[1],
+        device={kind: export.events(table, columns)[1] for kind, (table, columns) in _DEVICE_TABLES.items()},
     )
     threads, host, host_negative = _host(read)
     device, device_negative = _device(read)
@@ -155,7 +157,7 @@ def _trace(export: Export) -> Trace:
         raise UsageError(
             f"{export.source} holds neither NVTX ranges nor CUDA work: record it with `nsys profile --trace=cuda,nvtx`"
         )
-    whole_graphs = export.integers(_WHOLE_GRAPHS, _TIMES)
+    whole_graphs = export.events(_WHOLE_GRAPHS, _TIMES)[1]
     still_open = int((read.nvtx.end == MISSING).sum())
     return Trace(
         source=export.source,
@@ -169,7 +171,7 @@ def _trace(export: Export) -> Trace:
         metadata=_metadata(export, read.nvtx, whole_graphs),
         facts=ReadFacts(
             events=read.nvtx.events + len(read.calls["start"]) + len(device) + len(whole_graphs["start"]),
-            ignored=read.nvtx.ignored,
+            ignored=read.nvtx.ignored | export.ignored,
             repairs={"ranges still open at the end of the file": still_open} if still_open else {},
             negative_durations=host_negative + device_negative,
             base_time_ns=_base_time(export),

@@ -18,7 +18,7 @@ from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import Progress
-from perfkit.trace.columns import MISSING, Int64s
+from perfkit.trace.columns import MISSING, NO_TIME, Int64s
 from perfkit.trace.sqlite_file import contents, most_rows, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -28,6 +28,9 @@ _BATCH_ROWS = 65536
 
 _LONGEST_TEXT = 2**24
 """Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
+
+_LATEST = 2**61
+"""ns: 73 years. The difference of two such times, and what is added to it, is an int64."""
 
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
 """What the driver puts round sqlite's own words: where it failed, and the query."""
@@ -54,6 +57,8 @@ class Export:
         self._room = room
         self._progress = progress
         self._read = 0
+        self.ignored: dict[str, int] = {}
+        """Events left out, by what they are, as ReadFacts has it."""
         self.source = source
         self.tables = frozenset(contents)
 
@@ -93,6 +98,18 @@ class Export:
             for column, default in wanted.items()
         }
         return pa.table(text), integers
+
+    def events(self, table: str, wanted: Mapping[str, int], texts: Sequence[str] = ()) -> tuple[pa.Table, IntColumns]:
+        """As `read`, without the events whose `start` or `end` is no time: `ignored` counts those."""
+        text, numbers = self.read(table, wanted, texts)
+        bad = np.zeros(len(numbers["start"]), dtype=bool)
+        for time in (numbers["start"], numbers["end"]):
+            bad |= (time < -_LATEST) | (time > _LATEST)
+        if not bad.any():
+            return text, numbers
+        self.ignored[table + NO_TIME] = int(bad.sum())
+        kept = {column: values[~bad] for column, values in numbers.items()}
+        return text.take(pa.array(np.flatnonzero(~bad))) if texts else text, kept
 
     def pairs(self, table: str) -> dict[str, str]:
         """A table of names and values."""
