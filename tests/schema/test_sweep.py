@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.config import RunConfig
+from perfkit.schema.limits import LARGEST
 from perfkit.schema.sweep import SweepRow
 from tests import runs, sweeps
 
@@ -40,7 +41,7 @@ def test_a_size_that_looks_like_a_number_stays_a_name(size):
     assert sweeps.read_back(row).config.model_size == size
 
 
-@given(st.text(min_size=1), st.floats(min_value=0, exclude_min=True, allow_infinity=False))
+@given(st.text(min_size=1), st.floats(min_value=0, exclude_min=True, max_value=LARGEST))
 def test_any_message_is_one_line_and_comes_back(message, seconds):
     row = dataclasses.replace(ROW, message=message, mean_s=seconds)
     line = sweep.to_line(row)
