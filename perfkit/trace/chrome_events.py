@@ -11,15 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from perfkit.trace.columns import MISSING, Int64s
+from perfkit.trace.columns import MAX_NS, MISSING, Int64s
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 Number: TypeAlias = int | str | None
 """What writers put where an integer belongs."""
-
-MAX_NS = 1 << 62
-"""Times and durations beyond it (146 years) are refused, so that no sum of two leaves int64."""
 
 _SCALE = np.array([1000, 100, 10, 1], np.int64)
 """ns in the last digit, by the number of decimals."""

@@ -20,6 +20,9 @@ MISSING = -1
 ACROSS_THREADS = "across threads"
 """Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
 
+MAX_NS = 1 << 61
+"""Times and durations beyond it (73 years) are of no use; below, no difference of two ends leaves int64."""
+
 LONGEST_NAME = 2**16
 """Characters of a name that are kept (CUTLASS' reach 10,000), so that whatever looks at each of them need not last."""
 

@@ -18,7 +18,7 @@ from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import Progress
-from perfkit.trace.columns import MISSING, NO_TIME, Int64s
+from perfkit.trace.columns import MAX_NS, MISSING, NO_TIME, Int64s
 from perfkit.trace.sqlite_file import contents, most_rows, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -28,9 +28,6 @@ _BATCH_ROWS = 65536
 
 _LONGEST_TEXT = 2**24
 """Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
-
-_LATEST = 2**61
-"""ns: 73 years. The difference of two such times, and what is added to it, is an int64."""
 
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
 """What the driver puts round sqlite's own words: where it failed, and the query."""
@@ -104,7 +101,7 @@ class Export:
         text, numbers = self.read(table, wanted, texts)
         bad = np.zeros(len(numbers["start"]), dtype=bool)
         for time in (numbers["start"], numbers["end"]):
-            bad |= (time < -_LATEST) | (time > _LATEST)
+            bad |= (time < -MAX_NS) | (time > MAX_NS)
         if not bad.any():
             return text, numbers
         self.ignored[table + NO_TIME] = int(bad.sum())
