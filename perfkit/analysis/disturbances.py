@@ -91,9 +91,7 @@ def find(account: Account) -> tuple[Disturbance, ...]:
     if (turn := patterns.period(_flat(wall))) is not None:
         rest = np.setdiff1d(rest, turn.steps)
         found += _pattern(account, "period", turn.steps, rest, turn.length)
-    slower = patterns.modes(wall[rest])
-    slower = patterns.modes(_flat(wall[rest])) if slower is None else slower
-    if slower is not None:
+    if (slower := patterns.modes(wall[rest])) is not None:
         slow, rest = rest[slower], np.delete(rest, slower)
         found += _pattern(account, "mode", slow, rest)
     return (*found, *_one_by_one(account, rest))

@@ -91,9 +91,11 @@ def _weights(n: int, steps: range) -> Floats:
 
 def _scores(points: Floats) -> Floats:
     """Normal scores of the ranks (ties: of their mean rank), of mean 0 and mean square 1."""
-    from scipy import special, stats  # noqa: PLC0415 - scipy costs 0.1 s and few callers get here
+    from scipy.special import ndtri  # noqa: PLC0415 - scipy costs 0.1 s and few callers get here
 
-    scores = special.ndtri(stats.rankdata(points) / (len(points) + 1))
+    _, place, times = np.unique(points, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(times) - (times - 1) / 2)[place]
+    scores = ndtri(ranks / (len(points) + 1))
     scores -= scores.mean()
     return np.asarray(scores / np.sqrt(np.mean(scores**2)), dtype=np.float64)
 

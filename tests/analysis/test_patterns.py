@@ -44,6 +44,13 @@ def test_noise_has_neither_a_period_nor_two_speeds(kind, n):
     assert np.mean([patterns.modes(one) is not None for one in series]) <= 0.034
 
 
+@pytest.mark.parametrize("n", [15, 20, 30])
+def test_steps_that_make_up_for_their_neighbours_do_not_alternate(n):
+    """GIVEN AR(1) with r = -0.4, which alternates by chance THEN a period of 2 is rare (8% and more uncorrected)"""
+    series = ar1(np.random.default_rng(n), n, -0.4)
+    assert np.mean([patterns.period(100 + 5 * one) is not None for one in series]) <= 0.05
+
+
 @pytest.mark.parametrize(
     ("n", "length", "sigmas", "rate"),
     [(20, 2, 3, 0.8), (20, 3, 3, 0.8), (20, 5, 3, 0.75), (50, 8, 3, 0.9), (50, 10, 5, 0.9), (50, 20, 20, 0.75),

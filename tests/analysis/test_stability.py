@@ -471,3 +471,32 @@ def test_a_level_of_which_every_step_is_off_the_median_is_judged_by_itself():
         steps[index] = longer(steps[index], more, main_cpu_s=more)
     found = stability.examine(record(steps))
     assert {step for one in found.disturbances for step in one.steps} == {26, 27, 28, 29}
+
+
+def test_a_counter_that_shifts_with_a_level_is_no_part_of_the_account_for_that():
+    """GIVEN a second half 50 ms longer off the CPU, with 6 ms more run delay, which is far from explaining it THEN the
+    level is unexplained, and so is the variance: one shift each is one coincidence, not fifteen"""
+    rng = np.random.default_rng(0)
+    steps = [longer(step, 0.0, main_delay_s=float(rng.exponential(0.001))) for step in quiet_steps()]
+    steps[15:] = [longer(step, 0.05, main_delay_s=0.006) for step in steps[15:]]
+    found = stability.examine(record(steps))
+    assert [(one.kind, one.cause) for one in found.disturbances] == [("level", None)]
+    assert [share.cause for share in found.shares] == [None]
+
+
+def test_a_major_fault_has_what_its_step_sleeps_beyond_the_others():
+    """GIVEN steps that sleep 30 ms each, one of them 50 ms and with a fault from disk THEN 20 ms are the fault's"""
+    steps = [longer(step, 0.03, switches=2) for step in quiet_steps(10, cv=0)]
+    steps[4] = longer(steps[4], 0.02, major_faults=1)
+    seconds = causes.account(record(steps)).seconds
+    assert seconds[Cause.FAULTS][4] == pytest.approx(0.02 + 100 * FAULT_S)
+    assert seconds[Cause.WAITING] == pytest.approx(np.full(10, 0.03), abs=1e-6)
+    slept_in_all = [longer(step, 0.0, major_faults=1) for step in steps]
+    assert causes.account(record(slept_in_all)).seconds[Cause.FAULTS][0] == pytest.approx(0.03 + 100 * FAULT_S)
+
+
+def test_what_one_step_loses_is_not_what_every_step_does():
+    """GIVEN 400 ms of run delay in one of ten steps of 100 ms, 29% of all time THEN no finding is about every step"""
+    steps = quiet_steps(10)
+    steps[4] = longer(steps[4], 0.4, main_delay_s=0.4)
+    assert {finding.kind for finding in stability.examine(record(steps)).findings} == {"variance", "step"}
