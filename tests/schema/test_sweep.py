@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.config import RunConfig
+from perfkit.schema.limits import LARGEST
 from perfkit.schema.sweep import SweepRow
 from tests import runs
 
@@ -35,7 +36,7 @@ def test_a_size_that_looks_like_a_number_stays_a_name(size):
     assert sweep.from_line(sweep.to_line(row).rstrip("\n")).config.model_size == size
 
 
-@given(st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.text(min_size=1), st.floats(-LARGEST, LARGEST))
 def test_any_message_is_one_line_and_comes_back(message, seconds):
     row = dataclasses.replace(ROW, message=message, mean_s=seconds)
     line = sweep.to_line(row)
@@ -52,6 +53,9 @@ def test_any_message_is_one_line_and_comes_back(message, seconds):
         (lambda line: line.replace("fresh,ok", "fresh,fine"), "Invalid enum value 'fine'"),
         (lambda line: line.replace("forward-backward,2,", "forward-backward,two,"), "batch_size"),
         (lambda line: line.replace("forward-backward,2,", "forward-backward,0,"), "--batch-size 0: must be at least 1"),
+        (lambda line: line.replace(repr(ROW.mean_s), "1e308"), "mean_s is beyond"),
+        (lambda line: line.replace(repr(ROW.mean_s), "-inf"), "mean_s is beyond"),
+        (lambda line: line.replace(repr(ROW.mean_s), "nan"), "mean_s is beyond"),
     ],
 )
 def test_what_is_no_row_is_refused(change, complaint):
