@@ -8,10 +8,13 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from perfkit.analysis import kernel_categories, trace_report
 from perfkit.analysis.kernel_spelling import spelling
+from perfkit.render.text import render
+from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import LONGEST_NAME
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
@@ -61,26 +64,31 @@ def test_no_pattern_looks_to_the_end_from_every_place() -> None:
         assert not re.search(r"\.[*+]", pattern.regex.pattern), pattern.regex.pattern
 
 
-def test_lambdas_within_lambdas_are_looked_at_once() -> None:
-    """GIVEN 2,000 brackets that all stay, one in another WHEN spelled THEN each letter costs the same
+def test_lambdas_within_lambdas_stay() -> None:
+    name = "{lambda(" * 500 + "int" + ")" * 500
+    assert spelling(name + "(int, long)") == name
 
-    Counted in lines of Python: a look at all open brackets for each letter takes the square of them.
-    """
-    counts = []
-    for depth in (500, 1000):
-        name, steps = "{lambda(" * depth + ")" * depth, 0
 
-        def count(*_: object) -> None:
-            nonlocal steps
-            steps += 1
+def test_a_wide_column_gives_way_at_once() -> None:
+    """GIVEN names of 1,000 and of 50,000 characters WHEN shown in 120 THEN Python is called about as often for both"""
+    calls = []
+    for length in (1000, 50_000):
+        frame = pd.DataFrame({"name": ["a" * length, "b" * length], "n": [1, 2]})
+        table = Table("t", "T", (Column("name"), Column("n", "", "count")), frame)
+        count = 0
 
-        sys.setprofile(count)
+        def called(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        render(table, color=False)
+        sys.setprofile(called)
         try:
-            assert spelling(name) == name
+            render(table, color=False)
         finally:
             sys.setprofile(None)
-        counts.append(steps)
-    assert counts[1] < 2.5 * counts[0]
+        calls.append(count)
+    assert calls[1] < 2 * calls[0]
 
 
 def test_a_path_of_many_parts_is_not_written_out_at_each(tmp_path: Path) -> None:
