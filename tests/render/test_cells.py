@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from perfkit.render.cells import cells, text
+from perfkit.render.cells import add, cells, text
 from perfkit.schema.printable import printable
 from perfkit.schema.table import Column
 
@@ -173,3 +173,9 @@ def test_text_values(value, expected):
 def test_what_a_terminal_obeys_is_spelled_out():
     assert printable("\x1b[31m\n\r\t\x00\x9b\u202e\u2028\ud800") == r"\x1b[31m\n\r\t\x00\x9b\u202e\u2028\ud800"
     assert printable("日本語 é ∑ 😀") == "日本語 é ∑ 😀"
+
+
+def test_sums_beyond_a_float_are_infinite_and_of_both_infinities_nothing():
+    assert add([1e308, 1e308]) == math.inf
+    assert math.isnan(add([math.inf, -math.inf]))
+    assert add([1e308, -1e308, 0.1]) == 0.1

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfkit.errors import UsageError
-from perfkit.render.files import check, csv, json_document, write
+from perfkit.render.files import ascii_json, check, csv, json_document, write
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
 from perfkit.schema.table import Column, Table
@@ -235,3 +235,10 @@ def test_a_link_keeps_pointing_to_the_file_written(tmp_path, kernels):
     # THEN
     assert link.is_symlink()
     assert target.read_text() == csv(kernels)
+
+
+@given(st.text())
+def test_json_in_ascii_reads_back_as_the_same(name):
+    document = json_document({"name": name}, [])
+    assert ascii_json(document).isascii()
+    assert msgspec.json.decode(ascii_json(document)) == msgspec.json.decode(document)

@@ -330,3 +330,39 @@ def test_a_step_that_took_no_time_is_damage(tmp_path, seconds):
     path.write_text(path.read_text().replace("0.0625", seconds))
     with pytest.raises(UsageError, match="not a readable perfkit record"):
         record.load(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [
+        ("1e308", r"steps\[0\]\.wall_s"),
+        ("1e400", "out of range"),
+        ("-1.7E+308", r"steps\[0\]\.wall_s"),
+        ("1" + "0" * 30, r"steps\[0\]\.wall_s"),
+        ("9223372036854775808", r"steps\[0\]\.wall_s"),
+    ],
+)
+def test_a_number_that_nothing_measures_is_refused(tmp_path, number, where):
+    """GIVEN a wall time whose square is no float WHEN loaded THEN the line says which it is"""
+    (path,) = [record.save(FULL, tmp_path)]
+    text = path.read_text()
+    at = text.index('"wall_s": ') + len('"wall_s": ')
+    path.write_text(text[:at] + number + text[text.index(",", at) :])
+    with pytest.raises(UsageError, match=where):
+        record.load(path)
+
+
+def test_numbers_up_to_there_and_digits_in_texts_are_no_harm(tmp_path):
+    """GIVEN the largest number, 17 digits behind a point, and a name of 30 digits WHEN saved THEN it reads back"""
+    large = dataclasses.replace(
+        FULL,
+        environment=dataclasses.replace(FULL.environment, hostname="1" * 30, driver="5e99", device_memory=10**18),
+        steps=(sample(0.0012345678901234567),),
+    )
+    assert record.load(record.save(large, tmp_path)) == large
+
+
+def test_a_configuration_that_leaves_open_what_ran_is_refused(tmp_path):
+    open_end = dataclasses.replace(FULL, config=dataclasses.replace(FULL.config, context_length=None))
+    with pytest.raises(UsageError, match="leaves open what was measured"):
+        record.load(record.save(open_end, tmp_path))

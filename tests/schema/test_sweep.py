@@ -67,6 +67,7 @@ def test_any_message_is_one_line_and_comes_back(message, seconds):
         ({"p90_s": "inf"}, "column p90_s holds 'inf', which is no number"),
         ({"rest_s": "nan"}, "column rest_s holds 'nan', which is no number"),
         ({"tokens_per_s": "1e999"}, "column tokens_per_s holds '1e999': Number out of range"),
+        ({"mean_s": "1e308"}, "mean_s is beyond"),
     ],
 )
 def test_what_is_no_row_is_refused_with_its_column(change, complaint):
