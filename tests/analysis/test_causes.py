@@ -28,7 +28,7 @@ def seconds(cause: Cause, *steps: StepSample, **changes: Any) -> list[float]:
 
 
 def test_a_thread_that_did_not_switch_did_not_sleep():
-    """GIVEN 40 ms off the CPU in each of two steps, one with a switch THEN that one alone slept; off the CPU are both"""
+    """GIVEN 40 ms off the CPU in two steps, one with a switch THEN that one alone slept; off the CPU are both"""
     steps = [step(), step(switches=1)]
     assert seconds(Cause.WAITING, *steps) == pytest.approx([0.0, 0.04])
     assert causes.account(record(steps)).off_cpu == pytest.approx([0.04, 0.04])
@@ -99,6 +99,13 @@ def test_minor_faults_cost_what_one_was_measured_to():
     assert seconds(Cause.FAULTS, *steps, probing=probing) == pytest.approx([0.002, 0.0])
     assert seconds(Cause.FAULTS, *steps, probing=None) == [0.0, 0.0]
     assert seconds(Cause.FAULTS, *steps, probing=Probing(seconds_per_step=0.0)) == [0.0, 0.0]
+
+
+def test_a_major_fault_has_the_sleep_above_that_of_steps_without_one():
+    """GIVEN 40 ms asleep, and 60 in a step with a fault from disk THEN 20 are the disk's; where all have one, all is"""
+    from_disk = step(main_cpu_s=0.04, major_faults=1)
+    assert seconds(Cause.FAULTS, step(), from_disk, step()) == pytest.approx([0.0, 0.02, 0.0])
+    assert seconds(Cause.FAULTS, from_disk, from_disk) == pytest.approx([0.06, 0.06])
 
 
 def test_both_kinds_of_faults_corroborate():
