@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from perfkit.analysis import enough, stability, stats
@@ -109,3 +110,52 @@ def test_a_run_that_max_time_ended_is_told_of_max_time():
     made = record(quiet_steps(24, cv=0.05), config=quick(target_ci=0.01, max_time=60.0), ended_by="max-time")
     assert " steps, --max-time " in enough.line(made)
     assert "--measure-steps" not in enough.line(made)
+
+
+def test_a_mean_that_is_known_just_as_well_as_asked_is_known_well_enough():
+    """GIVEN a target that is the half-width itself THEN it is reached; GIVEN one a little below THEN it is not"""
+    steps = quiet_steps(24, cv=0.05)
+    width = stats.precision(np.array([step.wall_s for step in steps]), 0.01).half_width
+    at, below = (enough.line(record(steps, config=quick(target_ci=target))) for target in (width, 0.999 * width))
+    assert ": enough for +-" in at
+    assert "would need about" in below
+    assert ": enough for" not in below
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended_by", "needed", "flag"),
+    [
+        ({"measure_steps": 50}, None, 50, "50 steps"),
+        ({"measure_steps": 50}, None, 51, "--measure-steps 51"),
+        ({"target_ci": 0.01, "max_steps": 50}, "max-steps", 50, "50 steps"),
+        ({"target_ci": 0.01, "max_steps": 50}, "max-steps", 51, "--max-steps 51"),
+        ({"target_ci": 0.01, "max_time": 1.0}, "max-time", 50, "50 steps, --max-time 5.00"),
+    ],
+)
+def test_the_flag_is_that_of_the_rule_that_ended_the_run_where_the_run_was_to_have_fewer(
+    changes, ended_by, needed, flag
+):
+    """GIVEN steps of 100 ms THEN 50 of them are five seconds"""
+    assert enough._flag(record(quiet_steps(3), config=quick(**changes), ended_by=ended_by), needed, 0.1) == flag
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(39, True), (40, False)])
+def test_five_whole_periods_are_enough(n, wanted):
+    assert ("use --measure-steps 40" in line_of(periodic(n))) == wanted
+
+
+@pytest.mark.parametrize(("n", "left"), [(64, ""), (65, "1 step of a part"), (66, "2 steps of a part")])
+def test_what_is_left_of_the_last_period_is_counted(n, left):
+    line = line_of(periodic(n))
+    assert left in line
+    assert ("part period" in line) == bool(left)
+
+
+@pytest.mark.parametrize(("asked", "advised"), [(9, True), (10, False)])
+def test_ten_steps_are_what_is_advised(asked, advised):
+    line = enough.line(record(quiet_steps(1), config=quick(measure_steps=asked)))
+    assert ("; use --measure-steps 10 or more" in line) == advised
+
+
+def test_without_steps_there_is_no_line():
+    assert enough.line(dataclasses.replace(record(quiet_steps(2)), steps=())) is None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from perfkit.analysis import gpu_causes, stability
-from perfkit.analysis.causes import Cause
+from perfkit.analysis.causes import Account, Cause
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import MemoryPeaks, RunRecord
 from tests.analysis.noisy import longer, quiet_steps, record
@@ -174,3 +175,90 @@ def test_a_spill_into_system_memory(memory, sample, says):
 
 def test_a_cpu_does_not_spill():
     assert gpu_causes.spill(record(quiet_steps(), memory=MemoryPeaks(reserved=2**60))) is None
+
+
+@pytest.mark.parametrize(("others", "seen"), [([None], 0), ([], 0), ([0], 0), ([1], 1), ([1, 3, None], 3)])
+def test_other_processes_are_the_most_that_a_sample_saw_and_none_where_nvml_does_not_say(others, seen):
+    """GIVEN two steps of a second, and samples in the first THEN the second has seen nobody"""
+    steps = [dataclasses.replace(step, wall_s=1.0) for step in timed(quiet_steps(2))]
+    began = steps[0].probes.began_s
+    made = on_gpu(steps, [GpuSample(at_s=began + 0.01 * (i + 1), other_processes=n) for i, n in enumerate(others)])
+    second = dataclasses.replace(steps[1], probes=type(steps[1].probes)(began_s=began + 2))
+    account = Account(np.ones(2))
+    gpu_causes.add(account, dataclasses.replace(made, gpu=made.gpu or (GpuSample(at_s=0.0),), steps=(steps[0], second)))
+    assert account.events[Cause.OTHERS].tolist() == [seen, 0]
+
+
+@pytest.mark.parametrize(
+    ("wall", "at", "seen"),
+    [(0.1, 999.56, True), (0.1, 999.54, False), (0.1, 1000.54, True), (0.1, 1000.56, False), (3.0, 1000.01, True),
+     (3.0, 999.99, False), (3.0, 1002.99, True), (3.0, 1003.01, False)],
+)  # fmt: skip
+def test_a_sample_belongs_to_a_step_within_a_second_round_its_middle_or_in_all_of_a_longer_one(wall, at, seen):
+    [step] = timed(quiet_steps(1))
+    step = dataclasses.replace(step, wall_s=wall)
+    account = Account(np.array([wall]))
+    gpu_causes.add(account, on_gpu([step], [GpuSample(at_s=at, other_processes=1)]))
+    assert account.events[Cause.OTHERS].tolist() == [int(seen)]
+
+
+def clocked(*clocks: float, reasons: list[list[int]] | None = None) -> Account:
+    """Steps of one second at these clocks, with the reasons of each step's samples."""
+    account = Account(np.ones(len(clocks)))
+    windows = [[GpuSample(at_s=0.0, reasons=one) for one in each] for each in reasons or [[0]] * len(clocks)]
+    gpu_causes._add_clock(account, windows, np.array(clocks))
+    return account
+
+
+def test_time_goes_as_one_over_the_clock():
+    """GIVEN 20 steps at 2000 MHz but one at 1500 THEN that one lost a quarter, and a single high reading is no best"""
+    account = clocked(*[2000.0] * 39, 1500.0)
+    assert account.seconds[Cause.CLOCK].tolist() == [0.0] * 39 + [0.25]
+    assert account.evidence[Cause.CLOCK].tolist() == [0.0] * 39 + [500.0]
+    assert clocked(*[2000.0] * 39, 4000.0).seconds[Cause.CLOCK].max() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("clock", "reasons", "cause"),
+    [
+        (1500.0, [0x4] + [0] * 19, Cause.POWER),  # 5% of the samples
+        (1500.0, [0x4] + [0] * 20, Cause.CLOCK),
+        (1899.0, [0x4], Cause.POWER),
+        (1900.0, [0x4], Cause.CLOCK),  # 95% of the best
+        (1500.0, [0x4 | 0x8], Cause.POWER),  # both: it is lost once
+        (1500.0, [None], Cause.CLOCK),
+    ],
+)
+def test_a_reason_counts_in_five_percent_of_the_samples_with_a_clock_below_95_percent(clock, reasons, cause):
+    account = clocked(*[2000.0] * 39, clock, reasons=[[0]] * 39 + [reasons])
+    lost = {one: account.seconds[one][-1] for one in gpu_causes.SAMPLED}
+    assert lost == pytest.approx({one: (1 - clock / 2000) * (one is cause) for one in gpu_causes.SAMPLED})
+
+
+@pytest.mark.parametrize(
+    ("changes", "spilled"),
+    [
+        ({"free_bytes": 20, "total_bytes": 1000}, False),
+        ({"free_bytes": 19, "total_bytes": 1000}, True),
+        ({"free_bytes": 0, "total_bytes": 1000}, True),
+        ({"free_bytes": 0, "total_bytes": 0}, False),
+        ({"utilization": 95}, True),
+        ({"utilization": 94}, False),
+        ({"utilization": None}, False),
+        ({"power_w": 150.0}, False),
+        ({"power_w": 149.0}, True),
+        ({"power_w": None}, False),
+        ({"power_limit_w": None}, False),
+        ({"free_bytes": None}, False),
+    ],
+)
+def test_a_spill_is_likely_below_two_percent_free_and_half_the_power_at_95_percent_busy(changes, spilled):
+    sample = GpuSample(**{name: getattr(FULL, name) for name in FULL.__struct_fields__} | changes)
+    made = dataclasses.replace(on_gpu(quiet_steps(), [sample]), memory=MemoryPeaks(reserved=GIB))
+    assert (gpu_causes.spill(made) is not None) == spilled
+
+
+def test_all_of_the_memory_is_no_more_than_it():
+    made = on_gpu(quiet_steps())
+    assert gpu_causes.spill(dataclasses.replace(made, memory=MemoryPeaks(reserved=80 * GIB))) is None
+    assert gpu_causes.spill(dataclasses.replace(made, memory=MemoryPeaks(reserved=80 * GIB + 1))) is not None

@@ -150,3 +150,54 @@ def test_the_chance_of_a_contrast_is_that_of_all_orders():
     ]
     for contrast in (1.5, 2.0, 2.2):
         assert patterns._chance(contrast, 7) == pytest.approx(np.mean(np.array(largest) >= contrast), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "alternate"),
+    [
+        ("FSFS", True),
+        ("FFSFF", False),  # three runs
+        ("FSSSFSSSF", True),
+        ("FFFFFSSSSFFFFFFSSSS", False),  # the rarer runs for four steps in the mean
+        ("FFFFFSSSSFFFFFFSSS", True),
+        ("SSSSFFFFFSSSFFFFF", True),
+        ("SSSSFFFFFSSSSFFFFF", False),
+    ],
+)
+def test_two_speeds_alternate_in_four_runs_of_fewer_than_four_of_the_rarer(text, alternate):
+    assert patterns._alternate(np.array([letter == "S" for letter in text])) == alternate
+
+
+@pytest.mark.parametrize(
+    ("most", "left"),
+    [(0, [0.0, 10.0, 11.0, 12.0, 30.0]), (1, [10.0, 11.0, 12.0]), (2, [10.0, 11.0, 12.0])],
+)
+def test_far_values_at_either_end_are_set_aside(most, left):
+    """GIVEN 0, 10, 11, 12 and 30 THEN 30 is 18 from the others, which are within 12, and then 0 is 10 from 2 within"""
+    assert patterns._without_far(np.array([0.0, 10.0, 11.0, 12.0, 30.0]), most).tolist() == left
+
+
+def test_a_value_as_far_as_the_others_are_apart_stays():
+    assert patterns._without_far(np.array([0.0, 1.0, 2.0, 4.0]), 1).tolist() == [0.0, 1.0, 2.0, 4.0]
+    assert patterns._without_far(np.array([0.0, 2.0, 3.0, 4.0]), 1).tolist() == [0.0, 2.0, 3.0, 4.0]
+
+
+def test_the_split_is_where_the_parts_are_farthest_apart_in_standard_deviations():
+    """GIVEN 1, 2, 3 and 11, 12, 13 THEN means 10 apart over a standard deviation of 1; too few values have no cut"""
+    distance, cut = patterns._split(np.array([1.0, 2.0, 3.0, 11.0, 12.0, 13.0]), 2)
+    assert (distance, cut) == (pytest.approx(10.0), 3)
+    assert patterns._split(np.array([1.0, 2.0, 3.0]), 2) == (0.0, 1)
+
+
+def test_a_contrast_has_unit_variance_under_permutation():
+    """GIVEN n = 10 and five of them THEN 1 / sqrt(5 x 5 / 9) each"""
+    weights = patterns._weights(10, range(0, 10, 2))
+    assert weights.tolist() == pytest.approx([0.6, 0.0] * 5)
+
+
+def test_periods_of_2_to_20_that_come_round_three_times_are_looked_at():
+    """GIVEN 6 steps THEN the slow ones of a period of 2 are 0, 2, 4 or 1, 3, 5, and of no longer one are there three"""
+    assert patterns._classes(4) == []
+    assert patterns._classes(5) == [range(0, 5, 2)]
+    assert patterns._classes(6) == [range(0, 6, 2), range(1, 6, 2)]
+    assert max(one.step for one in patterns._classes(100)) == 20

@@ -70,3 +70,18 @@ def test_time_and_steps_are_capped():
     assert ended(quick(target_ci=0.001, max_time=10.5), noise)[0] in range(9, 14)
     assert ended(quick(target_ci=0.001, max_steps=40), noise) == (40, "max-steps")
     assert ended(quick(target_ci=0.001), noise * 10)[1] == "max-time"
+
+
+def test_an_interval_as_wide_as_the_target_is_narrow_enough():
+    """GIVEN a target that is the half-width of the first 20 steps THEN they end the run, and a narrower one does not"""
+    walls = np.random.default_rng(0).normal(1, 0.05, 20)
+    width = stats.precision(walls).half_width
+    assert ended(quick(target_ci=width), walls) == (20, "target-ci")
+    assert ended(quick(target_ci=0.999 * width), walls) == (20, None)
+
+
+def test_the_time_limit_is_reached_at_the_step_that_fills_it():
+    """GIVEN steps of a quarter of a second and one limit of one THEN the fourth ends the run"""
+    assert ended(quick(target_ci=0.01, max_time=1.0), np.full(9, 0.25)) == (4, "max-time")
+    assert ended(quick(target_ci=0.01, max_time=1.0), np.full(3, 0.25)) == (3, None)
+    assert ended(quick(target_ci=0.01, max_time=1.0, max_steps=20), np.full(4, 0.25)) == (4, "max-time")

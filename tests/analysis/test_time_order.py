@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.processes import Pair, Process, process_of
-from perfkit.analysis.time_order import order_of, time_order
+from perfkit.analysis.time_order import TimeOrder, order_of, time_order
 from scripts.false_claims import drift
 from tests.runs import ENVIRONMENT, saved
 
@@ -62,6 +62,21 @@ def test_swapped_sides_are_judged_alike():
             assert (one.changes, one.interleaved) == (other.changes, other.interleaved)
 
 
+@pytest.mark.parametrize(
+    ("changes", "later", "interleaved"),
+    [(2, 0.5, False), (3, 0.5, True), (3, 0.25, True), (3, 0.24, False), (3, 0.75, True), (3, 0.76, False)],
+)
+def test_the_rule_at_its_limits(changes, later, interleaved):
+    """GIVEN three processes on the smaller side THEN three changes are enough, and so are both ends of 25% to 75%"""
+    assert TimeOrder(changes, 3, later).interleaved == interleaved
+    assert not TimeOrder(changes, 3, later, "for a reason").interleaved
+
+
+def test_the_smaller_side_says_how_many_changes_are_needed():
+    assert (ordered("A B B B").needed, ordered("B A A A A B").needed) == (1, 2)
+    assert "the side changes 2 times (2 or more" in ordered("A B B A").evidence
+
+
 # --- of processes ------------------------------------------------------------------------------------------------
 
 
@@ -88,7 +103,7 @@ def test_a_start_that_is_not_known_is_no_turn(created):
         Pair({}, at("2026-01-02T03:00:00Z", "2026-01-02T03:02:00Z"), at("2026-01-02T03:01:00Z", created))
     )
     assert not found.interleaved
-    assert math.isnan(found.later)
+    assert (found.changes, found.needed, math.isnan(found.later)) == (0, 2, True)
     assert found.evidence == "a start time is missing, or has no offset from UTC"
 
 
@@ -97,6 +112,7 @@ def test_two_machines_share_no_time():
     times = ("2026-01-02T03:00:00Z", "2026-01-02T03:02:00Z")
     found = time_order(Pair({}, at(*times), tuple(process(time, "there") for time in times)))
     assert not found.interleaved
+    assert (found.changes, found.needed, math.isnan(found.later)) == (0, 2, True)
     assert found.evidence == "they ran on 2 machines, and each drifts by itself"
 
 

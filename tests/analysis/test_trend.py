@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -87,3 +89,69 @@ def test_a_level_is_five_percent_or_more():
 @pytest.mark.parametrize("series", [[1.0], [1.0] * 7, [1.0, 9.0] * 3, [1.0] * 20])
 def test_short_and_constant_series_are_one_level(series):
     assert bounds(series) == [(0, len(series) - 1)]
+
+
+def test_spikes_are_cut_to_three_standard_deviations_of_their_neighbours_median():
+    """GIVEN ones, a spike up and one down THEN both are cut at 3 x 0.1, and no other"""
+    series = np.array([1.0, 9.0, 1.0, 1.0, -9.0, 1.0, 1.25, 1.0, 1.0])
+    assert trend._without_spikes(series, 0.1).tolist() == pytest.approx([1.0, 1.3, 1.0, 1.0, 0.7, 1.0, 1.25, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("p", "share", "clear"),
+    [
+        (0.049, 0.02, True),
+        (0.05, 0.02, False),
+        (0.049, 0.0199, False),
+        (0.049, -0.02, True),
+        (0.049, -0.0199, False),
+        (0.0, 0.5, True),
+        (0.5, 0.5, False),
+    ],
+)
+def test_a_drift_is_clear_below_five_percent_by_chance_and_from_two_percent_on(p, share, clear):
+    assert trend.Drift(p, share).is_clear == clear
+
+
+def test_mann_kendall_by_hand():
+    """GIVEN 1, 2, 3, 4 THEN S = 6, Var S = 4 x 3 x 13 / 18, z = 5 / sd; the slope of 1 makes 3 over a median of 2.5"""
+    found = trend.drift(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert found.p == pytest.approx(math.erfc(5 / math.sqrt(4 * 3 * 13 / 18) / math.sqrt(2)))
+    assert found.share == pytest.approx(3 / 2.5)
+    assert trend.drift(np.array([1.0, 2.0, 3.0])) == trend.Drift(1.0, 0.0)
+
+
+def test_ties_take_their_part_of_the_variance():
+    """GIVEN 1, 1, 2, 2, 3 THEN S = 8, Var S = (5 x 4 x 15 - 2 x (2 x 1 x 9)) / 18"""
+    found = trend.drift(np.array([1.0, 1.0, 2.0, 2.0, 3.0]))
+    assert found.p == pytest.approx(math.erfc(7 / math.sqrt((300 - 36) / 18) / math.sqrt(2)))
+
+
+def test_the_noise_is_that_of_differences_of_neighbours():
+    """GIVEN steps up of 0, 1 and 2 THEN their median deviation is 1, over sqrt 2 that of a single point"""
+    assert trend._noise(np.array([0.0, 0.0, 1.0, 3.0])) == pytest.approx(1.4826 / math.sqrt(2))
+    assert trend._noise(np.array([1.0])) == 0.0
+
+
+@pytest.mark.parametrize(("least", "cuts"), [(1.0, [0, 4, 8]), (1.01, [0, 8]), (10.0, [0])])
+def test_the_most_alike_neighbours_are_joined_until_all_differ_enough(least, cuts):
+    """GIVEN levels of 1, 2 and 6 THEN a difference of 1 is enough where 1 is asked for, and else the first two join"""
+    assert trend._joined(np.repeat([1.0, 2.0, 6.0], 4), [0, 4, 8], least) == cuts
+
+
+@pytest.mark.parametrize(("n", "points", "size"), [(400, 400, 1), (401, 200, 2), (800, 400, 2), (801, 267, 3)])
+def test_at_most_four_hundred_points_are_looked_at(n, points, size):
+    found, block = trend._blocks(np.arange(float(n)))
+    assert (len(found), block) == (points, size)
+    assert found[0] == (size - 1) / 2
+
+
+def test_a_level_knows_its_steps():
+    level = trend.Level(3, 6, 1.0)
+    assert (len(level), np.arange(10)[level.steps].tolist()) == (4, [3, 4, 5, 6])
+
+
+@pytest.mark.parametrize(("n", "count"), [(7, 1), (8, 2)])
+def test_two_levels_need_four_steps_each(n, count):
+    noise = 0.001 * np.array([0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 2.0])[:n]
+    assert len(trend.levels(np.array([1.0] * (n // 2) + [2.0] * (n - n // 2)) + noise)) == count

@@ -1,0 +1,148 @@
+"""What a comparison's tables and lines say: columns and notes by table, bounds that are none, copies, gates."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+
+from perfkit.analysis import comparison_report
+from perfkit.analysis.comparison import Gate, compare
+from tests.analysis.sides import compared, five, record, side, sweep
+
+
+def names(table) -> list[str]:
+    return [column.name for column in table.columns]
+
+
+def test_the_phases_have_a_column_for_the_phase_and_the_steps_none():
+    steps, phases, _ = comparison_report.report(compared(1.1)).tables
+    assert (steps.name, phases.name) == ("comparison", "phases")
+    assert names(steps)[:2] == ["processes", "a_s"]
+    assert names(phases)[:3] == ["phase", "processes", "a_s"]
+    assert phases.frame["phase"].tolist() == ["forward", "backward", "rest"]
+    assert list(steps.frame) == names(steps)
+
+
+def test_each_table_has_its_own_notes():
+    steps, phases, _ = comparison_report.report(compared(1.1)).tables
+    assert [note.split(";")[0] for note in steps.notes] == [
+        "A, B: geometric mean of the processes' medians",
+        "detectable: what would be found 4 times in 5 at this spread",
+    ]
+    assert phases.notes == (
+        "medians of phases do not add up to the step's; forward includes the loss; verdicts adjusted for 3 rows (Holm)",
+    )
+
+
+def test_one_step_row_is_not_adjusted_and_two_are():
+    one = comparison_report.report(compared(1.1)).tables[0]
+    two = comparison_report.report(compare(side("A", sweep()), side("B", sweep(1.1)))).tables[0]
+    assert one.notes[1].endswith("verdicts at 5%")
+    assert two.notes[1].endswith("verdicts at 5%, adjusted for 2 rows (Holm)")
+
+
+@pytest.mark.parametrize(
+    ("n_a", "n_b", "note"),
+    [
+        (1, 1, "A, B: median of the one process's steps"),
+        (1, 2, "A, B: geometric mean of the processes' medians"),
+        (2, 1, "A, B: geometric mean of the processes' medians"),
+    ],
+)
+def test_without_an_interval_the_note_says_what_the_times_are(n_a, n_b, note):
+    """GIVEN one process on a side or both THEN a median, or a mean of medians as soon as one side has two"""
+    found = compare(side("A", five()[:n_a]), side("B", five(1.1, first=1)[:n_b]))
+    steps, phases, _ = comparison_report.report(found).tables
+    assert steps.notes == (note,)
+    assert phases.notes == ("medians of phases do not add up to the step's; forward includes the loss",)
+    shown = comparison_report.report(found).display[-2]
+    assert not {"low", "high", "detectable"} & set(names(shown))
+
+
+@pytest.mark.parametrize(("n_a", "n_b", "text"), [(2, 2, "2"), (2, 3, "2, 3")])
+def test_processes_are_counted_by_side_where_they_are_not_as_many(n_a, n_b, text):
+    found = compare(side("A", five()[:n_a]), side("B", five(1.1, first=1)[:n_b]))
+    assert comparison_report.report(found).tables[0].frame["processes"].tolist() == [text]
+
+
+def test_the_cells_are_the_rows_own():
+    found = compared(1.1)
+    [row] = found.steps
+    cells = comparison_report.report(found).tables[0].frame.iloc[0]
+    assert (cells["a_s"], cells["b_s"]) == (row.a_s, row.b_s)
+    assert cells["difference_s"] == pytest.approx(0.1 * row.a_s)
+    assert cells["ratio"] == pytest.approx(1.1)
+    assert (cells["low"], cells["high"]) == row.interval
+    assert cells["low"] < 1.1 < cells["high"]
+    assert (cells["spread_a"], cells["spread_b"], cells["p"]) == (row.spread_a, row.spread_b, row.p)
+    assert (cells["interleaved"], cells["changes"], cells["later"]) == ("yes", 9, 15 / 25)
+
+
+@pytest.mark.parametrize(
+    ("high", "detectable", "shown"),
+    [(100.0, 10.0, (100.0, 10.0)), (100.1, 10.1, (math.inf, math.inf))],
+)
+def test_people_read_no_bound_above_a_hundred_times(high, detectable, shown):
+    table = comparison_report.report(compared(1.1)).tables[0]
+    frame = table.frame.assign(high=high, detectable=detectable)
+    seen = comparison_report._for_people(dataclasses.replace(table, frame=frame))
+    assert (seen.frame["high"].tolist(), seen.frame["detectable"].tolist()) == ([shown[0]], [shown[1]])
+    assert not {"p", "spread_a", "spread_b", "interleaved", "changes", "later"} & set(names(seen))
+    assert {"low", "high", "ratio", "verdict"} <= set(names(seen))
+
+
+def test_a_bound_that_is_not_known_stays_unknown():
+    table = comparison_report.report(compared(1.1)).tables[0]
+    seen = comparison_report._for_people(dataclasses.replace(table, frame=table.frame.assign(high=math.nan)))
+    assert pd.isna(seen.frame["high"]).all()
+
+
+@pytest.mark.parametrize(("count", "said"), [(4, True), (5, False)])
+def test_fewer_than_five_processes_are_said_to_be_few(count, said):
+    found = compare(side("A", five()[:count]), side("B", five(1.1, first=1)[:count]))
+    remarks = " ".join(comparison_report.report(found).remarks)
+    assert ("intervals are wide with so few" in remarks) == said
+
+
+def test_the_same_number_of_processes_is_a_sides_and_another_one_sides():
+    same = compare(side("A", five()[:2]), side("B", five(1.1, first=1)[:2]))
+    other = compare(side("A", five()[:2]), side("B", five(1.1, first=1)[:3]))
+    assert any(line.startswith("2 processes a side:") for line in comparison_report.report(same).remarks)
+    assert any(line.startswith("2 processes on a side:") for line in comparison_report.report(other).remarks)
+
+
+def test_one_process_on_one_side_only():
+    found = compare(side("A", [record()]), side("B", five(1.1, first=1)[:2]))
+    assert ", by one process on a side: " in comparison_report.report(found).remarks[-1]
+
+
+def test_copies_are_counted():
+    """GIVEN one record three times against two others THEN five runs hold three measurements"""
+    found = compare(side("A", [record()] * 3), side("B", five(1.1, first=1)[:2]), force=True)
+    remarks = comparison_report.report(found).remarks
+    assert any(line.startswith("copies of records: 5 runs hold 3 measurements,") for line in remarks)
+    all_one = compare(side("A", [record()] * 2), side("B", [record()] * 2), force=True)
+    assert any("4 runs hold 1 measurement," in line for line in comparison_report.report(all_one).remarks)
+    assert not any("copies" in line for line in comparison_report.report(compared(1.1)).remarks)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [("pass", "pass: B is surely not more than 2.00% slower"), ("slower", "fail: B is surely more than 2.00% slower")],
+)
+def test_the_line_of_a_gate(outcome, line):
+    assert comparison_report.gate_line(compared(1.0), Gate(outcome), 0.02) == line
+
+
+def test_a_gate_that_does_not_pass_lists_what_a_alone_has():
+    a = [*sweep(), *five(context_length=64)]
+    b = [*sweep(1.1), *five(context_length=128)]
+    found = compare(side("A", a), side("B", b))
+    line = comparison_report.gate_line(found, Gate("inconclusive", ("lacking", "one process")), 0.02)
+    assert line == ("no pass: B lacks what A has (context length 64); one process on a side says nothing of the others")
+    remarks = comparison_report.report(found).remarks
+    assert "A only, not compared: context length 64" in remarks
+    assert "B only, not compared: context length 128" in remarks

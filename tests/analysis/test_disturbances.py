@@ -1,0 +1,173 @@
+"""Which steps stand out, and what a cause needs to be named: every limit at, below and above it, by closed form."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from perfkit.analysis import disturbances
+from perfkit.analysis.causes import Account, Cause
+from perfkit.analysis.trend import Level
+
+SPREAD = 1.4826 * 20 / 19.2
+"""Of ten zeros and ten twos: their median absolute deviation is 1, and n / (n - 0.8) is 20 / 19.2."""
+QUIET = np.arange(20)
+
+
+def with_counter(cause: Cause, more: float, steps: int) -> Account:
+    """Twenty quiet steps whose counter is 0 and 2 in turns, so 1 in the middle, and steps where it is `more` above."""
+    counter = np.array([0.0, 2.0] * 10 + [1.0 + more] * steps)
+    return Account(np.ones(20 + steps), evidence={cause: counter})
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20])
+@pytest.mark.parametrize(("factor", "is_up"), [(0.99, False), (1.01, True)])
+def test_a_counter_is_up_by_three_standard_errors_of_the_difference(steps, factor, is_up):
+    """GIVEN more steps THEN less is enough: the error is that of a difference of means of so many"""
+    limit = 3 * SPREAD * math.sqrt(1 / steps + 1 / 20)
+    account = with_counter(Cause.GC, factor * limit, steps)
+    assert disturbances._corroborated(account, Cause.GC, np.arange(20, 20 + steps), QUIET) == is_up
+
+
+def test_a_counter_that_stands_still_is_not_up():
+    account = Account(np.ones(21), evidence={Cause.GC: np.zeros(21)})
+    assert not disturbances._corroborated(account, Cause.GC, np.array([20]), QUIET)
+    assert not disturbances._corroborated(account, Cause.STEAL, np.array([20]), QUIET)
+
+
+def test_the_spread_is_that_of_few_values():
+    """GIVEN 1 to 5 THEN the median deviation is 1, and the factors are 1.4826 and 5 / 4.2"""
+    assert disturbances._spread(np.arange(1.0, 6.0)) == pytest.approx(1.4826 * 5 / 4.2)
+
+
+def outliers(*odd: float, noise: float = 0.0) -> list[int]:
+    """Of twenty steps of 1 +- noise and these."""
+    wall = np.array([1 - noise, 1 + noise] * 10 + [1.0] + list(odd))
+    level = Level(0, len(wall) - 1, 1.0)
+    return disturbances._outliers(wall, level, [level])
+
+
+@pytest.mark.parametrize(("wall", "out"), [(1.09, False), (1.11, True), (0.91, False), (0.89, True)])
+def test_a_step_of_a_quiet_series_stands_out_by_ten_percent(wall, out):
+    assert outliers(wall) == ([21] if out else [])
+
+
+def test_a_step_at_the_limit_does_not_stand_out():
+    """GIVEN a level of 10 s, whose tenth is a whole number THEN above means above, and below below"""
+    level = Level(0, 11, 10.0)
+    assert disturbances._outliers(np.array([10.0] * 10 + [11.0, 9.0]), level, [level]) == []
+    assert disturbances._outliers(np.array([10.0] * 10 + [11.01, 8.99]), level, [level]) == [10, 11]
+
+
+@pytest.mark.parametrize(("sigmas", "out"), [(4.9, False), (5.1, True)])
+def test_a_slow_step_of_a_noisy_series_stands_out_by_five_standard_deviations(sigmas, out):
+    """GIVEN 22 steps whose median absolute deviation is 0.05 THEN five times 1.4826 * 22 / 21.2 of it are the limit"""
+    assert outliers(1 + sigmas * 1.4826 * 0.05 * 22 / 21.2, noise=0.05) == ([21] if out else [])
+
+
+@pytest.mark.parametrize(("share", "out"), [(0.99, False), (1.01, True)])
+def test_a_fast_step_stands_out_by_more_the_more_steps_there_are(share, out):
+    limit = 3.4 * 22 ** (1 / 3) * 1.4826 * 0.05 * 22 / 21.2
+    assert outliers(1 - share * limit, noise=0.05) == ([21] if out else [])
+
+
+def test_outliers_are_counted_from_the_start_of_the_series():
+    wall = np.array([1.0] * 10 + [2.0] * 5 + [4.0] + [2.0] * 5)
+    first, second = Level(0, 9, 1.0), Level(10, 20, 2.0)
+    assert disturbances._outliers(wall, second, [first, second]) == [15]
+
+
+@pytest.mark.parametrize(("first", "leading"), [(1.019, 0), (1.021, 1), (0.5, 0)])
+def test_a_first_step_is_warm_up_from_two_percent_on(first, leading):
+    assert disturbances.leading_slow(np.array([first] + [1.0] * 19)) == leading
+
+
+@pytest.mark.parametrize(("share", "leading"), [(0.99, 0), (1.01, 1)])
+def test_among_noise_warm_up_is_beyond_five_standard_deviations_and_more_for_few_steps(share, leading):
+    """GIVEN 20 steps THEN the 15 after the first quarter have the spread, and 5 (1 + 20 / 15^2) of it are the limit"""
+    limit = 5 * (1 + 20 / 15**2) * 1.4826 * 0.1 * 15 / 14.2
+    series = [1 + share * limit] + [1.0] * 4 + [0.9, 1.1, 0.9, 1.1, 1.0] + [0.9, 1.1] * 5
+    assert disturbances.leading_slow(np.array(series)) == leading
+
+
+@pytest.mark.parametrize(("slow", "leading"), [(2, 2), (4, 4), (5, 0)])
+def test_a_slow_first_half_is_no_warm_up(slow, leading):
+    """GIVEN ten steps WHEN all of the first five are slow THEN it is a level, or a drift"""
+    assert disturbances.leading_slow(np.array([2.0] * slow + [1.0] * (10 - slow))) == leading
+
+
+@pytest.mark.parametrize(
+    ("shares", "named"),
+    [
+        ({}, (None, 0.0)),
+        ({Cause.GC: 0.6}, (Cause.GC, 0.6)),
+        ({Cause.GC: 0.59}, (None, 0.59)),
+        ({Cause.FAULTS: 0.95, Cause.STEAL: 0.99}, (Cause.FAULTS, 0.95)),  # as good as each other: the first
+        ({Cause.FAULTS: 0.94, Cause.STEAL: 0.96}, (Cause.STEAL, 0.96)),
+        ({Cause.SLOW: 0.7, Cause.GC: 0.19}, (Cause.SLOW, 0.7)),
+        ({Cause.SLOW: 0.7, Cause.GC: 0.2}, (None, 0.2)),
+        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.1, Cause.THROTTLED: 0.1}, (None, 0.1)),
+        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.19, Cause.GC: -0.5}, (Cause.SLOW, 0.7)),
+        ({Cause.SLOW: 0.7, Cause.STEAL: 0.5}, (Cause.SLOW, 0.7)),
+        ({Cause.SLOW: 0.9}, (Cause.SLOW, 0.9)),
+    ],
+)
+def test_the_cause_that_makes_up_most_is_named_from_sixty_percent_on(shares, named):
+    assert disturbances._strongest(shares) == named
+
+
+@pytest.mark.parametrize(("having", "rare"), [(0, True), (1, True), (2, False)])
+def test_a_single_step_has_a_cause_that_five_percent_of_the_quiet_ones_have(having, rare):
+    """GIVEN 20 quiet steps, of which none, one (5%) and two have 60% of a single step's excess THEN two are too many"""
+    seconds = np.array([0.0] * 20 + [1.0])
+    seconds[:having] = 0.6
+    single = np.array([20])
+    assert disturbances._is_rare(seconds, single, QUIET, 1.0) == rare
+    assert disturbances._is_rare(seconds, np.array([19, 20]), QUIET, 1.0)
+    seconds[:having] = 0.59
+    assert disturbances._is_rare(seconds, single, QUIET, 1.0)
+
+
+@pytest.mark.parametrize("cause", [Cause.CLOCK, Cause.POWER, Cause.THERMAL])
+def test_what_nvml_averages_over_a_second_explains_a_second_or_more(cause):
+    account = Account(np.array([0.5, 0.5, 0.25]))
+    assert disturbances._long_enough(account, cause, np.array([0, 1]))
+    assert not disturbances._long_enough(account, cause, np.array([0, 2]))
+    assert disturbances._long_enough(account, Cause.GC, np.array([2]))
+
+
+@pytest.mark.parametrize(
+    ("counts", "event"),
+    [
+        ([0, 0, 0, 0, 1, 0], Cause.ALLOCATION),
+        ([0, 0, 0, 0, 0, 0], None),
+        ([1, 1, 1, 0, 1, 1], None),
+        ([1, 0, 0, 0, 1, 1], Cause.ALLOCATION),
+    ],
+)
+def test_an_event_is_one_that_happens_here_and_in_no_typical_quiet_step(counts, event):
+    account = Account(np.ones(6), events={Cause.ALLOCATION: np.array(counts, dtype=float)})
+    assert disturbances._event(account, np.array([4, 5]), np.arange(4)) == event
+
+
+@pytest.mark.parametrize(("n", "count"), [(4, 0), (5, 1)])
+def test_five_steps_are_the_fewest(n, count):
+    assert len(disturbances.find(Account(np.array([1.0] * (n - 1) + [2.0])))) == count
+
+
+def test_a_fast_step_has_a_negative_excess_and_needs_no_cause():
+    [one] = disturbances.find(Account(np.array([1.0] * 10 + [0.5] + [1.0] * 9)))
+    assert (one.kind, one.steps, one.cause, one.explained, one.period) == ("fast step", (10,), Cause.FAST, 1.0, 0)
+    assert (one.excess_s, one.quiet_s) == (-0.5, 1.0)
+
+
+def test_a_step_after_the_warm_up_is_counted_from_the_start():
+    """GIVEN two leading slow steps and one later THEN the first two are warm-up, and step 15 is a step"""
+    wall = np.ones(20)
+    wall[[0, 1, 15]] = [3.0, 2.0, 1.5]
+    first, later = disturbances.find(Account(wall))
+    assert (first.kind, first.steps, first.cause, first.explained) == ("warm-up", (0, 1), Cause.WARMUP, 1.0)
+    assert (later.kind, later.steps, later.cause, later.explained) == ("step", (15,), None, 0.0)
+    assert (first.excess_s, first.quiet_s, later.excess_s) == (1.5, 1.0, 0.5)
