@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from perfkit.trace import cache
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 from tests.reference import random_traces
+
+SMALLEST_BYTES = cache.SMALLEST_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +230,98 @@ def test_a_name_that_no_text_can_hold_is_not_kept_and_no_error(tmp_path):
     event = {"ph": "X", "cat": "cpu_op", "name": "\ud800", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {}}
     file.write_text(json.dumps({"traceEvents": [event]}))
     assert_same(load(file), load(file))
+
+
+def test_a_noted_file_is_not_hashed_again(tmp_path, monkeypatch):
+    """GIVEN a settled file that was read WHEN its key is asked for THEN it is the noted one, and nothing is read"""
+    monkeypatch.setattr(cache, "_SETTLED_SECONDS", -1.0)
+    file = write_trace(tmp_path / "t.json", 1)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as opened:
+        first = cache.key_of(opened)
+    assert (first.digest, first.is_settled, first.is_noted) == (digest, True, False)
+    load(file)
+    with file.open("rb") as opened:
+        again = cache.key_of(opened)
+        assert opened.tell() == 0
+    assert (again.digest, again.is_settled, again.is_noted) == (digest, True, True)
+    assert again.identity == first.identity
+
+
+@pytest.mark.parametrize(
+    ("modified", "changed", "is_settled"),
+    [(97, 97, True), (98, 98, False), (99, 97, False), (97, 99, False), (90, 97.9, True)],
+)
+def test_a_file_of_the_last_two_seconds_is_not_settled(tmp_path, monkeypatch, modified, changed, is_settled):
+    """GIVEN the time 100 WHEN a file's content or name changed within two seconds THEN its times need not show it"""
+    file = tmp_path / "t.json"
+    file.write_bytes(b"x")
+    monkeypatch.setattr(cache.time, "time", lambda: 100.0)
+    real = os.fstat
+
+    def aged(descriptor: int) -> object:
+        known = real(descriptor)
+        names = ("st_mode", "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_uid")
+        return SimpleNamespace(
+            **{name: getattr(known, name) for name in names}, st_mtime=float(modified), st_ctime=float(changed)
+        )
+
+    monkeypatch.setattr(cache.os, "fstat", aged)
+    with file.open("rb") as opened:
+        assert cache.key_of(opened).is_settled is is_settled
+
+
+@pytest.mark.parametrize(("size", "worth"), [(9, False), (10, True), (11, True)])
+def test_files_from_a_size_on_are_looked_up(tmp_path, monkeypatch, size, worth):
+    monkeypatch.setattr(cache, "SMALLEST_BYTES", 10)
+    (tmp_path / "x").write_bytes(b"x" * size)
+    with (tmp_path / "x").open("rb") as file:
+        assert cache.is_worth_it(file) is worth
+
+
+def test_the_bounds_of_the_cache():
+    """GIVEN nothing set THEN files from 4 MiB on are kept, up to 4 GiB of them (docs/analyze.md), and 10,000 notes"""
+    assert (SMALLEST_BYTES, cache.LIMIT_BYTES, cache.MOST_NOTES) == (4_194_304, 4_294_967_296, 10_000)
+
+
+def test_what_is_no_regular_file_is_not_looked_up():
+    with Path(os.devnull).open("rb") as file:
+        assert not cache.is_worth_it(file)
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(10, True), (11, False)])
+def test_an_entry_up_to_the_limit_is_read(tmp_path, size, is_read):
+    (tmp_path / "x").write_bytes(b"x" * size)
+    assert cache._own_bytes(tmp_path / "x", 10) == (b"x" * size if is_read else None)
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, [True, True]), (-1, [False, True])])
+def test_entries_that_just_fit_stay(tmp_path, monkeypatch, spare, kept):
+    """GIVEN two entries and a limit of their size, or one byte less WHEN tidied THEN both stay, or the newer"""
+    files = [write_trace(tmp_path / f"{seed}.json", seed) for seed in range(2)]
+    for age, file in enumerate(files):
+        load(file)
+        os.utime(entry_of(file), (1e9 + age, 1e9 + age))
+    together = sum(entry_of(file).stat().st_size for file in files)
+    monkeypatch.setattr(cache, "LIMIT_BYTES", together + spare)
+    cache._forget_oldest()
+    assert [entry_of(file).exists() for file in files] == kept
+
+
+@pytest.mark.parametrize(("age", "stays"), [(3599, True), (3600, True), (3601, False)])
+def test_a_draft_stays_for_an_hour(monkeypatch, age, stays):
+    cache.folder().mkdir(parents=True, mode=0o700)
+    draft = cache.folder() / ".draft-x"
+    draft.write_bytes(b"")
+    os.utime(draft, (1e9 - age, 1e9 - age))
+    monkeypatch.setattr(cache.time, "time", lambda: 1e9)
+    cache._forget_oldest()
+    assert draft.exists() is stays
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o720, 0o702, 0o777])
+def test_a_folder_is_ours_if_nobody_else_can_write_to_it(mode):
+    assert cache.is_ours()  # there is none yet
+    cache.folder().mkdir(parents=True)
+    cache.folder().chmod(mode)
+    assert cache.is_ours() is (mode in (0o700, 0o755))
