@@ -78,3 +78,22 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path):
 def test_signals_that_perfkit_takes_end_a_run_as_interrupted():
     """GIVEN 128 and the number, as a shell has it (bash(1), EXIT STATUS)"""
     assert set(processes._INTERRUPTED) == {128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP}
+
+
+@pytest.mark.parametrize(("status", "returned"), [(0, True), (3, True), (130, False), (2, False), (None, False)])
+def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, returned):
+    """GIVEN a caller that holds signals WHEN one came THEN only what is measured comes back, with the signal after it
+
+    Whatever else came back would be taken for an end of the child's own.
+    """
+    interruption = KeyboardInterrupt()
+    monkeypatch.setattr(processes, "_run_kept", lambda *_: (status, interruption))
+    monkeypatch.setattr(processes, "_record", lambda _: runs.saved())
+    put_off: list[signal.Signals] = []
+    monkeypatch.setattr(processes.signals, "put_off", put_off.append)
+    if returned:
+        assert processes.run_child(runs.quick(), tmp_path / "run").record == runs.saved()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            processes.run_child(runs.quick(), tmp_path / "run")
+    assert put_off == ([signal.SIGINT] if returned else [])
