@@ -228,3 +228,10 @@ def test_a_header_that_was_cut_short_is_an_empty_file(content):
 def test_nul_bytes_before_the_last_line_are_damage_in_their_line(text, line):
     with pytest.raises(UsageError, match=rf"^r\.csv, line {line}: holds NUL bytes"):
         read(text)
+
+
+def test_a_row_that_ends_before_its_version_is_refused_by_its_line():
+    text = "key,repeat,isolation,outcome,sweep_version\n"
+    for cells in ("k,1,fresh", "k,1,fresh,ok"):
+        with pytest.raises(UsageError, match=f"line 2: {cells.count(',') + 1} values for 5 columns"):
+            read(text + cells + "\n")
