@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -105,10 +106,8 @@ def _kill_descendants() -> None:
     for _ in range(_KILL_ROUNDS):
         found = _descendants(os.getpid())
         for pid in found:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         _reap()
         if not found:
             return

@@ -272,9 +272,9 @@ class _Stages:
 
 
 def _cost(annotation: Annotation, *, backward: bool) -> AnnotationCost:
-    few = 200 if under_nsys() else None  # every trial range would be in the report
-    per_range = annotation_cost.seconds_per_range(count=few or 20_000)
-    per_node = annotation_cost.seconds_per_node(count=few or 5_000) if backward else None
+    count = 200 if under_nsys() else 20_000  # every trial range would be in the report
+    per_range = annotation_cost.seconds_per_range(count=count)
+    per_node = annotation_cost.seconds_per_node(count=count) if backward else None  # under nsys alone
     return AnnotationCost(ranges=annotation.hooked, seconds_per_range=per_range, seconds_per_node=per_node)
 
 

@@ -107,6 +107,55 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_in_use(tmp_path, monkey
         Journal(tmp_path / "r.csv")
 
 
+def test_a_file_that_was_removed_while_it_was_opened_is_in_use(tmp_path, monkeypatch):
+    """GIVEN a file that is gone between opening and locking THEN no row is written where nobody finds it"""
+    write(tmp_path / "r.csv", ROWS)
+    lock = Journal._lock
+
+    def late(journal):
+        (tmp_path / "r.csv").unlink()
+        lock(journal)
+
+    monkeypatch.setattr(Journal, "_lock", late)
+    with pytest.raises(UsageError, match="another sweep is writing it"):
+        Journal(tmp_path / "r.csv")
+    assert not (tmp_path / "r.csv").exists()
+
+
+@pytest.mark.parametrize("change", [lambda text: text + " ", lambda text: text[:-1]])
+def test_one_byte_more_or_less_is_a_change_by_another_program(tmp_path, change):
+    with Journal(tmp_path / "r.csv") as journal:
+        journal.append(ROWS[0])
+        (tmp_path / "r.csv").write_text(changed := change(HEADER + LINES[0]))
+        with pytest.raises(UsageError, match="see that its 1 results are there"):
+            journal.append(ROWS[1])
+        assert journal.rows == ROWS[:1]
+    assert (tmp_path / "r.csv").read_text() == changed
+
+
+@pytest.mark.parametrize(("text", "torn"), [("", False), (HEADER, False), (HEADER + LINES[0], False),
+                                            (HEADER + LINES[0] + "2", True)])  # fmt: skip
+def test_a_journal_says_whether_a_line_was_cut_short(tmp_path, text, torn):
+    (tmp_path / "r.csv").write_text(text)
+    with Journal(tmp_path / "r.csv") as journal:
+        assert journal.torn is torn
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot be written: Is a directory; choose another --output"):
+        Journal(tmp_path)
+    assert has_results(tmp_path)  # something is there, whatever it is
+
+
+def test_a_file_that_was_closed_after_a_refusal_is_free(tmp_path):
+    (tmp_path / "r.csv").write_text("notes\n")
+    with pytest.raises(UsageError, match="not the results"):
+        Journal(tmp_path / "r.csv")
+    (tmp_path / "r.csv").write_text(WHOLE)
+    with Journal(tmp_path / "r.csv") as journal:
+        assert journal.rows == ROWS
+
+
 @pytest.mark.parametrize(("content", "results"), [(None, False), ("", False), (HEADER[:9], False), (HEADER, False),
                                                   (HEADER + "1", True), (WHOLE, True), ("my notes", True)])  # fmt: skip
 def test_a_header_alone_is_no_result(tmp_path, content, results):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from perfkit.measure import estimate
 from perfkit.measure.estimate import _History, _Storage
 from perfkit.schema import memory
 from perfkit.schema.config import RunConfig
-from tests.runs import quick
+from tests.runs import QUICK, quick
 
 
 def history(*changes: tuple[int, int]) -> _History:
@@ -182,3 +183,46 @@ def test_a_module_whose_forward_raises_is_at_work_no_more():
     # THEN
     assert made._scopes == [""]
     assert [scope for _, scope in made._marks] == ["", "0", "", "1", ""]
+
+
+@pytest.mark.parametrize(
+    ("number", "scope"), [(0, ""), (4, ""), (5, "a"), (8, "a"), (9, "b"), (2**63 - 1, "b"), (2**63, ""), (2**64, "")]
+)
+def test_a_node_is_of_the_module_that_was_at_work_when_it_was_made(number, scope):
+    """GIVEN that a began at node 5 and b at 9 THEN numbers from there on are theirs, and AccumulateGrad's nobody's"""
+    made = _History()
+    made._marks = [(-1, ""), (5, "a"), (9, "b")]
+    assert made._scope_of(SimpleNamespace(_sequence_nr=lambda: number)) == scope
+
+
+@pytest.mark.parametrize(
+    ("phase", "scopes", "place"),
+    [
+        ("", [""], ("", True)),
+        ("forward", [""], ("", True)),
+        ("loss", ["loss"], ("loss", True)),
+        ("backward", [""], ("", False)),
+        ("optimizer", [""], ("", False)),
+        ("forward", ["", "head"], ("head", True)),
+        ("backward", ["", "head"], ("head", True)),  # a checkpoint's second forward
+    ],
+)
+def test_what_is_made_outside_autograd_is_of_the_module_at_work(phase, scopes, place):
+    made = _History()
+    made._phase, made._scopes = phase, scopes
+    assert made._place() == place
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "widened"),
+    [("cuda", "bf16", 1), ("cuda", "fp16", 1), ("cuda", "fp32", 0), ("cuda", "tf32", 0), ("cpu", "bf16", 0),
+     ("cpu", "fp16", 0)],
+)  # fmt: skip
+def test_softmax_is_wide_under_cudas_autocast_alone(monkeypatch, device, precision, widened):
+    calls = []
+    monkeypatch.setattr(estimate, "_widen_softmax", calls.append)
+    asked = RunConfig(**QUICK | {"precision": precision}).resolved(device)
+    found = estimate.estimate(asked)
+    assert len(calls) == widened
+    assert found.part(memory.PARAMETERS) == 4 * asked.parameters
+    assert found.part(memory.OPTIMIZER) == 0

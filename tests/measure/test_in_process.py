@@ -57,3 +57,51 @@ def test_threads_of_one_point_are_not_those_of_the_next(tmp_path):
 
     # THEN
     assert finished.record.environment.num_threads == before
+
+
+@pytest.mark.parametrize(
+    ("failures", "outcome", "code"),
+    [({}, "ok", 0), ({(1, "loss"): RuntimeError(runs.CPU_OOM)}, "oom", 1), ({(1, "loss"): OSError("odd")}, "error", 1)],
+)
+def test_an_outcome_has_the_exit_code_of_a_process(tmp_path, monkeypatch, failures, outcome, code):
+    finished = run(tmp_path, monkeypatch, failures)
+    assert (finished.outcome, finished.exit_code, finished.signal) == (outcome, code, None)
+    assert finished.wall_s > 0
+    assert finished.stderr_tail == ("OSError: odd" if outcome == "error" else "")
+
+
+def test_a_folder_that_is_there_is_an_error_and_not_written_to(tmp_path, monkeypatch):
+    (tmp_path / "one").mkdir()
+    finished = run(tmp_path, monkeypatch)
+    assert finished.outcome == "error"
+    assert finished.last_words.startswith("FileExistsError: ")
+    assert list((tmp_path / "one").iterdir()) == []
+
+
+def test_folders_above_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "Workload", runs.FakeWorkload)
+    assert Executor()(runs.quick(warmup_steps=0, measure_steps=1), tmp_path / "a" / "b").outcome == "ok"
+
+
+def test_the_rule_and_the_suggestions_are_those_given(tmp_path, monkeypatch):
+    """GIVEN a rule that ends after 2 of 5 steps, and suggestions THEN a run obeys it, and a failed one has them"""
+
+    def two(samples):
+        return "max-steps" if len(samples) == 2 else None
+
+    executor = Executor(lambda *_: ("--checkpoint",), lambda _: two)
+    config = runs.quick(warmup_steps=0, measure_steps=5)
+    monkeypatch.setattr(runner, "Workload", runs.FakeWorkload)
+    ended = executor(config, tmp_path / "one").record
+    assert (len(ended.steps), ended.ended_by) == (2, "max-steps")
+    failing = {(0, "loss"): RuntimeError(runs.CPU_OOM)}
+    monkeypatch.setattr(runner, "Workload", lambda config: runs.FakeWorkload(config, failing))
+    assert executor(config, tmp_path / "two").record.failure.suggestions == ("--checkpoint",)
+
+
+@pytest.mark.parametrize(("mode", "calls"), [("off", 0), ("model", 1), ("block", 1)])
+def test_compiled_code_is_forgotten_after_a_point_that_compiled(tmp_path, monkeypatch, mode, calls):
+    resets = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(1))
+    assert run(tmp_path, monkeypatch, compile=mode).outcome == "ok"
+    assert len(resets) == calls

@@ -178,3 +178,52 @@ def test_nsys_is_not_started_under_nsys(monkeypatch):
     monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
     with pytest.raises(UsageError, match="starts nsys by itself"):
         nsys.prepare()
+
+
+def test_what_works_here_is_the_nsys_to_use(monkeypatch):
+    for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "NVTX_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(nsys_program, "find", lambda: NSYS)
+    monkeypatch.setattr(nsys_program, "nvtx_version", lambda: "0.2.11")
+    assert nsys.prepare() is NSYS
+    monkeypatch.setenv("NVTX_DISABLE", "")  # set to nothing is not set
+    assert nsys.prepare() is NSYS
+
+
+def test_a_signal_in_the_export_does_not_hide_why_the_run_ended(run):
+    def export(source: Path, target: Path, name: str) -> None:
+        raise KeyboardInterrupt  # before there is any of it
+
+    failure = record.Failure(phase="measured step 2, forward", message="out of memory")
+    result = run(saved(status="oom", failure=failure), export=export)
+    assert (result.status, result.failure, result.artifacts) == ("oom", failure, {"nsys_report": "report.nsys-rep"})
+
+
+def test_a_report_of_an_nsys_that_was_stopped_is_not_exported(run):
+    def export(source: Path, target: Path, name: str) -> None:
+        raise AssertionError("half a report")
+
+    result = run(saved(status="oom"), ended=dataclasses.replace(FINE, problem="nsys hung"), export=export)
+    assert (result.status, result.artifacts, result.config.profiler) == ("oom", {}, "nsys")
+
+
+@pytest.mark.parametrize(
+    ("ended", "why"),
+    [
+        ({"exit_code": 1, "error": "e", "complaint": "c", "said": "s"}, "code 1 and left no record (e)"),
+        ({"exit_code": 1, "complaint": "c", "said": "s"}, "left no record (c)"),
+        ({"exit_code": 0, "said": ""}, "code 0 and left no record (it said nothing)"),
+        ({"exit_code": 2, "said": "s"}, "code 2 and left no record (s)"),
+    ],
+)
+def test_a_run_without_a_record_is_explained_by_the_nearest_words(run, ended, why):
+    with pytest.raises(PerfkitError) as caught:
+        run(None, report=True, ended=dataclasses.replace(FINE, **ended))
+    assert type(caught.value) is PerfkitError
+    assert why in str(caught.value)
+    assert "what was run: /opt/nsys profile " in str(caught.value)
+
+
+def test_last_words_that_are_none_are_called_so(run):
+    with pytest.raises(UsageError, match=r"nsys left no report \(its last words: none\)"):
+        run(saved(), report=False, ended=dataclasses.replace(FINE, said=""))

@@ -114,3 +114,53 @@ def test_an_nsys_that_says_nothing_is_taken_to_have_everything(tmp_path):
 def test_no_nsys(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert nsys_program.find() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "under"),
+    [("NSYS_PROFILING_SESSION_ID", True), ("NVTX_INJECTION64_PATH", True), ("NSYS_OTHER", False)],
+)
+def test_nsys_is_known_by_what_it_sets(monkeypatch, name, under):
+    for one in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, "")
+    assert nsys_program.under_nsys() is under
+
+
+@pytest.mark.parametrize(("option", "known"), [("--trace", True), ("--trac", False), ("-trace", False),
+                                               ("cublas", True), ("cublas-verbose", True), ("verbose", False),
+                                               ("--capture-range", True), ("--capture-range-end", False)])  # fmt: skip
+def test_an_option_is_known_by_its_whole_name(option, known):
+    assert Nsys("nsys", (), OLD_HELP).has(option) is known
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [("version 2024.5", (2024, 5)), ("v 2024", ()), ("1 2022.4.2.1-df 2023.1", (2022, 4, 2, 1)), ("12022.4", ())],
+)
+def test_a_version_begins_with_a_year(tmp_path, said, version):
+    found = nsys_program.find(_install(tmp_path, f"echo '{said}'"))
+    assert found is not None
+    assert (found.version, found.version_text) == (version, ".".join(map(str, version)))
+
+
+def test_an_nsys_that_cannot_be_started_or_does_not_answer_says_nothing(tmp_path, monkeypatch):
+    assert nsys_program.find(str(tmp_path / "none")) == Nsys(str(tmp_path / "none"), ())
+    monkeypatch.setattr(nsys_program, "_ANSWER_TIMEOUT_S", 0.01)
+    assert nsys_program.find(_install(tmp_path, "exec sleep 60")) == Nsys(str(tmp_path / "nsys"), ())
+
+
+@pytest.mark.parametrize("nsys", [(2023, 9, 9), (2024,), (2024, 0, 9)])
+@pytest.mark.parametrize(("nvtx", "works"), [("0.2.11", True), ("0.2.12", False), ("0.2.12.1", False), ("1.0", False)])
+def test_the_pair_is_judged_at_its_first_versions(nsys, nvtx, works):
+    assert (pair_problem(Nsys("nsys", nsys), nvtx) is None) is works
+
+
+def test_the_version_of_nvtx_is_that_of_its_package(monkeypatch):
+    def missing(name: str) -> str:
+        raise nsys_program.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(nsys_program.importlib.metadata, "version", {"nvtx": "0.2.11"}.__getitem__)
+    assert nsys_program.nvtx_version() == "0.2.11"
+    monkeypatch.setattr(nsys_program.importlib.metadata, "version", missing)
+    assert nsys_program.nvtx_version() is None

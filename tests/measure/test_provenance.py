@@ -11,7 +11,7 @@ from torch._inductor import config as inductor
 from torch._inductor import debug, output_code
 
 from perfkit.errors import UsageError
-from perfkit.measure.provenance import collected, kernel_calls, module_path
+from perfkit.measure.provenance import _note, collected, kernel_calls, module_path
 from perfkit.schema import provenance as stored
 from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
@@ -227,3 +227,27 @@ def test_the_settings_of_inductor_are_for_the_body_only():
     with collected():
         assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == (2, True)
     assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == before
+
+
+def test_the_same_graph_twice_is_still_known(monkeypatch):
+    """GIVEN two graphs under one key that say the same THEN what they say stays"""
+    graphs = [Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1") for _ in range(2)]
+    found = compile_once(monkeypatch, {}, *graphs)
+    assert found.graphs == {"f1": CompiledGraph(backward=False, calls=(KernelCall("k", ()),))}
+
+
+@pytest.mark.parametrize(("options", "backward"), [((), False), ((None,), False), (({},), False),
+                                                   (({"is_backward": True},), True)])  # fmt: skip
+def test_a_graph_without_options_is_a_forward_one(options, backward):
+    found = Provenance()
+    constants = SimpleNamespace(gm=SimpleNamespace(graph=SimpleNamespace(nodes=[])))
+    _note(found, Compiled(_fx_graph_cache_key="f1", source_code=""), ([], constants, *options), {})
+    assert found.graphs == {"f1": CompiledGraph(backward=backward, calls=())}
+
+
+@pytest.mark.parametrize("args", [(), ([],), ([], None), ([], SimpleNamespace(gm=None))])
+def test_a_graph_that_is_not_handed_over_is_said_to_be_missing(args):
+    found = Provenance()
+    _note(found, Compiled(_fx_graph_cache_key="f1", source_code=""), args, {})
+    assert "keeps neither code nor graph where 2.13 does" in found.problem
+    assert not found.graphs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -258,3 +260,72 @@ def test_one_trace_is_the_trace_and_two_are_none(tmp_path):
 
     # THEN
     assert torch_profiler.find_trace(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("warmup", "measure", "actions"),
+    [
+        (0, 1, "!"), (0, 2, "R!"), (1, 1, "w!"), (1, 2, "wR!"), (3, 2, "..wR!"),
+    ],
+)  # fmt: skip
+def test_the_profiler_waits_warms_up_on_the_last_step_and_records_the_measured_ones(warmup, measure, actions):
+    # GIVEN
+    signs = {"NONE": ".", "WARMUP": "w", "RECORD": "R", "RECORD_AND_SAVE": "!"}
+    config = quick(profiler="torch", warmup_steps=warmup, measure_steps=measure)
+
+    # WHEN
+    plan = torch_profiler._schedule(config, min(warmup, 1))
+
+    # THEN one round, and nothing after it
+    assert "".join(signs[plan(step).name] for step in range(warmup + measure + 2)) == actions + ".."
+
+
+@pytest.mark.parametrize(("device", "activities", "waits"), [("cpu", ["CPU"], []), ("cuda", ["CPU", "CUDA"], ["cuda"]),
+                                                             ("cuda:1", ["CPU", "CUDA"], ["cuda:1"])])  # fmt: skip
+@pytest.mark.parametrize("warmup", [0, 1, 2])
+def test_a_gpu_is_recorded_too_and_waited_for_after_each_step(tmp_path, monkeypatch, device, activities, waits, warmup):
+    """GIVEN a profiler by hand THEN it is told the metadata once, when recording has begun"""
+    # GIVEN
+    journal: list[str] = []
+    options: dict[str, Any] = {}
+
+    class Noting:
+        def __init__(self, **given: Any) -> None:
+            options.update(given)
+
+        def __enter__(self) -> Noting:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            journal.append("end")
+
+        def step(self) -> None:
+            journal.append("step")
+
+        def add_metadata_json(self, key: str, text: str) -> None:
+            journal.append(f"{key} {text}")
+
+    monkeypatch.setattr(torch_profiler, "profile", Noting)
+    monkeypatch.setattr(torch.cuda, "synchronize", journal.append)
+    config = dataclasses.replace(quick(profiler="torch", warmup_steps=warmup, measure_steps=2), device=device)
+
+    # WHEN
+    with torch_profiler.recorded(config, tmp_path, {"a": 1}) as after_step:
+        for _ in range(warmup + 2):
+            after_step()
+
+    # THEN
+    each, told = [*waits, "step"], ['perfkit {"a":1}']
+    assert journal == [*(each * warmup), *told, *(each * 2), "end"]
+    assert [activity.name for activity in options["activities"]] == activities
+    assert (options["record_shapes"], options["with_stack"]) == (True, False)
+
+
+def test_a_trace_that_cannot_be_written_leaves_no_draft(tmp_path):
+    def export(path: str) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        torch_profiler._write(SimpleNamespace(export_chrome_trace=export), tmp_path, lambda: None)
+    assert list(tmp_path.iterdir()) == []

@@ -366,3 +366,37 @@ def test_a_configuration_that_leaves_open_what_ran_is_refused(tmp_path):
     open_end = dataclasses.replace(FULL, config=dataclasses.replace(FULL.config, context_length=None))
     with pytest.raises(UsageError, match="leaves open what was measured"):
         record.load(record.save(open_end, tmp_path))
+
+
+def test_what_cannot_be_saved_comes_along_and_leaves_no_draft(tmp_path, monkeypatch):
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(record.UnsavedError) as refused:
+        record.save(saved(), tmp_path)
+    assert refused.value.record == saved()
+    assert str(refused.value).endswith("cannot be saved: No space left on device; choose another --traces-dir")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", [-1, 0, 3, 99])
+def test_a_format_that_this_perfkit_does_not_know_is_refused_by_its_number(tmp_path, version):
+    (tmp_path / "record.json").write_bytes(changed("format_version", version))
+    with pytest.raises(UsageError, match=f"record format {version}[ ,]"):
+        record.load(tmp_path)
+
+
+def test_a_record_that_leaves_open_what_was_measured_is_refused(tmp_path):
+    (tmp_path / "record.json").write_bytes(changed("config.context_length", None))
+    with pytest.raises(UsageError, match="its configuration leaves open what was measured"):
+        record.load(tmp_path)
+
+
+def test_a_number_that_nothing_measures_is_damage(tmp_path):
+    (tmp_path / "record.json").write_bytes(changed("memory.resident", 10**18 + 1))
+    with pytest.raises(UsageError, match=r"record\.json: memory\.resident is beyond 1e\+18"):
+        record.load(tmp_path)
+    (tmp_path / "record.json").write_bytes(changed("memory.resident", 10**18))
+    assert record.load(tmp_path).memory.resident == 10**18

@@ -181,3 +181,57 @@ def test_a_last_line_without_its_end_is_torn_and_not_wrong(tail, torn):
     found = read((HEADER + LINES[0] + tail).encode("utf-8", "surrogateescape"))
     assert (found.rows, found.torn) == (ROWS[:1], torn)
     assert found.text == HEADER + LINES[0]
+
+
+def test_a_version_counts_by_its_newest_row_wherever_it_stands():
+    """GIVEN rows of several versions, and cells that are no version THEN the newest one decides"""
+    text = "key,repeat,isolation,outcome,sweep_version\n"
+    assert len(read(text + "k,1,fresh,ok,1\nk,2,fresh,ok,2\n").rows) == 2
+    for lines in ("k,1,fresh,ok,3\nk,2,fresh,ok,1\n", "k,1,fresh,ok,1\nk,2,fresh,ok,3\n", "short\n,,,,999999999\n"):
+        with pytest.raises(UsageError, match=r"results of version [39]+, and this perfkit reads up to 2"):
+            read(text + lines)
+    for odd in ("x", "3x", "1234567890", "-3", "3.0"):
+        with pytest.raises(UsageError, match="line 2: column sweep_version"):
+            read(text + f"k,1,fresh,ok,{odd}\n")
+
+
+def test_rows_are_left_out_and_columns_added_without_another_change():
+    """GIVEN a file of Windows with a mark and a column of its own THEN its lines are extended before their ends"""
+    text = "\ufeffkey,repeat,isolation,outcome,note\r\nk,1,fresh,ok,a\r\nk,2,fresh,ok,b\r\n"
+    found = read(text)
+    missing = [name for name in sweep.COLUMNS if name not in ("key", "repeat", "isolation", "outcome")]
+
+    # WHEN
+    done = found.only(lambda row: row.repeat == 2).completed()
+
+    # THEN
+    header, line, end = done.text.split("\r\n")
+    assert header == "\ufeffkey,repeat,isolation,outcome,note," + ",".join(missing)
+    assert (line, end) == ("k,2,fresh,ok,b" + "," * len(missing), "")
+    assert done.columns == (*found.columns, *missing)
+    assert done.completed() is done
+    assert read(done.text).rows == found.rows[1:]
+
+
+def test_a_column_of_others_may_be_there_twice():
+    assert read("key,repeat,isolation,outcome,n,n\nk,1,fresh,ok,1,2\n").columns[-2:] == ("n", "n")
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 5, HEADER[:1], HEADER[:-1], HEADER[:9] + "\0\0"])
+def test_a_header_that_was_cut_short_is_an_empty_file(content):
+    found = read(content)
+    assert (found.columns, found.rows, found.torn, found.text) == (sweep.COLUMNS, [], 0, HEADER)
+
+
+@pytest.mark.parametrize(("text", "line"), [("\0\n" + WHOLE, 1), (HEADER + "\0\n" + LINES[0], 2),
+                                            (HEADER + LINES[0] + "k\0\n" + LINES[1], 3)])  # fmt: skip
+def test_nul_bytes_before_the_last_line_are_damage_in_their_line(text, line):
+    with pytest.raises(UsageError, match=rf"^r\.csv, line {line}: holds NUL bytes"):
+        read(text)
+
+
+def test_a_row_that_ends_before_its_version_is_refused_by_its_line():
+    text = "key,repeat,isolation,outcome,sweep_version\n"
+    for cells in ("k,1,fresh", "k,1,fresh,ok"):
+        with pytest.raises(UsageError, match=f"line 2: {cells.count(',') + 1} values for 5 columns"):
+            read(text + cells + "\n")

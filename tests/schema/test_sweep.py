@@ -125,3 +125,59 @@ def test_a_key_names_a_configuration():
     assert sweep.key_of(dataclasses.replace(config)) == sweep.key_of(config)
     assert sweep.key_of(dataclasses.replace(config, seed=1)) != sweep.key_of(config)
     assert sweep.key_of(RunConfig()).startswith("default_forward-backward_")
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["mean_s", "median_s", "median_low_s", "median_high_s", "min_s", "p90_s", "first_step_s"],
+)
+def test_times_of_steps_are_above_zero(column):
+    for text in ("0", "-1"):
+        with pytest.raises(UsageError, match=f"^column {column} holds '{text}'"):
+            sweep.from_cells(cells(ROW) | {column: text})
+    assert getattr(sweep.from_cells(cells(ROW) | {column: "1e-300"}), column) == 1e-300
+
+
+@pytest.mark.parametrize("column", ["std_s", "cv", "forward_s", "backward_s", "optimizer_s", "rest_s"])
+def test_differences_and_parts_may_be_zero(column):
+    assert getattr(sweep.from_cells(cells(ROW) | {column: "0"}), column) == 0
+
+
+def test_a_number_that_nothing_measures_is_refused_but_in_the_configuration():
+    assert sweep.from_cells(cells(ROW) | {"requested_bytes": str(10**18)}).requested_bytes == 10**18
+    with pytest.raises(UsageError, match=r"^requested_bytes is beyond 1e\+18"):
+        sweep.from_cells(cells(ROW) | {"requested_bytes": str(10**18 + 1)})
+    assert sweep.from_cells(cells(ROW) | {"seed": str(2**63 - 1)}).config.seed == 2**63 - 1
+
+
+@pytest.mark.parametrize(("length", "shown"), [(39, 39), (40, 40), (41, 40)])
+def test_of_a_wrong_cell_40_characters_are_shown(length, shown):
+    with pytest.raises(UsageError) as refused:
+        sweep.from_cells(cells(ROW) | {"outcome": "x" * length})
+    assert str(refused.value).startswith(f"column outcome holds '{'x' * shown}': ")
+
+
+@pytest.mark.parametrize(("version", "taken"), [("0", False), ("1", True), ("2", True), ("3", False)])
+def test_versions_are_1_and_2(version, taken):
+    if taken:
+        assert sweep.from_cells(cells(ROW) | {"sweep_version": version}).sweep_version == int(version)
+    else:
+        with pytest.raises(UsageError, match=f"column sweep_version holds '{version}'"):
+            sweep.from_cells(cells(ROW) | {"sweep_version": version})
+
+
+def test_a_line_is_of_this_version_and_leaves_strange_columns_empty():
+    old = dataclasses.replace(ROW, sweep_version=1)
+    assert sweep.to_line(old, ("note", "key", "sweep_version", "checkpoint", "autograd_nvtx", "phase")) == (
+        ",k,2,true,false,\n"
+    )
+
+
+def test_a_row_has_a_name_by_key_and_repeat():
+    assert dataclasses.replace(ROW, key="a", repeat=3).id == ("a", 3)
+
+
+def test_flat_has_the_columns_in_their_order():
+    found = sweep.flat(ROW)
+    assert tuple(found) == sweep.COLUMNS
+    assert (found["checkpoint"], found["mean_s"], found["phase"]) == (True, ROW.mean_s, None)

@@ -1,0 +1,99 @@
+"""What an exit code, a record and the last words of a child mean."""
+
+from __future__ import annotations
+
+import io
+import signal
+
+import pytest
+
+from perfkit.launch import processes
+from perfkit.launch.processes import Finished
+from perfkit.schema.record import RECORD_FILE
+from tests import runs
+
+
+@pytest.mark.parametrize(
+    ("status", "measured", "end"),
+    [
+        (0, True, ("ok", 0, None)),
+        (0, False, ("error", 0, None)),
+        (1, True, ("error", 1, None)),
+        (3, True, ("oom", 3, None)),
+        (None, True, ("timeout", None, None)),
+        (130, True, ("interrupted", 130, None)),
+        (-9, True, ("host-killed", None, 9)),
+        (-15, True, ("error", None, 15)),
+        (-1, True, ("error", None, 1)),
+    ],
+)
+def test_an_exit_code_decides_before_a_record_does(status, measured, end):
+    found = processes._finished(status, 1.5, "tail", runs.saved() if measured else None)
+    assert (found.outcome, found.exit_code, found.signal) == end
+    assert (found.wall_s, found.stderr_tail, found.record is not None) == (1.5, "tail", measured)
+
+
+def finished(said: str, outcome: processes.Outcome = "error") -> Finished:
+    return Finished(outcome=outcome, exit_code=2, signal=None, wall_s=1.0, stderr_tail=said, record=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("", "it said nothing"), (" \n\n", "it said nothing"), ("a", "a"), ("a\n b \n\n", "b"),
+     ("table\nperfkit: no", "no"), ("no perfkit: yes", "no perfkit: yes")],
+)  # fmt: skip
+def test_the_last_words_are_the_last_line_with_anything_in_it(said, words):
+    assert finished(said).last_words == words
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "full"),
+    [
+        ("r.json: No space left on device", "error", True),
+        ("r.json: Disk quota exceeded", "error", True),
+        ("r.json: Permission denied", "error", False),
+        ("No space left on device\nlater", "error", False),
+        ("r.json: No space left on device", "ok", False),
+        ("r.json: No space left on device", "oom", False),
+    ],
+)
+def test_a_full_disk_is_one_that_ended_the_run(said, outcome, full):
+    assert finished(said, outcome).disk_full is full
+
+
+@pytest.mark.parametrize(("size", "first"), [(0, ""), (1, "0"), (4000, "0"), (4001, "1")])
+def test_the_tail_is_the_last_4000_bytes(size, first):
+    data = b"".join(b"%d" % (index % 10) for index in range(size))
+    tail = processes._tail(io.BytesIO(data))
+    assert (tail[:1], len(tail)) == (first, min(size, 4000))
+    assert processes._tail(io.BytesIO(b"\xff")) == "\ufffd"
+
+
+def test_a_record_that_cannot_be_read_is_none(tmp_path):
+    assert processes._record(tmp_path) is None
+    (tmp_path / RECORD_FILE).write_text("{")
+    assert processes._record(tmp_path) is None
+
+
+def test_signals_that_perfkit_takes_end_a_run_as_interrupted():
+    """GIVEN 128 and the number, as a shell has it (bash(1), EXIT STATUS)"""
+    assert set(processes._INTERRUPTED) == {128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP}
+
+
+@pytest.mark.parametrize(("status", "returned"), [(0, True), (3, True), (130, False), (2, False), (None, False)])
+def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, returned):
+    """GIVEN a caller that holds signals WHEN one came THEN only what is measured comes back, with the signal after it
+
+    Whatever else came back would be taken for an end of the child's own.
+    """
+    interruption = KeyboardInterrupt()
+    monkeypatch.setattr(processes, "_run_kept", lambda *_: (status, interruption))
+    monkeypatch.setattr(processes, "_record", lambda _: runs.saved())
+    put_off: list[signal.Signals] = []
+    monkeypatch.setattr(processes.signals, "put_off", put_off.append)
+    if returned:
+        assert processes.run_child(runs.quick(), tmp_path / "run").record == runs.saved()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            processes.run_child(runs.quick(), tmp_path / "run")
+    assert put_off == ([signal.SIGINT] if returned else [])
