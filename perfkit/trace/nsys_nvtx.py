@@ -146,7 +146,7 @@ def _named(text: Any, own: Any) -> _Named:
     names = dict.fromkeys(found)
     translated = [range_names.parse_nvtx(name).trace_text for name in found]
     numbers = {name: number for number, name in enumerate(dict.fromkeys([*names, *translated]))}
-    tables = np.array([[numbers[n] for n in found], [numbers[n] for n in translated]], dtype=np.int32).reshape(2, -1)
+    tables = np.array([[numbers[n] for n in found], [numbers[n] for n in translated]], dtype=np.int32)
     return _Named(
         name=tables[own.astype(np.int64), codes] if len(codes) else np.empty(0, np.int32),
         names=tuple(numbers),

@@ -49,14 +49,13 @@ _DEVICE = _TIMES | {
     "graphNodeId": 0,
 }  # fmt: skip
 _CALLS = _TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
-_UNKNOWN_MEMORY = 7
 _DEVICE_TABLES = {
     DeviceKind.KERNEL: (_KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
     DeviceKind.MEMCPY: (
         _COPIES,
-        _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": _UNKNOWN_MEMORY, "dstKind": _UNKNOWN_MEMORY},
+        _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": MISSING, "dstKind": MISSING},
     ),
-    DeviceKind.MEMSET: (_SETS, _DEVICE | {"bytes": MISSING, "memKind": _UNKNOWN_MEMORY}),
+    DeviceKind.MEMSET: (_SETS, _DEVICE | {"bytes": MISSING, "memKind": MISSING}),
 }
 _VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
 """nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""

@@ -150,7 +150,7 @@ class Export:
         rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
         found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
         read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
-        sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, -1)
+        sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
         if longest.max() > _LONGEST_TEXT:
             raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
         if sums.sum() > self._room:
