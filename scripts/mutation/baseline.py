@@ -140,7 +140,10 @@ def _measure(file: str, worker: Worker) -> tuple[Outcome, dict[str, dict[str, se
     reached: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for part in sorted((folder / "data").iterdir()):
         data = coverage.CoverageData(str(part))
-        data.read()
+        try:
+            data.read()
+        except coverage.exceptions.DataError:  # a test killed the process that was writing it
+            continue
         for measured in data.measured_files():
             name = Path(os.path.relpath(measured, worker.tree)).as_posix()
             for line, contexts in data.contexts_by_lineno(measured).items():

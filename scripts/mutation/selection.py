@@ -112,15 +112,16 @@ class Selector:
     def _reaching(self, site: Site, baseline: Baseline) -> set[str]:
         """The tests of a file that reach a site.
 
-        What runs at import is reached by the tests that run any line of that file, or a line that names the constant.
+        What runs at import is reached by the tests that run any line of that file, or a line that names the constant;
+        a function that the import calls as well.
         """
-        reaching = baseline.reaching(site.file, *site.lines) - {""}
-        if site.at_import:
+        reaching = baseline.reaching(site.file, *site.lines)
+        if site.at_import or "" in reaching:
             reaching |= self._reaching_file(site, baseline)
             for source, lines in self._lines_that_name(site.scope.rsplit(".", 1)[-1]).items():
                 for line in lines:
                     reaching |= baseline.reaching(source, line, line) - {""}
-        return (reaching & set(baseline.passing())) - self.flaky
+        return (reaching & set(baseline.passing())) - self.flaky - {""}
 
     def _reaching_file(self, site: Site, baseline: Baseline) -> set[str]:
         return (set(baseline.reached.get(site.file, ())) & set(baseline.passing())) - self.flaky - {""}

@@ -30,7 +30,7 @@ NAMES_LEFT_ALONE = {"__all__", "__slots__", "__version__"}
 TYPING_CALLS = {"cast", "TypeVar", "NewType", "ParamSpec"}
 ORDER_DOES_NOT_MATTER = {
     "isinstance", "issubclass", "hasattr", "getattr", "setattr", "max", "min", "maximum", "minimum", "logical_and",
-    "logical_or", "gcd", "hypot", "array_equal",
+    "logical_or", "gcd", "hypot", "array_equal", "pair_keys",
 } | TYPING_CALLS  # fmt: skip
 """Calls whose first two arguments are not swapped: nothing changes, or nothing works at all."""
 SEQUENCES = (ast.JoinedStr, ast.List, ast.Tuple, ast.ListComp)

@@ -553,6 +553,25 @@ def test_own_tests_come_first_then_one_of_each_function(tmp_path):
     assert (selection.reached, selection.cut) == (True, 1)
 
 
+def test_a_function_that_the_import_calls_belongs_to_all_tests_of_the_file(tmp_path):
+    # GIVEN a line that only the import reaches, and a test that reaches another line of the file
+    folder = tmp_path / "tests" / "schema"
+    folder.mkdir(parents=True)
+    tests = "tests/schema/test_tiny.py"
+    (tmp_path / tests).touch()
+    lines = {"": frozenset({1}), f"{tests}::test_uses": frozenset({2}), f"{tests}::test_other": frozenset()}
+    passed = {test: ("passed", 0.1) for test in lines if test}
+    baselines = {tests: Baseline(tests, passed, {FILE: lines}, "")}
+    [site] = [site for site in sites_of(FILE, b"def f(): return a < b\n") if site.lines == (1, 1)]
+
+    # WHEN
+    selection = Selector(tmp_path, baselines, 60.0, beside=True).select(site)
+
+    # THEN
+    assert selection.reached
+    assert selection.tests()[0] == f"{tests}::test_uses"
+
+
 # The report
 
 
