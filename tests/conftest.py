@@ -23,7 +23,9 @@ settings.load_profile("same")
 
 
 def pytest_configure() -> None:
-    # A shell that starts pytest in the background has it ignore ctrl-C, and every process of its own too.
+    # A shell that starts pytest in the background has it ignore ctrl-C, nohup SIGHUP, and every process of its own too.
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in _DISPLAY:
