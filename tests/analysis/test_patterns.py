@@ -7,6 +7,7 @@ at a true rate of 2% at most 3.4% alarm in 99 of 100 simulations (binomial).
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -187,6 +188,15 @@ def test_the_split_is_where_the_parts_are_farthest_apart_in_standard_deviations(
     distance, cut = patterns._split(np.array([1.0, 2.0, 3.0, 11.0, 12.0, 13.0]), 2)
     assert (distance, cut) == (pytest.approx(10.0), 3)
     assert patterns._split(np.array([1.0, 2.0, 3.0]), 2) == (0.0, 1)
+
+
+@pytest.mark.parametrize(("deviations", "named"), [(4.98, False), (5.02, True)])
+def test_two_speeds_are_named_above_a_limit_that_falls_with_the_number_of_steps(deviations, named):
+    """GIVEN 18 + 18 steps, half of each below its mean and half above THEN the limit is 4 + 36 / 36 = 5 deviations"""
+    around = np.tile([-1.0, 1.0], 9) * math.sqrt(17 / 18)  # sum of squares 17 over n - 1
+    series = np.stack([10 + around, 10 + deviations + around], axis=1).ravel()
+    found = patterns.modes(series)
+    assert (found.tolist() == list(range(1, 36, 2))) if named else (found is None)
 
 
 def test_a_contrast_has_unit_variance_under_permutation():

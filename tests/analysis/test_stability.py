@@ -405,6 +405,17 @@ def test_a_step_out_of_line_among_those_of_a_pattern_is_named_beside_it():
     assert (one.kind, one.steps, one.cause) == ("step", (24,), Cause.WAITING)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_what_costs_most_in_all_steps_together_comes_first(many):
+    """GIVEN a step of 100 ms more, and one or ten of 60 ms more of another cause THEN 100 > 60 ms, but 600 > 100 ms"""
+    steps = quiet_steps(60)
+    steps[50] = longer(steps[50], 0.1, switches=1)
+    for index in (3, 7, 8, 14, 20, 23, 29, 31, 38, 43)[: 10 if many else 1]:
+        steps[index] = longer(steps[index], 0.06, main_delay_s=0.06)
+    found = [finding.evidence for finding in stability.examine(record(steps)).findings]
+    assert ["run delay" in text for text in found[1:]] == [many, not many]  # after the shares of the variance
+
+
 @pytest.mark.parametrize("missing", ["main_delay_s", "main_cpu_s"])
 def test_without_the_counters_that_tell_it_from_sleep_nothing_is_called_sleep(missing):
     """GIVEN a system that gives no run delay, or no CPU time of the thread THEN what wall time leaves is no sleep"""

@@ -109,6 +109,13 @@ def test_power_at_the_printed_detectable_difference(n_a, n_b):
     assert power == pytest.approx(0.8, abs=0.035)
 
 
+@pytest.mark.parametrize(("power", "z"), [(0.5, 0.0), (0.8, 0.841621), (0.95, 1.644854)])
+def test_the_detectable_difference_of_a_spread_that_is_known(power, z):
+    """GIVEN ten million degrees of freedom THEN it is that of the normal distribution: z(97.5%) + z(power), by table"""
+    found = welch._detectable_errors(np.array([1e7]), ALPHA, power)
+    assert found.tolist() == pytest.approx([1.959964 + z], rel=1e-3)
+
+
 def test_two_processes_print_a_difference_that_is_found_at_least_as_often_as_said():
     """GIVEN 2 against 10 WHEN the printed difference is the true one THEN 4 in 5 or more find it; plain Welch's is
     found by 2 in 3

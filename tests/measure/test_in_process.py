@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from perfkit.measure import runner
+from perfkit.measure import in_process, runner
 from perfkit.measure.in_process import Executor
 from perfkit.schema import record
 from tests import runs
@@ -105,3 +105,12 @@ def test_compiled_code_is_forgotten_after_a_point_that_compiled(tmp_path, monkey
     monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(1))
     assert run(tmp_path, monkeypatch, compile=mode).outcome == "ok"
     assert len(resets) == calls
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_gpu_gets_its_cached_memory_back_after_each_point(tmp_path, monkeypatch, gpu):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
+    in_process._tidy(runs.quick())
+    assert len(emptied) == gpu

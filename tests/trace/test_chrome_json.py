@@ -343,6 +343,10 @@ def test_any_style_and_chunk_size_gives_the_columns_of_the_slow_reading(
         (b'{"deviceProp', "is cut off at byte"),
         (b'{"traceEvents": [{"ph":"X","cat":"overhead","ts":1,"dur":1}]}', "only 1 overhead: record with"),
         (b'{"traceEvents": [1, 2, "x"]}', "holds no events"),
+        (
+            b"[" + b",".join(b'{"ph":"X","cat":"%c","ts":1,"dur":1}' % cat for cat in b"edcba") + b"]",
+            "only 1 a, 1 b, 1 c, 1 d: record with",
+        ),
         (b'[{"ph":"X","cat":"a\\nb","ts":1,"dur":1}]', r"only 1 a\nb: record with"),
         (b"[" * 100_000, "cut off"),
         (b'{"a":' * 100_000, "cut off"),
