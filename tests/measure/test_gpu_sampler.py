@@ -150,19 +150,24 @@ def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(monkeypatch, ca
 
 
 def test_the_process_writes_samples_of_its_gpu_until_its_input_ends(monkeypatch):
-    # GIVEN a parent that has closed the pipe
+    # GIVEN a parent that closes the pipe while the first sample is taken
+    stop, keep = os.pipe()
+
+    class Closing(FakeNvml):
+        def nvmlDeviceGetTemperature(self, *_: object) -> int:
+            os.close(keep)
+            return 66
+
     kept = io.BytesIO()
-    monkeypatch.setattr(gpu_sampler, "pynvml", FakeNvml(**RECORDED))
+    monkeypatch.setattr(gpu_sampler, "pynvml", Closing(**RECORDED))
     monkeypatch.setattr(sys, "argv", ["gpu_sampler", "GPU-1", "7"])
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(kept))
-    stop, keep = os.pipe()
-    os.close(keep)
-    with os.fdopen(stop, "r", encoding="utf-8") as pipe:
+    with os.fdopen(stop, encoding="utf-8") as pipe:
         monkeypatch.setattr(sys, "stdin", pipe)
 
         # WHEN
         code = gpu_sampler.main()
 
-    # THEN one sample was taken first: of process 7's GPU, where 8 and 9 are others
+    # THEN its own process is 7, and 8 and 9 are others
     [one] = gpu_sampler._parsed(kept.getvalue())
-    assert (code, one.sm_mhz, one.other_processes) == (0, 1755, 2)
+    assert (code, one.sm_mhz, one.temperature_c, one.other_processes) == (0, 1755, 66, 2)
