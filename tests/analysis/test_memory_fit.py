@@ -177,3 +177,23 @@ def test_each_number_of_a_model_of_ones_own_is_halved_by_itself_and_then_all():
     quarters = {"num_layers": 1, "d_ff": 1, "d_model": 24}
     expected = [one for all_of in (halves, quarters) for one in (*({k: v} for k, v in all_of.items()), all_of)]
     assert list(memory_fit._halved(own))[:8] == expected
+
+
+@pytest.mark.parametrize(("share", "is_most"), [(0.45, False), (0.55, True)])
+def test_a_vocabulary_is_most_of_a_model_whose_two_tables_are_more_than_half_of_it(share, is_most):
+    """GIVEN a model of P parameters beside the two tables of V x d each THEN share = 2 V d / (P + 2 V d)"""
+    own = config("cpu", model_size="tiny", d_model=64, num_heads=4, d_ff=256, num_layers=4, vocab_size=1)
+    tables = 2 * own.shape.d_model
+    rest = own.parameters - tables
+    own = config("cpu", model_size="tiny", d_model=64, num_heads=4, d_ff=256, num_layers=4,
+                 vocab_size=round(share / (1 - share) * rest / tables))  # fmt: skip
+    assert memory_fit._mostly_vocabulary(own) is is_most
+    assert ("vocab_size" in next(memory_fit._halved(own))) is is_most
+
+
+def test_numbers_that_cannot_be_halved_are_left_out_and_one_alone_is_not_all():
+    """GIVEN the least width of 2 heads, and 2 or 1 layers THEN d_ff and layers by themselves and both, or d_ff once"""
+    own = {"model_size": "tiny", "d_model": 4, "num_heads": 2, "d_ff": 1000, "vocab_size": 1}
+    both = list(memory_fit._halved(config("cpu", num_layers=2, **own)))
+    assert both[:3] == [{"num_layers": 1}, {"d_ff": 500}, {"num_layers": 1, "d_ff": 500}]
+    assert list(memory_fit._halved(config("cpu", num_layers=1, **own)))[:2] == [{"d_ff": 500}, {"d_ff": 250}]

@@ -187,7 +187,7 @@ def test_the_split_is_where_the_parts_are_farthest_apart_in_standard_deviations(
     """GIVEN 1, 2, 3 and 11, 12, 13 THEN means 10 apart over a standard deviation of 1; too few values have no cut"""
     distance, cut = patterns._split(np.array([1.0, 2.0, 3.0, 11.0, 12.0, 13.0]), 2)
     assert (distance, cut) == (pytest.approx(10.0), 3)
-    assert patterns._split(np.array([1.0, 2.0, 3.0]), 2) == (0.0, 1)
+    assert patterns._split(np.array([1.0, 2.0, 3.0, 4.0]), 3) == (0.0, 2)
 
 
 @pytest.mark.parametrize(("deviations", "named"), [(4.98, False), (5.02, True)])

@@ -168,6 +168,13 @@ def test_large_numbers_are_written_with_separators_and_names_by_their_values():
     assert panel.x_log is False
 
 
+def test_a_size_whose_parameters_are_unknown_stands_at_its_number():
+    """GIVEN a point that failed before its model was known THEN its size is written without parameters"""
+    unknown = dataclasses.replace(row(model_size="medium"), parameters=None)
+    [[panel], _] = sweep_chart.chart([row(0.1), unknown], ["model_size"]).rows
+    assert panel.x_ticks == ((128_625_408.0, "small\n128.6M"), (1.0, "medium"))
+
+
 def test_categories_keep_their_places_however_often_they_come():
     # GIVEN
     rows = [row(0.1 * n, checkpoint=on, attention=kind) for n, (on, kind) in enumerate(

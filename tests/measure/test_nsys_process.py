@@ -220,3 +220,15 @@ def test_a_program_that_is_none(tmp_path):
 def test_a_line_without_end_is_not_kept_whole(script):
     nsys = script("nsys", "import sys\nsys.stdout.write('x' * 5_000_000)\nsys.stdout.flush()", sys.executable)
     assert len(nsys_process.run([nsys], lambda line: None).said) <= 4000
+
+
+def test_a_listener_says_whether_there_was_anything():
+    heard: list[str] = []
+    run = [sys.executable, "-c", "import sys; sys.stderr.write('a line\\n'); sys.stdin.read()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(run, **pipes) as process:
+        listener = nsys_process._Listener(process, heard.append)
+        assert listener.listen(100.0)  # ends with the line
+        assert not listener.listen(0.0)
+        process.communicate()
+    assert heard == ["a line"]

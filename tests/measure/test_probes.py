@@ -148,6 +148,8 @@ def test_compilations_count_from_the_first_one_on():
     found = probes._difference(reading(), after, {})
     assert (found.compilations, found.compile_s) == (3, 2.5)
     assert probes._difference(after, after, {}).compilations == 0
+    dynamo.cumulative_time_spent_ns.clear()  # as it is until the first graph is done
+    assert probes._compiled(dynamo) == (3, 0.0)
 
 
 def test_what_probes_read_of_dynamo_is_there():

@@ -177,6 +177,7 @@ def test_an_attention_backend_that_cannot_is_refused_with_what_to_do(run):
 def test_the_garbage_collector_is_off_in_the_loop_and_on_after_it(run, switch, inside, error):
     # GIVEN
     gc.enable()
+    gc.unfreeze()
     seen = set()
 
     def look(workload: FakeWorkload) -> None:

@@ -308,6 +308,14 @@ def test_entries_that_just_fit_stay(tmp_path, monkeypatch, spare, kept):
     assert [entry_of(file).exists() for file in files] == kept
 
 
+def test_what_cannot_be_put_in_place_leaves_no_draft(tmp_path):
+    """GIVEN a folder where the entry should go WHEN it is written THEN nothing is, and nothing of it is left"""
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    cache._put(entry, [b"text"])
+    assert list(tmp_path.iterdir()) == [entry]
+
+
 @pytest.mark.parametrize(("age", "stays"), [(3599, True), (3600, True), (3601, False)])
 def test_a_draft_stays_for_an_hour(monkeypatch, age, stays):
     cache.folder().mkdir(parents=True, mode=0o700)
