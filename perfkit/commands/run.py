@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -15,9 +15,9 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis import memory_fit, overhead, repeats, run_report, stopping, trace_report
+from perfkit.analysis import overhead, repeats, run_report, trace_report
 from perfkit.commands import estimate, fresh, plain, show
-from perfkit.commands.progress import RunProgress
+from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.campaign import Point
@@ -103,9 +103,8 @@ def execute(
         if program is None:
             record = _measure(resolved, folder, options)
         else:
-            record = nsys.run(config, program, resolved.device, folder, _tell)
-            if record.status == "ok" and options.overhead == "on":
-                record = _with_artifacts(record, folder, plain.measure(resolved, folder))
+            beside = partial(plain.measure, resolved, folder) if options.overhead == "on" else dict
+            record = nsys.run(config, program, resolved.device, folder, _tell, beside)
         with show.and_then(_failure(record, folder)):
             _show(record, folder, options)
     except KeyboardInterrupt as error:
@@ -125,23 +124,15 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
     from perfkit.measure import nsys_capture, runner
     from perfkit.measure.nsys_program import under_nsys
 
-    for line in (run_report.headline(config), *nsys_capture.advice(config.device)):
+    for line in (run_report.headline(config), *nsys_capture.advice(config.device, nsys_capture.call())):
         _tell(line)
-    if config.profiler != "none" and config.measure_steps > _MANY_PROFILED:
+    profiled = config.profiler == "torch"
+    if profiled and config.measure_steps > _MANY_PROFILED:
         _tell(f"{config.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
-    wants_overhead = options.overhead == "on" and config.profiler != "none" and not under_nsys()
+    wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder) if wants_overhead else {}
-    with RunProgress() as progress:
-        record = runner.run(config, folder, progress, suggest=memory_fit.suggestions, enough=stopping.rule(config))
-    return _with_artifacts(record, folder, artifacts)
-
-
-def _with_artifacts(record: RunRecord, folder: Path, artifacts: dict[str, str]) -> RunRecord:
-    if not artifacts:
-        return record
-    more = dataclasses.replace(record, artifacts=record.artifacts | artifacts)
-    records.save(more, folder)
-    return more
+    with RunProgress(config) as progress:
+        return runner.run(config, folder, (*usual(config), Beside(artifacts), progress))
 
 
 def _tell(line: str) -> None:

@@ -31,7 +31,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import MemoryEstimate
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 
 _LAST = 2**63
 """A sequence number after every other: AccumulateGrad nodes have one."""
@@ -53,7 +53,7 @@ def estimate(config: RunConfig) -> MemoryEstimate:
 def _traced(config: RunConfig) -> MemoryEstimate:
     history = _History()
     with FakeTensorMode(), history:
-        workload = Workload(_twin(config))
+        workload = TransformerWorkload(_twin(config))
         history.know(workload)
         _name_scopes(workload.model, history)
         if config.device != "cpu" and config.precision in ("bf16", "fp16"):
@@ -103,7 +103,7 @@ def _widen_softmax(model: nn.Module) -> None:
             module.register_forward_pre_hook(lambda _, arguments: (arguments[0].float(),))
 
 
-def _make_state(workload: Workload) -> None:
+def _make_state(workload: TransformerWorkload) -> None:
     """One optimizer step on gradients of no value, so that the step that is followed finds Adam's state."""
     if workload.optimizer is None:
         return
@@ -143,14 +143,14 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """From which autograd sequence number on which module's forward made the nodes."""
         self._owner: dict[int, str] = {}
         self._counts: set[int] = set()
-        self._workload: Workload | None = None
+        self._workload: TransformerWorkload | None = None
         self._from = 0
         self._optimizer_from: int | None = None
         self._parameters: set[int] = set()
         self._gradients: set[int] = set()
         self._state: set[int] = set()
 
-    def know(self, workload: Workload) -> None:
+    def know(self, workload: TransformerWorkload) -> None:
         """Learn which storages are parameters."""
         self._workload = workload
         self._parameters = {self.index(parameter) for parameter in workload.model.parameters()}
@@ -175,7 +175,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if phase == "optimizer":
             self._optimizer_from = len(self.timeline)
 
-    def end_step(self, workload: Workload) -> None:
+    def end_step(self, workload: TransformerWorkload) -> None:
         """Learn which storages became gradients."""
         self._gradients = {self.index(p.grad) for p in workload.model.parameters() if p.grad is not None}
 

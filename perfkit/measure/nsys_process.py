@@ -25,10 +25,11 @@ from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
 """nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
+MARK = "PERFKIT_NSYS_RECORDING"
+"""An environment variable that everything has which is started for a recording."""
 LAST_WORDS_S = 30.0
 """The same after a signal, upon which the run saves its record and nsys its report."""
 
-_MARK = "PERFKIT_NSYS_RECORDING"
 _BUSY_SHARE = 0.01
 """An application that uses less of one processor than this does nothing."""
 _GRACE_S = 5.0
@@ -82,7 +83,7 @@ def _started(command: Sequence[str], mark: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {_MARK: mark},
+        env=os.environ | {MARK: mark},
         start_new_session=True,
     )
 
@@ -228,7 +229,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # gone, or not ours to look at
-            if process.environ().get(_MARK) == mark:
+            if process.environ().get(MARK) == mark:
                 found.append(process)
     return found
 

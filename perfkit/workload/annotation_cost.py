@@ -10,7 +10,7 @@ from torch import nn
 from perfkit.workload.annotate import annotate
 
 
-def seconds_per_range(*, count: int = 20_000) -> float:
+def seconds_per_range(count: int = 20_000) -> float:
     """Cost of one range's open and close on this machine right now, hook calls included."""
     target = nn.Identity()
     times = []
@@ -34,7 +34,7 @@ class _Chain(nn.Module):
         return x
 
 
-def seconds_per_node(*, count: int = 5_000) -> float:
+def seconds_per_node(count: int = 5_000) -> float:
     """Cost of one backward node's range on this machine right now: finding the node, two hooks, open and close."""
     target, x = _Chain(), torch.ones((), requires_grad=True)
     times = []

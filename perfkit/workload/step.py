@@ -15,6 +15,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.workload.annotate import Annotation, annotate
 from perfkit.workload.model import Transformer
+from perfkit.workload.protocol import OnPhase
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
@@ -22,9 +23,6 @@ _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
     "adamw-foreach": {"foreach": True},
     "adamw-fused": {"fused": True},
 }
-
-PhaseObserver = Callable[[str], None]
-"""Called with a phase's name as that phase begins (see schema.range_names.STEP_PHASES)."""
 
 
 def _nobody_asks(_: object) -> None:
@@ -85,7 +83,7 @@ def _need_cpp_compiler() -> None:
         raise UsageError("--compile needs a C++ compiler on a CPU: install g++, or use --compile off") from error
 
 
-class Workload:
+class TransformerWorkload:
     """A model, a batch and what a step needs. Needs a resolved and checked configuration.
 
     Building it draws the weights and the tokens from `config.seed`; nothing else is random.
@@ -138,7 +136,7 @@ class Workload:
         dtype = _AUTOCAST.get(self.config.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
-    def step(self, on_phase: PhaseObserver) -> None:
+    def step(self, on_phase: OnPhase) -> None:
         """Run one step. On a GPU it only enqueues: the caller synchronises."""
 
         def begin(name: str) -> AbstractContextManager[Callable[[object], None]]:

@@ -520,10 +520,11 @@ def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run,
     # GIVEN an nsys that is none, and plain steps that cost nothing: the folder must be empty when nsys begins
     order = []
 
-    def under_nsys(config, program, device, folder, tell):
+    def under_nsys(config, program, device, folder, tell, beside):
         order.append(("nsys", sorted(path.name for path in folder.iterdir())))
-        record.save(runs.saved(), folder)
-        return runs.saved()
+        made = runs.saved(artifacts=beside())
+        record.save(made, folder)
+        return made
 
     def plain_steps(config, folder):
         order.append(("plain", config.profiler))

@@ -18,7 +18,7 @@ from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import QUICK, Journal
 
 pytestmark = [
@@ -71,7 +71,7 @@ def test_the_clocks_of_a_step_agree(tmp_path, precision):
 
 def test_the_wait_for_the_device_counts():
     # GIVEN a step that only enqueues
-    workload = Workload(RunConfig(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
+    workload = TransformerWorkload(RunConfig(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
     clock = runner.timing.make_clock("cuda")
     for _ in range(3):
         workload.step(lambda _: None)
@@ -130,7 +130,7 @@ def test_out_of_memory_is_a_result(tmp_path, fields, phase):
 @pytest.mark.parametrize(("precision", "setting"), [("fp32", "highest"), ("tf32", "high")])
 def test_tf32_is_what_was_asked_for_and_nothing_else(precision, setting):
     # GIVEN products that TensorFloat-32's ten bits cannot hold
-    Workload(RunConfig(device="cuda", precision=precision, **QUICK).resolved("cuda"))
+    TransformerWorkload(RunConfig(device="cuda", precision=precision, **QUICK).resolved("cuda"))
     assert torch.get_float32_matmul_precision() == setting
     generator = torch.Generator("cuda").manual_seed(0)
     a, b = (torch.randn(512, 512, device="cuda", generator=generator) for _ in range(2))

@@ -14,7 +14,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.workload import step
 from perfkit.workload.annotate import _open
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import QUICK, quick
 from tests.workload.ranges import hooks, recorded_paths
 
@@ -32,17 +32,17 @@ def _precision_as_it_was() -> Iterator[None]:
     torch.set_float32_matmul_precision(before)
 
 
-def phases(workload: Workload) -> list[str]:
+def phases(workload: TransformerWorkload) -> list[str]:
     heard: list[str] = []
     workload.step(heard.append)
     return heard
 
 
-def weights(workload: Workload) -> list[Tensor]:
+def weights(workload: TransformerWorkload) -> list[Tensor]:
     return [p.detach().clone() for p in workload.model.parameters()]
 
 
-def gradients(workload: Workload) -> list[Tensor | None]:
+def gradients(workload: TransformerWorkload) -> list[Tensor | None]:
     return [None if p.grad is None else p.grad.clone() for p in workload.model.parameters()]
 
 
@@ -54,7 +54,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("pass_type", PHASES)
 def test_every_pass_in_every_precision_does_what_it_says(pass_type, precision):
     # GIVEN
-    workload = Workload(quick(pass_type=pass_type, precision=precision))
+    workload = TransformerWorkload(quick(pass_type=pass_type, precision=precision))
     before, types = weights(workload), set()
     workload.model.head.register_forward_hook(lambda *call: types.add(call[2].dtype))
 
@@ -72,7 +72,7 @@ def test_every_pass_in_every_precision_does_what_it_says(pass_type, precision):
 
 
 def test_a_forward_pass_keeps_no_graph():
-    workload, kept = Workload(quick(pass_type="forward")), []
+    workload, kept = TransformerWorkload(quick(pass_type="forward")), []
     workload.model.head.register_forward_hook(lambda *call: kept.append(call[2].requires_grad))
     phases(workload)
     assert kept == [False]
@@ -81,14 +81,14 @@ def test_a_forward_pass_keeps_no_graph():
 @pytest.mark.parametrize("pass_type", ["forward-backward", "train"])
 def test_gradients_are_gone_before_the_forward_and_start_anew(pass_type):
     # GIVEN
-    workload, kept = Workload(quick(pass_type=pass_type)), []
+    workload, kept = TransformerWorkload(quick(pass_type=pass_type)), []
     workload.model.register_forward_pre_hook(lambda *_: kept.append(gradients(workload)))
     phases(workload)
     first = gradients(workload)
 
     # WHEN
     if workload.optimizer is not None:
-        workload.model.load_state_dict(Workload(quick()).model.state_dict())
+        workload.model.load_state_dict(TransformerWorkload(quick()).model.state_dict())
     phases(workload)
 
     # THEN
@@ -98,7 +98,7 @@ def test_gradients_are_gone_before_the_forward_and_start_anew(pass_type):
 
 def test_the_loss_is_the_cross_entropy_of_the_targets():
     # GIVEN
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     logits = workload.model(workload.tokens)
     chosen = logits.log_softmax(-1).gather(-1, workload.targets[..., None])
     wanted = torch.autograd.grad(-chosen.mean(), list(workload.model.parameters()))
@@ -113,8 +113,8 @@ def test_the_loss_is_the_cross_entropy_of_the_targets():
 
 def test_fp16_gradients_are_scaled_and_the_optimizer_takes_the_scale_off():
     # GIVEN the same weights and tokens
-    plain = Workload(quick(pass_type="train"))
-    scaled = Workload(quick(pass_type="train", precision="fp16"))
+    plain = TransformerWorkload(quick(pass_type="train"))
+    scaled = TransformerWorkload(quick(pass_type="train", precision="fp16"))
 
     # WHEN
     phases(plain)
@@ -130,7 +130,7 @@ def test_fp16_gradients_are_scaled_and_the_optimizer_takes_the_scale_off():
 
 
 def test_fp16_gradients_without_an_optimizer_stay_scaled():
-    plain, scaled = Workload(quick()), Workload(quick(precision="fp16"))
+    plain, scaled = TransformerWorkload(quick()), TransformerWorkload(quick(precision="fp16"))
     for workload in (plain, scaled):
         phases(workload)
     for one, other in zip(gradients(plain), gradients(scaled), strict=True):
@@ -145,7 +145,7 @@ def test_every_optimizer_implementation_gives_the_same_weights(precision):
 
     # WHEN
     for optimizer, flags in choices.items():
-        workload = Workload(quick(pass_type="train", optimizer=optimizer, precision=precision))
+        workload = TransformerWorkload(quick(pass_type="train", optimizer=optimizer, precision=precision))
         assert workload.optimizer is not None
         assert (workload.optimizer.defaults["foreach"], workload.optimizer.defaults["fused"]) == flags
         for _ in range(3):
@@ -159,7 +159,7 @@ def test_every_optimizer_implementation_gives_the_same_weights(precision):
 
 
 def test_checkpointing_gives_the_same_gradients():
-    plain, thrifty = Workload(quick()), Workload(quick(checkpoint=True))
+    plain, thrifty = TransformerWorkload(quick()), TransformerWorkload(quick(checkpoint=True))
     for workload in (plain, thrifty):
         phases(workload)
     assert same(gradients(plain), gradients(thrifty))
@@ -167,7 +167,7 @@ def test_checkpointing_gives_the_same_gradients():
 
 def test_a_seed_fixes_weights_and_tokens():
     # GIVEN
-    first, again, other = (Workload(quick(seed=seed)) for seed in (3, 3, 4))
+    first, again, other = (TransformerWorkload(quick(seed=seed)) for seed in (3, 3, 4))
 
     # THEN
     assert same(weights(first), weights(again))
@@ -181,7 +181,7 @@ def test_a_seed_fixes_weights_and_tokens():
 
 
 def test_the_batch_does_not_change_the_weights():
-    assert same(weights(Workload(quick())), weights(Workload(quick(batch_size=5))))
+    assert same(weights(TransformerWorkload(quick())), weights(TransformerWorkload(quick(batch_size=5))))
 
 
 def test_fp32_means_fp32():
@@ -189,7 +189,7 @@ def test_fp32_means_fp32():
     torch.set_float32_matmul_precision("medium")
 
     # WHEN
-    Workload(quick())
+    TransformerWorkload(quick())
 
     # THEN
     assert torch.get_float32_matmul_precision() == "highest"
@@ -200,7 +200,7 @@ def test_threads_are_set():
     torch.set_num_threads(2)
 
     # WHEN
-    Workload(quick(num_threads=1))
+    TransformerWorkload(quick(num_threads=1))
 
     # THEN
     assert torch.get_num_threads() == 1
@@ -209,7 +209,7 @@ def test_threads_are_set():
 @pytest.mark.parametrize("pass_type", PHASES)
 def test_phases_are_ranges_when_annotated(pass_type):
     # GIVEN
-    workload = Workload(quick(pass_type=pass_type))
+    workload = TransformerWorkload(quick(pass_type=pass_type))
     workload.annotate()
 
     # WHEN
@@ -222,7 +222,7 @@ def test_phases_are_ranges_when_annotated(pass_type):
 
 def test_off_means_off():
     # WHEN
-    workload = Workload(quick(pass_type="train"))
+    workload = TransformerWorkload(quick(pass_type="train"))
 
     # THEN
     assert hooks(workload.model) == 0
@@ -231,7 +231,7 @@ def test_off_means_off():
 
 def test_a_phase_that_fails_leaves_nothing_open():
     # GIVEN
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     workload.annotate()
 
     def fail(phase: str) -> None:
@@ -336,7 +336,7 @@ def test_more_threads_than_cpus_are_refused(monkeypatch):
     [("adamw", None, None), ("adamw-foreach", True, None), ("adamw-fused", None, True)],
 )
 def test_each_optimizer_is_the_implementation_that_it_is_called_by(optimizer, foreach, fused):
-    made = Workload(quick(pass_type="train", optimizer=optimizer)).optimizer
+    made = TransformerWorkload(quick(pass_type="train", optimizer=optimizer)).optimizer
     assert isinstance(made, torch.optim.AdamW)
     assert (made.defaults["foreach"], made.defaults["fused"]) == (foreach, fused)
 
@@ -350,14 +350,14 @@ def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does(monkeypatch):
 
     # THEN
     for precision in ("tf32", "fp32", "bf16"):
-        Workload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
+        TransformerWorkload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
     assert asked == ["high", "highest", "highest"]
 
 
 def test_gradients_and_backward_have_ranges_only_where_asked(monkeypatch):
     asked: list[dict[str, bool]] = []
     monkeypatch.setattr(step, "annotate", lambda model, **options: asked.append(options))
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     workload.annotate()
     workload.annotate(gradients=True, backward=True)
     assert asked == [{"gradients": False, "backward": False}, {"gradients": True, "backward": True}]
