@@ -297,6 +297,21 @@ def test_the_data_limit_is_set_back_after_a_failure(run):
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
+@pytest.mark.parametrize(("fields", "times"), [({}, 1), ({"annotate": "on"}, 1), ({"profiler": "torch"}, 2)])
+@pytest.mark.parametrize("error", [None, OOM])
+def test_the_record_is_written_once_and_before_a_trace(run, error, fields, times):
+    class Counting(Observer):
+        writings = 0
+
+        def add_to(self, record: RunRecord) -> RunRecord:
+            self.writings += 1
+            return record
+
+    counting = Counting()
+    run({(3, "loss"): error} if error else None, observers=[counting], **fields)
+    assert counting.writings == times
+
+
 def test_memory_is_that_of_the_measured_steps(run):
     """GIVEN a step that holds 64 MiB for a moment, warm-up or measured THEN the peak has it where it was measured"""
     size, peaks = 64 * 2**20, []
