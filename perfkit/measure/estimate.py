@@ -37,23 +37,25 @@ _LAST = 2**63
 """A sequence number after every other: AccumulateGrad nodes have one."""
 
 
-def estimate(config: RunConfig) -> MemoryEstimate:
+def estimate(
+    config: RunConfig, build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload
+) -> MemoryEstimate:
     """Follow one steady step of a resolved configuration. Allocates nothing to speak of; takes seconds.
 
     Raises UsageError where a tensor has more bytes than PyTorch can count.
     """
     try:
-        return _traced(config)
+        return _traced(config, build)
     except RuntimeError as error:
         if not device_memory.is_out_of_memory(error):
             raise
         raise UsageError("a tensor of this step has more than 2^63 bytes: choose smaller sizes") from error
 
 
-def _traced(config: RunConfig) -> MemoryEstimate:
+def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]) -> MemoryEstimate:
     history = _History()
     with FakeTensorMode(), history:
-        workload = TransformerWorkload(_twin(config))
+        workload = build(_twin(config))
         history.know(workload)
         _name_scopes(workload.model, history)
         if config.device != "cpu" and config.precision in ("bf16", "fp16"):
@@ -65,16 +67,16 @@ def _traced(config: RunConfig) -> MemoryEstimate:
     return history.summary()
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
     """The device to estimate for: a GPU that is asked for need not be here."""
-    return step.choose_device(wanted) if wanted == "auto" or torch.cuda.is_available() else wanted
+    return step.choose_device(wanted, cuda) if wanted == "auto" or cuda.is_available() else wanted
 
 
-def available(device: str) -> int | None:
+def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = device_memory.available) -> int | None:
     """Bytes free on a device; None where it is a GPU and there is none."""
-    if device != "cpu" and not torch.cuda.is_available():
+    if device != "cpu" and not cuda.is_available():
         return None
-    return device_memory.available(device)
+    return free(device)
 
 
 def _twin(config: RunConfig) -> RunConfig:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor import cpp_builder
-from torch._inductor.exc import InvalidCxxCompiler
+from torch._inductor import config as inductor
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
@@ -246,10 +246,11 @@ def test_a_phase_that_fails_leaves_nothing_open():
     assert _open.stack == []
 
 
-def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int, int] = (9, 0)) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+def gpus(count: int, capability: tuple[int, int] = (9, 0)) -> SimpleNamespace:
+    """torch.cuda of a machine with so many GPUs."""
+    return SimpleNamespace(
+        is_available=lambda: count > 0, device_count=lambda: count, get_device_capability=lambda _: capability
+    )
 
 
 def on_gpu(**fields: object) -> RunConfig:
@@ -257,26 +258,24 @@ def on_gpu(**fields: object) -> RunConfig:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "chosen"),
+    ("wanted", "count", "chosen"),
     [("auto", 0, "cpu"), ("auto", 1, "cuda"), ("cpu", 1, "cpu"), ("cuda", 1, "cuda"), ("cuda:1", 2, "cuda:1")],
 )
-def test_the_device_that_is_there_is_chosen(monkeypatch, wanted, gpus, chosen):
-    pretend_gpus(monkeypatch, gpus)
-    assert step.choose_device(wanted) == chosen
+def test_the_device_that_is_there_is_chosen(wanted, count, chosen):
+    assert step.choose_device(wanted, gpus(count)) == chosen
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "message"),
+    ("wanted", "count", "message"),
     [
         ("cuda", 0, "sees no CUDA device; use --device cpu"),
         ("cuda:0", 0, "--device cuda:0: PyTorch .* sees no CUDA device"),
         ("cuda:1", 1, "--device cuda:1: there are 1 CUDA devices, counted from 0"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(monkeypatch, wanted, gpus, message):
-    pretend_gpus(monkeypatch, gpus)
+def test_a_device_that_is_not_there_is_refused(wanted, count, message):
     with pytest.raises(UsageError, match=message):
-        step.choose_device(wanted)
+        step.choose_device(wanted, gpus(count))
 
 
 @pytest.mark.parametrize(
@@ -289,46 +288,35 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, wanted, gpus, messag
         ({"compile": "model"}, (9, 0), False, "--compile model needs Triton on a GPU"),
     ],
 )
-def test_what_a_gpu_cannot_do_is_refused(monkeypatch, fields, capability, triton, message):
-    # GIVEN
-    pretend_gpus(monkeypatch, 1, capability)
-    monkeypatch.setattr(step, "has_triton", lambda: triton)
-
-    # THEN
+def test_what_a_gpu_cannot_do_is_refused(fields, capability, triton, message):
     with pytest.raises(UsageError, match=message):
-        step.check(on_gpu(**fields))
+        step.check(on_gpu(**fields), cuda=gpus(1, capability), has_triton=lambda: triton)
 
 
-def test_what_a_gpu_can_do_is_not_refused(monkeypatch):
-    pretend_gpus(monkeypatch, 1, (8, 0))
-    monkeypatch.setattr(step, "has_triton", lambda: True)
+def test_what_a_gpu_can_do_is_not_refused():
     for fields in (
         {"precision": "tf32", "compile": "block"},
         {"attention": "sdpa", "sdpa_backend": "flash", "precision": "bf16"},
         {"attention": "sdpa", "sdpa_backend": "efficient"},
     ):
-        step.check(on_gpu(**fields))
+        step.check(on_gpu(**fields), cuda=gpus(1, (8, 0)), has_triton=lambda: True)
 
 
-def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
-    # GIVEN
-    def none() -> str:
-        raise InvalidCxxCompiler
-
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
-
-    # THEN
+def test_compiling_for_a_cpu_needs_a_compiler():
+    """GIVEN an Inductor that is told of a compiler that is not there"""
     step.check(quick())
-    with pytest.raises(UsageError, match=r"--compile needs a C\+\+ compiler on a CPU: install g\+\+"):
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(UsageError, match=r"--compile needs a C\+\+ compiler on a CPU: install g\+\+"),
+    ):
         step.check(quick(compile="block"))
 
 
-def test_more_threads_than_cpus_are_refused(monkeypatch):
+def test_more_threads_than_cpus_are_refused():
     """OpenMP would end the process without a word from us."""
-    monkeypatch.setattr(step.os, "cpu_count", lambda: 4)
-    step.check(quick(num_threads=4))
+    step.check(quick(num_threads=4), cpu_count=lambda: 4)
     with pytest.raises(UsageError, match="--num-threads 5: this machine has 4 logical CPUs"):
-        step.check(quick(num_threads=5))
+        step.check(quick(num_threads=5), cpu_count=lambda: 4)
 
 
 @pytest.mark.parametrize(
@@ -341,23 +329,27 @@ def test_each_optimizer_is_the_implementation_that_it_is_called_by(optimizer, fo
     assert (made.defaults["foreach"], made.defaults["fused"]) == (foreach, fused)
 
 
-def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does(monkeypatch):
-    # GIVEN what is asked of PyTorch, on a machine whose GPU is of paper
-    asked: list[str] = []
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch, "device", lambda _: cpu)
+def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does():
+    # GIVEN
+    asked = [on_gpu(precision=precision, model_size="tiny") for precision in ("tf32", "fp32", "bf16")]
+    assert [step.matmul_precision(config) for config in asked] == ["high", "highest", "highest"]
+
+    # WHEN a workload is built after one that let them round
+    torch.set_float32_matmul_precision("high")
+    TransformerWorkload(quick())
 
     # THEN
-    for precision in ("tf32", "fp32", "bf16"):
-        TransformerWorkload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
-    assert asked == ["high", "highest", "highest"]
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_gradients_and_backward_have_ranges_only_where_asked(monkeypatch):
-    asked: list[dict[str, bool]] = []
-    monkeypatch.setattr(step, "annotate", lambda model, **options: asked.append(options))
+@pytest.mark.parametrize("wanted", [False, True])
+def test_gradients_and_backward_have_ranges_only_where_asked(nvtx, wanted):
+    # WHEN
     workload = TransformerWorkload(quick())
-    workload.annotate()
-    workload.annotate(gradients=True, backward=True)
-    assert asked == [{"gradients": False, "backward": False}, {"gradients": True, "backward": True}]
+    with workload.annotate(gradients=wanted, backward=wanted) if wanted else workload.annotate() as annotation:
+        marked = [bool(parameter._post_accumulate_grad_hooks) for parameter in workload.model.parameters()]
+        workload.step(lambda _: None)
+
+    # THEN
+    assert set(marked) == {wanted}
+    assert (annotation.nodes > 0) is wanted
