@@ -49,7 +49,7 @@ def prepare(
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class Tools:
     """What a run under nsys does outside this process; tests put something else in its place."""
 
     record: Callable[[Sequence[str], Callable[[str], None]], Ended] = nsys_process.run
@@ -65,7 +65,7 @@ def run(
     folder: Path,
     tell: Callable[[str], None],
     beside: Callable[[], dict[str, str]] = dict,
-    doing: Doing = Doing(),
+    tools: Tools = Tools(),
 ) -> RunRecord:
     """Run a configuration in `folder`, which is empty, under nsys; `tell` gets a line whenever something happens.
 
@@ -78,14 +78,14 @@ def run(
     command += [sys.executable, "-m", "perfkit.run", *_with_ranges(config).flags(), "--folder", str(folder)]
     tell(f"under nsys {nsys.version_text}".rstrip())
     with signals.held():
-        ended = doing.record(command, tell)
+        ended = tools.record(command, tell)
         saved = _record(ended, folder, command)
         if not (folder / REPORT).is_file() or ended.problem:
             if saved.status == "ok":
                 raise _no_report(ended, folder)
             return saved
         tell(EXPORTING)
-        saved = _exported(saved, folder, doing)
+        saved = _exported(saved, folder, tools)
         try:
             if saved.status == "ok":
                 with signals.raised():
@@ -95,12 +95,12 @@ def run(
     return saved
 
 
-def _exported(saved: RunRecord, folder: Path, doing: Doing) -> RunRecord:
+def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:
     """The record with its report and the report's export, which a signal may cut short."""
     artifacts = {"nsys_report": REPORT}
     try:
         with signals.raised():
-            doing.export(folder / REPORT, folder / EXPORT, str(folder / REPORT))
+            tools.export(folder / REPORT, folder / EXPORT, str(folder / REPORT))
         artifacts["trace"] = EXPORT
     except KeyboardInterrupt as error:
         (folder / EXPORT).unlink(missing_ok=True)

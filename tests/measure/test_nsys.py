@@ -55,8 +55,8 @@ def run(tmp_path: Path, commands: list[list[str]]) -> Run:
             return ended
 
         told: list[str] = []
-        doing = nsys.Doing(record=play, export=export)
-        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, doing)
+        tools = nsys.Tools(record=play, export=export)
+        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
         assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
         return result
 
