@@ -40,20 +40,20 @@ def build_app() -> App:
     return app
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
+def main(argv: Sequence[str] | None = None, **seams: object) -> int:
+    """Run one command and return its exit code. `seams` are arguments of the command that are no flags, for tests.
 
     0; 1 for a bug or a full disk; 2 for a bad request; 3 out of memory; of `compare --fail-on` 4 for a failure and 5
     where the measurements cannot tell; where a signal ended it, 128 and its number.
     """
     with signals.installed():
-        code = _run(argv)
+        code = _run(argv, seams)
         if signals.first() is not None:
             _let_go_of_streams()
     return code
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:
@@ -62,7 +62,7 @@ def _run(argv: Sequence[str] | None) -> int:
         with naming_out_of_memory():
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
             with signals.raised():  # only now: finding the command loads its modules
-                code = command(*bound.args, **bound.kwargs)
+                code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()
                 signals.check()
     except CycloptsError as error:

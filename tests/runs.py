@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from perfkit.measure.loop import Observer, Step
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import Environment, RunRecord, StepSample
+from perfkit.schema.record import EndedBy, Environment, RunRecord, StepSample
 from perfkit.workload.annotate import Annotation, annotate
 
 QUICK: dict[str, int] = {
@@ -62,7 +63,7 @@ def saved(**changes: Any) -> RunRecord:
 
 
 class FakeWorkload:
-    """Stands in for Workload: its steps only call on_phase, and fail where told to.
+    """A workload of which nothing is measured: its steps only call on_phase, and fail where told to.
 
     `failures` maps (step counted from 0 with the warm-up, phase) to what is raised in that phase.
     """
@@ -94,14 +95,21 @@ class FakeWorkload:
         self.inside = False
 
 
-class Journal:
-    """A Progress that writes down what it is told."""
+class Journal(Observer):
+    """An observer that writes down what it is told."""
 
-    def __init__(self) -> None:
-        self.entries: list[str] = []
+    def __init__(self, entries: list[str] | None = None) -> None:
+        self.entries: list[str] = [] if entries is None else entries
 
-    def stage(self, name: str, steps: int = 0) -> None:
-        self.entries.append(f"{name} {steps}" if steps else name)
+    def before(self, step: Step) -> None:
+        self.entries.append(f"before {step}")
 
-    def advance(self) -> None:
-        self.entries.append(".")
+    def phase(self, name: str) -> None:
+        self.entries.append(name)
+
+    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+        self.entries.append(f"after {step}")
+        return None
+
+    def close(self) -> None:
+        self.entries.append("close")

@@ -14,17 +14,15 @@ from perfkit.schema.record import EndedBy, StepSample
 GROWTH = 1.2
 """The interval is looked at again when n has grown by this much: looking after every step would stop at a lucky one."""
 
-Enough = Callable[[Sequence[StepSample]], EndedBy | None]
+Rule = Callable[[Sequence[StepSample]], EndedBy | None]
 
 
-def rule(config: RunConfig) -> Enough:
-    """The rule that ends the measured steps of a configuration, to be asked after each of them.
+def rule(config: RunConfig) -> Rule | None:
+    """The rule of --target-ci, to be asked after each measured step; None where a fixed number of them is measured.
 
-    Fixed counts end at --measure-steps. With --target-ci the mean's interval ends them, or --max-time or --max-steps.
+    The mean's interval ends them, or --max-time or --max-steps.
     """
-    if config.target_ci is None:
-        return lambda samples: "measure-steps" if len(samples) >= config.measure_steps else None
-    return _Target(config, config.target_ci)
+    return None if config.target_ci is None else _Target(config, config.target_ci)
 
 
 class _Target:

@@ -8,7 +8,7 @@ from pathlib import Path
 from perfkit import signals
 from perfkit.analysis import memory_fit, memory_model, memory_report, run_report
 from perfkit.commands import show
-from perfkit.commands.progress import RunProgress
+from perfkit.commands.progress import StageProgress
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.config import RunConfig
@@ -26,7 +26,7 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
         raise UsageError(f"--fit needs to know the memory of --device {config.device}: add --memory 16GB")
     print(run_report.headline(resolved), file=sys.stderr)
     formula = memory_model.estimate(resolved)
-    with RunProgress() as progress:
+    with StageProgress() as progress:
         progress.stage("tracing the step on fake tensors")
         traced = estimate.estimate(resolved)
     proposed = None

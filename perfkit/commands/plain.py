@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from perfkit.launch.processes import run_child
+from perfkit.launch.processes import Finished, run_child
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.printable import printable
@@ -18,7 +19,11 @@ NAME = "plain"
 _MOST_STEPS = 10
 
 
-def measure(config: RunConfig, folder: Path) -> dict[str, str]:
+RunChild = Callable[[RunConfig, Path], Finished]
+"""Runs a configuration in a process of its own, in a folder."""
+
+
+def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) -> dict[str, str]:
     """Measure `config` without its profiler in `folder`/plain; the artifact it leaves, or none where it failed.
 
     Call it before this process takes memory for the model: on a GPU both would have to fit.

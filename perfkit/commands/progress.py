@@ -53,11 +53,11 @@ def stderr_console() -> Console:
     return Console(file=cast(IO[str], _Stderr()), highlight=False)
 
 
-class RunProgress:
-    """Draws only when called, which is between steps: no thread of its own runs beside the measurement."""
+class StageProgress:
+    """Stages of work and their steps. Draws only when called: no thread of its own runs beside a measurement."""
 
-    def __init__(self) -> None:
-        self._console = stderr_console()
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or stderr_console()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -71,7 +71,7 @@ class RunProgress:
         )
         self._task = self._bar.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> StageProgress:
         self._bar.start()
         return self
 
@@ -95,9 +95,9 @@ class RunProgress:
 
 
 @contextmanager
-def attributing(events: int) -> Iterator[None]:
+def attributing(events: int, console: Console | None = None) -> Iterator[None]:
     """A word on stderr while very many events are worked on; nothing where there is no terminal."""
-    console = stderr_console()
+    console = console or stderr_console()
     if events < _MANY_EVENTS or not console.is_terminal:
         yield
         return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -15,12 +16,15 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis import memory_fit, overhead, repeats, run_report, stopping, trace_report
+from perfkit.analysis import overhead, repeats, run_report, trace_report
 from perfkit.commands import estimate, fresh, plain, show
-from perfkit.commands.progress import RunProgress
+from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.campaign import Point
+from perfkit.launch.processes import run_child
+from perfkit.measure.loop import Observer
+from perfkit.measure.nsys_program import Nsys
 from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema import units
@@ -71,12 +75,45 @@ class RunOptions:
             raise UsageError(f"--overhead {self.overhead}: choose from on, off")
 
 
-_DEFAULT_CONFIG, _DEFAULT_OPTIONS = RunConfig(), RunOptions()
+def _prepare_nsys() -> Nsys | None:
+    from perfkit.measure import nsys
+
+    return nsys.prepare()
+
+
+def _run_under_nsys(
+    config: RunConfig, program: Nsys, device: str, folder: Path, beside: Callable[[], dict[str, str]]
+) -> RunRecord:
+    from perfkit.measure import nsys
+
+    return nsys.run(config, program, device, folder, _tell, beside)
+
+
+def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) -> RunRecord:
+    from perfkit.measure import runner
+
+    return runner.run(config, folder, observers)
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What takes long or leaves this process; tests put something else in place of one or the other."""
+
+    run: Callable[[RunConfig, Path, Sequence[Observer]], RunRecord] = _run_here
+    prepare_nsys: Callable[[], Nsys | None] = _prepare_nsys
+    run_under_nsys: Callable[[RunConfig, Nsys, str, Path, Callable[[], dict[str, str]]], RunRecord] = _run_under_nsys
+    run_child: plain.RunChild = run_child
+    show: Callable[..., None] = show.print_reports
+
+
+_DEFAULT_CONFIG, _DEFAULT_OPTIONS, _DOING = RunConfig(), RunOptions(), Doing()
 
 
 def execute(
     config: Annotated[RunConfig, Parameter(name="*")] = _DEFAULT_CONFIG,
     options: Annotated[RunOptions, Parameter(name="*")] = _DEFAULT_OPTIONS,
+    *,
+    doing: Annotated[Doing, Parameter(parse=False)] = _DOING,
 ) -> int:
     """Measure one configuration, plainly or under a profiler.
 
@@ -91,9 +128,7 @@ def execute(
     if options.repeats > 1:
         return _repeat(config, options)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
-    from perfkit.measure import nsys
-
-    program = nsys.prepare() if config.profiler == "nsys" else None  # before torch is loaded
+    program = doing.prepare_nsys() if config.profiler == "nsys" else None  # before torch is loaded
     with signals.at_once():
         from perfkit.measure import runner
 
@@ -101,18 +136,18 @@ def execute(
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
     try:
         if program is None:
-            record = _measure(resolved, folder, options)
+            record = _measure(resolved, folder, options, doing)
         else:
-            record = nsys.run(config, program, resolved.device, folder, _tell)
-            if record.status == "ok" and options.overhead == "on":
-                record = _with_artifacts(record, folder, plain.measure(resolved, folder))
+            overhead = options.overhead == "on"
+            beside = partial(plain.measure, resolved, folder, doing.run_child) if overhead else dict
+            record = doing.run_under_nsys(config, program, resolved.device, folder, beside)
         with show.and_then(_failure(record, folder)):
-            _show(record, folder, options)
+            _show(record, folder, options, doing)
     except KeyboardInterrupt as error:
         saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
     except records.UnsavedError as error:
-        _show_unsaved(error.record, options)
+        _show_unsaved(error.record, options, doing)
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -120,28 +155,20 @@ def execute(
     return 0
 
 
-def _measure(config: RunConfig, folder: Path, options: RunOptions) -> RunRecord:
+def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing) -> RunRecord:
     """Measure a resolved configuration in this process."""
-    from perfkit.measure import nsys_capture, runner
+    from perfkit.measure import nsys_capture
     from perfkit.measure.nsys_program import under_nsys
 
-    for line in (run_report.headline(config), *nsys_capture.advice(config.device)):
+    for line in (run_report.headline(config), *nsys_capture.advice(config.device, nsys_capture.call())):
         _tell(line)
-    if config.profiler != "none" and config.measure_steps > _MANY_PROFILED:
+    profiled = config.profiler == "torch"
+    if profiled and config.measure_steps > _MANY_PROFILED:
         _tell(f"{config.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
-    wants_overhead = options.overhead == "on" and config.profiler != "none" and not under_nsys()
-    artifacts = plain.measure(config, folder) if wants_overhead else {}
-    with RunProgress() as progress:
-        record = runner.run(config, folder, progress, suggest=memory_fit.suggestions, enough=stopping.rule(config))
-    return _with_artifacts(record, folder, artifacts)
-
-
-def _with_artifacts(record: RunRecord, folder: Path, artifacts: dict[str, str]) -> RunRecord:
-    if not artifacts:
-        return record
-    more = dataclasses.replace(record, artifacts=record.artifacts | artifacts)
-    records.save(more, folder)
-    return more
+    wants_overhead = options.overhead == "on" and profiled and not under_nsys()
+    artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
+    with RunProgress(config) as progress:
+        return doing.run(config, folder, (*usual(config), Beside(artifacts), progress))
 
 
 def _tell(line: str) -> None:
@@ -172,9 +199,9 @@ def _given_folder(folder: Path) -> Path:
     return folder
 
 
-def _make_folder(traces_dir: Path, config: RunConfig) -> Path:
+def _make_folder(traces_dir: Path, config: RunConfig, now: Callable[[], datetime] = datetime.now) -> Path:
     """`<timestamp>_<size>_<pass>`, with a number after it when two runs start in one second."""
-    name = f"{datetime.now():%Y%m%d-%H%M%S}_{config.model_size or 'default'}_{config.pass_type}"
+    name = f"{now():%Y%m%d-%H%M%S}_{config.model_size or 'default'}_{config.pass_type}"
     for attempt in range(1000):
         folder = traces_dir / (f"{name}_{attempt + 1}" if attempt else name)
         try:
@@ -189,7 +216,7 @@ def _make_folder(traces_dir: Path, config: RunConfig) -> Path:
     raise UsageError(f"{traces_dir}: too many runs of one second")
 
 
-def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
+def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
     reports = [run_report.report(record)]
     if options.output is not None:  # first: whoever reads the tables may stop reading
         files.write(options.output, run_report.result_table([record]), reports[0].summary)
@@ -198,15 +225,15 @@ def _show(record: RunRecord, folder: Path, options: RunOptions) -> None:
         reports.append(overhead.report(record, records.load(beside)))
     if trace is not None:
         reports.append(trace_report.report(load(trace)))
-    show.print_reports(reports, top=options.top)
+    doing.show(reports, top=options.top)
     print(f"\nsaved in {folder}")
 
 
-def _show_unsaved(record: RunRecord, options: RunOptions) -> None:
+def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:
     report = run_report.report(record)
     if options.output is not None:
         files.write(options.output, run_report.result_table([record]), report.summary)
-    show.print_reports([report], top=options.top)
+    doing.show([report], top=options.top)
 
 
 def _failure(record: RunRecord, folder: Path) -> PerfkitError | None:

@@ -14,7 +14,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis import memory_fit, stopping, sweep_chart, sweep_report, sweep_rows
+from perfkit.analysis import sweep_chart, sweep_report, sweep_rows
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show, sweep_forecast
 from perfkit.commands.runs import record_file
@@ -271,9 +271,10 @@ class _Sweep:
         if not self.options.in_process:
             return campaign.in_fresh_processes(self.options.timeout)
         with signals.at_once():
+            from perfkit.commands import observers
             from perfkit.measure.in_process import Executor
 
-        executor = Executor(memory_fit.suggestions, stopping.rule)
+        executor = Executor(observers.usual)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

@@ -10,7 +10,7 @@ from perfkit.analysis import memory_fit, memory_report
 from perfkit.analysis.report import Report
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
 from perfkit.commands import show
-from perfkit.commands.progress import RunProgress
+from perfkit.commands.progress import StageProgress
 from perfkit.launch import places
 from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Table
@@ -61,7 +61,7 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
     }  # each is asked once: free memory changes from one look to the next
     available = {memory} if memory is not None else {estimate.available(device) for device in devices}
     traced = []
-    with RunProgress() as progress:
+    with StageProgress() as progress:
         progress.stage("tracing each step on fake tensors", len(resolved))
         for config in resolved:
             traced.append(estimate.estimate(config))

@@ -9,7 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -19,17 +22,39 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment
 
 _GIT_TIMEOUT_S = 10
-_CPUS = Path("/sys/devices/system/cpu")
 _LIBRARIES = ("numpy", "einops", "nvtx", "triton")
 _VARIABLES = re.compile(
     r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_)"
 )
 
 
-def collect(config: RunConfig) -> Environment:
+def _allowed_cpus() -> set[int]:
+    return os.sched_getaffinity(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a description is read from; tests put something else in place of one part or another."""
+
+    root: Path = Path("/")
+    """Of /proc and /sys."""
+    torch: Any = torch
+    allowed_cpus: Callable[[], set[int]] = _allowed_cpus
+    version: Callable[[str], str] = importlib.metadata.version
+    """Of a package by its name."""
+    platform: Any = platform
+    """The module."""
+    system: str = sys.platform
+
+
+_HERE = Machine()
+
+
+def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
     """Describe this machine and this process as they will be under a resolved configuration."""
-    device, cpu = config.device, cpu_model()
+    device, cpu = config.device, cpu_model(machine)
     on_gpu = device != "cpu"
+    torch = machine.torch
     properties = torch.cuda.get_device_properties(device) if on_gpu else None
     return Environment(
         perfkit=__version__,
@@ -41,18 +66,18 @@ def collect(config: RunConfig) -> Environment:
         device_name=properties.name if properties else cpu,
         device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
         cpu_model=cpu,
-        cpu_count=len(os.sched_getaffinity(0)),
+        cpu_count=len(machine.allowed_cpus()),
         num_threads=config.num_threads or torch.get_num_threads(),
         cpus_online=os.cpu_count(),
-        governor=governor(),
+        governor=governor(machine),
         cuda=torch.version.cuda or torch.version.hip,
-        cudnn=torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
-        driver=nvidia_driver() if on_gpu else None,
+        cudnn=torch.backends.cudnn.version() if on_gpu else None,
+        driver=nvidia_driver(machine) if on_gpu else None,
         compute_capability=f"{properties.major}.{properties.minor}" if properties else None,
         git_commit=git_commit(Path.cwd()),
         argv=tuple(map(_text, sys.argv[1:])),
         variables={_text(name): _text(value) for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
-        libraries=_library_versions(),
+        libraries=_library_versions(machine),
     )
 
 
@@ -61,24 +86,25 @@ def _text(raw: str) -> str:
     return raw.encode("utf-8", "backslashreplace").decode()
 
 
-def cpu_model() -> str:
+def cpu_model(machine: Machine = _HERE) -> str:
     """The CPU's name as the system knows it."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = (machine.root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    return found[1].strip() if found else machine.platform.processor() or machine.platform.machine()
 
 
-def governor() -> str | None:
+def governor(machine: Machine = _HERE) -> str | None:
     """Linux's frequency governor of the CPUs this process may use, `none` where there is none to choose.
 
     None where the system does not say, or the CPUs have different ones.
     """
-    if not sys.platform.startswith("linux"):
+    if not machine.system.startswith("linux"):
         return None
-    files = [_CPUS / f"cpu{cpu}" / "cpufreq" / "scaling_governor" for cpu in os.sched_getaffinity(0)]
+    cpus = machine.root / "sys/devices/system/cpu"
+    files = [cpus / f"cpu{cpu}" / "cpufreq" / "scaling_governor" for cpu in machine.allowed_cpus()]
     try:
         found = {file.read_text(encoding="ascii").strip() for file in files if file.parent.exists()}
     except (OSError, UnicodeDecodeError):
@@ -86,33 +112,34 @@ def governor() -> str | None:
     return "none" if not found else found.pop() if len(found) == 1 else None
 
 
-def gpu_uuid(device: str) -> str | None:
+def gpu_uuid(device: str, machine: Machine = _HERE) -> str | None:
     """The GPU's identity as NVML spells it, whatever CUDA_VISIBLE_DEVICES renumbers; None on a CPU."""
-    return None if device == "cpu" else f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    return None if device == "cpu" else f"GPU-{machine.torch.cuda.get_device_properties(device).uuid}"
 
 
-def nvidia_driver() -> str | None:
+def nvidia_driver(machine: Machine = _HERE) -> str | None:
     """The NVIDIA driver's version, from the kernel module."""
     try:
-        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
+        text = (machine.root / "proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)*)\b", text)
     return found[1] if found else None
 
 
-def git_commit(folder: Path) -> str | None:
-    """Commit checked out in `folder`, with a + where there are uncommitted changes; None where git does not say."""
-    git = shutil.which("git")
+def git_commit(folder: Path, path: str | None = None, timeout_s: float = _GIT_TIMEOUT_S) -> str | None:
+    """Commit checked out in `folder`, with a + where there are uncommitted changes; None where git does not say.
+
+    `path` is where git is looked for; default: PATH.
+    """
+    git = shutil.which("git", path=path)
     if git is None:
         return None
 
     def ask(*arguments: str) -> str | None:
         command = [git, "--no-optional-locks", *arguments]
         try:
-            answer = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, check=False, timeout=_GIT_TIMEOUT_S
-            )
+            answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=timeout_s)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None
@@ -123,11 +150,11 @@ def git_commit(folder: Path) -> str | None:
     return commit + ("+" if changes else "")
 
 
-def _library_versions() -> dict[str, str]:
+def _library_versions(machine: Machine) -> dict[str, str]:
     versions = {}
     for name in _LIBRARIES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = machine.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions

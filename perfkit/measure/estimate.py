@@ -31,29 +31,31 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import MemoryEstimate
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 
 _LAST = 2**63
 """A sequence number after every other: AccumulateGrad nodes have one."""
 
 
-def estimate(config: RunConfig) -> MemoryEstimate:
+def estimate(
+    config: RunConfig, build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload
+) -> MemoryEstimate:
     """Follow one steady step of a resolved configuration. Allocates nothing to speak of; takes seconds.
 
     Raises UsageError where a tensor has more bytes than PyTorch can count.
     """
     try:
-        return _traced(config)
+        return _traced(config, build)
     except RuntimeError as error:
         if not device_memory.is_out_of_memory(error):
             raise
         raise UsageError("a tensor of this step has more than 2^63 bytes: choose smaller sizes") from error
 
 
-def _traced(config: RunConfig) -> MemoryEstimate:
+def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]) -> MemoryEstimate:
     history = _History()
     with FakeTensorMode(), history:
-        workload = Workload(_twin(config))
+        workload = build(_twin(config))
         history.know(workload)
         _name_scopes(workload.model, history)
         if config.device != "cpu" and config.precision in ("bf16", "fp16"):
@@ -65,16 +67,16 @@ def _traced(config: RunConfig) -> MemoryEstimate:
     return history.summary()
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
     """The device to estimate for: a GPU that is asked for need not be here."""
-    return step.choose_device(wanted) if wanted == "auto" or torch.cuda.is_available() else wanted
+    return step.choose_device(wanted, cuda) if wanted == "auto" or cuda.is_available() else wanted
 
 
-def available(device: str) -> int | None:
+def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = device_memory.available) -> int | None:
     """Bytes free on a device; None where it is a GPU and there is none."""
-    if device != "cpu" and not torch.cuda.is_available():
+    if device != "cpu" and not cuda.is_available():
         return None
-    return device_memory.available(device)
+    return free(device)
 
 
 def _twin(config: RunConfig) -> RunConfig:
@@ -103,7 +105,7 @@ def _widen_softmax(model: nn.Module) -> None:
             module.register_forward_pre_hook(lambda _, arguments: (arguments[0].float(),))
 
 
-def _make_state(workload: Workload) -> None:
+def _make_state(workload: TransformerWorkload) -> None:
     """One optimizer step on gradients of no value, so that the step that is followed finds Adam's state."""
     if workload.optimizer is None:
         return
@@ -143,14 +145,14 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """From which autograd sequence number on which module's forward made the nodes."""
         self._owner: dict[int, str] = {}
         self._counts: set[int] = set()
-        self._workload: Workload | None = None
+        self._workload: TransformerWorkload | None = None
         self._from = 0
         self._optimizer_from: int | None = None
         self._parameters: set[int] = set()
         self._gradients: set[int] = set()
         self._state: set[int] = set()
 
-    def know(self, workload: Workload) -> None:
+    def know(self, workload: TransformerWorkload) -> None:
         """Learn which storages are parameters."""
         self._workload = workload
         self._parameters = {self.index(parameter) for parameter in workload.model.parameters()}
@@ -175,7 +177,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if phase == "optimizer":
             self._optimizer_from = len(self.timeline)
 
-    def end_step(self, workload: Workload) -> None:
+    def end_step(self, workload: TransformerWorkload) -> None:
         """Learn which storages became gradients."""
         self._gradients = {self.index(p.grad) for p in workload.model.parameters() if p.grad is not None}
 

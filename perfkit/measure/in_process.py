@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,35 +12,31 @@ import torch
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished, Outcome
-from perfkit.measure import memory, runner
-from perfkit.measure.runner import Enough
+from perfkit.measure import runner
+from perfkit.measure.loop import Observer
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
+from perfkit.workload.protocol import Workload
+from perfkit.workload.step import TransformerWorkload
 
 _OUTCOMES: dict[str, Outcome] = {"ok": "ok", "oom": "oom", "interrupted": "interrupted"}
-
-
-class _Silent:
-    """The sweep shows its own progress."""
-
-    def stage(self, name: str, steps: int = 0) -> None:
-        """Nothing to show."""
-
-    def advance(self) -> None:
-        """Nothing to show."""
 
 
 class Executor:
     """Runs configurations one after the other, and tidies up after each.
 
-    `suggest` as for `runner.run`, and `rule` gives its `enough` for a configuration.
+    `observers` gives those of a resolved configuration, and `build` its workload, as for `runner.run`.
     """
 
     def __init__(
-        self, suggest: memory.Suggest = lambda *_: (), rule: Callable[[RunConfig], Enough | None] = lambda _: None
+        self,
+        observers: Callable[[RunConfig], Sequence[Observer]] = lambda _: (),
+        build: Callable[[RunConfig], Workload] = TransformerWorkload,
+        forget_compiled: Callable[[], None] = torch.compiler.reset,
     ) -> None:
-        self._suggest = suggest
-        self._rule = rule
+        self._observers = observers
+        self._build = build
+        self._forget_compiled = forget_compiled
         self._threads = torch.get_num_threads()
 
     def __call__(self, config: RunConfig, folder: Path) -> Finished:
@@ -53,12 +49,12 @@ class Executor:
             torch.set_num_threads(self._threads)
             folder.mkdir(parents=True)
             resolved = runner.resolve(config)
-            record = runner.run(resolved, folder, _Silent(), suggest=self._suggest, enough=self._rule(resolved))
+            record = runner.run(resolved, folder, self._observers(resolved), build=self._build)
             outcome = _OUTCOMES[record.status]
         except (UsageError, RuntimeError, OSError) as error:
             said = f"{type(error).__name__}: {error}" if not isinstance(error, UsageError) else str(error)
         finally:
-            _tidy(config)
+            self._tidy(config)
         if outcome == "interrupted":
             raise signals.Interrupted
         return Finished(
@@ -70,11 +66,10 @@ class Executor:
             record=record,
         )
 
-
-def _tidy(config: RunConfig) -> None:
-    """Give back what can be given back; what cannot (a fragmented heap, warm caches) is the price of this mode."""
-    if config.compile != "off":
-        torch.compiler.reset()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    def _tidy(self, config: RunConfig) -> None:
+        """Give back what can be given back; what cannot (a fragmented heap, warm caches) is the price of this mode."""
+        if config.compile != "off":
+            self._forget_compiled()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Memory around a run: its peaks, a limit that turns a kill into an error, and what an allocation failure says."""
+"""Memory round a run: what there is, a limit that turns a kill into an error, what an allocation failure says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from perfkit.measure import cgroups
 from perfkit.schema import units
-from perfkit.schema.config import RunConfig
-from perfkit.schema.record import Failure, MemoryPeaks
+from perfkit.schema.record import Failure
 
 _MESSAGES = re.compile(
     r"can(?:'t|not) allocate memory|out of memory|bad_alloc|ALLOC_FAILED|Storage size calculation overflow",
@@ -24,72 +24,65 @@ _MESSAGES = re.compile(
 _REQUESTED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _BYTES_IN = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
-Suggest = Callable[[RunConfig, int], tuple[str, ...]]
-"""From a configuration that ran out of memory and the bytes there were: flags that would fit. The model of memory
-that knows is an analysis, which measuring does not import."""
+PROCESS = Path("/proc/self")
 
 
-def reset_peaks(device: str) -> None:
-    """Start counting peaks anew."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats(device)
+def status_bytes(key: str, process: Path = PROCESS) -> int | None:
+    """A size of this process's memory from its `status`, such as VmHWM; None where the system does not tell."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to the present resident set
-    except OSError:
-        return  # then the peak covers the process's whole life, which is still an upper bound
-
-
-def read_peaks(device: str) -> MemoryPeaks:
-    """Peaks since `reset_peaks`."""
-    resident = _status_bytes("VmHWM")
-    if device == "cpu":
-        return MemoryPeaks(resident=resident)
-    return MemoryPeaks(
-        allocated=torch.cuda.max_memory_allocated(device),
-        reserved=torch.cuda.max_memory_reserved(device),
-        resident=resident,
-    )
-
-
-def _status_bytes(key: str) -> int | None:
-    try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        text = (process / "status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
-def available(device: str) -> int:
+def _machine() -> int:
+    available: int = psutil.virtual_memory().available
+    return available
+
+
+def available(
+    device: str,
+    *,
+    cuda: Any = torch.cuda,
+    machine: Callable[[], int] = _machine,
+    container: Callable[[], int | None] = cgroups.headroom,
+) -> int:
     """Bytes that can still be allocated: what the GPU has free, or the machine (or its container) available."""
     if device != "cpu":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free
-    machine: int = psutil.virtual_memory().available
-    container = cgroups.headroom()
-    return machine if container is None else min(machine, container)
+        free, _ = cuda.mem_get_info(device)
+        return int(free)
+    allowed = container()
+    return machine() if allowed is None else min(machine(), allowed)
 
 
 @contextmanager
-def limited_to_available(device: str) -> Iterator[int]:
+def limited_to_available(
+    device: str,
+    *,
+    available: Callable[[str], int] = available,
+    limits: Any = resource,
+    process: Path = PROCESS,
+) -> Iterator[int]:
     """On a CPU, cap the process's data segment at what is available now; yields those bytes.
 
     Linux promises more memory than there is and then kills the process that uses it. With RLIMIT_DATA at the memory
-    that is available, the allocation itself fails and can be reported.
+    that is available, the allocation itself fails and can be reported. `limits` is the module resource, and `process`
+    /proc/self, or what stands in for them.
     """
     free = available(device)
-    in_use = _status_bytes("VmData")
+    in_use = status_bytes("VmData", process)
     if device != "cpu" or in_use is None:
         yield free
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    ceiling = min([in_use + free, *limits])
-    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
+    soft, hard = limits.getrlimit(limits.RLIMIT_DATA)
+    ceiling = min([in_use + free, *(limit for limit in (soft, hard) if limit != limits.RLIM_INFINITY)])
+    limits.setrlimit(limits.RLIMIT_DATA, (ceiling, hard))
     try:
         yield ceiling - in_use
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        limits.setrlimit(limits.RLIMIT_DATA, (soft, hard))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -105,15 +98,14 @@ def requested_bytes(error: BaseException) -> int | None:
     return round(float(found[1]) * _BYTES_IN[found[2]]) if found else None
 
 
-def failure(config: RunConfig, error: BaseException, phase: str, free: int, suggest: Suggest) -> Failure:
-    """Describe an allocation failure: what was asked for, what there was, what to try."""
+def failure(device: str, error: BaseException, phase: str, free: int) -> Failure:
+    """Describe an allocation failure: what was asked for, and what there was."""
     requested = requested_bytes(error)
-    place = "the GPU" if config.device != "cpu" else "this machine"
+    place = "the GPU" if device != "cpu" else "this machine"
     asked = f"an allocation of {units.size(requested)} failed" if requested else "an allocation failed"
     return Failure(
         phase=phase,
         message=f"out of memory in {phase}: {asked}; {place} had {units.size(free)} available when the run began",
         requested=requested,
         available=free,
-        suggestions=suggest(config, free),
     )

@@ -25,10 +25,11 @@ from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
 """nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
+MARK = "PERFKIT_NSYS_RECORDING"
+"""An environment variable that everything has which is started for a recording."""
 LAST_WORDS_S = 30.0
 """The same after a signal, upon which the run saves its record and nsys its report."""
 
-_MARK = "PERFKIT_NSYS_RECORDING"
 _BUSY_SHARE = 0.01
 """An application that uses less of one processor than this does nothing."""
 _GRACE_S = 5.0
@@ -57,16 +58,26 @@ class Ended:
     """By which signal, which was passed on; None where none came."""
 
 
-def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> Ended:
+def run(
+    command: Sequence[str],
+    hear: Callable[[str], None],
+    *,
+    patience_s: float = PATIENCE_S,
+    last_words_s: float = LAST_WORDS_S,
+    grace_s: float = _GRACE_S,
+    used_seconds: Callable[[str], float] | None = None,
+) -> Ended:
     """Run `command`, nsys and its application; `hear` gets every line on its standard error.
 
     A signal (KeyboardInterrupt) goes to the application: a run saves what it has, and nsys its report. A second one,
-    and a hang, end everything. Raises UsageError where nsys cannot be started.
+    and a hang, end everything; `used_seconds` tells the CPU time of all that has a mark. Raises UsageError where nsys
+    cannot be started.
     """
     mark = uuid.uuid4().hex
     with signals.held():
         try:
-            ended = _attended(_started(command, mark), hear, _Watch(mark, patience_s))
+            watch = _Watch(mark, patience_s, used_seconds or _used_seconds)
+            ended = _attended(_started(command, mark, grace_s), hear, watch, last_words_s)
         finally:
             _end_all(mark)
     if ended.exit_code == keeper.NOT_FOUND:
@@ -75,14 +86,14 @@ def run(command: Sequence[str], hear: Callable[[str], None], *, patience_s: floa
     return ended
 
 
-def _started(command: Sequence[str], mark: str) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str], mark: str, grace_s: float) -> subprocess.Popen[bytes]:
     # A session of its own: a signal to perfkit's group, as ctrl-C is, would reach nsys too, which drops its report.
     return subprocess.Popen(
-        keeper.kept(command, _GRACE_S),
+        keeper.kept(command, grace_s),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {_MARK: mark},
+        env=os.environ | {MARK: mark},
         start_new_session=True,
     )
 
@@ -93,16 +104,21 @@ class _Watch:
 
     mark: str
     patience_s: float
-    last_sign: float = field(default_factory=time.monotonic)
+    used_seconds: Callable[[str], float]
+    now: Callable[[], float] = time.monotonic
+    last_sign: float = field(init=False)
     used_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.sign()
+
     def sign(self) -> None:
-        self.last_sign = time.monotonic()
+        self.last_sign = self.now()
 
     def is_stuck(self) -> bool:
-        if time.monotonic() - self.last_sign < self.patience_s:
+        if self.now() - self.last_sign < self.patience_s:
             return False
-        used = _used_seconds(self.mark)
+        used = self.used_seconds(self.mark)
         busy = used - self.used_s > _BUSY_SHARE * self.patience_s
         self.used_s = used
         if busy:
@@ -168,7 +184,9 @@ class _Listener:
         return anything
 
 
-def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch) -> Ended:
+def _attended(
+    process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch, last_words_s: float
+) -> Ended:
     listener = _Listener(process, hear)
     interrupted: signal.Signals | None = None
     running, problem = True, ""
@@ -187,7 +205,7 @@ def _attended(process: subprocess.Popen[bytes], hear: Callable[[str], None], wat
                 raise
             interrupted = signals.by(error)
             listener.pass_lines_on = False  # where ctrl-C met Python's start, a traceback
-            watch.patience_s = min(watch.patience_s, LAST_WORDS_S)
+            watch.patience_s = min(watch.patience_s, last_words_s)
     while listener.listen(0):
         pass
     return Ended(process.returncode, listener.said, listener.complaint, listener.error, problem, interrupted)
@@ -228,7 +246,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # gone, or not ours to look at
-            if process.environ().get(_MARK) == mark:
+            if process.environ().get(MARK) == mark:
                 found.append(process)
     return found
 

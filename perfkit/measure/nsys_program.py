@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
@@ -47,20 +48,24 @@ def under_nsys() -> bool:
     return any(name in os.environ for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH"))
 
 
-def find(path: str | None = None) -> Nsys | None:
-    """The nsys at `path`, or the one on PATH; None where there is none."""
+def find(path: str | None = None, patience_s: float = _ANSWER_TIMEOUT_S) -> Nsys | None:
+    """The nsys at `path`, or the one on PATH; None where there is none. It may take so long for each answer."""
     found = path or shutil.which("nsys")
     if found is None:
         return None
-    version = re.search(r"\b(\d{4}(?:\.\d+)+)", _answer(found, "--version"))
-    return Nsys(found, tuple(map(int, version[1].split("."))) if version else (), _answer(found, "profile", "--help"))
+    version = re.search(r"\b(\d{4}(?:\.\d+)+)", _answer(patience_s, found, "--version"))
+    return Nsys(
+        found,
+        tuple(map(int, version[1].split("."))) if version else (),
+        _answer(patience_s, found, "profile", "--help"),
+    )
 
 
-def _answer(*command: str) -> str:
+def _answer(patience_s: float, *command: str) -> str:
     variables = {name: value for name, value in os.environ.items() if not _INJECTED.match(name)}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=_ANSWER_TIMEOUT_S,
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=patience_s,
             env=variables, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
@@ -68,10 +73,10 @@ def _answer(*command: str) -> str:
     return done.stdout
 
 
-def nvtx_version() -> str | None:
+def nvtx_version(version: Callable[[str], str] = importlib.metadata.version) -> str | None:
     """Version of the package nvtx, None where it is not installed as one."""
     try:
-        return importlib.metadata.version("nvtx")
+        return version("nvtx")
     except importlib.metadata.PackageNotFoundError:
         return None
 

@@ -6,6 +6,7 @@ For processes that must not load PyTorch (perfkit.launch.places asks). Prints JS
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -13,13 +14,17 @@ from perfkit.errors import UsageError
 from perfkit.measure import estimate
 
 
-def answer(names: list[str]) -> dict[str, tuple[str, int | None]]:
+def answer(
+    names: list[str],
+    choose: Callable[[str], str] = estimate.choose_device,
+    available: Callable[[str], int | None] = estimate.available,
+) -> dict[str, tuple[str, int | None]]:
     """Device and free bytes for each name; a name that no device here answers to is left out."""
     found = {}
     for name in names:
         try:
-            device = estimate.choose_device(name)
-            found[name] = (device, estimate.available(device))
+            device = choose(name)
+            found[name] = (device, available(device))
         except (UsageError, RuntimeError):  # RuntimeError: cuda:7 of a machine with two
             continue
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the field uses
@@ -15,6 +16,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.workload.annotate import Annotation, annotate
 from perfkit.workload.model import Transformer
+from perfkit.workload.protocol import OnPhase
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
@@ -23,54 +25,53 @@ _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
     "adamw-fused": {"fused": True},
 }
 
-PhaseObserver = Callable[[str], None]
-"""Called with a phase's name as that phase begins (see schema.range_names.STEP_PHASES)."""
-
 
 def _nobody_asks(_: object) -> None:
     """For what a phase made, where there are no ranges."""
 
 
-def choose_device(wanted: str) -> str:
-    """`auto` becomes cuda or cpu; anything else is checked against what PyTorch sees."""
+def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
+    """`auto` becomes cuda or cpu; anything else is checked against what PyTorch sees (`cuda`: torch.cuda)."""
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted != "cpu" and not torch.cuda.is_available():
+        return "cuda" if cuda.is_available() else "cpu"
+    if wanted != "cpu" and not cuda.is_available():
         raise UsageError(f"--device {wanted}: PyTorch {torch.__version__} sees no CUDA device; use --device cpu")
-    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
-        raise UsageError(f"--device {wanted}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+    if wanted.startswith("cuda:") and int(wanted[5:]) >= cuda.device_count():
+        raise UsageError(f"--device {wanted}: there are {cuda.device_count()} CUDA devices, counted from 0")
     return wanted
 
 
-def check(config: RunConfig) -> None:
+def check(
+    config: RunConfig,
+    *,
+    cuda: Any = torch.cuda,
+    cpu_count: Callable[[], int | None] = os.cpu_count,
+    has_triton: Callable[[], bool] = has_triton,
+) -> None:
     """Refuse what this machine cannot run, before anything is allocated. Needs a resolved configuration.
 
     Raises UsageError that says what to change.
     """
-    _check_threads(config)
+    # OpenMP ends the process where it cannot start a thread, so what cannot help is not tried.
+    cpus = cpu_count()
+    if config.num_threads is not None and cpus is not None and config.num_threads > cpus:
+        raise UsageError(f"--num-threads {config.num_threads}: this machine has {cpus} logical CPUs")
     if config.device == "cpu":
         if config.compile != "off":
             _need_cpp_compiler()
         return
     if config.precision == "tf32":
-        _need_ampere(config, "--precision tf32")
+        _need_ampere(config, "--precision tf32", cuda)
     if config.sdpa_backend in ("flash", "cudnn"):
-        _need_ampere(config, f"--sdpa-backend {config.sdpa_backend}")
+        _need_ampere(config, f"--sdpa-backend {config.sdpa_backend}", cuda)
         if config.precision not in _AUTOCAST:
             raise UsageError(f"--sdpa-backend {config.sdpa_backend} needs --precision bf16 or fp16 on a GPU")
     if config.compile != "off" and not has_triton():
         raise UsageError(f"--compile {config.compile} needs Triton on a GPU: pip install triton, or --compile off")
 
 
-def _check_threads(config: RunConfig) -> None:
-    # OpenMP ends the process where it cannot start a thread, so what cannot help is not tried.
-    cpus = os.cpu_count()
-    if config.num_threads is not None and cpus is not None and config.num_threads > cpus:
-        raise UsageError(f"--num-threads {config.num_threads}: this machine has {cpus} logical CPUs")
-
-
-def _need_ampere(config: RunConfig, flag: str) -> None:
-    major, minor = torch.cuda.get_device_capability(config.device)
+def _need_ampere(config: RunConfig, flag: str, cuda: Any) -> None:
+    major, minor = cuda.get_device_capability(config.device)
     if major < 8:
         raise UsageError(f"{flag} needs compute capability 8.0, and this GPU has {major}.{minor}")
 
@@ -85,7 +86,12 @@ def _need_cpp_compiler() -> None:
         raise UsageError("--compile needs a C++ compiler on a CPU: install g++, or use --compile off") from error
 
 
-class Workload:
+def matmul_precision(config: RunConfig) -> str:
+    """How far PyTorch may round in matmuls of fp32: with tf32 "high" (10 bits of mantissa), else "highest" (all 23)."""
+    return "high" if config.precision == "tf32" else "highest"
+
+
+class TransformerWorkload:
     """A model, a batch and what a step needs. Needs a resolved and checked configuration.
 
     Building it draws the weights and the tokens from `config.seed`; nothing else is random.
@@ -95,7 +101,7 @@ class Workload:
         self.config = config
         if config.num_threads is not None:
             torch.set_num_threads(config.num_threads)
-        torch.set_float32_matmul_precision("high" if config.precision == "tf32" else "highest")
+        torch.set_float32_matmul_precision(matmul_precision(config))
         torch.manual_seed(config.seed)
         with torch.device(config.device):
             self.model = Transformer(config)
@@ -138,7 +144,7 @@ class Workload:
         dtype = _AUTOCAST.get(self.config.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
-    def step(self, on_phase: PhaseObserver) -> None:
+    def step(self, on_phase: OnPhase) -> None:
         """Run one step. On a GPU it only enqueues: the caller synchronises."""
 
         def begin(name: str) -> AbstractContextManager[Callable[[object], None]]:

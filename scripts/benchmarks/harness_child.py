@@ -1,6 +1,6 @@
 """What perfkit's own code costs a step, measured in one process (with torch): `harness_child.py WORK REPEATS`.
 
-steps   run_steps over a step that does nothing: of one phase, of a training step's five, and inside a range
+steps   the loop over a step that does nothing: of one phase, of a training step's five, and inside a range
 ranges  one module range, beside torch.profiler.record_function; and `tiny`, annotated and bare, step about
 
 Prints JSON: for each case one time per repeat, in seconds.
@@ -12,17 +12,21 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 
-from perfkit.measure import timing
+from perfkit.measure import loop, timing
+from perfkit.measure.loop import Measured, Observer, Step
 from perfkit.measure.timing import CpuClock
+from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.range_names import STEP_PHASES
 from perfkit.schema.record import StepSample
 from perfkit.workload import annotation_cost
-from perfkit.workload.step import Workload
+from perfkit.workload.annotate import annotated
+from perfkit.workload.step import TransformerWorkload
 
 STEPS = 2_000
 RANGES = 20_000
@@ -47,20 +51,23 @@ class _Phases:
             on_phase(name)
 
 
-def _per_step(workload: _Empty | _Phases, *, ranges: bool) -> float:
-    samples: list[StepSample] = []
+def _per_step(workload: _Empty | _Phases, observers: Sequence[Observer] = ()) -> float:
     begin = time.perf_counter()
-    timing.run_steps(
-        workload,
-        CpuClock(),
-        STEPS,
-        samples=samples,
-        on_phase=lambda _: None,
-        after_step=lambda: None,
-        warmup=False,
-        ranges=ranges,
-    )
+    loop.run_stage(workload, CpuClock(), "measured", STEPS, observers, Measured())
     return (time.perf_counter() - begin) / STEPS
+
+
+class _InRanges(Observer):
+    """A range round each step, as perfkit's own observer opens it."""
+
+    def __init__(self) -> None:
+        self._step = ExitStack()
+
+    def before(self, step: Step) -> None:
+        self._step.enter_context(annotated(range_names.step(step.index)))
+
+    def after(self, step: Step, sample: StepSample) -> None:
+        self._step.close()
 
 
 def _bare_loop() -> float:
@@ -74,9 +81,9 @@ def _bare_loop() -> float:
 def steps(repeats: int) -> dict[str, list[float]]:
     cases: dict[str, Callable[[], float]] = {
         "loop": _bare_loop,
-        "empty": lambda: _per_step(_Empty(), ranges=False),
-        "phases": lambda: _per_step(_Phases(), ranges=False),
-        "ranges": lambda: _per_step(_Empty(), ranges=True),
+        "empty": lambda: _per_step(_Empty()),
+        "phases": lambda: _per_step(_Phases()),
+        "ranges": lambda: _per_step(_Empty(), [_InRanges()]),
     }
     return _taken_in_turn(cases, repeats)
 
@@ -102,14 +109,14 @@ def _record_function() -> float:
 
 
 def ranges(repeats: int) -> dict[str, list[float]]:
-    cases = {"range": lambda: annotation_cost.seconds_per_range(count=RANGES), "record_function": _record_function}
+    cases = {"range": lambda: annotation_cost.seconds_per_range(RANGES), "record_function": _record_function}
     found = _taken_in_turn(cases, repeats)
     return found | _tiny(repeats)
 
 
 def _tiny(repeats: int) -> dict[str, list[float]]:
     config = RunConfig(num_threads=1).resolved("cpu")
-    workload = Workload(config)
+    workload = TransformerWorkload(config)
     times: dict[str, list[float]] = {"bare": [], "annotated": []}
     hooked = 0
     for _ in range(3):
@@ -126,7 +133,7 @@ def _tiny(repeats: int) -> dict[str, list[float]]:
     return times | {"hooked": [hooked]}
 
 
-def _one_step(workload: Workload) -> float:
+def _one_step(workload: TransformerWorkload) -> float:
     begin = time.perf_counter()
     workload.step(lambda _: None)
     return time.perf_counter() - begin

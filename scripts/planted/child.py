@@ -1,6 +1,6 @@
 """One real run of `tiny` with a cause of noise planted in it: python -m scripts.planted.child CAUSE FOLDER.
 
-The cause is planted in the process that measures, by a subclass of Workload: perfkit itself has no such hook.
+The cause is planted by an observer, where a step's first phase begins: inside the step's time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from perfkit.analysis import stopping
 from perfkit.measure import runner
+from perfkit.measure.loop import Observer, Step
 from perfkit.schema.config import RunConfig
-from perfkit.workload.step import Workload
 
 WARMUP, STEPS = 5, 30
 SLEEPING, SLEEP_S = 12, 0.5
@@ -40,14 +39,20 @@ Hook = Callable[[int], None]
 """Called inside each step, before its work, with the number of the measured step (negative: warm-up)."""
 
 
-class Quiet:
-    """Nothing counts a stage."""
+class Plant(Observer):
+    """Calls a hook where each step's first phase begins."""
 
-    def stage(self, name: str, steps: int = 0) -> None:
-        pass
+    def __init__(self, hook: Hook, warmup_steps: int) -> None:
+        self._hook, self._warmup_steps = hook, warmup_steps
+        self._step: int | None = None
 
-    def advance(self) -> None:
-        pass
+    def before(self, step: Step) -> None:
+        self._step = step.index - (self._warmup_steps if step.stage == "warm-up" else 0)
+
+    def phase(self, name: str) -> None:
+        if self._step is not None:
+            number, self._step = self._step, None
+            self._hook(number)
 
 
 @contextlib.contextmanager
@@ -135,21 +140,7 @@ def run(name: str, folder: Path, **fields: Any) -> None:
     usual = {"num_threads": 1, "warmup_steps": WARMUP, "measure_steps": STEPS}
     config = runner.resolve(RunConfig(**(usual | needed | fields), device="cpu"))
     with plant() as hook:
-
-        class Planted(Workload):
-            done = -config.warmup_steps
-
-            def step(self, on_phase: Callable[[str], None]) -> None:
-                hook(self.done)
-                self.done += 1
-                super().step(on_phase)
-
-        original = runner.Workload
-        runner.Workload = Planted  # type: ignore[misc]
-        try:
-            runner.run(config, folder, Quiet(), enough=stopping.rule(config))
-        finally:
-            runner.Workload = original  # type: ignore[misc]
+        runner.run(config, folder, (Plant(hook, config.warmup_steps),))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ def ended(config, walls) -> tuple[int, str | None]:
     return len(samples), None
 
 
-def test_a_count_is_obeyed_exactly():
-    assert ended(quick(measure_steps=7), np.ones(50)) == (7, "measure-steps")
+def test_a_fixed_number_of_steps_needs_no_rule():
+    assert stopping.rule(quick(measure_steps=7)) is None
 
 
 def test_a_series_without_noise_ends_at_twenty():

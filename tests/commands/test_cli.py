@@ -157,8 +157,8 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
 COMPUTES_UNTIL_SIGNALLED = """
 import sys
 from perfkit import cli
-from perfkit.workload.step import Workload
-step, begun = Workload.step, 0
+from perfkit.workload.step import TransformerWorkload
+step, begun = TransformerWorkload.step, 0
 def endless(self, on_phase):
     global begun
     begun += 1
@@ -169,7 +169,7 @@ def endless(self, on_phase):
             while True:
                 self.model(self.tokens)
     step(self, told)
-Workload.step = endless
+TransformerWorkload.step = endless
 sys.exit(cli.main(sys.argv[1:]))
 """
 """perfkit, whose fourth step stays in its backward: a signal may come as late as it likes, and meets that."""

@@ -6,26 +6,26 @@ import csv
 import errno
 import json
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from perfkit import cli
 from perfkit.analysis import run_report
-from perfkit.commands import plain, show
 from perfkit.commands import run as run_command
+from perfkit.commands.run import Doing, RunOptions
 from perfkit.errors import PerfkitError
 from perfkit.launch.processes import Finished
-from perfkit.measure import nsys, runner
+from perfkit.measure import runner
 from perfkit.render import files
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
-from perfkit.workload.model import Transformer
 from tests import runs
-from tests.runs import CPU_OOM, QUICK_FLAGS
+from tests.runs import CPU_OOM, QUICK_FLAGS, FakeWorkload
 
 FEW = ["--warmup-steps", "1", "--measure-steps", "2"]
 
@@ -52,10 +52,11 @@ def run(tmp_path, capsys, monkeypatch):
     """Runs `perfkit run` with a quick model in tmp_path."""
     monkeypatch.chdir(tmp_path)
 
-    def go(*arguments: str) -> Result:
+    def go(*arguments: str, **doing: Any) -> Result:
         device = [] if "--device" in arguments else ["--device", "cpu"]
         overhead = [] if "--overhead" in arguments else ["--overhead", "off"]  # spares a process
-        code = cli.main(["run", *QUICK_FLAGS, *device, *overhead, *arguments])
+        seams = {"doing": Doing(**doing)} if doing else {}
+        code = cli.main(["run", *QUICK_FLAGS, *device, *overhead, *arguments], **seams)
         out, err = capsys.readouterr()
         folders = list(tmp_path.glob("traces/*"))
         return Result(code, out, err, folders[0] if len(folders) == 1 else tmp_path)
@@ -96,15 +97,14 @@ def test_every_number_in_the_table_comes_from_the_record(run):
     assert row["peak_memory_bytes"] == result.record.memory.resident
 
 
-def test_a_full_disk_does_not_hide_what_was_measured(run, monkeypatch):
+def test_a_full_disk_does_not_hide_what_was_measured(run):
     # GIVEN a disk that the record does not fit on
-    def full(saved: RunRecord, folder: Path) -> Path:
+    def full(config: RunConfig, folder: Path, observers: Any) -> RunRecord:
+        saved = runs.saved(config=config)
         raise record.UnsavedError(f"{folder.name}: cannot be saved: No space left on device", saved)
 
-    monkeypatch.setattr(record, "save", full)
-
     # WHEN
-    result = run(*FEW, "--output", "r.json")
+    result = run(*FEW, "--output", "r.json", run=full)
 
     # THEN
     assert result.code == 2
@@ -146,17 +146,15 @@ def test_a_profiled_run_shows_what_the_profiler_costs(run):
     assert not list(result.folder.glob("*.log"))
 
 
-def test_a_profiled_run_goes_on_without_its_plain_steps(run, monkeypatch):
+def test_a_profiled_run_goes_on_without_its_plain_steps(run):
     # GIVEN a process that finds no memory
     def fails(config: RunConfig, folder: Path) -> Finished:
         assert config.profiler == "none"
         folder.mkdir()
         return Finished(outcome="oom", exit_code=3, signal=None, wall_s=1.0, stderr_tail="perfkit: full", record=None)
 
-    monkeypatch.setattr(plain, "run_child", fails)
-
     # WHEN
-    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on", run_child=fails)
 
     # THEN
     assert result.code == 0
@@ -165,9 +163,12 @@ def test_a_profiled_run_goes_on_without_its_plain_steps(run, monkeypatch):
     assert not (result.folder / "plain").exists()
 
 
-def test_plain_steps_are_measured_with_a_profiler_only(run, monkeypatch):
-    monkeypatch.setattr(plain, "run_child", None)
-    assert run(*FEW, "--overhead", "on").code == 0
+def never(*_: object) -> Any:
+    raise AssertionError("it began")
+
+
+def test_plain_steps_are_measured_with_a_profiler_only(run):
+    assert run(*FEW, "--overhead", "on", run_child=never).code == 0
 
 
 def test_a_run_goes_into_the_folder_that_is_named(run):
@@ -218,20 +219,15 @@ def test_the_result_goes_to_a_file_too(run, name, start):
         (["--profile-stack"], "--profile-stack needs --profiler torch"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, monkeypatch, arguments, message):
+def test_what_cannot_work_is_refused_before_anything_runs(run, tmp_path, arguments, message):
     # GIVEN
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "full" / "run").mkdir(parents=True)
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
 
-    def never(*_: object) -> None:
-        raise AssertionError("the run began")
-
-    monkeypatch.setattr(runner, "run", never)
-
     # WHEN
-    result = run(*arguments)
+    result = run(*arguments, run=never)
 
     # THEN one line
     assert result.code == 2
@@ -290,19 +286,18 @@ def test_the_command_line_says_what_it_did_not_understand(capsys, arguments, mes
     assert "Traceback" not in err
 
 
-def out_of_memory_in(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def fail(*_: object) -> None:
-        raise error
+def failing(error: BaseException) -> Any:
+    """A run whose first forward raises an error."""
 
-    monkeypatch.setattr(Transformer, "forward", fail)
+    def measure(config: RunConfig, folder: Path, observers: Any) -> RunRecord:
+        return runner.run(config, folder, observers, build=lambda config: FakeWorkload(config, {(0, "forward"): error}))
+
+    return measure
 
 
-def test_out_of_memory_is_a_result(run, monkeypatch):
-    # GIVEN
-    out_of_memory_in(monkeypatch, RuntimeError(CPU_OOM))
-
+def test_out_of_memory_is_a_result(run):
     # WHEN
-    result = run(*FEW, "--output", "r.csv")
+    result = run(*FEW, "--output", "r.csv", run=failing(RuntimeError(CPU_OOM)))
 
     # THEN one line that says it all, a record, and a row
     assert result.code == 3
@@ -314,12 +309,9 @@ def test_out_of_memory_is_a_result(run, monkeypatch):
     assert Path("r.csv").read_text().splitlines()[1].endswith(",oom")
 
 
-def test_ctrl_c_is_a_result(run, monkeypatch):
-    # GIVEN
-    out_of_memory_in(monkeypatch, KeyboardInterrupt())
-
+def test_ctrl_c_is_a_result(run):
     # WHEN
-    result = run(*FEW)
+    result = run(*FEW, run=failing(KeyboardInterrupt()))
 
     # THEN
     assert result.code == 130
@@ -330,7 +322,7 @@ def test_ctrl_c_is_a_result(run, monkeypatch):
     assert result.record.status == "interrupted"
 
 
-def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run, monkeypatch):
+def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run):
     """GIVEN a profiled run WHEN a signal meets the plain steps before it THEN what the child has saved stays"""
 
     # GIVEN
@@ -340,10 +332,8 @@ def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run, monkeyp
         folder.with_name("plain.log").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plain, "run_child", interrupted)
-
     # WHEN
-    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on", run_child=interrupted)
 
     # THEN
     assert result.code == 130
@@ -353,85 +343,61 @@ def test_a_signal_in_the_plain_steps_keeps_those_that_were_measured(run, monkeyp
 
 
 @pytest.mark.parametrize("warmed_up", [False, True])
-def test_a_signal_before_anything_is_measured_leaves_nothing(run, monkeypatch, warmed_up):
+def test_a_signal_before_anything_is_measured_leaves_nothing(run, warmed_up):
     def interrupted(config: RunConfig, folder: Path) -> None:
         folder.mkdir()
         if warmed_up:
             record.save(runs.saved(status="interrupted", steps=()), folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plain, "run_child", interrupted)
-    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on", run_child=interrupted)
     assert (result.code, result.says) == (130, "perfkit: interrupted by SIGINT; nothing was measured")
     assert list(Path("traces").iterdir()) == []
 
 
-def test_a_signal_while_the_tables_are_shown_says_where_all_is(run, monkeypatch):
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+def raising(error: BaseException) -> Any:
+    def show(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr(show, "print_reports", interrupted)
-    result = run(*FEW)
+    return show
+
+
+def test_a_signal_while_the_tables_are_shown_says_where_all_is(run):
+    result = run(*FEW, show=raising(KeyboardInterrupt()))
     assert result.code == 130
     assert result.says == f"perfkit: interrupted by SIGINT; what was measured is saved in traces/{result.folder.name}"
     assert (result.record.status, len(result.record.steps)) == ("ok", 2)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError(), OSError(errno.EIO, "no terminal")])
-def test_what_ended_a_run_is_told_also_where_its_tables_cannot_be_shown(run, monkeypatch, error):
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(show, "print_reports", fail)
-    out_of_memory_in(monkeypatch, KeyboardInterrupt())
-    result = run(*FEW)
+def test_what_ended_a_run_is_told_also_where_its_tables_cannot_be_shown(run, error):
+    result = run(*FEW, run=failing(KeyboardInterrupt()), show=raising(error))
     assert result.code == 130
     assert "; 0 of 2 measured steps saved in traces/" in result.says
 
 
-def test_ctrl_c_outside_a_run_is_one_line(run, monkeypatch):
-    # GIVEN
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runner, "resolve", interrupt)
-
-    # THEN
-    result = run()
+def test_ctrl_c_outside_a_run_is_one_line(run):
+    result = run("--profiler", "nsys", prepare_nsys=raising(KeyboardInterrupt()))
     assert (result.code, result.says) == (130, "perfkit: interrupted by SIGINT")
 
 
-def test_debug_shows_the_traceback(run, monkeypatch):
-    # GIVEN
-    out_of_memory_in(monkeypatch, RuntimeError(CPU_OOM))
-
-    # THEN
+def test_debug_shows_the_traceback(run):
     with pytest.raises(Exception, match="out of memory in warm-up step 1"):
-        run(*FEW, "--debug")
+        run(*FEW, "--debug", run=failing(RuntimeError(CPU_OOM)))
 
 
-def test_an_error_that_is_ours_to_mend_is_not_hidden(run, monkeypatch):
-    out_of_memory_in(monkeypatch, RuntimeError("shapes cannot be multiplied"))
+def test_an_error_that_is_ours_to_mend_is_not_hidden(run):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        run(*FEW)
+        run(*FEW, run=failing(RuntimeError("shapes cannot be multiplied")))
     assert not list(Path("traces").iterdir())
 
 
-def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
+def test_two_runs_of_one_second_have_two_folders(tmp_path):
     # GIVEN
-    class Stopped:
-        @staticmethod
-        def now() -> Stopped:
-            return Stopped()
-
-        def __format__(self, _: str) -> str:
-            return "20260102-030405"
-
-    monkeypatch.setattr(run_command, "datetime", Stopped)
-    config = RunConfig().resolved("cpu")
+    config, now = RunConfig().resolved("cpu"), datetime(2026, 1, 2, 3, 4, 5)
 
     # WHEN
-    made = [run_command._make_folder(tmp_path / "new" / "traces", config) for _ in range(3)]
+    made = [run_command._make_folder(tmp_path / "new" / "traces", config, lambda: now) for _ in range(3)]
 
     # THEN
     name = "20260102-030405_tiny_forward-backward"
@@ -439,20 +405,12 @@ def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
     assert all(folder.is_dir() for folder in made)
 
 
-def test_the_file_is_written_before_the_tables_are_shown(run, monkeypatch):
-    # GIVEN a reader that has gone away
-    def gone(*_: object, **__: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(run_command.show, "print_reports", gone)
-    monkeypatch.setattr(cli.os, "dup2", lambda *_: None)
-    monkeypatch.setattr(cli.sys.stdout, "fileno", lambda: 1, raising=False)
-
-    # WHEN
-    result = run(*FEW, "--output", "r.csv")
-
-    # THEN
-    assert result.code == 0
+def test_the_file_is_written_before_the_tables_are_shown(tmp_path, monkeypatch):
+    """GIVEN a reader that has gone away, of which `perfkit` as a process hears (test_streams)"""
+    monkeypatch.chdir(tmp_path)
+    options = RunOptions(output=Path("r.csv"), overhead="off")
+    with pytest.raises(BrokenPipeError):
+        run_command.execute(runs.quick(measure_steps=2), options, doing=Doing(show=raising(BrokenPipeError())))
     assert Path("r.csv").read_text().startswith("size,")
 
 
@@ -500,45 +458,43 @@ def test_the_probes_cost_is_printed(run):
     assert re.search(r"^probes: \S+ [mu]?s a step, between the steps$", run(*FEW).out, re.MULTILINE)
 
 
-def test_many_profiled_steps_are_warned_of(run, monkeypatch):
-    monkeypatch.setattr(run_command, "_MANY_PROFILED", 1)
-    assert "2 profiled steps: writing the trace takes long" in run(*FEW, "--profiler", "torch").err
+@pytest.mark.parametrize(("steps", "warned"), [(500, False), (501, True)])
+def test_many_profiled_steps_are_warned_of(run, steps, warned):
+    def measure(config: RunConfig, folder: Path, observers: Any) -> RunRecord:
+        return runs.saved(config=config)
+
+    result = run("--measure-steps", str(steps), "--profiler", "torch", run=measure)
+    assert (f"{steps} profiled steps: writing the trace takes long" in result.err) is warned
 
 
-def test_an_nsys_that_does_not_start_leaves_no_empty_folder(run, tmp_path, monkeypatch):
-    def fail(*_):
-        raise PerfkitError("agent launcher failed")
-
-    monkeypatch.setattr(nsys, "prepare", object)
-    monkeypatch.setattr(nsys, "run", fail)
-    result = run(*FEW, "--profiler", "nsys")
+def test_an_nsys_that_does_not_start_leaves_no_empty_folder(run, tmp_path):
+    fail = raising(PerfkitError("agent launcher failed"))
+    result = run(*FEW, "--profiler", "nsys", prepare_nsys=object, run_under_nsys=fail)
     assert (result.code, result.says) == (1, "perfkit: agent launcher failed")
     assert [path for path in tmp_path.rglob("*") if path.is_dir() and path.name != "traces"] == []
 
 
-def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run, monkeypatch):
+def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run):
     # GIVEN an nsys that is none, and plain steps that cost nothing: the folder must be empty when nsys begins
     order = []
 
-    def under_nsys(config, program, device, folder, tell):
+    def under_nsys(config, program, device, folder, beside):
         order.append(("nsys", sorted(path.name for path in folder.iterdir())))
-        record.save(runs.saved(), folder)
-        return runs.saved()
+        made = runs.saved(artifacts=beside())
+        record.save(made, folder)
+        return made
 
     def plain_steps(config, folder):
         order.append(("plain", config.profiler))
-        (folder / "plain").mkdir()
-        record.save(runs.saved(), folder / "plain")
-        return {"plain": "plain/record.json"}
-
-    monkeypatch.setattr(nsys, "prepare", object)
-    monkeypatch.setattr(nsys, "run", under_nsys)
-    monkeypatch.setattr(run_command.plain, "measure", plain_steps)
+        folder.mkdir()
+        record.save(runs.saved(), folder)
+        return Finished(outcome="ok", exit_code=0, signal=None, wall_s=1.0, stderr_tail="", record=runs.saved())
 
     # WHEN
-    result = run(*FEW, "--profiler", "nsys", "--overhead", "on")
+    seams = {"prepare_nsys": object, "run_under_nsys": under_nsys, "run_child": plain_steps}
+    result = run(*FEW, "--profiler", "nsys", "--overhead", "on", **seams)
 
     # THEN
-    assert order == [("nsys", []), ("plain", "nsys")]
+    assert order == [("nsys", []), ("plain", "none")]
     assert result.record.artifacts == {"plain": "plain/record.json"}
     assert "Overhead of --profiler" in result.out

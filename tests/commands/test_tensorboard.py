@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from perfkit.measure import runner
-from tests.runs import Journal, quick
+from tests.runs import quick
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A traces folder with one profiled run."""
     folder = tmp_path_factory.mktemp("traces")
     (folder / RUN).mkdir()
-    runner.run(quick(profiler="torch", pass_type="train", measure_steps=2, warmup_steps=1), folder / RUN, Journal())
+    runner.run(quick(profiler="torch", pass_type="train", measure_steps=2, warmup_steps=1), folder / RUN)
     return folder
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from perfkit.schema.config import RunConfig
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 
 
 def step_peaks(config: RunConfig, steps: int = 2) -> list[int]:
     """Peak bytes in each of the first steps of a resolved configuration."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
-        workload = Workload(config)
+        workload = TransformerWorkload(config)
         for number in range(steps):
             with record_function(f"step {number}"):
                 workload.step(lambda _: None)

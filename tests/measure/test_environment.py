@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,8 +14,20 @@ import pytest
 import torch
 
 from perfkit.measure import environment
+from perfkit.measure.environment import Machine
 from perfkit.schema.record import Environment
 from tests.runs import quick
+
+DRIVER = "proc/driver/nvidia/version"
+PATIENT = 200.0
+"""git may take as long as it likes."""
+
+
+def place(root: Path, name: str, text: str) -> Machine:
+    """A machine whose /proc and /sys are in a folder, with a file in it."""
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+    return Machine(root)
 
 
 def test_this_machine_is_described():
@@ -37,20 +50,15 @@ def test_this_machine_is_described():
      ({0: "performance", 7: "powersave"}, "performance")],
     ids=["one", "two", "a machine without", "another CPU's"],
 )  # fmt: skip
-def test_the_governor_is_that_of_the_cpus_the_run_may_use(governors, expected, tmp_path, monkeypatch):
+def test_the_governor_is_that_of_the_cpus_the_run_may_use(governors, expected, tmp_path):
     """GIVEN a process that may use CPUs 0 and 1 of a Linux machine THEN theirs is read, where it is one"""
     for cpu, text in governors.items():
-        (tmp_path / f"cpu{cpu}" / "cpufreq").mkdir(parents=True)
-        (tmp_path / f"cpu{cpu}" / "cpufreq" / "scaling_governor").write_text(f"{text}\n")
-    monkeypatch.setattr(environment, "_CPUS", tmp_path)
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(environment.sys, "platform", "linux")
-    assert environment.governor() == expected
+        place(tmp_path, f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", f"{text}\n")
+    assert environment.governor(Machine(tmp_path, allowed_cpus=lambda: {0, 1}, system="linux")) == expected
 
 
-def test_another_system_than_linux_has_no_governor_to_read(monkeypatch):
-    monkeypatch.setattr(environment.sys, "platform", "darwin")
-    assert environment.governor() is None
+def test_another_system_than_linux_has_no_governor_to_read():
+    assert environment.governor(Machine(system="darwin")) is None
 
 
 def test_threads_are_those_of_the_run_not_of_the_moment():
@@ -98,8 +106,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(environment, "_GIT_TIMEOUT_S", 200)  # git may take as long as it likes
+def repository(tmp_path: Path) -> Path:
     git(tmp_path, "init", "--quiet")
     (tmp_path / "file").write_text("one")
     git(tmp_path, "add", "file")
@@ -111,13 +118,13 @@ def test_the_commit_is_named_and_changes_are_marked(repository):
     # GIVEN
     commit = git(repository, "rev-parse", "HEAD")
     (repository / "untracked").write_text("")
-    assert environment.git_commit(repository) == commit
+    assert environment.git_commit(repository, timeout_s=PATIENT) == commit
 
     # WHEN
     (repository / "file").write_text("two")
 
     # THEN
-    assert environment.git_commit(repository) == commit + "+"
+    assert environment.git_commit(repository, timeout_s=PATIENT) == commit + "+"
 
 
 def test_without_a_repository_a_commit_or_git_there_is_no_commit(tmp_path, monkeypatch):
@@ -128,26 +135,27 @@ def test_without_a_repository_a_commit_or_git_there_is_no_commit(tmp_path, monke
     # WHEN
     git(tmp_path, "init", "--quiet")
     assert environment.git_commit(tmp_path) is None
-    monkeypatch.setattr(environment.shutil, "which", lambda _: None)
 
     # THEN
-    assert environment.git_commit(tmp_path) is None
+    assert environment.git_commit(tmp_path, path=str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("slow", ["rev-parse", "status"])
-def test_a_git_that_takes_too_long_is_not_waited_for(repository, monkeypatch, slow):
-    # GIVEN
-    run = subprocess.run
+@pytest.mark.parametrize("broken", ["rev-parse", "status"])
+def test_a_git_that_does_not_answer_leaves_nothing_to_guess(tmp_path, broken):
+    """GIVEN one that fails in one of the two questions THEN neither a commit nor a clean one is guessed"""
+    git = tmp_path / "git"
+    git.write_text(f'#!/bin/sh\ncase "$*" in *{broken}*) exit 1;; *rev-parse*) echo abc;; esac\n')
+    git.chmod(0o755)
+    assert environment.git_commit(tmp_path, path=str(tmp_path), timeout_s=PATIENT) is None
+    git.write_text('#!/bin/sh\ncase "$*" in *rev-parse*) echo abc;; esac\n')
+    assert environment.git_commit(tmp_path, path=str(tmp_path), timeout_s=PATIENT) == "abc"
 
-    def asked(command: list[str], **options: object):
-        if slow in command:
-            raise subprocess.TimeoutExpired(command, 10)
-        return run(command, **options)
 
-    monkeypatch.setattr(environment.subprocess, "run", asked)
-
-    # THEN neither a commit nor a clean one is guessed
-    assert environment.git_commit(repository) is None
+def test_a_git_that_takes_too_long_is_not_waited_for(tmp_path):
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexec sleep 300\n")
+    git.chmod(0o755)
+    assert environment.git_commit(tmp_path, path=str(tmp_path), timeout_s=0.01) is None
 
 
 @pytest.mark.parametrize(
@@ -159,50 +167,56 @@ def test_a_git_that_takes_too_long_is_not_waited_for(repository, monkeypatch, sl
         ("something else", None),
     ],
 )  # fmt: skip
-def test_the_driver_is_read_from_its_kernel_module(monkeypatch, text, version):
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
-    assert environment.nvidia_driver() == version
+def test_the_driver_is_read_from_its_kernel_module(tmp_path, text, version):
+    assert environment.nvidia_driver(place(tmp_path, DRIVER, text)) == version
+
+
+class Torch:
+    """PyTorch on a machine with one GPU, as far as a description asks it."""
+
+    __version__ = "2.13.0"
+
+    def __init__(self, cuda: str | None = "12.4", hip: str | None = None) -> None:
+        properties = SimpleNamespace(name="H100", total_memory=2**36, major=9, minor=1, uuid="1-2-3")
+        self.version = SimpleNamespace(cuda=cuda, hip=hip)
+        self.cuda = SimpleNamespace(get_device_properties=lambda device: {"cuda:1": properties}[device])
+        self.backends = SimpleNamespace(cudnn=SimpleNamespace(version=lambda: 90100))
+
+    def get_num_threads(self) -> int:
+        return 3
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One GPU, on a machine that has none."""
-    properties = SimpleNamespace(name="H100", total_memory=2**36, major=9, minor=1, uuid="1-2-3")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 90100)
-    monkeypatch.setattr(environment, "nvidia_driver", lambda: "580.65.06")
+def machine(tmp_path: Path) -> Machine:
+    place(tmp_path, DRIVER, "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build")
+    return Machine(tmp_path, Torch())
 
 
-@pytest.mark.usefixtures("gpu")
-def test_a_gpu_is_described_by_its_properties():
-    found = environment.collect(dataclasses.replace(quick(), device="cuda:1"))
+def test_a_gpu_is_described_by_its_properties(machine):
+    found = environment.collect(dataclasses.replace(quick(), device="cuda:1"), machine)
     assert (found.device, found.device_name, found.device_memory) == ("cuda:1", "H100", 2**36)
     assert (found.compute_capability, found.cudnn, found.driver) == ("9.1", 90100, "580.65.06")
     assert found.cpu_model != "H100"
-    assert environment.gpu_uuid("cuda:1") == "GPU-1-2-3"
+    assert environment.gpu_uuid("cuda:1", machine) == "GPU-1-2-3"
 
 
-@pytest.mark.usefixtures("gpu")
-def test_a_cpu_run_has_nothing_of_a_gpu():
-    found = environment.collect(quick())
+def test_a_cpu_run_has_nothing_of_a_gpu(machine):
+    found = environment.collect(quick(), machine)
     assert (found.compute_capability, found.cudnn, found.driver) == (None, None, None)
-    assert environment.gpu_uuid("cpu") is None
+    assert environment.gpu_uuid("cpu", machine) is None
 
 
 @pytest.mark.parametrize(("cuda", "hip", "shown"), [("12.4", None, "12.4"), (None, "6.1", "6.1"), (None, None, None)])
-def test_the_build_of_pytorch_is_that_of_cuda_or_rocm(monkeypatch, cuda, hip, shown):
-    monkeypatch.setattr(torch.version, "cuda", cuda)
-    monkeypatch.setattr(torch.version, "hip", hip)
-    assert environment.collect(quick()).cuda == shown
+def test_the_build_of_pytorch_is_that_of_cuda_or_rocm(cuda, hip, shown):
+    assert environment.collect(quick(), Machine(torch=Torch(cuda, hip))).cuda == shown
 
 
-def test_cpus_are_those_that_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: {1, 5, 9})
-    assert environment.collect(quick()).cpu_count == 3
+def test_cpus_are_those_that_this_process_may_use():
+    assert environment.collect(quick(), Machine(allowed_cpus=lambda: {1, 5, 9})).cpu_count == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "processor", "machine", "model"),
+    ("text", "processor", "hardware", "model"),
     [
         ("processor: 0\nmodel name\t: EPYC 9654 \nmodel name\t: other\n", "x", "y", "EPYC 9654"),
         ("processor: 0\n", "arm", "aarch64", "arm"),
@@ -210,31 +224,22 @@ def test_cpus_are_those_that_this_process_may_use(monkeypatch):
         (None, "", "arm64", "arm64"),
     ],
 )
-def test_the_cpu_is_called_what_the_system_calls_it(monkeypatch, text, processor, machine, model):
-    def read(*_: object, **__: object) -> str:
-        if text is None:
-            raise FileNotFoundError
-        return text
-
-    monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(environment.platform, "processor", lambda: processor)
-    monkeypatch.setattr(environment.platform, "machine", lambda: machine)
-    assert environment.cpu_model() == model
+def test_the_cpu_is_called_what_the_system_calls_it(tmp_path, text, processor, hardware, model):
+    if text is not None:
+        place(tmp_path, "proc/cpuinfo", text)
+    names = SimpleNamespace(processor=lambda: processor, machine=lambda: hardware)
+    assert environment.cpu_model(Machine(tmp_path, platform=names)) == model
 
 
-def test_a_machine_without_the_driver_has_no_version_of_it(monkeypatch):
-    def fail(*_: object, **__: object) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", fail)
-    assert environment.nvidia_driver() is None
+def test_a_machine_without_the_driver_has_no_version_of_it(tmp_path):
+    assert environment.nvidia_driver(Machine(tmp_path)) is None
 
 
-def test_a_library_that_is_missing_is_left_out(monkeypatch):
+def test_a_library_that_is_missing_is_left_out():
     def version(name: str) -> str:
         if name == "triton":
-            raise environment.importlib.metadata.PackageNotFoundError(name)
+            raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(environment.importlib.metadata, "version", version)
-    assert environment.collect(quick()).libraries == {"numpy": "1.0", "einops": "1.0", "nvtx": "1.0"}
+    found = environment.collect(quick(), Machine(version=version)).libraries
+    assert found == {"numpy": "1.0", "einops": "1.0", "nvtx": "1.0"}

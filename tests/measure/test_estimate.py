@@ -15,7 +15,7 @@ from perfkit.measure import estimate
 from perfkit.schema import memory
 from perfkit.schema.config import RunConfig
 from perfkit.workload.model import Block
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.measure.real_memory import step_peaks
 
 SMALL: dict[str, Any] = {
@@ -135,7 +135,7 @@ def test_what_a_block_keeps_is_what_autograd_saves(fields):
     """PyTorch's own hooks on saved tensors, on a real block: every storage once, parameters and tables left out."""
     # GIVEN
     asked = config(**fields)
-    workload = Workload(asked)
+    workload = TransformerWorkload(asked)
     block = workload.model.layers[1]
     assert isinstance(block, Block)
     known = {t.untyped_storage()._cdata for t in (*block.parameters(), *block.buffers())}

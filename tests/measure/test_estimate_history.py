@@ -130,35 +130,34 @@ def test_a_step_too_large_to_count_is_refused_and_other_errors_are_not_hidden(mo
         def fail(_: RunConfig, text: str = text) -> Any:
             raise RuntimeError(text)
 
-        monkeypatch.setattr(estimate, "_traced", fail)
         with pytest.raises(error, match=said):
-            estimate.estimate(quick())
+            estimate.estimate(quick(), build=fail)
 
 
 @pytest.mark.parametrize(
     ("wanted", "there", "chosen"),
     [("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda:3", False, "cuda:3"), ("cpu", True, "cpu")],
 )
-def test_a_gpu_that_is_asked_for_need_not_be_here(monkeypatch, wanted, there, chosen):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert estimate.choose_device(wanted) == chosen
+def test_a_gpu_that_is_asked_for_need_not_be_here(wanted, there, chosen):
+    assert estimate.choose_device(wanted, gpus(9 * there)) == chosen
 
 
-def test_a_gpu_that_is_here_is_checked(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert estimate.choose_device("cuda:1") == "cuda:1"
+def test_a_gpu_that_is_here_is_checked():
+    assert estimate.choose_device("cuda:1", gpus(2)) == "cuda:1"
     with pytest.raises(UsageError, match="counted from 0"):
-        estimate.choose_device("cuda:2")
+        estimate.choose_device("cuda:2", gpus(2))
+
+
+def gpus(count: int) -> SimpleNamespace:
+    """torch.cuda of a machine with so many GPUs."""
+    return SimpleNamespace(is_available=lambda: count > 0, device_count=lambda: count)
 
 
 @pytest.mark.parametrize(
     ("device", "there", "free"), [("cpu", False, 7), ("cuda", False, None), ("cuda", True, 7), ("cpu", True, 7)]
 )
-def test_what_is_free_on_a_gpu_is_known_where_there_is_one(monkeypatch, device, there, free):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    monkeypatch.setattr(estimate.device_memory, "available", lambda _: 7)
-    assert estimate.available(device) == free
+def test_what_is_free_on_a_gpu_is_known_where_there_is_one(device, there, free):
+    assert estimate.available(device, gpus(int(there)), lambda _: 7) == free
 
 
 def test_a_history_in_which_no_step_began_is_all_of_one():

@@ -13,13 +13,14 @@ import torch
 from perfkit import cli
 from perfkit.analysis import memory_fit, memory_model, trace_report
 from perfkit.errors import UsageError
-from perfkit.measure import estimate, runner
+from perfkit.measure import estimate, runner, timing
+from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
-from perfkit.workload.step import Workload
-from tests.runs import QUICK, Journal
+from perfkit.workload.step import TransformerWorkload
+from tests.runs import QUICK
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,9 +45,8 @@ def _free_memory_and_precision() -> Iterator[None]:
 
 
 def run(folder: Path, **fields: Any) -> RunRecord:
-    return runner.run(
-        runner.resolve(RunConfig(device="cuda", **fields)), folder, Journal(), suggest=memory_fit.suggestions
-    )
+    config = runner.resolve(RunConfig(device="cuda", **fields))
+    return runner.run(config, folder, [Suggestions(memory_fit.suggestions)])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
@@ -71,8 +71,8 @@ def test_the_clocks_of_a_step_agree(tmp_path, precision):
 
 def test_the_wait_for_the_device_counts():
     # GIVEN a step that only enqueues
-    workload = Workload(RunConfig(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
-    clock = runner.timing.make_clock("cuda")
+    workload = TransformerWorkload(RunConfig(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
+    clock = timing.make_clock("cuda")
     for _ in range(3):
         workload.step(lambda _: None)
 
@@ -130,7 +130,7 @@ def test_out_of_memory_is_a_result(tmp_path, fields, phase):
 @pytest.mark.parametrize(("precision", "setting"), [("fp32", "highest"), ("tf32", "high")])
 def test_tf32_is_what_was_asked_for_and_nothing_else(precision, setting):
     # GIVEN products that TensorFloat-32's ten bits cannot hold
-    Workload(RunConfig(device="cuda", precision=precision, **QUICK).resolved("cuda"))
+    TransformerWorkload(RunConfig(device="cuda", precision=precision, **QUICK).resolved("cuda"))
     assert torch.get_float32_matmul_precision() == setting
     generator = torch.Generator("cuda").manual_seed(0)
     a, b = (torch.randn(512, 512, device="cuda", generator=generator) for _ in range(2))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import resource
-from typing import NamedTuple
+from pathlib import Path
+from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
 
 from perfkit.measure import memory
-from perfkit.schema.config import RunConfig
-from perfkit.schema.record import MemoryPeaks
-from tests.runs import CPU_OOM, quick
+from tests.runs import CPU_OOM
 
 GIB = 2**30
 UNLIMITED = resource.RLIM_INFINITY
@@ -79,13 +77,9 @@ def test_a_real_failure_of_this_pytorch_is_understood():
     assert memory.requested_bytes(failed.value) == 4 * 2**50
 
 
-def test_a_failure_says_what_was_asked_what_there_is_and_what_to_try():
-    # GIVEN
-    def suggest(config: RunConfig, available: int) -> tuple[str, ...]:
-        return (f"--batch-size {config.batch_size // 2}", f"--fits {available // GIB}")
-
+def test_a_failure_says_what_was_asked_and_what_there_is():
     # WHEN
-    failure = memory.failure(quick(batch_size=8), RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB, suggest)
+    failure = memory.failure("cpu", RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB)
 
     # THEN
     assert failure.message == (
@@ -94,17 +88,13 @@ def test_a_failure_says_what_was_asked_what_there_is_and_what_to_try():
     )
     assert (failure.phase, failure.requested) == ("measured step 2, forward", 64 * GIB)
     assert failure.available == 16 * GIB
-    assert failure.suggestions == ("--batch-size 4", "--fits 16")
+    assert "the GPU had 16.0 GiB" in memory.failure("cuda:1", RuntimeError(GPU_OOM), "model", 16 * GIB).message
 
 
 def test_a_failure_without_a_size_does_not_make_one_up():
-    failure = memory.failure(quick(), MemoryError(), "model", GIB, lambda *_: ())
+    failure = memory.failure("cpu", MemoryError(), "model", GIB)
     assert failure.message.startswith("out of memory in model: an allocation failed; this machine had 1.0 GiB")
     assert failure.requested is None
-
-
-class Machine(NamedTuple):
-    available: int
 
 
 class Limits:
@@ -125,14 +115,12 @@ class Limits:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with 10 GiB free, on which this process has 2 GiB of data."""
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: Machine(10 * GIB))
-    monkeypatch.setattr(memory.cgroups, "headroom", lambda: None)
-    monkeypatch.setattr(memory, "_status_bytes", lambda _: 2 * GIB)
+def process(tmp_path: Path) -> Path:
+    """In place of /proc/self: a process that has 2 GiB of data."""
+    (tmp_path / "status").write_text(f"VmPeak:\t 7 kB\nVmData:\t  {2 * GIB // 1024} kB\nVmRSS: 9 kB\n")
+    return tmp_path
 
 
-@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(
     ("soft", "hard", "limit"),
     [
@@ -143,14 +131,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @pytest.mark.parametrize("raises", [False, True])
-def test_data_is_limited_to_what_is_available_and_set_back(monkeypatch, soft, hard, limit, raises):
+def test_data_is_limited_to_what_is_available_and_set_back(process, soft, hard, limit, raises):
+    """GIVEN a machine with 10 GiB free, on which this process has 2 GiB of data"""
     # GIVEN
     limits = Limits(soft, hard)
-    monkeypatch.setattr(memory, "resource", limits)
 
     # WHEN
     try:
-        with memory.limited_to_available("cpu") as free:
+        with memory.limited_to_available("cpu", available=lambda _: 10 * GIB, limits=limits, process=process) as free:
             inside = limits.now
             if raises:
                 raise MemoryError
@@ -163,73 +151,30 @@ def test_data_is_limited_to_what_is_available_and_set_back(monkeypatch, soft, ha
     assert limits.now == (soft, hard)
 
 
-@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(("container", "free"), [(None, 10 * GIB), (3 * GIB, 3 * GIB), (40 * GIB, 10 * GIB)])
-def test_a_container_may_allow_less_than_the_machine_has(monkeypatch, container, free):
-    monkeypatch.setattr(memory.cgroups, "headroom", lambda: container)
-    assert memory.available("cpu") == free
+def test_a_container_may_allow_less_than_the_machine_has(container, free):
+    assert memory.available("cpu", machine=lambda: 10 * GIB, container=lambda: container) == free
 
 
-def test_a_gpu_says_itself_what_is_free_and_nothing_is_limited(monkeypatch):
+def test_a_gpu_says_itself_what_is_free():
+    cuda = SimpleNamespace(mem_get_info=lambda device: {"cuda:1": (7 * GIB, 16 * GIB)}[device])
+    assert memory.available("cuda:1", cuda=cuda) == 7 * GIB
+
+
+@pytest.mark.parametrize(("device", "told"), [("cuda", True), ("cpu", False)])
+def test_nothing_is_limited_on_a_gpu_or_where_the_system_does_not_tell(process, device, told):
     # GIVEN
     limits = Limits(UNLIMITED, UNLIMITED)
-    monkeypatch.setattr(memory, "resource", limits)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7 * GIB, 16 * GIB))
+    place = process if told else process / "nowhere"
 
     # WHEN
-    with memory.limited_to_available("cuda") as free:
+    with memory.limited_to_available(device, available=lambda _: 7 * GIB, limits=limits, process=place) as free:
         inside = limits.now
 
     # THEN
     assert (free, inside) == (7 * GIB, (UNLIMITED, UNLIMITED))
 
 
-def test_the_peak_of_a_cpu_run_is_that_of_the_process_since_the_reset():
-    # GIVEN
-    if memory._status_bytes("VmHWM") is None:
-        pytest.skip("this system does not tell")
-    memory.reset_peaks("cpu")
-    before = memory.read_peaks("cpu")
-
-    # WHEN
-    block = bytearray(b"x") * (64 * 2**20)
-    del block
-
-    # THEN
-    after = memory.read_peaks("cpu")
-    assert (after.allocated, after.reserved) == (None, None)
-    assert after.headline is not None
-    assert before.headline is not None
-    assert after.headline - before.headline > 48 * 2**20
-
-    # WHEN
-    memory.reset_peaks("cpu")
-
-    # THEN
-    again = memory.read_peaks("cpu").headline
-    assert again is not None
-    assert after.headline - again > 48 * 2**20
-
-
-def test_the_peaks_of_a_gpu_run_are_those_of_its_allocator(monkeypatch):
-    # GIVEN
-    reset: list[str] = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5)
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 6)
-    monkeypatch.setattr(memory, "_status_bytes", lambda key: {"VmHWM": 7}[key])
-
-    # WHEN
-    memory.reset_peaks("cuda:1")
-
-    # THEN
-    assert reset == ["cuda:1"]
-    assert memory.read_peaks("cuda:1") == MemoryPeaks(allocated=5, reserved=6, resident=7)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("VmPeak:\t 7 kB\nVmHWM:\t  100 kB\nVmRSS: 9 kB\n", 102_400), ("Name: x\n", None)]
-)
-def test_the_kernels_kilobytes_are_1024_bytes(monkeypatch, text, size):
-    monkeypatch.setattr(memory.Path, "read_text", lambda *_, **__: text)
-    assert memory._status_bytes("VmHWM") == size
+def test_the_kernels_kilobytes_are_1024_bytes(process):
+    assert memory.status_bytes("VmPeak", process) == 7 * 1024
+    assert memory.status_bytes("VmHWM", process) is None

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
-from perfkit.measure import nsys, nsys_process, nsys_program
+from perfkit.measure import nsys, nsys_process
 from perfkit.measure.nsys_process import Ended
 from perfkit.measure.nsys_program import Nsys
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
-from perfkit.trace import nsys_export
 from tests.runs import saved
 
 NSYS = Nsys("/opt/nsys", (2022, 4, 2))
@@ -34,7 +33,7 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]) -> Run:
+def run(tmp_path: Path, commands: list[list[str]]) -> Run:
     """Runs a configuration in tmp_path under an nsys that leaves what it is told."""
 
     def go(
@@ -44,6 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str
         ended: Ended = FINE,
         config: RunConfig | None = None,
         export: Callable[[Path, Path, str], object] = lambda source, target, name: target.write_bytes(b"tables"),
+        beside: Callable[[], dict[str, str]] = dict,
     ) -> RunRecord:
         def play(command: list[str], hear: Callable[[str], None]) -> Ended:
             commands.append(command)
@@ -54,25 +54,24 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: list[list[str
                 (tmp_path / nsys.REPORT).write_bytes(b"report")
             return ended
 
-        monkeypatch.setattr(nsys_process, "run", play)
-        monkeypatch.setattr(nsys_export, "export", export)
         told: list[str] = []
-        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append)
+        tools = nsys.Tools(record=play, export=export)
+        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
         assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
         return result
 
     return go
 
 
-def test_the_record_names_report_and_export_and_says_how_it_was_measured(run, tmp_path):
+def test_the_record_is_that_of_the_process_with_report_and_export(run, tmp_path):
     result = run(saved())
-    assert result.config.profiler == "nsys"
+    assert result.config == saved().config
     assert result.artifacts == {"trace": "report.sqlite", "nsys_report": "report.nsys-rep"}
     assert record.load(tmp_path) == result
     assert result.steps == saved().steps
 
 
-def test_what_runs_under_nsys_is_a_plain_run_with_the_same_flags(run, commands, tmp_path):
+def test_what_runs_under_nsys_is_the_same_run_with_its_ranges(run, commands, tmp_path):
     # WHEN
     run(saved(), config=RunConfig(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
 
@@ -82,7 +81,8 @@ def test_what_runs_under_nsys_is_a_plain_run_with_the_same_flags(run, commands, 
     assert command[:2] == ["/opt/nsys", "profile"]
     assert f"--output={tmp_path / 'report.nsys-rep'}" in command[:inner]
     assert command[inner:] == [
-        "--model-size", "tiny", "--checkpoint", "--measure-steps", "2", "--annotate", "on", "--folder", str(tmp_path),
+        "--model-size", "tiny", "--checkpoint", "--measure-steps", "2", "--profiler", "nsys", "--annotate", "on",
+        "--folder", str(tmp_path),
     ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_out_of_memory_in_warm_up_leaves_a_record_and_no_report(run):
     assert (result.status, result.artifacts) == ("oom", {})
 
 
-def test_a_signal_while_the_report_is_exported_keeps_all_but_the_export(run, tmp_path, monkeypatch):
+def test_a_signal_while_the_report_is_exported_keeps_all_but_the_export(run, tmp_path):
     # GIVEN
     def export(source: Path, target: Path, name: str) -> None:
         target.write_bytes(b"half")
@@ -160,11 +160,9 @@ def test_what_goes_wrong_is_one_line(run, left, report, ended, error, message):
         (NSYS, "0.2.12", "nsys 2022.4.2 records no range of nvtx 0.2.12: pip install nvtx==0.2.11"),
     ],
 )
-def test_what_cannot_work_is_refused_first(monkeypatch: pytest.MonkeyPatch, found: Any, nvtx: str, message: str):
-    monkeypatch.setattr(nsys_program, "find", lambda: found)
-    monkeypatch.setattr(nsys_program, "nvtx_version", lambda: nvtx)
+def test_what_cannot_work_is_refused_first(found: Any, nvtx: str, message: str):
     with pytest.raises(UsageError) as caught:
-        nsys.prepare()
+        nsys.prepare(lambda: found, lambda: nvtx)
     assert message in str(caught.value)
 
 
@@ -180,14 +178,50 @@ def test_nsys_is_not_started_under_nsys(monkeypatch):
         nsys.prepare()
 
 
+def test_the_process_that_nsys_records_measures_itself(monkeypatch):
+    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
+    monkeypatch.setenv(nsys_process.MARK, "of this recording")
+    assert nsys.prepare() is None
+
+
 def test_what_works_here_is_the_nsys_to_use(monkeypatch):
     for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "NVTX_DISABLE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(nsys_program, "find", lambda: NSYS)
-    monkeypatch.setattr(nsys_program, "nvtx_version", lambda: "0.2.11")
-    assert nsys.prepare() is NSYS
+    assert nsys.prepare(lambda: NSYS, lambda: "0.2.11") is NSYS
     monkeypatch.setenv("NVTX_DISABLE", "")  # set to nothing is not set
-    assert nsys.prepare() is NSYS
+    assert nsys.prepare(lambda: NSYS, lambda: "0.2.11") is NSYS
+
+
+def test_the_record_is_written_once_more_when_all_is_there(run, tmp_path):
+    """GIVEN something that is measured beside it WHEN that looks at the folder THEN only the process has written"""
+    seen = []
+
+    def beside() -> dict[str, str]:
+        seen.append(record.load(tmp_path).artifacts)
+        assert (tmp_path / nsys.EXPORT).exists()
+        return {"plain": "plain/record.json"}
+
+    result = run(saved(), beside=beside)
+    assert seen == [{}]
+    assert list(result.artifacts) == ["nsys_report", "trace", "plain"]
+    assert record.load(tmp_path) == result
+
+
+def test_a_signal_in_what_is_measured_beside_it_keeps_report_and_export(run, tmp_path):
+    def beside() -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(saved(), beside=beside)
+    kept = record.load(tmp_path)
+    assert (kept.status, list(kept.artifacts)) == ("ok", ["nsys_report", "trace"])
+
+
+def test_nothing_is_measured_beside_a_run_that_failed(run):
+    def beside() -> dict[str, str]:
+        raise AssertionError
+
+    assert run(saved(status="oom"), beside=beside).status == "oom"
 
 
 def test_a_signal_in_the_export_does_not_hide_why_the_run_ended(run):
@@ -204,7 +238,7 @@ def test_a_report_of_an_nsys_that_was_stopped_is_not_exported(run):
         raise AssertionError("half a report")
 
     result = run(saved(status="oom"), ended=dataclasses.replace(FINE, problem="nsys hung"), export=export)
-    assert (result.status, result.artifacts, result.config.profiler) == ("oom", {}, "nsys")
+    assert (result.status, result.artifacts) == ("oom", {})
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 from perfkit.workload.model import Transformer
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import QUICK_FLAGS, quick
 
 WARMUP, STEPS = 2, 3
@@ -177,7 +177,7 @@ def _nodes() -> Counter[str]:
 
     Gradient accumulations are those of its own parameters. Nothing here knows of sequence numbers or ranges.
     """
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     model = workload.model
     made: dict[str, set[Any]] = {}
 

@@ -71,15 +71,14 @@ def test_streams_and_exit_code(script):
     assert (ended.problem, ended.interrupted) == ("", None)
 
 
-def test_a_hang_is_ended_with_all_that_left_its_session(script, monkeypatch):
+def test_a_hang_is_ended_with_all_that_left_its_session(script):
     # GIVEN an nsys that waits forever, and its agent, which is no child of it any more; it works until it has said so
     nsys = script("nsys", "(setsid sleep 300 &)\necho $$ >&2\nexec sleep 300")
     heard: list[str] = []
     used = itertools.count(1)
-    monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: 0 if heard else next(used))
 
     # WHEN
-    ended = nsys_process.run([nsys], heard.append, patience_s=0.4)
+    ended = nsys_process.run([nsys], heard.append, patience_s=0.4, used_seconds=lambda mark: 0 if heard else next(used))
 
     # THEN
     assert ended.exit_code is None
@@ -87,7 +86,7 @@ def test_a_hang_is_ended_with_all_that_left_its_session(script, monkeypatch):
     assert not is_alive(int(heard[0]))
 
 
-def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypatch, tmp_path):
+def test_an_application_that_computes_in_silence_does_not_hang(script, tmp_path):
     # GIVEN one that says nothing for several times the patience, and uses a processor all the time
     used = itertools.count(1)
 
@@ -95,11 +94,10 @@ def test_an_application_that_computes_in_silence_does_not_hang(script, monkeypat
         (count := next(used)) == 4 and (tmp_path / "end").touch()
         return count
 
-    monkeypatch.setattr(nsys_process, "_used_seconds", asked)
     nsys = script("nsys", f"until [ -e '{tmp_path}/end' ]; do sleep 0.05; done; exit 7")
 
     # WHEN
-    ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1)
+    ended = nsys_process.run([nsys], lambda line: None, patience_s=0.1, used_seconds=asked)
 
     # THEN
     assert (ended.exit_code, ended.problem) == (7, "")
@@ -122,10 +120,9 @@ def test_the_processor_time_that_counts_is_the_applications(script, name, counts
         process.kill()
 
 
-def test_what_an_agent_leaves_behind_is_ended_after_a_good_end(script, monkeypatch):
-    monkeypatch.setattr(nsys_process, "_GRACE_S", 0.1)
+def test_what_an_agent_leaves_behind_is_ended_after_a_good_end(script):
     nsys = script("nsys", "(setsid sleep 300 >/dev/null 2>&1 &)\nexit 0")
-    assert nsys_process.run([nsys], lambda line: None).exit_code == 0
+    assert nsys_process.run([nsys], lambda line: None, grace_s=0.1).exit_code == 0
 
 
 def _signal_soon(number: int) -> Callable[[str], None]:
@@ -159,10 +156,9 @@ def test_a_signal_reaches_the_application_and_not_nsys(script, tmp_path, number)
     assert not (tmp_path / "wrong").exists()
 
 
-def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script, monkeypatch):
-    monkeypatch.setattr(nsys_process, "LAST_WORDS_S", 0.3)
+def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script):
     nsys = script("nsys", "trap '' INT\necho ready >&2\nwhile :; do sleep 0.05; done")
-    ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT))
+    ended = nsys_process.run([nsys], _signal_soon(signal.SIGINT), last_words_s=0.3)
     assert (ended.interrupted, ended.exit_code) == (signal.SIGINT, None)
     assert ended.problem == "nsys did not end within 0 s of SIGINT and was stopped"
 

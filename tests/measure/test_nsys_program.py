@@ -144,10 +144,9 @@ def test_a_version_begins_with_a_year(tmp_path, said, version):
     assert (found.version, found.version_text) == (version, ".".join(map(str, version)))
 
 
-def test_an_nsys_that_cannot_be_started_or_does_not_answer_says_nothing(tmp_path, monkeypatch):
+def test_an_nsys_that_cannot_be_started_or_does_not_answer_says_nothing(tmp_path):
     assert nsys_program.find(str(tmp_path / "none")) == Nsys(str(tmp_path / "none"), ())
-    monkeypatch.setattr(nsys_program, "_ANSWER_TIMEOUT_S", 0.01)
-    assert nsys_program.find(_install(tmp_path, "exec sleep 60")) == Nsys(str(tmp_path / "nsys"), ())
+    assert nsys_program.find(_install(tmp_path, "exec sleep 60"), 0.01) == Nsys(str(tmp_path / "nsys"), ())
 
 
 @pytest.mark.parametrize("nsys", [(2023, 9, 9), (2024,), (2024, 0, 9)])
@@ -156,11 +155,9 @@ def test_the_pair_is_judged_at_its_first_versions(nsys, nvtx, works):
     assert (pair_problem(Nsys("nsys", nsys), nvtx) is None) is works
 
 
-def test_the_version_of_nvtx_is_that_of_its_package(monkeypatch):
+def test_the_version_of_nvtx_is_that_of_its_package():
     def missing(name: str) -> str:
         raise nsys_program.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(nsys_program.importlib.metadata, "version", {"nvtx": "0.2.11"}.__getitem__)
-    assert nsys_program.nvtx_version() == "0.2.11"
-    monkeypatch.setattr(nsys_program.importlib.metadata, "version", missing)
-    assert nsys_program.nvtx_version() is None
+    assert nsys_program.nvtx_version({"nvtx": "0.2.11"}.__getitem__) == "0.2.11"
+    assert nsys_program.nvtx_version(missing) is None

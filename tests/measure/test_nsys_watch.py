@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import os
 import signal
-from types import SimpleNamespace
 
 import pytest
 
-from perfkit.measure import nsys_process
 from perfkit.measure.nsys_process import _Listener, _Stream, _stuck, _Watch
 
 
+class Hand:
+    """A clock, and what the application has used by it, both set by hand."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s, self.used_s = now_s, 0.0
+
+    def at(self, now_s: float, used_s: float = 0.0) -> None:
+        self.now_s, self.used_s = now_s, used_s
+
+    def watch(self, patience_s: float = 100.0) -> _Watch:
+        return _Watch("this", patience_s, lambda mark: {"this": self.used_s}[mark], lambda: self.now_s)
+
+
 @pytest.fixture
-def at(monkeypatch):
-    """Sets the clock, and what the application has used by then."""
-
-    def set_to(now_s: float, used_s: float = 0.0) -> None:
-        monkeypatch.setattr(nsys_process, "time", SimpleNamespace(monotonic=lambda: now_s))
-        monkeypatch.setattr(nsys_process, "_used_seconds", lambda mark: {"this": used_s}[mark])
-
-    return set_to
+def hand() -> Hand:
+    return Hand()
 
 
-def test_nothing_is_a_hang_from_the_patience_on(at):
-    watch = _Watch("this", 100.0, last_sign=1000.0)
+def test_nothing_is_a_hang_from_the_patience_on(hand):
+    watch = hand.watch()
     for now_s, stuck in ((1000.0, False), (1099.0, False), (1100.0, True), (1500.0, True)):
-        at(now_s)
+        hand.at(now_s)
         assert watch.is_stuck() is stuck
-    at(1500.0)
+    hand.at(1500.0)
     watch.sign()
     assert not watch.is_stuck()
-    at(1599.0)
+    hand.at(1599.0)
     assert not watch.is_stuck()
 
 
 @pytest.mark.parametrize(("used_s", "stuck"), [(5.0, True), (6.0, True), (6.5, False)])
-def test_an_application_is_busy_above_a_hundredth_of_a_processor(at, used_s, stuck):
+def test_an_application_is_busy_above_a_hundredth_of_a_processor(hand, used_s, stuck):
     """GIVEN 5 s used before, and a patience of 100 s THEN more than 1 s more is work, and the wait begins anew"""
-    watch = _Watch("this", 100.0, last_sign=1000.0, used_s=5.0)
-    at(1100.0, used_s)
+    watch = hand.watch()
+    watch.used_s = 5.0
+    hand.at(1100.0, used_s)
     assert watch.is_stuck() is stuck
     assert watch.used_s == used_s
     assert watch.last_sign == (1000.0 if stuck else 1100.0)
 
 
-def test_what_was_used_counts_once(at):
-    watch = _Watch("this", 100.0, last_sign=1000.0)
-    at(1100.0, 50.0)
+def test_what_was_used_counts_once(hand):
+    watch = hand.watch()
+    hand.at(1100.0, 50.0)
     assert not watch.is_stuck()
-    at(1200.0, 50.0)
+    hand.at(1200.0, 50.0)
     assert watch.is_stuck()
 
 
@@ -58,7 +64,7 @@ def test_what_was_used_counts_once(at):
     (signal.SIGTERM, "nsys did not end within 120 s of SIGTERM and was stopped"),
 ])  # fmt: skip
 def test_why_it_was_stopped_is_said_with_its_patience(number, said):
-    assert _stuck(_Watch("this", 120.0), number) == said
+    assert _stuck(Hand().watch(120.0), number) == said
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from perfkit.errors import UsageError
 from perfkit.measure import probe
 
 
-def test_each_name_is_answered_with_its_device_and_what_is_free_there(monkeypatch):
+def test_each_name_is_answered_with_its_device_and_what_is_free_there():
     # GIVEN
     def choose(name: str) -> str:
         if name == "cuda:7":
@@ -18,8 +18,8 @@ def test_each_name_is_answered_with_its_device_and_what_is_free_there(monkeypatc
             raise RuntimeError("CUDA error: out of memory")
         return {"cpu": 5, "cuda": None}[device]
 
-    monkeypatch.setattr(probe.estimate, "choose_device", choose)
-    monkeypatch.setattr(probe.estimate, "available", available)
-
     # THEN what no device answers to is left out, whatever comes after it
-    assert probe.answer(["cuda:7", "auto", "cuda:1", "cpu"]) == {"auto": ("cuda", None), "cpu": ("cpu", 5)}
+    assert probe.answer(["cuda:7", "auto", "cuda:1", "cpu"], choose, available) == {
+        "auto": ("cuda", None),
+        "cpu": ("cpu", 5),
+    }

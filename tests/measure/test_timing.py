@@ -1,4 +1,4 @@
-"""The clocks and the loop round a step, by a clock that only moves when the test says so."""
+"""The clocks of a step, by time that only passes when the test says so."""
 
 from __future__ import annotations
 
@@ -8,69 +8,27 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from perfkit.measure import timing
-from perfkit.measure.timing import CpuClock, CudaClock, make_clock, quiet_garbage_collector, run_steps
+from perfkit.measure.timing import CpuClock, CudaClock, make_clock, quiet_garbage_collector
 from perfkit.schema.record import StepSample
-from tests.workload.ranges import recorded_paths
-
-MS = 1_000_000
-
-
-class FakeTime:
-    """Stands in for the time module of `timing`."""
-
-    def __init__(self) -> None:
-        self.wall = 5_000 * MS
-        self.cpu = 70 * MS
-
-    def perf_counter_ns(self) -> int:
-        return self.wall
-
-    def process_time_ns(self) -> int:
-        return self.cpu
-
-    def passes(self, milliseconds: int, cpu: int = 0) -> None:
-        self.wall += milliseconds * MS
-        self.cpu += cpu * MS
+from tests.measure.clocks import FakeTime, Timed, run
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    fake = FakeTime()
-    monkeypatch.setattr(timing, "time", fake)
-    return fake
+def time() -> FakeTime:
+    return FakeTime()
 
 
-class Timed:
-    """A step whose phases take as long as the test says: (name, milliseconds) in order, after a gap."""
-
-    def __init__(self, time: FakeTime, gap: int, *phases: tuple[str, int]) -> None:
-        self.time, self.gap, self.phases = time, gap, phases
-
-    def step(self, on_phase: Callable[[str], None]) -> None:
-        self.time.passes(self.gap)
-        for name, milliseconds in self.phases:
-            on_phase(name)
-            self.time.passes(milliseconds, cpu=2 * milliseconds)
+@pytest.fixture
+def clock(time: FakeTime) -> CpuClock:
+    return CpuClock(time.perf_counter_ns, time.process_time_ns)
 
 
-def nothing(*_: object) -> None:
-    pass
-
-
-def run(workload: timing.Stepper, clock: timing.StepClock, count: int, **changes: object) -> list[StepSample]:
-    samples: list[StepSample] = []
-    defaults = {"samples": samples, "on_phase": nothing, "after_step": nothing, "warmup": False, "ranges": False}
-    run_steps(workload, clock, count, **{**defaults, **changes})
-    return samples
-
-
-def test_a_step_on_a_cpu_is_timed_exactly(time):
+def test_a_step_on_a_cpu_is_timed_exactly(time, clock):
     # GIVEN
     workload = Timed(time, 1, ("forward", 20), ("loss", 3), ("backward", 40))
 
     # WHEN
-    samples = run(workload, CpuClock(), 2)
+    samples = run(workload, clock, 2)
 
     # THEN
     phases = {"forward": 0.020, "loss": 0.003, "backward": 0.040}
@@ -79,120 +37,22 @@ def test_a_step_on_a_cpu_is_timed_exactly(time):
 
 
 @pytest.mark.parametrize("gap", [0, 5])
-def test_phases_and_the_rest_are_the_whole_step(time, gap):
-    (sample,) = run(Timed(time, gap, ("a", 7), ("b", 0), ("c", 11)), CpuClock(), 1)
+def test_phases_and_the_rest_are_the_whole_step(time, clock, gap):
+    (sample,) = run(Timed(time, gap, ("a", 7), ("b", 0), ("c", 11)), clock, 1)
     assert sample.wall_s == pytest.approx(sum(sample.phases_s.values()) + gap / 1000, abs=1e-12)
 
 
-def test_a_step_without_phases_is_all_rest(time):
-    assert run(Timed(time, 4), CpuClock(), 1) == [StepSample(wall_s=0.004, phases_s={}, cpu_s=0.0)]
+def test_a_step_without_phases_is_all_rest(time, clock):
+    assert run(Timed(time, 4), clock, 1) == [StepSample(wall_s=0.004, phases_s={}, cpu_s=0.0)]
 
 
-def test_time_between_steps_does_not_count(time):
-    # WHEN
-    samples = run(Timed(time, 0, ("forward", 10)), CpuClock(), 3, after_step=lambda: time.passes(1000, cpu=1000))
-
-    # THEN
-    assert [(s.wall_s, s.cpu_s) for s in samples] == [(0.010, 0.020)] * 3
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_the_number_of_steps_is_obeyed_exactly(time, count):
-    # GIVEN
-    calls: list[str] = []
-
-    class Counting(Timed):
-        def step(self, on_phase: Callable[[str], None]) -> None:
-            calls.append("step")
-            super().step(on_phase)
-
-    # WHEN
-    samples = run(Counting(time, 0, ("forward", 1)), CpuClock(), count, after_step=lambda: calls.append("after"))
-
-    # THEN
-    assert len(samples) == count
-    assert calls == ["step", "after"] * count
-
-
-class Journaling:
-    """A clock and a workload that write down the order of things."""
-
-    def __init__(self) -> None:
-        self.entries: list[str] = []
-
-    def begin(self) -> None:
-        self.entries.append("begin")
-
-    def phase(self, name: str) -> None:
-        self.entries.append(f"clock {name}")
-
-    def end(self) -> StepSample:
-        self.entries.append("end")
-        return StepSample(wall_s=1.0, phases_s={})
-
-    def step(self, on_phase: Callable[[str], None]) -> None:
-        self.entries.append("step")
-        on_phase("forward")
-        self.entries.append("work")
-
-
-def test_everybody_hears_of_a_phase_before_its_clock_starts_and_of_a_step_after_it_stopped():
-    # GIVEN
-    journal = Journaling()
-    heard = journal.entries
-
-    # WHEN
-    run(
-        journal,
-        journal,
-        2,
-        on_phase=lambda name: heard.append(f"heard {name}"),
-        after_step=lambda: heard.append("after"),
-    )
-
-    # THEN
-    once = ["begin", "step", "heard forward", "clock forward", "work", "end", "after"]
-    assert heard == once * 2
-
-
-@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_samples_survive_a_step_that_fails(time, error):
-    # GIVEN
-    workload, samples = Timed(time, 0, ("forward", 10)), []
-
-    def fail(_: str) -> None:
-        if len(samples) == 2:
-            raise error
-
-    # WHEN
-    with pytest.raises(error):
-        run(workload, CpuClock(), 5, samples=samples, on_phase=fail)
-
-    # THEN
-    assert [sample.wall_s for sample in samples] == [0.010, 0.010]
-
-
-def test_a_clock_forgets_a_step_that_failed(time):
+def test_a_clock_forgets_a_step_that_failed(time, clock):
     # GIVEN a clock in the middle of a step
-    clock = CpuClock()
     clock.begin()
     clock.phase("forward")
 
     # THEN
     assert run(Timed(time, 0, ("loss", 3)), clock, 1)[0].phases_s == {"loss": 0.003}
-
-
-@pytest.mark.parametrize(
-    ("warmup", "ranges", "expected"),
-    [
-        (False, True, ["perfkit.step::0", "perfkit.step::1"]),
-        (True, True, ["perfkit.warmup::0", "perfkit.warmup::1"]),
-        (False, False, []),
-    ],
-)
-def test_steps_are_ranges_where_asked(time, warmup, ranges, expected):
-    workload = Timed(time, 0, ("forward", 1))
-    assert recorded_paths(lambda: run(workload, CpuClock(), 2, warmup=warmup, ranges=ranges)) == expected
 
 
 class FakeCuda:
@@ -210,7 +70,7 @@ class FakeCuda:
     def current_stream(self, device: torch.device) -> str:
         return f"stream of {device}"
 
-    def event(self, *, enable_timing: bool) -> FakeEvent:
+    def Event(self, *, enable_timing: bool) -> FakeEvent:
         assert enable_timing
         self.made += 1
         return FakeEvent(self, self.made - 1)
@@ -229,12 +89,12 @@ class FakeEvent:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch, time: FakeTime) -> FakeCuda:
-    fake = FakeCuda(time)
-    monkeypatch.setattr(torch.cuda, "synchronize", fake.synchronize)
-    monkeypatch.setattr(torch.cuda, "current_stream", fake.current_stream)
-    monkeypatch.setattr(torch.cuda, "Event", fake.event)
-    return fake
+def cuda(time: FakeTime) -> FakeCuda:
+    return FakeCuda(time)
+
+
+def gpu_clock(device: str, cuda: FakeCuda) -> CudaClock:
+    return CudaClock(torch.device(device), cuda, cuda.time.perf_counter_ns, cuda.time.process_time_ns)
 
 
 def test_a_step_on_a_gpu_synchronises_only_round_it(time, cuda):
@@ -242,7 +102,7 @@ def test_a_step_on_a_gpu_synchronises_only_round_it(time, cuda):
     workload = Timed(time, 1, ("forward", 2), ("backward", 0))
 
     # WHEN
-    samples = run(workload, CudaClock(torch.device("cuda:1")), 2)
+    samples = run(workload, gpu_clock("cuda:1", cuda), 2)
 
     # THEN events lie on the stream of the device that is measured, and are used again
     stream = "on stream of cuda:1"
@@ -261,7 +121,7 @@ def test_a_step_on_a_gpu_synchronises_only_round_it(time, cuda):
 
 
 def test_a_step_of_fewer_phases_reads_none_of_an_earlier_ones_events(time, cuda):
-    clock = CudaClock(torch.device("cuda"))
+    clock = gpu_clock("cuda", cuda)
     run(Timed(time, 0, ("forward", 2), ("loss", 1), ("backward", 0)), clock, 1)
     [sample] = run(Timed(time, 0, ("forward", 2)), clock, 1)
     assert (sample.phases_s, sample.device_s) == ({"forward": 0.010}, 0.010)
@@ -298,18 +158,17 @@ def test_garbage_is_not_collected_in_the_body_and_everything_is_put_back(raises)
 
 
 @pytest.mark.usefixtures("_collector_on")
-def test_what_was_garbage_before_is_collected_before(monkeypatch):
-    # GIVEN
+def test_what_was_garbage_before_is_collected_before():
+    """GIVEN a collector that notes what is asked of it THEN all is collected, then frozen, then switched off"""
     calls: list[str] = []
-    for name in ("collect", "freeze", "disable"):
-        monkeypatch.setattr(timing.gc, name, lambda name=name: calls.append(name))
 
-    # WHEN
-    with quiet_garbage_collector(enabled=True):
-        pass
+    class Noting:
+        def __getattr__(self, name: str) -> Callable[[], bool]:
+            return lambda: calls.append(name) is None
 
-    # THEN
-    assert calls == ["collect", "freeze", "disable"]
+    with quiet_garbage_collector(enabled=True, collector=Noting()):
+        assert calls == ["isenabled", "collect", "freeze", "disable"]
+    assert calls[4:] == ["enable", "unfreeze"]
 
 
 @pytest.mark.usefixtures("_collector_on")

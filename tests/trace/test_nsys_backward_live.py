@@ -39,11 +39,11 @@ import torch
 from torch.nn import functional as F
 from perfkit.schema import range_names
 from perfkit.workload.annotate import annotated
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import quick
 from tests.workload.test_backward_ranges import graph_nodes
 
-workload = Workload(quick(num_layers=2, pass_type="forward-backward"))
+workload = TransformerWorkload(quick(num_layers=2, pass_type="forward-backward"))
 logits = workload.model(workload.tokens)
 nodes = graph_nodes(F.cross_entropy(logits.flatten(0, 1), workload.targets.flatten()))
 annotation = workload.annotate(backward=True)

@@ -20,7 +20,10 @@ from perfkit.analysis.attribution import Attribution, Phase, attribute
 from perfkit.analysis.breakdown import layer_table
 from perfkit.analysis.scopes import How
 from perfkit.analysis.trace_report import remarks
-from perfkit.measure import provenance, runner, torch_profiler
+from perfkit.measure import loop, runner
+from perfkit.measure.loop import Step
+from perfkit.measure.observers.provenance import CompiledKernels
+from perfkit.measure.observers.torch_profiler import TorchProfiler
 from perfkit.schema.config import RunConfig
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
@@ -39,16 +42,6 @@ TINY = {
 }  # fmt: skip
 
 
-class Silent:
-    """Progress that nobody sees."""
-
-    def stage(self, name: str, steps: int = 0) -> None:
-        """Nothing."""
-
-    def advance(self) -> None:
-        """Nothing."""
-
-
 @pytest.fixture(autouse=True)
 def fresh_compiler():
     torch._dynamo.reset()
@@ -59,7 +52,7 @@ def fresh_compiler():
 
 def run(folder: Path, **options) -> tuple[Trace, Attribution]:
     """A run's trace and what perfkit makes of it."""
-    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder, Silent())
+    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder)
     trace = load(folder / record.artifacts["trace"])
     return trace, attribute(trace)
 
@@ -157,14 +150,16 @@ class Broken(Widths):
 def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     """Compile a model, and record STEPS of its forward and backward."""
     config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
-    with provenance.collected() as compiled:
-        model.compile()
-        metadata = {"modules": module_tree(model), "provenance": compiled}
-        with annotate(model), torch_profiler.recorded(config, folder, metadata) as after_step:
-            for _ in range(1 + STEPS):
-                model(batch).sum().backward()
-                after_step()
-    return torch_profiler.find_trace(folder)
+    compiled = CompiledKernels()
+    model.compile()
+    metadata = {"modules": module_tree(model), "provenance": compiled.found}
+    profiler = TorchProfiler(config, folder, metadata)
+    with annotate(model):
+        for step in (Step("warm-up", 0), *(Step("measured", number) for number in range(STEPS))):
+            profiler.before(step)
+            model(batch).sum().backward()
+        loop.close([profiler, compiled])
+    return profiler.trace
 
 
 def test_equal_graphs_of_two_modules(tmp_path):

@@ -23,7 +23,7 @@ from perfkit.schema.range_names import parse_trace
 from perfkit.workload import backward_ranges
 from perfkit.workload.annotate import annotate
 from perfkit.workload.model import Transformer
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import quick
 
 TOKENS = torch.zeros(1, 16, dtype=torch.int64)
@@ -57,7 +57,7 @@ TWO_LAYERS = {"0": 2 + 2, "1.0": 1, "1.1": 2 + 2}
 
 def test_the_scaling_of_the_loss_has_a_range_too(nvtx):
     # GIVEN fp16, whose loss is multiplied before backward, and its graph as backward starts from it
-    workload = Workload(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
+    workload = TransformerWorkload(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
     annotation = workload.annotate(backward=True)
     nodes = []
     workload._backward = lambda loss: (nodes.append(graph_nodes(loss)), loss.backward())
@@ -74,7 +74,7 @@ def test_the_scaling_of_the_loss_has_a_range_too(nvtx):
 def test_a_step_has_a_range_for_each_node_of_its_graph(nvtx, checkpoint):
     # GIVEN
     torch.manual_seed(0)
-    workload = Workload(quick(num_layers=2, pass_type="forward-backward", checkpoint=checkpoint))
+    workload = TransformerWorkload(quick(num_layers=2, pass_type="forward-backward", checkpoint=checkpoint))
     logits = workload.model(workload.tokens)
     nodes = graph_nodes(F.cross_entropy(logits.flatten(0, 1), workload.targets.flatten()))
 

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from perfkit.workload.annotate import annotate
 from perfkit.workload.model import Transformer
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import quick
 from tests.workload.ranges import hooks, recorded_paths
 
@@ -122,7 +122,7 @@ def test_ranges_stay_balanced_when_a_compiled_call_raises(transformer, nvtx):
 @pytest.mark.slow
 def test_a_compiled_and_checkpointed_step_really_compiled_is_annotated_block_by_block():
     # GIVEN Inductor and a C++ compiler
-    workload = Workload(quick(num_layers=2, compile="block", checkpoint=True))
+    workload = TransformerWorkload(quick(num_layers=2, compile="block", checkpoint=True))
     workload.annotate(gradients=True)
 
     # WHEN

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
-from torch._inductor import cpp_builder
-from torch._inductor.exc import InvalidCxxCompiler
+from torch._inductor import config as inductor
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.workload import step
 from perfkit.workload.annotate import _open
-from perfkit.workload.step import Workload
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import QUICK, quick
 from tests.workload.ranges import hooks, recorded_paths
 
@@ -32,17 +32,17 @@ def _precision_as_it_was() -> Iterator[None]:
     torch.set_float32_matmul_precision(before)
 
 
-def phases(workload: Workload) -> list[str]:
+def phases(workload: TransformerWorkload) -> list[str]:
     heard: list[str] = []
     workload.step(heard.append)
     return heard
 
 
-def weights(workload: Workload) -> list[Tensor]:
+def weights(workload: TransformerWorkload) -> list[Tensor]:
     return [p.detach().clone() for p in workload.model.parameters()]
 
 
-def gradients(workload: Workload) -> list[Tensor | None]:
+def gradients(workload: TransformerWorkload) -> list[Tensor | None]:
     return [None if p.grad is None else p.grad.clone() for p in workload.model.parameters()]
 
 
@@ -54,7 +54,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @pytest.mark.parametrize("pass_type", PHASES)
 def test_every_pass_in_every_precision_does_what_it_says(pass_type, precision):
     # GIVEN
-    workload = Workload(quick(pass_type=pass_type, precision=precision))
+    workload = TransformerWorkload(quick(pass_type=pass_type, precision=precision))
     before, types = weights(workload), set()
     workload.model.head.register_forward_hook(lambda *call: types.add(call[2].dtype))
 
@@ -72,7 +72,7 @@ def test_every_pass_in_every_precision_does_what_it_says(pass_type, precision):
 
 
 def test_a_forward_pass_keeps_no_graph():
-    workload, kept = Workload(quick(pass_type="forward")), []
+    workload, kept = TransformerWorkload(quick(pass_type="forward")), []
     workload.model.head.register_forward_hook(lambda *call: kept.append(call[2].requires_grad))
     phases(workload)
     assert kept == [False]
@@ -81,14 +81,14 @@ def test_a_forward_pass_keeps_no_graph():
 @pytest.mark.parametrize("pass_type", ["forward-backward", "train"])
 def test_gradients_are_gone_before_the_forward_and_start_anew(pass_type):
     # GIVEN
-    workload, kept = Workload(quick(pass_type=pass_type)), []
+    workload, kept = TransformerWorkload(quick(pass_type=pass_type)), []
     workload.model.register_forward_pre_hook(lambda *_: kept.append(gradients(workload)))
     phases(workload)
     first = gradients(workload)
 
     # WHEN
     if workload.optimizer is not None:
-        workload.model.load_state_dict(Workload(quick()).model.state_dict())
+        workload.model.load_state_dict(TransformerWorkload(quick()).model.state_dict())
     phases(workload)
 
     # THEN
@@ -98,7 +98,7 @@ def test_gradients_are_gone_before_the_forward_and_start_anew(pass_type):
 
 def test_the_loss_is_the_cross_entropy_of_the_targets():
     # GIVEN
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     logits = workload.model(workload.tokens)
     chosen = logits.log_softmax(-1).gather(-1, workload.targets[..., None])
     wanted = torch.autograd.grad(-chosen.mean(), list(workload.model.parameters()))
@@ -113,8 +113,8 @@ def test_the_loss_is_the_cross_entropy_of_the_targets():
 
 def test_fp16_gradients_are_scaled_and_the_optimizer_takes_the_scale_off():
     # GIVEN the same weights and tokens
-    plain = Workload(quick(pass_type="train"))
-    scaled = Workload(quick(pass_type="train", precision="fp16"))
+    plain = TransformerWorkload(quick(pass_type="train"))
+    scaled = TransformerWorkload(quick(pass_type="train", precision="fp16"))
 
     # WHEN
     phases(plain)
@@ -130,7 +130,7 @@ def test_fp16_gradients_are_scaled_and_the_optimizer_takes_the_scale_off():
 
 
 def test_fp16_gradients_without_an_optimizer_stay_scaled():
-    plain, scaled = Workload(quick()), Workload(quick(precision="fp16"))
+    plain, scaled = TransformerWorkload(quick()), TransformerWorkload(quick(precision="fp16"))
     for workload in (plain, scaled):
         phases(workload)
     for one, other in zip(gradients(plain), gradients(scaled), strict=True):
@@ -145,7 +145,7 @@ def test_every_optimizer_implementation_gives_the_same_weights(precision):
 
     # WHEN
     for optimizer, flags in choices.items():
-        workload = Workload(quick(pass_type="train", optimizer=optimizer, precision=precision))
+        workload = TransformerWorkload(quick(pass_type="train", optimizer=optimizer, precision=precision))
         assert workload.optimizer is not None
         assert (workload.optimizer.defaults["foreach"], workload.optimizer.defaults["fused"]) == flags
         for _ in range(3):
@@ -159,7 +159,7 @@ def test_every_optimizer_implementation_gives_the_same_weights(precision):
 
 
 def test_checkpointing_gives_the_same_gradients():
-    plain, thrifty = Workload(quick()), Workload(quick(checkpoint=True))
+    plain, thrifty = TransformerWorkload(quick()), TransformerWorkload(quick(checkpoint=True))
     for workload in (plain, thrifty):
         phases(workload)
     assert same(gradients(plain), gradients(thrifty))
@@ -167,7 +167,7 @@ def test_checkpointing_gives_the_same_gradients():
 
 def test_a_seed_fixes_weights_and_tokens():
     # GIVEN
-    first, again, other = (Workload(quick(seed=seed)) for seed in (3, 3, 4))
+    first, again, other = (TransformerWorkload(quick(seed=seed)) for seed in (3, 3, 4))
 
     # THEN
     assert same(weights(first), weights(again))
@@ -181,7 +181,7 @@ def test_a_seed_fixes_weights_and_tokens():
 
 
 def test_the_batch_does_not_change_the_weights():
-    assert same(weights(Workload(quick())), weights(Workload(quick(batch_size=5))))
+    assert same(weights(TransformerWorkload(quick())), weights(TransformerWorkload(quick(batch_size=5))))
 
 
 def test_fp32_means_fp32():
@@ -189,7 +189,7 @@ def test_fp32_means_fp32():
     torch.set_float32_matmul_precision("medium")
 
     # WHEN
-    Workload(quick())
+    TransformerWorkload(quick())
 
     # THEN
     assert torch.get_float32_matmul_precision() == "highest"
@@ -200,7 +200,7 @@ def test_threads_are_set():
     torch.set_num_threads(2)
 
     # WHEN
-    Workload(quick(num_threads=1))
+    TransformerWorkload(quick(num_threads=1))
 
     # THEN
     assert torch.get_num_threads() == 1
@@ -209,7 +209,7 @@ def test_threads_are_set():
 @pytest.mark.parametrize("pass_type", PHASES)
 def test_phases_are_ranges_when_annotated(pass_type):
     # GIVEN
-    workload = Workload(quick(pass_type=pass_type))
+    workload = TransformerWorkload(quick(pass_type=pass_type))
     workload.annotate()
 
     # WHEN
@@ -222,7 +222,7 @@ def test_phases_are_ranges_when_annotated(pass_type):
 
 def test_off_means_off():
     # WHEN
-    workload = Workload(quick(pass_type="train"))
+    workload = TransformerWorkload(quick(pass_type="train"))
 
     # THEN
     assert hooks(workload.model) == 0
@@ -231,7 +231,7 @@ def test_off_means_off():
 
 def test_a_phase_that_fails_leaves_nothing_open():
     # GIVEN
-    workload = Workload(quick())
+    workload = TransformerWorkload(quick())
     workload.annotate()
 
     def fail(phase: str) -> None:
@@ -246,10 +246,11 @@ def test_a_phase_that_fails_leaves_nothing_open():
     assert _open.stack == []
 
 
-def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int, int] = (9, 0)) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+def gpus(count: int, capability: tuple[int, int] = (9, 0)) -> SimpleNamespace:
+    """torch.cuda of a machine with so many GPUs."""
+    return SimpleNamespace(
+        is_available=lambda: count > 0, device_count=lambda: count, get_device_capability=lambda _: capability
+    )
 
 
 def on_gpu(**fields: object) -> RunConfig:
@@ -257,26 +258,24 @@ def on_gpu(**fields: object) -> RunConfig:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "chosen"),
+    ("wanted", "count", "chosen"),
     [("auto", 0, "cpu"), ("auto", 1, "cuda"), ("cpu", 1, "cpu"), ("cuda", 1, "cuda"), ("cuda:1", 2, "cuda:1")],
 )
-def test_the_device_that_is_there_is_chosen(monkeypatch, wanted, gpus, chosen):
-    pretend_gpus(monkeypatch, gpus)
-    assert step.choose_device(wanted) == chosen
+def test_the_device_that_is_there_is_chosen(wanted, count, chosen):
+    assert step.choose_device(wanted, gpus(count)) == chosen
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "message"),
+    ("wanted", "count", "message"),
     [
         ("cuda", 0, "sees no CUDA device; use --device cpu"),
         ("cuda:0", 0, "--device cuda:0: PyTorch .* sees no CUDA device"),
         ("cuda:1", 1, "--device cuda:1: there are 1 CUDA devices, counted from 0"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(monkeypatch, wanted, gpus, message):
-    pretend_gpus(monkeypatch, gpus)
+def test_a_device_that_is_not_there_is_refused(wanted, count, message):
     with pytest.raises(UsageError, match=message):
-        step.choose_device(wanted)
+        step.choose_device(wanted, gpus(count))
 
 
 @pytest.mark.parametrize(
@@ -289,46 +288,35 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, wanted, gpus, messag
         ({"compile": "model"}, (9, 0), False, "--compile model needs Triton on a GPU"),
     ],
 )
-def test_what_a_gpu_cannot_do_is_refused(monkeypatch, fields, capability, triton, message):
-    # GIVEN
-    pretend_gpus(monkeypatch, 1, capability)
-    monkeypatch.setattr(step, "has_triton", lambda: triton)
-
-    # THEN
+def test_what_a_gpu_cannot_do_is_refused(fields, capability, triton, message):
     with pytest.raises(UsageError, match=message):
-        step.check(on_gpu(**fields))
+        step.check(on_gpu(**fields), cuda=gpus(1, capability), has_triton=lambda: triton)
 
 
-def test_what_a_gpu_can_do_is_not_refused(monkeypatch):
-    pretend_gpus(monkeypatch, 1, (8, 0))
-    monkeypatch.setattr(step, "has_triton", lambda: True)
+def test_what_a_gpu_can_do_is_not_refused():
     for fields in (
         {"precision": "tf32", "compile": "block"},
         {"attention": "sdpa", "sdpa_backend": "flash", "precision": "bf16"},
         {"attention": "sdpa", "sdpa_backend": "efficient"},
     ):
-        step.check(on_gpu(**fields))
+        step.check(on_gpu(**fields), cuda=gpus(1, (8, 0)), has_triton=lambda: True)
 
 
-def test_compiling_for_a_cpu_needs_a_compiler(monkeypatch):
-    # GIVEN
-    def none() -> str:
-        raise InvalidCxxCompiler
-
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
-
-    # THEN
+def test_compiling_for_a_cpu_needs_a_compiler():
+    """GIVEN an Inductor that is told of a compiler that is not there"""
     step.check(quick())
-    with pytest.raises(UsageError, match=r"--compile needs a C\+\+ compiler on a CPU: install g\+\+"):
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(UsageError, match=r"--compile needs a C\+\+ compiler on a CPU: install g\+\+"),
+    ):
         step.check(quick(compile="block"))
 
 
-def test_more_threads_than_cpus_are_refused(monkeypatch):
+def test_more_threads_than_cpus_are_refused():
     """OpenMP would end the process without a word from us."""
-    monkeypatch.setattr(step.os, "cpu_count", lambda: 4)
-    step.check(quick(num_threads=4))
+    step.check(quick(num_threads=4), cpu_count=lambda: 4)
     with pytest.raises(UsageError, match="--num-threads 5: this machine has 4 logical CPUs"):
-        step.check(quick(num_threads=5))
+        step.check(quick(num_threads=5), cpu_count=lambda: 4)
 
 
 @pytest.mark.parametrize(
@@ -336,28 +324,32 @@ def test_more_threads_than_cpus_are_refused(monkeypatch):
     [("adamw", None, None), ("adamw-foreach", True, None), ("adamw-fused", None, True)],
 )
 def test_each_optimizer_is_the_implementation_that_it_is_called_by(optimizer, foreach, fused):
-    made = Workload(quick(pass_type="train", optimizer=optimizer)).optimizer
+    made = TransformerWorkload(quick(pass_type="train", optimizer=optimizer)).optimizer
     assert isinstance(made, torch.optim.AdamW)
     assert (made.defaults["foreach"], made.defaults["fused"]) == (foreach, fused)
 
 
-def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does(monkeypatch):
-    # GIVEN what is asked of PyTorch, on a machine whose GPU is of paper
-    asked: list[str] = []
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch, "device", lambda _: cpu)
+def test_tf32_lets_matmuls_of_fp32_round_and_nothing_else_does():
+    # GIVEN
+    asked = [on_gpu(precision=precision, model_size="tiny") for precision in ("tf32", "fp32", "bf16")]
+    assert [step.matmul_precision(config) for config in asked] == ["high", "highest", "highest"]
+
+    # WHEN a workload is built after one that let them round
+    torch.set_float32_matmul_precision("high")
+    TransformerWorkload(quick())
 
     # THEN
-    for precision in ("tf32", "fp32", "bf16"):
-        Workload(RunConfig(**{**QUICK, "precision": precision, "model_size": "tiny"}).resolved("cuda"))
-    assert asked == ["high", "highest", "highest"]
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_gradients_and_backward_have_ranges_only_where_asked(monkeypatch):
-    asked: list[dict[str, bool]] = []
-    monkeypatch.setattr(step, "annotate", lambda model, **options: asked.append(options))
-    workload = Workload(quick())
-    workload.annotate()
-    workload.annotate(gradients=True, backward=True)
-    assert asked == [{"gradients": False, "backward": False}, {"gradients": True, "backward": True}]
+@pytest.mark.parametrize("wanted", [False, True])
+def test_gradients_and_backward_have_ranges_only_where_asked(nvtx, wanted):
+    # WHEN
+    workload = TransformerWorkload(quick())
+    with workload.annotate(gradients=wanted, backward=wanted) if wanted else workload.annotate() as annotation:
+        marked = [bool(parameter._post_accumulate_grad_hooks) for parameter in workload.model.parameters()]
+        workload.step(lambda _: None)
+
+    # THEN
+    assert set(marked) == {wanted}
+    assert (annotation.nodes > 0) is wanted

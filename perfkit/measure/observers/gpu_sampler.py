@@ -8,14 +8,10 @@ outlive the run.
 
 from __future__ import annotations
 
-import os
 import select
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import msgspec
@@ -24,8 +20,6 @@ import pynvml
 from perfkit.schema.probes import GpuSample
 
 PERIOD_S = 0.1
-_CLOSE_S = 5.0
-"""How long the sampler may take to end before it is killed."""
 
 
 class Reader:
@@ -83,44 +77,11 @@ def sample_until_closed(reader: Reader, out: IO[bytes], stop: IO[bytes], period_
         out.flush()
 
 
-@contextmanager
-def sampling(uuid: str | None, command: tuple[str, ...] | None = None) -> Iterator[list[GpuSample]]:
-    """Sample a GPU during the body; the list is filled when it ends. Without a GPU (None) nothing is started."""
-    samples: list[GpuSample] = []
-    if uuid is None:
-        yield samples
-        return
-    command = command or (sys.executable, "-m", __name__, uuid, str(os.getpid()))
-    with tempfile.TemporaryFile() as file:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.DEVNULL)
-        try:
-            yield samples
-        finally:
-            _end(process)
-            file.seek(0)
-            samples += _parsed(file.read())
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
+def main(arguments: Sequence[str], read: Callable[..., Reader] = Reader) -> int:
+    """`python -m perfkit.measure.observers.gpu_sampler UUID PID`: what the observer in gpu.py starts."""
+    uuid, own_pid = arguments
     try:
-        process.wait(_CLOSE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _parsed(data: bytes) -> list[GpuSample]:
-    """Complete lines; a process that was killed leaves half of one."""
-    return [msgspec.json.decode(line, type=GpuSample) for line in data.splitlines(keepends=True) if line[-1:] == b"\n"]
-
-
-def main() -> int:
-    """`python -m perfkit.measure.gpu_sampler UUID PID`: what `sampling` starts."""
-    uuid, own_pid = sys.argv[1:]
-    try:
-        reader = Reader(pynvml, uuid, int(own_pid))
+        reader = read(pynvml, uuid, int(own_pid))
     except pynvml.NVMLError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -129,4 +90,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 import mmap
 import os
+import threading
+import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from perfkit.measure import counters
-from perfkit.measure.counters import GcTimer, KernelFiles, Threads
+from perfkit.measure.observers import counters
+from perfkit.measure.observers.counters import GcTimer, KernelFiles, Threads
 
 
-def test_a_collection_is_timed_from_its_start_to_its_end(monkeypatch):
+def test_a_collection_is_timed_from_its_start_to_its_end():
     # GIVEN a clock by hand
     now = iter([100, 350, 1000, 1007])
-    monkeypatch.setattr(counters, "time", SimpleNamespace(thread_time_ns=lambda: next(now)))
-    timer = GcTimer()
+    timer = GcTimer(lambda: next(now))
 
     # WHEN it is installed inside of a collection, of which it sees the end only, and two follow
     timer("stop", {})
@@ -30,12 +31,8 @@ def test_a_collection_is_timed_from_its_start_to_its_end(monkeypatch):
     assert (timer.ns, timer.count) == (250 + 7, 2)
 
 
-@pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In place of /proc/self/task; the main thread is number 10."""
-    monkeypatch.setattr(counters, "_TASKS", str(tmp_path))
-    monkeypatch.setattr(counters.threading, "get_native_id", lambda: 10)
-    return tmp_path
+MAIN = 10
+"""Number of the main thread."""
 
 
 def thread(tasks: Path, number: int, used: int, waited: int) -> Path:
@@ -45,21 +42,21 @@ def thread(tasks: Path, number: int, used: int, waited: int) -> Path:
     return file
 
 
-def test_each_threads_wait_is_read_and_the_main_one_is_zero(tasks):
+def test_each_threads_wait_is_read_and_the_main_one_is_zero(tmp_path):
     # GIVEN
-    thread(tasks, 10, used=5, waited=70)
-    moving = thread(tasks, 11, used=9, waited=80)
-    (tasks / "12").mkdir()  # the kernel keeps no counters of it
+    thread(tmp_path, 10, used=5, waited=70)
+    moving = thread(tmp_path, 11, used=9, waited=80)
+    (tmp_path / "12").mkdir()  # the kernel keeps no counters of it
 
     # WHEN
-    threads = Threads()
+    threads = Threads(tmp_path, MAIN)
     assert threads.delays() == {}
     threads.refresh()
 
     # THEN they are read anew each time, and a thread that came is seen after the next look
     assert threads.delays() == {0: 70, 11: 80}
     moving.write_text("9 95 3\n")
-    thread(tasks, 13, used=1, waited=2)
+    thread(tmp_path, 13, used=1, waited=2)
     assert threads.delays() == {0: 70, 11: 95}
     threads.refresh()
     assert threads.delays() == {0: 70, 11: 95, 13: 2}
@@ -67,16 +64,15 @@ def test_each_threads_wait_is_read_and_the_main_one_is_zero(tasks):
     assert threads.delays() == {}
 
 
-def test_of_many_threads_the_busiest_are_read_and_the_main_one_always(tasks, monkeypatch):
+def test_of_many_threads_the_busiest_are_read_and_the_main_one_always(tmp_path):
     # GIVEN
-    monkeypatch.setattr(counters, "_MAX_THREADS", 3)
-    thread(tasks, 10, used=0, waited=1)
+    thread(tmp_path, 10, used=0, waited=1)
     for number, used in ((11, 5), (12, 500), (13, 50), (14, 5000)):
-        thread(tasks, number, used=used, waited=number)
+        thread(tmp_path, number, used=used, waited=number)
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     # WHEN
-    threads = Threads()
+    threads = Threads(tmp_path, MAIN, most=3)
     threads.refresh()
     threads.refresh()
 
@@ -87,52 +83,50 @@ def test_of_many_threads_the_busiest_are_read_and_the_main_one_always(tasks, mon
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_thread_that_has_ended_is_left_out(tasks, monkeypatch):
-    # GIVEN a kernel that says "no such process" of thread 11
-    thread(tasks, 10, used=5, waited=70)
-    thread(tasks, 11, used=9, waited=80)
+def test_a_thread_that_has_ended_is_left_out():
+    """GIVEN a real thread whose file is open WHEN the kernel has forgotten it THEN nothing more is known of it"""
+    # GIVEN
+    leave = threading.Event()
+    other = threading.Thread(target=leave.wait)
+    other.start()
+    number = other.native_id
     threads = Threads()
     threads.refresh()
-    read = os.pread
+    assert number in threads.delays()
 
-    def gone(file: int, size: int, at: int) -> bytes:
-        if file == threads._files[11]:
-            raise ProcessLookupError
-        return read(file, size, at)
+    # WHEN
+    leave.set()
+    other.join()
+    while Path(f"/proc/self/task/{number}").exists():
+        time.sleep(0.001)
 
-    # THEN it has used nothing, and waited for nothing that is known
-    monkeypatch.setattr(counters.os, "pread", gone)
-    assert threads.delays() == {0: 70}
-    assert Threads._used(threads._files[11]) == 0
-    assert Threads._used(threads._files[10]) == 5
+    # THEN
+    assert number not in threads.delays()
+    assert Threads._used(threads._files[number]) == 0
+    assert Threads._used(threads._files[threading.get_native_id()]) > 0
     threads.close()
 
 
-class Kernel:
-    """Files that stand in for those of the kernel; those that are not there are None."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
-        paths = {"/proc/stat": "stat", "/proc/pressure/cpu": "pressure"}
-        for name, text in texts.items():
-            (folder / name).write_text(text)
-        own = counters._open
-        monkeypatch.setattr(counters, "_open", lambda path: own(folder / paths.get(str(path), str(path))))
-        monkeypatch.setattr(counters, "_cheap", lambda file: file)
-        monkeypatch.setattr(counters.cgroups, "cpu_quotas", lambda: [Path(n) for n in texts if n.startswith("quota")])
-        monkeypatch.setattr(counters.os, "sysconf", {"SC_CLK_TCK": 100}.__getitem__)
+def kernel(folder: Path, **texts: str) -> KernelFiles:
+    """Reads files that stand in for those of the kernel; those that are not there are None."""
+    places = {"stat": folder / "stat", "pressure": folder / "pressure" / "cpu"}
+    (folder / "pressure").mkdir()
+    for name, text in texts.items():
+        places.get(name, folder / name).write_text(text)
+    quotas = [folder / name for name in texts if name.startswith("quota")]
+    return KernelFiles(folder, quotas, ticks_per_s=100, dearest_s=math.inf)
 
 
 STAT = "cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
 PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
 
 
-def test_the_kernels_counters_are_in_seconds(tmp_path, monkeypatch):
+def test_the_kernels_counters_are_in_seconds(tmp_path):
     # GIVEN 250 ticks of 10 ms, 1.5 s under pressure, and two groups that were throttled for 1 s and 2 s
     texts = {"quota1": "throttled_usec 1000000\n", "quota2": "throttled_time 2000000000\n"}
-    Kernel(tmp_path, monkeypatch, stat=STAT, pressure=PRESSURE, **texts)
+    files = kernel(tmp_path, stat=STAT, pressure=PRESSURE, **texts)
 
     # WHEN
-    files = KernelFiles()
     found = files.read()
     files.close()
 
@@ -147,25 +141,16 @@ def test_the_kernels_counters_are_in_seconds(tmp_path, monkeypatch):
     [({}, set()), ({"stat": STAT}, {"steal_s"}), ({"pressure": PRESSURE}, {"pressure_s"}),
      ({"quota1": "throttled_usec 5\n"}, {"throttled_s"})],
 )  # fmt: skip
-def test_what_there_is_no_file_of_is_left_out(tmp_path, monkeypatch, there, found):
-    Kernel(tmp_path, monkeypatch, **there)
-    files = KernelFiles()
+def test_what_there_is_no_file_of_is_left_out(tmp_path, there, found):
+    files = kernel(tmp_path, **there)
     assert set(files.read()) == found
     files.close()
 
 
-def test_a_file_that_is_there_and_refuses_to_be_read_is_none(tmp_path, monkeypatch):
-    # GIVEN
-    (tmp_path / "pressure").write_text(PRESSURE)
+def test_a_file_that_is_there_and_refuses_to_be_read_is_none():
+    """GIVEN one that opens and cannot be read at 0, as of a kernel booted with psi=0 THEN it is closed again"""
     before = len(list(Path("/proc/self/fd").iterdir()))
-
-    def refuse(*_: object) -> bytes:
-        raise OSError(95, "Operation not supported")  # a kernel booted with psi=0
-
-    monkeypatch.setattr(counters.os, "pread", refuse)
-
-    # THEN
-    assert counters._open(tmp_path / "pressure") is None
+    assert counters._open(Path("/proc/self/mem")) is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -174,17 +159,15 @@ def test_a_file_that_is_there_and_refuses_to_be_read_is_none(tmp_path, monkeypat
     [((50, 50, 50, 50, 50), True), ((51, 51, 51, 51, 51), False), ((10, 10, 10, 900, 900), True),
      ((10, 10, 900, 900, 900), False)],
 )  # fmt: skip
-def test_the_typical_of_five_reads_decides_whether_a_file_is_cheap(tmp_path, monkeypatch, reads_us, kept):
+def test_the_typical_of_five_reads_decides_whether_a_file_is_cheap(tmp_path, reads_us, kept):
     # GIVEN a clock by hand, in units that a float holds exactly
     unit = 2.0**-20
     stamps = iter(itertools.accumulate((us * unit for us in reads_us), initial=0.0))
-    monkeypatch.setattr(counters, "_DEAREST_READ_S", 50 * unit)
-    monkeypatch.setattr(counters, "time", SimpleNamespace(perf_counter=lambda: next(stamps)))
     (tmp_path / "stat").write_text(STAT)
     file = os.open(tmp_path / "stat", os.O_RDONLY)
 
     # THEN a file that is not kept is closed
-    assert counters._cheap(file) == (file if kept else None)
+    assert counters._cheap(file, 50 * unit, lambda: next(stamps)) == (file if kept else None)
     assert Path(f"/proc/self/fd/{file}").exists() is kept
     if kept:
         os.close(file)
@@ -200,21 +183,16 @@ def test_the_typical_of_five_reads_decides_whether_a_file_is_cheap(tmp_path, mon
         ((0, 5_000, 11_000), 8, None),
     ],
 )
-def test_a_fault_costs_what_fresh_pages_take_longer_than_used_ones(monkeypatch, stamps, faults, cost):
+def test_a_fault_costs_what_fresh_pages_take_longer_than_used_ones(stamps, faults, cost):
     # GIVEN a clock and a count of faults by hand
     now, counted = iter(stamps), iter([7, 7 + faults])
-    monkeypatch.setattr(counters, "time", SimpleNamespace(thread_time_ns=lambda: next(now)))
-    monkeypatch.setattr(
-        counters,
-        "resource",
-        SimpleNamespace(getrusage=lambda _: SimpleNamespace(ru_minflt=next(counted)), RUSAGE_THREAD=1),
-    )
+    found = counters.seconds_per_fault(8, lambda: next(now), lambda: next(counted))
 
     # THEN
-    assert counters.seconds_per_fault(pages=8) == (None if cost is None else pytest.approx(cost))
+    assert found == (None if cost is None else pytest.approx(cost))
 
 
-def test_each_page_is_touched_once_a_pass(monkeypatch):
+def test_each_page_is_touched_once_a_pass():
     # GIVEN
     touched: list[int] = []
 
@@ -231,10 +209,8 @@ def test_each_page_is_touched_once_a_pass(monkeypatch):
         def __setitem__(self, at: int, value: int) -> None:
             touched.append(at)
 
-    monkeypatch.setattr(counters.mmap, "mmap", lambda _, size, **__: Memory())
-
     # WHEN
-    counters.seconds_per_fault(pages=3)
+    counters.seconds_per_fault(pages=3, allocate=lambda _, size, **__: Memory())
 
     # THEN
     assert touched == [0, mmap.PAGESIZE, 2 * mmap.PAGESIZE] * 2

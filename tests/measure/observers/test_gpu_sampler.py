@@ -1,17 +1,16 @@
-"""The GPU sampler against an NVML on paper, and its process against a script that stands in for it."""
+"""The process that samples a GPU, against an NVML on paper."""
 
 from __future__ import annotations
 
 import io
 import os
-import sys
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from perfkit.measure import gpu_sampler
-from perfkit.measure.gpu_sampler import Reader
+from perfkit.measure.observers import gpu_sampler
+from perfkit.measure.observers.gpu_sampler import Reader
 from perfkit.schema.probes import GpuSample
 
 
@@ -107,45 +106,15 @@ def test_samples_are_lines_until_the_parent_closes_the_pipe():
         gpu_sampler.sample_until_closed(Closing(FakeNvml(**RECORDED), "GPU-1", 7), out, pipe, period_s=0.001)
 
     # THEN
-    assert [one.sm_mhz for one in gpu_sampler._parsed(out.getvalue())] == [1755] * 3
+    lines = out.getvalue().splitlines()
+    assert [msgspec.json.decode(line, type=GpuSample).sm_mhz for line in lines] == [1755] * 3
 
 
-STAND_IN = """
-import sys
-print('{"at_s": 1.5, "sm_mhz": 1980}', flush=True)
-sys.stdin.read()
-print('{"at_s": 2.5}')
-sys.stdout.write('{"at_s": 3')
-"""
-
-
-def test_the_process_ends_with_the_body_and_half_a_line_is_left_out(monkeypatch):
-    monkeypatch.setattr(gpu_sampler, "_CLOSE_S", 200.0)  # Python may start as slowly as it likes
-    with gpu_sampler.sampling("GPU-1", (sys.executable, "-c", STAND_IN)) as samples:
-        assert samples == []
-    assert samples == [GpuSample(at_s=1.5, sm_mhz=1980), GpuSample(at_s=2.5)]
-
-
-def test_a_process_that_does_not_end_is_killed(monkeypatch):
-    monkeypatch.setattr(gpu_sampler, "_CLOSE_S", 0.05)
-    with gpu_sampler.sampling("GPU-1", (sys.executable, "-c", "import time; time.sleep(60)")) as samples:
-        pass
-    assert samples == []
-
-
-def test_without_a_gpu_nothing_is_started(monkeypatch):
-    monkeypatch.setattr(gpu_sampler.subprocess, "Popen", None)
-    with gpu_sampler.sampling(None) as samples:
-        assert samples == []
-
-
-def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(monkeypatch, capsys):
-    def fail(*_: object) -> None:
+def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(capsys):
+    def fail(*_: object) -> Reader:
         raise gpu_sampler.pynvml.NVMLError(gpu_sampler.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    monkeypatch.setattr(gpu_sampler, "Reader", fail)
-    monkeypatch.setattr(sys, "argv", ["gpu_sampler", "GPU-1", "7"])
-    assert gpu_sampler.main() == 1
+    assert gpu_sampler.main(["GPU-1", "7"], fail) == 1
     assert "NVML" in capsys.readouterr().err
 
 

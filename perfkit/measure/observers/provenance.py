@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 from typing import Any
 
 import torch
 
+from perfkit.measure.loop import Observer
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
 
 _NEEDED = {
@@ -39,25 +40,31 @@ _SELF = "L['self']"
 _WRAPPERS = ("_modules", "_orig_mod")
 
 
-@contextmanager
-def collected(*, wanted: bool = True) -> Iterator[Provenance]:
-    """Note every graph that is compiled inside the body, where `wanted`; what is yielded fills up as that happens."""
-    found = Provenance()
-    if not wanted:
-        yield found
-        return
-    if missing := _missing():
-        found.problem = f"PyTorch {torch.__version__} has no {missing}"
-        yield found
-        return
-    inductor = importlib.import_module("torch._inductor.config")
-    compiler = importlib.import_module("torch.compiler.config")
-    with ExitStack() as stack:
+class CompiledKernels(Observer):
+    """Notes every graph that is compiled until it is closed, in `found`.
+
+    `graphs` is Inductor's class of compiled graphs, and `nodes_of` gives its table of which nodes went into which call
+    of a kernel; both are looked up where PyTorch has them.
+    """
+
+    def __init__(self, graphs: Any = None, nodes_of: Callable[[], dict[str, list[str]]] | None = None) -> None:
+        self.found = Provenance()
+        self._undo = ExitStack()
+        if missing := _missing():
+            self.found.problem = f"PyTorch {torch.__version__} has no {missing}"
+            return
+        inductor = importlib.import_module("torch._inductor.config")
+        compiler = importlib.import_module("torch.compiler.config")
         # Level 2 notes the nodes of each kernel and nothing else. Without a profile, C++ kernels leave no event.
-        stack.enter_context(inductor.patch({"trace.provenance_tracking_level": 2, "cpp.enable_kernel_profile": True}))
-        stack.enter_context(compiler.patch({"cache_key_tag": _tag()}))
-        stack.enter_context(_noted(found, compiler))
-        yield found
+        level = {"trace.provenance_tracking_level": 2, "cpp.enable_kernel_profile": True}
+        self._undo.enter_context(inductor.patch(level))
+        self._undo.enter_context(compiler.patch({"cache_key_tag": _tag()}))
+        graphs = graphs or importlib.import_module("torch._inductor.output_code").CompiledFxGraph
+        self._undo.enter_context(_noted(self.found, compiler, graphs, nodes_of or _nodes_of))
+
+    def close(self) -> None:
+        """Note no further graph; leave PyTorch as it was."""
+        self._undo.close()
 
 
 def _tag() -> str:
@@ -80,15 +87,22 @@ def _missing() -> str | None:
     return None
 
 
-@contextmanager
-def _noted(found: Provenance, compiler: Any) -> Iterator[None]:
-    graph_class = importlib.import_module("torch._inductor.output_code").CompiledFxGraph
+def _nodes_of() -> dict[str, list[str]]:
+    """Inductor's table, which a compilation replaces."""
     debug = importlib.import_module("torch._inductor.debug")
+    table: dict[str, list[str]] = debug._inductor_triton_kernel_to_post_grad_node_info
+    return table
+
+
+@contextmanager
+def _noted(
+    found: Provenance, compiler: Any, graph_class: Any, nodes_of: Callable[[], dict[str, list[str]]]
+) -> Iterator[None]:
     original = graph_class.post_compile
 
     def post_compile(compiled: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            _note(found, compiled, args, debug._inductor_triton_kernel_to_post_grad_node_info)
+            _note(found, compiled, args, nodes_of())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # another shape than 2.13's
             found.problem = f"PyTorch {torch.__version__} describes a graph in another way: {error!r}"
         compiler.cache_key_tag = _tag()  # two layers of one shape are one graph to the cache, and two to us

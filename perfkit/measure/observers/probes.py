@@ -12,18 +12,16 @@ import resource
 import sys
 import time
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from perfkit.measure import counters
-from perfkit.measure.timing import StepClock
+from perfkit.measure.loop import Observer, Step
+from perfkit.measure.observers import counters
 from perfkit.schema.probes import Probing, StepProbes
-from perfkit.schema.record import StepSample
+from perfkit.schema.record import RunRecord, StepSample
 
 _NS = 1e9
 _REFRESH_STEPS = 16
@@ -31,6 +29,11 @@ _REFRESH_STEPS = 16
 _DYNAMO = "torch._dynamo.utils"
 _COMPILE_SPANS = ("entire_frame_compile", "entire_backward_compile")
 """Keys of dynamo's own clock; their sum is its `total_wall_time`."""
+
+
+def supported(platform: str = sys.platform) -> bool:
+    """Whether this system has the counters: Linux."""
+    return platform.startswith("linux")
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,49 +50,67 @@ class _Reading:
     device: dict[str, Any] | None
 
 
-class Probes:
-    """Reads all counters before and after a step. Made by `installed`."""
+class Probes(Observer):
+    """Reads all counters before and after each step. To be the innermost observer: what it reads is next to the clock.
 
-    def __init__(self, device: str, gc_timer: counters.GcTimer) -> None:
+    None of them is there on another system than Linux (`supported`). `device` is a resolved one.
+    """
+
+    def __init__(
+        self, device: str, *, threads: counters.Threads | None = None, now: counters.Now = time.perf_counter_ns
+    ) -> None:
+        self.steps: list[StepProbes] = []
         self._device = None if device == "cpu" else torch.device(device)
-        self._gc = gc_timer
-        self._threads = counters.Threads()
+        self._now = now
+        self._gc = counters.GcTimer()
+        self._threads = threads or counters.Threads()
         self._kernel = counters.KernelFiles()
         self._before: _Reading | None = None
         self._machine = self._kernel.read()
         self._cost = 0
         self._costs = array("q")
-        self.seconds_per_fault = counters.seconds_per_fault()
+        self._seconds_per_fault = counters.seconds_per_fault()
+        gc.callbacks.append(self._gc)
 
-    def begin(self) -> None:
+    def before(self, step: Step) -> None:
         """Read just before a step's clock starts."""
-        start = time.perf_counter_ns()
+        start = self._now()
         if len(self._costs) < _REFRESH_STEPS or len(self._costs) % _REFRESH_STEPS == 0:
             self._threads.refresh()
         self._before = self._read()
-        self._before.cpu = time.thread_time_ns()  # last here and first in end(): the readings are not the step's
-        self._cost = time.perf_counter_ns() - start
+        self._before.cpu = time.thread_time_ns()  # last here and first in after(): the readings are not the step's
+        self._cost = self._now() - start
 
-    def end(self) -> StepProbes:
-        """Read just after the step's clock stopped, and say what the step used."""
-        start = time.perf_counter_ns()
+    def after(self, step: Step, sample: StepSample) -> None:
+        """Read just after the step's clock stopped, and keep what the step used."""
+        start = self._now()
         before, after = self._before, self._read()
-        assert before is not None, "begin() comes first"
+        assert before is not None, "before() comes first"
         machine, self._machine = self._machine, self._kernel.read()
-        found = _difference(before, after, {name: value - machine[name] for name, value in self._machine.items()})
-        self._costs.append(self._cost + time.perf_counter_ns() - start)
-        return found
+        moved = {name: value - machine[name] for name, value in self._machine.items()}
+        self.steps.append(_difference(before, after, moved))
+        self._costs.append(self._cost + self._now() - start)
+
+    def close(self) -> None:
+        """Stop watching, and close the files."""
+        gc.callbacks.remove(self._gc)
+        self._threads.close()
+        self._kernel.close()
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its steps with their counters, and what it cost to read them."""
+        probes = iter(self.steps)
+        warmup, steps = (
+            tuple(dataclasses.replace(sample, probes=next(probes, None)) for sample in samples)
+            for samples in (record.warmup, record.steps)
+        )
+        return dataclasses.replace(record, warmup=warmup, steps=steps, probing=self.cost())
 
     def cost(self) -> Probing | None:
         """What a step's two readings cost, as far as there were steps."""
         if not self._costs:
             return None
-        return Probing(seconds_per_step=median(self._costs) / _NS, seconds_per_fault=self.seconds_per_fault)
-
-    def close(self) -> None:
-        """Close the files."""
-        self._threads.close()
-        self._kernel.close()
+        return Probing(seconds_per_step=median(self._costs) / _NS, seconds_per_fault=self._seconds_per_fault)
 
     def _read(self) -> _Reading:
         return _Reading(
@@ -140,37 +161,3 @@ def _difference(before: _Reading, after: _Reading, machine: dict[str, float]) ->
 
 _DEVICE = ("num_alloc_retries", "num_device_alloc", "num_device_free")
 """Keys of torch.cuda.memory_stats."""
-
-
-class ProbedClock:
-    """A step clock with the probes round it: they are read before it starts and after it has stopped."""
-
-    def __init__(self, clock: StepClock, probes: Probes) -> None:
-        self._clock, self._probes = clock, probes
-        self.phase = clock.phase
-
-    def begin(self) -> None:
-        """Read the counters, then start the clock."""
-        self._probes.begin()
-        self._clock.begin()
-
-    def end(self) -> StepSample:
-        """Stop the clock, then read the counters."""
-        sample = self._clock.end()
-        return dataclasses.replace(sample, probes=self._probes.end())
-
-
-@contextmanager
-def installed(device: str) -> Iterator[Probes | None]:
-    """Probes for the steps of a run; None where the system is not Linux, which has the counters."""
-    if not sys.platform.startswith("linux"):
-        yield None
-        return
-    timer = counters.GcTimer()
-    probes = Probes(device, timer)
-    gc.callbacks.append(timer)
-    try:
-        yield probes
-    finally:
-        gc.callbacks.remove(timer)
-        probes.close()

@@ -8,57 +8,66 @@ import re
 import resource
 import threading
 import time
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from perfkit.measure import cgroups
 
 _NS = 1e9
+Now = Callable[[], int]
+"""Reads a clock, in nanoseconds."""
 _MAX_THREADS = 32
 """Reading one thread's counters costs about 1 us; beyond this many only those that used most CPU time are read."""
 _DEAREST_READ_S = 50e-6
 """/proc/stat has a line for each CPU and a word for each interrupt: on large machines it takes a millisecond."""
-_TASKS = "/proc/self/task"
+_TASKS = Path("/proc/self/task")
 _THROTTLED = re.compile(rb"throttled_(usec|time) (\d+)")
 
 
 class GcTimer:
     """CPU time and number of collections, by Python's own callbacks. What preempts a collection is not its time."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Now = time.thread_time_ns) -> None:
         self.ns = 0
         self.count = 0
+        self._now = now
         self._began = 0
 
-    def __call__(self, phase: str, info: dict[str, int]) -> None:  # noqa: ARG002 - the interpreter passes it
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
         """A collection begins or ends."""
         if phase == "start":
-            self._began = time.thread_time_ns()
+            self._began = self._now()
         elif self._began:
-            self.ns += time.thread_time_ns() - self._began
+            self.ns += self._now() - self._began
             self.count += 1
 
 
 class Threads:
-    """Run delay of each thread: /proc/self/task/*/schedstat has CPU time, run delay (ns) and time slices."""
+    """Run delay of each thread: /proc/self/task/*/schedstat has CPU time, run delay (ns) and time slices.
 
-    def __init__(self) -> None:
-        self._main = threading.get_native_id()
+    `main` is the thread that runs the steps; of many, the `most` that used most CPU time are read, and that one.
+    """
+
+    def __init__(self, tasks: Path = _TASKS, main: int | None = None, most: int = _MAX_THREADS) -> None:
+        self._tasks, self._most = str(tasks), most
+        self._main = threading.get_native_id() if main is None else main
         self._files: dict[int, int] = {}
 
     def refresh(self) -> None:
         """Look for threads that came or went."""
         self.close()
         opened = {}
-        for name in os.listdir(_TASKS):  # noqa: PTH208
+        for name in os.listdir(self._tasks):  # noqa: PTH208
             try:
-                opened[int(name)] = os.open(f"{_TASKS}/{name}/schedstat", os.O_RDONLY)
+                opened[int(name)] = os.open(f"{self._tasks}/{name}/schedstat", os.O_RDONLY)
             except OSError:  # it ended meanwhile, or the kernel keeps no such counters
                 continue
         busiest = sorted(opened, key=lambda thread: (thread != self._main, -self._used(opened[thread])))
-        self._files = {thread: opened[thread] for thread in busiest[:_MAX_THREADS]}
-        for thread in busiest[_MAX_THREADS:]:
+        self._files = {thread: opened[thread] for thread in busiest[: self._most]}
+        for thread in busiest[self._most :]:
             os.close(opened[thread])
 
     @staticmethod
@@ -89,13 +98,21 @@ class KernelFiles:
     """Counters of the whole machine and of the control group.
 
     They are dear to read and coarse, so they are read once a step, after it: the moment between two steps is in them.
+    `quotas` are the `cpu.stat` of groups that have one; default: this process's.
     """
 
-    def __init__(self) -> None:
-        self._stat = _cheap(_open(Path("/proc/stat")))
-        self._pressure = _open(Path("/proc/pressure/cpu"))
-        self._quotas = [file for path in cgroups.cpu_quotas() if (file := _open(path)) is not None]
-        self._tick = 1 / os.sysconf("SC_CLK_TCK")
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        quotas: Sequence[Path] | None = None,
+        ticks_per_s: int | None = None,
+        dearest_s: float = _DEAREST_READ_S,
+    ) -> None:
+        quotas = cgroups.cpu_quotas() if quotas is None else quotas
+        self._stat = _cheap(_open(proc / "stat"), dearest_s)
+        self._pressure = _open(proc / "pressure" / "cpu")
+        self._quotas = [file for path in quotas if (file := _open(path)) is not None]
+        self._tick = 1 / (ticks_per_s or os.sysconf("SC_CLK_TCK"))
 
     def read(self) -> dict[str, float]:
         """Seconds so far: steal_s, pressure_s, throttled_s, as far as there are such files."""
@@ -121,15 +138,15 @@ def _throttled(file: int) -> float:
     return int(found[2]) * (1e-6 if found[1] == b"usec" else 1e-9) if found else 0.0
 
 
-def _cheap(file: int | None) -> int | None:
-    """The file, unless reading it takes too long on this machine."""
+def _cheap(file: int | None, dearest_s: float, now: Callable[[], float] = time.perf_counter) -> int | None:
+    """The file, unless reading it takes too long on this machine; then it is closed."""
     if file is None:
         return None
-    stamps = [time.perf_counter()]
+    stamps = [now()]
     for _ in range(5):
         os.pread(file, 256, 0)
-        stamps.append(time.perf_counter())
-    if median(after - before for before, after in pairwise(stamps)) <= _DEAREST_READ_S:
+        stamps.append(now())
+    if median(after - before for before, after in pairwise(stamps)) <= dearest_s:
         return file
     os.close(file)
     return None
@@ -149,17 +166,26 @@ def _open(path: Path) -> int | None:
     return file
 
 
-def seconds_per_fault(pages: int = 512) -> float | None:
+def _minor_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+
+
+def seconds_per_fault(
+    pages: int = 512,
+    now: Now = time.thread_time_ns,
+    minor_faults: Callable[[], int] = _minor_faults,
+    allocate: Callable[..., Any] = mmap.mmap,
+) -> float | None:
     """Cost of one minor page fault: touching fresh pages, less touching them again."""
     size = pages * mmap.PAGESIZE
-    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+    with allocate(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-        faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-        stamps = [time.thread_time_ns()]
+        faults = minor_faults()
+        stamps = [now()]
         for _ in range(2):
             for offset in range(0, size, mmap.PAGESIZE):
                 memory[offset] = 1
-            stamps.append(time.thread_time_ns())
-        faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - faults
+            stamps.append(now())
+        faults = minor_faults() - faults
     spent = (stamps[1] - stamps[0]) - (stamps[2] - stamps[1])
     return spent / faults / _NS if faults >= pages // 2 and spent > 0 else None

@@ -11,7 +11,7 @@ from torch._inductor import config as inductor
 from torch._inductor import debug, output_code
 
 from perfkit.errors import UsageError
-from perfkit.measure.provenance import _note, collected, kernel_calls, module_path
+from perfkit.measure.observers.provenance import CompiledKernels, _note, kernel_calls, module_path
 from perfkit.schema import provenance as stored
 from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
@@ -100,28 +100,14 @@ def test_what_the_compiled_module_does_itself():
     assert modules_of(gradient_sum) == ()
 
 
-def test_nothing_is_touched_unless_wanted():
-    """GIVEN a run without the flag WHEN it compiles THEN the compiler is as it was"""
-    before = output_code.CompiledFxGraph.post_compile
-    with collected(wanted=False) as found:
-        assert output_code.CompiledFxGraph.post_compile is before
-        assert inductor.trace.provenance_tracking_level == 0
-    assert found == Provenance()
-
-
 def test_everything_is_put_back():
-    """GIVEN a run with the flag WHEN it ends, even badly THEN the compiler is as it was"""
+    """GIVEN a run with the flag WHEN it is closed THEN the compiler is as it was"""
     before = output_code.CompiledFxGraph.post_compile
-
-    def fail():
-        with collected():
-            assert output_code.CompiledFxGraph.post_compile is not before
-            assert inductor.cpp.enable_kernel_profile
-            assert torch.compiler.config.cache_key_tag.startswith("perfkit-")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    compiled = CompiledKernels()
+    assert output_code.CompiledFxGraph.post_compile is not before
+    assert inductor.cpp.enable_kernel_profile
+    assert torch.compiler.config.cache_key_tag.startswith("perfkit-")
+    compiled.close()
     assert output_code.CompiledFxGraph.post_compile is before
     assert not inductor.cpp.enable_kernel_profile
     assert torch.compiler.config.cache_key_tag == ""
@@ -136,60 +122,67 @@ def test_everything_is_put_back():
     ],
 )
 def test_another_version_of_pytorch(monkeypatch, owner, name, told):
-    """GIVEN a PyTorch without a private name WHEN collecting THEN the body runs and the reason is kept"""
+    """GIVEN a PyTorch without a private name WHEN collecting THEN nothing is touched and the reason is kept"""
     monkeypatch.delattr(owner, name)
-    ran = False
-    with collected() as found:
-        ran = True
-    assert ran
-    assert found.problem.startswith(f"PyTorch {torch.__version__} has no {told}")
+    compiled = CompiledKernels()
+    assert compiled.found.problem.startswith(f"PyTorch {torch.__version__} has no {told}")
     assert not inductor.cpp.enable_kernel_profile
+    compiled.close()
 
 
 class Compiled(output_code.CompiledFxGraph):
-    """A compiled graph that was never compiled."""
+    """A compiled graph that was never compiled, and has nothing to do when it is."""
 
     def __init__(self, **columns):
         vars(self).update(compiled_fn_runner=None, **columns)
 
-
-def compile_once(monkeypatch, nodes_of, *graphs, backward=False, **meta):
-    """What is collected from graphs with one node `a` each, of the module `a` unless `meta` says otherwise."""
-    monkeypatch.setattr(output_code.CompiledFxGraph, "post_compile", lambda *_: None)
-    with collected() as found:
-        for graph in graphs:
-            monkeypatch.setattr(debug, "_inductor_triton_kernel_to_post_grad_node_info", nodes_of)
-            a = node(ADD, **meta) if meta else node(ADD, "a")
-            a.name = "a"
-            constants = SimpleNamespace(gm=SimpleNamespace(graph=SimpleNamespace(nodes=[a])))
-            tag = torch.compiler.config.cache_key_tag
-            graph.post_compile([], constants, {"is_backward": backward})
-            assert torch.compiler.config.cache_key_tag != tag  # no other graph may be this one's hit
-            nodes_of = {}
-    return found
+    def post_compile(self, *_):
+        pass
 
 
-def test_a_graph_is_kept_by_its_key(monkeypatch):
+@pytest.fixture
+def compile_once():
+    """Compiles graphs with one node `a` each, of the module `a` unless `meta` says otherwise; what is noted of them."""
+
+    def go(nodes_of, *graphs, backward=False, **meta):
+        compiled = CompiledKernels(Compiled, lambda: nodes_of)
+        try:
+            for graph in graphs:
+                a = node(ADD, **meta) if meta else node(ADD, "a")
+                a.name = "a"
+                constants = SimpleNamespace(gm=SimpleNamespace(graph=SimpleNamespace(nodes=[a])))
+                tag = torch.compiler.config.cache_key_tag
+                graph.post_compile([], constants, {"is_backward": backward})
+                assert torch.compiler.config.cache_key_tag != tag  # no other graph may be this one's hit
+                nodes_of = {}
+        finally:
+            compiled.close()
+        return compiled.found
+
+    return go
+
+
+def test_a_graph_is_kept_by_its_key(compile_once):
     """GIVEN a compiled backward graph WHEN noted THEN it can be written, read, and found by its key"""
     graph = Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1")
-    found = compile_once(monkeypatch, {"k:1": ["a"]}, graph, backward=True)
+    found = compile_once({"k:1": ["a"]}, graph, backward=True)
     assert found.graphs == {"f1": CompiledGraph(backward=True, calls=(KernelCall("k", ("a",)),))}
     assert stored.read({"perfkit": msgspec.json.decode(msgspec.json.encode({stored.KEY: found}))}) == found
 
 
 @pytest.mark.parametrize("stack", [5, ["L['self'].a"], {"1": 5}, {"1": (5, object)}])
-def test_a_graph_of_another_shape(monkeypatch, stack):
+def test_a_graph_of_another_shape(compile_once, stack):
     """GIVEN nodes that say where they come from in another way WHEN noted THEN compilation goes on and that is said"""
     graph = Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1")
-    found = compile_once(monkeypatch, {"k:1": ["a"]}, graph, nn_module_stack=stack)
+    found = compile_once({"k:1": ["a"]}, graph, nn_module_stack=stack)
     assert not found.graphs
     assert found.problem.startswith(f"PyTorch {torch.__version__} describes a graph in another way: ")
 
 
-def test_one_key_with_two_meanings_means_nothing(monkeypatch):
+def test_one_key_with_two_meanings_means_nothing(compile_once):
     """GIVEN two graphs under one key that differ WHEN noted THEN neither is believed"""
     graphs = [Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1") for _ in range(2)]
-    assert compile_once(monkeypatch, {"k:1": ["a"]}, *graphs).graphs["f1"].calls == ()
+    assert compile_once({"k:1": ["a"]}, *graphs).graphs["f1"].calls == ()
 
 
 @pytest.mark.parametrize(
@@ -199,8 +192,8 @@ def test_one_key_with_two_meanings_means_nothing(monkeypatch):
         ({"_fx_graph_cache_key": "f1"}, "keeps neither code nor graph"),
     ],
 )
-def test_a_graph_that_cannot_be_noted(monkeypatch, columns, problem):
-    found = compile_once(monkeypatch, {}, Compiled(**columns))
+def test_a_graph_that_cannot_be_noted(compile_once, columns, problem):
+    found = compile_once({}, Compiled(**columns))
     assert problem in found.problem
     assert not found.graphs
 
@@ -221,18 +214,19 @@ def test_the_flag_is_refused_where_it_cannot_work(options, told):
         RunConfig(**wanted | options)
 
 
-def test_the_settings_of_inductor_are_for_the_body_only():
+def test_the_settings_of_inductor_are_for_the_run_only():
     """Level 2 notes the nodes of each kernel, and no more; a profile of kernels makes those in C++ events."""
     before = inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile
-    with collected():
-        assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == (2, True)
+    compiled = CompiledKernels()
+    assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == (2, True)
+    compiled.close()
     assert (inductor.trace.provenance_tracking_level, inductor.cpp.enable_kernel_profile) == before
 
 
-def test_the_same_graph_twice_is_still_known(monkeypatch):
+def test_the_same_graph_twice_is_still_known(compile_once):
     """GIVEN two graphs under one key that say the same THEN what they say stays"""
     graphs = [Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1") for _ in range(2)]
-    found = compile_once(monkeypatch, {}, *graphs)
+    found = compile_once({}, *graphs)
     assert found.graphs == {"f1": CompiledGraph(backward=False, calls=(KernelCall("k", ()),))}
 
 

@@ -9,8 +9,8 @@ import os
 import re
 import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,28 +18,30 @@ import torch
 from torch.profiler import profile
 
 from perfkit import signals
-from perfkit.measure import runner, torch_profiler
+from perfkit.measure import runner
+from perfkit.measure.loop import Observer, Step
+from perfkit.measure.observers import torch_profiler
+from perfkit.measure.observers.torch_profiler import TorchProfiler
 from perfkit.schema import module_tree, record
+from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load
 from perfkit.workload import annotate
 from perfkit.workload.model import Transformer
-from perfkit.workload.step import Workload
-from tests.runs import Journal, quick
+from tests.runs import quick, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
 
 NAME = re.compile(r"^.+_\d+\.\d+\.pt\.trace\.json\.gz$")
 
 
-def profiled(folder: Path, **fields: Any) -> RunRecord:
+def profiled(folder: Path, *observers: Observer, **fields: Any) -> RunRecord:
     config = quick(**{"profiler": "torch", "warmup_steps": 2, "measure_steps": 3, **fields})
-    return runner.run(config, folder, Journal())
+    return runner.run(config, folder, observers)
 
 
 def document(folder: Path) -> dict[str, Any]:
-    found = torch_profiler.find_trace(folder)
-    assert found is not None
+    [found] = folder.glob("*.gz")
     assert NAME.match(found.name)
     return json.loads(gzip.decompress(found.read_bytes()))
 
@@ -59,12 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_trace_lies_beside_the_record_and_is_named_in_it(folder):
     # WHEN
-    saved = record.load(folder)
+    result = record.load(folder)
 
     # THEN
-    assert {path.name for path in folder.iterdir()} == {"record.json", "modules.json", saved.artifacts["trace"]}
-    assert NAME.match(saved.artifacts["trace"])
-    assert (len(saved.warmup), len(saved.steps)) == (2, 3)
+    assert {path.name for path in folder.iterdir()} == {"record.json", "modules.json", result.artifacts["trace"]}
+    assert NAME.match(result.artifacts["trace"])
+    assert (len(result.warmup), len(result.steps)) == (2, 3)
 
 
 def test_the_models_tree_lies_beside_the_trace_and_in_it(folder):
@@ -109,9 +111,7 @@ def test_the_trace_has_shapes_and_no_stacks(folder):
 
 def test_perfkit_reads_its_own_trace(folder):
     # WHEN
-    found = torch_profiler.find_trace(folder)
-    assert found is not None
-    trace = load(found)
+    trace = load(folder / record.load(folder).artifacts["trace"])
 
     # THEN
     assert trace.metadata["perfkit"]["modules"]["layers.0.attn"] == "EagerAttention"
@@ -121,7 +121,7 @@ def test_perfkit_reads_its_own_trace(folder):
 @pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
 def test_fewer_warm_up_steps_change_nothing_in_the_trace(tmp_path, warmup):
     # WHEN
-    saved = profiled(tmp_path, warmup_steps=warmup, measure_steps=1, pass_type="train", annotate="off")
+    result = profiled(tmp_path, warmup_steps=warmup, measure_steps=1, pass_type="train", annotate="off")
 
     # THEN
     trace = document(tmp_path)
@@ -129,7 +129,7 @@ def test_fewer_warm_up_steps_change_nothing_in_the_trace(tmp_path, warmup):
     assert [name for name in found if name.startswith("ProfilerStep#")] == [f"ProfilerStep#{warmup}"]
     assert not [name for name in found if name.startswith("perfkit")]
     assert trace["perfkit"]["modules"]["layers.0"] == "Block"
-    assert (len(saved.warmup), len(saved.steps)) == (warmup, 1)
+    assert (len(result.warmup), len(result.steps)) == (warmup, 1)
 
 
 def test_stacks_are_recorded_where_asked(tmp_path):
@@ -139,50 +139,43 @@ def test_stacks_are_recorded_where_asked(tmp_path):
     assert any("step.py" in name for name in names(trace))
 
 
-def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException | signal.Signals) -> None:
-    """Make the backward of the step of this number, counted from 1 with the warm-up, raise, or meet a signal."""
-    count = 0
-    backward = Workload._backward
+class FailingAt(Observer):
+    """Has the backward of one step, counted from 1 with the warm-up, raise or meet a signal."""
 
-    def counted(self: Workload, loss: torch.Tensor) -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            if isinstance(error, BaseException):
-                raise error
-            os.kill(os.getpid(), error)
-        backward(self, loss)
+    def __init__(self, number: int, error: BaseException | signal.Signals) -> None:
+        self._left, self._error = number, error
 
-    monkeypatch.setattr(Workload, "_backward", counted)
+    def before(self, step: Step) -> None:
+        self._left -= 1
+
+    def phase(self, name: str) -> None:
+        if name == "backward" and self._left == 0:
+            if isinstance(self._error, BaseException):
+                raise self._error
+            os.kill(os.getpid(), self._error)
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "interrupted"), (MemoryError(), "oom")])
-def test_a_run_that_ends_early_leaves_the_trace_of_what_it_did(tmp_path, monkeypatch, error, status):
-    # GIVEN
-    failing_at(monkeypatch, 4, error)
-
+def test_a_run_that_ends_early_leaves_the_trace_of_what_it_did(tmp_path, error, status):
     # WHEN
-    saved = profiled(tmp_path)
+    result = profiled(tmp_path, FailingAt(4, error))
 
     # THEN the second measured step is there in part
-    assert (saved.status, len(saved.steps)) == (status, 1)
-    assert saved.failure is not None
-    assert saved.failure.phase == "measured step 2, backward"
+    assert (result.status, len(result.steps)) == (status, 1)
+    assert result.failure is not None
+    assert result.failure.phase == "measured step 2, backward"
     found = names(document(tmp_path))
-    assert (found["perfkit.phase::forward"], found["perfkit.phase::backward"]) == (2, 2)
-    assert "trace" in saved.artifacts
-    load(tmp_path / saved.artifacts["trace"])
+    assert (found["perfkit.phase::forward"], found["perfkit.phase::backward"]) == (2, 1)
+    assert "trace" in result.artifacts
+    load(tmp_path / result.artifacts["trace"])
 
 
-def test_a_run_that_ends_in_the_warm_up_has_no_trace(tmp_path, monkeypatch):
-    # GIVEN
-    failing_at(monkeypatch, 1, KeyboardInterrupt())
-
+def test_a_run_that_ends_in_the_warm_up_has_no_trace(tmp_path):
     # WHEN
-    saved = profiled(tmp_path)
+    result = profiled(tmp_path, FailingAt(1, KeyboardInterrupt()))
 
     # THEN
-    assert (saved.status, saved.artifacts) == ("interrupted", {})
+    assert (result.status, result.artifacts) == ("interrupted", {})
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
@@ -195,12 +188,12 @@ def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(t
     monkeypatch.setattr(profile, "export_chrome_trace", half)
 
     # WHEN
-    saved = profiled(tmp_path, warmup_steps=0, measure_steps=2)
+    result = profiled(tmp_path, warmup_steps=0, measure_steps=2)
 
     # THEN
-    assert (saved.status, len(saved.steps), saved.artifacts) == ("interrupted", 2, {})
-    assert saved.failure is not None
-    assert saved.failure.phase == "writing the trace"
+    assert (result.status, len(result.steps), result.artifacts) == ("interrupted", 2, {})
+    assert result.failure is not None
+    assert result.failure.phase == "writing the trace"
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
@@ -215,18 +208,17 @@ def test_the_record_is_there_before_the_trace_is_written(tmp_path, monkeypatch, 
         Path(path).touch()
 
     monkeypatch.setattr(profile, "export_chrome_trace", export)
-    if at is not None:
-        failing_at(monkeypatch, at, KeyboardInterrupt())
+    failing = [FailingAt(at, KeyboardInterrupt())] if at else []
 
     # WHEN
-    saved = profiled(tmp_path)
+    result = profiled(tmp_path, *failing)
 
     # THEN
     (early,) = seen
     assert (early.status, early.steps, early.warmup, early.failure) == (
-        status, saved.steps, saved.warmup, saved.failure,
+        status, result.steps, result.warmup, result.failure,
     )  # fmt: skip
-    assert len(saved.steps) == (1 if at else 3)
+    assert len(result.steps) == (1 if at else 3)
 
 
 def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
@@ -238,28 +230,13 @@ def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(profile, "export_chrome_trace", export)
-    failing_at(monkeypatch, 4, signal.SIGTERM)
-
     # WHEN
     with signals.installed(), signals.raised():
-        saved = profiled(tmp_path)
+        result = profiled(tmp_path, FailingAt(4, signal.SIGTERM))
 
     # THEN
-    assert (saved.status, len(saved.steps), saved.artifacts) == ("interrupted", 1, {})
+    assert (result.status, len(result.steps), result.artifacts) == ("interrupted", 1, {})
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
-
-
-def test_one_trace_is_the_trace_and_two_are_none(tmp_path):
-    # GIVEN
-    assert torch_profiler.find_trace(tmp_path) is None
-    (tmp_path / "a_1.2.pt.trace.json.gz").touch()
-    assert torch_profiler.find_trace(tmp_path) == tmp_path / "a_1.2.pt.trace.json.gz"
-
-    # WHEN
-    (tmp_path / "a_1.3.pt.trace.json").touch()
-
-    # THEN
-    assert torch_profiler.find_trace(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -280,52 +257,88 @@ def test_the_profiler_waits_warms_up_on_the_last_step_and_records_the_measured_o
     assert "".join(signs[plan(step).name] for step in range(warmup + measure + 2)) == actions + ".."
 
 
+class Noting:
+    """A profiler that writes down what it is asked to do, and leaves what `export` does."""
+
+    def __init__(self, journal: list[str], export: Callable[[str], None] = lambda path: Path(path).touch()) -> None:
+        self.journal = journal
+        self.export_chrome_trace = export
+
+    def __call__(self, **options: Any) -> Noting:
+        self.options = options
+        return self
+
+    def __enter__(self) -> None:
+        self.journal.append("begin")
+
+    def __exit__(self, *_: object) -> None:
+        self.journal.append("end")
+        self.options["on_trace_ready"](self)
+
+    def step(self) -> None:
+        self.journal.append("step")
+
+    def add_metadata_json(self, key: str, text: str) -> None:
+        self.journal.append(f"{key} {text}")
+
+
+def steps(config: RunConfig) -> list[Step]:
+    warmup = [Step("warm-up", number) for number in range(config.warmup_steps)]
+    return warmup + [Step("measured", number) for number in range(config.measure_steps)]
+
+
 @pytest.mark.parametrize(("device", "activities", "waits"), [("cpu", ["CPU"], []), ("cuda", ["CPU", "CUDA"], ["cuda"]),
                                                              ("cuda:1", ["CPU", "CUDA"], ["cuda:1"])])  # fmt: skip
 @pytest.mark.parametrize("warmup", [0, 1, 2])
-def test_a_gpu_is_recorded_too_and_waited_for_after_each_step(tmp_path, monkeypatch, device, activities, waits, warmup):
+def test_a_gpu_is_recorded_too_and_waited_for_before_each_step(tmp_path, device, activities, waits, warmup):
     """GIVEN a profiler by hand THEN it is told the metadata once, when recording has begun"""
     # GIVEN
     journal: list[str] = []
-    options: dict[str, Any] = {}
-
-    class Noting:
-        def __init__(self, **given: Any) -> None:
-            options.update(given)
-
-        def __enter__(self) -> Noting:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            journal.append("end")
-
-        def step(self) -> None:
-            journal.append("step")
-
-        def add_metadata_json(self, key: str, text: str) -> None:
-            journal.append(f"{key} {text}")
-
-    monkeypatch.setattr(torch_profiler, "profile", Noting)
-    monkeypatch.setattr(torch.cuda, "synchronize", journal.append)
+    made = Noting(journal)
     config = dataclasses.replace(quick(profiler="torch", warmup_steps=warmup, measure_steps=2), device=device)
+    profiler = TorchProfiler(
+        config, tmp_path, {"a": 1}, lambda: journal.append("writing"), make=made, synchronize=journal.append
+    )
 
     # WHEN
-    with torch_profiler.recorded(config, tmp_path, {"a": 1}) as after_step:
-        for _ in range(warmup + 2):
-            after_step()
+    for step in steps(config):
+        profiler.before(step)
+        journal.append(str(step))
+    profiler.close()
 
     # THEN
-    each, told = [*waits, "step"], ['perfkit {"a":1}']
-    assert journal == [*(each * warmup), *told, *(each * 2), "end"]
-    assert [activity.name for activity in options["activities"]] == activities
-    assert (options["record_shapes"], options["with_stack"]) == (True, False)
+    each, told = [*waits, "step"], 'perfkit {"a":1}'
+    begins = [*[entry for number in range(1, warmup) for entry in (*each, f"warm-up step {number + 1}")]]
+    if warmup:
+        expected = ["begin", "warm-up step 1", *begins, *each, told, "measured step 1"]
+    else:
+        expected = ["begin", told, "measured step 1"]
+    assert journal == [*expected, *each, "measured step 2", "end", "writing"]
+    assert [activity.name for activity in made.options["activities"]] == activities
+    assert (made.options["record_shapes"], made.options["with_stack"]) == (True, False)
+    assert profiler.add_to(saved(artifacts={"plain": "p"})).artifacts == {"plain": "p", "trace": profiler.trace.name}
+
+
+def test_a_profiler_that_never_ran_has_nothing_to_end(tmp_path):
+    journal: list[str] = []
+    profiler = TorchProfiler(quick(profiler="torch"), tmp_path, {}, make=Noting(journal))
+    profiler.close()
+    assert (journal, profiler.add_to(saved())) == ([], saved())
 
 
 def test_a_trace_that_cannot_be_written_leaves_no_draft(tmp_path):
+    # GIVEN
     def export(path: str) -> None:
         Path(path).write_bytes(b"half")
         raise OSError("full")
 
+    profiler = TorchProfiler(quick(profiler="torch"), tmp_path, {}, make=Noting([], export))
+    profiler.before(Step("measured", 0))
+
+    # WHEN
     with pytest.raises(OSError, match="full"):
-        torch_profiler._write(SimpleNamespace(export_chrome_trace=export), tmp_path, lambda: None)
+        profiler.close()
+
+    # THEN
     assert list(tmp_path.iterdir()) == []
+    assert profiler.add_to(saved()).artifacts == {}

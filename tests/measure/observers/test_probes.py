@@ -16,10 +16,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from perfkit.measure import counters, probes, timing
-from perfkit.measure.probes import ProbedClock, Probes
+from perfkit.measure.loop import Step
+from perfkit.measure.observers import counters, probes
+from perfkit.measure.observers.counters import Threads
+from perfkit.measure.observers.probes import Probes
 from perfkit.schema.probes import StepProbes
-from perfkit.schema.record import StepSample
+from tests.runs import sample, saved
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +33,21 @@ def _no_collections_but_the_tests_own() -> Iterator[None]:
     gc.enable()
 
 
+FIRST = Step("measured", 0)
+
+
 @pytest.fixture
 def installed():
-    with probes.installed("cpu") as found:
-        assert found is not None
-        yield found
+    made = Probes("cpu")
+    yield made
+    made.close()
 
 
 def over(installed: Probes, work) -> StepProbes:
-    installed.begin()
+    installed.before(FIRST)
     work()
-    return installed.end()
+    installed.after(FIRST, sample())
+    return installed.steps[-1]
 
 
 def test_nothing_moves_where_nothing_happens(installed):
@@ -187,28 +193,26 @@ def test_throttling_of_both_versions_of_control_groups(tmp_path, text, seconds):
         assert counters._throttled(opened.fileno()) == seconds
 
 
-def test_a_file_that_takes_too_long_to_read_is_left_alone(tmp_path, monkeypatch):
+def test_a_file_that_takes_too_long_to_read_is_left_alone(tmp_path):
     file = tmp_path / "stat"
     file.write_text("cpu 1")
-    monkeypatch.setattr(counters, "_DEAREST_READ_S", 10.0)
-    opened = counters._cheap(counters._open(file))
+    opened = counters._cheap(counters._open(file), 10.0)
     assert opened is not None
-    monkeypatch.setattr(counters, "_DEAREST_READ_S", 0.0)
-    assert counters._cheap(opened) is None
-    assert counters._cheap(counters._open(tmp_path / "missing")) is None
+    assert counters._cheap(opened, 0.0) is None
+    assert counters._cheap(counters._open(tmp_path / "missing"), 10.0) is None
 
 
-def test_on_another_system_there_are_no_probes(monkeypatch):
-    monkeypatch.setattr(probes.sys, "platform", "darwin")
-    with probes.installed("cpu") as found:
-        assert found is None
+def test_there_are_probes_on_linux_only():
+    assert [probes.supported(system) for system in ("linux", "linux2", "darwin", "win32")] == [True, True, False, False]
 
 
 def test_nothing_is_left_open_or_installed():
     before, callbacks = kernel_files(), list(gc.callbacks)
-    with probes.installed("cpu") as found:
-        over(found, lambda: None)
-        assert kernel_files() - before
+    made = Probes("cpu")
+    over(made, lambda: None)
+    assert kernel_files() - before
+    assert len(gc.callbacks) == len(callbacks) + 1
+    made.close()
     assert not kernel_files() - before
     assert gc.callbacks == callbacks
 
@@ -222,56 +226,33 @@ def kernel_files() -> Counter[str]:
     return Counter(link for link in links if link.startswith(("/proc/", "/sys/")))
 
 
-def test_probes_stand_outside_the_clock_and_their_cost_is_known():
-    # GIVEN
-    order: list[str] = []
-
-    class Clock:
-        def begin(self) -> None:
-            order.append("clock begins")
-
-        def phase(self, name: str) -> None:
-            order.append(name)
-
-        def end(self) -> StepSample:
-            order.append("clock ends")
-            return StepSample(wall_s=1.0, phases_s={"forward": 1.0})
-
-    class Noting:
-        def begin(self) -> None:
-            order.append("probes begin")
-
-        def end(self) -> StepProbes:
-            order.append("probes end")
-            return StepProbes(switches=7)
+def test_each_step_of_the_record_gets_its_counters(installed):
+    # GIVEN two warm-up steps and one measured one of which the probes know, and one that was cut short
+    for _ in range(3):
+        over(installed, lambda: None)
 
     # WHEN
-    clock = ProbedClock(Clock(), Noting())
-    clock.begin()
-    clock.phase("forward")
-    sample = clock.end()
+    made = installed.add_to(saved(warmup=(sample(1.0), sample(2.0)), steps=(sample(3.0), sample(4.0))))
 
     # THEN
-    assert order == ["probes begin", "clock begins", "forward", "clock ends", "probes end"]
-    assert sample == StepSample(wall_s=1.0, phases_s={"forward": 1.0}, probes=StepProbes(switches=7))
+    assert [step.probes for step in (*made.warmup, *made.steps)] == [*installed.steps, None]
+    assert [step.wall_s for step in (*made.warmup, *made.steps)] == [1.0, 2.0, 3.0, 4.0]
+    assert made.probing == installed.cost()
 
 
-def test_cost_is_that_of_the_typical_step(installed, monkeypatch):
+def test_cost_is_that_of_the_typical_step():
     # GIVEN a clock that is 1 us further whenever it is read, and once a second further between two readings
     ticks = itertools.chain(range(0, 14_000, 1000), itertools.count(1_000_000_000, 1000))
-    monkeypatch.setattr(
-        probes, "time", SimpleNamespace(perf_counter_ns=lambda: next(ticks), thread_time_ns=time.thread_time_ns)
-    )
+    installed = Probes("cpu", now=lambda: next(ticks))
     assert installed.cost() is None
 
     # WHEN
-    clock = ProbedClock(timing.CpuClock(), installed)
     for _ in range(5):
-        clock.begin()
-        clock.end()
+        over(installed, lambda: None)
+    installed.close()
 
     # THEN from the first reading to the last one, before the step and after it
-    assert installed.cost().seconds_per_step == pytest.approx(4e-6)
+    assert installed.cost().seconds_per_step == pytest.approx(2e-6)
 
 
 def test_the_cost_of_a_fault_is_no_more_than_was_spent():
@@ -284,11 +265,17 @@ def test_the_cost_of_a_fault_is_no_more_than_was_spent():
     assert cost is None or 0 < cost * 256 <= spent
 
 
-def test_threads_are_looked_for_in_the_first_16_steps_and_in_every_16th_after_them(installed, monkeypatch):
+def test_threads_are_looked_for_in_the_first_16_steps_and_in_every_16th_after_them():
     looked: list[int] = []
-    monkeypatch.setattr(installed._threads, "refresh", lambda: looked.append(step))
-    for step in range(40):  # noqa: B007 - the lambda reads it
+
+    class Noting(Threads):
+        def refresh(self) -> None:
+            looked.append(len(installed.steps))
+
+    installed = Probes("cpu", threads=Noting())
+    for _ in range(40):
         over(installed, lambda: None)
+    installed.close()
     assert looked == [*range(17), 32]
 
 

@@ -1,0 +1,67 @@
+"""What `perfkit run` and sweeps add to the loop: the rule that ends it, flags to try, and how far it is, on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import TracebackType
+
+from perfkit.analysis import memory_fit, stopping
+from perfkit.commands.progress import StageProgress
+from perfkit.measure.loop import Observer, Step
+from perfkit.measure.observers.suggestions import Suggestions
+from perfkit.measure.observers.until import Until
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord, StepSample
+
+
+def usual(config: RunConfig) -> tuple[Observer, ...]:
+    """What every run of a resolved configuration has from the analyses, which measuring does not import."""
+    rule = stopping.rule(config)
+    return (Suggestions(memory_fit.suggestions), *([Until(rule)] if rule else []))
+
+
+class Beside(Observer):
+    """Names what else lies in the run's folder: kind -> path relative to it."""
+
+    def __init__(self, artifacts: dict[str, str]) -> None:
+        self._artifacts = artifacts
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its artifacts."""
+        return dataclasses.replace(record, artifacts=record.artifacts | self._artifacts)
+
+
+class RunProgress(Observer):
+    """Shows the stages of a run and its steps. To be used as a context manager, which begins with the first stage."""
+
+    def __init__(self, config: RunConfig, shown: StageProgress | None = None) -> None:
+        self._config = config
+        self._shown = shown or StageProgress()
+        self._recording = False
+
+    def __enter__(self) -> RunProgress:
+        self._shown.__enter__()
+        self._shown.stage("building the model")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shown.__exit__(kind, error, trace)
+
+    def before(self, step: Step) -> None:
+        """Show a stage that begins, with its number of steps where that is known."""
+        if step == Step("warm-up", 0):
+            self._shown.stage("warm-up steps", self._config.warmup_steps)
+        elif step == Step("measured", 0):
+            self._recording = self._config.profiler == "torch"
+            self._shown.stage("measured steps", self._config.measure_steps if self._config.target_ci is None else 0)
+
+    def after(self, step: Step, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
+        """Show that one more step is done."""
+        self._shown.advance()
+
+    def close(self) -> None:
+        """Show what follows: the profiler, which is closed after the others, writes what it has recorded."""
+        if self._recording:
+            self._shown.stage("writing the trace")

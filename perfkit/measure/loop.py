@@ -1,0 +1,138 @@
+"""The loop: steps round a clock, and round that the observers, which are told of each step and of its phases.
+
+    before(step), outermost observer first
+        clock: begin
+            phase(name), ...        the only call inside the timed interval; observers without one are not called
+        clock: end
+    after(step, sample), innermost observer first
+
+The first observer is the outermost, as with nested `with` statements: what reads counters comes last, next to the
+clock. Every step is observed alike, warm-up or measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from perfkit import signals
+from perfkit.schema.record import EndedBy, RunRecord, StepSample
+
+Stage = Literal["warm-up", "measured"]
+
+BUILDING = "model"
+_AT_ITS_END = "at its end"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run."""
+
+    stage: Stage
+    index: int
+    """Counted from 0 within its stage."""
+
+    def __str__(self) -> str:
+        return f"{self.stage} step {self.index + 1}"
+
+
+class Observer:
+    """Watches the steps of a run. Override what is needed; what is not does nothing and costs nothing.
+
+    An exception that one raises ends the run, as one of a step does.
+    """
+
+    def before(self, step: Step) -> None:
+        """A step is about to begin; its clock has not started."""
+
+    def phase(self, name: str) -> None:
+        """A phase begins. Called inside the timed interval: it must cost next to nothing."""
+
+    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+        """A step is over and its clock has stopped. What is returned ends the stage, and says by which rule."""
+
+    def close(self) -> None:
+        """No step follows. Called once, whatever ended the run, also where the model could not be built."""
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """The record with what this observer knows so far; asked whenever the record is written."""
+        return record
+
+
+class StepClock(Protocol):
+    """Stamps the phases of one step and turns the stamps into a sample."""
+
+    def begin(self) -> None:
+        """The device is idle: start the step's clock."""
+
+    def phase(self, name: str) -> None:
+        """A phase begins."""
+
+    def end(self) -> StepSample:
+        """Stamp the end, wait for the device, and return the step's times."""
+
+
+class Stepper(Protocol):
+    """What the loop needs of a workload."""
+
+    def step(self, on_phase: Callable[[str], None], /) -> None:
+        """Run one step, calling on_phase(name) as each phase begins."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a run has so far; complete at every moment an exception could end it."""
+
+    warmup: list[StepSample] = field(default_factory=list)
+    steps: list[StepSample] = field(default_factory=list)
+    ended_by: EndedBy | None = None
+    """The rule that ended the measured steps."""
+    step: Step | None = None
+    """The last one that began."""
+    phase: str = BUILDING
+    """Where it is; without a step, where the run is."""
+
+    @property
+    def where(self) -> str:
+        """In words: `model`, `warm-up step 2, backward`, `measured step 3, at its end`."""
+        return f"{self.step}, {self.phase}" if self.step else self.phase
+
+
+def run_stage(
+    workload: Stepper, clock: StepClock, stage: Stage, count: int, observers: Sequence[Observer], measured: Measured
+) -> EndedBy | None:
+    """Run at most `count` steps, noting each in `measured`; the rule by which an observer ended them, None for none."""
+    samples = measured.warmup if stage == "warm-up" else measured.steps
+    listeners = [one.phase for one in observers if type(one).phase is not Observer.phase]
+    inside_out = observers[::-1]
+    step = Step(stage, 0)
+
+    def on_phase(name: str) -> None:
+        measured.step, measured.phase = step, name
+        for listener in listeners:
+            listener(name)
+        clock.phase(name)
+
+    for index in range(count):
+        step = Step(stage, index)
+        for observer in observers:
+            observer.before(step)
+        clock.begin()
+        workload.step(on_phase)
+        sample = clock.end()
+        samples.append(sample)
+        measured.step, measured.phase = step, _AT_ITS_END
+        answers = [observer.after(step, sample) for observer in inside_out]
+        signals.check()  # something may have swallowed the exception
+        if rules := [answer for answer in answers if answer]:
+            return rules[0]
+    return None
+
+
+def close(observers: Sequence[Observer]) -> None:
+    """Close the innermost observer first, and every one, also where some of them raise."""
+    with ExitStack() as stack:
+        for observer in observers:
+            stack.callback(observer.close)

@@ -1,0 +1,1 @@
+"""What watches the steps of a run: one file an observer, each of which the loop calls (perfkit.measure.loop)."""

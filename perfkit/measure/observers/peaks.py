@@ -1,0 +1,59 @@
+"""Peak memory over the measured steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from perfkit.measure import memory
+from perfkit.measure.loop import Observer, Step
+from perfkit.schema.record import MemoryPeaks, RunRecord
+
+
+class Peaks(Observer):
+    """Counts peaks anew when the first measured step begins, and reads them when no step follows.
+
+    So what the profiler does after the last step is not counted. `cuda` and `process` are torch.cuda and /proc/self,
+    or what stands in for them.
+    """
+
+    def __init__(self, device: str, *, cuda: Any = torch.cuda, process: Path = memory.PROCESS) -> None:
+        self._device, self._cuda, self._process = device, cuda, process
+        self._counting = False
+        self.peaks = MemoryPeaks()
+
+    def before(self, step: Step) -> None:
+        """Start to count before the first measured step."""
+        if step == Step("measured", 0):
+            self._counting = True
+            self._reset()
+
+    def close(self) -> None:
+        """Read the peaks, if any measured step began."""
+        if self._counting:
+            self.peaks = self._read()
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its memory."""
+        return dataclasses.replace(record, memory=self.peaks)
+
+    def _reset(self) -> None:
+        if self._device != "cpu":
+            self._cuda.reset_peak_memory_stats(self._device)
+        try:
+            (self._process / "clear_refs").write_text("5")  # sets VmHWM to the present resident set
+        except OSError:
+            return  # then the peak covers the process's whole life, which is still an upper bound
+
+    def _read(self) -> MemoryPeaks:
+        resident = memory.status_bytes("VmHWM", self._process)
+        if self._device == "cpu":
+            return MemoryPeaks(resident=resident)
+        return MemoryPeaks(
+            allocated=self._cuda.max_memory_allocated(self._device),
+            reserved=self._cuda.max_memory_reserved(self._device),
+            resident=resident,
+        )

@@ -1,0 +1,71 @@
+"""Ranges round modules, phases and steps: who wants them, and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from perfkit.measure.loop import Observer, Step
+from perfkit.schema import range_names
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import AnnotationCost, RunRecord, StepSample
+from perfkit.workload import annotation_cost
+from perfkit.workload.annotate import annotated
+from perfkit.workload.protocol import Workload
+
+_TRIALS, _TRIALS_UNDER_NSYS = 20_000, 200
+"""Ranges opened to know what one costs; under nsys each of them would be in the report."""
+
+
+def wanted(config: RunConfig, *, under_nsys: bool) -> bool:
+    """Whether a run has ranges: where they are asked for, or where something records them."""
+    if config.annotate != "auto":
+        return config.annotate == "on"
+    return config.profiler != "none" or under_nsys
+
+
+class Ranges(Observer):
+    """Annotates the workload until it is closed, and puts each step inside a range of its own.
+
+    `per_range` and `per_node` measure what one range costs, by as many as they are told.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        config: RunConfig,
+        *,
+        under_nsys: bool,
+        per_range: Callable[[int], float] = annotation_cost.seconds_per_range,
+        per_node: Callable[[int], float] = annotation_cost.seconds_per_node,
+    ) -> None:
+        backward = under_nsys and config.pass_type != "forward"
+        trials = _TRIALS_UNDER_NSYS if under_nsys else _TRIALS
+        self._annotation = workload.annotate(gradients=config.profiler == "torch", backward=backward)
+        self._step = ExitStack()
+        self._cost = AnnotationCost(
+            ranges=self._annotation.hooked,
+            seconds_per_range=per_range(trials),
+            seconds_per_node=per_node(trials) if backward else None,
+        )
+
+    def before(self, step: Step) -> None:
+        """Open the step's range."""
+        name = range_names.step(step.index, warmup=step.stage == "warm-up")
+        self._step.enter_context(annotated(name))
+
+    def after(self, step: Step, sample: StepSample) -> None:
+        """Close it."""
+        self._step.close()
+
+    def close(self) -> None:
+        """Take all ranges out of the model; one that an exception left open is closed."""
+        self._step.close()
+        self._annotation.remove()
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its cost of annotation, with the number of backward nodes by the step."""
+        steps = len(record.warmup) + len(record.steps)
+        nodes = self._annotation.nodes / steps if self._annotation.nodes and steps else None
+        return dataclasses.replace(record, annotation=dataclasses.replace(self._cost, nodes=nodes))

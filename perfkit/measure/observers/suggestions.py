@@ -1,0 +1,28 @@
+"""What to try after running out of memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from perfkit.measure.loop import Observer
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+
+Suggest = Callable[[RunConfig, int], tuple[str, ...]]
+"""From a configuration that ran out of memory and the bytes there were: flags that would fit."""
+
+
+class Suggestions(Observer):
+    """Adds flags to try to a failure for lack of memory. The model of memory that knows them is an analysis."""
+
+    def __init__(self, suggest: Suggest) -> None:
+        self._suggest = suggest
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its failure with suggestions."""
+        failure = record.failure
+        if record.status != "oom" or failure is None or failure.available is None:
+            return record
+        flags = self._suggest(record.config, failure.available)
+        return dataclasses.replace(record, failure=dataclasses.replace(failure, suggestions=flags))

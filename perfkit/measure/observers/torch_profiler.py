@@ -1,0 +1,95 @@
+"""The measured steps under torch.profiler, with a trace where TensorBoard's PyTorch plugin finds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
+
+from perfkit import signals
+from perfkit.measure.loop import Observer, Step
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+
+METADATA_KEY = "perfkit"
+"""Top-level key of the trace under which perfkit leaves what only it knows (the module tree, the configuration)."""
+
+
+def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]:
+    with warnings.catch_warnings():  # of no warm-up, on which the report has a line of its own
+        warnings.simplefilter("ignore", UserWarning)
+        return schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1)
+
+
+class TorchProfiler(Observer):
+    """Profiles the measured steps. To be the outermost observer: it is closed last, when the others know all they will.
+
+    The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
+    ones. The trace `<worker>.<ns>.pt.trace.json.gz` is written when it is closed: of all steps, or of as many as there
+    were when an exception ended them. `writing` is called before that, which takes a while: a signal cuts it short, and
+    where one ended the steps a second one. `metadata` is complete when the first measured step begins.
+    """
+
+    def __init__(
+        self, config: RunConfig, folder: Path, metadata: dict[str, Any], writing: Callable[[], None] = lambda: None,
+        *, make: Callable[..., Any] = profile, synchronize: Callable[[str], None] = torch.cuda.synchronize,
+    ) -> None:  # fmt: skip
+        activities = [ProfilerActivity.CPU]
+        if config.device != "cpu":
+            activities.append(ProfilerActivity.CUDA)
+        self.trace: Path | None = None
+        self._folder, self._metadata, self._writing = folder, metadata, writing
+        self._device, self._synchronize = config.device, synchronize
+        self._running = False
+        self._profiler = make(
+            activities=activities,
+            schedule=_schedule(config, min(config.warmup_steps, 1)),
+            on_trace_ready=self._write,
+            record_shapes=True,
+            with_stack=config.profile_stack,
+        )
+
+    def before(self, step: Step) -> None:
+        """Start the profiler, or tell it that another step begins."""
+        if self._running:
+            if self._device != "cpu":
+                self._synchronize(self._device)  # nothing launched before the window may end inside it
+            self._profiler.step()
+        else:
+            self._profiler.__enter__()
+            self._running = True
+        if step == Step("measured", 0):  # recording has begun: the profiler takes metadata only now
+            self._profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(self._metadata).decode())
+
+    def close(self) -> None:
+        """Stop, and write the trace, if there is anything in it."""
+        if self._running:
+            self._profiler.__exit__(None, None, None)
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Its trace, when that is written."""
+        if self.trace is None:
+            return record
+        return dataclasses.replace(record, artifacts=record.artifacts | {"trace": self.trace.name})
+
+    def _write(self, done: Any) -> None:
+        """Write the trace as TensorBoard's plugin wants it named, and in one step: an interrupted one is never seen."""
+        self._writing()
+        draft = self._folder / "unfinished.json.gz"
+        trace = self._folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz"
+        try:
+            with signals.raised():
+                done.export_chrome_trace(str(draft))
+            draft.replace(trace)
+            self.trace = trace
+        finally:
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""The one hand that writes a run's record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from perfkit import signals
+from perfkit.errors import UsageError
+from perfkit.measure import environment, loop, memory
+from perfkit.measure.loop import Measured, Observer
+from perfkit.schema import record as records
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import Failure, RunRecord, Status
+
+WRITING = "writing the trace"
+"""Where a profiled run is after its last step."""
+_NO_FUSED_KERNEL = "No available kernel"
+"""What PyTorch says where the chosen attention backend cannot do it; which can is known to PyTorch alone."""
+
+
+class Recorder:
+    """Assembles the record from what the loop has measured and what each observer adds, and writes it.
+
+    It is written when the run is over and, under a profiler, once before that: writing a trace takes long, and a batch
+    system that has sent SIGTERM may not wait for it.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, observers: Sequence[Observer]) -> None:
+        self.measured = Measured()
+        self.observers = [*observers]
+        """The outermost first; a run adds its own."""
+        self.available = 0
+        """Bytes there were when the run began."""
+        self._config, self._folder = config, folder
+        self._created = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._environment = environment.collect(config)
+
+    def write(self, error: BaseException | None) -> RunRecord:
+        """Write what there is, after an error that ended the steps or None.
+
+        Raises UnsavedError where that cannot be done, and the error itself where it is no result.
+        """
+        status, failure = self._end(error)
+        record = RunRecord(
+            config=self._config,
+            environment=self._environment,
+            created=self._created,
+            status=status,
+            steps=tuple(self.measured.steps),
+            warmup=tuple(self.measured.warmup),
+            failure=failure,
+            ended_by=self.measured.ended_by,
+        )
+        for observer in self.observers:
+            record = observer.add_to(record)
+        records.save(record, self._folder)
+        return record
+
+    def write_before_the_trace(self) -> None:
+        """Write what there is; all other observers are closed. Where that fails, the last writing will say so."""
+        with suppress(records.UnsavedError):
+            self.write(sys.exception())
+        if self.measured.ended_by:
+            self.measured.step, self.measured.phase = None, WRITING
+
+    def close(self) -> None:
+        """Close all observers."""
+        loop.close(self.observers)
+
+    def _end(self, error: BaseException | None) -> tuple[Status, Failure | None]:
+        """The status of a run that an exception ended, and why; the exception itself where it is no result."""
+        if error is None:
+            return "ok", None
+        where = self.measured.where
+        number = signals.by(error) if isinstance(error, KeyboardInterrupt) else signals.first()
+        if number is not None:
+            text = f"interrupted by {number.name} in {where}"
+            return "interrupted", Failure(phase=where, message=text, signal=number.name)
+        if _NO_FUSED_KERNEL in str(error):
+            backend = self._config.sdpa_backend
+            raise UsageError(
+                f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use auto"
+            ) from error
+        if not memory.is_out_of_memory(error):
+            raise error
+        return "oom", memory.failure(self._config.device, error, where, self.available)

@@ -1,0 +1,27 @@
+"""What the loop asks of a workload: a model whose modules can get ranges, and a step that says which phase it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import nn
+
+from perfkit.workload.annotate import Annotation
+
+OnPhase = Callable[[str], None]
+"""Called with a phase's name as that phase begins (see schema.range_names.STEP_PHASES)."""
+
+
+class Workload(Protocol):
+    """What a run measures. perfkit's own is workload.step.TransformerWorkload."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The module whose forward the step runs; its tree of modules is saved with a profile."""
+
+    def annotate(self, *, gradients: bool, backward: bool) -> Annotation:
+        """Put every module and phase inside ranges from now on; what is asked for as in `annotate.annotate`."""
+
+    def step(self, on_phase: OnPhase) -> None:
+        """Run one step and call `on_phase` as each phase begins. On a GPU it only enqueues: the caller synchronises."""

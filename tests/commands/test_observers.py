@@ -1,0 +1,65 @@
+"""What a command adds to the loop: progress, the rule of a target, flags to try, what lies beside."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from perfkit.commands.observers import Beside, RunProgress, usual
+from perfkit.commands.progress import StageProgress
+from perfkit.measure import runner
+from perfkit.measure.observers.suggestions import Suggestions
+from perfkit.measure.observers.until import Until
+from tests.runs import CPU_OOM, FakeWorkload, quick, saved
+
+OOM = RuntimeError(CPU_OOM)
+
+
+def shown(tmp_path, failures=None, **fields) -> list[str]:
+    """The lines of a run of a fake workload, where there is no terminal."""
+    config = quick(**{"warmup_steps": 2, "measure_steps": 3} | fields)
+    screen = io.StringIO()
+    with RunProgress(config, StageProgress(Console(file=screen))) as progress:
+        observers = [progress, *usual(config)]
+        runner.run(config, tmp_path, observers, build=lambda config: FakeWorkload(config, failures))
+    return screen.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        ({}, ["warm-up steps, 2", "measured steps, 3"]),
+        ({"warmup_steps": 0}, ["measured steps, 3"]),
+        ({"warmup_steps": 0, "target_ci": 0.99, "max_steps": 20}, ["measured steps"]),
+        ({"warmup_steps": 1, "profiler": "torch"}, ["warm-up steps, 1", "measured steps, 3", "writing the trace"]),
+    ],
+)
+def test_each_stage_of_a_run_is_a_line(tmp_path, fields, lines):
+    assert shown(tmp_path, **fields) == ["building the model", *lines]
+
+
+@pytest.mark.parametrize(("failing", "last"), [((0, "loss"), "warm-up steps, 2"), ((3, "loss"), "writing the trace")])
+def test_a_trace_is_written_of_measured_steps_only(tmp_path, failing, last):
+    assert shown(tmp_path, {failing: OOM}, profiler="torch")[-1] == last
+
+
+def test_on_a_terminal_each_step_is_counted(tmp_path):
+    screen = io.StringIO()
+    config = quick(warmup_steps=0, measure_steps=2)
+    stages = StageProgress(Console(file=screen, force_terminal=True, width=80, highlight=False))
+    with RunProgress(config, stages) as progress:
+        runner.run(config, tmp_path, [progress], build=FakeWorkload)
+    for part in ("building the model", "measured steps", "0/2", "1/2", "2/2"):
+        assert part in screen.getvalue()
+
+
+def test_a_target_has_its_rule_and_a_count_needs_none():
+    assert [type(one) for one in usual(quick())] == [Suggestions]
+    assert [type(one) for one in usual(quick(target_ci=0.1))] == [Suggestions, Until]
+
+
+def test_what_lies_beside_a_run_is_named_with_the_rest():
+    made = Beside({"plain": "plain/record.json"}).add_to(saved(artifacts={"trace": "t"}))
+    assert made.artifacts == {"trace": "t", "plain": "plain/record.json"}
