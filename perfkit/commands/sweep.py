@@ -151,9 +151,10 @@ def _estimate(grid: Grid, options: SweepOptions) -> int:
         files.check(path)
     expansion = _expand(grid, options)
     table = sweep_forecast.estimates(expansion.configs, options.memory_bytes, expansion.varied)
+    report = sweep_forecast.report(table, expansion.configs)
     for path in options.tables:
-        files.write(path, table)
-    sweep_forecast.show_estimates(table, expansion.configs)
+        files.write(path, report)
+    show.print_reports([report], top=None)
     if options.output != _DEFAULT_OPTIONS.output:
         print(f"nothing was run, and {options.output} is as it was: --tables writes this table", file=sys.stderr)
     return 0
@@ -294,11 +295,11 @@ class _Sweep:
 def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
     report = sweep_report.report(rows, expansion.varied, options.columns)
     for path in options.tables:  # first: whoever reads the tables may stop reading
-        tables = report.display[:1] if path.suffix.lower() == ".csv" else report.display
-        files.write(path, tables, report.summary)
+        files.write(path, report.seen_by("people"))
     if options.plot is not None:
         _draw(rows, expansion.varied, options.plot, options.output)
     show.print_reports([report], top=None)
+    print()
     if others:
         print(f"{others} results of other points are in {options.output} too, and are not shown")
     print(f"results in {options.output}, records in {options.records}")
