@@ -21,6 +21,7 @@ class Report:
     tables: tuple[Table, ...] = ()
     """In the order in which people read them; `audience` says who a table or a column is for."""
     charts: tuple[Chart, ...] = ()
+    """Those that were asked for."""
     findings: tuple[Finding, ...] = ()
     """What to know, in the order in which people read it: before the tables."""
     main: str = ""
