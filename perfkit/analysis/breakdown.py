@@ -72,15 +72,9 @@ def _present(columns: tuple[Column, ...], counted: Account) -> tuple[Column, ...
         return tuple(c for c in columns if not c.name.startswith("count_per_"))
     if counted.only is None:
         return columns
-    end = [c.name for c in columns].index("count_per_forward") + 1
-    return (*columns[:end], _PER_PASS, *columns[end:])
-
-
-def for_people(kernels: Table) -> Table:
-    """The same table with one count by pass: through the phase that is shown, else through forward."""
-    if _PER_PASS not in kernels.columns:
-        return kernels
-    return replace(kernels, columns=tuple(c for c in kernels.columns if c.name != "count_per_forward"))
+    end = [c.name for c in columns].index("count_per_forward")
+    forward = replace(columns[end], audience="scripts")  # one count by pass is enough to read
+    return (*columns[:end], forward, _PER_PASS, *columns[end + 1 :])
 
 
 def _by_name(counted: Account) -> pd.DataFrame:
@@ -147,7 +141,8 @@ def layer_table(counted: Account) -> Table:
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
     columns = (Column("scope"), Column("phase"), *_ACCOUNT_COLUMNS)
     pinned = int(frame["rest"].sum())
-    return Table("layers", "Layers by phase, self time", columns, with_share(frame), notes(counted), pinned)
+    title = "Layers by phase, self time"
+    return Table("layers", title, columns, with_share(frame), notes(counted), pinned, audience="scripts")
 
 
 def rest_last(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:

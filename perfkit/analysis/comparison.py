@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from perfkit.analysis import conditions, welch
-from perfkit.analysis.conditions import Contrast
+from perfkit.analysis.conditions import Difference
 from perfkit.analysis.processes import STEP, LeftOut, Match, Pair, Side, match, spelled
 from perfkit.analysis.stats import geometric_mean
 from perfkit.analysis.time_order import TimeOrder, time_order
@@ -80,7 +80,7 @@ class Comparison:
     a: Side
     b: Side
     match: Match
-    contrasts: tuple[Contrast, ...]
+    differences: tuple[Difference, ...]
     steps: tuple[Row, ...]
     phases: tuple[Row, ...]
     margin: float
@@ -114,10 +114,10 @@ def compare(
             f"A and B have no configuration in common ({'; '.join(_alone(matched, side.name) for side in (a, b))}):"
             " compare runs that differ in the same flags throughout"
         )
-    found = conditions.contrasts(matched, intended)
+    found = conditions.differences(matched, intended)
     refused = conditions.refusals(found)
     if refused and not force:
-        listed = "; ".join(f"{one.what}: {one.a} against {one.b}" for one in refused)
+        listed = "; ".join(map(str, refused))
         raise UsageError(f"measured under different conditions: {listed}; --force compares them all the same")
     independent = a.independent and b.independent
     steps = [_row(pair, STEP, independent) for pair in matched.pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,9 +13,10 @@ import pandas as pd
 from perfkit.analysis import conditions, time_order, welch
 from perfkit.analysis.comparison import NOT_IN_TIME, ONE_PROCESS, RECOMMENDED, Comparison, Gate, Row, unfinished
 from perfkit.analysis.processes import Pair, spelled
-from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
 from perfkit.schema import units
+from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 _COLUMNS = (
@@ -24,29 +26,27 @@ _COLUMNS = (
     Column("difference_s", "s", "time", "B - A", scale="time"),
     Column("ratio", "", "rate", "B/A"),
     Column("low", "", "rate", "95% low"),
-    Column("high", "", "rate", "95% high"),
-    Column("p", "", "rate", "p (Holm)"),
-    Column("detectable", "1", "share", "detectable"),
-    Column("spread_a", "1", "share", "spread A"),
-    Column("spread_b", "1", "share", "spread B"),
-    Column(time_order.RULE),
-    Column("changes", "", "count"),
-    Column("later", "1", "share", "B later"),
+    Column("high", "", "rate", "95% high", endless=100.0),
+    Column("p", "", "rate", "p (Holm)", audience="scripts"),
+    Column("detectable", "1", "share", "detectable", endless=10.0),
+    Column("spread_a", "1", "share", "spread A", audience="scripts"),
+    Column("spread_b", "1", "share", "spread B", audience="scripts"),
+    Column(time_order.RULE, audience="scripts"),
+    Column("changes", "", "count", audience="scripts"),
+    Column("later", "1", "share", "B later", audience="scripts"),
     Column("verdict"),
 )
-_ENDLESS = {"high": 100.0, "detectable": 10.0}
-"""Above these, people read "no bound": two processes a side can give an interval up to 10^20."""
-_FOR_SCRIPTS = {"p", "spread_a", "spread_b", time_order.RULE, "changes", "later"}
+_INTERVAL = ("low", "high", "detectable")
+"""Columns that nobody wants to read where no row has an interval."""
 
 
 def report(compared: Comparison) -> Report:
     """Everything a comparison says."""
     steps = _table("comparison", "Step time, B against A", compared.steps, compared)
     phases = _table("phases", "By phase, B against A", compared.phases, compared)
-    differences = conditions.table(compared.contrasts)
-    tables = (steps, phases, differences)
-    display = (*((differences,) if len(differences) else ()), _for_people(steps), _for_people(phases))
-    return Report(_summary(compared), tables, display, tuple(_remarks(compared)))
+    tables = (conditions.table(compared.differences), steps, phases)
+    title = f"{compared.a.path} and {compared.b.path}"
+    return Report(title, _summary(compared), tables, findings=tuple(_findings(compared)), main=steps.name)
 
 
 def _table(name: str, title: str, rows: Sequence[Row], compared: Comparison) -> Table:
@@ -58,7 +58,9 @@ def _table(name: str, title: str, rows: Sequence[Row], compared: Comparison) -> 
         *_COLUMNS,
     )
     frame = pd.DataFrame([_cells(row) for row in rows], columns=[column.name for column in columns])
-    return Table(name, title, columns, frame, _notes(compared, rows, by_phase=by_phase))
+    unread = _INTERVAL if frame["low"].isna().all() else ()
+    columns = tuple(replace(c, audience="scripts") if c.name in unread else c for c in columns)
+    return Table(name, title, columns, frame, _notes(compared, rows, by_phase=by_phase), pinned=len(frame))
 
 
 def _cells(row: Row) -> dict[str, Any]:
@@ -93,17 +95,6 @@ def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tupl
     )
 
 
-def _for_people(table: Table) -> Table:
-    hidden = set(_FOR_SCRIPTS)
-    if table.frame["low"].isna().all():
-        hidden |= {"low", "high", "detectable"}
-    columns = tuple(column for column in table.columns if column.name not in hidden)
-    frame = table.frame.assign(
-        **{name: table.frame[name].where(~(table.frame[name] > most), math.inf) for name, most in _ENDLESS.items()}
-    )
-    return Table(table.name, table.title, columns, frame, table.notes, pinned=len(table))
-
-
 def _summary(compared: Comparison) -> dict[str, Any]:
     return {
         "a": compared.a.path,
@@ -115,73 +106,89 @@ def _summary(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def _remarks(compared: Comparison) -> Iterator[str]:
+def _findings(compared: Comparison) -> Iterator[Finding]:
     pairs = compared.match.pairs
     for side, ran in ((compared.a, pairs[0].a), (compared.b, pairs[0].b)):
         what = f"{len(side.processes)} runs" if len(pairs) > 1 else headline(ran[0].config)
-        yield f"{side.name}: {side.path}: {what}"
-    yield from _work_lines(compared)
+        yield Finding(Rule.COMPARED_SIDE, f"{side.name}: {side.path}: {what}", where=side.name)
+    yield from _work(compared)
     for side in (compared.a, compared.b):
         if side.left_out:
-            yield f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
+            text = f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
+            yield Finding(Rule.UNFINISHED_RUNS, text, where=side.name)
     for name, config in compared.match.alone:
-        yield f"{name} only, not compared: {spelled(config)}"
-    yield from _design_lines(compared)
+        yield Finding(Rule.UNMATCHED_CONFIGURATION, f"{name} only, not compared: {spelled(config)}", where=name)
+    yield from _design(compared)
     yield _conclusion(compared)
 
 
-def _work_lines(compared: Comparison) -> Iterator[str]:
-    work = [one.what for one in compared.contrasts if one.role == "work"]
+def _work(compared: Comparison) -> Iterator[Finding]:
+    work = [one.what for one in compared.differences if one.role == "work"]
     if work:
-        yield f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
+        text = f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
+        rows = tuple(Evidence("differences", {"what": what}) for what in work)
+        yield Finding(Rule.DIFFERENT_WORK, text, evidence=rows)
     if "profiler" in compared.match.changed:
         both = "none" not in compared.match.changed["profiler"]
         which = (
             "the sides ran under different profilers" if both else "one side ran under a profiler, the other did not"
         )
-        yield f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
+        text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
+        yield Finding(Rule.DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
     elif any(one.config.profiler != "none" for one in compared.a.processes):
-        yield "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
+        text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
+        yield Finding(Rule.PROFILED_SIDES, text)
 
 
-def _design_lines(compared: Comparison) -> Iterator[str]:
+def _design(compared: Comparison) -> Iterator[Finding]:
     for side in (compared.a, compared.b):
         if not side.independent:
-            yield f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
+            text = f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
+            yield Finding(Rule.SHARED_PROCESS_SIDE, text, where=side.name)
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
-        yield (
+        text = (
             f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
             f" --repeats {RECOMMENDED} or more is recommended"
         )
+        yield Finding(Rule.FEW_PROCESSES, text)
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
     if apart := [row for row in compared.steps if row.found is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
         todo = (
             "judged all the same by --force" if compared.forced else "compare --run takes turns; --force judges as is"
         )
-        yield f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
+        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
+        yield Finding(Rule.NOT_INTERLEAVED, text, sure="derived")
 
 
-def _copies(pair: Pair) -> str:
+def _copies(pair: Pair) -> Finding | None:
     """Names what was measured once and is there several times, which makes the spread look small."""
     processes = (*pair.a, *pair.b)
     different = len({(one.created, *one.medians.values()) for one in processes})
     if different == len(processes):
-        return ""
+        return None
     measurements = f"{different} measurement{'s' * (different > 1)}"
-    return f"copies of records: {len(processes)} runs hold {measurements}, so the spread looks smaller than it is"
+    text = f"copies of records: {len(processes)} runs hold {measurements}, so the spread looks smaller than it is"
+    return Finding(Rule.COPIED_RECORDS, text)
 
 
 def _on_a_side(compared: Comparison) -> str:
     return "a side" if all(row.n_a == row.n_b for row in compared.steps) else "on a side"
 
 
-def _conclusion(compared: Comparison) -> str:
+def _conclusion(compared: Comparison) -> Finding:
     if len(compared.steps) > 1:
         counts = Counter(row.verdict for row in compared.steps)
-        return f"{len(compared.steps)} configurations: " + ", ".join(f"{n} {word}" for word, n in counts.most_common())
+        text = f"{len(compared.steps)} configurations: " + ", ".join(f"{n} {word}" for word, n in counts.most_common())
+        return Finding(Rule.VERDICT, text, sure="derived")
     [row] = compared.steps
+    known = math.isfinite(row.ratio)
+    cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
+    return Finding(Rule.VERDICT, _verdict(row, compared.margin), cost, sure="derived")
+
+
+def _verdict(row: Row, margin: float) -> str:
     ratio = f"B takes {row.ratio:.3f} times as long as A"
     if row.found is None:
         return (
@@ -194,7 +201,7 @@ def _conclusion(compared: Comparison) -> str:
     text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
     if row.verdict == NOT_IN_TIME:
         return f"{text}, and what drifted between A and B is in that"
-    return text + _advice(row, compared.margin) if row.verdict == "inconclusive" else text
+    return text + _advice(row, margin) if row.verdict == "inconclusive" else text
 
 
 def _advice(row: Row, margin: float) -> str:
@@ -209,8 +216,12 @@ def _advice(row: Row, margin: float) -> str:
     return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
 
 
-def gate_line(compared: Comparison, found: Gate, limit: float) -> str:
-    """The outcome of --fail-on in a line."""
+def gate_finding(compared: Comparison, found: Gate, limit: float) -> Finding:
+    """The outcome of --fail-on."""
+    return Finding(Rule.GATE, _gate_text(compared, found, limit), sure="derived")
+
+
+def _gate_text(compared: Comparison, found: Gate, limit: float) -> str:
     text = units.percent(limit)
     if found.outcome != "inconclusive":
         return (

@@ -10,7 +10,7 @@ import pandas as pd
 
 from perfkit.analysis.processes import NOT_COMPARED, Match, Pair, Process
 from perfkit.schema.config import RunConfig
-from perfkit.schema.table import Column, Table
+from perfkit.schema.table import Audience, Column, Table
 
 Role = Literal["refused", "work", "method", "compared", "noted"]
 """refused: another machine, version or precision, unless forced; work: the step computes something else;
@@ -36,51 +36,54 @@ _EXPLAINS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """One thing that is not the same in all the processes."""
+class Difference:
+    """A row of the table of differences: one thing that is not the same in all the processes."""
 
     what: str
     a: str
     b: str
     role: Role
 
+    def __str__(self) -> str:
+        return f"{self.what}: {self.a} against {self.b}"
 
-def contrasts(found: Match, intended: frozenset[str] = frozenset()) -> list[Contrast]:
+
+def differences(found: Match, intended: frozenset[str] = frozenset()) -> list[Difference]:
     """Everything that differs between the two sides of a pair, or within one where it must not.
 
     `intended`: flags whose difference was asked for in so many words, by `compare --run`; they are never refused,
     nor is what follows from them.
     """
     explained = {what for flag in intended for what in _EXPLAINS.get(flag, ())}
-    seen: dict[Contrast, None] = {}  # the same one in many pairs is one
+    seen: dict[Difference, None] = {}  # the same one in many pairs is one
     for pair in found.pairs:
         for one in (*_of_environments(pair, explained), *_of_lengths(pair)):
             seen.setdefault(one)
     said = {one.what for one in seen}
     flags = [
-        Contrast(_flag(name), _text(a), _text(b), _role(name, intended))
+        Difference(_flag(name), _text(a), _text(b), _role(name, intended))
         for name, (a, b) in found.changed.items()
         if name not in _SAID_BY_ENVIRONMENT & said
     ]
     return [*flags, *seen]
 
 
-def unlike(a: RunConfig, b: RunConfig) -> list[Contrast]:
+def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
     """Flags by which two configurations do other work or measure it in another way, as far as both name a value."""
     pairs = ((name, getattr(a, name), getattr(b, name)) for name in (*_WORK, *_METHOD))
     return [
-        Contrast(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
+        Difference(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
         for name, of_a, of_b in pairs
         if of_a != of_b and None not in (of_a, of_b)
     ]
 
 
-def refusals(found: Sequence[Contrast]) -> list[Contrast]:
+def refusals(found: Sequence[Difference]) -> list[Difference]:
     """What forbids the comparison."""
     return [one for one in found if one.role == "refused"]
 
 
-def table(found: Sequence[Contrast]) -> Table:
+def table(found: Sequence[Difference]) -> Table:
     """What differs, the compared flags first."""
     order: tuple[Role, ...] = ("compared", "work", "method", "refused", "noted")
     rows = [
@@ -89,10 +92,11 @@ def table(found: Sequence[Contrast]) -> Table:
     ]
     frame = pd.DataFrame(rows, columns=["what", "a", "b", "role"])
     columns = (Column("what"), Column("a", title="A"), Column("b", title="B"), Column("role"))
-    return Table("differences", "What differs", columns, frame, pinned=len(frame))
+    audience: Audience = "everyone" if found else "scripts"
+    return Table("differences", "What differs", columns, frame, pinned=len(frame), audience=audience)
 
 
-def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Contrast]:
+def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Difference]:
     readings: list[tuple[str, Callable[[Process], Any], Role]] = [("device", _kind_of_device, "refused")]
     readings += [(what, _of_environment(what), "refused") for what in _DECISIVE]
     readings += [(what, _of_environment(what), "noted") for what in _NOTED]
@@ -103,14 +107,14 @@ def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Contrast]:
         values_a, values_b = ({_text(reading(one)) for one in side} for side in (pair.a, pair.b))
         role: Role = "compared" if what in explained else usual
         if values_a != values_b or (role == "refused" and len(values_a) > 1):
-            yield Contrast(what, _either(values_a), _either(values_b), role)
+            yield Difference(what, _either(values_a), _either(values_b), role)
 
 
-def _of_lengths(pair: Pair) -> Iterator[Contrast]:
+def _of_lengths(pair: Pair) -> Iterator[Difference]:
     for what in sorted(NOT_COMPARED):
         values_a, values_b = ({_text(getattr(one.config, what)) for one in side} for side in (pair.a, pair.b))
         if values_a != values_b:
-            yield Contrast(_flag(what), _either(values_a), _either(values_b), "noted")
+            yield Difference(_flag(what), _either(values_a), _either(values_b), "noted")
 
 
 def _role(what: str, intended: frozenset[str]) -> Role:

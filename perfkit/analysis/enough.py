@@ -1,4 +1,4 @@
-"""Whether n was enough, in one line: how well the mean is known, what ended the run, how many steps it would take."""
+"""Whether n was enough, in a sentence: how well the mean is known, what ended the run, how many steps it would take."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from perfkit.analysis import stats
 from perfkit.analysis.stability import FEWEST_PERIODS, Stability
 from perfkit.analysis.stats import Precision
 from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.record import RunRecord
 
 _TARGET = 0.01
@@ -17,13 +18,18 @@ _FEW = 10
 _ALIAS = "--target-cv"
 
 
-def line(record: RunRecord, noise: Stability | None = None) -> str | None:
-    """The line `n = ...`. Where a finding says why the interval cannot be relied on, so does this line.
+def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None:
+    """The sentence `n = ...`; None without a step. Where a finding of noise says why the interval cannot be relied
+    on, so does this one.
 
     A period is no noise: the mean of whole periods has an interval of its own, from the means of each.
     """
     if not record.steps:
         return None
+    return Finding(Rule.MEAN_PRECISION, _text(record, noise), sure="derived")
+
+
+def _text(record: RunRecord, noise: Stability | None) -> str:
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
     config, period = record.config, noise.period if noise is not None else 1
     target = config.target_ci or _TARGET

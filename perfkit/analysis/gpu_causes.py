@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from perfkit.analysis.causes import Account, Cause
@@ -64,6 +66,11 @@ def _add_clock(account: Account, windows: list[list[GpuSample]], clock: Floats) 
     account.evidence[Cause.CLOCK] = best - clock
 
 
+def is_beyond_memory(record: RunRecord) -> bool:
+    """Whether the allocator held more than the GPU has, which leaves no doubt about a spill."""
+    return (record.memory.reserved or 0) > (record.environment.device_memory or math.inf)
+
+
 def spill(record: RunRecord) -> str | None:
     """Why the run seems to have spilled into system memory (Windows and WSL2 do that), or None.
 
@@ -73,7 +80,7 @@ def spill(record: RunRecord) -> str | None:
     reserved, total = record.memory.reserved, record.environment.device_memory
     if record.config.device == "cpu" or not total:
         return None
-    if reserved and reserved > total:
+    if reserved and is_beyond_memory(record):
         return f"the allocator held {reserved / total:.2f} times the GPU's memory"
     free = [one.free_bytes / one.total_bytes for one in record.gpu if one.free_bytes is not None and one.total_bytes]
     idle = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -83,21 +83,22 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     cut = f", to depth {depth}" if depth and by in _CUT else ""
     title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
-    return Table("groups", title, _columns(by, counted), frame, (*notes(counted), *uncut), pinned)
+    unread = _for_scripts(by, frame)
+    columns = (
+        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, counted)
+    )
+    return Table("groups", title, tuple(columns), frame, (*notes(counted), *uncut), pinned)
 
 
-def for_people(groups: Table) -> Table:
-    """The same table without the columns that say nothing here, or that only scripts want."""
-    frame = groups.frame
-    hidden = {"count", "count_per_step"}
+def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
+    """Columns that say nothing to people here: of folded rows by layer those of steps are left out, else those of x."""
+    folded = bool((frame["x"] > 1).any())
+    unread = {"count", "count_per_step"}
     if (frame["total_ns"] == frame["exclusive_ns"]).all():
-        hidden.add("exclusive_ns")
-    if (frame["x"] > 1).any() and groups.title.startswith("By layer"):
-        hidden |= {"step_mean_ns", "step_std_ns"}
-    else:
-        hidden |= {"mean_ns", "max_ns", "max_at"} | (set() if (frame["x"] > 1).any() else {"x"})
-    columns = tuple(column for column in groups.columns if column.name not in hidden)
-    return Table(groups.name, groups.title, columns, frame, groups.notes, groups.pinned)
+        unread.add("exclusive_ns")
+    if folded and by == "layer":
+        return unread | {"step_mean_ns", "step_std_ns"}
+    return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
 
 
 def _columns(by: str, counted: Account) -> tuple[Column, ...]:

@@ -1,10 +1,9 @@
-"""What in a trace asks for caution: printed with every analysis, one line when there is nothing."""
+"""What in a trace asks for caution: shown with every analysis; one finding where there is nothing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import pandas as pd
 
 from perfkit.analysis import backward_agreement
 from perfkit.analysis.account import Account, steps_of_events
-from perfkit.analysis.attribution import external_ids_are_correlations
+from perfkit.analysis.attribution import Phase, external_ids_are_correlations
 from perfkit.analysis.intervals import NONE, Bools, Ints
 from perfkit.analysis.kernel_categories import ALL, OTHER, is_known
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
-from perfkit.schema.table import Column, Table
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, Trace
 
 _UNKNOWN_SHOWN = 3
@@ -27,107 +26,80 @@ _WHOLE_STEP = 0.9
 _OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing to know about a trace."""
-
-    check: str
-    count: int
-    time_ns: int
-    """Device time concerned (the profiler's own pauses: host time); 0 where it is not about time."""
-    text: str
-
-
-def issues(counted: Account) -> list[Issue]:
-    """Everything found, in the order of the checks below."""
-    checks: tuple[Callable[[Account], Issue | None], ...] = (
-        _reading, _truncated, _repairs, _unusable, _resolution, _negative, _no_launch, _unlinked, _outside_steps,
-        _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids, _shared_launches, _graphs, _whole_graphs,
-        _stale, _dropped, _profiler, _unknown_names,
+def findings(counted: Account) -> list[Finding]:
+    """Everything found, in the order of the checks below; where there is nothing, that."""
+    checks: tuple[Callable[[Account], Finding | None], ...] = (
+        _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
+        _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
-    return [found for check in checks if (found := check(counted)) is not None]
+    found = [*of_reading(counted.trace), *(one for check in checks if (one := check(counted)) is not None)]
+    return found or [Finding(Rule.CLEAN, f"clean ({counted.trace.facts.events:,} events, times to the ns)")]
 
 
-def table(counted: Account) -> Table:
-    """The same as a table; no rows for a clean trace."""
-    columns = (
-        Column("check"),
-        Column("count", "", "count"),
-        Column("time_ns", "ns", "time", "time"),
-        Column("text"),
-    )
-    rows = [(issue.check, issue.count, issue.time_ns, issue.text) for issue in issues(counted)]
-    frame = pd.DataFrame(rows, columns=[column.name for column in columns])
-    return Table("integrity", "Integrity", columns, frame)
+def of_reading(trace: Trace) -> list[Finding]:
+    """What reading the file showed, for which no account is needed."""
+    checks: tuple[Callable[[Trace], Finding | None], ...] = (
+        _reading, _truncated, _repairs, _unusable, _resolution, _negative,
+    )  # fmt: skip
+    return [found for check in checks if (found := check(trace)) is not None]
 
 
-def lines(counted: Account) -> list[str]:
-    """For people: one line an issue, or one in all."""
-    found = issues(counted)
-    if not found:
-        return [f"integrity: clean ({counted.trace.facts.events:,} events, times to the ns)"]
-    return [f"integrity, {issue.check}: {issue.text}" for issue in found]
+def _cost(counted: Account, time_ns: int, whole_ns: int) -> Cost:
+    """Time that a finding is about, divided by the steps where there are any, and its share of a whole (0: of none)."""
+    return Cost(round(time_ns / max(len(counted.steps), 1)), time_ns / whole_ns if whole_ns else None)
 
 
-def _reading(counted: Account) -> Issue | None:
-    remarks = counted.trace.facts.remarks
-    return Issue("reading", len(remarks), 0, "; ".join(remarks)) if remarks else None
+def _part(counted: Account, time_ns: int) -> Cost:
+    """The same of time that is in the tables."""
+    return _cost(counted, time_ns, int(counted.total.sum()))
 
 
-def _truncated(counted: Account) -> Issue | None:
-    at = counted.trace.facts.truncated_at
+def _reading(trace: Trace) -> Finding | None:
+    remarks = trace.facts.remarks
+    return Finding(Rule.READING, "; ".join(remarks)) if remarks else None
+
+
+def _truncated(trace: Trace) -> Finding | None:
+    at = trace.facts.truncated_at
     if at is None:
         return None
-    return Issue(
-        "truncated file",
-        1,
-        0,
-        f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables",
-    )
+    text = f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables"
+    return Finding(Rule.TRUNCATED_FILE, text)
 
 
-def _repairs(counted: Account) -> Issue | None:
-    repairs = counted.trace.facts.repairs
+def _repairs(trace: Trace) -> Finding | None:
+    repairs = trace.facts.repairs
     if not repairs:
         return None
     text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    what = "repaired JSON" if counted.trace.format == "kineto" else "repaired ranges"
-    return Issue(what, sum(repairs.values()), 0, f"mended to read it: {text}")
+    rule = Rule.REPAIRED_JSON if trace.format == "kineto" else Rule.REPAIRED_RANGES
+    return Finding(rule, f"mended to read it: {text}")
 
 
-def _unusable(counted: Account) -> Issue | None:
+def _unusable(trace: Trace) -> Finding | None:
     """Events that are in no table because of what they look like, not of what they are."""
-    found = unusable(counted.trace)
+    found = {what: count for what, count in trace.facts.ignored.items() if what.endswith(NO_TIME) or what == BEGIN_END}
     if not found:
         return None
     text = ", ".join(f"{count:,} {what}" for what, count in found.items())
-    return Issue("unusable events", sum(found.values()), 0, f"left out of every table: {text}")
+    return Finding(Rule.UNUSABLE_EVENTS, f"left out of every table: {text}")
 
 
-def unusable(trace: Trace) -> dict[str, int]:
-    """Events that could not be placed in time: what they are -> how many."""
-    return {what: count for what, count in trace.facts.ignored.items() if what.endswith(NO_TIME) or what == BEGIN_END}
-
-
-def _resolution(counted: Account) -> Issue | None:
-    resolution = counted.trace.facts.resolution_ns
+def _resolution(trace: Trace) -> Finding | None:
+    resolution = trace.facts.resolution_ns
     if resolution == 1:
         return None
-    return Issue(
-        "resolution", 1, 0, f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
-    )
+    text = f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
+    return Finding(Rule.RESOLUTION, text)
 
 
-def _negative(counted: Account) -> Issue | None:
-    count = counted.trace.facts.negative_durations
-    return (
-        Issue("negative durations", count, 0, f"{count:,} events end before they start; counted as 0 ns")
-        if count
-        else None
-    )
+def _negative(trace: Trace) -> Finding | None:
+    count = trace.facts.negative_durations
+    text = f"{count:,} events end before they start; counted as 0 ns"
+    return Finding(Rule.NEGATIVE_DURATIONS, text) if count else None
 
 
-def _no_launch(counted: Account) -> Issue | None:
+def _no_launch(counted: Account) -> Finding | None:
     """Launched before the window (30 to 48% of the time in some real traces): shown, never spread."""
     if not counted.on_device:
         return None
@@ -142,10 +114,11 @@ def _no_launch(counted: Account) -> Issue | None:
     text = f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {share}) have no launch in the file"
     if early:
         text += f"; {early:,} of them ran before the first one that has: work launched before recording began"
-    return Issue("no launch", int(lost.sum()), time, text)
+    evidence = (Evidence("phases", {"phase": Phase.UNLAUNCHED.label}),)
+    return Finding(Rule.NO_LAUNCH, text, _part(counted, time), evidence)
 
 
-def _unlinked(counted: Account) -> Issue | None:
+def _unlinked(counted: Account) -> Finding | None:
     """Backward nodes whose forward operation is not in the file: what they launched has no module."""
     links = counted.found.links
     nodes = int(links.numbered.sum())
@@ -153,10 +126,10 @@ def _unlinked(counted: Account) -> Issue | None:
     if not lost:
         return None
     text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
-    return Issue("unlinked nodes", lost, 0, f"{text} began, or was not recorded")
+    return Finding(Rule.UNLINKED_NODES, f"{text} began, or was not recorded")
 
 
-def _outside_steps(counted: Account) -> Issue | None:
+def _outside_steps(counted: Account) -> Finding | None:
     found = counted.found
     if not counted.on_device or not found.steps:
         return None
@@ -168,10 +141,10 @@ def _outside_steps(counted: Account) -> Issue | None:
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
     text += ": in no table (--steps all has them)" if counted.steps_only else ""
-    return Issue("outside steps", int(outside.sum()), time, text)
+    return Finding(Rule.OUTSIDE_STEPS, text, _cost(counted, time, int((events.end - events.start).sum())))
 
 
-def _cut_steps(counted: Account) -> Issue | None:
+def _cut_steps(counted: Account) -> Finding | None:
     """The first or last step with clearly fewer host ranges than the others: recording began or ended inside it."""
     seen = counted.found.view
     steps = [step for step in counted.found.steps if step.thread == counted.found.main_thread]
@@ -185,21 +158,18 @@ def _cut_steps(counted: Account) -> Issue | None:
     if not cut:
         return None
     text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
-    return Issue("cut steps", len(cut), 0, text)
+    return Finding(Rule.CUT_STEPS, text, sure="guessed", where=", ".join(cut))
 
 
-def _zero(counted: Account) -> Issue | None:
+def _zero(counted: Account) -> Finding | None:
     if not counted.on_device:
         return None
     count = int((counted.total == 0).sum())
-    return (
-        Issue("zero durations", count, 0, f"{count:,} device events last 0 ns: shorter than the clock can tell")
-        if count
-        else None
-    )
+    text = f"{count:,} device events last 0 ns: shorter than the clock can tell"
+    return Finding(Rule.ZERO_DURATIONS, text) if count else None
 
 
-def _overlapping(counted: Account) -> Issue | None:
+def _overlapping(counted: Account) -> Finding | None:
     """Kernels of one stream that overlap: real with programmatic dependent launch, else a sign of bad clocks."""
     if not counted.on_device:
         return None
@@ -213,10 +183,10 @@ def _overlapping(counted: Account) -> Issue | None:
         return None
     time = int(overlap.sum())
     text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
-    return Issue("overlapping", count, time, text)
+    return Finding(Rule.OVERLAPPING, text, _part(counted, time))
 
 
-def _crossing(counted: Account) -> Issue | None:
+def _crossing(counted: Account) -> Finding | None:
     """Host ranges that neither nest nor stand apart: the forest gives both the same parent."""
     seen = counted.found.view
     lanes = [index for index, thread in enumerate(counted.trace.threads) if thread.name == ACROSS_THREADS]
@@ -227,20 +197,16 @@ def _crossing(counted: Account) -> Issue | None:
     count = int((before.to_numpy() > seen.start[rows] + counted.trace.facts.resolution_ns - 1).sum())
     if not count:
         return None
-    return Issue(
-        "crossing ranges",
-        count,
-        0,
-        f"{count:,} host ranges begin inside another and end after it; both count as its parent's children",
-    )
+    text = f"{count:,} host ranges begin inside another and end after it; both count as its parent's children"
+    return Finding(Rule.CROSSING_RANGES, text)
 
 
-def _backward(counted: Account) -> Issue | None:
+def _backward(counted: Account) -> Finding | None:
     """Where a trace says twice which module a backward node is of, and not the same."""
     both = backward_agreement.agreement(counted.found)
     if both is None or both.agreeing == both.nodes:
         return None
-    return Issue("backward ranges", both.nodes - both.agreeing, 0, str(both))
+    return Finding(Rule.BACKWARD_RANGES, str(both))
 
 
 def _family(parent: Ints, thread: Ints) -> Ints:
@@ -248,13 +214,13 @@ def _family(parent: Ints, thread: Ints) -> Ints:
     return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
-def _external_ids(counted: Account) -> Issue | None:
+def _external_ids(counted: Account) -> Finding | None:
     if not external_ids_are_correlations(counted.trace):
         return None
-    return Issue("external ids", 1, 0, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+    return Finding(Rule.EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
 
 
-def _graphs(counted: Account) -> Issue | None:
+def _graphs(counted: Account) -> Finding | None:
     if not counted.on_device:
         return None
     launch = counted.found.device.launch[counted.row]
@@ -269,7 +235,7 @@ def _graphs(counted: Account) -> Issue | None:
         + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
         + " the scope of their launch, not of the code that was captured"
     )
-    return Issue("CUDA graphs", int(in_graph.sum()), time, text)
+    return Finding(Rule.CUDA_GRAPHS, text, _part(counted, time))
 
 
 def _by_graph(counted: Account) -> Bools:
@@ -280,7 +246,7 @@ def _by_graph(counted: Account) -> Bools:
     return of_graph
 
 
-def _shared_launches(counted: Account) -> Issue | None:
+def _shared_launches(counted: Account) -> Finding | None:
     """One call launches one thing, unless it launches a graph: else correlation numbers repeat in the file."""
     if not counted.on_device:
         return None
@@ -294,42 +260,40 @@ def _shared_launches(counted: Account) -> Issue | None:
         f"{int(shared.sum()):,} device events ({units.duration_ns(time)}) share a launch with another:"
         " correlation numbers repeat, as in a file put together of several processes; each goes with the first call"
     )
-    return Issue("shared launches", int(shared.sum()), time, text)
+    return Finding(Rule.SHARED_LAUNCHES, text, _part(counted, time))
 
 
-def _whole_graphs(counted: Account) -> Issue | None:
+def _whole_graphs(counted: Account) -> Finding | None:
     """nsys records a CUDA graph as one piece unless told otherwise: its kernels are in no table."""
     about = counted.trace.metadata.get("nsys")
     found = about.get("whole_graphs") if isinstance(about, dict) else None
     if not found:
         return None
     count, time = int(found["count"]), int(found["time_ns"])
-    return Issue(
-        "whole CUDA graphs",
-        count,
-        time,
+    text = (
         f"{count:,} graph launches ({units.duration_ns(time)}) were recorded without their kernels and are in no table:"
-        " record with nsys profile --cuda-graph-trace=node",
+        " record with nsys profile --cuda-graph-trace=node"
     )
+    return Finding(Rule.WHOLE_CUDA_GRAPHS, text, _cost(counted, time, 0))
 
 
-def _stale(counted: Account) -> Issue | None:
+def _stale(counted: Account) -> Finding | None:
     about = counted.trace.metadata.get("nsys")
     newer = about.get("newer_report") if isinstance(about, dict) else None
     if not newer:
         return None
-    return Issue("stale export", 1, 0, f"{newer} beside this file is newer: analyze that one, if this was made of it")
+    text = f"{newer} beside this file is newer: analyze that one, if this was made of it"
+    return Finding(Rule.STALE_EXPORT, text)
 
 
-def _dropped(counted: Account) -> Issue | None:
+def _dropped(counted: Account) -> Finding | None:
     """Kineto's own log, which it leaves in the file, says how many records fell outside the window."""
     found = [int(number) for text in _texts(counted.trace.metadata) for number in _OUT_OF_RANGE.findall(text)]
     count = sum(found)
     if not count:
         return None
-    return Issue(
-        "out of range", count, 0, f"the profiler dropped {count:,} records outside its window (it says so itself)"
-    )
+    text = f"the profiler dropped {count:,} records outside its window (it says so itself)"
+    return Finding(Rule.OUT_OF_RANGE, text)
 
 
 def _texts(value: Any) -> list[str]:
@@ -340,7 +304,7 @@ def _texts(value: Any) -> list[str]:
     ]
 
 
-def _profiler(counted: Account) -> Issue | None:
+def _profiler(counted: Account) -> Finding | None:
     """Pauses that the profiler itself made and recorded: buffers it asked for, flushes."""
     facts = counted.trace.facts
     count = facts.ignored.get("overhead", 0)
@@ -348,10 +312,10 @@ def _profiler(counted: Account) -> Issue | None:
         return None
     time = units.duration_ns(facts.overhead_ns)
     text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
-    return Issue("profiler overhead", count, facts.overhead_ns, text)
+    return Finding(Rule.PROFILER_OVERHEAD, text, _cost(counted, facts.overhead_ns, 0))
 
 
-def _unknown_names(counted: Account) -> Issue | None:
+def _unknown_names(counted: Account) -> Finding | None:
     if not counted.on_device:
         return None
     kernels = counted.trace.device.kind[counted.row] == DeviceKind.KERNEL
@@ -366,4 +330,5 @@ def _unknown_names(counted: Account) -> Issue | None:
     more = f" and {len(names) - _UNKNOWN_SHOWN} more" if len(names) > _UNKNOWN_SHOWN else ""
     time = int(counted.total[unknown].sum())
     text = f"{len(names):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
-    return Issue("unknown kernels", len(names), time, text)
+    evidence = tuple(Evidence("kernels", {"name": counted.trace.names[index]}) for index in names.index)
+    return Finding(Rule.UNKNOWN_KERNELS, text, _part(counted, time), evidence)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.integrity import unusable
-from perfkit.analysis.report import Report
+from perfkit.analysis import integrity
 from perfkit.errors import UsageError
 from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import DeviceKind, Trace
 
@@ -35,22 +38,9 @@ def report(trace: Trace) -> Report:
         raise UsageError(f"{trace.source} holds no kernels: --table kernels shows its operators")
     total, count = int(found.frame["total_ns"].sum()), int(found.frame["count"].sum())
     summary = {"source": trace.source, "format": trace.format, "kernels": count, "kernel_time_ns": total}
-    remark = f"{count:,} kernels of {len(found):,} names, {units.duration_ns(total)} in sum: the whole file"
-    return Report(summary, (found,), (found,), (remark, *_doubts(trace)))
-
-
-def _doubts(trace: Trace) -> tuple[str, ...]:
-    """What reading showed; the other checks of --table integrity need the whole trace."""
-    lines = list(trace.facts.remarks)
-    if trace.facts.truncated_at is not None:
-        lines.append(f"the file is cut off after byte {trace.facts.truncated_at:,}: what follows is not counted")
-    if trace.facts.repairs:
-        lines.append("repaired while reading: " + ", ".join(f"{n} x {what}" for what, n in trace.facts.repairs.items()))
-    if lost := unusable(trace):
-        lines.append("left out: " + ", ".join(f"{count:,} {what}" for what, count in lost.items()))
-    if trace.facts.negative_durations:
-        lines.append(f"{trace.facts.negative_durations:,} events end before they start: counted with no length")
-    return tuple(lines)
+    text = f"{count:,} kernels of {len(found):,} names, {units.duration_ns(total)} in sum: the whole file"
+    findings = (Finding(Rule.KERNEL_TOTALS, text), *integrity.of_reading(trace))  # the other checks need all of it
+    return Report(Path(trace.source).name, summary, (found,), findings=findings)
 
 
 def table(trace: Trace) -> Table:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from perfkit.analysis import memory_fit, memory_model
 from perfkit.analysis.memory_fit import Prediction, Proposal
-from perfkit.analysis.report import Report
 from perfkit.schema import memory, units
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.memory import MemoryEstimate
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 _MANY = (
@@ -44,12 +45,14 @@ def report(
     tables = [parts_table(formula, traced)]
     if proposed:
         tables.append(proposals_table(proposed))
-    remarks = [*_peak_lines(formula, traced), verdict_line(prediction)]
+    findings = [*_peaks(formula, traced), verdict(prediction)]
     if proposed is not None:
-        remarks += _proposal_lines(prediction, proposed)
+        findings += _proposals(prediction, proposed)
     if config.compile != "off":
-        remarks.append(f"--compile {config.compile} is not covered: this is the step without it, which keeps more")
-    remarks.append("not counted: kernels' workspaces, and the allocator's rounding and fragmentation")
+        text = f"--compile {config.compile} is not covered: this is the step without it, which keeps more"
+        findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
+    text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
+    findings.append(Finding(Rule.MEMORY_NOT_COUNTED, text))
     summary = {
         "peak_bytes": formula.peak,
         "traced_bytes": traced.peak,
@@ -58,7 +61,7 @@ def report(
         "memory_bytes": available,
         "verdict": prediction.verdict,
     }
-    return Report(summary, tuple(tables), tuple(tables), tuple(remarks))
+    return Report("memory", summary, tuple(tables), findings=tuple(findings))
 
 
 def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
@@ -86,37 +89,44 @@ def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
     return Table("memory", "Memory at the peak", columns, pd.DataFrame(rows), pinned=len(rows))
 
 
-def _peak_lines(formula: MemoryEstimate, traced: MemoryEstimate) -> list[str]:
+def _peaks(formula: MemoryEstimate, traced: MemoryEstimate) -> Iterator[Finding]:
     ratio = formula.peak / traced.peak - 1
     apart = "the same" if abs(ratio) < 5e-5 else f"{units.percent(abs(ratio))} {'less' if ratio > 0 else 'more'}"
-    lines = [
+    text = (
         f"peak: {units.size(formula.peak)} in {formula.where} by the formula;"
         f" traced on fake tensors {apart}, in {traced.where}"
-    ]
+    )
+    yield Finding(Rule.PEAK_MEMORY, text, sure="derived", where=formula.where)
     if formula.where != traced.where:
-        lines.append("the two places are about equally high, so that their parts differ more than their totals")
+        text = "the two places are about equally high, so that their parts differ more than their totals"
+        yield Finding(Rule.PEAK_PLACES, text, sure="derived")
     if formula.first_step < formula.peak:
-        lines.append(f"first step: {units.size(formula.first_step)}; the optimizer's state exists from its end on")
-    return lines
+        text = f"first step: {units.size(formula.first_step)}; the optimizer's state exists from its end on"
+        yield Finding(Rule.FIRST_STEP_MEMORY, text, sure="derived")
 
 
-def verdict_line(prediction: Prediction) -> str:
+def verdict(prediction: Prediction) -> Finding:
     """Whether it fits, and by which rule."""
     if prediction.verdict is None or prediction.memory_bytes is None:
-        return "no GPU here to compare with: pass --memory 16GB for a verdict"
+        return Finding(Rule.MEMORY_UNKNOWN, "no GPU here to compare with: pass --memory 16GB for a verdict")
     extra = memory_fit.overhead(prediction.config)
     context = f" + {units.size(extra)} assumed for the CUDA context" if extra else ""
-    return (
+    text = (
         f"{prediction.verdict} in {units.size(prediction.memory_bytes)}: {units.size(prediction.peak_bytes)}{context}"
         f" is {units.percent(prediction.share or 0.0)} of it"
         f" (fits below {memory_fit.FITS_BELOW:.0%}, borderline to {memory_fit.FITS_NOT_ABOVE:.0%})"
     )
+    return Finding(Rule.MEMORY_VERDICT, text, sure="derived")
 
 
-def _proposal_lines(prediction: Prediction, proposed: Sequence[Proposal]) -> list[str]:
+def _proposals(prediction: Prediction, proposed: Sequence[Proposal]) -> list[Finding]:
     if prediction.verdict == "fits":
-        return ["nothing to change: it fits as it is"]
-    return [] if proposed else ["nothing that was tried fits: a smaller model, or a larger memory"]
+        return [Finding(Rule.NOTHING_TO_CHANGE, "nothing to change: it fits as it is", sure="derived")]
+    if proposed:
+        return []
+    return [
+        Finding(Rule.NOTHING_FITS, "nothing that was tried fits: a smaller model, or a larger memory", sure="derived")
+    ]
 
 
 def proposals_table(proposed: Sequence[Proposal]) -> Table:

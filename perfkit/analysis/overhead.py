@@ -7,8 +7,9 @@ import math
 import pandas as pd
 
 from perfkit.analysis.processes import STEP, process_of
-from perfkit.analysis.report import Report
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 _COLUMNS = (
@@ -23,8 +24,10 @@ _NOTE = "medians of steps, one process each: processes differ too, so small over
 
 def report(profiled: RunRecord, plain: RunRecord) -> Report:
     """Plain and profiled medians side by side. Nothing where either has no measured steps."""
+    title = f"Overhead of --profiler {profiled.config.profiler}"
     if not profiled.steps or not plain.steps:
-        return Report({}, (), (), ("the profiler's overhead is not known: no plain steps beside the profiled ones",))
+        text = "the profiler's overhead is not known: no plain steps beside the profiled ones"
+        return Report(title, {}, findings=(Finding(Rule.PROFILING_COST_UNKNOWN, text),))
     shown, base = process_of("profiled", profiled), process_of("plain", plain)
     rows = [
         {"phase": what, "plain_s": base.medians[what], "profiled_s": seconds,
@@ -33,16 +36,19 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
         for what, seconds in shown.medians.items() if what in base.medians
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=[column.name for column in _COLUMNS])
-    table = Table(
-        "overhead", f"Overhead of --profiler {profiled.config.profiler}", _COLUMNS, frame, (_NOTE,), len(rows)
-    )
+    table = Table("overhead", title, _COLUMNS, frame, (_NOTE,), len(rows))
     ratio = shown.medians[STEP] / base.medians[STEP]
-    own = max(base.spread[STEP], shown.spread[STEP])
-    doubt = (
-        "; no more than the steps of one process differ by, so it is not known" if abs(math.log(ratio)) < own else ""
-    )
-    line = (
+    is_known = abs(math.log(ratio)) >= max(base.spread[STEP], shown.spread[STEP])
+    doubt = "" if is_known else "; no more than the steps of one process differ by, so it is not known"
+    text = (
         f"profiled steps take {ratio:.2f} times as long as plain ones"
         f" ({shown.steps} against {base.steps} steps, one process each){doubt}"
     )
-    return Report({"overhead_ratio": ratio}, (table,), (table,), (line,))
+    finding = Finding(
+        Rule.PROFILING_COST,
+        text,
+        Cost(round((shown.medians[STEP] - base.medians[STEP]) * 1e9), ratio - 1),
+        (Evidence("overhead", {"phase": STEP}),),
+        sure="measured" if is_known else "guessed",
+    )
+    return Report(title, {"overhead_ratio": ratio}, (table,), findings=(finding,))

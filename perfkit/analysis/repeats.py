@@ -10,11 +10,12 @@ import pandas as pd
 
 from perfkit.analysis.comparison import RECOMMENDED
 from perfkit.analysis.processes import STEP, Process, Side
-from perfkit.analysis.report import Report
 from perfkit.analysis.run_report import headline
 from perfkit.analysis.stats import geometric_interval, geometric_mean
 from perfkit.errors import UsageError
 from perfkit.schema import units
+from perfkit.schema.finding import Evidence, Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 _SPREAD_COLUMNS = (
@@ -47,10 +48,14 @@ def report(side: Side) -> Report:
         "within": found["within"],
         "left_out": [one.what for one in side.left_out],
     }
-    lines = [headline(side.processes[0].config), _spread_line(found["between"], found["within"], len(side.processes))]
+    findings = [
+        Finding(Rule.CONFIGURATION, headline(side.processes[0].config)),
+        _spread_finding(found["between"], found["within"], len(side.processes)),
+    ]
     if side.left_out:
-        lines.append(f"left out, as not finished: {', '.join(map(str, side.left_out))}")
-    return Report(summary, (spread, each), (each, spread), tuple(lines))
+        text = f"left out, as not finished: {', '.join(map(str, side.left_out))}"
+        findings.append(Finding(Rule.UNFINISHED_RUNS, text))
+    return Report(str(side.path), summary, (each, spread), findings=tuple(findings), main=spread.name)
 
 
 def process_table(processes: Sequence[Process]) -> Table:
@@ -92,12 +97,11 @@ def _pooled(processes: Sequence[Process], what: str) -> float:
     return math.sqrt(sum(spread**2 * weight for spread, weight in known) / freedom) if freedom else math.nan
 
 
-def _spread_line(between: float, within: float, processes: int) -> str:
+def _spread_finding(between: float, within: float, processes: int) -> Finding:
     if math.isnan(between):
-        return f"one finished process: no spread between processes; --repeats {RECOMMENDED} shows it"
-    if math.isnan(within):
-        return f"{processes} processes differ by {units.percent(between)}"
-    return (
-        f"{processes} processes differ by {units.percent(between)}, the steps of one by {units.percent(within)}:"
-        " more steps in a process narrow only the second"
-    )
+        text = f"one finished process: no spread between processes; --repeats {RECOMMENDED} shows it"
+    else:
+        text = f"{processes} processes differ by {units.percent(between)}"
+        if not math.isnan(within):
+            text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
+    return Finding(Rule.PROCESS_SPREAD, text, evidence=(Evidence("spread", {"phase": STEP}),))

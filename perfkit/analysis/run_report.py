@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis import enough, noise_report, stability, stats
-from perfkit.analysis.report import Report
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.schema.record import RunRecord, StepSample
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
@@ -62,16 +64,20 @@ def report(record: RunRecord) -> Report:
     """Everything a record holds, as tables."""
     runs = result_table([record])
     noise = stability.examine(record)
-    tables = (runs, steps_table(record), *noise_report.tables(noise))
-    remarks = (
-        warmup_line(record),
-        _cold_line(record),
-        enough.line(record, noise),
-        *noise_report.lines(noise),
-        annotation_line(record),
-        noise_report.probes_line(record),
+    tables = [_part(runs, "run", "Run", _RUN)]
+    if record.steps:
+        tables += [_part(runs, "time", "Step time", _TIME), phase_times(record)]
+    scripts = (runs, steps_table(record), *noise_report.tables(noise))
+    tables = [replace(table, audience="people") for table in tables]
+    tables += [replace(table, audience="scripts") for table in scripts]
+    findings = (
+        _warmup(record),
+        _little_warmup(record),
+        enough.finding(record, noise),
+        *(noise.findings if noise is not None else ()),
+        _range_cost(record),
+        _probe_cost(record),
     )
-    display = (_part(runs, "run", "Run", _RUN), _part(runs, "time", "Step time", _TIME), phase_times(record))
     summary = {
         "status": record.status,
         "created": record.created,
@@ -80,7 +86,9 @@ def report(record: RunRecord) -> Report:
         "warmup_steps": len(record.warmup),
         "artifacts": record.artifacts,
     }
-    return Report(summary, tables, display if record.steps else display[:1], tuple(filter(None, remarks)))
+    return Report(
+        headline(record.config), summary, tuple(tables), findings=tuple(filter(None, findings)), main=runs.name
+    )
 
 
 _RUN = ("size", "shape", "parameters", "context_length", "batch_size", "pass_type", "precision", "tokens_per_s",
@@ -121,23 +129,33 @@ def phase_times(record: RunRecord) -> Table:
     return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
 
 
-def annotation_line(record: RunRecord) -> str | None:
+def _range_cost(record: RunRecord) -> Finding | None:
     """What the module ranges cost."""
     if record.annotation is None:
         return None
     cost = record.annotation
     per_step = cost.ranges * cost.seconds_per_range
-    line = (
+    text = (
         f"ranges: {cost.ranges} modules, {units.duration(cost.seconds_per_range)} a range with nothing recording,"
         f" about {units.duration(per_step)} a step"
     )
-    if cost.nodes is None or cost.seconds_per_node is None:
-        return line
-    in_backward = units.duration(cost.nodes * cost.seconds_per_node)
-    return (
-        f"{line}; {round(cost.nodes):,} backward nodes, {units.duration(cost.seconds_per_node)} each,"
-        f" about {in_backward} a step"
-    )
+    if cost.nodes is not None and cost.seconds_per_node is not None:
+        in_backward = cost.nodes * cost.seconds_per_node
+        per_step += in_backward
+        text += (
+            f"; {round(cost.nodes):,} backward nodes, {units.duration(cost.seconds_per_node)} each,"
+            f" about {units.duration(in_backward)} a step"
+        )
+    return Finding(Rule.RANGE_COST, text, Cost(round(per_step * 1e9)), sure="derived")
+
+
+def _probe_cost(record: RunRecord) -> Finding | None:
+    """What the probes cost, outside the steps."""
+    if record.probing is None:
+        return None
+    seconds = record.probing.seconds_per_step
+    text = f"probes: {units.duration(seconds)} a step, between the steps"
+    return Finding(Rule.PROBE_COST, text, Cost(round(seconds * 1e9)))
 
 
 def wall_times(samples: Sequence[StepSample]) -> stats.Floats:
@@ -217,17 +235,19 @@ def steps_table(record: RunRecord) -> Table:
     return Table("steps", "Every step", columns, frame)
 
 
-def warmup_line(record: RunRecord) -> str:
+def _warmup(record: RunRecord) -> Finding:
     """The warm-up steps in one line, kept apart from the measured ones."""
     if not record.warmup:
-        return "warm-up: none"
+        return Finding(Rule.WARMUP_TIMES, "warm-up: none")
     times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
     steps = "1 step" if len(record.warmup) == 1 else f"{len(record.warmup)} steps"
-    return f"warm-up, {steps}: {times}"
+    evidence = tuple(Evidence("steps", {"kind": "warm-up", "step": step + 1}) for step in range(len(record.warmup)))
+    return Finding(Rule.WARMUP_TIMES, f"warm-up, {steps}: {times}", evidence=evidence)
 
 
-def _cold_line(record: RunRecord) -> str | None:
+def _little_warmup(record: RunRecord) -> Finding | None:
     """Too little warm-up for a steady state: gradients appear in step 1, the optimizer's state at its end."""
     if len(record.warmup) >= 2 or record.config.pass_type == "forward" or not record.steps:
         return None
-    return "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
+    text = "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
+    return Finding(Rule.LITTLE_WARMUP, text, sure="guessed")

@@ -1,6 +1,6 @@
 """Why a run's number is as noisy as it is: RunRecord -> findings. Pure functions; the rules are in docs/measurement.md.
 
-A finding is a value: the number that triggered it, the cause, what corroborates that, and the next flag to try.
+Their sentences are made in `noise_texts`.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 
-from perfkit.analysis import advice, cause_texts, causes, disturbances, gpu_causes, stats, trend, variance
+from perfkit.analysis import advice, cause_texts, causes, disturbances, gpu_causes, noise_texts, stats, trend, variance
 from perfkit.analysis.advice import Situation
 from perfkit.analysis.causes import Account, Cause
 from perfkit.analysis.disturbances import Disturbance
 from perfkit.analysis.stats import Floats
 from perfkit.analysis.variance import Share
 from perfkit.schema import units
+from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule, Sure
 from perfkit.schema.record import RunRecord
 
 QUIET_CV = 0.02
@@ -37,36 +38,20 @@ FEWEST_PERIODS = 5
 """The mean of whole periods has an interval from five of them on: fewer are no sample."""
 _EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
 
-Kind = Literal[
-    "variance", "warm-up", "level", "step", "fast step", "period", "mode", "every step", "drift", "autocorrelation",
-    "spill", "too many threads",
-]  # fmt: skip
+_RULES: dict[disturbances.Kind, Rule] = {
+    "warm-up": Rule.WARMUP_UNFINISHED, "level": Rule.LEVEL_SHIFT, "step": Rule.SLOW_STEPS,
+    "fast step": Rule.FAST_STEPS, "period": Rule.PERIODIC_STEPS, "mode": Rule.TWO_SPEEDS,
+}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing to know about a run's noise."""
+class _Judged(NamedTuple):
+    """A finding, and what it means for the others."""
 
-    kind: Kind
-    number: float
-    """What triggered it, as a ratio; what of is in `measure`."""
-    measure: str
-    cause: str | None
+    finding: Finding
+    cause: str | None = None
     """None: unexplained, or nothing that has a cause."""
-    evidence: str
-    """The counters that say so, in words and numbers."""
-    advice: str
-    """The next flag, setting or command to try; empty where nothing is left to try."""
-    steps: tuple[int, ...] = ()
-    """Measured steps it is about, counted from 1; none where it is about all."""
     doubt: str = ""
     """Why the mean's interval cannot be relied on because of it; empty where it can."""
-    excess_s: float = math.nan
-    """Of steps: the most that one of them takes more than the quiet ones, in the mean; negative for fast steps."""
-    quiet_s: float = math.nan
-    """Median of the quiet steps."""
-    period: int = 0
-    """Of a period: steps from one slow step to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +68,10 @@ class Stability:
     disturbances: tuple[Disturbance, ...]
     findings: tuple[Finding, ...]
     """What matters most first."""
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why the mean's interval is not reliable, each once. The findings say it: the two cannot disagree."""
-        return tuple(dict.fromkeys(finding.doubt for finding in self.findings if finding.doubt))
+    causes: tuple[str, ...] = ()
+    """That findings name, in their order."""
+    doubts: tuple[str, ...] = ()
+    """Why the mean's interval is not reliable, each once; they come with findings, so that the two cannot disagree."""
 
     @property
     def interval_reliable(self) -> bool:
@@ -102,7 +86,7 @@ class Stability:
     @property
     def first_cause(self) -> str | None:
         """The cause named first."""
-        return next((finding.cause for finding in self.findings if finding.cause), None)
+        return next(iter(self.causes), None)
 
 
 def examine(record: RunRecord) -> Stability | None:
@@ -116,8 +100,9 @@ def examine(record: RunRecord) -> Stability | None:
     shares = variance.shares(account, found) if _is_worth_it(cv, account) else ()
     attributed = sorted({step for one in found if one.cause for step in one.steps})
     rest = np.delete(account.wall, attributed)
-    findings = [
-        *_variance(cv, shares, record),
+    cv_without = stats.summarize(rest).cv if attributed and len(rest) >= disturbances.FEWEST else math.nan
+    judged = [
+        *_variance(cv, shares, cv_without, len(attributed), record),
         *_disturbed(found, account, record),
         *_every_step(account, record),
         *_threads(account, record),
@@ -125,14 +110,16 @@ def examine(record: RunRecord) -> Stability | None:
         *_autocorrelation(account.wall, record),
         *_spill(record),
     ]
-    findings.sort(key=lambda finding: _place(finding, cv, warmed=account.warmed))
+    judged.sort(key=lambda one: _place(one.finding, cv, warmed=account.warmed))
     return Stability(
         cv=cv,
         shares=shares,
-        cv_without=stats.summarize(rest).cv if attributed and len(rest) >= disturbances.FEWEST else math.nan,
+        cv_without=cv_without,
         attributed=len(attributed),
         disturbances=found,
-        findings=tuple(findings),
+        findings=tuple(one.finding for one in judged),
+        causes=tuple(one.cause for one in judged if one.cause),
+        doubts=tuple(dict.fromkeys(one.doubt for one in judged if one.doubt)),
     )
 
 
@@ -141,31 +128,29 @@ def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
 
     Warm-up is of the former where there was next to none; otherwise the order in which findings are made stands.
     """
-    if finding.kind == "spill" or (finding.kind == "warm-up" and not warmed):
+    if finding.rule is Rule.MEMORY_SPILL or (finding.rule is Rule.WARMUP_UNFINISHED and not warmed):
         return 0
-    return 1 if finding.kind == "every step" and finding.number > cv else 2
+    return 1 if finding.rule is Rule.LOST_EVERY_STEP and (finding.cost.share or 0.0) > cv else 2
 
 
 def _is_worth_it(cv: float, account: Account) -> bool:
     return cv >= QUIET_CV and account.has_probes and len(account.wall) >= disturbances.FEWEST
 
 
-def _variance(cv: float, shares: tuple[Share, ...], record: RunRecord) -> list[Finding]:
+def _variance(
+    cv: float, shares: tuple[Share, ...], cv_without: float, attributed: int, record: RunRecord
+) -> list[_Judged]:
     if not shares:
         return []
     first = shares[0].cause if shares[0].share >= MAIN_SHARE else None
-    parts = [f"{units.percent(one.share)} {_name(one.cause)}" for one in shares]
-    evidence = f"variance: {', '.join(parts)}"
     hint = advice.against(first, Situation(record)) if first and first not in causes.PATTERNS else ""
-    return [Finding(kind="variance", number=cv, measure="CV", cause=first.value if first else None,
-                    evidence=evidence, advice=hint)]  # fmt: skip
+    text = noise_texts.variance(cv, shares, cv_without, attributed)
+    evidence = tuple(Evidence("noise", {"cause": one.name}) for one in shares)
+    finding = Finding(Rule.VARIANCE, text, evidence=evidence, advice=hint, sure="derived")
+    return [_Judged(finding, first.value if first else None)]
 
 
-def _name(cause: Cause | None) -> str:
-    return "unexplained" if cause is None else cause.value
-
-
-def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord) -> list[Finding]:
+def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord) -> list[_Judged]:
     """One finding for each level, pattern and warm-up; one for all single steps of a cause."""
     groups: dict[tuple[str, object], list[Disturbance]] = {}
     for one in found:
@@ -175,24 +160,40 @@ def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord
     return [_group(group, account, record) for group in ordered]
 
 
-def _group(group: list[Disturbance], account: Account, record: RunRecord) -> Finding:
+def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Judged:
     one = max(group, key=lambda each: abs(each.excess_s))
     if one.cause is None:
-        evidence = f"no counter explains {units.percent(disturbances.EXPLAINED)} of the difference"
+        counters = f"no counter explains {units.percent(disturbances.EXPLAINED)} of the difference"
         if account.has_probes and (own := cause_texts.own_time(one, account)):
-            evidence += f" ({own})"
+            counters += f" ({own})"
     elif one.cause in causes.PATTERNS:
-        evidence = cause_texts.own_time(one, account) if one.kind != "warm-up" else ""
+        counters = cause_texts.own_time(one, account) if one.kind != "warm-up" else ""
     else:
         share = units.percent(min(one.explained, 1.0))
-        evidence = f"{share} of the difference ({cause_texts.counted(one, account)})"
+        counters = f"{share} of the difference ({cause_texts.counted(one, account)})"
     situation = Situation(record, slow=one.last + 1, period=one.period)
     hint = advice.against(one.cause or "unexplained step", situation) if one.cause or account.has_probes else ""
     steps = tuple(step + 1 for each in group for step in each.steps)
-    return Finding(kind=one.kind, number=one.excess_s / one.quiet_s, measure="slower",
-                   cause=one.cause.value if one.cause else None, evidence=evidence, advice=hint, steps=steps,
-                   doubt=_doubt(one, len(account.wall)), excess_s=one.excess_s, quiet_s=one.quiet_s,
-                   period=one.period)  # fmt: skip
+    return _Judged(
+        Finding(
+            _RULES[one.kind],
+            noise_texts.disturbed(one, steps, counters),
+            _cost(sum(each.excess_s * len(each.steps) for each in group), account),
+            tuple(Evidence("steps", {"kind": "measured", "step": step}) for step in steps),
+            advice=hint,
+            sure="derived" if one.cause else "measured",
+            where=noise_texts.numbers(steps),
+        ),
+        one.cause.value if one.cause else None,
+        _doubt(one, len(account.wall)),
+    )
+
+
+def _cost(seconds: float, account: Account) -> Cost:
+    """What steps take too long, all together, spread over every measured step; nothing where they take less long."""
+    if seconds <= 0:
+        return NO_COST
+    return Cost(round(seconds / len(account.wall) * 1e9), seconds / float(account.wall.sum()))
 
 
 def _doubt(one: Disturbance, n: int) -> str:
@@ -210,7 +211,7 @@ def _doubt(one: Disturbance, n: int) -> str:
             return ""
 
 
-def _every_step(account: Account, record: RunRecord) -> list[Finding]:
+def _every_step(account: Account, record: RunRecord) -> list[_Judged]:
     """What all steps lose to a cause: it shows in the mean, and not in the variance."""
     found = []
     for cause in _EVERY_STEP:
@@ -220,13 +221,18 @@ def _every_step(account: Account, record: RunRecord) -> list[Finding]:
         lost_s = float(np.median(seconds))
         share = lost_s / float(np.median(account.wall))
         if share >= LOST_SHARE:
-            lost = f"{units.duration(lost_s)} of the typical step"
-            found.append(Finding(kind="every step", number=share, measure="of the typical step", cause=cause.value,
-                                 evidence=lost, advice=advice.against(cause, Situation(record))))  # fmt: skip
-    return sorted(found, key=lambda finding: -finding.number)
+            finding = Finding(
+                Rule.LOST_EVERY_STEP,
+                noise_texts.lost(cause.value, share, lost_s),
+                Cost(round(lost_s * 1e9), share),
+                advice=advice.against(cause, Situation(record)),
+                sure="derived",
+            )
+            found.append(_Judged(finding, cause.value))
+    return sorted(found, key=lambda one: -(one.finding.cost.share or 0.0))
 
 
-def _threads(account: Account, record: RunRecord) -> list[Finding]:
+def _threads(account: Account, record: RunRecord) -> list[_Judged]:
     """More threads than CPUs, or CPUs that others use too: threads then wait for each other at every operation."""
     environment = record.environment
     if environment.num_threads == 1 or record.config.device != "cpu":
@@ -234,42 +240,38 @@ def _threads(account: Account, record: RunRecord) -> list[Finding]:
     starved = float(np.median(account.delay) / np.median(account.wall)) if account.has_probes else 0.0
     if environment.num_threads <= environment.cpu_count and starved < _STARVED:
         return []
-    evidence = f"{environment.num_threads} threads on {environment.cpu_count} CPUs"
-    if starved >= _STARVED:
-        evidence += f"; in the typical step one of them waits for a CPU for {units.percent(starved)} of the time"
-    ratio = environment.num_threads / environment.cpu_count
-    return [Finding(kind="too many threads", number=ratio, measure="threads a CPU", cause=None, evidence=evidence,
-                    advice=advice.against("too many threads", Situation(record)))]  # fmt: skip
+    waiting = starved if starved >= _STARVED else 0.0
+    text = noise_texts.too_many_threads(environment.num_threads, environment.cpu_count, waiting)
+    hint = advice.against("too many threads", Situation(record))
+    return [_Judged(Finding(Rule.TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
 
 
-def _drift(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[Finding]:
+def _drift(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
     """A trend, unless levels or warm-up are the better word for it."""
     if any(one.kind in ("level", "warm-up") for one in found) or len(wall) < disturbances.FEWEST:
         return []
     seen = trend.drift(wall)
     if not seen.is_clear:
         return []
-    way = "slower" if seen.share > 0 else "faster"
-    return [Finding(kind="drift", number=seen.share, measure=f"{way} from first to last step", cause=None,
-                    evidence=f"Mann-Kendall p = {seen.p:.2g}", advice=advice.against("drift", Situation(record)),
-                    doubt="the steps drift")]  # fmt: skip
+    hint = advice.against("drift", Situation(record))
+    return [_Judged(Finding(Rule.DRIFT, noise_texts.drift(seen), advice=hint, sure="derived"), doubt="the steps drift")]
 
 
-def _autocorrelation(wall: Floats, record: RunRecord) -> list[Finding]:
+def _autocorrelation(wall: Floats, record: RunRecord) -> list[_Judged]:
     r = stats.lag1(wall)
     n = len(wall)
     if n < disturbances.FEWEST or not r > max(HIGH_LAG1, _LAG1_SIGMAS / math.sqrt(n)):
         return []
-    worth = stats.effective_n(n, r)
-    return [Finding(kind="autocorrelation", number=r, measure="between neighbours", cause=None,
-                    evidence=f"{n} steps say as much as {worth:.1f} independent ones",
-                    advice=advice.against("autocorrelation", Situation(record)),
-                    doubt="neighbouring steps depend on each other")]  # fmt: skip
+    text = noise_texts.autocorrelation(r, n, stats.effective_n(n, r))
+    hint = advice.against("autocorrelation", Situation(record))
+    finding = Finding(Rule.AUTOCORRELATION, text, advice=hint, sure="derived")
+    return [_Judged(finding, doubt="neighbouring steps depend on each other")]
 
 
-def _spill(record: RunRecord) -> list[Finding]:
+def _spill(record: RunRecord) -> list[_Judged]:
     why = gpu_causes.spill(record)
     if why is None:
         return []
-    return [Finding(kind="spill", number=1.0, measure="", cause="GPU memory spilled into system memory", evidence=why,
-                    advice=advice.against("spill", Situation(record)))]  # fmt: skip
+    cause, hint = "GPU memory spilled into system memory", advice.against("spill", Situation(record))
+    sure: Sure = "measured" if gpu_causes.is_beyond_memory(record) else "guessed"
+    return [_Judged(Finding(Rule.MEMORY_SPILL, f"{cause}: {why}", advice=hint, sure=sure), cause)]

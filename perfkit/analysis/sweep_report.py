@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from perfkit.analysis import sweep_points
-from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.config import SIZES, ModelShape
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
 
@@ -83,18 +84,24 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
 
     Raises UsageError for a column that there is none of.
     """
-    complete = _table("sweep", "Sweep", sweep.COLUMNS, rows)
-    display = [results(rows, varied, columns), *failures(rows, varied)]
+    complete = dataclasses.replace(_table("sweep", "Sweep", sweep.COLUMNS, rows), audience="scripts")
+    tables = [results(rows, varied, columns), *failures(rows, varied)]
     if "warmup_steps" in varied:
-        display.append(warmup_study(rows, varied))
+        tables.append(warmup_study(rows, varied))
+    for_people = (dataclasses.replace(table, audience="people") for table in tables)
+    summary = {"results": len(rows), "outcomes": dict(Counter(row.outcome for row in rows)), "varied": list(varied)}
+    return Report("sweep", summary, (*for_people, complete), findings=tuple(_findings(rows)))
+
+
+def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
     counts = Counter(row.outcome for row in rows)
     found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
-    remarks = [f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"]
+    text = f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"
+    yield Finding(Rule.SWEEP_OUTCOMES, text)
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
-        remarks.append(f"{shared} of them share a process: what a point leaves behind there meets the next")
-    summary = {"results": len(rows), "outcomes": dict(counts), "varied": list(varied)}
-    return Report(summary, (complete,), tuple(display), tuple(remarks))
+        text = f"{shared} of them share a process: what a point leaves behind there meets the next"
+        yield Finding(Rule.SHARED_PROCESS, text)
 
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,11 @@ from perfkit.analysis.attribution import attribute
 from perfkit.analysis.breakdown import REST_SCOPES
 from perfkit.analysis.kernel_spelling import spelling
 from perfkit.analysis.ranges import range_table
-from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
 from perfkit.schema import range_names, units
+from perfkit.schema.finding import Evidence, Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
 
@@ -81,7 +83,8 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     tables = tuple(_tables(sides, view, rule))
     recordings = _recordings(a, b)
     summary = {"a": trace_report.summary(a), "b": trace_report.summary(b), "disagreements": _disagreements(tables)}
-    return Report(summary, (recordings, *tables), (recordings, *tables), tuple(_remarks(sides, tables, rule)))
+    title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
+    return Report(title, summary, (recordings, *tables), findings=tuple(_findings(sides, tables, rule)))
 
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
@@ -217,36 +220,43 @@ def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
     return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
 
 
-def _remarks(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[str]:
+def _findings(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[Finding]:
     a, b = sides.a, sides.b
     if rule.per_a != rule.per_b:
-        yield f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
+        text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
+        yield Finding(Rule.PER_STEP, text)
     elif not (a.steps and b.steps):
-        yield "no steps in one or both files: everything in them is counted"
+        yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
     devices = [trace_report.summary(one)["devices"] for one in (a, b)]
     if all(devices) and devices[0] != devices[1]:
-        yield "different devices: times are not of one instrument against another, but of one machine against another"
+        text = "different devices: times are not of one instrument against another, but of one machine against another"
+        yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
     if not rule.counts:
-        yield "two instruments without device work: one records operators, the other ranges; only ranges are counted"
+        text = "two instruments without device work: one records operators, the other ranges; only ranges are counted"
+        yield Finding(Rule.DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
         if alone := sides.alone_with_backward:
-            yield f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
+            text = f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
+            yield Finding(Rule.UNMATCHED_BACKWARD_RANGES, text, where=alone)
     if a.on_device and not sides.one_instrument:
-        yield "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
+        text = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
+        yield Finding(Rule.KERNEL_SPELLING, text)
     for table in tables:
         yield _agreement(table, rule)
 
 
-def _agreement(table: Table, rule: _Rule) -> str:
-    """One line a table: how many rows disagree, and in what."""
+def _agreement(table: Table, rule: _Rule) -> Finding:
+    """How many rows of a table disagree, and in what."""
     flags = table.frame["disagrees"]
-    wrong = int((flags != AGREES).sum())
+    wrong = flags[flags != AGREES]
     what = " and ".join(
         (["counts are equal"] if rule.counts or table.name == "ranges" else [])
         + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
     )
-    if not wrong:
-        return f"{table.name}: agree in all {len(flags)} rows: {what}"
-    kinds = flags[flags != AGREES].str.split(", ").explode().value_counts()
-    return f"{table.name}: {wrong} of {len(flags)} rows disagree: " + ", ".join(
-        f"{n} {kind}" for kind, n in kinds.items()
-    )
+    if not len(wrong):
+        return Finding(Rule.TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
+    kinds = wrong.str.split(", ").explode().value_counts()
+    text = f"{table.name}: {len(wrong)} of {len(flags)} rows disagree: "
+    key = table.columns[0].name
+    evidence = tuple(Evidence(table.name, {key: str(name)}) for name in table.frame[key][wrong.index])
+    text += ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    return Finding(Rule.TABLE_DISAGREES, text, evidence=evidence)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from perfkit.analysis.attribution import UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.grouping import By
 from perfkit.analysis.intervals import NONE, Bools
 from perfkit.analysis.ranges import range_table
-from perfkit.analysis.report import Report
 from perfkit.analysis.scopes import How
 from perfkit.schema import units
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.schema.range_names import HOOKS
+from perfkit.schema.report import Report
+from perfkit.schema.table import Table
 from perfkit.trace.columns import DeviceKind, Trace
 
 _REASONS = {
@@ -46,29 +50,34 @@ def report(trace: Trace, view: View | None = None) -> Report:
     view = view or View()
     found = attribute(trace, modules=view.modules)
     counted = account(trace, found, view.selection)
-    kernels, layers, phases = (
-        breakdown.kernel_table(counted),
-        breakdown.layer_table(counted),
-        breakdown.phase_table(counted),
+    findings = findings_of(counted)
+    if view.modules and not found.qualified:
+        text = "the given module tree does not fit: not every module frame of the trace has its place in it"
+        findings = (*findings, Finding(Rule.MODULE_TREE_MISFIT, text))
+    return Report(
+        Path(trace.source).name, summary(counted), tuple(_tables(counted, view)), findings=findings, main="kernels"
     )
-    categories = breakdown.category_table(counted)
-    groups = grouping.group_table(counted, view.by, depth=view.depth, fold=view.fold)
-    tables = [kernels, layers, phases, categories, groups, integrity.table(counted)]
-    display = [phases, categories, grouping.for_people(groups), breakdown.for_people(kernels)]
+
+
+def _tables(counted: Account, view: View) -> Iterator[Table]:
+    """In the order of reading; without device work, a recording by nsys has ranges to read and no operators."""
+    ranges_only = not counted.on_device and counted.trace.format == "nsys"
+    yield breakdown.phase_table(counted)
+    yield _for_scripts_if(ranges_only, breakdown.category_table(counted))
+    yield grouping.group_table(counted, view.by, depth=view.depth, fold=view.fold)
+    yield _for_scripts_if(ranges_only, breakdown.kernel_table(counted))
+    yield breakdown.layer_table(counted)
     if counted.on_device:
         copies = breakdown.copy_table(counted)
-        tables.append(copies)
-        display += [copies] if len(copies) else []
-    elif trace.format == "nsys":
-        tables.append(range_table(counted, view.selection.phase, everywhere=view.selection.steps == "all"))
-        display = [phases, grouping.for_people(groups), tables[-1]]
-    if len(trace.threads) > 1:
-        tables.append(breakdown.thread_table(counted))
-        display += [] if counted.on_device else tables[-1:]
-    lines = remarks(counted)
-    if view.modules and not found.qualified:
-        lines = (*lines, "the given module tree does not fit: not every module frame of the trace has its place in it")
-    return Report(summary(counted), tuple(tables), tuple(display), lines)
+        yield _for_scripts_if(not len(copies), copies)
+    elif ranges_only:
+        yield range_table(counted, view.selection.phase, everywhere=view.selection.steps == "all")
+    if len(counted.trace.threads) > 1:
+        yield _for_scripts_if(counted.on_device, breakdown.thread_table(counted))
+
+
+def _for_scripts_if(unread: bool, table: Table) -> Table:
+    return replace(table, audience="scripts") if unread else table
 
 
 def summary(counted: Account) -> dict[str, Any]:
@@ -99,43 +108,51 @@ def summary(counted: Account) -> dict[str, Any]:
     }
 
 
-def remarks(counted: Account) -> tuple[str, ...]:
+def findings_of(counted: Account) -> tuple[Finding, ...]:
     """What to know before trusting the tables, and why some time is unattributed."""
     total = int(counted.total.sum())
-    lines = [_headline(counted, total)]
+    found = [Finding(Rule.TRACE_TOTALS, _headline(counted, total))]
     rest = int(counted.total[counted.unattributed].sum())
     if rest:
-        reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
-        share = units.percent(rest / total)
-        lines.append(f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({share}): {'; '.join(reasons)}")
+        found.append(_unattributed_finding(counted, rest, total))
     if len(counted) and counted.unattributed.all() and (counted.operator != NONE).any():
-        lines.append("no range names a module; --by op shows the operators")
+        found.append(Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators"))
+    found += _provenance(counted)
     both = backward_agreement.agreement(counted.found)
-    agreed = [str(both)] if both is not None and both.agreeing == both.nodes else []  # else it is an issue
-    return (*lines, *_provenance(counted), *agreed, *integrity.lines(counted))
+    if both is not None and both.agreeing == both.nodes:  # else integrity has it
+        found.append(Finding(Rule.BACKWARD_RANGES_AGREE, str(both)))
+    return (*found, *integrity.findings(counted))
 
 
-def _provenance(counted: Account) -> tuple[str, ...]:
+def _unattributed_finding(counted: Account, rest: int, total: int) -> Finding:
+    reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
+    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
+    cost = Cost(round(rest / max(len(counted.steps), 1)), rest / total)
+    return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("groups", {"scope": UNATTRIBUTED}),))
+
+
+def _provenance(counted: Account) -> list[Finding]:
     """How much of what ran in compiled graphs could be led back to modules; nothing where the run did not ask."""
     compiled = counted.found.compiled
     if compiled is None:
-        return ()
+        return []
     if not (compiled.path != NONE).any():
-        return (f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}",)
+        text = f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}"
+        return [Finding(Rule.PROVENANCE_UNAVAILABLE, text)]
     place = counted.found.device.leaf[counted.row] if counted.on_device else counted.row
     inside = compiled.graph if counted.on_device else compiled.kernel
     rows = np.flatnonzero((place != NONE) & (inside[place] != NONE))
     if not len(rows):
-        return ()
+        return []
     place, time = place[rows], counted.total[rows]
     one = np.ones(len(rows), dtype=bool) if counted.on_device else compiled.kernel[place] == place
     mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
-    line = (
+    text = (
         f"provenance: {int((one & mapped).sum()):,} of {int(one.sum()):,} compiled kernels mapped"
         f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
         f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
     )
-    return (f"{line}; {compiled.problem}" if compiled.problem else line,)
+    return [Finding(Rule.PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
 
 
 def unattributed(counted: Account) -> dict[str, int]:

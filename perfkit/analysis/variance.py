@@ -27,6 +27,11 @@ class Share:
     mean_s: float
     """Its time in the mean step (unexplained: nan)."""
 
+    @property
+    def name(self) -> str:
+        """What the table of the variance calls it."""
+        return "unexplained" if self.cause is None else self.cause.value
+
 
 def shares(account: Account, found: Sequence[Disturbance]) -> tuple[Share, ...]:
     """The variance of wall time, by cause: cov(seconds of the cause, wall) / var(wall).

@@ -12,7 +12,6 @@ from perfkit.analysis import kernel_summary, overhead, repeats, run_report, swee
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
 from perfkit.analysis.grouping import By
-from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import show
 from perfkit.commands.progress import attributing, reading
@@ -20,6 +19,7 @@ from perfkit.commands.runs import saved_runs, sweep_rows
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree, record
+from perfkit.schema.report import Report
 from perfkit.trace.load import load
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]

@@ -13,10 +13,9 @@ from cyclopts import Parameter
 
 from perfkit.analysis import comparison, comparison_report, conditions, trace_comparison
 from perfkit.analysis.comparison import Comparison, Outcome
-from perfkit.analysis.conditions import Contrast
+from perfkit.analysis.conditions import Difference
 from perfkit.analysis.grouping import By
 from perfkit.analysis.processes import LeftOut, Side
-from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.commands import fresh, show
 from perfkit.commands.flags import config_of
@@ -29,6 +28,7 @@ from perfkit.render import files
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 
@@ -195,8 +195,8 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
         found = comparison.gate(compared, options.limit())
         code = _EXIT_CODES[found.outcome]
         summary = report.summary | {"exit_code": code, "no_pass": list(found.reasons)}
-        line = comparison_report.gate_line(compared, found, options.limit())
-        report = replace(report, summary=summary, remarks=(*report.remarks, line))
+        gate = comparison_report.gate_finding(compared, found, options.limit())
+        report = replace(report, summary=summary, findings=(*report.findings, gate))
     _show(report, options)
     return code
 
@@ -204,20 +204,17 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
 def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
     """A gate over different work would pass or fail for that alone."""
     if not options.force:
-        _check_alike([one for one in compared.contrasts if one.role in ("work", "method")])
+        _check_alike([one for one in compared.differences if one.role in ("work", "method")])
 
 
-def _check_alike(found: Sequence[Contrast]) -> None:
-    odd = [f"{one.what}: {one.a} against {one.b}" for one in found]
-    if odd:
-        raise UsageError(
-            f"--fail-on needs the same work, measured alike: {'; '.join(odd)}; --force judges all the same"
-        )
+def _check_alike(found: Sequence[Difference]) -> None:
+    if found:
+        odd = "; ".join(map(str, found))
+        raise UsageError(f"--fail-on needs the same work, measured alike: {odd}; --force judges all the same")
 
 
 def _show(report: Report, options: CompareOptions) -> None:
     reports = show.chosen([report], options.table)
     if options.output is not None:
-        tables = [table for one in reports for table in one.tables]
-        files.write(options.output, tables[0] if options.output.suffix.lower() == ".csv" else tables, report.summary)
+        files.write(options.output, reports[0].seen_by("scripts"))
     show.write(reports, options.format, top=options.top)

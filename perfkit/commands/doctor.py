@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pandas as pd
 
 from perfkit import signals
-from perfkit.render import text
+from perfkit.commands import show
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 
@@ -16,11 +15,11 @@ def execute() -> int:
     with signals.at_once():
         from perfkit.measure import doctor
 
-    findings = doctor.examine()
-    frame = pd.DataFrame(
-        [(finding.topic, finding.state, finding.found) for finding in findings], columns=["topic", "ready", "found"]
+    rows = doctor.examine()
+    frame = pd.DataFrame([(one.topic, one.state, one.found) for one in rows], columns=["topic", "ready", "found"])
+    table = Table(
+        "doctor", "What this machine can measure", tuple(map(Column, frame.columns)), frame, pinned=len(frame)
     )
-    notes = tuple(f"{finding.topic}: {finding.advice}" for finding in findings if finding.advice)
-    table = Table("doctor", "What this machine can measure", tuple(map(Column, frame.columns)), frame, notes)
-    text.print_tables(text.open_console(sys.stdout), [table])
+    findings = tuple(one.finding for one in rows if one.finding is not None)
+    show.print_reports([Report("this machine", {}, (table,), findings=findings)], top=None)
     return 0

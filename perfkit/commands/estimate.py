@@ -35,6 +35,6 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
         proposed = [] if fits else memory_fit.proposals(resolved, available)
     report = memory_report.report(resolved, formula, traced, available, proposed)
     if output is not None:
-        files.write(output, report.tables[0], report.summary)
+        files.write(output, report.only(report.main_table.name))
     show.print_reports([report], top=None)
     return 0

@@ -182,7 +182,7 @@ def _repeat(config: RunConfig, options: RunOptions) -> int:
     fresh.measure([Point(key="run", config=config)], options.repeats, folder)
     report = repeats.report((saved_runs(folder) or SavedRuns(folder, ())).side(""))
     if options.output is not None:
-        files.write(options.output, report.tables[0], report.summary)
+        files.write(options.output, report.only(report.main))
     show.print_reports([report], top=options.top)
     print(f"\nsaved in {folder}")
     return 0
@@ -219,7 +219,7 @@ def _make_folder(traces_dir: Path, config: RunConfig, now: Callable[[], datetime
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
     reports = [run_report.report(record)]
     if options.output is not None:  # first: whoever reads the tables may stop reading
-        files.write(options.output, run_report.result_table([record]), reports[0].summary)
+        files.write(options.output, reports[0].only(reports[0].main))
     beside, trace = (records.artifact(record, folder, kind) for kind in (plain.NAME, "trace"))
     if beside is not None:
         reports.append(overhead.report(record, records.load(beside)))
@@ -232,7 +232,7 @@ def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) ->
 def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:
     report = run_report.report(record)
     if options.output is not None:
-        files.write(options.output, run_report.result_table([record]), report.summary)
+        files.write(options.output, report.only(report.main))
     doing.show([report], top=options.top)
 
 

@@ -8,32 +8,31 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from perfkit.analysis.report import Report
 from perfkit.errors import PerfkitError, UsageError
-from perfkit.render import files, markdown, text
+from perfkit.render import files, findings, markdown, text
 from perfkit.schema.printable import printable
+from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 
 Format = Literal["table", "json", "csv", "md"]
 
 
 def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
-    """Reports on standard output; their remarks below them, or on standard error beside documents."""
+    """Reports on standard output; their findings before the tables, or on standard error beside documents."""
     if form == "table":
         print_reports(reports, top=top)
-    elif form == "json":
-        summary = {key: value for report in reports for key, value in report.summary.items()}
-        document = files.json_document(summary, [table for report in reports for table in report.tables])
+        return
+    for line in (line for report in reports for line in findings.lines(report.findings)):
+        print(printable(line), file=sys.stderr)
+    shown = [report.seen_by("people" if form == "md" else "scripts") for report in reports]
+    if form == "json":
+        document = files.json_document(shown)
         sys.stdout.write(document if _can_write(document) else files.ascii_json(document))
     elif form == "csv":
-        _print_csv([table for report in reports for table in report.tables])
+        _print_csv([report for report in shown if report.tables])
     else:
-        tables = _each_note_once([table for report in reports for table in report.display])
+        tables = _each_note_once([table for report in shown for table in report.tables])
         print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
-    if form != "table":
-        for report in reports:
-            for line in report.remarks:
-                print(printable(line), file=sys.stderr)
 
 
 @contextmanager
@@ -57,15 +56,17 @@ def _can_write(document: str) -> bool:
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
-    """Tables for people, then remarks, report by report."""
+    """Report by report: what to know, a line each, then the tables for people."""
     console = text.open_console(sys.stdout)
     for index, report in enumerate(reports):
         if index:
             console.print()
-        text.print_tables(console, _each_note_once(report.display), top=top)
-        console.print()
-        for line in report.remarks:
+        for line in findings.lines(report.findings):
             console.print(printable(line), markup=False, soft_wrap=True)
+        tables = report.seen_by("people").tables
+        if tables and report.findings:
+            console.print()
+        text.print_tables(console, _each_note_once(tables), top=top)
 
 
 def _each_note_once(tables: Sequence[Table]) -> list[Table]:
@@ -79,27 +80,33 @@ def _each_note_once(tables: Sequence[Table]) -> list[Table]:
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
-    """Only the tables of these names (none: all), and the reports that have any; UsageError where there is none."""
-    found = {table.name for report in reports for table in report.tables}
-    for name in names:
-        if name not in found:
-            raise UsageError(
-                f"--table {name}: there is no such table here; choose from {', '.join(sorted(found)) or 'none'}"
-            )
-    return [report for one in reports if (report := _with_tables(one, names)).tables]
+    """Only the tables of these names (none: all), and the reports that have any; UsageError where there is none.
 
-
-def _with_tables(report: Report, names: tuple[str, ...]) -> Report:
+    The tables that are made of findings are made of those of all reports, and go with the last one that has any.
+    """
     if not names:
-        return report
-    tables = tuple(table for table in report.tables if table.name in names)
-    for_people = {table.name: table for table in report.display}
-    display = tuple(for_people.get(table.name, table) for table in tables)
-    return Report(report.summary, tables, display, report.remarks)
+        return [report for report in reports if report.tables or report.findings]
+    of_findings = findings.tables([finding for report in reports for finding in report.findings])
+    known = {table.name for table in (*of_findings, *(table for report in reports for table in report.tables))}
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"--table {name}: there is no such table here; choose from {', '.join(sorted(known)) or 'none'}"
+            )
+    kept = [
+        report.only(*names)
+        for report in reports
+        if report.only(*names).tables or any(findings.is_of(name, one) for name in names for one in report.findings)
+    ]
+    asked = tuple(table for table in of_findings if table.name in names)
+    return [*kept[:-1], replace(kept[-1], tables=(*kept[-1].tables, *asked))]
 
 
-def _print_csv(tables: list[Table]) -> None:
-    sys.stdout.write(files.csv(tables[0], readable=sys.stdout.isatty()))
-    if len(tables) > 1:
-        others = ", ".join(table.name for table in tables[1:])
-        print(f"this is the table {tables[0].name}; --table gives another: {others}", file=sys.stderr)
+def _print_csv(reports: list[Report]) -> None:
+    if not reports:
+        return
+    table = reports[0].main_table
+    sys.stdout.write(files.csv(table, readable=sys.stdout.isatty()))
+    others = ", ".join(one.name for report in reports for one in report.tables if one is not table)
+    if others:
+        print(f"this is the table {table.name}; --table gives another: {others}", file=sys.stderr)

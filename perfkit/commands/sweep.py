@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -27,6 +27,7 @@ from perfkit.launch.processes import Finished
 from perfkit.render import files
 from perfkit.schema import grid as grids
 from perfkit.schema import units
+from perfkit.schema.chart import Chart
 from perfkit.schema.grid import Expansion, Grid
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
@@ -151,9 +152,10 @@ def _estimate(grid: Grid, options: SweepOptions) -> int:
         files.check(path)
     expansion = _expand(grid, options)
     table = sweep_forecast.estimates(expansion.configs, options.memory_bytes, expansion.varied)
+    report = sweep_forecast.report(table, expansion.configs)
     for path in options.tables:
-        files.write(path, table)
-    sweep_forecast.show_estimates(table, expansion.configs)
+        files.write(path, report)
+    show.print_reports([report], top=None)
     if options.output != _DEFAULT_OPTIONS.output:
         print(f"nothing was run, and {options.output} is as it was: --tables writes this table", file=sys.stderr)
     return 0
@@ -295,25 +297,28 @@ class _Sweep:
 def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
     report = sweep_report.report(rows, expansion.varied, options.columns)
     for path in options.tables:  # first: whoever reads the tables may stop reading
-        tables = report.display[:1] if path.suffix.lower() == ".csv" else report.display
-        files.write(path, tables, report.summary)
+        files.write(path, report.seen_by("people"))
     if options.plot is not None:
-        _draw(rows, expansion.varied, options.plot, options.output)
+        report = replace(report, charts=(_chart(rows, expansion.varied, options.output),))
+        _draw(report.charts[0], options.plot)
     show.print_reports([report], top=None)
+    print()
     if others:
         print(f"{others} results of other points are in {options.output} too, and are not shown")
     print(f"results in {options.output}, records in {options.records}")
 
 
-def _draw(rows: list[SweepRow], varied: tuple[str, ...], path: Path, output: Path) -> None:
+def _chart(rows: list[SweepRow], varied: tuple[str, ...], output: Path) -> Chart:
+    if "warmup_steps" in varied:
+        records = [load(record_file(output, row)) for row in rows if row.record is not None]
+        return sweep_chart.warmup_chart(records, varied)
+    return sweep_chart.chart(rows, varied)
+
+
+def _draw(chart: Chart, path: Path) -> None:
     with signals.at_once():
         from perfkit.render import charts
 
-    if "warmup_steps" in varied:
-        records = [load(record_file(output, row)) for row in rows if row.record is not None]
-        chart = sweep_chart.warmup_chart(records, varied)
-    else:
-        chart = sweep_chart.chart(rows, varied)
     files.replace(path, charts.draw(chart, path.suffix.lower()))
 
 

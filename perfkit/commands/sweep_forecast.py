@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from perfkit import signals
 from perfkit.analysis import memory_fit, memory_report
-from perfkit.analysis.report import Report
 from perfkit.analysis.sweep_rows import Forecast, Forecaster
-from perfkit.commands import show
 from perfkit.commands.progress import StageProgress
 from perfkit.launch import places
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 
 
@@ -69,11 +69,12 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
     return memory_report.estimate_table(resolved, available.pop() if len(available) == 1 else None, traced, varied)
 
 
-def show_estimates(table: Table, configs: Sequence[RunConfig]) -> None:
-    """Print the table of `estimates`."""
-    remarks = []
+def report(table: Table, configs: Sequence[RunConfig]) -> Report:
+    """The table of `estimates`, and what to know of it."""
+    findings = []
     if not any(column.name == "verdict" for column in table.columns):
-        remarks.append("no verdict without a memory: pass --memory 16GB")
+        findings.append(Finding(Rule.MEMORY_UNKNOWN, "no verdict without a memory: pass --memory 16GB"))
     if any(config.compile != "off" for config in configs):
-        remarks.append("--compile is not covered: such rows are of the step without it, which keeps more")
-    show.print_reports([Report({}, (table,), (table,), tuple(remarks))], top=None)
+        text = "--compile is not covered: such rows are of the step without it, which keeps more"
+        findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
+    return Report("estimates", {}, (table,), findings=tuple(findings))

@@ -63,7 +63,7 @@ def cells(
     """
     if column.kind == "text":
         return _stem(column), [text(value) for value in series.tolist()]
-    values = floats(series)
+    values = _bounded(column, series)
     if column.kind == "params":
         return _stem(column), [_parameters(value) for value in (*values, *sums)]
     scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
@@ -85,7 +85,7 @@ class Numbers:
 
 def numbers(column: Column, series: pd.Series[Any], pool: Sequence[float] | None = None) -> Numbers:
     """The column in the unit that `cells` shows it in, as numbers with every digit."""
-    values = floats(series)
+    values = _bounded(column, series)
     if column.kind == "params":
         return Numbers(_stem(column), values, 0)
     scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
@@ -99,6 +99,10 @@ def floats(series: pd.Series[Any]) -> list[float]:
     numbers = pd.to_numeric(series, errors="coerce")
     result: list[float] = numbers.to_numpy(dtype="float64", na_value=math.nan).tolist()
     return result
+
+
+def _bounded(column: Column, series: pd.Series[Any]) -> list[float]:
+    return [math.inf if value > column.endless else value for value in floats(series)]
 
 
 def text(value: object) -> str:

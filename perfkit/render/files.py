@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from csv import QUOTE_NONNUMERIC
@@ -15,6 +17,7 @@ import msgspec
 import pandas as pd
 
 from perfkit.errors import UsageError
+from perfkit.render import findings
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
 from perfkit.render.typst import typst
@@ -22,6 +25,7 @@ from perfkit.schema import formulas
 from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
+    from perfkit.schema.report import Report
     from perfkit.schema.table import Table
 
 _JSON_SPACES = 2
@@ -53,18 +57,62 @@ def _with_texts(series: pd.Series[Any], written: Callable[[str], str]) -> pd.Ser
     return pd.Series(values, index=series.index, dtype=object)
 
 
-def json_document(summary: Mapping[str, Any], tables: Sequence[Table]) -> str:
-    """`{"summary": {...}, "tables": {name: {title, columns, rows, notes}}}` with raw values.
+def json_document(reports: Sequence[Report]) -> str:
+    """`{"summary": {...}, "tables": {name: {title, columns, rows, notes}}, "findings": [...]}` with raw values.
 
+    Where two reports have a key of the summary or the name of a table in common, `summary` and `tables` hold one
+    object a report, under its title, and what a finding is about (`where`) begins with that title.
     NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept. What a terminal would obey
     is written as JSON's own escape, so that every reader has the raw value and nobody's screen does.
     """
-    document = {"summary": dict(summary), "tables": {table.name: _json_table(table) for table in tables}}
-    if len(document["tables"]) < len(tables):
-        raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
-    encoded = msgspec.json.encode(document, enc_hook=_plain)
+    encoded = msgspec.json.encode(_document(reports), enc_hook=_plain)
     text = msgspec.json.format(encoded, indent=_JSON_SPACES).decode() + "\n"
     return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+
+
+def _document(reports: Sequence[Report]) -> dict[str, Any]:
+    summaries = [dict(report.summary) for report in reports]
+    tables = [_json_tables(report) for report in reports]
+    if _is_apart(summaries) and _is_apart(tables):
+        values = [findings.json_value(finding) for report in reports for finding in report.findings]
+        return {"summary": _union(summaries), "tables": _union(tables), "findings": values}
+    titles = _titles(reports)
+    values = [
+        findings.json_value(dataclasses.replace(finding, where=": ".join(filter(None, (title, finding.where)))))
+        for title, report in zip(titles, reports, strict=True)
+        for finding in report.findings
+    ]
+    return {
+        "summary": dict(zip(titles, summaries, strict=True)),
+        "tables": dict(zip(titles, tables, strict=True)),
+        "findings": values,
+    }
+
+
+def _json_tables(report: Report) -> dict[str, Any]:
+    """Name -> table, without those that are made of findings."""
+    tables = [table for table in report.tables if table.name not in (findings.FINDINGS, findings.INTEGRITY)]
+    if len({table.name for table in tables}) < len(tables):
+        raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
+    return {table.name: _json_table(table) for table in tables}
+
+
+def _is_apart(parts: Sequence[Mapping[str, Any]]) -> bool:
+    return sum(map(len, parts)) == len(_union(parts))
+
+
+def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _titles(reports: Sequence[Report]) -> list[str]:
+    """The reports' titles, with a number after one that others have too."""
+    count = Counter[str]()
+    titles = []
+    for report in reports:
+        count[report.title] += 1
+        titles.append(f"{report.title} ({count[report.title]})" if count[report.title] > 1 else report.title)
+    return titles
 
 
 def ascii_json(document: str) -> str:
@@ -72,11 +120,9 @@ def ascii_json(document: str) -> str:
     return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], document)
 
 
-def check(path: Path, tables: int = 1) -> None:
+def check(path: Path) -> None:
     """Raise UsageError where `write` could not succeed, so that a command can say so before it computes."""
     check_place(path, tuple(_WRITERS))
-    if path.suffix.lower() == ".csv" and tables != 1:
-        raise UsageError(f"{path}: a CSV file holds one table, not {tables}: choose one table, or write .json or .md")
 
 
 def check_place(path: Path, extensions: Sequence[str]) -> None:
@@ -89,15 +135,14 @@ def check_place(path: Path, extensions: Sequence[str]) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def write(path: Path, table: Table | Sequence[Table], summary: Mapping[str, Any] | None = None) -> None:
-    """Write the tables in the format that the extension names: .csv, .md, .json, .tex, .typ or .xlsx.
+def write(path: Path, report: Report) -> None:
+    """Write the report's tables in the format that the extension names: .csv, .md, .json, .tex, .typ or .xlsx.
 
-    A reader sees the old file or the whole new one, never a part. `summary` goes into JSON alone.
-    Raises UsageError for an unknown extension, several tables in a CSV file, or an unwritable path.
+    A reader sees the old file or the whole new one, never a part. CSV has room for the main table alone; summary and
+    findings go into JSON alone. Raises UsageError for an unknown extension or an unwritable path.
     """
-    tables = list(table) if isinstance(table, Sequence) else [table]
-    check(path, len(tables))
-    written = _WRITERS[path.suffix.lower()](summary or {}, tables)
+    check(path)
+    written = _WRITERS[path.suffix.lower()](report)
     replace(path, written.encode() if isinstance(written, str) else written)
 
 
@@ -163,17 +208,17 @@ def _plain(value: object) -> object:
     raise TypeError(f"cannot write a {type(value).__name__} to JSON: {value!r}")
 
 
-def _excel(_summary: Mapping[str, Any], tables: Sequence[Table]) -> bytes:
+def _excel(report: Report) -> bytes:
     from perfkit.render.excel import workbook  # noqa: PLC0415 - XlsxWriter costs 50 ms and few callers get here
 
-    return workbook(tables)
+    return workbook(report.tables)
 
 
-_WRITERS: dict[str, Callable[[Mapping[str, Any], Sequence[Table]], str | bytes]] = {
-    ".csv": lambda _, tables: csv(tables[0]),
-    ".md": lambda _, tables: "\n".join(map(markdown, tables)),
-    ".json": json_document,
-    ".tex": lambda _, tables: "\n".join(map(latex, tables)),
-    ".typ": lambda _, tables: "\n".join(map(typst, tables)),
+_WRITERS: dict[str, Callable[[Report], str | bytes]] = {
+    ".csv": lambda report: csv(report.main_table),
+    ".md": lambda report: "\n".join(map(markdown, report.tables)),
+    ".json": lambda report: json_document([report]),
+    ".tex": lambda report: "\n".join(map(latex, report.tables)),
+    ".typ": lambda report: "\n".join(map(typst, report.tables)),
     ".xlsx": _excel,
 }

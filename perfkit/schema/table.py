@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
 
 Unit = Literal["", "ns", "s", "B", "1", "params", "/s"]
 Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params"]
+Reader = Literal["people", "scripts"]
+Audience = Literal["everyone", Reader]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class Column:
     """True for text that is of no use in part, such as flags to paste: never shortened, lines get longer instead."""
     spare: bool = False
     """True where a narrow terminal may leave the column out, and say so: the last such one first."""
+    audience: Audience = "everyone"
+    """Who the column is for: writers leave it out for the others."""
+    endless: float = math.inf
+    """Above this, people read `inf`: the raw value would only look like knowledge."""
 
     @property
     def heading(self) -> str:
@@ -51,6 +58,8 @@ class Table:
     """Remarks shown under the table, one line each."""
     pinned: int = 0
     """The last so many rows are shown however few rows are asked for: what is unattributed must not hide."""
+    audience: Audience = "everyone"
+    """Who sees the table without asking for it by name: some facts are one table for scripts and several for people."""
 
     def __post_init__(self) -> None:
         missing = [c.name for c in self.columns if c.name not in self.frame.columns]
@@ -59,3 +68,9 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def seen_by(self, reader: Reader) -> Table:
+        """The table without the columns that are for others."""
+        return replace(
+            self, columns=tuple(column for column in self.columns if column.audience in ("everyone", reader))
+        )

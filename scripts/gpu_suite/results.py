@@ -17,6 +17,7 @@ from perfkit.errors import PerfkitError
 from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from scripts.gpu_suite.running import Outcome, run_folder
 
@@ -81,9 +82,10 @@ class Results:
         """The tables, the environment and the manifest; `facts` go into the manifest."""
         table = self.table()
         if len(table):
-            files.write(self.out / "results.csv", table)
+            files.write(self.out / "results.csv", Report("results", {}, (table,)))
             shown = [column for name in _FOR_PEOPLE for column in table.columns if column.name == name]
-            files.write(self.out / "results.md", dataclasses.replace(table, columns=tuple(shown)))
+            for_people = dataclasses.replace(table, columns=tuple(shown))
+            files.write(self.out / "results.md", Report("results", {}, (for_people,)))
         _write_json(self.out / "environment.json", self.environment)
         outcomes = [dataclasses.asdict(outcome) for outcome in self.outcomes]
         remarks = {"remarks": self.remarks, "left_out_of_archive": self.left_out}

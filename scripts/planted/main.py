@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from perfkit.analysis import noise_report, stability
+from perfkit.analysis import stability
+from perfkit.render import findings
 from perfkit.schema import record, units
 from perfkit.schema.record import RunRecord
 from scripts.planted.child import HOG_FROM, PLANTS
@@ -48,7 +49,8 @@ def main() -> int:
             named[name][first] += 1
             print(f"{done}/{len(points)} {name}: {first}", file=sys.stderr)
             if options.verbose:
-                print("\n".join(f"    {line}" for line in noise_report.lines(found)), file=sys.stderr)
+                lines = findings.lines(found.findings if found is not None else ())
+                print("\n".join(f"    {line}" for line in lines), file=sys.stderr)
     return _report(named)
 
 

@@ -14,6 +14,7 @@ from perfkit.analysis.attribution import COMMUNICATION, UNATTRIBUTED, Phase, att
 from perfkit.analysis.intervals import union_length
 from perfkit.analysis.trace_report import View, report
 from perfkit.errors import UsageError
+from perfkit.schema.finding import Rule
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -151,7 +152,7 @@ def test_kernels_per_pass_are_those_of_the_steps_shown(steps, count):
     backward = breakdown.kernel_table(account(trace, found, Selection(Phase.BACKWARD, steps)))
     (row,) = backward.frame.to_dict("records")
     assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (2 * count, 0, 2)
-    assert "per forward" not in {column.heading for column in breakdown.for_people(backward).columns}
+    assert "per forward" not in {column.heading for column in backward.seen_by("people").columns}
 
 
 def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
@@ -163,9 +164,9 @@ def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
     assert (phases["unlaunched"], phases["communication"]) == (10, 20)
     first = breakdown.phase_table(account(trace, found, Selection(steps=0))).frame.set_index("phase")["total_ns"]
     assert (first["unlaunched"], first["communication"]) == (10, 0)
-    outside = {issue.check: issue for issue in integrity.issues(account(trace, found))}["outside steps"]
-    assert (outside.count, outside.time_ns) == (4, 10 + 5 + 4 + 2)
-    assert outside.text.endswith("in no table (--steps all has them)")
+    outside = {one.rule: one for one in integrity.findings(account(trace, found))}[Rule.OUTSIDE_STEPS]
+    assert outside.what.startswith("4 device events (21.00 ns) ")  # 10 + 5 + 4 + 2
+    assert outside.what.endswith("in no table (--steps all has them)")
 
 
 @pytest.mark.parametrize("by", ["layer", "component"])

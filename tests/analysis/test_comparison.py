@@ -13,6 +13,7 @@ from perfkit.analysis import comparison_report, overhead, repeats
 from perfkit.analysis.comparison import Gate, compare, gate
 from perfkit.errors import UsageError
 from tests.analysis.sides import SPREAD, compared, five, only, record, side, sweep
+from tests.reports import lines_in
 from tests.runs import sample
 
 # --- verdicts ----------------------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ def test_one_process_a_side_is_a_ratio_and_no_claim():
     assert (row.verdict, row.ratio) == ("one process", pytest.approx(3.0))
     assert all(map(math.isnan, (*row.interval, row.p, row.detectable)))
     assert gate(found, 0.02) == Gate("inconclusive", ("one process",))
-    lines = " ".join(comparison_report.report(found).remarks)
+    lines = " ".join(lines_in(comparison_report.report(found)))
     assert "one process a side" in lines
     assert "significant" not in lines
 
@@ -102,8 +103,8 @@ def test_what_differs_throughout_is_compared_and_the_rest_makes_rows():
     assert [row.config for row in found.steps] == [{"context_length": 16}, {"context_length": 32}]
     assert [row.ratio for row in found.steps] == pytest.approx([1.1, 1.1])
     report = comparison_report.report(found)
-    assert report.tables[0].frame["context_length"].tolist() == [16, 32]
-    assert report.remarks[-1] == "2 configurations: 2 slower"
+    assert report.main_table.frame["context_length"].tolist() == [16, 32]
+    assert lines_in(report)[-1] == "2 configurations: 2 slower"
 
 
 def test_rows_of_a_sweep_are_adjusted():
@@ -122,7 +123,7 @@ def test_one_configuration_with_other_numbers_of_steps_is_one():
     b = [record(math.exp(0.001 * level), at=2 * n + 1, **lengths[n % 3]) for n, level in enumerate(SPREAD)]
     found = compare(side("A", five(between=0.001)), side("B", b))
     assert (only(found).n_b, found.match.changed, found.match.alone) == (5, {}, ())
-    assert {(one.what, one.role) for one in found.contrasts} == {
+    assert {(one.what, one.role) for one in found.differences} == {
         (flag, "noted") for flag in ("--measure-steps", "--warmup-steps", "--target-ci", "--max-time")
     }
     assert gate(found, 0.02) == Gate("pass")
@@ -141,15 +142,15 @@ def test_nothing_in_common_is_refused_by_name():
 def test_copies_of_a_record_are_named():
     """GIVEN five runs of which three are one record WHEN compared THEN it is said that there are eight measurements"""
     copied = [*five()[:2], *[five()[2]] * 3]
-    lines = comparison_report.report(compare(side("A", copied), side("B", five(first=1)))).remarks
+    lines = lines_in(comparison_report.report(compare(side("A", copied), side("B", five(first=1)))))
     assert "copies of records: 10 runs hold 8 measurements, so the spread looks smaller than it is" in lines
-    assert "copies" not in " ".join(comparison_report.report(compared(1.0)).remarks)
+    assert "copies" not in " ".join(lines_in(comparison_report.report(compared(1.0))))
 
 
 def test_different_work_is_said():
     found = compare(side("A", five()), side("B", five(2.0, batch_size=4)))
-    assert [(one.what, one.role) for one in found.contrasts] == [("--batch-size", "work")]
-    assert "do different work (--batch-size)" in " ".join(comparison_report.report(found).remarks)
+    assert [(one.what, one.role) for one in found.differences] == [("--batch-size", "work")]
+    assert "do different work (--batch-size)" in " ".join(lines_in(comparison_report.report(found)))
 
 
 # --- conditions --------------------------------------------------------------------------------------------------
@@ -173,20 +174,20 @@ def test_other_conditions_are_refused_with_both_values(environment, says):
         compare(a, b)
     assert "--force" in str(caught.value)
     forced = compare(a, b, force=True)
-    assert "forced" in comparison_report.report(forced).tables[-1].frame["role"].tolist()
+    assert "forced" in comparison_report.report(forced).table("differences").frame["role"].tolist()
 
 
 def test_another_precision_is_refused_unless_it_was_asked_for():
     a, b = side("A", five()), side("B", five(precision="bf16"))
     with pytest.raises(UsageError, match="--precision: fp32 against bf16"):
         compare(a, b)
-    assert compare(a, b, intended=frozenset({"precision"})).contrasts[0].role == "compared"
+    assert compare(a, b, intended=frozenset({"precision"})).differences[0].role == "compared"
 
 
 def test_threads_that_were_asked_for_are_not_refused():
     a, b = side("A", five()), side("B", five(num_threads=2, environment={"num_threads": 2}))
     found = compare(a, b, intended=frozenset({"num_threads"}))
-    assert [(one.what, one.a, one.b, one.role) for one in found.contrasts] == [("num_threads", "1", "2", "compared")]
+    assert [(one.what, one.a, one.b, one.role) for one in found.differences] == [("num_threads", "1", "2", "compared")]
 
 
 def test_a_side_that_is_mixed_in_itself_is_refused():
@@ -198,7 +199,7 @@ def test_a_side_that_is_mixed_in_itself_is_refused():
 def test_what_rarely_matters_is_listed_only():
     changes = {"hostname": "there", "git_commit": "abc", "variables": {"OMP_PROC_BIND": "true"}}
     found = compare(side("A", five()), side("B", five(environment=changes)))
-    assert {(one.what, one.role) for one in found.contrasts} == {
+    assert {(one.what, one.role) for one in found.differences} == {
         ("hostname", "noted"), ("git_commit", "noted"), ("OMP_PROC_BIND", "noted"),
     }  # fmt: skip
 
@@ -217,7 +218,7 @@ def test_what_rarely_matters_is_listed_only():
     ],
 )
 def test_what_profilers_do_to_the_ratio_is_said(a, b, said):
-    remarks = comparison_report.report(compare(side("A", five(profiler=a)), side("B", five(profiler=b)))).remarks
+    remarks = lines_in(comparison_report.report(compare(side("A", five(profiler=a)), side("B", five(profiler=b)))))
     assert [line for line in remarks if "profile" in line] == ([said] if said else [])
 
 
@@ -238,23 +239,23 @@ def test_spread_between_and_within_processes():
     processes = found.table("processes")
     assert processes is not None
     assert processes.frame["process"].tolist() == [f"run{index}" for index in range(5)]
-    assert "5 processes differ by" in found.remarks[1]
+    assert "5 processes differ by" in lines_in(found)[1]
 
 
 def test_one_process_has_no_spread_between():
-    assert "no spread between processes" in repeats.report(side("", [record()])).remarks[1]
+    assert "no spread between processes" in lines_in(repeats.report(side("", [record()])))[1]
 
 
 def test_overhead_is_a_ratio_by_phase():
     plain, profiled = record(), record(2.0, profiler="torch")
     report = overhead.report(profiled, plain)
-    frame = report.tables[0].frame.set_index("phase")
+    frame = report.main_table.frame.set_index("phase")
     assert frame["ratio"].tolist() == pytest.approx([2.0] * 4)
     assert frame.loc["step", "added_s"] == pytest.approx(0.0201)
-    assert report.remarks == (
+    assert lines_in(report) == (
         "profiled steps take 2.00 times as long as plain ones (4 against 4 steps, one process each)",
     )
-    assert "not known" in overhead.report(record(1.01, profiler="torch"), plain).remarks[0]
+    assert "not known" in lines_in(overhead.report(record(1.01, profiler="torch"), plain))[0]
 
 
 def test_overhead_without_plain_steps():
@@ -275,7 +276,7 @@ def test_the_configuration_that_is_compared_is_the_one_that_is_named():
     """GIVEN a side of two configurations, of which the other side has the second WHEN compared THEN that is named"""
     a = side("A", [record(batch_size=1), record(batch_size=4)])
     found = compare(a, side("B", [record(batch_size=4, vocab_size=200)]))
-    lines = comparison_report.report(found).remarks
+    lines = lines_in(comparison_report.report(found))
     assert "batch 4 x" in lines[0]
     assert "batch 4 x" in lines[1]
 

@@ -8,23 +8,30 @@ import numpy as np
 import pytest
 
 from perfkit.analysis import enough, stability, stats
+from perfkit.schema.finding import Rule
 from tests.analysis.noisy import longer, quiet_steps, record
 from tests.runs import quick
 
 
+def sentence(made, noise=None) -> str:
+    found = enough.finding(made, noise)
+    assert found.rule is Rule.MEAN_PRECISION
+    return found.what
+
+
 def line_of(steps, **changes) -> str:
     made = record(steps, **changes)
-    return enough.line(made, stability.examine(made))
+    return sentence(made, stability.examine(made))
 
 
 def test_it_names_the_rule_that_ended_the_run():
     steps = quiet_steps(24)
     made = record(steps, config=quick(target_ci=0.01, max_time=60.0), ended_by="target-ci")
-    assert "n = 24, ended by --target-ci 1.00%: the mean is known to +-0.18%" in enough.line(made)
+    assert "n = 24, ended by --target-ci 1.00%: the mean is known to +-0.18%" in sentence(made)
     late = dataclasses.replace(made, ended_by="max-time")
-    assert ", ended by --max-time 60.00 s, short of the target:" in enough.line(late)
+    assert ", ended by --max-time 60.00 s, short of the target:" in sentence(late)
     many = dataclasses.replace(made, ended_by="max-steps", config=quick(target_ci=0.001, max_steps=24))
-    line = enough.line(many)
+    line = sentence(many)
     assert ", ended by --max-steps 24, short of the target:" in line
     assert "+-0.10% would need about --max-steps " in line
 
@@ -33,9 +40,9 @@ def test_the_alias_says_what_it_really_does():
     made = record(quiet_steps(24), config=quick(target_ci=0.01), ended_by="target-ci")
     for typed in (("--target-cv", "1%"), ("--target-cv=1%",)):
         environment = dataclasses.replace(made.environment, argv=("run", *typed))
-        line = enough.line(dataclasses.replace(made, environment=environment))
+        line = sentence(dataclasses.replace(made, environment=environment))
         assert "--target-cv is another name of --target-ci" in line
-    assert "--target-cv" not in enough.line(made)
+    assert "--target-cv" not in sentence(made)
 
 
 def test_an_interval_that_is_not_reliable_says_why():
@@ -91,7 +98,7 @@ def test_too_few_periods_have_no_interval():
 @pytest.mark.parametrize(("asked", "advised"), [(2, True), (10, False)])
 def test_more_steps_are_advised_only_to_who_asked_for_fewer(asked, advised):
     """GIVEN a run with one step, of two or (interrupted) of ten THEN ten are advised to the first only"""
-    line = enough.line(record(quiet_steps(1), config=quick(measure_steps=asked)))
+    line = sentence(record(quiet_steps(1), config=quick(measure_steps=asked)))
     assert line.startswith("n = 1: too few steps to say how precise the mean is")
     assert ("use --measure-steps 10" in line) == advised
 
@@ -99,7 +106,7 @@ def test_more_steps_are_advised_only_to_who_asked_for_fewer(asked, advised):
 def test_an_interrupted_run_is_not_told_to_set_what_it_has():
     """GIVEN 12 of 500 steps, whose spread asks for fewer than 500 THEN no flag is named for them"""
     steps = quiet_steps(12, cv=0.05)
-    wide, short = (enough.line(record(steps, config=quick(measure_steps=n))) for n in (500, 12))
+    wide, short = (sentence(record(steps, config=quick(measure_steps=n))) for n in (500, 12))
     assert "would need about --measure-steps " in short
     assert "would need about " in wide
     assert "--measure-steps" not in wide
@@ -108,15 +115,15 @@ def test_an_interrupted_run_is_not_told_to_set_what_it_has():
 def test_a_run_that_max_time_ended_is_told_of_max_time():
     """GIVEN a target that 60 s did not reach THEN more time is advised, not --measure-steps"""
     made = record(quiet_steps(24, cv=0.05), config=quick(target_ci=0.01, max_time=60.0), ended_by="max-time")
-    assert " steps, --max-time " in enough.line(made)
-    assert "--measure-steps" not in enough.line(made)
+    assert " steps, --max-time " in sentence(made)
+    assert "--measure-steps" not in sentence(made)
 
 
 def test_a_mean_that_is_known_just_as_well_as_asked_is_known_well_enough():
     """GIVEN a target that is the half-width itself THEN it is reached; GIVEN one a little below THEN it is not"""
     steps = quiet_steps(24, cv=0.05)
     width = stats.precision(np.array([step.wall_s for step in steps]), 0.01).half_width
-    at, below = (enough.line(record(steps, config=quick(target_ci=target))) for target in (width, 0.999 * width))
+    at, below = (sentence(record(steps, config=quick(target_ci=target))) for target in (width, 0.999 * width))
     assert ": enough for +-" in at
     assert "would need about" in below
     assert ": enough for" not in below
@@ -153,9 +160,9 @@ def test_what_is_left_of_the_last_period_is_counted(n, left):
 
 @pytest.mark.parametrize(("asked", "advised"), [(9, True), (10, False)])
 def test_ten_steps_are_what_is_advised(asked, advised):
-    line = enough.line(record(quiet_steps(1), config=quick(measure_steps=asked)))
+    line = sentence(record(quiet_steps(1), config=quick(measure_steps=asked)))
     assert ("; use --measure-steps 10 or more" in line) == advised
 
 
 def test_without_steps_there_is_no_line():
-    assert enough.line(dataclasses.replace(record(quiet_steps(2)), steps=())) is None
+    assert enough.finding(dataclasses.replace(record(quiet_steps(2)), steps=())) is None

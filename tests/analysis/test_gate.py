@@ -12,6 +12,7 @@ from perfkit.analysis.comparison import Gate, compare, gate
 from perfkit.errors import UsageError
 from perfkit.schema.record import RunRecord
 from tests.analysis.sides import compared, five, only, record, side, sweep
+from tests.reports import lines_in
 from tests.runs import quick, sample, saved
 
 # --- what one side only has --------------------------------------------------------------------------------------
@@ -25,12 +26,12 @@ def test_what_b_lacks_is_no_pass_and_what_it_has_more_is_named():
     lacks, more = compare(both, one, margin=3.0), compare(dataclasses.replace(one, name="A"), side("B", sweep()))
     assert lacks.match.alone == (("A", {"context_length": 16}),)
     assert more.match.alone == (("B", {"context_length": 16}),)
-    assert "A only, not compared: context length 16" in comparison_report.report(lacks).remarks
-    assert "B only, not compared: context length 16" in comparison_report.report(more).remarks
+    assert "A only, not compared: context length 16" in lines_in(comparison_report.report(lacks))
+    assert "B only, not compared: context length 16" in lines_in(comparison_report.report(more))
     assert len(lacks.steps) == len(more.steps) == 1
     assert gate(lacks, 10.0) == Gate("inconclusive", ("lacking",))
     assert gate(more, 10.0) == Gate("pass")
-    assert comparison_report.gate_line(lacks, gate(lacks, 10.0), 10.0) == (
+    assert comparison_report.gate_finding(lacks, gate(lacks, 10.0), 10.0).what == (
         "no pass: B lacks what A has (context length 16)"
     )
 
@@ -51,9 +52,9 @@ FAILED = dataclasses.replace(record(), status="oom", steps=())
 def test_runs_that_did_not_finish_are_left_out_and_named():
     found = compare(side("A", five()), side("B", [*five(), FAILED]))
     assert only(found).n_b == 5
-    assert "B: left out, as not finished: run5 (oom)" in comparison_report.report(found).remarks
+    assert "B: left out, as not finished: run5 (oom)" in lines_in(comparison_report.report(found))
     assert gate(found, 1.0) == Gate("inconclusive", ("unfinished",))  # those that finish may be the fast ones
-    assert comparison_report.gate_line(found, gate(found, 1.0), 1.0) == (
+    assert comparison_report.gate_finding(found, gate(found, 1.0), 1.0).what == (
         "no pass: B did not finish what A did (run5 (oom))"
     )
     with pytest.raises(UsageError, match=r"B \(runs/B\): no finished run to compare: run0 \(oom\)"):
@@ -65,7 +66,7 @@ def test_what_only_b_has_may_fail():
     larger = dataclasses.replace(FAILED, config=quick(batch_size=512))
     for a in (five(between=0.001), [*five(between=0.001), larger]):
         found = compare(side("A", a), side("B", [*five(between=0.001), larger]))
-        assert "B: left out, as not finished: run5 (oom)" in comparison_report.report(found).remarks
+        assert "B: left out, as not finished: run5 (oom)" in lines_in(comparison_report.report(found))
         assert gate(found, 0.02) == Gate("pass")
 
 
@@ -87,17 +88,17 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     assert {row.verdict for row in (*found.steps, *found.phases)} == {"not comparable in time"}
     low, high = only(found).interval
     assert low < ratio < high
-    lines = comparison_report.report(found).remarks
+    lines = lines_in(comparison_report.report(found))
     assert (
         "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
         " of the pairs (25% to 75%); what drifted is in the ratio (compare --run takes turns; --force judges as is)"
     ) in lines
     assert lines[-1].startswith(f"not comparable in time: B takes {ratio:.3f} times as long as A (95%: ")
     assert gate(found, 0.02) == Gate("inconclusive", ("not interleaved",))
-    assert comparison_report.gate_line(found, gate(found, 0.02), 0.02) == (
+    assert comparison_report.gate_finding(found, gate(found, 0.02), 0.02).what == (
         "no pass: A and B are not comparable in time"
     )
-    assert "not interleaved" not in " ".join(comparison_report.report(compared(ratio)).remarks)
+    assert "not interleaved" not in " ".join(lines_in(comparison_report.report(compared(ratio))))
 
 
 @pytest.mark.parametrize(("ratio", "verdict", "outcome"), [(1.0, "same", "pass"), (1.2, "slower", "slower")])
@@ -105,7 +106,7 @@ def test_force_judges_sides_that_did_not_take_turns(ratio, verdict, outcome):
     found = compare(side("A", five(between=0.001)), side("B", five(ratio, 0.001, first=30)), force=True)
     assert only(found).verdict == verdict
     assert gate(found, 0.02) == Gate(outcome)
-    [line] = [one for one in comparison_report.report(found).remarks if one.startswith("not interleaved")]
+    [line] = [one for one in lines_in(comparison_report.report(found)) if one.startswith("not interleaved")]
     assert line.endswith("; what drifted is in the ratio (judged all the same by --force)")
 
 
@@ -118,15 +119,15 @@ def test_one_configuration_of_two_may_have_taken_turns():
     assert gate(found, 0.02) == Gate("slower")
     assert gate(found, 0.5) == Gate("inconclusive", ("not interleaved",))
     report = comparison_report.report(found)
-    assert any(line.startswith("1 of 2 configurations not interleaved: ") for line in report.remarks)
-    frame = report.tables[0].frame
+    assert any(line.startswith("1 of 2 configurations not interleaved: ") for line in lines_in(report))
+    frame = report.main_table.frame
     assert frame[["interleaved", "changes", "later"]].to_numpy().tolist() == [["yes", 9, 0.6], ["no", 1, 1.0]]
 
 
 def test_processes_of_two_machines_have_no_verdict():
     found = compare(side("A", five(between=0.001)), side("B", five(1.2, 0.001, environment={"hostname": "there"})))
     assert only(found).verdict == "not comparable in time"
-    assert "they ran on 2 machines, and each drifts by itself" in " ".join(comparison_report.report(found).remarks)
+    assert "they ran on 2 machines, and each drifts by itself" in " ".join(lines_in(comparison_report.report(found)))
 
 
 # --- the gate ----------------------------------------------------------------------------------------------------

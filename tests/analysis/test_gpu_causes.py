@@ -9,6 +9,7 @@ import pytest
 
 from perfkit.analysis import gpu_causes, stability
 from perfkit.analysis.causes import Account, Cause
+from perfkit.schema.finding import Rule
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import MemoryPeaks, RunRecord
 from tests.analysis.noisy import longer, quiet_steps, record
@@ -170,7 +171,9 @@ def test_a_spill_into_system_memory(memory, sample, says):
         assert why is None
     else:
         assert says in why
-        assert stability.examine(made).findings[0].kind == "spill"
+        first = stability.examine(made).findings[0]
+        assert first.rule is Rule.MEMORY_SPILL
+        assert first.sure == ("measured" if memory.reserved > 80 * GIB else "guessed")
 
 
 def test_a_cpu_does_not_spill():

@@ -297,11 +297,11 @@ STEPS = ["step_mean_ns", "step_std_ns"]
 def test_people_see_the_columns_that_say_something(by, fold, shown):
     """GIVEN folded layers, other folded rows, or none WHEN shown THEN spread over layers, or over steps; x if folded"""
     table = grouping.group_table(counted(two_layers()), by, fold=fold)
-    people = grouping.for_people(table)
+    people = table.seen_by("people")
     assert columns.names(people) == shown
     assert (people.name, people.title, people.notes, people.pinned) == (table.name, table.title, table.notes, 0)
 
 
 def test_exclusive_time_is_shown_where_it_differs():
     b = TraceBuilder().module("net", 0, 90).launched("a", 5, 10, 20).launched("b", 6, 15, 25, stream=8)
-    assert "exclusive_ns" in columns.names(grouping.for_people(grouping.group_table(counted(b), "kernel")))
+    assert "exclusive_ns" in columns.names(grouping.group_table(counted(b), "kernel").seen_by("people"))

@@ -13,6 +13,7 @@ from perfkit.trace.load import load
 from tests.analysis import columns
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
+from tests.reports import lines_in, tables_for_people
 
 
 def test_rows_are_names_longest_first_with_what_their_durations_say():
@@ -58,19 +59,20 @@ def test_the_report_has_its_numbers_and_what_reading_showed():
     b = TraceBuilder().event("a", 0, 1000).event("a", 0, 500).event("b", 0, 500)
     clean = kernel_summary.report(b.build())
     assert clean.summary == {"source": "built by a test", "format": "kineto", "kernels": 3, "kernel_time_ns": 2000}
-    assert clean.remarks == ("3 kernels of 2 names, 2.000 us in sum: the whole file",)
-    assert clean.tables == clean.display
+    assert lines_in(clean) == ("3 kernels of 2 names, 2.000 us in sum: the whole file",)
+    assert clean.tables == tables_for_people(clean)
     assert clean.table("kernel_summary") is not None
     b.facts = ReadFacts(
         remarks=("it changed",), truncated_at=1234, repairs={"comma": 2}, negative_durations=1000,
         ignored={"kernel" + NO_TIME: 3, BEGIN_END: 4, "ac2g": 5},
     )  # fmt: skip
-    assert kernel_summary.report(b.build()).remarks[1:] == (
-        "it changed",
-        "the file is cut off after byte 1,234: what follows is not counted",
-        "repaired while reading: 2 x comma",
-        "left out: 3 kernel without a usable time, 4 begin and end events (ph B, E)",
-        "1,000 events end before they start: counted with no length",
+    assert lines_in(kernel_summary.report(b.build()))[1:] == (
+        "integrity, reading: it changed",
+        "integrity, truncated file: the file ends in the middle, after 1.2 KiB; what is missing is not in the tables",
+        "integrity, repaired JSON: mended to read it: comma (2x)",
+        "integrity, unusable events: left out of every table: 3 kernel without a usable time,"
+        " 4 begin and end events (ph B, E)",
+        "integrity, negative durations: 1,000 events end before they start; counted as 0 ns",
     )
 
 

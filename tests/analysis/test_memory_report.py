@@ -14,6 +14,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import MemoryEstimate
 from perfkit.schema.table import Table
 from tests import runs
+from tests.reports import lines_in, tables_for_people
 
 MIB = 2**20
 GIB = 2**30
@@ -63,7 +64,7 @@ def test_the_parts_of_both_methods_stand_side_by_side_and_add_up():
     ],
 )  # fmt: skip
 def test_how_far_the_methods_are_apart_is_said(formula, traced, said):
-    [line, *_] = memory_report.report(CPU, estimate({"mlp": formula}), estimate({"mlp": traced}), None).remarks
+    [line, *_] = lines_in(memory_report.report(CPU, estimate({"mlp": formula}), estimate({"mlp": traced}), None))
     assert f"traced on fake tensors {said}, in backward of loss" in line
 
 
@@ -76,7 +77,7 @@ def test_another_place_and_a_lower_first_step_have_lines_of_their_own(traced_in,
     formula, traced = estimate({"mlp": 2 * MIB}, first_step=first_step), estimate({"mlp": 2 * MIB}, traced_in)
 
     # THEN after the peak: these, the verdict, and what is not counted
-    assert len(memory_report.report(CPU, formula, traced, None).remarks) == 3 + more
+    assert len(lines_in(memory_report.report(CPU, formula, traced, None))) == 3 + more
 
 
 def test_the_summary_is_the_formulas_with_the_traced_peak_beside_it():
@@ -92,9 +93,9 @@ def test_the_summary_is_the_formulas_with_the_traced_peak_beside_it():
 
 @pytest.mark.parametrize(("compiled", "said"), [("off", False), ("block", True)])
 def test_that_compiling_is_not_covered_is_said(compiled, said):
-    remarks = memory_report.report(
-        dataclasses.replace(CPU, compile=compiled), *[estimate({"mlp": 1})] * 2, None
-    ).remarks
+    remarks = lines_in(
+        memory_report.report(dataclasses.replace(CPU, compile=compiled), *[estimate({"mlp": 1})] * 2, None)
+    )
     assert any("is not covered" in remark for remark in remarks) is said
     assert remarks[-1].startswith("not counted:")
 
@@ -111,11 +112,11 @@ def test_that_compiling_is_not_covered_is_said(compiled, said):
     ],
 )  # fmt: skip
 def test_the_verdict_names_its_rule(found, line):
-    assert memory_report.verdict_line(found) == f"{line} (fits below 90%, borderline to 105%)"
+    assert memory_report.verdict(found).what == f"{line} (fits below 90%, borderline to 105%)"
 
 
 def test_without_a_memory_the_verdict_says_how_to_get_one():
-    assert "--memory 16GB" in memory_report.verdict_line(prediction(8 * GIB, None))
+    assert "--memory 16GB" in memory_report.verdict(prediction(8 * GIB, None)).what
 
 
 PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * GIB, 10 * GIB))
@@ -132,9 +133,9 @@ PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * G
 )  # fmt: skip
 def test_what_would_fit_is_shown_to_those_who_ask(available, proposed, tables, said):
     report = memory_report.report(CPU, *[estimate({"mlp": 1})] * 2, available, proposed)
-    assert [table.name for table in report.display] == [table.name for table in report.tables] == tables
-    assert any(remark.startswith("nothing") for remark in report.remarks) is bool(said)
-    assert any(remark.startswith(said) for remark in report.remarks)
+    assert [table.name for table in tables_for_people(report)] == [table.name for table in report.tables] == tables
+    assert any(remark.startswith("nothing") for remark in lines_in(report)) is bool(said)
+    assert any(remark.startswith(said) for remark in lines_in(report))
 
 
 def test_proposals_are_flags_to_paste_with_their_peak_and_what_they_give_up():

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from perfkit.analysis import noise_report, run_report, stability
+from perfkit.analysis import noise_texts, run_report, stability
+from perfkit.render import findings
 from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.probes import Probing
 from tests.analysis.noisy import longer, quiet_steps, record
+from tests.reports import evidence_that_misses, lines_in
+
+
+def noise_lines(made) -> list[str]:
+    found = stability.examine(made)
+    return findings.lines(found.findings if found is not None else ())
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def noisy():
 
 
 def test_lines_of_a_noisy_run(noisy):
-    variance, delayed, collected = sorted(noise_report.lines(stability.examine(noisy)))
+    variance, delayed, collected = sorted(noise_lines(noisy))
     assert variance == (
         "CV 20.3%: 68.0% of the variance comes from preemption by other processes, 32.0% from garbage collection;"
         " 0.00% is unexplained; without the 3 steps explained below CV is 0.28%;"
@@ -40,7 +46,7 @@ def test_lines_of_a_noisy_run(noisy):
 
 
 def lines_of(steps) -> list[str]:
-    return noise_report.lines(stability.examine(record(steps)))
+    return noise_lines(record(steps))
 
 
 def test_a_fast_step_is_called_faster():
@@ -93,23 +99,24 @@ def test_where_nothing_beats_chance_the_line_says_so():
     ("number", "text"), [(2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th"), (20, "20th")]
 )
 def test_ordinals(number, text):
-    assert noise_report.ordinal(number) == text
+    assert noise_texts.ordinal(number) == text
 
 
 def test_a_quiet_run_has_no_line_of_noise():
     made = record(quiet_steps(20))
-    assert noise_report.lines(stability.examine(made)) == []
-    assert noise_report.lines(None) == []
-    assert not any("CV" in line for line in run_report.report(made).remarks)
+    assert noise_lines(made) == []
+    assert not any("CV" in line for line in lines_in(run_report.report(made)))
 
 
-def test_scripts_get_the_account_and_every_finding(noisy):
+def test_scripts_get_the_account_and_every_finding_with_its_steps(noisy):
     made = run_report.report(noisy)
-    account, findings = made.table("noise"), made.table("findings")
+    account = made.table("noise")
     assert list(account.frame["cause"]) == ["preemption by other processes", "garbage collection", "unexplained"]
     assert account.frame["share"].sum() == pytest.approx(1)
-    assert list(findings.frame["kind"]) == ["variance", "step", "step"]
-    assert sorted(zip(findings.frame["first_step"][1:], findings.frame["steps"][1:], strict=True)) == [(5, 2), (13, 1)]
+    found = [one for one in made.findings if one.rule.topic == "noise"]
+    assert [one.rule for one in found] == [Rule.VARIANCE, Rule.SLOW_STEPS, Rule.SLOW_STEPS]
+    assert sorted([row.key["step"] for row in one.evidence] for one in found[1:]) == [[5, 20], [13]]
+    assert evidence_that_misses(made) == []
 
 
 def test_a_run_of_one_step_has_no_such_tables():
@@ -122,20 +129,15 @@ def test_a_run_of_one_step_has_no_such_tables():
     [((6,), "step 6"), ((2, 5, 6, 7, 9), "steps 2, 5 to 7, 9"), ((3, 4), "steps 3 to 4"),
      (tuple(range(1, 40, 2)), "20 steps")],
 )  # fmt: skip
-def test_step_numbers(steps, text, noisy):
-    finding = dataclasses.replace(stability.examine(noisy).findings[1], steps=steps)
-    assert noise_report._steps(finding) == text
-
-
-def test_every_kind_of_finding_has_its_sentence(noisy):
-    found = stability.examine(noisy)
-    for kind in stability.Kind.__args__:
-        finding = dataclasses.replace(found.findings[1], kind=kind)
-        assert noise_report.lines(dataclasses.replace(found, findings=(finding,)))[0]
+def test_step_numbers(steps, text):
+    assert noise_texts.numbers(steps) == text
 
 
 def test_the_probes_cost_is_shown():
-    assert noise_report.probes_line(record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5))) == (
-        "probes: 35.00 us a step, between the steps"
-    )
-    assert noise_report.probes_line(record(quiet_steps(), probing=None)) is None
+    [cost] = findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5)))
+    assert (cost.what, cost.cost.ns) == ("probes: 35.00 us a step, between the steps", 35_000)
+    assert findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=None)) == []
+
+
+def findings_by(rule, made) -> list[Finding]:
+    return [one for one in run_report.report(made).findings if one.rule is rule]

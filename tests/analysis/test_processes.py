@@ -8,7 +8,7 @@ import math
 import pytest
 
 from perfkit.analysis import conditions
-from perfkit.analysis.conditions import Contrast
+from perfkit.analysis.conditions import Difference
 from perfkit.analysis.processes import LeftOut, Match, match, process_of, side_of, spelled
 from tests.analysis.sides import record, side
 from tests.runs import ENVIRONMENT, quick, sample, saved
@@ -70,8 +70,8 @@ def test_a_configuration_is_spelled_without_underscores():
 # --- conditions --------------------------------------------------------------------------------------------------
 
 
-def contrasts(a: list, b: list, intended: frozenset[str] = frozenset()) -> list[Contrast]:
-    return conditions.contrasts(match(side("A", a), side("B", b)), intended)
+def differences(a: list, b: list, intended: frozenset[str] = frozenset()) -> list[Difference]:
+    return conditions.differences(match(side("A", a), side("B", b)), intended)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def contrasts(a: list, b: list, intended: frozenset[str] = frozenset()) -> list[
 def test_what_changes_times_by_itself_is_refused_between_sides_and_within_one(field):
     other = {field: 7 if field in ("cpu_count", "num_threads") else "other"}
     usual = str(getattr(ENVIRONMENT, field)).replace("None", "none")
-    assert contrasts([record()], [record(environment=other)]) == [
-        Contrast(field, usual, str(*other.values()), "refused")
+    assert differences([record()], [record(environment=other)]) == [
+        Difference(field, usual, str(*other.values()), "refused")
     ]
     mixed = [record(), record(environment=other)]
-    [within] = contrasts(mixed, mixed)
+    [within] = differences(mixed, mixed)
     assert (within.what, within.role, within.a, within.a == within.b) == (
         field, "refused", " or ".join(sorted((usual, str(*other.values())))), True,
     )  # fmt: skip
@@ -94,20 +94,20 @@ def test_what_changes_times_by_itself_is_refused_between_sides_and_within_one(fi
 @pytest.mark.parametrize("field", ["hostname", "os", "python", "perfkit", "git_commit"])
 def test_what_rarely_matters_is_noted_between_sides_only(field):
     other = record(environment={field: "other"})
-    assert [(one.what, one.b, one.role) for one in contrasts([record()], [other])] == [(field, "other", "noted")]
-    assert contrasts([record(), other], [record(), other]) == []
+    assert [(one.what, one.b, one.role) for one in differences([record()], [other])] == [(field, "other", "noted")]
+    assert differences([record(), other], [record(), other]) == []
 
 
 def test_the_kind_of_device_counts_and_not_its_number():
     one, two, cpu = (record(environment={"device": device}) for device in ("cuda:0", "cuda:1", "cpu"))
-    assert contrasts([one], [two]) == []
-    assert [(c.what, c.a, c.b, c.role) for c in contrasts([one], [cpu])] == [("device", "cuda", "cpu", "refused")]
+    assert differences([one], [two]) == []
+    assert [(c.what, c.a, c.b, c.role) for c in differences([one], [cpu])] == [("device", "cuda", "cpu", "refused")]
 
 
 def test_what_follows_from_an_intended_flag_is_compared():
     a, b = [record()], [record(environment={"num_threads": 2, "torch": "other"}, num_threads=2)]
-    assert {one.what: one.role for one in contrasts(a, b)} == {"num_threads": "refused", "torch": "refused"}
-    meant = {one.what: one.role for one in contrasts(a, b, frozenset({"num_threads"}))}
+    assert {one.what: one.role for one in differences(a, b)} == {"num_threads": "refused", "torch": "refused"}
+    meant = {one.what: one.role for one in differences(a, b, frozenset({"num_threads"}))}
     assert meant == {"num_threads": "compared", "torch": "refused"}
 
 
@@ -121,7 +121,7 @@ def test_what_follows_from_an_intended_flag_is_compared():
     ],
 )
 def test_the_roles_of_flags(flag, value, role):
-    [one] = contrasts([record()], [record(**{flag: value})])
+    [one] = differences([record()], [record(**{flag: value})])
     assert (one.what, one.role) == ("--" + flag.replace("_", "-"), role)
     assert conditions.refusals([one]) == ([one] if role == "refused" else [])
     assert conditions._role(flag, frozenset({flag})) == ("compared" if role == "refused" else role)
@@ -129,7 +129,7 @@ def test_the_roles_of_flags(flag, value, role):
 
 def test_the_table_has_the_compared_first_and_says_forced():
     roles = ("noted", "refused", "method", "work", "compared")
-    table = conditions.table([Contrast(role, "1", "2", role) for role in roles])
+    table = conditions.table([Difference(role, "1", "2", role) for role in roles])
     assert table.frame["what"].tolist() == ["compared", "work", "method", "refused", "noted"]
     assert table.frame["role"].tolist() == ["compared", "work", "method", "forced", "noted"]
     assert (table.frame["a"].tolist(), table.frame["b"].tolist()) == (["1"] * 5, ["2"] * 5)
@@ -146,7 +146,7 @@ def test_unlike_configurations_differ_in_work_or_method_that_both_name():
     plain = quick()
     other = dataclasses.replace(plain, batch_size=9, gc="on", attention="sdpa")
     assert conditions.unlike(plain, other) == [
-        Contrast("--batch-size", "2", "9", "work"),
-        Contrast("--gc", plain.gc, "on", "method"),
+        Difference("--batch-size", "2", "9", "work"),
+        Difference("--gc", plain.gc, "on", "method"),
     ]
     assert conditions.unlike(plain, dataclasses.replace(plain, batch_size=None)) == []

@@ -13,7 +13,8 @@ from perfkit.analysis.breakdown import layer_table
 from perfkit.analysis.intervals import NONE
 from perfkit.analysis.provenance import common_ancestor, matched
 from perfkit.analysis.scopes import How
-from perfkit.analysis.trace_report import remarks
+from perfkit.analysis.trace_report import findings_of
+from perfkit.render import findings
 from perfkit.schema.provenance import KernelCall
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
@@ -70,7 +71,8 @@ def by_layer(trace):
 
 
 def the_remark(trace):
-    return [line for line in remarks(account(trace, attribute(trace))) if line.startswith("provenance")]
+    lines = findings.lines(findings_of(account(trace, attribute(trace))))
+    return [line for line in lines if line.startswith("provenance")]
 
 
 def test_kernels_of_a_whole_model_go_to_their_modules():
@@ -120,7 +122,7 @@ def test_fused_kernels_name_their_modules():
 def test_the_remark_is_about_what_is_shown(phase, kernels):
     """GIVEN one phase of a trace WHEN reported THEN the remark counts its kernels, and is silent where it has none"""
     trace = whole_model().build()
-    lines = remarks(account(trace, attribute(trace), Selection(phase=phase)))
+    lines = findings.lines(findings_of(account(trace, attribute(trace), Selection(phase=phase))))
     found = [line for line in lines if line.startswith("provenance")]
     assert len(found) == (kernels is not None)
     assert all(line.startswith(f"provenance: {kernels} of {kernels} compiled kernels mapped") for line in found)

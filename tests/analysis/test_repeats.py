@@ -10,6 +10,7 @@ from perfkit.analysis import repeats
 from perfkit.analysis.processes import LeftOut, Process, Side
 from perfkit.errors import UsageError
 from perfkit.render import text
+from tests.reports import lines_in, tables_for_people
 from tests.runs import ENVIRONMENT, quick
 
 T_ONE = 12.7062
@@ -94,13 +95,13 @@ def test_the_report_says_both_spreads_and_what_was_left_out():
     found = repeats.report(side(*TWO, left_out=(LeftOut("run3 (oom)", quick()),)))
 
     # THEN ln 4 / sqrt 2 = 0.980, sqrt(0.22 / 7) = 0.177
-    assert found.remarks[1].startswith("2 processes differ by 98.0%, the steps of one by 17.7%")
-    assert found.remarks[2:] == ("left out, as not finished: run3 (oom)",)
+    assert lines_in(found)[1].startswith("2 processes differ by 98.0%, the steps of one by 17.7%")
+    assert lines_in(found)[2:] == ("left out, as not finished: run3 (oom)",)
     assert (found.summary["processes"], found.summary["left_out"]) == (2, ["run3 (oom)"])
     assert found.summary["between"] == pytest.approx(math.log(4) / math.sqrt(2))
     assert found.summary["within"] == pytest.approx(math.sqrt(0.22 / 7))
-    assert [table.name for table in found.tables] == ["spread", "processes"]
-    assert [table.name for table in found.display] == ["processes", "spread"]
+    assert found.main_table.name == "spread"
+    assert [table.name for table in tables_for_people(found)] == ["processes", "spread"]
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,9 @@ def test_the_report_says_both_spreads_and_what_was_left_out():
 )
 def test_a_spread_that_is_not_known_is_not_said(processes, line):
     found = repeats.report(side(*processes))
-    assert found.remarks[1].startswith(line)
-    assert "steps of one" not in found.remarks[1]
-    assert len(found.remarks) == 2
+    assert lines_in(found)[1].startswith(line)
+    assert "steps of one" not in lines_in(found)[1]
+    assert len(lines_in(found)) == 2
 
 
 def test_without_a_finished_run_there_is_no_report():

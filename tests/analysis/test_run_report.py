@@ -8,6 +8,7 @@ import math
 import pytest
 
 from perfkit.analysis import run_report
+from perfkit.schema.finding import Rule
 from perfkit.schema.record import AnnotationCost
 from tests.runs import quick, sample, saved
 
@@ -20,6 +21,11 @@ STEPS = (
 
 def trained(**changes):
     return saved(**{"steps": STEPS, "config": quick(warmup_steps=2, measure_steps=3)} | changes)
+
+
+def said(rule, **changes):
+    """What a rule says of a run, or None."""
+    return next((one.what for one in run_report.report(trained(**changes)).findings if one.rule is rule), None)
 
 
 def only(table):
@@ -50,7 +56,8 @@ def test_a_run_without_steps_has_its_configuration_and_no_times():
     row = only(run_report.result_table([trained(steps=(), status="oom")]))
     assert (row["steps"], row["status"]) == (0, "oom")
     assert math.isnan(row["mean_s"])
-    assert [table.name for table in run_report.report(trained(steps=())).display] == ["run"]
+    shown = run_report.report(trained(steps=())).seen_by("people")
+    assert [table.name for table in shown.tables] == ["run"]
 
 
 def test_each_phase_is_a_row_and_the_rest_is_the_last():
@@ -89,7 +96,7 @@ def test_steps_are_counted_from_1_in_warm_up_and_again_when_measured():
     ],
 )
 def test_warm_up_is_a_line(walls, line):
-    assert run_report.warmup_line(trained(warmup=tuple(sample(wall) for wall in walls))) == line
+    assert said(Rule.WARMUP_TIMES, warmup=tuple(sample(wall) for wall in walls)) == line
 
 
 @pytest.mark.parametrize(
@@ -104,20 +111,19 @@ def test_warm_up_is_a_line(walls, line):
 )
 def test_fewer_than_two_steps_of_warm_up_are_said_where_something_is_trained(warmup, changes, is_said):
     """GIVEN gradients, which appear in step 1, and an optimizer's state, at its end THEN step 1 is like no other"""
-    made = run_report.report(trained(warmup=(sample(0.5),) * warmup, **changes))
-    assert any("fewer than 2 warm-up steps" in line for line in made.remarks) is is_said
+    assert (said(Rule.LITTLE_WARMUP, warmup=(sample(0.5),) * warmup, **changes) is not None) is is_said
 
 
 def test_what_ranges_cost_is_a_line():
     """GIVEN 20 ranges of 2 us, and 300 backward nodes of 1 us THEN 40 and 300 us a step"""
     cost = AnnotationCost(ranges=20, seconds_per_range=2e-6)
-    line = run_report.annotation_line(trained(annotation=cost))
+    line = said(Rule.RANGE_COST, annotation=cost)
     assert line == "ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step"
     nodes = dataclasses.replace(cost, nodes=300.0, seconds_per_node=1e-6)
-    assert run_report.annotation_line(trained(annotation=nodes)) == (
+    assert said(Rule.RANGE_COST, annotation=nodes) == (
         f"{line}; 300 backward nodes, 1.000 us each, about 300.0 us a step"
     )
-    assert run_report.annotation_line(trained(annotation=None)) is None
+    assert said(Rule.RANGE_COST, annotation=None) is None
 
 
 @pytest.mark.parametrize(

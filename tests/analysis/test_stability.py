@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from perfkit.analysis import cause_texts, causes, disturbances, stability
 from perfkit.analysis.causes import Cause
+from perfkit.schema.finding import Rule
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
 from tests.analysis.noisy import FAULT_S, longer, quiet_steps, record
@@ -44,7 +46,8 @@ def test_steps_out_of_line_get_their_cause(cause, where):
     # THEN
     assert found.first_cause == cause.value
     assert [(one.kind, one.first, one.cause) for one in found.disturbances] == [("step", i, cause) for i in where]
-    assert [finding.steps for finding in found.findings if finding.kind == "step"] == [tuple(i + 1 for i in where)]
+    [slow] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    assert [row.key for row in slow.evidence] == [{"kind": "measured", "step": index + 1} for index in where]
     assert found.attributed == len(where)
     assert found.cv_without < 0.01 < found.cv
     assert found.shares[0].cause is cause
@@ -76,8 +79,8 @@ def test_without_its_own_counter_no_cause_is_named(cause):
     steps[12] = longer(steps[12], EXTRA_S)
     found = stability.examine(record(steps))
     assert found.first_cause is None
-    [finding] = [finding for finding in found.findings if finding.kind == "step"]
-    assert "no counter explains" in finding.evidence
+    [finding] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    assert "no counter explains" in finding.what
     assert found.shares[-1].cause is None
     assert found.shares[-1].share > 0.9
 
@@ -97,8 +100,9 @@ def test_what_every_step_has_explains_no_single_one():
     steps[12] = longer(steps[12], 0.03, switches=1)
     found = stability.examine(record(steps))
     assert [one.cause for one in found.disturbances] == [Cause.WAITING]
-    [every] = [finding for finding in found.findings if finding.kind == "every step"]
-    assert (every.cause, every.number) == (Cause.PREEMPTED.value, pytest.approx(0.03 / 0.131, abs=0.01))
+    [every] = [finding for finding in found.findings if finding.rule is Rule.LOST_EVERY_STEP]
+    assert every.what.startswith(f"every step loses time to {Cause.PREEMPTED.value}: ")
+    assert every.cost.share == pytest.approx(0.03 / 0.131, abs=0.01)
 
 
 @pytest.mark.parametrize("cause", [Cause.GC, Cause.FAULTS, Cause.SLOW])
@@ -108,7 +112,8 @@ def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
     steps[12] = longer(steps[12], 3 * EXTRA_S, **COUNTERS[cause], main_delay_s=2 * EXTRA_S)
     found = stability.examine(record(steps))
     assert [one.cause for one in found.disturbances] == [cause]
-    assert [finding.cause for finding in found.findings if finding.kind == "step"] == [cause.value]
+    [slow] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    assert f"{cause.value} explains" in slow.what
 
 
 def test_what_every_step_loses_comes_first_where_it_is_more_than_the_spread():
@@ -116,10 +121,8 @@ def test_what_every_step_loses_comes_first_where_it_is_more_than_the_spread():
     noisy = [longer(step, 0.1, main_delay_s=0.1) for step in quiet_steps(cv=0.06)]
     found = stability.examine(record(noisy))
     assert found.cv < 0.1
-    assert [(one.kind, one.cause) for one in found.findings[:2]] == [
-        ("every step", Cause.PREEMPTED.value),
-        ("variance", Cause.SLOW.value),
-    ]
+    assert [one.rule for one in found.findings[:2]] == [Rule.LOST_EVERY_STEP, Rule.VARIANCE]
+    assert found.causes[:2] == (Cause.PREEMPTED.value, Cause.SLOW.value)
     little = [longer(step, 0.015, main_delay_s=0.015) for step in quiet_steps(cv=0.2)]
     assert stability.examine(record(little)).first_cause == Cause.SLOW.value
 
@@ -227,7 +230,7 @@ def test_leading_slow_steps_are_warm_up(count):
         steps[index] = longer(steps[index], 0.2, main_cpu_s=0.1, minor_faults=9000, switches=5)
     found = stability.examine(record(steps))
     assert found.first_cause == Cause.WARMUP.value
-    [finding] = [finding for finding in found.findings if finding.kind == "warm-up"]
+    [finding] = [finding for finding in found.findings if finding.rule is Rule.WARMUP_UNFINISHED]
     assert finding.advice == f"--warmup-steps {5 + count}"
     assert found.shares[0].cause is Cause.WARMUP
     assert found.shares[0].share > 0.95
@@ -296,15 +299,15 @@ def test_records_without_counters_are_judged_by_their_times_only():
     found = stability.examine(record(steps, probing=None))
     assert (found.first_cause, found.shares) == (None, ())
     [finding] = found.findings
-    assert (finding.kind, finding.steps, finding.cause) == ("step", (13,), None)
+    assert (finding.rule, finding.where) == (Rule.SLOW_STEPS, "step 13")
     assert math.isnan(found.cv_without)
 
 
 def test_drift_is_a_finding_and_makes_the_interval_unreliable():
     steps = [longer(step, 0.0003 * i, main_cpu_s=0.0003 * i) for i, step in enumerate(quiet_steps(30))]
     found = stability.examine(record(steps))
-    [drift] = [finding for finding in found.findings if finding.kind == "drift"]
-    assert drift.number == pytest.approx(0.083, abs=0.01)
+    [drift] = [finding for finding in found.findings if finding.rule is Rule.DRIFT]
+    assert re.search(r"they get 8\.\d+% slower", drift.what)
     assert not found.interval_reliable
 
 
@@ -313,9 +316,8 @@ def test_neighbours_that_are_alike_make_the_interval_unreliable():
     walk = 0.004 * np.sin(np.arange(60) / 3) + rng.normal(0, 0.0005, 60)
     steps = [longer(step, float(x), main_cpu_s=float(x)) for step, x in zip(quiet_steps(60), walk, strict=True)]
     found = stability.examine(record(steps))
-    [alike] = [finding for finding in found.findings if finding.kind == "autocorrelation"]
-    assert alike.number > 0.8
-    assert "independent ones" in alike.evidence
+    [alike] = [finding for finding in found.findings if finding.rule is Rule.AUTOCORRELATION]
+    assert re.search(r"\(autocorrelation 0\.[89]\d\): .* independent ones", alike.what)
     assert not found.interval_reliable
 
 
@@ -328,7 +330,7 @@ def test_too_many_threads(threads, delay, advised):
     environment = dataclasses.replace(ENVIRONMENT, num_threads=threads)
     steps = [longer(step, delay, main_cpu_s=delay, other_delay_s=delay) for step in quiet_steps()]
     found = stability.examine(record(steps, environment=environment))
-    assert next((one.advice for one in found.findings if one.kind == "too many threads"), None) == advised
+    assert next((one.advice for one in found.findings if one.rule is Rule.TOO_MANY_THREADS), None) == advised
 
 
 def test_every_cause_has_a_counter_to_show():
@@ -412,7 +414,7 @@ def test_what_costs_most_in_all_steps_together_comes_first(many):
     steps[50] = longer(steps[50], 0.1, switches=1)
     for index in (3, 7, 8, 14, 20, 23, 29, 31, 38, 43)[: 10 if many else 1]:
         steps[index] = longer(steps[index], 0.06, main_delay_s=0.06)
-    found = [finding.evidence for finding in stability.examine(record(steps)).findings]
+    found = [finding.what for finding in stability.examine(record(steps)).findings]
     assert ["run delay" in text for text in found[1:]] == [many, not many]  # after the shares of the variance
 
 
@@ -424,7 +426,7 @@ def test_without_the_counters_that_tell_it_from_sleep_nothing_is_called_sleep(mi
     steps = [
         dataclasses.replace(step, probes=msgspec.structs.replace(step.probes, **{missing: None})) for step in steps
     ]
-    assert Cause.WAITING.value not in {finding.cause for finding in stability.examine(record(steps)).findings}
+    assert Cause.WAITING.value not in stability.examine(record(steps)).causes
 
 
 def test_time_off_the_cpu_with_no_more_switches_than_usual_is_unexplained_and_says_what_it_may_be():
@@ -433,9 +435,9 @@ def test_time_off_the_cpu_with_no_more_switches_than_usual_is_unexplained_and_sa
     steps[12] = longer(steps[12], EXTRA_S)
     found = stability.examine(record(steps))
     assert found.first_cause is None
-    [finding] = [finding for finding in found.findings if finding.kind == "step"]
-    assert "off the CPU" in finding.evidence
-    assert "a hypervisor" in finding.evidence
+    [finding] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    assert "off the CPU" in finding.what
+    assert "a hypervisor" in finding.what
 
 
 def test_a_step_is_not_explained_by_what_as_many_quiet_steps_had():
@@ -510,4 +512,5 @@ def test_what_one_step_loses_is_not_what_every_step_does():
     """GIVEN 400 ms of run delay in one of ten steps of 100 ms, 29% of all time THEN no finding is about every step"""
     steps = quiet_steps(10)
     steps[4] = longer(steps[4], 0.4, main_delay_s=0.4)
-    assert {finding.kind for finding in stability.examine(record(steps)).findings} == {"variance", "step"}
+    rules = {finding.rule for finding in stability.examine(record(steps)).findings}
+    assert rules == {Rule.VARIANCE, Rule.SLOW_STEPS}

@@ -11,44 +11,45 @@ import pytest
 from perfkit.analysis import stability, variance
 from perfkit.analysis.causes import Account, Cause
 from perfkit.analysis.disturbances import Disturbance
-from perfkit.analysis.stability import Finding, Stability
+from perfkit.analysis.stability import Stability
 from perfkit.analysis.variance import Share
+from perfkit.schema.finding import Cost, Finding, Rule
 from tests.analysis.noisy import longer, quiet_steps, record
 from tests.runs import ENVIRONMENT
 
 
-def finding(kind: str, number: float = 0.1, doubt: str = "", cause: str | None = None) -> Finding:
-    return Finding(kind=kind, number=number, measure="", cause=cause, evidence="", advice="", doubt=doubt)
-
-
 @pytest.mark.parametrize(
-    ("kind", "number", "warmed", "place"),
+    ("rule", "share", "warmed", "place"),
     [
-        ("spill", 0.0, True, 0),
-        ("warm-up", 1.0, False, 0),
-        ("warm-up", 1.0, True, 2),
-        ("step", 1.0, False, 2),
-        ("every step", 0.11, True, 1),
-        ("every step", 0.1, True, 2),  # as much as the spread is not more
-        ("every step", 0.09, False, 2),
-        ("step", 0.11, True, 2),
+        (Rule.MEMORY_SPILL, None, True, 0),
+        (Rule.WARMUP_UNFINISHED, 1.0, False, 0),
+        (Rule.WARMUP_UNFINISHED, 1.0, True, 2),
+        (Rule.SLOW_STEPS, 1.0, False, 2),
+        (Rule.LOST_EVERY_STEP, 0.11, True, 1),
+        (Rule.LOST_EVERY_STEP, 0.1, True, 2),  # as much as the spread is not more
+        (Rule.LOST_EVERY_STEP, 0.09, False, 2),
+        (Rule.SLOW_STEPS, 0.11, True, 2),
     ],
 )
-def test_what_comes_first(kind, number, warmed, place):
-    assert stability._place(finding(kind, number), 0.1, warmed=warmed) == place
+def test_what_comes_first(rule, share, warmed, place):
+    assert stability._place(Finding(rule, "", Cost(share=share)), 0.1, warmed=warmed) == place
 
 
 def test_doubts_are_said_once_and_in_order():
-    findings = (finding("level", doubt="b"), finding("step"), finding("drift", doubt="a"), finding("level", doubt="b"))
-    found = Stability(0.1, (), math.nan, 0, (), findings)
-    assert (found.doubts, found.interval_reliable, found.period, found.first_cause) == (("b", "a"), False, 1, None)
+    """GIVEN two levels, each of which makes the interval unreliable for the same reason THEN it is said once"""
+    steps = quiet_steps(40)
+    steps[10:20] = [longer(step, 0.05, main_cpu_s=0.05) for step in steps[10:20]]
+    steps[30:] = [longer(step, 0.2, main_cpu_s=0.2) for step in steps[30:]]
+    found = stability.examine(record(steps))
+    assert [one.rule for one in found.findings].count(Rule.LEVEL_SHIFT) > 1
+    assert found.doubts == ("the level shifts", "neighbouring steps depend on each other")
+    assert not found.interval_reliable
 
 
 def test_the_first_cause_is_that_of_the_first_finding_with_one():
-    found = Stability(
-        0.1, (), math.nan, 0, (), (finding("step"), finding("step", cause="x"), finding("step", cause="y"))
-    )
-    assert (found.first_cause, found.interval_reliable) == ("x", True)
+    found = Stability(0.1, (), math.nan, 0, (), (), ("x", "y"))
+    assert (found.first_cause, found.interval_reliable, found.period) == ("x", True, 1)
+    assert dataclasses.replace(found, causes=()).first_cause is None
 
 
 @pytest.mark.parametrize(
@@ -63,23 +64,23 @@ def test_the_variance_is_taken_apart_from_two_percent_and_five_steps_on(cv, n, p
 @pytest.mark.parametrize(("share", "cause"), [(0.2, Cause.GC.value), (0.19, None)])
 def test_a_fifth_of_the_variance_is_a_cause(share, cause):
     shares = (Share(Cause.GC, share, 0.01), Share(None, 1 - share, math.nan))
-    [one] = stability._variance(0.05, shares, record(quiet_steps(3)))
-    assert (one.cause, one.number, one.measure, bool(one.advice)) == (cause, 0.05, "CV", cause is not None)
-    assert "garbage collection" in one.evidence
-    assert "unexplained" in one.evidence
+    [one] = stability._variance(0.05, shares, math.nan, 0, record(quiet_steps(3)))
+    assert (one.cause, bool(one.finding.advice)) == (cause, cause is not None)
+    assert one.finding.what.startswith("CV 5.00%: ")
+    assert [row.key["cause"] for row in one.finding.evidence] == ["garbage collection", "unexplained"]
 
 
-@pytest.mark.parametrize(("lost", "kinds"), [(0.1, ["every step"]), (0.0999, [])])
-def test_what_every_step_loses_is_named_from_a_tenth_on(lost, kinds):
+@pytest.mark.parametrize(("lost", "costs"), [(0.1, [Cost(100_000_000, 0.1)]), (0.0999, [])])
+def test_what_every_step_loses_is_named_from_a_tenth_on(lost, costs):
     account = Account(np.ones(5), seconds={Cause.STEAL: np.full(5, lost), Cause.WAITING: np.ones(5)})
-    assert [one.kind for one in stability._every_step(account, record(quiet_steps(5)))] == kinds
+    assert [one.finding.cost for one in stability._every_step(account, record(quiet_steps(5)))] == costs
 
 
 def test_what_is_lost_most_comes_first():
     seconds = {Cause.PREEMPTED: np.full(5, 0.02), Cause.GC: np.full(5, 0.03), Cause.FAULTS: np.full(5, 0.05)}
     found = stability._every_step(Account(np.full(5, 0.1), seconds=seconds), record(quiet_steps(5)))
     assert [one.cause for one in found] == [Cause.FAULTS.value, Cause.GC.value, Cause.PREEMPTED.value]
-    assert [one.number for one in found] == pytest.approx([0.5, 0.3, 0.2])
+    assert [one.finding.cost.share for one in found] == pytest.approx([0.5, 0.3, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -96,8 +97,8 @@ def test_threads_are_too_many_above_the_cpus_or_from_thirty_percent_of_waiting_o
     account = Account(np.full(5, 0.1), seconds={Cause.GC: np.zeros(5)}, delay=np.full(5, delay))
     made = record(quiet_steps(5), environment=dataclasses.replace(ENVIRONMENT, num_threads=threads, cpu_count=cpus))
     found = stability._threads(account, made)
-    assert [one.number for one in found] == ([threads / cpus] if said else [])
-    assert all(("waits for a CPU" in one.evidence) == (delay >= 0.03) for one in found)
+    assert [f"{threads} threads on {cpus} CPUs" in one.finding.what for one in found] == [True] * said
+    assert all(("waits for a CPU" in one.finding.what) == (delay >= 0.03) for one in found)
     on_gpu = dataclasses.replace(made, config=dataclasses.replace(made.config, device="cuda"))
     assert (on_gpu.config.device, stability._threads(account, on_gpu)) == ("cuda", [])
 
@@ -136,7 +137,7 @@ def test_a_drift_says_which_way():
     rise = np.linspace(1.0, 1.1, 12)
     for wall, way in ((rise, "slower"), (rise[::-1], "faster")):
         [one] = stability._drift(wall, (), record(quiet_steps(3)))
-        assert one.measure == f"{way} from first to last step"
+        assert f" {way} from the first to the last" in one.finding.what
     for kind, said in (("level", False), ("warm-up", False), ("step", True)):
         other = Disturbance(kind, (0,), 0.1, 0.1, None, 0.0)
         assert bool(stability._drift(rise, (other,), record(quiet_steps(3)))) == said

@@ -12,6 +12,7 @@ from perfkit.errors import UsageError
 from perfkit.render import latex, text, typst
 from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
+from tests.reports import lines_in, tables_for_people
 
 QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
 
@@ -32,7 +33,7 @@ def test_results_are_in_the_order_of_the_grid_and_failures_apart():
     report = sweep_report.report(ROWS, ["batch_size"])
 
     # THEN
-    results, failed = report.display
+    results, failed = tables_for_people(report)
     assert [column.name for column in results.columns][:4] == ["batch_size", "steps", "mean_s", "std_s"]
     assert results.frame["batch_size"].tolist() == [2, 4]
     assert results.frame["mean_s"].tolist() == pytest.approx([0.025, 0.045])
@@ -42,8 +43,8 @@ def test_results_are_in_the_order_of_the_grid_and_failures_apart():
         "batch_size": 8, "outcome": "oom", "phase": "warm-up step 1, backward", "requested_bytes": 2**31,
         "available_bytes": 2**30, "try_first": "--checkpoint", "try_second": "--batch-size 1",
     }  # fmt: skip
-    assert report.remarks == ("3 results: 2 ok, 1 out of memory",)
-    assert len(report.tables[0].frame) == 3
+    assert lines_in(report) == ("3 results: 2 ok, 1 out of memory",)
+    assert len(report.seen_by("scripts").main_table) == 3
 
 
 def test_columns_are_chosen_by_name_and_in_order():
@@ -143,7 +144,7 @@ def test_warm_up_has_a_study_of_its_own():
     rows = [sweeps.row(config(warmup_steps=n), 0.1 if n < 2 else 0.02, 0.02, 0.02) for n in (5, 0, 2)]
 
     # WHEN
-    study = sweep_report.report(rows, ["warmup_steps"]).display[-1]
+    study = tables_for_people(sweep_report.report(rows, ["warmup_steps"]))[-1]
 
     # THEN
     assert study.title == "Warm-up study"
@@ -155,17 +156,17 @@ def test_warm_up_has_a_study_of_its_own():
 def test_other_failures_have_a_table_with_their_message():
     rows = [sweeps.row(config(batch_size=2), outcome="timeout", message="stopped after 9 s")]
     report = sweep_report.report(rows, ["batch_size"])
-    assert [table.title for table in report.display] == ["Step time", "Failed"]
-    assert report.display[1].frame.to_dict("records") == [
+    assert [table.title for table in tables_for_people(report)] == ["Step time", "Failed"]
+    assert tables_for_people(report)[1].frame.to_dict("records") == [
         {"batch_size": 2, "repeat": 1, "outcome": "timeout", "message": "stopped after 9 s"}
     ]
 
 
 def test_a_shared_process_is_said():
     rows = [sweeps.row(config(), 0.02, isolation="shared")]
-    assert "1 of them share a process" in sweep_report.report(rows, []).remarks[1]
+    assert "1 of them share a process" in lines_in(sweep_report.report(rows, []))[1]
 
 
 def test_a_sweep_that_has_nothing_yet_has_an_empty_table():
     report = sweep_report.report([], ["batch_size"])
-    assert len(report.display[0]) == 0
+    assert len(tables_for_people(report)[0]) == 0

@@ -12,6 +12,7 @@ from perfkit.render import text
 from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Table
 from tests import runs, sweeps
+from tests.reports import lines_in
 
 QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
 
@@ -96,7 +97,7 @@ def test_columns_can_be_checked_before_anything_runs(name, repeats, there):
 
 def test_all_columns_are_there_for_programs_and_headed_in_words():
     # GIVEN
-    [complete] = sweep_report.report([row(0.1)], []).tables
+    [complete] = sweep_report.report([row(0.1)], []).seen_by("scripts").tables
 
     # THEN
     heading = {column.name: column.heading for column in complete.columns}
@@ -167,7 +168,7 @@ def test_repeats_of_a_warm_up_study_have_lines_of_their_own_in_order():
     ],
 )  # fmt: skip
 def test_outcomes_are_counted_in_words(rows, line):
-    assert sweep_report.report(rows, []).remarks == (line,)
+    assert lines_in(sweep_report.report(rows, [])) == (line,)
 
 
 def test_the_summary_counts_and_says_what_varies():

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from perfkit.analysis import trace_comparison, trace_report
-from perfkit.analysis.report import Report
 from perfkit.errors import UsageError
+from perfkit.schema.report import Report
 from perfkit.trace.columns import HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
 from tests.nsys_export import NsysExport, as_nsys
+from tests.reports import lines_in, tables_for_people
 
 
 def training(*, steps: int = 2, scale: int = 1, extra: str = "") -> TraceBuilder:
@@ -46,9 +47,8 @@ def flags(report: Report, name: str, key: str) -> dict[str, str]:
 def test_a_trace_agrees_with_itself():
     report = trace_comparison.report(training().build(), training().build())
     assert report.summary["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
-    assert (
-        "kernels: agree in all 2 rows: counts are equal and shares differ by at most 1.00% of the time"
-        in report.remarks
+    assert "kernels: agree in all 2 rows: counts are equal and shares differ by at most 1.00% of the time" in lines_in(
+        report
     )
 
 
@@ -63,7 +63,7 @@ def test_a_kernel_on_one_side_and_a_missing_one():
     report = trace_comparison.report(training().build(), training(extra="surprise").build())
     assert flags(report, "kernels", "name") == {"gemm_fc2": "share", "gemm_fc1": "share", "surprise": "only B, share"}
     assert flags(report, "groups", "scope")["<unattributed>"] == "only B, share"
-    assert "kernels: 3 of 3 rows disagree: 3 share, 1 only B" in report.remarks
+    assert "kernels: 3 of 3 rows disagree: 3 share, 1 only B" in lines_in(report)
 
 
 def test_another_count_of_the_same_kernels():
@@ -77,7 +77,7 @@ def test_recordings_of_different_numbers_of_steps_are_compared_per_step():
     report = trace_comparison.report(training(steps=2).build(), training(steps=5).build())
     assert set(report.summary["disagreements"].values()) == {0}
     assert frame(report, "kernels")["count_b"].tolist() == [1.0, 1.0]
-    assert "counts and times are per step: A has 2 steps, B has 5" in report.remarks
+    assert "counts and times are per step: A has 2 steps, B has 5" in lines_in(report)
 
 
 def test_margins_are_in_points_of_the_share():
@@ -128,7 +128,7 @@ def test_host_times_of_two_instruments_agree_in_their_ranges(tmp_path: Path):
     assert flags(report, "ranges", "name") == {"step::*": "", "fc": ""}
     assert frame(report, "ranges")["count_b"].tolist() == [1, 2]
     assert report.table("kernels") is None
-    assert any(line.startswith("two instruments without device work") for line in report.remarks)
+    assert any(line.startswith("two instruments without device work") for line in lines_in(report))
 
 
 def test_backward_ranges_that_one_recording_cannot_have_are_no_disagreement(tmp_path: Path):
@@ -145,9 +145,9 @@ def test_backward_ranges_that_one_recording_cannot_have_are_no_disagreement(tmp_
 
     # THEN they are compared where both could have them
     assert flags(one, "ranges", "name") == {"step::*": "", "fc": ""}
-    assert any(line.startswith("only B has ranges round backward nodes") for line in one.remarks)
+    assert any(line.startswith("only B has ranges round backward nodes") for line in lines_in(one))
     assert flags(two, "ranges", "name") == {"step::*": "", "fc": "", "backward::fc": ""}
-    assert not any("round backward nodes" in line for line in two.remarks)
+    assert not any("round backward nodes" in line for line in lines_in(two))
 
 
 def test_what_pytorch_itself_or_the_search_for_nodes_leaves_in_one_recording_is_no_disagreement(tmp_path: Path):
@@ -171,7 +171,7 @@ def test_kernels_that_two_instruments_spell_differently_are_one_row(tmp_path: Pa
 
     # THEN it is one row, by the name of A
     assert flags(report, "kernels", "name") == {"sgemm": "", gnu: ""}
-    assert any("spell names differently" in line for line in report.remarks)
+    assert any("spell names differently" in line for line in lines_in(report))
 
 
 def test_kernels_are_put_together_only_where_a_name_is_on_one_side_alone_and_it_is_said(tmp_path: Path):
@@ -190,7 +190,7 @@ def test_kernels_are_put_together_only_where_a_name_is_on_one_side_alone_and_it_
         "f(float)": "count, share",
         "void g<4>(int)": "count",
     }
-    (kernels,) = [table for table in report.display if table.name == "kernels"]
+    (kernels,) = [table for table in tables_for_people(report) if table.name == "kernels"]
     assert kernels.notes == ("of B's names 1 shared a row with another that has other parameters only",)
 
 

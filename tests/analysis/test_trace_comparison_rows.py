@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis import trace_comparison
-from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
 from perfkit.errors import UsageError
+from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 from perfkit.trace.columns import Device, DeviceKind, Trace
 from perfkit.trace.load import load
 from tests.analysis import columns
 from tests.builders import TraceBuilder
 from tests.nsys_export import NsysExport
+from tests.reports import lines_in, tables_for_people
 
 SIDES = ["count_a", "count_b", "total_ns_a", "total_ns_b"]
 
@@ -99,7 +100,7 @@ def test_counts_and_times_are_per_step_where_the_numbers_of_steps_differ():
     """GIVEN one kernel of 30 ns in one step and six of 30 ns in three WHEN compared THEN 1 and 2 a step"""
     found = compared(kernels(("x", 30), steps=1), kernels(*[("x", 30)] * 6, steps=3))
     assert rows(found, "kernels", *SIDES, "disagrees") == [[1, 2, 30, 60, "count"]]
-    assert "counts and times are per step: A has 1 steps, B has 3" in found.remarks
+    assert "counts and times are per step: A has 1 steps, B has 3" in lines_in(found)
     thirds = compared(kernels(("x", 30), steps=3), kernels(*[("x", 30)] * 2, steps=6))
     assert rows(thirds, "kernels", "disagrees") == [[""]]
 
@@ -107,14 +108,14 @@ def test_counts_and_times_are_per_step_where_the_numbers_of_steps_differ():
 def test_equal_numbers_of_steps_are_compared_as_a_whole():
     found = compared(kernels(("x", 30), ("x", 30), steps=2), kernels(("x", 30), ("x", 30), steps=2))
     assert rows(found, "kernels", *SIDES) == [[2, 2, 60, 60]]
-    assert not any("step" in remark for remark in found.remarks)
+    assert not any("step" in remark for remark in lines_in(found))
 
 
 @pytest.mark.parametrize("steps", [(0, 2), (2, 0), (0, 0)])
 def test_a_side_without_steps_is_said(steps):
     found = compared(*(kernels(("x", 30), ("x", 30), steps=count) for count in steps))
     assert rows(found, "kernels", *SIDES) == [[2, 2, 60, 60]]
-    assert found.remarks[0] == "no steps in one or both files: everything in them is counted"
+    assert lines_in(found)[0] == "no steps in one or both files: everything in them is counted"
 
 
 def test_columns():
@@ -130,7 +131,7 @@ def test_columns():
     assert titles == {
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
-    assert found.display == found.tables
+    assert tables_for_people(found) == found.tables
 
 
 def test_groups_are_those_of_the_view():
@@ -162,7 +163,7 @@ def test_host_times_of_one_instrument_are_operators():
     found = compared(host, host)
     assert table(found, "kernels").title == "Operators, self time"
     assert found.table("ranges") is None
-    assert not any("two instruments" in remark for remark in found.remarks)
+    assert not any("two instruments" in remark for remark in lines_in(found))
 
 
 @pytest.mark.parametrize(("first", "with_work"), [(True, "A"), (False, "B")])
@@ -174,13 +175,13 @@ def test_only_one_side_has_device_work(first, with_work):
 
 def test_how_many_rows_disagree_and_in_what():
     found = compared(kernels(("x", 75), ("y", 25)), kernels(("x", 50), ("x", 0), ("y", 50), ("z", 0)))
-    assert found.remarks[-1] == "kernels: 3 of 3 rows disagree: 2 share, 1 count, 1 only B"
+    assert lines_in(found)[-1] == "kernels: 3 of 3 rows disagree: 2 share, 1 count, 1 only B"
     assert found.summary["disagreements"] == {"phases": 1, "groups": 1, "kernels": 3}
 
 
 def test_an_agreement_says_what_was_compared():
     found = compared(kernels(("x", 5)), kernels(("x", 5)), margin=0.05)
-    assert found.remarks[-1] == (
+    assert lines_in(found)[-1] == (
         "kernels: agree in all 1 rows: counts are equal and shares differ by at most 5.00% of the time"
     )
 
@@ -221,7 +222,7 @@ def test_different_devices_are_said(a, b, said):
     one, other = (
         replace(kernels(("x", 5)).build(), devices=(Device(0, name),) if name else ()) for name in (a, b)
     )  # fmt: skip
-    assert any(remark.startswith("different devices") for remark in compared(one, other).remarks) == said
+    assert any(remark.startswith("different devices") for remark in lines_in(compared(one, other))) == said
 
 
 # --- two instruments without device work --------------------------------------------------------------------------
@@ -249,20 +250,20 @@ def test_ranges_of_two_instruments_have_counts_but_no_shares(tmp_path: Path):
     assert columns.summed(ranges) == []
     assert (ranges.title, found.table("kernels")) == ("Host ranges, wall time", None)
     assert "count_a" not in columns.names(table(found, "phases"))
-    assert found.remarks[-1] == "ranges: 2 of 4 rows disagree: 1 count, 1 only A"
-    assert "counts are equal" not in next(line for line in found.remarks if line.startswith("phases"))
+    assert lines_in(found)[-1] == "ranges: 2 of 4 rows disagree: 1 count, 1 only A"
+    assert "counts are equal" not in next(line for line in lines_in(found) if line.startswith("phases"))
 
 
 def test_ranges_that_agree_say_counts(tmp_path: Path):
     kineto = TraceBuilder().step(0, 0, 100).range("perfkit.step::0", 1, 99).module("fc", 10, 20)
     export = NsysExport().domain("perfkit", 1).range("step::0", 1, 99, domainId=1).range("fc", 10, 20, domainId=1)
     found = compared(kineto, load(export.write(tmp_path / "b.sqlite")))
-    assert found.remarks[-1] == "ranges: agree in all 2 rows: counts are equal"
+    assert lines_in(found)[-1] == "ranges: agree in all 2 rows: counts are equal"
 
 
 def test_kernels_of_two_instruments_go_by_the_names_of_a(tmp_path: Path):
     export = NsysExport().kernel("sgemm", 10, 20, 1)
     nsys = load(export.write(tmp_path / "b.sqlite"))
     line = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
-    assert line in compared(TraceBuilder().event("sgemm", 0, 10), nsys).remarks
-    assert line not in compared(nsys, nsys).remarks
+    assert line in lines_in(compared(TraceBuilder().event("sgemm", 0, 10), nsys))
+    assert line not in lines_in(compared(nsys, nsys))

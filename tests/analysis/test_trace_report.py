@@ -9,12 +9,17 @@ import pytest
 
 from perfkit.analysis.account import Account, Selection, account
 from perfkit.analysis.attribution import Phase, attribute
-from perfkit.analysis.report import Report
-from perfkit.analysis.trace_report import View, remarks, report, summary, unattributed
+from perfkit.analysis.trace_report import View, findings_of, report, summary, unattributed
+from perfkit.render.findings import lines
+from perfkit.schema.finding import Cost, Rule
+from perfkit.schema.report import Report
 from perfkit.trace.columns import Device, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.nsys_export import NsysExport
+from tests.reports import evidence_that_misses, lines_in
+from tests.reports import tables_for_people as people
+from tests.reports import tables_for_scripts as scripts
 
 
 def counted(trace: Trace, **selection) -> Account:
@@ -38,51 +43,64 @@ def nsys_trace(folder: Path) -> Trace:
     return load(export.range("fc", 200, 205, domainId=1).write(folder / "a.sqlite"))
 
 
+def remarks(counted: Account) -> list[str]:
+    return lines(findings_of(counted))
+
+
 def names(tables) -> list[str]:
     return [table.name for table in tables]
 
 
-SCRIPTS = ["kernels", "layers", "phases", "categories", "groups", "integrity"]
 PEOPLE = ["phases", "categories", "groups", "kernels"]
+SCRIPTS = [*PEOPLE, "layers"]
 
 
 def test_tables_of_device_work():
     plain = report(TraceBuilder().launched("k", 0, 5, 10).build())
     copying = report(device_step().build())
-    assert (names(plain.tables), names(plain.display)) == ([*SCRIPTS, "copies"], PEOPLE)
-    assert (names(copying.tables), names(copying.display)) == ([*SCRIPTS, "copies"], [*PEOPLE, "copies"])
+    assert (names(scripts(plain)), names(people(plain))) == ([*SCRIPTS, "copies"], PEOPLE)
+    assert (names(scripts(copying)), names(people(copying))) == (
+        [*SCRIPTS, "copies"],
+        [*PEOPLE, "copies"],
+    )
 
 
 def test_tables_of_several_threads():
     """GIVEN a second thread WHEN reported THEN scripts have the threads, people only where they are the account"""
     device = report(device_step().range("other", 0, 10, thread=1).build())
     host = report(host_step().range("other", 0, 10, thread=1).build())
-    assert (names(device.tables)[-1], names(device.display)[-1]) == ("threads", "copies")
-    assert (names(host.tables), names(host.display)) == ([*SCRIPTS, "threads"], [*PEOPLE, "threads"])
+    assert (names(scripts(device))[-1], names(people(device))[-1]) == ("threads", "copies")
+    assert (names(scripts(host)), names(people(host))) == (
+        [*SCRIPTS, "threads"],
+        [*PEOPLE, "threads"],
+    )
 
 
 def test_tables_of_host_times():
     one = report(host_step().build())
-    assert (names(one.tables), names(one.display)) == (SCRIPTS, PEOPLE)
+    assert (names(scripts(one)), names(people(one))) == (SCRIPTS, PEOPLE)
 
 
 def test_tables_of_an_export_without_device_work(tmp_path: Path):
     trace = nsys_trace(tmp_path)
     found = report(trace)
-    assert (names(found.tables), names(found.display)) == ([*SCRIPTS, "ranges"], ["phases", "groups", "ranges"])
+    assert (names(scripts(found)), names(people(found))) == (
+        [*SCRIPTS, "ranges"],
+        ["phases", "groups", "ranges"],
+    )
     everywhere = report(trace, View(Selection(steps="all")))
     forward = report(trace, View(Selection(phase=Phase.FORWARD)))
     counts = [dict(zip(one.table("ranges").frame["name"], one.table("ranges").frame["count"], strict=True))
               for one in (found, everywhere, forward)]  # fmt: skip
     assert counts == [{"step::*": 1, "fc": 1}, {"step::*": 1, "fc": 2}, {"fc": 1}]
-    assert "no GPU work was captured" in found.remarks[0]
+    assert "no GPU work was captured" in lines_in(found)[0]
 
 
 def test_a_report_has_its_tables_by_name():
     found = report(host_step().build())
-    assert found.table("layers") is found.tables[1]
+    assert found.table("layers") is found.tables[-1]
     assert found.table("nonsense") is None
-    assert Report({}, (), ()).remarks == ()
+    assert lines_in(Report("nothing", {})) == ()
 
 
 def test_views_fold_layers_by_component_unless_told_otherwise():
@@ -156,8 +174,8 @@ def test_the_first_line_of_host_times():
 
 
 def test_the_rest_is_explained_where_there_is_one():
-    lines = remarks(counted(device_step().build()))
-    assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in lines
+    texts = remarks(counted(device_step().build()))
+    assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in texts
     scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
     assert not any("<unattributed>" in line for line in remarks(counted(scoped.build())))
 
@@ -180,13 +198,13 @@ def test_nothing_shown_suggests_nothing():
 def test_a_tree_that_does_not_fit_is_said():
     trace = TraceBuilder().range("nn.Module: Net_0", 0, 50, HostKind.PYTHON).launched("k", 5, 10, 20).build()
     line = "the given module tree does not fit: not every module frame of the trace has its place in it"
-    assert report(trace, View(modules={"x": "Other"})).remarks[-1] == line
-    assert line not in report(trace, View(modules={"net": "Net"})).remarks
-    assert line not in report(trace).remarks
+    assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == line
+    assert line not in lines_in(report(trace, View(modules={"net": "Net"})))
+    assert line not in lines_in(report(trace))
 
 
 def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():
-    def nodes(second: str) -> tuple[str, ...]:
+    def nodes(second: str) -> list[str]:
         b = TraceBuilder().module("a", 0, 90).range("aten::mm", 10, 20, sequence=1)
         b.range("autograd::engine::evaluate_function: MmBackward0", 100, 150, sequence=1, forward_thread=1)
         b.range(f"perfkit.backward::{second}", 110, 140)
@@ -240,3 +258,26 @@ def test_perfkits_own_search_is_a_reason_on_the_host():
 def test_reasons_of_no_time_are_not_given():
     b = TraceBuilder().module("net", 0, 50).launched("k", 60, 5, 5).launched("k", 70, 10, 13).event("early", -5, -5)
     assert unattributed(counted(b.build())) == {"outside": 3}
+
+
+# --- what findings say for scripts ---------------------------------------------------------------------------------
+
+
+def test_evidence_is_in_the_tables():
+    """GIVEN time without a scope, without a launch and in kernels of no known name THEN rows show it"""
+    b = device_step().event("mystery", -30, -20)
+    found = report(b.build())
+    assert {one.rule for one in found.findings if one.evidence} == {
+        Rule.UNATTRIBUTED_TIME, Rule.NO_LAUNCH, Rule.UNKNOWN_KERNELS,
+    }  # fmt: skip
+    assert evidence_that_misses(found) == []
+
+
+def test_costs_are_a_step():
+    """GIVEN 10 ns without a scope in two steps, of 60 THEN a step has 5, a sixth of all; without steps it is 10"""
+    for steps, each in ((2, 5), (0, 10)):
+        b = TraceBuilder().module("net", 0, 90).launched("k", 10, 0, 50).launched("k", 95, 60, 70)
+        for step in range(steps):
+            b.step(step, 50 * step, 50 * step + 50)
+        [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
+        assert finding.cost == Cost(each, pytest.approx(1 / 6))

@@ -42,7 +42,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_json_is_the_documented_document(trace, capsys):
-    """GIVEN a trace WHEN analysed as JSON THEN stdout is one document of the documented shape, remarks on stderr"""
+    """GIVEN a trace WHEN analysed as JSON THEN stdout is one document of the documented shape, sentences on stderr"""
     code, out, err = run(capsys, str(trace), "--format", "json")
     document = json.loads(out)
     assert code == 0
@@ -56,7 +56,11 @@ def test_json_is_the_documented_document(trace, capsys):
     assert {"name", "unit"} <= set(document["tables"]["layers"]["columns"][0])
     phases = [row["phase"] for row in document["tables"]["phases"]["rows"]]
     assert phases == ["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
+    assert list(document) == ["summary", "tables", "findings"]
+    assert not {"findings", "integrity"} & set(document["tables"])
+    assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean"]
     assert "1 device events" in err
+    assert "1 device events" in document["findings"][0]["what"]
 
 
 SECRET = "root:x:0:0:the content of a file that is nobody's to see"
@@ -152,6 +156,30 @@ def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
     assert "--table gives another" in err
     _, out, _ = run(capsys, str(trace), "--format", "csv", "--table", "layers")
     assert pd.read_csv(io.StringIO(out))["scope"].tolist() == ["Model"]
+
+
+def test_findings_come_before_the_tables(trace, capsys):
+    """GIVEN a trace WHEN shown to people THEN what to know comes first, a line each, then an empty line"""
+    _, out, _ = run(capsys, str(trace), "--table", "phases")
+    lines = out.splitlines()
+    assert lines[0].startswith("1 step; 1 device events")
+    assert lines[lines.index("Phases") - 1] == ""
+
+
+@pytest.mark.parametrize("name", ["findings", "integrity"])
+def test_findings_are_a_table_for_who_asks(trace, capsys, name):
+    """GIVEN a trace WHEN asked for the table THEN people and CSV have it; JSON has findings in their own place"""
+    _, out, _ = run(capsys, str(trace), "--table", name)
+    assert name.capitalize() in out.splitlines()
+    _, out, _ = run(capsys, str(trace), "--table", name, "--format", "csv")
+    assert list(pd.read_csv(io.StringIO(out)).columns) == [
+        "rule", "what", "cost_ns", "share", "advice", "sure", "where",
+    ]  # fmt: skip
+    _, out, _ = run(capsys, str(trace), "--table", name, "--format", "json")
+    document = json.loads(out)
+    assert document["tables"] == {}
+    assert document["findings"]
+    assert document["summary"]["kernels"] == 1
 
 
 def test_table_and_markdown_show_the_same_rows(trace, capsys):

@@ -1,4 +1,4 @@
-"""What in the pages can be made anew from the code: tables of flags, and the output of cheap commands.
+"""What in the pages can be made anew from the code: tables of flags and of rules, and the output of cheap commands.
 
 `python -m tests.docs.pages` writes both into README.md and docs/*.md, and is how to mend a page that its test rejects.
 """
@@ -31,6 +31,7 @@ from perfkit.commands.compare import CompareOptions
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -47,6 +48,7 @@ MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_RULES = re.compile(r"(<!-- rules -->\n).*?(<!-- end -->)", re.DOTALL)
 _CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 _BY_NAME = {options.__name__: options for found in OPTIONS.values() for options in found}
 
@@ -141,6 +143,12 @@ def flag_table(options: type[Any], group: str) -> str:
     return "\n".join([*lines, *(flag.row for flag in flags(options) if flag.group == group)]) + "\n"
 
 
+def rule_table() -> str:
+    """A Markdown table of the rules that make findings."""
+    lines = ["| rule | about | finds |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{rule.id}` | {rule.topic} | {rule.doc} |" for rule in Rule)]) + "\n"
+
+
 @dataclass(frozen=True)
 class Shown:
     """A command in a console block, and the output under it."""
@@ -190,7 +198,7 @@ def run(command: str) -> tuple[int, str]:
 
 
 def renewed(text: str) -> str:
-    """A page with its tables of flags and the output of its cheap commands made anew."""
+    """A page with its tables of flags and of rules and the output of its cheap commands made anew."""
 
     def table(match: re.Match[str]) -> str:
         return match[1] + flag_table(_BY_NAME[match[2]], match[3] or "") + match[4]
@@ -199,7 +207,8 @@ def renewed(text: str) -> str:
         commands = list(shown_commands(match[0]))
         return match[1] + "".join(f"$ {one.command}\n{_output(one)}" for one in commands) + match[3]
 
-    return _CONSOLE.sub(console, _FLAGS.sub(table, text))
+    text = _RULES.sub(lambda match: match[1] + rule_table() + match[2], _FLAGS.sub(table, text))
+    return _CONSOLE.sub(console, text)
 
 
 def _output(shown: Shown) -> str:

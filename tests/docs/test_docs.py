@@ -19,8 +19,10 @@ from perfkit.analysis import trace_report
 from perfkit.analysis.trace_report import report
 from perfkit.cli import build_app
 from perfkit.measure import doctor
+from perfkit.render import findings
 from perfkit.schema import grid, range_names, record, sweep
 from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.finding import Finding, Rule
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
@@ -249,13 +251,21 @@ def test_the_json_of_a_run_is_documented():
 
 def test_every_reason_and_check_is_documented():
     """GIVEN reasons and checks in the code WHEN reading the pages THEN each has its row"""
-    code = (pages.ROOT / "perfkit/analysis/integrity.py").read_text(encoding="utf-8")
-    checks = set(re.findall(r"Issue\(\s*\"([^\"]+)\"", code))
+    checks = [rule.title for rule in Rule if rule.topic == "integrity" and rule is not Rule.CLEAN]
     assert len(checks) > 10
-    for check in checks:
-        assert check in text_of("docs/analyze.md"), check
+    table = text_of("docs/analyze.md").partition("| integrity | |")[2].partition("\n\n")[0]
+    shown = [name for row in table.splitlines()[2:] for name in row.split("|")[1].strip().split(", ")]
+    assert sorted(shown) == sorted(checks)
     for reason in trace_report._REASONS:
         assert f"| `{reason}` |" in text_of("docs/attribution.md")
+
+
+def test_every_rule_is_documented():
+    """GIVEN the rules that make findings WHEN reading the page THEN it has just their table"""
+    page = text_of("docs/record_format.md")
+    assert f"<!-- rules -->\n{pages.rule_table()}<!-- end -->" in page, "run python -m tests.docs.pages"
+    for key in findings.json_value(Finding(Rule.CLEAN, "clean")):
+        assert f"| `{key}` |" in page, key
 
 
 def test_the_rules_are_numbered():
@@ -291,5 +301,5 @@ def test_the_golden_numbers_are_those_of_the_traces():
 
 def test_every_topic_of_the_doctor_is_documented():
     """GIVEN what doctor looks at WHEN reading its page THEN each topic has its row"""
-    for finding in doctor.examine():
-        assert f"| `{finding.topic}` |" in text_of("docs/doctor.md")
+    for ability in doctor.examine():
+        assert f"| `{ability.topic}` |" in text_of("docs/doctor.md")

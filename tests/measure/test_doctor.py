@@ -12,6 +12,15 @@ from perfkit.measure import doctor, nsys_program
 from perfkit.measure.nsys_program import Nsys
 
 
+def said(found: doctor.Ability) -> str:
+    """The finding's sentence after its topic, which is in the evidence too; empty where there is none."""
+    if found.finding is None:
+        return ""
+    topic, _, text = found.finding.what.partition(": ")
+    assert (topic, found.finding.evidence[0].key) == (found.topic, {"topic": found.topic})
+    return text
+
+
 def test_everything_that_a_run_may_use_is_looked_at():
     found = doctor.examine()
     assert [one.topic for one in found] == [
@@ -50,7 +59,7 @@ def test_each_gpu_is_named(monkeypatch):
 
     # THEN
     found = doctor._gpu()
-    assert (found.state, found.advice) == ("yes", "")
+    assert (found.state, found.finding) == ("yes", None)
     assert found.found == "A100 (64.0 GiB, capability 8.0); H100 (64.0 GiB, capability 9.0)"
 
 
@@ -60,7 +69,7 @@ def test_without_a_gpu_the_advice_depends_on_the_driver(monkeypatch, driver, adv
     monkeypatch.setattr(doctor.environment, "nvidia_driver", lambda: driver)
     found = doctor._gpu()
     assert found.state == "no"
-    assert advice in found.advice
+    assert advice in said(found)
     assert (driver or "no NVIDIA driver") in found.found
 
 
@@ -72,7 +81,7 @@ def test_nvml_is_asked_and_left(monkeypatch):
         monkeypatch.setattr(doctor.pynvml, name, lambda name=name, answer=answer: (calls.append(name), answer)[1])
 
     # THEN
-    assert doctor._nvml() == doctor.Finding("nvml", "yes", "driver 580.65.06, 2 devices")
+    assert doctor._nvml() == doctor.Ability("nvml", "yes", "driver 580.65.06, 2 devices")
     assert (calls[0], calls[-1]) == ("nvmlInit", "nvmlShutdown")
 
 
@@ -83,20 +92,21 @@ def test_without_nvml_what_it_would_give_is_said(monkeypatch):
     monkeypatch.setattr(doctor.pynvml, "nvmlInit", fail)
     found = doctor._nvml()
     assert found.state == "no"
-    assert "clocks, power and throttling" in found.advice
+    assert "clocks, power and throttling" in said(found)
 
 
 @pytest.mark.parametrize(
-    ("nsys", "state", "said", "advice"),
+    ("nsys", "state", "there", "advice"),
     [
         (None, "no", "not on PATH", nsys_program.HOW_TO_GET_IT),
         (Nsys("/opt/nsys", ()), "partly", "/opt/nsys gives no version", "reinstall Nsight Systems"),
         (Nsys("/opt/nsys", (2025, 1, 3)), "yes", "2025.1.3", ""),
     ],
 )
-def test_nsys_is_there_with_its_version(monkeypatch, nsys, state, said, advice):
+def test_nsys_is_there_with_its_version(monkeypatch, nsys, state, there, advice):
     monkeypatch.setattr(nsys_program, "find", lambda: nsys)
-    assert doctor._nsys() == doctor.Finding("nsys", state, said, advice)
+    found = doctor._nsys()
+    assert (found.topic, found.state, found.found, said(found)) == ("nsys", state, there, advice)
 
 
 @pytest.mark.parametrize(
@@ -120,15 +130,15 @@ def test_nvtx_is_there_is_not_switched_off_and_goes_with_nsys(monkeypatch, there
     found = doctor._nvtx()
     assert found.state == state
     assert found.found.startswith("0.2.14")
-    assert found.advice.startswith(advice) if not nsys else advice in found.advice
-    assert bool(found.advice) is (state != "yes")
+    assert said(found).startswith(advice) if not nsys else advice in said(found)
+    assert bool(said(found)) is (state != "yes")
 
 
 def test_an_nvtx_that_is_no_package_has_no_version(monkeypatch):
     monkeypatch.setattr(nsys_program, "nvtx_version", lambda: None)
     monkeypatch.setattr(nsys_program, "find", lambda: None)
     monkeypatch.delenv("NVTX_DISABLE", raising=False)
-    assert doctor._nvtx() == doctor.Finding("nvtx", "yes", "not installed as a package")
+    assert doctor._nvtx() == doctor.Ability("nvtx", "yes", "not installed as a package")
 
 
 @pytest.mark.parametrize(("triton", "state"), [(True, "yes"), (False, "no")])
@@ -138,7 +148,7 @@ def test_a_gpu_compiles_with_triton(monkeypatch, triton, state):
     monkeypatch.setattr(doctor, "_version", {"triton": "3.2"}.get)
     found = doctor._compiler()
     assert (found.state, found.found) == (state, "Triton 3.2" if triton else "no Triton")
-    assert ("pip install triton" in found.advice) is not triton
+    assert ("pip install triton" in said(found)) is not triton
 
 
 @pytest.mark.parametrize(
@@ -162,7 +172,7 @@ def test_a_cpu_compiles_with_a_cpp_compiler(monkeypatch, wanted, there, found):
     # THEN
     told = doctor._compiler()
     assert (told.state, told.found) == (("yes", found) if found else ("no", "no C++ compiler"))
-    assert ("install g++" in told.advice) is (found is None)
+    assert ("install g++" in said(told)) is (found is None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +185,8 @@ def test_a_cpu_compiles_with_a_cpp_compiler(monkeypatch, wanted, there, found):
 )
 def test_tensorboard_needs_both_packages(monkeypatch, versions, state, found, advice):
     monkeypatch.setattr(doctor, "_version", versions.get)
-    assert doctor._tensorboard() == doctor.Finding("tensorboard", state, found, advice)
+    told = doctor._tensorboard()
+    assert (told.topic, told.state, told.found, said(told)) == ("tensorboard", state, found, advice)
 
 
 def test_the_version_of_a_package_is_its_own_and_none_where_it_is_missing():
@@ -194,4 +205,4 @@ def test_the_version_of_a_package_is_its_own_and_none_where_it_is_missing():
 def test_counters_that_are_missing_are_named(monkeypatch, missing, state, found):
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: path not in missing)
     told = doctor._counters()
-    assert (told.state, told.found, bool(told.advice)) == (state, found, bool(missing))
+    assert (told.state, told.found, bool(said(told))) == (state, found, bool(missing))

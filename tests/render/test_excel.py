@@ -12,6 +12,7 @@ import pytest
 from perfkit.errors import UsageError
 from perfkit.render import excel, files
 from perfkit.render.excel import workbook
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from tests.render.conftest import NASTY_NAMES
 
@@ -75,5 +76,5 @@ def test_more_rows_than_a_sheet_holds_are_refused(kernels, monkeypatch):
 
 
 def test_a_workbook_is_written_by_its_extension(tmp_path, kernels):
-    files.write(tmp_path / "t.xlsx", [kernels])
+    files.write(tmp_path / "t.xlsx", Report("r", {}, (kernels,)))
     assert openpyxl.load_workbook(tmp_path / "t.xlsx").sheetnames == ["kernels"]

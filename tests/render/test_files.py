@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from pathlib import Path
@@ -13,12 +14,19 @@ from hypothesis import strategies as st
 
 from perfkit.errors import UsageError
 from perfkit.render.files import ascii_json, check, csv, json_document, write
+from perfkit.render.findings import tables as tables_of
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 # pandas 3 reads floats exactly by default, and warns where it is asked to.
 EXACT = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+
+
+def report(*tables: Table, summary=None, findings=()) -> Report:
+    return Report("a report", summary or {}, tables, findings=findings)
 
 
 def read_csv(text: str) -> pd.DataFrame:
@@ -88,7 +96,8 @@ def test_whole_numbers_beside_missing_ones_keep_every_digit_in_csv():
 def test_json_has_the_raw_name_and_nothing_that_a_terminal_obeys():
     """GIVEN names with controls, marks of direction and formulas WHEN read back THEN they are as they were"""
     names = [*FORMULAS, "\x1b[31m", "\x9b31m", "\x7f", "\u202egnp", "\u2066", "\ue000", "\U000e0041", "日本 é 😀"]
-    text = json_document({"=1": "\x9b"}, [Table("t", "T", (Column("name"),), pd.DataFrame({"name": names}))])
+    table = Table("t", "T", (Column("name"),), pd.DataFrame({"name": names}))
+    text = json_document([report(table, summary={"=1": "\x9b"})])
     document = msgspec.json.decode(text)
     assert [row["name"] for row in document["tables"]["t"]["rows"]] == names
     assert document["summary"] == {"=1": "\x9b"}
@@ -102,7 +111,7 @@ def test_csv_of_an_empty_table_is_its_header(empty):
 
 def test_json_holds_raw_values_and_the_meaning_of_columns(kernels):
     # WHEN
-    document = msgspec.json.decode(json_document({"gpu": "H100", "steps": np.int64(10)}, [kernels]))
+    document = msgspec.json.decode(json_document([report(kernels, summary={"gpu": "H100", "steps": np.int64(10)})]))
 
     # THEN
     assert document["summary"] == {"gpu": "H100", "steps": 10}
@@ -134,7 +143,7 @@ def test_json_turns_whatever_pandas_holds_into_plain_values():
     table = Table("t", "T", tuple(Column(name) for name in frame), frame)
 
     # WHEN
-    text = json_document({"path": Path("a/b"), "nan": math.nan, "array": np.arange(2)}, [table])
+    text = json_document([report(table, summary={"path": Path("a/b"), "nan": math.nan, "array": np.arange(2)})])
 
     # THEN
     document = msgspec.json.decode(text)
@@ -147,60 +156,125 @@ def test_json_turns_whatever_pandas_holds_into_plain_values():
 
 
 def test_json_and_csv_can_be_encoded_whatever_the_names(nasty):
-    json_document({}, [nasty]).encode()
+    json_document([report(nasty)]).encode()
     assert "half a pair \\ud800" in csv(nasty)
+
+
+FINDING = Finding(
+    Rule.UNATTRIBUTED_TIME,
+    "5 ns",
+    Cost(5, 0.5),
+    (Evidence("kernels", {"kernel": "gemm"}),),
+    advice="--by op",
+    sure="derived",
+    where="net",
+)
+
+
+def test_json_has_findings_beside_summary_and_tables(kernels):
+    """GIVEN a finding with everything and one with a sentence alone THEN all keys are there, and null is unknown"""
+    document = msgspec.json.decode(json_document([report(kernels, findings=(FINDING, Finding(Rule.CLEAN, "clean")))]))
+    assert list(document) == ["summary", "tables", "findings"]
+    assert document["findings"] == [
+        {"rule": "unattributed-time", "what": "5 ns", "cost_ns": 5, "share": 0.5,
+         "evidence": [{"table": "kernels", "key": {"kernel": "gemm"}}], "advice": "--by op", "sure": "derived",
+         "where": "net"},
+        {"rule": "clean", "what": "clean", "cost_ns": None, "share": None, "evidence": [], "advice": "",
+         "sure": "measured", "where": ""},
+    ]  # fmt: skip
+
+
+def test_json_has_no_table_that_is_made_of_findings(kernels):
+    made = tables_of([FINDING, Finding(Rule.CLEAN, "clean")])
+    assert [table.name for table in made] == ["findings", "integrity"]
+    assert list(msgspec.json.decode(json_document([report(kernels, *made)]))["tables"]) == ["kernels"]
+
+
+def test_reports_that_have_nothing_in_common_are_one_in_json(kernels, nasty):
+    one, other = report(kernels, summary={"a": 1}), report(dataclasses.replace(nasty, name="n"), summary={"b": 2})
+    document = msgspec.json.decode(json_document([one, other]))
+    assert (document["summary"], list(document["tables"])) == ({"a": 1, "b": 2}, ["kernels", "n"])
+
+
+@pytest.mark.parametrize("common", ["summary", "tables"])
+def test_reports_of_two_sources_do_not_clash_in_json(kernels, nasty, common):
+    """GIVEN two reports with the same key of the summary, or a table of one name WHEN written THEN both are there, by
+    the reports' titles, and each finding says whose it is"""
+    first = Report("a.json", {"n": 1}, (kernels,), findings=(FINDING,))
+    second = Report("b.json", {"n" if common == "summary" else "m": 2},
+                    (dataclasses.replace(nasty, name="kernels" if common == "tables" else "other"),),
+                    findings=(Finding(Rule.CLEAN, "clean"),))  # fmt: skip
+    document = msgspec.json.decode(json_document([first, second]))
+    assert document["summary"] == {"a.json": first.summary, "b.json": second.summary}
+    assert {name: list(tables) for name, tables in document["tables"].items()} == {
+        "a.json": ["kernels"], "b.json": [second.tables[0].name],
+    }  # fmt: skip
+    assert document["tables"]["a.json"]["kernels"]["title"] == kernels.title
+    assert [one["where"] for one in document["findings"]] == ["a.json: net", "b.json"]
+
+
+def test_reports_of_one_title_are_numbered_in_json(kernels):
+    document = msgspec.json.decode(json_document([report(kernels)] * 3))
+    assert list(document["tables"]) == ["a report", "a report (2)", "a report (3)"]
 
 
 def test_json_refuses_what_would_lose_data(kernels):
     with pytest.raises(ValueError, match="tables share a name: kernels, kernels"):
-        json_document({}, [kernels, kernels])
+        json_document([report(kernels, kernels)])
     with pytest.raises(TypeError, match="cannot write a object to JSON"):
-        json_document({"x": object()}, [])
+        json_document([report(summary={"x": object()})])
 
 
 def test_write_chooses_the_format_by_the_extension(tmp_path, kernels, nasty):
     # WHEN
-    write(tmp_path / "a.csv", kernels)
-    write(tmp_path / "a.md", [kernels, nasty])
-    write(tmp_path / "a.TEX", [kernels, nasty])
-    write(tmp_path / "a.json", [kernels, nasty], summary={"a": 1})
+    write(tmp_path / "a.csv", report(kernels))
+    write(tmp_path / "a.md", report(kernels, nasty))
+    write(tmp_path / "a.TEX", report(kernels, nasty))
+    write(tmp_path / "a.json", report(kernels, nasty, summary={"a": 1}))
 
     # THEN
     assert (tmp_path / "a.csv").read_text() == csv(kernels)
     assert (tmp_path / "a.md").read_text() == markdown(kernels) + "\n" + markdown(nasty)
     assert (tmp_path / "a.TEX").read_text() == latex(kernels) + "\n" + latex(nasty)
-    assert (tmp_path / "a.json").read_text() == json_document({"a": 1}, [kernels, nasty])
+    assert (tmp_path / "a.json").read_text() == json_document([report(kernels, nasty, summary={"a": 1})])
     assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "message"),
+    ("name", "message"),
     [
-        ("out.xls", 1, "the extension chooses the format: use .csv, .md, .json, .tex, .typ, .xlsx"),
-        ("out", 1, "the extension chooses the format"),
-        ("out.csv", 2, "a CSV file holds one table, not 2"),
-        ("folder.csv", 1, "is a directory"),
-        ("missing/out.csv", 1, "there is no directory .*missing: create it first"),
-        ("file.csv/out.csv", 1, "there is no directory"),
-        ("n" * 300 + ".csv", 1, "File name too long"),
+        ("out.xls", "the extension chooses the format: use .csv, .md, .json, .tex, .typ, .xlsx"),
+        ("out", "the extension chooses the format"),
+        ("folder.csv", "is a directory"),
+        ("missing/out.csv", "there is no directory .*missing: create it first"),
+        ("file.csv/out.csv", "there is no directory"),
+        ("n" * 300 + ".csv", "File name too long"),
     ],
 )
-def test_a_path_that_cannot_work_is_a_usage_error(tmp_path, kernels, name, tables, message):
+def test_a_path_that_cannot_work_is_a_usage_error(tmp_path, kernels, name, message):
     # GIVEN
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file.csv").touch()
 
     # WHEN / THEN
     with pytest.raises(UsageError, match=message):
-        write(tmp_path / name, [kernels] * tables)
+        write(tmp_path / name, report(kernels))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.csv", "folder.csv"]
 
 
 def test_a_path_can_be_checked_before_there_is_anything_to_write(tmp_path):
-    check(tmp_path / "out.json", tables=5)
-    with pytest.raises(UsageError, match="holds one table, not 5"):
-        check(tmp_path / "out.csv", tables=5)
+    check(tmp_path / "out.json")
+    with pytest.raises(UsageError, match="the extension chooses the format"):
+        check(tmp_path / "out.xls")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("main", "written"), [("", "kernels"), ("nasty", "nasty"), ("gone", "kernels")])
+def test_csv_holds_the_main_table(tmp_path, kernels, nasty, main, written):
+    """GIVEN two tables WHEN written as CSV THEN it holds the one that the report names, else the first"""
+    tables = {"kernels": kernels, "nasty": dataclasses.replace(nasty, name="nasty")}
+    write(tmp_path / "a.csv", dataclasses.replace(report(*tables.values()), main=main))
+    assert (tmp_path / "a.csv").read_bytes().decode() == csv(tables[written])
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, kernels, monkeypatch):
@@ -217,7 +291,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, kernels, 
 
     # WHEN
     with pytest.raises(UsageError, match="cannot be written: No space left on device"):
-        write(path, kernels)
+        write(path, report(kernels))
 
     # THEN
     assert path.read_text() == "old"
@@ -230,7 +304,7 @@ def test_a_link_keeps_pointing_to_the_file_written(tmp_path, kernels):
     link.symlink_to(target)
 
     # WHEN
-    write(link, kernels)
+    write(link, report(kernels))
 
     # THEN
     assert link.is_symlink()
@@ -239,6 +313,6 @@ def test_a_link_keeps_pointing_to_the_file_written(tmp_path, kernels):
 
 @given(st.text())
 def test_json_in_ascii_reads_back_as_the_same(name):
-    document = json_document({"name": name}, [])
+    document = json_document([report(summary={"name": name})])
     assert ascii_json(document).isascii()
     assert msgspec.json.decode(ascii_json(document)) == msgspec.json.decode(document)

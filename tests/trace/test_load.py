@@ -21,6 +21,7 @@ from perfkit.trace import chrome_json
 from perfkit.trace.load import load
 from perfkit.trace.nsys_export import REPORT_MAGIC
 from tests.nsys_export import NsysExport
+from tests.reports import lines_in
 
 TEXT = small_trace()
 
@@ -103,7 +104,7 @@ def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     # THEN the report says what to do, and the export says that it may be of another recording
     with pytest.raises(UsageError, match=r"r\.nsys-rep is newer than r\.sqlite beside it, and there is no nsys here"):
         load(tmp_path / "r.nsys-rep")
-    remarks = trace_report.report(load(export)).remarks
+    remarks = lines_in(trace_report.report(load(export)))
     assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
 
 

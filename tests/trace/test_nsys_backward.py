@@ -10,10 +10,11 @@ import pytest
 from perfkit.analysis import trace_report
 from perfkit.analysis.account import Selection
 from perfkit.analysis.attribution import Phase
-from perfkit.analysis.report import Report
 from perfkit.analysis.trace_report import View
+from perfkit.schema.report import Report
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
+from tests.reports import lines_in
 
 ENGINE = 7
 """Thread of the autograd engine."""
@@ -191,8 +192,8 @@ def test_both_accounts_in_one_report_agree(tmp_path: Path) -> None:
 
     # THEN numbers lead nodes to modules; what has none that leads anywhere goes by its range
     assert layers(report) == {("b", "backward"): 1 + 4, ("a", "backward"): 2 + 3}
-    assert "backward ranges agree with sequence numbers: 2 of 2 nodes" in report.remarks
-    assert not any("integrity, backward" in line for line in report.remarks)
+    assert "backward ranges agree with sequence numbers: 2 of 2 nodes" in lines_in(report)
+    assert not any("integrity, backward" in line for line in lines_in(report))
 
 
 def test_both_accounts_in_one_report_disagree(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_both_accounts_in_one_report_disagree(tmp_path: Path) -> None:
         "integrity, backward ranges: backward ranges agree with sequence numbers: 1 of 2 nodes;"
         " MulBackward0 is of a by its range and of b by its number (1x)"
     )
-    assert line in report.remarks
+    assert line in lines_in(report)
 
 
 def test_perfkits_own_search_for_nodes_is_no_part_of_what_it_stands_in(tmp_path: Path) -> None:

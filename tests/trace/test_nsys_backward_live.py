@@ -23,6 +23,7 @@ from perfkit.analysis.intervals import NONE
 from perfkit.schema import range_names
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
+from tests.reports import lines_in
 
 pytestmark = [
     pytest.mark.slow,
@@ -130,7 +131,7 @@ def test_each_node_of_the_graph_has_one_range_and_each_module_has_both_kinds(rec
 
 def test_ranges_nest_and_none_is_left_open(recorded: Recorded) -> None:
     assert recorded.trace.facts.repairs == {}
-    assert not any("crossing" in line for line in trace_report.report(recorded.trace).remarks)
+    assert not any("crossing" in line for line in lines_in(trace_report.report(recorded.trace)))
     seen = attribute(recorded.trace).view
     hooks = seen.own("backward")
     parents = seen.forest.parent[hooks]

@@ -25,6 +25,7 @@ from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.corpus import corpus_file
 from tests.nsys_export import MARK, START_END, NsysExport, as_nsys, global_tid
+from tests.reports import lines_in, tables_for_people
 
 
 def ranges(trace: Trace) -> list[tuple[str, int, int]]:
@@ -62,7 +63,7 @@ def test_an_open_range_lasts_to_the_end_of_the_file(tmp_path: Path) -> None:
     trace = load(export.write(tmp_path / "open.sqlite"))
     assert ranges(trace) == [("open", 5, 99), ("inner", 10, 20)]
     assert trace.facts.repairs == {"ranges still open at the end of the file": 1}
-    assert any("still open" in line for line in trace_report.report(trace).remarks)
+    assert any("still open" in line for line in lines_in(trace_report.report(trace)))
 
 
 def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_ranges_across_threads_have_a_lane_of_their_own(tmp_path: Path) -> None:
     ]
     assert tables["threads"]["thread"].tolist() == ["100/100", "100/0 across threads", "200/0 across threads"]
     assert report.summary["total_ns"] == 40
-    assert any(line.startswith("integrity: clean") for line in report.remarks)  # that they cross is their nature
+    assert any(line.startswith("integrity: clean") for line in lines_in(report))  # that they cross is their nature
 
 
 def test_ranges_across_threads_are_neither_inside_another_nor_steps(tmp_path: Path) -> None:
@@ -145,13 +146,15 @@ def test_a_cuda_graph_has_several_kernels_a_launch(tmp_path: Path) -> None:
     trace = load(export.kernel("plain", 50, 60, 6).write(tmp_path / "graph.sqlite"))
     assert trace.device.graph_node.tolist() == [1 << 32, (1 << 32) + 1, MISSING]
     assert [leaf for _, leaf in attributed_to(trace)] == ["replay", "replay", None]
-    assert any("2 device events" in line and "1 graph launches" in line for line in trace_report.report(trace).remarks)
+    assert any(
+        "2 device events" in line and "1 graph launches" in line for line in lines_in(trace_report.report(trace))
+    )
 
 
 def test_graphs_recorded_as_a_whole_are_pointed_out(tmp_path: Path) -> None:
     export = NsysExport().range("a", 0, 50).launched("k", 10, 20, 30, correlation=1)
     export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=40, end=47, deviceId=0, graphId=1, correlationId=2)
-    remarks = trace_report.report(load(export.write(tmp_path / "whole.sqlite"))).remarks
+    remarks = lines_in(trace_report.report(load(export.write(tmp_path / "whole.sqlite"))))
     assert any("--cuda-graph-trace=node" in line and "1 graph launches (7" in line for line in remarks)
 
 
@@ -351,7 +354,9 @@ def test_classes_come_from_the_tree_that_the_run_left_beside_its_report(tmp_path
     foreign = NsysExport().range("layers.0", 2, 40).launched("k", 10, 100, 130, correlation=1)
     view = View(by="class")
     rows = [
-        trace_report.report(load(export.write(tmp_path / f"{name}.sqlite")), view).display[2].frame["scope"].tolist()
+        tables_for_people(trace_report.report(load(export.write(tmp_path / f"{name}.sqlite")), view))[2]
+        .frame["scope"]
+        .tolist()
         for name, export in (("own", own), ("foreign", foreign))
     ]
     assert rows == [["Block"], ["layers.0"]]
@@ -407,11 +412,11 @@ def test_a_report_without_gpu_work_has_a_table_of_ranges(tmp_path: Path) -> None
     export = NsysExport().domain("perfkit", 1).range("step::0", 0, 100, domainId=1).range("fc", 10, 60, domainId=1)
     export.range("fc", 70, 90, domainId=1).range("before", -50, -10).range("backward", 20, 30, tid=7)
     report = trace_report.report(load(export.write(tmp_path / "cpu.sqlite")))
-    table = next(table for table in report.display if table.name == "ranges").frame
+    table = next(table for table in tables_for_people(report) if table.name == "ranges").frame
     assert table[["name", "count", "total_ns", "self_ns"]].to_numpy().tolist() == [
         ["step::*", 1, 100, 30], ["fc", 2, 70, 70], ["backward", 1, 10, 10],
     ]  # fmt: skip
-    assert "no GPU work was captured" in report.remarks[0]
+    assert "no GPU work was captured" in lines_in(report)[0]
 
 
 def test_a_report_without_gpu_work_counts_ranges_in_every_table(tmp_path: Path) -> None:
@@ -438,7 +443,7 @@ def test_a_report_without_gpu_work_counts_ranges_in_every_table(tmp_path: Path) 
 def test_a_report_of_operators_alone_says_how_to_see_them(tmp_path: Path) -> None:
     def remarks(export: NsysExport, name: str) -> tuple[str, ...]:
         export.range("aten::mm, seq = 5", 0, 50).launched("k", 10, 20, 30, correlation=1)
-        return trace_report.report(load(export.write(tmp_path / name))).remarks
+        return lines_in(trace_report.report(load(export.write(tmp_path / name))))
 
     hint = "no range names a module; --by op shows the operators"
     assert hint in remarks(NsysExport(), "alone.sqlite")

@@ -19,11 +19,12 @@ from perfkit.analysis.account import account
 from perfkit.analysis.attribution import Attribution, Phase, attribute
 from perfkit.analysis.breakdown import layer_table
 from perfkit.analysis.scopes import How
-from perfkit.analysis.trace_report import remarks
+from perfkit.analysis.trace_report import findings_of
 from perfkit.measure import loop, runner
 from perfkit.measure.loop import Step
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.torch_profiler import TorchProfiler
+from perfkit.render import findings
 from perfkit.schema.config import RunConfig
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
@@ -91,7 +92,7 @@ def test_a_whole_model(tmp_path):
             assert times[scope, phase] > 0, (scope, phase)
     known = set(trace.metadata["perfkit"]["modules"]) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
     assert {scope for scope, _ in times} <= known
-    assert any(line.startswith("provenance: ") for line in remarks(account(trace, found)))
+    assert any(line.startswith("provenance: ") for line in findings.lines(findings_of(account(trace, found))))
 
     plain = attribute(_without_provenance(trace))
     assert np.array_equal(found.host.phase, plain.host.phase)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from types import SimpleNamespace
 
 import msgspec
@@ -118,7 +119,7 @@ def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(capsys):
     assert "NVML" in capsys.readouterr().err
 
 
-def test_the_process_writes_samples_of_its_gpu_until_its_input_ends(monkeypatch):
+def test_the_process_writes_samples_of_its_gpu_until_its_input_ends(monkeypatch, capsysbinary):
     # GIVEN a parent that closes the pipe while the first sample is taken
     stop, keep = os.pipe()
 
@@ -127,16 +128,12 @@ def test_the_process_writes_samples_of_its_gpu_until_its_input_ends(monkeypatch)
             os.close(keep)
             return 66
 
-    kept = io.BytesIO()
-    monkeypatch.setattr(gpu_sampler, "pynvml", Closing(**RECORDED))
-    monkeypatch.setattr(sys, "argv", ["gpu_sampler", "GPU-1", "7"])
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(kept))
     with os.fdopen(stop, encoding="utf-8") as pipe:
         monkeypatch.setattr(sys, "stdin", pipe)
 
         # WHEN
-        code = gpu_sampler.main()
+        code = gpu_sampler.main(["GPU-1", "7"], lambda _, *who: Reader(Closing(**RECORDED), *who))
 
     # THEN its own process is 7, and 8 and 9 are others
-    [one] = gpu_sampler._parsed(kept.getvalue())
+    one = msgspec.json.decode(capsysbinary.readouterr().out, type=GpuSample)
     assert (code, one.sm_mhz, one.temperature_c, one.other_processes) == (0, 1755, 66, 2)

@@ -1,0 +1,58 @@
+"""scripts/compare-json: two documents are equal but for what has moved."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+_LOADER = importlib.machinery.SourceFileLoader("compare_json", str(ROOT / "scripts" / "compare-json"))
+_SPEC = importlib.util.spec_from_loader("compare_json", _LOADER)
+assert _SPEC is not None
+script = importlib.util.module_from_spec(_SPEC)
+_LOADER.exec_module(script)
+
+PHASES = {"rows": [{"phase": "forward", "total_ns": 5}]}
+BEFORE = {
+    "summary": {"steps": 2},
+    "tables": {
+        "phases": PHASES,
+        "integrity": {"rows": [{"check": "CUDA graphs", "count": 3, "time_ns": 16, "text": "graphs"}]},
+        "findings": {"rows": [{"kind": "step", "advice": "--gc off"}, {"kind": "drift", "advice": ""}]},
+    },
+}
+FINDINGS = [
+    {"rule": "slow-steps", "what": "step 3", "cost_ns": 7, "advice": "--gc off"},
+    {"rule": "drift", "what": "drifts", "cost_ns": None, "advice": ""},
+    {"rule": "cuda-graphs", "what": "graphs", "cost_ns": 8, "advice": ""},
+]
+
+
+def now(findings=FINDINGS, steps=2, **tables):
+    return 0, {"summary": {"steps": steps}, "tables": {"phases": PHASES} | tables, "findings": findings}, ["a line"]
+
+
+def test_documents_that_say_the_same_are_equal():
+    assert script.compare((0, BEFORE, ["a line"]), now()) == []
+    assert script.compare(now(), now()) == []
+    assert script.compare((2, "", ["no"]), (2, "", ["no"])) == []
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (now(steps=3), "summary: steps: 2 -> 3"),
+        (now(phases={"rows": []}), "tables: phases: "),
+        (now(more=PHASES), "tables: more: None -> "),
+        (now(integrity={"rows": []}), "tables: integrity is still there"),
+        (now(FINDINGS[:2]), "findings lack [('cuda-graphs', 'graphs', 8)]"),
+        (now([FINDINGS[1], FINDINGS[0], FINDINGS[2]]), "findings lack [('slow-steps', '--gc off'), ('drift', '')]"),
+        ((2, "", ["no"]), "exit code 0 -> 2"),
+        ((*now()[:2], ["another line"]), "exit code 0 -> 0, standard error:"),
+    ],
+)
+def test_what_differs_is_named(document, says):
+    assert script.compare((0, BEFORE, ["a line"]), document)[0].startswith(says)
