@@ -106,6 +106,8 @@ COLUMNS: tuple[str, ...] = tuple(
 """Of the results file, in order."""
 REQUIRED = ("key", "repeat", "isolation", "outcome")
 """Columns that no results file is without; any other may be missing."""
+_KEY = re.compile(r"(?P<model_size>.+)_(?P<pass_type>[a-z-]+)_[0-9a-f]{8}")
+"""What `key_of` gives."""
 _QUOTED = 40
 """Characters of a cell that a message shows."""
 
@@ -156,7 +158,7 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
     if present.setdefault("sweep_version", str(_FIRST_VERSION)) != str(_FIRST_VERSION):
         present = {name: formulas.restored(text) for name, text in present.items()}
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
-    plain["config"] = {name: text for name, text in present.items() if name in CONFIG_FIELDS}
+    plain["config"] = _said_by_key(present["key"]) | {n: text for n, text in present.items() if n in CONFIG_FIELDS}
     try:
         row = msgspec.convert(plain, SweepRow, strict=False)
     except msgspec.ValidationError as error:
@@ -165,7 +167,21 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"column {name} holds {present[name]!r}, which is no number")
     limits.check({name: value for name, value in flat(row).items() if name not in CONFIG_FIELDS})
+    _check_key(row)
     return row
+
+
+def _said_by_key(key: str) -> dict[str, str]:
+    """What the name of a configuration says of it, where somebody has removed the column."""
+    asked = _KEY.fullmatch(key)
+    return {name: text for name, text in asked.groupdict().items() if text != "default"} if asked else {}
+
+
+def _check_key(row: SweepRow) -> None:
+    """A column that somebody changed would show another configuration's numbers."""
+    for name, said in _said_by_key(row.key).items():
+        if said != (has := getattr(row.config, name)):
+            raise UsageError(f"the key {row.key} is of {name} {said}, and column {name} holds {has!r}")
 
 
 def _complaint(text: str, cells: Mapping[str, str]) -> str:

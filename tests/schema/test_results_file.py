@@ -80,6 +80,20 @@ def test_any_column_may_be_missing_but_those_that_name_a_row():
             read(text.replace(name, "other"))
 
 
+def test_a_column_that_was_removed_is_what_the_key_says_and_one_that_was_changed_is_refused():
+    """GIVEN rows of a forward pass and of training WHEN column pass_type is removed THEN each is still of its own"""
+    configs = [RunConfig(model_size="medium", pass_type=kind) for kind in ("forward", "train")]
+    rows = [SweepRow(key=sweep.key_of(c), repeat=1, isolation="fresh", outcome="ok", config=c) for c in configs]
+    whole = sweep.header_line() + "".join(map(sweep.to_line, rows))
+    table = list(csv.reader(whole.splitlines()))
+    for name in ("pass_type", "model_size"):
+        place = table[0].index(name)
+        removed = "".join(sweep._line(cells[:place] + cells[place + 1 :]) for cells in table)
+        assert read(removed).rows == rows
+    with pytest.raises(UsageError, match=r"line 3: the key medium_train_\w+ is of pass_type train, and .* 'forward'"):
+        read(whole.replace(",train,", ",forward,"))
+
+
 def test_a_byte_order_mark_stays():
     assert read(b"\xef\xbb\xbf" + WHOLE.encode()).text.encode() == b"\xef\xbb\xbf" + WHOLE.encode()
 
