@@ -128,7 +128,7 @@ def _unattributed_finding(counted: Account, rest: int, total: int) -> Finding:
     reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
     text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
     cost = Cost(round(rest / max(len(counted.steps), 1)), rest / total)
-    return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("groups", {"scope": UNATTRIBUTED}),))
+    return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
 
 
 def _provenance(counted: Account) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from perfkit.schema.chart import Chart
 from perfkit.schema.finding import Finding
-from perfkit.schema.table import Reader, Table
+from perfkit.schema.table import Table, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Report:
         """The table of this name, with all its columns."""
         return next((table for table in self.tables if table.name == name), None)
 
-    def seen_by(self, reader: Reader) -> Report:
+    def seen_by(self, viewer: Viewer) -> Report:
         """Without the tables and columns that are for others."""
-        tables = (table for table in self.tables if table.audience in ("everyone", reader))
-        return replace(self, tables=tuple(table.seen_by(reader) for table in tables))
+        tables = (table for table in self.tables if table.audience in ("everyone", viewer))
+        return replace(self, tables=tuple(table.seen_by(viewer) for table in tables))
 
     def only(self, *names: str) -> Report:
         """With the tables of these names alone, for whoever asks."""

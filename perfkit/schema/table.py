@@ -10,8 +10,8 @@ import pandas as pd
 
 Unit = Literal["", "ns", "s", "B", "1", "params", "/s"]
 Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params"]
-Reader = Literal["people", "scripts"]
-Audience = Literal["everyone", Reader]
+Viewer = Literal["people", "scripts"]
+Audience = Literal["everyone", Viewer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def seen_by(self, reader: Reader) -> Table:
+    def seen_by(self, viewer: Viewer) -> Table:
         """The table without the columns that are for others."""
         return replace(
-            self, columns=tuple(column for column in self.columns if column.audience in ("everyone", reader))
+            self, columns=tuple(column for column in self.columns if column.audience in ("everyone", viewer))
         )

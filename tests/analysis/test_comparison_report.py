@@ -10,7 +10,7 @@ import pytest
 from perfkit.analysis import comparison_report
 from perfkit.analysis.comparison import Gate, compare
 from perfkit.render import cells
-from perfkit.schema.finding import Rule
+from perfkit.schema.finding import NO_COST, Cost, Rule
 from tests.analysis.sides import compared, five, record, side, sweep
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 
@@ -110,6 +110,15 @@ def test_a_bound_that_is_not_known_stays_unknown():
 def test_scripts_get_the_interval_even_where_no_row_has_one():
     found = comparison_report.report(compare(side("A", five()[:1]), side("B", five(1.1, first=1)[:1])))
     assert {"low", "high", "detectable", "p"} <= set(names(found.seen_by("scripts").main_table))
+
+
+def test_the_verdict_costs_what_b_takes_longer():
+    found = compared(1.1)
+    [row] = found.steps
+    [verdict] = [one for one in comparison_report.report(found).findings if one.rule is Rule.VERDICT]
+    assert verdict.cost == Cost(round((row.b_s - row.a_s) * 1e9), pytest.approx(0.1))
+    several = compare(side("A", sweep()), side("B", sweep(1.1)))
+    assert comparison_report.report(several).findings[-1].cost == NO_COST
 
 
 def test_evidence_is_in_the_tables():

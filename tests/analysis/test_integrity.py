@@ -56,6 +56,12 @@ def test_work_launched_before_the_window():
     assert found.evidence == (Evidence("phases", {"phase": "unlaunched"}),)
 
 
+def test_a_cost_is_that_of_a_step():
+    """GIVEN 30 ns without a launch in two steps, of 60 ns in all WHEN examined THEN a step has 15, half of all"""
+    b = TraceBuilder().step(0, 0, 100).step(1, 100, 200).range("aten::mm", 10, 40).launched("gemm", 20, 50, 80)
+    assert checks(b.event("before", 1, 31))["no launch"].cost == Cost(15, 0.5)
+
+
 def test_zero_overlapping_and_outside():
     b = clean().event("nothing", 70, 70, correlation=1000).event("other", 55, 65, correlation=1000, stream=7)
     b.launched("late", 200, 300, 310)

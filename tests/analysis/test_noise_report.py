@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from perfkit.analysis import noise_texts, run_report, stability
 from perfkit.render import findings
 from perfkit.schema import units
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import NO_COST, Cost, Finding, Rule
 from perfkit.schema.probes import Probing
+from perfkit.schema.record import AnnotationCost
 from tests.analysis.noisy import longer, quiet_steps, record
 from tests.reports import evidence_that_misses, lines_in
 
@@ -137,6 +140,34 @@ def test_the_probes_cost_is_shown():
     [cost] = findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5)))
     assert (cost.what, cost.cost.ns) == ("probes: 35.00 us a step, between the steps", 35_000)
     assert findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=None)) == []
+
+
+def test_the_ranges_cost_is_that_of_modules_and_of_backward_nodes():
+    """GIVEN 20 modules of 2 us and 100 nodes of 1 us WHEN reported THEN 40 and 100 us a step"""
+    cost = AnnotationCost(ranges=20, seconds_per_range=2e-6, nodes=100, seconds_per_node=1e-6)
+    [both] = findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=cost))
+    assert (both.cost.ns, both.sure) == (140_000, "derived")
+    assert both.what.startswith("ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step;")
+    [forward] = findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=dataclasses.replace(cost, nodes=None)))
+    assert forward.cost.ns == 40_000
+    assert findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=None)) == []
+
+
+def test_warm_up_steps_are_the_evidence_of_their_line():
+    made = record(quiet_steps(), warmup=tuple(quiet_steps(3)))
+    [warmup] = findings_by(Rule.WARMUP_TIMES, made)
+    assert [row.key for row in warmup.evidence] == [{"kind": "warm-up", "step": step} for step in (1, 2, 3)]
+    assert evidence_that_misses(run_report.report(made)) == []
+
+
+def test_slow_steps_cost_what_they_take_too_long_spread_over_all():
+    """GIVEN one step of 30 longer by 90 ms THEN 3 ms a step; a fast step costs nothing"""
+    for seconds, rule in ((0.09, Rule.SLOW_STEPS), (-0.05, Rule.FAST_STEPS)):
+        steps = quiet_steps(cv=0)
+        steps[12] = longer(steps[12], seconds, main_cpu_s=seconds)
+        [finding] = findings_by(rule, record(steps))
+        expected = Cost(3_000_000, pytest.approx(0.09 / 3.09)) if seconds > 0 else NO_COST
+        assert finding.cost == expected
 
 
 def findings_by(rule, made) -> list[Finding]:

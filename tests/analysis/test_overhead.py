@@ -9,8 +9,9 @@ import pytest
 
 from perfkit.analysis import overhead
 from perfkit.render import text
+from perfkit.schema.finding import Cost, Rule
 from perfkit.schema.record import RunRecord
-from tests.reports import lines_in, tables_for_people
+from tests.reports import evidence_that_misses, lines_in, tables_for_people
 from tests.runs import quick, sample, saved
 
 
@@ -39,6 +40,9 @@ def test_the_table_has_both_medians_their_difference_and_their_ratio():
     ]
     assert tables_for_people(report) == report.tables
     assert report.summary == {"overhead_ratio": pytest.approx(1.4)}
+    [finding] = report.findings
+    assert (finding.rule, finding.cost) == (Rule.PROFILING_COST, Cost(4_000_000, pytest.approx(0.4)))
+    assert evidence_that_misses(report) == []
 
 
 def test_a_phase_of_one_side_only_is_left_out_and_one_without_time_has_no_ratio():
@@ -66,9 +70,10 @@ def test_a_phase_of_one_side_only_is_left_out_and_one_without_time_has_no_ratio(
     ],
 )
 def test_less_than_the_steps_of_either_process_differ_by_is_not_known(plain, profiled, known):
-    [line] = lines_in(overhead.report(record(*profiled), record(*plain)))
-    assert line.startswith("profiled steps take ")
-    assert ("it is not known" not in line) is known
+    [finding] = overhead.report(record(*profiled), record(*plain)).findings
+    assert finding.what.startswith("profiled steps take ")
+    assert ("it is not known" not in finding.what) is known
+    assert finding.sure == ("measured" if known else "guessed")
 
 
 @pytest.mark.parametrize("without", ["plain", "profiled"])

@@ -9,13 +9,14 @@ import pytest
 
 from perfkit.analysis import trace_comparison, trace_report
 from perfkit.errors import UsageError
+from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
 from perfkit.trace.columns import HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
 from tests.nsys_export import NsysExport, as_nsys
-from tests.reports import lines_in, tables_for_people
+from tests.reports import evidence_that_misses, lines_in, tables_for_people
 
 
 def training(*, steps: int = 2, scale: int = 1, extra: str = "") -> TraceBuilder:
@@ -64,6 +65,8 @@ def test_a_kernel_on_one_side_and_a_missing_one():
     assert flags(report, "kernels", "name") == {"gemm_fc2": "share", "gemm_fc1": "share", "surprise": "only B, share"}
     assert flags(report, "groups", "scope")["<unattributed>"] == "only B, share"
     assert "kernels: 3 of 3 rows disagree: 3 share, 1 only B" in lines_in(report)
+    assert [len(one.evidence) for one in report.findings if one.rule is Rule.TABLE_DISAGREES][-1] == 3
+    assert evidence_that_misses(report) == []
 
 
 def test_another_count_of_the_same_kernels():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from perfkit.analysis.account import Account, Selection, account
 from perfkit.analysis.attribution import Phase, attribute
+from perfkit.analysis.grouping import By
 from perfkit.analysis.trace_report import View, findings_of, report, summary, unattributed
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Cost, Rule
@@ -263,10 +265,11 @@ def test_reasons_of_no_time_are_not_given():
 # --- what findings say for scripts ---------------------------------------------------------------------------------
 
 
-def test_evidence_is_in_the_tables():
-    """GIVEN time without a scope, without a launch and in kernels of no known name THEN rows show it"""
+@pytest.mark.parametrize("by", typing.get_args(By))
+def test_evidence_is_in_the_tables(by):
+    """GIVEN time without a scope, without a launch, in kernels of no known name THEN rows show it, however grouped"""
     b = device_step().event("mystery", -30, -20)
-    found = report(b.build())
+    found = report(b.build(), View(by=by))
     assert {one.rule for one in found.findings if one.evidence} == {
         Rule.UNATTRIBUTED_TIME, Rule.NO_LAUNCH, Rule.UNKNOWN_KERNELS,
     }  # fmt: skip
