@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
 from perfkit.launch.campaign import Point
+from perfkit.launch.processes import Finished, run_child
 from perfkit.render import files
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
@@ -97,6 +98,8 @@ def execute(
     b: Annotated[Path | None, Parameter()] = None,
     /,
     options: Annotated[CompareOptions, Parameter(name="*")] = _DEFAULT,
+    *,
+    run_child: Annotated[Callable[..., Finished], Parameter(parse=False)] = run_child,
 ) -> int:
     """Compare B with A: runs (a record, a folder of one or more, a sweep's results), or two traces; or measure first.
 
@@ -107,7 +110,7 @@ def execute(
     if options.run is not None:
         if a is not None:
             raise UsageError("--run takes two texts, the flags of A and those of B in quotes, and no paths")
-        return _measured(options.run, options)
+        return _measured(options.run, options, run_child)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
     for path in (a, b):
@@ -156,13 +159,14 @@ def _trace(path: Path) -> Trace:
         return load(path, progress=progress)
 
 
-def _measured(lines: tuple[str, str], options: CompareOptions) -> int:
+def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callable[..., Finished]) -> int:
     """Run both sides, then compare them. Flags that differ were asked for, so none of them is refused."""
     config_a, config_b = map(config_of, lines)
     if options.fail_on is not None and not options.force:
         _check_alike(conditions.unlike(config_a, config_b))  # now, not when all is measured
     folder = _new_folder(options.traces_dir)
-    fresh.measure([Point(key="A", config=config_a), Point(key="B", config=config_b)], options.repeats, folder)
+    points = [Point(key="A", config=config_a), Point(key="B", config=config_b)]
+    fresh.measure(points, options.repeats, folder, run_child)
     sides = [_side(key, folder / key, config, options.repeats) for key, config in (("A", config_a), ("B", config_b))]
     intended = frozenset(name for name in RunConfig.__slots__ if getattr(config_a, name) != getattr(config_b, name))
     compared = comparison.compare(*sides, margin=options.margin_ratio(), intended=intended, force=options.force)

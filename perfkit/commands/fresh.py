@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,7 +21,9 @@ from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
 
-def measure(points: Sequence[Point], repeats: int, folder: Path) -> None:
+def measure(
+    points: Sequence[Point], repeats: int, folder: Path, run_child: Callable[..., Finished] = run_child
+) -> None:
     """Run each point `repeats` times, interleaved in random order; each run's record is in `folder`/point/repeat.
 
     With one point there is no folder level for it. What fails in the first round would fail again, and is raised;

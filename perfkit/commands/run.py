@@ -22,7 +22,7 @@ from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.campaign import Point
-from perfkit.launch.processes import run_child
+from perfkit.launch.processes import Finished, run_child
 from perfkit.measure.loop import Observer
 from perfkit.measure.nsys_program import Nsys
 from perfkit.render import files
@@ -102,7 +102,8 @@ class Doing:
     run: Callable[[RunConfig, Path, Sequence[Observer]], RunRecord] = _run_here
     prepare_nsys: Callable[[], Nsys | None] = _prepare_nsys
     run_under_nsys: Callable[[RunConfig, Nsys, str, Path, Callable[[], dict[str, str]]], RunRecord] = _run_under_nsys
-    run_child: plain.RunChild = run_child
+    run_child: Callable[..., Finished] = run_child
+    """Runs a configuration in a process of its own, in a folder."""
     show: Callable[..., None] = show.print_reports
 
 
@@ -126,7 +127,7 @@ def execute(
         memory = None if options.memory is None else units.parse_size(options.memory)
         return estimate.execute(config, memory=memory, fit=options.fit, output=options.output)
     if options.repeats > 1:
-        return _repeat(config, options)
+        return _repeat(config, options, doing)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
     program = doing.prepare_nsys() if config.profiler == "nsys" else None  # before torch is loaded
     with signals.at_once():
@@ -176,14 +177,14 @@ def _tell(line: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _repeat(config: RunConfig, options: RunOptions) -> int:
+def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
     """The same configuration in several fresh processes, one after the other. This one never loads PyTorch."""
     folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, config)
-    fresh.measure([Point(key="run", config=config)], options.repeats, folder)
+    fresh.measure([Point(key="run", config=config)], options.repeats, folder, doing.run_child)
     report = repeats.report((saved_runs(folder) or SavedRuns(folder, ())).side(""))
     if options.output is not None:
         files.write(options.output, report.only(report.main))
-    show.print_reports([report], top=options.top)
+    doing.show([report], top=options.top)
     print(f"\nsaved in {folder}")
     return 0
 

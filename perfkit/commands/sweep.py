@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from perfkit.render import files
 from perfkit.schema import grid as grids
 from perfkit.schema import units
 from perfkit.schema.chart import Chart
+from perfkit.schema.config import RunConfig
 from perfkit.schema.grid import Expansion, Grid
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
@@ -105,12 +106,23 @@ class SweepOptions:
         return self.output.with_name(f"{self.output.stem}.runs")
 
 
-_DEFAULT_GRID, _DEFAULT_OPTIONS = Grid(), SweepOptions()
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a sweep asks other processes for; tests put something else in place of one or the other."""
+
+    fresh: Callable[[float | None], Execute] = campaign.in_fresh_processes
+    """Runs each point in a process of its own, within so many seconds."""
+    forecaster: Callable[[Sequence[RunConfig], int | None], Forecaster] = sweep_forecast.forecaster
+
+
+_DEFAULT_GRID, _DEFAULT_OPTIONS, _OUTSIDE = Grid(), SweepOptions(), Outside()
 
 
 def execute(
     grid: Annotated[Grid, Parameter(name="*")] = _DEFAULT_GRID,
     options: Annotated[SweepOptions, Parameter(name="*")] = _DEFAULT_OPTIONS,
+    *,
+    outside: Annotated[Outside, Parameter(parse=False)] = _OUTSIDE,
 ) -> int:
     """Measure a grid of configurations: every field takes several values, and each combination is a point.
 
@@ -133,8 +145,8 @@ def execute(
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
         progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
-        forecast = sweep_forecast.forecaster(expansion.configs, options.memory_bytes) if waiting else None
-        sweep = _Sweep(journal, progress, options, forecast)
+        forecast = outside.forecaster(expansion.configs, options.memory_bytes) if waiting else None
+        sweep = _Sweep(journal, progress, options, forecast, outside.fresh)
         number = sweep.run(waiting)
     wanted = {(turn.point.key, turn.repeat) for turn in turns}
     rows = [row for row in journal.rows if row.id in wanted]
@@ -216,6 +228,7 @@ class _Sweep:
     progress: SweepProgress
     options: SweepOptions
     forecast: Forecaster | None
+    fresh: Callable[[float | None], Execute]
     _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
 
     def run(self, turns: list[Turn]) -> Signals | None:
@@ -271,7 +284,7 @@ class _Sweep:
 
     def _executor(self) -> Execute:
         if not self.options.in_process:
-            return campaign.in_fresh_processes(self.options.timeout)
+            return self.fresh(self.options.timeout)
         with signals.at_once():
             from perfkit.commands import observers
             from perfkit.measure.in_process import Executor

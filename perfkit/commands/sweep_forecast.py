@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from perfkit import signals
 from perfkit.analysis import memory_fit, memory_report
@@ -16,13 +16,17 @@ from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 
 
-def forecaster(configs: Sequence[RunConfig], memory: int | None) -> Forecaster:
+def forecaster(
+    configs: Sequence[RunConfig],
+    memory: int | None,
+    find: Callable[[Iterable[str]], dict[str, places.Place]] = places.find,
+) -> Forecaster:
     """Predicts, by the formula, whether a point fits into `memory` bytes; default: into what its device has free.
 
     A compiled step keeps less than the formula says, so that no such point is skipped.
     """
     print("asking the devices for their free memory", file=sys.stderr)
-    found = places.find(config.device for config in configs)
+    found = find(config.device for config in configs)
 
     def forecast(config: RunConfig) -> Forecast | None:
         device, free = found.get(config.device, ("", None))

@@ -14,11 +14,14 @@ Place = tuple[str, int | None]
 _PATIENCE_S = 120
 
 
-def find(names: Iterable[str]) -> dict[str, Place]:
-    """The place of each device name of a configuration; those that nothing could be learned of are left out."""
-    command = [sys.executable, "-m", "perfkit.measure.probe", *sorted(set(names))]
+def find(names: Iterable[str], python: str = sys.executable, patience_s: float = _PATIENCE_S) -> dict[str, Place]:
+    """The place of each device name of a configuration; those that nothing could be learned of are left out.
+
+    `python` is the interpreter that is asked, for so many seconds.
+    """
+    command = [python, "-m", "perfkit.measure.probe", *sorted(set(names))]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S, check=True)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience_s, check=True)
         return msgspec.json.decode(done.stdout, type=dict[str, Place])
     except (subprocess.SubprocessError, OSError, msgspec.DecodeError):
         return {}  # a forecast is a help, and the run itself will say what is wrong

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from perfkit import cli
-from perfkit.commands import fresh
 from perfkit.commands.flags import config_of
+from perfkit.commands.run import Doing
 from perfkit.errors import UsageError
 from perfkit.launch.processes import Finished
 from perfkit.schema import record as records
@@ -51,8 +51,11 @@ def folder(path: Path, ratio: float = 1.0, processes: int = 5, hour: int | None 
     return str(path)
 
 
-def perfkit(capsys, *arguments: str) -> tuple[int, str, str]:
-    code = cli.main(list(arguments))
+def perfkit(capsys, *arguments: str, processes: FakeProcesses | None = None) -> tuple[int, str, str]:
+    seams: dict[str, Any] = {}
+    if processes is not None:
+        seams = {"doing": Doing(run_child=processes)} if arguments[0] == "run" else {"run_child": processes}
+    code = cli.main(list(arguments), **seams)
     return (code, *capsys.readouterr())
 
 
@@ -343,15 +346,15 @@ class FakeProcesses:
 
 @pytest.fixture
 def processes(monkeypatch, tmp_path):
-    fake = FakeProcesses()
-    monkeypatch.setattr(fresh, "run_child", fake)
     monkeypatch.chdir(tmp_path)
-    return fake
+    return FakeProcesses()
 
 
 def test_both_sides_are_measured_in_turns(processes, capsys):
     # WHEN
-    code, out, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa --precision bf16", "--repeats", "3")
+    code, out, err = perfkit(
+        capsys, "compare", "--run", "", "--attention sdpa --precision bf16", "--repeats", "3", processes=processes
+    )
 
     # THEN every round has both, and a precision that was asked for is not refused
     assert code == 0
@@ -370,22 +373,45 @@ def test_both_sides_are_measured_in_turns(processes, capsys):
 
 
 def test_the_gate_works_on_measured_sides(processes, capsys):
-    code, _, _ = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3", "--fail-on", "slower:2%")
+    code, _, _ = perfkit(
+        capsys,
+        "compare",
+        "--run",
+        "",
+        "--attention sdpa",
+        "--repeats",
+        "3",
+        "--fail-on",
+        "slower:2%",
+        processes=processes,
+    )
     assert code == 4
 
 
 def test_a_gate_over_different_work_is_refused_before_anything_is_measured(processes, capsys):
     lines = ["--context-length 64 --measure-steps 3", "--context-length 128"]
-    code, _, err = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%")
+    code, _, err = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", processes=processes)
     assert (code, processes.calls) == (2, [])
     assert "the same work, measured alike: --context-length: 64 against 128; --force" in err
-    code, _, _ = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", "--repeats", "2", "--force")
+    code, _, _ = perfkit(
+        capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", "--repeats", "2", "--force", processes=processes
+    )
     assert (code, len(processes.calls)) == (0, 4)
 
 
 def test_repeats_of_one_configuration(processes, capsys):
     code, out, _ = perfkit(
-        capsys, "run", "--model-size", "tiny", "--repeats", "3", "--folder", "here", "--output", "t.csv"
+        capsys,
+        "run",
+        "--model-size",
+        "tiny",
+        "--repeats",
+        "3",
+        "--folder",
+        "here",
+        "--output",
+        "t.csv",
+        processes=processes,
     )
     assert code == 0
     assert [place for _, place in processes.calls] == [Path("here", str(n)) for n in (1, 2, 3)]
@@ -401,7 +427,7 @@ def test_repeats_of_one_configuration(processes, capsys):
 )
 def test_what_fails_in_the_first_round_ends_the_campaign(processes, capsys, outcome, exit_code, code):
     processes.outcomes[1] = (outcome, exit_code)
-    found, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
+    found, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3", processes=processes)
     assert found == code
     assert len(processes.calls) == 2
     says = "why it failed" if exit_code else "the process ended: host-killed"
@@ -413,7 +439,17 @@ def test_what_fails_in_the_first_round_ends_the_campaign(processes, capsys, outc
 def test_what_fails_later_is_left_out(processes, capsys):
     processes.outcomes[4] = ("timeout", 1)
     code, out, err = perfkit(
-        capsys, "compare", "--run", "", "--gc on", "--repeats", "3", "--fail-on", "slower:90%", "--force"
+        capsys,
+        "compare",
+        "--run",
+        "",
+        "--gc on",
+        "--repeats",
+        "3",
+        "--fail-on",
+        "slower:90%",
+        "--force",
+        processes=processes,
     )
     assert len(processes.calls) == 6
     assert "timeout: why it failed" in err
@@ -424,7 +460,7 @@ def test_what_fails_later_is_left_out(processes, capsys):
 
 def test_ctrl_c_says_what_was_saved(processes, capsys):
     processes.outcomes[3] = ("interrupted", 130)
-    code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3")
+    code, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "3", processes=processes)
     assert code == 130
     assert "interrupted by SIGINT; 3 of 6 processes saved in traces/" in err.splitlines()[-1]
 
@@ -432,7 +468,7 @@ def test_ctrl_c_says_what_was_saved(processes, capsys):
 @pytest.mark.parametrize("outcome", [("interrupted", 130), ("error", 2)])
 def test_a_campaign_that_saved_nothing_leaves_nothing(processes, capsys, outcome):
     processes.outcomes[0] = outcome
-    code, _, err = perfkit(capsys, "run", "--repeats", "3")
+    code, _, err = perfkit(capsys, "run", "--repeats", "3", processes=processes)
     assert code == outcome[1]
     assert err.splitlines()[-1] in ("perfkit: interrupted by SIGINT; nothing was measured", "perfkit: why it failed")
     assert not list(Path("traces").iterdir())
@@ -441,7 +477,7 @@ def test_a_campaign_that_saved_nothing_leaves_nothing(processes, capsys, outcome
 def test_a_full_disk_ends_a_campaign_in_whatever_round(processes, capsys):
     processes.says = f"perfkit: x/record.json: cannot be saved: {os.strerror(errno.ENOSPC)}; choose another"
     processes.outcomes[1] = ("error", 2)
-    code, _, err = perfkit(capsys, "run", "--repeats", "3")
+    code, _, err = perfkit(capsys, "run", "--repeats", "3", processes=processes)
     assert (code, len(processes.calls)) == (2, 2)
     assert "No space left on device" in err.splitlines()[-1]
 

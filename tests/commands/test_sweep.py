@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ import pytest
 from perfkit import cli
 from perfkit.analysis.sweep_rows import Forecast
 from perfkit.commands import sweep_forecast
-from perfkit.launch import campaign, journal, places
+from perfkit.commands.sweep import Outside
+from perfkit.launch import journal
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.sweep import SweepRow
@@ -42,22 +44,28 @@ class Result(NamedTuple):
 
 
 @pytest.fixture
-def processes(monkeypatch):
+def outside():
+    """What stands in for other processes: a machine with 16 GiB free on each device."""
+    free = partial(sweep_forecast.forecaster, find=lambda names: {name: (name, 2**34) for name in names})
+    return {"forecaster": free}
+
+
+@pytest.fixture
+def processes(outside):
     fake = sweeps.FakeProcesses()
     fake.timeouts = []
-    monkeypatch.setattr(campaign, "in_fresh_processes", lambda timeout: fake.timeouts.append(timeout) or fake)
+    outside["fresh"] = lambda timeout: fake.timeouts.append(timeout) or fake
     return fake
 
 
 @pytest.fixture
-def sweep(tmp_path, capsys, monkeypatch):
+def sweep(tmp_path, capsys, monkeypatch, outside):
     """Runs `perfkit sweep` in tmp_path with results in r.csv."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(places, "find", lambda names: {name: (name, 2**34) for name in names})
 
     def go(*arguments: str) -> Result:
         output = [] if "--output" in arguments else ["--output", "r.csv"]
-        code = cli.main(["sweep", "--device", "cpu", *output, *arguments])
+        code = cli.main(["sweep", "--device", "cpu", *output, *arguments], outside=Outside(**outside))
         return Result(code, *capsys.readouterr())
 
     return go
@@ -203,13 +211,13 @@ def test_ctrl_c_keeps_what_is_done(sweep, processes):
     assert len(result.rows) == 4
 
 
-def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, monkeypatch):
+def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, outside):
     # GIVEN
     def forecast(config):
         fits = config.batch_size == 1
         return Forecast(peak_bytes=2**31, available_bytes=2**30, fits=fits, suggestions=("--checkpoint", "--x"))
 
-    monkeypatch.setattr(sweep_forecast, "forecaster", lambda *_: forecast)
+    outside["forecaster"] = lambda *_: forecast
 
     # WHEN
     result = sweep("--batch-size", "1", "2")

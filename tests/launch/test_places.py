@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -17,43 +17,30 @@ def test_a_real_answer_names_the_device_and_its_free_memory():
     assert 2**26 < free < 2**50
 
 
-@pytest.mark.parametrize("output", [b"", b"{", b'{"cpu": 3}'])
-def test_no_answer_is_no_forecast(monkeypatch, output):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, stdout=output))
-    assert places.find(["cpu"]) == {}
+def python(tmp_path: Path, script: str) -> str:
+    """An interpreter that is none: what it is told is in the folder's file `asked`, a line each."""
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{tmp_path}/asked'\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("output", ["", "{", '{"cpu": 3}'])
+def test_no_answer_is_no_forecast(tmp_path, output):
+    assert places.find(["cpu"], python(tmp_path, f"echo '{output}'")) == {}
 
 
 @pytest.mark.parametrize(("code", "known"), [(0, {"cpu": ("cpu", 5)}), (1, {})])
-def test_an_answer_counts_only_from_a_process_that_ended_well(tmp_path, monkeypatch, code, known):
-    # GIVEN
-    script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\necho \'{{"cpu": ["cpu", 5]}}\'\nexit {code}\n')
-    script.chmod(0o755)
-    monkeypatch.setattr(places.sys, "executable", str(script))
-
-    # THEN
-    assert places.find(["cpu"]) == known
+def test_an_answer_counts_only_from_a_process_that_ended_well(tmp_path, code, known):
+    script = f"""echo '{{"cpu": ["cpu", 5]}}'; exit {code}"""
+    assert places.find(["cpu"], python(tmp_path, script)) == known
 
 
-@pytest.mark.parametrize("error", [subprocess.TimeoutExpired("python", 120), FileNotFoundError("python")])
-def test_a_process_that_does_not_answer_or_start_is_no_forecast(monkeypatch, error):
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", fail)
-    assert places.find(["cpu"]) == {}
+def test_a_process_that_does_not_answer_or_start_is_no_forecast(tmp_path):
+    assert places.find(["cpu"], python(tmp_path, "exec sleep 300"), patience_s=0.01) == {}
+    assert places.find(["cpu"], str(tmp_path / "none")) == {}
 
 
-def test_each_name_is_asked_for_once(monkeypatch):
-    # GIVEN
-    asked: list[list[str]] = []
-
-    def answer(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        asked.append(command)
-        return subprocess.CompletedProcess(command, 0, stdout=b"{}")
-
-    monkeypatch.setattr(subprocess, "run", answer)
-
-    # THEN
-    places.find(["cuda", "cpu", "cuda"])
-    assert [command[3:] for command in asked] == [["cpu", "cuda"]]
+def test_each_name_is_asked_for_once(tmp_path):
+    assert places.find(["cuda", "cpu", "cuda"], python(tmp_path, "echo '{}'")) == {}
+    assert (tmp_path / "asked").read_text().split() == ["-m", "perfkit.measure.probe", "cpu", "cuda"]

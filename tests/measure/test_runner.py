@@ -370,6 +370,20 @@ def test_every_step_has_its_counters_and_the_record_their_cost(run):
     assert (result.ended_by, result.gpu) == ("measure-steps", ())
 
 
+def test_counters_are_of_the_step_and_of_no_other_observer(run):
+    """GIVEN an observer that collects garbage before and after each step THEN no step has a collection"""
+
+    class Collecting(Observer):
+        def before(self, step: Step) -> None:
+            gc.collect()
+
+        def after(self, step: Step, sample: StepSample) -> None:
+            gc.collect()
+
+    result = run(observers=[Collecting()])
+    assert [step.probes.collections for step in (*result.warmup, *result.steps)] == [0] * 5
+
+
 @pytest.mark.parametrize("error", [OOM, KeyboardInterrupt()])
 def test_a_run_that_fails_was_ended_by_no_rule_and_keeps_its_counters(run, error):
     result = run({(4, "loss"): error})
