@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
-from perfkit.analysis import comparison_report
+from perfkit.analysis import comparison_report, welch
 from perfkit.analysis.comparison import Gate, compare
 from perfkit.render import cells
 from perfkit.schema.finding import NO_COST, Cost, Rule
@@ -173,3 +174,23 @@ def test_a_gate_that_does_not_pass_lists_what_a_alone_has():
     remarks = lines_in(comparison_report.report(found))
     assert "A only, not compared: context length 64" in remarks
     assert "B only, not compared: context length 128" in remarks
+
+
+def test_a_side_of_several_configurations_is_said_by_its_number_of_runs():
+    """GIVEN two configurations of five processes each THEN 10 runs; of one, what was measured"""
+
+    def sides(found):
+        return [one.what for one in comparison_report.report(found).findings if one.rule is Rule.COMPARED_SIDE]
+
+    two = sides(compare(side("A", sweep()), side("B", sweep(1.1))))
+    assert [text.rpartition(": ")[2] for text in two] == ["10 runs", "10 runs"]
+    assert all("parameters" in text for text in sides(compared(1.1)))
+
+
+@pytest.mark.parametrize(("margin", "difference"), [(0.02, "2.00%"), (0.0, "0.60%")])
+def test_what_would_settle_it_is_about_the_margin_or_else_the_difference_seen(margin, difference):
+    """GIVEN a difference of 0.6% that spreads hide THEN processes are counted for the margin, without one for 0.6%"""
+    found = welch.Welch(*map(np.float64, (math.log(1.006), 0.01, 2.0)))
+    [row] = compared(1.1).steps
+    row = dataclasses.replace(row, found=found, spread_a=0.01, spread_b=0.01, n_a=2, n_b=2)
+    assert f"finding a difference of {difference} at this spread" in comparison_report._advice(row, margin)

@@ -191,6 +191,14 @@ def test_a_vocabulary_is_most_of_a_model_whose_two_tables_are_more_than_half_of_
     assert ("vocab_size" in next(memory_fit._halved(own))) is is_most
 
 
+def test_a_smaller_model_is_named_by_its_flags():
+    own = config("cpu", model_size="tiny", d_model=4, num_heads=2, d_ff=1000, num_layers=2, vocab_size=1)
+    _, *smaller = memory_fit._models(own)
+    assert [step.gives_up for step in smaller[:3]] == [
+        "the model: num-layers 1", "the model: d-ff 500", "the model: num-layers 1, d-ff 500"]  # fmt: skip
+    assert smaller[0].flags == ("--num-layers 1",)
+
+
 def test_numbers_that_cannot_be_halved_are_left_out_and_one_alone_is_not_all():
     """GIVEN the least width of 2 heads, and 2 or 1 layers THEN d_ff and layers by themselves and both, or d_ff once"""
     own = {"model_size": "tiny", "d_model": 4, "num_heads": 2, "d_ff": 1000, "vocab_size": 1}

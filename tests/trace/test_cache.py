@@ -308,6 +308,12 @@ def test_entries_that_just_fit_stay(tmp_path, monkeypatch, spare, kept):
     assert [entry_of(file).exists() for file in files] == kept
 
 
+@pytest.mark.parametrize(("is_settled", "is_noted", "kept"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_the_digest_of_a_settled_file_is_noted_once(own_cache, is_settled, is_noted, kept):
+    cache.remember(cache.Key("a" * 64, "device, inode, size, times", is_settled, is_noted))
+    assert len(list(cache.folder().glob("*.note"))) == kept
+
+
 def test_what_cannot_be_put_in_place_leaves_no_draft(tmp_path):
     """GIVEN a folder where the entry should go WHEN it is written THEN nothing is, and nothing of it is left"""
     entry = tmp_path / "entry"

@@ -9,6 +9,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -61,10 +62,8 @@ class Threads:
         self.close()
         opened = {}
         for name in os.listdir(self._tasks):  # noqa: PTH208
-            try:
+            with suppress(OSError):  # it ended meanwhile, or the kernel keeps no such counters
                 opened[int(name)] = os.open(f"{self._tasks}/{name}/schedstat", os.O_RDONLY)
-            except OSError:  # it ended meanwhile, or the kernel keeps no such counters
-                continue
         busiest = sorted(opened, key=lambda thread: (thread != self._main, -self._used(opened[thread])))
         self._files = {thread: opened[thread] for thread in busiest[: self._most]}
         for thread in busiest[self._most :]:
@@ -81,10 +80,8 @@ class Threads:
         """Thread -> nanoseconds it has waited for a CPU so far, the main thread under 0."""
         found = {}
         for thread, file in self._files.items():
-            try:
+            with suppress(OSError):  # the thread has ended
                 found[0 if thread == self._main else thread] = int(os.pread(file, 64, 0).split()[1])
-            except OSError:  # the thread has ended
-                continue
         return found
 
     def close(self) -> None:
