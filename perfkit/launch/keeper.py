@@ -108,6 +108,7 @@ def _kill_descendants() -> None:
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        _reap()
         if not found:
             return
         time.sleep(_ROUND_S)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,3 +84,30 @@ def test_what_a_command_leaves_has_its_grace_and_no_longer_than_it_needs(monkeyp
     monkeypatch.setattr(keeper, "_reap", lambda: None)
     keeper._wait_for_the_rest(grace_s)
     assert len(seen) == looks
+
+
+def test_a_keeper_whose_parent_is_gone_runs_nothing(tmp_path):
+    """GIVEN another parent than the one that asked THEN exit 1, and the command does not run"""
+    ran = tmp_path / "ran"
+    command = [sys.executable, "-I", "-S", keeper.__file__, "1", "0.0", "touch", str(ran)]
+    assert subprocess.run(command, timeout=100, check=False).returncode == 1
+    assert not ran.exists()
+
+
+def test_told_to_end_it_ends_all_that_is_below_and_says_by_what():
+    """GIVEN a command WHEN the keeper gets its signal THEN both end, 128 + that signal, and not even a zombie is left"""
+    command = keeper.kept(["sh", "-c", "echo $$; exec sleep 1000"])
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        process.send_signal(keeper.END)
+        assert process.wait(100) == 128 + keeper.END
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_a_child_whose_keeper_is_gone_becomes_nothing():
+    """GIVEN the number of a keeper that is not its parent THEN exit 1, not the 7 of the command"""
+    child = os.fork()
+    if child == 0:
+        keeper._become(["sh", "-c", "exit 7"], ctypes.CDLL(None), -1, [])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
