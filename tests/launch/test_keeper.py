@@ -95,7 +95,7 @@ def test_a_keeper_whose_parent_is_gone_runs_nothing(tmp_path):
 
 
 def test_told_to_end_it_ends_all_that_is_below_and_says_by_what():
-    """GIVEN a command WHEN the keeper gets its signal THEN both end, 128 + that signal, and not even a zombie is left"""
+    """GIVEN a command WHEN the keeper gets its signal THEN both end, by 128 + its number, and no zombie is left"""
     command = keeper.kept(["sh", "-c", "echo $$; exec sleep 1000"])
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         child = int(process.stdout.readline())
