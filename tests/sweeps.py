@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.analysis.sweep_rows import finished_row
-from perfkit.launch.campaign import Point, Turn
-from perfkit.launch.processes import Finished
 from perfkit.schema import record, results_file, sweep
+from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord
 from perfkit.schema.sweep import SweepRow, key_of

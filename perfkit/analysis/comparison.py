@@ -15,7 +15,8 @@ import numpy as np
 
 from perfkit.analysis import conditions, welch
 from perfkit.analysis.conditions import Difference
-from perfkit.analysis.processes import STEP, LeftOut, Match, Pair, Side, match, spelled
+from perfkit.analysis.processes import LeftOut, Match, Pair, Side, match, spelled
+from perfkit.analysis.run_summary import STEP
 from perfkit.analysis.stats import geometric_mean
 from perfkit.analysis.time_order import TimeOrder, time_order
 from perfkit.analysis.welch import ALPHA, Welch

@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from perfkit.analysis.processes import STEP, process_of
+from perfkit.analysis.processes import process_of
+from perfkit.analysis.run_summary import STEP
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report

@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from perfkit.analysis.run_report import PHASES, wall_times
+from perfkit.analysis.run_summary import phase_series
 from perfkit.analysis.stats import Floats
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import Environment, RunRecord, StepSample
-
-STEP = "step"
-REST = "rest"
+from perfkit.schema.record import Environment, RunRecord
 
 NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
 """How long was measured: said where it differs, but no other configuration."""
@@ -81,18 +78,6 @@ def process_of(name: str, record: RunRecord) -> Process:
         spread={key: _log_spread(times) for key, times in series.items()},
         steps=len(record.steps),
     )
-
-
-def phase_series(steps: Sequence[StepSample]) -> dict[str, Floats]:
-    """Seconds of every step, as a whole and by the phases that the tables of a run have; the phases add up to it."""
-    wall = wall_times(steps)
-    series = {STEP: wall}
-    rest = wall.copy()
-    for name, parts in PHASES.items():
-        if any(part in steps[0].phases_s for part in parts):
-            series[name] = np.array([sum(sample.phases_s.get(part, 0.0) for part in parts) for sample in steps])
-            rest -= series[name]
-    return series | {REST: rest}
 
 
 def _log_spread(times: Floats) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.comparison import RECOMMENDED
-from perfkit.analysis.processes import STEP, Process, Side
+from perfkit.analysis.processes import Process, Side
 from perfkit.analysis.run_report import headline
+from perfkit.analysis.run_summary import STEP
 from perfkit.analysis.stats import geometric_interval, geometric_mean
 from perfkit.errors import UsageError
 from perfkit.schema import units

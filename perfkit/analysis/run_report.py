@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis import enough, noise_report, stability, stats
+from perfkit.analysis import enough, noise_report, run_summary, stability, stats
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
-from perfkit.schema.record import RunRecord, StepSample
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
-
-PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
-"""Column -> the step phases it sums. Everything else in a step's wall time is the column `rest`."""
 
 _COLUMNS = (
     Column("size"),
@@ -104,7 +100,7 @@ def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Tabl
 
 def phase_times(record: RunRecord) -> Table:
     """One row a phase of the step, and the rest of its wall time; the means add up to the step's mean."""
-    wall = wall_times(record.steps)
+    wall = run_summary.wall_times(record.steps)
     names = list(record.steps[0].phases_s) if record.steps else []
     series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
     series["rest"] = wall - sum(series.values(), start=np.zeros(len(wall)))
@@ -158,11 +154,6 @@ def _probe_cost(record: RunRecord) -> Finding | None:
     return Finding(Rule.PROBE_COST, text, Cost(round(seconds * 1e9)))
 
 
-def wall_times(samples: Sequence[StepSample]) -> stats.Floats:
-    """Wall time of each step, seconds."""
-    return np.array([sample.wall_s for sample in samples], dtype=np.float64)
-
-
 def result_table(records: Sequence[RunRecord]) -> Table:
     """One row a run. forward + backward + optimizer + rest = mean, exactly."""
     frame = pd.DataFrame([_row(record) for record in records], columns=[c.name for c in _COLUMNS])
@@ -175,7 +166,7 @@ def result_table(records: Sequence[RunRecord]) -> Table:
 
 def _row(record: RunRecord) -> dict[str, object]:
     config = record.config
-    row: dict[str, object] = {
+    return asdict(run_summary.summarize(record)) | {
         "size": config.model_size,
         "shape": str(config.shape),
         "parameters": config.parameters,
@@ -183,34 +174,8 @@ def _row(record: RunRecord) -> dict[str, object]:
         "batch_size": config.batch_size,
         "pass_type": config.pass_type,
         "precision": config.precision,
-        "steps": len(record.steps),
-        "peak_memory_bytes": record.memory.headline,
         "status": record.status,
     }
-    if not record.steps:
-        return row
-    summary = stats.summarize(wall_times(record.steps))
-    phases = {name: _phase_mean(record.steps, parts) for name, parts in PHASES.items()}
-    return row | {
-        "mean_s": summary.mean,
-        "std_s": summary.std,
-        "cv": summary.cv,
-        "median_s": summary.median,
-        "median_low_s": summary.median_low,
-        "median_high_s": summary.median_high,
-        "min_s": summary.minimum,
-        "p90_s": summary.p90,
-        **{f"{name}_s": mean for name, mean in phases.items()},
-        "rest_s": summary.mean - sum(mean for mean in phases.values() if not math.isnan(mean)),
-        "tokens_per_s": config.tokens_per_step / summary.mean,
-    }
-
-
-def _phase_mean(samples: Sequence[StepSample], parts: tuple[str, ...]) -> float:
-    """Mean time of some phases together; nan where the step has none of them."""
-    if not any(part in samples[0].phases_s for part in parts):
-        return math.nan
-    return float(np.mean([sum(sample.phases_s.get(part, 0.0) for part in parts) for sample in samples]))
 
 
 def steps_table(record: RunRecord) -> Table:

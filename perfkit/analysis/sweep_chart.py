@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perfkit.analysis import stats
-from perfkit.analysis.run_report import wall_times
+from perfkit.analysis.run_summary import wall_times
 from perfkit.analysis.sweep_points import SweepPoint, points
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Look, Missing, Panel, Series

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from perfkit.analysis import run_report
-from perfkit.launch.campaign import Turn
-from perfkit.launch.processes import Finished
+from perfkit.analysis.run_summary import summarize
 from perfkit.schema import units
+from perfkit.schema.campaign import Finished, Turn
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow
-
-_MEASURED = (
-    "steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "min_s", "p90_s", "forward_s",
-    "backward_s", "optimizer_s", "rest_s", "tokens_per_s", "peak_memory_bytes",
-)  # fmt: skip
-"""Columns that the table of a single run has too, computed there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +89,9 @@ def outcome(finished: Finished) -> SweepOutcome:
 
 
 def _of_record(record: RunRecord) -> dict[str, Any]:
-    [row] = run_report.result_table([record]).frame.to_dict("records")
-    measured: dict[str, Any] = {name: _present(row[name]) for name in _MEASURED}
-    for name in ("steps", "peak_memory_bytes"):  # pandas makes floats of integers beside missing ones
-        measured[name] = None if measured[name] is None else int(measured[name])
+    measured = {
+        name: None if value is None or math.isnan(value) else value for name, value in asdict(summarize(record)).items()
+    }
     failure = record.failure
     first, second = _two(failure.suggestions if failure is not None else ())
     return measured | {
@@ -114,10 +106,6 @@ def _of_record(record: RunRecord) -> dict[str, Any]:
         "torch": record.environment.torch,
         "created": record.created,
     }
-
-
-def _present(value: Any) -> Any:
-    return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _message(finished: Finished) -> str | None:

@@ -23,10 +23,10 @@ from perfkit.commands.progress import attributing, reading
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.commands.show import Format
 from perfkit.errors import UsageError
-from perfkit.launch.campaign import Point
-from perfkit.launch.processes import Finished, run_child
+from perfkit.launch.processes import run_child
 from perfkit.render import files
 from perfkit.schema import units
+from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RECORD_FILE
 from perfkit.schema.report import Report

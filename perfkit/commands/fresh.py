@@ -14,9 +14,9 @@ from perfkit import signals
 from perfkit.commands.progress import stderr_console
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch import campaign
-from perfkit.launch.campaign import Point, Turn
-from perfkit.launch.processes import Finished, run_child
+from perfkit.launch.processes import run_child
 from perfkit.schema import record, units
+from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 

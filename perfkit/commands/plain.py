@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perfkit.launch.processes import Finished, run_child
+from perfkit.launch.processes import run_child
 from perfkit.schema import record
+from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE

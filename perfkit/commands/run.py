@@ -21,13 +21,13 @@ from perfkit.commands import estimate, fresh, plain, show
 from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.runs import SavedRuns, saved_runs
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
-from perfkit.launch.campaign import Point
-from perfkit.launch.processes import Finished, run_child
+from perfkit.launch.processes import run_child
 from perfkit.measure.loop import Observer
 from perfkit.measure.nsys_program import Nsys
 from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema import units
+from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig, Switch
 from perfkit.schema.record import RunRecord
 from perfkit.trace.load import load

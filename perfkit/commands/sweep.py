@@ -21,12 +21,12 @@ from perfkit.commands.runs import record_file
 from perfkit.commands.sweep_progress import SweepProgress
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
-from perfkit.launch.campaign import Execute, Point, Turn
+from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
-from perfkit.launch.processes import Finished
 from perfkit.render import files
 from perfkit.schema import grid as grids
 from perfkit.schema import units
+from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
 from perfkit.schema.config import RunConfig
 from perfkit.schema.grid import Expansion, Grid

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from perfkit.commands.progress import stderr_console
-from perfkit.launch.campaign import Turn
 from perfkit.schema import units
+from perfkit.schema.campaign import Turn
 from perfkit.schema.sweep import SweepRow
 
 _NUMBERS = ("median", "CV", "peak memory", "took")

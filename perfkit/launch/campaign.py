@@ -9,37 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from perfkit import signals
-from perfkit.launch.processes import Finished, run_child
-from perfkit.schema.config import RunConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One thing to measure."""
-
-    key: str
-    """Names the point among the others, and its folders; no slash in it."""
-    config: RunConfig
-    wrapper: tuple[str, ...] = ()
-    """Put before the command, as in `nsys profile ...`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One repeat of a point."""
-
-    point: Point
-    repeat: int
-    """From 1."""
-
-    @property
-    def name(self) -> str:
-        """Its folder."""
-        return f"{self.point.key}.{self.repeat}"
+from perfkit.launch.processes import run_child
+from perfkit.schema.campaign import Finished, Point, Turn
 
 
 def order(points: Sequence[Point], repeats: int, seed: int) -> list[Turn]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -11,9 +10,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import psutil
 
@@ -21,47 +19,16 @@ from perfkit import signals
 from perfkit.errors import OutOfMemoryError, UsageError
 from perfkit.launch import keeper
 from perfkit.schema import record
+from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RECORD_FILE, RunRecord
 
-Outcome = Literal["ok", "oom", "timeout", "host-killed", "interrupted", "error"]
-
 _TAIL_BYTES = 4000
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KEEPER_S = 20.0
 """How long the keeper may take to kill what it keeps."""
 LAST_WORDS_S = 10.0
 """How long a child that a signal was passed on to may take to save what it has. Batch systems wait 30 s or so."""
 _INTERRUPTED = tuple(map(signals.exit_code, signals.TAKEN))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """What became of one process."""
-
-    outcome: Outcome
-    """host-killed: by a SIGKILL that was not ours; on Linux mostly the kernel, out of memory."""
-    exit_code: int | None
-    """None where a signal ended it, or it was stopped for its time."""
-    signal: int | None
-    """The signal that ended it; None where it exited by itself."""
-    wall_s: float
-    """From start to end, with the start of Python and PyTorch."""
-    stderr_tail: str
-    """The end of what it printed, on both streams."""
-    record: RunRecord | None
-    """What it measured; an interrupted or out-of-memory run has one too."""
-
-    @property
-    def last_words(self) -> str:
-        """The last line it printed: the error, where there was one."""
-        lines = self.stderr_tail.strip().splitlines()
-        return lines[-1].strip().removeprefix("perfkit: ") if lines else "it said nothing"
-
-    @property
-    def disk_full(self) -> bool:
-        """Whether it ended because what it measured could not be saved: so will all that come after it."""
-        return self.outcome == "error" and any(os.strerror(number) in self.last_words for number in _NO_ROOM)
 
 
 def run_child(

@@ -11,9 +11,9 @@ import torch
 
 from perfkit import signals
 from perfkit.errors import UsageError
-from perfkit.launch.processes import Finished, Outcome
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer
+from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from perfkit.workload.protocol import Workload

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from perfkit.analysis.sweep_rows import Forecast, finished_row, skipped_row
-from perfkit.launch.campaign import Point, Turn
+from perfkit.schema.campaign import Point, Turn
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import MemoryPeaks
 from tests import runs, sweeps

@@ -20,9 +20,9 @@ from perfkit import cli
 from perfkit.commands.flags import config_of
 from perfkit.commands.run import Doing
 from perfkit.errors import UsageError
-from perfkit.launch.processes import Finished
 from perfkit.schema import record as records
 from perfkit.schema import sweep
+from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from tests import sweeps

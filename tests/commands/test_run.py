@@ -18,10 +18,10 @@ from perfkit.analysis import run_report
 from perfkit.commands import run as run_command
 from perfkit.commands.run import Doing, RunOptions
 from perfkit.errors import PerfkitError
-from perfkit.launch.processes import Finished
 from perfkit.measure import runner
 from perfkit.render import files
 from perfkit.schema import record
+from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 from tests import runs

@@ -11,8 +11,7 @@ import pytest
 
 from perfkit import signals
 from perfkit.launch import campaign
-from perfkit.launch.campaign import Point, Turn
-from perfkit.launch.processes import Finished
+from perfkit.schema.campaign import Finished, Point, Turn
 from tests import runs
 
 POINTS = [Point(key=key, config=runs.quick()) for key in "abcdef"]

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from perfkit.launch import processes
-from perfkit.launch.processes import Finished
+from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.record import RECORD_FILE
 from tests import runs
 
@@ -33,7 +33,7 @@ def test_an_exit_code_decides_before_a_record_does(status, measured, end):
     assert (found.wall_s, found.stderr_tail, found.record is not None) == (1.5, "tail", measured)
 
 
-def finished(said: str, outcome: processes.Outcome = "error") -> Finished:
+def finished(said: str, outcome: Outcome = "error") -> Finished:
     return Finished(outcome=outcome, exit_code=2, signal=None, wall_s=1.0, stderr_tail=said, record=None)
 
 

@@ -19,6 +19,7 @@ from perfkit.errors import UsageError
 from perfkit.launch import processes
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
+from perfkit.schema.campaign import Finished
 from tests import runs
 
 CONFIG = runs.quick(warmup_steps=1, measure_steps=2)
@@ -247,7 +248,7 @@ def test_what_is_finished_all_the_same_is_returned_and_the_signal_comes_after(tm
         with signals.held():
             finished.append(run_shell(script, folder))
 
-    finished: list[processes.Finished] = []
+    finished: list[Finished] = []
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
