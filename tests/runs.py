@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import EndedBy, Environment, RunRecord, StepSample
 from perfkit.workload.annotate import Annotation, annotate
@@ -101,13 +101,13 @@ class Journal(Observer):
     def __init__(self, entries: list[str] | None = None) -> None:
         self.entries: list[str] = [] if entries is None else entries
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         self.entries.append(f"before {step}")
 
     def phase(self, name: str) -> None:
         self.entries.append(name)
 
-    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
         self.entries.append(f"after {step}")
         return None
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from perfkit.analysis import stats
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import EndedBy, StepSample
+from perfkit.schema.record import EndedBy, StepSample, StopRule
 
 GROWTH = 1.2
 """The interval is looked at again when n has grown by this much: looking after every step would stop at a lucky one."""
 
-Rule = Callable[[Sequence[StepSample]], EndedBy | None]
 
-
-def rule(config: RunConfig) -> Rule | None:
+def rule(config: RunConfig) -> StopRule | None:
     """The rule of --target-ci, to be asked after each measured step; None where a fixed number of them is measured.
 
     The mean's interval ends them, or --max-time or --max-steps.

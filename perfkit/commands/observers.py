@@ -7,7 +7,7 @@ from types import TracebackType
 
 from perfkit.analysis import memory_fit, stopping
 from perfkit.commands.progress import StageProgress
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.measure.observers.until import Until
 from perfkit.schema.config import RunConfig
@@ -49,15 +49,15 @@ class RunProgress(Observer):
     ) -> None:
         self._shown.__exit__(kind, error, trace)
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Show a stage that begins, with its number of steps where that is known."""
-        if step == Step("warm-up", 0):
+        if step == StepId("warm-up", 0):
             self._shown.stage("warm-up steps", self._config.warmup_steps)
-        elif step == Step("measured", 0):
+        elif step == StepId("measured", 0):
             self._recording = self._config.profiler == "torch"
             self._shown.stage("measured steps", self._config.measure_steps if self._config.target_ci is None else 0)
 
-    def after(self, step: Step, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
+    def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
         """Show that one more step is done."""
         self._shown.advance()
 

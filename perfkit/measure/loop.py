@@ -25,10 +25,13 @@ Stage = Literal["warm-up", "measured"]
 BUILDING = "model"
 _AT_ITS_END = "at its end"
 
+Now = Callable[[], int]
+"""Reads a clock, in nanoseconds."""
+
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a run."""
+class StepId:
+    """Which step of a run it is."""
 
     stage: Stage
     index: int
@@ -44,13 +47,13 @@ class Observer:
     An exception that one raises ends the run, as one of a step does.
     """
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """A step is about to begin; its clock has not started."""
 
     def phase(self, name: str) -> None:
         """A phase begins. Called inside the timed interval: it must cost next to nothing."""
 
-    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
         """A step is over and its clock has stopped. What is returned ends the stage, and says by which rule."""
 
     def close(self) -> None:
@@ -89,7 +92,7 @@ class Measured:
     steps: list[StepSample] = field(default_factory=list)
     ended_by: EndedBy | None = None
     """The rule that ended the measured steps."""
-    step: Step | None = None
+    step: StepId | None = None
     """The last one that began."""
     phase: str = BUILDING
     """Where it is; without a step, where the run is."""
@@ -107,7 +110,7 @@ def run_stage(
     samples = measured.warmup if stage == "warm-up" else measured.steps
     listeners = [one.phase for one in observers if type(one).phase is not Observer.phase]
     inside_out = observers[::-1]
-    step = Step(stage, 0)
+    step = StepId(stage, 0)
 
     def on_phase(name: str) -> None:
         measured.step, measured.phase = step, name
@@ -116,7 +119,7 @@ def run_stage(
         clock.phase(name)
 
     for index in range(count):
-        step = Step(stage, index)
+        step = StepId(stage, index)
         for observer in observers:
             observer.before(step)
         clock.begin()

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from perfkit.measure import nsys_program
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.nsys_program import Nsys, under_nsys
 from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
 
@@ -32,9 +32,9 @@ class Capture(Observer):
         self._range = annotate(message=MEASURE.nvtx_text, domain=NVTX_DOMAIN)
         self._open = contextlib.ExitStack()
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Open the capture range before the first measured step."""
-        if step != Step("measured", 0):
+        if step != StepId("measured", 0):
             return
         if self._device != "cpu":
             self._cuda.synchronize(self._device)  # nothing launched before the capture may end inside it

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from perfkit.measure.loop import StepClock
+from perfkit.measure.loop import Now, StepClock
 from perfkit.schema.record import StepSample
 
 _NS = 1e9
 """Nanoseconds in a second; dividing by it keeps the shortest decimal text."""
-
-Now = Callable[[], int]
-"""Reads a clock, in nanoseconds."""
 
 
 class CpuClock:

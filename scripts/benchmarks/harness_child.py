@@ -18,7 +18,7 @@ from contextlib import ExitStack
 import torch
 
 from perfkit.measure import loop, timing
-from perfkit.measure.loop import Measured, Observer, Step
+from perfkit.measure.loop import Measured, Observer, StepId
 from perfkit.measure.timing import CpuClock
 from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
@@ -63,10 +63,10 @@ class _InRanges(Observer):
     def __init__(self) -> None:
         self._step = ExitStack()
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         self._step.enter_context(annotated(range_names.step(step.index)))
 
-    def after(self, step: Step, sample: StepSample) -> None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         self._step.close()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.measure import runner
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.config import RunConfig
 
 WARMUP, STEPS = 5, 30
@@ -46,7 +46,7 @@ class Plant(Observer):
         self._hook, self._warmup_steps = hook, warmup_steps
         self._step: int | None = None
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         self._step = step.index - (self._warmup_steps if step.stage == "warm-up" else 0)
 
     def phase(self, name: str) -> None:

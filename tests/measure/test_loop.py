@@ -11,7 +11,7 @@ import pytest
 
 from perfkit import signals
 from perfkit.measure import loop
-from perfkit.measure.loop import Measured, Observer, Step
+from perfkit.measure.loop import Measured, Observer, StepId
 from perfkit.measure.timing import CpuClock
 from perfkit.schema.record import EndedBy, StepSample
 from tests.measure.clocks import FakeTime, Timed, run
@@ -58,13 +58,13 @@ def test_observers_stand_round_the_clock_the_first_outermost():
             super().__init__()
             self.name = name
 
-        def before(self, step: Step) -> None:
+        def before(self, step: StepId) -> None:
             played.entries.append(f"{self.name} before {step}")
 
         def phase(self, name: str) -> None:
             played.entries.append(f"{self.name} {name}")
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             played.entries.append(f"{self.name} after {step}")
 
         def close(self) -> None:
@@ -87,10 +87,10 @@ def test_observers_stand_round_the_clock_the_first_outermost():
 
 def test_what_observers_do_between_steps_is_in_no_step(time, clock):
     class Slow(Observer):
-        def before(self, step: Step) -> None:
+        def before(self, step: StepId) -> None:
             time.passes(300, cpu=300)
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             time.passes(1000, cpu=1000)
 
     samples = run(Timed(time, 0, ("forward", 10)), clock, 3, Slow(), Slow())
@@ -126,7 +126,7 @@ def test_the_number_of_steps_is_obeyed_exactly(time, clock, count):
 def test_an_observer_ends_the_steps_and_says_why(time, clock, stage):
     # GIVEN one that ends at the second step, and another that hears of that step too
     class Ending(Observer):
-        def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+        def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
             return "max-time" if step.index == 1 else None
 
     journal, measured = Journal(), Measured()
@@ -145,13 +145,13 @@ def test_where_a_run_is_is_known_at_every_moment(time, clock):
     measured, seen = Measured(), []
 
     class Looking(Observer):
-        def before(self, step: Step) -> None:
+        def before(self, step: StepId) -> None:
             seen.append(measured.where)
 
         def phase(self, name: str) -> None:
             seen.append(measured.where)
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             seen.append(measured.where)
 
     # WHEN
@@ -205,7 +205,7 @@ def test_a_signal_that_something_swallows_ends_the_steps_when_all_have_heard_of_
     measured, journal = Measured(), Journal()
 
     class Swallowing(Observer):
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             with contextlib.suppress(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGTERM)
 

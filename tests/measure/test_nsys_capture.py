@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from perfkit.measure import nsys_capture, nsys_program
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.nsys_capture import Call, Capture
 from perfkit.measure.nsys_program import Nsys
 from tests.runs import sample
@@ -42,7 +42,7 @@ class FakeCuda:
         self.journal.append("ends")
 
 
-def captured(device: str, *steps: Step) -> list[str]:
+def captured(device: str, *steps: StepId) -> list[str]:
     """What a capture does round some steps."""
     cuda = FakeCuda()
     capture = Capture(device, cuda=cuda, annotate=cuda.annotate)
@@ -54,7 +54,7 @@ def captured(device: str, *steps: Step) -> list[str]:
     return cuda.journal
 
 
-WARMUP, FIRST, SECOND = Step("warm-up", 0), Step("measured", 0), Step("measured", 1)
+WARMUP, FIRST, SECOND = StepId("warm-up", 0), StepId("measured", 0), StepId("measured", 1)
 
 
 def test_a_capture_on_a_cpu_is_a_range_round_the_measured_steps():

@@ -19,7 +19,7 @@ import torch
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import runner
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.measure.observers.until import Until
 from perfkit.schema import record
@@ -93,13 +93,13 @@ def test_an_observer_sees_each_step_and_the_end(run, made):
         def __init__(self) -> None:
             self.seen: list[str] = []
 
-        def before(self, step: Step) -> None:
+        def before(self, step: StepId) -> None:
             self.seen.append(f"before {step}")
 
         def phase(self, name: str) -> None:
             self.seen.append(name)
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             assert sample.wall_s > 0
             self.seen.append(f"after {step}")
 
@@ -138,7 +138,7 @@ def test_an_observer_is_closed_where_the_model_cannot_be_built(run):
 
 def test_an_observer_that_raises_ends_the_run_as_a_step_does(run):
     class Failing(Journal):
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             super().after(step, sample)
             raise KeyboardInterrupt
 
@@ -153,7 +153,7 @@ def test_an_observer_adds_to_the_record_what_it_knows(run):
         def __init__(self) -> None:
             self.steps = 0
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             self.steps += 1
 
         def add_to(self, record: RunRecord) -> RunRecord:
@@ -374,10 +374,10 @@ def test_counters_are_of_the_step_and_of_no_other_observer(run):
     """GIVEN an observer that collects garbage before and after each step THEN no step has a collection"""
 
     class Collecting(Observer):
-        def before(self, step: Step) -> None:
+        def before(self, step: StepId) -> None:
             gc.collect()
 
-        def after(self, step: Step, sample: StepSample) -> None:
+        def after(self, step: StepId, sample: StepSample) -> None:
             gc.collect()
 
     result = run(observers=[Collecting()])
@@ -429,8 +429,8 @@ def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):
     """GIVEN ctrl-C while the bar is drawn after the first measured step THEN that step is kept, and named as done"""
 
     class Interrupted(Observer):
-        def after(self, step: Step, sample: StepSample) -> None:
-            if step == Step("measured", 0):
+        def after(self, step: StepId, sample: StepSample) -> None:
+            if step == StepId("measured", 0):
                 raise KeyboardInterrupt
 
     result = run(observers=[Interrupted()])

@@ -21,7 +21,7 @@ from perfkit.analysis.breakdown import layer_table
 from perfkit.analysis.scopes import How
 from perfkit.analysis.trace_report import findings_of
 from perfkit.measure import loop, runner
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.torch_profiler import TorchProfiler
 from perfkit.render import findings
@@ -156,7 +156,7 @@ def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     metadata = {"modules": module_tree(model), "provenance": compiled.found}
     profiler = TorchProfiler(config, folder, metadata)
     with annotate(model):
-        for step in (Step("warm-up", 0), *(Step("measured", number) for number in range(STEPS))):
+        for step in (StepId("warm-up", 0), *(StepId("measured", number) for number in range(STEPS))):
             profiler.before(step)
             model(batch).sum().backward()
         loop.close([profiler, compiled])

@@ -16,10 +16,9 @@ from statistics import median
 from typing import Any
 
 from perfkit.measure import cgroups
+from perfkit.measure.loop import Now
 
 _NS = 1e9
-Now = Callable[[], int]
-"""Reads a clock, in nanoseconds."""
 _MAX_THREADS = 32
 """Reading one thread's counters costs about 1 us; beyond this many only those that used most CPU time are read."""
 _DEAREST_READ_S = 50e-6

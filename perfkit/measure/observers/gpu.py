@@ -10,7 +10,7 @@ import tempfile
 
 import msgspec
 
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers import gpu_sampler
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import RunRecord, StepSample
@@ -38,7 +38,7 @@ class GpuSampler(Observer):
             stderr=subprocess.DEVNULL,
         )
 
-    def after(self, step: Step, sample: StepSample) -> None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         """Read the samples that have come."""
         self._take()
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from perfkit.measure import memory
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.record import MemoryPeaks, RunRecord
 
 
@@ -25,9 +25,9 @@ class Peaks(Observer):
         self._counting = False
         self.peaks = MemoryPeaks()
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Start to count before the first measured step."""
-        if step == Step("measured", 0):
+        if step == StepId("measured", 0):
             self._counting = True
             self._reset()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Now, Observer, StepId
 from perfkit.measure.observers import counters
 from perfkit.schema.probes import Probing, StepProbes
 from perfkit.schema.record import RunRecord, StepSample
@@ -57,7 +57,7 @@ class Probes(Observer):
     """
 
     def __init__(
-        self, device: str, *, threads: counters.Threads | None = None, now: counters.Now = time.perf_counter_ns
+        self, device: str, *, threads: counters.Threads | None = None, now: Now = time.perf_counter_ns
     ) -> None:
         self.steps: list[StepProbes] = []
         self._device = None if device == "cpu" else torch.device(device)
@@ -72,7 +72,7 @@ class Probes(Observer):
         self._seconds_per_fault = counters.seconds_per_fault()
         gc.callbacks.append(self._gc)
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Read just before a step's clock starts."""
         start = self._now()
         if len(self._costs) < _REFRESH_STEPS or len(self._costs) % _REFRESH_STEPS == 0:
@@ -81,7 +81,7 @@ class Probes(Observer):
         self._before.cpu = time.thread_time_ns()  # last here and first in after(): the readings are not the step's
         self._cost = self._now() - start
 
-    def after(self, step: Step, sample: StepSample) -> None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         """Read just after the step's clock stopped, and keep what the step used."""
         start = self._now()
         before, after = self._before, self._read()

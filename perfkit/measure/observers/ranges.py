@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import AnnotationCost, RunRecord, StepSample
@@ -50,12 +50,12 @@ class Ranges(Observer):
             seconds_per_node=per_node(trials) if backward else None,
         )
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Open the step's range."""
         name = range_names.step(step.index, warmup=step.stage == "warm-up")
         self._step.enter_context(annotated(name))
 
-    def after(self, step: Step, sample: StepSample) -> None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         """Close it."""
         self._step.close()
 

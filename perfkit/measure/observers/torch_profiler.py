@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
 
 from perfkit import signals
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
@@ -58,7 +58,7 @@ class TorchProfiler(Observer):
             with_stack=config.profile_stack,
         )
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         """Start the profiler, or tell it that another step begins."""
         if self._running:
             if self._device != "cpu":
@@ -67,7 +67,7 @@ class TorchProfiler(Observer):
         else:
             self._profiler.__enter__()
             self._running = True
-        if step == Step("measured", 0):  # recording has begun: the profiler takes metadata only now
+        if step == StepId("measured", 0):  # recording has begun: the profiler takes metadata only now
             self._profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(self._metadata).decode())
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.gpu import GpuSampler
 from perfkit.schema.probes import GpuSample
 from tests.runs import sample, saved
@@ -32,12 +32,12 @@ def test_samples_are_known_while_steps_run_and_half_a_line_waits_for_its_end():
 
     # WHEN steps pass until the process has started
     while not gpu.samples:
-        gpu.after(Step("measured", 0), sample())
+        gpu.after(StepId("measured", 0), sample())
         time.sleep(0.001)
 
     # THEN
     assert gpu.add_to(saved()).gpu == (FIRST,)
-    gpu.after(Step("measured", 1), sample())
+    gpu.after(StepId("measured", 1), sample())
     assert gpu.samples == [FIRST]
 
     # WHEN it is closed THEN the process ends, and what it has written meanwhile is there, but for half a line

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from perfkit.measure import memory
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.peaks import Peaks
 from perfkit.schema.record import MemoryPeaks
 from tests.runs import saved
 
-FIRST = Step("measured", 0)
+FIRST = StepId("measured", 0)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_peaks_of_a_gpu_run_are_those_of_its_allocator(process):
     peaks = Peaks("cuda:1", cuda=cuda, process=process)
 
     # WHEN
-    for step in (Step("warm-up", 0), FIRST, Step("measured", 1)):
+    for step in (StepId("warm-up", 0), FIRST, StepId("measured", 1)):
         peaks.before(step)
     peaks.close()
 
@@ -56,7 +56,7 @@ def test_the_peaks_of_a_gpu_run_are_those_of_its_allocator(process):
 
 def test_nothing_is_counted_where_no_measured_step_began(process):
     peaks = Peaks("cpu", process=process)
-    peaks.before(Step("warm-up", 0))
+    peaks.before(StepId("warm-up", 0))
     peaks.close()
     assert peaks.add_to(saved()).memory == MemoryPeaks()
     assert not (process / "clear_refs").exists()

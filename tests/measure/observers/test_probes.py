@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers import counters, probes
 from perfkit.measure.observers.counters import Threads
 from perfkit.measure.observers.probes import Probes
@@ -33,7 +33,7 @@ def _no_collections_but_the_tests_own() -> Iterator[None]:
     gc.enable()
 
 
-FIRST = Step("measured", 0)
+FIRST = StepId("measured", 0)
 
 
 @pytest.fixture

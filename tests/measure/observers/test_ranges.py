@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.ranges import Ranges, wanted
 from perfkit.schema.record import AnnotationCost, RunRecord
 from tests.runs import FakeWorkload, quick, sample, saved
@@ -61,10 +61,10 @@ def test_each_step_is_a_range_and_one_that_fails_is_closed():
     observer = ranges()
 
     def steps() -> None:
-        for step in (Step("warm-up", 0), Step("measured", 0)):
+        for step in (StepId("warm-up", 0), StepId("measured", 0)):
             observer.before(step)
             observer.after(step, sample())
-        observer.before(Step("measured", 1))
+        observer.before(StepId("measured", 1))
         observer.close()
 
     # THEN

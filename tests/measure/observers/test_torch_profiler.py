@@ -19,7 +19,7 @@ from torch.profiler import profile
 
 from perfkit import signals
 from perfkit.measure import runner
-from perfkit.measure.loop import Observer, Step
+from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers import torch_profiler
 from perfkit.measure.observers.torch_profiler import TorchProfiler
 from perfkit.schema import module_tree, record
@@ -145,7 +145,7 @@ class FailingAt(Observer):
     def __init__(self, number: int, error: BaseException | signal.Signals) -> None:
         self._left, self._error = number, error
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         self._left -= 1
 
     def phase(self, name: str) -> None:
@@ -282,9 +282,9 @@ class Noting:
         self.journal.append(f"{key} {text}")
 
 
-def steps(config: RunConfig) -> list[Step]:
-    warmup = [Step("warm-up", number) for number in range(config.warmup_steps)]
-    return warmup + [Step("measured", number) for number in range(config.measure_steps)]
+def steps(config: RunConfig) -> list[StepId]:
+    warmup = [StepId("warm-up", number) for number in range(config.warmup_steps)]
+    return warmup + [StepId("measured", number) for number in range(config.measure_steps)]
 
 
 @pytest.mark.parametrize(("device", "activities", "waits"), [("cpu", ["CPU"], []), ("cuda", ["CPU", "CUDA"], ["cuda"]),
@@ -333,7 +333,7 @@ def test_a_trace_that_cannot_be_written_leaves_no_draft(tmp_path):
         raise OSError("full")
 
     profiler = TorchProfiler(quick(profiler="torch"), tmp_path, {}, make=Noting([], export))
-    profiler.before(Step("measured", 0))
+    profiler.before(StepId("measured", 0))
 
     # WHEN
     with pytest.raises(OSError, match="full"):

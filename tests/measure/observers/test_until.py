@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfkit.measure.loop import Step
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.until import Until
 from tests.runs import sample
 
@@ -18,8 +18,8 @@ def test_a_rule_is_asked_after_each_measured_step_with_all_of_them():
     until = Until(rule)
 
     # WHEN two warm-up steps and three measured ones
-    answers = [until.after(Step("warm-up", n), sample(9.0)) for n in range(2)]
-    answers += [until.after(Step("measured", n), sample(float(n))) for n in range(3)]
+    answers = [until.after(StepId("warm-up", n), sample(9.0)) for n in range(2)]
+    answers += [until.after(StepId("measured", n), sample(float(n))) for n in range(3)]
 
     # THEN
     assert answers == [None, None, None, None, "target-ci"]
