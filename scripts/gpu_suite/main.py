@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any, NoReturn
 
-from perfkit.analysis import run_report, stats
+from perfkit.analysis import run_summary, stats
 from perfkit.schema import units
 from scripts.gpu_suite.points import ALLOWANCE, POINTS, Point
 from scripts.gpu_suite.results import Results
@@ -233,7 +233,7 @@ class _Suite:
         found = self.results.load(outcome.name)
         if found is None or not found.steps:
             return ""
-        step = stats.summarize(run_report.wall_times(found.steps))
+        step = stats.summarize(run_summary.wall_times(found.steps))
         peak = found.memory.headline
         return f"{units.duration(step.median)} a step" + (f", peak {units.size(peak)}" if peak else "")
 
