@@ -163,6 +163,46 @@ def test_a_fast_step_has_a_negative_excess_and_needs_no_cause():
     assert (one.excess_s, one.quiet_s) == (-0.5, 1.0)
 
 
+FEW = ([29, 30], [1, 2], [28, 29, 30], [27, 30], [26, 28, 30], [1, 3], [2, 3], [15, 16], [14, 15, 16])
+"""Two or three steps of 30, counted from 1, near an end and in the middle."""
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.3, 2.0])
+@pytest.mark.parametrize("where", FEW, ids=str)
+def test_a_few_steps_are_no_level_and_change_nothing_about_the_others(where, factor):
+    """GIVEN 30 steps of 100 ms +- 1% (ten seeds), two or three of which take another time THEN these stand out, one by
+    one (leading slow ones as warm-up), against 100 ms, and no other step does"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
+        wall[[step - 1 for step in where]] *= factor
+        found = disturbances.find(Account(wall))
+        assert {one.kind for one in found} <= ({"fast step"} if factor < 1 else {"step", "warm-up"})
+        assert sorted(step + 1 for one in found for step in one.steps) == where
+        assert [one.quiet_s for one in found] == pytest.approx([0.1] * len(found), rel=0.01)
+
+
+@pytest.mark.parametrize("first", [0, 10, 26])
+@pytest.mark.parametrize(("factor", "cause"), [(0.5, Cause.FAST), (0.7, Cause.FAST), (1.3, None), (2.0, None)])
+def test_four_steps_are_a_level_that_is_compared_with_the_speed_of_most(first, factor, cause):
+    """GIVEN four steps in a row that take another time THEN that level is named, whether it is faster or slower"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
+        wall[first : first + 4] *= factor
+        [one] = disturbances.find(Account(wall))
+        assert one.kind == ("warm-up" if first == 0 and factor > 1 else "level")
+        assert (one.first, one.last, one.quiet_s) == (first, first + 3, pytest.approx(0.1, rel=0.01))
+        assert one.cause is (Cause.WARMUP if one.kind == "warm-up" else cause)
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(7, range(7)), (8, range(8, 30))])
+def test_a_quarter_of_the_steps_is_a_base(fast, slow):
+    """GIVEN the first 7 or 8 of 30 steps at half the time THEN 7.5 and more are what the others are slow against"""
+    wall = np.full(30, 1.0)
+    wall[:fast] = 0.5
+    [one] = disturbances.find(Account(wall))
+    assert (one.kind, one.steps) == ("level", tuple(slow))
+
+
 def test_a_step_after_the_warm_up_is_counted_from_the_start():
     """GIVEN two leading slow steps and one later THEN the first two are warm-up, and step 15 is a step"""
     wall = np.ones(20)
