@@ -164,4 +164,4 @@ def _are_two(one: Floats, other: Floats, least: float) -> bool:
     own, next_ = float(np.median(one)), float(np.median(other))
     middle, way = (own + next_) / 2, math.copysign(1, next_ - own)
     at_own, at_next = np.count_nonzero(way * one < way * middle), np.count_nonzero(way * other > way * middle)
-    return abs(next_ - own) >= least and min(at_own, at_next) >= SHORTEST_LEVEL
+    return abs(next_ - own) >= least and int(min(at_own, at_next)) >= SHORTEST_LEVEL
