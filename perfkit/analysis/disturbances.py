@@ -193,7 +193,7 @@ _EXTERNAL = (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL)
 """What can happen to a first step as to any other. Everything else that is slow about it is what warm-up is for."""
 _OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES}
 """Where no other cause explains them, patterns are their own, and so is what is faster. So are they where all there is
-to say is that they take more CPU time: what does more work every eighth step is no slower CPU."""
+to say is that they take more CPU time, which is no more than the times say."""
 
 
 def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: int = 0) -> Disturbance:
@@ -203,7 +203,7 @@ def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: in
     numbers = tuple(int(step) for step in steps)
     one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained, period)
     itself = _OF_ITSELF.get(kind, Cause.FAST if over < 0 else None)
-    return _of_itself(one, kind, itself) if itself and cause in (None, Cause.SLOW) else one
+    return _of_itself(one, kind, itself) if itself and cause in (None, Cause.CPU_TIME) else one
 
 
 def _of_itself(one: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
@@ -226,7 +226,7 @@ def _explanation(account: Account, steps: Steps, quiet: Steps, over: float) -> t
 
 def _strongest(shares: dict[Cause, float]) -> tuple[Cause | None, float]:
     others = sum(max(0.0, shares.get(cause, 0.0)) for cause in (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED))
-    fit = {cause: share for cause, share in shares.items() if cause is not Cause.SLOW or others < SLOW_WITHOUT}
+    fit = {cause: share for cause, share in shares.items() if cause is not Cause.CPU_TIME or others < SLOW_WITHOUT}
     if not fit:
         return None, 0.0
     best = max(fit, key=lambda cause: min(fit[cause], _NAMED))

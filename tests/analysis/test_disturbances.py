@@ -106,12 +106,12 @@ def test_a_slow_first_half_is_no_warm_up(slow, leading):
         ({Cause.GC: 0.59}, (None, 0.59)),
         ({Cause.FAULTS: 0.95, Cause.STEAL: 0.99}, (Cause.FAULTS, 0.95)),  # as good as each other: the first
         ({Cause.FAULTS: 0.94, Cause.STEAL: 0.96}, (Cause.STEAL, 0.96)),
-        ({Cause.SLOW: 0.7, Cause.GC: 0.19}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.7, Cause.GC: 0.2}, (None, 0.2)),
-        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.1, Cause.THROTTLED: 0.1}, (None, 0.1)),
-        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.19, Cause.GC: -0.5}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.7, Cause.STEAL: 0.5}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.9}, (Cause.SLOW, 0.9)),
+        ({Cause.CPU_TIME: 0.7, Cause.GC: 0.19}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.7, Cause.GC: 0.2}, (None, 0.2)),
+        ({Cause.CPU_TIME: 0.7, Cause.PREEMPTED: 0.1, Cause.THROTTLED: 0.1}, (None, 0.1)),
+        ({Cause.CPU_TIME: 0.7, Cause.PREEMPTED: 0.19, Cause.GC: -0.5}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.7, Cause.STEAL: 0.5}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.9}, (Cause.CPU_TIME, 0.9)),
     ],
 )
 def test_the_cause_that_makes_up_most_is_named_from_sixty_percent_on(shares, named):
