@@ -110,7 +110,10 @@ _LOCK_CLOCKS = "nvidia-smi --lock-gpu-clocks"
 ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
     Cause.GC: (
         Advice("--gc off", lambda s: s.record.config.gc == "on"),
-        Advice("to call gc.collect() between steps", lambda s: s.record.config.gc == "off"),
+        Advice(
+            "--profiler torch --profile-stack, which shows what calls gc.collect()",
+            lambda s: s.record.config.gc == "off" and not s.record.config.profile_stack,
+        ),
     ),
     Cause.COMPILE: (
         Advice(lambda s: f"--warmup-steps {s.record.config.warmup_steps + s.slow + 1}"),
@@ -133,7 +136,8 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
         Advice("a profile of what allocates inside the step (--profiler torch)", lambda s: not _profiled(s)),
     ),
     Cause.WAITING: (Advice("--profiler torch, which shows where the step does nothing", lambda s: not _profiled(s)),),
-    Cause.SLOW: (
+    Cause.CPU_TIME: (
+        Advice("--repeats 5 (more work comes back at the same steps of every process, a slower CPU does not)"),
         Advice("fixed clocks (cpupower)", lambda s: s.environment.governor not in ("performance", "none")),
         Advice("a machine without neighbours that use its caches and memory"),
     ),

@@ -38,7 +38,7 @@ _TIMES = {
     Cause.THROTTLED: "of throttling",
     Cause.STEAL: "of steal",
     Cause.PREEMPTED: "of run delay",
-    Cause.SLOW: "of CPU time and little run delay",
+    Cause.CPU_TIME: "of CPU time and little run delay",
 }
 
 
@@ -49,7 +49,7 @@ def own_time(one: Disturbance, account: Account) -> str:
         return ""
     others = np.delete(np.arange(len(account.wall)), one.index)
     off = float(np.mean(account.off_cpu[one.index]) - np.median(account.off_cpu[others])) / one.excess_s
-    cpu = account.evidence[Cause.SLOW]
+    cpu = account.evidence[Cause.CPU_TIME]
     busy = float(np.mean(cpu[one.index]) - np.median(cpu[others])) / one.excess_s
     if busy > _OFF_CPU:
         return f"{units.percent(min(busy, 1.0))} of the difference is CPU time"

@@ -5,7 +5,8 @@ The thread that runs a step is at every moment on a CPU, ready and waiting for o
     wall = CPU time + run delay + sleep
 
 Each cause is taken out of these three in turn, so that no moment is counted twice and causes never add up to more
-than wall time. What is left of CPU time is the work itself: where *that* grows, the same work took the CPU longer.
+than wall time. What is left of CPU time is the work itself: where *that* grows, there was more of it, or the CPU was
+slower. No counter here tells these apart.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Cause(StrEnum):
     PREEMPTED = "preemption by other processes"
     FAULTS = "page faults"
     WAITING = "sleep (a lock, I/O)"
-    SLOW = "a slower CPU"
+    CPU_TIME = "more CPU time (more work, or a slower CPU)"
     ALLOCATION = "GPU memory allocation"
     CLOCK = "a lower GPU clock"
     POWER = "the GPU's power limit"
@@ -53,10 +54,10 @@ class Cause(StrEnum):
 
 PATTERNS = (Cause.WARMUP, Cause.PERIODIC, Cause.MODES, Cause.FAST)
 """Causes that are read from the times themselves. No counter has their seconds."""
-COUNTED = (Cause.WAITING, Cause.FAULTS, Cause.SLOW)
+COUNTED = (Cause.WAITING, Cause.FAULTS, Cause.CPU_TIME)
 """Causes whose seconds hold what other states of the thread leave, and with it some of wall time's own noise: for the
 variance their own counter has to go with the time as well."""
-_ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.SLOW)
+_ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.CPU_TIME)
 """Causes that are CPU time of the main thread."""
 
 
@@ -108,7 +109,7 @@ def account(record: RunRecord) -> Account:
     found.off_cpu = pools.asleep
     slept = read("switches") > 0 if read.has("main_cpu_s", "main_delay_s") else np.zeros(len(wall), dtype=bool)
     found.seconds[Cause.WAITING] = np.where(slept, pools.asleep, 0.0)
-    found.seconds[Cause.SLOW] = pools.running + elsewhere
+    found.seconds[Cause.CPU_TIME] = pools.running + elsewhere
     _move_induced_delay(found.seconds, running, ready)
     if record.config.device != "cpu":
         _leave_to_the_device(found, record.steps)
@@ -120,7 +121,7 @@ def account(record: RunRecord) -> Account:
         Cause.FAULTS: read("minor_faults") + read("major_faults"),
         Cause.PREEMPTED: found.delay,
         Cause.WAITING: read("switches"),
-        Cause.SLOW: read("main_cpu_s") + elsewhere,
+        Cause.CPU_TIME: read("main_cpu_s") + elsewhere,
     }
     found.events[Cause.ALLOCATION] = read("alloc_retries") + read("device_allocs") + read("device_frees")
     return found
@@ -215,7 +216,7 @@ def _leave_to_the_device(found: Account, steps: Sequence[StepSample]) -> None:
     enqueue = np.array([sample.enqueue_s or 0.0 for sample in steps], dtype=np.float64)
     host_bound = enqueue > LAUNCH_BOUND * found.wall
     found.off_cpu = np.zeros(len(found.wall))
-    for cause in (Cause.SLOW, Cause.WAITING):
+    for cause in (Cause.CPU_TIME, Cause.WAITING):
         found.seconds[cause] = np.where(host_bound, np.minimum(found.seconds[cause], enqueue), 0.0)
 
 

@@ -26,6 +26,8 @@ FAST_SIGMAS = 3.4
 be looked for, and a false alarm costs a line; nothing makes a step fast but less work. Of n steps by Student's t with
 3 degrees of freedom, whose tails are as heavy as those of times get, one in fifty runs has a step below that: a tail of
 2 sqrt(3) / (pi x^3) standard units, 0.02 = n times that, and 1 / 0.88 of them in a standard deviation by MAD."""
+_BASE_SHARE = 0.25
+"""Fast levels that hold less than a quarter of the steps are not what the others are slow against."""
 FEWEST = 5
 """Below so many steps nothing is called an outlier."""
 _WARMUP_SIGMAS = 5.0
@@ -46,13 +48,13 @@ Kind = Literal["warm-up", "step", "fast step", "level", "period", "mode"]
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """Some steps that took longer than the quiet ones (a fast step: less long)."""
+    """Some steps that took longer than the quiet ones, or less long."""
 
     kind: Kind
     steps: tuple[int, ...]
     """Counted from 0, in order."""
     excess_s: float
-    """Mean of them above the median of the quiet steps; negative for a fast step."""
+    """Mean of them above the median of the quiet steps; negative where they are faster."""
     quiet_s: float
     cause: Cause | None
     """None: unexplained."""
@@ -123,11 +125,11 @@ def _one_by_one(account: Account, rest: Steps) -> list[Disturbance]:
         return []
     lead = leading_slow(wall) if rest[0] == 0 else 0
     levels = _shifted(trend.levels(wall[lead:]), lead)
-    quiet = min(levels, key=lambda level: level.median)
+    quiet = _base(levels)
     found = [_leading(account, rest[:lead], rest[quiet.steps])] if lead else []
     for level in levels:
         own = rest[level.steps]
-        if level.median >= (1 + trend.SHIFT_SHARE) * quiet.median:
+        if abs(level.median - quiet.median) >= trend.SHIFT_SHARE * quiet.median:
             found.append(_judged(account, "level", own, rest[quiet.steps]))
         off = _outliers(wall, level, levels)
         usual = np.setdiff1d(own, rest[off]) if len(off) < len(own) else own
@@ -135,6 +137,16 @@ def _one_by_one(account: Account, rest: Steps) -> list[Disturbance]:
             kind: Kind = "step" if wall[index] > level.median else "fast step"
             found.append(_judged(account, kind, rest[index : index + 1], usual))
     return found
+
+
+def _base(levels: list[Level]) -> Level:
+    """The level that the others are compared with: of the fastest, as many as a quarter of the steps take, the last.
+
+    The fastest of all would make slow steps of nearly all the others where only a few are fast.
+    """
+    by_speed = sorted(levels, key=lambda level: level.median)
+    upto = np.cumsum([len(level) for level in by_speed])
+    return by_speed[int(np.searchsorted(upto, _BASE_SHARE * upto[-1]))]
 
 
 def leading_slow(wall: Floats) -> int:
@@ -179,9 +191,9 @@ def _leading(account: Account, steps: Steps, quiet: Steps) -> Disturbance:
 
 _EXTERNAL = (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL)
 """What can happen to a first step as to any other. Everything else that is slow about it is what warm-up is for."""
-_OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES, "fast step": Cause.FAST}
-"""Where no other cause explains them, patterns are their own. So are they where all there is to say is that they take
-more CPU time: what does more work every eighth step is no slower CPU."""
+_OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES}
+"""Where no other cause explains them, patterns are their own, and so is what is faster. So are they where all there is
+to say is that they take more CPU time, which is no more than the times say."""
 
 
 def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: int = 0) -> Disturbance:
@@ -190,7 +202,8 @@ def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: in
     cause, explained = _explanation(account, steps, quiet, over) if over > 0 else (None, 0.0)
     numbers = tuple(int(step) for step in steps)
     one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained, period)
-    return _of_itself(one, kind, _OF_ITSELF[kind]) if kind in _OF_ITSELF and cause in (None, Cause.SLOW) else one
+    itself = _OF_ITSELF.get(kind, Cause.FAST if over < 0 else None)
+    return _of_itself(one, kind, itself) if itself and cause in (None, Cause.CPU_TIME) else one
 
 
 def _of_itself(one: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
@@ -213,7 +226,7 @@ def _explanation(account: Account, steps: Steps, quiet: Steps, over: float) -> t
 
 def _strongest(shares: dict[Cause, float]) -> tuple[Cause | None, float]:
     others = sum(max(0.0, shares.get(cause, 0.0)) for cause in (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED))
-    fit = {cause: share for cause, share in shares.items() if cause is not Cause.SLOW or others < SLOW_WITHOUT}
+    fit = {cause: share for cause, share in shares.items() if cause is not Cause.CPU_TIME or others < SLOW_WITHOUT}
     if not fit:
         return None, 0.0
     best = max(fit, key=lambda cause: min(fit[cause], _NAMED))

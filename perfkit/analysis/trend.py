@@ -18,6 +18,8 @@ SHIFT_SHARE = 0.05
 SHIFT_SIGMAS = 2.0
 """Nor does a level count that is within two standard deviations of single steps from its neighbour."""
 SHORTEST_LEVEL = 4
+_LEAST_NOISE = 0.001
+"""Of the median: steps that a coarse clock makes equal have levels too."""
 _PENALTY = 5.0
 """What one more level must gain, in variances of a step times ln n; see docs/measurement.md for what it lets pass."""
 _MOST_POINTS = 400
@@ -81,12 +83,13 @@ def levels(series: Floats) -> tuple[Level, ...]:
     """The series cut where its level shifts; one level where it does not.
 
     Least squares with a penalty per level (optimal partitioning, Jackson et al. 2005), on a series whose single
-    spikes are cut to its running median, so that an outlier is no level. Neighbours too alike are joined.
+    spikes are cut to its running median, so that an outlier is no level. Neighbours too alike are joined, and so is
+    what too few steps make.
     """
     points, block = _blocks(series)
     n = len(points)
-    sigma = _noise(points)
-    if n < 2 * SHORTEST_LEVEL or sigma == 0:
+    sigma = max(_noise(points), _LEAST_NOISE * float(np.median(points))) if n else 0.0
+    if n < 2 * SHORTEST_LEVEL:
         return (Level(0, len(series) - 1, float(np.median(series))),)
     clipped = _without_spikes(points, sigma)
     cuts = _partition(clipped, _PENALTY * sigma**2 * math.log(n))
@@ -138,14 +141,27 @@ def _partition(points: Floats, penalty: float) -> list[int]:
 
 
 def _joined(points: Floats, cuts: list[int], least: float) -> list[int]:
-    """Fewer cuts: the two most alike neighbours become one until all differ by `least`."""
+    """Fewer cuts: the two most alike neighbours of those that are not two levels become one, until all are."""
     cuts = list(cuts)
     while len(cuts) > 1:
-        bounds = [*cuts, len(points)]
-        medians = [float(np.median(points[a:b])) for a, b in pairwise(bounds)]
-        gaps = [abs(b - a) for a, b in pairwise(medians)]
-        smallest = int(np.argmin(gaps))
-        if gaps[smallest] >= least:
+        parts = [points[a:b] for a, b in pairwise([*cuts, len(points)])]
+        gaps = [
+            math.inf if _are_two(a, b, least) else abs(float(np.median(a) - np.median(b))) for a, b in pairwise(parts)
+        ]
+        closest = int(np.argmin(gaps))
+        if gaps[closest] == math.inf:
             break
-        del cuts[smallest + 1]
+        del cuts[closest + 1]
     return cuts
+
+
+def _are_two(one: Floats, other: Floats, least: float) -> bool:
+    """Whether the speeds of neighbouring parts are two levels: far enough apart, and each that of enough steps.
+
+    Two fast steps among four make a median that is no step's speed, and three make one of three steps: a part is a
+    level where SHORTEST_LEVEL of its steps are nearer to its own median than to its neighbour's.
+    """
+    own, next_ = float(np.median(one)), float(np.median(other))
+    middle, way = (own + next_) / 2, math.copysign(1, next_ - own)
+    at_own, at_next = np.count_nonzero(way * one < way * middle), np.count_nonzero(way * other > way * middle)
+    return abs(next_ - own) >= least and int(min(at_own, at_next)) >= SHORTEST_LEVEL

@@ -1,4 +1,4 @@
-"""The tables of scripts/false-claims: equal sides, and how often a comparison calls them different."""
+"""The tables of scripts/false-claims: equal sides called different, and patterns named in series without any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 import numpy as np
 
 from perfkit.analysis import welch
-from scripts.false_claims import drift, sizes
+from scripts.false_claims import drift, patterns, sizes
 
 PAIRS = (
     (2, 2), (3, 3), (4, 4), (5, 5), (10, 10), (20, 20), (2, 3), (2, 4), (2, 5), (2, 10), (2, 20), (3, 4), (3, 5),
@@ -17,14 +17,15 @@ DESIGNS = ((2, 2), (3, 3), (5, 5), (10, 10), (2, 5), (4, 5), (5, 10))
 
 
 def main() -> int:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20_000, help="of each number (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables only")
     options = parser.parse_args()
-    _by_size(options.trials, options.seed)
-    print()
-    _by_order(options.trials, options.seed)
+    for place, name in enumerate(options.only):
+        print("\n" * (place > 0), end="")
+        TABLES[name](options.trials, options.seed)
     return 0
 
 
@@ -67,3 +68,14 @@ def _by_order(trials: int, seed: int) -> None:
         for name, orders in designs.items():
             shares = drift.worst(generator, orders, trials)
             print(f"{f'{n_a}, {n_b}':8}{name:22}" + "".join(f"{100 * share:13.1f}" for _, share in shares), flush=True)
+
+
+def _patterns(trials: int, seed: int) -> None:
+    print("Series of n independent or correlated steps at a CV of 5%: a period named / several speeds named, %.")
+    print(f"{'n':8}" + "".join(f"{noise:>16}" for noise in patterns.NOISE))
+    for n in patterns.SIZES:
+        shares = [patterns.named(np.random.default_rng(seed), n, noise, trials) for noise in patterns.NOISE]
+        print(f"{n:<8}" + "".join(f"{f'{100 * a:.1f} / {100 * b:.1f}':>16}" for a, b in shares), flush=True)
+
+
+TABLES = {"sizes": _by_size, "order": _by_order, "patterns": _patterns}

@@ -24,7 +24,11 @@ SLEEPING, SLEEP_S = 12, 0.5
 """Measured step (from 0) that sleeps, and how long: about five steps of `tiny` on one thread."""
 GARBAGE_EVERY, GARBAGE = 5, 150_000
 HOG_FROM = 15
-"""Measured step from which the hog runs."""
+"""Measured step from which the hog runs, or steps do more work."""
+MORE_WORK = 2_000_000
+"""Additions that a step does more, about 40 ms of one thread."""
+MORE_CPU_TIME = "more CPU time (more work, or a slower CPU)"
+"""What both a hog and more work look like from inside."""
 
 _SPIN = "while True: pass"
 _HOG = """
@@ -35,7 +39,7 @@ while True:
 """
 """512 MiB read and 256 MiB written through the caches, over and over (a copy would write past them)."""
 
-Hook = Callable[[int], None]
+Hook = Callable[[int], object]
 """Called inside each step, before its work, with the number of the measured step (negative: warm-up)."""
 
 
@@ -112,6 +116,12 @@ def hog() -> Iterator[Hook]:
 
 
 @contextlib.contextmanager
+def more_work() -> Iterator[Hook]:
+    """From HOG_FROM on every step does more."""
+    yield lambda step: sum(range(MORE_WORK)) if step >= HOG_FROM else None
+
+
+@contextlib.contextmanager
 def _process(code: str, cpu: int) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
@@ -128,7 +138,8 @@ PLANTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Hook]], d
     "competitor": (competitors, {}, "preemption by other processes"),
     "sleeping-step": (sleep, {}, "sleep (a lock, I/O)"),
     "slow-first-step": (nothing, {"warmup_steps": 0}, "unfinished warm-up"),
-    "hog": (hog, {}, "a slower CPU"),
+    "hog": (hog, {}, MORE_CPU_TIME),
+    "more-work": (more_work, {}, MORE_CPU_TIME),
 }
 """Name -> what plants it, the fields of the configuration that go with it, and the cause the report should name."""
 

@@ -25,8 +25,8 @@ CASES = {
     "threads, too many": ("too many threads", "--num-threads", {"num_threads": 8}, {"num_threads": 1}),
     "pinned": (Cause.PREEMPTED, "taskset", {"cpus_online": 2}, {"cpus_online": 8}),
     "one CPU": (Cause.PREEMPTED, "taskset", {"cpu_count": 2}, {"cpu_count": 1}),
-    "governor": (Cause.SLOW, "cpupower", {"governor": "schedutil"}, {"governor": "performance"}),
-    "no governor to choose": (Cause.SLOW, "cpupower", {"governor": None}, {"governor": "none"}),
+    "governor": (Cause.CPU_TIME, "cpupower", {"governor": "schedutil"}, {"governor": "performance"}),
+    "no governor to choose": (Cause.CPU_TIME, "cpupower", {"governor": None}, {"governor": "none"}),
     "trim": (Cause.FAULTS, "MALLOC_TRIM", {"variables": {}}, {"variables": MALLOC}),
     "one of two": (
         Cause.FAULTS, "MALLOC_TRIM", {"variables": {"MALLOC_MMAP_THRESHOLD_": MALLOC["MALLOC_MMAP_THRESHOLD_"]}},
@@ -45,7 +45,13 @@ CASES = {
 """Cause, a word of the advice, an environment in which it helps, and one that has it already."""
 FLAGS = {
     "gc off": (Cause.GC, "--gc off", {"gc": "on"}, {"gc": "off"}),
-    "gc by hand": (Cause.GC, "gc.collect()", {"gc": "off"}, {"gc": "on"}),
+    "gc by hand": (
+        Cause.GC,
+        "--profiler torch --profile-stack",
+        {"gc": "off"},
+        {"profiler": "torch", "profile_stack": True},
+    ),
+    "gc left alone": (Cause.GC, "gc.collect()", {"gc": "off"}, {"gc": "on"}),
     "warm-up, allocator": (Cause.ALLOCATION, "--warmup-steps 2", {"warmup_steps": 1}, {"warmup_steps": 2}),
     "profiler, asleep": (Cause.WAITING, "--profiler torch", {}, {"profiler": "torch"}),
     "profiler, period": (Cause.PERIODIC, "--profiler torch", {}, {"profiler": "torch"}),

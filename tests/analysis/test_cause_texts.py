@@ -19,7 +19,7 @@ def said(busy: float, off: float) -> str:
     """Of a step with so much more CPU time, and time off the CPU, of its second in excess."""
     wall, rise = np.array([1.0, 1, 1, 1, 2]), np.array([0.0, 0, 0, 0, 1])
     account = Account(
-        wall, seconds={Cause.SLOW: wall}, evidence={Cause.SLOW: 1 + busy * rise}, off_cpu=0.25 + off * rise
+        wall, seconds={Cause.CPU_TIME: wall}, evidence={Cause.CPU_TIME: 1 + busy * rise}, off_cpu=0.25 + off * rise
     )
     return cause_texts.own_time(slow(), account)
 
@@ -50,7 +50,7 @@ def test_without_counters_nothing_is_said():
     [
         (Cause.GC, 2.0, "2.00 collections a step"),
         (Cause.PREEMPTED, 0.0625, "62.50 ms of run delay"),
-        (Cause.SLOW, 0.0625, "62.50 ms of CPU time and little run delay"),
+        (Cause.CPU_TIME, 0.0625, "62.50 ms of CPU time and little run delay"),
         (Cause.ALLOCATION, 3.0, "3.00 calls of cudaMalloc and cudaFree, or retries, a step"),
         (Cause.POWER, None, ""),
     ],

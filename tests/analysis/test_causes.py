@@ -83,7 +83,7 @@ def test_a_cause_takes_of_its_own_states_in_order(counter, left):
         environment=dataclasses.replace(ENVIRONMENT, num_threads=2, cpu_count=2),
     )
     found = causes.account(made).seconds
-    states = (found[Cause.SLOW][0], found[Cause.PREEMPTED][0], found[Cause.WAITING][0])
+    states = (found[Cause.CPU_TIME][0], found[Cause.PREEMPTED][0], found[Cause.WAITING][0])
     assert states == pytest.approx(left)
 
 
@@ -129,7 +129,7 @@ def test_the_work_of_other_threads_above_the_typical_is_no_sleep():
     """GIVEN three steps in which other threads work 0, 10 and 30 ms THEN the last has 20 ms above the typical"""
     steps = [dataclasses.replace(step(switches=1), cpu_s=0.06 + more) for more in (0.0, 0.01, 0.03)]
     assert seconds(Cause.WAITING, *steps) == pytest.approx([0.04, 0.04, 0.02])
-    assert seconds(Cause.SLOW, *steps) == pytest.approx([0.06, 0.06, 0.08])
+    assert seconds(Cause.CPU_TIME, *steps) == pytest.approx([0.06, 0.06, 0.08])
 
 
 @pytest.mark.parametrize(("enqueue", "own"), [(0.9 * 0.1, 0.0), (0.0901, 0.06), (0.1, 0.06), (None, 0.0)])
@@ -138,7 +138,7 @@ def test_on_a_gpu_the_host_sets_the_pace_above_ninety_percent(enqueue, own):
     steps = [dataclasses.replace(step(switches=1), enqueue_s=enqueue)] * 2
     made = dataclasses.replace(record(steps), config=record(steps).config.resolved("cuda"))
     found = causes.account(made)
-    assert found.seconds[Cause.SLOW].tolist() == pytest.approx([own, own])
+    assert found.seconds[Cause.CPU_TIME].tolist() == pytest.approx([own, own])
     assert found.off_cpu.tolist() == [0.0, 0.0]
 
 

@@ -106,12 +106,12 @@ def test_a_slow_first_half_is_no_warm_up(slow, leading):
         ({Cause.GC: 0.59}, (None, 0.59)),
         ({Cause.FAULTS: 0.95, Cause.STEAL: 0.99}, (Cause.FAULTS, 0.95)),  # as good as each other: the first
         ({Cause.FAULTS: 0.94, Cause.STEAL: 0.96}, (Cause.STEAL, 0.96)),
-        ({Cause.SLOW: 0.7, Cause.GC: 0.19}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.7, Cause.GC: 0.2}, (None, 0.2)),
-        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.1, Cause.THROTTLED: 0.1}, (None, 0.1)),
-        ({Cause.SLOW: 0.7, Cause.PREEMPTED: 0.19, Cause.GC: -0.5}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.7, Cause.STEAL: 0.5}, (Cause.SLOW, 0.7)),
-        ({Cause.SLOW: 0.9}, (Cause.SLOW, 0.9)),
+        ({Cause.CPU_TIME: 0.7, Cause.GC: 0.19}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.7, Cause.GC: 0.2}, (None, 0.2)),
+        ({Cause.CPU_TIME: 0.7, Cause.PREEMPTED: 0.1, Cause.THROTTLED: 0.1}, (None, 0.1)),
+        ({Cause.CPU_TIME: 0.7, Cause.PREEMPTED: 0.19, Cause.GC: -0.5}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.7, Cause.STEAL: 0.5}, (Cause.CPU_TIME, 0.7)),
+        ({Cause.CPU_TIME: 0.9}, (Cause.CPU_TIME, 0.9)),
     ],
 )
 def test_the_cause_that_makes_up_most_is_named_from_sixty_percent_on(shares, named):
@@ -161,6 +161,46 @@ def test_a_fast_step_has_a_negative_excess_and_needs_no_cause():
     [one] = disturbances.find(Account(np.array([1.0] * 10 + [0.5] + [1.0] * 9)))
     assert (one.kind, one.steps, one.cause, one.explained, one.period) == ("fast step", (10,), Cause.FAST, 1.0, 0)
     assert (one.excess_s, one.quiet_s) == (-0.5, 1.0)
+
+
+FEW = ([29, 30], [1, 2], [28, 29, 30], [27, 30], [26, 28, 30], [1, 3], [2, 3], [15, 16], [14, 15, 16])
+"""Two or three steps of 30, counted from 1, near an end and in the middle."""
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.3, 2.0])
+@pytest.mark.parametrize("where", FEW, ids=str)
+def test_a_few_steps_are_no_level_and_change_nothing_about_the_others(where, factor):
+    """GIVEN 30 steps of 100 ms +- 1% (ten seeds), two or three of which take another time THEN these stand out, one by
+    one (leading slow ones as warm-up), against 100 ms, and no other step does"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
+        wall[[step - 1 for step in where]] *= factor
+        found = disturbances.find(Account(wall))
+        assert {one.kind for one in found} <= ({"fast step"} if factor < 1 else {"step", "warm-up"})
+        assert sorted(step + 1 for one in found for step in one.steps) == where
+        assert [one.quiet_s for one in found] == pytest.approx([0.1] * len(found), rel=0.01)
+
+
+@pytest.mark.parametrize("first", [0, 10, 26])
+@pytest.mark.parametrize(("factor", "cause"), [(0.5, Cause.FAST), (0.7, Cause.FAST), (1.3, None), (2.0, None)])
+def test_four_steps_are_a_level_that_is_compared_with_the_speed_of_most(first, factor, cause):
+    """GIVEN four steps in a row that take another time THEN that level is named, whether it is faster or slower"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
+        wall[first : first + 4] *= factor
+        [one] = disturbances.find(Account(wall))
+        assert one.kind == ("warm-up" if first == 0 and factor > 1 else "level")
+        assert (one.first, one.last, one.quiet_s) == (first, first + 3, pytest.approx(0.1, rel=0.01))
+        assert one.cause is (Cause.WARMUP if one.kind == "warm-up" else cause)
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(7, range(7)), (8, range(8, 30))])
+def test_a_quarter_of_the_steps_is_a_base(fast, slow):
+    """GIVEN the first 7 or 8 of 30 steps at half the time THEN 7.5 and more are what the others are slow against"""
+    wall = np.full(30, 1.0)
+    wall[:fast] = 0.5
+    [one] = disturbances.find(Account(wall))
+    assert (one.kind, one.steps) == ("level", tuple(slow))
 
 
 def test_a_step_after_the_warm_up_is_counted_from_the_start():

@@ -121,7 +121,7 @@ def test_an_allocator_that_always_goes_to_the_driver_explains_no_single_step():
     assert [one.cause for one in stability.examine(on_gpu(steps)).disturbances] == [None]
 
 
-@pytest.mark.parametrize(("enqueue", "cause"), [(0.03, None), (0.175, Cause.SLOW)], ids=["waiting", "launch-bound"])
+@pytest.mark.parametrize(("enqueue", "cause"), [(0.03, None), (0.175, Cause.CPU_TIME)], ids=["waiting", "launch-bound"])
 def test_a_host_that_waits_for_the_device_is_not_a_slow_cpu(enqueue, cause):
     steps = quiet_steps()
     steps[12] = longer(steps[12], 0.08, main_cpu_s=0.08)

@@ -155,3 +155,17 @@ def test_a_level_knows_its_steps():
 def test_two_levels_need_four_steps_each(n, count):
     noise = 0.001 * np.array([0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0, 2.0])[:n]
     assert len(trend.levels(np.array([1.0] * (n // 2) + [2.0] * (n - n // 2)) + noise)) == count
+
+
+@pytest.mark.parametrize(
+    ("end", "count"),
+    [([2, 2, 2, 2], 2), ([1, 2, 2, 2], 1), ([1, 1, 2, 2], 1), ([2, 1, 1, 2], 1), ([0, 0, 0, 0], 2), ([1, 1, 0, 0], 1)],
+)
+def test_a_level_has_four_steps_at_its_own_speed(end, count):
+    """GIVEN ten steps of 1 and four others THEN two among four make a median of 1.5, which is the speed of none"""
+    assert len(trend.levels(np.array([1.0] * 10 + end))) == count
+
+
+def test_levels_need_no_noise():
+    """GIVEN steps that a coarse clock makes equal THEN they shift all the same"""
+    assert bounds([0.1] * 10 + [0.15] * 10) == [(0, 9), (10, 19)]

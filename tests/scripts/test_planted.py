@@ -16,8 +16,8 @@ from scripts.planted import child, main
 from tests.runs import QUICK, sample, saved
 
 
-def planted(tmp_path, name):
-    child.run(name, tmp_path, **QUICK, measure_steps=15)
+def planted(tmp_path, name, steps=15):
+    child.run(name, tmp_path, **QUICK, measure_steps=steps)
     return record.load(tmp_path)
 
 
@@ -65,17 +65,27 @@ def test_a_storm_of_collections_is_most_of_the_cpu_time_it_costs(tmp_path):
     assert any(share.cause is Cause.GC for share in stability.examine(undisturbed(made)).shares)
 
 
+def test_more_work_is_more_cpu_time_and_has_a_hogs_name(tmp_path):
+    # WHEN
+    made = undisturbed(planted(tmp_path, "more-work", steps=child.HOG_FROM + 5))
+
+    # THEN
+    [level] = [one for one in stability.examine(made).disturbances if one.kind == "level"]
+    assert (level.first, level.cause) == (child.HOG_FROM, Cause.CPU_TIME)
+    assert child.PLANTS["more-work"][2] == child.PLANTS["hog"][2] == level.cause.value
+
+
 @pytest.mark.parametrize("name", [name for name, (_, _, cause) in child.PLANTS.items() if cause])
 def test_planted_causes_are_spelled_as_the_report_spells_them(name):
     assert child.PLANTS[name][2] in {cause.value for cause in Cause}
 
 
 def test_the_table_counts_and_judges(capsys):
-    good = {"none": Counter({"-": 2}), "hog": Counter({Cause.SLOW.value: 9, "-": 1})}
+    good = {"none": Counter({"-": 2}), "hog": Counter({Cause.CPU_TIME.value: 9, "-": 1})}
     assert main._report(good) == 0
     assert "hog   9 of 10 " in capsys.readouterr().out
-    assert main._report({"hog": Counter({Cause.SLOW.value: 8, "-": 2})}) == 1
-    assert main._report({"hog": Counter({Cause.SLOW.value: 8, main._NO_EFFECT: 2})}) == 0
+    assert main._report({"hog": Counter({Cause.CPU_TIME.value: 8, "-": 2})}) == 1
+    assert main._report({"hog": Counter({Cause.CPU_TIME.value: 8, main._NO_EFFECT: 2})}) == 0
     assert "8 of 8" in capsys.readouterr().out
 
 
