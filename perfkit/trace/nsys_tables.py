@@ -18,13 +18,23 @@ from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import Progress
-from perfkit.trace.columns import MAX_NS, MISSING, NO_TIME, Int64s
+from perfkit.trace.columns import MISSING, NO_TIME, Int64s
+from perfkit.trace.plausible import are_usable
 from perfkit.trace.sqlite_file import contents, most_rows, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
+UNUSABLE = -(1 << 63)
+"""Stands for a time that is none; `Export.events` leaves its event out."""
+
+_TIMES = ("start", "end")
+"""Columns of which a value of the wrong type is UNUSABLE, and never a default: that would be shown as true."""
+
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
+
+_LARGEST_REAL = 2**53
+"""Up to it a floating-point number that is whole is one whole number, and not any of several."""
 
 _LONGEST_TEXT = 2**24
 """Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
@@ -99,14 +109,12 @@ class Export:
     def events(self, table: str, wanted: Mapping[str, int], texts: Sequence[str] = ()) -> tuple[pa.Table, IntColumns]:
         """As `read`, without the events whose `start` or `end` is no time: `ignored` counts those."""
         text, numbers = self.read(table, wanted, texts)
-        bad = np.zeros(len(numbers["start"]), dtype=bool)
-        for time in (numbers["start"], numbers["end"]):
-            bad |= (time < -MAX_NS) | (time > MAX_NS)
-        if not bad.any():
+        usable = are_usable(numbers["start"], numbers["end"])
+        if usable.all():
             return text, numbers
-        self.ignored[table + NO_TIME] = int(bad.sum())
-        kept = {column: values[~bad] for column, values in numbers.items()}
-        return text.take(pa.array(np.flatnonzero(~bad))) if texts else text, kept
+        self.ignored[table + NO_TIME] = int((~usable).sum())
+        kept = {column: values[usable] for column, values in numbers.items()}
+        return text.take(pa.array(np.flatnonzero(usable))) if texts else text, kept
 
     def pairs(self, table: str) -> dict[str, str]:
         """A table of names and values."""
@@ -209,8 +217,11 @@ def _problem(error: Exception) -> str:
 
 
 def _integer(column: str, default: int) -> str:
-    """SQL for a column that is a whole number in every row. Of anything else the value is not even read."""
-    return f"CASE typeof({quoted(column)}) WHEN 'integer' THEN {quoted(column)} ELSE {default} END AS {quoted(column)}"
+    """SQL for a column that is a whole number in every row. Of a text or a blob the value is not even read."""
+    name, other = quoted(column), UNUSABLE if column in _TIMES else default
+    whole = f"WHEN abs({name}) <= {_LARGEST_REAL} AND {name} = CAST({name} AS INTEGER) THEN CAST({name} AS INTEGER)"
+    kinds = f"WHEN 'integer' THEN {name} WHEN 'null' THEN {default} WHEN 'real' THEN CASE {whole} ELSE {other} END"
+    return f"CASE typeof({name}) {kinds} ELSE {other} END AS {name}"
 
 
 def decoded(column: Any) -> list[str]:
