@@ -104,7 +104,7 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kern
     their names and times are wanted.
     """
     with opened(path, source, progress) as export:
-        if not export.tables & _KNOWN_TABLES:
+        if not any(map(export.has, _KNOWN_TABLES)):
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
         trace = _kernels_alone(export) if kernels_only else _trace(export)
     check_sums(source, sums(trace))
@@ -113,7 +113,7 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kern
 
 def _kernels_alone(export: Export) -> Trace:
     """Names and times of kernels; what they ran on is left open."""
-    name = "demangledName" if "demangledName" in export.columns_of(_KERNELS) else "shortName"
+    name = "demangledName" if export.has(_KERNELS, "demangledName") else "shortName"
     kernels = export.events(_KERNELS, _TIMES | {name: MISSING})[1]
     names = _Names()
     first, place = distinct(kernels[name])
@@ -226,7 +226,7 @@ def _correlations(events: IntColumns) -> Int64s:
 
 def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
     names: dict[int, str] = {}
-    if export.columns_of("ThreadNames") >= {"globalTid", "nameId"}:
+    if export.has("ThreadNames", "globalTid", "nameId"):
         named = export.integers("ThreadNames", {"globalTid": 0, "nameId": MISSING})
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
@@ -319,7 +319,7 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
 
 
 def _devices(export: Export) -> tuple[Device, ...]:
-    if not export.columns_of("TARGET_INFO_GPU") >= {"id", "name"}:
+    if not export.has("TARGET_INFO_GPU", "id", "name"):
         return ()
     extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
     wanted = {"id": 0, "totalMemory": 0} | dict.fromkeys(extra, MISSING)

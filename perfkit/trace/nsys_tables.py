@@ -17,10 +17,11 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
+from perfkit.schema.printable import printable
 from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import MISSING, NO_TIME, Int64s
 from perfkit.trace.plausible import are_usable
-from perfkit.trace.sqlite_file import contents, most_rows, room
+from perfkit.trace.sqlite_file import NO_TEXT, contents, folded, most_rows, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -67,11 +68,14 @@ class Export:
         self.ignored: dict[str, int] = {}
         """Events left out, by what they are, as ReadFacts has it."""
         self.source = source
-        self.tables = frozenset(contents)
 
-    def columns_of(self, table: str) -> frozenset[str]:
-        """The table's columns; none where there is no such table."""
-        kind = self._contents.get(table)
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, and these columns in it."""
+        return folded(table) in self._contents and self._columns_of(table).issuperset(map(folded, columns))
+
+    def _columns_of(self, table: str) -> frozenset[str]:
+        """The table's columns, `folded`; none where there is no such table."""
+        kind = self._contents.get(folded(table))
         if kind is None:
             return frozenset()
         if kind != "table":
@@ -79,7 +83,10 @@ class Export:
         found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
         if any(found["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
-        return frozenset(map(str, found["name"].to_pylist()))
+        names = decoded(found["name"].cast(pa.binary()))
+        if any(NO_TEXT in name for name in names):
+            raise self._refusal(f"{table} has a column whose name is no text")
+        return frozenset(map(folded, names))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
         """Columns of whole numbers; the number given for it where a value is none, and where column or table lack."""
@@ -90,9 +97,9 @@ class Export:
 
         Rows come in the table's own order. A text that is not there is empty.
         """
-        found = self.columns_of(table)
-        said = [column for column in texts if column in found]
-        numbers = [column for column in wanted if column in found]
+        found = self._columns_of(table)
+        said = [column for column in texts if folded(column) in found]
+        numbers = [column for column in wanted if folded(column) in found]
         if said:
             self._check_texts(table, said)
         chosen = [f"CAST(coalesce({quoted(column)}, '') AS BLOB) AS {quoted(column)}" for column in said]
@@ -145,7 +152,7 @@ class Export:
 
     @cached_property
     def _strings(self) -> tuple[pa.Table, IntColumns]:
-        whole = self.columns_of("StringIds") >= {"id", "value"}
+        whole = self.has("StringIds", "id", "value")
         return self.read("StringIds" if whole else "", {"id": 0}, ("value",))
 
     def _check_texts(self, table: str, columns: Sequence[str]) -> None:
@@ -204,14 +211,15 @@ def opened(path: Path, source: str, progress: Progress | None = None) -> Iterato
     try:
         with adbc_driver_sqlite.connect(address) as database, AdbcConnection(database) as connection:
             yield Export(connection, contents(address), room(path), source, progress)
-    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError) as error:
+    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
 
 
 def _problem(error: Exception) -> str:
-    """sqlite's own words, and what to do about it."""
-    match = _DRIVERS_WORDS.fullmatch(" ".join(str(error).split()))
-    said = match["said"][:150] if match else "unknown error"
+    """sqlite's own words, which may quote the file, and what to do about it."""
+    words = str(error.object, "utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
+    said = printable(match["said"][:150]) if match else "unknown error"
     busy = "locked" in said or "busy" in said
     return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 

@@ -26,6 +26,9 @@ _MOST_COMPRESSED = 32
 _SMALL = 64 * 2**20
 """Files up to this size are taken at their word: some file systems give no blocks to small ones."""
 
+NO_TEXT = "\ufffd"
+"""What stands for a byte that is no text: in a name, it is damaged."""
+
 _MADE = re.compile(
     r"CREATE (?P<kind>TABLE|VIEW|VIRTUAL TABLE|TRIGGER|INDEX|UNIQUE INDEX) "
     r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*\]|[\w$]+)"""
@@ -36,7 +39,7 @@ _MADE = re.compile(
 def contents(address: str) -> dict[str, str]:
     """What each name in the file at a URI stands for: "table", "view", "virtual table", "table with a trigger".
 
-    Raises sqlite3.Error where the list of them is damaged or does not end.
+    Names are `folded`. Raises sqlite3.Error where the list of them is damaged or does not end, or texts are no UTF-8.
     """
     with closing(sqlite3.connect(address, uri=True)) as database:
         database.text_factory = _decoded
@@ -46,18 +49,26 @@ def contents(address: str) -> dict[str, str]:
         database.set_progress_handler(lambda: next(calls, None) is None, _STEPS_A_CALL)
         try:
             rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql NOT NULL").fetchall()
+            [(encoding,)] = database.execute("PRAGMA encoding")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_INTERRUPT":
                 raise
             raise sqlite3.DatabaseError("its list of tables does not end") from error
+    if encoding != "UTF-8":
+        raise sqlite3.DatabaseError(f"its texts are {encoding}, where nsys writes UTF-8")
     found = {}
     for _, name, _, sql in rows:
         made = _MADE.match(sql)
-        if made is None or _unquoted(made["name"]) != name:
+        if made is None or _unquoted(made["name"]) != name or NO_TEXT in name:
             raise sqlite3.DatabaseError(f"its list of tables is damaged at {name[:100]!a}")
         if not made["kind"].endswith(("INDEX", "TRIGGER")):
-            found[name] = made["kind"].lower()
-    return found | {table: "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
+            found[folded(name)] = made["kind"].lower()
+    return found | {folded(table): "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
+
+
+def folded(name: str) -> str:
+    """The name as sqlite compares it: A to Z are a to z."""
+    return name.encode("utf-8", "replace").lower().decode()
 
 
 def room(path: Path) -> int:

@@ -263,3 +263,70 @@ def test_times_that_are_none(tmp_path: Path, kernels_only: bool) -> None:
     assert device_names(trace) == ["k"]
     expected = {KERNELS + NO_TIME: 2} | ({} if kernels_only else {"NVTX_EVENTS" + NO_TIME: 1})
     assert trace.facts.ignored == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (b"deviceId", b"device\x87d", "KERNEL has a column whose name is no text"),
+        (b"CUPTI_ACTIVITY_KIND_KERNEL", b"CUPTI_ACTIVITY_KIND_K\x87RNEL", "its list of tables is damaged at 'CUPTI_"),
+        (b"CREATE TABLE StringIds", b"CREATE TABLE \x87\x1b[31mIds", "malformed database schema"),
+    ],
+    ids=["column", "table", "sqlite's own words"],
+)
+def test_names_that_are_no_text(tmp_path: Path, old: bytes, new: bytes, complaint: str) -> None:
+    """GIVEN a file whose list of tables is not UTF-8 WHEN read THEN one line that a terminal can show"""
+    path = export(tmp_path / "x.sqlite")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(UsageError, match=complaint) as refused:
+        load(path)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_texts_of_two_bytes_a_letter(tmp_path: Path, encoding: str) -> None:
+    """GIVEN an export copied into a database of UTF-16, which nsys does not write WHEN read THEN refused: every name
+    would have a zero byte behind each letter"""
+    with sqlite3.connect(tmp_path / "x.sqlite") as database:
+        database.execute(f"PRAGMA encoding = '{encoding}'")
+        with sqlite3.connect(export(tmp_path / "plain.sqlite")) as plain:
+            database.executescript("\n".join(plain.iterdump()))
+    with pytest.raises(UsageError, match=f"its texts are {encoding}, where nsys writes UTF-8; export it again"):
+        load(tmp_path / "x.sqlite")
+
+
+@pytest.mark.parametrize(("kind", "what"), [("VIEW", "view"), ("TABLE", "")])
+def test_names_in_small_letters(tmp_path: Path, kind: str, what: str) -> None:
+    """GIVEN tables and columns in small letters, which are the same to sqlite, and a view in their place WHEN read
+    THEN the tables are read, and the view is refused as in capitals"""
+    tables = (KERNELS, "NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_RUNTIME", "StringIds")
+    path = export(
+        tmp_path / "x.sqlite",
+        f'ALTER TABLE {KERNELS} RENAME COLUMN "deviceId" TO DEVICEID',
+        f"UPDATE {KERNELS} SET deviceId = 3",
+        *(f"ALTER TABLE {table} RENAME TO moved_{table}" for table in tables),
+        *(f"CREATE {kind} {table.lower()} AS SELECT * FROM moved_{table}" for table in tables),
+    )
+    if what:
+        with pytest.raises(UsageError, match="is a view, where nsys writes a plain table"):
+            load(path)
+    else:
+        trace = load(path)
+        assert (device_names(trace), trace.device.device.tolist(), len(trace.host)) == (["k"], [3], 2)
+
+
+def test_a_trigger_on_a_table_in_small_letters(tmp_path: Path) -> None:
+    path = export(
+        tmp_path / "x.sqlite", "CREATE TRIGGER t AFTER INSERT ON nvtx_events BEGIN DELETE FROM StringIds; END"
+    )
+    with pytest.raises(UsageError, match="NVTX_EVENTS is a table with a trigger"):
+        load(path)
+
+
+def test_letters_that_only_look_alike_are_others(tmp_path: Path) -> None:
+    """GIVEN a table with the Kelvin sign for its K, whose small letter is k, but not to sqlite THEN it is another"""
+    alike = KERNELS.replace("_K", "_\u212a")
+    trace = load(export(tmp_path / "x.sqlite", f"ALTER TABLE {KERNELS} RENAME TO {alike}"))
+    assert (device_names(trace), len(trace.host)) == ([], 2)
