@@ -21,7 +21,7 @@ from perfkit.schema.printable import printable
 from perfkit.trace.byte_stream import Progress
 from perfkit.trace.columns import MISSING, NO_TIME, Int64s
 from perfkit.trace.plausible import are_usable
-from perfkit.trace.sqlite_file import NO_TEXT, contents, folded, most_rows, room
+from perfkit.trace.sqlite_file import NO_TEXT, contents, folded, most_rows, readable, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -205,11 +205,13 @@ def opened(path: Path, source: str, progress: Progress | None = None) -> Iterato
 
     `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
     """
-    # Nobody else may be writing to it; without this promise sqlite needs to write beside files of some kinds.
-    settled = not any(path.with_name(path.name + journal).is_file() for journal in ("-wal", "-journal"))
-    address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if settled else "?mode=ro")
+    path = path.resolve()  # beside which, and not beside a link to it, sqlite leaves what is not in it yet
     try:
-        with adbc_driver_sqlite.connect(address) as database, AdbcConnection(database) as connection:
+        with (
+            readable(path) as address,
+            adbc_driver_sqlite.connect(address) as database,
+            AdbcConnection(database) as connection,
+        ):
             yield Export(connection, contents(address), room(path), source, progress)
     except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
@@ -220,7 +222,7 @@ def _problem(error: Exception) -> str:
     words = str(error.object, "utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
     match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
     said = printable(match["said"][:150]) if match else "unknown error"
-    busy = "locked" in said or "busy" in said
+    busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change has to be taken back first
     return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 
 

@@ -8,9 +8,14 @@ its own SQL makes, and how much the file has room for bounds whatever is read fr
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from perfkit.errors import UsageError
 
 _LONGEST_SQL = 100_000
 """Bytes of the SQL that makes one table; Nsight's, with their comments, stay below 10,000."""
@@ -29,11 +34,41 @@ _SMALL = 64 * 2**20
 NO_TEXT = "\ufffd"
 """What stands for a byte that is no text: in a name, it is damaged."""
 
+_MOST_COPIED = 4 * 2**30
+
 _MADE = re.compile(
     r"CREATE (?P<kind>TABLE|VIEW|VIRTUAL TABLE|TRIGGER|INDEX|UNIQUE INDEX) "
     r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*\]|[\w$]+)"""
 )
 """How sqlite begins the SQL that it keeps, whatever was typed."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """A URI by which sqlite reads the file and leaves nothing beside it. `path` is no link.
+
+    Changes that another program left in a `-wal` sqlite reads with the help of a third file: so the URI is then a
+    copy's. Raises UsageError where the file is too large for that, or is written to meanwhile.
+    """
+    wal, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-journal"))
+    if not _size(wal):  # nobody else may be writing to it, unless there is a journal
+        yield path.as_uri() + ("?mode=ro" if journal.is_file() else "?mode=ro&immutable=1")
+        return
+    if _size(path) + _size(wal) > _MOST_COPIED:
+        command = f"sqlite3 {path.name} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+        raise UsageError(f"{wal.name} holds changes that are not in {path.name} yet: run {command}")
+    with tempfile.TemporaryDirectory(prefix="perfkit-sqlite-") as folder:
+        parts = [part for part in (path, wal, journal) if part.is_file()]
+        before = [part.stat() for part in parts]
+        for part in parts:
+            shutil.copyfile(part, Path(folder) / part.name)
+        if any(part.stat().st_mtime_ns != status.st_mtime_ns for part, status in zip(parts, before, strict=True)):
+            raise UsageError(f"{path.name} changed while it was read: try again when nothing writes to it any more")
+        yield (Path(folder) / path.name).as_uri() + "?mode=ro"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def contents(address: str) -> dict[str, str]:
