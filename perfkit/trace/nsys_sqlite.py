@@ -227,7 +227,7 @@ def _correlations(events: IntColumns) -> Int64s:
 def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
     names: dict[int, str] = {}
     if export.has("ThreadNames", "globalTid", "nameId"):
-        named = export.integers("ThreadNames", {"globalTid": 0, "nameId": MISSING})
+        named = export.integers("ThreadNames", {"globalTid": UNUSABLE, "nameId": MISSING})
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
     return tuple(
@@ -322,12 +322,13 @@ def _devices(export: Export) -> tuple[Device, ...]:
     if not export.has("TARGET_INFO_GPU", "id", "name"):
         return ()
     extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
-    wanted = {"id": 0, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
+    wanted = {"id": UNUSABLE, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
     text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
     rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
     return tuple(
         Device(number, name, memory or None, {k: v for k, v in zip(extra.values(), more, strict=True) if v != MISSING})
         for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
+        if number != UNUSABLE
     )
 
 

@@ -26,7 +26,7 @@ from perfkit.trace.sqlite_file import NO_TEXT, contents, folded, most_rows, read
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 UNUSABLE = -(1 << 63)
-"""Stands for a time that is none; `Export.events` leaves its event out."""
+"""Stands for a time that is none, whose event `Export.events` leaves out; and for the key of a row that has none."""
 
 _TIMES = ("start", "end")
 """Columns of which a value of the wrong type is UNUSABLE, and never a default: that would be shown as true."""
@@ -153,7 +153,7 @@ class Export:
     @cached_property
     def _strings(self) -> tuple[pa.Table, IntColumns]:
         whole = self.has("StringIds", "id", "value")
-        return self.read("StringIds" if whole else "", {"id": 0}, ("value",))
+        return self.read("StringIds" if whole else "", {"id": UNUSABLE}, ("value",))
 
     def _check_texts(self, table: str, columns: Sequence[str]) -> None:
         """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.

@@ -333,6 +333,25 @@ def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_o
     assert list(load(path, kernels_only=kernels_only).devices) == expected
 
 
+def test_rows_whose_key_is_no_number_are_nobodys(tmp_path: Path) -> None:
+    """GIVEN a device, a string and a thread's name whose number is a text WHEN read THEN they are not number 0's"""
+    path = (
+        NsysExport()
+        .kernel("k", 0, 9, 1, demangledName=0, shortName=0)
+        .range("r", 0, 9, globalTid=0)
+        .write(tmp_path / "x.sqlite")
+    )
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE StringIds")
+        for made in ("TARGET_INFO_GPU(id, name)", "StringIds(id, value)", "ThreadNames(globalTid, nameId)"):
+            database.execute(f"CREATE TABLE {made}")
+            database.execute(f"INSERT INTO {made.partition('(')[0]} VALUES ('?', 'wrong')")
+    database.close()
+    trace = load(path)
+    assert (trace.devices, trace.device_names().tolist()) == ((), ["string 0"])
+    assert [thread.name for thread in trace.threads] == [""]
+
+
 @pytest.mark.parametrize("without", ["pid", "cudaId", "gpuId"])
 def test_devices_are_as_the_process_numbers_them_where_the_table_does_not_say(tmp_path: Path, without: str) -> None:
     export = NsysExport().kernel("a", 0, 9, 1, pid=100)

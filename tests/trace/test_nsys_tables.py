@@ -122,6 +122,7 @@ def test_tables_without_rows_or_columns(tmp_path: Path, columns: str) -> None:
         ("other", "7", (5, "")),
         ("n, label", "NULL, NULL", (5, "")),
         ("n, label", "7.5, 8", (5, "8")),
+        ("n, label", "7.0, 8", (7, "8")),
         ("n, label", "'7', x'61'", (5, "a")),
     ],
 )
