@@ -33,6 +33,9 @@ _EXACT = pd.Int64Dtype()
 _SIDE_PHASES = (Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.OTHER)
 """Whose columns may be left out: the row has its sum, and the table of phases has them."""
 
+MOST_PARTS = 256
+"""Components of a path that are told apart: models' have tens, a hostile file's 10,000 in each of 600 names."""
+
 _COUNTED_NAME = re.compile(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
 
@@ -48,8 +51,8 @@ class Names:
     """Foreign names carry a counter per class instead of a position: Linear_7."""
 
     def parts(self, path: str) -> list[str]:
-        """The path's components."""
-        return path.split(self.separator)
+        """The path's components; the last of MOST_PARTS is the whole rest."""
+        return path.split(self.separator, MOST_PARTS - 1)
 
     def class_of(self, path: str) -> str:
         """The module's class, or the last component where it is not known."""
@@ -253,11 +256,13 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
 
 def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
     """Each module's time with all its descendants'. These do not add up: a child's time is in every parent's."""
-    inclusive: dict[str, int] = defaultdict(int)
+    inclusive = dict.fromkeys(frame["scope"], 0)
     for path, total in zip(frame["scope"], frame["total_ns"].tolist(), strict=True):
         parts = [path] if path in REST_SCOPES else spelled.parts(path)
         for depth in range(1, len(parts) + 1):
-            inclusive[spelled.separator.join(parts[:depth])] += total
+            front = spelled.separator.join(parts[:depth])
+            if front in inclusive:
+                inclusive[front] += total
     root = next(iter(spelled.classes), None)  # named by its class, so no front of the others' paths
     if root in inclusive:
         inside = frame["scope"].isin(spelled.classes)

@@ -20,6 +20,10 @@ from perfkit.trace.columns import HostKind
 SEPARATOR = "/"
 """Joins the names of nested foreign scopes. perfkit's own names are whole paths already."""
 
+LONGEST_PATH = 4096
+"""Characters of a path of joined names, where those of models have hundreds: what is nested deeper counts to the scope
+around it. Ranges nested 10,000 deep would else have a GiB of paths."""
+
 _MODULE_PREFIX = "nn.Module: "
 _NOT_SCOPES = re.compile(
     r"ProfilerStep#|nccl:|gloo:|Optimizer\.|DistributedDataParallel|record_param_comms|Torch-Compiled Region"
@@ -269,18 +273,23 @@ def _joined_paths(
     is_scope = np.zeros(len(seen.name), dtype=bool)
     is_scope[rows] = True
     level = depths(np.where(is_scope, above, NONE))[rows]
+    levels = np.split(rows[np.argsort(level, kind="stable")], np.cumsum(np.bincount(level))[:-1])
     path = np.full(len(seen.name), NONE, dtype=ROW)
     paths = _Numbered()
-    for value in range(int(level.max()) + 1 if len(rows) else 0):
-        here = rows[level == value]
+    for here in levels if len(rows) else ():
         outer = np.where(above[here] == NONE, NONE, path[above[here]])
         pairs, place = np.unique(np.stack((outer, seen.name[here])), axis=1, return_inverse=True)
         numbers = [
-            paths.number(labels[name] if front == NONE else paths.texts[front] + SEPARATOR + labels[name])
+            paths.number(labels[name] if front == NONE else _inside(paths.texts[front], labels[name]))
             for front, name in pairs.T.tolist()
         ]
         path[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
     return path, paths.texts
+
+
+def _inside(front: str, label: str) -> str:
+    path = front + SEPARATOR + label
+    return path if len(path) <= LONGEST_PATH else front
 
 
 def _mended_paths(linked: Links, rows: Ints, resolved: Ints, path: Ints, texts: list[str]) -> tuple[Ints, list[str]]:

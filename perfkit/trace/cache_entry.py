@@ -5,14 +5,14 @@
     host ranges, device events, autograd flows     Parquet, one after the other
 
 Nothing in an entry is believed: what does not agree with its checksum, with the key it was asked for by, or with
-itself is damaged.
+itself, or is no value that reading a file gives, is damaged.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from perfkit.trace.columns import (
     Trace,
     column_dtype,
 )
+from perfkit.trace.plausible import LARGEST_SUM, are_usable, sums
 
 _PARTS: dict[str, Any] = {"host": HostRanges, "device": DeviceEvents, "flows": AutogradFlows}
 _DIGEST = 64
@@ -55,7 +56,6 @@ class _Head:
 
     key: str
     parts: dict[str, _Part]
-    format: Literal["kineto", "nsys"]
     names: tuple[str, ...]
     threads: tuple[Thread, ...]
     devices: tuple[Device, ...]
@@ -70,7 +70,6 @@ def encode(key: str, trace: Trace) -> list[Any]:
     head = _Head(
         key=key,
         parts={part: _Part(len(getattr(trace, part)), len(block)) for part, block in zip(_PARTS, blocks, strict=True)},
-        format=trace.format,
         names=trace.names,
         threads=trace.threads,
         devices=trace.devices,
@@ -111,13 +110,13 @@ def decode(data: bytes, key: str, source: str) -> Trace:
     try:
         head = msgspec.json.decode(whole[_DIGEST + 1 : max(end, 0)], type=_Head)
         columns = _columns(head, whole[end + 1 :])
-    except (msgspec.MsgspecError, pa.ArrowException, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, pa.ArrowException, OSError, KeyError) as error:
         raise DamagedError(str(error)) from error
     if head.key != key:
         raise DamagedError("it is another file's")
     trace = Trace(
         source=source,
-        format=head.format,
+        format="kineto",  # exports of nsys are not kept
         names=head.names,
         threads=head.threads,
         devices=head.devices,
@@ -126,8 +125,8 @@ def decode(data: bytes, key: str, source: str) -> Trace:
         facts=head.facts,
         **columns,
     )
-    if not _is_sound(trace):
-        raise DamagedError("rows point at nothing")
+    if not (_is_sound(trace) and _has_times(trace) and _says_what_it_can(trace)):
+        raise DamagedError("no file gives such values")
     return trace
 
 
@@ -163,7 +162,7 @@ def _numpy(column: Any) -> npt.NDArray[Any]:
 
 
 def _is_sound(trace: Trace) -> bool:
-    """Whether every index points at something, and nothing ends before it starts."""
+    """Whether every index points at something, and every number that has a range lies in it."""
     host, device, names, threads = trace.host, trace.device, len(trace.names), len(trace.threads)
     within = (
         (host.name, 0, names),
@@ -172,10 +171,38 @@ def _is_sound(trace: Trace) -> bool:
         (device.name, 0, names),
         (device.kind, 0, len(DeviceKind)),
         (device.annotation, MISSING, names),
+        (device.device, MISSING, 1 << 31),
+        (host.sequence, MISSING, 1 << 63),
+        (host.forward_thread, MISSING, 1 << 63),
         (trace.flows.thread, 0, threads),
     )
-    return all(_is_within(*column) for column in within) and bool(
-        (host.end >= host.start).all() and (device.end >= device.start).all()
+    return all(_is_within(*column) for column in within)
+
+
+def _has_times(trace: Trace) -> bool:
+    """Whether times are usable, nothing ends before it starts, and sums stay in int64."""
+    parts = (trace.host, trace.device)
+    return (
+        all(bool((are_usable(part.start, part.end) & (part.end >= part.start)).all()) for part in parts)
+        and bool(are_usable(trace.flows.time, trace.flows.time).all())
+        and all(total <= LARGEST_SUM for total in sums(trace).values())
+    )
+
+
+def _says_what_it_can(trace: Trace) -> bool:
+    """Whether what is no column has values that reading a file gives: counts are some, and nothing was remarked yet."""
+    facts = trace.facts
+    counted = {**facts.ignored, **facts.repairs}
+    counts = (facts.events, facts.negative_durations, facts.overhead_ns, facts.truncated_at or 0, *counted.values())
+    numbers = [trace.rank or 0, facts.base_time_ns or 0]
+    numbers += [number for thread in trace.threads for number in (thread.pid, thread.tid)]
+    numbers += [number for device in trace.devices for number in (device.index, device.memory or 0)]
+    return (
+        all(0 <= count <= LARGEST_SUM for count in counts)
+        and all(-(1 << 63) <= number < 1 << 63 for number in numbers)
+        and all(what.isprintable() for what in counted)
+        and facts.resolution_ns in (1, 1000)
+        and not facts.remarks
     )
 
 

@@ -38,6 +38,7 @@ from perfkit.trace.columns import (
     Thread,
     empty,
 )
+from perfkit.trace.plausible import are_usable
 
 _HOST = {
     "cpu_op": HostKind.OP,
@@ -318,7 +319,7 @@ class ColumnBuilder:
 
     def _add_overhead(self, rows: _Rows) -> None:
         durations, valid = nanoseconds([event.dur for event in rows.events])
-        self.overhead_ns += int(durations[valid].clip(0).sum())
+        self.overhead_ns += sum(durations[valid].clip(0).tolist())  # which int64 need not hold
 
     def _add_metadata(self, event: Event) -> None:
         if event.name in ("thread_name", "process_name") and event.args is not None:
@@ -333,11 +334,10 @@ class ColumnBuilder:
         """Start, end and whether both are known; an event that ends before it starts gets length zero."""
         count = len(events)
         times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
-        start, duration, valid = times[:count], times[count:], valid[:count] & valid[count:]
-        if duration.min() < 0:
-            self.negative_durations += int(np.count_nonzero((duration < 0) & valid))
-            duration = duration.clip(0)
-        return start, start + duration, valid
+        start, end = times[:count], times[:count] + times[count:]
+        valid = valid[:count] & valid[count:] & are_usable(start, end)
+        self.negative_durations += int(np.count_nonzero((end < start) & valid))
+        return start, np.maximum(start, end), valid
 
     def _append(self, table: type[Any], columns: _Columns, valid: Bools, codes: _Codes) -> None:
         if not valid.all():

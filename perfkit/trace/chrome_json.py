@@ -25,6 +25,7 @@ from perfkit.trace.json_text import (
     last_boundary,
     objects,
 )
+from perfkit.trace.plausible import check_sums, sums
 
 CHUNK = 512 * 1024
 """Bytes of text decoded at a time: with the structs made of it, about what a core's cache holds."""
@@ -307,7 +308,7 @@ class _Reader:
             overhead_ns=columns.overhead_ns,
             base_time_ns=_integer(self._metadata.get("baseTimeNanoseconds")),
         )
-        return Trace(
+        trace = Trace(
             source=self._source,
             format="kineto",
             names=columns.names(),
@@ -320,6 +321,8 @@ class _Reader:
             metadata=self._metadata,
             facts=facts,
         )
+        check_sums(self._source, sums(trace))
+        return trace
 
     def _nothing_found(self) -> str:
         if self._truncated_at is not None:
@@ -331,7 +334,8 @@ class _Reader:
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """The value where it is a whole number that a column can hold."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63 else None
 
 
 def _rank(distributed: object) -> int | None:

@@ -21,13 +21,13 @@ ACROSS_THREADS = "across threads"
 """Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
 
 MAX_NS = 1 << 61
-"""Times and durations beyond it (73 years) are of no use; below, no difference of two ends leaves int64."""
+"""Times beyond it (73 years) are of no use; below, no difference of two leaves int64."""
 
 LONGEST_NAME = 2**16
 """Characters of a name that are kept (CUTLASS' reach 10,000), so that whatever looks at each of them need not last."""
 
 NO_TIME = " without a usable time"
-"""Behind a category in ReadFacts.ignored: events without a start or a duration, or beyond what int64 holds."""
+"""Behind a category in ReadFacts.ignored: events without a start or a duration, or one that is none (`plausible`)."""
 
 BEGIN_END = "begin and end events (ph B, E)"
 """In ReadFacts.ignored: intervals in two halves, which PyTorch does not write."""

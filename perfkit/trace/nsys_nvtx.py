@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, Bytes, HostKind, Int32s, Int64s
-from perfkit.trace.nsys_tables import Export, IntColumns, decoded, distinct
+from perfkit.trace.nsys_tables import UNUSABLE, Export, IntColumns, decoded, distinct
 
 _PUSH_POP = (59, 70)
 """Event types of ranges that nest on their thread: NVTX, and NVTX read from text files."""
@@ -96,7 +96,7 @@ def read_nvtx(export: Export) -> NvtxRanges:
 
 def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
     """Texts; each event's place among them, for a registered string serves many; and numbers."""
-    numbers = {"start": 0, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
+    numbers = {"start": UNUSABLE, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
     text, read = export.events("NVTX_EVENTS", numbers | {"textId": MISSING}, ("text",))
     count = len(text)
     place = np.arange(count)

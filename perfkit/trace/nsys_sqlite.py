@@ -36,14 +36,15 @@ from perfkit.trace.columns import (
     empty,
 )
 from perfkit.trace.nsys_nvtx import ACROSS, NvtxRanges, read_nvtx
-from perfkit.trace.nsys_tables import Export, IntColumns, decoded, distinct, joined, opened
+from perfkit.trace.nsys_tables import UNUSABLE, Export, IntColumns, decoded, distinct, joined, opened
+from perfkit.trace.plausible import check_sums, sums
 
 _KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 _WHOLE_GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 _KNOWN_TABLES = {"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA", "NVTX_EVENTS", _KERNELS, _RUNTIME}
 
-_TIMES = {"start": 0, "end": MISSING}
+_TIMES = {"start": UNUSABLE, "end": UNUSABLE}
 _DEVICE = _TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
@@ -103,19 +104,20 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kern
     their names and times are wanted.
     """
     with opened(path, source, progress) as export:
-        if not export.tables & _KNOWN_TABLES:
+        if not any(map(export.has, _KNOWN_TABLES)):
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
-        return _kernels_alone(export) if kernels_only else _trace(export)
+        trace = _kernels_alone(export) if kernels_only else _trace(export)
+    check_sums(source, sums(trace))
+    return trace
 
 
 def _kernels_alone(export: Export) -> Trace:
     """Names and times of kernels; what they ran on is left open."""
-    name = "demangledName" if "demangledName" in export.columns_of(_KERNELS) else "shortName"
+    name = "demangledName" if export.has(_KERNELS, "demangledName") else "shortName"
     kernels = export.events(_KERNELS, _TIMES | {name: MISSING})[1]
     names = _Names()
     first, place = distinct(kernels[name])
-    start, count = kernels["start"], len(place)
-    end = np.where(kernels["end"] == MISSING, start, kernels["end"])
+    start, end, count = kernels["start"], kernels["end"], len(place)
     constant = {
         field.name: np.broadcast_to(np.array(MISSING, dtype=column_dtype(field.name)), count)
         for field in dataclasses.fields(DeviceEvents)
@@ -153,9 +155,7 @@ def _trace(export: Export) -> Trace:
     threads, host, host_negative = _host(read)
     device, device_negative = _device(read)
     if not len(host) and not len(device):
-        raise UsageError(
-            f"{export.source} holds neither NVTX ranges nor CUDA work: record it with `nsys profile --trace=cuda,nvtx`"
-        )
+        raise UsageError(f"{export.source} holds neither NVTX ranges nor CUDA work{_why_none(export)}")
     whole_graphs = export.events(_WHOLE_GRAPHS, _TIMES)[1]
     still_open = int((read.nvtx.end == MISSING).sum())
     return Trace(
@@ -178,6 +178,12 @@ def _trace(export: Export) -> Trace:
     )
 
 
+def _why_none(export: Export) -> str:
+    if lost := ", ".join(f"{count:,} {what}" for what, count in export.ignored.items()):
+        return f" but {lost}: export it again"
+    return ": record it with `nsys profile --trace=cuda,nvtx`"
+
+
 # --- host ------------------------------------------------------------------------------------------------------
 
 
@@ -186,8 +192,7 @@ def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
     nvtx, calls = read.nvtx, read.calls
     counts = len(nvtx.start), len(calls["start"])
     start = np.concatenate((nvtx.start, calls["start"]))
-    end = np.concatenate((nvtx.end, calls["end"]))
-    end = np.where(end == MISSING, max(read.last, int(start.max(initial=0))), end)
+    end = np.concatenate((np.where(nvtx.end == MISSING, read.last, nvtx.end), calls["end"]))
     tid = np.concatenate((nvtx.global_tid, calls["globalTid"]))
     first, thread = distinct(tid)
     nothing = np.full(counts[1], MISSING, dtype=np.int64)
@@ -221,8 +226,8 @@ def _correlations(events: IntColumns) -> Int64s:
 
 def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
     names: dict[int, str] = {}
-    if export.columns_of("ThreadNames") >= {"globalTid", "nameId"}:
-        named = export.integers("ThreadNames", {"globalTid": 0, "nameId": MISSING})
+    if export.has("ThreadNames", "globalTid", "nameId"):
+        named = export.integers("ThreadNames", {"globalTid": UNUSABLE, "nameId": MISSING})
         here = np.isin(named["globalTid"], tids)
         names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
     return tuple(
@@ -238,7 +243,6 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
     """Kernels, copies and memsets, and how many of them ended before they started."""
     parts = read.device
     columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
-    end = np.where(columns["end"] == MISSING, columns["start"], columns["end"])
     process = _processes(columns["globalPid"], read.calls["globalTid"])
     device = _physical_devices(read.export, process, columns["deviceId"])
     events = DeviceEvents(
@@ -247,7 +251,7 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
         device=np.where((device >= 0) & (device < 1 << 31), device, MISSING).astype(np.int32),
         stream=_streams(device, process, columns),
         start=columns["start"],
-        end=np.maximum(columns["start"], end),
+        end=np.maximum(columns["start"], columns["end"]),
         correlation=_correlations(columns),
         external_id=np.full(len(process), MISSING, dtype=np.int64),
         process=process,
@@ -255,7 +259,7 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
         graph_node=np.where(columns["graphNodeId"] == 0, MISSING, columns["graphNodeId"]),
         annotation=np.full(len(process), MISSING, dtype=np.int32),
     )
-    return events, int((end < columns["start"]).sum())
+    return events, int((columns["end"] < columns["start"]).sum())
 
 
 def _processes(global_pid: Int64s, callers: Int64s) -> Int64s:
@@ -315,15 +319,16 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
 
 
 def _devices(export: Export) -> tuple[Device, ...]:
-    if not export.columns_of("TARGET_INFO_GPU") >= {"id", "name"}:
+    if not export.has("TARGET_INFO_GPU", "id", "name"):
         return ()
     extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
-    wanted = {"id": 0, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
+    wanted = {"id": UNUSABLE, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
     text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
     rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
     return tuple(
         Device(number, name, memory or None, {k: v for k, v in zip(extra.values(), more, strict=True) if v != MISSING})
         for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
+        if number != UNUSABLE
     )
 
 
@@ -338,8 +343,9 @@ def _metadata(export: Export, nvtx: NvtxRanges, whole_graphs: IntColumns) -> dic
         "schema": said.get("EXPORT_SCHEMA_VERSION", ""),
     }
     if len(whole_graphs["start"]):
-        time = int(np.maximum(whole_graphs["end"] - whole_graphs["start"], 0).sum())
-        about["whole_graphs"] = {"count": len(whole_graphs["start"]), "time_ns": time}
+        time = np.maximum(whole_graphs["end"] - whole_graphs["start"], 0)
+        check_sums(export.source, {"durations of graphs (ns)": float(time.sum(dtype=np.float64))})
+        about["whole_graphs"] = {"count": len(whole_graphs["start"]), "time_ns": int(time.sum())}
     return {"nsys": about} | ({"perfkit": {}} if nvtx.has_own else {})
 
 

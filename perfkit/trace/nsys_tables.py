@@ -17,14 +17,25 @@ from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager import Error as DatabaseError
 
 from perfkit.errors import UsageError
+from perfkit.schema.printable import printable
 from perfkit.trace.byte_stream import Progress
-from perfkit.trace.columns import MAX_NS, MISSING, NO_TIME, Int64s
-from perfkit.trace.sqlite_file import contents, most_rows, room
+from perfkit.trace.columns import MISSING, NO_TIME, Int64s
+from perfkit.trace.plausible import are_usable
+from perfkit.trace.sqlite_file import NO_TEXT, contents, folded, most_rows, readable, room
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
+UNUSABLE = -(1 << 63)
+"""Stands for a time that is none, whose event `Export.events` leaves out; and for the key of a row that has none."""
+
+_TIMES = ("start", "end")
+"""Columns of which a value of the wrong type is UNUSABLE, and never a default: that would be shown as true."""
+
 _BATCH_ROWS = 65536
 """Rows Arrow takes at a time. A column's type comes from the first of them."""
+
+_LARGEST_REAL = 2**53
+"""Up to it a floating-point number that is whole is one whole number, and not any of several."""
 
 _LONGEST_TEXT = 2**24
 """Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
@@ -57,11 +68,14 @@ class Export:
         self.ignored: dict[str, int] = {}
         """Events left out, by what they are, as ReadFacts has it."""
         self.source = source
-        self.tables = frozenset(contents)
 
-    def columns_of(self, table: str) -> frozenset[str]:
-        """The table's columns; none where there is no such table."""
-        kind = self._contents.get(table)
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, and these columns in it."""
+        return folded(table) in self._contents and self._columns_of(table).issuperset(map(folded, columns))
+
+    def _columns_of(self, table: str) -> frozenset[str]:
+        """The table's columns, `folded`; none where there is no such table."""
+        kind = self._contents.get(folded(table))
         if kind is None:
             return frozenset()
         if kind != "table":
@@ -69,7 +83,10 @@ class Export:
         found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
         if any(found["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
-        return frozenset(map(str, found["name"].to_pylist()))
+        names = decoded(found["name"].cast(pa.binary()))
+        if any(NO_TEXT in name for name in names):
+            raise self._refusal(f"{table} has a column whose name is no text")
+        return frozenset(map(folded, names))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
         """Columns of whole numbers; the number given for it where a value is none, and where column or table lack."""
@@ -80,9 +97,9 @@ class Export:
 
         Rows come in the table's own order. A text that is not there is empty.
         """
-        found = self.columns_of(table)
-        said = [column for column in texts if column in found]
-        numbers = [column for column in wanted if column in found]
+        found = self._columns_of(table)
+        said = [column for column in texts if folded(column) in found]
+        numbers = [column for column in wanted if folded(column) in found]
         if said:
             self._check_texts(table, said)
         chosen = [f"CAST(coalesce({quoted(column)}, '') AS BLOB) AS {quoted(column)}" for column in said]
@@ -99,14 +116,12 @@ class Export:
     def events(self, table: str, wanted: Mapping[str, int], texts: Sequence[str] = ()) -> tuple[pa.Table, IntColumns]:
         """As `read`, without the events whose `start` or `end` is no time: `ignored` counts those."""
         text, numbers = self.read(table, wanted, texts)
-        bad = np.zeros(len(numbers["start"]), dtype=bool)
-        for time in (numbers["start"], numbers["end"]):
-            bad |= (time < -MAX_NS) | (time > MAX_NS)
-        if not bad.any():
+        usable = are_usable(numbers["start"], numbers["end"])
+        if usable.all():
             return text, numbers
-        self.ignored[table + NO_TIME] = int(bad.sum())
-        kept = {column: values[~bad] for column, values in numbers.items()}
-        return text.take(pa.array(np.flatnonzero(~bad))) if texts else text, kept
+        self.ignored[table + NO_TIME] = int((~usable).sum())
+        kept = {column: values[usable] for column, values in numbers.items()}
+        return text.take(pa.array(np.flatnonzero(usable))) if texts else text, kept
 
     def pairs(self, table: str) -> dict[str, str]:
         """A table of names and values."""
@@ -137,8 +152,8 @@ class Export:
 
     @cached_property
     def _strings(self) -> tuple[pa.Table, IntColumns]:
-        whole = self.columns_of("StringIds") >= {"id", "value"}
-        return self.read("StringIds" if whole else "", {"id": 0}, ("value",))
+        whole = self.has("StringIds", "id", "value")
+        return self.read("StringIds" if whole else "", {"id": UNUSABLE}, ("value",))
 
     def _check_texts(self, table: str, columns: Sequence[str]) -> None:
         """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.
@@ -190,27 +205,33 @@ def opened(path: Path, source: str, progress: Progress | None = None) -> Iterato
 
     `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
     """
-    # Nobody else may be writing to it; without this promise sqlite needs to write beside files of some kinds.
-    settled = not any(path.with_name(path.name + journal).is_file() for journal in ("-wal", "-journal"))
-    address = path.absolute().as_uri() + ("?mode=ro&immutable=1" if settled else "?mode=ro")
+    path = path.resolve()  # beside which, and not beside a link to it, sqlite leaves what is not in it yet
     try:
-        with adbc_driver_sqlite.connect(address) as database, AdbcConnection(database) as connection:
+        with (
+            readable(path) as address,
+            adbc_driver_sqlite.connect(address) as database,
+            AdbcConnection(database) as connection,
+        ):
             yield Export(connection, contents(address), room(path), source, progress)
-    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError) as error:
+    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
 
 
 def _problem(error: Exception) -> str:
-    """sqlite's own words, and what to do about it."""
-    match = _DRIVERS_WORDS.fullmatch(" ".join(str(error).split()))
-    said = match["said"][:150] if match else "unknown error"
-    busy = "locked" in said or "busy" in said
+    """sqlite's own words, which may quote the file, and what to do about it."""
+    words = str(error.object, "utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
+    said = printable(match["said"][:150]) if match else "unknown error"
+    busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change has to be taken back first
     return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
 
 
 def _integer(column: str, default: int) -> str:
-    """SQL for a column that is a whole number in every row. Of anything else the value is not even read."""
-    return f"CASE typeof({quoted(column)}) WHEN 'integer' THEN {quoted(column)} ELSE {default} END AS {quoted(column)}"
+    """SQL for a column that is a whole number in every row. Of a text or a blob the value is not even read."""
+    name, other = quoted(column), UNUSABLE if column in _TIMES else default
+    whole = f"WHEN abs({name}) <= {_LARGEST_REAL} AND {name} = CAST({name} AS INTEGER) THEN CAST({name} AS INTEGER)"
+    kinds = f"WHEN 'integer' THEN {name} WHEN 'null' THEN {default} WHEN 'real' THEN CASE {whole} ELSE {other} END"
+    return f"CASE typeof({name}) {kinds} ELSE {other} END AS {name}"
 
 
 def decoded(column: Any) -> list[str]:

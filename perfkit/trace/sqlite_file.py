@@ -8,9 +8,14 @@ its own SQL makes, and how much the file has room for bounds whatever is read fr
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from perfkit.errors import UsageError
 
 _LONGEST_SQL = 100_000
 """Bytes of the SQL that makes one table; Nsight's, with their comments, stay below 10,000."""
@@ -26,6 +31,11 @@ _MOST_COMPRESSED = 32
 _SMALL = 64 * 2**20
 """Files up to this size are taken at their word: some file systems give no blocks to small ones."""
 
+NO_TEXT = "\ufffd"
+"""What stands for a byte that is no text: in a name, it is damaged."""
+
+_MOST_COPIED = 4 * 2**30
+
 _MADE = re.compile(
     r"CREATE (?P<kind>TABLE|VIEW|VIRTUAL TABLE|TRIGGER|INDEX|UNIQUE INDEX) "
     r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*\]|[\w$]+)"""
@@ -33,10 +43,38 @@ _MADE = re.compile(
 """How sqlite begins the SQL that it keeps, whatever was typed."""
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """A URI by which sqlite reads the file and leaves nothing beside it. `path` is no link.
+
+    Changes that another program left in a `-wal` sqlite reads with the help of a third file: so the URI is then a
+    copy's. Raises UsageError where the file is too large for that, or is written to meanwhile.
+    """
+    wal, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-journal"))
+    if not _size(wal):  # nobody else may be writing to it, unless there is a journal
+        yield path.as_uri() + ("?mode=ro" if journal.is_file() else "?mode=ro&immutable=1")
+        return
+    if _size(path) + _size(wal) > _MOST_COPIED:
+        command = f"sqlite3 {path.name} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+        raise UsageError(f"{wal.name} holds changes that are not in {path.name} yet: run {command}")
+    with tempfile.TemporaryDirectory(prefix="perfkit-sqlite-") as folder:
+        parts = [part for part in (path, wal, journal) if part.is_file()]
+        before = [part.stat() for part in parts]
+        for part in parts:
+            shutil.copyfile(part, Path(folder) / part.name)
+        if any(part.stat().st_mtime_ns != status.st_mtime_ns for part, status in zip(parts, before, strict=True)):
+            raise UsageError(f"{path.name} changed while it was read: try again when nothing writes to it any more")
+        yield (Path(folder) / path.name).as_uri() + "?mode=ro"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
 def contents(address: str) -> dict[str, str]:
     """What each name in the file at a URI stands for: "table", "view", "virtual table", "table with a trigger".
 
-    Raises sqlite3.Error where the list of them is damaged or does not end.
+    Names are `folded`. Raises sqlite3.Error where the list of them is damaged or does not end, or texts are no UTF-8.
     """
     with closing(sqlite3.connect(address, uri=True)) as database:
         database.text_factory = _decoded
@@ -46,18 +84,26 @@ def contents(address: str) -> dict[str, str]:
         database.set_progress_handler(lambda: next(calls, None) is None, _STEPS_A_CALL)
         try:
             rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql NOT NULL").fetchall()
+            [(encoding,)] = database.execute("PRAGMA encoding")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_INTERRUPT":
                 raise
             raise sqlite3.DatabaseError("its list of tables does not end") from error
+    if encoding != "UTF-8":
+        raise sqlite3.DatabaseError(f"its texts are {encoding}, where nsys writes UTF-8")
     found = {}
     for _, name, _, sql in rows:
         made = _MADE.match(sql)
-        if made is None or _unquoted(made["name"]) != name:
+        if made is None or _unquoted(made["name"]) != name or NO_TEXT in name:
             raise sqlite3.DatabaseError(f"its list of tables is damaged at {name[:100]!a}")
         if not made["kind"].endswith(("INDEX", "TRIGGER")):
-            found[name] = made["kind"].lower()
-    return found | {table: "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
+            found[folded(name)] = made["kind"].lower()
+    return found | {folded(table): "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
+
+
+def folded(name: str) -> str:
+    """The name as sqlite compares it: A to Z are a to z."""
+    return name.encode("utf-8", "replace").lower().decode()
 
 
 def room(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import pytest
 
@@ -276,6 +277,35 @@ def test_how_names_are_spelled():
     plain, named = (account(trace, attribute(trace, modules=modules)) for modules in ({}, tree))
     assert grouping.names_of(plain) == grouping.Names(SEPARATOR, {}, numbered=True)
     assert grouping.names_of(named) == grouping.Names(".", tree, numbered=False)
+
+
+@pytest.mark.parametrize(("before", "layer"), [(254, "a." * 254 + "*"), (255, "a")])
+def test_a_number_behind_256_components_is_no_layer(before, layer):
+    """GIVEN modules whose number is their 255th component or 256th WHEN there is more behind THEN the last that is told
+    apart is all of the rest"""
+    b = TraceBuilder()
+    for number in (0, 1):
+        path = "a." * before + f"{number}.rest"
+        b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
+        assert len(grouping.Names(".", {}, numbered=False).parts(path)) == 256
+    assert sums(grouping.group_table(counted(b), "layer")) == {layer: 20}
+
+
+def test_fronts_of_paths_that_no_row_has_are_not_kept():
+    """GIVEN 20 paths of 51 kB, whose 255 fronts are 6.5 MB WHEN grouped by module THEN their 130 MB are never there"""
+    b = TraceBuilder()
+    for number in range(20):
+        path = ".".join(f"{number}{'x' * 198}" for _ in range(256))
+        b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
+    found = counted(b)
+    grouping.group_table(found, "module")  # whatever is loaded at its first use
+    tracemalloc.start()
+    try:
+        grouping.group_table(found, "module")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 # --- for people ---------------------------------------------------------------------------------------------------

@@ -150,3 +150,10 @@ def test_collectives(name, is_one):
 @pytest.mark.parametrize("name", ["", "aten::", "_", "autograd::engine::evaluate_function: AddmmBackward0"])
 def test_names_that_say_nothing(name):
     assert categories.of_operator(name) is None
+
+
+@pytest.mark.parametrize(("length", "found"), [(8188, categories.MATMUL), (8189, None)])
+def test_how_far_names_are_looked_at(length, found):
+    """GIVEN a word that ends at the 8,192nd character, or one behind it"""
+    assert categories.of_kernel("x" * length + "gemm") == found
+    assert categories.is_communication("x" * (length - 3) + "nvshmem") is (found is not None)

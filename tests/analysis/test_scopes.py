@@ -287,6 +287,19 @@ def test_frames_between_modules_are_no_part_of_the_path():
     assert where(attributed(b.range("work", 50, 51)))["work"] == "Net_0/Linear_0"
 
 
+@pytest.mark.parametrize(("length", "kept"), [(1023, 4), (1024, 3)])
+def test_what_is_nested_too_deep_counts_to_the_scope_around_it(length, kept):
+    """GIVEN five nested ranges, whose names with separators are 4,095 characters at the fourth, or 4,099 WHEN joined
+    THEN the last path has 4,096 at most: written out at each level, those of 10,000 levels are a GiB"""
+    b = TraceBuilder()
+    names = [letter * length for letter in "abcde"]
+    for level, name in enumerate(names):
+        b.annotation(name, level, 100 - level)
+    found = attributed(b.range("work", 40, 50))
+    assert where(found)["work"] == "/".join(names[:kept])
+    assert len(found.paths) == kept
+
+
 def test_one_name_in_two_places_is_two_paths():
     b = TraceBuilder()
     for at, outer in ((0, "a"), (100, "b"), (200, "a")):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from perfkit.trace import cache, cache_entry
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import Device, Thread, Trace
 from perfkit.trace.load import load
 from tests.reference import random_traces
 
@@ -201,6 +201,10 @@ def with_column(part: str, column: str, value: Any) -> Callable[[Trace], Trace]:
     return change
 
 
+def with_facts(**facts: Any) -> Callable[[Trace], Trace]:
+    return lambda trace: dataclasses.replace(trace, facts=dataclasses.replace(trace.facts, **facts))
+
+
 def last_is(number: int) -> Callable[[Any], Any]:
     return lambda values: np.concatenate([values[:-1], np.array([number], dtype=values.dtype)])
 
@@ -225,10 +229,40 @@ def last_is(number: int) -> Callable[[Any], Any]:
         with_column("flows", "thread", last_is(10**6)),
         lambda trace: dataclasses.replace(trace, names=()),
         lambda trace: dataclasses.replace(trace, threads=()),
+        # Numbers that are none: times, durations, counts of another kind than the readers make.
+        with_column("host", "start", last_is(-(2**63))),
+        with_column("host", "end", last_is(2**63 - 1)),
+        with_column("host", "sequence", last_is(-2)),
+        with_column("host", "forward_thread", last_is(-(2**63))),
+        with_column("device", "start", last_is(-(2**63))),
+        with_column("device", "end", last_is(2**63 - 1)),
+        with_column("device", "device", last_is(-2)),
+        with_column("device", "bytes", lambda values: np.full(len(values), 2**62)),
+        with_column("flows", "time", last_is(-(2**63))),
+        with_column("flows", "time", last_is(2**61 + 1)),
+        with_facts(resolution_ns=0),
+        with_facts(resolution_ns=10),
+        with_facts(events=-1),
+        with_facts(negative_durations=10**40),
+        with_facts(overhead_ns=-5),
+        with_facts(truncated_at=-1),
+        with_facts(base_time_ns=10**40),
+        with_facts(base_time_ns=-(2**63) - 1),
+        with_facts(ignored={"x": -1}),
+        with_facts(ignored={"\x1b[31m": 1}),
+        with_facts(repairs={"y": 10**30}),
+        with_facts(remarks=("\x1b[31mhi",)),
+        lambda trace: dataclasses.replace(trace, rank=10**30),
+        lambda trace: dataclasses.replace(trace, rank=2**63),
+        lambda trace: dataclasses.replace(trace, threads=tuple(Thread(10**30, 1) for _ in trace.threads)),
+        lambda trace: dataclasses.replace(trace, threads=tuple(Thread(1, -(2**63) - 1) for _ in trace.threads)),
+        lambda trace: dataclasses.replace(trace, devices=(Device(2**63, "gpu"),)),
+        lambda trace: dataclasses.replace(trace, devices=(Device(0, "gpu", 2**63),)),
     ],
 )
-def test_an_entry_that_contradicts_itself_is_damaged(tmp_path, change):
-    """GIVEN an entry with a matching checksum and an index that points at nothing WHEN read THEN the file is instead"""
+def test_an_entry_of_values_that_no_file_gives_is_damaged(tmp_path, change):
+    """GIVEN an entry with a matching checksum and an index that points at nothing, or a number that reading never makes
+    WHEN read THEN the file is instead, and it is said once"""
     file = write_trace(tmp_path / "t.json", 9)
     first = load(file)
     assert all(len(part) for part in (first.host, first.device, first.flows))
@@ -256,6 +290,38 @@ def test_a_head_that_is_none_is_damaged(tmp_path, head):
     first = load(file)
     rest = head + b"\n"
     only("*.trace").write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    again = load(file)
+    assert again.facts.remarks == (cache.DAMAGED,)
+    assert same_columns(first, again)
+
+
+def in_parquet(body: bytes) -> bytes:
+    """The last byte before the tables' own description, which makes that one unreadable."""
+    return body[:-9] + bytes([body[-9] ^ 0xFF]) + body[-8:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_parquet,
+        lambda body: body[: body.index(b"\n") + 1] + b"\0" * (len(body) - body.index(b"\n") - 1),
+        lambda body: body[:-4] + b"PAR2",
+        lambda body: body.replace(b'"names":["', b'"names":["\xff\xfe'),
+        lambda body: body.replace(b'"metadata":{', b'"metadata":{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1),
+        lambda body: body.replace(b'"pid":', b'"pid":1' + b"0" * 30, 1),
+    ],
+    ids=["parquet", "zeros", "magic", "utf-8", "nested", "huge"],
+)
+def test_an_entry_that_cannot_be_decoded_is_damaged(tmp_path, change):
+    """GIVEN an entry with a matching checksum whose inside is no JSON, no UTF-8, no Parquet, or too deep or large WHEN
+    read THEN the file is instead, and it is said once"""
+    file = write_trace(tmp_path / "t.json", 9)
+    first = load(file)
+    entry = only("*.trace")
+    body = entry.read_bytes()[65:]
+    changed = change(body)
+    assert changed != body
+    entry.write_bytes(hashlib.sha256(changed).hexdigest().encode() + b"\n" + changed)
     again = load(file)
     assert again.facts.remarks == (cache.DAMAGED,)
     assert same_columns(first, again)

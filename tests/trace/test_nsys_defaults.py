@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perfkit.trace.columns import MISSING, Device, Trace
+from perfkit.errors import UsageError
+from perfkit.trace.columns import MISSING, NO_TIME, Device, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys_sqlite import read_nsys
 from tests.nsys_export import START_END, NsysExport, global_tid
@@ -20,8 +21,8 @@ CALLS, KERNELS, COPIES, SETS, WHOLE = (
 PLACE = {"deviceId": 3, "contextId": 1, "streamId": 7, "globalPid": global_tid(100, 0)}
 
 
-def full(path: Path, without: tuple[str, str] | None = None) -> Trace:
-    """One range, call, kernel, copy and memset of process 100, read without one column of one table."""
+def full(path: Path, without: tuple[str, str] | None = None, instead: str | None = None) -> Trace:
+    """One range, call, kernel, copy and memset of process 100; one column of a table is not there, or is `instead`."""
     export = NsysExport().range("range", 10, 90, tid=101, eventType=START_END, endGlobalTid=global_tid(100, 101))
     export.call("cudaLaunchKernel", 20, 30, 5).kernel("kernel", 40, 50, 5, **{**PLACE, "graphNodeId": 8})
     export.add(COPIES, start=50, end=55, correlationId=6, bytes=64, copyKind=1, srcKind=0, dstKind=2, **PLACE)
@@ -31,6 +32,9 @@ def full(path: Path, without: tuple[str, str] | None = None) -> Trace:
     if without:
         with sqlite3.connect(path) as database:
             database.execute(f"ALTER TABLE {without[0]} DROP COLUMN {without[1]}")
+            if instead:
+                database.execute(f"ALTER TABLE {without[0]} ADD COLUMN {without[1]}")
+                database.execute(f"UPDATE {without[0]} SET {without[1]} = {instead}")
         database.close()
     return load(path)
 
@@ -51,7 +55,6 @@ def rows(trace: Trace) -> dict[str, dict[str, Any]]:
 
 
 OF_A_DEVICE_EVENT: list[tuple[str, dict[str, Any]]] = [
-    ("start", {"start": 0}),
     ("deviceId", {"device": MISSING}),
     ("streamId", {"stream": MISSING}),
     ("correlationId", {"correlation": MISSING}),
@@ -62,31 +65,25 @@ OF_A_DEVICE_EVENT: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("table", "column", "of", "changed"),
     [
-        ("NVTX_EVENTS", "start", "range", {"start": 0}),
         # It lasts to the end of the file then, of nobody knows which thread.
         ("NVTX_EVENTS", "end", "range", {"end": 65, "thread": (100, 0, "across threads")}),
         ("NVTX_EVENTS", "endGlobalTid", "range", {}),
         ("NVTX_EVENTS", "domainId", "range", {}),
         ("NVTX_EVENTS", "textId", "range", {}),
         ("NVTX_EVENTS", "text", "range", {"name": ""}),
-        (CALLS, "start", "call", {"start": 0}),
-        (CALLS, "end", "call", {"end": 90}),  # that of the file
         (CALLS, "globalTid", "call", {"thread": (0, 0, "")}),
         (CALLS, "correlationId", "call", {"correlation": MISSING}),
         (CALLS, "nameId", "call", {"name": "string -1"}),
         *((KERNELS, column, "kernel", changed) for column, changed in OF_A_DEVICE_EVENT),
-        (KERNELS, "end", "kernel", {"end": 40}),
         (KERNELS, "graphNodeId", "kernel", {"graph_node": MISSING}),
         (KERNELS, "demangledName", "kernel", {}),
         (KERNELS, "shortName", "kernel", {}),
         *((COPIES, column, "copy", changed) for column, changed in OF_A_DEVICE_EVENT),
-        (COPIES, "end", "copy", {"end": 50}),
         (COPIES, "bytes", "copy", {"bytes": MISSING}),
         (COPIES, "copyKind", "copy", {"name": "Memcpy unknown (Pageable -> Device)"}),
         (COPIES, "srcKind", "copy", {"name": "Memcpy HtoD (Unknown -> Device)"}),
         (COPIES, "dstKind", "copy", {"name": "Memcpy HtoD (Pageable -> Unknown)"}),
         *((SETS, column, "memset", changed) for column, changed in OF_A_DEVICE_EVENT),
-        (SETS, "end", "memset", {"end": 60}),
         (SETS, "bytes", "memset", {"bytes": MISSING}),
         (SETS, "memKind", "memset", {"name": "Memset (Unknown)"}),
     ],
@@ -120,10 +117,52 @@ def test_the_whole_export(tmp_path: Path) -> None:
     assert trace.host.forward_thread.tolist() == [MISSING] * 2
 
 
-@pytest.mark.parametrize(("column", "time"), [("start", 77), ("end", 0)])
-def test_whole_graphs_without_a_time(tmp_path: Path, column: str, time: int) -> None:
+NO_TIMES = {"not there": None, "null": "NULL", "text": "'40'", "blob": "x'3430'", "in between": "40.5",
+            "endless": "9e999", "beyond 2^53": "9007199254740994.0"}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_TIMES.values(), ids=NO_TIMES)
+@pytest.mark.parametrize("column", ["start", "end"])
+@pytest.mark.parametrize(
+    ("table", "of"),
+    [("NVTX_EVENTS", "range"), (CALLS, "call"), (KERNELS, "kernel"), (COPIES, "copy"), (SETS, "memset")],
+)
+def test_an_event_whose_time_is_none(tmp_path: Path, table: str, of: str, column: str, value: str | None) -> None:
+    """GIVEN a start or an end that is no whole number, or is not there WHEN read THEN the event is counted, and in no
+    column: any number in its place would be shown as true. Only a range of NVTX that has no end is still open."""
+    trace = full(tmp_path / "x.sqlite", (table, column), value)
+    if (table, column) == ("NVTX_EVENTS", "end") and value in (None, "NULL"):
+        assert trace.facts.ignored == {}
+        return
+    expected = rows(full(tmp_path / "whole.sqlite"))
+    del expected[of]
+    # Of what is left, in the order of the columns: rows() goes by place.
+    names = [str(name) for name in (*trace.host_names(), *trace.device_names())]
+    assert names == [about["name"] for about in expected.values()]
+    assert trace.host.start.tolist() + trace.device.start.tolist() == [about["start"] for about in expected.values()]
+    assert trace.facts.ignored == {table + NO_TIME: 1}
+
+
+@pytest.mark.parametrize("column", ["start", "end"])
+def test_a_time_that_is_whole_with_a_point_is_one(tmp_path: Path, column: str) -> None:
+    """GIVEN a time kept as a floating-point number THEN up to 2^53 ns, 104 days, it is as exact as a whole one"""
+    trace = full(tmp_path / "x.sqlite", (KERNELS, column), "9007199254740992.0" if column == "end" else "40.0")
+    assert trace.facts.ignored == {}
+    assert (int(trace.device.start[0]), int(trace.device.end[0])) == (40, 2**53 if column == "end" else 50)
+
+
+def test_an_export_of_nothing_but_events_without_a_time(tmp_path: Path) -> None:
+    """GIVEN no event with a time WHEN read THEN refused, and the line says that there are some"""
+    path = NsysExport().kernel("k", "a", "b", 1).write(tmp_path / "x.sqlite")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"CUDA work but 1 {KERNELS} without a usable time: export it again"):
+        load(path)
+
+
+@pytest.mark.parametrize("column", ["start", "end"])
+def test_whole_graphs_without_a_time(tmp_path: Path, column: str) -> None:
     trace = full(tmp_path / "x.sqlite", (WHOLE, column))
-    assert trace.metadata["nsys"]["whole_graphs"] == {"count": 1, "time_ns": time}
+    assert "whole_graphs" not in trace.metadata["nsys"]
+    assert trace.facts.ignored == {WHOLE + NO_TIME: 1}
 
 
 @pytest.mark.parametrize("column", ["eventType", "globalTid"])
@@ -245,12 +284,11 @@ def test_streams_without_contexts_are_as_numbered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kernels_only", [False, True])
 def test_ends_before_starts_are_counted(tmp_path: Path, kernels_only: bool) -> None:
     export = NsysExport().kernel("back", 9, 8, 1).kernel("at once", 9, 9, 2).kernel("on", 9, 10, 3)
-    export.kernel("open", 9, "?", 4)  # type: ignore[arg-type]
     export.range("back", 9, 8).range("at once", 9, 9).call("back", 9, 2, 1)
     trace = load(export.write(tmp_path / "x.sqlite"), kernels_only=kernels_only)
-    assert trace.device.end.tolist() == [9, 9, 10, 9]
+    assert trace.device.end.tolist() == [9, 9, 10]
     assert trace.facts.negative_durations == (1 if kernels_only else 3)
-    assert trace.facts.events == (4 if kernels_only else 7)
+    assert trace.facts.events == (3 if kernels_only else 6)
     if not kernels_only:
         assert trace.host.end.tolist() == [9, 9, 9]
 
@@ -293,6 +331,25 @@ def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_o
         )
     database.close()
     assert list(load(path, kernels_only=kernels_only).devices) == expected
+
+
+def test_rows_whose_key_is_no_number_are_nobodys(tmp_path: Path) -> None:
+    """GIVEN a device, a string and a thread's name whose number is a text WHEN read THEN they are not number 0's"""
+    path = (
+        NsysExport()
+        .kernel("k", 0, 9, 1, demangledName=0, shortName=0)
+        .range("r", 0, 9, globalTid=0)
+        .write(tmp_path / "x.sqlite")
+    )
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE StringIds")
+        for made in ("TARGET_INFO_GPU(id, name)", "StringIds(id, value)", "ThreadNames(globalTid, nameId)"):
+            database.execute(f"CREATE TABLE {made}")
+            database.execute(f"INSERT INTO {made.partition('(')[0]} VALUES ('?', 'wrong')")
+    database.close()
+    trace = load(path)
+    assert (trace.devices, trace.device_names().tolist()) == ((), ["string 0"])
+    assert [thread.name for thread in trace.threads] == [""]
 
 
 @pytest.mark.parametrize("without", ["pid", "cudaId", "gpuId"])

@@ -15,6 +15,7 @@ from perfkit.trace.columns import MAX_NS, MISSING
 from perfkit.trace.nsys_tables import decoded, distinct, joined, opened, quoted
 
 MAX_TIME = 1 << 61  # 73 years in ns
+TEN_YEARS = 315_360_000 * 10**9
 
 
 def made(path: Path, *statements: str) -> Path:
@@ -26,27 +27,33 @@ def made(path: Path, *statements: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("column", "time", "kept"),
+    ("start", "end", "kept"),
     [
-        (column, sign * (MAX_TIME + more), more == 0)
-        for column in ("start", "end")
-        for sign in (1, -1)
-        for more in (0, 1)
+        (MAX_TIME, MAX_TIME, True),
+        (MAX_TIME, MAX_TIME + 1, False),
+        (MAX_TIME + 1, MAX_TIME, False),
+        (-MAX_TIME, -MAX_TIME, True),
+        (-MAX_TIME, -MAX_TIME - 1, False),
+        (-MAX_TIME - 1, -MAX_TIME, False),
+        (-(2**63), -(2**63), False),
+        (2**63 - 1, -(2**63), False),
+        (-7, TEN_YEARS - 7, True),
+        (-7, TEN_YEARS - 6, False),
+        (MAX_TIME, -MAX_TIME, True),  # it ends before it starts: another matter
     ],
 )
-def test_the_last_time_that_is_one(tmp_path: Path, column: str, time: int, kept: bool) -> None:
+def test_the_last_time_that_is_one(tmp_path: Path, start: int, end: int, kept: bool) -> None:
     path = made(
         tmp_path / "x.sqlite",
         "CREATE TABLE T(start, end, label)",
-        "INSERT INTO T VALUES (1, 2, 'a'), (3, 4, 'b')",
-        f"UPDATE T SET {column} = {time} WHERE label = 'a'",
+        f"INSERT INTO T VALUES ({start}, {end}, 'a'), (3, 4, 'b')",
     )
     with opened(path, "x") as export:
         text, numbers = export.events("T", {"start": 0, "end": MISSING}, ("label",))
         without_text = export.events("T", {"start": 0, "end": MISSING})[1]
         assert export.ignored == ({} if kept else {"T without a usable time": 1})
     assert decoded(text["label"]) == (["a", "b"] if kept else ["b"])
-    assert len(numbers[column]) == len(without_text[column]) == (2 if kept else 1)
+    assert len(numbers["start"]) == len(without_text["end"]) == (2 if kept else 1)
     assert MAX_NS == MAX_TIME
 
 
@@ -115,6 +122,7 @@ def test_tables_without_rows_or_columns(tmp_path: Path, columns: str) -> None:
         ("other", "7", (5, "")),
         ("n, label", "NULL, NULL", (5, "")),
         ("n, label", "7.5, 8", (5, "8")),
+        ("n, label", "7.0, 8", (7, "8")),
         ("n, label", "'7', x'61'", (5, "a")),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import struct
 from pathlib import Path
@@ -263,3 +265,161 @@ def test_times_that_are_none(tmp_path: Path, kernels_only: bool) -> None:
     assert device_names(trace) == ["k"]
     expected = {KERNELS + NO_TIME: 2} | ({} if kernels_only else {"NVTX_EVENTS" + NO_TIME: 1})
     assert trace.facts.ignored == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (b"deviceId", b"device\x87d", "KERNEL has a column whose name is no text"),
+        (b"CUPTI_ACTIVITY_KIND_KERNEL", b"CUPTI_ACTIVITY_KIND_K\x87RNEL", "its list of tables is damaged at 'CUPTI_"),
+        (b"CREATE TABLE StringIds", b"CREATE TABLE \x87\x1b[31mIds", "malformed database schema"),
+    ],
+    ids=["column", "table", "sqlite's own words"],
+)
+def test_names_that_are_no_text(tmp_path: Path, old: bytes, new: bytes, complaint: str) -> None:
+    """GIVEN a file whose list of tables is not UTF-8 WHEN read THEN one line that a terminal can show"""
+    path = export(tmp_path / "x.sqlite")
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(UsageError, match=complaint) as refused:
+        load(path)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_texts_of_two_bytes_a_letter(tmp_path: Path, encoding: str) -> None:
+    """GIVEN an export copied into a database of UTF-16, which nsys does not write WHEN read THEN refused: every name
+    would have a zero byte behind each letter"""
+    with sqlite3.connect(tmp_path / "x.sqlite") as database:
+        database.execute(f"PRAGMA encoding = '{encoding}'")
+        with sqlite3.connect(export(tmp_path / "plain.sqlite")) as plain:
+            database.executescript("\n".join(plain.iterdump()))
+    with pytest.raises(UsageError, match=f"its texts are {encoding}, where nsys writes UTF-8; export it again"):
+        load(tmp_path / "x.sqlite")
+
+
+@pytest.mark.parametrize(("kind", "what"), [("VIEW", "view"), ("TABLE", "")])
+def test_names_in_small_letters(tmp_path: Path, kind: str, what: str) -> None:
+    """GIVEN tables and columns in small letters, which are the same to sqlite, and a view in their place WHEN read
+    THEN the tables are read, and the view is refused as in capitals"""
+    tables = (KERNELS, "NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_RUNTIME", "StringIds")
+    path = export(
+        tmp_path / "x.sqlite",
+        f'ALTER TABLE {KERNELS} RENAME COLUMN "deviceId" TO DEVICEID',
+        f"UPDATE {KERNELS} SET deviceId = 3",
+        *(f"ALTER TABLE {table} RENAME TO moved_{table}" for table in tables),
+        *(f"CREATE {kind} {table.lower()} AS SELECT * FROM moved_{table}" for table in tables),
+    )
+    if what:
+        with pytest.raises(UsageError, match="is a view, where nsys writes a plain table"):
+            load(path)
+    else:
+        trace = load(path)
+        assert (device_names(trace), trace.device.device.tolist(), len(trace.host)) == (["k"], [3], 2)
+
+
+def test_a_trigger_on_a_table_in_small_letters(tmp_path: Path) -> None:
+    path = export(
+        tmp_path / "x.sqlite", "CREATE TRIGGER t AFTER INSERT ON nvtx_events BEGIN DELETE FROM StringIds; END"
+    )
+    with pytest.raises(UsageError, match="NVTX_EVENTS is a table with a trigger"):
+        load(path)
+
+
+def test_letters_that_only_look_alike_are_others(tmp_path: Path) -> None:
+    """GIVEN a table with the Kelvin sign for its K, whose small letter is k, but not to sqlite THEN it is another"""
+    alike = KERNELS.replace("_K", "_\u212a")
+    trace = load(export(tmp_path / "x.sqlite", f"ALTER TABLE {KERNELS} RENAME TO {alike}"))
+    assert (device_names(trace), len(trace.host)) == ([], 2)
+
+
+# --- what lies beside ---------------------------------------------------------------------------------------------
+
+
+def beside(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def with_changes(path: Path, mode: str) -> Path:
+    """An export of 2,000 kernels, and a program that has deleted all but one and ended before they were."""
+    export(path, COUNT.format(1999) + f"INSERT INTO {KERNELS} SELECT {KERNELS}.* FROM {KERNELS}, n")
+    path.rename(path.with_name("open.sqlite"))
+    with contextlib.closing(sqlite3.connect(path.with_name("open.sqlite"))) as database:
+        database.execute(f"PRAGMA journal_mode = {mode}")
+        database.execute("PRAGMA cache_size = 1")
+        database.execute(f"DELETE FROM {KERNELS} WHERE rowid > 1")
+        if mode == "WAL":
+            database.commit()
+        for made in list(path.parent.iterdir()):
+            shutil.copyfile(made, path.with_name(made.name.replace("open", path.stem)))
+    for made in path.parent.glob("open*"):
+        made.unlink()
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.sqlite", "link.sqlite"])
+def test_changes_in_a_file_beside_are_read_and_nothing_is_left(tmp_path: Path, name: str) -> None:
+    """GIVEN an export whose last change is still in x.sqlite-wal WHEN read, by a link too THEN the change is there, and
+    the folder is as it was"""
+    with_changes(tmp_path / "x.sqlite", "WAL")
+    (tmp_path / "link.sqlite").symlink_to("x.sqlite")
+    before = beside(tmp_path)
+    assert len(before["x.sqlite-wal"]) > 0
+    assert device_names(load(tmp_path / name)) == ["k"]
+    assert beside(tmp_path) == before
+
+
+def test_changes_of_a_program_that_is_still_there(tmp_path: Path) -> None:
+    path = export(tmp_path / "x.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"UPDATE {KERNELS} SET deviceId = 5")
+        database.commit()
+        before = beside(tmp_path)
+        assert load(path).device.device.tolist() == [5]
+        assert beside(tmp_path) == before
+
+
+def test_half_a_change_is_not_taken_back(tmp_path: Path) -> None:
+    """GIVEN an export in the midst of a change WHEN read THEN one line says so, and the folder is as it was"""
+    path = with_changes(tmp_path / "x.sqlite", "DELETE")
+    before = beside(tmp_path)
+    assert len(before["x.sqlite-journal"]) > 0
+    with pytest.raises(UsageError, match="try again when nothing writes to it any more"):
+        load(path)
+    assert beside(tmp_path) == before
+
+
+def test_files_too_large_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN changes beside a file of more than is copied WHEN read THEN one line says how to put them into it"""
+    path = with_changes(tmp_path / "x.sqlite", "WAL")
+    size = sum(len(content) for content in beside(tmp_path).values())
+    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size)
+    assert device_names(load(path)) == ["k"]
+    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size - 1)
+    with pytest.raises(UsageError, match=r"x.sqlite-wal holds .* run sqlite3 x.sqlite 'PRAGMA wal_checkpoint"):
+        load(path)
+
+
+def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a program that puts its changes into the file while that is copied WHEN read THEN one line says so: half of
+    the copy is of before"""
+    path = with_changes(tmp_path / "x.sqlite", "WAL")
+    copied = shutil.copyfile
+
+    def copy_and_write(source: Path, target: Path) -> None:
+        copied(source, target)
+        os.utime(path, ns=(0, 0))
+
+    monkeypatch.setattr(shutil, "copyfile", copy_and_write)
+    with pytest.raises(UsageError, match="changed while it was read: try again when nothing writes to it any more"):
+        load(path)
+
+
+def test_an_empty_file_beside_holds_no_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = export(tmp_path / "x.sqlite")
+    (tmp_path / "x.sqlite-wal").touch()
+    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", 0)
+    assert device_names(load(path)) == ["k"]

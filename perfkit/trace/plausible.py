@@ -1,0 +1,48 @@
+"""What a recording can say: times that are some, and sums that int64 holds. Both readers and the cache ask here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from perfkit.errors import UsageError
+from perfkit.trace.columns import MAX_NS, Int64s, Trace
+
+LONGEST_NS = 3650 * 86_400 * 10**9
+"""Ten years: what lasts longer has no usable time."""
+
+LARGEST_SUM = 1 << 62
+"""Of all durations, in ns (146 years), and of all bytes: half of what int64 holds, for the sums here are rounded."""
+
+
+def are_usable(start: Int64s, end: Int64s) -> npt.NDArray[np.bool_]:
+    """Which events have a time: both ends within MAX_NS, and not farther apart than LONGEST_NS."""
+    found: npt.NDArray[np.bool_] = (start >= -MAX_NS) & (start <= MAX_NS) & (end >= -MAX_NS) & (end <= MAX_NS)
+    found &= end - start <= LONGEST_NS
+    return found
+
+
+def sums(trace: Trace) -> dict[str, float]:
+    """What all durations, in ns, and all bytes of a trace add up to, rounded.
+
+    Every other sum is one of parts of these, so none leaves int64 where these do not.
+    """
+    device = trace.device
+    time = sum(_sum(part.end) - _sum(part.start) for part in (trace.host, device))
+    return {
+        "durations (ns)": time + trace.facts.overhead_ns,
+        "bytes copied and set": float(device.bytes.sum(dtype=np.float64, where=device.bytes > 0)),
+    }
+
+
+def check_sums(source: str, totals: Mapping[str, float]) -> None:
+    """Raise UsageError where one is larger than LARGEST_SUM. `source` names the file in the message."""
+    for what, total in totals.items():
+        if total > LARGEST_SUM:
+            raise UsageError(f"{source} is damaged: its {what} add up to {total:.1e}; record or export it again")
+
+
+def _sum(column: Int64s) -> float:
+    return float(column.sum(dtype=np.float64))
