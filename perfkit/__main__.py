@@ -27,7 +27,10 @@ def main(*before: str) -> int:
     except OutOfMemoryError as error:
         print(f"perfkit: {error}", file=sys.stderr)
         return _left(error.exit_code)
-    code = cli.main([*before, *sys.argv[1:]])
+    try:
+        code = cli.main([*before, *sys.argv[1:]])
+    finally:
+        signals.ignored()
     return _left(code) if code == OutOfMemoryError.exit_code else code
 
 

@@ -12,7 +12,7 @@ from signal import Signals
 from cyclopts import App, CycloptsError, Parameter
 
 from perfkit import __version__, signals
-from perfkit.errors import PerfkitError, UsageError, naming_out_of_memory
+from perfkit.errors import InterruptedRunError, PerfkitError, UsageError, naming_out_of_memory
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
@@ -61,7 +61,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     try:
         with naming_out_of_memory():
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
-            with signals.raised():  # only now: finding the command loads its modules
+            with signals.raised(), signals.blamed():  # only now: finding the command loads its modules
                 code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()
                 signals.check()
@@ -75,11 +75,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     except KeyboardInterrupt as error:
         if debug:  # raised, it would make Python end itself by SIGINT
             traceback.print_exc()
-        return _interrupted(signals.by(error))
-    except signals.BECOMES:
-        if debug or (number := signals.first()) is None:
-            raise
-        return _interrupted(number)
+        return _interrupted(signals.by(error), error.__cause__)
     except OSError as error:
         _raise_if(debug and not isinstance(error, BrokenPipeError), error)
         return _stream_failed(error)
@@ -91,9 +87,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
 
 
 def _stream_failed(error: OSError) -> int:
-    """A full disk; or the reader (head, less) has gone, or the terminal, or the whole pipeline met a signal."""
-    if (number := signals.first()) is not None:
-        return _interrupted(number)
+    """A full disk; or the reader (head, less) has gone, or the terminal."""
     has_reader = not isinstance(error, BrokenPipeError)
     if has_reader:
         _tell((f"{error.filename}: " if error.filename else "cannot write: ") + (error.strerror or str(error)))
@@ -102,8 +96,12 @@ def _stream_failed(error: OSError) -> int:
     return int(has_reader)
 
 
-def _interrupted(number: Signals) -> int:
-    _tell(f"interrupted by {number.name}")
+def _interrupted(number: Signals, told: BaseException | None) -> int:
+    """Say what ended it, and what there is to tell beside that: what is saved, or what failed as it ended."""
+    if isinstance(told, InterruptedRunError):
+        _tell(str(told))
+    else:
+        _tell(f"interrupted by {number.name}" + (f"; {told}" if isinstance(told, PerfkitError) else ""))
     return signals.exit_code(number)
 
 

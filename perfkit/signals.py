@@ -6,8 +6,9 @@ takes all three, and what it does depends on what perfkit is doing:
 - loading modules (`at_once`, which is the default): one line on stderr, and the end. There is nothing to save, and an
   exception in the middle of a module's C code may come out as another one, or as none.
 - working (`raised`): it raises Interrupted, a KeyboardInterrupt that knows its signal.
-- saving (`held`): nothing, until all is saved. What cleans up after Interrupted is held too: a second signal reaches
-  it only in what may take long, which is marked by `raised` again.
+- saving, or at work on what breaks when it is cut short (`held`): nothing, until that is done. What cleans up after
+  Interrupted is held too: a second signal reaches it only in what may take long, marked by `raised` or `patient`.
+- all done, and its exit code decided (`ignored`): nothing at all.
 
 A signal that perfkit is told to ignore when it starts (nohup) stays ignored. One that comes within SAME_S of the first
 is the same request: timeout(1) and batch systems signal the process, and its group as well. Used off the main thread,
@@ -29,12 +30,10 @@ from types import FrameType, TracebackType
 
 TAKEN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_S = 1.0
-BECOMES = (RuntimeError, SystemError, ImportError)
-"""What C code that is interrupted may raise instead; `first` then tells that a signal is behind it."""
 
 
 class _Mode(Enum):
-    AT_ONCE, RAISED, HELD = range(3)
+    AT_ONCE, RAISED, PATIENT, HELD = range(4)
 
 
 class _State:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
@@ -47,6 +46,8 @@ class _State:  # no dataclass: those take long to load, and until the handler is
         self.first: Signals | None = None
         """The first that came: it is the one that perfkit ends by."""
         self.first_at = 0.0
+        self.again = False
+        """Another one came."""
         self.waits = False
         """One came, and nobody has been told."""
         self.installed = False
@@ -127,6 +128,28 @@ def held() -> _Doing:
     return _Doing(_Mode.HELD)
 
 
+def patient() -> _Doing:
+    """In the body a second signal raises Interrupted, and the first waits: for what takes long and is worth it."""
+    return _Doing(_Mode.PATIENT)
+
+
+class blamed:  # noqa: N801 - reads as the context manager that it is
+    """Where a signal has come, whatever else is raised in the body is its doing, and becomes Interrupted.
+
+    C code that is interrupted may raise another exception instead, and Python code that is cut short may leave things
+    half made, which then fail in ways of their own.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and _state.first is not None:
+            raise _told() from error
+
+
 def install() -> None:
     """Take the three signals, but for those that are ignored or that somebody handles."""
     if threading.current_thread() is not threading.main_thread() or _state.installed:
@@ -155,6 +178,16 @@ def installed() -> Iterator[None]:
             _state.reset()
 
 
+def ignored() -> None:
+    """Ignore what `install` took, from now on: the exit code is decided, and Python's own end is nothing to interrupt.
+
+    While it ends, Python gives every handler of ours back to the system, by which a signal would kill the process.
+    """
+    for number in TAKEN:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _handle(number: int, _frame: FrameType | None) -> None:
     now = time.monotonic()
     if _state.first is not None and now - _state.first_at < SAME_S:
@@ -163,12 +196,14 @@ def _handle(number: int, _frame: FrameType | None) -> None:
         _state.first, _state.first_at = Signals(number), now
     elif _state.mode is _Mode.AT_ONCE:  # all is said already
         os._exit(exit_code(_state.first))
+    else:
+        _state.again = True
     _state.waits = True
     _deliver(_state.mode)
 
 
 def _deliver(mode: _Mode) -> None:
-    if mode is _Mode.HELD or not _state.waits:
+    if not _state.waits or mode is _Mode.HELD or (mode is _Mode.PATIENT and not _state.again):
         return
     if mode is _Mode.AT_ONCE:
         _end()

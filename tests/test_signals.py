@@ -127,6 +127,48 @@ def test_a_later_one_cuts_short_only_what_may_take_long(at):
     assert signals.by(caught.value) == signal.SIGTERM
 
 
+@taken
+@pytest.mark.parametrize(("again", "done"), [(False, ["began", "traced"]), (True, ["began"])])
+def test_what_is_worth_waiting_for_is_cut_short_by_a_second_one_alone(at, again, done):
+    # GIVEN
+    def trace() -> None:
+        with held():
+            at(5.0)
+            send(signal.SIGTERM)
+            with signals.patient():
+                did.append("began")
+                if again:
+                    at(6.0)
+                    send(signal.SIGHUP)
+                did.append("traced")
+
+    did: list[str] = []
+
+    # WHEN
+    with raised(), pytest.raises(Interrupted, match="SIGTERM"):
+        trace()
+
+    # THEN
+    assert did == done
+
+
+@taken
+def test_whatever_fails_after_one_is_its_doing(at):
+    def fail() -> None:
+        with held(), signals.blamed():
+            send(signal.SIGTERM)
+            raise AssertionError("half made")
+
+    with raised(), pytest.raises(Interrupted, match="SIGTERM") as caught:
+        fail()
+    assert isinstance(caught.value.__cause__, AssertionError)
+
+
+def test_without_one_a_failure_is_what_it_is():
+    with pytest.raises(AssertionError, match="made"), signals.blamed():
+        raise AssertionError("half made")
+
+
 def test_what_is_ignored_or_handled_is_left_alone():
     # GIVEN
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -202,6 +244,36 @@ def test_pythons_own_ctrl_c_can_be_put_off_and_leaves_nothing_behind():
         signals.check()
     with raised():
         signals.check()
+
+
+ENDING = """
+import os, signal, sys
+from perfkit import __main__, cli
+
+class Late:  # Python takes modules apart after it has given signals back to the system
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGHUP):
+        kill(me, number)
+
+def command(arguments):
+    try:
+        if sys.argv[1] == "True":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+    except KeyboardInterrupt:
+        return 143
+
+late = Late()
+cli.main = command
+sys.modules["perfkit.signals"].raised().__enter__()
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize(("first", "code"), [(True, 143), (False, 0)])
+def test_while_python_ends_the_exit_code_is_decided(first, code):
+    """GIVEN a run that SIGTERM ended, or that went well WHEN SIGHUP meets Python's own end THEN it changes nothing"""
+    done = subprocess.run([sys.executable, "-c", ENDING, str(first)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 LOADING = """

@@ -37,10 +37,10 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
 
 @contextmanager
 def and_then(ending: PerfkitError | None) -> Iterator[None]:
-    """Raise an error after the body has shown what there is; also where nobody is there to see it any more."""
+    """Raise an error after the body has shown what there is; also where it cannot be shown, or nobody is there."""
     try:
         yield
-    except (OSError, KeyboardInterrupt):
+    except (OSError, KeyboardInterrupt, PerfkitError):
         if ending is None:
             raise
     if ending is not None:

@@ -46,7 +46,8 @@ def run_child(
     added to this process's own. What it printed is in `<folder>.log` afterwards, unless all went well.
 
     A signal (KeyboardInterrupt) is passed on to it, and raised again when it has saved its record; what is finished
-    all the same is returned, with the signal put off until the caller has seen to it (perfkit.signals.held).
+    all the same, by exit code or record, is returned, with the signal put off until the caller has seen to it
+    (perfkit.signals.held).
 
     Nothing outlives this call or this process: whatever was started is killed when the time is up, when a second
     signal comes, and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread that
@@ -55,6 +56,7 @@ def run_child(
     command = [*wrapper, sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder), *extra]
     log = folder.with_name(folder.name + ".log")
     began = time.monotonic()
+    is_its_own = not (folder / RECORD_FILE).exists()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +66,8 @@ def run_child(
     with signals.held(), os.fdopen(os.memfd_create("log"), "r+b") as said:
         try:
             status, interruption = _run_kept(command, said.fileno(), timeout_s, environment)
-            finished = _finished(status, time.monotonic() - began, _tail(said), _record(folder))
+            found = _record(folder) if is_its_own else None
+            finished = _finished(status, time.monotonic() - began, _tail(said), found, interrupted=bool(interruption))
         finally:  # after a second signal too, which the child may have been why
             if finished is None or finished.outcome != "ok":
                 _keep(said, log)
@@ -100,8 +103,8 @@ def _run_kept(
 
 
 def _last_words(process: subprocess.Popen[bytes], number: signal.Signals) -> int | None:
-    """Pass a signal on to the keeper's child, and give it time to end: its exit code, or None."""
-    with suppress(psutil.Error, subprocess.TimeoutExpired):
+    """Pass a signal on to the keeper's child, and give it time to end: its exit code; None after a second one too."""
+    with suppress(psutil.Error, subprocess.TimeoutExpired, KeyboardInterrupt):
         children = psutil.Process(process.pid).children()
         for child in children:
             child.send_signal(number)
@@ -122,9 +125,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _finished(status: int | None, wall_s: float, tail: str, found: RunRecord | None) -> Finished:
+def _finished(
+    status: int | None, wall_s: float, tail: str, found: RunRecord | None, *, interrupted: bool = False
+) -> Finished:
+    """`interrupted`: by a signal to this process, which then ended it."""
+    outcome = _outcome(status, found)
+    if interrupted or outcome == "interrupted":
+        outcome = _saved(found) or outcome
     return Finished(
-        outcome=_outcome(status, found),
+        outcome=outcome,
         exit_code=status if status is not None and status >= 0 else None,
         signal=-status if status is not None and status < 0 else None,
         wall_s=wall_s,
@@ -143,6 +152,17 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
     if status in _INTERRUPTED:
         return "interrupted"
     return "ok" if status == 0 and found is not None else "error"
+
+
+def _saved(found: RunRecord | None) -> Outcome | None:
+    """What a record says of a process that a signal met later: between the last writing and its end, or in a report.
+
+    None where it has more to save: under a profiler a record is written before the trace, and once more after it.
+    """
+    if found is None or found.status == "interrupted":
+        return None
+    has_all = found.config.profiler == "none" or "trace" in found.artifacts
+    return found.status if has_all else None
 
 
 def _tail(stream: BinaryIO) -> str:

@@ -6,6 +6,9 @@
         clock: end
     after(step, sample), innermost observer first
 
+A signal meets steps alone: while observers work it waits, for a profiler that is cut short as it starts or stops may
+crash.
+
 The first observer is the outermost, as with nested `with` statements: what reads counters comes last, next to the
 clock. Every step is observed alike, warm-up or measured.
 """
@@ -120,14 +123,16 @@ def run_stage(
 
     for index in range(count):
         step = StepId(stage, index)
-        for observer in observers:
-            observer.before(step)
+        with signals.held():
+            for observer in observers:
+                observer.before(step)
         clock.begin()
         workload.step(on_phase)
         sample = clock.end()
-        samples.append(sample)
-        measured.step, measured.phase = step, _AT_ITS_END
-        answers = [observer.after(step, sample) for observer in inside_out]
+        with signals.held():
+            samples.append(sample)
+            measured.step, measured.phase = step, _AT_ITS_END
+            answers = [observer.after(step, sample) for observer in inside_out]
         signals.check()  # something may have swallowed the exception
         if rules := [answer for answer in answers if answer]:
             return rules[0]

@@ -52,7 +52,8 @@ def run(
     `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
     happens, before a trace is written. `build` makes the workload, and `make_clock` the clock for a device. A
     configuration with a target needs an Until among the observers. Returns the record whatever its status: `ok`, `oom`
-    or `interrupted`. A signal interrupts the measuring; while observers are closed and the record is written, it waits.
+    or `interrupted`. A signal interrupts the model's making and the steps; while observers work and the record is
+    written, it waits.
     """
     if config.target_ci is not None and not any(isinstance(one, Until) for one in observers):
         raise ValueError("a configuration with target_ci needs the observer Until(analysis.stopping.rule(config))")
@@ -60,17 +61,18 @@ def run(
     with signals.held():
         error: BaseException | None = None
         try:
-            with ExitStack() as stack:
+            with signals.blamed(), ExitStack() as stack:
                 recorder.available = stack.enter_context(memory.limited_to_available(config.device))
                 stack.callback(recorder.close)
                 with signals.raised():
                     workload = build(config)
-                    _watch(workload, config, folder, recorder)
-                    if config.autograd_nvtx:
-                        stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
-                    stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
+                    with signals.held():
+                        _watch(workload, config, folder, recorder)
+                        if config.autograd_nvtx:
+                            stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
+                        stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
                     _run_steps(workload, make_clock(config.device), config, recorder)
-        except (KeyboardInterrupt, MemoryError, *signals.BECOMES) as caught:
+        except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
         return recorder.write(error)
 

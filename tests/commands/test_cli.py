@@ -280,21 +280,30 @@ sys.exit(cli.main(["analyze", sys.argv[2]]))
 
 
 @pytest.mark.parametrize(
-    "error", ["Interrupted()", "BrokenPipeError()", "OSError(5, 'no terminal')", "ImportError()", "RuntimeError()"]
+    ("error", "told"),
+    [
+        ("Interrupted()", ""),
+        ("BrokenPipeError()", ""),
+        ("OSError(5, 'no terminal')", ""),
+        ("ImportError()", ""),
+        ("AssertionError()", ""),
+        ("UsageError('t.md: cannot be written')", "; t.md: cannot be written"),
+        ("InterruptedRunError(signal.SIGTERM, '; 2 steps saved')", "; 2 steps saved"),
+    ],
 )
-def test_whatever_comes_of_a_signal_and_a_reader_that_is_gone_it_is_the_end_by_that_signal(tmp_path, error):
+def test_whatever_comes_of_a_signal_and_a_reader_that_is_gone_it_is_the_end_by_that_signal(tmp_path, error, told):
     """GIVEN half a table that nobody reads WHEN a signal comes, as itself or as what it becomes THEN one line"""
     folder = tmp_path / "run"
     folder.mkdir()
     record.save(saved(), folder)
-    script = SHOWS_HALF.replace("import os", "from perfkit.signals import Interrupted\nimport os", 1)
+    script = f"from perfkit.errors import *\nfrom perfkit.signals import Interrupted\n{SHOWS_HALF}"
     reading, writing = os.pipe()
     os.close(reading)
     environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run([sys.executable, "-c", script, error, str(folder)], cwd=tmp_path, env=environ, text=True,
                           stdout=writing, stderr=subprocess.PIPE, check=False)  # fmt: skip
     os.close(writing)
-    assert (done.returncode, done.stderr) == (143, "perfkit: interrupted by SIGTERM\n")
+    assert (done.returncode, done.stderr) == (143, f"perfkit: interrupted by SIGTERM{told}\n")
 
 
 def test_a_terminal_that_closes_loses_no_step(tmp_path):

@@ -369,7 +369,9 @@ def test_a_signal_while_the_tables_are_shown_says_where_all_is(run):
     assert (result.record.status, len(result.record.steps)) == ("ok", 2)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), BrokenPipeError(), OSError(errno.EIO, "no terminal")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), BrokenPipeError(), OSError(errno.EIO, "no terminal"), PerfkitError("no operator")]
+)
 def test_what_ended_a_run_is_told_also_where_its_tables_cannot_be_shown(run, error):
     result = run(*FEW, run=failing(KeyboardInterrupt()), show=raising(error))
     assert result.code == 130

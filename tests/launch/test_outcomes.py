@@ -21,7 +21,7 @@ from tests import runs
         (1, True, ("error", 1, None)),
         (3, True, ("oom", 3, None)),
         (None, True, ("timeout", None, None)),
-        (130, True, ("interrupted", 130, None)),
+        (130, False, ("interrupted", 130, None)),
         (-9, True, ("host-killed", None, 9)),
         (-15, True, ("error", None, 15)),
         (-1, True, ("error", None, 1)),
@@ -31,6 +31,36 @@ def test_an_exit_code_decides_before_a_record_does(status, measured, end):
     found = processes._finished(status, 1.5, "tail", runs.saved() if measured else None)
     assert (found.outcome, found.exit_code, found.signal) == end
     assert (found.wall_s, found.stderr_tail, found.record is not None) == (1.5, "tail", measured)
+
+
+FINISHED = runs.saved()
+PROFILED = runs.saved(config=runs.quick(profiler="torch"))
+TRACED = runs.saved(config=runs.quick(profiler="torch"), artifacts={"trace": "a.json.gz"})
+CUT_SHORT = runs.saved(status="interrupted")
+OUT_OF_MEMORY = runs.saved(status="oom")
+
+
+@pytest.mark.parametrize(
+    ("status", "interrupted", "found", "outcome"),
+    [
+        (143, True, FINISHED, "ok"),  # it met the signal after it had saved all
+        (143, False, FINISHED, "ok"),  # which somebody else sent
+        (None, True, FINISHED, "ok"),  # it did not end in time, or a second signal came
+        (-9, True, FINISHED, "ok"),
+        (1, True, FINISHED, "ok"),
+        (143, True, OUT_OF_MEMORY, "oom"),
+        (143, True, CUT_SHORT, "interrupted"),
+        (143, True, None, "interrupted"),
+        (None, True, CUT_SHORT, "timeout"),
+        (143, True, PROFILED, "interrupted"),  # saved before the trace, which is not there
+        (143, True, TRACED, "ok"),
+        (None, False, FINISHED, "timeout"),
+        (-9, False, FINISHED, "host-killed"),
+        (1, False, FINISHED, "error"),
+    ],
+)
+def test_after_a_signal_a_record_that_has_all_decides(status, interrupted, found, outcome):
+    assert processes._finished(status, 1.5, "", found, interrupted=interrupted).outcome == outcome
 
 
 def finished(said: str, outcome: Outcome = "error") -> Finished:
@@ -80,19 +110,25 @@ def test_signals_that_perfkit_takes_end_a_run_as_interrupted():
     assert set(processes._INTERRUPTED) == {128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP}
 
 
-@pytest.mark.parametrize(("status", "returned"), [(0, True), (3, True), (130, False), (2, False), (None, False)])
-def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, returned):
+@pytest.mark.parametrize(
+    ("status", "found", "returned"),
+    [
+        (0, FINISHED, True), (3, OUT_OF_MEMORY, True), (3, None, True), (130, FINISHED, True), (None, FINISHED, True),
+        (130, CUT_SHORT, False), (130, None, False), (2, None, False), (None, None, False),
+    ],
+)  # fmt: skip
+def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, found, returned):
     """GIVEN a caller that holds signals WHEN one came THEN only what is measured comes back, with the signal after it
 
     Whatever else came back would be taken for an end of the child's own.
     """
     interruption = KeyboardInterrupt()
     monkeypatch.setattr(processes, "_run_kept", lambda *_: (status, interruption))
-    monkeypatch.setattr(processes, "_record", lambda _: runs.saved())
+    monkeypatch.setattr(processes, "_record", lambda _: found)
     put_off: list[signal.Signals] = []
     monkeypatch.setattr(processes.signals, "put_off", put_off.append)
     if returned:
-        assert processes.run_child(runs.quick(), tmp_path / "run").record == runs.saved()
+        assert processes.run_child(runs.quick(), tmp_path / "run").record == found
     else:
         with pytest.raises(KeyboardInterrupt):
             processes.run_child(runs.quick(), tmp_path / "run")

@@ -259,6 +259,40 @@ def test_what_is_finished_all_the_same_is_returned_and_the_signal_comes_after(tm
     assert (finished[0].outcome, finished[0].record) == ("ok", runs.saved())
 
 
+SAVED_BEFORE = """
+cp -r '{kept}' '{folder}'
+trap 'exit 143' TERM
+echo $$ >> '{pids}'
+while :; do sleep 0.05; done
+"""
+"""A child that has saved all it measured, and is on its way out."""
+
+
+@pytest.mark.parametrize("its_own", [True, False])
+def test_what_was_saved_before_a_signal_is_finished_if_the_child_saved_it(tmp_path, its_own):
+    # GIVEN
+    folder, kept, pids = tmp_path / "run", tmp_path / "kept", tmp_path / "pids"
+    for place in [kept] if its_own else [kept, folder]:
+        place.mkdir()
+        record.save(runs.saved(), place)
+    sender = signal_when_born(pids, signal.SIGTERM)
+
+    def measure() -> None:
+        with signals.held():
+            finished.append(run_shell(SAVED_BEFORE.format(kept=kept, folder=folder, pids=pids), folder))
+
+    finished: list[processes.Finished] = []
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        measure()
+    sender.join()
+
+    # THEN
+    assert [(one.outcome, one.record) for one in finished] == ([("ok", runs.saved())] if its_own else [])
+    assert (tmp_path / "run.log").exists() is not its_own
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_a_child_that_does_not_end_is_killed(tmp_path, monkeypatch, second):
     """GIVEN a child that a signal does not end WHEN its time is up, or a second one comes THEN its family is killed"""

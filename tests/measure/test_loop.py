@@ -200,6 +200,44 @@ def test_all_observers_are_closed_also_where_some_fail_at_it():
     assert closed == ["close"] * 3
 
 
+class Signalled(Journal):
+    """A journal that is sent a signal whenever it hears of a step's beginning, or of its end."""
+
+    def __init__(self, entries: list[str], at: str) -> None:
+        super().__init__(entries)
+        self._at = at
+
+    def before(self, step: Step) -> None:
+        if self._at == "before":
+            os.kill(os.getpid(), signal.SIGTERM)
+        super().before(step)
+
+    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+        if self._at == "after":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().after(step, sample)
+
+
+@pytest.mark.parametrize(
+    ("at", "entries", "steps"),
+    [
+        ("before", ["before measured step 1"] * 3, 0),
+        ("after", ["before measured step 1"] * 3 + ["a"] * 3 + ["after measured step 1"] * 3, 1),
+    ],
+)
+def test_a_signal_waits_until_all_observers_have_done_their_work(time, clock, at, entries, steps):
+    # GIVEN
+    measured, heard = Measured(), []
+    observers = [Journal(heard), Signalled(heard, at), Journal(heard)]
+
+    # WHEN
+    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
+        loop.run_stage(Timed(time, 0, ("a", 1)), clock, "measured", 5, observers, measured)
+
+    # THEN no step begins that not all have heard of, and none ends
+    assert (heard, len(measured.steps)) == (entries, steps)
+
+
 def test_a_signal_that_something_swallows_ends_the_steps_when_all_have_heard_of_the_step(time, clock):
     # GIVEN
     measured, journal = Measured(), Journal()

@@ -35,8 +35,8 @@ class TorchProfiler(Observer):
 
     The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
     ones. The trace `<worker>.<ns>.pt.trace.json.gz` is written when it is closed: of all steps, or of as many as there
-    were when an exception ended them. `writing` is called before that, which takes a while: a signal cuts it short, and
-    where one ended the steps a second one. `metadata` is complete when the first measured step begins.
+    were when an exception ended them. `writing` is called before that, which takes a while: a second signal cuts it
+    short, whether the first ended the steps or came later. `metadata` is complete when the first measured step begins.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TorchProfiler(Observer):
         draft = self._folder / "unfinished.json.gz"
         trace = self._folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz"
         try:
-            with signals.raised():
+            with signals.patient():
                 done.export_chrome_trace(str(draft))
             draft.replace(trace)
             self.trace = trace

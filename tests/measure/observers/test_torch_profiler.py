@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import json
@@ -237,6 +238,84 @@ def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
     # THEN
     assert (result.status, len(result.steps), result.artifacts) == ("interrupted", 1, {})
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
+
+
+def meeting_a_signal(real: Callable[[profile], None], *, before: bool) -> Callable[[profile], None]:
+    """A method of PyTorch's profiler that is sent SIGTERM when it begins, or when it is done."""
+
+    def method(self: profile) -> None:
+        if before:
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(self)
+        if not before:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return method
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    ("method", "warmup", "where", "steps"),
+    [
+        ("prepare_trace", 1, "model", None),
+        ("prepare_trace", 0, "model", 0),
+        ("start_trace", 1, "warm-up step 1, at its end", 0),
+        ("stop_trace", 1, None, 2),
+    ],
+)
+def test_a_signal_waits_until_the_profiler_has_begun_or_ended(
+    tmp_path, monkeypatch, method, warmup, where, steps, before
+):
+    """GIVEN a signal as the profiler prepares, starts or stops, which crashes one that is cut short
+
+    THEN the record is there, and a trace of the steps so far, if recording has begun; which may be all of them.
+    """
+    # GIVEN
+    monkeypatch.setattr(profile, method, meeting_a_signal(getattr(profile, method), before=before))
+
+    # WHEN
+    with signals.installed(), signals.raised(), contextlib.ExitStack() as stack:
+        if where is None:
+            stack.enter_context(pytest.raises(signals.Interrupted))
+        profiled(tmp_path, warmup_steps=warmup, measure_steps=2)
+
+    # THEN
+    result = record.load(tmp_path)
+    assert (result.status, result.failure and result.failure.phase) == ("interrupted" if where else "ok", where)
+    assert len(result.steps) == (steps or 0)
+    assert ("trace" in result.artifacts) is (steps is not None)
+    if steps is not None:
+        assert names(document(tmp_path))["perfkit.phase::backward"] == steps
+        load(tmp_path / result.artifacts["trace"])
+
+
+@pytest.mark.parametrize(("second", "status", "trace"), [(False, "ok", True), (True, "interrupted", False)])
+def test_one_signal_while_the_trace_is_written_lets_it_be_written_and_two_do_not(
+    tmp_path, monkeypatch, second, status, trace
+):
+    # GIVEN
+    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    export = profile.export_chrome_trace
+
+    def meets_them(self: profile, path: str) -> None:
+        for _ in range(1 + second):
+            os.kill(os.getpid(), signal.SIGTERM)
+        export(self, path)
+
+    monkeypatch.setattr(profile, "export_chrome_trace", meets_them)
+
+    # WHEN
+    with (
+        signals.installed(),
+        signals.raised(),
+        contextlib.nullcontext() if second else pytest.raises(KeyboardInterrupt),
+    ):
+        profiled(tmp_path, warmup_steps=0, measure_steps=2)
+
+    # THEN
+    result = record.load(tmp_path)
+    assert (result.status, len(result.steps), "trace" in result.artifacts) == (status, 2, trace)
+    assert len([*tmp_path.glob("*.gz")]) == trace
 
 
 @pytest.mark.parametrize(
