@@ -207,12 +207,12 @@ class Signalled(Journal):
         super().__init__(entries)
         self._at = at
 
-    def before(self, step: Step) -> None:
+    def before(self, step: StepId) -> None:
         if self._at == "before":
             os.kill(os.getpid(), signal.SIGTERM)
         super().before(step)
 
-    def after(self, step: Step, sample: StepSample) -> EndedBy | None:
+    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
         if self._at == "after":
             os.kill(os.getpid(), signal.SIGTERM)
         return super().after(step, sample)
