@@ -47,7 +47,7 @@ class Cause(StrEnum):
     THERMAL = "the GPU's temperature limit"
     OTHERS = "other processes on the GPU"
     WARMUP = "unfinished warm-up"
-    PERIODIC = "something that runs every few steps"
+    PERIODIC = "something that comes round every few steps"
     MODES = "two speeds of the same step"
     FAST = "steps that were faster"
 

@@ -36,6 +36,9 @@ _WARMUP_SHARE = 0.02
 """Leading steps above the second half's median + max(5 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
 all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.5% or
 less (normal) and 1 to 2% (lognormal, sigma 0.5)."""
+_ALIKE = 0.25
+_FEWEST_ALIKE = 2
+"""A leading step with an excess within 25% of that of two later steps is such a step, and no warm-up."""
 _COUNTER_SIGMAS = 3.0
 """A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
 _NO_CAUSE = 0.05
@@ -94,8 +97,11 @@ def find(account: Account) -> tuple[Disturbance, ...]:
         rest = np.setdiff1d(rest, turn.steps)
         found += _pattern(account, "period", turn.steps, rest, turn.length)
     if (slower := patterns.modes(wall[rest])) is not None:
-        slow, rest = rest[slower], np.delete(rest, slower)
-        found += _pattern(account, "mode", slow, rest)
+        slow, fast = rest[slower], np.delete(rest, slower)
+        of_slow = _pattern(account, "mode", slow, fast)
+        are_few = len(slow) <= len(fast) or of_slow[0].cause is not Cause.MODES
+        found += of_slow if are_few else _pattern(account, "mode", fast, slow)
+        rest = fast if are_few else slow
     return (*found, *_one_by_one(account, rest))
 
 
@@ -153,13 +159,17 @@ def leading_slow(wall: Floats) -> int:
     """How many of the first steps are still warming up, judged by the second half.
 
     0 where the whole first half is slower: that is a level, or a drift, and how much of it was warm-up nobody can say.
+    Nor is a step warm-up that looks like later ones.
     """
     later = wall[len(wall) // 4 :]
     middle = float(np.median(wall[len(wall) // 2 :]))
     sigmas = _WARMUP_SIGMAS * (1 + _WARMUP_FEW / len(later) ** 2)
     limit = middle + max(sigmas * _spread(later), _WARMUP_SHARE * middle)
     slow = wall[: len(wall) // 2] > limit
-    return 0 if slow.all() else int(np.argmin(slow))
+    lead = 0 if slow.all() else int(np.argmin(slow))
+    ratios = (wall[lead:] - middle) / (wall[:lead, None] - middle)
+    alike = np.count_nonzero(np.abs(ratios - 1) <= _ALIKE, axis=1) >= _FEWEST_ALIKE
+    return int(np.max(np.flatnonzero(~alike), initial=-1)) + 1
 
 
 def _spread(values: Floats) -> float:

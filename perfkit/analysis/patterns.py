@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +18,20 @@ from perfkit.analysis.stats import Floats, lag1
 Steps = npt.NDArray[np.intp]
 """Numbers of steps, counted from 0, in order."""
 
-PERIODS = range(2, 21)
 FEWEST_TURNS = 3
-"""A period is looked for where the run holds at least three of its slow steps."""
+"""A period is looked for where the run holds at least three of its steps."""
 PERIOD_P = 0.02
-"""Of the largest contrast of all periods and phases, if the order of the steps means nothing."""
+"""Of a contrast beyond its limit, of all periods and phases, if the order of the steps means nothing."""
 PERIOD_SHARE = 0.02
 """Steps of a period that differ from the others by less than 2% are none."""
+_STRAYS = 0.2
+_STRAY_SIGMAS = 5.0
+"""One in five of a period's steps may be like the others: nearer to their median, and 5 standard deviations (of the
+others, by MAD) from its own."""
+_MAD = 1.4826
 _PERMUTATIONS = 4000
-_SAME = 1e-9
-"""Contrasts closer than this are the same."""
+_SAME = 1e-4
+"""Sums of scores closer than this are the same."""
 _MOST_STEPS = 400
 """A period is looked for in so many leading steps: a longer run has enough of them."""
 
@@ -44,49 +49,83 @@ mean. What lasts longer is a level (`trend.SHORTEST_LEVEL`)."""
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Every `length`-th step is slower (or, for a length of 2, the slower half of an alternation)."""
+    """Every `length`-th step is slower, or faster (for a length of 2: the slower half of an alternation)."""
 
     length: int
     steps: Steps
-    """The slow steps."""
+    """These steps."""
 
 
 def period(series: Floats) -> Period | None:
-    """The period whose steps are slower than the others by more than chance, or None.
+    """The period whose steps are slower, or faster, than the others by more than chance, or None; of several the
+    clearest."""
+    for k, phase in _beyond_chance(series[:_MOST_STEPS]):
+        steps = np.arange(phase, len(series), k)
+        if _is_one_speed(series[steps], np.delete(series, steps)):
+            return Period(k, steps)
+    return None
 
-    For each length k and phase: the sum of normal scores of ranks (van der Waerden 1952) of the steps at that phase,
-    over its standard deviation under permutation. The largest of all is compared with the same of permuted scores,
-    which is exact for independent steps of any distribution, and corrects for looking at all k and phases. An outlier
-    counts by its rank only.
+
+def _is_one_speed(own: Floats, rest: Floats) -> bool:
+    """Whether the steps of a period differ from the rest by 2%, and all but a few of them do.
+
+    Four very slow steps make those of half their period slower, too, by more than chance.
     """
-    points = series[:_MOST_STEPS]
+    middle, usual = float(np.median(own)), float(np.median(rest))
+    off = np.abs(own - middle)
+    sigma = _MAD * float(np.median(np.abs(rest - usual)))
+    strays = int(np.count_nonzero((off > np.abs(own - usual)) & (off > _STRAY_SIGMAS * sigma)))
+    return abs(middle - usual) >= PERIOD_SHARE * abs(usual) and strays <= _STRAYS * len(own)
+
+
+def _beyond_chance(points: Floats) -> list[tuple[int, int]]:
+    """Periods and phases whose steps are slower, or faster, than the others by more than chance; the clearest first.
+
+    For each length k and phase with three turns or more: the sum of normal scores of ranks (van der Waerden 1952) of
+    the steps there. Its limit is that of permuted scores (`_limits`), which is exact for independent steps of any
+    distribution, and corrects for looking at all k and phases. An outlier counts by its rank only.
+    """
     n = len(points)
-    classes = _classes(n)
-    if not classes or np.ptp(points) == 0:
-        return None
-    weights = np.array([_weights(n, one) for one in classes])
-    contrasts = weights @ _scores(points)
-    best = int(np.argmax(contrasts))
-    k, phase = classes[best].step, classes[best].start
-    slow = np.arange(phase, len(series), k)
-    rest = np.delete(series, slow)
-    over = float(np.median(series[slow]) - np.median(rest))
-    found = float(contrasts[best]) * (_alternation(points) if k == 2 else 1.0)
-    if _chance(found, n) > PERIOD_P or over < PERIOD_SHARE * abs(float(np.median(rest))):
-        return None
-    return Period(k, slow)
+    if n <= 2 * (FEWEST_TURNS - 1) or np.ptp(points) == 0:
+        return []
+    limits, alternation = _limits(n), _alternation(points)
+    beyond = []
+    for k, turns, first, contrasts in _contrasts(_scores(points)[:, None]):
+        own = contrasts[:, 0] * (alternation if k == 2 else 1.0)
+        own = own + _SAME * (own > 0)  # steps that alternate: the slower ones
+        at = int(np.argmax(_sizes(own, turns)))
+        as_clear_as = turns if k > 2 else max(FEWEST_TURNS, turns // 2)  # steps that make up for others alternate
+        if _sizes(own, turns)[at] > limits[_group(as_clear_as)] + 2 * _SAME:
+            beyond.append((abs(float(own[at])), k, first + at))
+    return [(k, phase) for _, k, phase in sorted(beyond, reverse=True)]
 
 
-def _classes(n: int) -> list[range]:
-    """Steps at each phase of each period, of those that come round often enough."""
-    return [range(phase, n, k) for k in PERIODS for phase in range(k) if phase + (FEWEST_TURNS - 1) * k < n]
+def _contrasts(scores: Floats) -> Iterator[tuple[int, int, int, Floats]]:
+    """Contrasts of scores, shape (n, columns), of the steps at each phase of each period with FEWEST_TURNS or more.
+
+    A contrast is the sum of the scores in standard deviations under permutation, sqrt(m (n - m) / (n - 1)) for m steps.
+    Yields k, m, the first phase with so many steps, and the contrasts of it and those after, shape (phases, columns):
+    n % k phases have a step more than the others.
+    """
+    n = len(scores)
+    longest = (n - 1) // (FEWEST_TURNS - 1)
+    padded = np.concatenate((scores, np.zeros((longest, scores.shape[1]), scores.dtype)))
+    for k in range(2, longest + 1):
+        turns, more = divmod(n, k)
+        sums = padded[: (turns + 1) * k].reshape(turns + 1, k, -1).sum(axis=0)
+        for m, first, part in ((turns + 1, 0, sums[:more]), (turns, more, sums[more:])):
+            if m >= FEWEST_TURNS and len(part):
+                yield k, m, first, part / math.sqrt(m * (n - m) / (n - 1))
 
 
-def _weights(n: int, steps: range) -> Floats:
-    """A contrast of unit variance under permutation of n scores of mean 0 and mean square 1."""
-    weights = np.zeros(n)
-    weights[steps] = 1 / math.sqrt(len(steps) * (n - len(steps)) / (n - 1))
-    return weights
+def _sizes(contrasts: Floats, turns: int) -> Floats:
+    """Slow steps have positive contrasts and fast ones negative; three are too few to be named as fast."""
+    return contrasts if turns == FEWEST_TURNS else np.abs(contrasts)
+
+
+def _group(turns: int) -> int:
+    """Contrasts of 3, 4, 5 to 9, 10 to 19, 20 to 39, ... steps have limits of their own."""
+    return turns - FEWEST_TURNS if turns < 5 else 2 + int(math.log2(turns / 5))
 
 
 def _scores(points: Floats) -> Floats:
@@ -110,18 +149,26 @@ def _alternation(points: Floats) -> float:
     return math.sqrt((1 + r) / (1 - r)) if r < 0 else 1.0
 
 
-def _chance(contrast: float, n: int) -> float:
-    """How often the largest contrast of n permuted scores is as large as this."""
-    largest = _largest(n)
-    return 1 - float(np.searchsorted(largest, contrast - _SAME)) / len(largest)
-
-
 @functools.lru_cache
-def _largest(n: int) -> Floats:
-    """The largest contrast of n permuted scores, sorted, of _PERMUTATIONS permutations; seeded."""
-    weights = np.array([_weights(n, one) for one in _classes(n)])
-    scores = np.tile(_scores(np.arange(n, dtype=np.float64)), (_PERMUTATIONS, 1))
-    return np.sort((np.random.default_rng(n).permuted(scores, axis=1) @ weights.T).max(axis=1))
+def _limits(n: int) -> Floats:
+    """What the size of a contrast of n scores has to exceed, by its group: in 2% of permutations one does.
+
+    Contrasts of a few scores have other tails than those of many: one limit for all would never be passed by the three
+    or four slowest of a hundred. Each group has the same share of the 2%, that of three steps, of which there are as
+    many as of all the others, two.
+    """
+    scores = np.tile(_scores(np.arange(n, dtype=np.float64)).astype(np.float32), (_PERMUTATIONS, 1))
+    permuted = np.ascontiguousarray(np.random.default_rng(n).permuted(scores, axis=1).T)
+    largest = np.zeros((_group(-(-n // 2)) + 1, _PERMUTATIONS))
+    for _, turns, _, contrasts in _contrasts(permuted):
+        of = largest[_group(turns)]
+        np.maximum(of, _sizes(contrasts, turns).max(axis=0), out=of)
+    shares = np.where(np.arange(len(largest)) == _group(FEWEST_TURNS), 2, 1)
+    ordered = np.sort(largest, axis=1)
+    as_large = [_PERMUTATIONS - np.searchsorted(row, own - _SAME) for row, own in zip(ordered, largest, strict=True)]
+    first_kept = np.sort((np.array(as_large) / shares[:, None]).min(axis=0))[int(PERIOD_P * _PERMUTATIONS)]
+    allowed = np.ceil(first_kept * shares).astype(int) - 1
+    return np.asarray(ordered[np.arange(len(shares)), _PERMUTATIONS - 1 - allowed])
 
 
 def modes(series: Floats) -> Steps | None:

@@ -203,6 +203,37 @@ def test_a_quarter_of_the_steps_is_a_base(fast, slow):
     assert (one.kind, one.steps) == ("level", tuple(slow))
 
 
+@pytest.mark.parametrize("later", [[10, 20], [9, 17, 23]])
+@pytest.mark.parametrize("factor", [1.05, 1.3, 2.0])
+def test_a_first_step_that_looks_like_later_ones_is_no_warm_up(later, factor):
+    """GIVEN a first step as slow as two later ones THEN it is such a step; with twice the excess, it is not"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.0003, 40)
+        wall[[0, *later]] *= factor
+        assert "warm-up" not in {one.kind for one in disturbances.find(Account(wall))}
+        wall[0] = 0.1 + 2 * (wall[0] - 0.1)
+        assert ("warm-up", (0,)) in {(one.kind, one.steps) for one in disturbances.find(Account(wall))}
+
+
+def test_what_follows_a_warm_up_step_may_look_like_later_ones():
+    """GIVEN three leading slow steps, of which the third looks like two later ones THEN the first two are warm-up"""
+    wall = np.full(30, 1.0)
+    wall[[0, 1, 2, 15, 20]] = [3.0, 2.0, 1.5, 1.5, 1.6]
+    assert disturbances.leading_slow(wall) == 2
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_a_few_fast_steps_in_no_order_are_the_rarer_of_two_speeds(count):
+    """GIVEN three or four of 24 steps at half the time (ten seeds) THEN these are named, and not the other twenty"""
+    where = [3, 9, 14, 22][:count]
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 24)
+        wall[where] *= 0.5
+        [one] = disturbances.find(Account(wall))
+        assert (one.kind, one.steps, one.cause) == ("mode", tuple(where), Cause.MODES)
+        assert one.quiet_s == pytest.approx(0.1, rel=0.01)
+
+
 def test_a_step_after_the_warm_up_is_counted_from_the_start():
     """GIVEN two leading slow steps and one later THEN the first two are warm-up, and step 15 is a step"""
     wall = np.ones(20)

@@ -397,6 +397,23 @@ def test_every_eighth_step_is_a_period_and_its_first_is_no_warm_up(part, cause):
     assert found.period == 8
 
 
+@pytest.mark.parametrize(("n", "length"), [(40, 4), (40, 8), (100, 20)])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_few_steps_fast_is_a_period_and_leaves_the_others_alone(n, length, seed):
+    """GIVEN every 4th, 8th or 20th step at half the time THEN that is said, and the others are what it is against"""
+    steps = quiet_steps(n, seed=seed)
+    for index in range(length - 1, n, length):
+        steps[index] = longer(steps[index], -0.05, main_cpu_s=-0.05)
+    found = stability.examine(record(steps))
+    [one] = found.disturbances
+    assert (one.kind, one.period, one.steps) == ("period", length, tuple(range(length - 1, n, length)))
+    [finding] = [finding for finding in found.findings if finding.rule is Rule.PERIODIC_STEPS]
+    assert finding.what.startswith(f"every {length}th step (steps {length}, {2 * length}, {3 * length}, ...) takes ")
+    assert "less than the others, whose median is 99." in finding.what or "median is 100." in finding.what
+    assert (finding.advice.startswith("to look for work that a fast step skips"), finding.cost.ns) == (True, None)
+    assert found.attributed == n // length
+
+
 def test_a_period_of_which_the_run_holds_too_few_makes_the_interval_doubtful():
     """GIVEN 34 steps and a period of 8 THEN four whole periods are too few for an interval"""
     steps = quiet_steps(34)
