@@ -48,7 +48,7 @@ class Cause(StrEnum):
     OTHERS = "other processes on the GPU"
     WARMUP = "unfinished warm-up"
     PERIODIC = "something that comes round every few steps"
-    MODES = "two speeds of the same step"
+    MODES = "several speeds of the same step"
     FAST = "steps that were faster"
 
 

@@ -206,7 +206,7 @@ def _doubt(one: Disturbance, n: int) -> str:
         case "level":
             return "the level shifts"
         case "mode":
-            return "the steps run at two speeds"
+            return noise_texts.several_speeds(one)
         case "period" if n // one.period < FEWEST_PERIODS:
             return f"it holds only {n // one.period} whole periods of {one.period} steps"
         case _:

@@ -71,7 +71,7 @@ class Rule(Enum):
     SLOW_STEPS = "noise", "single steps take longer than the others"
     FAST_STEPS = "noise", "single steps take less time than the others"
     PERIODIC_STEPS = "noise", "every k-th step takes longer, or less long"
-    TWO_SPEEDS = "noise", "the steps run at two speeds"
+    TWO_SPEEDS = "noise", "the steps run at two or three speeds"
     LOST_EVERY_STEP = "noise", "every step loses time to the same cause"
     DRIFT = "noise", "the steps get slower or faster from the first to the last"
     AUTOCORRELATION = "noise", "neighbouring steps are alike"

@@ -242,3 +242,12 @@ def test_a_step_after_the_warm_up_is_counted_from_the_start():
     assert (first.kind, first.steps, first.cause, first.explained) == ("warm-up", (0, 1), Cause.WARMUP, 1.0)
     assert (later.kind, later.steps, later.cause, later.explained) == ("step", (15,), None, 0.0)
     assert (first.excess_s, first.quiet_s, later.excess_s) == (1.5, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("rise", [0.3, -0.3])
+def test_a_period_is_found_in_a_drift(rise):
+    """GIVEN 60 steps that get 30% slower, or faster, and every sixth 10% slower THEN the period is named"""
+    for seed in range(5):
+        wall = np.random.default_rng(seed).normal(1, 0.01, 60) * (1 + rise * np.arange(60) / 59)
+        wall[2::6] *= 1.1
+        assert ("period", 6) in {(one.kind, one.period) for one in disturbances.find(Account(wall))}

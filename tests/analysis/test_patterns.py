@@ -17,6 +17,13 @@ from perfkit.analysis import patterns
 SERIES = 500
 
 
+def modes(series):
+    """The slower steps of two speeds, or None."""
+    found = patterns.speeds(series)
+    assert len(found) < 2
+    return found[0] if found else None
+
+
 def ar1(rng, n, rho):
     noise = rng.normal(size=(SERIES, n + 50))
     series = np.zeros_like(noise)
@@ -41,7 +48,7 @@ def test_noise_has_neither_a_period_nor_two_speeds(kind, n):
     series = NOISE[kind](np.random.default_rng(n), n)
     series = 100 + 5 * series / series.std()
     assert np.mean([patterns.period(one) is not None for one in series]) <= 0.034
-    assert np.mean([patterns.modes(one) is not None for one in series]) <= 0.034
+    assert np.mean([modes(one) is not None for one in series]) <= 0.034
 
 
 @pytest.mark.parametrize("n", [15, 20, 30])
@@ -77,7 +84,7 @@ def test_two_speeds_are_found(n, weight, sigmas, rate):
     rng, hits = np.random.default_rng(n), 0
     for _ in range(100):
         slow = rng.random(n) < weight
-        found = patterns.modes(100 + rng.normal(size=n) + sigmas * slow)
+        found = modes(100 + rng.normal(size=n) + sigmas * slow)
         hits += found is not None and len(np.setxor1d(found, np.flatnonzero(slow))) <= n // 20
     assert hits >= 100 * rate
 
@@ -93,7 +100,7 @@ def test_of_several_periods_the_shortest_that_holds_all_slow_steps_is_named():
 @pytest.mark.parametrize("series", [[100.0] * 30, [100.0, 150.0], [100.0] * 4 + [101.0], []])
 def test_constant_and_short_series_have_no_pattern(series):
     assert patterns.period(np.array(series)) is None
-    assert patterns.modes(np.array(series)) is None
+    assert modes(np.array(series)) is None
 
 
 @pytest.mark.parametrize(("share", "is_named"), [(0.019, False), (0.021, True)])
@@ -103,7 +110,7 @@ def test_a_difference_below_two_percent_is_no_pattern(share, is_named):
     assert (patterns.period(periodic) is not None) == is_named
     irregular = np.ones(30)
     irregular[[0, 3, 4, 9, 11, 12, 20, 22, 27]] += share
-    assert (patterns.modes(irregular) is not None) == is_named
+    assert (modes(irregular) is not None) == is_named
 
 
 def test_a_period_needs_three_turns():
@@ -116,16 +123,37 @@ def test_a_period_needs_three_turns():
 def test_a_shift_of_level_is_not_two_speeds():
     """GIVEN a second half, or a middle third, that is slower THEN the speeds do not alternate"""
     noise = np.random.default_rng(0).normal(size=30)
-    assert patterns.modes(100 + noise + 50 * (np.arange(30) >= 15)) is None
-    assert patterns.modes(100 + noise + 50 * (np.arange(30) // 10 == 1)) is None
-    assert patterns.modes(100 + noise + 50 * (np.arange(30) // 5 % 2 == 1)) is None
+    assert modes(100 + noise + 50 * (np.arange(30) >= 15)) is None
+    assert modes(100 + noise + 50 * (np.arange(30) // 10 == 1)) is None
+    assert modes(100 + noise + 50 * (np.arange(30) // 5 % 2 == 1)) is None
+
+
+@pytest.mark.parametrize(("n", "sigmas", "rate"), [(20, 20, 0.8), (30, 10, 0.9), (60, 8, 0.95), (1000, 8, 0.95)])
+def test_three_speeds_are_found(n, sigmas, rate):
+    """GIVEN steps at one of three speeds, by chance THEN the slower two are found, and all but 5% of the steps right"""
+    rng, hits = np.random.default_rng(n), 0
+    for _ in range(50 if n < 100 else 5):
+        at = rng.integers(0, 3, n)
+        found = patterns.speeds(100 + rng.normal(size=n) + sigmas * at)
+        wrong = [len(np.setxor1d(one, np.flatnonzero(at == speed + 1))) for speed, one in enumerate(found)]
+        hits += len(found) == 2 and max(wrong) <= n // 20
+    assert hits >= rate * (50 if n < 100 else 5)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "exponential", "lognormal"])
+@pytest.mark.parametrize("n", [9, 12, 30, 100])
+def test_noise_has_no_three_speeds(kind, n):
+    rng = np.random.default_rng(n)
+    series = {"uniform": rng.random, "exponential": lambda size: rng.exponential(size=size),
+              "lognormal": lambda size: rng.lognormal(0, 1, size)}[kind]((300, n))  # fmt: skip
+    assert np.mean([len(patterns._speeds(one, 3)[1]) > 0 for one in 1 + series]) <= 0.01
 
 
 def test_one_far_step_does_not_hide_two_speeds():
     slow = np.random.default_rng(1).random(40) < 0.4
     series = 100 + np.random.default_rng(0).normal(size=40) + 50 * slow
     series[5] = 400
-    assert list(patterns.modes(series)) == [i for i in np.flatnonzero(slow) if i != 5]
+    assert list(modes(series)) == [i for i in np.flatnonzero(slow) if i != 5]
 
 
 def test_ranks_are_scored_as_scipy_says():
@@ -234,9 +262,10 @@ def test_a_value_as_far_as_the_others_are_apart_stays():
 
 def test_the_split_is_where_the_parts_are_farthest_apart_in_standard_deviations():
     """GIVEN 1, 2, 3 and 11, 12, 13 THEN means 10 apart over a standard deviation of 1; too few values have no cut"""
-    distance, cut = patterns._split(np.array([1.0, 2.0, 3.0, 11.0, 12.0, 13.0]), 2)
-    assert (distance, cut) == (pytest.approx(10.0), 3)
-    assert patterns._split(np.array([1.0, 2.0, 3.0, 4.0]), 3) == (0.0, 2)
+    values = [1.0, 2.0, 3.0, 11.0, 12.0, 13.0, 31.0, 32.0, 33.0]
+    assert patterns._split(np.array(values[:6]), 2, 2) == (pytest.approx(10.0), (3,))
+    assert patterns._split(np.array(values), 3, 2) == (pytest.approx(10.0), (3, 6))
+    assert patterns._split(np.array(values[:4]), 2, 3) == patterns._split(np.array(values[:8]), 3, 3) == (0.0, ())
 
 
 @pytest.mark.parametrize(("deviations", "named"), [(4.98, False), (5.02, True)])
@@ -244,7 +273,7 @@ def test_two_speeds_are_named_above_a_limit_that_falls_with_the_number_of_steps(
     """GIVEN 18 + 18 steps, half of each below its mean and half above THEN the limit is 4 + 36 / 36 = 5 deviations"""
     around = np.tile([-1.0, 1.0], 9) * math.sqrt(17 / 18)  # sum of squares 17 over n - 1
     series = np.stack([10 + around, 10 + deviations + around], axis=1).ravel()
-    found = patterns.modes(series)
+    found = modes(series)
     assert (found.tolist() == list(range(1, 36, 2))) if named else (found is None)
 
 

@@ -434,6 +434,26 @@ def test_two_speeds_are_named_and_the_interval_is_doubtful(part, cause):
     assert found.doubts == ("the steps run at two speeds",)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_three_speeds_are_named_and_the_interval_is_doubtful(seed):
+    """GIVEN 60 steps at 100, 150 or 200 ms by chance THEN the slower two are named against the fastest"""
+    at = np.random.default_rng(seed).integers(0, 3, 60)
+    steps = [longer(step, 0.05 * i, main_cpu_s=0.05 * i) for step, i in zip(quiet_steps(60), map(int, at), strict=True)]
+    found = stability.examine(record(steps))
+    assert {(one.kind, one.steps, one.cause) for one in found.disturbances} == {
+        ("mode", tuple(np.flatnonzero(at == 1)), Cause.MODES),
+        ("mode", tuple(np.flatnonzero(at == 2)), Cause.MODES),
+    }
+    assert found.doubts == ("the steps run at three speeds",)
+    texts = [finding.what for finding in found.findings if finding.rule is Rule.TWO_SPEEDS]
+    assert all(
+        re.match(r"the steps run at three speeds: \d+ \(.*\) take .* and the fastest \d", text) for text in texts
+    )
+    assert [share.cause for share in found.shares] == [Cause.MODES, None]
+    assert found.shares[0].share > 0.99
+    assert all(re.search(r": (99\.\d|100\.0)% of the difference is CPU time$", text) for text in texts)
+
+
 def test_a_step_out_of_line_among_those_of_a_pattern_is_named_beside_it():
     """GIVEN every fifth of 50 steps 20 ms longer, and one of these a second THEN the period, and that one step"""
     steps = quiet_steps(50)
