@@ -166,7 +166,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
         _PROFILE,
     ),
     Cause.MODES: (
-        Advice("--repeats 5, to see whether other processes have the same two speeds"),
+        Advice("--repeats 5, to see whether other processes have the same speeds"),
         _PROFILE,
     ),
     Cause.FAST: (Advice("to look for work that a fast step skips"), _PROFILE),

@@ -45,9 +45,9 @@ _TIMES = {
 def own_time(one: Disturbance, account: Account) -> str:
     """What the states of the main thread say where no cause is named: CPU time, or time off the CPU with no sign of
     what it waited for. Empty where there are no counters, or neither makes up most of the excess."""
-    if not account.has_probes:
+    others = np.abs(account.wall - one.quiet_s) < abs(one.excess_s) / 2  # the steps it is compared with
+    if not (account.has_probes and others.any()):
         return ""
-    others = np.delete(np.arange(len(account.wall)), one.index)
     off = float(np.mean(account.off_cpu[one.index]) - np.median(account.off_cpu[others])) / one.excess_s
     cpu = account.evidence[Cause.CPU_TIME]
     busy = float(np.mean(cpu[one.index]) - np.median(cpu[others])) / one.excess_s

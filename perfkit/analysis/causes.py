@@ -47,8 +47,8 @@ class Cause(StrEnum):
     THERMAL = "the GPU's temperature limit"
     OTHERS = "other processes on the GPU"
     WARMUP = "unfinished warm-up"
-    PERIODIC = "something that runs every few steps"
-    MODES = "two speeds of the same step"
+    PERIODIC = "something that comes round every few steps"
+    MODES = "several speeds of the same step"
     FAST = "steps that were faster"
 
 

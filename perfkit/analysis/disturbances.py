@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,9 @@ _WARMUP_SHARE = 0.02
 """Leading steps above the second half's median + max(5 (1 + 20 / m^2) standard deviations, 2%) are warm-up; m steps,
 all but the first quarter, are what the MAD is taken of. Simulated: first steps of independent series pass it in 0.5% or
 less (normal) and 1 to 2% (lognormal, sigma 0.5)."""
+_ALIKE = 0.25
+_FEWEST_ALIKE = 2
+"""A leading step with an excess within 25% of that of two later steps is such a step, and no warm-up."""
 _COUNTER_SIGMAS = 3.0
 """A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
 _NO_CAUSE = 0.05
@@ -62,6 +65,8 @@ class Disturbance:
     """Share of the excess that the cause makes up (or, unexplained, the best candidate)."""
     period: int = 0
     """Of a period: how many steps from one slow step to the next."""
+    speeds: int = 2
+    """Of a mode: how many speeds the steps run at."""
 
     @property
     def first(self) -> int:
@@ -80,7 +85,7 @@ class Disturbance:
 
 
 def find(account: Account) -> tuple[Disturbance, ...]:
-    """Everything that stands out of a series: a period, two speeds, unfinished warm-up, levels, single steps.
+    """Everything that stands out of a series: a period, several speeds, unfinished warm-up, levels, single steps.
 
     What belongs to a pattern is set aside before the rest is looked at: a first step that is slow because every
     eighth one is has nothing to do with warm-up.
@@ -92,29 +97,36 @@ def find(account: Account) -> tuple[Disturbance, ...]:
     rest = np.arange(len(wall))
     if (turn := patterns.period(_flat(wall))) is not None:
         rest = np.setdiff1d(rest, turn.steps)
-        found += _pattern(account, "period", turn.steps, rest, turn.length)
-    if (slower := patterns.modes(wall[rest])) is not None:
-        slow, rest = rest[slower], np.delete(rest, slower)
-        found += _pattern(account, "mode", slow, rest)
+        found += _pattern(account, "period", turn.steps, rest, period=turn.length)
+    if slower := [rest[steps] for steps in patterns.speeds(wall[rest])]:
+        fast = np.setdiff1d(rest, np.concatenate(slower))
+        modes = [one for slow in slower for one in _pattern(account, "mode", slow, fast, speeds=len(slower) + 1)]
+        if len(slower) == 1 and len(slower[0]) > len(fast) and modes[0].cause is Cause.MODES:
+            modes, fast = _pattern(account, "mode", fast, slower[0]), slower[0]
+        found, rest = found + modes, fast
     return (*found, *_one_by_one(account, rest))
 
 
-def _pattern(account: Account, kind: Kind, steps: Steps, rest: Steps, period: int = 0) -> list[Disturbance]:
+def _pattern(
+    account: Account, kind: Kind, steps: Steps, rest: Steps, *, period: int = 0, speeds: int = 2
+) -> list[Disturbance]:
     """A pattern, and the steps that are out of line even among its own."""
     wall = account.wall[steps]
     whole = Level(0, len(steps) - 1, float(np.median(wall)))
     off = _outliers(wall, whole, [whole]) if len(steps) >= FEWEST else []
     usual = np.delete(steps, off)
     return [
-        _judged(account, kind, usual, rest, period),
+        replace(_judged(account, kind, usual, rest), period=period, speeds=speeds),
         *(_judged(account, "step" if wall[i] > whole.median else "fast step", steps[i : i + 1], usual) for i in off),
     ]
 
 
 def _flat(wall: Floats) -> Floats:
-    """Times without the shifts of their level."""
+    """Times without the shifts of their level, or their drift."""
     levels = trend.levels(wall)
     flat = wall - np.repeat([level.median for level in levels], [len(level) for level in levels])
+    if len(levels) == 1 and (seen := trend.drift(wall)).is_clear:
+        flat -= np.linspace(-0.5, 0.5, len(wall)) * seen.share * levels[0].median
     return np.asarray(flat + np.median(wall), dtype=np.float64)
 
 
@@ -153,13 +165,17 @@ def leading_slow(wall: Floats) -> int:
     """How many of the first steps are still warming up, judged by the second half.
 
     0 where the whole first half is slower: that is a level, or a drift, and how much of it was warm-up nobody can say.
+    Nor is a step warm-up that looks like later ones.
     """
     later = wall[len(wall) // 4 :]
     middle = float(np.median(wall[len(wall) // 2 :]))
     sigmas = _WARMUP_SIGMAS * (1 + _WARMUP_FEW / len(later) ** 2)
     limit = middle + max(sigmas * _spread(later), _WARMUP_SHARE * middle)
     slow = wall[: len(wall) // 2] > limit
-    return 0 if slow.all() else int(np.argmin(slow))
+    lead = 0 if slow.all() else int(np.argmin(slow))
+    ratios = (wall[lead:] - middle) / (wall[:lead, None] - middle)
+    alike = np.count_nonzero(np.abs(ratios - 1) <= _ALIKE, axis=1) >= _FEWEST_ALIKE
+    return int(np.max(np.flatnonzero(~alike), initial=-1)) + 1
 
 
 def _spread(values: Floats) -> float:
@@ -196,18 +212,18 @@ _OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES}
 to say is that they take more CPU time, which is no more than the times say."""
 
 
-def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps, period: int = 0) -> Disturbance:
+def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps) -> Disturbance:
     """A disturbance with its cause: the one that makes up most of the excess, where that is enough."""
     over = causes.excess(account.wall, steps, quiet)
     cause, explained = _explanation(account, steps, quiet, over) if over > 0 else (None, 0.0)
     numbers = tuple(int(step) for step in steps)
-    one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained, period)
+    one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained)
     itself = _OF_ITSELF.get(kind, Cause.FAST if over < 0 else None)
     return _of_itself(one, kind, itself) if itself and cause in (None, Cause.CPU_TIME) else one
 
 
 def _of_itself(one: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
-    return Disturbance(kind, one.steps, one.excess_s, one.quiet_s, cause, 1.0, one.period)
+    return replace(one, kind=kind, cause=cause, explained=1.0)
 
 
 def _explanation(account: Account, steps: Steps, quiet: Steps, over: float) -> tuple[Cause | None, float]:

@@ -22,7 +22,7 @@ def disturbed(one: Disturbance, steps: Sequence[int], counters: str) -> str:
     """Steps that stand out. `one` stands out most of them; `steps` are all, from 1; `counters`: what counters say."""
     match one.kind:
         case "mode":
-            return _two_speeds(one, steps) + _why(one, counters)
+            return _speeds(one, steps) + _why(one, counters)
         case "period":
             return f"every {ordinal(one.period)} step ({_some(steps)}) takes {_longer(one, steps)}{_why(one, counters)}"
         case _:
@@ -48,14 +48,19 @@ def _why(one: Disturbance, counters: str) -> str:
     return f": {counters}" if counters else ""
 
 
-def _two_speeds(one: Disturbance, steps: Sequence[int]) -> str:
+def several_speeds(one: Disturbance) -> str:
+    """`the steps run at two speeds`."""
+    return f"the steps run at {'two' if one.speeds == 2 else 'three'} speeds"
+
+
+def _speeds(one: Disturbance, steps: Sequence[int]) -> str:
     """`the steps run at two speeds: 14 (steps 2, 5, 6, ...) take 150.0 ms in the mean, and the others 100.0 ms`."""
     slow = units.duration(one.quiet_s + one.excess_s)
     gaps = {b - a for a, b in pairwise(steps)}
     apart = f", {gaps.pop()} apart" if len(gaps) == 1 else ""
     return (
-        f"the steps run at two speeds: {len(steps)} ({_some(steps)}{apart}) take {slow} in the mean, and the"
-        f" others {units.duration(one.quiet_s)}"
+        f"{several_speeds(one)}: {len(steps)} ({_some(steps)}{apart}) take {slow} in the mean, and the"
+        f" {'others' if one.speeds == 2 else 'fastest'} {units.duration(one.quiet_s)}"
     )
 
 

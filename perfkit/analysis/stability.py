@@ -62,7 +62,7 @@ class Stability:
     shares: tuple[Share, ...]
     """Of the variance, largest first, unexplained last; empty for a quiet run, or one without counters."""
     cv_without: float
-    """CV of the steps that are not attributed to a cause; nan where none is, or fewer than five are left."""
+    """CV of the steps that are not attributed to a cause; nan where none is, or less than half or five are left."""
     attributed: int
     """Steps attributed to a cause."""
     disturbances: tuple[Disturbance, ...]
@@ -100,7 +100,8 @@ def examine(record: RunRecord) -> Stability | None:
     shares = variance.shares(account, found) if _is_worth_it(cv, account) else ()
     attributed = sorted({step for one in found if one.cause for step in one.steps})
     rest = np.delete(account.wall, attributed)
-    cv_without = stats.summarize(rest).cv if attributed and len(rest) >= disturbances.FEWEST else math.nan
+    is_rest = attributed and len(rest) >= max(disturbances.FEWEST, len(attributed))
+    cv_without = stats.summarize(rest).cv if is_rest else math.nan
     judged = [
         *_variance(cv, shares, cv_without, len(attributed), record),
         *_disturbed(found, account, record),
@@ -172,7 +173,8 @@ def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Ju
         share = units.percent(min(one.explained, 1.0))
         counters = f"{share} of the difference ({cause_texts.counted(one, account)})"
     situation = Situation(record, slow=one.last + 1, period=one.period)
-    hint = advice.against(one.cause or "unexplained step", situation) if one.cause or account.has_probes else ""
+    key = Cause.FAST if one.cause in causes.PATTERNS and one.excess_s < 0 else one.cause or "unexplained step"
+    hint = advice.against(key, situation) if one.cause or account.has_probes else ""
     steps = tuple(step + 1 for each in group for step in each.steps)
     return _Judged(
         Finding(
@@ -204,7 +206,7 @@ def _doubt(one: Disturbance, n: int) -> str:
         case "level":
             return "the level shifts"
         case "mode":
-            return "the steps run at two speeds"
+            return noise_texts.several_speeds(one)
         case "period" if n // one.period < FEWEST_PERIODS:
             return f"it holds only {n // one.period} whole periods of {one.period} steps"
         case _:

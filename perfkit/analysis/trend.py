@@ -84,7 +84,7 @@ def levels(series: Floats) -> tuple[Level, ...]:
 
     Least squares with a penalty per level (optimal partitioning, Jackson et al. 2005), on a series whose single
     spikes are cut to its running median, so that an outlier is no level. Neighbours too alike are joined, and so is
-    what too few steps make.
+    what too few steps make. What a straight line fits better is a drift, and one level.
     """
     points, block = _blocks(series)
     n = len(points)
@@ -95,6 +95,8 @@ def levels(series: Floats) -> tuple[Level, ...]:
     cuts = _partition(clipped, _PENALTY * sigma**2 * math.log(n))
     least = max(SHIFT_SHARE * float(np.median(points)), SHIFT_SIGMAS * sigma)
     cuts = _joined(points, cuts, least)
+    if _is_line(clipped, cuts):
+        cuts = [0]
     bounds = [*(cut * block for cut in cuts), len(series)]
     return tuple(Level(first, end - 1, float(np.median(series[first:end]))) for first, end in pairwise(bounds))
 
@@ -153,6 +155,14 @@ def _joined(points: Floats, cuts: list[int], least: float) -> list[int]:
             break
         del cuts[closest + 1]
     return cuts
+
+
+def _is_line(points: Floats, cuts: list[int]) -> bool:
+    """Whether a straight line is nearer to the points than their levels: a drift is no stairs."""
+    x = np.arange(len(points))
+    line = points - np.polyval(np.polyfit(x, points, 1), x)
+    stairs = np.concatenate([part - part.mean() for part in np.split(points, cuts[1:])])
+    return float(line @ line) < float(stairs @ stairs)
 
 
 def _are_two(one: Floats, other: Floats, least: float) -> bool:

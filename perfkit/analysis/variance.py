@@ -80,12 +80,13 @@ def _beyond_chance(account: Account, seconds: dict[Cause, Floats], asked: list[C
 def _contributions(account: Account, found: Sequence[Disturbance]) -> dict[Cause, Floats]:
     """Seconds by cause, where the judgement over disturbances overrules the counters: patterns, and events."""
     seconds = {cause: part.copy() for cause, part in account.seconds.items()}
+    in_patterns = [step for one in found if one.cause in causes.PATTERNS for step in one.steps]
+    others = np.delete(np.arange(len(account.wall)), in_patterns)
     for one in found:
         if one.cause is None or one.cause in account.seconds:
             continue
         claimed = seconds.setdefault(one.cause, np.zeros(len(account.wall)))
         if one.cause in causes.PATTERNS:
-            others = np.delete(np.arange(len(account.wall)), one.index)
             for part, whole in account.seconds.items():
                 seconds[part][one.index] = np.median(whole[others])
             claimed[one.index] += account.wall[one.index] - one.quiet_s

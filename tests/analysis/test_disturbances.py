@@ -203,6 +203,37 @@ def test_a_quarter_of_the_steps_is_a_base(fast, slow):
     assert (one.kind, one.steps) == ("level", tuple(slow))
 
 
+@pytest.mark.parametrize("later", [[10, 20], [9, 17, 23]])
+@pytest.mark.parametrize("factor", [1.05, 1.3, 2.0])
+def test_a_first_step_that_looks_like_later_ones_is_no_warm_up(later, factor):
+    """GIVEN a first step as slow as two later ones THEN it is such a step; with twice the excess, it is not"""
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.0003, 40)
+        wall[[0, *later]] *= factor
+        assert "warm-up" not in {one.kind for one in disturbances.find(Account(wall))}
+        wall[0] = 0.1 + 2 * (wall[0] - 0.1)
+        assert ("warm-up", (0,)) in {(one.kind, one.steps) for one in disturbances.find(Account(wall))}
+
+
+def test_what_follows_a_warm_up_step_may_look_like_later_ones():
+    """GIVEN three leading slow steps, of which the third looks like two later ones THEN the first two are warm-up"""
+    wall = np.full(30, 1.0)
+    wall[[0, 1, 2, 15, 20]] = [3.0, 2.0, 1.5, 1.5, 1.6]
+    assert disturbances.leading_slow(wall) == 2
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_a_few_fast_steps_in_no_order_are_the_rarer_of_two_speeds(count):
+    """GIVEN three or four of 24 steps at half the time (ten seeds) THEN these are named, and not the other twenty"""
+    where = [3, 9, 14, 22][:count]
+    for seed in range(10):
+        wall = np.random.default_rng(seed).normal(0.1, 0.001, 24)
+        wall[where] *= 0.5
+        [one] = disturbances.find(Account(wall))
+        assert (one.kind, one.steps, one.cause) == ("mode", tuple(where), Cause.MODES)
+        assert one.quiet_s == pytest.approx(0.1, rel=0.01)
+
+
 def test_a_step_after_the_warm_up_is_counted_from_the_start():
     """GIVEN two leading slow steps and one later THEN the first two are warm-up, and step 15 is a step"""
     wall = np.ones(20)
@@ -211,3 +242,12 @@ def test_a_step_after_the_warm_up_is_counted_from_the_start():
     assert (first.kind, first.steps, first.cause, first.explained) == ("warm-up", (0, 1), Cause.WARMUP, 1.0)
     assert (later.kind, later.steps, later.cause, later.explained) == ("step", (15,), None, 0.0)
     assert (first.excess_s, first.quiet_s, later.excess_s) == (1.5, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("rise", [0.3, -0.3])
+def test_a_period_is_found_in_a_drift(rise):
+    """GIVEN 60 steps that get 30% slower, or faster, and every sixth 10% slower THEN the period is named"""
+    for seed in range(5):
+        wall = np.random.default_rng(seed).normal(1, 0.01, 60) * (1 + rise * np.arange(60) / 59)
+        wall[2::6] *= 1.1
+        assert ("period", 6) in {(one.kind, one.period) for one in disturbances.find(Account(wall))}

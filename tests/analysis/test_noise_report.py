@@ -65,7 +65,7 @@ def test_a_period_is_said_with_its_numbers_and_what_to_look_for():
     for index in range(0, 64, 8):
         steps[index] = longer(steps[index], 0.08, main_cpu_s=0.08)
     variance, period = lines_of(steps)
-    assert "of the variance comes from something that runs every few steps; 0.0" in variance
+    assert "of the variance comes from something that comes round every few steps; 0.0" in variance
     assert period.startswith("every 8th step (steps 1, 9, 17, ...) takes ")
     assert "100.0% of the difference is CPU time; try to look for what runs every 8 steps (logging, a " in period
 

@@ -397,6 +397,23 @@ def test_every_eighth_step_is_a_period_and_its_first_is_no_warm_up(part, cause):
     assert found.period == 8
 
 
+@pytest.mark.parametrize(("n", "length"), [(40, 4), (40, 8), (100, 20)])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_few_steps_fast_is_a_period_and_leaves_the_others_alone(n, length, seed):
+    """GIVEN every 4th, 8th or 20th step at half the time THEN that is said, and the others are what it is against"""
+    steps = quiet_steps(n, seed=seed)
+    for index in range(length - 1, n, length):
+        steps[index] = longer(steps[index], -0.05, main_cpu_s=-0.05)
+    found = stability.examine(record(steps))
+    [one] = found.disturbances
+    assert (one.kind, one.period, one.steps) == ("period", length, tuple(range(length - 1, n, length)))
+    [finding] = [finding for finding in found.findings if finding.rule is Rule.PERIODIC_STEPS]
+    assert finding.what.startswith(f"every {length}th step (steps {length}, {2 * length}, {3 * length}, ...) takes ")
+    assert "less than the others, whose median is 99." in finding.what or "median is 100." in finding.what
+    assert (finding.advice.startswith("to look for work that a fast step skips"), finding.cost.ns) == (True, None)
+    assert found.attributed == n // length
+
+
 def test_a_period_of_which_the_run_holds_too_few_makes_the_interval_doubtful():
     """GIVEN 34 steps and a period of 8 THEN four whole periods are too few for an interval"""
     steps = quiet_steps(34)
@@ -415,6 +432,26 @@ def test_two_speeds_are_named_and_the_interval_is_doubtful(part, cause):
     found = stability.examine(record(steps))
     assert [(one.kind, one.steps, one.cause) for one in found.disturbances] == [("mode", slow, cause)]
     assert found.doubts == ("the steps run at two speeds",)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_three_speeds_are_named_and_the_interval_is_doubtful(seed):
+    """GIVEN 60 steps at 100, 150 or 200 ms by chance THEN the slower two are named against the fastest"""
+    at = np.random.default_rng(seed).integers(0, 3, 60)
+    steps = [longer(step, 0.05 * i, main_cpu_s=0.05 * i) for step, i in zip(quiet_steps(60), map(int, at), strict=True)]
+    found = stability.examine(record(steps))
+    assert {(one.kind, one.steps, one.cause) for one in found.disturbances} == {
+        ("mode", tuple(np.flatnonzero(at == 1)), Cause.MODES),
+        ("mode", tuple(np.flatnonzero(at == 2)), Cause.MODES),
+    }
+    assert found.doubts == ("the steps run at three speeds",)
+    texts = [finding.what for finding in found.findings if finding.rule is Rule.TWO_SPEEDS]
+    assert all(
+        re.match(r"the steps run at three speeds: \d+ \(.*\) take .* and the fastest \d", text) for text in texts
+    )
+    assert [share.cause for share in found.shares] == [Cause.MODES, None]
+    assert found.shares[0].share > 0.99
+    assert all(re.search(r": (99\.\d|100\.0)% of the difference is CPU time$", text) for text in texts)
 
 
 def test_a_step_out_of_line_among_those_of_a_pattern_is_named_beside_it():

@@ -133,6 +133,15 @@ def test_the_spread_without_attributed_steps_is_that_of_five_or_more(n, left):
     )
 
 
+@pytest.mark.parametrize(("level", "is_said"), [(15, True), (16, False)])
+def test_the_spread_without_most_of_the_steps_is_not_spoken_of(level, is_said):
+    """GIVEN 30 steps, of which the last 15 or 16 have a cause THEN what is left is half, or less"""
+    steps = quiet_steps(30)
+    steps[-level:] = [longer(step, 0.08, main_delay_s=0.08) for step in steps[-level:]]
+    found = stability.examine(record(steps))
+    assert (found.attributed, math.isnan(found.cv_without)) == (level, not is_said)
+
+
 def test_a_drift_says_which_way():
     rise = np.linspace(1.0, 1.1, 12)
     for wall, way in ((rise, "slower"), (rise[::-1], "faster")):

@@ -169,3 +169,14 @@ def test_a_level_has_four_steps_at_its_own_speed(end, count):
 def test_levels_need_no_noise():
     """GIVEN steps that a coarse clock makes equal THEN they shift all the same"""
     assert bounds([0.1] * 10 + [0.15] * 10) == [(0, 9), (10, 19)]
+
+
+@pytest.mark.parametrize("rise", [0.2, 0.6, -0.4])
+@pytest.mark.parametrize("cv", [0.0, 0.002, 0.01])
+def test_a_drift_is_no_stairs(rise, cv):
+    """GIVEN 30 steps that get slower or faster, evenly THEN they are one level that drifts; steps of five are five"""
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(1, cv, 30)
+        assert bounds(noise * (1 + rise * np.arange(30) / 29)) == [(0, 29)]
+    stairs = np.repeat([1.0, 1.2, 1.5, 1.3, 1.1], 6) * noise
+    assert len(bounds(stairs)) == 5
