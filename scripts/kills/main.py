@@ -1,9 +1,10 @@
 """scripts/kill-runs: end perfkit by signals at random moments, and check what is left each time.
 
 SIGINT, SIGTERM, SIGHUP and SIGKILL, sent to the process, to its group, or to every process of the job, at times a
-second one while it cleans up; at any moment of run, `run --profiler torch` (of many and of few steps), sweep and `compare --run`. After each: no
-step, result or process that was announced is lost (but the steps of one run, by SIGKILL), every file can be read, the
-record names the signal, exit code and last line are right, no process is left. A sweep goes on with --resume.
+second one while it cleans up; at any moment of run, `run --profiler torch` (of many and of few steps), sweep and
+`compare --run`. After each: no step, result or process that was announced is lost (but the steps of one run, by
+SIGKILL), every file can be read, the record names the signal, exit code and last line are right, no process is left.
+A sweep goes on with --resume.
 """
 
 from __future__ import annotations

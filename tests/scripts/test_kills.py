@@ -62,7 +62,7 @@ def judged(folder: Path, code: int = 143, said: str = LAST, kill: Kill = TERMINA
 
 
 def test_a_kill_comes_when_it_is_to_come():
-    """GIVEN from the start, as the work begins, or after two steps THEN what is said decides; a bar has its own total"""
+    """GIVEN from the start, as work begins, or after two steps THEN what is said decides; a bar has its own total"""
     moments = [None, 0, 2]
     kinds = [dataclasses.replace(TERMINATED, announced=moment) for moment in moments]
     for said, come in [
