@@ -53,7 +53,7 @@ class Command:
 
 
 def _bar(total: int) -> Callable[[str], int]:
-    return lambda said: max((int(number) for number in re.findall(rf"(?<!\d)(\d+)/{total}\b", said)), default=0)
+    return lambda said: max((int(number) for number in re.findall(rf"(?<![\d/])(\d+)/{total}\b", said)), default=0)
 
 
 def _lines(said: str) -> int:

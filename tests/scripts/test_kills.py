@@ -66,8 +66,8 @@ def test_a_kill_comes_when_it_is_to_come():
     moments = [None, 0, 2]
     kinds = [dataclasses.replace(TERMINATED, announced=moment) for moment in moments]
     for said, come in [
-        ("", [True, False, False]),
-        ("warm-up steps 0/3", [True, True, False]),
+        ("tiny: 16.7K parameters (32/64/1/2)", [True, False, False]),
+        ("(32/64/2/2) warm-up steps 0/3", [True, True, False]),
         ("warm-up steps 3/3, measured steps 1/2", [True, True, False]),
         ("warm-up steps 3/3, measured steps 2/2", [True, True, True]),
     ]:
