@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Sequence
@@ -59,7 +61,8 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     if debug:
         arguments.remove("--debug")
     try:
-        with naming_out_of_memory():
+        with naming_out_of_memory(_memory_advice(arguments)):
+            _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
             with signals.raised(), signals.blamed():  # only now: finding the command loads its modules
                 code = command(*bound.args, **bound.kwargs, **seams)
@@ -132,6 +135,34 @@ def _checked(arguments: Sequence[str]) -> list[str]:
     parts = [argument.partition("=~/") for argument in arguments]
     home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111,PTH118 - a text, whatever the home is
     return [name + ("=" + home if mark and name.startswith("--") else mark) + rest for name, mark, rest in parts]
+
+
+def _memory_advice(arguments: Sequence[str]) -> str:
+    """What takes less memory, where there is something that does."""
+    reads_it_all = arguments[:1] == ["analyze"] and "kernel_summary" not in arguments
+    return "; of a large trace, --table kernel_summary takes the least" if reads_it_all else ""
+
+
+def _try_numpy(arguments: Sequence[str]) -> None:
+    """Raise MemoryError where a command's numpy would not load.
+
+    Under `ulimit -v` numpy's OpenBLAS may end the process with a line of its own, or crash it: so another one tries.
+    """
+    is_command = arguments and not arguments[0].startswith("-")
+    is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    if not (is_command and is_limited) or "numpy" in sys.modules:
+        return
+    child = os.fork()
+    if not child:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        try:
+            importlib.import_module("numpy")
+        finally:  # no exception is to get any further in a copy of this process
+            os._exit(sys.exception() is not None)
+    if os.waitpid(child, 0)[1]:
+        raise MemoryError
 
 
 def _raise_if(debug: bool, error: BaseException) -> None:

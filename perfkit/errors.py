@@ -12,11 +12,11 @@ from perfkit import signals
 
 _WANT_OF_MEMORY = re.compile(
     r"can(not|'t) allocate memory|failed to map segment|can't start new thread|bad_alloc|out of memory"
-    r"|without (exception set|setting an exception)",
+    r"|memory allocation .*failed|without (exception set|setting an exception)",
     re.IGNORECASE,
 )
-"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++ and sqlite; and in none, as
-extensions say it that forget to check an allocation."""
+"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++, sqlite and OpenBLAS; and in none,
+as extensions say it that forget to check an allocation."""
 
 
 class PerfkitError(Exception):
@@ -52,7 +52,13 @@ class InterruptedRunError(PerfkitError):
 
 
 class naming_out_of_memory:  # noqa: N801 - reads as the context manager that it is
-    """Whatever a library raises in the body for want of memory, or is raised from that, becomes an OutOfMemoryError."""
+    """Whatever a library raises in the body for want of memory, or is raised from that, becomes an OutOfMemoryError.
+
+    `advice` comes last in its message.
+    """
+
+    def __init__(self, advice: str = "") -> None:
+        self._advice = advice
 
     def __enter__(self) -> None:
         pass
@@ -64,10 +70,12 @@ class naming_out_of_memory:  # noqa: N801 - reads as the context manager that it
             return
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         allowed = "" if limit == resource.RLIM_INFINITY else f" (ulimit -v allows {limit / 2**20:,.0f} MiB)"
-        raise OutOfMemoryError(
-            f"out of memory{allowed}: raise the limit or free memory; of a large trace,"
-            " analyze --table kernel_summary takes the least"
-        ) from error
+        raise OutOfMemoryError(f"out of memory{allowed}: raise the limit or free memory{self._advice}") from error
+
+
+def says_out_of_memory(line: str) -> bool:
+    """Whether a library says in a line that memory did not suffice."""
+    return _WANT_OF_MEMORY.search(line) is not None
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
@@ -75,7 +83,7 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True
-        if not isinstance(error, PerfkitError) and _WANT_OF_MEMORY.search(str(error)):
+        if not isinstance(error, PerfkitError) and says_out_of_memory(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False

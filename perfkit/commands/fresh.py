@@ -64,9 +64,10 @@ def _saved(folder: Path, processes: int) -> str:
 
 
 def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
-    text = finished.last_words if finished.exit_code else f"the process ended: {finished.outcome}"
     if finished.outcome == "oom":
-        return OutOfMemoryError(where + text)
+        text = finished.last_words
+        return OutOfMemoryError(where + ("" if text.startswith("out of memory") else "out of memory: ") + text)
+    text = finished.last_words.rstrip(".") if finished.exit_code else f"the process ended: {finished.outcome}"
     if finished.exit_code == UsageError.exit_code:
         return UsageError(where + text)
     return PerfkitError(f"{where}{text}; all that it said is in a .log in {folder}")

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import psutil
 
 from perfkit import signals
-from perfkit.errors import OutOfMemoryError, UsageError
+from perfkit.errors import OutOfMemoryError, UsageError, says_out_of_memory
 from perfkit.launch import keeper
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished, Outcome
@@ -130,6 +130,8 @@ def _finished(
 ) -> Finished:
     """`interrupted`: by a signal to this process, which then ended it."""
     outcome = _outcome(status, found)
+    if outcome == "error" and found is None and _ended_for_want_of_memory(tail):
+        outcome = "oom"
     if interrupted or outcome == "interrupted":
         outcome = _saved(found) or outcome
     return Finished(
@@ -152,6 +154,12 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
     if status in _INTERRUPTED:
         return "interrupted"
     return "ok" if status == 0 and found is not None else "error"
+
+
+def _ended_for_want_of_memory(tail: str) -> bool:
+    """Whether a library said so last, and ended the process: what perfkit itself says has an exit code."""
+    last = tail.rstrip().rpartition("\n")[2]
+    return not last.startswith("perfkit: ") and says_out_of_memory(last)
 
 
 def _saved(found: RunRecord | None) -> Outcome | None:

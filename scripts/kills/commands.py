@@ -17,10 +17,11 @@ from perfkit.launch import journal
 from perfkit.schema import record
 from perfkit.schema.record import RunRecord
 
-STEPS, RESULTS, PROCESSES = 40, 4, 4
+STEPS, FEW, RESULTS, PROCESSES = 40, 2, 4, 4
 _MODEL = ("--num-layers", "1", "--d-model", "32", "--num-heads", "2", "--d-ff", "64", "--vocab-size", "100",
           "--context-length", "16", "--num-threads", "1", "--device", "cpu")  # fmt: skip
-_RUN = ("run", *_MODEL, "--warmup-steps", "3", "--measure-steps", str(STEPS))
+_WARMED_UP = ("run", *_MODEL, "--warmup-steps", "3", "--measure-steps")
+_RUN = (*_WARMED_UP, str(STEPS))
 _SIDE = " ".join([*_MODEL, "--warmup-steps", "1", "--measure-steps", "2"])
 
 
@@ -47,10 +48,12 @@ class Command:
     """What is finished does."""
     resumes: bool = False
     """The next one goes on in the same folder."""
+    begins: str = ""
+    """What its standard error says as its work begins."""
 
 
-def _bar(said: str) -> int:
-    return max((int(number) for number in re.findall(rf"(?<!\d)(\d+)/{STEPS}\b", said)), default=0)
+def _bar(total: int) -> Callable[[str], int]:
+    return lambda said: max((int(number) for number in re.findall(rf"(?<![\d/])(\d+)/{total}\b", said)), default=0)
 
 
 def _lines(said: str) -> int:
@@ -86,9 +89,30 @@ def _whole_runs(folder: Path) -> int:
 _SWEEP = (*_MODEL[:-6], "--context-length", "16", "32", *_MODEL[-4:], "--batch-size", "1", "2", "--warmup-steps", "1",
           "--measure-steps", "2", "--output", "sweep.csv", "--resume")  # fmt: skip
 
+_FIRST = "warm-up steps"
+
 COMMANDS = (
-    Command("run", _RUN, True, STEPS, _bar, _steps, outlives_sigkill=False),
-    Command("torch", (*_RUN, "--profiler", "torch"), True, STEPS, _bar, _steps, outlives_sigkill=False),
+    Command("run", _RUN, True, STEPS, _bar(STEPS), _steps, outlives_sigkill=False, begins=_FIRST),
+    Command(
+        "torch",
+        (*_RUN, "--profiler", "torch"),
+        True,
+        STEPS,
+        _bar(STEPS),
+        _steps,
+        outlives_sigkill=False,
+        begins=_FIRST,
+    ),
+    Command(  # so few steps that the profiler prepares, starts and stops for most of its time
+        "brief",
+        (*_WARMED_UP, str(FEW), "--profiler", "torch", "--overhead", "off"),
+        True,
+        FEW,
+        _bar(FEW),
+        _steps,
+        outlives_sigkill=False,
+        begins=_FIRST,
+    ),
     Command("sweep", ("sweep", *_SWEEP), False, RESULTS, _lines, _rows, resumes=True),
     Command(
         "compare",

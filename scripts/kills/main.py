@@ -1,9 +1,10 @@
 """scripts/kill-runs: end perfkit by signals at random moments, and check what is left each time.
 
 SIGINT, SIGTERM, SIGHUP and SIGKILL, sent to the process, to its group, or to every process of the job, at times a
-second one while it cleans up; at any moment of run, `run --profiler torch`, sweep and `compare --run`. After each: no
-step, result or process that was announced is lost (but the steps of one run, by SIGKILL), every file can be read, the
-record names the signal, exit code and last line are right, no process is left. A sweep goes on with --resume.
+second one while it cleans up; at any moment of run, `run --profiler torch` (of many and of few steps), sweep and
+`compare --run`. After each: no step, result or process that was announced is lost (but the steps of one run, by
+SIGKILL), every file can be read, the record names the signal, exit code and last line are right, no process is left.
+A sweep goes on with --resume.
 """
 
 from __future__ import annotations
@@ -51,15 +52,16 @@ class Kill:
 
     number: Signals
     whom: Literal["process", "group", "job"]
-    announced: int
-    """Not before so many steps, results or processes are announced; 0: from the start."""
+    announced: int | None
+    """Not before so many steps, results or processes are announced; 0: its work has begun; None: from the start."""
     after_s: float
     again: tuple[Signals, float] | None = None
     """A second signal, and how long after the first."""
 
     def __str__(self) -> str:
         second = f", {self.again[0].name} {self.again[1]:.2f} s later" if self.again else ""
-        return f"{self.number.name} to the {self.whom}, {self.after_s:.2f} s after {self.announced}{second}"
+        since = "the start" if self.announced is None else self.announced
+        return f"{self.number.name} to the {self.whom}, {self.after_s:.2f} s after {since}{second}"
 
 
 @dataclass(slots=True)
@@ -134,7 +136,7 @@ def _random_kill(left: int, took_s: float, generator: random.Random) -> Kill:
     return Kill(
         number=generator.choice([*GENTLE, signal.SIGKILL]),
         whom=generator.choice(["process", "group", "job"]),
-        announced=0 if any_time else generator.randint(1, left),
+        announced=None if any_time else generator.randint(0, left),
         after_s=generator.uniform(0, took_s if any_time else 0.1),
         again=again,
     )
@@ -165,7 +167,7 @@ def _run(command: Command, folder: Path, kill: Kill | None, mark: str) -> Ended:
         os.close(sink)
         killed, then = False, 0
         if kill is not None:
-            _wait_for(process, lambda: command.announced(_text(heard)) >= kill.announced)
+            _wait_for(process, lambda: _has_come(command, kill, _text(heard)))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(kill.after_s)
             killed, then = process.poll() is None, command.announced(_text(heard))
@@ -182,6 +184,10 @@ def _run(command: Command, folder: Path, kill: Kill | None, mark: str) -> Ended:
             raise Broken(f"{command.name}, {kill}: did not end: {_text(heard)[-600:]!r}") from None
     said = _text(heard)
     return Ended(code, said, killed, command.announced(said), then)
+
+
+def _has_come(command: Command, kill: Kill, said: str) -> bool:
+    return kill.announced is None or (command.begins in said and command.announced(said) >= kill.announced)
 
 
 @contextmanager

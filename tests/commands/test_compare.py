@@ -372,6 +372,22 @@ def test_both_sides_are_measured_in_turns(processes, capsys):
     assert lines[6] == f"saved in {folder}; again: perfkit compare {folder}/A {folder}/B"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "code", "says", "ends", "message"),
+    [
+        ("oom", 1, "OpenBLAS error: giving up.", 3, ": out of memory: OpenBLAS error: giving up."),
+        ("oom", 3, "perfkit: out of memory (ulimit -v allows 9 MiB)", 3, ": out of memory (ulimit -v allows 9 MiB)"),
+        ("error", 1, "It broke.", 1, ": It broke; all that it said is in a .log in "),
+    ],
+)
+def test_a_process_that_dies_is_told_of_with_its_last_words(processes, capsys, outcome, code, says, ends, message):
+    processes.outcomes[0] = (outcome, code)
+    processes.says = says
+    ended, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "1")
+    assert ended == ends
+    assert message in err.splitlines()[-1]
+
+
 def test_the_gate_works_on_measured_sides(processes, capsys):
     code, _, _ = perfkit(
         capsys,

@@ -221,6 +221,7 @@ def test_want_of_memory_has_a_code_of_its_own(
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith("perfkit: out of memory")
+        assert err.endswith("; of a large trace, --table kernel_summary takes the least\n")
 
 
 def test_other_failures_keep_their_name() -> None:
@@ -248,3 +249,38 @@ def test_want_of_memory_while_the_program_loads(trace: Path, module: str) -> Non
     done = shell(f"{PERFKIT} analyze t.json", trace.parent, PYTHONPATH=places)
     assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
     assert done.stderr.startswith(b"perfkit: out of memory")
+
+
+@pytest.mark.parametrize("arguments", ["doctor", "run --repeats 2", "analyze t.json --table kernel_summary"])
+def test_want_of_memory_is_no_reason_to_advise_what_does_not_apply(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_checked", fails)
+    assert cli.main(arguments.split()) == 3
+    assert capsys.readouterr().err.endswith(": raise the limit or free memory\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limited", "code", "says"),
+    [
+        ("analyze t.json", True, 3, b"perfkit: out of memory (ulimit -v allows "),
+        ("--version", True, 0, b""),
+        ("analyze t.json", False, 1, b"OpenBLAS error: giving up.\n"),
+    ],
+)
+def test_a_numpy_that_ends_the_process_is_tried_in_another_one(
+    trace: Path, arguments: str, limited: bool, code: int, says: bytes
+) -> None:
+    """GIVEN a limit within which OpenBLAS ends the process that loads it THEN one line and exit code 3
+
+    A limit of 1 TiB, which nothing here meets: a stand-in for numpy ends the process, as numpy does under a small one.
+    """
+    (trace.parent / "numpy.py").write_text("import os\nos.write(2, b'OpenBLAS error: giving up.\\n')\nos._exit(1)\n")
+    places = os.pathsep.join([str(trace.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    limit = f"ulimit -v {2**30};" if limited else ""
+    done = shell(f"{limit} {PERFKIT} {arguments}", trace.parent, PYTHONPATH=places)
+    assert (done.returncode, done.stderr.count(b"\n")) == (code, bool(says))
+    assert done.stderr.startswith(says)

@@ -63,6 +63,30 @@ def test_after_a_signal_a_record_that_has_all_decides(status, interrupted, found
     assert processes._finished(status, 1.5, "", found, interrupted=interrupted).outcome == outcome
 
 
+GIVEN_UP = "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.\n"
+"""numpy's last words, with exit code 1."""
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "found", "outcome"),
+    [
+        (1, GIVEN_UP, None, "oom"),
+        (
+            -6,
+            "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n",
+            None,
+            "oom",
+        ),
+        (1, GIVEN_UP + "KeyError: 'a'\n", None, "error"),
+        (2, "perfkit: out of memory.json: not empty; choose another --folder\n", None, "error"),
+        (1, GIVEN_UP, FINISHED, "error"),
+        (0, GIVEN_UP, FINISHED, "ok"),
+    ],
+)
+def test_a_library_that_ends_the_process_for_want_of_memory_is_believed(status, said, found, outcome):
+    assert processes._finished(status, 1.5, said, found).outcome == outcome
+
+
 def finished(said: str, outcome: Outcome = "error") -> Finished:
     return Finished(outcome=outcome, exit_code=2, signal=None, wall_s=1.0, stderr_tail=said, record=None)
 

@@ -30,6 +30,7 @@ LAST = "perfkit: interrupted by SIGTERM in measured step 2, loss; 1 of 40 measur
     [
         ("run", [Kill(signal.SIGTERM, "group", announced=2, after_s=0.0, again=(signal.SIGTERM, 0.0))]),
         ("torch", [Kill(signal.SIGHUP, "process", announced=2, after_s=0.0)]),
+        ("brief", [Kill(signal.SIGTERM, "process", announced=2, after_s=0.0)]),
         ("sweep", [Kill(signal.SIGKILL, "process", announced=1, after_s=0.0), None]),
         ("compare", [Kill(signal.SIGINT, "job", announced=1, after_s=0.0)]),
     ],
@@ -58,6 +59,19 @@ def saved(folder: Path, **changes: object) -> RunRecord:
 def judged(folder: Path, code: int = 143, said: str = LAST, kill: Kill = TERMINATED, **changes: int) -> int:
     ended = dataclasses.replace(Ended(code, said, killed=True, announced=1, announced_then=1), **changes)
     return kills.check(COMMAND["run"], folder, kill, ended, before=0)
+
+
+def test_a_kill_comes_when_it_is_to_come():
+    """GIVEN from the start, as work begins, or after two steps THEN what is said decides; a bar has its own total"""
+    moments = [None, 0, 2]
+    kinds = [dataclasses.replace(TERMINATED, announced=moment) for moment in moments]
+    for said, come in [
+        ("tiny: 16.7K parameters (32/64/1/2)", [True, False, False]),
+        ("(32/64/2/2) warm-up steps 0/3", [True, True, False]),
+        ("warm-up steps 3/3, measured steps 1/2", [True, True, False]),
+        ("warm-up steps 3/3, measured steps 2/2", [True, True, True]),
+    ]:
+        assert [kills._has_come(COMMAND["brief"], kill, said) for kill in kinds] == come
 
 
 def test_a_run_that_kept_all_is_right(tmp_path):
