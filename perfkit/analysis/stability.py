@@ -108,7 +108,7 @@ def examine(record: RunRecord) -> Stability | None:
         *_every_step(account, record),
         *_threads(account, record),
         *_drift(account.wall, found, record),
-        *_autocorrelation(account.wall, record),
+        *_autocorrelation(account.wall, found, record),
         *_spill(record),
     ]
     judged.sort(key=lambda one: _place(one.finding, cv, warmed=account.warmed))
@@ -173,7 +173,7 @@ def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Ju
         share = units.percent(min(one.explained, 1.0))
         counters = f"{share} of the difference ({cause_texts.counted(one, account)})"
     situation = Situation(record, slow=one.last + 1, period=one.period)
-    key = Cause.FAST if one.cause in causes.PATTERNS and one.excess_s < 0 else one.cause or "unexplained step"
+    key = Cause.FAST if one.cause is Cause.PERIODIC and one.excess_s < 0 else one.cause or "unexplained step"
     hint = advice.against(key, situation) if one.cause or account.has_probes else ""
     steps = tuple(step + 1 for each in group for step in each.steps)
     return _Judged(
@@ -248,19 +248,31 @@ def _threads(account: Account, record: RunRecord) -> list[_Judged]:
     return [_Judged(Finding(Rule.TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
 
 
+def _usual(wall: Floats, found: Sequence[Disturbance]) -> Floats:
+    """Times with the usual one for single steps that stand out, and for warm-up.
+
+    Some of them side by side, or at an end, are named as such, and are neither a drift nor neighbours that are alike.
+    """
+    usual = wall.copy()
+    for one in found:
+        if one.kind in ("step", "fast step", "warm-up"):
+            usual[one.index] = one.quiet_s
+    return usual
+
+
 def _drift(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
     """A trend, unless levels or warm-up are the better word for it."""
     if any(one.kind in ("level", "warm-up") for one in found) or len(wall) < disturbances.FEWEST:
         return []
-    seen = trend.drift(wall)
+    seen = trend.drift(_usual(wall, found))
     if not seen.is_clear:
         return []
     hint = advice.against("drift", Situation(record))
     return [_Judged(Finding(Rule.DRIFT, noise_texts.drift(seen), advice=hint, sure="derived"), doubt="the steps drift")]
 
 
-def _autocorrelation(wall: Floats, record: RunRecord) -> list[_Judged]:
-    r = stats.lag1(wall)
+def _autocorrelation(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
+    r = stats.lag1(_usual(wall, found))
     n = len(wall)
     if n < disturbances.FEWEST or not r > max(HIGH_LAG1, _LAG1_SIGMAS / math.sqrt(n)):
         return []

@@ -29,6 +29,7 @@ NOISE: dict[str, Draw] = {
     "t, 3 degrees": lambda generator, shape: generator.standard_t(3, shape),
     "AR(1), 0.3": _ar1(0.3),
     "AR(1), 0.6": _ar1(0.6),
+    "AR(1), 0.9": _ar1(0.9),
     "AR(1), -0.4": _ar1(-0.4),
 }
 SIZES = (10, 20, 30, 50, 100, 200, 400)

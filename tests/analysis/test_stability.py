@@ -373,6 +373,19 @@ def test_a_fast_step_is_named_and_nothing_is_called_more_cpu_time():
     assert found.cv_without < 0.01
 
 
+@pytest.mark.parametrize("where", [[28, 29], [27, 28, 29], [0, 1], [14, 15, 16]], ids=str)
+@pytest.mark.parametrize("more", [-0.05, 0.1])
+def test_two_or_three_steps_side_by_side_leave_the_interval_alone(where, more):
+    """GIVEN steps at 50 or 200 ms side by side (five seeds) THEN they are named, and nothing is said of neighbours"""
+    for seed in range(5):
+        steps = quiet_steps(cv=0.01, seed=seed)
+        for index in where:
+            steps[index] = longer(steps[index], more, main_cpu_s=more)
+        found = stability.examine(record(steps))
+        assert found.doubts == (("warm-up is not finished",) if where[0] == 0 and more > 0 else ())
+        assert {step for one in found.disturbances for step in one.steps} == set(where)
+
+
 def test_a_first_step_that_was_preempted_leaves_the_interval_alone():
     """GIVEN a first step with 190 of its 200 ms more in run delay THEN no line says that warm-up is not finished"""
     steps = quiet_steps()
