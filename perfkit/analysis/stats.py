@@ -131,8 +131,9 @@ def precision(samples: Floats, target: float = 0.01) -> Precision:
 def lag1(samples: Floats) -> float:
     """Autocorrelation of each sample with the next, by the usual (biased) estimate; nan below n = 3 or if constant."""
     centred = np.asarray(samples, dtype=np.float64) - np.mean(samples)
-    spread = float(centred @ centred)
-    return float(centred[:-1] @ centred[1:]) / spread if len(centred) > 2 and spread > 0 else math.nan
+    if len(centred) < 3 or np.ptp(samples) == 0:  # a mean of equal samples is rounded: their spread need not be 0
+        return math.nan
+    return float(centred[:-1] @ centred[1:]) / float(centred @ centred)
 
 
 def effective_n(n: int, r: float) -> float:

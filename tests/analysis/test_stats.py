@@ -93,6 +93,7 @@ def test_autocorrelation_of_a_known_series():
     """GIVEN 1 2 3 4 5 WHEN asked THEN (2 + 0 + 0 + 2) / 10; and none for constants or two samples"""
     assert stats.lag1(np.arange(1.0, 6.0)) == pytest.approx(0.4)
     assert math.isnan(stats.lag1(np.ones(9)))
+    assert math.isnan(stats.lag1(np.full(30, 0.1)))  # whose mean is not 0.1
     assert math.isnan(stats.lag1(np.array([1.0, 2.0])))
 
 
