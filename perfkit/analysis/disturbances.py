@@ -110,7 +110,7 @@ def find(account: Account) -> tuple[Disturbance, ...]:
 def _pattern(
     account: Account, kind: Kind, steps: Steps, rest: Steps, *, period: int = 0, speeds: int = 2
 ) -> list[Disturbance]:
-    """A pattern, and the steps that are out of line even among its own."""
+    """A pattern, and the steps that are far from the others even among its own."""
     wall = account.wall[steps]
     whole = Level(0, len(steps) - 1, float(np.median(wall)))
     off = _outliers(wall, whole, [whole]) if len(steps) >= FEWEST else []

@@ -38,7 +38,7 @@ _MOST_STEPS = 400
 
 FEWEST_OF_MODE = 3
 LEAST_OF_MODE = 1 / 8
-"""The rarer of two speeds is that of at least 3 steps and an eighth of all; fewer are single steps out of line."""
+"""The rarer of two speeds is that of at least 3 steps and an eighth of all; fewer are single slow steps."""
 MODE_SHARE = 0.02
 """Speeds that differ by less than 2% are one."""
 _FEWEST_FOR_MODES = 8

@@ -31,7 +31,7 @@ Execute = Callable[[Turn, Path], Finished]
 
 
 EXTRA_FLAGS = ("--overhead", "off")
-"""One of many processes that are compared: what the profiler costs each is not the question."""
+"""Many processes are compared with each other: none needs a plain run beside it, which shows the profiler's cost."""
 
 
 def in_fresh_processes(timeout_s: float | None = None) -> Execute:

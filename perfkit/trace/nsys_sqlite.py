@@ -336,7 +336,7 @@ def _devices(export: Export) -> tuple[Device, ...]:
 
 
 def _metadata(export: Export, nvtx: NvtxRanges, whole_graphs: IntColumns) -> dict[str, Any]:
-    """Versions. The capture's environment variables stay in the file: they are nobody's business."""
+    """Versions. The capture's environment variables are not read: they may hold passwords."""
     said = export.pairs("META_DATA_EXPORT") or export.pairs("EXPORT_META_DATA")
     about: dict[str, Any] = {
         "version": said.get("EXPORT_PRODUCT_VERSION", ""),
