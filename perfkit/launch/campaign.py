@@ -31,7 +31,7 @@ Execute = Callable[[Turn, Path], Finished]
 
 
 EXTRA_FLAGS = ("--overhead", "off")
-"""Many processes are compared with each other: none needs a plain run beside it, which shows the profiler's cost."""
+"""Processes that are compared need no plain run beside them, which shows what the profiler costs."""
 
 
 def in_fresh_processes(timeout_s: float | None = None) -> Execute:
