@@ -46,8 +46,7 @@ class RunOptions:
     repeats: Annotated[int, _MEASURE] = 1
     """Fresh processes of this configuration, into one folder; shows how far processes differ."""
     overhead: Annotated[Switch, _MEASURE] = "on"
-    """on: a profiled run also measures plain steps in a fresh process, to show what the profiler costs; off: it does
-    not."""
+    """on: a profiled run also measures plain steps in a fresh process, to show what the profiler costs."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets a folder of its own."""
     folder: Annotated[Path | None, _FILES] = None
