@@ -383,7 +383,7 @@ def test_both_sides_are_measured_in_turns(processes, capsys):
 def test_a_process_that_dies_is_told_of_with_its_last_words(processes, capsys, outcome, code, says, ends, message):
     processes.outcomes[0] = (outcome, code)
     processes.says = says
-    ended, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "1")
+    ended, _, err = perfkit(capsys, "compare", "--run", "", "--attention sdpa", "--repeats", "1", processes=processes)
     assert ended == ends
     assert message in err.splitlines()[-1]
 
