@@ -189,7 +189,7 @@ def test_being_killed_ends_everything(script, tmp_path):
     # GIVEN a perfkit that runs an nsys with an agent, which is no child of it any more
     note = f'echo $$ >> "{tmp_path}/pids"; sleep 300'
     nsys = script("nsys", f"(setsid sh -c '{note}' &)\n{note}")
-    parent = "import sys; from perfkit.measure import nsys_process; nsys_process.run(sys.argv[1:], print)"
+    parent = "import sys; from perfkit.measure.nsys_process import run; run(sys.argv[1:], print)"
     with subprocess.Popen([sys.executable, "-c", parent, nsys]) as process:
         pids = pids_in(tmp_path / "pids", 2)
         assert all(map(is_alive, pids))
