@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "workload.annotate": ["annotate", "module_tree"],
         "trace.load": ["load"],
-        "analysis.attribution": ["attribute"],
-        "analysis.trace_report": ["report"],
+        "analysis.attribution.attribute": ["attribute"],
+        "analysis.reports.trace": ["report"],
         "schema.config": ["RunConfig"],
         "schema.record": ["RunRecord"],
     },

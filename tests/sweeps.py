@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from perfkit.analysis.sweep_rows import finished_row
+from perfkit.analysis.sweeps.rows import finished_row
 from perfkit.schema import record, results_file, sweep
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.config import RunConfig

@@ -8,15 +8,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from perfkit.analysis import kernel_summary, overhead, repeats, run_report, sweep_report, trace_report
-from perfkit.analysis.account import Selection
-from perfkit.analysis.attribution import Phase
-from perfkit.analysis.grouping import By
-from perfkit.analysis.trace_report import View
-from perfkit.commands import show
-from perfkit.commands.progress import attributing, reading
-from perfkit.commands.runs import saved_runs, sweep_rows
-from perfkit.commands.show import Format
+from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.reports import kernels as kernel_summary
+from perfkit.analysis.reports import overhead, repeats
+from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.reports.trace import View
+from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.grouping import By
+from perfkit.commands.console import show
+from perfkit.commands.console.progress import attributing, reading
+from perfkit.commands.console.show import Format
+from perfkit.commands.inputs.runs import saved_runs, sweep_rows
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree, record
 from perfkit.schema.report import Report

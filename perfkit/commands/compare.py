@@ -11,17 +11,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from perfkit.analysis import comparison, comparison_report, conditions, trace_comparison
-from perfkit.analysis.comparison import Comparison, Outcome
-from perfkit.analysis.conditions import Difference
-from perfkit.analysis.grouping import By
-from perfkit.analysis.processes import LeftOut, Side
-from perfkit.analysis.trace_report import View
-from perfkit.commands import fresh, show
-from perfkit.commands.flags import config_of
-from perfkit.commands.progress import attributing, reading
-from perfkit.commands.runs import SavedRuns, saved_runs
-from perfkit.commands.show import Format
+from perfkit.analysis.reports import comparison as comparison_report
+from perfkit.analysis.reports import two_traces as trace_comparison
+from perfkit.analysis.reports.trace import View
+from perfkit.analysis.runs import comparison, conditions
+from perfkit.analysis.runs.comparison import Comparison, Outcome
+from perfkit.analysis.runs.conditions import Difference
+from perfkit.analysis.runs.processes import LeftOut, Side
+from perfkit.analysis.time.grouping import By
+from perfkit.commands.console import show
+from perfkit.commands.console.progress import attributing, reading
+from perfkit.commands.console.show import Format
+from perfkit.commands.inputs.flags import config_of
+from perfkit.commands.inputs.runs import SavedRuns, saved_runs
+from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
 from perfkit.render import files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from perfkit import signals
-from perfkit.commands import show
+from perfkit.commands.console import show
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 from perfkit import signals
-from perfkit.analysis import memory_fit, memory_model, memory_report, run_report
-from perfkit.commands import show
-from perfkit.commands.progress import StageProgress
+from perfkit.analysis.memory import fit as memory_fit
+from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.reports import memory as memory_report
+from perfkit.analysis.reports import run as run_report
+from perfkit.commands.console import show
+from perfkit.commands.console.progress import StageProgress
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.config import RunConfig

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from types import TracebackType
 
-from perfkit.analysis import memory_fit, stopping
-from perfkit.commands.progress import StageProgress
+from perfkit.analysis.memory import fit as memory_fit
+from perfkit.analysis.runs import stopping
+from perfkit.commands.console.progress import StageProgress
 from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.measure.observers.until import Until

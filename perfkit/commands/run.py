@@ -16,14 +16,18 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis import overhead, repeats, run_report, trace_report
-from perfkit.commands import estimate, fresh, plain, show
+from perfkit.analysis.reports import overhead, repeats
+from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.commands import estimate
+from perfkit.commands.console import show
+from perfkit.commands.inputs.runs import SavedRuns, saved_runs
 from perfkit.commands.observers import Beside, RunProgress, usual
-from perfkit.commands.runs import SavedRuns, saved_runs
+from perfkit.commands.processes import fresh, plain
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.processes import run_child
 from perfkit.measure.loop import Observer
-from perfkit.measure.nsys_program import Nsys
+from perfkit.measure.nsys.program import Nsys
 from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema import units
@@ -76,7 +80,7 @@ class RunOptions:
 
 
 def _prepare_nsys() -> Nsys | None:
-    from perfkit.measure import nsys
+    from perfkit.measure.nsys import run as nsys
 
     return nsys.prepare()
 
@@ -84,7 +88,7 @@ def _prepare_nsys() -> Nsys | None:
 def _run_under_nsys(
     config: RunConfig, program: Nsys, device: str, folder: Path, beside: Callable[[], dict[str, str]]
 ) -> RunRecord:
-    from perfkit.measure import nsys
+    from perfkit.measure.nsys import run as nsys
 
     return nsys.run(config, program, device, folder, _tell, beside)
 
@@ -158,8 +162,8 @@ def execute(
 
 def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing) -> RunRecord:
     """Measure a resolved configuration in this process."""
-    from perfkit.measure import nsys_capture
-    from perfkit.measure.nsys_program import under_nsys
+    from perfkit.measure.nsys import capture as nsys_capture
+    from perfkit.measure.nsys.program import under_nsys
 
     for line in (run_report.headline(config), *nsys_capture.advice(config.device, nsys_capture.call())):
         _tell(line)

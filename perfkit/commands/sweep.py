@@ -14,11 +14,14 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis import sweep_chart, sweep_report, sweep_rows
-from perfkit.analysis.sweep_rows import Forecast, Forecaster
-from perfkit.commands import show, sweep_forecast
-from perfkit.commands.runs import record_file
-from perfkit.commands.sweep_progress import SweepProgress
+from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.sweeps import chart as sweep_chart
+from perfkit.analysis.sweeps import rows as sweep_rows
+from perfkit.analysis.sweeps.rows import Forecast, Forecaster
+from perfkit.commands import sweep_forecast
+from perfkit.commands.console import show
+from perfkit.commands.console.sweep_progress import SweepProgress
+from perfkit.commands.inputs.runs import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from perfkit import signals
-from perfkit.analysis import memory_fit, memory_report
-from perfkit.analysis.sweep_rows import Forecast, Forecaster
-from perfkit.commands.progress import StageProgress
+from perfkit.analysis.memory import fit as memory_fit
+from perfkit.analysis.reports import memory as memory_report
+from perfkit.analysis.sweeps.rows import Forecast, Forecaster
+from perfkit.commands.console.progress import StageProgress
 from perfkit.launch import places
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule

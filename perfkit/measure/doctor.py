@@ -16,7 +16,8 @@ import psutil
 import pynvml
 import torch
 
-from perfkit.measure import environment, nsys_program
+from perfkit.measure import environment
+from perfkit.measure.nsys import program as nsys_program
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
 

@@ -12,8 +12,8 @@ import torch
 from perfkit import signals
 from perfkit.measure import environment, loop, memory, timing
 from perfkit.measure.loop import Observer, StepClock
-from perfkit.measure.nsys_capture import Capture
-from perfkit.measure.nsys_program import under_nsys
+from perfkit.measure.nsys.capture import Capture
+from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
 from perfkit.measure.observers.gpu import GpuSampler
 from perfkit.measure.observers.peaks import Peaks

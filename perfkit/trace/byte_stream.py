@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO
@@ -17,6 +17,7 @@ from typing import IO
 from isal import igzip_lib, isal_zlib
 
 from perfkit.errors import UsageError
+from perfkit.schema.progress import Progress
 
 PIECE = 256 * 1024
 """Bytes read from the file at a time."""
@@ -26,9 +27,6 @@ RATIO_FROM = 1 << 30
 """Unpacked bytes from which the ratio is watched."""
 MAX_RATIO = 200
 """Unpacked over packed bytes. Traces come to 10-30; deflate's limit, and so a bomb's ratio, is 1032."""
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes read from disk so far and the file's size (None where unknown)."""
 
 _InflateError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # isal's stub is wrong
 _ZIP_ERRORS = (

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import IO
 
 from perfkit.errors import UsageError
+from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
+from perfkit.schema.progress import Progress
 from perfkit.trace import cache
-from perfkit.trace.byte_stream import Progress, StreamFacts, printable, unpacked
+from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
 from perfkit.trace.cache_entry import DamagedError
-from perfkit.trace.chrome_json import read_chrome_json
+from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import Trace
-from perfkit.trace.nsys_export import REPORT_MAGIC, exported, is_fresh
-from perfkit.trace.nsys_sqlite import read_nsys
-from perfkit.trace.nsys_tables import SQLITE_MAGIC
+from perfkit.trace.nsys.reader import read_nsys
+from perfkit.trace.nsys.tables import SQLITE_MAGIC
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")

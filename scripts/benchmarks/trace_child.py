@@ -72,9 +72,9 @@ def cached(path: Path) -> dict[str, Any]:
 
 
 def kernels(path: Path) -> dict[str, Any]:
-    from perfkit.analysis import breakdown  # noqa: PLC0415
-    from perfkit.analysis.account import Selection, account  # noqa: PLC0415
-    from perfkit.analysis.attribution import attribute  # noqa: PLC0415
+    from perfkit.analysis.attribution.attribute import attribute  # noqa: PLC0415
+    from perfkit.analysis.time import breakdown  # noqa: PLC0415
+    from perfkit.analysis.time.account import Selection, account  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
 
     laps = _Laps()
@@ -88,7 +88,7 @@ def kernels(path: Path) -> dict[str, Any]:
 
 
 def summary(path: Path) -> dict[str, Any]:
-    from perfkit.analysis import kernel_summary  # noqa: PLC0415
+    from perfkit.analysis.reports import kernels as kernel_summary  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
 
     laps = _Laps()
@@ -100,7 +100,7 @@ def summary(path: Path) -> dict[str, Any]:
 
 
 def report(path: Path) -> dict[str, Any]:
-    from perfkit.analysis import trace_report  # noqa: PLC0415
+    from perfkit.analysis.reports import trace as trace_report  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
 
     laps = _Laps()

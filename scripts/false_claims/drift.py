@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from perfkit.analysis import welch
-from perfkit.analysis.stats import Floats
-from perfkit.analysis.time_order import order_of
-from perfkit.analysis.welch import ALPHA
+from perfkit.analysis.runs.time_order import order_of
+from perfkit.analysis.statistics import welch
+from perfkit.analysis.statistics.stats import Floats
+from perfkit.analysis.statistics.welch import ALPHA
 
 Orders = npt.NDArray[np.bool_]
 """(orders, processes): whether the process at that place is B's."""

@@ -6,7 +6,7 @@ import argparse
 
 import numpy as np
 
-from perfkit.analysis import welch
+from perfkit.analysis.statistics import welch
 from scripts.false_claims import drift, patterns, sizes
 
 PAIRS = (

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perfkit.analysis import patterns
-from perfkit.analysis.stats import Floats
+from perfkit.analysis.statistics import patterns
+from perfkit.analysis.statistics.stats import Floats
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from perfkit.analysis import welch
-from perfkit.analysis.stats import Floats
-from perfkit.analysis.welch import ALPHA, Welch
+from perfkit.analysis.statistics import welch
+from perfkit.analysis.statistics.stats import Floats
+from perfkit.analysis.statistics.welch import ALPHA, Welch
 
 Freedom = Callable[[Floats, int, Floats, int], Floats]
 """Degrees of freedom from the variances of both means, and the groups' sizes."""

@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any, NoReturn
 
-from perfkit.analysis import run_summary, stats
+from perfkit.analysis.runs import summary as run_summary
+from perfkit.analysis.statistics import stats
 from perfkit.schema import units
 from scripts.gpu_suite.points import ALLOWANCE, POINTS, Point
 from scripts.gpu_suite.results import Results

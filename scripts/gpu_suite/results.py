@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from perfkit.analysis import run_report
+from perfkit.analysis.reports import run as run_report
 from perfkit.errors import PerfkitError
 from perfkit.render import files
 from perfkit.schema import record as records

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from perfkit.analysis import stability
+from perfkit.analysis.noise import stability
 from perfkit.render import findings
 from perfkit.schema import record, units
 from perfkit.schema.record import RunRecord

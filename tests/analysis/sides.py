@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from perfkit.analysis import comparison
-from perfkit.analysis.comparison import Comparison, compare
-from perfkit.analysis.processes import Side, side_of
+from perfkit.analysis.runs import comparison
+from perfkit.analysis.runs.comparison import Comparison, compare
+from perfkit.analysis.runs.processes import Side, side_of
 from perfkit.schema.record import RunRecord
 from tests.runs import ENVIRONMENT, quick, sample, saved
 

@@ -267,7 +267,7 @@ def test_a_signal_that_met_the_reader_too_is_told_all_the_same(tmp_path):
 SHOWS_HALF = """
 import os, signal, sys
 from perfkit import cli
-from perfkit.commands import show
+from perfkit.commands.console import show
 def half(*_, **__):
     try:
         os.kill(os.getpid(), signal.SIGTERM)

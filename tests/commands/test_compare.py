@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from perfkit import cli
-from perfkit.commands.flags import config_of
+from perfkit.commands.inputs.flags import config_of
 from perfkit.commands.run import Doing
 from perfkit.errors import UsageError
 from perfkit.schema import record as records

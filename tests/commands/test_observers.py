@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from perfkit.commands.console.progress import StageProgress
 from perfkit.commands.observers import Beside, RunProgress, usual
-from perfkit.commands.progress import StageProgress
 from perfkit.measure import runner
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.measure.observers.until import Until

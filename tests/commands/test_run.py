@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from perfkit import cli
-from perfkit.analysis import run_report
+from perfkit.analysis.reports import run as run_report
 from perfkit.commands import run as run_command
 from perfkit.commands.run import Doing, RunOptions
 from perfkit.errors import PerfkitError

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from perfkit import cli
-from perfkit.analysis.sweep_rows import Forecast
+from perfkit.analysis.sweeps.rows import Forecast
 from perfkit.commands import sweep_forecast
 from perfkit.commands.sweep import Outside
 from perfkit.launch import journal

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from perfkit.analysis import trace_report
-from perfkit.analysis.trace_report import report
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.reports.trace import report
 from perfkit.cli import build_app
 from perfkit.measure import doctor
 from perfkit.render import findings
@@ -112,7 +112,7 @@ def test_every_command_shown_is_one(name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_flag_named_is_one(name: str):
     """GIVEN flags in a page's prose, tables included WHEN looked up THEN some command or script has or uses them"""
-    files = [*(pages.ROOT / "scripts").rglob("*.py"), pages.ROOT / "perfkit" / "measure" / "nsys_program.py"]
+    files = [*(pages.ROOT / "scripts").rglob("*.py"), pages.ROOT / "perfkit" / "measure" / "nsys" / "program.py"]
     scripts = "".join(file.read_text(encoding="utf-8") for file in files)
     own = {flag.name for found in pages.OPTIONS.values() for options in found for flag in pages.flags(options)}
     own |= grid_flags()

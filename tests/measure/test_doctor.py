@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from perfkit.measure import doctor, nsys_program
-from perfkit.measure.nsys_program import Nsys
+from perfkit.measure import doctor
+from perfkit.measure.nsys import program as nsys_program
+from perfkit.measure.nsys.program import Nsys
 
 
 def said(found: doctor.Ability) -> str:

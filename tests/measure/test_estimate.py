@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from perfkit.analysis import memory_model, memory_terms
+from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.memory import terms as memory_terms
 from perfkit.measure import estimate
 from perfkit.schema import memory
 from perfkit.schema.config import RunConfig

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from perfkit import cli
-from perfkit.analysis import memory_fit, memory_model, trace_report
+from perfkit.analysis.memory import fit as memory_fit
+from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.reports import trace as trace_report
 from perfkit.errors import UsageError
 from perfkit.measure import estimate, runner, timing
 from perfkit.measure.observers.suggestions import Suggestions

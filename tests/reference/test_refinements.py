@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.analysis.attribution import attribute
+from perfkit.analysis.attribution.attribute import attribute
 from perfkit.trace.load import load
-from tests.analysis.test_attribution_reference import fast_rows
+from tests.analysis.attribution.test_attribute_reference import fast_rows
 from tests.reference import attribution_reference as reference
 from tests.reference import random_traces
 from tests.reference.test_reference import Trace

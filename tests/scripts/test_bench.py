@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.analysis import trace_report
+from perfkit.analysis.reports import trace as trace_report
 from perfkit.trace.load import load
 from scripts.benchmarks import harness_child, rivals, trace_child
 from scripts.benchmarks import main as bench

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perfkit.analysis import stats
+from perfkit.analysis.statistics import stats
 from scripts.false_claims import main, patterns
 
 

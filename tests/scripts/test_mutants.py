@@ -149,11 +149,11 @@ def test_what_is_no_behaviour_is_left_alone(source):
 
 def test_each_mutant_of_perfkit_compiles_and_differs_in_one_place():
     # GIVEN a file with most of what Python has
-    path = Path(main.ROOT) / "perfkit/analysis/stats.py"
+    path = Path(main.ROOT) / "perfkit/analysis/statistics/stats.py"
     source = path.read_bytes()
 
     # WHEN
-    sites = sites_of("perfkit/analysis/stats.py", source)
+    sites = sites_of("perfkit/analysis/statistics/stats.py", source)
 
     # THEN
     assert len({site.id for site in sites}) == len(sites) > 50

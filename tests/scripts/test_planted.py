@@ -9,8 +9,8 @@ from statistics import median
 import msgspec
 import pytest
 
-from perfkit.analysis import causes, stability
-from perfkit.analysis.causes import Cause
+from perfkit.analysis.noise import causes, stability
+from perfkit.analysis.noise.causes import Cause
 from perfkit.schema import record
 from scripts.planted import child, main
 from tests.runs import QUICK, sample, saved

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.analysis import trace_report
+from perfkit.analysis.reports import trace as trace_report
 from perfkit.schema import record
 from perfkit.trace.load import load
 from scripts import samples

@@ -12,7 +12,7 @@ from trace_damage import TOKENS, damaged, packed, small_trace
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import StreamFacts, unpacked
-from perfkit.trace.chrome_json import read_chrome_json
+from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import Trace
 
 SMALL = small_trace(6)

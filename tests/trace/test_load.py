@@ -15,11 +15,11 @@ import pytest
 from chrome_reference import equal
 from trace_damage import small_trace
 
-from perfkit.analysis import trace_report
+from perfkit.analysis.reports import trace as trace_report
 from perfkit.errors import UsageError
-from perfkit.trace import chrome_json
+from perfkit.launch.nsys_export import REPORT_MAGIC
+from perfkit.trace.chrome import reader as chrome_json
 from perfkit.trace.load import load
-from perfkit.trace.nsys_export import REPORT_MAGIC
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in
 
@@ -223,7 +223,7 @@ def test_memory_stays_bounded() -> None:
     """70 MB of text, whose columns take 12 MB, are read within 60 MB."""
     code = """
 from pathlib import Path
-from perfkit.trace.chrome_json import read_chrome_json
+from perfkit.trace.chrome.reader import read_chrome_json
 event = b'{"ph":"X","cat":"cpu_op","name":"aten::add","pid":1,"tid":1,"ts":%d.5,"dur":1.25,"args":{"x":"'
 event += b"y" * 300 + b'"}},'
 def pieces(count):

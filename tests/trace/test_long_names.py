@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from perfkit.analysis import kernel_categories, trace_report
-from perfkit.analysis.kernel_spelling import spelling
+from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.analysis.kernels.spelling import spelling
+from perfkit.analysis.reports import trace as trace_report
 from perfkit.render.text import render
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import LONGEST_NAME

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from perfkit.analysis import trace_report
-from perfkit.analysis.account import Selection
-from perfkit.analysis.attribution import Phase
-from perfkit.analysis.trace_report import View
+from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.reports.trace import View
+from perfkit.analysis.time.account import Selection
 from perfkit.schema.report import Report
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport

@@ -12,7 +12,7 @@ import pytest
 from perfkit.errors import UsageError
 from perfkit.trace.columns import MISSING, NO_TIME, Device, Trace
 from perfkit.trace.load import load
-from perfkit.trace.nsys_sqlite import read_nsys
+from perfkit.trace.nsys.reader import read_nsys
 from tests.nsys_export import START_END, NsysExport, global_tid
 
 CALLS, KERNELS, COPIES, SETS, WHOLE = (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from perfkit.analysis.attribution import Attribution, attribute
+from perfkit.analysis.attribution.attribute import Attribution, attribute
 from perfkit.schema import range_names
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from perfkit.analysis.scopes import How
+from perfkit.analysis.attribution.scopes import How
 from perfkit.workload.annotate import annotate
 from tests.truth.models import Block, Checkpointed, FusedProjections, HeadFirst, Net
 from tests.truth.recording import STEPS, Recording, Training, record, record_training

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from perfkit.analysis.attribution import Attribution, Phase, attribute
-from perfkit.analysis.intervals import NONE
+from perfkit.analysis.attribution.attribute import Attribution, Phase, attribute
+from perfkit.analysis.attribution.intervals import NONE
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, HostKind, HostRanges, Trace
 from tests.truth import models

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from perfkit.analysis.account import account
-from perfkit.analysis.attribution import Attribution, Phase, attribute
-from perfkit.analysis.breakdown import layer_table
-from perfkit.analysis.scopes import How
-from perfkit.analysis.trace_report import findings_of
+from perfkit.analysis.attribution.attribute import Attribution, Phase, attribute
+from perfkit.analysis.attribution.scopes import How
+from perfkit.analysis.reports.trace import findings_of
+from perfkit.analysis.time.account import account
+from perfkit.analysis.time.breakdown import layer_table
 from perfkit.measure import loop, runner
 from perfkit.measure.loop import StepId
 from perfkit.measure.observers.provenance import CompiledKernels

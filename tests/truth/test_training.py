@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from perfkit.analysis.scopes import ScopeSource
+from perfkit.analysis.attribution.scopes import ScopeSource
 from tests.truth import models
 from tests.truth.models import Block, Net
 from tests.truth.recording import STEPS, Training, record_training

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch.autograd.profiler_util import FunctionEvent
 
-from perfkit.analysis import breakdown
-from perfkit.analysis.account import account
-from perfkit.analysis.attribution import Phase
-from perfkit.analysis.host_view import EVALUATE
-from perfkit.analysis.intervals import NONE
+from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.attribution.host_view import EVALUATE
+from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.time import breakdown
+from perfkit.analysis.time.account import account
 from perfkit.schema import range_names
 from perfkit.trace.columns import HostKind
 from tests.truth import witness as truth

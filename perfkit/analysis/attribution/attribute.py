@@ -1,0 +1,358 @@
+"""Which module, and which phase of the step, every host range and device event belongs to.
+
+The rules, with their reasons and their oracles, are docs/attribution.md; the numbers in brackets below are theirs.
+Everything is a column operation over the forest of host ranges; rows of those columns are in the forest's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+
+from perfkit.analysis.attribution import compiled as provenance
+from perfkit.analysis.attribution import links, scopes
+from perfkit.analysis.attribution.compiled import Compiled
+from perfkit.analysis.attribution.host_view import HostView, name_flags, view
+from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
+from perfkit.analysis.attribution.links import Links
+from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource
+from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.schema import range_names
+from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
+
+UNATTRIBUTED = "<unattributed>"
+COMMUNICATION = "<communication>"
+
+
+class Phase(IntEnum):
+    """What a piece of work is for. Gradient accumulation counts as backward."""
+
+    FORWARD = 0
+    RECOMPUTE = 1
+    BACKWARD = 2
+    OPTIMIZER = 3
+    COMMUNICATION = 4
+    OTHER = 5
+    UNLAUNCHED = 6
+
+    @property
+    def label(self) -> str:
+        """As written in tables."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class HostAttribution:
+    """One row a host range, in the forest's order."""
+
+    phase: Ints
+    path: Ints
+    """Index into Attribution.paths; NONE for unattributed."""
+    how: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAttribution:
+    """One row a device event, in the trace's order."""
+
+    launch: Ints
+    """Forest row of the launching call; NONE where the file has none."""
+    leaf: Ints
+    """Forest row of the range the launch stood in; NONE for none."""
+    phase: Ints
+    launched_in: Ints
+    """The phase by its launch alone: for communication, the phase that caused it."""
+    path: Ints
+    how: Ints
+    step: Ints
+    """Index into Attribution.steps, by launch time; NONE outside every step."""
+    exclusive: Ints
+    """ns of busy time that this event alone answers for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A profiled step."""
+
+    name: str
+    start: int
+    end: int
+    thread: int
+    """Index of the thread that it is on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A trace's whole account."""
+
+    view: HostView
+    scope_source: ScopeSource
+    paths: tuple[str, ...]
+    steps: tuple[Step, ...]
+    host: HostAttribution
+    device: DeviceAttribution
+    links: Links
+    main_thread: int
+    """Index of the thread whose steps are the account: the one with the most time in them; without steps the
+    process's first thread, else that of the first range. NONE without host ranges."""
+    qualified: bool
+    """Scope paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
+    modules: Mapping[str, str]
+    """Module path -> class, where the recording left its tree or the caller gave one."""
+    compiled: Compiled | None = None
+    """What Inductor said of compiled kernels; None where the recording did not ask."""
+
+    def path_names(self, path: Ints, phase: Ints) -> Any:
+        """Scope names for the rows of a table, the rest rows included."""
+        names = np.array([*self.paths, UNATTRIBUTED], dtype=object)[path]  # NONE takes the last
+        names[phase == Phase.COMMUNICATION] = COMMUNICATION
+        return names
+
+
+def attribute(
+    trace: Trace,
+    scope_source: Literal["auto"] | ScopeSource = "auto",
+    modules: Mapping[str, str] | None = None,
+) -> Attribution:
+    """Attribute everything in a trace.
+
+    `scope_source` auto takes the best kind of scope the file has (rule 9). `modules` is the model's tree, path ->
+    class (`perfkit.module_tree(model)`); default: the one that perfkit's own recording left in the file. With it,
+    names such as `nn.Module: Linear_7` become qualified ones.
+    """
+    seen = view(trace)
+    linked = links.link(trace, seen)
+    modules = _recorded_modules(trace) if modules is None else modules
+    found = scopes.find(seen, linked, scope_source, modules)
+    host = _attribute_host(seen, linked, found)
+    compiled = provenance.find(trace, seen, host.path, found.paths)
+    paths = compiled.paths if compiled else found.paths
+    host = _by_provenance(host, compiled) if compiled else host
+    steps = tuple(
+        Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row]), int(seen.thread[row]))
+        for row in np.flatnonzero(seen.is_step)
+    )
+    by_hooks = bool((linked.is_hooked & linked.is_node).any())
+    device = _attribute_device(trace, seen, host, steps, bare_calls_tell=by_hooks)
+    device, paths = _by_graph_annotation(trace, device, paths)
+    main = _main_thread(trace, seen)
+    return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
+
+
+def _recorded_modules(trace: Trace) -> dict[str, str]:
+    recorded = trace.metadata.get("perfkit")
+    modules = recorded.get("modules") if isinstance(recorded, dict) else None
+    return {str(path): str(name) for path, name in modules.items()} if isinstance(modules, dict) else {}
+
+
+def _main_thread(trace: Trace, seen: HostView) -> int:
+    if not len(trace.host):
+        return NONE
+    if seen.is_step.any():
+        rows = np.flatnonzero(seen.is_step)
+        return int(np.bincount(seen.thread[rows], weights=(seen.end - seen.start)[rows]).argmax())
+    first = [index for index, thread in enumerate(trace.threads) if thread.pid == thread.tid]
+    return first[0] if first else int(trace.host.thread[0])
+
+
+# --- host ranges (rule 10) -------------------------------------------------------------------------------
+
+
+def _attribute_host(seen: HostView, linked: Links, found: Scopes) -> HostAttribution:
+    resolved = found.resolved
+    path = np.where(resolved == NONE, NONE, found.path[resolved]) if len(resolved) else resolved
+    phase, how = _host_phases(seen, linked, found), found.how
+    searching = seen.in_phase(range_names.HOOKS.label)
+    if searching.any():  # in forward, or in the node that runs a part again: no work of either
+        path, how = np.where(searching, NONE, path), np.where(searching, How.NONE, how)
+        phase[searching] = Phase.OTHER
+    return HostAttribution(phase, path, how)
+
+
+def _by_provenance(host: HostAttribution, compiled: Compiled) -> HostAttribution:
+    """Move compiled kernels to their modules; their phase stays."""
+    mapped = compiled.path != NONE
+    return replace(
+        host, path=np.where(mapped, compiled.path, host.path), how=np.where(mapped, How.PROVENANCE, host.how)
+    )
+
+
+def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
+    node, scope, operation = linked.node, found.scope, linked.operation
+    in_node = node != NONE
+    forward_op = (operation != NONE) & linked.is_forward_op[operation]
+    own_recompute = seen.own("recompute")[scope]  # where there is no scope, none is inside a node, whatever this says
+    recomputed = links.run_again(seen, linked) | ((in_node | own_recompute) & (scope > node))
+
+    phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
+    phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
+    phase[~in_node & (seen.optimizer != NONE)] = Phase.OPTIMIZER
+    phase[in_node] = Phase.BACKWARD
+    phase[recomputed] = Phase.RECOMPUTE
+    other = phase == Phase.OTHER
+    # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
+    phase[other & _backward_only_thread(seen, linked, scope)] = Phase.BACKWARD
+    other &= phase == Phase.OTHER
+    phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
+    phase[other & seen.in_phase("backward")] = Phase.BACKWARD
+    return phase
+
+
+def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
+    """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
+
+    def threads(rows: Bools) -> Bools:
+        """All rows of threads that have one of these."""
+        return np.isin(seen.thread, seen.thread[rows])
+
+    outside = linked.node == NONE
+    told = linked.is_node & ~linked.is_hooked
+    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(linked.is_forward_op & outside)
+    return threads(linked.is_node) & only
+
+
+# --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------
+
+
+def _attribute_device(
+    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
+) -> DeviceAttribution:
+    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where that does backward only.
+
+    It is so where perfkit's ranges are all there is of nodes: then the engine itself has no range.
+    """
+    events = trace.device
+    launch = _launches(trace, seen)
+    lost = launch == NONE
+    leaf = np.where(lost, NONE, seen.forest.parent[launch]) if len(trace.host) else launch
+    if lost.any():
+        leaf[lost] = _operators_by_id(trace, seen)[lost]
+    inside = leaf != NONE
+    launched_in = np.where(lost & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.uint8)
+    launched_in[inside] = host.phase[leaf[inside]]
+    bare = ~lost & ~inside & bare_calls_tell
+    launched_in[bare] = host.phase[launch[bare]]
+    path = np.full(len(events), NONE, dtype=ROW)
+    path[inside] = host.path[leaf[inside]]
+    how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.uint8)
+    how[inside] = host.how[leaf[inside]]
+    communication = is_communication(trace)
+    phase = np.where(communication, Phase.COMMUNICATION, launched_in)
+    path[communication] = NONE
+    return DeviceAttribution(
+        launch=launch,
+        leaf=leaf,
+        phase=phase,
+        launched_in=launched_in,
+        path=path,
+        how=how,
+        step=_steps_of_launches(trace, seen, launch, steps),
+        exclusive=_exclusive(trace, communication),
+    )
+
+
+def _by_graph_annotation(
+    trace: Trace, device: DeviceAttribution, paths: tuple[str, ...]
+) -> tuple[DeviceAttribution, tuple[str, ...]]:
+    """Move nodes of CUDA graphs to the scope that was noted at capture; the phase stays that of their launch."""
+    annotation = trace.device.annotation
+    noted = np.flatnonzero((annotation != MISSING) & (device.phase != Phase.COMMUNICATION))
+    if not len(noted):
+        return device, paths
+    numbers = {text: number for number, text in enumerate(paths)}
+    used, place = np.unique(annotation[noted], return_inverse=True)
+    own = [range_names.parse_trace(trace.names[index]) for index in used]
+    texts = [name.label if name else trace.names[index] for name, index in zip(own, used, strict=True)]
+    codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    path, how = device.path.copy(), device.how.copy()
+    path[noted], how[noted] = codes[place], How.GRAPH
+    return replace(device, path=path, how=how), tuple(numbers)
+
+
+def _launches(trace: Trace, seen: HostView) -> Ints:
+    """The first call, by time, that carries an event's correlation id (in the event's process, where it names one)."""
+    calls = np.flatnonzero(seen.is_runtime)
+    correlation = trace.host.correlation[seen.forest.order[calls]]
+    calls, correlation = calls[correlation != MISSING], correlation[correlation != MISSING]
+    events = trace.device
+    call_process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[seen.thread[calls]]
+    event_process = events.process
+    if (event_process == MISSING).all():
+        call_process = np.full(len(calls), MISSING)
+    keys = pair_keys(
+        np.concatenate((call_process, event_process)),
+        np.concatenate((correlation, events.correlation)),
+    )
+    call_keys, event_keys = keys[: len(calls)], keys[len(calls) :]
+    order = np.lexsort((seen.start[calls], call_keys))
+    place = np.searchsorted(call_keys[order], event_keys)
+    place_or_last = np.minimum(place, max(len(calls) - 1, 0))
+    launch = np.full(len(events), NONE, dtype=ROW)
+    if len(calls):
+        matches = (call_keys[order][place_or_last] == event_keys) & (events.correlation != MISSING)
+        launch[matches] = calls[order][place_or_last[matches]]
+    return launch
+
+
+def external_ids_are_correlations(trace: Trace) -> bool:
+    """True for files of 2021 to 2023, whose External ids repeat the correlation and collide with operators' ids."""
+    calls = trace.host.kind == HostKind.RUNTIME
+    external, correlation = trace.host.external_id[calls], trace.host.correlation[calls]
+    return bool(calls.any() and np.mean((external == correlation) & (external != MISSING)) > 0.5)
+
+
+def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
+    """For events without a launch: the operator of their External id, the first in the file, if ids can be trusted."""
+    events, host = trace.device, trace.host
+    found = np.full(len(events), NONE, dtype=np.int64)
+    if external_ids_are_correlations(trace):
+        return found
+    operators = np.flatnonzero((host.kind == HostKind.OP) & (host.external_id > 0))
+    ids, first = np.unique(host.external_id[operators], return_index=True)
+    place = np.searchsorted(ids, events.external_id)
+    hit = place < len(ids)
+    hit[hit] = ids[place[hit]] == events.external_id[hit]
+    row_of = np.empty(len(host), dtype=np.int64)
+    row_of[seen.forest.order] = np.arange(len(host))
+    found[hit] = row_of[operators[first[place[hit]]]]
+    return found
+
+
+def _steps_of_launches(trace: Trace, seen: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
+    process = np.array([*(thread.pid for thread in trace.threads), NONE], dtype=np.int64)
+    caller = process[np.concatenate((seen.thread, [NONE]))[launch]]
+    return steps_at(trace, np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, caller, steps)
+
+
+def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple[Step, ...]) -> Ints:
+    """The step whose [start, end) holds each known time; of its own process, where several have steps; NONE outside."""
+    starts, ends = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
+    owner = np.array([trace.threads[step.thread].pid for step in steps], dtype=np.int64)
+    if len(np.unique(owner)) <= 1:  # one process: files name threads of others too, and mean the same
+        owner, process = np.zeros_like(owner), np.zeros(len(time), dtype=np.int64)
+    index = last_at_or_before(owner, starts, process, time)
+    outside = ~known | (index == NONE)
+    outside[~outside] = time[~outside] >= ends[index[~outside]]
+    return np.where(outside, NONE, index)
+
+
+def is_communication(trace: Trace) -> Bools:
+    """Collective kernels, by name."""
+    named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)
+    found: Bools = named & (trace.device.kind == DeviceKind.KERNEL)
+    return found
+
+
+def _exclusive(trace: Trace, communication: Bools) -> Ints:
+    """Exclusive busy time per event: compute (kernels and memsets) before communication before copies, per device."""
+    events = trace.device
+    rank = np.where(communication, 1, np.where(events.kind == DeviceKind.MEMCPY, 2, 0))
+    own = np.zeros(len(events), dtype=np.int64)
+    for device in np.unique(events.device):
+        rows = np.flatnonzero(events.device == device)
+        own[rows] = exclusive_times(events.start[rows], events.end[rows], rank[rows])
+    return own

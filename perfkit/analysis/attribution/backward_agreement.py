@@ -1,0 +1,58 @@
+"""Two accounts of backward in one trace: perfkit's range round a node, and the node's sequence number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis.attribution.attribute import Attribution
+from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.attribution.scopes import ScopeSource
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the two agree."""
+
+    nodes: int
+    """Nodes that have a range of perfkit's and a number that leads to a forward operation."""
+    agreeing: int
+    differences: tuple[tuple[str, str, str, int], ...]
+    """(node, module by its range, module by its number, times), most frequent first."""
+
+    def __str__(self) -> str:
+        text = f"backward ranges agree with sequence numbers: {self.agreeing:,} of {self.nodes:,} nodes"
+        shown = [
+            f"{node} is of {ranged} by its range and of {numbered} by its number ({times:,}x)"
+            for node, ranged, numbered, times in self.differences[:_SHOWN]
+        ]
+        more = [f"{len(self.differences) - _SHOWN:,} more kinds"] if len(self.differences) > _SHOWN else []
+        return "; ".join([text, *shown, *more])
+
+
+def agreement(found: Attribution) -> Agreement | None:
+    """Compare them; None where the trace has not both."""
+    if found.scope_source is not ScopeSource.PERFKIT:  # other scopes have other names
+        return None
+    seen, links = found.view, found.links
+    # The engine's range holds perfkit's, which holds the node: what holds the range knows the number, if anything does.
+    ranges = np.flatnonzero(links.is_hooked & ~links.is_node & (links.node != NONE))
+    around = links.node[ranges]
+    linked = (links.target[around] != NONE) & ~links.by_accumulation[around]
+    ranges, around = ranges[linked], around[linked]
+    if not len(ranges):
+        return None
+    by_number = found.path_names(found.host.path[around], found.host.phase[around])
+    by_range = [seen.own_names[int(name)].label for name in seen.name[ranges]]
+    pairs = zip(around.tolist(), by_range, map(str, by_number), strict=True)
+    different = Counter(
+        (seen.name_of(row).rpartition(" ")[2], ranged, numbered)
+        for row, ranged, numbered in pairs
+        if ranged != numbered
+    )
+    differences = tuple((*key, times) for key, times in different.most_common())
+    return Agreement(len(ranges), len(ranges) - different.total(), differences)

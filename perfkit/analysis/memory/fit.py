@@ -1,0 +1,253 @@
+"""Whether a configuration fits into a memory, and the nearest ones that do, by the formula of `memory_model`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from perfkit.analysis.memory import model as memory_model
+from perfkit.schema.config import SIZES, RunConfig
+
+Verdict = Literal["fits", "borderline", "will not fit"]
+
+CUDA_CONTEXT = 2**29
+"""Assumed for what a process holds on a GPU besides tensors: the CUDA context and libraries. Not measured."""
+FITS_BELOW = 0.90
+FITS_NOT_ABOVE = 1.05
+"""(peak + overhead) / memory, below and above which the verdict is clear. A guess, to be calibrated on a GPU: what
+lies between is decided by workspaces and fragmentation, which nothing here counts."""
+
+_SMALLER_AFTER_FAILURE = 0.8
+"""After running out of memory, a proposal has at most this share of the failed configuration's predicted peak: where
+the estimate said it would fit, the estimate is not enough."""
+_SHORTEST_CONTEXT = 32
+_HALVINGS = 20
+
+_Changes = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a step of a configuration will hold, and whether that fits."""
+
+    config: RunConfig
+    peak_bytes: int
+    first_step_bytes: int
+    where: str
+    """Of the peak: `backward of layers.11.mlp`."""
+    memory_bytes: int | None
+    """What it is to fit into; None where that is not known."""
+
+    @property
+    def share(self) -> float | None:
+        """(peak + overhead) / memory."""
+        return None if not self.memory_bytes else (self.peak_bytes + overhead(self.config)) / self.memory_bytes
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None where the memory is not known."""
+        if self.share is None:
+            return None
+        if self.share < FITS_BELOW:
+            return "fits"
+        return "borderline" if self.share <= FITS_NOT_ABOVE else "will not fit"
+
+
+def overhead(config: RunConfig) -> int:
+    """Bytes held besides tensors. On a CPU the memory that is available is counted with PyTorch already loaded."""
+    return 0 if config.device == "cpu" else CUDA_CONTEXT
+
+
+def predict(config: RunConfig, memory: int | None = None) -> Prediction:
+    """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes a ms."""
+    found = memory_model.estimate(config)
+    return Prediction(config, found.peak, found.first_step, found.where, memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A configuration that fits."""
+
+    flags: tuple[str, ...]
+    """To add to the command line, each with its value."""
+    gives_up: str
+    prediction: Prediction
+
+    @property
+    def command(self) -> str:
+        """The flags to paste."""
+        return " ".join(self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One change, or none, along one axis. What it costs is its place there: the later, the more is given up."""
+
+    changes: _Changes
+    flags: tuple[str, ...] = ()
+    gives_up: str = ""
+
+
+_NONE = _Step({})
+
+
+def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: float | None = None) -> list[Proposal]:
+    """The nearest configurations that clearly fit into `memory`, those that give up least first.
+
+    Ranked by the worst that they give up: another model, a shorter context, a smaller batch, precision, time, the
+    parts of attention in a profile, nothing. None is listed that gives up as much as another and more.
+    """
+    found: list[tuple[tuple[int, ...], Proposal]] = []
+    limit = _limit(config, memory, peak_below)
+    for cost, steps in _combinations(config):
+        if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in found):
+            continue
+        proposal = _fitting(config, steps, memory, limit)
+        if proposal is not None:
+            found.append((cost, proposal))
+        if len(found) == count:
+            break
+    return [proposal for _, proposal in sorted(found, key=lambda one: one[0])]
+
+
+def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = None) -> tuple[str, ...]:
+    """The two nearest configurations that fit, as flags.
+
+    Where parameters alone do not fit, one smaller model gives up least of everything; a still smaller one is the
+    other then.
+    """
+    found = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
+    limit = _limit(config, memory, peak_below)
+    smaller = (_fitting(config, (step,), memory, limit) for step in _models(config) if step.flags)
+    rest = (one.command for one in smaller if one is not None and one.command not in found)
+    return (*found, *itertools.islice(rest, 1)) if len(found) == 1 else tuple(found)
+
+
+def _limit(config: RunConfig, memory: int, peak_below: float | None) -> float:
+    """Bytes that the peak of a proposal stays below."""
+    fits = FITS_BELOW * memory - overhead(config)
+    return fits if peak_below is None else min(fits, peak_below)
+
+
+def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: float) -> Proposal | None:
+    """The configuration after these steps; None where it does not fit."""
+    changed = dataclasses.replace(config, **{k: v for step in steps for k, v in step.changes.items()})
+    if _least(changed) >= limit:
+        return None
+    prediction = predict(changed, memory)
+    if prediction.peak_bytes >= limit:
+        return None
+    flags = tuple(flag for step in steps for flag in step.flags)
+    return Proposal(flags, "; ".join(step.gives_up for step in steps if step.gives_up) or "nothing", prediction)
+
+
+def _least(config: RunConfig) -> int:
+    """Parameters, gradients and Adam's moments: what no change but a smaller model makes less."""
+    return {"forward": 4, "forward-backward": 8, "train": 16}[config.pass_type] * config.parameters
+
+
+def suggestions(config: RunConfig, available: int) -> tuple[str, ...]:
+    """After running out of memory: two changes that would have fitted into what was available, as flags."""
+    below = _SMALLER_AFTER_FAILURE * predict(config).peak_bytes
+    return two_changes(config, available, peak_below=below)
+
+
+def _combinations(config: RunConfig) -> Iterator[tuple[tuple[int, ...], tuple[_Step, ...]]]:
+    """All that is tried, each with its costs, in order of what it gives up; the configuration itself is not there."""
+    models, contexts, batches, *cheap = (
+        list(enumerate(axis(config)))
+        for axis in (_models, _contexts, _batches, _precisions, _checkpoints, _attentions, _optimizers)
+    )
+    near = itertools.product(models[:1], contexts, batches, *cheap)
+    smaller = itertools.product(models[1:], contexts[:1], batches[:1], *cheap)
+    smallest = itertools.product(models[1:], contexts, batches[-1:], *(axis[-1:] for axis in cheap))
+    for tried in itertools.chain(near, smaller, smallest):
+        cost, steps = zip(*tried, strict=True)
+        if any(cost):
+            yield cost, steps
+
+
+def _contexts(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    length = config.context_length or 0
+    while length // 2 >= _SHORTEST_CONTEXT:
+        length //= 2
+        text = f"context {config.context_length} -> {length}"
+        yield _Step({"context_length": length}, (f"--context-length {length}",), text)
+
+
+def _batches(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    batch = config.batch_size
+    while batch > 1:
+        batch //= 2
+        steps = -(-config.batch_size // batch)
+        text = f"batch {config.batch_size} -> {batch} ({steps} to accumulate)"
+        yield _Step({"batch_size": batch}, (f"--batch-size {batch}",), text)
+
+
+def _precisions(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    if config.precision in ("fp32", "tf32"):
+        yield _Step({"precision": "bf16"}, ("--precision bf16",), "precision")
+
+
+def _checkpoints(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    if config.pass_type != "forward" and not config.checkpoint:
+        yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
+
+
+def _attentions(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    if config.attention == "eager":
+        yield _Step({"attention": "sdpa"}, ("--attention sdpa",), "attention's parts in a profile")
+
+
+def _optimizers(config: RunConfig) -> Iterator[_Step]:
+    yield _NONE
+    if config.pass_type == "train" and config.optimizer != "adamw-fused":
+        yield _Step({"optimizer": "adamw-fused"}, ("--optimizer adamw-fused",))
+
+
+def _models(config: RunConfig) -> Iterator[_Step]:
+    """The model itself, then smaller ones: the next sizes, or, of a shape of one's own, each number halved."""
+    yield _NONE
+    smaller: list[str] = []
+    if config.shape == SIZES.get(config.model_size or ""):
+        smaller = [name for name, shape in SIZES.items() if shape.d_model < config.shape.d_model]
+        for name in reversed(smaller):
+            changes = {"model_size": name, **dataclasses.asdict(SIZES[name])}
+            yield _Step(changes, (f"--model-size {name}",), f"the model: {name}")
+    if smaller and not _mostly_vocabulary(config):
+        return
+    for changes in _halved(config):
+        flags = tuple(f"--{field.replace('_', '-')} {value}" for field, value in changes.items())
+        yield _Step(changes, flags, "the model: " + ", ".join(flag[2:] for flag in flags))
+
+
+def _halved(config: RunConfig) -> Iterator[dict[str, int]]:
+    """Numbers of the model halved, each by itself, then all; then halved again.
+
+    The vocabulary is one of them where it is most of the model.
+    """
+    shape, pairs = config.shape, 2 * config.shape.num_heads  # the width is a multiple of these
+    numbers = {"num_layers": shape.num_layers, "d_ff": shape.d_ff, "d_model": shape.d_model}
+    if _mostly_vocabulary(config):
+        numbers = {"vocab_size": config.vocab_size, **numbers}
+    for divisor in (2**power for power in range(1, _HALVINGS)):
+        values = {
+            field: max(pairs, number // divisor // pairs * pairs) if field == "d_model" else max(1, number // divisor)
+            for field, number in numbers.items()
+        }
+        smaller = {field: value for field, value in values.items() if value < numbers[field]}
+        yield from ({field: value} for field, value in smaller.items())
+        if len(smaller) > 1:
+            yield smaller
+
+
+def _mostly_vocabulary(config: RunConfig) -> bool:
+    return 4 * config.vocab_size * config.shape.d_model > config.parameters

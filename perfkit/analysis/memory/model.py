@@ -1,0 +1,189 @@
+"""The peak memory of a step as a formula: arithmetic on the configuration, without PyTorch, in a millisecond.
+
+A step's memory is P + G + O (parameters, gradients made so far, the optimizer's state), what forward kept and has
+not been freed, and what is being worked on. Backward frees block by block what forward kept, and makes gradients as
+it goes. Blocks are alike, so what is held at any given moment of block k is a straight line in k, and the largest is
+at an end: the last block, or the first. `peak` evaluates the moments of those two, of the head and the loss, and of
+the optimizer, and takes the largest. The terms are in `memory_terms`; docs/memory.md derives them.
+
+Tensors only: kernels' workspaces, the caching allocator's rounding and fragmentation, and the CUDA context come on
+top. torch.compile is not covered: it keeps less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from perfkit.analysis.memory.terms import (
+    Amounts,
+    Sizes,
+    attention_forward,
+    block_backward,
+    head_backward,
+    head_saved,
+    saved,
+)
+from perfkit.schema import memory
+from perfkit.schema.config import RunConfig
+from perfkit.schema.memory import MemoryEstimate
+
+_STEP_COUNT_BYTES = 4
+"""AdamW keeps a step count for each parameter tensor, in fp32."""
+_LOSS_BYTES = 4
+"""The loss, one fp32 number, and its gradient, with which backward begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A moment of the whole step."""
+
+    phase: str
+    module: str
+    parts: Amounts
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+
+def estimate(config: RunConfig) -> MemoryEstimate:
+    """The peak of a steady step of a resolved configuration."""
+    points = list(_points(config))
+    peak = max(points, key=lambda point: point.total)
+    state = _optimizer_state(config)
+    # Adam's state is made at the start of the first optimizer step.
+    first = max(point.total - (state if point.phase != "optimizer" else 0) for point in points)
+    parts = {part: peak.parts[part] for part in memory.PARTS if peak.parts.get(part)}
+    return MemoryEstimate(method="formula", parts=parts, phase=peak.phase, module=peak.module, first_step=first)
+
+
+def _points(config: RunConfig) -> Iterator[_Point]:
+    s = Sizes(config)
+    if config.pass_type == "forward":
+        yield from _forward(config, s)
+        return
+    always = _always(config, s) + Counter({memory.LOGITS: s.v + _LOSS_BYTES})  # the step holds both to its end
+    yield from _loss_forward(config, s, always)
+    yield from _backward(config, s, always)
+    if config.pass_type == "train":
+        made = {memory.GRADIENTS: 4 * config.parameters, memory.WORKING: _optimizer_working(config, s)}
+        yield _Point("optimizer", "", _sum((always, made)))
+
+
+def _always(config: RunConfig, s: Sizes) -> Counter[str]:
+    """There from the step's beginning to its end."""
+    length = config.context_length or 0
+    batch = 2 * 8 * config.tokens_per_step  # tokens and targets, int64
+    mask = length**2 if s.attention == "eager" else 0  # bool
+    return Counter(
+        {
+            memory.PARAMETERS: 4 * config.parameters,
+            memory.OPTIMIZER: _optimizer_state(config),
+            memory.CONSTANTS: batch + mask + 2 * s.angles,
+        }
+    )
+
+
+def _optimizer_state(config: RunConfig) -> int:
+    if config.pass_type != "train":
+        return 0
+    tensors = 9 * config.shape.num_layers + 3
+    return 8 * config.parameters + _STEP_COUNT_BYTES * tensors
+
+
+def _optimizer_working(config: RunConfig, s: Sizes) -> int:
+    """What `optimizer.step()` works on.
+
+    foreach: the square roots of all second moments at once; for-loop: the root and the denominator of one parameter,
+    and the denominator of the one before; fused: nothing. PyTorch's own choice is foreach on CUDA and the loop on a CPU
+    (`torch.optim.optimizer._default_to_fused_or_foreach`, PyTorch 2.13).
+    """
+    if config.optimizer == "adamw-fused":
+        return 0
+    if config.optimizer == "adamw-foreach" or config.device != "cpu":
+        return 4 * config.parameters
+    # The loop's variables keep one parameter's denominator until the next one has its root and its own.
+    return max(2 * s.table + s.gain, 3 * s.wide, 3 * s.square)
+
+
+def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
+    """The end of forward. Only with checkpointing under autocast can it be the peak.
+
+    Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
+    """
+    layers = config.shape.num_layers
+    weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
+    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
+    kept = _below(config, s, layers)
+    kept[memory.WEIGHT_COPIES] = 0
+    yield _Point("loss", "loss", _sum((always, kept, head_saved(s), now)))
+
+
+def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
+    """What the first `blocks` blocks keep. The first block's input is the embedding's output."""
+    kept = Counter[str]()
+    if config.checkpoint:
+        kept[memory.RESIDUAL] = blocks * s.U
+    else:
+        kept.update({part: blocks * size for part, size in saved(s).items()})
+    if blocks:
+        kept[memory.RESIDUAL] -= s.U
+        kept[memory.EMBEDDING] += s.U
+    return kept
+
+
+def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
+    layers = config.shape.num_layers
+    always = _sum((always, {memory.WORKING: _LOSS_BYTES}))
+    everything = _below(config, s, layers)
+    for moment in head_backward(s):
+        held = {memory.WORKING: moment.working, memory.GRADIENTS: moment.made}
+        yield _Point("backward", moment.module, _sum((always, everything, moment.kept, held)))
+    of_head = s.table + s.gain
+    for block in dict.fromkeys((layers - 1, 0)):
+        below = _sum((always, _below(config, s, block)))
+        done = of_head + (layers - 1 - block) * s.block_weights
+        for moment in block_backward(s, checkpoint=config.checkpoint):
+            held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
+            kept = moment.kept if block else _from_embedding(moment.kept, s)
+            yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
+    made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.parameters}
+    yield _Point("backward", "embedding", _sum((always, made)))
+
+
+def _from_embedding(kept: Amounts, s: Sizes) -> Amounts:
+    """The first block's own input counts as the embedding's."""
+    return _sum((kept, {memory.RESIDUAL: -s.U, memory.EMBEDDING: s.U}))
+
+
+def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
+    """Without gradients nothing is kept and blocks are equal, but for autocast's copies of weights, which add up."""
+    layers = config.shape.num_layers
+    block = layers - 1 if s.autocast else 0
+    inside = f"layers.{block}."
+    before = _always(config, s) + Counter({memory.WEIGHT_COPIES: block * s.block_copies})
+    stream = memory.RESIDUAL if block else memory.EMBEDDING  # a block's input
+    square, wide = s.copied(s.square), s.copied(s.wide)
+    attending = {stream: s.U, memory.NORMS: s.U, memory.PROJECTIONS: 3 * s.u, memory.ROPE: 2 * s.u}
+    attending[memory.WEIGHT_COPIES] = 3 * square
+    for module, size in attention_forward(s):
+        yield _Point("forward", inside + module, _sum((before, attending, {memory.ATTENTION: size})))
+    projected = {memory.ATTENTION: s.u, memory.MIXED: 2 * s.u, memory.ROPE: -2 * s.u, memory.WEIGHT_COPIES: square}
+    yield _Point("forward", inside + "attn.output_proj", _sum((before, attending, projected)))
+    mlp = Counter({memory.NORMS: s.U, memory.RESIDUAL: s.U}) + Counter({stream: s.U})
+    product = {memory.MLP: 3 * s.f, memory.WEIGHT_COPIES: 4 * square + 2 * wide}
+    yield _Point("forward", inside + "mlp", _sum((before, mlp, product)))
+    down = {memory.MLP: s.f + s.u, memory.WEIGHT_COPIES: s.block_copies}
+    yield _Point("forward", inside + "mlp.down_proj", _sum((before, mlp, down)))
+    logits = {memory.LOGITS: s.v + (s.u if s.autocast else 0), memory.RESIDUAL: s.U, memory.NORMS: s.U}
+    copies = {memory.WEIGHT_COPIES: (layers - block) * s.block_copies + s.copied(s.table)}
+    yield _Point("forward", "head", _sum((before, logits, copies)))
+
+
+def _sum(amounts: Iterable[Amounts]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in amounts:
+        total.update(one)
+    return total

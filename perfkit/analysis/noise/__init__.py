@@ -1,0 +1,1 @@
+"""Why step times vary."""

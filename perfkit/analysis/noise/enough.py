@@ -1,0 +1,99 @@
+"""Whether n was enough, in a sentence: how well the mean is known, what ended the run, how many steps it would take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfkit.analysis.noise.stability import FEWEST_PERIODS, Stability
+from perfkit.analysis.statistics import stats
+from perfkit.analysis.statistics.stats import Precision
+from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.record import RunRecord
+
+_TARGET = 0.01
+"""Half-width that "was n enough?" is asked for where no --target-ci was given."""
+_FEW = 10
+"""Steps advised to somebody who has too few for any interval: the default."""
+_ALIAS = "--target-cv"
+
+
+def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None:
+    """The sentence `n = ...`; None without a step. Where a finding of noise says why the interval cannot be relied
+    on, so does this one.
+
+    A period is no noise: the mean of whole periods has an interval of its own, from the means of each.
+    """
+    if not record.steps:
+        return None
+    return Finding(Rule.MEAN_PRECISION, _text(record, noise), sure="derived")
+
+
+def _text(record: RunRecord, noise: Stability | None) -> str:
+    wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
+    config, period = record.config, noise.period if noise is not None else 1
+    target = config.target_ci or _TARGET
+    head = f"n = {len(wall)}{_ended(record)}"
+    if noise is not None and noise.doubts:
+        return f"{head}: {_unreliable(stats.precision(wall, target), noise)}{_periods_wanted(len(wall), noise)}"
+    if period == 1:
+        return f"{head}: {_known(stats.precision(wall, target), record, float(wall.mean()))}"
+    whole = len(wall) // period
+    means = wall[: whole * period].reshape(whole, period).mean(axis=1)
+    known = _known(stats.precision(means, target), record, float(wall.mean()), period)
+    over = len(wall) % period
+    steps = "1 step" if over == 1 else f"{over} steps"
+    left = f"; the mean in the table also has {steps} of a part period: measure a multiple of {period} steps"
+    return f"{head}, {whole} whole periods of {period} steps: {known}{left if over else ''}"
+
+
+def _known(found: Precision, record: RunRecord, mean_s: float, period: int = 1) -> str:
+    if found.needed is None:
+        more = f"; use --measure-steps {_FEW} or more" if record.config.measure_steps < _FEW else ""
+        return f"too few steps to say how precise the mean is{more}"
+    what = "steps" if period == 1 else "periods"
+    of = "the mean" if period == 1 else "the mean of a period"
+    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
+    text = f"{of} is known to {width} (95%, if {what} are independent)"
+    if found.half_width <= found.target:
+        return f"{text}: enough for {target}"
+    return f"{text}; {target} would need about {_flag(record, found.needed * period, mean_s)}"
+
+
+def _unreliable(found: Precision, noise: Stability) -> str:
+    why = f"the mean's interval cannot be relied on, because {' and '.join(noise.doubts)}"
+    if found.needed is None:
+        return why
+    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
+    return f"{why}; from independent steps it would be {width}, and {found.needed} of them would make it {target}"
+
+
+def _periods_wanted(n: int, noise: Stability) -> str:
+    if n // noise.period >= FEWEST_PERIODS:
+        return ""
+    return f"; use --measure-steps {noise.period * FEWEST_PERIODS} or a larger multiple of {noise.period}"
+
+
+def _flag(record: RunRecord, needed: int, mean_s: float) -> str:
+    """What to set for so many steps: the flag that ended the run, or none where the run was to have them anyway."""
+    config = record.config
+    if config.target_ci is None:
+        return f"--measure-steps {needed}" if needed > config.measure_steps else f"{needed} steps"
+    if record.ended_by == "max-time":
+        return f"{needed} steps, --max-time {units.significant(needed * mean_s, 3)}"
+    return f"{needed} steps" if needed <= config.most_steps else f"--max-steps {needed}"
+
+
+def _ended(record: RunRecord) -> str:
+    """`, ended by ...`, for runs that a target was set for."""
+    config = record.config
+    if config.target_ci is None or record.ended_by is None:
+        return ""
+    rule = {
+        "target-ci": f"ended by --target-ci {units.percent(config.target_ci)}",
+        "max-time": f"ended by --max-time {units.significant(config.time_limit_s)} s, short of the target",
+        "max-steps": f"ended by --max-steps {config.most_steps}, short of the target",
+    }.get(record.ended_by, "")
+    if any(argument.split("=")[0] == _ALIAS for argument in record.environment.argv):
+        rule += f" ({_ALIAS} is another name of --target-ci: more steps narrow the interval of the mean, but not CV)"
+    return f", {rule}"

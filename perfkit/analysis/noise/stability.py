@@ -1,0 +1,293 @@
+"""Why a run's number is as noisy as it is: RunRecord -> findings. Pure functions; the rules are in docs/measurement.md.
+
+Their sentences are made in `noise_texts`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from perfkit.analysis.noise import advice, cause_texts, causes, disturbances, gpu_causes, variance
+from perfkit.analysis.noise import texts as noise_texts
+from perfkit.analysis.noise.advice import Situation
+from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.disturbances import Disturbance
+from perfkit.analysis.noise.variance import Share
+from perfkit.analysis.statistics import stats, trend
+from perfkit.analysis.statistics.stats import Floats
+from perfkit.schema import units
+from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule, Sure
+from perfkit.schema.record import RunRecord
+
+QUIET_CV = 0.02
+"""Below this spread the variance is not taken apart: there is nothing to gain."""
+MAIN_SHARE = 0.20
+"""A cause with less of the variance than this is in the account, but is not what the spread is owed to."""
+LOST_SHARE = 0.10
+"""What every step loses shows in no variance: it is named from 10% of the typical (median) step's time on."""
+HIGH_LAG1 = 0.5
+"""Neighbouring steps that alike (and significantly so) leave too few independent ones for an interval."""
+_LAG1_SIGMAS = 2.58
+"""Of the estimate on independent samples, 1 / sqrt(n): one in a hundred passes by chance."""
+_STARVED = 0.3
+"""Threads that wait for a CPU for this share of the typical step are too many, or have neighbours."""
+FEWEST_PERIODS = 5
+"""The mean of whole periods has an interval from five of them on: fewer are no sample."""
+_EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
+
+_RULES: dict[disturbances.Kind, Rule] = {
+    "warm-up": Rule.WARMUP_UNFINISHED, "level": Rule.LEVEL_SHIFT, "step": Rule.SLOW_STEPS,
+    "fast step": Rule.FAST_STEPS, "period": Rule.PERIODIC_STEPS, "mode": Rule.TWO_SPEEDS,
+}  # fmt: skip
+
+
+class _Judged(NamedTuple):
+    """A finding, and what it means for the others."""
+
+    finding: Finding
+    cause: str | None = None
+    """None: unexplained, or nothing that has a cause."""
+    doubt: str = ""
+    """Why the mean's interval cannot be relied on because of it; empty where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stability:
+    """All that is known about a run's noise."""
+
+    cv: float
+    shares: tuple[Share, ...]
+    """Of the variance, largest first, unexplained last; empty for a quiet run, or one without counters."""
+    cv_without: float
+    """CV of the steps that are not attributed to a cause; nan where none is, or less than half or five are left."""
+    attributed: int
+    """Steps attributed to a cause."""
+    disturbances: tuple[Disturbance, ...]
+    findings: tuple[Finding, ...]
+    """What matters most first."""
+    causes: tuple[str, ...] = ()
+    """That findings name, in their order."""
+    doubts: tuple[str, ...] = ()
+    """Why the mean's interval is not reliable, each once; they come with findings, so that the two cannot disagree."""
+
+    @property
+    def interval_reliable(self) -> bool:
+        """False where a finding makes the mean's interval too narrow, or the mean itself no one speed."""
+        return not self.doubts
+
+    @property
+    def period(self) -> int:
+        """Steps from one slow step to the next, where every k-th is slower; 1 where none is."""
+        return max((one.period for one in self.disturbances), default=0) or 1
+
+    @property
+    def first_cause(self) -> str | None:
+        """The cause named first."""
+        return next(iter(self.causes), None)
+
+
+def examine(record: RunRecord) -> Stability | None:
+    """What is known about the noise of a run's measured steps; None where there are fewer than two."""
+    if len(record.steps) < 2:
+        return None
+    account = causes.account(record)
+    gpu_causes.add(account, record)
+    found = disturbances.find(account)
+    cv = stats.summarize(account.wall).cv
+    shares = variance.shares(account, found) if _is_worth_it(cv, account) else ()
+    attributed = sorted({step for one in found if one.cause for step in one.steps})
+    rest = np.delete(account.wall, attributed)
+    is_rest = attributed and len(rest) >= max(disturbances.FEWEST, len(attributed))
+    cv_without = stats.summarize(rest).cv if is_rest else math.nan
+    judged = [
+        *_variance(cv, shares, cv_without, len(attributed), record),
+        *_disturbed(found, account, record),
+        *_every_step(account, record),
+        *_threads(account, record),
+        *_drift(account.wall, found, record),
+        *_autocorrelation(account.wall, found, record),
+        *_spill(record),
+    ]
+    judged.sort(key=lambda one: _place(one.finding, cv, warmed=account.warmed))
+    return Stability(
+        cv=cv,
+        shares=shares,
+        cv_without=cv_without,
+        attributed=len(attributed),
+        disturbances=found,
+        findings=tuple(one.finding for one in judged),
+        causes=tuple(one.cause for one in judged if one.cause),
+        doubts=tuple(dict.fromkeys(one.doubt for one in judged if one.doubt)),
+    )
+
+
+def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
+    """What makes all other numbers wrong comes first, then what takes more of the mean than the spread is of it.
+
+    Warm-up is of the former where there was next to none; otherwise the order in which findings are made stands.
+    """
+    if finding.rule is Rule.MEMORY_SPILL or (finding.rule is Rule.WARMUP_UNFINISHED and not warmed):
+        return 0
+    return 1 if finding.rule is Rule.LOST_EVERY_STEP and (finding.cost.share or 0.0) > cv else 2
+
+
+def _is_worth_it(cv: float, account: Account) -> bool:
+    return cv >= QUIET_CV and account.has_probes and len(account.wall) >= disturbances.FEWEST
+
+
+def _variance(
+    cv: float, shares: tuple[Share, ...], cv_without: float, attributed: int, record: RunRecord
+) -> list[_Judged]:
+    if not shares:
+        return []
+    first = shares[0].cause if shares[0].share >= MAIN_SHARE else None
+    hint = advice.against(first, Situation(record)) if first and first not in causes.PATTERNS else ""
+    text = noise_texts.variance(cv, shares, cv_without, attributed)
+    evidence = tuple(Evidence("noise", {"cause": one.name}) for one in shares)
+    finding = Finding(Rule.VARIANCE, text, evidence=evidence, advice=hint, sure="derived")
+    return [_Judged(finding, first.value if first else None)]
+
+
+def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord) -> list[_Judged]:
+    """One finding for each level, pattern and warm-up; one for all single steps of a cause."""
+    groups: dict[tuple[str, object], list[Disturbance]] = {}
+    for one in found:
+        single = one.kind in ("step", "fast step")
+        groups.setdefault((one.kind, one.cause if single else one.steps), []).append(one)
+    ordered = sorted(groups.values(), key=lambda group: -sum(abs(one.excess_s) * len(one.steps) for one in group))
+    return [_group(group, account, record) for group in ordered]
+
+
+def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Judged:
+    one = max(group, key=lambda each: abs(each.excess_s))
+    if one.cause is None:
+        counters = f"no counter explains {units.percent(disturbances.EXPLAINED)} of the difference"
+        if account.has_probes and (own := cause_texts.own_time(one, account)):
+            counters += f" ({own})"
+    elif one.cause in causes.PATTERNS:
+        counters = cause_texts.own_time(one, account) if one.kind != "warm-up" else ""
+    else:
+        share = units.percent(min(one.explained, 1.0))
+        counters = f"{share} of the difference ({cause_texts.counted(one, account)})"
+    situation = Situation(record, slow=one.last + 1, period=one.period)
+    key = Cause.FAST if one.cause is Cause.PERIODIC and one.excess_s < 0 else one.cause or "unexplained step"
+    hint = advice.against(key, situation) if one.cause or account.has_probes else ""
+    steps = tuple(step + 1 for each in group for step in each.steps)
+    return _Judged(
+        Finding(
+            _RULES[one.kind],
+            noise_texts.disturbed(one, steps, counters),
+            _cost(sum(each.excess_s * len(each.steps) for each in group), account),
+            tuple(Evidence("steps", {"kind": "measured", "step": step}) for step in steps),
+            advice=hint,
+            sure="derived" if one.cause else "measured",
+            where=noise_texts.numbers(steps),
+        ),
+        one.cause.value if one.cause else None,
+        _doubt(one, len(account.wall)),
+    )
+
+
+def _cost(seconds: float, account: Account) -> Cost:
+    """What steps take too long, all together, spread over every measured step; nothing where they take less long."""
+    if seconds <= 0:
+        return NO_COST
+    return Cost(round(seconds / len(account.wall) * 1e9), seconds / float(account.wall.sum()))
+
+
+def _doubt(one: Disturbance, n: int) -> str:
+    """What a disturbance makes of the mean's interval: nothing, or why it cannot be relied on."""
+    match one.kind:
+        case "warm-up":
+            return "warm-up is not finished"
+        case "level":
+            return "the level shifts"
+        case "mode":
+            return noise_texts.several_speeds(one)
+        case "period" if n // one.period < FEWEST_PERIODS:
+            return f"it holds only {n // one.period} whole periods of {one.period} steps"
+        case _:
+            return ""
+
+
+def _every_step(account: Account, record: RunRecord) -> list[_Judged]:
+    """What all steps lose to a cause: it shows in the mean, and not in the variance."""
+    found = []
+    for cause in _EVERY_STEP:
+        seconds = account.seconds.get(cause)
+        if seconds is None:
+            continue
+        lost_s = float(np.median(seconds))
+        share = lost_s / float(np.median(account.wall))
+        if share >= LOST_SHARE:
+            finding = Finding(
+                Rule.LOST_EVERY_STEP,
+                noise_texts.lost(cause.value, share, lost_s),
+                Cost(round(lost_s * 1e9), share),
+                advice=advice.against(cause, Situation(record)),
+                sure="derived",
+            )
+            found.append(_Judged(finding, cause.value))
+    return sorted(found, key=lambda one: -(one.finding.cost.share or 0.0))
+
+
+def _threads(account: Account, record: RunRecord) -> list[_Judged]:
+    """More threads than CPUs, or CPUs that others use too: threads then wait for each other at every operation."""
+    environment = record.environment
+    if environment.num_threads == 1 or record.config.device != "cpu":
+        return []
+    starved = float(np.median(account.delay) / np.median(account.wall)) if account.has_probes else 0.0
+    if environment.num_threads <= environment.cpu_count and starved < _STARVED:
+        return []
+    waiting = starved if starved >= _STARVED else 0.0
+    text = noise_texts.too_many_threads(environment.num_threads, environment.cpu_count, waiting)
+    hint = advice.against("too many threads", Situation(record))
+    return [_Judged(Finding(Rule.TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
+
+
+def _usual(wall: Floats, found: Sequence[Disturbance]) -> Floats:
+    """Times with the usual one for single steps that stand out, and for warm-up.
+
+    Some of them side by side, or at an end, are named as such, and are neither a drift nor neighbours that are alike.
+    """
+    usual = wall.copy()
+    for one in found:
+        if one.kind in ("step", "fast step", "warm-up"):
+            usual[one.index] = one.quiet_s
+    return usual
+
+
+def _drift(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
+    """A trend, unless levels or warm-up are the better word for it."""
+    if any(one.kind in ("level", "warm-up") for one in found) or len(wall) < disturbances.FEWEST:
+        return []
+    seen = trend.drift(_usual(wall, found))
+    if not seen.is_clear:
+        return []
+    hint = advice.against("drift", Situation(record))
+    return [_Judged(Finding(Rule.DRIFT, noise_texts.drift(seen), advice=hint, sure="derived"), doubt="the steps drift")]
+
+
+def _autocorrelation(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
+    r = stats.lag1(_usual(wall, found))
+    n = len(wall)
+    if n < disturbances.FEWEST or not r > max(HIGH_LAG1, _LAG1_SIGMAS / math.sqrt(n)):
+        return []
+    text = noise_texts.autocorrelation(r, n, stats.effective_n(n, r))
+    hint = advice.against("autocorrelation", Situation(record))
+    finding = Finding(Rule.AUTOCORRELATION, text, advice=hint, sure="derived")
+    return [_Judged(finding, doubt="neighbouring steps depend on each other")]
+
+
+def _spill(record: RunRecord) -> list[_Judged]:
+    why = gpu_causes.spill(record)
+    if why is None:
+        return []
+    cause, hint = "GPU memory spilled into system memory", advice.against("spill", Situation(record))
+    sure: Sure = "measured" if gpu_causes.is_beyond_memory(record) else "guessed"
+    return [_Judged(Finding(Rule.MEMORY_SPILL, f"{cause}: {why}", advice=hint, sure=sure), cause)]

@@ -1,0 +1,131 @@
+"""The sentences of findings about noise, each made of its values. Nothing is judged here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+
+from perfkit.analysis.noise import causes
+from perfkit.analysis.noise.disturbances import Disturbance
+from perfkit.analysis.noise.variance import Share
+from perfkit.analysis.statistics.trend import Drift
+from perfkit.schema import units
+
+_MOST_STEPS = 8
+"""Step numbers named in one line; of more only how many there are."""
+_FIRST_STEPS = 3
+"""Steps named of a pattern: the rest follows from them, or is in the evidence."""
+
+
+def disturbed(one: Disturbance, steps: Sequence[int], counters: str) -> str:
+    """Steps that stand out. `one` stands out most of them; `steps` are all, from 1; `counters`: what counters say."""
+    match one.kind:
+        case "mode":
+            return _speeds(one, steps) + _why(one, counters)
+        case "period":
+            return f"every {ordinal(one.period)} step ({_some(steps)}) takes {_longer(one, steps)}{_why(one, counters)}"
+        case _:
+            return f"{numbers(steps)} took {_longer(one, steps)}{_why(one, counters)}"
+
+
+def _longer(one: Disturbance, steps: Sequence[int]) -> str:
+    """`29.85 ms (44.5%) more than the others, whose median is 67.12 ms`."""
+    most = "up to " if one.kind in ("step", "fast step") and len(steps) > 1 else ""
+    way = "more" if one.excess_s > 0 else "less"
+    return (
+        f"{most}{units.duration(abs(one.excess_s))} ({units.percent(abs(one.excess_s / one.quiet_s))}) {way}"
+        f" than the others, whose median is {units.duration(one.quiet_s)}"
+    )
+
+
+def _why(one: Disturbance, counters: str) -> str:
+    """The cause, where there is one beside the pattern itself, and what counters say; with the colon before it."""
+    if one.kind == "warm-up":
+        return ": warm-up is not finished"
+    if one.cause is not None and one.cause not in causes.PATTERNS:
+        return f": {one.cause.value} explains {counters}"
+    return f": {counters}" if counters else ""
+
+
+def several_speeds(one: Disturbance) -> str:
+    """`the steps run at two speeds`."""
+    return f"the steps run at {'two' if one.speeds == 2 else 'three'} speeds"
+
+
+def _speeds(one: Disturbance, steps: Sequence[int]) -> str:
+    """`the steps run at two speeds: 14 (steps 2, 5, 6, ...) take 150.0 ms in the mean, and the others 100.0 ms`."""
+    slow = units.duration(one.quiet_s + one.excess_s)
+    gaps = {b - a for a, b in pairwise(steps)}
+    apart = f", {gaps.pop()} apart" if len(gaps) == 1 else ""
+    return (
+        f"{several_speeds(one)}: {len(steps)} ({_some(steps)}{apart}) take {slow} in the mean, and the"
+        f" {'others' if one.speeds == 2 else 'fastest'} {units.duration(one.quiet_s)}"
+    )
+
+
+def numbers(steps: Sequence[int]) -> str:
+    """`step 6`, `steps 2, 5 to 9`, or `12 steps`."""
+    runs = []
+    for _, group in groupby(enumerate(steps), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in group]
+        runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]} to {members[-1]}")
+    if len(runs) > _MOST_STEPS:
+        return f"{len(steps)} steps"
+    return ("step " if len(steps) == 1 else "steps ") + ", ".join(runs)
+
+
+def _some(steps: Sequence[int]) -> str:
+    """`steps 1, 9, 17, ...`: the first of a pattern."""
+    first = ", ".join(str(step) for step in steps[:_FIRST_STEPS])
+    return f"steps {first}{', ...' if len(steps) > _FIRST_STEPS else ''}"
+
+
+def ordinal(number: int) -> str:
+    """`2nd`, `3rd`, `8th`, `11th`, `21st`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def variance(cv: float, shares: Sequence[Share], cv_without: float, attributed: int) -> str:
+    """`CV 5.8%: 71% of the variance comes from X, 16% from Y; 13% is unexplained; without ...`."""
+    *named, rest = shares
+    head = f"CV {units.percent(cv)}"
+    if not named:
+        return f"{head}: no cause is named, because no counter explains more of the variance than chance would"
+    parts = [f"{units.percent(share.share)} from {share.cause}" for share in named[1:]]
+    parts = [f"{units.percent(named[0].share)} of the variance comes from {named[0].cause}", *parts]
+    text = f"{head}: {', '.join(parts)}; {units.percent(rest.share)} is unexplained"
+    if not math.isnan(cv_without):
+        without = "step" if attributed == 1 else f"{attributed} steps"
+        text += f"; without the {without} explained below CV is {units.percent(cv_without)}"
+    return text
+
+
+def lost(cause: str, share: float, seconds: float) -> str:
+    """What every step loses to a cause."""
+    return f"every step loses time to {cause}: {units.percent(share)}, {units.duration(seconds)} of the typical step"
+
+
+def too_many_threads(threads: int, cpus: int, waiting: float) -> str:
+    """`waiting`: share of the typical step in which one of them waits for a CPU; 0 where that is not worth a word."""
+    text = f"too many threads: {threads} threads on {cpus} CPUs"
+    if not waiting:
+        return text
+    return f"{text}; in the typical step one of them waits for a CPU for {units.percent(waiting)} of the time"
+
+
+def drift(seen: Drift) -> str:
+    """A trend, with its p."""
+    way = "slower" if seen.share > 0 else "faster"
+    return (
+        f"the steps drift: they get {units.percent(abs(seen.share))} {way} from the first to the last"
+        f" (Mann-Kendall p = {seen.p:.2g})"
+    )
+
+
+def autocorrelation(r: float, n: int, worth: float) -> str:
+    """Neighbours that are alike, and what n steps are worth then."""
+    return (
+        f"neighbouring steps are alike (autocorrelation {r:.2f}): {n} steps say as much as {worth:.1f} independent ones"
+    )

@@ -1,0 +1,96 @@
+"""The variance of step times, by cause, so that it adds up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis.noise import causes
+from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.disturbances import Disturbance
+from perfkit.analysis.statistics import chance, trend
+from perfkit.analysis.statistics.stats import Floats
+
+NAMED_SHARE = 0.05
+"""A cause with less of the variance than this is counted as unexplained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One cause's part of the variance. All parts add up to 1."""
+
+    cause: Cause | None
+    """None: unexplained."""
+    share: float
+    mean_s: float
+    """Its time in the mean step (unexplained: nan)."""
+
+    @property
+    def name(self) -> str:
+        """What the table of the variance calls it."""
+        return "unexplained" if self.cause is None else self.cause.value
+
+
+def shares(account: Account, found: Sequence[Disturbance]) -> tuple[Share, ...]:
+    """The variance of wall time, by cause: cov(seconds of the cause, wall) / var(wall).
+
+    Covariance is linear, so the shares of all causes and of the rest add up to 1 exactly, whatever the causes are. A
+    cause is named where the judgement over disturbances named it, or where its seconds go with the time more closely
+    than chance would have it (`chance`); what the others seem to have is unexplained.
+    """
+    seconds = _contributions(account, found)
+    centred = account.wall - account.wall.mean()
+    variance = float(centred @ centred)
+    parts = {cause: float((part - part.mean()) @ centred) / variance for cause, part in seconds.items()}
+    large = [cause for cause, share in parts.items() if share >= NAMED_SHARE]
+    known = {one.cause for one in found if one.cause}
+    named = {cause: parts[cause] for cause in large if cause in known} | {
+        cause: parts[cause] for cause in _beyond_chance(account, seconds, [c for c in large if c not in known])
+    }
+    explained = sum(named.values())
+    scale = min(1.0, 1 / explained) if explained > 0 else 1.0  # above 1: others made such steps faster
+    ordered = sorted(named.items(), key=lambda item: -item[1])
+    return (
+        *(Share(cause, share * scale, float(seconds[cause].mean())) for cause, share in ordered),
+        Share(None, max(0.0, 1 - explained * scale), math.nan),
+    )
+
+
+def _beyond_chance(account: Account, seconds: dict[Cause, Floats], asked: list[Cause]) -> list[Cause]:
+    """Those of the causes whose seconds, and own counter where it says more, go with wall time by more than chance.
+
+    All causes with time of their own are tested at once, so that it is the same to look at one of them or at all. Times
+    and counters are taken round the medians of the times' levels: a level is judged as a whole, not step by step.
+    """
+    if not asked:
+        return []
+    tested = [(cause, part) for cause, part in seconds.items() if cause not in causes.PATTERNS]
+    tested += [(cause, account.evidence[cause]) for cause in causes.COUNTED]
+    levels = trend.levels(account.wall)
+    series = np.array([account.wall, *(part for _, part in tested)])
+    for level in levels:
+        series[:, level.steps] -= np.median(series[:, level.steps], axis=1, keepdims=True)
+    p = chance.p_values(series[1:], series[0])
+    worst = {cause: max(float(each) for (of, _), each in zip(tested, p, strict=True) if of is cause) for cause in asked}
+    return [cause for cause in asked if worst[cause] < chance.CHANCE_P]
+
+
+def _contributions(account: Account, found: Sequence[Disturbance]) -> dict[Cause, Floats]:
+    """Seconds by cause, where the judgement over disturbances overrules the counters: patterns, and events."""
+    seconds = {cause: part.copy() for cause, part in account.seconds.items()}
+    in_patterns = [step for one in found if one.cause in causes.PATTERNS for step in one.steps]
+    others = np.delete(np.arange(len(account.wall)), in_patterns)
+    for one in found:
+        if one.cause is None or one.cause in account.seconds:
+            continue
+        claimed = seconds.setdefault(one.cause, np.zeros(len(account.wall)))
+        if one.cause in causes.PATTERNS:
+            for part, whole in account.seconds.items():
+                seconds[part][one.index] = np.median(whole[others])
+            claimed[one.index] += account.wall[one.index] - one.quiet_s
+        else:
+            claimed[one.index] += one.excess_s * one.explained
+    return seconds

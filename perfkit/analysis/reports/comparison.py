@@ -1,0 +1,242 @@
+"""Comparison -> the tables and lines that `perfkit compare` prints."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from perfkit.analysis.reports.run import headline
+from perfkit.analysis.runs import conditions, time_order
+from perfkit.analysis.runs.comparison import NOT_IN_TIME, ONE_PROCESS, RECOMMENDED, Comparison, Gate, Row, unfinished
+from perfkit.analysis.runs.processes import Pair, spelled
+from perfkit.analysis.statistics import welch
+from perfkit.schema import units
+from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+_COLUMNS = (
+    Column("processes"),
+    Column("a_s", "s", "time", "A", scale="time"),
+    Column("b_s", "s", "time", "B", scale="time"),
+    Column("difference_s", "s", "time", "B - A", scale="time"),
+    Column("ratio", "", "rate", "B/A"),
+    Column("low", "", "rate", "95% low"),
+    Column("high", "", "rate", "95% high", endless=100.0),
+    Column("p", "", "rate", "p (Holm)", audience="scripts"),
+    Column("detectable", "1", "share", "detectable", endless=10.0),
+    Column("spread_a", "1", "share", "spread A", audience="scripts"),
+    Column("spread_b", "1", "share", "spread B", audience="scripts"),
+    Column(time_order.RULE, audience="scripts"),
+    Column("changes", "", "count", audience="scripts"),
+    Column("later", "1", "share", "B later", audience="scripts"),
+    Column("verdict"),
+)
+_INTERVAL = ("low", "high", "detectable")
+"""Columns that nobody wants to read where no row has an interval."""
+
+
+def report(compared: Comparison) -> Report:
+    """Everything a comparison says."""
+    steps = _table("comparison", "Step time, B against A", compared.steps, compared)
+    phases = _table("phases", "By phase, B against A", compared.phases, compared)
+    tables = (conditions.table(compared.differences), steps, phases)
+    title = f"{compared.a.path} and {compared.b.path}"
+    return Report(title, _summary(compared), tables, findings=tuple(_findings(compared)), main=steps.name)
+
+
+def _table(name: str, title: str, rows: Sequence[Row], compared: Comparison) -> Table:
+    fields = list(compared.match.pairs[0].config)
+    by_phase = name == "phases"
+    columns = (
+        *(Column(field, "", "text", field.replace("_", " ")) for field in fields),
+        *((Column("phase"),) if by_phase else ()),
+        *_COLUMNS,
+    )
+    frame = pd.DataFrame([_cells(row) for row in rows], columns=[column.name for column in columns])
+    unread = _INTERVAL if frame["low"].isna().all() else ()
+    columns = tuple(replace(c, audience="scripts") if c.name in unread else c for c in columns)
+    return Table(name, title, columns, frame, _notes(compared, rows, by_phase=by_phase), pinned=len(frame))
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    low, high = row.interval
+    return row.config | {
+        "phase": row.what,
+        "processes": str(row.n_a) if row.n_a == row.n_b else f"{row.n_a}, {row.n_b}",
+        "a_s": row.a_s, "b_s": row.b_s, "difference_s": row.b_s - row.a_s,
+        "ratio": row.ratio, "low": low, "high": high, "p": row.p,
+        "detectable": row.detectable, "spread_a": row.spread_a, "spread_b": row.spread_b,
+        time_order.RULE: "yes" if row.order.interleaved else "no",
+        "changes": row.order.changes, "later": row.order.later,
+        "verdict": row.verdict,
+    }  # fmt: skip
+
+
+def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tuple[str, ...]:
+    tested = sum(row.found is not None for row in rows)
+    if by_phase:
+        note = "medians of phases do not add up to the step's; forward includes the loss"
+        return (f"{note}; verdicts adjusted for {tested} rows (Holm)",) if tested else (note,)
+    if not tested:
+        repeated = any(max(row.n_a, row.n_b) > 1 for row in rows)
+        return (
+            "A, B: geometric mean of the processes' medians" if repeated else "A, B: median of the one process's steps",
+        )
+    several = f", adjusted for {tested} rows (Holm)" if tested > 1 else ""
+    return (
+        "A, B: geometric mean of the processes' medians; the interval is of the ratio, between processes",
+        f"detectable: what would be found 4 times in 5 at this spread; same: surely within"
+        f" +-{units.percent(compared.margin)}; verdicts at 5%{several}",
+    )
+
+
+def _summary(compared: Comparison) -> dict[str, Any]:
+    return {
+        "a": compared.a.path,
+        "b": compared.b.path,
+        "processes_a": len(compared.a.processes),
+        "processes_b": len(compared.b.processes),
+        "margin": compared.margin,
+        "verdicts": dict(Counter(row.verdict for row in compared.steps)),
+    }
+
+
+def _findings(compared: Comparison) -> Iterator[Finding]:
+    pairs = compared.match.pairs
+    for side, ran in ((compared.a, pairs[0].a), (compared.b, pairs[0].b)):
+        what = f"{len(side.processes)} runs" if len(pairs) > 1 else headline(ran[0].config)
+        yield Finding(Rule.COMPARED_SIDE, f"{side.name}: {side.path}: {what}", where=side.name)
+    yield from _work(compared)
+    for side in (compared.a, compared.b):
+        if side.left_out:
+            text = f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
+            yield Finding(Rule.UNFINISHED_RUNS, text, where=side.name)
+    for name, config in compared.match.alone:
+        yield Finding(Rule.UNMATCHED_CONFIGURATION, f"{name} only, not compared: {spelled(config)}", where=name)
+    yield from _design(compared)
+    yield _conclusion(compared)
+
+
+def _work(compared: Comparison) -> Iterator[Finding]:
+    work = [one.what for one in compared.differences if one.role == "work"]
+    if work:
+        text = f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
+        rows = tuple(Evidence("differences", {"what": what}) for what in work)
+        yield Finding(Rule.DIFFERENT_WORK, text, evidence=rows)
+    if "profiler" in compared.match.changed:
+        both = "none" not in compared.match.changed["profiler"]
+        which = (
+            "the sides ran under different profilers" if both else "one side ran under a profiler, the other did not"
+        )
+        text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
+        yield Finding(Rule.DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
+    elif any(one.config.profiler != "none" for one in compared.a.processes):
+        text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
+        yield Finding(Rule.PROFILED_SIDES, text)
+
+
+def _design(compared: Comparison) -> Iterator[Finding]:
+    for side in (compared.a, compared.b):
+        if not side.independent:
+            text = f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
+            yield Finding(Rule.SHARED_PROCESS_SIDE, text, where=side.name)
+    fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
+    if 1 < fewest < RECOMMENDED:
+        text = (
+            f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
+            f" --repeats {RECOMMENDED} or more is recommended"
+        )
+        yield Finding(Rule.FEW_PROCESSES, text)
+    yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
+    if apart := [row for row in compared.steps if row.found is not None and not row.order.interleaved]:
+        which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
+        todo = (
+            "judged all the same by --force" if compared.forced else "compare --run takes turns; --force judges as is"
+        )
+        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
+        yield Finding(Rule.NOT_INTERLEAVED, text, sure="derived")
+
+
+def _copies(pair: Pair) -> Finding | None:
+    """Names what was measured once and is there several times, which makes the spread look small."""
+    processes = (*pair.a, *pair.b)
+    different = len({(one.created, *one.medians.values()) for one in processes})
+    if different == len(processes):
+        return None
+    measurements = f"{different} measurement{'s' * (different > 1)}"
+    text = f"copies of records: {len(processes)} runs hold {measurements}, so the spread looks smaller than it is"
+    return Finding(Rule.COPIED_RECORDS, text)
+
+
+def _on_a_side(compared: Comparison) -> str:
+    return "a side" if all(row.n_a == row.n_b for row in compared.steps) else "on a side"
+
+
+def _conclusion(compared: Comparison) -> Finding:
+    if len(compared.steps) > 1:
+        counts = Counter(row.verdict for row in compared.steps)
+        text = f"{len(compared.steps)} configurations: " + ", ".join(f"{n} {word}" for word, n in counts.most_common())
+        return Finding(Rule.VERDICT, text, sure="derived")
+    [row] = compared.steps
+    known = math.isfinite(row.ratio)
+    cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
+    return Finding(Rule.VERDICT, _verdict(row, compared.margin), cost, sure="derived")
+
+
+def _verdict(row: Row, margin: float) -> str:
+    ratio = f"B takes {row.ratio:.3f} times as long as A"
+    if row.found is None:
+        return (
+            f"{ratio}, by one process{' a side' if row.n_a == row.n_b else ' on a side'}: processes of one"
+            f" configuration differ too, so this says nothing yet; --repeats {RECOMMENDED} gives an interval"
+            if row.verdict == ONE_PROCESS
+            else "the step has no ratio: a time is zero"
+        )
+    low, high = row.interval
+    text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
+    if row.verdict == NOT_IN_TIME:
+        return f"{text}, and what drifted between A and B is in that"
+    return text + _advice(row, margin) if row.verdict == "inconclusive" else text
+
+
+def _advice(row: Row, margin: float) -> str:
+    """How many processes would settle it, by the spread seen."""
+    assert row.found is not None
+    limit = math.log1p(margin) if margin else abs(float(row.found.difference))
+    needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
+    what = f"a difference of {units.percent(math.expm1(limit))}"
+    if needed is None:
+        return f"; {what} would need more than 1000 processes a side at this spread: find the noise first"
+    count = max(needed, min(row.n_a, row.n_b) + 1)
+    return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
+
+
+def gate_finding(compared: Comparison, found: Gate, limit: float) -> Finding:
+    """The outcome of --fail-on."""
+    return Finding(Rule.GATE, _gate_text(compared, found, limit), sure="derived")
+
+
+def _gate_text(compared: Comparison, found: Gate, limit: float) -> str:
+    text = units.percent(limit)
+    if found.outcome != "inconclusive":
+        return (
+            f"pass: B is surely not more than {text} slower"
+            if found.outcome == "pass"
+            else f"fail: B is surely more than {text} slower"
+        )
+    lacking = " | ".join(spelled(config) for side, config in compared.match.alone if side == compared.a.name)
+    texts = {
+        "lacking": f"B lacks what A has ({lacking})",
+        "unfinished": f"B did not finish what A did ({', '.join(map(str, unfinished(compared)))})",
+        "not interleaved": "A and B are not comparable in time",
+        "one process": "one process on a side says nothing of the others",
+        "no ratio": "a time is zero",
+        "undecided": f"a slow-down of {text} is neither shown nor excluded, and more --repeats would tell",
+    }
+    return f"no pass: {'; '.join(texts[reason] for reason in found.reasons)}"

@@ -1,0 +1,192 @@
+"""Estimates of memory as tables: one configuration by what holds its peak, or many in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from perfkit.analysis.memory import fit as memory_fit
+from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.memory.fit import Prediction, Proposal
+from perfkit.schema import memory, units
+from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.memory import MemoryEstimate
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+_MANY = (
+    Column("size"),
+    Column("parameters", "params", "params", spare=True),
+    Column("context_length", "", "count", "context"),
+    Column("batch_size", "", "count", "batch"),
+    Column("pass_type", title="pass"),
+    Column("precision"),
+    Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
+    Column("traced_bytes", "B", "bytes", "traced", scale="bytes"),
+    Column("difference", "1", "share", spare=True),
+    Column("first_step_bytes", "B", "bytes", "first step", scale="bytes", spare=True),
+    Column("where"),
+    Column("verdict"),
+)
+_LABELS = 6
+"""Columns of `_MANY` that say what a row is of."""
+
+
+def report(
+    config: RunConfig,
+    formula: MemoryEstimate,
+    traced: MemoryEstimate,
+    available: int | None,
+    proposed: Sequence[Proposal] | None = None,
+) -> Report:
+    """One configuration's estimate, by both methods. `proposed` is None where nobody asked."""
+    prediction = memory_fit.predict(config, available)
+    tables = [parts_table(formula, traced)]
+    if proposed:
+        tables.append(proposals_table(proposed))
+    findings = [*_peaks(formula, traced), verdict(prediction)]
+    if proposed is not None:
+        findings += _proposals(prediction, proposed)
+    if config.compile != "off":
+        text = f"--compile {config.compile} is not covered: this is the step without it, which keeps more"
+        findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
+    text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
+    findings.append(Finding(Rule.MEMORY_NOT_COUNTED, text))
+    summary = {
+        "peak_bytes": formula.peak,
+        "traced_bytes": traced.peak,
+        "first_step_bytes": formula.first_step,
+        "where": formula.where,
+        "memory_bytes": available,
+        "verdict": prediction.verdict,
+    }
+    return Report("memory", summary, tuple(tables), findings=tuple(findings))
+
+
+def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
+    """What holds the peak, by both methods; either column adds up to its peak."""
+    names = [part for part in memory.PARTS if formula.part(part) or traced.part(part)]
+    rows = [
+        {
+            "part": part,
+            "formula_bytes": formula.part(part),
+            "traced_bytes": traced.part(part),
+            "difference_bytes": formula.part(part) - traced.part(part),
+            "share": formula.part(part) / formula.peak,
+            "what": memory.MEANING[part],
+        }
+        for part in names
+    ]
+    columns = (
+        Column("part"),
+        Column("formula_bytes", "B", "bytes", "formula", summed=True, scale="bytes"),
+        Column("traced_bytes", "B", "bytes", "traced", summed=True, scale="bytes"),
+        Column("difference_bytes", "B", "bytes", "difference", summed=True, spare=True),
+        Column("share", "1", "share", summed=True),
+        Column("what"),
+    )
+    return Table("memory", "Memory at the peak", columns, pd.DataFrame(rows), pinned=len(rows))
+
+
+def _peaks(formula: MemoryEstimate, traced: MemoryEstimate) -> Iterator[Finding]:
+    ratio = formula.peak / traced.peak - 1
+    apart = "the same" if abs(ratio) < 5e-5 else f"{units.percent(abs(ratio))} {'less' if ratio > 0 else 'more'}"
+    text = (
+        f"peak: {units.size(formula.peak)} in {formula.where} by the formula;"
+        f" traced on fake tensors {apart}, in {traced.where}"
+    )
+    yield Finding(Rule.PEAK_MEMORY, text, sure="derived", where=formula.where)
+    if formula.where != traced.where:
+        text = "the two places are about equally high, so that their parts differ more than their totals"
+        yield Finding(Rule.PEAK_PLACES, text, sure="derived")
+    if formula.first_step < formula.peak:
+        text = f"first step: {units.size(formula.first_step)}; the optimizer's state exists from its end on"
+        yield Finding(Rule.FIRST_STEP_MEMORY, text, sure="derived")
+
+
+def verdict(prediction: Prediction) -> Finding:
+    """Whether it fits, and by which rule."""
+    if prediction.verdict is None or prediction.memory_bytes is None:
+        return Finding(Rule.MEMORY_UNKNOWN, "no GPU here to compare with: pass --memory 16GB for a verdict")
+    extra = memory_fit.overhead(prediction.config)
+    context = f" + {units.size(extra)} assumed for the CUDA context" if extra else ""
+    text = (
+        f"{prediction.verdict} in {units.size(prediction.memory_bytes)}: {units.size(prediction.peak_bytes)}{context}"
+        f" is {units.percent(prediction.share or 0.0)} of it"
+        f" (fits below {memory_fit.FITS_BELOW:.0%}, borderline to {memory_fit.FITS_NOT_ABOVE:.0%})"
+    )
+    return Finding(Rule.MEMORY_VERDICT, text, sure="derived")
+
+
+def _proposals(prediction: Prediction, proposed: Sequence[Proposal]) -> list[Finding]:
+    if prediction.verdict == "fits":
+        return [Finding(Rule.NOTHING_TO_CHANGE, "nothing to change: it fits as it is", sure="derived")]
+    if proposed:
+        return []
+    return [
+        Finding(Rule.NOTHING_FITS, "nothing that was tried fits: a smaller model, or a larger memory", sure="derived")
+    ]
+
+
+def proposals_table(proposed: Sequence[Proposal]) -> Table:
+    """The nearest configurations that fit; flags to add to the command line."""
+    rows = [
+        {
+            "flags": one.command,
+            "peak_bytes": one.prediction.peak_bytes,
+            "of_memory": one.prediction.share,
+            "gives_up": one.gives_up,
+        }
+        for one in proposed
+    ]
+    columns = (
+        Column("flags", title="add", whole=True),
+        Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
+        Column("of_memory", "1", "share", "of memory"),
+        Column("gives_up"),
+    )
+    return Table("fit", "Nearest that fit, what gives up least first", columns, pd.DataFrame(rows), pinned=len(rows))
+
+
+def estimate_table(
+    configs: Sequence[RunConfig],
+    available: int | None = None,
+    traced: Sequence[MemoryEstimate | None] = (),
+    varied: Sequence[str] = (),
+) -> Table:
+    """Many resolved configurations, a row each: the formula's peak beside the traced one, where there is one.
+
+    `available` is the memory that all of them are to fit into. `varied` names fields that tell the rows apart: those
+    that have no column anyway get one.
+    """
+    known = {column.name for column in _MANY} | {"model_size"}
+    more = tuple(name for name in varied if name not in known)
+    rows = [
+        _row(config, available, traced[index] if index < len(traced) else None)
+        | {name: str(getattr(config, name)) for name in more}
+        for index, config in enumerate(configs)
+    ]
+    wanted = [c for c in _MANY if c.name not in ("traced_bytes", "difference") or any(traced)]
+    wanted[_LABELS:_LABELS] = [Column(name, title=name.replace("_", " ")) for name in more]
+    columns = tuple(c for c in wanted if c.name != "verdict" or available)
+    return Table("estimates", "Memory at the peak", columns, pd.DataFrame(rows, columns=[c.name for c in columns]))
+
+
+def _row(config: RunConfig, available: int | None, traced: MemoryEstimate | None) -> dict[str, object]:
+    formula = memory_model.estimate(config)
+    return {
+        "size": config.model_size,
+        "parameters": config.parameters,
+        "context_length": config.context_length,
+        "batch_size": config.batch_size,
+        "pass_type": config.pass_type,
+        "precision": config.precision,
+        "peak_bytes": formula.peak,
+        "traced_bytes": None if traced is None else traced.peak,
+        "difference": None if traced is None else formula.peak / traced.peak - 1,
+        "first_step_bytes": formula.first_step,
+        "where": formula.where,
+        "verdict": memory_fit.predict(config, available).verdict,
+    }

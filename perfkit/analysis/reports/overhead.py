@@ -1,0 +1,55 @@
+"""What the profiler itself cost: a profiled run beside plain steps of a fresh process, by phase."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from perfkit.analysis.runs.processes import process_of
+from perfkit.analysis.runs.summary import STEP
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+_COLUMNS = (
+    Column("phase"),
+    Column("plain_s", "s", "time", "plain", scale="time"),
+    Column("profiled_s", "s", "time", "profiled", scale="time"),
+    Column("added_s", "s", "time", "added", scale="time"),
+    Column("ratio", "", "rate", "profiled/plain"),
+)
+_NOTE = "medians of steps, one process each: processes differ too, so small overheads say nothing"
+
+
+def report(profiled: RunRecord, plain: RunRecord) -> Report:
+    """Plain and profiled medians side by side. Nothing where either has no measured steps."""
+    title = f"Overhead of --profiler {profiled.config.profiler}"
+    if not profiled.steps or not plain.steps:
+        text = "the profiler's overhead is not known: no plain steps beside the profiled ones"
+        return Report(title, {}, findings=(Finding(Rule.PROFILING_COST_UNKNOWN, text),))
+    shown, base = process_of("profiled", profiled), process_of("plain", plain)
+    rows = [
+        {"phase": what, "plain_s": base.medians[what], "profiled_s": seconds,
+         "added_s": seconds - base.medians[what],
+         "ratio": seconds / base.medians[what] if base.medians[what] > 0 else float("nan")}
+        for what, seconds in shown.medians.items() if what in base.medians
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[column.name for column in _COLUMNS])
+    table = Table("overhead", title, _COLUMNS, frame, (_NOTE,), len(rows))
+    ratio = shown.medians[STEP] / base.medians[STEP]
+    is_known = abs(math.log(ratio)) >= max(base.spread[STEP], shown.spread[STEP])
+    doubt = "" if is_known else "; no more than the steps of one process differ by, so it is not known"
+    text = (
+        f"profiled steps take {ratio:.2f} times as long as plain ones"
+        f" ({shown.steps} against {base.steps} steps, one process each){doubt}"
+    )
+    finding = Finding(
+        Rule.PROFILING_COST,
+        text,
+        Cost(round((shown.medians[STEP] - base.medians[STEP]) * 1e9), ratio - 1),
+        (Evidence("overhead", {"phase": STEP}),),
+        sure="measured" if is_known else "guessed",
+    )
+    return Report(title, {"overhead_ratio": ratio}, (table,), findings=(finding,))

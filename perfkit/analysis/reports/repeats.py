@@ -1,0 +1,108 @@
+"""Several processes of one configuration: how much of the spread is between processes, and how much within."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.reports.run import headline
+from perfkit.analysis.runs.comparison import RECOMMENDED
+from perfkit.analysis.runs.processes import Process, Side
+from perfkit.analysis.runs.summary import STEP
+from perfkit.analysis.statistics.stats import geometric_interval, geometric_mean
+from perfkit.errors import UsageError
+from perfkit.schema import units
+from perfkit.schema.finding import Evidence, Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+_SPREAD_COLUMNS = (
+    Column("phase"),
+    Column("processes", "", "count"),
+    Column("mean_s", "s", "time", "mean", scale="time"),
+    Column("low_s", "s", "time", "95% low", scale="time"),
+    Column("high_s", "s", "time", "95% high", scale="time"),
+    Column("between", "1", "share", "between processes"),
+    Column("within", "1", "share", "within a process"),
+)
+_PROCESS_COLUMNS = (
+    Column("process"),
+    Column("created", title="started"),
+    Column("steps", "", "count"),
+    Column("median_s", "s", "time", "median step", scale="time"),
+    Column("within", "1", "share", "spread of steps"),
+)
+
+
+def report(side: Side) -> Report:
+    """The processes of one configuration, one by one and together. Raises UsageError where none has finished."""
+    if not side.processes:
+        raise UsageError(f"{side.path}: no finished run: {', '.join(map(str, side.left_out))}")
+    spread, each = spread_table(side.processes), process_table(side.processes)
+    found = spread.frame.iloc[0]
+    summary = {
+        "processes": len(side.processes),
+        "between": found["between"],
+        "within": found["within"],
+        "left_out": [one.what for one in side.left_out],
+    }
+    findings = [
+        Finding(Rule.CONFIGURATION, headline(side.processes[0].config)),
+        _spread_finding(found["between"], found["within"], len(side.processes)),
+    ]
+    if side.left_out:
+        text = f"left out, as not finished: {', '.join(map(str, side.left_out))}"
+        findings.append(Finding(Rule.UNFINISHED_RUNS, text))
+    return Report(str(side.path), summary, (each, spread), findings=tuple(findings), main=spread.name)
+
+
+def process_table(processes: Sequence[Process]) -> Table:
+    """One row a process, in the order they ran."""
+    rows = [
+        {"process": one.name, "created": one.created, "steps": one.steps, "median_s": one.medians[STEP],
+         "within": one.spread[STEP]}
+        for one in sorted(processes, key=lambda one: one.created)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[column.name for column in _PROCESS_COLUMNS])
+    return Table("processes", "Processes", _PROCESS_COLUMNS, frame, pinned=len(frame))
+
+
+def spread_table(processes: Sequence[Process]) -> Table:
+    """One row for the step and one a phase: mean over processes with its interval, and the two spreads."""
+    rows = [_spread_row(processes, what) for what in processes[0].medians]
+    frame = pd.DataFrame(rows, columns=[column.name for column in _SPREAD_COLUMNS])
+    notes = (
+        "mean: geometric, of the processes' medians, with the 95% t-interval between processes",
+        "between, within: standard deviation of the logarithms, of those medians and of a process's steps (pooled)",
+    )
+    return Table("spread", "Spread between and within processes", _SPREAD_COLUMNS, frame, notes, pinned=len(frame))
+
+
+def _spread_row(processes: Sequence[Process], what: str) -> dict[str, object]:
+    medians = np.array([one.medians.get(what, math.nan) for one in processes])
+    mean, between = geometric_mean(medians)
+    low, high = geometric_interval(mean, between, len(medians))
+    return {
+        "phase": what, "processes": len(medians), "mean_s": mean, "low_s": low, "high_s": high,
+        "between": between, "within": _pooled(processes, what),
+    }  # fmt: skip
+
+
+def _pooled(processes: Sequence[Process], what: str) -> float:
+    """Root of the variances within the processes, each weighted by its degrees of freedom."""
+    known = [(one.spread[what], one.steps - 1) for one in processes if not math.isnan(one.spread.get(what, math.nan))]
+    freedom = sum(weight for _, weight in known)
+    return math.sqrt(sum(spread**2 * weight for spread, weight in known) / freedom) if freedom else math.nan
+
+
+def _spread_finding(between: float, within: float, processes: int) -> Finding:
+    if math.isnan(between):
+        text = f"one finished process: no spread between processes; --repeats {RECOMMENDED} shows it"
+    else:
+        text = f"{processes} processes differ by {units.percent(between)}"
+        if not math.isnan(within):
+            text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
+    return Finding(Rule.PROCESS_SPREAD, text, evidence=(Evidence("spread", {"phase": STEP}),))

@@ -1,0 +1,221 @@
+"""RunRecord -> the report a run ends with. `run` and, later, `analyze` show the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.noise import enough, stability
+from perfkit.analysis.noise import tables as noise_report
+from perfkit.analysis.runs import summary as run_summary
+from perfkit.analysis.statistics import stats
+from perfkit.schema import units
+from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+_COLUMNS = (
+    Column("size"),
+    Column("shape", title="d/ff/layers/heads"),
+    Column("parameters", "params", "params", spare=True),
+    Column("context_length", "", "count", "context"),
+    Column("batch_size", "", "count", "batch"),
+    Column("pass_type", title="pass"),
+    Column("precision"),
+    Column("steps", "", "count", "n"),
+    Column("mean_s", "s", "time", "mean", scale="time"),
+    Column("std_s", "s", "time", "std", scale="time"),
+    Column("cv", "1", "share", "CV%"),
+    Column("median_s", "s", "time", "median", scale="time"),
+    Column("median_low_s", "s", "time", "median 95% low", scale="time"),
+    Column("median_high_s", "s", "time", "median 95% high", scale="time"),
+    Column("min_s", "s", "time", "min", scale="time", spare=True),
+    Column("p90_s", "s", "time", "p90", scale="time", spare=True),
+    Column("forward_s", "s", "time", "forward", scale="time"),
+    Column("backward_s", "s", "time", "backward", scale="time"),
+    Column("optimizer_s", "s", "time", "optimizer", scale="time"),
+    Column("rest_s", "s", "time", "rest", scale="time"),
+    Column("tokens_per_s", "/s", "rate", "tokens/s"),
+    Column("peak_memory_bytes", "B", "bytes", "peak memory"),
+    Column("status"),
+)
+
+
+def headline(config: RunConfig) -> str:
+    """What is measured, in one line. Needs a resolved configuration."""
+    flags = [config.pass_type, config.precision, f"attention {config.attention}"]
+    if config.compile != "off":
+        flags.append(f"compile {config.compile}")
+    if config.checkpoint:
+        flags.append("checkpoint")
+    return (
+        f"{config.model_size}: {units.parameters(config.parameters)} parameters ({config.shape}),"
+        f" batch {config.batch_size} x context {config.context_length}, {', '.join(flags)}, on {config.device}"
+    )
+
+
+def report(record: RunRecord) -> Report:
+    """Everything a record holds, as tables."""
+    runs = result_table([record])
+    noise = stability.examine(record)
+    tables = [_part(runs, "run", "Run", _RUN)]
+    if record.steps:
+        tables += [_part(runs, "time", "Step time", _TIME), phase_times(record)]
+    scripts = (runs, steps_table(record), *noise_report.tables(noise))
+    tables = [replace(table, audience="people") for table in tables]
+    tables += [replace(table, audience="scripts") for table in scripts]
+    findings = (
+        _warmup(record),
+        _little_warmup(record),
+        enough.finding(record, noise),
+        *(noise.findings if noise is not None else ()),
+        _range_cost(record),
+        _probe_cost(record),
+    )
+    summary = {
+        "status": record.status,
+        "created": record.created,
+        "device_name": record.environment.device_name,
+        "measured_steps": len(record.steps),
+        "warmup_steps": len(record.warmup),
+        "artifacts": record.artifacts,
+    }
+    return Report(
+        headline(record.config), summary, tuple(tables), findings=tuple(filter(None, findings)), main=runs.name
+    )
+
+
+_RUN = ("size", "shape", "parameters", "context_length", "batch_size", "pass_type", "precision", "tokens_per_s",
+        "peak_memory_bytes", "status")  # fmt: skip
+_TIME = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "min_s", "p90_s")
+
+
+def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Table:
+    """Some columns of a table that is too wide for a screen."""
+    chosen = tuple(column for column in table.columns if column.name in columns)
+    return Table(name, title, tuple(sorted(chosen, key=lambda c: columns.index(c.name))), table.frame)
+
+
+def phase_times(record: RunRecord) -> Table:
+    """One row a phase of the step, and the rest of its wall time; the means add up to the step's mean."""
+    wall = run_summary.wall_times(record.steps)
+    names = list(record.steps[0].phases_s) if record.steps else []
+    series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
+    series["rest"] = wall - sum(series.values(), start=np.zeros(len(wall)))
+    rows = []
+    for name, seconds in series.items():
+        found = stats.summarize(seconds) if len(seconds) else None
+        if found is not None:
+            share = found.mean / float(wall.mean())
+            rows.append({"phase": name, "mean_s": found.mean, "share": share, "std_s": found.std,
+                         "median_s": found.median, "min_s": found.minimum, "max_s": found.maximum})  # fmt: skip
+    columns = (
+        Column("phase"),
+        Column("mean_s", "s", "time", "mean", summed=True, scale="time"),
+        Column("share", "1", "share", "share of step", summed=True),
+        Column("std_s", "s", "time", "std", scale="time"),
+        Column("median_s", "s", "time", "median", scale="time"),
+        Column("min_s", "s", "time", "min", scale="time", spare=True),
+        Column("max_s", "s", "time", "max", scale="time", spare=True),
+    )
+    frame = pd.DataFrame(rows, columns=[c.name for c in columns])
+    notes = ("rest: what the step's wall time has beyond its phases; on a GPU launch latency and the synchronisation",)
+    return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
+
+
+def _range_cost(record: RunRecord) -> Finding | None:
+    """What the module ranges cost."""
+    if record.annotation is None:
+        return None
+    cost = record.annotation
+    per_step = cost.ranges * cost.seconds_per_range
+    text = (
+        f"ranges: {cost.ranges} modules, {units.duration(cost.seconds_per_range)} a range with nothing recording,"
+        f" about {units.duration(per_step)} a step"
+    )
+    if cost.nodes is not None and cost.seconds_per_node is not None:
+        in_backward = cost.nodes * cost.seconds_per_node
+        per_step += in_backward
+        text += (
+            f"; {round(cost.nodes):,} backward nodes, {units.duration(cost.seconds_per_node)} each,"
+            f" about {units.duration(in_backward)} a step"
+        )
+    return Finding(Rule.RANGE_COST, text, Cost(round(per_step * 1e9)), sure="derived")
+
+
+def _probe_cost(record: RunRecord) -> Finding | None:
+    """What the probes cost, outside the steps."""
+    if record.probing is None:
+        return None
+    seconds = record.probing.seconds_per_step
+    text = f"probes: {units.duration(seconds)} a step, between the steps"
+    return Finding(Rule.PROBE_COST, text, Cost(round(seconds * 1e9)))
+
+
+def result_table(records: Sequence[RunRecord]) -> Table:
+    """One row a run. forward + backward + optimizer + rest = mean, exactly."""
+    frame = pd.DataFrame([_row(record) for record in records], columns=[c.name for c in _COLUMNS])
+    notes = (
+        "forward includes the loss; rest is zero_grad, the final synchronisation and launch latency;"
+        " forward + backward + optimizer + rest = mean",
+    )
+    return Table("runs", "Step time", _COLUMNS, frame, notes)
+
+
+def _row(record: RunRecord) -> dict[str, object]:
+    config = record.config
+    return asdict(run_summary.summarize(record)) | {
+        "size": config.model_size,
+        "shape": str(config.shape),
+        "parameters": config.parameters,
+        "context_length": config.context_length,
+        "batch_size": config.batch_size,
+        "pass_type": config.pass_type,
+        "precision": config.precision,
+        "status": record.status,
+    }
+
+
+def steps_table(record: RunRecord) -> Table:
+    """One row a step, warm-up first, with its phases."""
+    kinds = [("warm-up", record.warmup), ("measured", record.steps)]
+    rows = [
+        {"kind": kind, "step": index + 1, "wall_s": sample.wall_s}
+        | {f"{name}_s": seconds for name, seconds in sample.phases_s.items()}
+        | {"rest_s": sample.wall_s - sum(sample.phases_s.values())}
+        for kind, samples in kinds
+        for index, sample in enumerate(samples)
+    ]
+    phases = list(dict.fromkeys(name for sample in (*record.warmup, *record.steps) for name in sample.phases_s))
+    columns = (
+        Column("kind"),
+        Column("step", "", "count"),
+        Column("wall_s", "s", "time", "wall", scale="time"),
+        *(Column(f"{name}_s", "s", "time", name, scale="time") for name in phases),
+        Column("rest_s", "s", "time", "rest", scale="time"),
+    )
+    frame = pd.DataFrame(rows, columns=[c.name for c in columns])
+    return Table("steps", "Every step", columns, frame)
+
+
+def _warmup(record: RunRecord) -> Finding:
+    """The warm-up steps in one line, kept apart from the measured ones."""
+    if not record.warmup:
+        return Finding(Rule.WARMUP_TIMES, "warm-up: none")
+    times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
+    steps = "1 step" if len(record.warmup) == 1 else f"{len(record.warmup)} steps"
+    evidence = tuple(Evidence("steps", {"kind": "warm-up", "step": step + 1}) for step in range(len(record.warmup)))
+    return Finding(Rule.WARMUP_TIMES, f"warm-up, {steps}: {times}", evidence=evidence)
+
+
+def _little_warmup(record: RunRecord) -> Finding | None:
+    """Too little warm-up for a steady state: gradients appear in step 1, the optimizer's state at its end."""
+    if len(record.warmup) >= 2 or record.config.pass_type == "forward" or not record.steps:
+        return None
+    text = "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
+    return Finding(Rule.LITTLE_WARMUP, text, sure="guessed")

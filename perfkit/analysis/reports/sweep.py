@@ -1,0 +1,223 @@
+"""Rows of a sweep -> its tables: what was measured, what failed and why, and what warm-up did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from perfkit.analysis.sweeps import points as sweep_points
+from perfkit.errors import UsageError
+from perfkit.schema import sweep
+from perfkit.schema.config import SIZES, ModelShape
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
+from perfkit.schema.table import Column, Table
+
+_OUT_OF_MEMORY: tuple[SweepOutcome, ...] = ("oom", "predicted-oom")
+_NAMES: tuple[tuple[SweepOutcome, str], ...] = (
+    ("ok", "ok"),
+    ("spilled", "spilled into system memory"),
+    ("oom", "out of memory"),
+    ("predicted-oom", "predicted not to fit and not run (--force runs them)"),
+    ("timeout", "stopped for their time"),
+    ("host-killed", "killed from outside"),
+    ("error", "ended with an error"),
+)
+
+_ALIASES = {"size": "model_size", "context": "context_length", "batch": "batch_size", "pass": "pass_type"}
+"""What headings call a column."""
+_TITLES = {name: title for title, name in _ALIASES.items()}
+_PLAIN = ("model_size", "context_length", "batch_size", "pass_type")
+"""Shown where a sweep has one point only."""
+
+_TIMES = {
+    "mean_s": "mean", "std_s": "std", "median_s": "median", "median_low_s": "median 95% low",
+    "median_high_s": "median 95% high", "min_s": "min", "p90_s": "p90", "first_step_s": "first step",
+    "forward_s": "forward", "backward_s": "backward", "optimizer_s": "optimizer", "rest_s": "rest",
+}  # fmt: skip
+_SPARE = ("mean_s", "std_s", "within_cv", "tokens_per_s")
+_COLUMNS: dict[str, Column] = {
+    **{name: Column(name, title=name.replace("_", " ")) for name in sweep.COLUMNS},
+    **{
+        name: Column(name, "", "count", _TITLES.get(name, name.replace("_", " ")))
+        for name in ("sweep_version", "repeat", "d_model", "d_ff", "num_layers", "num_heads", "vocab_size",
+                     "batch_size", "context_length", "seed", "num_threads", "warmup_steps", "measure_steps")
+    },
+    **{name: Column(name, title=_TITLES[name]) for name in ("model_size", "pass_type")},
+    **{name: Column(name, "s", "time", title, scale="time") for name, title in _TIMES.items()},
+    **{name: Column(name, "B", "bytes", name.removesuffix("_bytes").replace("_", " "))
+       for name in ("peak_memory_bytes", "reserved_bytes", "predicted_bytes", "requested_bytes", "available_bytes")},
+    "parameters": Column("parameters", "params", "params"),
+    "steps": Column("steps", "", "count", "n"),
+    "cv": Column("cv", "1", "share", "CV%"),
+    "tokens_per_s": Column("tokens_per_s", "/s", "rate", "tokens/s"),
+    "process_s": Column("process_s", "s", "time", "process"),
+    "phase": Column("phase", whole=True),
+    "message": Column("message", whole=True),
+    "try_first": Column("try_first", title="try", whole=True),
+    "try_second": Column("try_second", title="or", whole=True),
+}  # fmt: skip
+_RESULT = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_high_s", "tokens_per_s",
+           "peak_memory_bytes", "outcome")  # fmt: skip
+_OF_POINT = (
+    Column("processes", "", "count", "processes"),
+    Column("median_s", "s", "time", "median", scale="time"),
+    Column("low_s", "s", "time", "95% low", scale="time"),
+    Column("high_s", "s", "time", "95% high", scale="time"),
+    Column("between_cv", "1", "share", "CV% between"),
+    Column("within_cv", "1", "share", "CV% within"),
+    Column("tokens_per_s", "/s", "rate", "tokens/s"),
+    Column("peak_memory_bytes", "B", "bytes", "peak memory"),
+    Column("failed", "", "count"),
+)
+_WARMUP = ("warmup_steps", "steps", "first_step_s", "mean_s", "std_s", "cv", "median_s", "median_low_s",
+           "median_high_s")  # fmt: skip
+
+
+def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Report:
+    """The tables of a sweep whose grid varies the fields `varied`; `columns` chooses those of the results.
+
+    Raises UsageError for a column that there is none of.
+    """
+    complete = dataclasses.replace(_table("sweep", "Sweep", sweep.COLUMNS, rows), audience="scripts")
+    tables = [results(rows, varied, columns), *failures(rows, varied)]
+    if "warmup_steps" in varied:
+        tables.append(warmup_study(rows, varied))
+    for_people = (dataclasses.replace(table, audience="people") for table in tables)
+    summary = {"results": len(rows), "outcomes": dict(Counter(row.outcome for row in rows)), "varied": list(varied)}
+    return Report("sweep", summary, (*for_people, complete), findings=tuple(_findings(rows)))
+
+
+def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
+    counts = Counter(row.outcome for row in rows)
+    found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
+    text = f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"
+    yield Finding(Rule.SWEEP_OUTCOMES, text)
+    shared = sum(row.isolation == "shared" for row in rows)
+    if shared:
+        text = f"{shared} of them share a process: what a point leaves behind there meets the next"
+        yield Finding(Rule.SHARED_PROCESS, text)
+
+
+def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
+    found = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    names = [name for name, values in found.items() if len(values) > 1]
+    if all(row.config.model_size is not None and row.config.shape == SIZES[row.config.model_size] for row in rows):
+        names = [name for name in names if name not in ModelShape.__dataclass_fields__]
+    return tuple(names)
+
+
+def check_columns(columns: Sequence[str], repeats: int) -> None:
+    """Raise UsageError for a name that the table of results will not have."""
+    known = _known(repeats > 1)
+    for name in columns:
+        if _ALIASES.get(name, name) not in known:
+            raise UsageError(f"--columns {name}: there is no such column; choose from {', '.join(known)}")
+
+
+def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Table:
+    """What was measured: a line a run, or a line a point where points were repeated."""
+    repeats = max((row.repeat for row in rows), default=1)
+    check_columns(columns, repeats)
+    chosen = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in columns))
+    if repeats > 1:
+        return _points_table(rows, varied, chosen)
+    measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
+    table = _table("results", "Step time", chosen or (*_labels(varied), *_RESULT), _sorted(measured))
+    return table if chosen else dataclasses.replace(table, columns=_with_spare(table.columns))
+
+
+def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
+    """Points without a result, with what would help; no table where there is none of its kind."""
+    tables = []
+    skipped = {row.key: row for row in rows if row.outcome == "predicted-oom"}  # every repeat of it is the same
+    failed = _sorted([*(row for row in rows if row.outcome == "oom"), *skipped.values()])
+    if failed:
+        columns = (*_labels(varied), "outcome", "phase", "requested_bytes", "available_bytes", "predicted_bytes",
+                   "try_first", "try_second")  # fmt: skip
+        tables.append(_table("failed_memory", "Failed (out of memory)", _filled(columns, failed), failed))
+    other = _sorted([r for r in rows if r.outcome not in (*_OUT_OF_MEMORY, *sweep_points.MEASURED_OUTCOMES)])
+    if other:
+        columns = (*_labels(varied), "repeat", "outcome", "predicted_bytes", "message")
+        tables.append(_table("failed", "Failed", _filled(columns, other), other))
+    return tables
+
+
+def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
+    """What the number of warm-up steps does to the steps measured after them."""
+    others = [name for name in _labels(varied) if name != "warmup_steps"]
+    measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
+    repeat = ["repeat"] if any(row.repeat > 1 for row in rows) else []
+    table = _table("warmup_study", "Warm-up study", (*others, *repeat, *_WARMUP), _sorted(measured))
+    note = "first step: the first measured one; where it is far above the median, it still belonged to the warm-up"
+    return dataclasses.replace(table, notes=(note,))
+
+
+def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple[str, ...]) -> Table:
+    found = sweep_points.points(_sorted(rows))
+    own = {column.name: column for column in _OF_POINT}
+    names = chosen or (*_labels(varied), *own)
+    frame = pd.DataFrame(
+        [
+            {name: getattr(point if name in own or name in ("parameters", "outcome") else point.config, name)
+             for name in names}
+            for point in found if point.processes
+        ],
+        columns=list(names),
+    )  # fmt: skip
+    if any(row.isolation == "shared" for row in rows):
+        own["processes"] = dataclasses.replace(own["processes"], title="repeats")
+        notes = (
+            "median: the geometric mean of the repeats' medians, without an interval: repeats in one process do not"
+            " show how far processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
+        )
+    else:
+        notes = (
+            "median: the geometric mean of the processes' medians, with its 95% interval (Student's t over processes);"
+            " CV% between: of those medians; CV% within: of the steps of one process",
+        )
+    shown = tuple(own.get(name) or _COLUMNS[name] for name in names)
+    return Table("results", "Step time", shown if chosen else _with_spare(shown), frame, notes)
+
+
+def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns that nobody asked for, so that a narrow terminal may leave some out."""
+    return tuple(dataclasses.replace(column, spare=column.name in _SPARE) for column in columns)
+
+
+def _known(repeated: bool) -> tuple[str, ...]:
+    own = (column.name for column in _OF_POINT)
+    return (*CONFIG_FIELDS, "parameters", "outcome", *own) if repeated else sweep.COLUMNS
+
+
+def _labels(varied: Sequence[str]) -> tuple[str, ...]:
+    """The columns that tell the points apart."""
+    names = tuple(varied) or _PLAIN
+    return tuple(part for name in names for part in ((name, "parameters") if name == "model_size" else (name,)))
+
+
+def _filled(columns: Sequence[str], rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """The columns that hold anything."""
+    flat = [sweep.flat(row) for row in rows]
+    return tuple(name for name in columns if any(line[name] is not None for line in flat))
+
+
+def _sorted(rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """In the order of the grid's sizes and counts, not of the campaign: by parameters, then by each field."""
+
+    def place(row: SweepRow) -> tuple[Any, ...]:
+        fields = (getattr(row.config, name) for name in CONFIG_FIELDS if name != "model_size")
+        return (row.parameters or 0, *((str(type(v)), v) if v is not None else ("", 0) for v in fields), row.repeat)
+
+    return sorted(rows, key=place)
+
+
+def _table(name: str, title: str, columns: Sequence[str], rows: Sequence[SweepRow]) -> Table:
+    frame = pd.DataFrame([sweep.flat(row) for row in rows], columns=list(sweep.COLUMNS))
+    return Table(name, title, tuple(_COLUMNS[column] for column in columns), frame[list(columns)])

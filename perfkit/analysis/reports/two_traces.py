@@ -1,0 +1,263 @@
+"""Two traces side by side: by phase, by layer, by kernel; and what disagrees.
+
+Every table is the outer join of the tables that each trace has for itself (`breakdown`, `grouping`, `ranges`), so its
+sides add up to what `perfkit analyze` says of either file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.spelling import spelling
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.reports.trace import View
+from perfkit.analysis.time import breakdown, grouping
+from perfkit.analysis.time.account import Account, account, is_operator
+from perfkit.analysis.time.breakdown import REST_SCOPES
+from perfkit.analysis.time.ranges import range_table
+from perfkit.errors import UsageError
+from perfkit.schema import range_names, units
+from perfkit.schema.finding import Evidence, Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+from perfkit.trace.columns import Trace
+
+INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
+AGREES = ""
+_ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "Optimizer.", "grad::")
+"""Starts of names that torch.profiler, PyTorch's optimizers and perfkit's marks on gradients write for it alone."""
+_BACKWARD = ("backward::", range_names.HOOKS.nvtx_text)
+"""Starts of names that come with ranges round backward nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How two tables are joined and when their rows disagree."""
+
+    margin: float
+    """Shares may differ by this much."""
+    per_a: float
+    per_b: float
+    """What counts and times are divided by: the steps, where the traces have different numbers of them, else 1."""
+    counts: bool = True
+    """Whether counts can be compared at all."""
+    shares: bool = True
+    """Whether the rows add up, so that they have shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The two accounts."""
+
+    a: Account
+    b: Account
+
+    @property
+    def one_instrument(self) -> bool:
+        return self.a.trace.format == self.b.trace.format
+
+    @property
+    def alone_with_backward(self) -> str:
+        """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
+        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.found.links.is_hooked.any()]
+        return sides[0] if len(sides) == 1 else ""
+
+
+def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
+    """Set two traces side by side. Raises UsageError where only one of them holds device work."""
+    view = view or View()
+    a, b = (account(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    if a.on_device != b.on_device:
+        with_work = "A" if a.on_device else "B"
+        raise UsageError(
+            f"only {with_work} holds device work: the times of the other are the host's; compare like with like"
+        )
+    sides = _Sides(a, b)
+    per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
+    rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
+    tables = tuple(_tables(sides, view, rule))
+    recordings = _recordings(a, b)
+    summary = {"a": trace_report.summary(a), "b": trace_report.summary(b), "disagreements": _disagreements(tables)}
+    title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
+    return Report(title, summary, (recordings, *tables), findings=tuple(_findings(sides, tables, rule)))
+
+
+def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
+    a, b = both.a, both.b
+    groups = (grouping.group_table(one, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
+    yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
+    yield _joined("groups", f"By {view.by}", "scope", groups, rule)
+    if rule.counts:
+        title = "Kernels" if a.on_device else "Operators, self time"
+        sides = [breakdown.kernel_table(one) for one in (a, b)]
+        sides = sides if both.one_instrument else list(_spelled_alike(sides))
+        notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
+        yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
+    if a.on_device:
+        copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
+        if len(copies):
+            yield copies
+    elif not rule.counts:
+        wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
+        left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
+        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
+
+
+def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
+    """Kernels under the name that the first side gives them: instruments spell one differently (kernel_spelling).
+
+    Names that both sides have are left alone: equally spelled, they tell kernels apart that a spelling may not.
+    """
+    both = set.intersection(*(set(side.frame["name"]) for side in sides))
+    names: dict[str, str] = {}
+    for side in sides:
+        for name in side.frame["name"]:
+            if name not in both:
+                names.setdefault(spelling(name), name)
+    for letter, side in zip("AB", sides, strict=True):
+        alike = [name if name in both else names[spelling(name)] for name in side.frame["name"]]
+        merged = side.frame.assign(name=alike).groupby("name")[["count", "total_ns"]].sum().reset_index()
+        columns = tuple(column for column in side.columns if column.name in merged)
+        together = len(alike) - len(merged)
+        notes = (f"of {letter}'s names {together:,} shared a row with another that has other parameters only",)
+        yield Table(side.name, side.title, columns, merged, notes if together else ())
+
+
+def _ranges(counted: Account, left_out: tuple[str, ...]) -> Table:
+    """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
+    table, seen = range_table(counted), counted.found.view
+    operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
+    names = table.frame["name"]
+    frame = table.frame[~names.isin(operators) & ~names.str.startswith(left_out)]
+    return Table(table.name, table.title, table.columns, frame, table.notes)
+
+
+def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule) -> Table:
+    """One row for each key of either side, longest first, the rest rows last."""
+    a, b = sides
+    wanted = [key, "count", "total_ns"]
+    frame = a.frame[wanted].merge(b.frame[wanted], on=key, how="outer", suffixes=("_a", "_b"), indicator="side")
+    frame = frame.fillna({f"{column}_{side}": 0 for column in ("count", "total_ns") for side in "ab"})
+    frame = frame[(frame[["count_a", "count_b", "total_ns_a", "total_ns_b"]] != 0).any(axis=1)]
+    for side, per in (("a", rule.per_a), ("b", rule.per_b)):
+        frame[[f"count_{side}", f"total_ns_{side}"]] /= per
+        total = frame[f"total_ns_{side}"].sum()
+        frame[f"share_{side}"] = frame[f"total_ns_{side}"] / total if total else 0.0
+    frame["difference_ns"] = frame["total_ns_b"] - frame["total_ns_a"]
+    frame["difference_share"] = frame["share_b"] - frame["share_a"]
+    frame["disagrees"] = _flags(frame, rule)
+    frame["rest"] = frame[key].isin(REST_SCOPES)
+    frame["longest"] = frame[["total_ns_a", "total_ns_b"]].max(axis=1)
+    frame = frame.sort_values(["rest", "longest", key], ascending=[True, False, True], ignore_index=True)
+    return Table(
+        name, title, _columns(key, rule), frame, pinned=len(frame) if key == "phase" else int(frame["rest"].sum())
+    )
+
+
+def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:
+    """What is wrong with each row: on one side only, another count, another share."""
+    flags = []
+    for side, count_a, count_b, difference in zip(
+        frame["side"], frame["count_a"], frame["count_b"], frame["difference_share"], strict=True
+    ):
+        found = []
+        if rule.counts and side != "both":
+            found.append("only A" if side == "left_only" else "only B")
+        elif rule.counts and count_a != count_b:  # equal ratios of whole numbers are equal floats
+            found.append("count")
+        if rule.shares and abs(difference) > rule.margin:
+            found.append("share")
+        flags.append(", ".join(found))
+    return flags
+
+
+def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
+    counts = tuple(Column(f"count_{side}", "", "count", f"count {side.upper()}", summed=rule.shares) for side in "ab")
+    shares = tuple(Column(f"share_{side}", "1", "share", f"share {side.upper()}", summed=True) for side in "ab")
+    return (
+        Column(key),
+        *(counts if rule.counts else ()),
+        *(Column(f"total_ns_{side}", "ns", "time", side.upper(), summed=rule.shares, scale="time") for side in "ab"),
+        Column("difference_ns", "ns", "time", "B - A", summed=rule.shares, scale="time"),
+        *((*shares, Column("difference_share", "1", "share", "B - A of share")) if rule.shares else ()),
+        Column("disagrees"),
+    )
+
+
+def _recordings(a: Account, b: Account) -> Table:
+    """What the two files are."""
+    facts_a, facts_b = ({**_facts(one)} for one in (a, b))
+    rows = [(fact, facts_a[fact], facts_b[fact]) for fact in facts_a]
+    frame = pd.DataFrame(rows, columns=["recording", "a", "b"])
+    columns = (Column("recording"), Column("a", title="A"), Column("b", title="B"))
+    return Table("recordings", "Recordings", columns, frame, pinned=len(frame))
+
+
+def _facts(counted: Account) -> dict[str, str]:
+    summary = trace_report.summary(counted)
+    facts = {
+        "file": counted.trace.source,
+        "instrument": INSTRUMENTS[counted.trace.format],
+        "device": ", ".join(summary["devices"]) or ("not named" if counted.on_device else "none: host times"),
+        "steps": str(summary["steps"]),
+        "scopes from": summary["scope_source"],
+    }
+    if counted.on_device:
+        facts["kernels"] = f"{summary['kernels']:,}"
+        facts["kernel time"] = f"{summary['kernel_time_ns']:,} ns"
+        facts["device busy"] = units.duration_ns(summary["busy_ns"])
+    else:
+        facts["time on the main thread"] = units.duration_ns(summary["total_ns"])
+    return facts
+
+
+def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
+    return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
+
+
+def _findings(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[Finding]:
+    a, b = sides.a, sides.b
+    if rule.per_a != rule.per_b:
+        text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
+        yield Finding(Rule.PER_STEP, text)
+    elif not (a.steps and b.steps):
+        yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
+    devices = [trace_report.summary(one)["devices"] for one in (a, b)]
+    if all(devices) and devices[0] != devices[1]:
+        text = "different devices: times are not of one instrument against another, but of one machine against another"
+        yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
+    if not rule.counts:
+        text = "two instruments without device work: one records operators, the other ranges; only ranges are counted"
+        yield Finding(Rule.DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
+        if alone := sides.alone_with_backward:
+            text = f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
+            yield Finding(Rule.UNMATCHED_BACKWARD_RANGES, text, where=alone)
+    if a.on_device and not sides.one_instrument:
+        text = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
+        yield Finding(Rule.KERNEL_SPELLING, text)
+    for table in tables:
+        yield _agreement(table, rule)
+
+
+def _agreement(table: Table, rule: _Rule) -> Finding:
+    """How many rows of a table disagree, and in what."""
+    flags = table.frame["disagrees"]
+    wrong = flags[flags != AGREES]
+    what = " and ".join(
+        (["counts are equal"] if rule.counts or table.name == "ranges" else [])
+        + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
+    )
+    if not len(wrong):
+        return Finding(Rule.TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
+    kinds = wrong.str.split(", ").explode().value_counts()
+    text = f"{table.name}: {len(wrong)} of {len(flags)} rows disagree: "
+    key = table.columns[0].name
+    evidence = tuple(Evidence(table.name, {key: str(name)}) for name in table.frame[key][wrong.index])
+    text += ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    return Finding(Rule.TABLE_DISAGREES, text, evidence=evidence)

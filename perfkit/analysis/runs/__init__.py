@@ -1,0 +1,1 @@
+"""Several processes of one configuration, and one side against another."""

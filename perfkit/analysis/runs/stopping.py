@@ -1,0 +1,42 @@
+"""When enough steps have been measured: the rule of --target-ci."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from perfkit.analysis.statistics import stats
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import EndedBy, StepSample, StopRule
+
+GROWTH = 1.2
+"""The interval is looked at again when n has grown by this much: looking after every step would stop at a lucky one."""
+
+
+def rule(config: RunConfig) -> StopRule | None:
+    """The rule of --target-ci, to be asked after each measured step; None where a fixed number of them is measured.
+
+    The mean's interval ends them, or --max-time or --max-steps.
+    """
+    return None if config.target_ci is None else _Target(config, config.target_ci)
+
+
+class _Target:
+    def __init__(self, config: RunConfig, target: float) -> None:
+        self._config, self._target = config, target
+        self._next = config.fewest_steps
+        self._spent = 0.0
+
+    def __call__(self, samples: Sequence[StepSample]) -> EndedBy | None:
+        n = len(samples)
+        self._spent += samples[-1].wall_s
+        if n >= self._next:
+            self._next = math.ceil(n * GROWTH)
+            walls = np.array([sample.wall_s for sample in samples])
+            if stats.precision(walls).half_width <= self._target:
+                return "target-ci"
+        if n >= self._config.most_steps:
+            return "max-steps"
+        return "max-time" if self._spent >= self._config.time_limit_s else None

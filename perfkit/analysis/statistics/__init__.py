@@ -1,0 +1,1 @@
+"""Numbers of series, without a word on what they are of."""

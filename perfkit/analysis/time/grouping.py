@@ -1,0 +1,282 @@
+"""Account -> one table by whatever the user asks for: layer, module, class, component, phase, operator or kernel.
+
+Identical layers fold into one line (`layers.*  x24`). However rows are grouped, they add up to the account's total.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
+from perfkit.analysis.attribution.intervals import NONE, Ints
+from perfkit.analysis.attribution.scopes import SEPARATOR, ScopeSource
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
+from perfkit.schema.table import Column, Table
+
+By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
+
+_FOLDED = ("layer", "component")
+_CUT = ("layer", "module", "component")
+"""Groupings whose rows are module paths, which a depth can cut."""
+
+_EXACT = pd.Int64Dtype()
+"""Integers of which some may be missing; else pandas makes floats of all."""
+
+_SIDE_PHASES = (Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.OTHER)
+"""Whose columns may be left out: the row has its sum, and the table of phases has them."""
+
+MOST_PARTS = 256
+"""Components of a path that are told apart: models' have tens, a hostile file's 10,000 in each of 600 names."""
+
+_COUNTED_NAME = re.compile(r"(.+)_\d+")
+"""A module in a profile with Python stacks: its class and a counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How scope paths of a trace are spelled, and what is known of the modules behind them."""
+
+    separator: str
+    classes: dict[str, str]
+    """Path -> class, where the recording left its module tree."""
+    numbered: bool
+    """Foreign names carry a counter per class instead of a position: Linear_7."""
+
+    def parts(self, path: str) -> list[str]:
+        """The path's components; the last of MOST_PARTS is the whole rest."""
+        return path.split(self.separator, MOST_PARTS - 1)
+
+    def class_of(self, path: str) -> str:
+        """The module's class, or the last component where it is not known."""
+        if path in self.classes:
+            return self.classes[path]
+        last = self.parts(path)[-1]
+        counted = _COUNTED_NAME.fullmatch(last) if self.numbered else None
+        return counted[1] if counted else last
+
+
+def names_of(counted: Account) -> Names:
+    """How this trace's scopes are spelled, and the classes from the model's tree where it is known."""
+    found = counted.found
+    numbered = found.scope_source is ScopeSource.MODULE and not found.qualified
+    return Names("." if found.qualified else SEPARATOR, dict(found.modules), numbered)
+
+
+def group_table(counted: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
+    """One row a group.
+
+    `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
+    """
+    spelled = names_of(counted)
+    code, instances, groups = _keys(counted, by, spelled, depth=depth, fold=fold)
+    frame = _grouped(counted, code, instances, groups)
+    frame = with_share(rest_last(frame, ["total_ns", "scope"]))
+    frame["step_share"] = frame["total_ns"] / counted.step_wall if counted.step_wall else np.nan
+    if by == "module":
+        frame["inclusive_ns"] = _inclusive(frame, spelled)
+    pinned = int(frame["rest"].sum())
+    cut = f", to depth {depth}" if depth and by in _CUT else ""
+    title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
+    uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
+    unread = _for_scripts(by, frame)
+    columns = (
+        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, counted)
+    )
+    return Table("groups", title, tuple(columns), frame, (*notes(counted), *uncut), pinned)
+
+
+def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
+    """Columns that say nothing to people here: of folded rows by layer those of steps are left out, else those of x."""
+    folded = bool((frame["x"] > 1).any())
+    unread = {"count", "count_per_step"}
+    if (frame["total_ns"] == frame["exclusive_ns"]).all():
+        unread.add("exclusive_ns")
+    if folded and by == "layer":
+        return unread | {"step_mean_ns", "step_std_ns"}
+    return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
+
+
+def _columns(by: str, counted: Account) -> tuple[Column, ...]:
+    present = [phase for phase in Phase if phase not in (Phase.COMMUNICATION, Phase.UNLAUNCHED)]
+    present = [phase for phase in present if (counted.phase == phase).any()]
+    steps = (
+        Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True),
+        Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
+        Column("count_per_step", "", "count", "per step", spare=True),
+    )
+    return (
+        Column("scope", title=by),
+        Column("x", "", "count", "x"),
+        Column("count", "", "count", summed=True),
+        *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),
+        Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
+        Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
+        *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
+        Column("share", "1", "share", summed=True),
+        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if counted.step_wall else ()),
+        *(steps if len(counted.steps) > 1 else ()),
+        Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True),
+        Column("max_ns", "ns", "time", "max of x", scale="each", spare=True),
+        Column("max_at", spare=True),
+    )
+
+
+def _keys(
+    counted: Account, by: By, spelled: Names, *, depth: int | None, fold: bool
+) -> tuple[Ints, list[str], list[str]]:
+    """A code for each row; for each code the instance it stands for, and the group that the instance folds into."""
+    if by == "phase":
+        labels = [phase.label for phase in Phase]
+        return counted.phase, labels, labels
+    if by in ("op", "kernel"):
+        names = [*counted.trace.names, UNATTRIBUTED]
+        rows = counted.operator if by == "op" else counted.name
+        return np.where(rows == NONE, len(names) - 1, rows), names, names
+    used = {counted.scopes[index] for index in np.unique(counted.scope)} - set(REST_SCOPES)
+    layers = _layer_prefixes(sorted(used), spelled)
+    key = _path_key(by, spelled, layers, depth)
+    instances = [key(path) if path in used else path for path in counted.scopes]
+    if not fold or by not in _FOLDED:
+        return counted.scope, instances, instances
+    folded = _folder(spelled, layers)
+    return counted.scope, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
+
+
+def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
+    def key(path: str) -> str:
+        if by == "class":
+            return spelled.class_of(path)
+        if by == "layer":
+            path = layers.get(path, spelled.parts(path)[0])
+        return spelled.separator.join(spelled.parts(path)[:depth]) if depth else path
+
+    return key
+
+
+def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
+    """Stars the layer's number in a path at or below a layer: layers.3.attn -> layers.*.attn."""
+    fronts = set(layers.values())
+    depths = sorted({len(spelled.parts(front)) for front in fronts})
+
+    def folded(path: str) -> str:
+        parts = spelled.parts(path)
+        for count in depths:
+            front = spelled.separator.join(parts[:count])
+            if front in fronts:
+                return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
+        return path
+
+    return folded
+
+
+def _starred(front: str, spelled: Names) -> str:
+    *before, last = spelled.parts(front)
+    counted = _COUNTED_NAME.fullmatch(last) if spelled.numbered else None
+    return spelled.separator.join([*before, f"{counted[1]}_*" if counted else "*"])
+
+
+def _without_counters(tail: str, spelled: Names) -> str:
+    """Below a folded layer a counter is a different one in each layer: Linear_7 and Linear_13 become Linear_*."""
+    if not spelled.numbered:
+        return tail
+    return spelled.separator.join(re.sub(_COUNTED_NAME, r"\1_*", part) for part in spelled.parts(tail))
+
+
+def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
+    """Path -> the front of it that is a layer: the outermost component that is one of several of its kind.
+
+    In qualified names that is a number (`layers.3`); in foreign names, one of several siblings that differ only in
+    their counter (`BertLayer_3`).
+    """
+    nodes: dict[tuple[int, str], int] = {}  # of the tree that the paths make: (parent, part) -> number, 0 for the root
+    siblings: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for path in paths:
+        parent = 0
+        for part in spelled.parts(path):
+            siblings[parent, _kind(part, spelled)].add(part)
+            parent = nodes.setdefault((parent, part), len(nodes) + 1)
+    prefixes = {}
+    for path in paths:
+        parts, parent = spelled.parts(path), 0
+        for index, part in enumerate(parts):
+            kind = _kind(part, spelled)
+            if kind == "*" or (kind.endswith("_*") and len(siblings[parent, kind]) > 1):
+                prefixes[path] = spelled.separator.join(parts[: index + 1])
+                break
+            parent = nodes[parent, part]
+    return prefixes
+
+
+def _kind(part: str, spelled: Names) -> str:
+    if spelled.numbered:
+        counted = _COUNTED_NAME.fullmatch(part)
+        return f"{counted[1]}_*" if counted else part
+    return "*" if part.isdigit() else part
+
+
+def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
+    """Sums by group, with the group's text as the column `scope`."""
+    instance_of, instance_texts = pd.factorize(np.asarray(instances, dtype=object))
+    group_of, group_texts = pd.factorize(np.asarray(groups, dtype=object))
+    events = pd.DataFrame(
+        {
+            "scope": group_of[code],
+            "instance": instance_of[code],
+            "phase": counted.phase,
+            "step": counted.step,
+            "count": counted.counted.astype(np.int64),
+            "total_ns": counted.total,
+            "exclusive_ns": counted.exclusive,
+        }
+    )
+    frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
+    by_phase = events.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
+    for phase in Phase:
+        frame[phase.label] = by_phase[phase].astype(_EXACT) if phase in by_phase else np.nan
+    each = events.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
+    sizes = each.groupby("scope")["total_ns"].agg(["size", "mean", "max"])
+    largest = each.sort_values("total_ns", kind="stable").drop_duplicates("scope", keep="last").set_index("scope")
+    several = sizes["size"] > 1
+    frame["x"] = sizes["size"]
+    frame["mean_ns"] = sizes["mean"].where(several)
+    frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
+    frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
+    frame = _with_steps(frame, events, counted.steps).reset_index()
+    frame["scope"] = group_texts[frame["scope"]]
+    return frame
+
+
+def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
+    """Each module's time with all its descendants'. These do not add up: a child's time is in every parent's."""
+    inclusive = dict.fromkeys(frame["scope"], 0)
+    for path, total in zip(frame["scope"], frame["total_ns"].tolist(), strict=True):
+        parts = [path] if path in REST_SCOPES else spelled.parts(path)
+        for depth in range(1, len(parts) + 1):
+            front = spelled.separator.join(parts[:depth])
+            if front in inclusive:
+                inclusive[front] += total
+    root = next(iter(spelled.classes), None)  # named by its class, so no front of the others' paths
+    if root in inclusive:
+        inside = frame["scope"].isin(spelled.classes)
+        inclusive[root] = int(frame["total_ns"][inside].sum())
+    return [inclusive[path] for path in frame["scope"]]
+
+
+def _with_steps(frame: pd.DataFrame, events: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:
+    """Mean and spread over the profiled steps; a group that a step has nothing of counts as zero there."""
+    inside = events[events["step"] != NONE]
+    table = inside.pivot_table(index="scope", columns="step", values="total_ns", aggfunc="sum", fill_value=0)
+    table = table.reindex(index=frame.index, columns=list(steps), fill_value=0)
+    frame["step_mean_ns"] = table.mean(axis=1)
+    frame["step_std_ns"] = table.std(axis=1, ddof=1)
+    counts = inside.groupby("scope")["count"].sum().reindex(frame.index, fill_value=0)
+    frame["count_per_step"] = counts / max(len(steps), 1)
+    return frame

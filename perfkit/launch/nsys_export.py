@@ -1,0 +1,82 @@
+"""Nsight Systems reports (.nsys-rep): only nsys itself can read them, so it is asked to export them first."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perfkit.errors import UsageError
+from perfkit.schema.progress import Progress
+
+REPORT_MAGIC = b"NVIDIA Tegra Profiler Report"
+"""How a .nsys-rep (and the older .qdrep) begins."""
+
+_LIMIT_SECONDS = 3600
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def exported(report: Path, source: str, progress: Progress | None = None) -> Iterator[Path]:
+    """The report as an sqlite file: the one beside it if it is not older, else one made for the occasion."""
+    beside = report.with_suffix(".sqlite")
+    if beside.is_file() and is_fresh(beside, report):
+        yield beside
+        return
+    if beside.is_file() and shutil.which("nsys") is None:
+        raise UsageError(
+            f"{source} is newer than {beside.name} beside it, and there is no nsys here to export it again:"
+            f" install it (scripts/install-nsys), or pass {beside.name} if it is of this report"
+        )
+    with tempfile.TemporaryDirectory(prefix="perfkit-nsys-") as folder:
+        target = Path(folder) / "report.sqlite"
+        export(report, target, source, progress)
+        yield target
+
+
+def is_fresh(database: Path, report: Path) -> bool:
+    """Whether an export is not older than the report it was made of."""
+    return database.stat().st_mtime >= report.stat().st_mtime
+
+
+def export(report: Path, target: Path, source: str, progress: Progress | None = None) -> None:
+    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot.
+
+    `progress` is called with the bytes written so far and None, for how many there will be is not known.
+    """
+    nsys = shutil.which("nsys")
+    if nsys is None:
+        raise UsageError(
+            f"{source} is a report that only nsys can read, and there is none here: install it (scripts/install-nsys),"
+            f" or run `nsys export -t sqlite` on it where it was recorded and pass the .sqlite"
+        )
+    command = [nsys, "export", "-t", "sqlite", "--force-overwrite=true", "-o", str(target), str(report.absolute())]
+    code, said = _ran(command, target, source, progress)
+    if code or not target.is_file():
+        raise UsageError(
+            f"{source}: nsys export failed ({said or f'exit code {code}'});"
+            " a report of a newer nsys than the one here has to be exported by that one"
+        )
+
+
+def _ran(command: list[str], target: Path, source: str, progress: Progress | None) -> tuple[int, str]:
+    """Exit code, and what was said on both streams, in one line."""
+    until = time.monotonic() + _LIMIT_SECONDS
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while time.monotonic() < until:
+                try:
+                    said, complained = process.communicate(timeout=_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if progress and target.is_file():
+                        progress(target.stat().st_size, None)
+                    continue
+                lines = (complained + said).decode("utf-8", "replace").split("\n")
+                return process.returncode, " ".join(line.strip() for line in lines if line.strip())[:200]
+        finally:
+            process.kill()  # ctrl-C, or the time is up
+    raise UsageError(f"{source}: nsys export did not end within {_LIMIT_SECONDS} s: export it by hand")

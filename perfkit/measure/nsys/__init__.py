@@ -1,0 +1,1 @@
+"""Running under Nsight Systems."""

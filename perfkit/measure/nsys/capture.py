@@ -1,0 +1,110 @@
+"""A run that Nsight Systems records: what it shows nsys, and what it says of how nsys was called."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nvtx
+import psutil
+import torch
+
+from perfkit.measure.loop import Observer, StepId
+from perfkit.measure.nsys import program as nsys_program
+from perfkit.measure.nsys.program import Nsys, under_nsys
+from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
+
+
+class Capture(Observer):
+    """Round the measured steps: what nsys's capture ranges wait for, so that warm-up stays out of the report.
+
+    `--capture-range=nvtx --nvtx-capture=measure@perfkit` (nvtx registers its strings; nsys looks at no others) and,
+    on a GPU, `--capture-range=cudaProfilerApi`. For a run under nsys only.
+    """
+
+    def __init__(self, device: str, *, cuda: Any = torch.cuda, annotate: Any = nvtx.annotate) -> None:
+        self._device, self._cuda = device, cuda
+        self._range = annotate(message=MEASURE.nvtx_text, domain=NVTX_DOMAIN)
+        self._open = contextlib.ExitStack()
+
+    def before(self, step: StepId) -> None:
+        """Open the capture range before the first measured step."""
+        if step != StepId("measured", 0):
+            return
+        if self._device != "cpu":
+            self._cuda.synchronize(self._device)  # nothing launched before the capture may end inside it
+            self._cuda.profiler.start()
+            self._open.callback(self._cuda.profiler.stop)
+        self._open.enter_context(self._range)
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        self._open.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a process came to run under nsys."""
+
+    nsys: Nsys
+    arguments: tuple[str, ...]
+    """nsys's own command line; empty where it cannot be seen."""
+    itself: tuple[str, ...]
+    """The process's own, with the interpreter by its short name."""
+    nvtx: str | None
+    """Version of the package nvtx."""
+
+
+def call(parents: Callable[[], Sequence[Any]] = lambda: psutil.Process().parents()) -> Call | None:
+    """How this process was called; None where it does not run under nsys, or under one that cannot be found."""
+    if not under_nsys():
+        return None
+    path, arguments = _caller(parents)
+    nsys = nsys_program.find(path)
+    if nsys is None:
+        return None
+    return Call(nsys, tuple(arguments), _itself(sys.executable, sys.orig_argv), nsys_program.nvtx_version())
+
+
+def advice(device: str, call: Call | None) -> list[str]:
+    """What to change of how nsys was called, before time is spent; lines, none where nothing is to be said."""
+    if call is None:
+        return []
+    lines = []
+    if problem := nsys_program.pair_problem(call.nsys, call.nvtx):
+        lines.append(f"warning: {problem}; the report will name no module and no step")
+    if not _has_capture_range(call.arguments):
+        best = [*nsys_program.profile_command(call.nsys, device), *call.itself]
+        best[0] = "nsys"
+        lines.append("under nsys; this records the measured steps alone, with all that the tables need:")
+        lines.append("  " + shlex.join(best))
+    return lines
+
+
+def _caller(parents: Callable[[], Sequence[Any]]) -> tuple[str | None, list[str]]:
+    """Path and command line of the nsys that this process runs under; None and nothing where it cannot be seen."""
+    with contextlib.suppress(psutil.Error):
+        for parent in parents():
+            if parent.name() == "nsys":
+                return parent.exe() or None, parent.cmdline()
+    return None, []
+
+
+def _has_capture_range(called: Sequence[str]) -> bool:
+    """Whether an nsys command line, up to its application, names a capture range."""
+    for argument in called:
+        if argument.startswith(("--capture-range", "-c")):
+            return True
+        if "perfkit" in argument or Path(argument).name.startswith("python"):
+            return False
+    return False
+
+
+def _itself(executable: str, called: Sequence[str]) -> tuple[str, ...]:
+    """A process's command line with the interpreter by its short name."""
+    return Path(executable).name, *called[1:]

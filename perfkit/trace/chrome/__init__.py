@@ -1,0 +1,1 @@
+"""Reading Chrome traces, as torch.profiler writes them."""

@@ -1,0 +1,354 @@
+"""Nsight Systems' sqlite exports (2022.4 to 2026.2) to a Trace.
+
+Nsight's own documentation calls the schema unstable: a table is there only if something was captured for it, and
+columns come and go. So every column is asked for by name and has a default. Threads and processes are packed into
+one number, `globalTid`: process in bits 24 to 47, thread in bits 0 to 23.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perfkit.errors import UsageError
+from perfkit.schema.progress import Progress
+from perfkit.trace.columns import (
+    ACROSS_THREADS,
+    MISSING,
+    AutogradFlows,
+    Device,
+    DeviceEvents,
+    DeviceKind,
+    HostKind,
+    HostRanges,
+    Int32s,
+    Int64s,
+    ReadFacts,
+    Thread,
+    Trace,
+    column_dtype,
+    empty,
+)
+from perfkit.trace.nsys.nvtx import ACROSS, NvtxRanges, read_nvtx
+from perfkit.trace.nsys.tables import UNUSABLE, Export, IntColumns, decoded, distinct, joined, opened
+from perfkit.trace.plausible import check_sums, sums
+
+_KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
+_RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
+_WHOLE_GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+_KNOWN_TABLES = {"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA", "NVTX_EVENTS", _KERNELS, _RUNTIME}
+
+_TIMES = {"start": UNUSABLE, "end": UNUSABLE}
+_DEVICE = _TIMES | {
+    "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
+    "graphNodeId": 0,
+}  # fmt: skip
+_CALLS = _TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
+_DEVICE_TABLES = {
+    DeviceKind.KERNEL: (_KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
+    DeviceKind.MEMCPY: (
+        _COPIES,
+        _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": MISSING, "dstKind": MISSING},
+    ),
+    DeviceKind.MEMSET: (_SETS, _DEVICE | {"bytes": MISSING, "memKind": MISSING}),
+}
+_VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
+"""nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""
+
+_COPY_NAMES = {1: "HtoD", 2: "DtoH", 3: "HtoA", 4: "AtoH", 5: "AtoA", 6: "AtoD", 7: "DtoA", 8: "DtoD", 9: "HtoH",
+               10: "PtoP", 11: "HtoD (unified)", 12: "DtoH (unified)", 13: "DtoD (unified)"}  # fmt: skip
+_MEMORY_NAMES = ("Pageable", "Pinned", "Device", "Array", "Managed", "Device Static", "Managed Static")
+
+
+class _Names:
+    """All names of a trace, numbered in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def numbers(self, names: Iterable[str]) -> Int32s:
+        return np.array([self._numbers.setdefault(name, len(self._numbers)) for name in names], dtype=np.int32)
+
+    def all(self) -> tuple[str, ...]:
+        return tuple(self._numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the tables hold."""
+
+    export: Export
+    names: _Names
+    nvtx: NvtxRanges
+    calls: IntColumns
+    device: dict[DeviceKind, IntColumns]
+
+    @property
+    def last(self) -> int:
+        """The last time in the file."""
+        columns = [self.nvtx.start, self.nvtx.end]
+        columns += [part[time] for part in (self.calls, *self.device.values()) for time in _TIMES]
+        return max((int(column.max()) for column in columns if len(column)), default=0)
+
+
+def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kernels_only: bool = False) -> Trace:
+    """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
+
+    kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
+    their names and times are wanted.
+    """
+    with opened(path, source, progress) as export:
+        if not any(map(export.has, _KNOWN_TABLES)):
+            raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
+        trace = _kernels_alone(export) if kernels_only else _trace(export)
+    check_sums(source, sums(trace))
+    return trace
+
+
+def _kernels_alone(export: Export) -> Trace:
+    """Names and times of kernels; what they ran on is left open."""
+    name = "demangledName" if export.has(_KERNELS, "demangledName") else "shortName"
+    kernels = export.events(_KERNELS, _TIMES | {name: MISSING})[1]
+    names = _Names()
+    first, place = distinct(kernels[name])
+    start, end, count = kernels["start"], kernels["end"], len(place)
+    constant = {
+        field.name: np.broadcast_to(np.array(MISSING, dtype=column_dtype(field.name)), count)
+        for field in dataclasses.fields(DeviceEvents)
+        if field.name not in ("name", "kind", "start", "end")
+    }
+    events = DeviceEvents(
+        name=names.numbers(export.strings(kernels[name][first]))[place],
+        kind=np.broadcast_to(np.uint8(DeviceKind.KERNEL), count),
+        start=start,
+        end=np.maximum(start, end),
+        **constant,
+    )
+    return Trace(
+        source=export.source,
+        format="nsys",
+        names=names.all(),
+        threads=(),
+        host=empty(HostRanges),
+        device=events,
+        flows=empty(AutogradFlows),
+        devices=_devices(export),
+        facts=ReadFacts(events=count, ignored=export.ignored, negative_durations=int((end < start).sum())),
+    )
+
+
+def _trace(export: Export) -> Trace:
+    names = _Names()
+    read = _Read(
+        export=export,
+        names=names,
+        nvtx=read_nvtx(export),
+        calls=export.events(_RUNTIME, _CALLS)[1],
+        device={kind: export.events(table, columns)[1] for kind, (table, columns) in _DEVICE_TABLES.items()},
+    )
+    threads, host, host_negative = _host(read)
+    device, device_negative = _device(read)
+    if not len(host) and not len(device):
+        raise UsageError(f"{export.source} holds neither NVTX ranges nor CUDA work{_why_none(export)}")
+    whole_graphs = export.events(_WHOLE_GRAPHS, _TIMES)[1]
+    still_open = int((read.nvtx.end == MISSING).sum())
+    return Trace(
+        source=export.source,
+        format="nsys",
+        names=names.all(),
+        threads=threads,
+        host=host,
+        device=device,
+        flows=empty(AutogradFlows),
+        devices=_devices(export),
+        metadata=_metadata(export, read.nvtx, whole_graphs),
+        facts=ReadFacts(
+            events=read.nvtx.events + len(read.calls["start"]) + len(device) + len(whole_graphs["start"]),
+            ignored=read.nvtx.ignored | export.ignored,
+            repairs={"ranges still open at the end of the file": still_open} if still_open else {},
+            negative_durations=host_negative + device_negative,
+            base_time_ns=_base_time(export),
+        ),
+    )
+
+
+def _why_none(export: Export) -> str:
+    if lost := ", ".join(f"{count:,} {what}" for what, count in export.ignored.items()):
+        return f" but {lost}: export it again"
+    return ": record it with `nsys profile --trace=cuda,nvtx`"
+
+
+# --- host ------------------------------------------------------------------------------------------------------
+
+
+def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
+    """Threads, NVTX ranges and calls of CUDA, and how many of them ended before they started."""
+    nvtx, calls = read.nvtx, read.calls
+    counts = len(nvtx.start), len(calls["start"])
+    start = np.concatenate((nvtx.start, calls["start"]))
+    end = np.concatenate((np.where(nvtx.end == MISSING, read.last, nvtx.end), calls["end"]))
+    tid = np.concatenate((nvtx.global_tid, calls["globalTid"]))
+    first, thread = distinct(tid)
+    nothing = np.full(counts[1], MISSING, dtype=np.int64)
+    sequence = np.concatenate((nvtx.sequence, nothing))
+    host = HostRanges(
+        name=np.concatenate((read.names.numbers(nvtx.names)[nvtx.name], _call_names(read))).astype(np.int32),
+        kind=np.concatenate((nvtx.kind, np.full(counts[1], HostKind.RUNTIME))).astype(np.uint8),
+        thread=thread.astype(np.int32),
+        start=start,
+        end=np.maximum(start, end),
+        correlation=np.concatenate((np.full(counts[0], MISSING), _correlations(calls))),
+        external_id=np.concatenate((nvtx.operation, nothing)),
+        sequence=sequence,
+        forward_thread=np.where(sequence == MISSING, MISSING, 0),  # emit_nvtx does not say: analysis.nvtx_nodes
+        order=np.arange(sum(counts)),
+    )
+    return _threads(read.export, tid[first]), host, int((end < start).sum())
+
+
+def _call_names(read: _Read) -> Int32s:
+    ids = read.calls["nameId"]
+    first, place = distinct(ids)
+    names = [_VERSION_SUFFIX.sub("", name) for name in read.export.strings(ids[first])]
+    return read.names.numbers(names)[place]
+
+
+def _correlations(events: IntColumns) -> Int64s:
+    """CUDA counts correlations from 1: 0 stands for none."""
+    return np.where(events["correlationId"] == 0, MISSING, events["correlationId"])
+
+
+def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
+    names: dict[int, str] = {}
+    if export.has("ThreadNames", "globalTid", "nameId"):
+        named = export.integers("ThreadNames", {"globalTid": UNUSABLE, "nameId": MISSING})
+        here = np.isin(named["globalTid"], tids)
+        names = dict(zip(named["globalTid"][here].tolist(), export.strings(named["nameId"][here]), strict=True))
+    return tuple(
+        Thread((tid >> 24) & 0xFFFFFF, tid & 0xFFFFFF, ACROSS_THREADS if tid & ACROSS else names.get(tid, ""))
+        for tid in tids.tolist()
+    )
+
+
+# --- device ----------------------------------------------------------------------------------------------------
+
+
+def _device(read: _Read) -> tuple[DeviceEvents, int]:
+    """Kernels, copies and memsets, and how many of them ended before they started."""
+    parts = read.device
+    columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
+    process = _processes(columns["globalPid"], read.calls["globalTid"])
+    device = _physical_devices(read.export, process, columns["deviceId"])
+    events = DeviceEvents(
+        name=joined([_kernel_names(read), _copy_names(read), _set_names(read)]),
+        kind=np.repeat(np.array(list(parts), dtype=np.uint8), [len(part["start"]) for part in parts.values()]),
+        device=np.where((device >= 0) & (device < 1 << 31), device, MISSING).astype(np.int32),
+        stream=_streams(device, process, columns),
+        start=columns["start"],
+        end=np.maximum(columns["start"], columns["end"]),
+        correlation=_correlations(columns),
+        external_id=np.full(len(process), MISSING, dtype=np.int64),
+        process=process,
+        bytes=joined([part.get("bytes", np.broadcast_to(MISSING, len(part["start"]))) for part in parts.values()]),
+        graph_node=np.where(columns["graphNodeId"] == 0, MISSING, columns["graphNodeId"]),
+        annotation=np.full(len(process), MISSING, dtype=np.int32),
+    )
+    return events, int((columns["end"] < columns["start"]).sum())
+
+
+def _processes(global_pid: Int64s, callers: Int64s) -> Int64s:
+    """Whose each event is. Where an event does not say, the one process that called CUDA, if there was one only."""
+    process: Int64s = (global_pid >> 24) & 0xFFFFFF
+    only = np.unique((callers >> 24) & 0xFFFFFF)
+    return np.where(global_pid == 0, only[0], process) if len(only) == 1 else process
+
+
+def _kernel_names(read: _Read) -> Int32s:
+    kernels = read.device[DeviceKind.KERNEL]
+    ids = np.where(kernels["demangledName"] == MISSING, kernels["shortName"], kernels["demangledName"])
+    first, place = distinct(ids)
+    return read.names.numbers(read.export.strings(ids[first]))[place]
+
+
+def _copy_names(read: _Read) -> Int32s:
+    """As Kineto spells them: Memcpy HtoD (Pageable -> Device)."""
+    copies = read.device[DeviceKind.MEMCPY]
+    kinds = [copies[column] for column in ("copyKind", "srcKind", "dstKind")]
+    first, place = distinct(*kinds)
+    names = [
+        f"Memcpy {_COPY_NAMES.get(kind, 'unknown')} ({_memory(source)} -> {_memory(target)})"
+        for kind, source, target in zip(*(column[first].tolist() for column in kinds), strict=True)
+    ]
+    return read.names.numbers(names)[place]
+
+
+def _set_names(read: _Read) -> Int32s:
+    kinds = read.device[DeviceKind.MEMSET]["memKind"]
+    first, place = distinct(kinds)
+    return read.names.numbers(f"Memset ({_memory(kind)})" for kind in kinds[first].tolist())[place]
+
+
+def _memory(kind: int) -> str:
+    return _MEMORY_NAMES[kind] if 0 <= kind < len(_MEMORY_NAMES) else "Unknown"
+
+
+def _physical_devices(export: Export, process: Int64s, device: Int64s) -> Int64s:
+    """Processes number the devices they can see; the file's own table, where it has one, says which those are."""
+    table = export.integers("TARGET_INFO_CUDA_DEVICE", {"pid": MISSING, "cudaId": MISSING, "gpuId": MISSING})
+    known = {(pid, cuda): gpu for pid, cuda, gpu in zip(*(c.tolist() for c in table.values()), strict=True)}
+    first, place = distinct(process, device)
+    pairs = zip(process[first].tolist(), device[first].tolist(), strict=True)
+    numbers = [known.get((pid, cuda), MISSING) for pid, cuda in pairs]
+    physical = np.array(numbers, dtype=np.int64)[place]
+    return np.where(physical == MISSING, device, physical)
+
+
+def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
+    """Streams are numbered within a context: those of a device's further contexts are set apart in the high bits."""
+    owner, place = distinct(device, process, events["contextId"])
+    owned = device[owner]
+    rank = np.arange(len(owner)) - np.searchsorted(owned, owned)  # 0 for a device's first owner
+    streams: Int64s = events["streamId"] + (rank[place] << 32)
+    return streams
+
+
+def _devices(export: Export) -> tuple[Device, ...]:
+    if not export.has("TARGET_INFO_GPU", "id", "name"):
+        return ()
+    extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
+    wanted = {"id": UNUSABLE, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
+    text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
+    rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
+    return tuple(
+        Device(number, name, memory or None, {k: v for k, v in zip(extra.values(), more, strict=True) if v != MISSING})
+        for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
+        if number != UNUSABLE
+    )
+
+
+# --- the file about itself -------------------------------------------------------------------------------------
+
+
+def _metadata(export: Export, nvtx: NvtxRanges, whole_graphs: IntColumns) -> dict[str, Any]:
+    """Versions. The capture's environment variables are not read: they may hold passwords."""
+    said = export.pairs("META_DATA_EXPORT") or export.pairs("EXPORT_META_DATA")
+    about: dict[str, Any] = {
+        "version": said.get("EXPORT_PRODUCT_VERSION", ""),
+        "schema": said.get("EXPORT_SCHEMA_VERSION", ""),
+    }
+    if len(whole_graphs["start"]):
+        time = np.maximum(whole_graphs["end"] - whole_graphs["start"], 0)
+        check_sums(export.source, {"durations of graphs (ns)": float(time.sum(dtype=np.float64))})
+        about["whole_graphs"] = {"count": len(whole_graphs["start"]), "time_ns": int(time.sum())}
+    return {"nsys": about} | ({"perfkit": {}} if nvtx.has_own else {})
+
+
+def _base_time(export: Export) -> int | None:
+    times = export.integers("TARGET_INFO_SESSION_START_TIME", {"utcEpochNs": 0})["utcEpochNs"]
+    return int(times[0]) or None if len(times) else None

@@ -1,0 +1,278 @@
+"""The tables of an Nsight Systems export, read as columns through Arrow. Nothing here writes to the file."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import adbc_driver_sqlite
+import numpy as np
+import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcStatement
+from adbc_driver_manager import Error as DatabaseError
+
+from perfkit.errors import UsageError
+from perfkit.schema.printable import printable
+from perfkit.schema.progress import Progress
+from perfkit.trace.columns import MISSING, NO_TIME, Int64s
+from perfkit.trace.nsys.sqlite_file import NO_TEXT, contents, folded, most_rows, readable, room
+from perfkit.trace.plausible import are_usable
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+
+UNUSABLE = -(1 << 63)
+"""Stands for a time that is none, whose event `Export.events` leaves out; and for the key of a row that has none."""
+
+_TIMES = ("start", "end")
+"""Columns of which a value of the wrong type is UNUSABLE, and never a default: that would be shown as true."""
+
+_BATCH_ROWS = 65536
+"""Rows Arrow takes at a time. A column's type comes from the first of them."""
+
+_LARGEST_REAL = 2**53
+"""Up to it a floating-point number that is whole is one whole number, and not any of several."""
+
+_LONGEST_TEXT = 2**24
+"""Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
+
+_DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
+"""What the driver puts round sqlite's own words: where it failed, and the query."""
+
+IntColumns: TypeAlias = dict[str, Int64s]
+
+
+class Export:
+    """An open export. Which tables and columns there are depends on the version and on what was captured.
+
+    Only plain tables are read, and none for longer than the file has room for: UsageError beyond.
+    """
+
+    def __init__(
+        self,
+        connection: AdbcConnection,
+        contents: Mapping[str, str],
+        room: int,
+        source: str,
+        progress: Progress | None = None,
+    ) -> None:
+        self._connection = connection
+        self._contents = contents
+        self._room = room
+        self._progress = progress
+        self._read = 0
+        self.ignored: dict[str, int] = {}
+        """Events left out, by what they are, as ReadFacts has it."""
+        self.source = source
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, and these columns in it."""
+        return folded(table) in self._contents and self._columns_of(table).issuperset(map(folded, columns))
+
+    def _columns_of(self, table: str) -> frozenset[str]:
+        """The table's columns, `folded`; none where there is no such table."""
+        kind = self._contents.get(folded(table))
+        if kind is None:
+            return frozenset()
+        if kind != "table":
+            raise self._refusal(f"{table} is a {kind}, where nsys writes a plain table")
+        found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
+        if any(found["hidden"].to_pylist()):
+            raise self._refusal(f"{table} has generated columns, which nsys does not write")
+        names = decoded(found["name"].cast(pa.binary()))
+        if any(NO_TEXT in name for name in names):
+            raise self._refusal(f"{table} has a column whose name is no text")
+        return frozenset(map(folded, names))
+
+    def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
+        """Columns of whole numbers; the number given for it where a value is none, and where column or table lack."""
+        return self.read(table, wanted, ())[1]
+
+    def read(self, table: str, wanted: Mapping[str, int], texts: Sequence[str]) -> tuple[pa.Table, IntColumns]:
+        """Columns of texts, as bytes, for what is in them is not checked; and columns of whole numbers, as `integers`.
+
+        Rows come in the table's own order. A text that is not there is empty.
+        """
+        found = self._columns_of(table)
+        said = [column for column in texts if folded(column) in found]
+        numbers = [column for column in wanted if folded(column) in found]
+        if said:
+            self._check_texts(table, said)
+        chosen = [f"CAST(coalesce({quoted(column)}, '') AS BLOB) AS {quoted(column)}" for column in said]
+        chosen += [_integer(column, wanted[column]) for column in numbers]
+        rows = self._rows(table, chosen or ["0 AS filler"]) if found else pa.table({"filler": []})
+        nothing = pa.repeat(b"", len(rows))
+        text = {column: rows[column] if column in said and len(rows) else nothing for column in texts}
+        integers = {
+            column: _numbers(rows[column]) if column in numbers else np.broadcast_to(np.int64(default), len(rows))
+            for column, default in wanted.items()
+        }
+        return pa.table(text), integers
+
+    def events(self, table: str, wanted: Mapping[str, int], texts: Sequence[str] = ()) -> tuple[pa.Table, IntColumns]:
+        """As `read`, without the events whose `start` or `end` is no time: `ignored` counts those."""
+        text, numbers = self.read(table, wanted, texts)
+        usable = are_usable(numbers["start"], numbers["end"])
+        if usable.all():
+            return text, numbers
+        self.ignored[table + NO_TIME] = int((~usable).sum())
+        kept = {column: values[usable] for column, values in numbers.items()}
+        return text.take(pa.array(np.flatnonzero(usable))) if texts else text, kept
+
+    def pairs(self, table: str) -> dict[str, str]:
+        """A table of names and values."""
+        read, _ = self.read(table, {}, ("name", "value"))
+        return dict(zip(decoded(read["name"]), decoded(read["value"]), strict=True))
+
+    def strings(self, ids: Int64s) -> list[str]:
+        """What StringIds says of each of some different ids; `string <id>` where it says nothing."""
+        place = self.string_places(ids)
+        found = iter(decoded(self.string_values.take(pa.array(place[place != MISSING]))))
+        return [
+            next(found) if here else f"string {number}"
+            for here, number in zip((place != MISSING).tolist(), ids.tolist(), strict=True)
+        ]
+
+    def string_places(self, ids: Int64s) -> Int64s:
+        """For each id its place in `string_values`, MISSING where the table does not have it."""
+        known = self._strings[1]["id"]
+        order = np.argsort(known, kind="stable")
+        place = np.minimum(np.searchsorted(known, ids, sorter=order), max(len(known) - 1, 0))
+        found: Int64s = np.where(known[order[place]] == ids, order[place], MISSING) if len(known) else place + MISSING
+        return found
+
+    @property
+    def string_values(self) -> pa.ChunkedArray:
+        """The texts of StringIds, as bytes."""
+        return self._strings[0]["value"]
+
+    @cached_property
+    def _strings(self) -> tuple[pa.Table, IntColumns]:
+        whole = self.has("StringIds", "id", "value")
+        return self.read("StringIds" if whole else "", {"id": UNUSABLE}, ("value",))
+
+    def _check_texts(self, table: str, columns: Sequence[str]) -> None:
+        """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.
+
+        Lengths stand at the head of each row, so this reads no text. octet_length is of SQLite 3.43; the oldest driver
+        that perfkit takes brings that.
+        """
+        lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
+        rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
+        found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
+        read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
+        sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
+        if longest.max() > _LONGEST_TEXT:
+            raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
+        if sums.sum() > self._room:
+            raise self._refusal(f"{table} has more text than the file has room for")
+
+    def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
+        most = most_rows(self._room)
+        # By no index: the order is the table's own, and an index of an expression could hold anything in its place.
+        found = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
+        if len(found) > most:
+            raise self._refusal(f"{table} has more rows than the file has room for")
+        return found
+
+    def _refusal(self, problem: str) -> UsageError:
+        return UsageError(f"{self.source} is an sqlite file that is not read: {problem}; export it again")
+
+    def _query(self, query: str) -> pa.Table:
+        # The level below DB-API, which would import pandas.
+        with AdbcStatement(self._connection) as statement:
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            statement.set_sql_query(query)
+            stream, _ = statement.execute_query()
+            with pa.RecordBatchReader.from_stream(stream) as reader:
+                return pa.Table.from_batches(self._counted(reader), reader.schema)
+
+    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._read += batch.nbytes
+            if self._progress:
+                self._progress(self._read, None)
+            yield batch
+
+
+@contextmanager
+def opened(path: Path, source: str, progress: Progress | None = None) -> Iterator[Export]:
+    """Open an export for reading. Raises UsageError where the file is damaged, there or while it is read.
+
+    `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
+    """
+    path = path.resolve()  # beside which, and not beside a link to it, sqlite leaves what is not in it yet
+    try:
+        with (
+            readable(path) as address,
+            adbc_driver_sqlite.connect(address) as database,
+            AdbcConnection(database) as connection,
+        ):
+            yield Export(connection, contents(address), room(path), source, progress)
+    except (DatabaseError, sqlite3.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source} is an sqlite file that cannot be read: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """sqlite's own words, which may quote the file, and what to do about it."""
+    words = str(error.object, "utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+    match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
+    said = printable(match["said"][:150]) if match else "unknown error"
+    busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change has to be taken back first
+    return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
+
+
+def _integer(column: str, default: int) -> str:
+    """SQL for a column that is a whole number in every row. Of a text or a blob the value is not even read."""
+    name, other = quoted(column), UNUSABLE if column in _TIMES else default
+    whole = f"WHEN abs({name}) <= {_LARGEST_REAL} AND {name} = CAST({name} AS INTEGER) THEN CAST({name} AS INTEGER)"
+    kinds = f"WHEN 'integer' THEN {name} WHEN 'null' THEN {default} WHEN 'real' THEN CASE {whole} ELSE {other} END"
+    return f"CASE typeof({name}) {kinds} ELSE {other} END AS {name}"
+
+
+def decoded(column: Any) -> list[str]:
+    """Bytes to text, whatever they are."""
+    return [str(value or b"", "utf-8", "replace") for value in column.to_pylist()]
+
+
+def distinct(*columns: Int64s) -> tuple[Int64s, Int64s]:
+    """The rows where each different combination first stands, in order of value, and which of them each row is."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, codes = _coded(column)
+        key = _coded(key * max(len(values), 1) + codes)[1]
+    first = np.empty(int(key.max()) + 1 if len(key) else 0, dtype=np.int64)
+    first[key[::-1]] = np.arange(len(key))[::-1]
+    return first, key
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """The parts in a row; a part that is alone is not copied."""
+    filled = [part for part in parts if len(part)]
+    return filled[0] if len(filled) == 1 else np.concatenate(parts)
+
+
+def _coded(column: Int64s) -> tuple[Int64s, Int64s]:
+    """Sorted values and each row's place among them: numpy's `unique`, by hashing instead of sorting all rows."""
+    if len(column) and (column == column[0]).all():
+        return column[:1], np.zeros(len(column), dtype=np.int64)
+    encoded = pa.array(column).dictionary_encode()
+    values = encoded.dictionary.to_numpy()
+    order = np.argsort(values)
+    place = np.empty(len(values), dtype=np.int64)
+    place[order] = np.arange(len(values))
+    return values[order], place[encoded.indices.to_numpy()]
+
+
+def _numbers(column: Any) -> Int64s:
+    values: Int64s = column.to_numpy().astype(np.int64, copy=False)
+    return values
+
+
+def quoted(name: str) -> str:
+    """SQL for a name, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,286 @@
+"""What analyze prints of a trace: which tables, which scalars, and why time has no scope."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perfkit.analysis.attribution.attribute import Phase, attribute
+from perfkit.analysis.reports.trace import View, findings_of, report, summary, unattributed
+from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.analysis.time.grouping import By
+from perfkit.render.findings import lines
+from perfkit.schema.finding import Cost, Rule
+from perfkit.schema.report import Report
+from perfkit.trace.columns import Device, DeviceKind, HostKind, Trace
+from perfkit.trace.load import load
+from tests.builders import TraceBuilder
+from tests.nsys_export import NsysExport
+from tests.reports import evidence_that_misses, lines_in
+from tests.reports import tables_for_people as people
+from tests.reports import tables_for_scripts as scripts
+
+
+def counted(trace: Trace, **selection) -> Account:
+    return account(trace, attribute(trace), Selection(**selection))
+
+
+def device_step() -> TraceBuilder:
+    """100 ns of a step: two kernels of 10 and 20 ns in a module, 5 ns of a copy at the same time, 5 ns outside."""
+    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 5, 40, sequence=1)
+    b.launched("gemm", 10, 100, 110).launched("gemm", 12, 110, 130)
+    b.launched("Memcpy", 50, 115, 120, kind=DeviceKind.MEMCPY)
+    return b.launched("stray", 95, 195, 200)
+
+
+def host_step() -> TraceBuilder:
+    return TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 10, 40)
+
+
+def nsys_trace(folder: Path) -> Trace:
+    export = NsysExport().domain("perfkit", 1).range("step::0", 0, 100, domainId=1).range("fc", 10, 30, domainId=1)
+    return load(export.range("fc", 200, 205, domainId=1).write(folder / "a.sqlite"))
+
+
+def remarks(counted: Account) -> list[str]:
+    return lines(findings_of(counted))
+
+
+def names(tables) -> list[str]:
+    return [table.name for table in tables]
+
+
+PEOPLE = ["phases", "categories", "groups", "kernels"]
+SCRIPTS = [*PEOPLE, "layers"]
+
+
+def test_tables_of_device_work():
+    plain = report(TraceBuilder().launched("k", 0, 5, 10).build())
+    copying = report(device_step().build())
+    assert (names(scripts(plain)), names(people(plain))) == ([*SCRIPTS, "copies"], PEOPLE)
+    assert (names(scripts(copying)), names(people(copying))) == (
+        [*SCRIPTS, "copies"],
+        [*PEOPLE, "copies"],
+    )
+
+
+def test_tables_of_several_threads():
+    """GIVEN a second thread WHEN reported THEN scripts have the threads, people only where they are the account"""
+    device = report(device_step().range("other", 0, 10, thread=1).build())
+    host = report(host_step().range("other", 0, 10, thread=1).build())
+    assert (names(scripts(device))[-1], names(people(device))[-1]) == ("threads", "copies")
+    assert (names(scripts(host)), names(people(host))) == (
+        [*SCRIPTS, "threads"],
+        [*PEOPLE, "threads"],
+    )
+
+
+def test_tables_of_host_times():
+    one = report(host_step().build())
+    assert (names(scripts(one)), names(people(one))) == (SCRIPTS, PEOPLE)
+
+
+def test_tables_of_an_export_without_device_work(tmp_path: Path):
+    trace = nsys_trace(tmp_path)
+    found = report(trace)
+    assert (names(scripts(found)), names(people(found))) == (
+        [*SCRIPTS, "ranges"],
+        ["phases", "groups", "ranges"],
+    )
+    everywhere = report(trace, View(Selection(steps="all")))
+    forward = report(trace, View(Selection(phase=Phase.FORWARD)))
+    counts = [dict(zip(one.table("ranges").frame["name"], one.table("ranges").frame["count"], strict=True))
+              for one in (found, everywhere, forward)]  # fmt: skip
+    assert counts == [{"step::*": 1, "fc": 1}, {"step::*": 1, "fc": 2}, {"fc": 1}]
+    assert "no GPU work was captured" in lines_in(found)[0]
+
+
+def test_a_report_has_its_tables_by_name():
+    found = report(host_step().build())
+    assert found.table("layers") is found.tables[-1]
+    assert found.table("nonsense") is None
+    assert lines_in(Report("nothing", {})) == ()
+
+
+def test_views_fold_layers_by_component_unless_told_otherwise():
+    b = TraceBuilder()
+    for number in range(2):
+        b.module(f"layers.{number}", 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20)
+    trace = b.build()
+    assert report(trace).table("groups").frame["scope"].tolist() == ["layers.*"]
+    shown = report(trace, View(by="module", fold=False)).table("groups")
+    assert shown.title == "By module, self time"
+    assert shown.frame["scope"].tolist() == ["layers.0", "layers.1"]
+
+
+def test_scalars_of_device_work():
+    b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
+    b.range("perfkit.backward::net", 82, 84)
+    devices = (Device(0, "H100"), Device(1, "A100"))
+    assert summary(counted(replace(b.build(), devices=devices))) == {
+        "source": "built by a test",
+        "format": "kineto",
+        "devices": ["H100"],
+        "kernels": 3,
+        "kernel_time_ns": 35,
+        "gpu_events": 4,
+        "gpu_time_ns": 40,
+        "busy_ns": 35,
+        "steps": 1,
+        "step_wall_ns": 100,
+        "total_ns": 40,
+        "unattributed_ns": 5,
+        "unattributed_reasons_ns": {"outside": 5},
+        "scope_source": "perfkit",
+        "backward_nodes": 2,
+        "backward_nodes_linked": 1,
+        "backward_ranges": 1,
+    }
+
+
+def test_scalars_of_host_times():
+    found = summary(counted(host_step().build()))
+    assert [found[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
+    assert (found["total_ns"], found["step_wall_ns"], found["unattributed_ns"]) == (100, 100, 10)
+    assert found["devices"] == []
+
+
+# --- remarks ------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_line_says_how_much_there_is_and_how_busy_the_device_was():
+    """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; time between devices is not counted"""
+    assert remarks(counted(device_step().build()))[0] == (
+        "1 step; 4 device events, 40.00 ns in sum, 35.00 ns busy (35.0% of the time from first to last)"
+    )
+    two = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 0, 40)
+    two.launched("k", 2, 60, 100).launched("k", 3, 1000, 1020, device=1)
+    assert remarks(counted(two.build()))[0] == (
+        "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy (83.3% of the time from first to last)"
+    )
+
+
+def test_a_moment_of_no_length_has_no_share():
+    assert remarks(counted(TraceBuilder().launched("k", 0, 5, 5).build()))[0] == (
+        "0 steps; 1 device events, 0 ns in sum, 0 ns busy"
+    )
+
+
+def test_the_first_line_of_host_times():
+    assert remarks(counted(host_step().build()))[0] == (
+        "1 step, 100.0 ns on the main thread; no device work in this trace"
+    )
+
+
+def test_the_rest_is_explained_where_there_is_one():
+    texts = remarks(counted(device_step().build()))
+    assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in texts
+    scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
+    assert not any("<unattributed>" in line for line in remarks(counted(scoped.build())))
+
+
+@pytest.mark.parametrize(
+    ("scope", "operator", "said"), [(False, True, True), (True, True, False), (False, False, False)]
+)
+def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, said):
+    b = TraceBuilder().step(0, 0, 100).launched("k", 20, 30, 40)
+    b = b.module("net", 5, 90) if scope else b
+    b = b.range("aten::mm", 10, 40) if operator else b
+    assert ("no range names a module; --by op shows the operators" in remarks(counted(b.build()))) == said
+
+
+def test_nothing_shown_suggests_nothing():
+    trace = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40).build()
+    assert not any("--by op" in line for line in remarks(counted(trace, phase=Phase.BACKWARD)))
+
+
+def test_a_tree_that_does_not_fit_is_said():
+    trace = TraceBuilder().range("nn.Module: Net_0", 0, 50, HostKind.PYTHON).launched("k", 5, 10, 20).build()
+    line = "the given module tree does not fit: not every module frame of the trace has its place in it"
+    assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == line
+    assert line not in lines_in(report(trace, View(modules={"net": "Net"})))
+    assert line not in lines_in(report(trace))
+
+
+def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():
+    def nodes(second: str) -> list[str]:
+        b = TraceBuilder().module("a", 0, 90).range("aten::mm", 10, 20, sequence=1)
+        b.range("autograd::engine::evaluate_function: MmBackward0", 100, 150, sequence=1, forward_thread=1)
+        b.range(f"perfkit.backward::{second}", 110, 140)
+        b.range("MmBackward0", 115, 130, sequence=1, forward_thread=1).launched("k", 120, 120, 125)
+        return remarks(counted(b.build()))
+
+    agreed = "backward ranges agree with sequence numbers: 1 of 1 nodes"
+    assert agreed in nodes("a")
+    assert not any(line.startswith("integrity, backward ranges") for line in nodes("a"))
+    assert not any(line.startswith("backward ranges agree") for line in nodes("b"))
+    assert any(line.startswith("integrity, backward ranges") for line in nodes("b"))
+    assert not any("backward ranges" in line for line in remarks(counted(device_step().build())))
+
+
+# --- reasons ------------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_for_time_without_a_scope():
+    """GIVEN kernels without a scope for each reason, of different lengths WHEN asked THEN the longest comes first"""
+    b = TraceBuilder().module("net", 0, 50).launched("outside", 60, 0, 1).event("unlaunched", -9, -7)
+    b.range("aten::mm", 70, 80, sequence=3)
+    b.node("MmBackward0", 100, 110, 3, thread=1).launched("unscoped", 105, 0, 4, thread=1)
+    b.node("LostBackward0", 120, 130, 9, thread=1).launched("unlinked", 125, 0, 8, thread=1)
+    b.range("finaliser", 140, 150, thread=1).launched("engine", 145, 0, 16, thread=1)
+    b.node("LostBackward0", 200, 230, 9, thread=1).range("aten::mul", 205, 220, sequence=12, thread=1)
+    b.launched("again", 210, 0, 32, thread=1)
+    assert unattributed(counted(b.build())) == {
+        "unlinked": 40,
+        "engine": 16,
+        "unscoped": 4,
+        "unlaunched": 2,
+        "outside": 1,
+    }
+    assert list(unattributed(counted(b.build()))) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
+
+
+def test_accumulation_that_goes_with_a_node_outside_every_scope_is_unscoped():
+    b = TraceBuilder().module("net", 0, 50).range("aten::mm", 70, 80, sequence=3)
+    b.node("MmBackward0", 100, 110, 3, thread=1)
+    b.range("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 120, 140, thread=1)
+    assert unattributed(counted(b.launched("add", 130, 0, 8, thread=1).build())) == {"unscoped": 8}
+
+
+def test_perfkits_own_search_is_a_reason_on_the_host():
+    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 60, 80)
+    assert unattributed(counted(b.build())) == {"hooks": 20, "outside": 10}
+    b.range("perfkit.phase::hooks", 95, 97).launched("k", 96, 0, 5)
+    assert unattributed(counted(b.build())) == {"outside": 5}
+
+
+def test_reasons_of_no_time_are_not_given():
+    b = TraceBuilder().module("net", 0, 50).launched("k", 60, 5, 5).launched("k", 70, 10, 13).event("early", -5, -5)
+    assert unattributed(counted(b.build())) == {"outside": 3}
+
+
+# --- what findings say for scripts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", typing.get_args(By))
+def test_evidence_is_in_the_tables(by):
+    """GIVEN time without a scope, without a launch, in kernels of no known name THEN rows show it, however grouped"""
+    b = device_step().event("mystery", -30, -20)
+    found = report(b.build(), View(by=by))
+    assert {one.rule for one in found.findings if one.evidence} == {
+        Rule.UNATTRIBUTED_TIME, Rule.NO_LAUNCH, Rule.UNKNOWN_KERNELS,
+    }  # fmt: skip
+    assert evidence_that_misses(found) == []
+
+
+def test_costs_are_a_step():
+    """GIVEN 10 ns without a scope in two steps, of 60 THEN a step has 5, a sixth of all; without steps it is 10"""
+    for steps, each in ((2, 5), (0, 10)):
+        b = TraceBuilder().module("net", 0, 90).launched("k", 10, 0, 50).launched("k", 95, 60, 70)
+        for step in range(steps):
+            b.step(step, 50 * step, 50 * step + 50)
+        [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
+        assert finding.cost == Cost(each, pytest.approx(1 / 6))

@@ -1,0 +1,260 @@
+"""Tables by kernel, copy, layer, phase, category and thread, of traces small enough to add up by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
+from perfkit.analysis.time import breakdown
+from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.trace.columns import DeviceKind, Trace
+from tests.analysis import columns
+from tests.builders import TraceBuilder
+
+TIMES = ["mean_ns", "min_ns", "max_ns"]
+
+
+def counted(builder: TraceBuilder, **selection) -> Account:
+    trace = builder.build()
+    return account(trace, attribute(trace), Selection(**selection))
+
+
+def two_steps() -> TraceBuilder:
+    """gemm twice in each step's forward and once in the second one's backward; relu once in each forward."""
+    b = TraceBuilder()
+    for step, second in enumerate((20, 30)):
+        at = 1000 * step
+        b.step(step, at, at + 1000).module("net", at + 1, at + 200)
+        b.range("aten::mm", at + 10, at + 50, sequence=step)
+        b.launched("gemm", at + 11, at + 100, at + 110).launched("gemm", at + 12, at + 110, at + 110 + second)
+        b.range("aten::relu", at + 60, at + 70).launched("relu", at + 61, at + 150, at + 155)
+    return b.node("MmBackward0", 1300, 1400, 1).launched("gemm", 1310, 1400, 1440)
+
+
+def test_a_row_says_how_often_how_long_and_of_what_kind_a_kernel_ran():
+    """GIVEN 5 gemms of 10, 20, 10, 30 and 40 ns and 2 relus of 5 ns in two steps WHEN tabled THEN by hand"""
+    table = breakdown.kernel_table(counted(two_steps()))
+    gemm, relu = table.frame.to_dict("records")
+    assert gemm == {
+        "name": "gemm", "category": "matmul", "count": 5, "total_ns": 110, "share": 110 / 120,
+        "count_per_step": 2.5, "count_per_forward": 2.0, "mean_ns": 22.0, "min_ns": 10, "max_ns": 40,
+    }  # fmt: skip
+    assert relu == {
+        "name": "relu", "category": "elementwise", "count": 2, "total_ns": 10, "share": 10 / 120,
+        "count_per_step": 1.0, "count_per_forward": 1.0, "mean_ns": 5.0, "min_ns": 5, "max_ns": 5,
+    }  # fmt: skip
+    assert (table.name, table.title, table.pinned) == ("kernels", "Kernels", 0)
+    columns.assert_regular(table)
+    assert columns.summed(table) == ["count", "total_ns", "share"]
+    assert columns.spare(table) == ["count_per_forward", *TIMES]
+
+
+def test_counts_per_step_and_pass_of_a_single_one():
+    """GIVEN one step with one pass WHEN counted THEN per step and per forward are the plain count"""
+    b = TraceBuilder().step(0, 0, 100).module("net", 1, 90)
+    b.launched("k", 5, 10, 20).launched("k", 6, 20, 30).launched("late", 95, 96, 99)
+    k, late = breakdown.kernel_table(counted(b)).frame.to_dict("records")
+    assert (k["count_per_step"], k["count_per_forward"]) == (2, 2)
+    assert (late["count_per_step"], late["count_per_forward"]) == (1, 0)
+
+
+def test_without_steps_nothing_is_counted_per_step():
+    table = breakdown.kernel_table(counted(TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)))
+    assert columns.names(table) == ["name", "category", "count", "total_ns", "share", *TIMES]
+
+
+def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
+    """GIVEN one backward pass in two steps WHEN only backward is shown THEN one gemm a step is half of one a pass"""
+    table = breakdown.kernel_table(counted(two_steps(), phase=Phase.BACKWARD))
+    (gemm,) = table.frame.to_dict("records")
+    assert (gemm["count"], gemm["count_per_step"], gemm["count_per_forward"], gemm["count_per_pass"]) == (
+        1,
+        0.5,
+        0,
+        0.5,
+    )
+    front = ["name", "category", "count", "total_ns", "share", "count_per_step"]
+    assert columns.names(table) == [*front, "count_per_forward", "count_per_pass", *TIMES]
+    assert columns.spare(table) == ["count_per_forward", "count_per_pass", *TIMES]
+    columns.assert_regular(table)
+    assert columns.names(table.seen_by("people")) == [*front, "count_per_pass", *TIMES]
+
+
+def test_one_pass_of_a_phase_counts_as_one():
+    b = TraceBuilder().step(0, 0, 100).module("net", 1, 90).launched("k", 5, 10, 20).launched("k", 6, 20, 30)
+    (k,) = breakdown.kernel_table(counted(b, phase=Phase.FORWARD)).frame.to_dict("records")
+    assert k["count_per_pass"] == 2
+
+
+def test_people_see_the_count_per_forward_of_the_whole_step():
+    table = breakdown.kernel_table(counted(two_steps()))
+    assert "count_per_forward" in columns.names(table.seen_by("people"))
+
+
+@pytest.mark.parametrize(
+    ("copied", "added", "category"),
+    [
+        ((30,), (20, 5), "copy/cast"),  # more time
+        ((20, 5), (30,), "elementwise"),
+        ((30,), (15, 15), "elementwise"),  # as much time, more often
+        ((15, 15), (30,), "copy/cast"),
+        ((30,), (30,), "elementwise"),  # a tie goes by the order of the categories
+    ],
+)
+def test_a_kernel_of_two_kinds_is_of_the_one_that_took_most(copied, added, category):
+    """GIVEN one kernel launched by copies and by additions WHEN tabled THEN its category is where its time went"""
+    b, at = TraceBuilder(), 0
+    for operator, durations in (("aten::copy_", copied), ("aten::add", added)):
+        for duration in durations:
+            b.range(operator, at, at + 50).launched("elementwise_kernel", at + 10, at, at + duration)
+            at += 100
+    (row,) = breakdown.kernel_table(counted(b)).frame.to_dict("records")
+    assert (row["category"], row["total_ns"]) == (category, sum(copied) + sum(added))
+
+
+def test_the_longest_kernel_comes_first_and_equal_ones_go_by_name():
+    b = TraceBuilder()
+    for number, (name, duration) in enumerate([("b", 5), ("c", 9), ("a", 5)]):
+        b.launched(name, number, 100 * number, 100 * number + duration)
+    assert breakdown.kernel_table(counted(b)).frame["name"].tolist() == ["c", "a", "b"]
+
+
+def test_kernels_of_no_length_have_no_share():
+    assert breakdown.kernel_table(counted(TraceBuilder().launched("k", 0, 5, 5))).frame["share"].tolist() == [0]
+
+
+def test_a_phase_without_any_work_is_an_empty_table():
+    b = two_steps()
+    for table in (breakdown.kernel_table, breakdown.copy_table, breakdown.layer_table, breakdown.category_table):
+        assert len(table(counted(b, phase=Phase.OPTIMIZER))) == 0
+
+
+# --- without a device ---------------------------------------------------------------------------------------------
+
+
+def host_only() -> TraceBuilder:
+    """100 ns of a step: 30 in two operators, of which 10 are of the inner one; 70 between them."""
+    b = TraceBuilder().step(0, 0, 100).range("aten::linear", 10, 40).range("aten::mm", 20, 30)
+    return b.range("aten::mm", 200, 300)
+
+
+def test_operators_by_self_time_and_what_lies_between_them():
+    table = breakdown.kernel_table(counted(host_only()))
+    assert (table.name, table.title, table.pinned) == ("kernels", "Operators, self time", 1)
+    rows = table.frame[["name", "category", "count", "total_ns", "share"]].to_numpy().tolist()
+    assert rows == [
+        ["aten::linear", "matmul", 1, 20, 0.2],
+        ["aten::mm", "matmul", 1, 10, 0.1],
+        [UNATTRIBUTED, "host", 0, 70, 0.7],
+    ]
+
+
+def test_a_phase_without_any_host_work_has_no_row_for_what_lies_between():
+    table = breakdown.kernel_table(counted(host_only(), phase=Phase.BACKWARD))
+    assert (len(table), table.pinned) == (0, 0)
+
+
+def test_the_notes_say_what_the_times_are():
+    """GIVEN device work, operators, or ranges alone WHEN noted THEN each says what is added up and what is counted"""
+    (device,) = breakdown.notes(counted(two_steps()))
+    (operators,) = breakdown.notes(counted(host_only()))
+    (ranges,) = breakdown.notes(counted(TraceBuilder().step(0, 0, 100).annotation("mine", 10, 20)))
+    assert device.startswith("sum: durations of kernels, copies and memsets added up")
+    assert operators.startswith("no device work in this trace: host self time on the main thread")
+    assert ranges == operators + "; count: ranges"
+
+
+# --- copies -------------------------------------------------------------------------------------------------------
+
+
+def test_copies_have_their_bytes_and_an_unknown_size_counts_as_none():
+    b = two_steps().launched("Memset", 30, 500, 501, kind=DeviceKind.MEMSET)
+    for at, size in ((2, 100), (3, 28)):
+        b.launched("Memcpy HtoD", at, 10 * at, 10 * at + 4, kind=DeviceKind.MEMCPY, bytes=size)
+    table = breakdown.copy_table(counted(b))
+    assert table.frame[["name", "count", "total_ns", "share", "bytes", "mean_ns"]].to_numpy().tolist() == [
+        ["Memcpy HtoD", 2, 8, 8 / 9, 128, 4.0],
+        ["Memset", 1, 1, 1 / 9, 0, 1.0],
+    ]
+    assert (table.name, table.title) == ("copies", "Copies and memsets")
+    assert columns.names(table) == ["name", "count", "total_ns", "share", "bytes", *TIMES]
+    assert columns.summed(table) == ["count", "total_ns", "share", "bytes"]
+    columns.assert_regular(table)
+
+
+# --- layers, phases, categories -----------------------------------------------------------------------------------
+
+
+def rest_and_ties() -> TraceBuilder:
+    """Two modules and a collective of 20 ns each, one module also in backward, and 50 ns without a scope."""
+    b = TraceBuilder().step(0, 0, 1000).launched("stray", 900, 900, 950)
+    for number, module in enumerate(("beta", "alpha")):
+        at = 100 * number
+        b.module(module, at, at + 90).range("aten::mm", at + 10, at + 50, sequence=number)
+        b.launched("gemm", at + 20, at + 20, at + 40)
+    b.node("MmBackward0", 300, 400, 1).launched("gemm", 310, 310, 330)
+    return b.launched("ncclDevKernel", 500, 500, 520)
+
+
+def test_layers_longest_first_then_by_name_and_phase_with_the_rest_last():
+    table = breakdown.layer_table(counted(rest_and_ties()))
+    assert table.frame[["scope", "phase", "count", "total_ns", "exclusive_ns"]].to_numpy().tolist() == [
+        ["alpha", "backward", 1, 20, 20],
+        ["alpha", "forward", 1, 20, 20],
+        ["beta", "forward", 1, 20, 20],
+        [UNATTRIBUTED, "other", 1, 50, 50],
+        [COMMUNICATION, "communication", 1, 20, 20],
+    ]
+    assert table.frame["share"].tolist() == [20 / 130] * 3 + [50 / 130, 20 / 130]
+    assert (table.name, table.title, table.pinned) == ("layers", "Layers by phase, self time", 2)
+    assert columns.names(table) == ["scope", "phase", "count", "total_ns", "exclusive_ns", "share"]
+    assert columns.summed(table) == ["count", "total_ns", "exclusive_ns", "share"]
+    assert columns.spare(table) == []
+    assert table.frame.columns[0] == "scope"
+    columns.assert_regular(table)
+
+
+def test_every_phase_has_its_row_in_order():
+    table = breakdown.phase_table(counted(rest_and_ties()))
+    assert table.frame[["phase", "count", "total_ns"]].to_numpy().tolist() == [
+        ["forward", 2, 40], ["recompute", 0, 0], ["backward", 1, 20], ["optimizer", 0, 0],
+        ["communication", 1, 20], ["other", 1, 50], ["unlaunched", 0, 0],
+    ]  # fmt: skip
+    assert (table.name, table.title, table.pinned) == ("phases", "Phases", 7)
+    columns.assert_regular(table)
+
+
+def test_categories_longest_first_then_by_name():
+    b = rest_and_ties().range("aten::softmax", 600, 650).launched("k", 610, 610, 620)
+    table = breakdown.category_table(counted(b.range("aten::relu", 700, 750).launched("k", 710, 710, 720)))
+    assert table.frame[["category", "total_ns"]].to_numpy().tolist() == [
+        ["matmul", 60], ["other", 50], ["communication", 20], ["elementwise", 10], ["softmax", 10],
+    ]  # fmt: skip
+    assert (table.name, table.title) == ("categories", "Categories")
+    columns.assert_regular(table)
+
+
+# --- threads ------------------------------------------------------------------------------------------------------
+
+
+def test_threads_have_the_time_that_any_of_their_ranges_was_open():
+    """GIVEN nested ranges on one thread, and on another some that cross, touch, lie apart and have no length
+    WHEN tabled THEN each instant counts once: 0 to 20, 20 to 25 and 40 to 50"""
+    b = TraceBuilder().range("a", 0, 100).range("b", 10, 30).range("c", 150, 200)
+    for start, end in ((0, 10), (5, 20), (20, 25), (30, 30), (40, 50)):
+        b.range("other", start, end, thread=1)
+    trace = named(b.build(), "", "pt_autograd_0")
+    table = breakdown.thread_table(account(trace, attribute(trace)))
+    assert table.frame[["thread", "role", "ranges", "busy_ns"]].to_numpy().tolist() == [
+        ["1/1", "main", 3, 150],
+        ["1/2 pt_autograd_0", "other", 5, 35],
+    ]
+    assert (table.name, table.title) == ("threads", "Host threads")
+    columns.assert_regular(table)
+
+
+def named(trace: Trace, *names: str) -> Trace:
+    threads = tuple(replace(thread, name=name) for thread, name in zip(trace.threads, names, strict=True))
+    return replace(trace, threads=threads)

@@ -1,0 +1,337 @@
+"""Grouping by whatever is asked for: which rows there are, what they hold, and which columns go with them."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import pytest
+
+from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
+from perfkit.analysis.attribution.scopes import SEPARATOR
+from perfkit.analysis.time import grouping
+from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.schema.table import Table
+from perfkit.trace.columns import HostKind
+from tests.analysis import columns
+from tests.builders import TraceBuilder
+
+SIDE_PHASES = ["recompute", "optimizer", "other"]
+
+
+def counted(builder: TraceBuilder, **selection) -> Account:
+    trace = builder.build()
+    return account(trace, attribute(trace), Selection(**selection))
+
+
+def sums(table: Table) -> dict[str, int]:
+    return dict(zip(table.frame["scope"], table.frame["total_ns"].tolist(), strict=True))
+
+
+def two_layers() -> TraceBuilder:
+    """Two steps of a model of two layers, an embedding and a head: ns of kernels by step as `durations` has them."""
+    b = TraceBuilder()
+    durations = {"embedding": (1, 3), "layers.0.attn": (10, 30), "layers.1.attn": (20, 20), "head": (5, 0)}
+    for step in (0, 1):
+        at = 1000 * step
+        b.step(step, at, at + 1000).module("Model", at, at + 900)
+        for number, (path, times) in enumerate(durations.items()):
+            begin = at + 100 * number + 10
+            b.module(path, begin, begin + 80).range("aten::mm", begin + 10, begin + 50)
+            if times[step]:
+                b.launched("gemm", begin + 20, begin + 20, begin + 20 + times[step])
+    return b
+
+
+def test_layers_fold_into_one_row_with_all_that_is_known_of_them():
+    """GIVEN layers of 40 ns each in two steps WHEN grouped THEN mean, max, spread and counts are those of the layers"""
+    table = grouping.group_table(counted(two_layers()), "layer")
+    rows = table.frame.set_index("scope").to_dict("index")
+    layers = rows["layers.*"]
+    assert (layers["x"], layers["count"], layers["total_ns"], layers["exclusive_ns"]) == (2, 4, 80, 80)
+    assert (layers["mean_ns"], layers["max_ns"], layers["max_at"]) == (40.0, 40, "layers.1")  # the last of equals
+    assert (layers["forward"], layers["share"], layers["step_share"]) == (80, 80 / 89, 80 / 2000)
+    # steps of 30 and 50 ns: mean 40, std sqrt(((-10)^2 + 10^2) / 1)
+    assert (layers["step_mean_ns"], layers["step_std_ns"]) == (40.0, pytest.approx(math.sqrt(200)))
+    assert layers["count_per_step"] == 2.0
+    assert rows["head"]["x"] == 1
+    assert math.isnan(rows["head"]["mean_ns"])
+    # the head has nothing in the second step, which counts as 0 ns there: steps of 5 and 0
+    assert (rows["head"]["step_mean_ns"], rows["head"]["count_per_step"]) == (2.5, 0.5)
+    assert rows["head"]["step_std_ns"] == pytest.approx(math.sqrt(12.5))
+
+
+def test_columns_of_layers():
+    table = grouping.group_table(counted(two_layers()), "layer")
+    assert columns.names(table) == [
+        "scope", "x", "count", "forward", "total_ns", "exclusive_ns", "share", "step_share",
+        "step_mean_ns", "step_std_ns", "count_per_step", "mean_ns", "max_ns", "max_at",
+    ]  # fmt: skip
+    assert columns.summed(table) == ["count", "forward", "total_ns", "exclusive_ns", "share", "step_share"]
+    assert columns.spare(table) == [
+        "exclusive_ns", "step_share", "step_mean_ns", "step_std_ns", "count_per_step", "mean_ns", "max_ns", "max_at",
+    ]  # fmt: skip
+    by_name = {column.name: column for column in table.columns}
+    assert (by_name["forward"].unit, by_name["forward"].kind) == ("ns", "time")
+    assert by_name["scope"].heading == "layer"
+    columns.assert_regular(without(table, "forward"))
+    assert (table.name, table.title, table.pinned) == ("groups", "By layer", 0)
+
+
+def without(table: Table, *names: str) -> Table:
+    kept = tuple(column for column in table.columns if column.name not in names)
+    return Table(table.name, table.title, kept, table.frame)
+
+
+def test_phases_have_columns_where_they_have_work_and_side_ones_may_go():
+    """GIVEN work in every phase WHEN grouped THEN each has a column but communication and what was not launched"""
+    b = two_layers().launched("ncclKernel", 900, 900, 907).event("early", -10, -5).launched("stray", 950, 950, 951)
+    b.range("perfkit.phase::optimizer", 910, 940).launched("adam", 920, 920, 922)
+    b.range("aten::mm", 121, 125, sequence=1)
+    b.node("MmBackward0", 1800, 1850, 1).launched("gemm", 1810, 1810, 1812)
+    b.range("perfkit.recompute::head", 1860, 1890).launched("gemm", 1870, 1870, 1873)
+    table = grouping.group_table(counted(b), "layer")
+    phases = ["forward", "recompute", "backward", "optimizer", "other"]
+    assert [name for name in columns.names(table) if name in [phase.label for phase in Phase]] == phases
+    assert [name for name in columns.spare(table) if name in phases] == SIDE_PHASES
+    rows = table.frame.set_index("scope")
+    assert table.frame["scope"].tolist()[-2:] == [COMMUNICATION, UNATTRIBUTED]
+    assert table.pinned == 2
+    assert (rows.loc["head", "recompute"], rows.loc["optimizer", "optimizer"], rows.loc[UNATTRIBUTED, "other"]) == (
+        3, 2, 1,
+    )  # fmt: skip
+    assert rows.loc["layers.*", "backward"] == 2
+
+
+def test_one_step_has_no_spread_and_a_trace_without_steps_no_share_of_them():
+    one = TraceBuilder().step(0, 0, 100).module("net", 0, 90).launched("k", 5, 10, 20)
+    none = TraceBuilder().module("net", 0, 90).launched("k", 5, 10, 20)
+    with_share = columns.names(grouping.group_table(counted(one), "component"))
+    without_steps = grouping.group_table(counted(none), "component")
+    assert "step_share" in with_share
+    assert not {"step_mean_ns", "step_std_ns", "count_per_step"} & set(with_share)
+    assert "step_share" not in columns.names(without_steps)
+    assert without_steps.frame["step_share"].isna().all()
+
+
+def test_a_count_per_step_of_one_step_is_the_count():
+    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).launched("k", 5, 10, 20)
+    frame = grouping.group_table(counted(b), "component").frame
+    assert frame["count_per_step"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("layer", {"layers.*": 80, "embedding": 4, "head": 5}),
+        ("module", {"layers.1.attn": 40, "layers.0.attn": 40, "head": 5, "embedding": 4}),
+        ("component", {"layers.*.attn": 80, "head": 5, "embedding": 4}),
+        ("class", {"attn": 80, "head": 5, "embedding": 4}),
+        ("phase", {"forward": 89}),
+        ("op", {"aten::mm": 89}),
+        ("kernel", {"gemm": 89}),
+    ],
+)
+def test_every_grouping_of_one_account(by, expected):
+    assert sums(grouping.group_table(counted(two_layers()), by)) == expected
+
+
+def test_rows_are_longest_first_and_equal_ones_go_by_name():
+    frame = grouping.group_table(counted(two_layers()), "module").frame
+    assert frame["scope"].tolist() == ["layers.0.attn", "layers.1.attn", "head", "embedding"]
+
+
+def test_work_outside_every_operator_is_unattributed_by_operator():
+    b = TraceBuilder().module("net", 0, 90).range("aten::mm", 10, 20).launched("gemm", 12, 12, 20)
+    by_operator = grouping.group_table(counted(b.launched("triton", 30, 30, 35)), "op")
+    assert sums(by_operator) == {"aten::mm": 8, UNATTRIBUTED: 5}
+    assert by_operator.pinned == 1
+    assert sums(grouping.group_table(counted(b), "kernel")) == {"gemm": 8, "triton": 5}
+
+
+@pytest.mark.parametrize(
+    ("by", "depth", "title", "expected"),
+    [
+        ("module", 1, "By module, to depth 1", {"layers": 80, "head": 5, "embedding": 4}),
+        ("module", 2, "By module, to depth 2", {"layers.0": 40, "layers.1": 40, "head": 5, "embedding": 4}),
+        ("module", 9, "By module, to depth 9", {"layers.0.attn": 40, "layers.1.attn": 40, "head": 5, "embedding": 4}),
+        ("component", 2, "By component, to depth 2", {"layers.*": 80, "head": 5, "embedding": 4}),
+        ("layer", 1, "By layer, to depth 1", {"layers": 80, "head": 5, "embedding": 4}),
+        ("module", None, "By module, self time", {"layers.0.attn": 40, "layers.1.attn": 40, "head": 5, "embedding": 4}),
+        ("kernel", 1, "By kernel", {"gemm": 89}),
+    ],
+)
+def test_a_depth_cuts_module_paths(by, depth, title, expected):
+    table = grouping.group_table(counted(two_layers()), by, depth=depth)
+    assert sums(table) == expected
+    assert table.title == title
+    assert len(table.notes) == (2 if by == "kernel" else 1)
+
+
+def test_unfolded_layers_have_rows_of_their_own():
+    table = grouping.group_table(counted(two_layers()), "layer", fold=False)
+    assert sums(table) == {"layers.0": 40, "layers.1": 40, "head": 5, "embedding": 4}
+    assert table.frame["x"].tolist() == [1, 1, 1, 1]
+
+
+def test_time_with_children_belongs_to_modules_alone():
+    """GIVEN a model whose root is known WHEN grouped by module THEN the root has all modules' time, not the rest's"""
+    b = two_layers().launched("root", 880, 880, 900).launched("stray", 950, 950, 957)
+    b.metadata = {"perfkit": {"modules": dict.fromkeys(["Model", "embedding", "layers.0.attn", "head"], "Module")}}
+    b.module("layers.0", 600, 650).launched("k", 610, 610, 616)
+    table = grouping.group_table(counted(b, steps="all"), "module")
+    assert dict(zip(table.frame["scope"], table.frame["inclusive_ns"], strict=True)) == {
+        "layers.0.attn": 40, "layers.1.attn": 40, "layers.0": 46, "head": 5, "embedding": 4, UNATTRIBUTED: 7,
+        "Model": 40 + 5 + 4 + 20,
+    }  # fmt: skip
+    assert "inclusive_ns" in columns.names(table)
+    assert "inclusive_ns" not in columns.summed(table)
+    columns.assert_regular(without(table, "forward", "other"))
+    assert "inclusive_ns" not in columns.names(grouping.group_table(counted(b), "class"))
+
+
+def test_classes_are_the_trees_where_it_has_the_module():
+    b = two_layers()
+    b.metadata = {
+        "perfkit": {"modules": {"layers.0.attn": "Attention", "layers.1.attn": "Attention", "head": "Linear"}}
+    }
+    assert sums(grouping.group_table(counted(b), "class")) == {"Attention": 80, "Linear": 5, "embedding": 4}
+
+
+# --- foreign names ------------------------------------------------------------------------------------------------
+
+
+def frames(*paths: tuple[str, ...]) -> TraceBuilder:
+    """Nested module frames of a profile with Python stacks, each path 100 ns later and its kernel 1 ns longer."""
+    b = TraceBuilder()
+    for number, path in enumerate(paths):
+        at = 100 * number
+        for level, name in enumerate(path):
+            b.range(f"nn.Module: {name}", at + level, at + 90 - level, HostKind.PYTHON)
+        b.launched("gemm", at + 50, at + 50, at + 60 + number)
+    return b
+
+
+BERT = (("Bert_0", "Layer_0", "Linear_0"), ("Bert_0", "Layer_1", "Linear_1"), ("Bert_0", "Head_0"))
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("component", {"Bert_0/Layer_*/Linear_*": 21, "Bert_0/Head_0": 12}),
+        ("layer", {"Bert_0/Layer_*": 21, "Bert_0": 12}),
+        ("class", {"Linear": 21, "Head": 12}),
+    ],
+)
+def test_frames_with_counters_fold_where_there_are_several_of_a_kind(by, expected):
+    """GIVEN Layer_0 and Layer_1 beside each other, and one Head_0 WHEN grouped THEN only the layers fold"""
+    assert sums(grouping.group_table(counted(frames(*BERT)), by)) == expected
+
+
+def test_one_of_a_kind_is_no_layer():
+    table = grouping.group_table(counted(frames(("Net_0", "Layer_0", "Linear_0"))), "component")
+    assert sums(table) == {"Net_0/Layer_0/Linear_0": 10}
+
+
+def test_frames_without_a_counter_keep_their_names():
+    b = frames(("Net", "Part_a", "Linear_0"), ("Net", "Part_b", "Linear_1"))
+    assert sums(grouping.group_table(counted(b), "component")) == {"Net/Part_a/Linear_0": 10, "Net/Part_b/Linear_1": 11}
+    assert sums(grouping.group_table(counted(b), "class")) == {"Linear": 21}
+    assert sums(grouping.group_table(counted(frames(("Net", "Part_a"))), "class")) == {"Part_a": 10}
+
+
+def test_layers_at_the_top_fold_too():
+    b = TraceBuilder()
+    for number in range(3):
+        b.module(f"{number}.fc", 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20 + number)
+    assert sums(grouping.group_table(counted(b), "component")) == {"*.fc": 33}
+    assert sums(grouping.group_table(counted(b), "layer")) == {"*": 33}
+
+
+def test_only_the_outermost_layer_folds():
+    """GIVEN layers in layers WHEN grouped THEN the outer number is starred and the inner one stays"""
+    b = TraceBuilder()
+    for number, path in enumerate(("stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0")):
+        b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20)
+    assert set(sums(grouping.group_table(counted(b), "component"))) == {"stages.*.blocks.0", "stages.*.blocks.1"}
+    assert set(sums(grouping.group_table(counted(b), "layer"))) == {"stages.*"}
+
+
+def test_annotations_fold_by_plain_numbers_and_keep_their_counters():
+    """GIVEN a user's ranges: numbers are layers there too, but part_0 is a name as good as any"""
+    b = TraceBuilder()
+    for number, path in enumerate((("enc", "0", "part_0"), ("enc", "1", "part_1"))):
+        for level, name in enumerate(path):
+            b.annotation(name, 100 * number + level, 100 * number + 90 - level)
+        b.launched("k", 100 * number + 50, 10, 20)
+    found = counted(b)
+    assert sums(grouping.group_table(found, "component")) == {"enc/*/part_0": 10, "enc/*/part_1": 10}
+    assert sums(grouping.group_table(found, "class")) == {"part_0": 10, "part_1": 10}
+    assert grouping.names_of(found) == grouping.Names(SEPARATOR, {}, numbered=False)
+
+
+def test_how_names_are_spelled():
+    """GIVEN module frames WHEN the tree is known THEN names are paths with dots, else they carry counters"""
+    trace = frames(("Net_0", "Linear_0")).build()
+    tree = {"net": "Net", "net.proj": "Linear"}
+    plain, named = (account(trace, attribute(trace, modules=modules)) for modules in ({}, tree))
+    assert grouping.names_of(plain) == grouping.Names(SEPARATOR, {}, numbered=True)
+    assert grouping.names_of(named) == grouping.Names(".", tree, numbered=False)
+
+
+@pytest.mark.parametrize(("before", "layer"), [(254, "a." * 254 + "*"), (255, "a")])
+def test_a_number_behind_256_components_is_no_layer(before, layer):
+    """GIVEN modules whose number is their 255th component or 256th WHEN there is more behind THEN the last that is told
+    apart is all of the rest"""
+    b = TraceBuilder()
+    for number in (0, 1):
+        path = "a." * before + f"{number}.rest"
+        b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
+        assert len(grouping.Names(".", {}, numbered=False).parts(path)) == 256
+    assert sums(grouping.group_table(counted(b), "layer")) == {layer: 20}
+
+
+def test_fronts_of_paths_that_no_row_has_are_not_kept():
+    """GIVEN 20 paths of 51 kB, whose 255 fronts are 6.5 MB WHEN grouped by module THEN their 130 MB are never there"""
+    b = TraceBuilder()
+    for number in range(20):
+        path = ".".join(f"{number}{'x' * 198}" for _ in range(256))
+        b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
+    found = counted(b)
+    grouping.group_table(found, "module")  # whatever is loaded at its first use
+    tracemalloc.start()
+    try:
+        grouping.group_table(found, "module")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+# --- for people ---------------------------------------------------------------------------------------------------
+
+
+SHARES = ["share", "step_share"]
+STEPS = ["step_mean_ns", "step_std_ns"]
+
+
+@pytest.mark.parametrize(
+    ("by", "fold", "shown"),
+    [
+        ("layer", True, ["scope", "x", "forward", "total_ns", *SHARES, "mean_ns", "max_ns", "max_at"]),
+        ("layer", False, ["scope", "forward", "total_ns", *SHARES, *STEPS]),
+        ("component", True, ["scope", "x", "forward", "total_ns", *SHARES, *STEPS]),
+        ("kernel", True, ["scope", "forward", "total_ns", *SHARES, *STEPS]),
+    ],
+)
+def test_people_see_the_columns_that_say_something(by, fold, shown):
+    """GIVEN folded layers, other folded rows, or none WHEN shown THEN spread over layers, or over steps; x if folded"""
+    table = grouping.group_table(counted(two_layers()), by, fold=fold)
+    people = table.seen_by("people")
+    assert columns.names(people) == shown
+    assert (people.name, people.title, people.notes, people.pinned) == (table.name, table.title, table.notes, 0)
+
+
+def test_exclusive_time_is_shown_where_it_differs():
+    b = TraceBuilder().module("net", 0, 90).launched("a", 5, 10, 20).launched("b", 6, 15, 25, stream=8)
+    assert "exclusive_ns" in columns.names(grouping.group_table(counted(b), "kernel").seen_by("people"))

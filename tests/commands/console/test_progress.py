@@ -1,0 +1,102 @@
+"""The progress display: lines where nobody watches, a bar that is drawn only when called where somebody does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from perfkit.commands.console import progress as progress_module
+from perfkit.commands.console.progress import StageProgress
+
+
+def screen(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    """A console, and what it shows."""
+    shown = io.StringIO()
+    return Console(file=shown, force_terminal=terminal, width=80, highlight=False), shown
+
+
+def stages(*, terminal: bool) -> tuple[StageProgress, io.StringIO]:
+    console, shown = screen(terminal=terminal)
+    return StageProgress(console), shown
+
+
+def go(progress: StageProgress) -> None:
+    with progress:
+        progress.stage("building the model")
+        progress.stage("measured steps", 2)
+        progress.advance()
+        progress.advance()
+        progress.stage("writing the trace")
+
+
+def test_a_stream_that_is_gone_ends_no_run():
+    """GIVEN standard error that takes nothing, as /dev/full WHEN a run goes on THEN it does not hear of it"""
+    with (
+        io.TextIOWrapper(Path("/dev/full").open("wb", buffering=0), write_through=True) as full,
+        contextlib.redirect_stderr(full),
+    ):
+        go(StageProgress())
+        assert isinstance(progress_module.stderr_console().file, progress_module._Stderr)
+
+
+def test_without_a_terminal_every_stage_is_a_line():
+    progress, shown = stages(terminal=False)
+    go(progress)
+    assert shown.getvalue() == "building the model\nmeasured steps, 2\nwriting the trace\n"
+
+
+def test_on_a_terminal_the_bar_counts():
+    # GIVEN
+    progress, shown = stages(terminal=True)
+
+    # WHEN
+    go(progress)
+
+    # THEN
+    text = shown.getvalue()
+    for part in ("building the model", "measured steps", "0/2", "1/2", "2/2", "writing the trace"):
+        assert part in text
+
+
+def test_on_a_terminal_nothing_is_drawn_between_calls():
+    """A thread that redraws would run beside the step that is timed."""
+    others = set(threading.enumerate())  # that of a bar taken away in an earlier test may not have ended yet
+    progress, shown = stages(terminal=True)
+    with progress:
+        progress.stage("measured steps", 2)
+        before = shown.getvalue()
+        begun = set(threading.enumerate()) - others
+        assert not any("rich" in type(thread).__module__ for thread in begun)
+        assert shown.getvalue() == before
+
+
+def test_the_bar_is_taken_away_when_a_run_fails():
+    # GIVEN
+    progress, shown = stages(terminal=True)
+
+    def interrupt() -> None:
+        with progress:
+            progress.stage("measured steps", 2)
+            raise KeyboardInterrupt
+
+    # WHEN
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+    # THEN the cursor is visible again
+    assert shown.getvalue().rfind("\x1b[?25h") > shown.getvalue().rfind("\x1b[?25l") >= 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "events", "said"), [(True, 10**6, True), (True, 10, False), (False, 10**6, False)]
+)
+def test_work_on_very_many_events_is_said_where_somebody_watches(terminal, events, said):
+    console, shown = screen(terminal=terminal)
+    with progress_module.attributing(events, console):
+        pass
+    assert ("attributing 1,000,000 events" in shown.getvalue()) == said

@@ -1,0 +1,69 @@
+"""docs/house.md lists which room imports which: neither more nor less than the code does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.docs.pages import ROOT
+
+PACKAGE = ROOT / "perfkit"
+GROUND = {"errors", "signals", "streams"}
+"""Files that anything may import: no arrows of their own."""
+
+
+def rooms() -> list[str]:
+    """Folders with modules, as they are written in the picture: `analysis/time`."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    return sorted(folder.relative_to(PACKAGE).as_posix() for folder in folders)
+
+
+def room_of(path: Path) -> str:
+    """The room of a module or package of perfkit."""
+    folder = path if path.is_dir() else path.parent
+    return folder.relative_to(PACKAGE).as_posix()
+
+
+def imported(path: Path) -> Iterator[Path]:
+    """The modules of perfkit that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "perfkit":
+            module = ROOT.joinpath(*node.module.split("."))
+            for alias in node.names:
+                below = module / alias.name
+                named = below.with_suffix(".py")
+                itself = module if module.is_dir() else module.with_suffix(".py")
+                yield named if named.is_file() else below if below.is_dir() else itself
+
+
+def arrows() -> set[tuple[str, str]]:
+    """(a room, one that it imports), within perfkit; a file beside the rooms is none."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for target in imported(path):
+            one, other = room_of(path), room_of(target)
+            if one != other and "." not in (one, other):
+                found.add((one, other))
+    return found
+
+
+def picture() -> set[tuple[str, str]]:
+    """The arrows of the page, in lines `room -> room room`; a room may have several."""
+    text = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
+    lines = [line.split(" -> ") for line in text.splitlines() if line.startswith("    ") and " -> " in line]
+    return {(room.strip(), target) for room, targets in lines for target in targets.split()}
+
+
+def test_the_picture_has_each_room():
+    assert sorted(set().union(*picture())) == [room for room in rooms() if room != "."]
+
+
+def test_the_arrows_are_those_of_the_imports():
+    assert picture() == arrows()
+
+
+def test_no_room_is_a_warehouse():
+    """GIVEN the measure of a comfortable house THEN no room has more than 22 files"""
+    sizes = {room: len(list((PACKAGE / room).glob("*.py"))) - 1 for room in rooms()}
+    assert {room: count for room, count in sizes.items() if count > 22} == {}
