@@ -268,6 +268,13 @@ def test_the_split_is_where_the_parts_are_farthest_apart_in_standard_deviations(
     assert patterns._split(np.array(values[:4]), 2, 3) == patterns._split(np.array(values[:8]), 3, 3) == (0.0, ())
 
 
+def test_each_part_of_a_split_has_the_least_number_of_values():
+    """GIVEN one value far above four others, and parts of at least two THEN it is no part by itself"""
+    values = np.array([0.0, 1.0, 2.0, 3.0, 100.0])
+    assert patterns._split(values, 2, 2)[1] in {(2,), (3,)}
+    assert patterns._split(-values[::-1], 2, 2)[1] in {(2,), (3,)}
+
+
 @pytest.mark.parametrize(("deviations", "named"), [(4.98, False), (5.02, True)])
 def test_two_speeds_are_named_above_a_limit_that_falls_with_the_number_of_steps(deviations, named):
     """GIVEN 18 + 18 steps, half of each below its mean and half above THEN the limit is 4 + 36 / 36 = 5 deviations"""
