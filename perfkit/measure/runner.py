@@ -56,7 +56,7 @@ def run(
     written, it waits.
     """
     if config.target_ci is not None and not any(isinstance(one, Until) for one in observers):
-        raise ValueError("a configuration with target_ci needs the observer Until(analysis.stopping.rule(config))")
+        raise ValueError("a configuration with target_ci needs the observer Until(analysis.runs.stopping.rule(config))")
     recorder = Recorder(config, folder, observers)
     with signals.held():
         error: BaseException | None = None

@@ -415,7 +415,7 @@ def test_a_target_that_no_rule_reaches_ends_with_the_most_steps(run):
 
 
 def test_a_target_needs_its_rule(run):
-    with pytest.raises(ValueError, match=r"needs the observer Until\(analysis.stopping.rule\(config\)\)"):
+    with pytest.raises(ValueError, match=r"needs the observer Until\(analysis.runs.stopping.rule\(config\)\)"):
         run(target_ci=0.01)
 
 

@@ -200,12 +200,13 @@ def _move_induced_delay(seconds: dict[Cause, Floats], running: Floats, ready: Fl
 
     In excess of typical CPU time, delay at the run's typical rate (delay per CPU time) goes from preemption to the
     causes that took the CPU time, in proportion to their own excess. On a machine without competitors it is nothing.
+    What the main thread spent spinning is CPU time that preemption took, and brings no cause any delay.
     """
     rate = float(np.median(ready / np.maximum(running, 1e-9)))
-    induced = np.clip(rate * (running - np.median(running)), 0.0, np.minimum(ready, seconds[Cause.PREEMPTED]))
     over = {cause: np.maximum(seconds[cause] - np.median(seconds[cause]), 0.0) for cause in _ON_CPU}
     total = np.sum(list(over.values()), axis=0)
-    induced = np.where(total > 0, induced, 0.0)
+    excess = np.minimum(running - np.median(running), total)
+    induced = np.clip(rate * excess, 0.0, np.minimum(ready, seconds[Cause.PREEMPTED]))
     seconds[Cause.PREEMPTED] = seconds[Cause.PREEMPTED] - induced
     for cause, part in over.items():
         seconds[cause] = seconds[cause] + induced * part / np.maximum(total, 1e-12)

@@ -119,7 +119,7 @@ def drift(seen: Drift) -> str:
     """A trend, with its p."""
     way = "slower" if seen.share > 0 else "faster"
     return (
-        f"the steps drift: they get {units.percent(abs(seen.share))} {way} from the first to the last"
+        f"the steps drift: from the first to the last they get {way} by {units.percent(abs(seen.share))} of the median"
         f" (Mann-Kendall p = {seen.p:.2g})"
     )
 

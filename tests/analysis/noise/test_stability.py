@@ -116,6 +116,15 @@ def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
     assert f"{cause.value} explains" in slow.what
 
 
+def test_a_page_fault_has_no_part_in_the_delay_of_a_step_that_was_preempted():
+    """GIVEN competitors, and a step that waits 200 ms more, spins 100 ms and has one more fault THEN preemption"""
+    steps = [longer(step, 0.2, main_delay_s=0.2, other_delay_s=0.2) for step in quiet_steps()]
+    steps[12] = longer(steps[12], 0.3, main_delay_s=0.2, main_cpu_s=0.1, other_delay_s=0.3, minor_faults=1)
+    account = causes.account(record(steps))
+    assert account.seconds[Cause.FAULTS][12] == pytest.approx(101 * FAULT_S, rel=0.1)
+    assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.PREEMPTED]
+
+
 def test_what_every_step_loses_comes_first_where_it_is_more_than_the_spread():
     """GIVEN half of every step lost to others, and a spread of some percent from elsewhere THEN the half is first"""
     noisy = [longer(step, 0.1, main_delay_s=0.1) for step in quiet_steps(cv=0.06)]
@@ -329,7 +338,7 @@ def test_drift_is_a_finding_and_makes_the_interval_unreliable():
     steps = [longer(step, 0.0003 * i, main_cpu_s=0.0003 * i) for i, step in enumerate(quiet_steps(30))]
     found = stability.examine(record(steps))
     [drift] = [finding for finding in found.findings if finding.rule is Rule.DRIFT]
-    assert re.search(r"they get 8\.\d+% slower", drift.what)
+    assert re.search(r"they get slower by 8\.\d+% of the median", drift.what)
     assert not found.interval_reliable
 
 

@@ -146,7 +146,7 @@ def test_a_drift_says_which_way():
     rise = np.linspace(1.0, 1.1, 12)
     for wall, way in ((rise, "slower"), (rise[::-1], "faster")):
         [one] = stability._drift(wall, (), record(quiet_steps(3)))
-        assert f" {way} from the first to the last" in one.finding.what
+        assert f"from the first to the last they get {way} by " in one.finding.what
     for kind, said in (("level", False), ("warm-up", False), ("step", True)):
         other = Disturbance(kind, (0,), 0.1, 0.1, None, 0.0)
         assert bool(stability._drift(rise, (other,), record(quiet_steps(3)))) == said

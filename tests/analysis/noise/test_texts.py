@@ -49,9 +49,9 @@ def test_steps_that_stand_out_have_their_words(kind, changes, text):
     [
         (noise_texts.lost("x", 0.5, 0.05), "every step loses time to x: 50.0%, 50.00 ms of the typical step"),
         (noise_texts.drift(Drift(p=0.001, share=0.5)),
-         "the steps drift: they get 50.0% slower from the first to the last (Mann-Kendall p = 0.001)"),
+         "the steps drift: from the first to the last they get slower by 50.0% of the median (Mann-Kendall p = 0.001)"),
         (noise_texts.drift(Drift(p=0.001, share=-0.5)),
-         "the steps drift: they get 50.0% faster from the first to the last (Mann-Kendall p = 0.001)"),
+         "the steps drift: from the first to the last they get faster by 50.0% of the median (Mann-Kendall p = 0.001)"),
         (noise_texts.autocorrelation(0.5, 30, 10.04),
          "neighbouring steps are alike (autocorrelation 0.50): 30 steps say as much as 10.0 independent ones"),
         (noise_texts.too_many_threads(4, 2, 0.0), "too many threads: 4 threads on 2 CPUs"),
