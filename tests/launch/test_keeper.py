@@ -111,3 +111,11 @@ def test_a_child_whose_keeper_is_gone_becomes_nothing():
     if child == 0:
         keeper._become(["sh", "-c", "exit 7"], ctypes.CDLL(None), -1, [])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_what_a_command_leaves_may_end_within_the_grace(tmp_path):
+    """GIVEN a command that ends at once, by 3, and leaves one that writes a file THEN the keeper waits for that one"""
+    written = tmp_path / "written"
+    command = keeper.kept(["sh", "-c", f"(sleep 0.3; touch {written}) & exit 3"], 100.0)
+    assert subprocess.run(command, timeout=200, check=False).returncode == 3
+    assert written.exists()
