@@ -240,6 +240,8 @@ def test_one_in_five_of_a_periods_steps_may_be_like_the_others(count, usual, is_
         ("FFFFFSSSSFFFFFFSSS", True),
         ("SSSSFFFFFSSSFFFFF", True),
         ("SSSSFFFFFSSSSFFFFF", False),
+        ("FFFSSSSSFFFSSSSSFFF", True),  # the rarer has three of five runs
+        ("FFFFSSSSFFFFSSSSFFFF", False),  # and here two
     ],
 )
 def test_two_speeds_alternate_in_four_runs_of_fewer_than_four_of_the_rarer(text, alternate):
