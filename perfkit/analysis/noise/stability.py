@@ -166,7 +166,7 @@ def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord
 def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Judged:
     one = max(group, key=lambda each: abs(each.excess_s))
     if one.cause is None:
-        counters = f"no counter explains {units.percent(disturbances.EXPLAINED)} of the difference"
+        counters = f"no counter explains as much as {units.percent(disturbances.EXPLAINED)} of the difference"
         if account.has_probes and (own := cause_texts.own_time(one, account)):
             counters += f" ({own})"
     elif one.cause in causes.PATTERNS:

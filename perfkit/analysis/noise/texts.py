@@ -44,7 +44,8 @@ def _why(one: Disturbance, counters: str) -> str:
     if one.kind == "warm-up":
         return ": warm-up is not finished"
     if one.cause is not None and one.cause not in causes.PATTERNS:
-        return f": {one.cause.value} explains {counters}"
+        verb = "explain" if one.cause in (causes.Cause.FAULTS, causes.Cause.OTHERS) else "explains"
+        return f": {one.cause.value} {verb} {counters}"
     return f": {counters}" if counters else ""
 
 

@@ -113,7 +113,7 @@ def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
     found = stability.examine(record(steps))
     assert [one.cause for one in found.disturbances] == [cause]
     [slow] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
-    assert f"{cause.value} explains" in slow.what
+    assert f"{cause.value} {'explain' if cause is Cause.FAULTS else 'explains'} " in slow.what
 
 
 def test_a_page_fault_has_no_part_in_the_delay_of_a_step_that_was_preempted():
