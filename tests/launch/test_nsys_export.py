@@ -73,3 +73,11 @@ def test_an_export_that_does_not_end(report: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(nsys_export, "_LIMIT_SECONDS", 0)
     with pytest.raises(UsageError, match="r: nsys export did not end within 0 s: export it by hand"):
         export(report, report.parent / "x.sqlite", "r")
+
+
+def test_progress_is_the_size_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nsys_export, "_POLL_SECONDS", 0.01)
+    target, heard = tmp_path / "x.sqlite", list[tuple[int, int | None]]()
+    command = ["sh", "-c", f"printf abc > {target}; sleep 0.5; echo done"]
+    assert nsys_export._ran(command, target, "x.nsys-rep", lambda *args: heard.append(args)) == (0, "done")
+    assert heard[-1] == (3, None)

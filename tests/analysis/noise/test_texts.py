@@ -88,3 +88,8 @@ def test_the_table_has_a_row_a_share():
     assert noise.frame["share"].tolist() == [0.8, 0.2]
     assert noise.frame["mean_s"][0] == 0.1
     assert noise_report.tables(None) == ()
+
+
+@pytest.mark.parametrize(("runs", "text"), [(8, "steps 1, 3, 5, 7, 9, 11, 13, 15"), (9, "9 steps")])
+def test_eight_places_are_named_and_of_more_only_the_number(runs, text):
+    assert noise_texts.numbers(range(1, 2 * runs, 2)) == text

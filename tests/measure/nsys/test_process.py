@@ -17,6 +17,7 @@ import pytest
 
 from perfkit import signals
 from perfkit.errors import UsageError
+from perfkit.launch import keeper
 from perfkit.measure.nsys import process as nsys_process
 from tests.launch.test_processes import eventually_gone, is_alive, pids_in
 
@@ -228,3 +229,11 @@ def test_a_listener_says_whether_there_was_anything():
         assert not listener.listen(0.0)
         process.communicate()
     assert heard == ["a line"]
+
+
+def test_what_is_started_has_a_session_of_its_own():
+    """GIVEN that a signal to perfkit's group, as ctrl-C is, would make nsys drop its report"""
+    with nsys_process._started(["sleep", "300"], "mark", 0.0) as process:
+        session = os.getsid(process.pid)
+        process.send_signal(keeper.END)
+    assert session == process.pid
