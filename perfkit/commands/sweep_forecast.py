@@ -26,7 +26,7 @@ def forecaster(
 
     A compiled step keeps less than the formula says, so that no such point is skipped.
     """
-    print("asking the devices for their free memory", file=sys.stderr)
+    print("reading the free memory of the devices", file=sys.stderr)
     found = find(config.device for config in configs)
 
     def forecast(config: RunConfig) -> Forecast | None:

@@ -86,7 +86,7 @@ def test_a_sweep_measures_each_combination_and_writes_it_down(sweep, processes):
     assert result.out.endswith("\n\nresults in r.csv, records in r.runs\n")
     lines = result.err.splitlines()
     assert lines[-1].startswith("[4/4] ")
-    assert lines[0] == "asking the devices for their free memory"
+    assert lines[0] == "reading the free memory of the devices"
     assert "about 12 s left" in lines[1]  # three more of 4 s
     with Path("r.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 4

@@ -128,7 +128,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
     Cause.STEAL: (Advice("another host or another time: this one gives its CPUs to other virtual machines"),),
     Cause.PREEMPTED: (
         Advice("a quiet machine"),
-        Advice("taskset, to keep the run on CPUs of its own", lambda s: s.is_free and s.environment.cpu_count > 1),
+        Advice("taskset to keep the run on CPUs of its own", lambda s: s.is_free and s.environment.cpu_count > 1),
         _FEWER_THREADS,
     ),
     Cause.FAULTS: (

@@ -97,7 +97,7 @@ def test_texts_are_joined_as_people_do():
         "another --device, or to end the other processes (nvidia-smi lists them)"
     )
     assert advice.against(Cause.PREEMPTED, situation({"num_threads": 2})) == (
-        "a quiet machine, taskset, to keep the run on CPUs of its own, or --num-threads 1"
+        "a quiet machine, taskset to keep the run on CPUs of its own, or --num-threads 1"
     )
 
 

@@ -39,7 +39,7 @@ def test_lines_of_a_noisy_run(noisy):
     assert variance == (
         "CV 20.3%: 68.0% of the variance comes from preemption by other processes, 32.0% from garbage collection;"
         " 0.00% is unexplained; without the 3 steps explained below CV is 0.28%;"
-        " try a quiet machine, or taskset, to keep the run on CPUs of its own"
+        " try a quiet machine, or taskset to keep the run on CPUs of its own"
     )
     assert delayed == (
         "step 13 took 99.12 ms (99.2%) more than the others, whose median is 99.95 ms:"
