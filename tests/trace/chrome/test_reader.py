@@ -358,3 +358,10 @@ def test_what_is_no_trace_is_refused_in_one_line(text: bytes, message: str, chun
         read(text, chunk=chunk)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("base", "kept"), [((1 << 63) - 1, (1 << 63) - 1), (1 << 63, None), ("5", None), (True, None)])
+def test_a_base_time_is_a_number_that_a_column_can_hold(base: object, kept: int | None) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "a", "ts": 1, "dur": 1}
+    text = json.dumps({"baseTimeNanoseconds": base, "traceEvents": [event]}).encode()
+    assert read(text).facts.base_time_ns == kept
