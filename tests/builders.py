@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfkit.trace.chrome.recording import recording
 from perfkit.trace.columns import (
     MISSING,
     AutogradFlows,
@@ -29,6 +30,7 @@ class TraceBuilder:
     """Collects ranges and events; times are ns. Thread 0 is the main thread."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
+    """What a file of Kineto has beside its events."""
     facts: ReadFacts = field(default_factory=ReadFacts)
     names: dict[str, int] = field(default_factory=dict)
     host: list[dict[str, int]] = field(default_factory=list)
@@ -97,15 +99,19 @@ class TraceBuilder:
         flows = AutogradFlows(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int32), np.empty(0, np.int64))
         return Trace(
             source="built by a test",
-            format="kineto",
             names=tuple(self.names),
             threads=tuple(Thread(pid=1, tid=1 + index) for index in range(self.threads)),
             host=_columns(HostRanges, self.host),
             device=_columns(DeviceEvents, self.device),
             flows=flows,
-            metadata=self.metadata,
+            recording=recording(self.metadata),
             facts=self.facts,
         )
+
+
+def saying(trace: Trace, **said: Any) -> Trace:
+    """The trace, of a file that says this of itself: fields of Recording."""
+    return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, **said))
 
 
 def _columns(kind: Any, rows: list[dict[str, int]]) -> Any:

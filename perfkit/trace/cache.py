@@ -26,7 +26,7 @@ import pyarrow as pa
 from perfkit.trace import cache_entry
 from perfkit.trace.columns import Trace
 
-VERSION = 5
+VERSION = 6
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
 LIMIT_BYTES = 4 * 2**30

@@ -18,9 +18,10 @@ from perfkit.trace import cache
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
 from perfkit.trace.cache_entry import DamagedError
 from perfkit.trace.chrome.reader import read_chrome_json
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import Origin, Trace
 from perfkit.trace.nsys.reader import read_nsys
 from perfkit.trace.nsys.tables import SQLITE_MAGIC
+from perfkit.trace.recording import Own
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
@@ -47,23 +48,32 @@ def load(
         chosen = _only_trace_in(chosen)
     with _opened(chosen) as file:
         try:
-            if (from_nsys := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
-                return _with_tree(from_nsys, chosen)
-            if use_cache and cache.is_worth_it(file) and not kernels_only:
-                return _through_cache(file, _shown(chosen), progress)
-            return _read_file(file, _shown(chosen), progress, kernels_only=kernels_only)
+            origin = _origin(file, chosen, kernels_only=kernels_only)
+            if (trace := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
+                trace = _with_tree(trace, chosen)
+            elif use_cache and cache.is_worth_it(file) and not kernels_only:
+                trace = _through_cache(file, _shown(chosen), progress)
+            else:
+                trace = _read_file(file, _shown(chosen), progress, kernels_only=kernels_only)
         except OSError as error:
             raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
+    return dataclasses.replace(trace, origin=origin)
+
+
+def _origin(file: IO[bytes], path: Path, *, kernels_only: bool) -> Origin | None:
+    """What can be read again; None for a pipe."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Origin(path.absolute(), status.st_size, status.st_mtime_ns, kernels_only)
 
 
 def _with_tree(trace: Trace, path: Path) -> Trace:
     """What nsys records of perfkit's own has no room for the model's tree: the run left it in its folder."""
-    own = trace.metadata.get("perfkit")
-    if own is None or not path.with_name(module_tree.FILE).is_file():
+    if trace.recording.own is None or not path.with_name(module_tree.FILE).is_file():
         return trace
     beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {_shown(path)}")
-    own = own | {"modules": module_tree.load(beside)}
-    return dataclasses.replace(trace, metadata={**trace.metadata, "perfkit": own})
+    return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, own=Own(module_tree.load(beside))))
 
 
 def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
@@ -141,8 +151,8 @@ def _with_age(trace: Trace, export: Path) -> Trace:
     for suffix in _REPORTS:
         report = export.with_suffix(suffix)
         if report.is_file() and not is_fresh(export, report):
-            about = {**trace.metadata["nsys"], "newer_report": printable(report.name)}
-            return dataclasses.replace(trace, metadata={**trace.metadata, "nsys": about})
+            recording = dataclasses.replace(trace.recording, newer_report=printable(report.name))
+            return dataclasses.replace(trace, recording=recording)
     return trace
 
 

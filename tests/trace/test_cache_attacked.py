@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from perfkit.trace import cache, cache_entry
-from perfkit.trace.columns import Device, Thread, Trace
+from perfkit.trace.columns import Thread, Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Device, Tool, WholeGraphs
+from tests.builders import saying
 from tests.reference import random_traces
 
 LONG_AGO = (1e9, 1e9)
@@ -252,12 +254,19 @@ def last_is(number: int) -> Callable[[Any], Any]:
         with_facts(ignored={"\x1b[31m": 1}),
         with_facts(repairs={"y": 10**30}),
         with_facts(remarks=("\x1b[31mhi",)),
-        lambda trace: dataclasses.replace(trace, rank=10**30),
-        lambda trace: dataclasses.replace(trace, rank=2**63),
+        lambda trace: saying(trace, rank=10**30),
+        lambda trace: saying(trace, rank=2**63),
         lambda trace: dataclasses.replace(trace, threads=tuple(Thread(10**30, 1) for _ in trace.threads)),
         lambda trace: dataclasses.replace(trace, threads=tuple(Thread(1, -(2**63) - 1) for _ in trace.threads)),
-        lambda trace: dataclasses.replace(trace, devices=(Device(2**63, "gpu"),)),
-        lambda trace: dataclasses.replace(trace, devices=(Device(0, "gpu", 2**63),)),
+        lambda trace: saying(trace, devices=(Device(2**63, "gpu"),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", 2**63),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", multiprocessors=2**63),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", compute_major=2**63),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", compute_minor=2**63),)),
+        lambda trace: saying(trace, world_size=2**63),
+        lambda trace: saying(trace, tool=Tool.NSYS),
+        lambda trace: saying(trace, newer_report="a.nsys-rep"),
+        lambda trace: saying(trace, whole_graphs=WholeGraphs(1, 1)),
     ],
 )
 def test_an_entry_of_values_that_no_file_gives_is_damaged(tmp_path, change):
@@ -307,7 +316,7 @@ def in_parquet(body: bytes) -> bytes:
         lambda body: body[: body.index(b"\n") + 1] + b"\0" * (len(body) - body.index(b"\n") - 1),
         lambda body: body[:-4] + b"PAR2",
         lambda body: body.replace(b'"names":["', b'"names":["\xff\xfe'),
-        lambda body: body.replace(b'"metadata":{', b'"metadata":{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1),
+        lambda body: body.replace(b'"versions":{', b'"versions":{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b",", 1),
         lambda body: body.replace(b'"pid":', b'"pid":1' + b"0" * 30, 1),
     ],
     ids=["parquet", "zeros", "magic", "utf-8", "nested", "huge"],

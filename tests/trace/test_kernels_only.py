@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from trace_damage import small_trace
 
-from perfkit.trace.chrome.columns import _JOINED_CHUNKS
 from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.chrome.routing import _JOINED_CHUNKS
 from perfkit.trace.columns import DeviceKind
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport

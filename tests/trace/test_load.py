@@ -18,7 +18,8 @@ from trace_damage import small_trace
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.errors import UsageError
 from perfkit.launch.nsys_export import REPORT_MAGIC
-from perfkit.trace.chrome import reader as chrome_json
+from perfkit.trace.chrome import document as chrome_json
+from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in
@@ -248,4 +249,4 @@ print(len(trace.host), (peak() - before) // 1024)
 
 def test_the_default_chunk_is_used(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chrome_json.CHUNK >= 1 << 16
-    assert equal(load(plain), chrome_json.read_chrome_json([TEXT], "x", chunk=77))
+    assert equal(load(plain), read_chrome_json([TEXT], "x", chunk=77))

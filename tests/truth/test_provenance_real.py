@@ -28,7 +28,9 @@ from perfkit.render import findings
 from perfkit.schema.config import RunConfig
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Own
 from perfkit.workload.annotate import annotate, module_tree
+from tests.builders import saying
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,7 +92,7 @@ def test_a_whole_model(tmp_path):
     for scope in (*linear, "head"):
         for phase in ("forward", "backward"):
             assert times[scope, phase] > 0, (scope, phase)
-    known = set(trace.metadata["perfkit"]["modules"]) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
+    known = set(trace.recording.own.modules) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
     assert {scope for scope, _ in times} <= known
     assert any(line.startswith("provenance: ") for line in findings.lines(findings_of(account_for(trace, attribution))))
 
@@ -101,8 +103,7 @@ def test_a_whole_model(tmp_path):
 
 
 def _without_provenance(trace: Trace) -> Trace:
-    del (changed := json.loads(json.dumps(trace.metadata)))["perfkit"]["provenance"]
-    return Trace(**{name: getattr(trace, name) for name in Trace.__slots__} | {"metadata": changed})
+    return saying(trace, own=Own(trace.recording.own.modules))
 
 
 @pytest.mark.parametrize("with_provenance", [False, True])
@@ -168,7 +169,7 @@ def test_equal_graphs_of_two_modules(tmp_path):
     trace = load(record(Broken(16, 16, 16, 16), torch.randn(8, 16), tmp_path))
     attribution = attribute(trace)
     assert counters["stats"]["unique_graphs"] == 3
-    assert len(trace.metadata["perfkit"]["provenance"]["graphs"]) == 6
+    assert len(trace.recording.own.provenance.graphs) == 6
     assert share_mapped(attribution) >= 0.95
     mm = np.flatnonzero(attribution.host.matching(lambda name: name == "aten::mm"))
     stages = [attribution.paths[path] for path in attribution.ranges.path[mm]]

@@ -37,7 +37,7 @@ def report(trace: Trace) -> Report:
     if not len(found):
         raise UsageError(f"{trace.source} holds no kernels: --table kernels shows its operators")
     total, count = int(found.frame["total_ns"].sum()), int(found.frame["count"].sum())
-    summary = {"source": trace.source, "format": trace.format, "kernels": count, "kernel_time_ns": total}
+    summary = {"source": trace.source, "format": trace.recording.tool.value, "kernels": count, "kernel_time_ns": total}
     text = f"{count:,} kernels of {len(found):,} names, {units.duration_ns(total)} in sum: the whole file"
     findings = (Finding(Rule.KERNEL_TOTALS, text), *integrity.of_reading(trace))  # the other checks need all of it
     return Report(Path(trace.source).name, summary, (found,), findings=findings)

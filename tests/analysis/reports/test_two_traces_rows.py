@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,11 @@ from perfkit.analysis.reports.trace import View
 from perfkit.errors import UsageError
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import Device, DeviceKind, Trace
+from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Device
 from tests.analysis import columns
-from tests.builders import TraceBuilder
+from tests.builders import TraceBuilder, saying
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in, tables_for_people
 
@@ -190,7 +190,7 @@ def test_an_agreement_says_what_was_compared():
 
 
 def test_facts_of_recordings_with_device_work():
-    named = replace(kernels(("x", 1200), ("y", 300), steps=1).build(), devices=(Device(0, "H100"),))
+    named = saying(kernels(("x", 1200), ("y", 300), steps=1).build(), devices=(Device(0, "H100"),))
     found = compared(named, kernels(("x", 1000)))
     assert rows(found, "recordings", "recording", "a", "b") == [
         ["file", "built by a test", "built by a test"],
@@ -220,7 +220,7 @@ def test_facts_of_host_times():
 )
 def test_different_devices_are_said(a, b, said):
     one, other = (
-        replace(kernels(("x", 5)).build(), devices=(Device(0, name),) if name else ()) for name in (a, b)
+        saying(kernels(("x", 5)).build(), devices=(Device(0, name),) if name else ()) for name in (a, b)
     )  # fmt: skip
     assert any(remark.startswith("different devices") for remark in lines_in(compared(one, other))) == said
 

@@ -115,7 +115,7 @@ def test_perfkit_reads_its_own_trace(folder):
     trace = load(folder / record.load(folder).artifacts["trace"])
 
     # THEN
-    assert trace.metadata["perfkit"]["modules"]["layers.0.attn"] == "EagerAttention"
+    assert trace.recording.own.modules["layers.0.attn"] == "EagerAttention"
 
 
 @pytest.mark.parametrize("warmup", [0, 1])

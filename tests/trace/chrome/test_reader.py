@@ -16,6 +16,7 @@ from trace_damage import device_event, host_event, small_trace
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Thread, Trace
+from perfkit.trace.recording import Device, Recording, Tool, Versions
 
 
 def read(document: Any, *, chunk: int = CHUNK, piece: int = 1 << 20) -> Trace:
@@ -193,21 +194,17 @@ def test_resolution(listed: list[dict[str, Any]], resolution: int) -> None:
 # The document
 
 
-def test_the_rest_of_the_document_is_metadata() -> None:
+def test_the_rest_of_the_document_is_what_it_says_of_itself() -> None:
     trace = read(small_trace())
-    assert trace.metadata["schemaVersion"] == 1
-    assert trace.metadata["traceName"] == "small.json"
-    assert "traceEvents" not in trace.metadata
     assert trace.facts.base_time_ns == 1_700_000_000_000_000_000
-    assert trace.rank == 3
-    (device,) = trace.devices
-    assert (device.index, device.name, device.memory, device.properties) == (0, "GPU", 1 << 34, {"warpSize": 32})
+    devices = (Device(0, "GPU", 1 << 34),)
+    assert trace.recording == Recording(Tool.KINETO, Versions(schema="1"), devices, rank=3, world_size=8)
 
 
 def test_an_overlong_member_is_left_out() -> None:
-    trace = read({"log": ["x" * 1000] * 5000, "traceEvents": [host_event(0)], "kept": 1}, piece=10_000)
-    assert trace.metadata == {"kept": 1}
-    assert trace.facts.repairs == {"overlong top-level member log left out": 1}
+    trace = read({"INFO": ["x" * 1000] * 5000, "traceEvents": [host_event(0)], "schemaVersion": 1}, piece=10_000)
+    assert trace.recording == Recording(Tool.KINETO, Versions(schema="1"))
+    assert trace.facts.repairs == {"overlong top-level member INFO left out": 1}
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0]])
@@ -221,8 +218,7 @@ def test_the_order_of_the_members_does_not_matter(order: list[int], chunk: int) 
     ]
     trace = read(dict(members[i] for i in order), chunk=chunk, piece=7)
     assert trace_rows(trace)["host"] == rows(listed)["host"]
-    assert trace.metadata == dict(members[1:])
-    assert [device.name for device in trace.devices] == ["A", "B"]
+    assert [device.name for device in trace.recording.devices] == ["A", "B"]
     assert trace.facts.truncated_at is None
     assert trace.facts.repairs == {}
 
