@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
+from itertools import compress
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, i
 from perfkit.trace.chrome.recording import integer
 from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.chrome.text import Window
-from perfkit.trace.columns import LONGEST_NAME, MISSING, Int32s, Thread, Trace
+from perfkit.trace.columns import LONGEST_NAME, MISSING, Int32s, Int64s, Thread, Trace
 from perfkit.trace.detail_columns import (
     Counters,
     Details,
@@ -134,21 +135,19 @@ class _Collector:
                 add([event for event, _ in chosen], [bytes(args) for _, args in chosen])
 
     def _add_host(self, events: list[Event], args: list[bytes]) -> None:
-        found = [_arguments(text, _OPERAND_ARGS) if b'"Input' in text else _NO_OPERANDS for text in args]
+        start, args = _timed(events, args)
+        found = [_arguments(text, _OPERAND_ARGS) if b"Input" in text else _NO_OPERANDS for text in args]
         shapes = [one.shapes if len(one.shapes) else one.old_shapes for one in found]
         others = {name: [getattr(one, name) for one in found] for name in _OPERANDS if name != "shapes"}
         texts = {"shapes": shapes} | others
-        self._append(Target.HOST, events, {name: self._operands[name].encode(texts[name]) for name in _OPERANDS})
+        columns = {name: self._operands[name].encode(texts[name]) for name in _OPERANDS}
+        self._pieces[Target.HOST].append({"start": start} | columns)
 
     def _add_device(self, events: list[Event], args: list[bytes]) -> None:
+        start, args = _timed(events, args)
         found = [_arguments(text, _GEOMETRY_ARGS) for text in args]
         columns = {name: self._geometry[name].encode([getattr(one, name) for one in found]) for name in _GEOMETRY}
-        self._append(Target.DEVICE, events, columns)
-
-    def _append(self, target: Target, events: list[Event], columns: Columns) -> None:
-        """Rows for those events that have one in the trace: those with times."""
-        start, _, valid = event_times(events)
-        self._pieces[target].append({name: column[valid] for name, column in ({"start": start} | columns).items()})
+        self._pieces[Target.DEVICE].append({"start": start} | columns)
 
     def _add_memory(self, events: list[Event], args: list[bytes]) -> None:
         said = [(event, _members(text)) for event, text in zip(events, args, strict=True) if event.name == _ALLOCATION]
@@ -218,6 +217,12 @@ class _Collector:
         if not self._pieces[Target.MEMORY]:
             return no_memory_events()
         return MemoryEvents(**{f.name: self._column(Target.MEMORY, f.name) for f in fields(MemoryEvents)})
+
+
+def _timed(events: list[Event], args: list[bytes]) -> tuple[Int64s, list[bytes]]:
+    """Starts and args of those events that have a row in the trace: those with times."""
+    start, _, valid = event_times(events)
+    return start[valid], list(compress(args, valid))
 
 
 # --- args --------------------------------------------------------------------------------------------------------
