@@ -47,25 +47,25 @@ def _text(record: RunRecord, noise: Stability | None) -> str:
     return f"{head}, {whole} whole periods of {period} steps: {known}{left if over else ''}"
 
 
-def _known(found: Precision, record: RunRecord, mean_s: float, period: int = 1) -> str:
-    if found.needed is None:
+def _known(precision: Precision, record: RunRecord, mean_s: float, period: int = 1) -> str:
+    if precision.needed is None:
         more = f"; use --measure-steps {_FEW} or more" if record.config.measure_steps < _FEW else ""
         return f"too few steps to say how precise the mean is{more}"
     what = "steps" if period == 1 else "periods"
     of = "the mean" if period == 1 else "the mean of a period"
-    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
+    width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
     text = f"{of} is known to {width} (95%, if {what} are independent)"
-    if found.half_width <= found.target:
+    if precision.half_width <= precision.target:
         return f"{text}: enough for {target}"
-    return f"{text}; {target} would need about {_flag(record, found.needed * period, mean_s)}"
+    return f"{text}; {target} would need about {_flag(record, precision.needed * period, mean_s)}"
 
 
-def _unreliable(found: Precision, noise: Stability) -> str:
+def _unreliable(precision: Precision, noise: Stability) -> str:
     why = f"the mean's interval cannot be relied on, because {' and '.join(noise.doubts)}"
-    if found.needed is None:
+    if precision.needed is None:
         return why
-    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
-    return f"{why}; from independent steps it would be {width}, and {found.needed} of them would make it {target}"
+    width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
+    return f"{why}; from independent steps it would be {width}, and {precision.needed} of them would make it {target}"
 
 
 def _periods_wanted(n: int, noise: Stability) -> str:

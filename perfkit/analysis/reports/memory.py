@@ -134,12 +134,12 @@ def proposals_table(proposed: Sequence[Proposal]) -> Table:
     """The nearest configurations that fit; flags to add to the command line."""
     rows = [
         {
-            "flags": one.command,
-            "peak_bytes": one.prediction.peak_bytes,
-            "of_memory": one.prediction.share,
-            "gives_up": one.gives_up,
+            "flags": proposal.command,
+            "peak_bytes": proposal.prediction.peak_bytes,
+            "of_memory": proposal.prediction.share,
+            "gives_up": proposal.gives_up,
         }
-        for one in proposed
+        for proposal in proposed
     ]
     columns = (
         Column("flags", title="add", whole=True),
