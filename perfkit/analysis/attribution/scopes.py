@@ -249,8 +249,7 @@ def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     counts = eligible & (holds_forward | in_forward)
     outer = nearest(host.forest.parent, counts)
     counts |= eligible & (outer > links.node)
-    backward_only: Bools = inside & ~counts
-    return backward_only
+    return inside & ~counts
 
 
 def _plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:

@@ -102,8 +102,7 @@ def _detectable_errors(freedom: Floats, alpha: float, power: float) -> Floats:
         missed = nctdtr(freedom[..., None], np.exp(tried)[..., None] * distance, critical)
         powers = 1 - np.nan_to_num(missed).mean(axis=-1)  # nan: so far out that scipy cannot tell it from 0
         low, high = np.where(powers < power, tried, low), np.where(powers < power, high, tried)
-    errors: Floats = np.exp(high)
-    return errors
+    return np.exp(high)
 
 
 def welch(a: Floats, b: Floats) -> Welch:
