@@ -148,19 +148,17 @@ def _design(compared: Comparison) -> Iterator[Finding]:
             yield Finding(Rule.SHARED_PROCESS_SIDE, text, where=side.name)
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
-        text = (
-            f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
-            f" --repeats {RECOMMENDED} or more is recommended"
-        )
-        yield Finding(Rule.FEW_PROCESSES, text)
+        text = f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few"
+        yield Finding(Rule.FEW_PROCESSES, text, advice=f"--repeats {RECOMMENDED} or more")
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
     if apart := [row for row in compared.steps if row.welch is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
-        todo = (
-            "judged all the same by --force" if compared.forced else "compare --run takes turns; --force judges as is"
+        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio"
+        text += " (judged all the same by --force)" if compared.forced else ""
+        advice = (
+            "" if compared.forced else "compare --run, which takes turns, or --force, which judges them as they are"
         )
-        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
-        yield Finding(Rule.NOT_INTERLEAVED, text, sure="derived")
+        yield Finding(Rule.NOT_INTERLEAVED, text, advice=advice, sure="derived")
 
 
 def _copies(pair: Pair) -> Finding | None:
@@ -185,41 +183,46 @@ def _conclusion(compared: Comparison) -> Finding:
         return Finding(Rule.VERDICT, text, sure="derived")
     [row] = compared.steps
     known = math.isfinite(row.ratio)
+    text, advice = _verdict(row, compared.margin)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
-    return Finding(Rule.VERDICT, _verdict(row, compared.margin), cost, sure="derived")
+    return Finding(Rule.VERDICT, text, cost, advice=advice, sure="derived")
 
 
-def _verdict(row: Row, margin: float) -> str:
+def _verdict(row: Row, margin: float) -> tuple[str, str]:
+    """The sentence, and what would settle it."""
     ratio = f"B takes {row.ratio:.3f} times as long as A"
     if row.welch is None:
-        return (
-            f"{ratio}, by one process{' a side' if row.n_a == row.n_b else ' on a side'}: processes of one"
-            f" configuration differ too, so this says nothing yet; --repeats {RECOMMENDED} gives an interval"
-            if row.verdict == ONE_PROCESS
-            else "the step has no ratio: a time is zero"
-        )
+        if row.verdict != ONE_PROCESS:
+            return "the step has no ratio: a time is zero", ""
+        side = "a side" if row.n_a == row.n_b else "on a side"
+        why = "processes of one configuration differ too, so this says nothing yet"
+        return f"{ratio}, by one process {side}: {why}", f"--repeats {RECOMMENDED}, which gives an interval"
     low, high = row.interval
     text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
     if row.verdict == NOT_IN_TIME:
-        return f"{text}, and what drifted between A and B is in that"
-    return text + _advice(row, margin) if row.verdict == "inconclusive" else text
+        return f"{text}, and what drifted between A and B is in that", ""
+    if row.verdict != "inconclusive":
+        return text, ""
+    needed, advice = _needed(row, margin)
+    return f"{text}; {needed}", advice
 
 
-def _advice(row: Row, margin: float) -> str:
-    """How many processes would settle it, by the spread seen."""
+def _needed(row: Row, margin: float) -> tuple[str, str]:
+    """How many processes would settle it, by the spread seen, and what to try."""
     assert row.welch is not None
     limit = math.log1p(margin) if margin else abs(float(row.welch.difference))
     needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
-    what = f"a difference of {units.percent(math.expm1(limit))}"
+    what = f"to find a difference of {units.percent(math.expm1(limit))} at this spread"
     if needed is None:
-        return f"; {what} would need more than 1000 processes a side at this spread: find the noise first"
+        return f"{what} takes more than 1000 processes a side", "to find the noise first: perfkit run says what it is"
     count = max(needed, min(row.n_a, row.n_b) + 1)
-    return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
+    return f"{what} takes about {count} processes a side", f"--repeats {count}"
 
 
 def gate_finding(compared: Comparison, gate: Gate, limit: float) -> Finding:
     """The outcome of --fail-on."""
-    return Finding(Rule.GATE, _gate_text(compared, gate, limit), sure="derived")
+    advice = "more --repeats" if "undecided" in gate.reasons else ""
+    return Finding(Rule.GATE, _gate_text(compared, gate, limit), advice=advice, sure="derived")
 
 
 def _gate_text(compared: Comparison, gate: Gate, limit: float) -> str:
@@ -237,6 +240,6 @@ def _gate_text(compared: Comparison, gate: Gate, limit: float) -> str:
         "not interleaved": "A and B are not comparable in time",
         "one process": "one process on a side says nothing of the others",
         "no ratio": "a time is zero",
-        "undecided": f"a slow-down of {text} is neither shown nor excluded, and more --repeats would tell",
+        "undecided": f"a slow-down of {text} is neither shown nor excluded",
     }
     return f"no pass: {'; '.join(texts[reason] for reason in gate.reasons)}"

@@ -103,10 +103,11 @@ def _pooled(processes: Sequence[Process], what: str) -> float:
 
 
 def _spread_finding(between: float, within: float, processes: int) -> Finding:
+    evidence = (Evidence("spread", {"phase": STEP}),)
     if math.isnan(between):
-        text = f"one finished process: no spread between processes; --repeats {RECOMMENDED} shows it"
-    else:
-        text = f"{processes} processes differ by {units.percent(between)}"
-        if not math.isnan(within):
-            text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
-    return Finding(Rule.PROCESS_SPREAD, text, evidence=(Evidence("spread", {"phase": STEP}),))
+        text = "one finished process: no spread between processes"
+        return Finding(Rule.PROCESS_SPREAD, text, evidence=evidence, advice=f"--repeats {RECOMMENDED}")
+    text = f"{processes} processes differ by {units.percent(between)}"
+    if not math.isnan(within):
+        text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
+    return Finding(Rule.PROCESS_SPREAD, text, evidence=evidence)
