@@ -1,6 +1,6 @@
 """What a trace's file says beyond times, read from it a second time by whoever wants it.
 
-Few analyses look at shapes or launches, and decoding them takes longer than reading all the rest. So the reader skips
+Few analyses look at shapes or launches, and decoding them along the way would slow every reading. So the reader skips
 them, and an entry of the cache does not have them either.
 """
 
