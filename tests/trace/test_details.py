@@ -142,6 +142,16 @@ def test_of_a_report_by_the_export_beside_it(tmp_path: Path) -> None:
     check_nsys(load(report))
 
 
+def test_of_a_report_that_is_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a report alone and an nsys that exports it WHEN asked THEN what that writes is looked at"""
+    report = written(tmp_path / "x.nsys-rep", b"NVIDIA Tegra Profiler Report")
+    script = written(tmp_path / "nsys", b"#!/bin/sh\nwhile [ $1 != -o ]; do shift; done\ncp ${0%nsys}made $2\n")
+    script.chmod(0o755)
+    exported(tmp_path / "made")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    check_nsys(load(report))
+
+
 def test_of_an_export_that_changed(tmp_path: Path) -> None:
     path = exported(tmp_path / "x.sqlite")
     trace = load(path)

@@ -97,7 +97,7 @@ def test_a_directory_with_one_export_of_nsys_stands_for_it(tmp_path: Path) -> No
 
 def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN no nsys to export it again
-    export = NsysExport().range("a", 0, 9).write(tmp_path / "r.sqlite")
+    export = NsysExport().range("a", 0, 9).kernel("k", 1, 2, 1).write(tmp_path / "r.sqlite")
     (tmp_path / "r.nsys-rep").write_bytes(REPORT_MAGIC)
     os.utime(export, (1, 1))
     monkeypatch.setenv("PATH", "/nowhere")
@@ -107,6 +107,7 @@ def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.Mon
         load(tmp_path / "r.nsys-rep")
     remarks = lines_in(trace_report.report(load(export)))
     assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
+    assert load(export, kernels_only=True).recording.newer_report == "r.nsys-rep"
 
 
 def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
