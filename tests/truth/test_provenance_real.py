@@ -154,7 +154,7 @@ def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
     compiled = CompiledKernels()
     model.compile()
-    metadata = {"modules": module_tree(model), "provenance": compiled.attribution}
+    metadata = {"modules": module_tree(model), "provenance": compiled.found}
     profiler = TorchProfiler(config, folder, metadata)
     with annotate(model):
         for step in (StepId("warm-up", 0), *(StepId("measured", number) for number in range(STEPS))):
