@@ -21,7 +21,7 @@ from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import Origin, Trace
 from perfkit.trace.nsys.reader import read_nsys
 from perfkit.trace.nsys.tables import SQLITE_MAGIC
-from perfkit.trace.recording import Own
+from perfkit.trace.recording import OwnNotes
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
@@ -73,7 +73,9 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
     if trace.recording.own is None or not path.with_name(module_tree.FILE).is_file():
         return trace
     beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {_shown(path)}")
-    return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, own=Own(module_tree.load(beside))))
+    return dataclasses.replace(
+        trace, recording=dataclasses.replace(trace.recording, own=OwnNotes(module_tree.load(beside)))
+    )
 
 
 def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:

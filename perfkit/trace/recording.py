@@ -91,8 +91,8 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """What perfkit's recorder left in the file."""
+class OwnNotes:
+    """What perfkit's recorder noted in the file."""
 
     modules: dict[str, str] = field(default_factory=dict)
     """The model's tree, module path -> class, in the order of `named_modules()`; empty where it was not noted."""
@@ -119,7 +119,7 @@ class Recording:
     world_size: int | None = None
     options: tuple[str, ...] = ()
     """What the profiler was asked to record besides times, in torch.profiler's words: record_shapes, with_stack, ..."""
-    own: Own | None = None
+    own: OwnNotes | None = None
     """None for a recording that perfkit did not make."""
     log: tuple[str, ...] = ()
     """Lines of the profiler's own log."""

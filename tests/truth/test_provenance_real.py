@@ -28,7 +28,7 @@ from perfkit.render import findings
 from perfkit.schema.config import RunConfig
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
-from perfkit.trace.recording import Own
+from perfkit.trace.recording import OwnNotes
 from perfkit.workload.annotate import annotate, module_tree
 from tests.builders import saying
 
@@ -103,7 +103,7 @@ def test_a_whole_model(tmp_path):
 
 
 def _without_provenance(trace: Trace) -> Trace:
-    return saying(trace, own=Own(trace.recording.own.modules))
+    return saying(trace, own=OwnNotes(trace.recording.own.modules))
 
 
 @pytest.mark.parametrize("with_provenance", [False, True])

@@ -30,7 +30,7 @@ from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_s
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
-from perfkit.trace.recording import Own
+from perfkit.trace.recording import OwnNotes
 
 UNATTRIBUTED = "<unattributed>"
 COMMUNICATION = "<communication>"
@@ -134,7 +134,7 @@ def attribute(
     """
     host = view(trace)
     links = link(trace, host)
-    recorded = trace.recording.own or Own()
+    recorded = trace.recording.own or OwnNotes()
     modules = recorded.modules if modules is None else modules
     scopes = find_scopes(host, links, scope_source, modules)
     ranges = _attribute_ranges(host, links, scopes)

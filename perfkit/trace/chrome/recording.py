@@ -7,7 +7,7 @@ from typing import Any
 from perfkit.schema import provenance
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.columns import LONGEST_NAME
-from perfkit.trace.recording import Device, Own, Recording, Tool, Versions
+from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions
 
 _OPTIONS = ("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules")
 """What torch.profiler writes beside the events, as 1, of its own arguments."""
@@ -82,12 +82,12 @@ def _devices(properties: object) -> tuple[Device, ...]:
     )
 
 
-def _own(said: object) -> Own | None:
+def _own(said: object) -> OwnNotes | None:
     if not isinstance(said, dict):
         return None
     modules = said.get("modules")
     tree = modules.items() if isinstance(modules, dict) else ()
-    return Own(
+    return OwnNotes(
         {path: kind for path, kind in tree if isinstance(kind, str)},
         provenance.read(said[provenance.KEY]) if provenance.KEY in said else None,
     )

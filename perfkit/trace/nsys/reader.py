@@ -38,7 +38,7 @@ from perfkit.trace.columns import (
 from perfkit.trace.nsys.nvtx import ACROSS, NvtxRanges, read_nvtx
 from perfkit.trace.nsys.tables import UNUSABLE, Export, IntColumns, decoded, distinct, joined, opened
 from perfkit.trace.plausible import check_sums, sums
-from perfkit.trace.recording import Device, Own, Recording, Tool, Versions, WholeGraphs
+from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions, WholeGraphs
 
 KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
@@ -167,7 +167,7 @@ def _trace(export: Export) -> Trace:
         flows=empty(AutogradFlows),
         recording=dataclasses.replace(
             _recording(export),
-            own=Own() if read.nvtx.has_own else None,
+            own=OwnNotes() if read.nvtx.has_own else None,
             whole_graphs=_whole_graphs(export.source, whole_graphs),
         ),
         facts=ReadFacts(

@@ -8,7 +8,7 @@ import pytest
 
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
 from perfkit.trace.chrome.recording import integer, recording
-from perfkit.trace.recording import Device, Own, Recording, Tool, Versions
+from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions
 
 NOTHING = Recording(Tool.KINETO)
 NO_VALUE = [None, "text", 3.5, True, [], [[]], [7], {}, {"x": 1}, 1 << 63]
@@ -113,7 +113,7 @@ def test_what_is_no_object_is_not_perfkits(value: Any) -> None:
 
 @pytest.mark.parametrize("modules", [None, 7, "Model", [1], {}])
 def test_a_tree_of_another_type_is_none(modules: Any) -> None:
-    assert recording({"perfkit": {"modules": modules}}).own == Own({}, None)
+    assert recording({"perfkit": {"modules": modules}}).own == OwnNotes({}, None)
 
 
 def test_the_tree_is_in_order_and_has_texts_only() -> None:
@@ -126,7 +126,7 @@ def test_the_tree_is_in_order_and_has_texts_only() -> None:
 def test_the_origin_of_compiled_kernels() -> None:
     graphs = {"f1": {"backward": False, "calls": [{"kernel": "mm", "modules": ["attn"]}]}}
     own = recording({"perfkit": {"provenance": {"graphs": graphs}}}).own
-    assert own == Own({}, Provenance({"f1": CompiledGraph(False, (KernelCall("mm", ("attn",)),))}))
+    assert own == OwnNotes({}, Provenance({"f1": CompiledGraph(False, (KernelCall("mm", ("attn",)),))}))
 
 
 @pytest.mark.parametrize("said", [None, 7, "text", {"graphs": 5}, {"graphs": {"f1": {"backward": "yes"}}}])
