@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -134,13 +134,23 @@ def no_operands(rows: int) -> Operands:
 
 def no_counters() -> Counters:
     """No rows."""
-    name, series, time, value, process = _empty(np.int32, np.int32, np.int64, np.float64, np.int64)
-    return Counters(name, series, time, value, process)
+    codes, numbers = np.empty(0, np.int32), np.empty(0, np.int64)
+    return Counters(name=codes, series=codes, time=numbers, value=np.empty(0, np.float64), process=numbers)
 
 
 def no_memory_events() -> MemoryEvents:
     """No rows."""
-    return MemoryEvents(*_empty(np.int32, np.int64, np.int32, np.int32, *[np.int64] * 4))
+    codes, numbers = np.empty(0, np.int32), np.empty(0, np.int64)
+    return MemoryEvents(
+        thread=codes,
+        time=numbers,
+        device_type=codes,
+        device=codes,
+        bytes=numbers,
+        address=numbers,
+        allocated=numbers,
+        reserved=numbers,
+    )
 
 
 def changed(source: str) -> UsageError:
@@ -151,7 +161,3 @@ def changed(source: str) -> UsageError:
 def small(values: Int64s) -> Int32s:
     """As int32, in which every size and count of a launch fits; MISSING for what is negative or beyond."""
     return np.where((values >= 0) & (values < 1 << 31), values, MISSING).astype(np.int32)
-
-
-def _empty(*types: Any) -> list[npt.NDArray[Any]]:
-    return [np.empty(0, dtype) for dtype in types]

@@ -65,7 +65,6 @@ _ARGS = msgspec.json.Decoder(list[_ArgsOf])
 _OPERAND_ARGS = msgspec.json.Decoder(_OperandArgs)
 _GEOMETRY_ARGS = msgspec.json.Decoder(_GeometryArgs)
 _NO_OPERANDS = _OperandArgs()
-_NO_TIMES = np.empty(0, np.int64), np.empty(0, np.bool_)
 _ALLOCATION = "[memory]"
 """What torch calls the events of its allocators, frees included."""
 
@@ -96,9 +95,9 @@ class _Texts:
         return np.array(places, np.int32)[codes], tuple(found)
 
     def sizes(self, codes: Int32s, width: int) -> Int32s:
-        """For each code so many sizes: [codes, width]; of a single one the text is a number, else a list."""
+        """For each code so many sizes: [codes, width]; a single one, whose text is a number: [codes]."""
         parsed = [_sizes(_decoded(text), width) for text in self._numbers]
-        return np.array(parsed, np.int32).reshape(-1, width)[codes]
+        return np.array(parsed, np.int32).reshape(-1 if width == 1 else (-1, width))[codes]
 
 
 class _Collector:
@@ -153,7 +152,9 @@ class _Collector:
         said = [(event, _members(text)) for event, text in zip(events, args, strict=True) if event.name == _ALLOCATION]
         rows = [(event, {arg: integer(members.get(arg)) for arg in _MEMORY.values()}) for event, members in said]
         rows = [(event, members) for event, members in rows if members["Bytes"] is not None]
-        time, valid = nanoseconds([event.ts for event, _ in rows]) if rows else _NO_TIMES
+        if not rows:
+            return
+        time, valid = nanoseconds([event.ts for event, _ in rows])
         columns: Columns = {name: integers([members[arg] for _, members in rows]) for name, arg in _MEMORY.items()}
         pids, tids = (thread_numbers([getattr(event, of) for event, _ in rows]).tolist() for of in ("pid", "tid"))
         threads = [self._threads.get(thread, MISSING) for thread in zip(pids, tids, strict=True)]
@@ -168,7 +169,9 @@ class _Collector:
             for series, value in _members(text).items()
             if isinstance(value, float) or integer(value) is not None
         ]
-        time, valid = nanoseconds([event.ts for event, _, _ in rows]) if rows else _NO_TIMES
+        if not rows:
+            return
+        time, valid = nanoseconds([event.ts for event, _, _ in rows])
         columns: Columns = {
             "name": self._counter_names.encode([event.name[:LONGEST_NAME] for event, _, _ in rows], len(rows)),
             "series": self._counter_names.encode([series[:LONGEST_NAME] for _, series, _ in rows], len(rows)),
@@ -199,11 +202,10 @@ class _Collector:
         return Operands(**columns)
 
     def _device_details(self) -> LaunchGeometry:
-        sizes = {
+        rows = {
             name: self._geometry[name].sizes(self._column(Target.DEVICE, name), width)
             for name, width in _GEOMETRY.items()
         }
-        rows = {name: column if column.shape[1] > 1 else column[:, 0] for name, column in sizes.items()}
         not_apart = np.full(len(rows["registers"]), MISSING, np.int32)
         return LaunchGeometry(**rows, static_shared_memory=not_apart, dynamic_shared_memory=not_apart)
 
@@ -275,8 +277,8 @@ def _words(value: Any) -> tuple[str, ...] | None:
 def _sizes(value: Any, width: int) -> list[int]:
     """So many sizes, or MISSING for all of them."""
     sizes = value if isinstance(value, list) else [value]
-    fits = len(sizes) == width and all(0 <= (-1 if (n := integer(size)) is None else n) < 1 << 31 for size in sizes)
-    return sizes if fits else [MISSING] * width
+    fit = [size for size in sizes if integer(size) is not None and 0 <= size < 1 << 31]
+    return fit if len(fit) == len(sizes) == width else [MISSING] * width
 
 
 _OPERANDS: dict[str, Callable[[Any], Any]] = {

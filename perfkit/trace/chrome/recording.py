@@ -55,13 +55,13 @@ def _text(value: object) -> str:
 def _cuda(value: object) -> str:
     """1000 * major + 10 * minor (CUDA Runtime API, cudaRuntimeGetVersion)."""
     number = integer(value)
-    return f"{number // 1000}.{number % 1000 // 10}" if number and number > 0 else ""
+    return f"{number // 1000}.{number % 1000 // 10}" if number is not None and number > 0 else ""
 
 
 def _hip(value: object) -> str:
     """10,000,000 * major + 100,000 * minor + patch (hip_version.h, HIP_VERSION)."""
     number = integer(value)
-    if not number or number < 0:
+    if number is None or number <= 0:
         return ""
     return f"{number // 10**7}.{number % 10**7 // 10**5}.{number % 10**5}"
 
