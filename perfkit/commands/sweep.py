@@ -21,7 +21,7 @@ from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
 from perfkit.commands.console.sweep_progress import SweepProgress
-from perfkit.commands.inputs.runs import record_file
+from perfkit.commands.inputs.paths import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
