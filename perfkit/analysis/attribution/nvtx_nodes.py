@@ -76,7 +76,7 @@ def _made_inside_the_enclosing_node(
         np.concatenate((thread[rows], thread[operations])), np.concatenate((sequence[rows], sequence[operations]))
     )
     made = last_at_or_before(keys[len(rows) :], start[operations], keys[: len(rows)], start[rows], strictly=True)
-    found = made != NONE
-    found[found] = start[operations[made[found]]] >= start[outer[rows[found]]]
-    nested: Ints = rows[found]
+    is_made = made != NONE
+    is_made[is_made] = start[operations[made[is_made]]] >= start[outer[rows[is_made]]]
+    nested: Ints = rows[is_made]
     return nested

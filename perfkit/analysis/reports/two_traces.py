@@ -18,7 +18,7 @@ from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time import breakdown, grouping
-from perfkit.analysis.time.account import Account, account, is_operator
+from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
 from perfkit.analysis.time.ranges import range_table
 from perfkit.errors import UsageError
@@ -65,14 +65,14 @@ class _Sides:
     @property
     def alone_with_backward(self) -> str:
         """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
-        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.found.links.is_hooked.any()]
+        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.attribution.links.is_hooked.any()]
         return sides[0] if len(sides) == 1 else ""
 
 
 def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
     """Set two traces side by side. Raises UsageError where only one of them holds device work."""
     view = view or View()
-    a, b = (account(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    a, b = (account_for(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
     if a.on_device != b.on_device:
         with_work = "A" if a.on_device else "B"
         raise UsageError(
@@ -129,10 +129,10 @@ def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
         yield Table(side.name, side.title, columns, merged, notes if together else ())
 
 
-def _ranges(counted: Account, left_out: tuple[str, ...]) -> Table:
+def _ranges(account: Account, left_out: tuple[str, ...]) -> Table:
     """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
-    table, seen = range_table(counted), counted.found.view
-    operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
+    table, host = range_table(account), account.attribution.host
+    operators = {host.names[index] for index in np.unique(host.name[is_operator(account.attribution)])}
     names = table.frame["name"]
     frame = table.frame[~names.isin(operators) & ~names.str.startswith(left_out)]
     return Table(table.name, table.title, table.columns, frame, table.notes)
@@ -166,14 +166,14 @@ def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:
     for side, count_a, count_b, difference in zip(
         frame["side"], frame["count_a"], frame["count_b"], frame["difference_share"], strict=True
     ):
-        found = []
+        marks = []
         if rule.counts and side != "both":
-            found.append("only A" if side == "left_only" else "only B")
+            marks.append("only A" if side == "left_only" else "only B")
         elif rule.counts and count_a != count_b:  # equal ratios of whole numbers are equal floats
-            found.append("count")
+            marks.append("count")
         if rule.shares and abs(difference) > rule.margin:
-            found.append("share")
-        flags.append(", ".join(found))
+            marks.append("share")
+        flags.append(", ".join(marks))
     return flags
 
 
@@ -199,16 +199,16 @@ def _recordings(a: Account, b: Account) -> Table:
     return Table("recordings", "Recordings", columns, frame, pinned=len(frame))
 
 
-def _facts(counted: Account) -> dict[str, str]:
-    summary = trace_report.summary(counted)
+def _facts(account: Account) -> dict[str, str]:
+    summary = trace_report.summary(account)
     facts = {
-        "file": counted.trace.source,
-        "instrument": INSTRUMENTS[counted.trace.format],
-        "device": ", ".join(summary["devices"]) or ("not named" if counted.on_device else "none: host times"),
+        "file": account.trace.source,
+        "instrument": INSTRUMENTS[account.trace.format],
+        "device": ", ".join(summary["devices"]) or ("not named" if account.on_device else "none: host times"),
         "steps": str(summary["steps"]),
         "scopes from": summary["scope_source"],
     }
-    if counted.on_device:
+    if account.on_device:
         facts["kernels"] = f"{summary['kernels']:,}"
         facts["kernel time"] = f"{summary['kernel_time_ns']:,} ns"
         facts["device busy"] = units.duration_ns(summary["busy_ns"])
