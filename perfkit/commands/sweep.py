@@ -20,7 +20,7 @@ from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
-from perfkit.commands.console.sweep_progress import SweepProgress
+from perfkit.commands.console.campaigns import SweepProgress
 from perfkit.commands.inputs.paths import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
