@@ -1,1 +1,1 @@
-"""Table -> characters: terminal text, CSV, Markdown, JSON, LaTeX. Computes nothing but the sums it shows."""
+"""Reports -> characters: the terminal, and a file a format, named once in `writers`. Computes only the sums it shows."""
