@@ -20,10 +20,19 @@ from perfkit.commands import reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import traces
-from perfkit.commands.inputs.paths import RecordFile, RunFolder, RunsFolder, SweepResults, TraceFile, side, what_is
+from perfkit.commands.inputs.paths import (
+    Input,
+    RecordFile,
+    RunFolder,
+    RunsFolder,
+    SweepResults,
+    TraceFile,
+    inputs_of,
+    side,
+)
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
-from perfkit.schema.report import Report
+from perfkit.schema.report import Report, joined
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -90,24 +99,35 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 def execute(
     path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
+    *more: Annotated[str, Parameter(name="MORE", help="Other paths: each is shown by itself, one after the other.")],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
 
-    - is a trace on standard input.
+    - is a trace on standard input. Of several paths, each is shown by itself, one after the other.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = show.chosen(_reports(path, options), options.table)
-    show.write(reports, options.format, top=options.top)
+    paths = (path, *more)
+    inputs = inputs_of(paths)
+    if not more:
+        show.write(show.chosen(_reports(inputs[0], options), options.table), options.format, top=options.top)
+        return 0
+    if options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
+        raise UsageError(f"--format {options.format} has room for one table: name one path, or choose another format")
+    shown = [
+        joined(name, show.chosen(_reports(one, options), options.table, f"in {name}"))
+        for name, one in zip(paths, inputs, strict=True)
+    ]
+    show.write(shown, options.format, top=options.top, by_title=True)
     return 0
 
 
-def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
+def _reports(one: Input, options: AnalyzeOptions) -> list[Report]:
     view, use_cache = options.view(), not options.no_cache
     if options.wants_summary_only:
-        return [kernel_summary.report(traces.load(path, use_cache=use_cache, kernels_only=True))]
-    match what_is(path):
+        return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, kernels_only=True))]
+    match one:
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache)]
         case RecordFile(record=saved):
@@ -116,10 +136,10 @@ def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
             return list(reports.of_run(saved, folder, view, use_cache=use_cache))
         case RunsFolder(folder, records) if len(records) == 1:  # a run that left no record has that of its plain steps
             return [reports.of_trace(folder, view, use_cache=use_cache)]
-        case RunsFolder(records=records) as runs:
+        case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
                 raise UsageError(
-                    f"{path}: runs of several configurations: name one of them, or the sweep's results (.csv)"
+                    f"{folder}: runs of several configurations: name one of them, or the sweep's results (.csv)"
                 )
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -80,6 +81,22 @@ def what_is(name: str | Path) -> Input:
     if path.name == RECORD_FILE or _is_record(path):
         return RecordFile(path, record.load(path))
     return TraceFile(path)
+
+
+def inputs_of(names: Sequence[str]) -> list[Input]:
+    """What paths stand for: all are looked at before any trace is read.
+
+    Raises UsageError as what_is does, and for one that is not there, or there twice.
+    """
+    inputs: list[Input] = []
+    for name in names:
+        found = what_is(name)
+        if isinstance(found, TraceFile) and isinstance(found.path, Path) and not found.path.exists():
+            raise UsageError(f"{name} does not exist: check the path")
+        if found.path in [one.path for one in inputs]:
+            raise UsageError(f"{name} is named twice: name it once")
+        inputs.append(found)
+    return inputs
 
 
 def runs_in(folder: Path) -> RunsFolder:
