@@ -146,12 +146,12 @@ def _provenance(account: Account) -> list[Finding]:
     if not len(rows):
         return []
     place, time = place[rows], account.total[rows]
-    one = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
+    counts = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
     mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
     text = (
-        f"provenance: {int((one & mapped).sum()):,} of {int(one.sum()):,} compiled kernels mapped"
+        f"provenance: {int((counts & mapped).sum()):,} of {int(counts.sum()):,} compiled kernels mapped"
         f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
-        f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
+        f" {int((counts & fused).sum()):,} fused across modules (shown at their common ancestor)"
     )
     return [Finding(Rule.PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
 
@@ -159,8 +159,8 @@ def _provenance(account: Account) -> list[Finding]:
 def unattributed(account: Account) -> dict[str, int]:
     """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
     backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
-    linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
-    conditions = [account.how == How.UNLAUNCHED, linked, backward & account.in_node, backward, _in_hooks(account)]
+    is_linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
+    conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
     reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine", "hooks"], default="outside")
     rest = account.unattributed
     times = {str(name): int(account.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
@@ -188,4 +188,4 @@ def _device_span(account: Account) -> int:
     """From the first event's start to the last one's end, added up over devices, ns."""
     events = account.trace.device
     device, start, end = events.device[account.row], events.start[account.row], events.end[account.row]
-    return sum(int(end[device == one].max() - start[device == one].min()) for one in np.unique(device))
+    return sum(int(end[device == number].max() - start[device == number].min()) for number in np.unique(device))

@@ -65,14 +65,14 @@ class _Sides:
     @property
     def alone_with_backward(self) -> str:
         """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
-        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.attribution.links.is_hooked.any()]
+        sides = [name for name, side in (("A", self.a), ("B", self.b)) if side.attribution.links.is_hooked.any()]
         return sides[0] if len(sides) == 1 else ""
 
 
 def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
     """Set two traces side by side. Raises UsageError where only one of them holds device work."""
     view = view or View()
-    a, b = (account_for(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    a, b = (account_for(trace, attribute(trace, modules=view.modules), view.selection) for trace in (trace_a, trace_b))
     if a.on_device != b.on_device:
         with_work = "A" if a.on_device else "B"
         raise UsageError(
@@ -90,12 +90,12 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     a, b = both.a, both.b
-    groups = (grouping.group_table(one, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
+    groups = (grouping.group_table(side, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
     yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
-        sides = [breakdown.kernel_table(one) for one in (a, b)]
+        sides = [breakdown.kernel_table(side) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
         yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
@@ -106,7 +106,7 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
-        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
+        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(side, left_out) for side in (a, b)), wall)
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
@@ -192,7 +192,7 @@ def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
 
 def _recordings(a: Account, b: Account) -> Table:
     """What the two files are."""
-    facts_a, facts_b = ({**_facts(one)} for one in (a, b))
+    facts_a, facts_b = ({**_facts(side)} for side in (a, b))
     rows = [(fact, facts_a[fact], facts_b[fact]) for fact in facts_a]
     frame = pd.DataFrame(rows, columns=["recording", "a", "b"])
     columns = (Column("recording"), Column("a", title="A"), Column("b", title="B"))
@@ -228,7 +228,7 @@ def _findings(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[F
         yield Finding(Rule.PER_STEP, text)
     elif not (a.steps and b.steps):
         yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
-    devices = [trace_report.summary(one)["devices"] for one in (a, b)]
+    devices = [trace_report.summary(side)["devices"] for side in (a, b)]
     if all(devices) and devices[0] != devices[1]:
         text = "different devices: times are not of one instrument against another, but of one machine against another"
         yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
