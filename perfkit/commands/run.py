@@ -17,6 +17,7 @@ from cyclopts import Group, Parameter
 from perfkit import signals
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.runs import stopping
 from perfkit.commands import estimate, reports
 from perfkit.commands.console import show
 from perfkit.commands.inputs import folders
@@ -94,7 +95,7 @@ def _run_under_nsys(
 def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) -> RunRecord:
     from perfkit.measure import runner
 
-    return runner.run(config, folder, observers)
+    return runner.run(config, folder, observers, enough=stopping.rule(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
-        return doing.run(config, folder, (*usual(config), Beside(artifacts), progress))
+        return doing.run(config, folder, (*usual(), Beside(artifacts), progress))
 
 
 def _tell(line: str) -> None:

@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 
 from perfkit import signals
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.runs import stopping
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
@@ -292,7 +293,7 @@ class _Sweep:
             from perfkit.commands import observers
             from perfkit.measure.in_process import Executor
 
-        executor = Executor(observers.usual)
+        executor = Executor(observers.usual, stopping.rule)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

@@ -1,1 +1,1 @@
-"""Reports -> characters: the terminal, and a file a format, named once in `writers`. Computes only the sums it shows."""
+"""Reports -> characters: for a terminal, and by the `writers` for files. Computes nothing but the sums it shows."""
