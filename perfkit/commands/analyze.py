@@ -108,23 +108,23 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    paths = (path, *more)
+    view, paths = options.view(), (path, *more)
+    if more and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
+        raise UsageError(f"--format {options.format} has room for one table: name one path, or choose another format")
     inputs = inputs_of(paths)
     if not more:
-        show.write(show.chosen(_reports(inputs[0], options), options.table), options.format, top=options.top)
-        return 0
-    if options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
-        raise UsageError(f"--format {options.format} has room for one table: name one path, or choose another format")
-    shown = [
-        joined(name, show.chosen(_reports(one, options), options.table, f"in {name}"))
-        for name, one in zip(paths, inputs, strict=True)
-    ]
-    show.write(shown, options.format, top=options.top, by_title=True)
+        shown = show.chosen(_reports(inputs[0], view, options), options.table)
+    else:
+        shown = [
+            joined(name, show.chosen(_reports(one, view, options), options.table, f"in {name}"))
+            for name, one in zip(paths, inputs, strict=True)
+        ]
+    show.write(shown, options.format, top=options.top, by_title=bool(more))
     return 0
 
 
-def _reports(one: Input, options: AnalyzeOptions) -> list[Report]:
-    view, use_cache = options.view(), not options.no_cache
+def _reports(one: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+    use_cache = not options.no_cache
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, kernels_only=True))]
     match one:
