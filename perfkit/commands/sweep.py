@@ -21,6 +21,8 @@ from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
 from perfkit.commands.console.sweep_progress import SweepProgress
+from perfkit.commands.inputs import flags
+from perfkit.commands.inputs.flags import Grid
 from perfkit.commands.inputs.runs import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
@@ -32,7 +34,7 @@ from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
 from perfkit.schema.config import RunConfig
-from perfkit.schema.grid import Expansion, Grid
+from perfkit.schema.grid import Expansion
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
@@ -201,7 +203,7 @@ def _check_reports(options: SweepOptions) -> None:
 
 def _expand(grid: Grid, options: SweepOptions) -> Expansion:
     """The grid's configurations. Raises UsageError where there is none, or one cannot work and may not be left out."""
-    expansion = grids.expand(grids.values(grid))
+    expansion = grids.expand(flags.values(grid))
     refused, valid = expansion.refused, len(expansion.configs)
     if not valid:
         raise UsageError(f"no combination of the grid can work: {refused[0].reason}")

@@ -93,7 +93,7 @@ def test_each_point_has_observers_of_its_own(tmp_path):
         return "max-steps" if len(samples) == 2 else None
 
     def observers(config):
-        made.append(config.seed)
+        made.append(config.step.seed)
         return [Until(two)]
 
     execute = executor(observers=observers)

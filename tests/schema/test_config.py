@@ -8,7 +8,8 @@ import pytest
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
-from perfkit.schema.config import SIZES, ModelShape, RunConfig
+from perfkit.schema.config import Measurement, RunConfig
+from perfkit.schema.workloads import SIZES, ModelShape
 
 PARAMETERS = {
     "tiny": 3_609_728,
@@ -23,17 +24,17 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("size", SIZES)
 def test_parameter_counts_are_pinned(size):
-    assert RunConfig(model_size=size).parameters == PARAMETERS[size]
+    assert RunConfig.of(model_size=size).transformer.parameters == PARAMETERS[size]
 
 
 def test_overrides_replace_single_numbers_of_the_size():
     # WHEN
-    config = RunConfig(model_size="small", num_layers=2, d_ff=100, vocab_size=50)
+    config = RunConfig.of(model_size="small", num_layers=2, d_ff=100, vocab_size=50)
 
     # THEN
-    assert config.shape == ModelShape(d_model=768, d_ff=100, num_layers=2, num_heads=12)
-    assert config.parameters == 2 * (4 * 768**2 + 3 * 768 * 100 + 2 * 768) + 2 * 50 * 768 + 768
-    assert str(config.shape) == "768/100/2/12"
+    assert config.transformer.shape == ModelShape(d_model=768, d_ff=100, num_layers=2, num_heads=12)
+    assert config.transformer.parameters == 2 * (4 * 768**2 + 3 * 768 * 100 + 2 * 768) + 2 * 50 * 768 + 768
+    assert str(config.transformer.shape) == "768/100/2/12"
 
 
 @pytest.mark.parametrize(
@@ -44,26 +45,28 @@ def test_resolving_chooses_size_and_context_by_device(device, size, context):
     resolved = RunConfig().resolved(device)
 
     # THEN
-    assert (resolved.model_size, resolved.context_length, resolved.device) == (size, context, device)
-    assert ModelShape(resolved.d_model, resolved.d_ff, resolved.num_layers, resolved.num_heads) == SIZES[size]
+    model, step = resolved.transformer, resolved.step
+    assert (model.model_size, step.context_length, step.device) == (size, context, device)
+    assert ModelShape(model.d_model, model.d_ff, model.num_layers, model.num_heads) == SIZES[size]
 
 
 def test_resolving_keeps_what_was_asked_for():
     # GIVEN
-    asked = RunConfig(model_size="medium", context_length=64, d_model=512, batch_size=3, seed=7)
+    asked = RunConfig.of(model_size="medium", context_length=64, d_model=512, batch_size=3, seed=7)
 
     # WHEN
     resolved = asked.resolved("cpu")
 
     # THEN
-    assert (resolved.model_size, resolved.context_length, resolved.d_model, resolved.d_ff) == ("medium", 64, 512, 4096)
-    assert resolved.tokens_per_step == 3 * 64
+    model = resolved.transformer
+    assert (model.model_size, resolved.step.context_length, model.d_model, model.d_ff) == ("medium", 64, 512, 4096)
+    assert resolved.step.tokens == 3 * 64
     assert resolved.resolved("cpu") == resolved
 
 
 def test_the_shape_needs_a_size():
     with pytest.raises(UsageError, match="pass --model-size, or call resolved"):
-        _ = RunConfig(d_model=64).shape
+        _ = RunConfig.of(d_model=64).transformer.shape
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_the_shape_needs_a_size():
 )
 def test_what_cannot_work_is_refused_with_what_to_change(fields, message):
     with pytest.raises(UsageError) as refused:
-        RunConfig(**fields)
+        RunConfig.of(**fields)
     assert message in str(refused.value)
 
 
@@ -115,7 +118,7 @@ def test_what_cannot_work_is_refused_with_what_to_change(fields, message):
 )
 def test_what_depends_on_the_device_or_the_size_is_refused_on_resolving(fields, message):
     # GIVEN a configuration that may work somewhere
-    config = RunConfig(**fields)
+    config = RunConfig.of(**fields)
 
     # THEN
     with pytest.raises(UsageError, match=message):
@@ -123,22 +126,22 @@ def test_what_depends_on_the_device_or_the_size_is_refused_on_resolving(fields, 
 
 
 def test_what_works_on_a_gpu_is_not_refused_before_the_device_is_known():
-    resolved = RunConfig(precision="tf32", attention="sdpa", sdpa_backend="cudnn").resolved("cuda")
-    assert (resolved.precision, resolved.sdpa_backend) == ("tf32", "cudnn")
+    resolved = RunConfig.of(precision="tf32", attention="sdpa", sdpa_backend="cudnn").resolved("cuda")
+    assert (resolved.step.precision, resolved.transformer.sdpa_backend) == ("tf32", "cudnn")
 
 
 def test_zero_is_a_number_of_warm_up_steps():
-    assert RunConfig(warmup_steps=0).warmup_steps == 0
+    assert RunConfig.of(warmup_steps=0).measurement.warmup_steps == 0
 
 
 def test_a_configuration_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        RunConfig().batch_size = 2  # type: ignore[misc]
+        RunConfig().step.batch_size = 2  # type: ignore[misc]
 
 
 def test_the_flags_of_a_configuration_ask_for_it_again():
     # GIVEN
-    config = RunConfig(model_size="small", checkpoint=True, pass_type="train", gc="on", batch_size=2).resolved("cpu")
+    config = RunConfig.of(model_size="small", checkpoint=True, pass_type="train", gc="on", batch_size=2).resolved("cpu")
 
     # WHEN
     flags = config.flags()
@@ -147,7 +150,7 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
     # THEN
     assert RunConfig().flags() == []
     assert flags[flags.index("--checkpoint") + 1].startswith("--")
-    assert bound.arguments["config"] == config
+    assert bound.arguments["flags"].config == config
 
 
 @pytest.mark.parametrize(
@@ -168,14 +171,14 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
 )
 def test_targets_that_cannot_be_met_are_refused(fields, message):
     with pytest.raises(UsageError) as refused:
-        RunConfig(**fields)
+        RunConfig.of(**fields)
     assert message in str(refused.value)
 
 
 def test_bounds_of_a_run():
-    plain, target = RunConfig(measure_steps=7), RunConfig(measure_steps=7, target_ci=0.02)
+    plain, target = Measurement(measure_steps=7), Measurement(measure_steps=7, target_ci=0.02)
     assert (plain.fewest_steps, plain.most_steps, plain.time_limit_s) == (7, 7, float("inf"))
     assert (target.fewest_steps, target.most_steps, target.time_limit_s) == (20, 10_000, 300.0)
-    capped = RunConfig(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
+    capped = Measurement(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
     assert (capped.fewest_steps, capped.most_steps, capped.time_limit_s) == (30, 40, 5.0)
-    assert RunConfig(measure_steps=20_000, target_ci=0.02).most_steps == 20_000
+    assert Measurement(measure_steps=20_000, target_ci=0.02).most_steps == 20_000

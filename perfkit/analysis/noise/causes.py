@@ -87,7 +87,7 @@ class Account:
 def account(record: RunRecord) -> Account:
     """The measured steps of a record, by cause."""
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
-    warmed = record.config.warmup_steps >= _WARM
+    warmed = record.config.measurement.warmup_steps >= _WARM
     probes = [sample.probes for sample in record.steps if sample.probes is not None]
     if not probes or len(probes) < len(record.steps):
         return Account(wall, warmed=warmed)
@@ -111,7 +111,7 @@ def account(record: RunRecord) -> Account:
     found.seconds[Cause.WAITING] = np.where(slept, pools.asleep, 0.0)
     found.seconds[Cause.CPU_TIME] = pools.running + elsewhere
     _move_induced_delay(found.seconds, running, ready)
-    if record.config.device != "cpu":
+    if record.config.step.device != "cpu":
         _leave_to_the_device(found, record.steps)
     found.evidence = {
         Cause.GC: read("collections"),

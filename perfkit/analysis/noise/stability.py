@@ -239,7 +239,7 @@ def _every_step(account: Account, record: RunRecord) -> list[_Judged]:
 def _threads(account: Account, record: RunRecord) -> list[_Judged]:
     """More threads than CPUs, or CPUs that others use too: threads then wait for each other at every operation."""
     environment = record.environment
-    if environment.num_threads == 1 or record.config.device != "cpu":
+    if environment.num_threads == 1 or record.config.step.device != "cpu":
         return []
     starved = float(np.median(account.delay) / np.median(account.wall)) if account.has_probes else 0.0
     if environment.num_threads <= environment.cpu_count and starved < _STARVED:

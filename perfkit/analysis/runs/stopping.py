@@ -20,13 +20,13 @@ def rule(config: RunConfig) -> StopRule | None:
 
     The mean's interval ends them, or --max-time or --max-steps.
     """
-    return None if config.target_ci is None else _Target(config, config.target_ci)
+    return None if config.measurement.target_ci is None else _Target(config, config.measurement.target_ci)
 
 
 class _Target:
     def __init__(self, config: RunConfig, target: float) -> None:
         self._config, self._target = config, target
-        self._next = config.fewest_steps
+        self._next = config.measurement.fewest_steps
         self._spent = 0.0
 
     def __call__(self, samples: Sequence[StepSample]) -> EndedBy | None:
@@ -37,6 +37,6 @@ class _Target:
             walls = np.array([sample.wall_s for sample in samples])
             if stats.precision(walls).half_width <= self._target:
                 return "target-ci"
-        if n >= self._config.most_steps:
+        if n >= self._config.measurement.most_steps:
             return "max-steps"
-        return "max-time" if self._spent >= self._config.time_limit_s else None
+        return "max-time" if self._spent >= self._config.measurement.time_limit_s else None
