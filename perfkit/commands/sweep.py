@@ -22,19 +22,19 @@ from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
 from perfkit.commands.console.sweep_progress import SweepProgress
 from perfkit.commands.inputs import flags
+from perfkit.commands.inputs import grid as grids
 from perfkit.commands.inputs.flags import Grid
+from perfkit.commands.inputs.grid import Expansion
 from perfkit.commands.inputs.runs import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
-from perfkit.schema import grid as grids
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
 from perfkit.schema.config import RunConfig
-from perfkit.schema.grid import Expansion
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 

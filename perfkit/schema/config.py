@@ -224,11 +224,12 @@ class RunConfig:
     def changed(self, **fields: Any) -> RunConfig:
         """The same configuration with other values of some fields, of whichever part.
 
-        Raises TypeError for a name that no part has, or that is of a Transformer where the workload is none.
+        Raises TypeError for a name that no part has, UsageError for one of a Transformer where the workload is none.
         """
         parts = _by_part(fields)
+        workload = self.transformer if parts["workload"] else self.workload
         return RunConfig(
-            workload=msgspec.structs.replace(self.workload, **parts["workload"]),
+            workload=msgspec.structs.replace(workload, **parts["workload"]),
             step=dataclasses.replace(self.step, **parts["step"]),
             measurement=dataclasses.replace(self.measurement, **parts["measurement"]),
         )

@@ -12,15 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from perfkit import cli
+from perfkit import Measurement, Own, RunConfig, RunRecord, Step, annotate, cli
 from perfkit.commands import observers
 from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.schema import record
-from perfkit.schema.config import Measurement, RunConfig, Step
-from perfkit.schema.record import RunRecord
-from perfkit.schema.workloads import Own
-from perfkit.workload.annotate import Annotation, annotate
+from perfkit.workload.annotate import Annotation
 from tests.runs import quick
 
 TRANSFORMERS_OWN = ("shape", "parameters", "context_length", "batch_size", "pass_type", "precision", "tokens_per_s")

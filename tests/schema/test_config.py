@@ -8,8 +8,8 @@ import pytest
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
-from perfkit.schema.config import Measurement, RunConfig
-from perfkit.schema.workloads import SIZES, ModelShape
+from perfkit.schema.config import FIELDS, Measurement, RunConfig, Step
+from perfkit.schema.workloads import SIZES, ModelShape, Own, Transformer
 
 PARAMETERS = {
     "tiny": 3_609_728,
@@ -182,3 +182,88 @@ def test_bounds_of_a_run():
     capped = Measurement(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
     assert (capped.fewest_steps, capped.most_steps, capped.time_limit_s) == (30, 40, 5.0)
     assert Measurement(measure_steps=20_000, target_ci=0.02).most_steps == 20_000
+
+
+OWN = RunConfig(workload=Own(name="mine"), step=Step(batch_size=3))
+
+
+def test_a_configuration_of_fields_has_each_in_its_part():
+    assert RunConfig.of(d_ff=64, attention="sdpa", seed=3, gc="on") == RunConfig(
+        workload=Transformer(d_ff=64, attention="sdpa"), step=Step(seed=3), measurement=Measurement(gc="on")
+    )
+
+
+@pytest.mark.parametrize("make", [RunConfig.of, RunConfig().changed, OWN.changed])
+def test_a_name_that_no_part_has_is_refused(make):
+    with pytest.raises(TypeError, match="no field colour, name"):
+        make(colour="red", seed=1, name="mine")
+
+
+def test_a_changed_configuration_is_another_one_checked_anew():
+    """GIVEN a configuration WHEN one field is changed THEN the others stay, and what cannot work is refused"""
+    # GIVEN
+    config = RunConfig.of(model_size="tiny", batch_size=2, device="cpu")
+
+    # WHEN
+    changed = config.changed(precision="bf16", profiler="torch")
+
+    # THEN
+    assert changed == RunConfig.of(model_size="tiny", batch_size=2, device="cpu", precision="bf16", profiler="torch")
+    assert config == RunConfig.of(model_size="tiny", batch_size=2, device="cpu")
+    with pytest.raises(UsageError, match="--precision tf32 exists on NVIDIA GPUs only"):
+        config.changed(precision="tf32")
+    with pytest.raises(UsageError, match="is not a multiple of --num-heads 4"):
+        config.changed(d_model=130)
+    assert OWN.changed(batch_size=4) == RunConfig(workload=Own(name="mine"), step=Step(batch_size=4))
+
+
+def test_fields_are_flat_in_the_order_of_the_command_line():
+    """GIVEN fields of three parts WHEN asked for by name THEN a Transformer has all, another workload its name"""
+    config = RunConfig.of(d_ff=64, seed=3, gc="on")
+    assert list(config.flat()) == list(FIELDS)
+    assert {name: config.value(name) for name in FIELDS} == config.flat()
+    assert config.value("workload") is None
+    assert {name: OWN.value(name) for name in ("workload", "batch_size", "d_ff")} == {
+        "workload": "mine", "batch_size": 3, "d_ff": None,
+    }  # fmt: skip
+    assert OWN.flat() == {"workload": "mine"} | {
+        name: RunConfig().value(name) for name, field in FIELDS.items() if field.part != "workload"
+    } | {"batch_size": 3}  # fmt: skip
+
+
+def test_an_own_workload_is_resolved_without_a_guess():
+    assert OWN.resolved("cuda:1") == RunConfig(workload=Own(name="mine"), step=Step(batch_size=3, device="cuda:1"))
+    assert (OWN.is_resolved, RunConfig().is_resolved, RunConfig().resolved("cpu").is_resolved) == (True, False, True)
+
+
+@pytest.mark.parametrize("ask", [lambda: OWN.transformer, OWN.flags, lambda: OWN.changed(d_model=8)])
+def test_what_needs_a_transformer_refuses_another_workload(ask):
+    with pytest.raises(UsageError, match=r"^mine: a workload of your own, of which "):
+        ask()
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "\x1b[31mred"])
+def test_a_workload_has_a_name_of_one_line(name):
+    with pytest.raises(UsageError, match="give it a name of one line"):
+        Own(name=name)
+
+
+def test_a_refusal_across_parts_is_of_the_whole_configuration():
+    """GIVEN parts that are fine by themselves WHEN put together THEN what they cannot be together is refused"""
+    for workload, step, measurement, message in (
+        (
+            Transformer(attention="sdpa", sdpa_backend="cudnn"),
+            Step(device="cpu"),
+            Measurement(),
+            "--sdpa-backend cudnn",
+        ),
+        (Own(name="mine"), Step(device="cpu"), Measurement(autograd_nvtx=True), "--autograd-nvtx needs a CUDA device"),
+        (
+            Own(name="mine"),
+            Step(),
+            Measurement(experimental_provenance=True, profiler="torch"),
+            "needs --compile model",
+        ),
+    ):
+        with pytest.raises(UsageError, match=message):
+            RunConfig(workload=workload, step=step, measurement=measurement)

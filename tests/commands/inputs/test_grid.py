@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from perfkit.commands.inputs.grid import expand
 from perfkit.schema.config import RunConfig
-from perfkit.schema.grid import expand
 
 
 def test_a_grid_is_every_combination_once():
