@@ -126,7 +126,7 @@ class Match:
 
     def same(self, one: RunConfig, other: RunConfig) -> bool:
         """Whether two configurations would be a pair, as far as both name their values."""
-        fields = (name for name in one.flat() if name not in NOT_COMPARED | {*self.changed})
+        fields = (name for name in one.flat() | other.flat() if name not in NOT_COMPARED | {*self.changed})
         values = ((one.value(name), other.value(name)) for name in fields)
         return all(a == b or not {a, b}.isdisjoint(_UNNAMED) for a, b in values)
 
