@@ -124,10 +124,10 @@ class Match:
     alone: tuple[tuple[str, dict[str, Any]], ...]
     """Configurations that one side only has: its name and their fields."""
 
-    def same(self, one: RunConfig, other: RunConfig) -> bool:
+    def same(self, config: RunConfig, other: RunConfig) -> bool:
         """Whether two configurations would be a pair, as far as both name their values."""
-        fields = (name for name in one.flat() | other.flat() if name not in NOT_COMPARED | {*self.changed})
-        values = ((one.value(name), other.value(name)) for name in fields)
+        fields = (name for name in config.flat() | other.flat() if name not in NOT_COMPARED | {*self.changed})
+        values = ((config.value(name), other.value(name)) for name in fields)
         return all(a == b or not {a, b}.isdisjoint(_UNNAMED) for a, b in values)
 
 
@@ -137,7 +137,7 @@ def match(a: Side, b: Side) -> Match:
     Sides of one configuration each are always a pair. Of several, a pair is a row: `perfkit sweep` twice, before and
     after a change, or once with --attention eager and once with sdpa.
     """
-    configs_a, configs_b = ([one.config.flat() for one in side.processes] for side in (a, b))
+    configs_a, configs_b = ([process.config.flat() for process in side.processes] for side in (a, b))
     fields = [name for name in dict.fromkeys(chain(*configs_a, *configs_b)) if name not in NOT_COMPARED]
     values = {name: ({c.get(name) for c in configs_a}, {c.get(name) for c in configs_b}) for name in fields}
     changed = {
@@ -159,7 +159,7 @@ def match(a: Side, b: Side) -> Match:
         if key not in other
     ]
     pairs.sort(key=lambda pair: (_parameters(pair.a[0].config), *map(_place, pair.config.values())))
-    alone.sort(key=lambda one: (one[0], *map(_place, one[1].values())))
+    alone.sort(key=lambda item: (item[0], *map(_place, item[1].values())))
     return Match(changed, tuple(pairs), tuple(alone))
 
 
