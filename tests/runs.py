@@ -41,7 +41,7 @@ CPU_OOM = (
 
 def quick(**changes: Any) -> RunConfig:
     """A resolved configuration for a CPU."""
-    return RunConfig(**{**QUICK, "device": "cpu", **changes}).resolved("cpu")
+    return RunConfig.of(**{**QUICK, "device": "cpu", **changes}).resolved("cpu")
 
 
 def sample(wall_s: float = 0.01, **phases_s: float) -> StepSample:

@@ -74,6 +74,6 @@ class FakeProcesses:
         if end is not None:
             return end
         config = turn.point.config.resolved("cpu")
-        found = runs.saved(config=config, steps=steps(*(0.01 * config.batch_size + 1e-4 * n for n in range(10))))
+        found = runs.saved(config=config, steps=steps(*(0.01 * config.step.batch_size + 1e-4 * n for n in range(10))))
         record.save(found, folder)
         return finished(found)

@@ -169,7 +169,7 @@ def _saved(found: RunRecord | None) -> Outcome | None:
     """
     if found is None or found.status == "interrupted":
         return None
-    has_all = found.config.profiler == "none" or "trace" in found.artifacts
+    has_all = found.config.measurement.profiler == "none" or "trace" in found.artifacts
     return found.status if has_all else None
 
 

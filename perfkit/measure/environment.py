@@ -52,7 +52,7 @@ _HERE = Machine()
 
 def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
     """Describe this machine and this process as they will be under a resolved configuration."""
-    device, cpu = config.device, cpu_model(machine)
+    device, cpu = config.step.device, cpu_model(machine)
     on_gpu = device != "cpu"
     torch = machine.torch
     properties = torch.cuda.get_device_properties(device) if on_gpu else None
@@ -67,7 +67,7 @@ def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
         device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
         cpu_model=cpu,
         cpu_count=len(machine.allowed_cpus()),
-        num_threads=config.num_threads or torch.get_num_threads(),
+        num_threads=config.step.num_threads or torch.get_num_threads(),
         cpus_online=os.cpu_count(),
         governor=governor(machine),
         cuda=torch.version.cuda or torch.version.hip,

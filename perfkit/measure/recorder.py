@@ -15,6 +15,7 @@ from perfkit.measure.loop import Measured, Observer
 from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord, Status
+from perfkit.schema.workloads import Transformer
 
 WRITING = "writing the trace"
 """Where a profiled run is after its last step."""
@@ -80,11 +81,11 @@ class Recorder:
         if number is not None:
             text = f"interrupted by {number.name} in {where}"
             return "interrupted", Failure(phase=where, message=text, signal=number.name)
-        if _NO_FUSED_KERNEL in str(error):
-            backend = self._config.sdpa_backend
+        if _NO_FUSED_KERNEL in str(error) and isinstance(self._config.workload, Transformer):
+            backend = self._config.workload.sdpa_backend
             raise UsageError(
                 f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use auto"
             ) from error
         if not memory.is_out_of_memory(error):
             raise error
-        return "oom", memory.failure(self._config.device, error, where, self.available)
+        return "oom", memory.failure(self._config.step.device, error, where, self.available)

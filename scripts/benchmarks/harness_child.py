@@ -116,8 +116,8 @@ def ranges(repeats: int) -> dict[str, list[float]]:
 
 
 def _tiny(repeats: int) -> dict[str, list[float]]:
-    config = RunConfig(num_threads=1).resolved("cpu")
-    workload = TransformerWorkload(config)
+    torch.set_num_threads(1)
+    workload = TransformerWorkload(RunConfig().resolved("cpu"))
     times: dict[str, list[float]] = {"bare": [], "annotated": []}
     hooked = 0
     for _ in range(3):

@@ -119,7 +119,7 @@ class Results:
                 {key: asked[key] for key in (*_IDENTITY, *_CONFIG) if key in asked} | own | {"status": outcome.status}
             )
         [values] = run_report.result_table([found]).frame.to_dict("records")
-        settings = {name: str(getattr(found.config, name)) for name in _CONFIG}
+        settings = {name: str(found.config.value(name)) for name in _CONFIG}
         status = {} if outcome.status == "ok" else {"status": outcome.status}
         measured = {str(key): value for key, value in values.items()}
         return measured | settings | own | self._analysis(outcome.name) | status

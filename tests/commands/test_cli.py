@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from perfkit import cli, signals
+from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.schema import record
-from perfkit.schema.config import RunConfig
 from tests.runs import QUICK_FLAGS, saved
 
 GIB = 2**30
@@ -60,7 +60,7 @@ def test_the_version_is_that_of_the_package(capsys):
     assert re.fullmatch(r"\d+\.\d+\.\S+\n", helped(capsys, ["--version"]))
 
 
-@pytest.mark.parametrize("owner", [RunConfig, RunOptions])
+@pytest.mark.parametrize("owner", [RunFlags, RunOptions])
 def test_help_lists_every_field_with_its_description_and_default(capsys, owner):
     # WHEN
     out = helped(capsys, ["run", "--help"])

@@ -230,7 +230,7 @@ def test_a_file_without_a_column_of_this_version_gets_it(tmp_path, column):
     # GIVEN
     old = without(HEADER + LINES[0], column)
     (tmp_path / "r.csv").write_text(old)
-    new = dataclasses.replace(ROWS[1], config=dataclasses.replace(ROWS[1].config, seed=7, gc="on"), median_s=0.25)
+    new = dataclasses.replace(ROWS[1], config=ROWS[1].config.changed(seed=7, gc="on"), median_s=0.25)
 
     # WHEN
     with Journal(tmp_path / "r.csv") as journal:

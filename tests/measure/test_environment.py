@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -193,7 +192,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_gpu_is_described_by_its_properties(machine):
-    found = environment.collect(dataclasses.replace(quick(), device="cuda:1"), machine)
+    found = environment.collect(quick().changed(device="cuda:1"), machine)
     assert (found.device, found.device_name, found.device_memory) == ("cuda:1", "H100", 2**36)
     assert (found.compute_capability, found.cudnn, found.driver) == ("9.1", 90100, "580.65.06")
     assert found.cpu_model != "H100"

@@ -67,6 +67,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
     return go
 
 
+def test_threads_are_set_before_the_workload_is_built(run):
+    """GIVEN two threads WHEN a run asks for one THEN the workload is built with one, and the record says so"""
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        found = run(prepare=lambda _: seen.append(torch.get_num_threads()), num_threads=1)
+    finally:
+        torch.set_num_threads(before)
+    assert (seen, found.environment.num_threads) == ([1], 1)
+
+
 @pytest.mark.parametrize(("warmup", "measure"), [(2, 3), (0, 1), (1, 1), (5, 10)])
 def test_warm_up_and_measured_steps_are_obeyed_exactly(run, made, warmup, measure):
     # WHEN
@@ -190,7 +201,7 @@ def test_out_of_memory_says_what_was_asked_what_there_was_and_what_to_try(run):
 
     def suggest(config: RunConfig, available: int) -> tuple[str, ...]:
         asked.append(available)
-        return (f"--seed {config.batch_size}",)
+        return (f"--seed {config.step.batch_size}",)
 
     failure = run({(3, "forward"): OOM}, observers=[Suggestions(suggest)], batch_size=8).failure
 
@@ -279,7 +290,7 @@ def test_ranges_are_there_when_something_records_them_or_when_asked(run, made, m
         assert result.annotation.ranges == 3
         assert result.annotation.seconds_per_range >= 0  # its measure is tested where it is taken, by a clock by hand
         # THEN backward has ranges where nothing else can tell whose it is
-        in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.pass_type != "forward"
+        in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.step.pass_type != "forward"
         assert (result.annotation.seconds_per_node is not None) == in_backward
 
 
@@ -348,9 +359,13 @@ def test_observers_are_closed_before_a_trace_is_written(run, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_what_cannot_run_here_is_refused_before_anything_is_built():
     with pytest.raises(UsageError, match="sees no CUDA device"):
-        runner.resolve(RunConfig(device="cuda"))
-    resolved = runner.resolve(RunConfig(device="auto"))
-    assert (resolved.device, resolved.model_size, resolved.num_layers) == ("cpu", "tiny", 4)
+        runner.resolve(RunConfig.of(device="cuda"))
+    resolved = runner.resolve(RunConfig.of(device="auto"))
+    assert (resolved.step.device, resolved.transformer.model_size, resolved.transformer.num_layers) == (
+        "cpu",
+        "tiny",
+        4,
+    )
 
 
 def test_the_record_says_how_many_threads_the_run_had(run):

@@ -46,7 +46,7 @@ def test_every_point_has_a_name_of_its_own() -> None:
 def test_every_run_is_a_valid_configuration() -> None:
     for point in POINTS:
         if point.flags is not None:
-            RunConfig(**point.flags)  # type: ignore[arg-type]  # refuses what cannot work
+            RunConfig.of(**point.flags)  # type: ignore[arg-type]  # refuses what cannot work
 
 
 def test_a_rehearsed_run_is_valid_or_needs_a_gpu() -> None:
@@ -58,7 +58,7 @@ def test_a_rehearsed_run_is_valid_or_needs_a_gpu() -> None:
 def refusal(flags: Flags | None) -> str:
     """Why a configuration is refused; empty where it is not."""
     try:
-        RunConfig(**(flags or {}))  # type: ignore[arg-type]
+        RunConfig.of(**(flags or {}))  # type: ignore[arg-type]
     except UsageError as error:
         return str(error)
     return ""

@@ -55,7 +55,7 @@ def fresh_compiler():
 
 def run(folder: Path, **options) -> tuple[Trace, Attribution]:
     """A run's trace and what perfkit makes of it."""
-    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder)
+    record = runner.run(runner.resolve(RunConfig.of(**TINY | options)), folder)
     trace = load(folder / record.artifacts["trace"])
     return trace, attribute(trace)
 
@@ -151,7 +151,7 @@ class Broken(Widths):
 
 def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     """Compile a model, and record STEPS of its forward and backward."""
-    config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
+    config = RunConfig.of(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
     compiled = CompiledKernels()
     model.compile()
     metadata = {"modules": module_tree(model), "provenance": compiled.found}

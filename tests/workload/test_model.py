@@ -36,12 +36,12 @@ def tokens() -> Tensor:
 )
 def test_the_model_has_as_many_parameters_as_its_configuration_says(size, parameters):
     # WHEN
-    config = RunConfig(model_size=size).resolved("cpu")
+    config = RunConfig.of(model_size=size).resolved("cpu")
     with torch.device("meta"):
         model = Transformer(config)
 
     # THEN
-    assert sum(p.numel() for p in model.parameters()) == parameters == config.parameters
+    assert sum(p.numel() for p in model.parameters()) == parameters == config.transformer.parameters
     assert all(p.is_meta for p in model.parameters())
 
 

@@ -114,7 +114,7 @@ def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:
 
 def _with_ranges(config: RunConfig) -> RunConfig:
     """The same run, whose record says that there were ranges."""
-    return dataclasses.replace(config, annotate="on") if config.annotate == "auto" else config
+    return config.changed(annotate="on") if config.measurement.annotate == "auto" else config
 
 
 def _no_report(ended: Ended, folder: Path) -> PerfkitError:

@@ -99,8 +99,8 @@ def test_threads_are_too_many_above_the_cpus_or_from_thirty_percent_of_waiting_o
     found = stability._threads(account, made)
     assert [f"{threads} threads on {cpus} CPUs" in one.finding.what for one in found] == [True] * said
     assert all(("waits for a CPU" in one.finding.what) == (delay >= 0.03) for one in found)
-    on_gpu = dataclasses.replace(made, config=dataclasses.replace(made.config, device="cuda"))
-    assert (on_gpu.config.device, stability._threads(account, on_gpu)) == ("cuda", [])
+    on_gpu = dataclasses.replace(made, config=made.config.changed(device="cuda"))
+    assert (on_gpu.config.step.device, stability._threads(account, on_gpu)) == ("cuda", [])
 
 
 @pytest.mark.parametrize(

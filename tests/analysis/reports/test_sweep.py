@@ -19,7 +19,7 @@ QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
 
 
 def config(**changes):
-    return RunConfig(**{**QUICK, **changes})
+    return RunConfig.of(**{**QUICK, **changes})
 
 
 ROWS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -50,7 +49,7 @@ def test_runs_without_steps_or_not_finished_are_left_out_with_why():
 def test_what_is_the_same_configuration(one, other, same):
     found = Match({"attention": ("eager", "sdpa")}, (), ())
     plain = quick()
-    assert found.same(dataclasses.replace(plain, **one), dataclasses.replace(plain, **other)) == same
+    assert found.same(plain.changed(**one), plain.changed(**other)) == same
 
 
 def test_configurations_are_paired_by_what_tells_them_apart():
@@ -144,9 +143,9 @@ def test_values_are_spelled(value, text):
 
 def test_unlike_configurations_differ_in_work_or_method_that_both_name():
     plain = quick()
-    other = dataclasses.replace(plain, batch_size=9, gc="on", attention="sdpa")
+    other = plain.changed(batch_size=9, gc="on", attention="sdpa")
     assert conditions.unlike(plain, other) == [
         Difference("--batch-size", "2", "9", "work"),
-        Difference("--gc", plain.gc, "on", "method"),
+        Difference("--gc", plain.measurement.gc, "on", "method"),
     ]
-    assert conditions.unlike(plain, dataclasses.replace(plain, batch_size=None)) == []
+    assert conditions.unlike(plain, plain.changed(context_length=None)) == []

@@ -13,7 +13,7 @@ from tests import runs, sweeps
 
 
 def row(*seconds: float, outcome: str = "", **changes):
-    made = sweeps.row(RunConfig(**{"model_size": "small", "device": "cpu", **changes}), *seconds)
+    made = sweeps.row(RunConfig.of(**{"model_size": "small", "device": "cpu", **changes}), *seconds)
     return dataclasses.replace(made, peak_memory_bytes=2**30 if seconds else None, outcome=outcome or made.outcome)
 
 

@@ -57,7 +57,7 @@ def run(tmp_path: Path, commands: list[list[str]]) -> Run:
 
         told: list[str] = []
         tools = nsys.Tools(record=play, export=export)
-        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
+        result = nsys.run(config or RunConfig.of(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
         assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
         return result
 
@@ -74,7 +74,7 @@ def test_the_record_is_that_of_the_process_with_report_and_export(run, tmp_path)
 
 def test_what_runs_under_nsys_is_the_same_run_with_its_ranges(run, commands, tmp_path):
     # WHEN
-    run(saved(), config=RunConfig(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
+    run(saved(), config=RunConfig.of(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
 
     # THEN
     [command] = commands
@@ -88,7 +88,7 @@ def test_what_runs_under_nsys_is_the_same_run_with_its_ranges(run, commands, tmp
 
 
 def test_ranges_can_be_left_out(run, commands):
-    run(saved(), config=RunConfig(profiler="nsys", annotate="off"))
+    run(saved(), config=RunConfig.of(profiler="nsys", annotate="off"))
     assert commands[0][commands[0].index("--annotate") + 1] == "off"
 
 

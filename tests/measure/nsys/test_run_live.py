@@ -301,7 +301,7 @@ def test_by_hand_the_best_command_is_said_once(by_hand):
     [command] = [line for line in lines if line.startswith("  nsys profile --trace=nvtx,osrt ")]
     assert " --capture-range=nvtx --nvtx-capture=measure@perfkit --capture-range-end=stop " in command
     assert command.endswith(" --folder run")
-    assert by_hand.record.config.profiler == "none"
+    assert by_hand.record.config.measurement.profiler == "none"
 
 
 def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
@@ -309,7 +309,7 @@ def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
     assert names == ["modules.json", "record.json", "report.nsys-rep", "report.sqlite"]
     saved = by_flag.record
     assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", WARMUP, STEPS)
-    assert (saved.config.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
+    assert (saved.config.measurement.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
 
 
 def test_by_flag_both_reports_are_shown(by_flag):

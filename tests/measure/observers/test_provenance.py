@@ -209,9 +209,9 @@ def test_a_graph_that_cannot_be_noted(compile_once, columns, problem):
 )
 def test_the_flag_is_refused_where_it_cannot_work(options, told):
     wanted = {"compile": "model", "profiler": "torch", "experimental_provenance": True}
-    assert RunConfig(**wanted).experimental_provenance
+    assert RunConfig.of(**wanted).measurement.experimental_provenance
     with pytest.raises(UsageError, match=told):
-        RunConfig(**wanted | options)
+        RunConfig.of(**wanted | options)
 
 
 def test_the_settings_of_inductor_are_for_the_run_only():

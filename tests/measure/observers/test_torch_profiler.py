@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gzip
 import json
 import os
@@ -362,8 +361,8 @@ class Noting:
 
 
 def steps(config: RunConfig) -> list[StepId]:
-    warmup = [StepId("warm-up", number) for number in range(config.warmup_steps)]
-    return warmup + [StepId("measured", number) for number in range(config.measure_steps)]
+    warmup = [StepId("warm-up", number) for number in range(config.measurement.warmup_steps)]
+    return warmup + [StepId("measured", number) for number in range(config.measurement.measure_steps)]
 
 
 @pytest.mark.parametrize(("device", "activities", "waits"), [("cpu", ["CPU"], []), ("cuda", ["CPU", "CUDA"], ["cuda"]),
@@ -374,7 +373,7 @@ def test_a_gpu_is_recorded_too_and_waited_for_before_each_step(tmp_path, device,
     # GIVEN
     journal: list[str] = []
     made = Noting(journal)
-    config = dataclasses.replace(quick(profiler="torch", warmup_steps=warmup, measure_steps=2), device=device)
+    config = quick(profiler="torch", warmup_steps=warmup, measure_steps=2).changed(device=device)
     profiler = TorchProfiler(
         config, tmp_path, {"a": 1}, lambda: journal.append("writing"), make=made, synchronize=journal.append
     )
