@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from perfkit import signals
 from perfkit.launch import processes
 from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.record import RECORD_FILE
@@ -141,19 +142,15 @@ def test_signals_that_perfkit_takes_end_a_run_as_interrupted():
         (130, CUT_SHORT, False), (130, None, False), (2, None, False), (None, None, False),
     ],
 )  # fmt: skip
-def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, found, returned):
+def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(status, found, returned):
     """GIVEN a caller that holds signals WHEN one came THEN only what is measured comes back, with the signal after it
 
     Whatever else came back would be taken for an end of the child's own.
     """
-    interruption = KeyboardInterrupt()
-    monkeypatch.setattr(processes, "_run_kept", lambda *_: (status, interruption))
-    monkeypatch.setattr(processes, "_record", lambda _: found)
-    put_off: list[signal.Signals] = []
-    monkeypatch.setattr(processes.signals, "put_off", put_off.append)
-    if returned:
-        assert processes.run_child(runs.quick(), tmp_path / "run").record == found
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            processes.run_child(runs.quick(), tmp_path / "run")
-    assert put_off == ([signal.SIGINT] if returned else [])
+    ended = processes._finished(status, 1.5, "", found, interrupted=True)
+    came_back = []
+    with signals.installed(), signals.raised(), pytest.raises(KeyboardInterrupt) as raised:  # noqa: SIM117
+        with signals.held():
+            came_back.append(processes._returned(ended, KeyboardInterrupt()))
+    assert came_back == ([ended] if returned else [])
+    assert isinstance(raised.value, signals.Interrupted) is returned  # the one put off, not the one given
