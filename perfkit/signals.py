@@ -168,7 +168,8 @@ def installed(now: Callable[[], float] = time.monotonic) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in TAKEN}
     ours = not _state.installed
     install()
-    _state.now = now
+    if ours:
+        _state.now = now
     try:
         yield
     finally:

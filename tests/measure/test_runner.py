@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -515,11 +516,10 @@ def test_a_signal_that_something_swallows_ends_the_run_after_the_step(run):
     assert (len(result.steps), result.failure.phase) == (1, "measured step 1, at its end")
 
 
-@taken
 @pytest.mark.parametrize(("first", "status"), [(None, "ok"), (4, "interrupted")])
 def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch, tmp_path, first, status):
     # GIVEN a signal in the middle of saving, after none or after one in the second measured step
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    far_apart = itertools.count(step=2 * signals.SAME_S).__next__
     write = Path.write_bytes
 
     def meets_it(path: Path, data: bytes) -> int:
@@ -530,7 +530,7 @@ def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch
     monkeypatch.setattr(Path, "write_bytes", meets_it)
 
     # WHEN
-    with pytest.raises(signals.Interrupted):
+    with signals.installed(far_apart), signals.raised(), pytest.raises(signals.Interrupted):
         run(prepare=during(first or -1, signal.SIGHUP))
 
     # THEN
