@@ -156,12 +156,11 @@ def test_a_result_that_is_none_is_found(tmp_path):
         COMMAND["sweep"].kept(tmp_path)
 
 
-def test_a_process_that_is_left_is_found(monkeypatch):
-    monkeypatch.setattr(kills, "GONE_S", 0.1)
+def test_a_process_that_is_left_is_found():
     environment = os.environ | {kills._MARK: "left"}
     command = ["sh", "-c", "echo; read line"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()  # only now is its environment sure to be there
         with pytest.raises(Broken, match="processes are left"):
-            kills.check_left("left")
+            kills.check_left("left", gone_s=0.1)
