@@ -356,7 +356,7 @@ def test_a_signal_before_anything_is_measured_leaves_nothing(run, warmed_up):
 
 
 def raising(error: BaseException) -> Any:
-    def show(*_: object, **__: object) -> None:
+    def show(*_: object, **__: Any) -> None:
         raise error
 
     return show

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -206,10 +207,10 @@ def test_want_of_memory_has_a_code_of_its_own(
 ) -> None:
     """GIVEN what libraries raise, as it is or behind an error of another name THEN one line and exit code 3"""
 
-    def fails(*_: object, **__: object) -> None:
+    def fails(*_: object, **__: Any) -> None:
         raise error
 
-    def fails_within(*_: object, **__: object) -> None:
+    def fails_within(*_: object, **__: Any) -> None:
         try:
             raise error
         except type(error) as cause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from cyclopts import Token
@@ -13,7 +14,7 @@ from perfkit.schema.config import RunConfig, _ratio
 SIZES_AND_COUNTS = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size", "context_length",
                     "measure_steps", "num_threads", "max_steps")  # fmt: skip
 TARGET = {"target_ci": 0.01}
-PROVENANCE = {"experimental_provenance": True, "compile": "model", "profiler": "torch"}
+PROVENANCE: dict[str, Any] = {"experimental_provenance": True, "compile": "model", "profiler": "torch"}
 
 
 def test_defaults_are_those_of_the_manual():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,7 +15,7 @@ from perfkit.workload.model import Block, RMSNorm, RotaryEmbedding, Shared, Tran
 from tests.runs import quick
 
 
-def built(seed: int = 0, **changes: object) -> Transformer:
+def built(seed: int = 0, **changes: Any) -> Transformer:
     torch.manual_seed(seed)
     return Transformer(quick(num_layers=2, **changes))
 

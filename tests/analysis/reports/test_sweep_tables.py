@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from perfkit.schema.table import Table
 from tests import runs, sweeps
 from tests.reports import lines_in
 
-QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
+QUICK: dict[str, Any] = dict(runs.QUICK, device="cpu", model_size="tiny")
 
 
 def config(**changes):

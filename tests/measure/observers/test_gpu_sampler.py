@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,7 +27,7 @@ class FakeNvml:
     NVML_CLOCK_SM = 1
     NVML_TEMPERATURE_GPU = 0
 
-    def __init__(self, **answers: object) -> None:
+    def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.ready = False
 

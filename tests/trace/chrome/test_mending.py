@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from chrome_reference import rows, trace_rows
-from trace_damage import device_event, host_event, small_trace
 
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
 from perfkit.trace.columns import MISSING, Trace
+from tests.trace.chrome_reference import rows, trace_rows
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 MARK = "@@@"
 BEFORE = [host_event(i) for i in range(3)]

@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from chrome_reference import equal, parsed, rows, trace_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_damage import device_event, host_event, small_trace
 
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Thread, Trace
+from tests.trace.chrome_reference import equal, parsed, rows, trace_rows
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 
 def read(document: Any, *, chunk: int = CHUNK, piece: int = 1 << 20) -> Trace:
