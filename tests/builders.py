@@ -63,7 +63,7 @@ class TraceBuilder:
         self, name: str, start: int, end: int, sequence: int, *, thread: int = 0, forward: int = 1
     ) -> TraceBuilder:
         """A backward node inside the engine's range round it, which is 2 ns longer."""
-        columns = {"thread": thread, "sequence": sequence, "forward_thread": forward}
+        columns: Any = {"thread": thread, "sequence": sequence, "forward_thread": forward}
         self.range(ENGINE + name, start, end + 2, **columns)
         return self.range(name, start + 1, end + 1, **columns)
 

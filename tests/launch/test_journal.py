@@ -332,7 +332,8 @@ def test_a_row_that_does_not_fit_leaves_no_half(tmp_path):
             if self.is_full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with Full(tmp_path / "r.csv") as journal:
+    journal = Full(tmp_path / "r.csv")
+    with journal:
         journal.append(ROWS[0])
         journal.is_full = True
         with pytest.raises(UsageError, match=r"No space left on device; 1 results are in it: .* --resume"):

@@ -278,7 +278,7 @@ def test_what_was_saved_before_a_signal_is_finished_if_the_child_saved_it(tmp_pa
         with signals.held():
             finished.append(run_shell(SAVED_BEFORE.format(kept=kept, folder=folder, pids=pids), folder))
 
-    finished: list[processes.Finished] = []
+    finished: list[Finished] = []
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):

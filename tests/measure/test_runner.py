@@ -320,7 +320,10 @@ def test_memory_is_that_of_the_measured_steps(run):
     for holder in (1, 2):
 
         def prepare(workload: FakeWorkload, holder: int = holder) -> None:
-            workload.during = lambda: bytearray(b"x" * size) if workload.steps == holder else None
+            def hold() -> None:
+                bytearray(b"x" * size * (workload.steps == holder))
+
+            workload.during = hold
 
         peaks.append(run(prepare=prepare, warmup_steps=1, measure_steps=1).memory.resident)
     if None in peaks:
@@ -455,7 +458,7 @@ def during(step: int, number: signal.Signals) -> Callable[[FakeWorkload], None]:
     """Prepares a workload that is sent a signal in the first phase of a step."""
 
     def prepare(workload: FakeWorkload) -> None:
-        sent = []
+        sent: list[int] = []
 
         def send() -> None:
             if workload.steps == step and not sent:

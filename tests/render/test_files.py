@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 # pandas 3 reads floats exactly by default, and warns where it is asked to.
-EXACT = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+EXACT: Any = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
 
 
 def report(*tables: Table, summary=None, findings=()) -> Report:
@@ -140,7 +141,7 @@ def test_json_turns_whatever_pandas_holds_into_plain_values():
             "flags": [True, False],
         }
     )
-    table = Table("t", "T", tuple(Column(name) for name in frame), frame)
+    table = Table("t", "T", tuple(Column(str(name)) for name in frame), frame)
 
     # WHEN
     text = json_document([report(table, summary={"path": Path("a/b"), "nan": math.nan, "array": np.arange(2)})])

@@ -17,6 +17,10 @@ TARGET = {"target_ci": 0.01}
 PROVENANCE: dict[str, Any] = {"experimental_provenance": True, "compile": "model", "profiler": "torch"}
 
 
+def made(**fields: Any) -> RunConfig:
+    return RunConfig(**fields)
+
+
 def test_defaults_are_those_of_the_manual():
     """GIVEN nothing THEN each field is what docs/run.md says of its flag"""
     assert dataclasses.asdict(RunConfig()) == {
@@ -44,17 +48,17 @@ def test_sizes_and_counts_begin_at_one_and_end_below_2_to_the_31(field):
     ("field", "last"), [("warmup_steps", 2**31 - 1), ("seed", 2**63 - 1)]
 )  # a seed is an int64, a count of steps an int32
 def test_numbers_that_may_be_zero_end_where_pytorch_does(field, last):
-    assert [getattr(RunConfig(**{field: number}), field) for number in (0, 1, last)] == [0, 1, last]
+    assert [getattr(made(**{field: number}), field) for number in (0, 1, last)] == [0, 1, last]
     for number in (-1, last + 1):
         with pytest.raises(UsageError, match=f"--{field.replace('_', '-')} {number}: must be 0 or more, and below"):
-            RunConfig(**{field: number})
+            made(**{field: number})
 
 
 @pytest.mark.parametrize("field", ["model_size", "attention", "sdpa_backend", "pass_type", "precision", "optimizer",
                                    "compile", "profiler", "annotate", "gc"])  # fmt: skip
 def test_a_word_that_is_no_choice_is_refused(field):
     with pytest.raises(UsageError, match=f"^--{field.replace('_', '-')} odd: choose from "):
-        RunConfig(**{field: "odd"})
+        made(**{field: "odd"})
 
 
 @pytest.mark.parametrize("device", ["cpu0", "cuda:x", "xcuda", "cuda:1 ", "auto:1", ""])

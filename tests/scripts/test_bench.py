@@ -11,7 +11,7 @@ import pytest
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.trace.load import load
-from scripts.benchmarks import harness_child, rivals, trace_child
+from scripts.benchmarks import harness_child, measuring, rivals, trace_child
 from scripts.benchmarks import main as bench
 from scripts.benchmarks.make_trace import Made, write_trace
 from scripts.benchmarks.measuring import BenchError, Row, interleaved, run_child, run_python
@@ -124,7 +124,7 @@ def test_a_package_that_cannot_be_installed_is_said_so() -> None:
 
 def test_a_place_where_nothing_can_be_installed_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (rivals.cache_folder() / "hta-venv").write_text("in the way")
+    (measuring.cache_folder() / "hta-venv").write_text("in the way")
     with pytest.raises(BenchError, match="HolisticTraceAnalysis cannot be installed: "):
         rivals.environment()
 

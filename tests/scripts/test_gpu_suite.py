@@ -13,6 +13,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,14 +65,15 @@ def refusal(flags: Flags | None) -> str:
 
 def test_the_passes_sizes_precisions_attentions_and_compile_modes_are_all_there() -> None:
     flags = [point.flags for point in POINTS if point.flags]
-    for name, values in {
+    wanted: dict[str, set[Any]] = {
         "model_size": {"small", "medium", "large", "xl", "2.7B", "10B"},
         "pass_type": {"forward", "forward-backward", "train"},
         "precision": {"tf32", "bf16", "fp16"},
         "attention": {"sdpa"},
         "compile": {"block", "model"},
         "checkpoint": {True},
-    }.items():
+    }
+    for name, values in wanted.items():
         assert values <= {f[name] for f in flags if name in f}
 
 

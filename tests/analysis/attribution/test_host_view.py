@@ -14,7 +14,7 @@ from tests.builders import TraceBuilder
 
 
 def names(seen: HostView, flags: np.ndarray) -> list[str]:
-    return [seen.name_of(row) for row in np.flatnonzero(flags)]
+    return [seen.name_of(row) for row in np.flatnonzero(flags).tolist()]
 
 
 def enclosing(seen: HostView, column: np.ndarray) -> dict[str, str]:

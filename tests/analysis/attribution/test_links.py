@@ -104,7 +104,7 @@ def engine(own: int, *inner: tuple[str, int]) -> Linked:
     b = TraceBuilder()
     for number in (0, 1, 2, 3):
         op(b, f"mul {number}", 10 * number, number)
-    columns = {"sequence": own, "forward_thread": 1} if own >= 0 else {}
+    columns: Any = {"sequence": own, "forward_thread": 1} if own >= 0 else {}
     b.range(ENGINE + "MulBackward0", 100, 200, **columns)
     for place, (name, number) in enumerate(inner):
         node(b, name, 110 + 10 * place, number)

@@ -11,7 +11,7 @@ from perfkit.analysis.noise import gpu_causes
 from perfkit.analysis.noise.causes import Account, Cause
 from perfkit.schema.finding import Rule
 from perfkit.schema.probes import GpuSample
-from perfkit.schema.record import MemoryPeaks, RunRecord
+from perfkit.schema.record import MemoryPeaks, RunRecord, StepSample
 from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT
 
@@ -31,14 +31,14 @@ def on_gpu(steps, samples=(), **changes) -> RunRecord:
     )
 
 
-def slow_stretch(**counters) -> list:
+def slow_stretch(**counters) -> list[StepSample]:
     steps = quiet_steps(60)
     for index in range(SLOW_FROM, SLOW_TO + 1):
         steps[index] = longer(steps[index], 0.03, main_cpu_s=0.03, **counters)
     return timed(steps)
 
 
-def timed(steps) -> list:
+def timed(steps) -> list[StepSample]:
     """Steps that begin when the one before has ended."""
     at, found = 1000.0, []
     for step in steps:

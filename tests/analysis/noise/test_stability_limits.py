@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,8 @@ def test_a_drift_says_which_way():
     for wall, way in ((rise, "slower"), (rise[::-1], "faster")):
         [one] = stability._drift(wall, (), record(quiet_steps(3)))
         assert f"from the first to the last they get {way} by " in one.finding.what
-    for kind, said in (("level", False), ("warm-up", False), ("step", True)):
+    kinds: Any = (("level", False), ("warm-up", False), ("step", True))
+    for kind, said in kinds:
         other = Disturbance(kind, (0,), 0.1, 0.1, None, 0.0)
         assert bool(stability._drift(rise, (other,), record(quiet_steps(3)))) == said
     assert stability._drift(rise[[0, 3, 6, 11]], (), record(quiet_steps(3))) == []

@@ -22,7 +22,7 @@ def config(**changes):
     return RunConfig(**{**QUICK, **changes})
 
 
-def row(*seconds: float, repeat: int = 1, outcome: str = "", memory: int = 3 * 2**20, **changes):
+def row(*seconds: float, repeat: int = 1, outcome: Any = "", memory: int = 3 * 2**20, **changes):
     made = sweeps.row(config(**changes), *seconds, repeat=repeat)
     return dataclasses.replace(made, peak_memory_bytes=memory if seconds else None, outcome=outcome or made.outcome)
 

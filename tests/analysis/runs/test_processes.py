@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_configuration_is_spelled_without_underscores():
 # --- conditions --------------------------------------------------------------------------------------------------
 
 
-def differences(a: list, b: list, intended: frozenset[str] = frozenset()) -> list[Difference]:
+def differences(a: list[Any], b: list[Any], intended: frozenset[str] = frozenset()) -> list[Difference]:
     return conditions.differences(match(side("A", a), side("B", b)), intended)
 
 
@@ -128,7 +129,7 @@ def test_the_roles_of_flags(flag, value, role):
 
 
 def test_the_table_has_the_compared_first_and_says_forced():
-    roles = ("noted", "refused", "method", "work", "compared")
+    roles: Any = ("noted", "refused", "method", "work", "compared")
     table = conditions.table([Difference(role, "1", "2", role) for role in roles])
     assert table.frame["what"].tolist() == ["compared", "work", "method", "refused", "noted"]
     assert table.frame["role"].tolist() == ["compared", "work", "method", "forced", "noted"]

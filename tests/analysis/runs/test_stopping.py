@@ -45,7 +45,12 @@ def test_the_interval_is_within_the_target_where_that_ended_the_run(seed):
 def test_the_interval_is_looked_at_when_n_has_grown_by_a_fifth(monkeypatch):
     looked = []
     original = stats.precision
-    monkeypatch.setattr(stopping.stats, "precision", lambda walls: looked.append(len(walls)) or original(walls))
+
+    def noted(walls):
+        looked.append(len(walls))
+        return original(walls)
+
+    monkeypatch.setattr(stats, "precision", noted)
     ended(quick(target_ci=0.001, max_steps=60), np.random.default_rng(0).normal(1, 0.2, 60))
     assert looked == [20, 24, 29, 35, 42, 51]
 

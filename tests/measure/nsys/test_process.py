@@ -215,8 +215,8 @@ def test_a_line_without_end_is_not_kept_whole(script):
 def test_a_listener_says_whether_there_was_anything():
     heard: list[str] = []
     run = [sys.executable, "-c", "import sys; sys.stderr.write('a line\\n'); sys.stdin.read()"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(run, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         listener = nsys_process._Listener(process, heard.append)
         assert listener.listen(100.0)  # ends with the line
         assert not listener.listen(0.0)

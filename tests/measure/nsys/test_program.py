@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,7 @@ def test_the_pair_is_judged_at_its_first_versions(nsys, nvtx, works):
 
 def test_the_version_of_nvtx_is_that_of_its_package():
     def missing(name: str) -> str:
-        raise nsys_program.importlib.metadata.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     assert nsys_program.nvtx_version({"nvtx": "0.2.11"}.__getitem__) == "0.2.11"
     assert nsys_program.nvtx_version(missing) is None

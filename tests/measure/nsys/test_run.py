@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,8 @@ def run(tmp_path: Path, commands: list[list[str]]) -> Run:
         export: Callable[[Path, Path, str], object] = lambda source, target, name: target.write_bytes(b"tables"),
         beside: Callable[[], dict[str, str]] = dict,
     ) -> RunRecord:
-        def play(command: list[str], hear: Callable[[str], None]) -> Ended:
-            commands.append(command)
+        def play(command: Sequence[str], hear: Callable[[str], None]) -> Ended:
+            commands.append([*command])
             hear("measured steps, 2")
             if left is not None:
                 record.save(left, tmp_path)

@@ -189,7 +189,7 @@ def test_a_run_that_ends_in_the_warm_up_has_no_trace(tmp_path):
 def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(tmp_path):
     # GIVEN
     class Half(profile):
-        def export_chrome_trace(self, path: str) -> None:
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
             Path(path).write_bytes(b"half")
             raise KeyboardInterrupt
 
@@ -210,7 +210,7 @@ def test_the_record_is_there_before_the_trace_is_written(tmp_path, at, status):
     seen = []
 
     class Slow(profile):
-        def export_chrome_trace(self, path: str) -> None:
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
             seen.append(record.load(tmp_path))
             Path(path).touch()
 
@@ -230,7 +230,7 @@ def test_the_record_is_there_before_the_trace_is_written(tmp_path, at, status):
 def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path):
     # GIVEN
     class Half(profile):
-        def export_chrome_trace(self, path: str) -> None:
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
             Path(path).write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -292,7 +292,7 @@ def test_a_signal_waits_until_the_profiler_has_begun_or_ended(tmp_path, method, 
 def test_one_signal_while_the_trace_is_written_lets_it_be_written_and_two_do_not(tmp_path, second, status, trace):
     # GIVEN
     class Meeting(profile):
-        def export_chrome_trace(self, path: str) -> None:
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
             for _ in range(1 + second):
                 os.kill(os.getpid(), signal.SIGTERM)
             super().export_chrome_trace(path)

@@ -237,7 +237,7 @@ def test_a_stray_bracket_does_not_end_the_events() -> None:
 @pytest.mark.parametrize("separator", [b",", b" ,\n "])
 def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: int) -> None:
     listed = [host_event(0), device_event(1), host_event(2, name='}, {"ph"'), host_event(3)]
-    text, ends = b'{"schemaVersion": 1, "traceEvents": [', []
+    text, ends = b'{"schemaVersion": 1, "traceEvents": [', list[int]()
     for event in listed:
         text += (separator if ends else b"") + json.dumps(event).encode()
         ends.append(len(text))

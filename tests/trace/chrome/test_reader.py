@@ -32,7 +32,14 @@ def events(*listed: dict[str, Any], **kwargs: Any) -> Trace:
 
 
 def test_a_kernel_has_every_column() -> None:
-    args = {"device": 0, "stream": 0, "correlation": 9, "External id": 4, "graph node id": 12, "bytes": 64}
+    args: dict[str, Any] = {
+        "device": 0,
+        "stream": 0,
+        "correlation": 9,
+        "External id": 4,
+        "graph node id": 12,
+        "bytes": 64,
+    }
     args["annotation"] = "layers.3"
     trace = events(device_event(0, ts=7.25, dur=0.5, args=args))
     (row,) = trace_rows(trace)["device"]
@@ -272,7 +279,10 @@ _IDS = st.integers(0, 2**40)
 def _event(draw: st.DrawFn) -> dict[str, Any]:
     category = draw(st.sampled_from(["cpu_op", "user_annotation", "python_function", "cuda_runtime", "kernel",
                                      "gpu_memcpy", "gpu_memset", "fwdbwd", "ac2g", "overhead"]))  # fmt: skip
-    event = {"ph": draw(st.sampled_from("sf")) if category in ("fwdbwd", "ac2g") else "X", "cat": category}
+    event: dict[str, Any] = {
+        "ph": draw(st.sampled_from("sf")) if category in ("fwdbwd", "ac2g") else "X",
+        "cat": category,
+    }
     event |= {"name": draw(_names()), "pid": draw(st.integers(0, 3)), "tid": draw(_IDS), "ts": draw(_TIMES)}
     if event["ph"] == "X":
         event["dur"] = draw(_TIMES)
