@@ -15,7 +15,7 @@ from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import two_traces as trace_comparison
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison, conditions
-from perfkit.analysis.runs.comparison import Comparison, Outcome
+from perfkit.analysis.runs.comparison import Comparison, GateOutcome
 from perfkit.analysis.runs.conditions import Difference
 from perfkit.analysis.runs.processes import LeftOut, Side
 from perfkit.analysis.time.grouping import By
@@ -36,7 +36,7 @@ from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 
-_EXIT_CODES: dict[Outcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
+_EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

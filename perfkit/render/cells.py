@@ -97,8 +97,7 @@ def numbers(column: Column, series: pd.Series[Any], pool: Sequence[float] | None
 def floats(series: pd.Series[Any]) -> list[float]:
     """The values as floats; whatever is missing or no number is NaN."""
     numbers = pd.to_numeric(series, errors="coerce")
-    result: list[float] = numbers.to_numpy(dtype="float64", na_value=math.nan).tolist()
-    return result
+    return numbers.to_numpy(dtype="float64", na_value=math.nan).tolist()
 
 
 def _bounded(column: Column, series: pd.Series[Any]) -> list[float]:

@@ -74,7 +74,7 @@ def cached(path: Path) -> dict[str, Any]:
 def kernels(path: Path) -> dict[str, Any]:
     from perfkit.analysis.attribution.attribute import attribute  # noqa: PLC0415
     from perfkit.analysis.time import breakdown  # noqa: PLC0415
-    from perfkit.analysis.time.account import Selection, account  # noqa: PLC0415
+    from perfkit.analysis.time.account import Selection, account_for  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
 
     laps = _Laps()
@@ -82,7 +82,7 @@ def kernels(path: Path) -> dict[str, Any]:
     laps.done("load_s")
     found = attribute(trace)
     laps.done("attribute_s")
-    table = breakdown.kernel_table(account(trace, found, Selection()))
+    table = breakdown.kernel_table(account_for(trace, found, Selection()))
     laps.done("table_s")
     return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
 

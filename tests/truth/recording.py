@@ -28,7 +28,7 @@ class Recording:
     """A trace, what perfkit makes of it, and what is known about it."""
 
     trace: Trace
-    found: Attribution
+    attribution: Attribution
     profiler: profile
     witness: Witness
 

@@ -21,8 +21,8 @@ MARK = "perfkit.grad::"
 
 def _how(recording: Recording) -> list[How]:
     """How each parameter's accumulation was found."""
-    found = recording.found
-    return [How(value) for value in found.host.how[found.view.matching(lambda name: name == ACCUMULATE)]]
+    attribution = recording.attribution
+    return [How(value) for value in attribution.ranges.how[attribution.host.matching(lambda name: name == ACCUMULATE)]]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_marks_among_other_hooks(kind: str, tmp_path: Path) -> None:
     assert_right(recording)
     wanted = sum(parameter.requires_grad for parameter in model.parameters())
     assert _how(recording).count(How.PARAMETER) == wanted * STEPS
-    seen, found = recording.found.view, recording.found
-    marks = np.flatnonzero(seen.matching(lambda name: name.startswith(MARK)))
+    host, attribution = recording.attribution.host, recording.attribution
+    marks = np.flatnonzero(host.matching(lambda name: name.startswith(MARK)))
     assert len(marks) == wanted * STEPS
-    assert [found.paths[path] for path in found.host.path[marks]] == [
-        seen.name_of(row).removeprefix(MARK) for row in marks.tolist()
+    assert [attribution.paths[path] for path in attribution.ranges.path[marks]] == [
+        host.name_of(row).removeprefix(MARK) for row in marks.tolist()
     ]
 
 

@@ -158,7 +158,7 @@ def _own_ranges(trace: Trace) -> list[range_names.RangeName]:
 
 def _assert_as_good_alone(recording: Recording) -> None:
     """Without operators and numbers, as nsys would have it, perfkit's ranges go to the same modules and phases."""
-    whole = _rows(recording.found)
+    whole = _rows(recording.attribution)
     alone = _rows(attribute(_only_own(recording.trace)))
     assert set(alone) <= set(whole)
     assert {key: said for key, said in alone.items() if whole[key] != said} == {}
@@ -168,14 +168,14 @@ def _assert_as_good_alone(recording: Recording) -> None:
     assert (phases["recompute"] > 0) == recomputes
 
 
-def _rows(found: Attribution) -> dict[tuple[str, int, int], tuple[str | None, str]]:
+def _rows(attribution: Attribution) -> dict[tuple[str, int, int], tuple[str | None, str]]:
     """Each of perfkit's ranges (name, start, thread) -> path and phase."""
-    seen = found.view
+    host = attribution.host
     rows = {}
-    for row in np.flatnonzero(seen.own("module", "recompute", "backward")).tolist():
-        path = int(found.host.path[row])
-        said = (None if path == NONE else found.paths[path], Phase(found.host.phase[row]).label)
-        rows[seen.name_of(row), int(seen.start[row]), int(seen.thread[row])] = said
+    for row in np.flatnonzero(host.own("module", "recompute", "backward")).tolist():
+        path = int(attribution.ranges.path[row])
+        said = (None if path == NONE else attribution.paths[path], Phase(attribution.ranges.phase[row]).label)
+        rows[host.name_of(row), int(host.start[row]), int(host.thread[row])] = said
     return rows
 
 

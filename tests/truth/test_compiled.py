@@ -39,7 +39,7 @@ def test_compiled_blocks(tmp_path: Path) -> None:
     assert verdict.right["accumulation"] == STEPS * len(list(model.parameters()))
     assert opened_scopes(recording) == witness.calls
     assert (counters["stats"]["unique_graphs"], dict(counters["graph_break"])) == (1, {})
-    names = [recording.found.view.name_of(row) for row in range(len(recording.trace.host))]
+    names = [recording.attribution.host.name_of(row) for row in range(len(recording.trace.host))]
     assert names.count("CompiledFunctionBackward") == 2 * STEPS
 
 
@@ -58,4 +58,4 @@ def test_compiled_model(tmp_path: Path) -> None:
     assert_right(recording)
     assert opened_scopes(recording) == recording.witness.calls
     assert (counters["stats"]["unique_graphs"], dict(counters["graph_break"])) == (1, {})
-    assert set(recording.found.paths) == {"Net", "loss", "optimizer", "zero_grad"}
+    assert set(recording.attribution.paths) == {"Net", "loss", "optimizer", "zero_grad"}

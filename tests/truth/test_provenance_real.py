@@ -19,7 +19,7 @@ from torch._dynamo.utils import counters
 from perfkit.analysis.attribution.attribute import Attribution, Phase, attribute
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.reports.trace import findings_of
-from perfkit.analysis.time.account import account
+from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.breakdown import layer_table
 from perfkit.measure import loop, runner
 from perfkit.measure.loop import StepId
@@ -64,28 +64,28 @@ def assert_one_graph():
     assert not counters["graph_break"]
 
 
-def self_times(trace: Trace, found: Attribution) -> dict[tuple[str, str], int]:
+def self_times(trace: Trace, attribution: Attribution) -> dict[tuple[str, str], int]:
     """(scope, phase) -> ns."""
-    frame = layer_table(account(trace, found)).frame
-    assert frame["total_ns"].sum() == sum(step.end - step.start for step in found.steps)
+    frame = layer_table(account_for(trace, attribution)).frame
+    assert frame["total_ns"].sum() == sum(step.end - step.start for step in attribution.steps)
     pairs = zip(frame["scope"], frame["phase"], strict=True)
     return defaultdict(int, zip(pairs, frame["total_ns"], strict=True))
 
 
-def share_mapped(found: Attribution) -> float:
+def share_mapped(attribution: Attribution) -> float:
     """Of the calls of compiled kernels: of their time, one that was preempted might be most."""
-    kernels = np.flatnonzero(found.compiled.kernel == np.arange(len(found.compiled.kernel)))
+    kernels = np.flatnonzero(attribution.compiled.kernel == np.arange(len(attribution.compiled.kernel)))
     assert len(kernels)
-    return float((found.host.how[kernels] == How.PROVENANCE).mean())
+    return float((attribution.ranges.how[kernels] == How.PROVENANCE).mean())
 
 
 def test_a_whole_model(tmp_path):
     """GIVEN a Transformer compiled as a whole WHEN run with provenance THEN its layers have forward and backward"""
-    trace, found = run(tmp_path, compile="model", experimental_provenance=True)
+    trace, attribution = run(tmp_path, compile="model", experimental_provenance=True)
     assert_one_graph()
-    assert share_mapped(found) >= 0.95
-    assert found.compiled.fused.any()
-    times = self_times(trace, found)
+    assert share_mapped(attribution) >= 0.95
+    assert attribution.compiled.fused.any()
+    times = self_times(trace, attribution)
     linear = [f"layers.{layer}.{part}" for layer in (0, 1) for part in
               ("attn.q_proj", "attn.output_proj", "mlp.gate_proj", "mlp.down_proj", "attn.scores")]  # fmt: skip
     for scope in (*linear, "head"):
@@ -93,12 +93,12 @@ def test_a_whole_model(tmp_path):
             assert times[scope, phase] > 0, (scope, phase)
     known = set(trace.metadata["perfkit"]["modules"]) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
     assert {scope for scope, _ in times} <= known
-    assert any(line.startswith("provenance: ") for line in findings.lines(findings_of(account(trace, found))))
+    assert any(line.startswith("provenance: ") for line in findings.lines(findings_of(account_for(trace, attribution))))
 
     plain = attribute(_without_provenance(trace))
-    assert np.array_equal(found.host.phase, plain.host.phase)
-    moved = found.host.how == How.PROVENANCE
-    assert {plain.paths[path] for path in plain.host.path[moved]} == {"Transformer"}
+    assert np.array_equal(attribution.ranges.phase, plain.ranges.phase)
+    moved = attribution.ranges.how == How.PROVENANCE
+    assert {plain.paths[path] for path in plain.ranges.path[moved]} == {"Transformer"}
 
 
 def _without_provenance(trace: Trace) -> Trace:
@@ -109,17 +109,17 @@ def _without_provenance(trace: Trace) -> Trace:
 @pytest.mark.parametrize("with_provenance", [False, True])
 def test_block_by_block(tmp_path, with_provenance):
     """GIVEN blocks compiled one by one WHEN run THEN one graph serves both, and each keeps its own scope"""
-    trace, found = run(tmp_path, compile="block", experimental_provenance=with_provenance)
+    trace, attribution = run(tmp_path, compile="block", experimental_provenance=with_provenance)
     assert_one_graph()
-    times = self_times(trace, found)
+    times = self_times(trace, attribution)
     for layer in ("layers.0", "layers.1"):
         for phase in ("forward", "backward"):
             assert times[layer, phase] > 0
             assert (times[f"{layer}.mlp.up_proj", phase] > 0) == with_provenance
     if with_provenance:
-        assert share_mapped(found) >= 0.95
+        assert share_mapped(attribution) >= 0.95
     else:
-        assert found.compiled is None
+        assert attribution.compiled is None
 
 
 class Widths(nn.Module):
@@ -167,12 +167,12 @@ def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
 def test_equal_graphs_of_two_modules(tmp_path):
     """GIVEN a model in graphs of one shape WHEN recorded THEN each graph's kernels are its own module's"""
     trace = load(record(Broken(16, 16, 16, 16), torch.randn(8, 16), tmp_path))
-    found = attribute(trace)
+    attribution = attribute(trace)
     assert counters["stats"]["unique_graphs"] == 3
     assert len(trace.metadata["perfkit"]["provenance"]["graphs"]) == 6
-    assert share_mapped(found) >= 0.95
-    mm = np.flatnonzero(found.view.matching(lambda name: name == "aten::mm"))
-    stages = [found.paths[path] for path in found.host.path[mm]]
+    assert share_mapped(attribution) >= 0.95
+    mm = np.flatnonzero(attribution.host.matching(lambda name: name == "aten::mm"))
+    stages = [attribution.paths[path] for path in attribution.ranges.path[mm]]
     assert stages == [f"stages.{stage}.1" for stage in (0, 1, 2, 2, 2, 1, 1, 0, 0)] * STEPS
 
 
@@ -181,7 +181,7 @@ def test_matmuls_by_their_shapes(tmp_path):
     widths, rows = (8, 24, 40, 56, 72), 16
     file = record(Widths(*widths), torch.randn(rows, widths[0]), tmp_path)
     trace = load(file)
-    found = attribute(trace)
+    attribution = attribute(trace)
     module_of = {frozenset((rows, *pair)): f"stages.{index}.1"
                  for index, pair in enumerate(pairwise(widths))}  # fmt: skip
     with gzip.open(file) as opened:
@@ -189,9 +189,9 @@ def test_matmuls_by_their_shapes(tmp_path):
     events.sort(key=lambda event: event["ts"])
     expected = [module_of[frozenset(size for shape in event["args"]["Input Dims"] for size in shape)]
                 for event in events]  # fmt: skip
-    mm = np.flatnonzero(found.view.matching(lambda name: name == "aten::mm"))
-    mm = mm[np.argsort(found.view.start[mm])]
-    assert [found.paths[path] for path in found.host.path[mm]] == expected
+    mm = np.flatnonzero(attribution.host.matching(lambda name: name == "aten::mm"))
+    mm = mm[np.argsort(attribution.host.start[mm])]
+    assert [attribution.paths[path] for path in attribution.ranges.path[mm]] == expected
     assert len(expected) == STEPS * 3 * (len(widths) - 1)  # forward, the weight's gradient, the input's gradient
-    assert set(found.host.phase[mm]) == {Phase.FORWARD, Phase.BACKWARD}
-    assert share_mapped(found) >= 0.95
+    assert set(attribution.ranges.phase[mm]) == {Phase.FORWARD, Phase.BACKWARD}
+    assert share_mapped(attribution) >= 0.95

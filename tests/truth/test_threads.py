@@ -46,9 +46,9 @@ def test_two_forward_threads(tmp_path: Path) -> None:
     """GIVEN two threads whose sequence numbers are the same ones WHEN attributed THEN the arrows tell them apart"""
     recording = record_training(models.Towers(), tmp_path, training=_TwoForwardThreads, all_threads=True)
     assert_right(recording)
-    links, seen = recording.found.links, recording.found.view
+    links, host = recording.attribution.links, recording.attribution.host
     by_thread = [
-        set(seen.sequence[links.is_forward_op & (seen.thread == thread)].tolist())
+        set(host.sequence[links.is_forward_op & (host.thread == thread)].tolist())
         for thread in range(len(recording.trace.threads))
     ]
     busy = sorted(by_thread, key=len)[-2:]

@@ -22,15 +22,15 @@ def test_eager(tmp_path: Path) -> None:
     verdict = assert_right(recording)
     assert verdict.right["accumulation"] == STEPS * len(list(model.parameters()))
     assert opened_scopes(recording) == recording.witness.calls
-    assert recording.found.scope_source is ScopeSource.PERFKIT
+    assert recording.attribution.scope_source is ScopeSource.PERFKIT
 
 
 def test_module_frames(tmp_path: Path) -> None:
     """GIVEN a recording with Python stacks and no annotation WHEN attributed THEN module frames are the scopes"""
     recording = record_training(Net(Block(), Block()), tmp_path, naming="module")
     assert_right(recording)
-    assert recording.found.scope_source is ScopeSource.MODULE
-    assert "Net_0/Block_1/Sequential_1/Linear_6" in recording.found.paths
+    assert recording.attribution.scope_source is ScopeSource.MODULE
+    assert "Net_0/Block_1/Sequential_1/Linear_6" in recording.attribution.paths
 
 
 def test_ranges_of_the_users_own(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_ranges_of_the_users_own(tmp_path: Path) -> None:
     model = Net(Block(witness.scope), Block(witness.scope), named=witness.scope)
     recording = record_training(model, tmp_path, witness=witness)
     assert_right(recording)
-    assert recording.found.scope_source is ScopeSource.ANNOTATION
-    assert set(recording.found.paths) >= {"block", "block/attention", "block/mlp", "embedding", "head"}
+    assert recording.attribution.scope_source is ScopeSource.ANNOTATION
+    assert set(recording.attribution.paths) >= {"block", "block/attention", "block/mlp", "embedding", "head"}
 
 
 class _TwoMicroBatches(Training):
@@ -74,8 +74,8 @@ def test_frozen_layers(tmp_path: Path) -> None:
         frozen.requires_grad_(False)
     recording = record_training(model, tmp_path)
     assert_right(recording)
-    seen = recording.found.view
-    numbers = seen.sequence[recording.found.links.is_forward_op].tolist()
+    host = recording.attribution.host
+    numbers = host.sequence[recording.attribution.links.is_forward_op].tolist()
     assert max(map(numbers.count, set(numbers))) > 20  # the case is what it is meant to be
 
 

@@ -12,7 +12,7 @@ from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.host_view import EVALUATE
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import account
+from perfkit.analysis.time.account import account_for
 from perfkit.schema import range_names
 from perfkit.trace.columns import HostKind
 from tests.truth import witness as truth
@@ -61,7 +61,7 @@ def judge_hooks(recording: Recording) -> Verdict:
     """Judge the names of perfkit's ranges round nodes, each against the node inside; `none` has no range."""
     judge = _Judge(recording)
     verdict = Verdict()
-    seen, links = judge.seen, recording.found.links
+    host, links = judge.seen, recording.attribution.links
     for row, name in enumerate(judge.names):
         kind, known = judge._own(row)
         if kind not in ("node", "accumulation") or known is None:
@@ -70,7 +70,7 @@ def judge_hooks(recording: Recording) -> Verdict:
         while not judge.names[above].startswith(EVALUATE):
             hooks += [above] if links.is_hooked[above] else []
             above = judge.parent[above]
-        label = seen.own_names[int(seen.name[hooks[0]])].label if hooks else None
+        label = host.own_names[int(host.name[hooks[0]])].label if hooks else None
         if hooks:
             verdict.count(kind, f"{row} {name}", known, (label, "backward"))
         else:
@@ -81,7 +81,7 @@ def judge_hooks(recording: Recording) -> Verdict:
 
 class _Judge:
     def __init__(self, recording: Recording) -> None:
-        self.found, self.seen, self.witness = recording.found, recording.found.view, recording.witness
+        self.attribution, self.seen, self.witness = recording.attribution, recording.attribution.host, recording.witness
         self.parent = self.seen.forest.parent.tolist()
         self.names = [self.seen.names[index] for index in self.seen.name.tolist()]
         self.inside: dict[int, list[int]] = {}
@@ -124,8 +124,8 @@ class _Judge:
         return "operation", None
 
     def _actual(self, row: int) -> Expected:
-        path = int(self.found.host.path[row])
-        return None if path == NONE else self.found.paths[path], Phase(self.found.host.phase[row]).label
+        path = int(self.attribution.ranges.path[row])
+        return None if path == NONE else self.attribution.paths[path], Phase(self.attribution.ranges.phase[row]).label
 
     def _maker(self, node: int) -> str | None:
         thread = self.threads[int(self.seen.forward_thread[node])]
@@ -161,20 +161,22 @@ def _signatures(recording: Recording) -> dict[int, int]:
 
 def unlinked(recording: Recording) -> list[str]:
     """Names of numbered backward nodes that lead to no forward operation."""
-    links = recording.found.links
-    return [recording.found.view.name_of(int(row)) for row in np.flatnonzero(links.numbered & (links.target == NONE))]
+    host, links = recording.attribution.host, recording.attribution.links
+    return [host.name_of(int(row)) for row in np.flatnonzero(links.numbered & (links.target == NONE))]
 
 
 def opened_scopes(recording: Recording) -> dict[Expected, int]:
     """(path, phase) -> how many of perfkit's scopes say so; to be compared with the witness's calls."""
-    found, seen = recording.found, recording.found.view
+    attribution, host = recording.attribution, recording.attribution.host
     scopes = {
         index
-        for index, own in seen.own_names.items()
-        if own.kind in ("module", "recompute") or (own.kind == "phase" and own.label in found.paths)
+        for index, own in host.own_names.items()
+        if own.kind in ("module", "recompute") or (own.kind == "phase" and own.label in attribution.paths)
     }
-    rows = np.flatnonzero(np.isin(seen.name, list(scopes))).tolist()
-    return Counter((found.paths[found.host.path[row]], Phase(found.host.phase[row]).label) for row in rows)
+    rows = np.flatnonzero(np.isin(host.name, list(scopes))).tolist()
+    return Counter(
+        (attribution.paths[attribution.ranges.path[row]], Phase(attribution.ranges.phase[row]).label) for row in rows
+    )
 
 
 # --- sums ------------------------------------------------------------------------------------------------------
@@ -182,11 +184,11 @@ def opened_scopes(recording: Recording) -> dict[Expected, int]:
 
 def assert_sums(recording: Recording) -> None:
     """Layers add up to the steps' wall time, and operators to the profiler's own averages, both to the nanosecond."""
-    counted = account(recording.trace, recording.found)
+    account = account_for(recording.trace, recording.attribution)
     steps = [event for event in recording.profiler.events() if event.name == "ProfilerStep*"]
     assert len(steps) == STEPS
-    assert int(breakdown.layer_table(counted).frame["total_ns"].sum()) == sum(map(_total, steps))
-    frame = breakdown.kernel_table(counted).frame.query("count > 0")
+    assert int(breakdown.layer_table(account).frame["total_ns"].sum()) == sum(map(_total, steps))
+    frame = breakdown.kernel_table(account).frame.query("count > 0")
     actual = {name: (count, ns) for name, count, ns in frame[["name", "count", "total_ns"]].itertuples(index=False)}
     merged = _merged(recording)
     assert {name: (count - merged[name], ns) for name, (count, ns) in actual.items()} == _averages(recording)
@@ -219,13 +221,13 @@ def _is_operator(event: FunctionEvent) -> bool:
 
 def _merged(recording: Recording) -> Counter[str]:
     """Ranges that the profiler's averages lack: it takes an only child of its parent's name for the parent."""
-    seen, found = recording.found.view, recording.found
-    on_main = seen.thread == found.main_thread
-    parents = seen.forest.parent[on_main]
+    host, attribution = recording.attribution.host, recording.attribution
+    on_main = host.thread == attribution.main_thread
+    parents = host.forest.parent[on_main]
     children = Counter(parents.tolist())
     rows = np.flatnonzero(on_main).tolist()
     return Counter(
-        seen.name_of(row)
+        host.name_of(row)
         for row, parent in zip(rows, parents.tolist(), strict=True)
-        if parent != NONE and children[parent] == 1 and seen.name[row] == seen.name[parent]
+        if parent != NONE and children[parent] == 1 and host.name[row] == host.name[parent]
     )

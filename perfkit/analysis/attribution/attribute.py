@@ -13,13 +13,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from perfkit.analysis.attribution import compiled as provenance
-from perfkit.analysis.attribution import links, scopes
-from perfkit.analysis.attribution.compiled import Compiled
+from perfkit.analysis.attribution.compiled import Compiled, find_compiled
 from perfkit.analysis.attribution.host_view import HostView, name_flags, view
-from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, exclusive_times, last_at_or_before, pair_keys
-from perfkit.analysis.attribution.links import Links
-from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource
+from perfkit.analysis.attribution.intervals import (
+    NONE,
+    ROW,
+    Bools,
+    Ints,
+    at,
+    exclusive_times,
+    last_at_or_before,
+    pair_keys,
+)
+from perfkit.analysis.attribution.links import Links, link, run_again
+from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -46,7 +53,7 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HostAttribution:
+class RangeAttribution:
     """One row a host range, in the forest's order."""
 
     phase: Ints
@@ -56,7 +63,7 @@ class HostAttribution:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceAttribution:
+class EventAttribution:
     """One row a device event, in the trace's order."""
 
     launch: Ints
@@ -89,12 +96,12 @@ class Step:
 class Attribution:
     """A trace's whole account."""
 
-    view: HostView
+    host: HostView
     scope_source: ScopeSource
     paths: tuple[str, ...]
     steps: tuple[Step, ...]
-    host: HostAttribution
-    device: DeviceAttribution
+    ranges: RangeAttribution
+    events: EventAttribution
     links: Links
     main_thread: int
     """Index of the thread whose steps are the account: the one with the most time in them; without steps the
@@ -108,7 +115,7 @@ class Attribution:
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
-        names = np.array([*self.paths, UNATTRIBUTED], dtype=object)[path]  # NONE takes the last
+        names = at(np.array(self.paths, dtype=object), path, absent=UNATTRIBUTED)
         names[phase == Phase.COMMUNICATION] = COMMUNICATION
         return names
 
@@ -124,23 +131,24 @@ def attribute(
     class (`perfkit.module_tree(model)`); default: the one that perfkit's own recording left in the file. With it,
     names such as `nn.Module: Linear_7` become qualified ones.
     """
-    seen = view(trace)
-    linked = links.link(trace, seen)
+    host = view(trace)
+    links = link(trace, host)
     modules = _recorded_modules(trace) if modules is None else modules
-    found = scopes.find(seen, linked, scope_source, modules)
-    host = _attribute_host(seen, linked, found)
-    compiled = provenance.find(trace, seen, host.path, found.paths)
-    paths = compiled.paths if compiled else found.paths
-    host = _by_provenance(host, compiled) if compiled else host
+    scopes = find_scopes(host, links, scope_source, modules)
+    ranges = _attribute_ranges(host, links, scopes)
+    compiled = find_compiled(trace, host, ranges.path, scopes.paths)
+    paths = compiled.paths if compiled else scopes.paths
+    ranges = _by_provenance(ranges, compiled) if compiled else ranges
     steps = tuple(
-        Step(seen.name_of(int(row)), int(seen.start[row]), int(seen.end[row]), int(seen.thread[row]))
-        for row in np.flatnonzero(seen.is_step)
+        Step(host.name_of(int(row)), int(host.start[row]), int(host.end[row]), int(host.thread[row]))
+        for row in np.flatnonzero(host.is_step)
     )
-    by_hooks = bool((linked.is_hooked & linked.is_node).any())
-    device = _attribute_device(trace, seen, host, steps, bare_calls_tell=by_hooks)
-    device, paths = _by_graph_annotation(trace, device, paths)
-    main = _main_thread(trace, seen)
-    return Attribution(seen, found.source, paths, steps, host, device, linked, main, found.qualified, modules, compiled)
+    by_hooks = bool((links.is_hooked & links.is_node).any())
+    events = _attribute_events(trace, host, ranges, steps, bare_calls_tell=by_hooks)
+    events, paths = _by_graph_annotation(trace, events, paths)
+    main = _main_thread(trace, host)
+    qualified = scopes.qualified
+    return Attribution(host, scopes.source, paths, steps, ranges, events, links, main, qualified, modules, compiled)
 
 
 def _recorded_modules(trace: Trace) -> dict[str, str]:
@@ -149,12 +157,12 @@ def _recorded_modules(trace: Trace) -> dict[str, str]:
     return {str(path): str(name) for path, name in modules.items()} if isinstance(modules, dict) else {}
 
 
-def _main_thread(trace: Trace, seen: HostView) -> int:
+def _main_thread(trace: Trace, host: HostView) -> int:
     if not len(trace.host):
         return NONE
-    if seen.is_step.any():
-        rows = np.flatnonzero(seen.is_step)
-        return int(np.bincount(seen.thread[rows], weights=(seen.end - seen.start)[rows]).argmax())
+    if host.is_step.any():
+        rows = np.flatnonzero(host.is_step)
+        return int(np.bincount(host.thread[rows], weights=(host.end - host.start)[rows]).argmax())
     first = [index for index, thread in enumerate(trace.threads) if thread.pid == thread.tid]
     return first[0] if first else int(trace.host.thread[0])
 
@@ -162,124 +170,124 @@ def _main_thread(trace: Trace, seen: HostView) -> int:
 # --- host ranges (rule 10) -------------------------------------------------------------------------------
 
 
-def _attribute_host(seen: HostView, linked: Links, found: Scopes) -> HostAttribution:
-    resolved = found.resolved
-    path = np.where(resolved == NONE, NONE, found.path[resolved]) if len(resolved) else resolved
-    phase, how = _host_phases(seen, linked, found), found.how
-    searching = seen.in_phase(range_names.HOOKS.label)
+def _attribute_ranges(host: HostView, links: Links, scopes: Scopes) -> RangeAttribution:
+    resolved = scopes.resolved
+    path = np.where(resolved == NONE, NONE, scopes.path[resolved]) if len(resolved) else resolved
+    phase, how = _host_phases(host, links, scopes), scopes.how
+    searching = host.in_phase(range_names.HOOKS.label)
     if searching.any():  # in forward, or in the node that runs a part again: no work of either
         path, how = np.where(searching, NONE, path), np.where(searching, How.NONE, how)
         phase[searching] = Phase.OTHER
-    return HostAttribution(phase, path, how)
+    return RangeAttribution(phase, path, how)
 
 
-def _by_provenance(host: HostAttribution, compiled: Compiled) -> HostAttribution:
+def _by_provenance(ranges: RangeAttribution, compiled: Compiled) -> RangeAttribution:
     """Move compiled kernels to their modules; their phase stays."""
     mapped = compiled.path != NONE
     return replace(
-        host, path=np.where(mapped, compiled.path, host.path), how=np.where(mapped, How.PROVENANCE, host.how)
+        ranges, path=np.where(mapped, compiled.path, ranges.path), how=np.where(mapped, How.PROVENANCE, ranges.how)
     )
 
 
-def _host_phases(seen: HostView, linked: Links, found: Scopes) -> Ints:
-    node, scope, operation = linked.node, found.scope, linked.operation
+def _host_phases(host: HostView, links: Links, scopes: Scopes) -> Ints:
+    node, scope, operation = links.node, scopes.scope, links.operation
     in_node = node != NONE
-    forward_op = (operation != NONE) & linked.is_forward_op[operation]
-    own_recompute = seen.own("recompute")[scope]  # where there is no scope, none is inside a node, whatever this says
-    recomputed = links.run_again(seen, linked) | ((in_node | own_recompute) & (scope > node))
+    forward_op = (operation != NONE) & links.is_forward_op[operation]
+    own_recompute = host.own("recompute")[scope]  # where there is no scope, none is inside a node, whatever this says
+    recomputed = run_again(host, links) | ((in_node | own_recompute) & (scope > node))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
     phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
-    phase[~in_node & (seen.optimizer != NONE)] = Phase.OPTIMIZER
+    phase[~in_node & (host.optimizer != NONE)] = Phase.OPTIMIZER
     phase[in_node] = Phase.BACKWARD
     phase[recomputed] = Phase.RECOMPUTE
     other = phase == Phase.OTHER
     # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
-    phase[other & _backward_only_thread(seen, linked, scope)] = Phase.BACKWARD
+    phase[other & _backward_only_thread(host, links, scope)] = Phase.BACKWARD
     other &= phase == Phase.OTHER
-    phase[other & seen.in_phase("forward", "loss")] = Phase.FORWARD
-    phase[other & seen.in_phase("backward")] = Phase.BACKWARD
+    phase[other & host.in_phase("forward", "loss")] = Phase.FORWARD
+    phase[other & host.in_phase("backward")] = Phase.BACKWARD
     return phase
 
 
-def _backward_only_thread(seen: HostView, linked: Links, scope: Ints) -> Bools:
+def _backward_only_thread(host: HostView, links: Links, scope: Ints) -> Bools:
     """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
 
     def threads(rows: Bools) -> Bools:
         """All rows of threads that have one of these."""
-        return np.isin(seen.thread, seen.thread[rows])
+        return np.isin(host.thread, host.thread[rows])
 
-    outside = linked.node == NONE
-    told = linked.is_node & ~linked.is_hooked
-    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(linked.is_forward_op & outside)
-    return threads(linked.is_node) & only
+    outside = links.node == NONE
+    told = links.is_node & ~links.is_hooked
+    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(links.is_forward_op & outside)
+    return threads(links.is_node) & only
 
 
 # --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------
 
 
-def _attribute_device(
-    trace: Trace, seen: HostView, host: HostAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
-) -> DeviceAttribution:
+def _attribute_events(
+    trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
+) -> EventAttribution:
     """`bare_calls_tell`: a launch outside every range has the phase of its thread, where that does backward only.
 
     It is so where perfkit's ranges are all there is of nodes: then the engine itself has no range.
     """
     events = trace.device
-    launch = _launches(trace, seen)
+    launch = _launches(trace, host)
     lost = launch == NONE
-    leaf = np.where(lost, NONE, seen.forest.parent[launch]) if len(trace.host) else launch
+    leaf = np.where(lost, NONE, host.forest.parent[launch]) if len(trace.host) else launch
     if lost.any():
-        leaf[lost] = _operators_by_id(trace, seen)[lost]
+        leaf[lost] = _operators_by_id(trace, host)[lost]
     inside = leaf != NONE
     launched_in = np.where(lost & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.uint8)
-    launched_in[inside] = host.phase[leaf[inside]]
+    launched_in[inside] = ranges.phase[leaf[inside]]
     bare = ~lost & ~inside & bare_calls_tell
-    launched_in[bare] = host.phase[launch[bare]]
+    launched_in[bare] = ranges.phase[launch[bare]]
     path = np.full(len(events), NONE, dtype=ROW)
-    path[inside] = host.path[leaf[inside]]
+    path[inside] = ranges.path[leaf[inside]]
     how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.uint8)
-    how[inside] = host.how[leaf[inside]]
+    how[inside] = ranges.how[leaf[inside]]
     communication = is_communication(trace)
     phase = np.where(communication, Phase.COMMUNICATION, launched_in)
     path[communication] = NONE
-    return DeviceAttribution(
+    return EventAttribution(
         launch=launch,
         leaf=leaf,
         phase=phase,
         launched_in=launched_in,
         path=path,
         how=how,
-        step=_steps_of_launches(trace, seen, launch, steps),
+        step=_steps_of_launches(trace, host, launch, steps),
         exclusive=_exclusive(trace, communication),
     )
 
 
 def _by_graph_annotation(
-    trace: Trace, device: DeviceAttribution, paths: tuple[str, ...]
-) -> tuple[DeviceAttribution, tuple[str, ...]]:
+    trace: Trace, events: EventAttribution, paths: tuple[str, ...]
+) -> tuple[EventAttribution, tuple[str, ...]]:
     """Move nodes of CUDA graphs to the scope that was noted at capture; the phase stays that of their launch."""
     annotation = trace.device.annotation
-    noted = np.flatnonzero((annotation != MISSING) & (device.phase != Phase.COMMUNICATION))
+    noted = np.flatnonzero((annotation != MISSING) & (events.phase != Phase.COMMUNICATION))
     if not len(noted):
-        return device, paths
+        return events, paths
     numbers = {text: number for number, text in enumerate(paths)}
     used, place = np.unique(annotation[noted], return_inverse=True)
     own = [range_names.parse_trace(trace.names[index]) for index in used]
     texts = [name.label if name else trace.names[index] for name, index in zip(own, used, strict=True)]
     codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    path, how = device.path.copy(), device.how.copy()
+    path, how = events.path.copy(), events.how.copy()
     path[noted], how[noted] = codes[place], How.GRAPH
-    return replace(device, path=path, how=how), tuple(numbers)
+    return replace(events, path=path, how=how), tuple(numbers)
 
 
-def _launches(trace: Trace, seen: HostView) -> Ints:
+def _launches(trace: Trace, host: HostView) -> Ints:
     """The first call, by time, that carries an event's correlation id (in the event's process, where it names one)."""
-    calls = np.flatnonzero(seen.is_runtime)
-    correlation = trace.host.correlation[seen.forest.order[calls]]
+    calls = np.flatnonzero(host.is_runtime)
+    correlation = trace.host.correlation[host.forest.order[calls]]
     calls, correlation = calls[correlation != MISSING], correlation[correlation != MISSING]
     events = trace.device
-    call_process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[seen.thread[calls]]
+    call_process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[host.thread[calls]]
     event_process = events.process
     if (event_process == MISSING).all():
         call_process = np.full(len(calls), MISSING)
@@ -288,7 +296,7 @@ def _launches(trace: Trace, seen: HostView) -> Ints:
         np.concatenate((correlation, events.correlation)),
     )
     call_keys, event_keys = keys[: len(calls)], keys[len(calls) :]
-    order = np.lexsort((seen.start[calls], call_keys))
+    order = np.lexsort((host.start[calls], call_keys))
     place = np.searchsorted(call_keys[order], event_keys)
     place_or_last = np.minimum(place, max(len(calls) - 1, 0))
     launch = np.full(len(events), NONE, dtype=ROW)
@@ -305,27 +313,27 @@ def external_ids_are_correlations(trace: Trace) -> bool:
     return bool(calls.any() and np.mean((external == correlation) & (external != MISSING)) > 0.5)
 
 
-def _operators_by_id(trace: Trace, seen: HostView) -> Ints:
+def _operators_by_id(trace: Trace, host: HostView) -> Ints:
     """For events without a launch: the operator of their External id, the first in the file, if ids can be trusted."""
-    events, host = trace.device, trace.host
-    found = np.full(len(events), NONE, dtype=np.int64)
+    events, recorded = trace.device, trace.host
+    operator = np.full(len(events), NONE, dtype=np.int64)
     if external_ids_are_correlations(trace):
-        return found
-    operators = np.flatnonzero((host.kind == HostKind.OP) & (host.external_id > 0))
-    ids, first = np.unique(host.external_id[operators], return_index=True)
+        return operator
+    operators = np.flatnonzero((recorded.kind == HostKind.OP) & (recorded.external_id > 0))
+    ids, first = np.unique(recorded.external_id[operators], return_index=True)
     place = np.searchsorted(ids, events.external_id)
     hit = place < len(ids)
     hit[hit] = ids[place[hit]] == events.external_id[hit]
-    row_of = np.empty(len(host), dtype=np.int64)
-    row_of[seen.forest.order] = np.arange(len(host))
-    found[hit] = row_of[operators[first[place[hit]]]]
-    return found
+    row_of = np.empty(len(recorded), dtype=np.int64)
+    row_of[host.forest.order] = np.arange(len(recorded))
+    operator[hit] = row_of[operators[first[place[hit]]]]
+    return operator
 
 
-def _steps_of_launches(trace: Trace, seen: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
-    process = np.array([*(thread.pid for thread in trace.threads), NONE], dtype=np.int64)
-    caller = process[np.concatenate((seen.thread, [NONE]))[launch]]
-    return steps_at(trace, np.concatenate((seen.start, [MISSING]))[launch], launch != NONE, caller, steps)
+def _steps_of_launches(trace: Trace, host: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
+    process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
+    caller = at(process, at(host.thread, launch, absent=NONE), absent=NONE)
+    return steps_at(trace, at(host.start, launch, absent=MISSING), launch != NONE, caller, steps)
 
 
 def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple[Step, ...]) -> Ints:
@@ -343,8 +351,7 @@ def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple
 def is_communication(trace: Trace) -> Bools:
     """Collective kernels, by name."""
     named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)
-    found: Bools = named & (trace.device.kind == DeviceKind.KERNEL)
-    return found
+    return named & (trace.device.kind == DeviceKind.KERNEL)
 
 
 def _exclusive(trace: Trace, communication: Bools) -> Ints:

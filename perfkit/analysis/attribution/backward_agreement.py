@@ -34,23 +34,23 @@ class Agreement:
         return "; ".join([text, *shown, *more])
 
 
-def agreement(found: Attribution) -> Agreement | None:
+def agreement(attribution: Attribution) -> Agreement | None:
     """Compare them; None where the trace has not both."""
-    if found.scope_source is not ScopeSource.PERFKIT:  # other scopes have other names
+    if attribution.scope_source is not ScopeSource.PERFKIT:  # other scopes have other names
         return None
-    seen, links = found.view, found.links
+    host, links = attribution.host, attribution.links
     # The engine's range holds perfkit's, which holds the node: what holds the range knows the number, if anything does.
     ranges = np.flatnonzero(links.is_hooked & ~links.is_node & (links.node != NONE))
     around = links.node[ranges]
-    linked = (links.target[around] != NONE) & ~links.by_accumulation[around]
-    ranges, around = ranges[linked], around[linked]
+    leading = (links.target[around] != NONE) & ~links.by_accumulation[around]
+    ranges, around = ranges[leading], around[leading]
     if not len(ranges):
         return None
-    by_number = found.path_names(found.host.path[around], found.host.phase[around])
-    by_range = [seen.own_names[int(name)].label for name in seen.name[ranges]]
+    by_number = attribution.path_names(attribution.ranges.path[around], attribution.ranges.phase[around])
+    by_range = [host.own_names[int(name)].label for name in host.name[ranges]]
     pairs = zip(around.tolist(), by_range, map(str, by_number), strict=True)
     different = Counter(
-        (seen.name_of(row).rpartition(" ")[2], ranged, numbered)
+        (host.name_of(row).rpartition(" ")[2], ranged, numbered)
         for row, ranged, numbered in pairs
         if ranged != numbered
     )

@@ -17,7 +17,7 @@ from itertools import takewhile
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest, strictly_above
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.schema import provenance
 from perfkit.schema.provenance import CompiledGraph, KernelCall
 from perfkit.trace.columns import HostKind, Trace
@@ -46,7 +46,7 @@ class Compiled:
     """Why some graphs, or all, have no provenance; empty where none is missing."""
 
 
-def find(trace: Trace, seen: HostView, path: Ints, paths: tuple[str, ...]) -> Compiled | None:
+def find_compiled(trace: Trace, host: HostView, path: Ints, paths: tuple[str, ...]) -> Compiled | None:
     """Map the kernels of compiled graphs. `path` is what the ordinary rules make of each host range, in `paths`.
 
     Returns None for a trace that carries no provenance.
@@ -54,15 +54,15 @@ def find(trace: Trace, seen: HostView, path: Ints, paths: tuple[str, ...]) -> Co
     said = provenance.read(trace.metadata)
     if said is None:
         return None
-    parent = seen.forest.parent
-    is_graph, is_kernel, outer = _kernels(seen)
+    parent = host.forest.parent
+    is_graph, is_kernel, outer = _kernels(host)
     namer = _Namer(trace, paths)
     own, sources = np.full(len(parent), NONE, dtype=np.int64), {}
     for graph, rows in _groups(outer, np.flatnonzero(is_kernel)):
-        match = _GRAPH.fullmatch(seen.name_of(graph))
+        match = _GRAPH.fullmatch(host.name_of(graph))
         known = said.graphs.get(match[1]) if match else None
         calls = known.calls if known and namer.fits(int(path[graph]), known) else ()
-        for row, call in zip(rows, matched(calls, [seen.name_of(row) for row in rows]), strict=True):
+        for row, call in zip(rows, matched(calls, [host.name_of(row) for row in rows]), strict=True):
             if call is None or not call.modules:
                 continue
             modules = namer.absolute(int(path[graph]), call.modules)
@@ -70,28 +70,27 @@ def find(trace: Trace, seen: HostView, path: Ints, paths: tuple[str, ...]) -> Co
             if len(modules) > 1:
                 sources[row] = tuple(module or namer.root for module in modules)
     kernel = nearest(parent, is_kernel)
-    inside = np.concatenate((own, [NONE]))  # the last is NONE's
-    fused = np.zeros(len(inside), dtype=bool)
+    fused = np.zeros(len(own), dtype=bool)
     fused[list(sources)] = True
     return Compiled(
         graph=nearest(parent, is_graph),
         kernel=kernel,
-        path=inside[kernel],
+        path=at(own, kernel, absent=NONE),
         paths=tuple(namer.paths),
-        fused=fused[kernel],
+        fused=at(fused, kernel, absent=False),
         sources=sources,
         problem=said.problem,
     )
 
 
-def _kernels(seen: HostView) -> tuple[Bools, Bools, Ints]:
+def _kernels(host: HostView) -> tuple[Bools, Bools, Ints]:
     """Ranges of graphs; operations right below them, Python frames and perfkit's ranges aside; what each is below."""
-    own = np.zeros(len(seen.names), dtype=bool)
-    own[list(seen.own_names)] = True
-    visible = np.isin(seen.kind, [HostKind.OP, HostKind.ANNOTATION]) & ~own[seen.name]
-    is_graph = visible & seen.matching(lambda name: _GRAPH.fullmatch(name) is not None)
-    outer = strictly_above(seen.forest.parent, nearest(seen.forest.parent, visible))
-    is_kernel = visible & ~is_graph & np.concatenate((is_graph, [False]))[outer]  # NONE takes the last
+    own = np.zeros(len(host.names), dtype=bool)
+    own[list(host.own_names)] = True
+    visible = np.isin(host.kind, [HostKind.OP, HostKind.ANNOTATION]) & ~own[host.name]
+    is_graph = visible & host.matching(lambda name: _GRAPH.fullmatch(name) is not None)
+    outer = strictly_above(host.forest.parent, nearest(host.forest.parent, visible))
+    is_kernel = visible & ~is_graph & at(is_graph, outer, absent=False)
     return is_graph, is_kernel, outer
 
 

@@ -6,13 +6,14 @@ The forest holds for any set of intervals, crossing ones included (docs/attribut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Ints: TypeAlias = npt.NDArray[Any]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 NONE = -1
 """No such row."""
@@ -23,6 +24,11 @@ ROW = np.int32
 _BLOCK = 2**16
 """Rows that are worked on together. What a row asks of earlier rows is final when its block comes, and a block's
 columns stay in the processor's cache, so that the time grows with the rows and not faster."""
+
+
+def at(values: npt.NDArray[_Scalar], rows: Ints, *, absent: object) -> npt.NDArray[_Scalar]:
+    """`values[rows]`, and `absent` where the row is NONE. `values` may be empty."""
+    return np.append(values, np.array(absent, dtype=values.dtype))[rows]  # NONE is the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +100,20 @@ def depths(parent: Ints) -> Ints:
 def nearest(parent: Ints, flagged: Bools) -> Ints:
     """The nearest self-or-ancestor that is flagged, NONE where there is none."""
     count = len(parent)
-    found = np.empty(count, dtype=ROW)
+    answer = np.empty(count, dtype=ROW)
     for begin in range(0, count, _BLOCK):
         end = min(begin + _BLOCK, count)
-        block, own = found[begin:end], flagged[begin:end]
+        block, own = answer[begin:end], flagged[begin:end]
         block[:] = np.where(own, np.arange(begin, end, dtype=ROW), parent[begin:end])
         rows = np.flatnonzero((block != NONE) & ~own)
         above = block[rows]
         while len(rows):
             wrong = ~flagged[above]
-            rows, above = rows[wrong], found[above[wrong]]
+            rows, above = rows[wrong], answer[above[wrong]]
             block[rows] = above
             climbing = above != NONE
             rows, above = rows[climbing], above[climbing]
-    return found
+    return answer
 
 
 def strictly_above(parent: Ints, nearest_flagged: Ints) -> Ints:
@@ -149,12 +155,12 @@ def last_at_or_before(
     candidates = np.where(is_query[order] == 0, np.arange(len(order)), NONE)
     latest = np.maximum.accumulate(candidates) if len(order) else candidates
     query_places = np.flatnonzero(is_query[order])
-    found_places = latest[query_places]
+    place = latest[query_places]
     queries = order[query_places]
-    found = np.where(found_places == NONE, NONE, order[found_places])
-    found[(found != NONE) & (groups[found] != groups[queries])] = NONE
+    row = np.where(place == NONE, NONE, order[place])
+    row[(row != NONE) & (groups[row] != groups[queries])] = NONE
     answer = np.full(wanted, NONE, dtype=np.int64)
-    answer[queries - count] = found
+    answer[queries - count] = row
     return answer
 
 

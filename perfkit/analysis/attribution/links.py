@@ -52,34 +52,34 @@ class Links:
     """On a forward operation: latest start of a node with its number and thread; the least integer where none has."""
 
 
-def link(trace: Trace, seen: HostView) -> Links:
+def link(trace: Trace, host: HostView) -> Links:
     """Find the nodes and link each to its forward operation."""
-    is_engine = seen.matching(lambda name: name.startswith(EVALUATE))
-    is_accumulate = seen.matching(lambda name: _ACCUMULATE in name)
-    has_sequence = seen.sequence >= 0
-    numbered = has_sequence & (seen.forward_thread > 0) & ~is_engine
+    is_engine = host.matching(lambda name: name.startswith(EVALUATE))
+    is_accumulate = host.matching(lambda name: _ACCUMULATE in name)
+    has_sequence = host.sequence >= 0
+    numbered = has_sequence & (host.forward_thread > 0) & ~is_engine
     is_node = is_engine | numbered | is_accumulate
-    is_forward_op = has_sequence & (seen.forward_thread == 0) & ~is_node
-    is_hooked = seen.own("backward")
+    is_forward_op = has_sequence & (host.forward_thread == 0) & ~is_node
+    is_hooked = host.own("backward")
     if is_hooked.any():
-        is_node |= is_hooked & (nearest(seen.forest.parent, is_node) == NONE)
+        is_node |= is_hooked & (nearest(host.forest.parent, is_node) == NONE)
 
-    sequence, forward_thread = _plumb(seen, is_engine, numbered)
-    thread_of = _forward_threads(trace, seen, numbered, is_forward_op, sequence, forward_thread)
+    sequence, forward_thread = _plumb(host, is_engine, numbered)
+    thread_of = _forward_threads(trace, host, numbered, is_forward_op, sequence, forward_thread)
     rows = np.flatnonzero(is_node)
-    node = nearest(seen.forest.parent, is_node)
-    target, last_use = _last_started(seen, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
+    node = nearest(host.forest.parent, is_node)
+    target, last_use = _last_started(host, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
     by_accumulation = is_accumulate & (target == NONE)
-    target = _accumulations(seen, target, is_engine, by_accumulation)
-    owner = _owners(seen, node, is_accumulate, is_engine)
-    owner = _by_hooks(seen, node, owner, is_hooked, is_node & ((target == NONE) | by_accumulation))
+    target = _accumulations(host, target, is_engine, by_accumulation)
+    owner = _owners(host, node, is_accumulate, is_engine)
+    owner = _by_hooks(host, node, owner, is_hooked, is_node & ((target == NONE) | by_accumulation))
     return Links(
         is_node=is_node,
         is_hooked=is_hooked,
         is_forward_op=is_forward_op,
         by_accumulation=by_accumulation,
         node=node,
-        operation=nearest(seen.forest.parent, has_sequence),
+        operation=nearest(host.forest.parent, has_sequence),
         owner=owner,
         target=target,
         numbered=numbered,
@@ -87,45 +87,45 @@ def link(trace: Trace, seen: HostView) -> Links:
     )
 
 
-def _plumb(seen: HostView, is_engine: Bools, numbered: Bools) -> tuple[Ints, Ints]:
+def _plumb(host: HostView, is_engine: Bools, numbered: Bools) -> tuple[Ints, Ints]:
     """Rule 5: an engine range without a number takes it from the node of its name inside it."""
-    sequence, forward_thread = seen.sequence.copy(), seen.forward_thread.copy()
-    outer = strictly_above(seen.forest.parent, nearest(seen.forest.parent, is_engine))
+    sequence, forward_thread = host.sequence.copy(), host.forward_thread.copy()
+    outer = strictly_above(host.forest.parent, nearest(host.forest.parent, is_engine))
     inner = np.flatnonzero(numbered & (outer != NONE))
     bare = sequence[outer[inner]] < 0
     inner = inner[bare][::-1]  # the first node inside is assigned last, and stays
-    wanted = {index: name[len(EVALUATE) :] for index, name in enumerate(seen.names) if name.startswith(EVALUATE)}
+    wanted = {index: name[len(EVALUATE) :] for index, name in enumerate(host.names) if name.startswith(EVALUATE)}
     same_name = np.array(
-        [wanted[o] == seen.names[i] for o, i in zip(seen.name[outer[inner]], seen.name[inner], strict=True)],
+        [wanted[o] == host.names[i] for o, i in zip(host.name[outer[inner]], host.name[inner], strict=True)],
         dtype=bool,
     )
     inner = inner[same_name]
-    sequence[outer[inner]] = seen.sequence[inner]
-    forward_thread[outer[inner]] = seen.forward_thread[inner]
+    sequence[outer[inner]] = host.sequence[inner]
+    forward_thread[outer[inner]] = host.forward_thread[inner]
     return sequence, forward_thread
 
 
 def _forward_threads(
-    trace: Trace, seen: HostView, numbered: Bools, is_forward_op: Bools, sequence: Ints, forward_thread: Ints
+    trace: Trace, host: HostView, numbered: Bools, is_forward_op: Bools, sequence: Ints, forward_thread: Ints
 ) -> dict[int, int]:
     """Rule 6: torch's own thread counter -> thread index, by the file's arrows, else by shared numbers."""
     if trace.format == "nsys":  # found already: analysis.nvtx_nodes
         return {int(counter): int(counter) - 1 for counter in np.unique(forward_thread[numbered])}
-    by_arrows = _votes_of_arrows(trace, seen, numbered)
+    by_arrows = _votes_of_arrows(trace, host, numbered)
     mapping = {}
     for counter in np.unique(forward_thread[numbered]):
         votes = by_arrows.get(int(counter))
         if votes is None:
             wanted = np.unique(sequence[numbered & (forward_thread == counter)])
-            candidates = is_forward_op & np.isin(seen.sequence, wanted)
-            pairs = np.unique(np.stack((seen.thread[candidates], seen.sequence[candidates])), axis=1)
+            candidates = is_forward_op & np.isin(host.sequence, wanted)
+            pairs = np.unique(np.stack((host.thread[candidates], host.sequence[candidates])), axis=1)
             votes = np.bincount(pairs[0])
         if len(votes):
             mapping[int(counter)] = int(np.argmax(votes))
     return mapping
 
 
-def _votes_of_arrows(trace: Trace, seen: HostView, numbered: Bools) -> dict[int, Ints]:
+def _votes_of_arrows(trace: Trace, host: HostView, numbered: Bools) -> dict[int, Ints]:
     """For each of torch's thread counters, how many arrows come from each thread."""
     flows = trace.flows
     votes: dict[int, Ints] = {}
@@ -133,22 +133,22 @@ def _votes_of_arrows(trace: Trace, seen: HostView, numbered: Bools) -> dict[int,
         return votes
     starts, ends = np.flatnonzero(flows.is_start), np.flatnonzero(~flows.is_start)
     nodes = np.flatnonzero(numbered)
-    node_of_end = last_at_or_before(seen.thread[nodes], seen.start[nodes], flows.thread[ends], flows.time[ends])
+    node_of_end = last_at_or_before(host.thread[nodes], host.start[nodes], flows.thread[ends], flows.time[ends])
     exact = node_of_end != NONE
-    exact[exact] = seen.start[nodes[node_of_end[exact]]] == flows.time[ends[exact]]
+    exact[exact] = host.start[nodes[node_of_end[exact]]] == flows.time[ends[exact]]
     ends, node_of_end = ends[exact], nodes[node_of_end[exact]]
     order = np.argsort(flows.flow[starts], kind="stable")
     place = np.searchsorted(flows.flow[starts][order], flows.flow[ends])
     start_of_end = starts[order][np.minimum(place, len(starts) - 1)]
     matched = flows.flow[start_of_end] == flows.flow[ends]
-    counters, threads = seen.forward_thread[node_of_end[matched]], flows.thread[start_of_end[matched]]
+    counters, threads = host.forward_thread[node_of_end[matched]], flows.thread[start_of_end[matched]]
     for counter in np.unique(counters):
         votes[int(counter)] = np.bincount(threads[counters == counter])
     return votes
 
 
 def _last_started(
-    seen: HostView,
+    host: HostView,
     is_forward_op: Bools,
     node: Ints,
     rows: Ints,
@@ -167,52 +167,52 @@ def _last_started(
     operations = np.flatnonzero(is_forward_op)
     # An operation that starts together with the node it runs in came after it, and did not make it.
     around = node[operations]
-    with_node = (around != NONE) & (seen.start[around] == seen.start[operations])
+    with_node = (around != NONE) & (host.start[around] == host.start[operations])
     counters, place = np.unique(counter, return_inverse=True)
     threads = np.array([thread_of.get(int(value), MISSING) for value in counters], dtype=np.int64)[place]
     known = threads != MISSING
     rows, sequence, threads = rows[known], sequence[known], threads[known]
     keys = pair_keys(
-        np.concatenate((seen.thread[operations], threads)),
-        np.concatenate((seen.sequence[operations], sequence)),
+        np.concatenate((host.thread[operations], threads)),
+        np.concatenate((host.sequence[operations], sequence)),
     )
     operation_keys, node_keys = keys[: len(operations)], keys[len(operations) :]
-    time = 2 * seen.start[operations] + with_node
-    found = last_at_or_before(operation_keys, time, node_keys, 2 * seen.start[rows])
+    time = 2 * host.start[operations] + with_node
+    made_by = last_at_or_before(operation_keys, time, node_keys, 2 * host.start[rows])
     uncarried = np.flatnonzero(~np.isin(node_keys, operation_keys))
     below = last_at_or_before(
-        seen.thread[operations], seen.sequence[operations], threads[uncarried], sequence[uncarried]
+        host.thread[operations], host.sequence[operations], threads[uncarried], sequence[uncarried]
     )
     above = last_at_or_before(
-        seen.thread[operations], -seen.sequence[operations], threads[uncarried], -sequence[uncarried]
+        host.thread[operations], -host.sequence[operations], threads[uncarried], -sequence[uncarried]
     )
     before = (below != NONE) & (above != NONE)
-    before[before] = time[below[before]] <= 2 * seen.start[rows[uncarried[before]]]
-    found[uncarried] = np.where(before, below, NONE)
+    before[before] = time[below[before]] <= 2 * host.start[rows[uncarried[before]]]
+    made_by[uncarried] = np.where(before, below, NONE)
     target = np.full(len(is_forward_op), NONE, dtype=ROW)
-    target[rows[found != NONE]] = operations[found[found != NONE]]
+    target[rows[made_by != NONE]] = operations[made_by[made_by != NONE]]
 
     latest = np.full(len(keys), NEVER)  # keys are dense
-    np.maximum.at(latest, node_keys, seen.start[rows])
+    np.maximum.at(latest, node_keys, host.start[rows])
     last_use = np.full(len(is_forward_op), NEVER)
     last_use[operations] = latest[operation_keys]
     return target, last_use
 
 
-def _owners(seen: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) -> Ints:
+def _owners(host: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) -> Ints:
     """The first mark in each accumulation node, and for the node's also in the engine's range round it."""
-    kinds = {index for index, own in seen.own_names.items() if own.kind == "grad"}
-    marks = np.flatnonzero(np.isin(seen.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
+    kinds = {index for index, own in host.own_names.items() if own.kind == "grad"}
+    marks = np.flatnonzero(np.isin(host.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
     marks = marks[is_accumulate[node[marks]]]
     owner = np.full(len(node), NONE, dtype=ROW)
-    outer = strictly_above(seen.forest.parent, node)[node[marks]]
+    outer = strictly_above(host.forest.parent, node)[node[marks]]
     around = (outer != NONE) & ~is_engine[node[marks]] & is_engine[outer] & is_accumulate[outer]
     owner[outer[around]] = marks[around]
     owner[node[marks]] = marks
     return owner
 
 
-def _by_hooks(seen: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent: Bools) -> Ints:
+def _by_hooks(host: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent: Bools) -> Ints:
     """Let perfkit's range round a node name the module of a node that nothing else is known of (`silent`).
 
     A range without the engine's round it is the node itself. With it, both the engine's range and the node proper,
@@ -222,32 +222,31 @@ def _by_hooks(seen: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent:
     hooks = np.flatnonzero(is_hooked)[::-1]  # the first is assigned last
     named = hooks[silent[node[hooks]] & (owner[node[hooks]] == NONE)]
     result[node[named]] = named
-    hook = nearest(seen.forest.parent, is_hooked)
-    outer = strictly_above(seen.forest.parent, node)
+    hook = nearest(host.forest.parent, is_hooked)
+    outer = strictly_above(host.forest.parent, node)
     proper = np.flatnonzero(silent & (result == NONE) & (outer != NONE) & (hook > outer))
     result[proper] = hook[proper]
     return result
 
 
-def run_again(seen: HostView, linked: Links) -> Bools:
+def run_again(host: HostView, links: Links) -> Bools:
     """Rows inside a forward-type operation that stands in a backward node: recomputed, unless it is double backward.
 
     In a double backward that operation has a node of its own that runs after the one it stands in. Any node of its
     number will do: operations that only peek at a number share it with the one that uses it up.
     """
-    ends = np.concatenate((seen.end, [np.iinfo(np.int64).max]))
-    last_use = np.concatenate((linked.last_use, [NEVER]))
-    node, operation = linked.node, linked.operation
-    inside = (node != NONE) & (operation != NONE) & linked.is_forward_op[operation] & (operation > node)
-    again: Bools = inside & (last_use[operation] < ends[node])
-    return again
+    ends = np.concatenate((host.end, [np.iinfo(np.int64).max]))
+    last_use = np.concatenate((links.last_use, [NEVER]))
+    node, operation = links.node, links.operation
+    inside = (node != NONE) & (operation != NONE) & links.is_forward_op[operation] & (operation > node)
+    return inside & (last_use[operation] < ends[node])
 
 
-def _accumulations(seen: HostView, target: Ints, is_engine: Bools, by_accumulation: Bools) -> Ints:
+def _accumulations(host: HostView, target: Ints, is_engine: Bools, by_accumulation: Bools) -> Ints:
     """Rule 8: gradient accumulation goes with the last linked node that started before it on its thread."""
     linked = np.flatnonzero(is_engine & (target != NONE))
     rows = np.flatnonzero(by_accumulation)
-    found = last_at_or_before(seen.thread[linked], linked, seen.thread[rows], rows)
+    before = last_at_or_before(host.thread[linked], linked, host.thread[rows], rows)
     result = target.copy()
-    result[rows[found != NONE]] = target[linked[found[found != NONE]]]
+    result[rows[before != NONE]] = target[linked[before[before != NONE]]]
     return result

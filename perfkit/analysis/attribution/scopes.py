@@ -11,10 +11,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from perfkit.analysis.attribution import links
 from perfkit.analysis.attribution.host_view import HostView, present
-from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, depths, nearest, strictly_above
-from perfkit.analysis.attribution.links import Links
+from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, at, depths, nearest, strictly_above
+from perfkit.analysis.attribution.links import Links, run_again
 from perfkit.trace.columns import HostKind
 
 SEPARATOR = "/"
@@ -94,35 +93,38 @@ class Scopes:
     """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
 
 
-def find(seen: HostView, linked: Links, source: object, modules: Mapping[str, str]) -> Scopes:
+def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[str, str]) -> Scopes:
     """Choose the scope ranges and name them. `source` is a ScopeSource, or "auto" for the first kind the file has.
 
     `modules` is the model's tree, path -> class in the order of first calls; empty where it is not known.
     """
-    for kind in [source] if isinstance(source, ScopeSource) else list(ScopeSource):
-        labels = _labels(seen, kind)
-        if labels or kind is source:
-            break
+    kind = source if isinstance(source, ScopeSource) else _best_source(host)
+    labels = _labels(host, kind)
     if kind is ScopeSource.MODULE and (mapped := _by_tree(labels, modules)):
         labels = mapped
     qualified = kind is ScopeSource.PERFKIT or (kind is ScopeSource.MODULE and bool(mapped))
-    usable = np.zeros(len(seen.names), dtype=bool)
+    usable = np.zeros(len(host.names), dtype=bool)
     usable[list(labels)] = True
-    is_scope = usable[seen.name] & ~seen.is_runtime & _right_kind(seen, kind)
+    is_scope = usable[host.name] & ~host.is_runtime & _right_kind(host, kind)
     if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened by nothing but its forward
-        is_scope &= ~_backward_only(seen, linked, is_scope)
-    scope = nearest(seen.forest.parent, is_scope)
-    owner = linked.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
-    resolved, how = _resolve(linked, scope, owner)
-    resolved = _around_checkpoint(seen, linked, is_scope, scope, resolved)
+        is_scope &= ~_backward_only(host, links, is_scope)
+    scope = nearest(host.forest.parent, is_scope)
+    owner = links.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
+    resolved, how = _resolve(links, scope, owner)
+    resolved = _around_checkpoint(host, links, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if qualified:
-        marks = {index: own.label for index, own in seen.own_names.items() if own.kind in ("grad", "backward")}
-        path, paths = _plain_paths(seen, np.union1d(rows, owner[owner != NONE]), labels | marks)
+        marks = {index: own.label for index, own in host.own_names.items() if own.kind in ("grad", "backward")}
+        path, paths = _plain_paths(host, np.union1d(rows, owner[owner != NONE]), labels | marks)
     else:
-        path, paths = _joined_paths(seen, linked, rows, scope, labels)
-        path, paths = _mended_paths(linked, rows, resolved, path, paths)
+        path, paths = _joined_paths(host, links, rows, scope, labels)
+        path, paths = _mended_paths(links, rows, resolved, path, paths)
     return Scopes(kind, scope, resolved, how, path, tuple(paths), qualified)
+
+
+def _best_source(host: HostView) -> ScopeSource:
+    """The first kind that the file has any of; the last of all where it has none."""
+    return next((kind for kind in ScopeSource if _labels(host, kind)), ScopeSource.ANNOTATION)
 
 
 def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, str]:
@@ -140,7 +142,7 @@ def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, st
     return mapped
 
 
-def _resolve(linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
+def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
     A gradient's accumulation goes by its mark, where it has one, and any node that leads nowhere by its range.
@@ -151,35 +153,35 @@ def _resolve(linked: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     resolved = np.full(count, NONE, dtype=ROW)
     how = np.full(count, How.NONE, dtype=np.uint8)
     for hop in range(_MAX_HOPS + 1):
-        own, node = scope[here[waiting]], linked.node[here[waiting]]
+        own, node = scope[here[waiting]], links.node[here[waiting]]
         settled = own > node  # both hold the row: the later one is the inner one
         resolved[waiting[settled]] = own[settled]
         mark = np.where((node == NONE) | settled, NONE, owner[node])
         resolved[waiting[mark != NONE]] = mark[mark != NONE]
-        target = np.where(node == NONE, NONE, linked.target[node])
+        target = np.where(node == NONE, NONE, links.target[node])
         going = ~settled & (mark == NONE) & (target != NONE)
         if hop == 0:
             how[waiting[settled]] = How.SCOPE
-            how[waiting[mark != NONE]] = np.where(linked.is_hooked[mark[mark != NONE]], How.HOOK, How.PARAMETER)
-            how[waiting[going]] = np.where(linked.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
+            how[waiting[mark != NONE]] = np.where(links.is_hooked[mark[mark != NONE]], How.HOOK, How.PARAMETER)
+            how[waiting[going]] = np.where(links.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
         here[waiting[going]] = target[going]
         waiting = waiting[going]
     return resolved, how
 
 
-def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: Ints, resolved: Ints) -> Ints:
+def _around_checkpoint(host: HostView, links: Links, is_scope: Bools, scope: Ints, resolved: Ints) -> Ints:
     """Rule 11 for what is run again outside the scopes that open again with it: part of a checkpointed plain function.
 
     The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
     nearest that does not open again inside the node is the one that called the checkpoint.
     """
-    bare = links.run_again(seen, linked) & (scope <= linked.node)
+    bare = run_again(host, links) & (scope <= links.node)
     rows = np.flatnonzero(bare & (resolved != NONE))
-    inside = np.flatnonzero(is_scope & (linked.node != NONE))
-    name = _forward_names(seen)
-    node = linked.node.astype(np.int64) * len(seen.names)  # rows times names does not fit into what rows are kept in
+    inside = np.flatnonzero(is_scope & (links.node != NONE))
+    name = _forward_names(host)
+    node = links.node.astype(np.int64) * len(host.names)  # rows times names does not fit into what rows are kept in
     opened = node[inside] + name[inside]
-    parent = seen.forest.parent
+    parent = host.forest.parent
     result = resolved.copy()
     for _ in range(_MAX_NESTING):
         rows = rows[np.isin(node[rows] + name[result[rows]], opened)]
@@ -191,73 +193,72 @@ def _around_checkpoint(seen: HostView, linked: Links, is_scope: Bools, scope: In
     return result
 
 
-def _forward_names(seen: HostView) -> Ints:
+def _forward_names(host: HostView) -> Ints:
     """Names of all rows, a recomputed module's by the name that it had in forward."""
-    forward = {own.label: index for index, own in seen.own_names.items() if own.kind == "module"}
-    names = np.arange(len(seen.names))
-    for index, own in seen.own_names.items():
+    forward = {own.label: index for index, own in host.own_names.items() if own.kind == "module"}
+    names = np.arange(len(host.names))
+    for index, own in host.own_names.items():
         if own.kind == "recompute":
             names[index] = forward.get(own.label, index)
-    return names[seen.name] if len(seen.name) else seen.name
+    return names[host.name] if len(host.name) else host.name
 
 
-def _labels(seen: HostView, kind: ScopeSource) -> dict[int, str]:
+def _labels(host: HostView, kind: ScopeSource) -> dict[int, str]:
     """Name index -> label, for names that make a range of some kind a scope."""
     if kind is ScopeSource.PERFKIT:
         kinds = ("module", "recompute")
-        modules = {index: own.label for index, own in seen.own_names.items() if own.kind in kinds}
-        phases = {index: own.label for index, own in seen.own_names.items() if own.kind == "phase"}
+        modules = {index: own.label for index, own in host.own_names.items() if own.kind in kinds}
+        phases = {index: own.label for index, own in host.own_names.items() if own.kind == "phase"}
         return modules and modules | {index: label for index, label in phases.items() if label in _PHASE_SCOPES}
-    names = present(seen.name[_right_kind(seen, kind)])
+    names = present(host.name[_right_kind(host, kind)])
     if kind is ScopeSource.MODULE:
         return {
-            index: seen.names[index].removeprefix(_MODULE_PREFIX)
+            index: host.names[index].removeprefix(_MODULE_PREFIX)
             for index in names
-            if seen.names[index].startswith(_MODULE_PREFIX)
+            if host.names[index].startswith(_MODULE_PREFIX)
         }
-    return {index: seen.names[index] for index in names if not _NOT_SCOPES.match(seen.names[index])}
+    return {index: host.names[index] for index in names if not _NOT_SCOPES.match(host.names[index])}
 
 
-def _right_kind(seen: HostView, kind: ScopeSource) -> Bools:
+def _right_kind(host: HostView, kind: ScopeSource) -> Bools:
     kinds = {
         ScopeSource.PERFKIT: [HostKind.ANNOTATION, HostKind.OP],
         ScopeSource.MODULE: [HostKind.PYTHON],
         ScopeSource.ANNOTATION: [HostKind.ANNOTATION],
     }
-    return np.isin(seen.kind, kinds[kind])
+    return np.isin(host.kind, kinds[kind])
 
 
-def _backward_only(seen: HostView, linked: Links, is_scope: Bools) -> Bools:
+def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     """Scopes inside a backward node that are no recomputation: annotations of backward, which hide no forward scope.
 
     A scope in there counts if its name also occurs outside every node and if it holds a forward-type operation, or
     if, inside the same node, it stands in one (a recomputed part without gradient) or in a scope that counts.
     """
-    inside = is_scope & (linked.node != NONE)
-    outside_names = np.zeros(len(seen.names), dtype=bool)
-    outside_names[seen.name[is_scope & (linked.node == NONE)]] = True
+    inside = is_scope & (links.node != NONE)
+    outside_names = np.zeros(len(host.names), dtype=bool)
+    outside_names[host.name[is_scope & (links.node == NONE)]] = True
     holds_forward = np.zeros(len(is_scope), dtype=bool)
-    scope = nearest(seen.forest.parent, is_scope)
-    above = strictly_above(seen.forest.parent, scope)
-    reached = np.unique(scope[np.flatnonzero(linked.is_forward_op & (linked.node != NONE))])
+    scope = nearest(host.forest.parent, is_scope)
+    above = strictly_above(host.forest.parent, scope)
+    reached = np.unique(scope[np.flatnonzero(links.is_forward_op & (links.node != NONE))])
     while len(reached := reached[reached != NONE]):
         reached = reached[~holds_forward[reached]]
         holds_forward[reached] = True
         reached = np.unique(above[reached])
-    operation = linked.operation
-    in_forward = (operation != NONE) & linked.is_forward_op[operation] & (operation > linked.node)
-    eligible = inside & outside_names[seen.name]
+    operation = links.operation
+    in_forward = (operation != NONE) & links.is_forward_op[operation] & (operation > links.node)
+    eligible = inside & outside_names[host.name]
     counts = eligible & (holds_forward | in_forward)
-    outer = nearest(seen.forest.parent, counts)
-    counts |= eligible & (outer > linked.node)
-    backward_only: Bools = inside & ~counts
-    return backward_only
+    outer = nearest(host.forest.parent, counts)
+    counts |= eligible & (outer > links.node)
+    return inside & ~counts
 
 
-def _plain_paths(seen: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:
+def _plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:
     """Where a scope's label is its whole path. Paths are numbered; rows that are no scope have NONE."""
-    path = np.full(len(seen.name), NONE, dtype=ROW)
-    used, place = np.unique(seen.name[rows], return_inverse=True)
+    path = np.full(len(host.name), NONE, dtype=ROW)
+    used, place = np.unique(host.name[rows], return_inverse=True)
     paths = list(dict.fromkeys(labels[int(index)] for index in used))
     numbers = {text: number for number, text in enumerate(paths)}
     path[rows] = np.array([numbers[labels[int(index)]] for index in used], dtype=np.int64)[place]
@@ -265,20 +266,20 @@ def _plain_paths(seen: HostView, rows: Ints, labels: dict[int, str]) -> tuple[In
 
 
 def _joined_paths(
-    seen: HostView, linked: Links, rows: Ints, scope: Ints, labels: dict[int, str]
+    host: HostView, links: Links, rows: Ints, scope: Ints, labels: dict[int, str]
 ) -> tuple[Ints, list[str]]:
     """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
-    above = strictly_above(seen.forest.parent, scope)
-    above = np.where(above > linked.node, above, NONE)
-    is_scope = np.zeros(len(seen.name), dtype=bool)
+    above = strictly_above(host.forest.parent, scope)
+    above = np.where(above > links.node, above, NONE)
+    is_scope = np.zeros(len(host.name), dtype=bool)
     is_scope[rows] = True
     level = depths(np.where(is_scope, above, NONE))[rows]
     levels = np.split(rows[np.argsort(level, kind="stable")], np.cumsum(np.bincount(level))[:-1])
-    path = np.full(len(seen.name), NONE, dtype=ROW)
+    path = np.full(len(host.name), NONE, dtype=ROW)
     paths = _Numbered()
     for here in levels if len(rows) else ():
         outer = np.where(above[here] == NONE, NONE, path[above[here]])
-        pairs, place = np.unique(np.stack((outer, seen.name[here])), axis=1, return_inverse=True)
+        pairs, place = np.unique(np.stack((outer, host.name[here])), axis=1, return_inverse=True)
         numbers = [
             paths.number(labels[name] if front == NONE else _inside(paths.texts[front], labels[name]))
             for front, name in pairs.T.tolist()
@@ -292,27 +293,27 @@ def _inside(front: str, label: str) -> str:
     return path if len(path) <= LONGEST_PATH else front
 
 
-def _mended_paths(linked: Links, rows: Ints, resolved: Ints, path: Ints, texts: list[str]) -> tuple[Ints, list[str]]:
+def _mended_paths(links: Links, rows: Ints, resolved: Ints, path: Ints, texts: list[str]) -> tuple[Ints, list[str]]:
     """Rule 12: give a recomputed chain the front that it had in forward.
 
     The front comes from the scope of the operation that made the enclosing node; where that one is recomputed
     too (a checkpoint in a checkpoint), its own front comes first.
     """
     paths = _Numbered(texts)
-    inside = linked.node[rows] != NONE
+    inside = links.node[rows] != NONE
     forward_paths = {texts[number] for number in np.unique(path[rows[~inside]]).tolist()}
     waiting = rows[inside]
-    target = linked.target[linked.node[waiting]]
+    target = links.target[links.node[waiting]]
     origin = np.where(target == NONE, NONE, resolved[target])
     mended = path.copy()
-    pending = np.zeros(len(path) + 1, dtype=bool)  # the last is NONE's, never pending
+    pending = np.zeros(len(path), dtype=bool)
     pending[waiting] = True
     while len(waiting):
-        ready = ~pending[origin]
+        ready = ~at(pending, origin, absent=False)
         if not ready.any():  # each waits for another: a damaged file
             ready[:] = True
         here, front = waiting[ready], origin[ready]
-        front = np.where((front == NONE) | pending[front], NONE, mended[front])
+        front = np.where(at(pending, front, absent=True), NONE, mended[front])
         pairs, place = np.unique(np.stack((front, path[here])), axis=1, return_inverse=True)
         numbers = [
             paths.number(_full_path("" if f == NONE else paths.texts[f], texts[chain], forward_paths))

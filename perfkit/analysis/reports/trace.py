@@ -14,7 +14,7 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase, attribut
 from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.time import breakdown, grouping, integrity
-from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.grouping import By
 from perfkit.analysis.time.ranges import range_table
 from perfkit.schema import units
@@ -49,143 +49,143 @@ class View:
 def report(trace: Trace, view: View | None = None) -> Report:
     """Attribute a trace and describe where its time went."""
     view = view or View()
-    found = attribute(trace, modules=view.modules)
-    counted = account(trace, found, view.selection)
-    findings = findings_of(counted)
-    if view.modules and not found.qualified:
+    attribution = attribute(trace, modules=view.modules)
+    account = account_for(trace, attribution, view.selection)
+    findings = findings_of(account)
+    if view.modules and not attribution.qualified:
         text = "the given module tree does not fit: not every module frame of the trace has its place in it"
         findings = (*findings, Finding(Rule.MODULE_TREE_MISFIT, text))
     return Report(
-        Path(trace.source).name, summary(counted), tuple(_tables(counted, view)), findings=findings, main="kernels"
+        Path(trace.source).name, summary(account), tuple(_tables(account, view)), findings=findings, main="kernels"
     )
 
 
-def _tables(counted: Account, view: View) -> Iterator[Table]:
+def _tables(account: Account, view: View) -> Iterator[Table]:
     """In the order of reading; without device work, a recording by nsys has ranges to read and no operators."""
-    ranges_only = not counted.on_device and counted.trace.format == "nsys"
-    yield breakdown.phase_table(counted)
-    yield _for_scripts_if(ranges_only, breakdown.category_table(counted))
-    yield grouping.group_table(counted, view.by, depth=view.depth, fold=view.fold)
-    yield _for_scripts_if(ranges_only, breakdown.kernel_table(counted))
-    yield breakdown.layer_table(counted)
-    if counted.on_device:
-        copies = breakdown.copy_table(counted)
+    ranges_only = not account.on_device and account.trace.format == "nsys"
+    yield breakdown.phase_table(account)
+    yield _for_scripts_if(ranges_only, breakdown.category_table(account))
+    yield grouping.group_table(account, view.by, depth=view.depth, fold=view.fold)
+    yield _for_scripts_if(ranges_only, breakdown.kernel_table(account))
+    yield breakdown.layer_table(account)
+    if account.on_device:
+        copies = breakdown.copy_table(account)
         yield _for_scripts_if(not len(copies), copies)
     elif ranges_only:
-        yield range_table(counted, view.selection.phase, everywhere=view.selection.steps == "all")
-    if len(counted.trace.threads) > 1:
-        yield _for_scripts_if(counted.on_device, breakdown.thread_table(counted))
+        yield range_table(account, view.selection.phase, everywhere=view.selection.steps == "all")
+    if len(account.trace.threads) > 1:
+        yield _for_scripts_if(account.on_device, breakdown.thread_table(account))
 
 
 def _for_scripts_if(unread: bool, table: Table) -> Table:
     return replace(table, audience="scripts") if unread else table
 
 
-def summary(counted: Account) -> dict[str, Any]:
+def summary(account: Account) -> dict[str, Any]:
     """The scalars of a trace; times in ns."""
-    trace, found = counted.trace, counted.found
-    events = counted.row if counted.on_device else np.empty(0, dtype=np.int64)
+    trace, attribution = account.trace, account.attribution
+    events = account.row if account.on_device else np.empty(0, dtype=np.int64)
     kernels = trace.device.kind[events] == DeviceKind.KERNEL
     used = set(trace.device.device[events].tolist())
-    linked = found.links.target[found.links.numbered] != NONE
+    numbered = attribution.links.numbered
     return {
         "source": trace.source,
         "format": trace.format,
         "devices": [device.name for device in trace.devices if device.index in used],
         "kernels": int(kernels.sum()),
-        "kernel_time_ns": int(counted.total[kernels].sum()) if counted.on_device else 0,
+        "kernel_time_ns": int(account.total[kernels].sum()) if account.on_device else 0,
         "gpu_events": len(events),
-        "gpu_time_ns": int(counted.total.sum()) if counted.on_device else 0,
-        "busy_ns": int(counted.exclusive.sum()) if counted.on_device else 0,
-        "steps": len(counted.steps),
-        "step_wall_ns": counted.step_wall,
-        "total_ns": int(counted.total.sum()),
-        "unattributed_ns": int(counted.total[counted.unattributed].sum()),
-        "unattributed_reasons_ns": unattributed(counted),
-        "scope_source": found.scope_source.value,
-        "backward_nodes": int(found.links.numbered.sum()),
-        "backward_nodes_linked": int(linked.sum()),
-        "backward_ranges": int(found.links.is_hooked.sum()),
+        "gpu_time_ns": int(account.total.sum()) if account.on_device else 0,
+        "busy_ns": int(account.exclusive.sum()) if account.on_device else 0,
+        "steps": len(account.steps),
+        "step_wall_ns": account.step_wall,
+        "total_ns": int(account.total.sum()),
+        "unattributed_ns": int(account.total[account.unattributed].sum()),
+        "unattributed_reasons_ns": unattributed(account),
+        "scope_source": attribution.scope_source.value,
+        "backward_nodes": int(numbered.sum()),
+        "backward_nodes_linked": int((attribution.links.target[numbered] != NONE).sum()),
+        "backward_ranges": int(attribution.links.is_hooked.sum()),
     }
 
 
-def findings_of(counted: Account) -> tuple[Finding, ...]:
+def findings_of(account: Account) -> tuple[Finding, ...]:
     """What to know before trusting the tables, and why some time is unattributed."""
-    total = int(counted.total.sum())
-    found = [Finding(Rule.TRACE_TOTALS, _headline(counted, total))]
-    rest = int(counted.total[counted.unattributed].sum())
+    total = int(account.total.sum())
+    findings = [Finding(Rule.TRACE_TOTALS, _headline(account, total))]
+    rest = int(account.total[account.unattributed].sum())
     if rest:
-        found.append(_unattributed_finding(counted, rest, total))
-    if len(counted) and counted.unattributed.all() and (counted.operator != NONE).any():
-        found.append(Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators"))
-    found += _provenance(counted)
-    both = backward_agreement.agreement(counted.found)
+        findings.append(_unattributed_finding(account, rest, total))
+    if len(account) and account.unattributed.all() and (account.operator != NONE).any():
+        findings.append(Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators"))
+    findings += _provenance(account)
+    both = backward_agreement.agreement(account.attribution)
     if both is not None and both.agreeing == both.nodes:  # else integrity has it
-        found.append(Finding(Rule.BACKWARD_RANGES_AGREE, str(both)))
-    return (*found, *integrity.findings(counted))
+        findings.append(Finding(Rule.BACKWARD_RANGES_AGREE, str(both)))
+    return (*findings, *integrity.findings(account))
 
 
-def _unattributed_finding(counted: Account, rest: int, total: int) -> Finding:
-    reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(counted).items()]
+def _unattributed_finding(account: Account, rest: int, total: int) -> Finding:
+    reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(account).items()]
     text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
-    cost = Cost(round(rest / max(len(counted.steps), 1)), rest / total)
+    cost = Cost(round(rest / max(len(account.steps), 1)), rest / total)
     return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
 
 
-def _provenance(counted: Account) -> list[Finding]:
+def _provenance(account: Account) -> list[Finding]:
     """How much of what ran in compiled graphs could be led back to modules; nothing where the run did not ask."""
-    compiled = counted.found.compiled
+    compiled = account.attribution.compiled
     if compiled is None:
         return []
     if not (compiled.path != NONE).any():
         text = f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}"
         return [Finding(Rule.PROVENANCE_UNAVAILABLE, text)]
-    place = counted.found.device.leaf[counted.row] if counted.on_device else counted.row
-    inside = compiled.graph if counted.on_device else compiled.kernel
+    place = account.attribution.events.leaf[account.row] if account.on_device else account.row
+    inside = compiled.graph if account.on_device else compiled.kernel
     rows = np.flatnonzero((place != NONE) & (inside[place] != NONE))
     if not len(rows):
         return []
-    place, time = place[rows], counted.total[rows]
-    one = np.ones(len(rows), dtype=bool) if counted.on_device else compiled.kernel[place] == place
+    place, time = place[rows], account.total[rows]
+    counts = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
     mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
     text = (
-        f"provenance: {int((one & mapped).sum()):,} of {int(one.sum()):,} compiled kernels mapped"
+        f"provenance: {int((counts & mapped).sum()):,} of {int(counts.sum()):,} compiled kernels mapped"
         f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
-        f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
+        f" {int((counts & fused).sum()):,} fused across modules (shown at their common ancestor)"
     )
     return [Finding(Rule.PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
 
 
-def unattributed(counted: Account) -> dict[str, int]:
+def unattributed(account: Account) -> dict[str, int]:
     """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
-    backward = (counted.phase == Phase.BACKWARD) | (counted.phase == Phase.RECOMPUTE)
-    linked = (counted.how == How.SEQUENCE) | (counted.how == How.ACCUMULATE)
-    conditions = [counted.how == How.UNLAUNCHED, linked, backward & counted.in_node, backward, _in_hooks(counted)]
+    backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
+    is_linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
+    conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
     reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine", "hooks"], default="outside")
-    rest = counted.unattributed
-    times = {str(name): int(counted.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
+    rest = account.unattributed
+    times = {str(name): int(account.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
     return {name: time for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
 
 
-def _in_hooks(counted: Account) -> Bools:
+def _in_hooks(account: Account) -> Bools:
     """Host rows in perfkit's search for backward nodes, which launches nothing."""
-    if counted.on_device:
-        return np.zeros(len(counted), dtype=bool)
-    return counted.found.view.in_phase(HOOKS.label)[counted.row]
+    if account.on_device:
+        return np.zeros(len(account), dtype=bool)
+    return account.attribution.host.in_phase(HOOKS.label)[account.row]
 
 
-def _headline(counted: Account, total: int) -> str:
-    steps = f"{len(counted.steps)} steps" if len(counted.steps) != 1 else "1 step"
-    if not counted.on_device:
-        what = "no GPU work was captured" if counted.trace.format == "nsys" else "no device work in this trace"
+def _headline(account: Account, total: int) -> str:
+    steps = f"{len(account.steps)} steps" if len(account.steps) != 1 else "1 step"
+    if not account.on_device:
+        what = "no GPU work was captured" if account.trace.format == "nsys" else "no device work in this trace"
         return f"{steps}, {units.duration_ns(total)} on the main thread; {what}"
-    busy, span = int(counted.exclusive.sum()), _device_span(counted)
-    text = f"{steps}; {len(counted):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
+    busy, span = int(account.exclusive.sum()), _device_span(account)
+    text = f"{steps}; {len(account):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
     return f"{text} ({units.percent(busy / span)} of the time from first to last)" if span else text
 
 
-def _device_span(counted: Account) -> int:
+def _device_span(account: Account) -> int:
     """From the first event's start to the last one's end, added up over devices, ns."""
-    events = counted.trace.device
-    device, start, end = events.device[counted.row], events.start[counted.row], events.end[counted.row]
-    return sum(int(end[device == one].max() - start[device == one].min()) for one in np.unique(device))
+    events = account.trace.device
+    device, start, end = events.device[account.row], events.start[account.row], events.end[account.row]
+    return sum(int(end[device == number].max() - start[device == number].min()) for number in np.unique(device))

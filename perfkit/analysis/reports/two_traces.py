@@ -18,7 +18,7 @@ from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time import breakdown, grouping
-from perfkit.analysis.time.account import Account, account, is_operator
+from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
 from perfkit.analysis.time.ranges import range_table
 from perfkit.errors import UsageError
@@ -65,14 +65,14 @@ class _Sides:
     @property
     def alone_with_backward(self) -> str:
         """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
-        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.found.links.is_hooked.any()]
+        sides = [name for name, side in (("A", self.a), ("B", self.b)) if side.attribution.links.is_hooked.any()]
         return sides[0] if len(sides) == 1 else ""
 
 
 def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
     """Set two traces side by side. Raises UsageError where only one of them holds device work."""
     view = view or View()
-    a, b = (account(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    a, b = (account_for(trace, attribute(trace, modules=view.modules), view.selection) for trace in (trace_a, trace_b))
     if a.on_device != b.on_device:
         with_work = "A" if a.on_device else "B"
         raise UsageError(
@@ -90,12 +90,12 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     a, b = both.a, both.b
-    groups = (grouping.group_table(one, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
+    groups = (grouping.group_table(side, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
     yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
-        sides = [breakdown.kernel_table(one) for one in (a, b)]
+        sides = [breakdown.kernel_table(side) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
         yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
@@ -106,7 +106,7 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
-        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
+        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(side, left_out) for side in (a, b)), wall)
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
@@ -129,10 +129,10 @@ def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
         yield Table(side.name, side.title, columns, merged, notes if together else ())
 
 
-def _ranges(counted: Account, left_out: tuple[str, ...]) -> Table:
+def _ranges(account: Account, left_out: tuple[str, ...]) -> Table:
     """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
-    table, seen = range_table(counted), counted.found.view
-    operators = {seen.names[index] for index in np.unique(seen.name[is_operator(counted.found)])}
+    table, host = range_table(account), account.attribution.host
+    operators = {host.names[index] for index in np.unique(host.name[is_operator(account.attribution)])}
     names = table.frame["name"]
     frame = table.frame[~names.isin(operators) & ~names.str.startswith(left_out)]
     return Table(table.name, table.title, table.columns, frame, table.notes)
@@ -166,14 +166,14 @@ def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:
     for side, count_a, count_b, difference in zip(
         frame["side"], frame["count_a"], frame["count_b"], frame["difference_share"], strict=True
     ):
-        found = []
+        marks = []
         if rule.counts and side != "both":
-            found.append("only A" if side == "left_only" else "only B")
+            marks.append("only A" if side == "left_only" else "only B")
         elif rule.counts and count_a != count_b:  # equal ratios of whole numbers are equal floats
-            found.append("count")
+            marks.append("count")
         if rule.shares and abs(difference) > rule.margin:
-            found.append("share")
-        flags.append(", ".join(found))
+            marks.append("share")
+        flags.append(", ".join(marks))
     return flags
 
 
@@ -192,23 +192,23 @@ def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
 
 def _recordings(a: Account, b: Account) -> Table:
     """What the two files are."""
-    facts_a, facts_b = ({**_facts(one)} for one in (a, b))
+    facts_a, facts_b = ({**_facts(side)} for side in (a, b))
     rows = [(fact, facts_a[fact], facts_b[fact]) for fact in facts_a]
     frame = pd.DataFrame(rows, columns=["recording", "a", "b"])
     columns = (Column("recording"), Column("a", title="A"), Column("b", title="B"))
     return Table("recordings", "Recordings", columns, frame, pinned=len(frame))
 
 
-def _facts(counted: Account) -> dict[str, str]:
-    summary = trace_report.summary(counted)
+def _facts(account: Account) -> dict[str, str]:
+    summary = trace_report.summary(account)
     facts = {
-        "file": counted.trace.source,
-        "instrument": INSTRUMENTS[counted.trace.format],
-        "device": ", ".join(summary["devices"]) or ("not named" if counted.on_device else "none: host times"),
+        "file": account.trace.source,
+        "instrument": INSTRUMENTS[account.trace.format],
+        "device": ", ".join(summary["devices"]) or ("not named" if account.on_device else "none: host times"),
         "steps": str(summary["steps"]),
         "scopes from": summary["scope_source"],
     }
-    if counted.on_device:
+    if account.on_device:
         facts["kernels"] = f"{summary['kernels']:,}"
         facts["kernel time"] = f"{summary['kernel_time_ns']:,} ns"
         facts["device busy"] = units.duration_ns(summary["busy_ns"])
@@ -228,7 +228,7 @@ def _findings(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[F
         yield Finding(Rule.PER_STEP, text)
     elif not (a.steps and b.steps):
         yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
-    devices = [trace_report.summary(one)["devices"] for one in (a, b)]
+    devices = [trace_report.summary(side)["devices"] for side in (a, b)]
     if all(devices) and devices[0] != devices[1]:
         text = "different devices: times are not of one instrument against another, but of one machine against another"
         yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest, pair_keys, self_times
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, pair_keys, self_times
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.errors import UsageError
 from perfkit.schema import range_names
@@ -31,7 +31,7 @@ class Selection:
     steps: StepChoice = "auto"
 
 
-_COLUMNS = ("row", "name", "phase", "path", "how", "step", "total", "exclusive", "counted")
+_COLUMNS = ("row", "name", "phase", "path", "how", "step", "total", "exclusive", "is_counted")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Account:
     """The counted rows, as columns."""
 
     trace: Trace
-    found: Attribution
+    attribution: Attribution
     on_device: bool
     row: Ints
     """Device event, or host range in the forest's order."""
@@ -53,10 +53,10 @@ class Account:
     """ns: the event's duration, or the host range's self time."""
     exclusive: Ints
     """ns of busy time that this row alone answers for; on the host the same as total."""
-    counted: Bools
+    is_counted: Bools
     """Rows that count as one each: every device event; on the host operators, or where there are none all ranges."""
-    steps: tuple[int, ...]
-    """Steps accounted for, as indices into found.steps."""
+    steps: tuple[int, ...] = ()
+    """Steps accounted for, as indices into attribution.steps."""
     steps_only: bool = False
     """Whether what lies outside the steps is left out."""
     only: Phase | None = None
@@ -72,44 +72,36 @@ class Account:
     @cached_property
     def step_wall(self) -> int:
         """Wall time of the steps accounted for, ns."""
-        return sum(self.found.steps[index].end - self.found.steps[index].start for index in self.steps)
+        return sum(self.attribution.steps[index].end - self.attribution.steps[index].start for index in self.steps)
 
     def passes(self, phase: Phase) -> int:
         """How often the steps went through a phase: perfkit's own ranges of it, else once a step."""
-        seen = self.found.view
+        host = self.attribution.host
         of = range_names.phase("backward" if phase is Phase.RECOMPUTE else phase.label)
-        rows = np.flatnonzero(np.isin(seen.name, [index for index, own in seen.own_names.items() if own == of]))
+        rows = np.flatnonzero(np.isin(host.name, [index for index, own in host.own_names.items() if own == of]))
         if not len(rows):
             return len(self.steps)
         if not self.on_device:
-            rows = rows[seen.thread[rows] == self.found.main_thread]
+            rows = rows[host.thread[rows] == self.attribution.main_thread]
         if not self.steps_only:
             return len(rows)
-        process = np.array([thread.pid for thread in self.trace.threads], dtype=np.int64)[seen.thread[rows]]
-        step = steps_at(self.trace, seen.start[rows], np.ones(len(rows), dtype=bool), process, self.found.steps)
+        process = np.array([thread.pid for thread in self.trace.threads], dtype=np.int64)[host.thread[rows]]
+        step = steps_at(self.trace, host.start[rows], np.ones(len(rows), dtype=bool), process, self.attribution.steps)
         return int(np.isin(step, self.steps).sum())
 
     @cached_property
     def operator(self) -> Ints:
         """Name index of the operator each row ran in, NONE for none."""
-        seen = self.found.view
-        if not len(seen.name):
-            return np.full(len(self), NONE)
-        enclosing = nearest(seen.forest.parent, is_operator(self.found))
-        if self.on_device:
-            leaf = self.found.device.leaf[self.row]
-            inside = np.where(leaf == NONE, NONE, enclosing[leaf])
-        else:
-            inside = enclosing[self.row]
-        return np.where(inside == NONE, NONE, seen.name[inside])
+        host = self.attribution.host
+        enclosing = nearest(host.forest.parent, is_operator(self.attribution))
+        place = self.attribution.events.leaf[self.row] if self.on_device else self.row
+        return at(host.name.astype(np.int64), at(enclosing, place, absent=NONE), absent=NONE)
 
     @cached_property
     def in_node(self) -> Bools:
         """Rows that ran (or were launched) inside a backward node."""
-        place = self.found.device.leaf[self.row] if self.on_device else self.row
-        node = np.concatenate((self.found.links.node, [NONE]))
-        inside: Bools = node[place] != NONE
-        return inside
+        place = self.attribution.events.leaf[self.row] if self.on_device else self.row
+        return at(self.attribution.links.node, place, absent=NONE) != NONE
 
     @cached_property
     def category(self) -> Ints:
@@ -136,37 +128,36 @@ class Account:
             categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
             categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
         else:
-            categories[~is_operator(self.found)[self.row]] = numbers[kernel_categories.HOST]
+            categories[~is_operator(self.attribution)[self.row]] = numbers[kernel_categories.HOST]
         return categories
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
         """Every scope there is, the rest rows' last; `scope` counts in it."""
-        return (*self.found.paths, UNATTRIBUTED, COMMUNICATION)
+        return (*self.attribution.paths, UNATTRIBUTED, COMMUNICATION)
 
     @cached_property
     def scope(self) -> Ints:
         """Scope of each row, as an index into `scopes`."""
-        count = len(self.found.paths)
+        count = len(self.attribution.paths)
         communication = self.phase == Phase.COMMUNICATION
         return np.where(communication, count + 1, np.where(self.path == NONE, count, self.path))
 
     @property
     def unattributed(self) -> Bools:
         """Rows without a scope."""
-        without: Bools = (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
-        return without
+        return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
 
 
-def account(trace: Trace, found: Attribution, selection: Selection | None = None) -> Account:
+def account_for(trace: Trace, attribution: Attribution, selection: Selection | None = None) -> Account:
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
-    there = _own_steps(trace, found)
+    there = _own_steps(trace, attribution)
     steps = _chosen_steps(trace, there, selection.steps)
-    whole = _device_rows(trace, found) if len(trace.device) else _host_rows(trace, found)
+    whole = _device_rows(trace, attribution) if len(trace.device) else _host_rows(trace, attribution)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
-        whole = replace(whole, step=steps_of_events(trace, found)) if whole.on_device else whole
+        whole = replace(whole, step=steps_of_events(trace, attribution)) if whole.on_device else whole
         keep &= np.isin(whole.step, steps)
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
@@ -174,10 +165,10 @@ def account(trace: Trace, found: Attribution, selection: Selection | None = None
     return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
 
 
-def _own_steps(trace: Trace, found: Attribution) -> tuple[int, ...]:
+def _own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
     """Steps there are to choose from: all of them, or of host times those of the one thread that is accounted for."""
     on_device = len(trace.device) > 0
-    return tuple(i for i, step in enumerate(found.steps) if on_device or step.thread == found.main_thread)
+    return tuple(i for i, step in enumerate(attribution.steps) if on_device or step.thread == attribution.main_thread)
 
 
 def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
@@ -190,50 +181,65 @@ def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> t
     return there if own else None
 
 
-def steps_of_events(trace: Trace, found: Attribution) -> Ints:
+def steps_of_events(trace: Trace, attribution: Attribution) -> Ints:
     """The step each device event was launched in; where its launch is not in the file, the one it ran in."""
-    lost = found.device.launch == NONE
-    ran_in = steps_at(trace, trace.device.start, lost, trace.device.process, found.steps)
-    return np.where(lost, ran_in, found.device.step)
+    lost = attribution.events.launch == NONE
+    ran_in = steps_at(trace, trace.device.start, lost, trace.device.process, attribution.steps)
+    return np.where(lost, ran_in, attribution.events.step)
 
 
-def _device_rows(trace: Trace, found: Attribution) -> Account:
-    events, device = trace.device, found.device
-    count = len(events)
+def _device_rows(trace: Trace, attribution: Attribution) -> Account:
+    recorded, events = trace.device, attribution.events
     return Account(
-        trace, found, True, np.arange(count), events.name, device.phase, device.path, device.how, device.step,
-        events.end - events.start, device.exclusive, np.ones(count, dtype=bool), (),
-    )  # fmt: skip
+        trace,
+        attribution,
+        on_device=True,
+        row=np.arange(len(recorded)),
+        name=recorded.name,
+        phase=events.phase,
+        path=events.path,
+        how=events.how,
+        step=events.step,
+        total=recorded.end - recorded.start,
+        exclusive=events.exclusive,
+        is_counted=np.ones(len(recorded), dtype=bool),
+    )
 
 
-def _host_rows(trace: Trace, found: Attribution) -> Account:
-    seen, host = found.view, found.host
-    rows = np.flatnonzero(in_account(found))
-    own = self_times(seen.forest.parent, seen.start, seen.end)[rows]
-    operators = is_operator(found)[rows]
-    step_row = nearest(seen.forest.parent, seen.is_step)[rows] if len(rows) else rows
-    number = np.full(len(seen.name) + 1, NONE, dtype=np.int64)
-    number[np.flatnonzero(seen.is_step)] = np.arange(len(found.steps))
+def _host_rows(trace: Trace, attribution: Attribution) -> Account:
+    host, ranges = attribution.host, attribution.ranges
+    rows = np.flatnonzero(in_account(attribution))
+    own = self_times(host.forest.parent, host.start, host.end)[rows]
+    operators = is_operator(attribution)[rows]
+    number = np.full(len(host.name), NONE, dtype=np.int64)
+    number[np.flatnonzero(host.is_step)] = np.arange(len(attribution.steps))
     return Account(
-        trace, found, False, rows, seen.name[rows], host.phase[rows], host.path[rows], host.how[rows],
-        number[step_row], own, own, operators if operators.any() else ~seen.is_runtime[rows], (),
-    )  # fmt: skip
+        trace,
+        attribution,
+        on_device=False,
+        row=rows,
+        name=host.name[rows],
+        phase=ranges.phase[rows],
+        path=ranges.path[rows],
+        how=ranges.how[rows],
+        step=at(number, nearest(host.forest.parent, host.is_step)[rows], absent=NONE),
+        total=own,
+        exclusive=own,
+        is_counted=operators if operators.any() else ~host.is_runtime[rows],
+    )
 
 
-def is_operator(found: Attribution) -> Bools:
+def is_operator(attribution: Attribution) -> Bools:
     """Host rows that are operators, and not ranges that perfkit itself wrote as such."""
-    own = np.zeros(len(found.view.names), dtype=bool)
-    own[list(found.view.own_names)] = True
-    operators: Bools = (found.view.kind == HostKind.OP) & ~own[found.view.name]
-    return operators
+    own = np.zeros(len(attribution.host.names), dtype=bool)
+    own[list(attribution.host.own_names)] = True
+    return (attribution.host.kind == HostKind.OP) & ~own[attribution.host.name]
 
 
-def in_account(found: Attribution) -> Bools:
+def in_account(attribution: Attribution) -> Bools:
     """Host rows inside the steps on the main thread; without steps, everything on it."""
-    seen = found.view
-    main = found.main_thread
-    if not seen.is_step.any():
-        on_it: Bools = seen.thread == main
-        return on_it
-    inside: Bools = nearest(seen.forest.parent, seen.is_step & (seen.thread == main)) != NONE
-    return inside
+    host = attribution.host
+    main = attribution.main_thread
+    if not host.is_step.any():
+        return host.thread == main
+    return nearest(host.forest.parent, host.is_step & (host.thread == main)) != NONE

@@ -59,27 +59,27 @@ class Names:
         if path in self.classes:
             return self.classes[path]
         last = self.parts(path)[-1]
-        counted = _COUNTED_NAME.fullmatch(last) if self.numbered else None
-        return counted[1] if counted else last
+        numbered = _COUNTED_NAME.fullmatch(last) if self.numbered else None
+        return numbered[1] if numbered else last
 
 
-def names_of(counted: Account) -> Names:
+def names_of(account: Account) -> Names:
     """How this trace's scopes are spelled, and the classes from the model's tree where it is known."""
-    found = counted.found
-    numbered = found.scope_source is ScopeSource.MODULE and not found.qualified
-    return Names("." if found.qualified else SEPARATOR, dict(found.modules), numbered)
+    attribution = account.attribution
+    numbered = attribution.scope_source is ScopeSource.MODULE and not attribution.qualified
+    return Names("." if attribution.qualified else SEPARATOR, dict(attribution.modules), numbered)
 
 
-def group_table(counted: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
+def group_table(account: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
     """One row a group.
 
     `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
     """
-    spelled = names_of(counted)
-    code, instances, groups = _keys(counted, by, spelled, depth=depth, fold=fold)
-    frame = _grouped(counted, code, instances, groups)
+    spelled = names_of(account)
+    code, instances, groups = _keys(account, by, spelled, depth=depth, fold=fold)
+    frame = _grouped(account, code, instances, groups)
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
-    frame["step_share"] = frame["total_ns"] / counted.step_wall if counted.step_wall else np.nan
+    frame["step_share"] = frame["total_ns"] / account.step_wall if account.step_wall else np.nan
     if by == "module":
         frame["inclusive_ns"] = _inclusive(frame, spelled)
     pinned = int(frame["rest"].sum())
@@ -88,9 +88,9 @@ def group_table(counted: Account, by: By, *, depth: int | None = None, fold: boo
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
     unread = _for_scripts(by, frame)
     columns = (
-        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, counted)
+        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, account)
     )
-    return Table("groups", title, tuple(columns), frame, (*notes(counted), *uncut), pinned)
+    return Table("groups", title, tuple(columns), frame, (*notes(account), *uncut), pinned)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -104,9 +104,9 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
     return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
 
 
-def _columns(by: str, counted: Account) -> tuple[Column, ...]:
+def _columns(by: str, account: Account) -> tuple[Column, ...]:
     present = [phase for phase in Phase if phase not in (Phase.COMMUNICATION, Phase.UNLAUNCHED)]
-    present = [phase for phase in present if (counted.phase == phase).any()]
+    present = [phase for phase in present if (account.phase == phase).any()]
     steps = (
         Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True),
         Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
@@ -121,8 +121,8 @@ def _columns(by: str, counted: Account) -> tuple[Column, ...]:
         Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
         *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
         Column("share", "1", "share", summed=True),
-        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if counted.step_wall else ()),
-        *(steps if len(counted.steps) > 1 else ()),
+        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if account.step_wall else ()),
+        *(steps if len(account.steps) > 1 else ()),
         Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True),
         Column("max_ns", "ns", "time", "max of x", scale="each", spare=True),
         Column("max_at", spare=True),
@@ -130,24 +130,24 @@ def _columns(by: str, counted: Account) -> tuple[Column, ...]:
 
 
 def _keys(
-    counted: Account, by: By, spelled: Names, *, depth: int | None, fold: bool
+    account: Account, by: By, spelled: Names, *, depth: int | None, fold: bool
 ) -> tuple[Ints, list[str], list[str]]:
     """A code for each row; for each code the instance it stands for, and the group that the instance folds into."""
     if by == "phase":
         labels = [phase.label for phase in Phase]
-        return counted.phase, labels, labels
+        return account.phase, labels, labels
     if by in ("op", "kernel"):
-        names = [*counted.trace.names, UNATTRIBUTED]
-        rows = counted.operator if by == "op" else counted.name
+        names = [*account.trace.names, UNATTRIBUTED]
+        rows = account.operator if by == "op" else account.name
         return np.where(rows == NONE, len(names) - 1, rows), names, names
-    used = {counted.scopes[index] for index in np.unique(counted.scope)} - set(REST_SCOPES)
+    used = {account.scopes[index] for index in np.unique(account.scope)} - set(REST_SCOPES)
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
-    instances = [key(path) if path in used else path for path in counted.scopes]
+    instances = [key(path) if path in used else path for path in account.scopes]
     if not fold or by not in _FOLDED:
-        return counted.scope, instances, instances
+        return account.scope, instances, instances
     folded = _folder(spelled, layers)
-    return counted.scope, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
+    return account.scope, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -179,8 +179,8 @@ def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
 
 def _starred(front: str, spelled: Names) -> str:
     *before, last = spelled.parts(front)
-    counted = _COUNTED_NAME.fullmatch(last) if spelled.numbered else None
-    return spelled.separator.join([*before, f"{counted[1]}_*" if counted else "*"])
+    numbered = _COUNTED_NAME.fullmatch(last) if spelled.numbered else None
+    return spelled.separator.join([*before, f"{numbered[1]}_*" if numbered else "*"])
 
 
 def _without_counters(tail: str, spelled: Names) -> str:
@@ -217,12 +217,12 @@ def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
 
 def _kind(part: str, spelled: Names) -> str:
     if spelled.numbered:
-        counted = _COUNTED_NAME.fullmatch(part)
-        return f"{counted[1]}_*" if counted else part
+        numbered = _COUNTED_NAME.fullmatch(part)
+        return f"{numbered[1]}_*" if numbered else part
     return "*" if part.isdigit() else part
 
 
-def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
+def _grouped(account: Account, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
     """Sums by group, with the group's text as the column `scope`."""
     instance_of, instance_texts = pd.factorize(np.asarray(instances, dtype=object))
     group_of, group_texts = pd.factorize(np.asarray(groups, dtype=object))
@@ -230,11 +230,11 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
         {
             "scope": group_of[code],
             "instance": instance_of[code],
-            "phase": counted.phase,
-            "step": counted.step,
-            "count": counted.counted.astype(np.int64),
-            "total_ns": counted.total,
-            "exclusive_ns": counted.exclusive,
+            "phase": account.phase,
+            "step": account.step,
+            "count": account.is_counted.astype(np.int64),
+            "total_ns": account.total,
+            "exclusive_ns": account.exclusive,
         }
     )
     frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
@@ -249,7 +249,7 @@ def _grouped(counted: Account, code: Ints, instances: list[str], groups: list[st
     frame["mean_ns"] = sizes["mean"].where(several)
     frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
     frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
-    frame = _with_steps(frame, events, counted.steps).reset_index()
+    frame = _with_steps(frame, events, account.steps).reset_index()
     frame["scope"] = group_texts[frame["scope"]]
     return frame
 

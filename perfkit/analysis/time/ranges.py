@@ -25,27 +25,27 @@ _SUM = "self times of the main thread add up to the {}, those of other threads r
 _WHERE = "ranges that start in the steps counted"
 
 
-def range_table(counted: Account, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
+def range_table(account: Account, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
     """One row a name, longest first, the main thread's before those of the others.
 
     perfkit's own ranges go by their names in NVTX, its steps in one row. Ranges that start in the steps counted;
     everywhere: those outside them too, so that warm-up is there. `phase`: ranges of this phase only.
     """
-    seen = counted.found.view
-    of_phase = phase is None or counted.found.host.phase == phase
-    rows = np.flatnonzero(~seen.is_runtime & of_phase & (everywhere | _in_steps(counted)))
-    names = [_shown(counted, index, text) for index, text in enumerate(seen.names)]
+    host = account.attribution.host
+    of_phase = phase is None or account.attribution.ranges.phase == phase
+    rows = np.flatnonzero(~host.is_runtime & of_phase & (everywhere | _in_steps(account)))
+    names = [_shown(account, index, text) for index, text in enumerate(host.names)]
     frame = pd.DataFrame(
         {
-            "thread": np.where(seen.thread[rows] == counted.found.main_thread, "main", "other"),
-            "name": np.array(names, dtype=object)[seen.name[rows]],
-            "wall": (seen.end - seen.start)[rows],
-            "self": self_times(seen.forest.parent, seen.start, seen.end)[rows],
+            "thread": np.where(host.thread[rows] == account.attribution.main_thread, "main", "other"),
+            "name": np.array(names, dtype=object)[host.name[rows]],
+            "wall": (host.end - host.start)[rows],
+            "self": self_times(host.forest.parent, host.start, host.end)[rows],
         }
     )
     grouped = frame.groupby(["thread", "name"])
     wall = grouped["wall"].agg(["size", "sum", "mean", "min", "max"])
-    found = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "thread": wall.index.get_level_values("thread").to_numpy(),
             "name": wall.index.get_level_values("name").to_numpy(),
@@ -57,28 +57,27 @@ def range_table(counted: Account, phase: Phase | None = None, *, everywhere: boo
             "max_ns": wall["max"].to_numpy(),
         }
     ).sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
-    if everywhere or not counted.steps:
+    if everywhere or not account.steps:
         notes = (_WALL, "ranges in steps or not")
     else:
         total = "steps' wall time" if phase is None else f"time of {phase.label} in the table of phases"
         notes = (f"{_WALL}; {_SUM.format(total)}", _WHERE)
-    return Table("ranges", "Host ranges, wall time", _COLUMNS, found, notes)
+    return Table("ranges", "Host ranges, wall time", _COLUMNS, frame, notes)
 
 
-def _shown(counted: Account, index: int, text: str) -> str:
-    own = counted.found.view.own_names.get(index)
+def _shown(account: Account, index: int, text: str) -> str:
+    own = account.attribution.host.own_names.get(index)
     if own is None:
         return text
     return f"{own.kind}::*" if own.kind in ("step", "warmup") else own.nvtx_text
 
 
-def _in_steps(counted: Account) -> Bools:
-    seen = counted.found.view
-    steps = [counted.found.steps[index] for index in counted.steps]
+def _in_steps(account: Account) -> Bools:
+    host = account.attribution.host
+    steps = [account.attribution.steps[index] for index in account.steps]
     if not steps:
-        return np.ones(len(seen.name), dtype=bool)
-    zeros = np.zeros(len(seen.name), dtype=np.int64)
+        return np.ones(len(host.name), dtype=bool)
+    zeros = np.zeros(len(host.name), dtype=np.int64)
     starts, ends = (np.array(times, dtype=np.int64) for times in zip(*((s.start, s.end) for s in steps), strict=True))
-    step = last_at_or_before(zeros[: len(starts)], starts, zeros, seen.start)
-    inside: Bools = (step != NONE) & (seen.start < ends[step])
-    return inside
+    step = last_at_or_before(zeros[: len(starts)], starts, zeros, host.start)
+    return (step != NONE) & (host.start < ends[step])

@@ -25,16 +25,16 @@ from tests.builders import ENGINE, TraceBuilder
 def phases(b: TraceBuilder) -> dict[str, str]:
     """Host range -> phase."""
     found = attribute(b.build())
-    return {found.view.name_of(row): Phase(value).label for row, value in enumerate(found.host.phase)}
+    return {found.host.name_of(row): Phase(value).label for row, value in enumerate(found.ranges.phase)}
 
 
 def device(trace: TraceBuilder | Trace) -> dict[str, tuple[str, str, str]]:
     """Device event -> scope, phase, and how that was found."""
     trace = trace if isinstance(trace, Trace) else trace.build()
     found = attribute(trace)
-    scopes = found.path_names(found.device.path, found.device.phase)
-    how = [How(value).name for value in found.device.how]
-    labels = [Phase(value).label for value in found.device.phase]
+    scopes = found.path_names(found.events.path, found.events.phase)
+    how = [How(value).name for value in found.events.how]
+    labels = [Phase(value).label for value in found.events.phase]
     return dict(zip(trace.device_names(), zip(scopes, labels, how, strict=True), strict=True))
 
 
@@ -125,13 +125,13 @@ def test_perfkits_search_for_nodes_is_of_no_scope_and_no_phase():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 50, 80)
     b.range("search", 60, 70).module("net.a", 5, 12).module("net.b", 15, 40).range("work", 20, 30)
     found = attribute(b.build())
-    rows = {found.view.name_of(row): row for row in range(len(found.host.phase))}
-    names = found.path_names(found.host.path, found.host.phase)
+    rows = {found.host.name_of(row): row for row in range(len(found.ranges.phase))}
+    names = found.path_names(found.ranges.path, found.ranges.phase)
     for name in ("search", "perfkit.phase::hooks"):
         row = rows[name]
-        assert (names[row], found.host.phase[row], found.host.how[row]) == (UNATTRIBUTED, Phase.OTHER, How.NONE)
+        assert (names[row], found.ranges.phase[row], found.ranges.how[row]) == (UNATTRIBUTED, Phase.OTHER, How.NONE)
     row = rows["work"]
-    assert (names[row], found.host.phase[row], found.host.how[row]) == ("net.b", Phase.FORWARD, How.SCOPE)
+    assert (names[row], found.ranges.phase[row], found.ranges.how[row]) == ("net.b", Phase.FORWARD, How.SCOPE)
 
 
 # --- device events (rules 3 and 13) -------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_collectives_are_communication_whatever_launched_them():
         "ncclKernel": (COMMUNICATION, "communication", "UNLAUNCHED"),
         "ncclMemcpy": ("net", "forward", "SCOPE"),
     }
-    found = attribute(b.build()).device
+    found = attribute(b.build()).events
     assert [Phase(value).label for value in found.launched_in] == ["forward", "unlaunched", "forward"]
     assert found.path[:2].tolist() == [NONE, NONE]
 
@@ -254,7 +254,7 @@ def test_compute_hides_communication_and_that_hides_copies_on_each_device():
     b.event("memset", 30, 50, DeviceKind.MEMSET).event("copy elsewhere", 0, 10, DeviceKind.MEMCPY, device=1)
     b.event("third", 5, 12, device=2)
     trace = b.build()
-    exclusive = dict(zip(trace.device_names(), attribute(trace).device.exclusive.tolist(), strict=True))
+    exclusive = dict(zip(trace.device_names(), attribute(trace).events.exclusive.tolist(), strict=True))
     assert exclusive == {"gemm": 20, "memset": 10, "ncclKernel": 20, "copy": 50, "copy elsewhere": 10, "third": 7}
 
 
@@ -266,7 +266,7 @@ def test_the_step_in_which_an_event_was_launched():
     for at in (99, 100, 199, 200, 250, 299, 300):
         b.launched(f"at {at}", at, 1000, 1001)
     trace = b.event("lost", 110, 120).build()
-    steps = dict(zip(trace.device_names(), attribute(trace).device.step.tolist(), strict=True))
+    steps = dict(zip(trace.device_names(), attribute(trace).events.step.tolist(), strict=True))
     assert steps == {
         "at 99": NONE, "at 100": 0, "at 199": 0, "at 200": NONE, "at 250": 1, "at 299": 1, "at 300": NONE, "lost": NONE,
     }  # fmt: skip
@@ -283,7 +283,7 @@ def test_where_several_processes_have_steps_each_has_its_own(pids, steps):
         b.annotation("ProfilerStep#1", 5, 100, thread=1)
     b.launched("other", 20, 0, 5, thread=2)
     trace = replace(b.build(), threads=tuple(Thread(pid, 10 + index) for index, pid in enumerate(pids)))
-    assert attribute(trace).device.step.tolist() == steps
+    assert attribute(trace).events.step.tolist() == steps
 
 
 def main_thread(trace: Trace) -> int:

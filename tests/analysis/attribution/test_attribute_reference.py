@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Attribution, Phase, attribute
-from perfkit.analysis.time.account import Selection, account
+from perfkit.analysis.time.account import Selection, account_for
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 from tests.corpus import corpus_file
@@ -32,11 +32,11 @@ Rows = dict[tuple[str, str], tuple[int, int]]
 
 def fast_rows(trace: Trace, found: Attribution) -> Rows:
     """(scope, phase) -> (total, exclusive), without empty rows."""
-    counted = account(trace, found, Selection(steps="all"))
-    scopes = [counted.scopes[index] for index in counted.scope]
+    account = account_for(trace, found, Selection(steps="all"))
+    scopes = [account.scopes[index] for index in account.scope]
     rows: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for scope, phase, total, exclusive in zip(
-        scopes, counted.phase, counted.total.tolist(), counted.exclusive.tolist(), strict=True
+        scopes, account.phase, account.total.tolist(), account.exclusive.tolist(), strict=True
     ):
         row = rows[scope, Phase(phase).label]
         row[0] += total

@@ -12,7 +12,7 @@ from perfkit.analysis.attribution.compiled import common_ancestor, matched
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.reports.trace import findings_of
-from perfkit.analysis.time.account import Selection, account
+from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.breakdown import layer_table
 from perfkit.render import findings
 from perfkit.schema.provenance import KernelCall
@@ -66,12 +66,12 @@ def whole_model(**said):
 
 
 def by_layer(trace):
-    frame = layer_table(account(trace, attribute(trace))).frame
+    frame = layer_table(account_for(trace, attribute(trace))).frame
     return {(row["scope"], row["phase"]): row["total_ns"] for _, row in frame.iterrows()}
 
 
 def the_remark(trace):
-    lines = findings.lines(findings_of(account(trace, attribute(trace))))
+    lines = findings.lines(findings_of(account_for(trace, attribute(trace))))
     return [line for line in lines if line.startswith("provenance")]
 
 
@@ -92,12 +92,12 @@ def test_only_path_and_how_change():
     with_it, without = whole_model().build(), whole_model(perfkit={"modules": MODULES}).build()
     found, plain = attribute(with_it), attribute(without)
     assert plain.compiled is None
-    assert np.array_equal(found.host.phase, plain.host.phase)
-    moved = found.host.how == How.PROVENANCE
+    assert np.array_equal(found.ranges.phase, plain.ranges.phase)
+    moved = found.ranges.how == How.PROVENANCE
     assert moved.sum() == 8
-    assert np.array_equal(found.host.how[~moved], plain.host.how[~moved])
-    assert np.array_equal(found.path_names(found.host.path, found.host.phase)[~moved],
-                          plain.path_names(plain.host.path, plain.host.phase)[~moved])  # fmt: skip
+    assert np.array_equal(found.ranges.how[~moved], plain.ranges.how[~moved])
+    assert np.array_equal(found.path_names(found.ranges.path, found.ranges.phase)[~moved],
+                          plain.path_names(plain.ranges.path, plain.ranges.phase)[~moved])  # fmt: skip
     assert sum(by_layer(with_it).values()) == sum(by_layer(without).values()) == 1000
     assert not the_remark(without)
 
@@ -106,7 +106,7 @@ def test_fused_kernels_name_their_modules():
     """GIVEN kernels of several modules WHEN attributed THEN they are flagged and their modules kept"""
     trace = whole_model().build()
     found = attribute(trace)
-    names = {found.view.name_of(row): modules for row, modules in found.compiled.sources.items()}
+    names = {found.host.name_of(row): modules for row, modules in found.compiled.sources.items()}
     assert names == {
         "graph_0_cpp_fused_add_0": ("layers.0", "layers.1.attn"),
         "graph_0_cpp_fused_mul_1": ("embedding", "head"),
@@ -122,7 +122,7 @@ def test_fused_kernels_name_their_modules():
 def test_the_remark_is_about_what_is_shown(phase, kernels):
     """GIVEN one phase of a trace WHEN reported THEN the remark counts its kernels, and is silent where it has none"""
     trace = whole_model().build()
-    lines = findings.lines(findings_of(account(trace, attribute(trace), Selection(phase=phase))))
+    lines = findings.lines(findings_of(account_for(trace, attribute(trace), Selection(phase=phase))))
     found = [line for line in lines if line.startswith("provenance")]
     assert len(found) == (kernels is not None)
     assert all(line.startswith(f"provenance: {kernels} of {kernels} compiled kernels mapped") for line in found)
@@ -161,7 +161,7 @@ def test_device_events_follow_their_launch():
         ("<communication>", "communication"): 10,
         ("Model", "forward"): 50,
     }
-    how = dict(zip(trace.device_names(), attribute(trace).device.how, strict=True))
+    how = dict(zip(trace.device_names(), attribute(trace).events.how, strict=True))
     assert how["gemm"] == how["Memset"] == How.PROVENANCE
     assert how["by the wrapper itself"] == How.SCOPE
     assert the_remark(trace) == [
@@ -198,7 +198,7 @@ def test_frames_and_perfkits_ranges_between_a_graph_and_its_kernels_are_looked_t
     graph(b, "f1", 0, 90).range("perfkit.grad::x", 5, 30).range("aten::mm", 10, 20).range("aten::inner", 12, 15)
     b.range("frame", 40, 60, HostKind.PYTHON).range("cpp_fused_0", 45, 55).range("call", 70, 80, HostKind.RUNTIME)
     found = attribute(b.range("aten::mm", 95, 99).build())
-    kernels = {found.view.name_of(row) for row in found.compiled.kernel if row != NONE}
+    kernels = {found.host.name_of(row) for row in found.compiled.kernel if row != NONE}
     assert kernels == {"aten::mm", "cpp_fused_0"}
     assert (found.compiled.kernel != NONE).sum() == 3
     assert by_layer(b.build()) == {("head", "forward"): 10, ("embedding", "forward"): 10, ("Model", "forward"): 80}
@@ -210,7 +210,7 @@ def test_a_graph_outside_every_module_is_left_alone():
     graph(b, "f1", 20, 80).range("aten::sort", 30, 40)
     found = attribute(b.build())
     assert (found.compiled.path == NONE).all()
-    assert found.host.phase[found.compiled.kernel != NONE].tolist() == [Phase.OTHER]
+    assert found.ranges.phase[found.compiled.kernel != NONE].tolist() == [Phase.OTHER]
 
 
 @pytest.mark.parametrize(
@@ -281,10 +281,10 @@ def test_a_real_triton_trace():
     ]  # fmt: skip
     trace = _inside_a_module(recorded, "Block", calls)
     found = attribute(trace)
-    modules = found.path_names(found.device.path, found.device.phase)
+    modules = found.path_names(found.events.path, found.events.phase)
     expected = ["norm", "q", "k", "v", "attn", "o", "Block", "gate", "up", "mlp", "down", "Block"]
     assert list(modules[np.argsort(trace.device.start)]) == expected
-    assert set(found.device.how) == {How.PROVENANCE}
+    assert set(found.events.how) == {How.PROVENANCE}
     assert the_remark(trace)[0].startswith("provenance: 12 of 12 compiled kernels mapped (100.0%")
 
 

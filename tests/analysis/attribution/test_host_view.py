@@ -13,43 +13,43 @@ from perfkit.trace.columns import ACROSS_THREADS, HostKind, ReadFacts, Thread
 from tests.builders import TraceBuilder
 
 
-def names(seen: HostView, flags: np.ndarray) -> list[str]:
-    return [seen.name_of(row) for row in np.flatnonzero(flags).tolist()]
+def names(host: HostView, flags: np.ndarray) -> list[str]:
+    return [host.name_of(row) for row in np.flatnonzero(flags).tolist()]
 
 
-def enclosing(seen: HostView, column: np.ndarray) -> dict[str, str]:
-    return {seen.name_of(row): seen.name_of(outer) for row, outer in enumerate(column) if outer != NONE}
+def enclosing(host: HostView, column: np.ndarray) -> dict[str, str]:
+    return {host.name_of(row): host.name_of(outer) for row, outer in enumerate(column) if outer != NONE}
 
 
 def test_rows_are_in_nesting_order_with_their_columns():
     b = TraceBuilder().range("inner", 10, 20, sequence=3).range("outer", 0, 90, HostKind.ANNOTATION)
-    seen = view(b.range("call", 0, 95, HostKind.RUNTIME).build())
-    assert [seen.name_of(row) for row in range(3)] == ["outer", "call", "inner"]
-    assert seen.kind.tolist() == [HostKind.ANNOTATION, HostKind.RUNTIME, HostKind.OP]
-    assert (seen.start.tolist(), seen.end.tolist()) == ([0, 0, 10], [90, 95, 20])
-    assert (seen.sequence.tolist(), seen.forward_thread.tolist()) == ([NONE, NONE, 3], [NONE, NONE, 0])
-    assert seen.is_runtime.tolist() == [False, True, False]
-    assert seen.forest.parent.tolist() == [NONE, NONE, 0]
+    host = view(b.range("call", 0, 95, HostKind.RUNTIME).build())
+    assert [host.name_of(row) for row in range(3)] == ["outer", "call", "inner"]
+    assert host.kind.tolist() == [HostKind.ANNOTATION, HostKind.RUNTIME, HostKind.OP]
+    assert (host.start.tolist(), host.end.tolist()) == ([0, 0, 10], [90, 95, 20])
+    assert (host.sequence.tolist(), host.forward_thread.tolist()) == ([NONE, NONE, 3], [NONE, NONE, 0])
+    assert host.is_runtime.tolist() == [False, True, False]
+    assert host.forest.parent.tolist() == [NONE, NONE, 0]
 
 
 def test_steps_of_the_profiler_are_annotations_of_its_name():
     b = TraceBuilder().step(1, 0, 50).range("ProfilerStep#2", 50, 90).annotation("ProfilerStep#3 and more", 100, 110)
-    seen = view(b.annotation("my ProfilerStep#4", 120, 130).range("perfkit.step::0", 5, 45).build())
-    assert names(seen, seen.is_step) == ["ProfilerStep#1"]
+    host = view(b.annotation("my ProfilerStep#4", 120, 130).range("perfkit.step::0", 5, 45).build())
+    assert names(host, host.is_step) == ["ProfilerStep#1"]
 
 
 def test_perfkits_own_steps_count_where_the_profiler_left_none():
     b = TraceBuilder().range("perfkit.step::0", 0, 45).range("perfkit.warmup::0", 50, 60).range("perfkit::net", 1, 9)
-    seen = view(b.build())
-    assert names(seen, seen.is_step) == ["perfkit.step::0"]
+    host = view(b.build())
+    assert names(host, host.is_step) == ["perfkit.step::0"]
 
 
 def test_ranges_across_threads_hold_nothing_and_are_no_steps():
     b = TraceBuilder().step(0, 0, 50).annotation("ProfilerStep#1", 0, 90, thread=1).annotation("x", 10, 20, thread=1)
     trace = replace(b.build(), threads=(Thread(1, 1), Thread(1, 0, ACROSS_THREADS)))
-    seen = view(trace)
-    assert names(seen, seen.is_step) == ["ProfilerStep#0"]
-    assert seen.forest.parent.tolist() == [NONE, NONE, NONE]
+    host = view(trace)
+    assert names(host, host.is_step) == ["ProfilerStep#0"]
+    assert host.forest.parent.tolist() == [NONE, NONE, NONE]
     assert view(b.build()).forest.parent.tolist() == [NONE, NONE, 1]
 
 
@@ -62,35 +62,35 @@ def test_ranges_across_threads_hold_nothing_and_are_no_steps():
     ],
 )  # fmt: skip
 def test_ranges_of_the_optimizer(name, inside):
-    seen = view(TraceBuilder().range(name, 0, 50).range("work", 10, 20).range("after", 60, 70).build())
-    assert enclosing(seen, seen.optimizer) == ({name: name, "work": name} if inside else {})
+    host = view(TraceBuilder().range(name, 0, 50).range("work", 10, 20).range("after", 60, 70).build())
+    assert enclosing(host, host.optimizer) == ({name: name, "work": name} if inside else {})
 
 
 def test_phases_hold_what_is_inside_them():
     b = TraceBuilder().range("perfkit.phase::forward", 0, 50).range("a", 10, 20).range("perfkit.phase::loss", 60, 90)
-    seen = view(
+    host = view(
         b.range("b", 70, 80).range("perfkit::forward", 100, 150).range("c", 110, 120).range("last", 160, 170).build()
     )
-    assert names(seen, seen.in_phase("forward")) == ["perfkit.phase::forward", "a"]
-    assert names(seen, seen.in_phase("forward", "loss")) == ["perfkit.phase::forward", "a", "perfkit.phase::loss", "b"]
-    assert names(seen, seen.in_phase("backward")) == []
+    assert names(host, host.in_phase("forward")) == ["perfkit.phase::forward", "a"]
+    assert names(host, host.in_phase("forward", "loss")) == ["perfkit.phase::forward", "a", "perfkit.phase::loss", "b"]
+    assert names(host, host.in_phase("backward")) == []
     ending = view(b.range("perfkit.phase::backward", 200, 210).build())  # the last row is inside, the others are not
     assert names(ending, ending.in_phase("backward")) == ["perfkit.phase::backward"]
-    assert enclosing(seen, seen.phase_range)["b"] == "perfkit.phase::loss"
+    assert enclosing(host, host.phase_range)["b"] == "perfkit.phase::loss"
 
 
 def test_perfkits_own_ranges_by_kind():
     b = TraceBuilder().range("perfkit::net", 0, 50).range("perfkit.backward::net", 60, 70).range("perfkit", 80, 90)
-    seen = view(b.build())
-    assert names(seen, seen.own("backward")) == ["perfkit.backward::net"]
-    assert names(seen, seen.own("module", "backward")) == ["perfkit::net", "perfkit.backward::net"]
-    assert names(seen, seen.own()) == []
-    assert {seen.names[index] for index in seen.own_names} == {"perfkit::net", "perfkit.backward::net"}
+    host = view(b.build())
+    assert names(host, host.own("backward")) == ["perfkit.backward::net"]
+    assert names(host, host.own("module", "backward")) == ["perfkit::net", "perfkit.backward::net"]
+    assert names(host, host.own()) == []
+    assert {host.names[index] for index in host.own_names} == {"perfkit::net", "perfkit.backward::net"}
 
 
 def test_a_trace_without_ranges():
-    seen = view(TraceBuilder().event("k", 0, 5).build())
-    for column in (seen.own("module"), seen.in_phase("forward"), seen.matching(lambda name: True), seen.is_step):
+    host = view(TraceBuilder().event("k", 0, 5).build())
+    for column in (host.own("module"), host.in_phase("forward"), host.matching(lambda name: True), host.is_step):
         assert column.tolist() == []
 
 
@@ -119,8 +119,8 @@ def test_forward_threads_of_an_export_are_found_and_not_read(form, forward):
     b = TraceBuilder().range("mul", 0, 10, sequence=0)
     b.range("autograd::engine::evaluate_function: MulBackward0", 20, 50)
     b.range("MulBackward0", 25, 45, sequence=0, forward_thread=7)
-    seen = view(replace(b.build(), format=form))
-    assert [seen.forward_thread[0], seen.forward_thread[2]] == forward
+    host = view(replace(b.build(), format=form))
+    assert [host.forward_thread[0], host.forward_thread[2]] == forward
 
 
 def test_an_export_without_numbers_keeps_its_column():

@@ -166,3 +166,20 @@ def test_equal_starts_nest_the_longest_first_then_by_the_recorders_order_and_cal
     forest = intervals.build_forest(thread, start, end, leaf, np.array([2, 0, 1, 3]), 0)
     assert forest.order.tolist() == [1, 2, 0, 3]
     assert forest.parent.tolist() == [NONE, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "rows", "absent", "expected"),
+    [
+        (np.array([7, 8, 9], dtype=np.int32), [2, NONE, 0], NONE, [9, NONE, 7]),
+        (np.array([True, False]), [NONE, 0], False, [False, True]),
+        (np.array(["a", "b"], dtype=object), [1, NONE], "rest", ["b", "rest"]),
+        (np.empty(0, dtype=np.int64), [NONE, NONE], 5, [5, 5]),
+    ],
+    ids=["numbers", "flags", "texts", "no values"],
+)
+def test_values_by_row_with_a_value_for_no_row(values, rows, absent, expected):
+    """GIVEN a column and rows of it, some NONE WHEN looked up THEN NONE gives the value for absent, of the same type"""
+    looked_up = intervals.at(values, np.array(rows), absent=absent)
+    assert looked_up.tolist() == expected
+    assert looked_up.dtype == values.dtype

@@ -24,7 +24,7 @@ class Linked:
     def __init__(self, trace: TraceBuilder | Trace) -> None:
         self.trace = trace if isinstance(trace, Trace) else trace.build()
         self.seen: HostView = view(self.trace)
-        self.found: Links = links.link(self.trace, self.seen)
+        self.attribution: Links = links.link(self.trace, self.seen)
         self.names: list[str] = []
         for row in range(len(self.seen.name)):
             name = self.seen.name_of(row)
@@ -40,15 +40,15 @@ class Linked:
 
     @property
     def targets(self) -> dict[str, str]:
-        return self.rows(self.found.target)
+        return self.rows(self.attribution.target)
 
     @property
     def owners(self) -> dict[str, str]:
-        return self.rows(self.found.owner)
+        return self.rows(self.attribution.owner)
 
     @property
     def again(self) -> set[str]:
-        return self.flags(links.run_again(self.seen, self.found))
+        return self.flags(links.run_again(self.seen, self.attribution))
 
 
 def op(b: TraceBuilder, name: str, start: int, sequence: int, thread: int = 0, length: int = 5) -> TraceBuilder:
@@ -75,25 +75,25 @@ def test_nodes_and_forward_operations_by_name_number_and_thread():
     b.range("perfkit.backward::alone", 100, 105)
     found = Linked(b)
     nodes = {"node 0", "node 7", ENGINE + "bare", ENGINE + "numbered", ACCUMULATE, f"x {ACCUMULATE} y"}
-    assert found.flags(found.found.is_node) == {*nodes, "perfkit.backward::alone"}
-    assert found.flags(found.found.is_forward_op) == {"forward 0", "forward 7"}
-    assert found.flags(found.found.numbered) == {"node 0", "node 7"}
-    assert found.flags(found.found.is_hooked) == {"perfkit.backward::alone"}
+    assert found.flags(found.attribution.is_node) == {*nodes, "perfkit.backward::alone"}
+    assert found.flags(found.attribution.is_forward_op) == {"forward 0", "forward 7"}
+    assert found.flags(found.attribution.numbered) == {"node 0", "node 7"}
+    assert found.flags(found.attribution.is_hooked) == {"perfkit.backward::alone"}
 
 
 def test_perfkits_range_in_a_node_is_no_node_of_its_own():
     b = TraceBuilder().range(ENGINE + "MulBackward0", 0, 50).range("perfkit.backward::m", 5, 45)
     found = Linked(b.range("inside", 10, 20))
-    assert found.flags(found.found.is_node) == {ENGINE + "MulBackward0"}
-    assert set(found.rows(found.found.node).values()) == {ENGINE + "MulBackward0"}
+    assert found.flags(found.attribution.is_node) == {ENGINE + "MulBackward0"}
+    assert set(found.rows(found.attribution.node).values()) == {ENGINE + "MulBackward0"}
 
 
 def test_the_operation_and_the_node_round_a_range():
     b = op(TraceBuilder(), "mul", 0, 1, length=50).range("inside mul", 10, 20).range("outside", 60, 70)
     found = Linked(node(b, "MulBackward0", 100, 1, end=150).range("inside node", 110, 120))
     around = {"mul": "mul", "inside mul": "mul", "MulBackward0": "MulBackward0", "inside node": "MulBackward0"}
-    assert found.rows(found.found.operation) == around
-    assert found.rows(found.found.node) == {"MulBackward0": "MulBackward0", "inside node": "MulBackward0"}
+    assert found.rows(found.attribution.operation) == around
+    assert found.rows(found.attribution.node) == {"MulBackward0": "MulBackward0", "inside node": "MulBackward0"}
 
 
 # --- rule 5: numbers of the engine's ranges -----------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_the_last_use_of_a_number():
     """GIVEN two nodes of number 3 and one of number 4 elsewhere WHEN linked THEN an operation knows the last start"""
     b = op(op(op(TraceBuilder(), "three", 0, 3), "four", 10, 4), "three there", 20, 3, thread=1)
     found = Linked(node(node(b, "A", 100, 3), "B", 250, 3))
-    last = dict(zip(found.names, found.found.last_use.tolist(), strict=True))
+    last = dict(zip(found.names, found.attribution.last_use.tolist(), strict=True))
     assert [last[name] for name in ("three", "four", "three there", "A")] == [250, NEVER, NEVER, NEVER]
 
 
@@ -271,7 +271,7 @@ def test_accumulation_goes_with_the_last_linked_engines_range_before_it_on_its_t
     accumulations = {name: target for name, target in found.targets.items() if ACCUMULATE in name}
     # by start: thread 1's first at 90, then those at 200 and 400
     assert accumulations == {ENGINE + ACCUMULATE + ".2": "one", ACCUMULATE: "one", ENGINE + ACCUMULATE + ".3": "one"}
-    assert found.flags(found.found.by_accumulation) == {
+    assert found.flags(found.attribution.by_accumulation) == {
         ENGINE + ACCUMULATE, ENGINE + ACCUMULATE + ".2", ENGINE + ACCUMULATE + ".3", ACCUMULATE,
     }  # fmt: skip
 
@@ -280,7 +280,7 @@ def test_an_accumulation_with_a_number_of_its_own_goes_by_that():
     b = op(op(TraceBuilder(), "one", 0, 1), "two", 10, 2).node("A", 100, 150, 1)
     found = Linked(node(b, ACCUMULATE, 200, 2))
     assert found.targets[ACCUMULATE] == "two"
-    assert not found.flags(found.found.by_accumulation)
+    assert not found.flags(found.attribution.by_accumulation)
 
 
 # --- marks and perfkit's ranges round nodes -----------------------------------------------------------------------

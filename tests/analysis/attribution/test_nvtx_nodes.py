@@ -35,14 +35,14 @@ class Program:
         """Name -> what was found: 1 + the forward thread on a node, 0 on an operation, NONE without a number."""
         trace = self.b.build()
         threads = tuple(Thread(self.pids.get(index, 1), index) for index in range(len(trace.threads)))
-        seen = view(replace(trace, threads=threads, format="nsys"))
-        return {seen.name_of(row): int(value) for row, value in enumerate(seen.forward_thread)}
+        host = view(replace(trace, threads=threads, format="nsys"))
+        return {host.name_of(row): int(value) for row, value in enumerate(host.forward_thread)}
 
     def targets(self) -> dict[str, str]:
         trace = replace(self.b.build(), format="nsys")
-        seen = view(trace)
-        target = links.link(trace, seen).target
-        return {seen.name_of(row): seen.name_of(to) for row, to in enumerate(target) if to != NONE}
+        host = view(trace)
+        target = links.link(trace, host).target
+        return {host.name_of(row): host.name_of(to) for row, to in enumerate(target) if to != NONE}
 
 
 def test_nodes_are_ranges_directly_in_the_engines_range_of_their_name():

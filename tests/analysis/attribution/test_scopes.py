@@ -18,12 +18,12 @@ def attributed(b: TraceBuilder, **options) -> Attribution:
 
 def where(found: Attribution) -> dict[str, str]:
     """Host range -> scope; of ranges that come again, the last."""
-    names = found.path_names(found.host.path, found.host.phase)
-    return {found.view.name_of(row): str(name) for row, name in enumerate(names)}
+    names = found.path_names(found.ranges.path, found.ranges.phase)
+    return {found.host.name_of(row): str(name) for row, name in enumerate(names)}
 
 
 def how(found: Attribution) -> dict[str, str]:
-    return {found.view.name_of(row): How(value).name for row, value in enumerate(found.host.how)}
+    return {found.host.name_of(row): How(value).name for row, value in enumerate(found.ranges.how)}
 
 
 def node(b: TraceBuilder, name: str, start: int, end: int, sequence: int) -> TraceBuilder:
@@ -109,7 +109,7 @@ def test_names_are_scopes_in_ranges_of_the_right_kind_only():
 
 def test_a_call_into_the_driver_is_no_scope_whatever_its_name():
     b = TraceBuilder().module("net", 0, 50).range("perfkit::net", 60, 70, HostKind.RUNTIME, correlation=5)
-    assert attributed(b.event("k", 0, 5, correlation=5)).device.path.tolist() == [-1]
+    assert attributed(b.event("k", 0, 5, correlation=5)).events.path.tolist() == [-1]
 
 
 # --- annotations in backward --------------------------------------------------------------------------------------
@@ -353,4 +353,4 @@ def test_a_checkpoint_in_a_checkpoint_takes_the_outer_ones_front_first():
     node(b, "SinBackward0", 2000, 3000, 7).annotation("inner", 2010, 2900).range("aten::cos", 2020, 2100, sequence=50)
     found = attributed(b.range("work", 2030, 2040))
     assert where(found)["work"] == "net/outer/inner"
-    assert Phase(found.host.phase[-1]) is not Phase.FORWARD
+    assert Phase(found.ranges.phase[-1]) is not Phase.FORWARD

@@ -10,7 +10,7 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import View, findings_of, report, summary, unattributed
-from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.grouping import By
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Rule
@@ -24,8 +24,8 @@ from tests.reports import tables_for_people as people
 from tests.reports import tables_for_scripts as scripts
 
 
-def counted(trace: Trace, **selection) -> Account:
-    return account(trace, attribute(trace), Selection(**selection))
+def account(trace: Trace, **selection) -> Account:
+    return account_for(trace, attribute(trace), Selection(**selection))
 
 
 def device_step() -> TraceBuilder:
@@ -45,8 +45,8 @@ def nsys_trace(folder: Path) -> Trace:
     return load(export.range("fc", 200, 205, domainId=1).write(folder / "a.sqlite"))
 
 
-def remarks(counted: Account) -> list[str]:
-    return lines(findings_of(counted))
+def remarks(account: Account) -> list[str]:
+    return lines(findings_of(account))
 
 
 def names(tables) -> list[str]:
@@ -120,7 +120,7 @@ def test_scalars_of_device_work():
     b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
     b.range("perfkit.backward::net", 82, 84)
     devices = (Device(0, "H100"), Device(1, "A100"))
-    assert summary(counted(replace(b.build(), devices=devices))) == {
+    assert summary(account(replace(b.build(), devices=devices))) == {
         "source": "built by a test",
         "format": "kineto",
         "devices": ["H100"],
@@ -142,7 +142,7 @@ def test_scalars_of_device_work():
 
 
 def test_scalars_of_host_times():
-    found = summary(counted(host_step().build()))
+    found = summary(account(host_step().build()))
     assert [found[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
     assert (found["total_ns"], found["step_wall_ns"], found["unattributed_ns"]) == (100, 100, 10)
     assert found["devices"] == []
@@ -153,33 +153,33 @@ def test_scalars_of_host_times():
 
 def test_the_first_line_says_how_much_there_is_and_how_busy_the_device_was():
     """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; time between devices is not counted"""
-    assert remarks(counted(device_step().build()))[0] == (
+    assert remarks(account(device_step().build()))[0] == (
         "1 step; 4 device events, 40.00 ns in sum, 35.00 ns busy (35.0% of the time from first to last)"
     )
     two = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 0, 40)
     two.launched("k", 2, 60, 100).launched("k", 3, 1000, 1020, device=1)
-    assert remarks(counted(two.build()))[0] == (
+    assert remarks(account(two.build()))[0] == (
         "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy (83.3% of the time from first to last)"
     )
 
 
 def test_a_moment_of_no_length_has_no_share():
-    assert remarks(counted(TraceBuilder().launched("k", 0, 5, 5).build()))[0] == (
+    assert remarks(account(TraceBuilder().launched("k", 0, 5, 5).build()))[0] == (
         "0 steps; 1 device events, 0 ns in sum, 0 ns busy"
     )
 
 
 def test_the_first_line_of_host_times():
-    assert remarks(counted(host_step().build()))[0] == (
+    assert remarks(account(host_step().build()))[0] == (
         "1 step, 100.0 ns on the main thread; no device work in this trace"
     )
 
 
 def test_the_rest_is_explained_where_there_is_one():
-    texts = remarks(counted(device_step().build()))
+    texts = remarks(account(device_step().build()))
     assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in texts
     scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
-    assert not any("<unattributed>" in line for line in remarks(counted(scoped.build())))
+    assert not any("<unattributed>" in line for line in remarks(account(scoped.build())))
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, 
     b = TraceBuilder().step(0, 0, 100).launched("k", 20, 30, 40)
     b = b.module("net", 5, 90) if scope else b
     b = b.range("aten::mm", 10, 40) if operator else b
-    assert ("no range names a module; --by op shows the operators" in remarks(counted(b.build()))) == said
+    assert ("no range names a module; --by op shows the operators" in remarks(account(b.build()))) == said
 
 
 def test_nothing_shown_suggests_nothing():
     trace = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40).build()
-    assert not any("--by op" in line for line in remarks(counted(trace, phase=Phase.BACKWARD)))
+    assert not any("--by op" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
 
 
 def test_a_tree_that_does_not_fit_is_said():
@@ -211,14 +211,14 @@ def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():
         b.range("autograd::engine::evaluate_function: MmBackward0", 100, 150, sequence=1, forward_thread=1)
         b.range(f"perfkit.backward::{second}", 110, 140)
         b.range("MmBackward0", 115, 130, sequence=1, forward_thread=1).launched("k", 120, 120, 125)
-        return remarks(counted(b.build()))
+        return remarks(account(b.build()))
 
     agreed = "backward ranges agree with sequence numbers: 1 of 1 nodes"
     assert agreed in nodes("a")
     assert not any(line.startswith("integrity, backward ranges") for line in nodes("a"))
     assert not any(line.startswith("backward ranges agree") for line in nodes("b"))
     assert any(line.startswith("integrity, backward ranges") for line in nodes("b"))
-    assert not any("backward ranges" in line for line in remarks(counted(device_step().build())))
+    assert not any("backward ranges" in line for line in remarks(account(device_step().build())))
 
 
 # --- reasons ------------------------------------------------------------------------------------------------------
@@ -233,33 +233,33 @@ def test_every_reason_for_time_without_a_scope():
     b.range("finaliser", 140, 150, thread=1).launched("engine", 145, 0, 16, thread=1)
     b.node("LostBackward0", 200, 230, 9, thread=1).range("aten::mul", 205, 220, sequence=12, thread=1)
     b.launched("again", 210, 0, 32, thread=1)
-    assert unattributed(counted(b.build())) == {
+    assert unattributed(account(b.build())) == {
         "unlinked": 40,
         "engine": 16,
         "unscoped": 4,
         "unlaunched": 2,
         "outside": 1,
     }
-    assert list(unattributed(counted(b.build()))) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
+    assert list(unattributed(account(b.build()))) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
 
 
 def test_accumulation_that_goes_with_a_node_outside_every_scope_is_unscoped():
     b = TraceBuilder().module("net", 0, 50).range("aten::mm", 70, 80, sequence=3)
     b.node("MmBackward0", 100, 110, 3, thread=1)
     b.range("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 120, 140, thread=1)
-    assert unattributed(counted(b.launched("add", 130, 0, 8, thread=1).build())) == {"unscoped": 8}
+    assert unattributed(account(b.launched("add", 130, 0, 8, thread=1).build())) == {"unscoped": 8}
 
 
 def test_perfkits_own_search_is_a_reason_on_the_host():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 60, 80)
-    assert unattributed(counted(b.build())) == {"hooks": 20, "outside": 10}
+    assert unattributed(account(b.build())) == {"hooks": 20, "outside": 10}
     b.range("perfkit.phase::hooks", 95, 97).launched("k", 96, 0, 5)
-    assert unattributed(counted(b.build())) == {"outside": 5}
+    assert unattributed(account(b.build())) == {"outside": 5}
 
 
 def test_reasons_of_no_time_are_not_given():
     b = TraceBuilder().module("net", 0, 50).launched("k", 60, 5, 5).launched("k", 70, 10, 13).event("early", -5, -5)
-    assert unattributed(counted(b.build())) == {"outside": 3}
+    assert unattributed(account(b.build())) == {"outside": 3}
 
 
 # --- what findings say for scripts ---------------------------------------------------------------------------------

@@ -7,15 +7,15 @@ import pytest
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels.categories import ALL
-from perfkit.analysis.time.account import Account, Selection, StepChoice, account, in_account, steps_of_events
+from perfkit.analysis.time.account import Account, Selection, StepChoice, account_for, in_account, steps_of_events
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind
 from tests.builders import TraceBuilder
 
 
-def counted(b: TraceBuilder, steps: StepChoice = "auto", phase: Phase | None = None) -> Account:
+def account(b: TraceBuilder, steps: StepChoice = "auto", phase: Phase | None = None) -> Account:
     trace = b.build()
-    return account(trace, attribute(trace), Selection(phase, steps))
+    return account_for(trace, attribute(trace), Selection(phase, steps))
 
 
 def names(rows: Account) -> list[str]:
@@ -44,7 +44,7 @@ def device_steps(**metadata) -> TraceBuilder:
     ],
 )
 def test_steps_that_are_chosen(steps, metadata, expected, chosen, only):
-    rows = counted(device_steps(**metadata), steps)
+    rows = account(device_steps(**metadata), steps)
     assert names(rows) == expected
     assert (rows.steps, rows.steps_only) == (chosen, only)
     assert rows.step_wall == sum({0: 100, 1: 50}[step] for step in chosen)
@@ -52,18 +52,18 @@ def test_steps_that_are_chosen(steps, metadata, expected, chosen, only):
 
 def test_a_single_step_of_perfkits_is_what_counts():
     b = TraceBuilder(metadata={"perfkit": {}}).step(0, 0, 100).launched("in", 10, 0, 5).launched("out", 200, 0, 5)
-    assert (names(counted(b)), counted(b).steps_only) == (["in"], True)
+    assert (names(account(b)), account(b).steps_only) == (["in"], True)
 
 
 def test_a_recording_of_perfkits_without_steps_is_accounted_for_as_a_whole():
-    rows = counted(TraceBuilder(metadata={"perfkit": {}}).launched("k", 0, 5, 9))
+    rows = account(TraceBuilder(metadata={"perfkit": {}}).launched("k", 0, 5, 9))
     assert (names(rows), rows.steps, rows.steps_only, rows.step_wall) == (["k"], (), False, 0)
 
 
 @pytest.mark.parametrize("choice", [-1, 2, 7])
 def test_a_step_that_is_not_there(choice):
     with pytest.raises(UsageError, match=f"--steps {choice}: this trace has 2 steps, counted from 0"):
-        counted(device_steps(), choice)
+        account(device_steps(), choice)
 
 
 def test_host_times_have_the_steps_of_the_main_thread():
@@ -71,19 +71,19 @@ def test_host_times_have_the_steps_of_the_main_thread():
     b = TraceBuilder().step(0, 0, 10).range("beside", 0, 9)
     b.annotation("ProfilerStep#1", 0, 100, thread=1).annotation("ProfilerStep#2", 100, 150, thread=1)
     b.range("in one", 10, 30, thread=1).range("in two", 110, 115, thread=1).range("outside", 200, 300, thread=1)
-    rows = counted(b, 1)
+    rows = account(b, 1)
     assert (rows.steps, rows.step_wall, rows.total.sum()) == ((2,), 50, 50)
     assert names(rows) == ["ProfilerStep#2", "in two"]
-    assert counted(b).steps == (1, 2)
-    assert names(counted(b)) == ["ProfilerStep#1", "in one", "ProfilerStep#2", "in two"]
-    assert counted(b).step.tolist() == [1, 1, 2, 2]
+    assert account(b).steps == (1, 2)
+    assert names(account(b)) == ["ProfilerStep#1", "in one", "ProfilerStep#2", "in two"]
+    assert account(b).step.tolist() == [1, 1, 2, 2]
 
 
 def test_without_steps_the_account_is_the_main_thread():
     b = TraceBuilder().range("a", 0, 50).range("b", 10, 20).range("beside", 0, 9, thread=1)
-    rows = counted(b)
+    rows = account(b)
     assert (names(rows), rows.total.tolist(), rows.step.tolist()) == (["a", "b"], [40, 10], [NONE, NONE])
-    assert in_account(rows.found).tolist() == [True, True, False]
+    assert in_account(rows.attribution).tolist() == [True, True, False]
 
 
 def test_events_without_a_launch_are_in_the_step_they_ran_in():
@@ -95,32 +95,33 @@ def test_events_without_a_launch_are_in_the_step_they_ran_in():
 
 
 def test_device_rows_are_events_and_each_counts_as_one():
-    rows = counted(TraceBuilder().launched("a", 0, 0, 10).launched("b", 1, 5, 20))
+    rows = account(TraceBuilder().launched("a", 0, 0, 10).launched("b", 1, 5, 20))
     assert rows.on_device
-    assert (rows.total.tolist(), rows.exclusive.tolist(), rows.counted.tolist()) == ([10, 15], [10, 10], [True, True])
+    assert (rows.total.tolist(), rows.exclusive.tolist()) == ([10, 15], [10, 10])
+    assert rows.is_counted.tolist() == [True, True]
     assert len(rows) == 2
 
 
 def test_host_rows_count_operators_and_where_there_are_none_ranges():
     b = TraceBuilder().step(0, 0, 100).module("net", 5, 90).range("aten::mm", 10, 40)
     b.range("launch", 20, 25, HostKind.RUNTIME)
-    rows = counted(b)
+    rows = account(b)
     assert not rows.on_device
-    assert dict(zip(names(rows), rows.counted.tolist(), strict=True)) == {
+    assert dict(zip(names(rows), rows.is_counted.tolist(), strict=True)) == {
         "ProfilerStep#0": False, "perfkit::net": False, "aten::mm": True, "launch": False,
     }  # fmt: skip
     assert dict(zip(names(rows), rows.total.tolist(), strict=True)) == {
         "ProfilerStep#0": 15, "perfkit::net": 55, "aten::mm": 25, "launch": 5,
     }  # fmt: skip
     assert rows.exclusive.tolist() == rows.total.tolist()
-    ranges = counted(TraceBuilder().annotation("mine", 0, 50).range("launch", 20, 25, HostKind.RUNTIME))
-    assert ranges.counted.tolist() == [True, False]
+    ranges = account(TraceBuilder().annotation("mine", 0, 50).range("launch", 20, 25, HostKind.RUNTIME))
+    assert ranges.is_counted.tolist() == [True, False]
 
 
 def test_a_phase_alone():
     b = TraceBuilder().module("net", 0, 50).launched("a", 10, 0, 10).launched("b", 60, 0, 10)
-    assert names(counted(b, phase=Phase.FORWARD)) == ["a"]
-    assert counted(b, phase=Phase.FORWARD).only is Phase.FORWARD
+    assert names(account(b, phase=Phase.FORWARD)) == ["a"]
+    assert account(b, phase=Phase.FORWARD).only is Phase.FORWARD
 
 
 # --- passes -------------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def passing() -> TraceBuilder:
 )  # fmt: skip
 def test_passes_through_a_phase(steps, phase, on_device, passes):
     b = passing().launched("k", 105, 105, 110) if on_device else passing()
-    assert counted(b, steps).passes(phase) == passes
+    assert account(b, steps).passes(phase) == passes
 
 
 # --- scopes, operators, categories, nodes -------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def every_kind() -> TraceBuilder:
 
 
 def test_scopes_of_rows():
-    rows = counted(every_kind())
+    rows = account(every_kind())
     assert [rows.scopes[index] for index in rows.scope] == [
         "b", "b", COMMUNICATION, "b", "b", UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED,
     ]  # fmt: skip
@@ -174,30 +175,30 @@ def test_scopes_of_rows():
 
 
 def test_operators_of_rows():
-    rows = counted(every_kind())
+    rows = account(every_kind())
     found = [rows.trace.names[index] if index != NONE else None for index in rows.operator]
     assert found == [
         "aten::mul", None, "aten::mul", "aten::mul", "aten::mul", "aten::add_", "LostBackward0", None, None,
     ]  # fmt: skip
-    assert counted(TraceBuilder().event("k", 0, 5)).operator.tolist() == [NONE]
-    host = counted(TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("inner", 12, 15))
+    assert account(TraceBuilder().event("k", 0, 5)).operator.tolist() == [NONE]
+    host = account(TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("inner", 12, 15))
     inner = [host.trace.names[index] if index != NONE else None for index in host.operator]
     assert inner == [None, "aten::mm", "inner"]
 
 
 def test_categories_of_rows():
-    rows = counted(every_kind())
+    rows = account(every_kind())
     assert [ALL[index] for index in rows.category] == [
         "elementwise", "other", "communication", "copy/cast", "memset", "optimizer", "matmul", "other", "other",
     ]  # fmt: skip
-    host = counted(
+    host = account(
         TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("call", 12, 15, HostKind.RUNTIME)
     )
     assert [ALL[index] for index in host.category] == ["host", "matmul", "host"]
-    assert counted(every_kind(), phase=Phase.RECOMPUTE).category.tolist() == []
+    assert account(every_kind(), phase=Phase.RECOMPUTE).category.tolist() == []
 
 
 def test_rows_inside_backward_nodes():
-    assert counted(every_kind()).in_node.tolist() == [False] * 6 + [True, False, False]
+    assert account(every_kind()).in_node.tolist() == [False] * 6 + [True, False, False]
     host = TraceBuilder().range("out", 0, 9).range("B", 10, 90, sequence=9, forward_thread=1).range("in", 20, 30)
-    assert counted(host).in_node.tolist() == [False, True, True]
+    assert account(host).in_node.tolist() == [False, True, True]

@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
-from perfkit.analysis.time.account import account
+from perfkit.analysis.time.account import account_for
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.trace.columns import BEGIN_END, NO_TIME, HostKind, ReadFacts
 from tests.builders import TraceBuilder
@@ -20,13 +20,13 @@ def clean() -> TraceBuilder:
 def checks(builder: TraceBuilder) -> dict[str, Finding]:
     """What asks for caution, by the name that people read."""
     trace = builder.build()
-    found = integrity.findings(account(trace, attribute(trace)))
+    found = integrity.findings(account_for(trace, attribute(trace)))
     return {one.rule.title: one for one in found if one.rule is not Rule.CLEAN}
 
 
 def test_a_clean_trace_is_one_line():
     trace = clean().build()
-    assert len(integrity.findings(account(trace, attribute(trace)))) == 1
+    assert len(integrity.findings(account_for(trace, attribute(trace)))) == 1
     assert checks(clean()) == {}
 
 
@@ -123,8 +123,8 @@ def test_a_graph_node_goes_to_the_scope_noted_at_capture():
     b = clean().event("second", 60, 70, correlation=1000, graph_node=5, annotation="layers.3.attn")
     trace = b.build()
     found = attribute(trace)
-    counted = account(trace, found)
-    assert [counted.scopes[index] for index in counted.scope] == ["Model", "layers.3.attn"]
+    account = account_for(trace, found)
+    assert [account.scopes[index] for index in account.scope] == ["Model", "layers.3.attn"]
     assert "1 have the scope noted at capture" in checks(b)["CUDA graphs"].what
 
 

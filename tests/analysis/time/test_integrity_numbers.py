@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
-from perfkit.analysis.time.account import Account, Selection, account
+from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.table import Table
@@ -29,8 +29,8 @@ def clean() -> TraceBuilder:
     return b.launched("gemm", 20, 50, 60)
 
 
-def counted(trace: Trace, **selection) -> Account:
-    return account(trace, attribute(trace), Selection(**selection))
+def account(trace: Trace, **selection) -> Account:
+    return account_for(trace, attribute(trace), Selection(**selection))
 
 
 def by_name(findings: list[Finding]) -> dict[str, Said]:
@@ -42,7 +42,7 @@ def by_name(findings: list[Finding]) -> dict[str, Said]:
 
 def found(builder: TraceBuilder | Trace) -> dict[str, Said]:
     trace = builder if isinstance(builder, Trace) else builder.build()
-    return by_name(integrity.findings(counted(trace)))
+    return by_name(integrity.findings(account(trace)))
 
 
 # --- what the file says of itself ---------------------------------------------------------------------------------
@@ -129,19 +129,19 @@ def test_repairs_of_an_export_are_of_ranges():
 
 def test_a_clean_trace_says_what_was_looked_at():
     trace = replace(clean().build(), facts=ReadFacts(events=1234))
-    [finding] = integrity.findings(counted(trace))
+    [finding] = integrity.findings(account(trace))
     assert lines([finding]) == ["integrity: clean (1,234 events, times to the ns)"]
     assert len(table_of(trace)) == 0
 
 
 def table_of(trace: Trace) -> Table:
-    [table] = [one for one in tables(integrity.findings(counted(trace))) if one.name == "integrity"]
+    [table] = [one for one in tables(integrity.findings(account(trace))) if one.name == "integrity"]
     return table
 
 
 def test_findings_are_lines_and_rows_for_people():
     trace = replace(clean().build(), facts=ReadFacts(negative_durations=1, remarks=("a note",)))
-    assert lines(integrity.findings(counted(trace))) == [
+    assert lines(integrity.findings(account(trace))) == [
         "integrity, reading: a note",
         "integrity, negative durations: 1 events end before they start; counted as 0 ns",
     ]
@@ -187,7 +187,7 @@ def test_where_nothing_has_a_launch_nothing_is_said_of_a_first_one():
 def test_only_what_is_shown_counts():
     b = clean().module("b", 95, 99).event("lost", 300, 310)
     trace = b.build()
-    assert "no launch" not in by_name(integrity.findings(counted(trace, steps=0)))
+    assert "no launch" not in by_name(integrity.findings(account(trace, steps=0)))
 
 
 def test_what_was_launched_outside_the_steps():
@@ -195,7 +195,7 @@ def test_what_was_launched_outside_the_steps():
     THEN the first is counted, and where only steps are shown both are, with a word on where they are"""
     b = clean().launched("late", 200, 300, 310).event("lost", 400, 407)
     trace = b.build()
-    everything, steps = (by_name(integrity.findings(counted(trace, steps=steps))) for steps in ("all", 0))
+    everything, steps = (by_name(integrity.findings(account(trace, steps=steps))) for steps in ("all", 0))
     assert everything["outside steps"] == (
         Rule.OUTSIDE_STEPS,
         10,

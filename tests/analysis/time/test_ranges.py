@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.time.account import Selection, account
+from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.ranges import range_table
 from perfkit.schema.table import Table
 from perfkit.trace.columns import HostKind
@@ -15,7 +15,7 @@ from tests.builders import TraceBuilder
 
 def table_of(builder: TraceBuilder, phase: Phase | None = None, **options: bool) -> Table:
     trace = builder.build()
-    return range_table(account(trace, attribute(trace), Selection(phase=phase)), phase, **options)
+    return range_table(account_for(trace, attribute(trace), Selection(phase=phase)), phase, **options)
 
 
 def rows(table: Table, *wanted: str) -> list[tuple[object, ...]]:

@@ -132,13 +132,13 @@ def test_each_node_of_the_graph_has_one_range_and_each_module_has_both_kinds(rec
 def test_ranges_nest_and_none_is_left_open(recorded: Recorded) -> None:
     assert recorded.trace.facts.repairs == {}
     assert not any("crossing" in line for line in lines_in(trace_report.report(recorded.trace)))
-    seen = attribute(recorded.trace).view
-    hooks = seen.own("backward")
-    parents = seen.forest.parent[hooks]
-    own_thread = seen.thread[hooks] != seen.thread[np.flatnonzero(seen.own("step"))[0]]
+    host = attribute(recorded.trace).host
+    hooks = host.own("backward")
+    parents = host.forest.parent[hooks]
+    own_thread = host.thread[hooks] != host.thread[np.flatnonzero(host.own("step"))[0]]
     assert (parents[own_thread] == NONE).all()
     assert own_thread.sum() == recorded.nodes
-    assert {seen.name_of(row) for row in parents[~own_thread].tolist()} == {"perfkit.phase::backward"}
+    assert {host.name_of(row) for row in parents[~own_thread].tolist()} == {"perfkit.phase::backward"}
 
 
 def test_rows_add_up_and_backward_is_the_modules(recorded: Recorded) -> None:

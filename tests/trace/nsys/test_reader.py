@@ -18,7 +18,7 @@ from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
-from perfkit.analysis.time.account import Selection, account
+from perfkit.analysis.time.account import Selection, account_for
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -37,7 +37,7 @@ def ranges(trace: Trace) -> list[tuple[str, int, int]]:
 def attributed_to(trace: Trace) -> list[tuple[str, str | None]]:
     """Each device event's name and the name of the range that its launch stood in."""
     found = attribute(trace)
-    leaves = [found.view.name_of(leaf) if leaf != NONE else None for leaf in found.device.leaf.tolist()]
+    leaves = [found.host.name_of(leaf) if leaf != NONE else None for leaf in found.events.leaf.tolist()]
     return list(zip(map(str, trace.device_names()), leaves, strict=True))
 
 
@@ -79,9 +79,9 @@ def test_start_end_ranges_that_cross(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert trace.facts.ignored == {"NVTX marks": 1}
     assert trace.facts.repairs == {"ranges still open at the end of the file": 1}
-    seen = attribute(trace).view
-    parents = [seen.name_of(row) if row != NONE else None for row in seen.forest.parent.tolist()]
-    assert dict(zip([seen.name_of(row) for row in range(len(seen.name))], parents, strict=True)) == {
+    host = attribute(trace).host
+    parents = [host.name_of(row) if row != NONE else None for row in host.forest.parent.tolist()]
+    assert dict(zip([host.name_of(row) for row in range(len(host.name))], parents, strict=True)) == {
         "a": None, "push": "a", "b": None, "cudaLaunchKernel": "b",
         "never ends": None, "to another thread": None,
     }  # fmt: skip
@@ -307,7 +307,7 @@ def test_steps_of_processes_that_overlap(tmp_path: Path) -> None:
     found = attribute(trace)
 
     # THEN each belongs to the step of its own process
-    steps = [trace.threads[found.steps[step].thread].pid if step != NONE else None for step in found.device.step]
+    steps = [trace.threads[found.steps[step].thread].pid if step != NONE else None for step in found.events.step]
     assert list(zip(map(str, trace.device_names()), steps, strict=True)) == [
         ("kernel of 100", 100), ("kernel of 100", 100), ("kernel of 200", 200), ("kernel of 200", 200),
     ]  # fmt: skip
@@ -326,8 +326,8 @@ def test_passes_are_those_of_the_process_that_a_step_is_of(tmp_path: Path) -> No
         trace = load(NsysExport(rows=dict(export.rows), strings=export.strings).write(tmp_path / f"{device}.sqlite"))
         found = attribute(trace)
         for steps in ("all", "auto", 0, 1, *((2, 3) if device else ())):
-            counted = account(trace, found, Selection(steps=steps))
-            assert counted.passes(Phase.FORWARD) == len(counted.steps)
+            account = account_for(trace, found, Selection(steps=steps))
+            assert account.passes(Phase.FORWARD) == len(account.steps)
 
 
 def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:
@@ -540,7 +540,7 @@ def test_backward_nodes_find_their_process_and_thread(tmp_path: Path) -> None:
         export.call("cudaLaunchKernel", 70, 71, 9, pid, pid + 1).kernel(f"grad {pid}", 80, 85, 9, pid)
     trace = load(export.write(tmp_path / "backward.sqlite"))
     found = attribute(trace)
-    paths = [found.paths[path] for path in found.device.path.tolist()]
+    paths = [found.paths[path] for path in found.events.path.tolist()]
     assert paths == ["layer of 100", "layer of 200"]
     assert (found.links.numbered.sum(), (found.links.target[found.links.numbered] != NONE).sum()) == (2, 2)
 
@@ -555,10 +555,10 @@ def test_a_reentrant_checkpoint_links_to_what_was_recomputed(tmp_path: Path) -> 
     export.range("aten::mm, seq = 3", 62, 64, tid=7)
     export.range(f"{engine}MmBackward0", 70, 90, tid=7).range("MmBackward0, seq = 3", 71, 89, tid=7)
     found = attribute(load(export.write(tmp_path / "reentrant.sqlite")))
-    view = found.view
-    node = next(r for r in range(len(view.name)) if view.name_of(r) == "MmBackward0")
-    assert view.start[found.links.target[node]] == 62
-    assert found.paths[found.host.path[node]] == "layer"
+    host = found.host
+    node = next(r for r in range(len(host.name)) if host.name_of(r) == "MmBackward0")
+    assert host.start[found.links.target[node]] == 62
+    assert found.paths[found.ranges.path[node]] == "layer"
 
 
 @pytest.mark.corpus
@@ -591,7 +591,7 @@ def test_h100_totals(h100: Trace) -> None:
     assert (kernels.sum(), time[kernels].sum()) == (3442, 44_829_522)
     per_device = [((kernels & (device.device == d)).sum(), time[kernels & (device.device == d)].sum()) for d in (0, 1)]
     assert per_device == [(1721, 22_385_163), (1721, 22_444_359)]
-    launched = kernels & (attribute(h100).device.launch != NONE)
+    launched = kernels & (attribute(h100).events.launch != NONE)
     assert (launched.sum(), time[launched].sum()) == (1632, 23_147_229)
     assert h100.metadata["nsys"] == {"version": "2026.2.1.210", "schema": "3.25.0"}
 
@@ -599,14 +599,14 @@ def test_h100_totals(h100: Trace) -> None:
 @pytest.mark.corpus
 def test_h100_innermost_ranges_stay_in_their_process(h100: Trace) -> None:
     found = attribute(h100)
-    leaf = found.device.leaf
+    leaf = found.events.leaf
     inside = np.flatnonzero(leaf != NONE)
-    pids = np.array([thread.pid for thread in h100.threads])[found.view.thread[leaf[inside]]]
+    pids = np.array([thread.pid for thread in h100.threads])[found.host.thread[leaf[inside]]]
     assert (pids == h100.device.process[inside]).all()
     kernels = inside[h100.device.kind[inside] == DeviceKind.KERNEL]
     time: Counter[str] = Counter()
     for row in kernels.tolist():
-        time[found.view.name_of(leaf[row])] += int(h100.device.end[row] - h100.device.start[row])
+        time[found.host.name_of(leaf[row])] += int(h100.device.end[row] - h100.device.start[row])
     assert time.most_common(1) == [("aten::mm", 19_866_482)]
 
 
