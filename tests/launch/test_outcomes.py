@@ -9,7 +9,6 @@ import pytest
 
 from perfkit import signals
 from perfkit.launch import processes
-from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.record import RECORD_FILE
 from tests import runs
 
@@ -86,34 +85,6 @@ GIVEN_UP = "OpenBLAS error: Memory allocation still failed after 10 retries, giv
 )
 def test_a_library_that_ends_the_process_for_want_of_memory_is_believed(status, said, found, outcome):
     assert processes._finished(status, 1.5, said, found).outcome == outcome
-
-
-def finished(said: str, outcome: Outcome = "error") -> Finished:
-    return Finished(outcome=outcome, exit_code=2, signal=None, wall_s=1.0, stderr_tail=said, record=None)
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [("", "it said nothing"), (" \n\n", "it said nothing"), ("a", "a"), ("a\n b \n\n", "b"),
-     ("table\nperfkit: no", "no"), ("no perfkit: yes", "no perfkit: yes")],
-)  # fmt: skip
-def test_the_last_words_are_the_last_line_with_anything_in_it(said, words):
-    assert finished(said).last_words == words
-
-
-@pytest.mark.parametrize(
-    ("said", "outcome", "full"),
-    [
-        ("r.json: No space left on device", "error", True),
-        ("r.json: Disk quota exceeded", "error", True),
-        ("r.json: Permission denied", "error", False),
-        ("No space left on device\nlater", "error", False),
-        ("r.json: No space left on device", "ok", False),
-        ("r.json: No space left on device", "oom", False),
-    ],
-)
-def test_a_full_disk_is_one_that_ended_the_run(said, outcome, full):
-    assert finished(said, outcome).disk_full is full
 
 
 @pytest.mark.parametrize(("size", "first"), [(0, ""), (1, "0"), (4000, "0"), (4001, "1")])

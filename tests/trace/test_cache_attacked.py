@@ -332,22 +332,6 @@ def test_an_entry_that_cannot_be_decoded_is_damaged(tmp_path, change):
     assert same_columns(first, again)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])
-def test_an_entry_cut_anywhere_is_damaged(tmp_path, cut):
-    file = write_trace(tmp_path / "t.json")
-    load(file)
-    entry = only("*.trace")
-    data = entry.read_bytes()
-    with pytest.raises(cache_entry.DamagedError):
-        cache_entry.decode(data[:cut], entry.stem, "t.json")
-
-
-def test_an_entry_under_another_name_is_damaged(tmp_path):
-    load(write_trace(tmp_path / "t.json"))
-    with pytest.raises(cache_entry.DamagedError, match="another file"):
-        cache_entry.decode(only("*.trace").read_bytes(), "a" * 64, "t.json")
-
-
 @pytest.mark.parametrize("settled_seconds", [-1.0, 1e9])
 @pytest.mark.parametrize("times_kept", [False, True])
 def test_a_file_replaced_while_it_is_read_leaves_no_entry(tmp_path, settled_seconds, times_kept):
