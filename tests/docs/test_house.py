@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,10 @@ TESTED_WITH_OTHERS = {
     "analysis/memory/terms": "analysis/memory/test_model",
     "analysis/noise/variance": "analysis/noise/test_stability",
     "commands/console/show": "commands/test_analyze",
-    "commands/console/sweep_progress": "commands/test_sweep",
     "commands/inputs/flags": "commands/test_compare",
-    "commands/inputs/runs": "commands/test_compare",
     "commands/processes/fresh": "commands/test_compare",
     "commands/processes/plain": "commands/test_run",
+    "commands/reports": "commands/test_analyze",
     "commands/sweep_forecast": "commands/test_sweep",
     "schema/probes": "schema/test_record",
     "schema/progress": "commands/console/test_progress",
@@ -93,3 +93,11 @@ def test_tests_mirror_the_house():
     others = {module.with_suffix("").as_posix() for module in modules if module not in own}
     assert others == TESTED_WITH_OTHERS.keys()
     assert all((ROOT / "tests" / name).with_suffix(".py").is_file() for name in TESTED_WITH_OTHERS.values())
+
+
+def test_a_prefix_of_three_files_is_a_folder():
+    """GIVEN modules named `part_what.py` THEN no three of a room share the part: it would be a room of its own"""
+    shared = Counter(
+        (room_of(path), path.stem.partition("_")[0]) for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")
+    )
+    assert {place: count for place, count in shared.items() if count > 2} == {}
