@@ -14,8 +14,8 @@ from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
 from perfkit.schema.progress import Progress
-from perfkit.trace import cache
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
+from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import Origin, Trace
@@ -25,15 +25,21 @@ from perfkit.trace.recording import OwnNotes
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
+_KEPT = Cache()
 _CHANGED = "the file changed while it was read: read it again when nobody writes to it"
 
 
 def load(
-    path: Path | str, *, progress: Progress | None = None, use_cache: bool = True, kernels_only: bool = False
+    path: Path | str,
+    *,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+    kernels_only: bool = False,
+    cache: Cache = _KEPT,
 ) -> Trace:
     """Read a trace file; its format is found from its content. `-` is standard input.
 
-    A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
+    A large file that was read before comes from `cache`, the user's by default, unless `use_cache` is False.
     With `kernels_only` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
     work and memory; of nsys, names and times alone.
 
@@ -52,7 +58,7 @@ def load(
             if (trace := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
                 trace = _with_tree(trace, chosen)
             elif use_cache and cache.is_worth_it(file) and not kernels_only:
-                trace = _through_cache(file, _shown(chosen), progress)
+                trace = _through_cache(cache, file, _shown(chosen), progress)
             else:
                 trace = _read_file(file, _shown(chosen), progress, kernels_only=kernels_only)
         except OSError as error:
@@ -78,24 +84,24 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
     )
 
 
-def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
-    if not cache.is_ours():
-        return _remarked(_read_file(file, name, progress), cache.NOT_OURS)
-    key = cache.key_of(file)
+def _through_cache(kept: Cache, file: IO[bytes], name: str, progress: Progress | None) -> Trace:
+    if not kept.is_ours():
+        return _remarked(_read_file(file, name, progress), NOT_OURS)
+    key = kept.key_of(file)
     damaged = False
     try:
-        trace = cache.read(key.digest, name)
+        trace = kept.read(key.digest, name)
     except DamagedError:
         trace, damaged = None, True
     if trace is None:
         file.seek(0)
         trace = _read_file(file, name, progress)
-        if cache.still_holds(key, file):
-            cache.write(key.digest, trace)
-            cache.remember(key)
+        if still_holds(key, file):
+            kept.write(key.digest, trace)
+            kept.remember(key)
     else:
-        cache.remember(key)
-    return _remarked(trace, cache.DAMAGED) if damaged else trace
+        kept.remember(key)
+    return _remarked(trace, DAMAGED) if damaged else trace
 
 
 def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, kernels_only: bool = False) -> Trace:

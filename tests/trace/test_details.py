@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from trace_damage import device_event, host_event
 
 from perfkit.errors import UsageError
 from perfkit.trace import cache
@@ -19,6 +18,7 @@ from perfkit.trace.detail_columns import Details
 from perfkit.trace.details import read_details
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
+from tests.trace.trace_damage import device_event, host_event
 
 TEXT = json.dumps(
     [host_event(0, args={"Input Dims": [[3, 4]]}), device_event(1, args={"grid": [5, 1, 1], "block": [64, 1, 1]})]

@@ -7,13 +7,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from trace_damage import small_trace
 
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.chrome.routing import _JOINED_CHUNKS
 from perfkit.trace.columns import DeviceKind
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
+from tests.trace.trace_damage import small_trace
 
 
 def test_of_a_kineto_trace(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from chrome_reference import equal
-from trace_damage import small_trace
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.errors import UsageError
@@ -23,6 +21,8 @@ from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in
+from tests.trace.chrome_reference import equal
+from tests.trace.trace_damage import small_trace
 
 TEXT = small_trace()
 

@@ -8,6 +8,7 @@ import shutil
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ pytestmark = [
 ]
 
 STEPS = 2
-TINY = {
+TINY: dict[str, Any] = {
     "model_size": "tiny", "num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "vocab_size": 96,
     "context_length": 16, "batch_size": 2, "device": "cpu",
     "warmup_steps": 1, "measure_steps": STEPS, "profiler": "torch",

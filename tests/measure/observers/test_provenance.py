@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -208,7 +209,7 @@ def test_a_graph_that_cannot_be_noted(compile_once, columns, problem):
     ],
 )
 def test_the_flag_is_refused_where_it_cannot_work(options, told):
-    wanted = {"compile": "model", "profiler": "torch", "experimental_provenance": True}
+    wanted: dict[str, Any] = {"compile": "model", "profiler": "torch", "experimental_provenance": True}
     assert RunConfig.of(**wanted).measurement.experimental_provenance
     with pytest.raises(UsageError, match=told):
         RunConfig.of(**wanted | options)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trace_damage import damaged, device_event, host_event, packed
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import StreamFacts, unpacked
@@ -23,6 +22,7 @@ from perfkit.trace.columns import MISSING
 from perfkit.trace.detail_columns import Details, LaunchGeometry, Operands
 from perfkit.trace.details import read_details
 from perfkit.trace.load import load
+from tests.trace.trace_damage import damaged, device_event, host_event, packed
 
 CORPUS = Path(os.environ.get("PERFKIT_TRACE_CORPUS", "/nowhere")) / "kineto"
 SHAPES = {"Input Dims": [[8, 4], [], [[2, 3], [5]]], "Input Strides": [[4, 1], [], [[3, 1], [1]]],

@@ -15,6 +15,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.columns import NO_TIME, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys import sqlite_file
+from perfkit.trace.nsys.sqlite_file import contents, readable
 from tests.nsys_export import NsysExport
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -392,15 +393,15 @@ def test_half_a_change_is_not_taken_back(tmp_path: Path) -> None:
     assert beside(tmp_path) == before
 
 
-def test_files_too_large_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_too_large_to_copy(tmp_path: Path) -> None:
     """GIVEN changes beside a file of more than is copied WHEN read THEN one line says how to put them into it"""
     path = with_changes(tmp_path / "x.sqlite", "WAL")
     size = sum(len(content) for content in beside(tmp_path).values())
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size)
-    assert device_names(load(path)) == ["k"]
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size - 1)
-    with pytest.raises(UsageError, match=r"x.sqlite-wal holds .* run sqlite3 x.sqlite 'PRAGMA wal_checkpoint"):
-        load(path)
+    with readable(path, most_copied=size) as address:
+        assert KERNELS.lower() in contents(address)
+    refused = pytest.raises(UsageError, match=r"x.sqlite-wal holds .* run sqlite3 x.sqlite 'PRAGMA wal_checkpoint")
+    with refused, readable(path, most_copied=size - 1):
+        pass
 
 
 def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,8 +419,9 @@ def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatc
         load(path)
 
 
-def test_an_empty_file_beside_holds_no_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_file_beside_holds_no_changes(tmp_path: Path) -> None:
     path = export(tmp_path / "x.sqlite")
     (tmp_path / "x.sqlite-wal").touch()
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", 0)
+    with readable(path, most_copied=0) as address:
+        assert address.startswith(path.as_uri())
     assert device_names(load(path)) == ["k"]
