@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import NO_TIME, Trace
+from perfkit.trace.columns import NO_TIME, Content, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys import sqlite_file
 from perfkit.trace.nsys.sqlite_file import contents, readable
@@ -256,15 +256,15 @@ def test_damaged_counts_and_what_lies_beside(tmp_path: Path) -> None:
     assert device_names(load(path)) == ["k"]
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
-def test_times_that_are_none(tmp_path: Path, kernels_only: bool) -> None:
+@pytest.mark.parametrize("content", list(Content))
+def test_times_that_are_none(tmp_path: Path, content: Content) -> None:
     """GIVEN a kernel at -2^63, and one that ends at 2^63 - 1 WHEN read THEN they are counted and left out"""
     rows = NsysExport().range("a", 0, 50).kernel("k", 10, 20, None)
     rows.kernel("early", -(2**63), 20, None).kernel("late", 10, 2**63 - 1, None)
     rows.range("ever", 0, 2**63 - 1)
-    trace = load(rows.write(tmp_path / "x.sqlite"), kernels_only=kernels_only)
+    trace = load(rows.write(tmp_path / "x.sqlite"), content=content)
     assert device_names(trace) == ["k"]
-    expected = {KERNELS + NO_TIME: 2} | ({} if kernels_only else {"NVTX_EVENTS" + NO_TIME: 1})
+    expected = {KERNELS + NO_TIME: 2} | ({} if content is Content.KERNELS else {"NVTX_EVENTS" + NO_TIME: 1})
     assert trace.facts.ignored == expected
 
 
