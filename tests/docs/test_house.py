@@ -18,13 +18,17 @@ TESTED_WITH_OTHERS = {
     "analysis/memory/terms": "analysis/memory/test_model",
     "analysis/noise/variance": "analysis/noise/test_stability",
     "commands/console/show": "commands/test_analyze",
-    "commands/inputs/flags": "commands/test_compare",
     "commands/processes/fresh": "commands/test_compare",
     "commands/processes/plain": "commands/test_run",
     "commands/reports": "commands/test_analyze",
     "commands/sweep_forecast": "commands/test_sweep",
+    "schema/checks": "schema/test_config_limits",
     "schema/probes": "schema/test_record",
     "schema/progress": "commands/console/test_progress",
+    "schema/workloads": "schema/test_config",
+    "trace/chrome/document": "trace/chrome/test_reader",
+    "trace/chrome/routing": "trace/chrome/test_reader",
+    "trace/detail_columns": "trace/test_details",
     "workload/protocol": "workload/test_step",
 }
 """Modules without a file of tests of their own: types, and what is best asked of the whole."""

@@ -168,7 +168,7 @@ def test_a_graph_is_kept_by_its_key(compile_once):
     graph = Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1")
     found = compile_once({"k:1": ["a"]}, graph, backward=True)
     assert found.graphs == {"f1": CompiledGraph(backward=True, calls=(KernelCall("k", ("a",)),))}
-    assert stored.read({"perfkit": msgspec.json.decode(msgspec.json.encode({stored.KEY: found}))}) == found
+    assert stored.read(msgspec.json.decode(msgspec.json.encode(found))) == found
 
 
 @pytest.mark.parametrize("stack", [5, ["L['self'].a"], {"1": 5}, {"1": (5, object)}])
