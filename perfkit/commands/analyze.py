@@ -14,9 +14,8 @@ from perfkit.analysis.reports import overhead, repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports import trace as trace_report
-from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection
-from perfkit.analysis.time.grouping import By
+from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands.console import show
 from perfkit.commands.console.progress import attributing, reading
 from perfkit.commands.console.show import Format

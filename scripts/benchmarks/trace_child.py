@@ -82,7 +82,7 @@ def kernels(path: Path) -> dict[str, Any]:
     laps.done("load_s")
     found = attribute(trace)
     laps.done("attribute_s")
-    table = breakdown.kernel_table(account_for(trace, found, Selection()))
+    table = breakdown.kernel_table(account_for(trace, found, Selection()).partial)
     laps.done("table_s")
     return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
 

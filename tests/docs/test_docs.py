@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import report
+from perfkit.analysis.time.cells import REASONS
 from perfkit.cli import build_app
 from perfkit.measure import doctor
 from perfkit.render import findings
@@ -257,7 +257,7 @@ def test_every_reason_and_check_is_documented():
     table = text_of("docs/analyze.md").partition("| integrity | |")[2].partition("\n\n")[0]
     shown = [name for row in table.splitlines()[2:] for name in row.split("|")[1].strip().split(", ")]
     assert sorted(shown) == sorted(checks)
-    for reason in trace_report._REASONS:
+    for reason in REASONS:
         assert f"| `{reason}` |" in text_of("docs/attribution.md")
 
 

@@ -2,133 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from perfkit.analysis.attribution import backward_agreement
-from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase, attribute
-from perfkit.analysis.attribution.intervals import NONE, Bools
-from perfkit.analysis.attribution.scopes import How
-from perfkit.analysis.time import breakdown, grouping, integrity
-from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.grouping import By
-from perfkit.analysis.time.ranges import range_table
+from perfkit.analysis.attribution.attribute import UNATTRIBUTED, attribute
+from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.time import breakdown, grouping, integrity, ranges, threads
+from perfkit.analysis.time.account import Account, account_for
+from perfkit.analysis.time.cells import CELLS, REASONS
+from perfkit.analysis.time.summary import device_span, summary
+from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
-from perfkit.schema.range_names import HOOKS
 from perfkit.schema.report import Report
-from perfkit.schema.table import Table
-from perfkit.trace.columns import DeviceKind, Trace
+from perfkit.trace.columns import Trace
 
-_REASONS = {
-    "outside": "outside every scope",
-    "unlinked": "in backward nodes that lead to no forward operation in the file",
-    "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
-    "hooks": "perfkit's own search for the nodes that get backward ranges",
-    "unlaunched": "launched before recording began, or its launch was not recorded",
-    "unscoped": "in backward nodes made by a forward operation outside every scope",
-}
+__all__ = ["TABLES", "View", "findings_of", "report"]
 
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How to look at a trace."""
-
-    selection: Selection = Selection()  # noqa: RUF009 - frozen
-    by: By = "component"
-    depth: int | None = None
-    fold: bool = True
-    modules: dict[str, str] | None = None
-    """The model's tree, path -> class, for a trace that does not carry it."""
+TABLES = (
+    breakdown.PHASES,
+    breakdown.CATEGORIES,
+    grouping.GROUPS,
+    breakdown.KERNELS,
+    breakdown.LAYERS,
+    breakdown.COPIES,
+    ranges.RANGES,
+    threads.THREADS,
+)
+"""In the order of reading."""
 
 
-def report(trace: Trace, view: View | None = None) -> Report:
-    """Attribute a trace and describe where its time went."""
+def report(trace: Trace, view: View | None = None, tables: Iterable[TraceTable] = TABLES) -> Report:
+    """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for."""
     view = view or View()
-    attribution = attribute(trace, modules=view.modules)
-    account = account_for(trace, attribution, view.selection)
-    findings = findings_of(account)
-    if view.modules and not attribution.qualified:
-        text = "the given module tree does not fit: not every module frame of the trace has its place in it"
-        findings = (*findings, Finding(Rule.MODULE_TREE_MISFIT, text))
+    account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    scalars = cache(lambda: summary(account.partial))
     return Report(
-        Path(trace.source).name, summary(account), tuple(_tables(account, view)), findings=findings, main="kernels"
+        Path(trace.source).name,
+        scalars,
+        filter(None, (table.of(account.partial, view) for table in tables)),
+        findings=lambda: findings_of(account, view, scalars()),
+        main="kernels",
     )
 
 
-def _tables(account: Account, view: View) -> Iterator[Table]:
-    """In the order of reading; without device work, a recording by nsys has ranges to read and no operators."""
-    ranges_only = not account.on_device and account.trace.format == "nsys"
-    yield breakdown.phase_table(account)
-    yield _for_scripts_if(ranges_only, breakdown.category_table(account))
-    yield grouping.group_table(account, view.by, depth=view.depth, fold=view.fold)
-    yield _for_scripts_if(ranges_only, breakdown.kernel_table(account))
-    yield breakdown.layer_table(account)
-    if account.on_device:
-        copies = breakdown.copy_table(account)
-        yield _for_scripts_if(not len(copies), copies)
-    elif ranges_only:
-        yield range_table(account, view.selection.phase, everywhere=view.selection.steps == "all")
-    if len(account.trace.threads) > 1:
-        yield _for_scripts_if(account.on_device, breakdown.thread_table(account))
+def findings_of(
+    account: Account, view: View | None = None, scalars: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
+    """What to know before trusting the tables, and why some time is unattributed. `scalars`: its summary, if there."""
+    return tuple(_findings(account, scalars or summary(account.partial), view or View()))
 
 
-def _for_scripts_if(unread: bool, table: Table) -> Table:
-    return replace(table, audience="scripts") if unread else table
-
-
-def summary(account: Account) -> dict[str, Any]:
-    """The scalars of a trace; times in ns."""
-    trace, attribution = account.trace, account.attribution
-    events = account.row if account.on_device else np.empty(0, dtype=np.int64)
-    kernels = trace.device.kind[events] == DeviceKind.KERNEL
-    used = set(trace.device.device[events].tolist())
-    numbered = attribution.links.numbered
-    return {
-        "source": trace.source,
-        "format": trace.format,
-        "devices": [device.name for device in trace.devices if device.index in used],
-        "kernels": int(kernels.sum()),
-        "kernel_time_ns": int(account.total[kernels].sum()) if account.on_device else 0,
-        "gpu_events": len(events),
-        "gpu_time_ns": int(account.total.sum()) if account.on_device else 0,
-        "busy_ns": int(account.exclusive.sum()) if account.on_device else 0,
-        "steps": len(account.steps),
-        "step_wall_ns": account.step_wall,
-        "total_ns": int(account.total.sum()),
-        "unattributed_ns": int(account.total[account.unattributed].sum()),
-        "unattributed_reasons_ns": unattributed(account),
-        "scope_source": attribution.scope_source.value,
-        "backward_nodes": int(numbered.sum()),
-        "backward_nodes_linked": int((attribution.links.target[numbered] != NONE).sum()),
-        "backward_ranges": int(attribution.links.is_hooked.sum()),
-    }
-
-
-def findings_of(account: Account) -> tuple[Finding, ...]:
-    """What to know before trusting the tables, and why some time is unattributed."""
-    total = int(account.total.sum())
-    findings = [Finding(Rule.TRACE_TOTALS, _headline(account, total))]
-    rest = int(account.total[account.unattributed].sum())
-    if rest:
-        findings.append(_unattributed_finding(account, rest, total))
-    if len(account) and account.unattributed.all() and (account.operator != NONE).any():
-        findings.append(Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators"))
-    findings += _provenance(account)
-    both = backward_agreement.agreement(account.attribution)
+def _findings(account: Account, scalars: Mapping[str, Any], view: View) -> Iterator[Finding]:
+    yield Finding(Rule.TRACE_TOTALS, _headline(account, scalars))
+    if scalars["unattributed_ns"]:
+        yield _unattributed_finding(scalars)
+    cells = account.partial.of(CELLS)
+    if len(cells) and (cells["reason"] != NONE).all() and (cells["operator"] != NONE).any():
+        yield Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators")
+    yield from _provenance(account)
+    both = account.agreement
     if both is not None and both.agreeing == both.nodes:  # else integrity has it
-        findings.append(Finding(Rule.BACKWARD_RANGES_AGREE, str(both)))
-    return (*findings, *integrity.findings(account))
+        yield Finding(Rule.BACKWARD_RANGES_AGREE, str(both))
+    yield from integrity.findings(account)
+    if view.modules and not account.attribution.qualified:
+        text = "the given module tree does not fit: not every module frame of the trace has its place in it"
+        yield Finding(Rule.MODULE_TREE_MISFIT, text)
 
 
-def _unattributed_finding(account: Account, rest: int, total: int) -> Finding:
-    reasons = [f"{units.duration_ns(time)} {_REASONS[reason]}" for reason, time in unattributed(account).items()]
+def _unattributed_finding(scalars: Mapping[str, Any]) -> Finding:
+    rest, total = scalars["unattributed_ns"], scalars["total_ns"]
+    times = scalars["unattributed_reasons_ns"].items()
+    reasons = [f"{units.duration_ns(time)} {REASONS[reason]}" for reason, time in times]
     text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
-    cost = Cost(round(rest / max(len(account.steps), 1)), rest / total)
+    cost = Cost(round(rest / max(scalars["steps"], 1)), rest / total)
     return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
 
 
@@ -156,36 +107,12 @@ def _provenance(account: Account) -> list[Finding]:
     return [Finding(Rule.PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
 
 
-def unattributed(account: Account) -> dict[str, int]:
-    """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
-    backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
-    linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
-    conditions = [account.how == How.UNLAUNCHED, linked, backward & account.in_node, backward, _in_hooks(account)]
-    reason = np.select(conditions, ["unlaunched", "unscoped", "unlinked", "engine", "hooks"], default="outside")
-    rest = account.unattributed
-    times = {str(name): int(account.total[rest & (reason == name)].sum()) for name in np.unique(reason[rest])}
-    return {name: time for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
-
-
-def _in_hooks(account: Account) -> Bools:
-    """Host rows in perfkit's search for backward nodes, which launches nothing."""
-    if account.on_device:
-        return np.zeros(len(account), dtype=bool)
-    return account.attribution.host.in_phase(HOOKS.label)[account.row]
-
-
-def _headline(account: Account, total: int) -> str:
-    steps = f"{len(account.steps)} steps" if len(account.steps) != 1 else "1 step"
+def _headline(account: Account, scalars: Mapping[str, Any]) -> str:
+    steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
+    text = f"{steps} steps" if steps != 1 else "1 step"
     if not account.on_device:
         what = "no GPU work was captured" if account.trace.format == "nsys" else "no device work in this trace"
-        return f"{steps}, {units.duration_ns(total)} on the main thread; {what}"
-    busy, span = int(account.exclusive.sum()), _device_span(account)
-    text = f"{steps}; {len(account):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"
+        return f"{text}, {total} on the main thread; {what}"
+    busy, span = scalars["busy_ns"], device_span(account.partial)
+    text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"
     return f"{text} ({units.percent(busy / span)} of the time from first to last)" if span else text
-
-
-def _device_span(account: Account) -> int:
-    """From the first event's start to the last one's end, added up over devices, ns."""
-    events = account.trace.device
-    device, start, end = events.device[account.row], events.start[account.row], events.end[account.row]
-    return sum(int(end[device == one].max() - start[device == one].min()) for one in np.unique(device))

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution import backward_agreement
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
 from perfkit.analysis.time.account import Account, steps_of_events
+from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
-from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, Trace
+from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, Trace
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -204,7 +204,7 @@ def _crossing(account: Account) -> Finding | None:
 
 def _backward(account: Account) -> Finding | None:
     """Where a trace says twice which module a backward node is of, and not the same."""
-    both = backward_agreement.agreement(account.attribution)
+    both = account.agreement
     if both is None or both.agreeing == both.nodes:
         return None
     return Finding(Rule.BACKWARD_RANGES, str(both))
@@ -318,14 +318,14 @@ def _profiler(account: Account) -> Finding | None:
 def _unknown_names(account: Account) -> Finding | None:
     if not account.on_device:
         return None
-    kernels = account.trace.device.kind[account.row] == DeviceKind.KERNEL
-    unknown = (account.category == ALL.index(OTHER)) & kernels
-    names = np.array(account.trace.names, dtype=object)
-    operators = at(names, account.operator[unknown], absent=None)
-    unknown[unknown] = [not is_known(*pair) for pair in zip(names[account.name[unknown]], operators, strict=True)]
-    if not unknown.any():
+    cells, names = account.partial.of(CELLS), account.trace.names
+    cells = cells[(cells["work"] == Work.KERNEL) & (categories(account.partial, cells) == ALL.index(OTHER))]
+    pairs = zip(cells["name"], cells["operator"], strict=True)
+    unknown = [not is_known(names[name], names[op] if op != NONE else None) for name, op in pairs]
+    cells = cells[np.array(unknown, dtype=bool)]
+    if not len(cells):
         return None
-    times = pd.Series(account.total[unknown]).groupby(account.name[unknown]).sum().sort_values(ascending=False)
+    times = cells.groupby("name")["total_ns"].sum().sort_values(ascending=False)
     shown = ", ".join(names[index][:60] for index in times.index[:_UNKNOWN_SHOWN])
     more = f" and {len(times) - _UNKNOWN_SHOWN} more" if len(times) > _UNKNOWN_SHOWN else ""
     time = int(times.sum())

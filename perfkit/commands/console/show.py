@@ -29,7 +29,7 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
         document = files.json_document(shown)
         sys.stdout.write(document if _can_write(document) else files.ascii_json(document))
     elif form == "csv":
-        _print_csv([report for report in shown if report.tables])
+        _print_csv([report for report in shown if report.names])
     else:
         tables = _each_note_once([table for report in shown for table in report.tables])
         print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
@@ -85,9 +85,10 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
     The tables that are made of findings are made of those of all reports, and go with the last one that has any.
     """
     if not names:
-        return [report for report in reports if report.tables or report.findings]
+        return [report for report in reports if report.names or report.findings]
+    known = {name for report in reports for name in report.names}
     of_findings = findings.tables([finding for report in reports for finding in report.findings])
-    known = {table.name for table in (*of_findings, *(table for report in reports for table in report.tables))}
+    known.update(table.name for table in of_findings)
     for name in names:
         if name not in known:
             raise UsageError(
@@ -96,10 +97,9 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
     kept = [
         report.only(*names)
         for report in reports
-        if report.only(*names).tables or any(findings.is_of(name, one) for name in names for one in report.findings)
+        if report.only(*names).names or any(findings.is_of(name, one) for name in names for one in report.findings)
     ]
-    asked = tuple(table for table in of_findings if table.name in names)
-    return [*kept[:-1], replace(kept[-1], tables=(*kept[-1].tables, *asked))]
+    return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
 
 
 def _print_csv(reports: list[Report]) -> None:
@@ -107,6 +107,7 @@ def _print_csv(reports: list[Report]) -> None:
         return
     table = reports[0].main_table
     sys.stdout.write(files.csv(table, readable=sys.stdout.isatty()))
-    others = ", ".join(one.name for report in reports for one in report.tables if one is not table)
+    others = [name for report in reports for name in report.names]
+    others.remove(table.name)  # reports[0] has it
     if others:
-        print(f"this is the table {table.name}; --table gives another: {others}", file=sys.stderr)
+        print(f"this is the table {table.name}; --table gives another: {', '.join(others)}", file=sys.stderr)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import View, findings_of, report, summary, unattributed
+from perfkit.analysis.reports.trace import View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.grouping import By
+from perfkit.analysis.time.cells import unattributed
+from perfkit.analysis.time.summary import summary
+from perfkit.analysis.time.trace_table import By
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Cost, Rule
 from perfkit.schema.report import Report
@@ -120,7 +122,7 @@ def test_scalars_of_device_work():
     b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
     b.range("perfkit.backward::net", 82, 84)
     devices = (Device(0, "H100"), Device(1, "A100"))
-    assert summary(account(replace(b.build(), devices=devices))) == {
+    assert summary(account(replace(b.build(), devices=devices)).partial) == {
         "source": "built by a test",
         "format": "kineto",
         "devices": ["H100"],
@@ -142,7 +144,7 @@ def test_scalars_of_device_work():
 
 
 def test_scalars_of_host_times():
-    found = summary(account(host_step().build()))
+    found = summary(account(host_step().build()).partial)
     assert [found[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
     assert (found["total_ns"], found["step_wall_ns"], found["unattributed_ns"]) == (100, 100, 10)
     assert found["devices"] == []
@@ -233,33 +235,33 @@ def test_every_reason_for_time_without_a_scope():
     b.range("finaliser", 140, 150, thread=1).launched("engine", 145, 0, 16, thread=1)
     b.node("LostBackward0", 200, 230, 9, thread=1).range("aten::mul", 205, 220, sequence=12, thread=1)
     b.launched("again", 210, 0, 32, thread=1)
-    assert unattributed(account(b.build())) == {
+    assert unattributed(account(b.build()).partial) == {
         "unlinked": 40,
         "engine": 16,
         "unscoped": 4,
         "unlaunched": 2,
         "outside": 1,
     }
-    assert list(unattributed(account(b.build()))) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
+    assert list(unattributed(account(b.build()).partial)) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
 
 
 def test_accumulation_that_goes_with_a_node_outside_every_scope_is_unscoped():
     b = TraceBuilder().module("net", 0, 50).range("aten::mm", 70, 80, sequence=3)
     b.node("MmBackward0", 100, 110, 3, thread=1)
     b.range("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 120, 140, thread=1)
-    assert unattributed(account(b.launched("add", 130, 0, 8, thread=1).build())) == {"unscoped": 8}
+    assert unattributed(account(b.launched("add", 130, 0, 8, thread=1).build()).partial) == {"unscoped": 8}
 
 
 def test_perfkits_own_search_is_a_reason_on_the_host():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 60, 80)
-    assert unattributed(account(b.build())) == {"hooks": 20, "outside": 10}
+    assert unattributed(account(b.build()).partial) == {"hooks": 20, "outside": 10}
     b.range("perfkit.phase::hooks", 95, 97).launched("k", 96, 0, 5)
-    assert unattributed(account(b.build())) == {"outside": 5}
+    assert unattributed(account(b.build()).partial) == {"outside": 5}
 
 
 def test_reasons_of_no_time_are_not_given():
     b = TraceBuilder().module("net", 0, 50).launched("k", 60, 5, 5).launched("k", 70, 10, 13).event("early", -5, -5)
-    assert unattributed(account(b.build())) == {"outside": 3}
+    assert unattributed(account(b.build()).partial) == {"outside": 3}
 
 
 # --- what findings say for scripts ---------------------------------------------------------------------------------
