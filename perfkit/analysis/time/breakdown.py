@@ -82,8 +82,8 @@ def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.D
     cells = partial.of(CELLS)
     cells = cells[cells["work"].isin(kinds)]
     cells = cells.assign(category=categories(partial, cells))
-    how = {"count": "sum", "total_ns": "sum", "min_ns": "min", "max_ns": "max", **dict.fromkeys(sums, "sum")}
-    grouped = cells.groupby("name").agg(how)
+    by_name = cells.groupby("name")
+    grouped = by_name[["count", "total_ns", *sums]].sum()
     shares = cells.groupby(["name", "category"])[["total_ns", "count"]].sum().reset_index()
     main = shares.sort_values(["total_ns", "count"], ascending=False, kind="stable").drop_duplicates("name")
     forward = cells[cells["phase"] == Phase.FORWARD].groupby("name")["count"].sum()
@@ -95,8 +95,8 @@ def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.D
             "count": grouped["count"].to_numpy(),
             "total_ns": grouped["total_ns"].to_numpy(),
             "mean_ns": (grouped["total_ns"] / grouped["count"]).to_numpy(),
-            "min_ns": grouped["min_ns"].to_numpy(),
-            "max_ns": grouped["max_ns"].to_numpy(),
+            "min_ns": by_name["min_ns"].min().to_numpy(),
+            "max_ns": by_name["max_ns"].max().to_numpy(),
             "count_per_step": (grouped["count"] / max(len(partial.facts.steps), 1)).to_numpy(),
             "count_per_forward": forward.reindex(grouped.index, fill_value=0).to_numpy()
             / max(passes(partial, Phase.FORWARD), 1),

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import View, findings_of, report
+from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import unattributed
+from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import summary
-from perfkit.analysis.time.trace_table import By
+from perfkit.analysis.time.trace_table import By, TraceTable
+from perfkit.commands.console import show
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Cost, Rule
 from perfkit.schema.report import Report
+from perfkit.schema.table import Table
 from perfkit.trace.columns import Device, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -286,3 +289,56 @@ def test_costs_are_a_step():
             b.step(step, 50 * step, 50 * step + 50)
         [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
         assert finding.cost == Cost(each, pytest.approx(1 / 6))
+
+
+# --- what is computed -----------------------------------------------------------------------------------------------
+
+
+def counting(calls: list[str], table: TraceTable) -> TraceTable:
+    """The table, which notes when it is made."""
+
+    def build(partial: Partial, view: View) -> Table:
+        calls.append(table.name)
+        return table.build(partial, view)
+
+    return replace(table, build=build)
+
+
+@pytest.mark.parametrize("form", typing.get_args(show.Format))
+@pytest.mark.parametrize("name", [table.name for table in TABLES if table.name not in ("ranges", "threads")])
+def test_the_table_that_is_asked_for_is_the_only_one_computed(capsys, name, form):
+    """GIVEN a trace WHEN one table is shown in any form THEN that one has been computed, once"""
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], (name,)), form, top=20)
+    assert capsys.readouterr().out
+    assert calls == [name]
+
+
+def test_findings_are_shown_without_any_table(capsys):
+    """GIVEN a trace WHEN the tables that are made of findings are asked for THEN no other has been computed"""
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], ("findings", "integrity")), "table", top=20)
+    assert "unattributed-time" in capsys.readouterr().out
+    assert calls == []
+
+
+def test_csv_computes_the_main_table_alone(capsys):
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], ()), "csv", top=None)
+    assert "--table gives another: phases, categories" in capsys.readouterr().err
+    assert calls == ["kernels"]
+
+
+def test_a_report_without_device_work_has_no_table_of_copies_to_compute():
+    calls: list[str] = []
+    made = report(host_step().build(), tables=[counting(calls, table) for table in TABLES])
+    assert "copies" not in made.names
+    without = report(
+        TraceBuilder().launched("k", 0, 5, 10).build(), tables=[counting(calls, table) for table in TABLES]
+    )
+    assert "copies" in without.names
+    assert "copies" not in without.seen_by("people").names
+    assert calls == []
