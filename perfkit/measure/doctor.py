@@ -70,6 +70,9 @@ def _cpu() -> Ability:
     return Ability("cpu", "yes", found)
 
 
+NO_GPU = Rule("no-gpu", "machine", "PyTorch has no GPU")
+
+
 def _gpu() -> Ability:
     if torch.cuda.is_available():
         names = []
@@ -80,10 +83,10 @@ def _gpu() -> Ability:
         return Ability("gpu", "yes", "; ".join(names))
     if environment.nvidia_driver() is None:
         means = "everything runs on the CPU: times are real, kernels are not seen"
-        return _lacking(Rule.NO_GPU, "gpu", "no", "no NVIDIA driver", means)
+        return _lacking(NO_GPU, "gpu", "no", "no NVIDIA driver", means)
     means = "install a CUDA build of PyTorch to use the GPU"
     found = f"driver {environment.nvidia_driver()}, but PyTorch sees no device"
-    return _lacking(Rule.NO_GPU, "gpu", "no", found, means)
+    return _lacking(NO_GPU, "gpu", "no", found, means)
 
 
 @contextlib.contextmanager
@@ -95,6 +98,9 @@ def _nvml_session() -> Iterator[None]:
         pynvml.nvmlShutdown()
 
 
+NO_NVML = Rule("no-nvml", "machine", "clocks, power and throttling cannot be read")
+
+
 def _nvml() -> Ability:
     try:
         with _nvml_session():
@@ -102,26 +108,35 @@ def _nvml() -> Ability:
             count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         means = "clocks, power and throttling need NVIDIA's driver on this machine"
-        return _lacking(Rule.NO_NVML, "nvml", "no", f"{error}", means)
+        return _lacking(NO_NVML, "nvml", "no", f"{error}", means)
     return Ability("nvml", "yes", f"driver {driver}, {count} devices")
+
+
+NO_NSYS = Rule("no-nsys", "machine", "Nsight Systems is missing or gives no version")
 
 
 def _nsys() -> Ability:
     nsys = nsys_program.find()
     if nsys is None:
-        return _lacking(Rule.NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
+        return _lacking(NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
     if not nsys.version:
-        return _lacking(Rule.NO_NSYS, "nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
+        return _lacking(NO_NSYS, "nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
     return Ability("nsys", "yes", nsys.version_text)
+
+
+NO_NVTX = Rule("no-nvtx", "machine", "NVTX ranges are switched off, or do not fit this nsys")
 
 
 def _nvtx() -> Ability:
     version = nsys_program.nvtx_version() or "not installed as a package"
     if importlib.util.find_spec("nvtx") is None or os.environ.get("NVTX_DISABLE"):
-        return _lacking(Rule.NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
+        return _lacking(NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
     nsys = nsys_program.find()
     problem = nsys and nsys_program.pair_problem(nsys, nsys_program.nvtx_version())
-    return _lacking(Rule.NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
+    return _lacking(NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
+
+
+NO_COMPILER = Rule("no-compiler", "machine", "torch.compile has no compiler")
 
 
 def _compiler() -> Ability:
@@ -129,12 +144,15 @@ def _compiler() -> Ability:
     if torch.cuda.is_available():
         if importlib.util.find_spec("triton") is None:
             means = "pip install triton, or use --compile off"
-            return _lacking(Rule.NO_COMPILER, topic, "no", "no Triton", means)
+            return _lacking(NO_COMPILER, topic, "no", "no Triton", means)
         return Ability(topic, "yes", f"Triton {_version('triton') or ''}".strip())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
-        return _lacking(Rule.NO_COMPILER, topic, "no", "no C++ compiler", "install g++, or use --compile off")
+        return _lacking(NO_COMPILER, topic, "no", "no C++ compiler", "install g++, or use --compile off")
     return Ability(topic, "yes", compiler)
+
+
+NO_TENSORBOARD = Rule("no-tensorboard", "machine", "TensorBoard or its profiler plugin is missing")
 
 
 def _tensorboard() -> Ability:
@@ -142,7 +160,7 @@ def _tensorboard() -> Ability:
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "not installed"
     if missing:
-        return _lacking(Rule.NO_TENSORBOARD, "tensorboard", "no", found, f"pip install {' '.join(missing)}")
+        return _lacking(NO_TENSORBOARD, "tensorboard", "no", found, f"pip install {' '.join(missing)}")
     return Ability("tensorboard", "yes", found)
 
 
@@ -153,10 +171,13 @@ def _version(name: str) -> str | None:
         return None
 
 
+MISSING_COUNTERS = Rule("missing-counters", "machine", "some counters that explain noise cannot be read")
+
+
 def _counters() -> Ability:
     paths = {"scheduler delay": "/proc/self/schedstat", "pressure": "/proc/pressure/cpu", "steal": "/proc/stat"}
     missing = [name for name, path in paths.items() if not os.access(path, os.R_OK)]
     if missing:
         found, means = f"missing: {', '.join(missing)}", "noise will be explained less well"
-        return _lacking(Rule.MISSING_COUNTERS, "noise counters", "partly", found, means)
+        return _lacking(MISSING_COUNTERS, "noise counters", "partly", found, means)
     return Ability("noise counters", "yes", ", ".join(paths))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import CLEAN, Finding
 from perfkit.schema.report import LazyTable, Report
 from perfkit.schema.table import Column, Table
 
@@ -62,7 +62,7 @@ class Counted:
             "r",
             lambda: (self.calls.append("summary"), {"n": 1})[1],
             (self.table("a"), self.table("b", "scripts"), self.table("c")),
-            findings=lambda: (self.calls.append("findings"), [Finding(Rule.CLEAN, "clean")])[1],
+            findings=lambda: (self.calls.append("findings"), [Finding(CLEAN, "clean")])[1],
             main="c",
         )
 
@@ -72,7 +72,7 @@ def test_nothing_is_computed_before_it_is_asked_for():
     counted = Counted()
     report = counted.report()
     assert (report.names, report.seen_by("people").names) == (("a", "b", "c"), ("a", "c"))
-    assert report.only("b").plus({"m": 2}, findings=[Finding(Rule.CLEAN, "too")]).names == ("b",)
+    assert report.only("b").plus({"m": 2}, findings=[Finding(CLEAN, "too")]).names == ("b",)
     assert (report.table("nonsense"), counted.calls) == (None, [])
 
 
@@ -88,9 +88,9 @@ def test_what_is_asked_for_is_computed_once_in_whatever_report_derived_from_it()
 
 
 def test_more_comes_behind_what_is_there():
-    more = REPORT.plus({"n": 1}, (table("more"),), findings=[Finding(Rule.CLEAN, "clean")])
+    more = REPORT.plus({"n": 1}, (table("more"),), findings=[Finding(CLEAN, "clean")])
     assert more.names == (*REPORT.names, "more")
-    assert (more.summary, more.findings, more.main) == ({"n": 1}, (Finding(Rule.CLEAN, "clean"),), "scripts")
+    assert (more.summary, more.findings, more.main) == ({"n": 1}, (Finding(CLEAN, "clean"),), "scripts")
     assert (REPORT.summary, REPORT.findings) == ({}, ())
 
 

@@ -18,6 +18,9 @@ _FEW = 10
 _ALIAS = "--target-cv"
 
 
+MEAN_PRECISION = Rule("mean-precision", "run", "how well the mean is known, and how many steps a better one would take")
+
+
 def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None:
     """The sentence `n = ...`; None without a step. Where a finding of noise says why the interval cannot be relied
     on, so does this one.
@@ -26,7 +29,7 @@ def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None
     """
     if not record.steps:
         return None
-    return Finding(Rule.MEAN_PRECISION, _text(record, noise), sure="derived")
+    return Finding(MEAN_PRECISION, _text(record, noise), sure="derived")
 
 
 def _text(record: RunRecord, noise: Stability | None) -> str:

@@ -57,21 +57,32 @@ def findings_of(
     return tuple(_findings(account, scalars or summary(account.partial), view or View()))
 
 
+TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
+NO_MODULES = Rule("no-modules", "trace", "no range names a module")
+BACKWARD_RANGES_AGREE = Rule(
+    "backward-ranges-agree", "trace", "ranges round backward nodes and sequence numbers name the same modules"
+)
+MODULE_TREE_MISFIT = Rule("module-tree-misfit", "trace", "the module tree that was given is not the trace's")
+
+
 def _findings(account: Account, scalars: Mapping[str, Any], view: View) -> Iterator[Finding]:
-    yield Finding(Rule.TRACE_TOTALS, _headline(account, scalars))
+    yield Finding(TRACE_TOTALS, _headline(account, scalars))
     if scalars["unattributed_ns"]:
         yield _unattributed_finding(scalars)
     cells = account.partial.of(CELLS)
     if len(cells) and (cells["reason"] != NONE).all() and (cells["operator"] != NONE).any():
-        yield Finding(Rule.NO_MODULES, "no range names a module; --by op shows the operators")
+        yield Finding(NO_MODULES, "no range names a module; --by op shows the operators")
     yield from _provenance(account)
     both = account.agreement
     if both is not None and both.agreeing == both.nodes:  # else integrity has it
-        yield Finding(Rule.BACKWARD_RANGES_AGREE, str(both))
+        yield Finding(BACKWARD_RANGES_AGREE, str(both))
     yield from integrity.findings(account)
     if view.modules and not account.attribution.qualified:
         text = "the given module tree does not fit: not every module frame of the trace has its place in it"
-        yield Finding(Rule.MODULE_TREE_MISFIT, text)
+        yield Finding(MODULE_TREE_MISFIT, text)
+
+
+UNATTRIBUTED_TIME = Rule("unattributed-time", "trace", "time has no scope, by the reasons for it")
 
 
 def _unattributed_finding(scalars: Mapping[str, Any]) -> Finding:
@@ -80,7 +91,13 @@ def _unattributed_finding(scalars: Mapping[str, Any]) -> Finding:
     reasons = [f"{units.duration_ns(time)} {REASONS[reason]}" for reason, time in times]
     text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
     cost = Cost(round(rest / max(scalars["steps"], 1)), rest / total)
-    return Finding(Rule.UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
+    return Finding(UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
+
+
+PROVENANCE_UNAVAILABLE = Rule(
+    "provenance-unavailable", "trace", "nothing of what compiled graphs ran could be led back to modules"
+)
+PROVENANCE = Rule("provenance", "trace", "how much of what compiled graphs ran was led back to modules")
 
 
 def _provenance(account: Account) -> list[Finding]:
@@ -90,7 +107,7 @@ def _provenance(account: Account) -> list[Finding]:
         return []
     if not (compiled.path != NONE).any():
         text = f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}"
-        return [Finding(Rule.PROVENANCE_UNAVAILABLE, text)]
+        return [Finding(PROVENANCE_UNAVAILABLE, text)]
     place = account.attribution.events.leaf[account.row] if account.on_device else account.row
     inside = compiled.graph if account.on_device else compiled.kernel
     rows = np.flatnonzero((place != NONE) & (inside[place] != NONE))
@@ -104,7 +121,7 @@ def _provenance(account: Account) -> list[Finding]:
         f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
         f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
     )
-    return [Finding(Rule.PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
+    return [Finding(PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)]
 
 
 def _headline(account: Account, scalars: Mapping[str, Any]) -> str:

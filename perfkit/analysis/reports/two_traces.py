@@ -223,29 +223,47 @@ def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
     return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
 
 
+PER_STEP = Rule(
+    "per-step", "comparison", "counts and times are per step, because the traces have different numbers of them"
+)
+NO_STEPS = Rule("no-steps", "comparison", "one trace or both have no steps")
+DIFFERENT_DEVICES = Rule("different-devices", "comparison", "the traces are of different devices")
+DIFFERENT_INSTRUMENTS = Rule(
+    "different-instruments", "comparison", "the traces are of different instruments, which record different things"
+)
+UNMATCHED_BACKWARD_RANGES = Rule(
+    "unmatched-backward-ranges", "comparison", "one trace alone has ranges round backward nodes"
+)
+KERNEL_SPELLING = Rule("kernel-spelling", "comparison", "the instruments spell kernel names differently")
+
+
 def _findings(
     sides: _Sides, devices: tuple[list[str], list[str]], tables: Sequence[Table], rule: _Rule
 ) -> Iterator[Finding]:
     a, b = sides.a, sides.b
     if rule.per_a != rule.per_b:
         text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
-        yield Finding(Rule.PER_STEP, text)
+        yield Finding(PER_STEP, text)
     elif not (a.steps and b.steps):
-        yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
+        yield Finding(NO_STEPS, "no steps in one or both files: everything in them is counted")
     if all(devices) and devices[0] != devices[1]:
         text = "different devices: times are not of one instrument against another, but of one machine against another"
-        yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
+        yield Finding(DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
     if not rule.counts:
         text = "two instruments without device work: one records operators, the other ranges; only ranges are counted"
-        yield Finding(Rule.DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
+        yield Finding(DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
         if alone := sides.alone_with_backward:
             text = f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
-            yield Finding(Rule.UNMATCHED_BACKWARD_RANGES, text, where=alone)
+            yield Finding(UNMATCHED_BACKWARD_RANGES, text, where=alone)
     if a.on_device and not sides.one_instrument:
         text = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
-        yield Finding(Rule.KERNEL_SPELLING, text)
+        yield Finding(KERNEL_SPELLING, text)
     for table in tables:
         yield _agreement(table, rule)
+
+
+TABLE_AGREES = Rule("table-agrees", "comparison", "all rows of a table agree in both traces")
+TABLE_DISAGREES = Rule("table-disagrees", "comparison", "rows of a table disagree between the traces")
 
 
 def _agreement(table: Table, rule: _Rule) -> Finding:
@@ -257,10 +275,10 @@ def _agreement(table: Table, rule: _Rule) -> Finding:
         + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
     )
     if not len(wrong):
-        return Finding(Rule.TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
+        return Finding(TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
     kinds = wrong.str.split(", ").explode().value_counts()
     text = f"{table.name}: {len(wrong)} of {len(flags)} rows disagree: "
     key = table.columns[0].name
     evidence = tuple(Evidence(table.name, {key: str(name)}) for name in table.frame[key][wrong.index])
     text += ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    return Finding(Rule.TABLE_DISAGREES, text, evidence=evidence)
+    return Finding(TABLE_DISAGREES, text, evidence=evidence)

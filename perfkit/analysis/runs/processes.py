@@ -16,12 +16,16 @@ import numpy as np
 from perfkit.analysis.runs.summary import phase_series
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Rule
 from perfkit.schema.record import Environment, RunRecord
 
 NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
 """How long was measured: said where it differs, but no other configuration."""
 
 _UNNAMED = (None, "auto")
+
+
+UNFINISHED_RUNS = Rule("unfinished-runs", "processes", "runs were left out because they did not finish")
 
 
 @dataclass(frozen=True, slots=True)

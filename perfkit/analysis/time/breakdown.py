@@ -195,20 +195,38 @@ def _with_device(facts: Facts) -> Audience | None:
     return ("everyone" if facts.has_copies else "scripts") if facts.on_device else None
 
 
-PHASES = TraceTable("phases", "a phase; all seven, always", lambda partial, _: phase_table(partial))
-CATEGORIES = TraceTable("categories", "a kind of work", lambda partial, _: category_table(partial), _unless_ranges_only)
+PHASES = TraceTable(
+    "phases",
+    "a phase; all seven, always",
+    "`phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
+    lambda partial, _: phase_table(partial),
+)
+CATEGORIES = TraceTable(
+    "categories",
+    "a kind of work",
+    "`category`, `count`, `total_ns`, `exclusive_ns`, `share`",
+    lambda partial, _: category_table(partial),
+    _unless_ranges_only,
+)
 KERNELS = TraceTable(
     "kernels",
     "a kernel's name; without a device an operator's",
+    "`name`, `category`, `count`, `total_ns`, `share`, `count_per_step`, `count_per_forward`, "
+    "`count_per_pass` (with `--phase` only), `mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: kernel_table(partial),
     _unless_ranges_only,
 )
 LAYERS = TraceTable(
     "layers",
     "scope and phase, self time; no total row",
+    "`scope`, `phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
     lambda partial, _: layer_table(partial),
     lambda _: "scripts",
 )
 COPIES = TraceTable(
-    "copies", "a copy's or memset's name (with a device only)", lambda partial, _: copy_table(partial), _with_device
+    "copies",
+    "a copy's or memset's name (with a device only)",
+    "`name`, `count`, `total_ns`, `share`, `bytes`, `mean_ns`, `min_ns`, `max_ns`",
+    lambda partial, _: copy_table(partial),
+    _with_device,
 )

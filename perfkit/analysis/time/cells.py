@@ -13,7 +13,7 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, pair_keys
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.analysis.time.account import Account, is_operator, scope_numbers
-from perfkit.analysis.time.partial import Fold, Partial, Rows
+from perfkit.analysis.time.partial import Fold, Partial, Rows, columns_of
 from perfkit.schema.range_names import HOOKS
 from perfkit.trace.columns import DeviceKind
 
@@ -63,9 +63,10 @@ def _rows(account: Account) -> Rows:
     }
 
 
-CELLS = Fold(
+_KEYS = ("name", "operator", "phase", "path", "reason", "work")
+BY_STEP = Fold(
     _rows,
-    keys=("name", "operator", "phase", "path", "step", "reason", "work"),
+    keys=(*_KEYS, "step"),
     measures={
         "count": "sum",
         "total_ns": "sum",
@@ -77,7 +78,11 @@ CELLS = Fold(
     texts={"name": "names", "operator": "names", "path": "paths"},
     is_counted=True,
 )
-"""One row for each name, operator, phase, scope, step, reason for having no scope, and kind of work."""
+"""One row for each name, operator, phase, scope, reason for having no scope, kind of work, and step."""
+CELLS = Fold(
+    lambda account: columns_of(account.partial.of(BY_STEP)), _KEYS, BY_STEP.measures, BY_STEP.texts, is_counted=True
+)
+"""The same without the steps: few, however many steps there are."""
 
 
 def _work(account: Account) -> Ints:

@@ -17,7 +17,7 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.scopes import SEPARATOR, ScopeSource
 from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
-from perfkit.analysis.time.cells import CELLS, scopes_of
+from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.schema.table import Column, Table
@@ -75,8 +75,8 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
     `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
     """
     spelled, wall = names_of(partial), partial.facts.step_wall
-    code, instances, groups = _keys(partial, by, spelled, depth=depth, fold=fold)
-    frame = _grouped(partial, code, instances, groups)
+    instances, groups = _labels(partial, by, spelled, depth=depth, fold=fold)
+    frame = _grouped(partial, by, instances, groups)
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
     frame["step_share"] = frame["total_ns"] / wall if wall else np.nan
     if by == "module":
@@ -128,27 +128,33 @@ def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
     )
 
 
-def _keys(
-    partial: Partial, by: By, spelled: Names, *, depth: int | None, fold: bool
-) -> tuple[Ints, list[str], list[str]]:
-    """A code for each cell; for each code the instance it stands for, and the group that the instance folds into."""
-    cells = partial.of(CELLS)
+def _codes(partial: Partial, by: By, cells: pd.DataFrame) -> Ints:
+    """What each cell is grouped by, as an index into `_labels`."""
+    if by == "phase":
+        return cells["phase"].to_numpy()
+    if by in ("op", "kernel"):
+        code = cells["operator" if by == "op" else "name"].to_numpy()
+        return np.where(code == NONE, len(partial.facts.names), code)
+    return scopes_of(partial, cells)[0]
+
+
+def _labels(partial: Partial, by: By, spelled: Names, *, depth: int | None, fold: bool) -> tuple[list[str], list[str]]:
+    """For each code the instance it stands for, and the group that the instance folds into."""
     if by == "phase":
         labels = [phase.label for phase in Phase]
-        return cells["phase"].to_numpy(), labels, labels
+        return labels, labels
     if by in ("op", "kernel"):
         names = [*partial.facts.names, UNATTRIBUTED]
-        code = cells["operator" if by == "op" else "name"].to_numpy()
-        return np.where(code == NONE, len(names) - 1, code), names, names
-    code, scopes = scopes_of(partial, cells)
+        return names, names
+    code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
     instances = [key(path) if path in used else path for path in scopes]
     if not fold or by not in _FOLDED:
-        return code, instances, instances
+        return instances, instances
     folded = _folder(spelled, layers)
-    return code, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
+    return instances, [path if path in REST_SCOPES else folded(path) for path in instances]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -223,10 +229,11 @@ def _kind(part: str, spelled: Names) -> str:
     return "*" if part.isdigit() else part
 
 
-def _grouped(partial: Partial, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
+def _grouped(partial: Partial, by: By, instances: list[str], groups: list[str]) -> pd.DataFrame:
     """Sums by group, with the group's text as the column `scope`."""
     instance_of, instance_texts = pd.factorize(np.asarray(instances, dtype=object))
     group_of, group_texts = pd.factorize(np.asarray(groups, dtype=object))
+    code = _codes(partial, by, partial.of(CELLS))
     cells = partial.of(CELLS).assign(scope=group_of[code], instance=instance_of[code])
     frame = cells.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
     by_phase = cells.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
@@ -240,7 +247,8 @@ def _grouped(partial: Partial, code: Ints, instances: list[str], groups: list[st
     frame["mean_ns"] = sizes["mean"].where(several)
     frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
     frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
-    frame = _with_steps(frame, cells, len(partial.facts.steps)).reset_index()
+    by_step = partial.of(BY_STEP).assign(scope=group_of[_codes(partial, by, partial.of(BY_STEP))])
+    frame = _with_steps(frame, by_step, len(partial.facts.steps)).reset_index()
     frame["scope"] = group_texts[frame["scope"]]
     return frame
 
@@ -276,5 +284,8 @@ def _with_steps(frame: pd.DataFrame, cells: pd.DataFrame, steps: int) -> pd.Data
 GROUPS = TraceTable(
     "groups",
     "whatever `--by` says",
+    "`scope`, `x`, `count`, a column for each phase, `total_ns`, `exclusive_ns`, "
+    "`inclusive_ns` (by module only), `share`, `step_share`, `step_mean_ns`, `step_std_ns`, "
+    "`count_per_step`, `mean_ns`, `max_ns`, `max_at`",
     lambda partial, view: group_table(partial, view.by, depth=view.depth, fold=view.fold),
 )

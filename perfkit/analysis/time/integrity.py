@@ -16,7 +16,7 @@ from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
-from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
 from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, Trace
 
 _UNKNOWN_SHOWN = 3
@@ -33,7 +33,7 @@ def findings(account: Account) -> list[Finding]:
         _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
     )  # fmt: skip
     said = [*of_reading(account.trace), *filter(None, (check(account) for check in checks))]
-    return said or [Finding(Rule.CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
+    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
 
 
 def of_reading(trace: Trace) -> list[Finding]:
@@ -54,9 +54,15 @@ def _part(account: Account, time_ns: int) -> Cost:
     return _cost(account, time_ns, int(account.total.sum()))
 
 
+READING = Rule("reading", "integrity", "what happened while the file was read: it changed, its cache entry was damaged")
+
+
 def _reading(trace: Trace) -> Finding | None:
     remarks = trace.facts.remarks
-    return Finding(Rule.READING, "; ".join(remarks)) if remarks else None
+    return Finding(READING, "; ".join(remarks)) if remarks else None
+
+
+TRUNCATED_FILE = Rule("truncated-file", "integrity", "the end is missing; what was there was read")
 
 
 def _truncated(trace: Trace) -> Finding | None:
@@ -64,7 +70,20 @@ def _truncated(trace: Trace) -> Finding | None:
     if at is None:
         return None
     text = f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables"
-    return Finding(Rule.TRUNCATED_FILE, text)
+    return Finding(TRUNCATED_FILE, text)
+
+
+REPAIRED_JSON = Rule(
+    "repaired-json",
+    "integrity",
+    "what was mended, and how often: backslashes, control characters, `NaN`, bytes that are no UTF-8, ...",
+    "repaired JSON",
+)
+REPAIRED_RANGES = Rule(
+    "repaired-ranges",
+    "integrity",
+    "NVTX ranges that were still open at the end of an nsys export: they last to its last time",
+)
 
 
 def _repairs(trace: Trace) -> Finding | None:
@@ -72,8 +91,15 @@ def _repairs(trace: Trace) -> Finding | None:
     if not repairs:
         return None
     text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    rule = Rule.REPAIRED_JSON if trace.format == "kineto" else Rule.REPAIRED_RANGES
+    rule = REPAIRED_JSON if trace.format == "kineto" else REPAIRED_RANGES
     return Finding(rule, f"mended to read it: {text}")
+
+
+UNUSABLE_EVENTS = Rule(
+    "unusable-events",
+    "integrity",
+    "no start or no duration, one that is no number, or one of more than ten years: in no table",
+)
 
 
 def _unusable(trace: Trace) -> Finding | None:
@@ -83,7 +109,10 @@ def _unusable(trace: Trace) -> Finding | None:
     if not unusable:
         return None
     text = ", ".join(unusable)
-    return Finding(Rule.UNUSABLE_EVENTS, f"left out of every table: {text}")
+    return Finding(UNUSABLE_EVENTS, f"left out of every table: {text}")
+
+
+RESOLUTION = Rule("resolution", "integrity", "times are whole microseconds")
 
 
 def _resolution(trace: Trace) -> Finding | None:
@@ -91,13 +120,19 @@ def _resolution(trace: Trace) -> Finding | None:
     if resolution == 1:
         return None
     text = f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
-    return Finding(Rule.RESOLUTION, text)
+    return Finding(RESOLUTION, text)
+
+
+NEGATIVE_DURATIONS = Rule("negative-durations", "integrity", "events that end before they start: counted as 0 ns")
 
 
 def _negative(trace: Trace) -> Finding | None:
     count = trace.facts.negative_durations
     text = f"{count:,} events end before they start; counted as 0 ns"
-    return Finding(Rule.NEGATIVE_DURATIONS, text) if count else None
+    return Finding(NEGATIVE_DURATIONS, text) if count else None
+
+
+NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
 
 
 def _no_launch(account: Account) -> Finding | None:
@@ -116,7 +151,10 @@ def _no_launch(account: Account) -> Finding | None:
     if early:
         text += f"; {early:,} of them ran before the first one that has: work launched before recording began"
     evidence = (Evidence("phases", {"phase": Phase.UNLAUNCHED.label}),)
-    return Finding(Rule.NO_LAUNCH, text, _part(account, time), evidence)
+    return Finding(NO_LAUNCH, text, _part(account, time), evidence)
+
+
+UNLINKED_NODES = Rule("unlinked-nodes", "integrity", "backward nodes whose forward operation is not in the file")
 
 
 def _unlinked(account: Account) -> Finding | None:
@@ -127,7 +165,14 @@ def _unlinked(account: Account) -> Finding | None:
     if not lost:
         return None
     text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
-    return Finding(Rule.UNLINKED_NODES, f"{text} began, or was not recorded")
+    return Finding(UNLINKED_NODES, f"{text} began, or was not recorded")
+
+
+OUTSIDE_STEPS = Rule(
+    "outside-steps",
+    "integrity",
+    "device events launched outside every step; in perfkit's own traces they are in no table",
+)
 
 
 def _outside_steps(account: Account) -> Finding | None:
@@ -142,7 +187,14 @@ def _outside_steps(account: Account) -> Finding | None:
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
     text += ": in no table (--steps all has them)" if account.steps_only else ""
-    return Finding(Rule.OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
+    return Finding(OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
+
+
+CUT_STEPS = Rule(
+    "cut-steps",
+    "integrity",
+    "the first or last step did less than nine tenths of what the median step did: recording began or ended inside it",
+)
 
 
 def _cut_steps(account: Account) -> Finding | None:
@@ -159,7 +211,10 @@ def _cut_steps(account: Account) -> Finding | None:
     if not cut:
         return None
     text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
-    return Finding(Rule.CUT_STEPS, text, sure="guessed", where=", ".join(cut))
+    return Finding(CUT_STEPS, text, sure="guessed", where=", ".join(cut))
+
+
+ZERO_DURATIONS = Rule("zero-durations", "integrity", "events of 0 ns: shorter than the clock can tell")
 
 
 def _zero(account: Account) -> Finding | None:
@@ -167,7 +222,10 @@ def _zero(account: Account) -> Finding | None:
         return None
     count = int((account.total == 0).sum())
     text = f"{count:,} device events last 0 ns: shorter than the clock can tell"
-    return Finding(Rule.ZERO_DURATIONS, text) if count else None
+    return Finding(ZERO_DURATIONS, text) if count else None
+
+
+OVERLAPPING = Rule("overlapping", "integrity", "events of one stream that overlap")
 
 
 def _overlapping(account: Account) -> Finding | None:
@@ -184,7 +242,10 @@ def _overlapping(account: Account) -> Finding | None:
         return None
     time = int(overlap.sum())
     text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
-    return Finding(Rule.OVERLAPPING, text, _part(account, time))
+    return Finding(OVERLAPPING, text, _part(account, time))
+
+
+CROSSING_RANGES = Rule("crossing-ranges", "integrity", "host ranges that begin inside another and end after it")
 
 
 def _crossing(account: Account) -> Finding | None:
@@ -199,7 +260,14 @@ def _crossing(account: Account) -> Finding | None:
     if not count:
         return None
     text = f"{count:,} host ranges begin inside another and end after it; both count as its parent's children"
-    return Finding(Rule.CROSSING_RANGES, text)
+    return Finding(CROSSING_RANGES, text)
+
+
+BACKWARD_RANGES = Rule(
+    "backward-ranges",
+    "integrity",
+    "perfkit's ranges round backward nodes and sequence numbers name different modules; numbers are used",
+)
 
 
 def _backward(account: Account) -> Finding | None:
@@ -207,7 +275,7 @@ def _backward(account: Account) -> Finding | None:
     both = account.agreement
     if both is None or both.agreeing == both.nodes:
         return None
-    return Finding(Rule.BACKWARD_RANGES, str(both))
+    return Finding(BACKWARD_RANGES, str(both))
 
 
 def _family(parent: Ints, thread: Ints) -> Ints:
@@ -215,10 +283,21 @@ def _family(parent: Ints, thread: Ints) -> Ints:
     return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
+EXTERNAL_IDS = Rule("external-ids", "integrity", "a profiler of 2021 to 2023; its ids are not used")
+
+
 def _external_ids(account: Account) -> Finding | None:
     if not external_ids_are_correlations(account.trace):
         return None
-    return Finding(Rule.EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+    return Finding(EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+
+
+CUDA_GRAPHS = Rule(
+    "cuda-graphs",
+    "integrity",
+    "events of replayed graphs, which have the scope of the launch, or the one noted at capture",
+    "CUDA graphs",
+)
 
 
 def _graphs(account: Account) -> Finding | None:
@@ -236,7 +315,7 @@ def _graphs(account: Account) -> Finding | None:
         + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
         + " the scope of their launch, not of the code that was captured"
     )
-    return Finding(Rule.CUDA_GRAPHS, text, _part(account, time))
+    return Finding(CUDA_GRAPHS, text, _part(account, time))
 
 
 def _by_graph(account: Account) -> Bools:
@@ -244,6 +323,13 @@ def _by_graph(account: Account) -> Bools:
     host = account.attribution.host
     graph = host.matching(lambda name: "GraphLaunch" in name) & host.is_runtime
     return at(graph, account.attribution.events.launch[account.row], absent=False)
+
+
+SHARED_LAUNCHES = Rule(
+    "shared-launches",
+    "integrity",
+    "several device events go by one call that launched no graph: correlation numbers repeat",
+)
 
 
 def _shared_launches(account: Account) -> Finding | None:
@@ -261,7 +347,15 @@ def _shared_launches(account: Account) -> Finding | None:
         f"{int(shared.sum()):,} device events ({units.duration_ns(time)}) share a launch with another:"
         " correlation numbers repeat, as in a file put together of several processes; each goes with the first call"
     )
-    return Finding(Rule.SHARED_LAUNCHES, text, _part(account, time))
+    return Finding(SHARED_LAUNCHES, text, _part(account, time))
+
+
+WHOLE_CUDA_GRAPHS = Rule(
+    "whole-cuda-graphs",
+    "integrity",
+    "nsys recorded graph launches as one piece each: their kernels are in no table",
+    "whole CUDA graphs",
+)
 
 
 def _whole_graphs(account: Account) -> Finding | None:
@@ -275,7 +369,10 @@ def _whole_graphs(account: Account) -> Finding | None:
         f"{count:,} graph launches ({units.duration_ns(time)}) were recorded without their kernels and are in no table:"
         " record with nsys profile --cuda-graph-trace=node"
     )
-    return Finding(Rule.WHOLE_CUDA_GRAPHS, text, _cost(account, time, 0))
+    return Finding(WHOLE_CUDA_GRAPHS, text, _cost(account, time, 0))
+
+
+STALE_EXPORT = Rule("stale-export", "integrity", "the nsys report beside its sqlite export is newer")
 
 
 def _stale(account: Account) -> Finding | None:
@@ -284,7 +381,10 @@ def _stale(account: Account) -> Finding | None:
     if not newer:
         return None
     text = f"{newer} beside this file is newer: analyze that one, if this was made of it"
-    return Finding(Rule.STALE_EXPORT, text)
+    return Finding(STALE_EXPORT, text)
+
+
+OUT_OF_RANGE = Rule("out-of-range", "integrity", "records that the profiler says it dropped")
 
 
 def _dropped(account: Account) -> Finding | None:
@@ -293,7 +393,7 @@ def _dropped(account: Account) -> Finding | None:
     if not count:
         return None
     text = f"the profiler dropped {count:,} records outside its window (it says so itself)"
-    return Finding(Rule.OUT_OF_RANGE, text)
+    return Finding(OUT_OF_RANGE, text)
 
 
 def _texts(value: Any) -> list[str]:
@@ -304,6 +404,11 @@ def _texts(value: Any) -> list[str]:
     ]
 
 
+PROFILER_OVERHEAD = Rule(
+    "profiler-overhead", "integrity", "pauses that the profiler made and recorded, and how long they were"
+)
+
+
 def _profiler(account: Account) -> Finding | None:
     """Pauses that the profiler itself made and recorded: buffers it asked for, flushes."""
     facts = account.trace.facts
@@ -312,7 +417,10 @@ def _profiler(account: Account) -> Finding | None:
         return None
     time = units.duration_ns(facts.overhead_ns)
     text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
-    return Finding(Rule.PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
+    return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
+
+
+UNKNOWN_KERNELS = Rule("unknown-kernels", "integrity", "names of no known category")
 
 
 def _unknown_names(account: Account) -> Finding | None:
@@ -331,4 +439,4 @@ def _unknown_names(account: Account) -> Finding | None:
     time = int(times.sum())
     text = f"{len(times):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
     evidence = tuple(Evidence("kernels", {"name": names[index]}) for index in times.index)
-    return Finding(Rule.UNKNOWN_KERNELS, text, _part(account, time), evidence)
+    return Finding(UNKNOWN_KERNELS, text, _part(account, time), evidence)

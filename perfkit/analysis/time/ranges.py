@@ -86,6 +86,7 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
 RANGES = TraceTable(
     "ranges",
     "a host range's name (nsys, without device work only)",
+    "`name`, `count`, `total_ns`, `self_ns`, `mean_ns`, `min_ns`, `max_ns`",
     lambda partial, view: range_table(partial, partial.facts.only, everywhere=view.selection.steps == "all"),
     lambda facts: "everyone" if facts.has_ranges_only else None,
 )

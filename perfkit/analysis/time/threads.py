@@ -58,5 +58,9 @@ def _with_several(facts: Facts) -> Audience | None:
 
 
 THREADS = TraceTable(
-    "threads", "a host thread (with more than one only)", lambda partial, _: thread_table(partial), _with_several
+    "threads",
+    "a host thread (with more than one only)",
+    "`thread`, `role`, `ranges`, `busy_ns`",
+    lambda partial, _: thread_table(partial),
+    _with_several,
 )

@@ -39,6 +39,8 @@ class TraceTable:
     """As `--table` takes it."""
     row: str
     """What a row is, for the documents."""
+    columns: str
+    """Its columns, for the documents."""
     build: Callable[[Partial, View], Table]
     """Makes it of what adds up."""
     audience: Callable[[Facts], Audience | None] = everyone

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
+from perfkit.analysis.reports.trace import TABLES, UNATTRIBUTED_TIME, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import unattributed
+from perfkit.analysis.time.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import summary
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.commands.console import show
 from perfkit.render.findings import lines
-from perfkit.schema.finding import Cost, Rule
+from perfkit.schema.finding import Cost
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 from perfkit.trace.columns import Device, DeviceKind, HostKind, Trace
@@ -276,7 +277,7 @@ def test_evidence_is_in_the_tables(by):
     b = device_step().event("mystery", -30, -20)
     found = report(b.build(), View(by=by))
     assert {one.rule for one in found.findings if one.evidence} == {
-        Rule.UNATTRIBUTED_TIME, Rule.NO_LAUNCH, Rule.UNKNOWN_KERNELS,
+        UNATTRIBUTED_TIME, NO_LAUNCH, UNKNOWN_KERNELS,
     }  # fmt: skip
     assert evidence_that_misses(found) == []
 
@@ -287,7 +288,7 @@ def test_costs_are_a_step():
         b = TraceBuilder().module("net", 0, 90).launched("k", 10, 0, 50).launched("k", 95, 60, 70)
         for step in range(steps):
             b.step(step, 50 * step, 50 * step + 50)
-        [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
+        [finding] = [one for one in report(b.build()).findings if one.rule is UNATTRIBUTED_TIME]
         assert finding.cost == Cost(each, pytest.approx(1 / 6))
 
 

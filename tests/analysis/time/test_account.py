@@ -13,8 +13,8 @@ from perfkit.analysis.attribution.intervals import union_length
 from perfkit.analysis.reports.trace import View, report
 from perfkit.analysis.time import breakdown, grouping, integrity
 from perfkit.analysis.time.account import Selection, account_for
+from perfkit.analysis.time.integrity import OUTSIDE_STEPS
 from perfkit.errors import UsageError
-from perfkit.schema.finding import Rule
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -175,7 +175,7 @@ def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
         "total_ns"
     ]
     assert (first["unlaunched"], first["communication"]) == (10, 0)
-    outside = {one.rule: one for one in integrity.findings(account_for(trace, found))}[Rule.OUTSIDE_STEPS]
+    outside = {one.rule: one for one in integrity.findings(account_for(trace, found))}[OUTSIDE_STEPS]
     assert outside.what.startswith("4 device events (21.00 ns) ")  # 10 + 5 + 4 + 2
     assert outside.what.endswith("in no table (--steps all has them)")
 
