@@ -49,7 +49,7 @@ MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
-_MADE = re.compile(r"(<!-- ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MADE = re.compile(r"(<!-- (?!end)([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 _BY_NAME = {options.__name__: options for found in OPTIONS.values() for options in found}
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.analysis.reports.trace import UNATTRIBUTED_TIME
+from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME
 from perfkit.errors import UsageError
 from perfkit.render.files import ascii_json, check, csv, json_document, write
 from perfkit.render.findings import tables as tables_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.time import integrity
+from perfkit.analysis.time import reading
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
@@ -42,7 +42,7 @@ def report(trace: Trace) -> Report:
     total, count = int(found.frame["total_ns"].sum()), int(found.frame["count"].sum())
     summary = {"source": trace.source, "format": trace.format, "kernels": count, "kernel_time_ns": total}
     text = f"{count:,} kernels of {len(found):,} names, {units.duration_ns(total)} in sum: the whole file"
-    findings = (Finding(KERNEL_TOTALS, text), *integrity.of_reading(trace))  # the other checks need all of it
+    findings = (Finding(KERNEL_TOTALS, text), *reading.findings(trace))  # the other checks need all of it
     return Report(Path(trace.source).name, summary, (found,), findings=findings)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,12 @@ from perfkit.analysis.attribution.attribute import Phase, external_ids_are_corre
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
+from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
-from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, Trace
+from perfkit.trace.columns import ACROSS_THREADS
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -26,22 +27,14 @@ _WHOLE_STEP = 0.9
 _OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
 
 
-def findings(account: Account) -> list[Finding]:
-    """What the checks below say, in their order; where they say nothing, that."""
-    checks: tuple[Callable[[Account], Finding | None], ...] = (
-        _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
-        _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
-    )  # fmt: skip
-    said = [*of_reading(account.trace), *filter(None, (check(account) for check in checks))]
+Check: TypeAlias = Callable[[Account], Finding | None]
+
+
+def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Finding]:
+    """What the checks say (all of CHECKS by default), in their order; where they say nothing, that."""
+    checks = CHECKS if checks is None else checks
+    said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
     return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
-
-
-def of_reading(trace: Trace) -> list[Finding]:
-    """What reading the file showed, for which no account is needed."""
-    checks: tuple[Callable[[Trace], Finding | None], ...] = (
-        _reading, _truncated, _repairs, _unusable, _resolution, _negative,
-    )  # fmt: skip
-    return list(filter(None, (check(trace) for check in checks)))
 
 
 def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
@@ -52,84 +45,6 @@ def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
 def _part(account: Account, time_ns: int) -> Cost:
     """The same of time that is in the tables."""
     return _cost(account, time_ns, int(account.total.sum()))
-
-
-READING = Rule("reading", "integrity", "what happened while the file was read: it changed, its cache entry was damaged")
-
-
-def _reading(trace: Trace) -> Finding | None:
-    remarks = trace.facts.remarks
-    return Finding(READING, "; ".join(remarks)) if remarks else None
-
-
-TRUNCATED_FILE = Rule("truncated-file", "integrity", "the end is missing; what was there was read")
-
-
-def _truncated(trace: Trace) -> Finding | None:
-    at = trace.facts.truncated_at
-    if at is None:
-        return None
-    text = f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables"
-    return Finding(TRUNCATED_FILE, text)
-
-
-REPAIRED_JSON = Rule(
-    "repaired-json",
-    "integrity",
-    "what was mended, and how often: backslashes, control characters, `NaN`, bytes that are no UTF-8, ...",
-    "repaired JSON",
-)
-REPAIRED_RANGES = Rule(
-    "repaired-ranges",
-    "integrity",
-    "NVTX ranges that were still open at the end of an nsys export: they last to its last time",
-)
-
-
-def _repairs(trace: Trace) -> Finding | None:
-    repairs = trace.facts.repairs
-    if not repairs:
-        return None
-    text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    rule = REPAIRED_JSON if trace.format == "kineto" else REPAIRED_RANGES
-    return Finding(rule, f"mended to read it: {text}")
-
-
-UNUSABLE_EVENTS = Rule(
-    "unusable-events",
-    "integrity",
-    "no start or no duration, one that is no number, or one of more than ten years: in no table",
-)
-
-
-def _unusable(trace: Trace) -> Finding | None:
-    """Events that are in no table because of what they look like, not of what they are."""
-    ignored = trace.facts.ignored.items()
-    unusable = [f"{count:,} {what}" for what, count in ignored if what.endswith(NO_TIME) or what == BEGIN_END]
-    if not unusable:
-        return None
-    text = ", ".join(unusable)
-    return Finding(UNUSABLE_EVENTS, f"left out of every table: {text}")
-
-
-RESOLUTION = Rule("resolution", "integrity", "times are whole microseconds")
-
-
-def _resolution(trace: Trace) -> Finding | None:
-    resolution = trace.facts.resolution_ns
-    if resolution == 1:
-        return None
-    text = f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
-    return Finding(RESOLUTION, text)
-
-
-NEGATIVE_DURATIONS = Rule("negative-durations", "integrity", "events that end before they start: counted as 0 ns")
-
-
-def _negative(trace: Trace) -> Finding | None:
-    count = trace.facts.negative_durations
-    text = f"{count:,} events end before they start; counted as 0 ns"
-    return Finding(NEGATIVE_DURATIONS, text) if count else None
 
 
 NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
@@ -440,3 +355,10 @@ def _unknown_names(account: Account) -> Finding | None:
     text = f"{len(times):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
     evidence = tuple(Evidence("kernels", {"name": names[index]}) for index in times.index)
     return Finding(UNKNOWN_KERNELS, text, _part(account, time), evidence)
+
+
+CHECKS: tuple[Check, ...] = (
+    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
+    _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+)  # fmt: skip
+"""In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import TABLES, UNATTRIBUTED_TIME, View, findings_of, report
+from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import unattributed
 from perfkit.analysis.time.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import summary
+from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME, Scalars
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.commands.console import show
 from perfkit.render.findings import lines
@@ -55,12 +56,14 @@ def remarks(account: Account) -> list[str]:
     return lines(findings_of(account))
 
 
-def names(tables) -> list[str]:
-    return [table.name for table in tables]
-
-
 PEOPLE = ["phases", "categories", "groups", "kernels"]
 SCRIPTS = [*PEOPLE, "layers"]
+SOMETIMES = ["copies", "ranges", "threads"]
+
+
+def names(tables) -> list[str]:
+    """Those of the tables that this file is about."""
+    return [table.name for table in tables if table.name in (*SCRIPTS, *SOMETIMES)]
 
 
 def test_tables_of_device_work():
@@ -106,7 +109,7 @@ def test_tables_of_an_export_without_device_work(tmp_path: Path):
 
 def test_a_report_has_its_tables_by_name():
     found = report(host_step().build())
-    assert found.table("layers") is found.tables[-1]
+    assert found.table("layers") is next(table for table in found.tables if table.name == "layers")
     assert found.table("nonsense") is None
     assert lines_in(Report("nothing", {})) == ()
 
@@ -306,7 +309,7 @@ def counting(calls: list[str], table: TraceTable) -> TraceTable:
 
 
 @pytest.mark.parametrize("form", typing.get_args(show.Format))
-@pytest.mark.parametrize("name", [table.name for table in TABLES if table.name not in ("ranges", "threads")])
+@pytest.mark.parametrize("name", [*SCRIPTS, "copies"])
 def test_the_table_that_is_asked_for_is_the_only_one_computed(capsys, name, form):
     """GIVEN a trace WHEN one table is shown in any form THEN that one has been computed, once"""
     calls: list[str] = []
@@ -343,3 +346,19 @@ def test_a_report_without_device_work_has_no_table_of_copies_to_compute():
     assert "copies" in without.names
     assert "copies" not in without.seen_by("people").names
     assert calls == []
+
+
+def test_what_looks_for_findings_runs_once():
+    """GIVEN a trace WHEN its report is read again and again, in parts and as a whole THEN each check has run once"""
+    calls: list[str] = []
+
+    def integrity(account: Account) -> None:
+        calls.append("integrity")
+
+    def find(account: Account, scalars: Scalars) -> None:
+        calls.append("finding")
+
+    made = report(device_step().build(), findings=(find,), checks=(integrity,))
+    for one in (made, made.only("phases"), made.seen_by("scripts"), made):
+        assert [finding.rule.id for finding in one.findings] == ["clean"]
+    assert calls == ["finding", "integrity"]

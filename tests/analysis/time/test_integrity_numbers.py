@@ -15,23 +15,25 @@ from perfkit.analysis.time.integrity import (
     CUDA_GRAPHS,
     CUT_STEPS,
     EXTERNAL_IDS,
-    NEGATIVE_DURATIONS,
     NO_LAUNCH,
     OUT_OF_RANGE,
     OUTSIDE_STEPS,
     OVERLAPPING,
     PROFILER_OVERHEAD,
+    SHARED_LAUNCHES,
+    STALE_EXPORT,
+    UNKNOWN_KERNELS,
+    UNLINKED_NODES,
+    WHOLE_CUDA_GRAPHS,
+    ZERO_DURATIONS,
+)
+from perfkit.analysis.time.reading import (
+    NEGATIVE_DURATIONS,
     READING,
     REPAIRED_JSON,
     RESOLUTION,
-    SHARED_LAUNCHES,
-    STALE_EXPORT,
     TRUNCATED_FILE,
-    UNKNOWN_KERNELS,
-    UNLINKED_NODES,
     UNUSABLE_EVENTS,
-    WHOLE_CUDA_GRAPHS,
-    ZERO_DURATIONS,
 )
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Finding, Rule
