@@ -38,8 +38,7 @@ def status_bytes(key: str, process: Path = PROCESS) -> int | None:
 
 
 def _machine() -> int:
-    available: int = psutil.virtual_memory().available
-    return available
+    return psutil.virtual_memory().available
 
 
 def available(

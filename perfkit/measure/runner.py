@@ -21,12 +21,12 @@ from perfkit.measure.observers.probes import Probes
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.ranges import Ranges
 from perfkit.measure.observers.torch_profiler import TorchProfiler
-from perfkit.measure.observers.until import Until
 from perfkit.measure.recorder import Recorder
 from perfkit.schema import module_tree
 from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
+from perfkit.schema.stopping import StopRule, exactly
 from perfkit.workload import annotate, step
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
@@ -44,19 +44,22 @@ def run(
     folder: Path,
     observers: Sequence[Observer] = (),
     *,
+    enough: StopRule | None = None,
     build: Callable[[RunConfig], Workload] = TransformerWorkload,
     make_clock: Callable[[str], StepClock] = timing.make_clock,
 ) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
     `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
-    happens, before a trace is written. `build` makes the workload, and `make_clock` the clock for a device. A
-    configuration with a target needs an Until among the observers. Returns the record whatever its status: `ok`, `oom`
-    or `interrupted`. A signal interrupts the model's making and the steps; while observers work and the record is
-    written, it waits.
+    happens, before a trace is written. `enough` ends the measured steps, by default at their number; a configuration
+    with a target needs it. `build` makes the workload, and `make_clock` the clock for a device. Returns the record
+    whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts the model's making and the steps; while
+    observers work and the record is written, it waits.
     """
-    if config.target_ci is not None and not any(isinstance(one, Until) for one in observers):
-        raise ValueError("a configuration with target_ci needs the observer Until(analysis.runs.stopping.rule(config))")
+    if enough is None:
+        if config.target_ci is not None:
+            raise ValueError("a configuration with target_ci needs enough=analysis.runs.stopping.rule(config)")
+        enough = exactly(config.measure_steps)
     recorder = Recorder(config, folder, observers)
     with signals.held():
         error: BaseException | None = None
@@ -71,17 +74,16 @@ def run(
                         if config.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
                         stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
-                    _run_steps(workload, make_clock(config.device), config, recorder)
+                    _run_steps(workload, make_clock(config.device), config, enough, recorder)
         except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
         return recorder.write(error)
 
 
-def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, recorder: Recorder) -> None:
+def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: StopRule, recorder: Recorder) -> None:
     measured, observers = recorder.measured, recorder.observers
-    loop.run_stage(workload, clock, "warm-up", config.warmup_steps, observers, measured)
-    ended_by = loop.run_stage(workload, clock, "measured", config.most_steps, observers, measured)
-    measured.ended_by = ended_by or ("measure-steps" if config.target_ci is None else "max-steps")
+    loop.run_stage(workload, clock, "warm-up", exactly(config.warmup_steps), observers, measured)
+    measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
 def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Recorder) -> None:

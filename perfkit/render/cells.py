@@ -97,8 +97,7 @@ def numbers(column: Column, series: pd.Series[Any], pool: Sequence[float] | None
 def floats(series: pd.Series[Any]) -> list[float]:
     """The values as floats; whatever is missing or no number is NaN."""
     numbers = pd.to_numeric(series, errors="coerce")
-    result: list[float] = numbers.to_numpy(dtype="float64", na_value=math.nan).tolist()
-    return result
+    return numbers.to_numpy(dtype="float64", na_value=math.nan).tolist()
 
 
 def _bounded(column: Column, series: pd.Series[Any]) -> list[float]:
@@ -192,3 +191,8 @@ def add(values: Iterable[float]) -> float:
         return math.fsum(present) if present else math.nan
     except (OverflowError, ValueError):  # beyond what a float holds; or infinities of both signs, which is nothing
         return sum(present)
+
+
+def encodable(text: str) -> str:
+    r"""The text itself; half a surrogate pair, which no UTF-8 file can hold, becomes its escape `\ud800`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

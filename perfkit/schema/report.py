@@ -137,3 +137,17 @@ class Report:
 
 def _once(value: _Value | Callable[[], _Value]) -> Callable[[], _Value]:
     return cache(value) if callable(value) else lambda: value
+
+
+def joined(title: str, reports: Sequence[Report]) -> Report:
+    """Reports that have no key of the summary in common, and no table, as one: of all that is known of a source.
+
+    It is computed, so that what they were made of need not be kept.
+    """
+    return Report(
+        title=title,
+        summary={key: value for report in reports for key, value in report.summary.items()},
+        tables=[table for report in reports for table in report.tables],
+        charts=[chart for report in reports for chart in report.charts],
+        findings=[finding for report in reports for finding in report.findings],
+    )

@@ -285,8 +285,7 @@ def _mark_gradient(parameter: nn.Parameter, path: str) -> Callable[[], None]:
         mark.close()
 
     handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
-    remove: Callable[[], None] = handle.remove
-    return remove
+    return handle.remove
 
 
 def _wrap_compiled_call(module: nn.Module, hooks: _ModuleRange) -> Callable[[], None]:

@@ -96,8 +96,7 @@ class AttentionScores(nn.Module):
     def forward(self, q: Tensor, k: Tensor) -> Tensor:  # (b, h, t, e), (b, h, s, e) -> (b, h, t, s)
         scores = einsum(q, k, "b h t e, b h s e -> b h t s") * self.scale
         length = q.shape[-2]
-        masked: Tensor = scores.masked_fill(self.mask[:length, :length], float("-inf"))
-        return masked
+        return scores.masked_fill(self.mask[:length, :length], float("-inf"))
 
 
 class AttentionSoftmax(nn.Module):
@@ -163,8 +162,7 @@ class Attention(nn.Module, ABC):
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         mixed = self.attend(self.rope(q), self.rope(k), v)
-        projected: Tensor = self.output_proj(rearrange(mixed, "b h t e -> b t (h e)"))
-        return projected
+        return self.output_proj(rearrange(mixed, "b h t e -> b t (h e)"))
 
 
 class EagerAttention(Attention):
@@ -178,8 +176,7 @@ class EagerAttention(Attention):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)
         """Mix the values in three steps."""
-        mixed: Tensor = self.weighted_sum(self.softmax(self.scores(q, k)), v)
-        return mixed
+        return self.weighted_sum(self.softmax(self.scores(q, k)), v)
 
 
 class SdpaAttention(Attention):
@@ -191,8 +188,7 @@ class SdpaAttention(Attention):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)
         """Mix the values in one step."""
-        mixed: Tensor = self.sdpa(q, k, v)
-        return mixed
+        return self.sdpa(q, k, v)
 
 
 class SwiGLU(nn.Module):
@@ -204,8 +200,7 @@ class SwiGLU(nn.Module):
         self.down_proj = _linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
-        down: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        return down
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(nn.Module):
@@ -222,8 +217,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
         x = x + self.attn(self.attn_norm(x))
-        mixed: Tensor = x + self.mlp(self.mlp_norm(x))
-        return mixed
+        return x + self.mlp(self.mlp_norm(x))
 
 
 class Transformer(nn.Module):
@@ -250,5 +244,4 @@ class Transformer(nn.Module):
         x = self.embedding(tokens)  # (b, t, d)
         for layer in self.layers:
             x = checkpoint(layer, x, use_reentrant=False) if self.checkpoint else layer(x)
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        return self.head(self.norm(x))

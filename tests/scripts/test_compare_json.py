@@ -56,3 +56,16 @@ def test_documents_that_say_the_same_are_equal():
 )
 def test_what_differs_is_named(document, says):
     assert script.compare((0, BEFORE, ["a line"]), document)[0].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("before", "since"),
+    [
+        ("+-1.00% would need about --measure-steps 738", "+-1.00% would need about 738 steps; try --measure-steps 738"),
+        ("too few steps; use --measure-steps 10 or more", "too few steps; try --measure-steps 10 or more"),
+        ("a part period: measure a multiple of 8 steps", "a part period; try a multiple of 8 steps"),
+    ],
+)
+def test_an_advice_that_left_its_sentence_is_the_same_advice(before, since):
+    assert script.compare((0, BEFORE, [before]), (*now()[:2], [since])) == []
+    assert script.compare((0, BEFORE, [before]), (*now()[:2], ["another"])) != []

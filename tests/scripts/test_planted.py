@@ -47,7 +47,7 @@ def test_a_step_that_sleeps_is_named(tmp_path):
     assert found.first_cause == Cause.WAITING.value
     [slept] = [one for one in found.disturbances if one.first == child.SLEEPING]
     assert slept.cause is Cause.WAITING
-    assert causes.account(made).seconds[Cause.WAITING][child.SLEEPING] >= 0.6 * child.SLEEP_S
+    assert causes.times_by_cause(made).seconds[Cause.WAITING][child.SLEEPING] >= 0.6 * child.SLEEP_S
 
 
 def test_a_storm_of_collections_is_most_of_the_cpu_time_it_costs(tmp_path):

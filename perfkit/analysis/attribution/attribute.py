@@ -351,8 +351,7 @@ def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple
 def is_communication(trace: Trace) -> Bools:
     """Collective kernels, by name."""
     named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)
-    kernels: Bools = named & (trace.device.kind == DeviceKind.KERNEL)
-    return kernels
+    return named & (trace.device.kind == DeviceKind.KERNEL)
 
 
 def _exclusive(trace: Trace, communication: Bools) -> Ints:

@@ -79,8 +79,7 @@ def name_flags(names: tuple[str, ...], name: Ints, test: Callable[[str], bool]) 
 
 def present(codes: Ints) -> list[int]:
     """The distinct values of a dictionary-encoded column, ascending."""
-    values: list[int] = np.flatnonzero(np.bincount(codes)).tolist()
-    return values
+    return np.flatnonzero(np.bincount(codes)).tolist()
 
 
 def view(trace: Trace) -> HostView:

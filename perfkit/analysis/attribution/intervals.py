@@ -28,8 +28,7 @@ columns stay in the processor's cache, so that the time grows with the rows and 
 
 def at(values: npt.NDArray[_Scalar], rows: Ints, *, absent: object) -> npt.NDArray[_Scalar]:
     """`values[rows]`, and `absent` where the row is NONE. `values` may be empty."""
-    looked_up: npt.NDArray[_Scalar] = np.append(values, np.array(absent, dtype=values.dtype))[rows]  # NONE is the last
-    return looked_up
+    return np.append(values, np.array(absent, dtype=values.dtype))[rows]  # NONE is the last
 
 
 @dataclass(frozen=True, slots=True)

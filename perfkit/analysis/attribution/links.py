@@ -239,8 +239,7 @@ def run_again(host: HostView, links: Links) -> Bools:
     last_use = np.concatenate((links.last_use, [NEVER]))
     node, operation = links.node, links.operation
     inside = (node != NONE) & (operation != NONE) & links.is_forward_op[operation] & (operation > node)
-    again: Bools = inside & (last_use[operation] < ends[node])
-    return again
+    return inside & (last_use[operation] < ends[node])
 
 
 def _accumulations(host: HostView, target: Ints, is_engine: Bools, by_accumulation: Bools) -> Ints:

@@ -55,8 +55,7 @@ def _directly_evaluated(names: tuple[str, ...], forest: Forest, name: Ints) -> B
     between = np.flatnonzero((parent != NONE) & ours[name[parent]])
     parent[between] = forest.parent[parent[between]]
     above = np.where(parent == NONE, len(names), name[parent])
-    direct: Bools = wanted[above] == name
-    return direct
+    return wanted[above] == name
 
 
 def _most_matches(thread: Ints, sequence: Ints, wanted: Ints) -> int:
@@ -78,5 +77,4 @@ def _made_inside_the_enclosing_node(
     made = last_at_or_before(keys[len(rows) :], start[operations], keys[: len(rows)], start[rows], strictly=True)
     is_made = made != NONE
     is_made[is_made] = start[operations[made[is_made]]] >= start[outer[rows[is_made]]]
-    nested: Ints = rows[is_made]
-    return nested
+    return rows[is_made]

@@ -98,10 +98,8 @@ def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[s
 
     `modules` is the model's tree, path -> class in the order of first calls; empty where it is not known.
     """
-    for kind in [source] if isinstance(source, ScopeSource) else list(ScopeSource):
-        labels = _labels(host, kind)
-        if labels or kind is source:
-            break
+    kind = source if isinstance(source, ScopeSource) else _best_source(host)
+    labels = _labels(host, kind)
     if kind is ScopeSource.MODULE and (mapped := _by_tree(labels, modules)):
         labels = mapped
     qualified = kind is ScopeSource.PERFKIT or (kind is ScopeSource.MODULE and bool(mapped))
@@ -122,6 +120,11 @@ def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[s
         path, paths = _joined_paths(host, links, rows, scope, labels)
         path, paths = _mended_paths(links, rows, resolved, path, paths)
     return Scopes(kind, scope, resolved, how, path, tuple(paths), qualified)
+
+
+def _best_source(host: HostView) -> ScopeSource:
+    """The first kind that the file has any of; the last of all where it has none."""
+    return next((kind for kind in ScopeSource if _labels(host, kind)), ScopeSource.ANNOTATION)
 
 
 def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, str]:
@@ -249,8 +252,7 @@ def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     counts = eligible & (holds_forward | in_forward)
     outer = nearest(host.forest.parent, counts)
     counts |= eligible & (outer > links.node)
-    backward_only: Bools = inside & ~counts
-    return backward_only
+    return inside & ~counts
 
 
 def _plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from perfkit.analysis.memory import model as memory_model
 from perfkit.schema.config import SIZES, RunConfig
 
-Verdict = Literal["fits", "borderline", "will not fit"]
+FitVerdict = Literal["fits", "borderline", "will not fit"]
 
 CUDA_CONTEXT = 2**29
 """Assumed for what a process holds on a GPU besides tensors: the CUDA context and libraries. Not measured."""
@@ -47,7 +47,7 @@ class Prediction:
         return None if not self.memory_bytes else (self.peak_bytes + overhead(self.config)) / self.memory_bytes
 
     @property
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> FitVerdict | None:
         """None where the memory is not known."""
         if self.share is None:
             return None
@@ -63,8 +63,8 @@ def overhead(config: RunConfig) -> int:
 
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
     """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes a ms."""
-    found = memory_model.estimate(config)
-    return Prediction(config, found.peak, found.first_step, found.where, memory)
+    estimate = memory_model.estimate(config)
+    return Prediction(config, estimate.peak, estimate.first_step, estimate.where, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +100,17 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
     Ranked by the worst that they give up: another model, a shorter context, a smaller batch, precision, time, the
     parts of attention in a profile, nothing. None is listed that gives up as much as another and more.
     """
-    found: list[tuple[tuple[int, ...], Proposal]] = []
+    cheapest: list[tuple[tuple[int, ...], Proposal]] = []
     limit = _limit(config, memory, peak_below)
     for cost, steps in _combinations(config):
-        if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in found):
+        if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in cheapest):
             continue
         proposal = _fitting(config, steps, memory, limit)
         if proposal is not None:
-            found.append((cost, proposal))
-        if len(found) == count:
+            cheapest.append((cost, proposal))
+        if len(cheapest) == count:
             break
-    return [proposal for _, proposal in sorted(found, key=lambda one: one[0])]
+    return [proposal for _, proposal in sorted(cheapest, key=lambda item: item[0])]
 
 
 def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = None) -> tuple[str, ...]:
@@ -119,11 +119,11 @@ def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = No
     Where parameters alone do not fit, one smaller model gives up least of everything; a still smaller one is the
     other then.
     """
-    found = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
+    commands = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
     limit = _limit(config, memory, peak_below)
     smaller = (_fitting(config, (step,), memory, limit) for step in _models(config) if step.flags)
-    rest = (one.command for one in smaller if one is not None and one.command not in found)
-    return (*found, *itertools.islice(rest, 1)) if len(found) == 1 else tuple(found)
+    rest = (proposal.command for proposal in smaller if proposal is not None and proposal.command not in commands)
+    return (*commands, *itertools.islice(rest, 1)) if len(commands) == 1 else tuple(commands)
 
 
 def _limit(config: RunConfig, memory: int, peak_below: float | None) -> float:

@@ -184,6 +184,6 @@ def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
 
 def _sum(amounts: Iterable[Amounts]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for one in amounts:
-        total.update(one)
+    for amount in amounts:
+        total.update(amount)
     return total

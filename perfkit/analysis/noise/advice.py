@@ -68,7 +68,7 @@ class Advice:
 
 def against(key: Cause | str, situation: Situation) -> str:
     """What to try against a cause, or a finding without one: `a, b, or c` of what applies; empty where nothing does."""
-    *texts, last = [one.say(situation) for one in ADVICE[key] if one.applies(situation)] or [""]
+    *texts, last = [advice.say(situation) for advice in ADVICE[key] if advice.applies(situation)] or [""]
     return ", ".join([*texts, f"or {last}" if texts else last])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.schema import units
 
@@ -12,15 +12,15 @@ _OFF_CPU = 0.5
 """Time off the CPU is spoken of where it makes up half of what a step has in excess."""
 
 
-def counted(one: Disturbance, account: Account) -> str:
+def counter(disturbance: Disturbance, times: CauseTimes) -> str:
     """The counter that corroborates a cause: `2.00 collections a step`, `97.17 ms of CPU time`."""
-    assert one.cause is not None
-    counts = account.evidence.get(one.cause, account.events.get(one.cause))
+    assert disturbance.cause is not None
+    counts = times.evidence.get(disturbance.cause, times.events.get(disturbance.cause))
     if counts is None:
         return ""
-    mean = float(np.mean(counts[one.index]))
-    text = _COUNTERS.get(one.cause)
-    return text.format(units.significant(mean, 3)) if text else f"{units.duration(mean)} {_TIMES[one.cause]}"
+    mean = float(np.mean(counts[disturbance.index]))
+    text = _COUNTERS.get(disturbance.cause)
+    return text.format(units.significant(mean, 3)) if text else f"{units.duration(mean)} {_TIMES[disturbance.cause]}"
 
 
 _COUNTERS = {
@@ -42,15 +42,15 @@ _TIMES = {
 }
 
 
-def own_time(one: Disturbance, account: Account) -> str:
+def own_time(disturbance: Disturbance, times: CauseTimes) -> str:
     """What the states of the main thread say where no cause is named: CPU time, or time off the CPU with no sign of
     what it waited for. Empty where there are no counters, or neither makes up most of the excess."""
-    others = np.abs(account.wall - one.quiet_s) < abs(one.excess_s) / 2  # the steps it is compared with
-    if not (account.has_probes and others.any()):
+    others = np.abs(times.wall - disturbance.quiet_s) < abs(disturbance.excess_s) / 2  # the steps it is compared with
+    if not (times.has_probes and others.any()):
         return ""
-    off = float(np.mean(account.off_cpu[one.index]) - np.median(account.off_cpu[others])) / one.excess_s
-    cpu = account.evidence[Cause.CPU_TIME]
-    busy = float(np.mean(cpu[one.index]) - np.median(cpu[others])) / one.excess_s
+    off = float(np.mean(times.off_cpu[disturbance.index]) - np.median(times.off_cpu[others])) / disturbance.excess_s
+    cpu = times.evidence[Cause.CPU_TIME]
+    busy = float(np.mean(cpu[disturbance.index]) - np.median(cpu[others])) / disturbance.excess_s
     if busy > _OFF_CPU:
         return f"{units.percent(min(busy, 1.0))} of the difference is CPU time"
     if off > _OFF_CPU:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 import numpy as np
 
@@ -62,7 +62,7 @@ _ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.CPU_TIME)
 
 
 @dataclass(slots=True)
-class Account:
+class CauseTimes:
     """Seconds of each step by cause; all arrays are as long as the series."""
 
     wall: Floats
@@ -84,47 +84,47 @@ class Account:
         return bool(self.seconds)
 
 
-def account(record: RunRecord) -> Account:
+def times_by_cause(record: RunRecord) -> CauseTimes:
     """The measured steps of a record, by cause."""
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
     warmed = record.config.warmup_steps >= _WARM
     probes = [sample.probes for sample in record.steps if sample.probes is not None]
     if not probes or len(probes) < len(record.steps):
-        return Account(wall, warmed=warmed)
+        return CauseTimes(wall, warmed=warmed)
     read = _Reader(probes)
     pools = _Pools(wall, read)
-    running, ready = pools.running, pools.ready
+    running, ready = pools.left(_State.RUNNING), pools.left(_State.READY)
     # Kernels preempt gladly where a system call returns, which may be between the clock's stop and the counter's
     # reading: delay beyond the step's own time is not the step's. (_Pools cuts the main thread's states likewise.)
-    found = Account(
+    times = CauseTimes(
         wall, warmed=warmed, delay=np.minimum(np.maximum(read("main_delay_s"), read("other_delay_s")), wall)
     )
-    found.seconds[Cause.GC] = pools.take(read("gc_s"), "running")
-    found.seconds[Cause.COMPILE] = pools.take(read("compile_s"), "running", "asleep", "ready")
-    found.seconds[Cause.THROTTLED] = pools.take(read("throttled_s"), "ready", "asleep", "running")
-    found.seconds[Cause.STEAL] = pools.take(_own_steal(record, read), "asleep", "running", "ready")
-    found.seconds[Cause.FAULTS] = _faults(record, read, pools)
-    found.seconds[Cause.PREEMPTED] = _preempted(read, pools)
-    elsewhere = pools.take(_work_of_others(record.steps, read), "asleep")
-    found.off_cpu = pools.asleep
+    times.seconds[Cause.GC] = pools.take(read("gc_s"), _State.RUNNING)
+    times.seconds[Cause.COMPILE] = pools.take(read("compile_s"), _State.RUNNING, _State.ASLEEP, _State.READY)
+    times.seconds[Cause.THROTTLED] = pools.take(read("throttled_s"), _State.READY, _State.ASLEEP, _State.RUNNING)
+    times.seconds[Cause.STEAL] = pools.take(_own_steal(record, read), _State.ASLEEP, _State.RUNNING, _State.READY)
+    times.seconds[Cause.FAULTS] = _faults(record, read, pools)
+    times.seconds[Cause.PREEMPTED] = _preempted(read, pools)
+    elsewhere = pools.take(_work_of_others(record.steps, read), _State.ASLEEP)
+    times.off_cpu = pools.left(_State.ASLEEP)
     slept = read("switches") > 0 if read.has("main_cpu_s", "main_delay_s") else np.zeros(len(wall), dtype=bool)
-    found.seconds[Cause.WAITING] = np.where(slept, pools.asleep, 0.0)
-    found.seconds[Cause.CPU_TIME] = pools.running + elsewhere
-    _move_induced_delay(found.seconds, running, ready)
+    times.seconds[Cause.WAITING] = np.where(slept, pools.left(_State.ASLEEP), 0.0)
+    times.seconds[Cause.CPU_TIME] = pools.left(_State.RUNNING) + elsewhere
+    _move_induced_delay(times.seconds, running, ready)
     if record.config.device != "cpu":
-        _leave_to_the_device(found, record.steps)
-    found.evidence = {
+        _leave_to_the_device(times, record.steps)
+    times.evidence = {
         Cause.GC: read("collections"),
         Cause.COMPILE: read("compilations"),
         Cause.THROTTLED: read("throttled_s"),
         Cause.STEAL: read("steal_s"),
         Cause.FAULTS: read("minor_faults") + read("major_faults"),
-        Cause.PREEMPTED: found.delay,
+        Cause.PREEMPTED: times.delay,
         Cause.WAITING: read("switches"),
         Cause.CPU_TIME: read("main_cpu_s") + elsewhere,
     }
-    found.events[Cause.ALLOCATION] = read("alloc_retries") + read("device_allocs") + read("device_frees")
-    return found
+    times.events[Cause.ALLOCATION] = read("alloc_retries") + read("device_allocs") + read("device_frees")
+    return times
 
 
 class _Reader:
@@ -134,30 +134,42 @@ class _Reader:
         self._probes = probes
 
     def __call__(self, name: str) -> Floats:
-        return np.array([getattr(one, name) or 0.0 for one in self._probes], dtype=np.float64)
+        return np.array([getattr(step, name) or 0.0 for step in self._probes], dtype=np.float64)
 
     def has(self, *names: str) -> bool:
         """Whether all steps have all of these counters."""
-        return all(getattr(one, name) is not None for one in self._probes for name in names)
+        return all(getattr(step, name) is not None for step in self._probes for name in names)
+
+
+class _State(Enum):
+    """What the main thread does at a moment."""
+
+    RUNNING = "running"
+    READY = "ready"
+    ASLEEP = "asleep"
 
 
 class _Pools:
-    """The three states of the main thread, from which causes take their time."""
+    """Seconds of each step in the three states of the main thread, from which causes take their time."""
 
     def __init__(self, wall: Floats, read: Callable[[str], Floats]) -> None:
-        self.running = np.clip(read("main_cpu_s"), 0.0, wall)
-        self.ready = np.clip(read("main_delay_s"), 0.0, wall - self.running)
-        self.asleep = wall - self.running - self.ready
+        running = np.clip(read("main_cpu_s"), 0.0, wall)
+        ready = np.clip(read("main_delay_s"), 0.0, wall - running)
+        self._left = {_State.RUNNING: running, _State.READY: ready, _State.ASLEEP: wall - running - ready}
 
-    def take(self, seconds: Floats, *states: str) -> Floats:
+    def left(self, state: _State) -> Floats:
+        """What no cause has taken yet."""
+        return self._left[state]
+
+    def take(self, seconds: Floats, *states: _State) -> Floats:
         """Take so much out of these states, the first first; returns what there was to take."""
-        left = np.maximum(seconds, 0.0)
+        wanted = np.maximum(seconds, 0.0)
+        missing = wanted
         for state in states:
-            pool = getattr(self, state)
-            taken = np.minimum(left, pool)
-            setattr(self, state, pool - taken)
-            left = left - taken
-        return np.maximum(seconds, 0.0) - left
+            taken = np.minimum(missing, self._left[state])
+            self._left[state] = self._left[state] - taken
+            missing = missing - taken
+        return wanted - missing
 
 
 def _own_steal(record: RunRecord, read: Callable[[str], Floats]) -> Floats:
@@ -170,20 +182,20 @@ def _faults(record: RunRecord, read: Callable[[str], Floats], pools: _Pools) -> 
     """Minor faults at the cost measured in the run; where there were major ones, what the sleep has above the typical
     sleep of steps without any: it is the disk's."""
     each = record.probing.seconds_per_fault if record.probing else None
-    minor = pools.take(read("minor_faults") * (each or 0.0), "running")
+    minor = pools.take(read("minor_faults") * (each or 0.0), _State.RUNNING)
     from_disk = read("major_faults") > 0
-    usual = float(np.median(pools.asleep[~from_disk])) if not from_disk.all() else 0.0
-    return minor + pools.take(np.where(from_disk, pools.asleep - usual, 0.0), "asleep")
+    usual = float(np.median(pools.left(_State.ASLEEP)[~from_disk])) if not from_disk.all() else 0.0
+    return minor + pools.take(np.where(from_disk, pools.left(_State.ASLEEP) - usual, 0.0), _State.ASLEEP)
 
 
 def _preempted(read: Callable[[str], Floats], pools: _Pools) -> Floats:
     """The main thread's run delay, and what it spent asleep or spinning while another thread was delayed."""
-    own = pools.take(pools.ready.copy(), "ready")
-    quiet = float(np.quantile(pools.running, _QUIET))
-    spinning = np.maximum(pools.running - quiet, 0.0)
+    own = pools.take(pools.left(_State.READY), _State.READY)
+    quiet = float(np.quantile(pools.left(_State.RUNNING), _QUIET))
+    spinning = np.maximum(pools.left(_State.RUNNING) - quiet, 0.0)
     other = read("other_delay_s")
-    slept = pools.take(other, "asleep")
-    return own + slept + pools.take(np.minimum(other - slept, spinning), "running")
+    slept = pools.take(other, _State.ASLEEP)
+    return own + slept + pools.take(np.minimum(other - slept, spinning), _State.RUNNING)
 
 
 def _work_of_others(steps: Sequence[StepSample], read: Callable[[str], Floats]) -> Floats:
@@ -212,13 +224,13 @@ def _move_induced_delay(seconds: dict[Cause, Floats], running: Floats, ready: Fl
         seconds[cause] = seconds[cause] + induced * part / np.maximum(total, 1e-12)
 
 
-def _leave_to_the_device(found: Account, steps: Sequence[StepSample]) -> None:
+def _leave_to_the_device(times: CauseTimes, steps: Sequence[StepSample]) -> None:
     """On a GPU the host sleeps or spins until the device is done: that time is the device's, unless launch-bound."""
     enqueue = np.array([sample.enqueue_s or 0.0 for sample in steps], dtype=np.float64)
-    host_bound = enqueue > LAUNCH_BOUND * found.wall
-    found.off_cpu = np.zeros(len(found.wall))
+    host_bound = enqueue > LAUNCH_BOUND * times.wall
+    times.off_cpu = np.zeros(len(times.wall))
     for cause in (Cause.CPU_TIME, Cause.WAITING):
-        found.seconds[cause] = np.where(host_bound, np.minimum(found.seconds[cause], enqueue), 0.0)
+        times.seconds[cause] = np.where(host_bound, np.minimum(times.seconds[cause], enqueue), 0.0)
 
 
 def excess(values: Floats, steps: Steps, quiet: Steps) -> float:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from perfkit.analysis.noise import causes, gpu_causes
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.statistics import patterns, trend
 from perfkit.analysis.statistics.patterns import Steps
 from perfkit.analysis.statistics.stats import Floats
@@ -85,40 +85,44 @@ class Disturbance:
         return np.array(self.steps, dtype=np.intp)
 
 
-def find(account: Account) -> tuple[Disturbance, ...]:
+def find_disturbances(times: CauseTimes) -> tuple[Disturbance, ...]:
     """Everything that stands out of a series: a period, several speeds, unfinished warm-up, levels, single steps.
 
     What belongs to a pattern is set aside before the rest is looked at: a first step that is slow because every
     eighth one is has nothing to do with warm-up.
     """
-    wall = account.wall
+    wall = times.wall
     if len(wall) < FEWEST:
         return ()
-    found: list[Disturbance] = []
+    disturbances: list[Disturbance] = []
     rest = np.arange(len(wall))
     if (turn := patterns.period(_flat(wall))) is not None:
         rest = np.setdiff1d(rest, turn.steps)
-        found += _pattern(account, "period", turn.steps, rest, period=turn.length)
+        disturbances += _pattern(times, "period", turn.steps, rest, period=turn.length)
     if slower := [rest[steps] for steps in patterns.speeds(wall[rest])]:
         fast = np.setdiff1d(rest, np.concatenate(slower))
-        modes = [one for slow in slower for one in _pattern(account, "mode", slow, fast, speeds=len(slower) + 1)]
+        modes = [
+            disturbance
+            for slow in slower
+            for disturbance in _pattern(times, "mode", slow, fast, speeds=len(slower) + 1)
+        ]
         if len(slower) == 1 and len(slower[0]) > len(fast) and modes[0].cause is Cause.MODES:
-            modes, fast = _pattern(account, "mode", fast, slower[0]), slower[0]
-        found, rest = found + modes, fast
-    return (*found, *_one_by_one(account, rest))
+            modes, fast = _pattern(times, "mode", fast, slower[0]), slower[0]
+        disturbances, rest = disturbances + modes, fast
+    return (*disturbances, *_one_by_one(times, rest))
 
 
 def _pattern(
-    account: Account, kind: Kind, steps: Steps, rest: Steps, *, period: int = 0, speeds: int = 2
+    times: CauseTimes, kind: Kind, steps: Steps, rest: Steps, *, period: int = 0, speeds: int = 2
 ) -> list[Disturbance]:
     """A pattern, and the steps that are far from the others even among its own."""
-    wall = account.wall[steps]
+    wall = times.wall[steps]
     whole = Level(0, len(steps) - 1, float(np.median(wall)))
     off = _outliers(wall, whole, [whole]) if len(steps) >= FEWEST else []
     usual = np.delete(steps, off)
     return [
-        replace(_judged(account, kind, usual, rest), period=period, speeds=speeds),
-        *(_judged(account, "step" if wall[i] > whole.median else "fast step", steps[i : i + 1], usual) for i in off),
+        replace(_judged(times, kind, usual, rest), period=period, speeds=speeds),
+        *(_judged(times, "step" if wall[i] > whole.median else "fast step", steps[i : i + 1], usual) for i in off),
     ]
 
 
@@ -126,30 +130,30 @@ def _flat(wall: Floats) -> Floats:
     """Times without the shifts of their level, or their drift."""
     levels = trend.levels(wall)
     flat = wall - np.repeat([level.median for level in levels], [len(level) for level in levels])
-    if len(levels) == 1 and (seen := trend.drift(wall)).is_clear:
-        flat -= np.linspace(-0.5, 0.5, len(wall)) * seen.share * levels[0].median
+    if len(levels) == 1 and (drift := trend.drift(wall)).is_clear:
+        flat -= np.linspace(-0.5, 0.5, len(wall)) * drift.share * levels[0].median
     return np.asarray(flat + np.median(wall), dtype=np.float64)
 
 
-def _one_by_one(account: Account, rest: Steps) -> list[Disturbance]:
+def _one_by_one(times: CauseTimes, rest: Steps) -> list[Disturbance]:
     """Warm-up, levels and single steps among the steps that belong to no pattern."""
-    wall = account.wall[rest]
+    wall = times.wall[rest]
     if len(wall) < FEWEST:
         return []
     lead = leading_slow(wall) if rest[0] == 0 else 0
     levels = _shifted(trend.levels(wall[lead:]), lead)
     quiet = _base(levels)
-    found = [_leading(account, rest[:lead], rest[quiet.steps])] if lead else []
+    disturbances = [_leading(times, rest[:lead], rest[quiet.steps])] if lead else []
     for level in levels:
         own = rest[level.steps]
         if abs(level.median - quiet.median) >= trend.SHIFT_SHARE * quiet.median:
-            found.append(_judged(account, "level", own, rest[quiet.steps]))
+            disturbances.append(_judged(times, "level", own, rest[quiet.steps]))
         off = _outliers(wall, level, levels)
         usual = np.setdiff1d(own, rest[off]) if len(off) < len(own) else own
         for index in off:
             kind: Kind = "step" if wall[index] > level.median else "fast step"
-            found.append(_judged(account, kind, rest[index : index + 1], usual))
-    return found
+            disturbances.append(_judged(times, kind, rest[index : index + 1], usual))
+    return disturbances
 
 
 def _base(levels: list[Level]) -> Level:
@@ -191,7 +195,7 @@ def _shifted(levels: tuple[Level, ...], by: int) -> list[Level]:
 
 def _outliers(wall: Floats, level: Level, levels: list[Level]) -> list[int]:
     """Steps beyond their own level's limits; the spread is that of all steps round their levels."""
-    residuals = np.concatenate([wall[one.steps] - one.median for one in levels])
+    residuals = np.concatenate([wall[each.steps] - each.median for each in levels])
     sigma, least = _spread(residuals), OUTLIER_SHARE * level.median
     off = wall[level.steps] - level.median
     slow = off > max(OUTLIER_SIGMAS * sigma, least)
@@ -199,11 +203,11 @@ def _outliers(wall: Floats, level: Level, levels: list[Level]) -> list[int]:
     return [int(index) + level.first for index in np.flatnonzero(slow | fast)]
 
 
-def _leading(account: Account, steps: Steps, quiet: Steps) -> Disturbance:
+def _leading(times: CauseTimes, steps: Steps, quiet: Steps) -> Disturbance:
     """Leading slow steps: warm-up, unless a cause that can hit any step explains them; then they are such steps."""
-    one = _judged(account, "step", steps, quiet)
-    external = one.cause in _EXTERNAL or (account.warmed and one.cause is Cause.FAULTS)
-    return one if external else _of_itself(one, "warm-up", Cause.WARMUP)
+    disturbance = _judged(times, "step", steps, quiet)
+    external = disturbance.cause in _EXTERNAL or (times.warmed and disturbance.cause is Cause.FAULTS)
+    return disturbance if external else _of_itself(disturbance, "warm-up", Cause.WARMUP)
 
 
 _EXTERNAL = (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL)
@@ -213,30 +217,30 @@ _OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES}
 to say is that they take more CPU time, which is no more than the times say."""
 
 
-def _judged(account: Account, kind: Kind, steps: Steps, quiet: Steps) -> Disturbance:
+def _judged(times: CauseTimes, kind: Kind, steps: Steps, quiet: Steps) -> Disturbance:
     """A disturbance with its cause: the one that makes up most of the excess, where that is enough."""
-    over = causes.excess(account.wall, steps, quiet)
-    cause, explained = _explanation(account, steps, quiet, over) if over > 0 else (None, 0.0)
+    over = causes.excess(times.wall, steps, quiet)
+    cause, explained = _explanation(times, steps, quiet, over) if over > 0 else (None, 0.0)
     numbers = tuple(int(step) for step in steps)
-    one = Disturbance(kind, numbers, over, float(np.median(account.wall[quiet])), cause, explained)
+    disturbance = Disturbance(kind, numbers, over, float(np.median(times.wall[quiet])), cause, explained)
     itself = _OF_ITSELF.get(kind, Cause.FAST if over < 0 else None)
-    return _of_itself(one, kind, itself) if itself and cause in (None, Cause.CPU_TIME) else one
+    return _of_itself(disturbance, kind, itself) if itself and cause in (None, Cause.CPU_TIME) else disturbance
 
 
-def _of_itself(one: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
-    return replace(one, kind=kind, cause=cause, explained=1.0)
+def _of_itself(disturbance: Disturbance, kind: Kind, cause: Cause) -> Disturbance:
+    return replace(disturbance, kind=kind, cause=cause, explained=1.0)
 
 
-def _explanation(account: Account, steps: Steps, quiet: Steps, over: float) -> tuple[Cause | None, float]:
+def _explanation(times: CauseTimes, steps: Steps, quiet: Steps, over: float) -> tuple[Cause | None, float]:
     shares = {
         cause: causes.excess(seconds, steps, quiet) / over
-        for cause, seconds in account.seconds.items()
-        if _corroborated(account, cause, steps, quiet)
-        and _long_enough(account, cause, steps)
+        for cause, seconds in times.seconds.items()
+        if _corroborated(times, cause, steps, quiet)
+        and _long_enough(times, cause, steps)
         and _is_rare(seconds, steps, quiet, over)
     }
     cause, explained = _strongest(shares)
-    if cause is None and (event := _event(account, steps, quiet)) is not None:
+    if cause is None and (event := _event(times, steps, quiet)) is not None:
         return event, 1.0 - sum(max(0.0, share) for share in shares.values())
     return cause, explained
 
@@ -250,9 +254,9 @@ def _strongest(shares: dict[Cause, float]) -> tuple[Cause | None, float]:
     return (best, fit[best]) if fit[best] >= EXPLAINED else (None, fit[best])
 
 
-def _corroborated(account: Account, cause: Cause, steps: Steps, quiet: Steps) -> bool:
+def _corroborated(times: CauseTimes, cause: Cause, steps: Steps, quiet: Steps) -> bool:
     """Whether the cause's own counter is up in these steps, by more than it varies among the quiet ones."""
-    counter = account.evidence.get(cause)
+    counter = times.evidence.get(cause)
     if counter is None:
         return False
     error = _spread(counter[quiet]) * math.sqrt(1 / len(steps) + 1 / len(quiet))
@@ -265,14 +269,14 @@ def _is_rare(seconds: Floats, steps: Steps, quiet: Steps, over: float) -> bool:
     return len(steps) > 1 or float(as_much.mean()) <= _NO_CAUSE
 
 
-def _long_enough(account: Account, cause: Cause, steps: Steps) -> bool:
+def _long_enough(times: CauseTimes, cause: Cause, steps: Steps) -> bool:
     """NVML's values are averages over up to a second: they say nothing of a shorter stretch."""
-    return cause not in gpu_causes.SAMPLED or float(account.wall[steps].sum()) >= gpu_causes.WINDOW_S
+    return cause not in gpu_causes.SAMPLED or float(times.wall[steps].sum()) >= gpu_causes.WINDOW_S
 
 
-def _event(account: Account, steps: Steps, quiet: Steps) -> Cause | None:
+def _event(times: CauseTimes, steps: Steps, quiet: Steps) -> Cause | None:
     """Something that happened here and does not happen in quiet steps."""
-    for cause, counts in account.events.items():
+    for cause, counts in times.events.items():
         if counts[steps].any() and np.median(counts[quiet]) == 0:
             return cause
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from perfkit.analysis.noise.stability import FEWEST_PERIODS, Stability
@@ -29,62 +31,73 @@ def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None
     """
     if not record.steps:
         return None
-    return Finding(MEAN_PRECISION, _text(record, noise), sure="derived")
+    said = _said(record, noise)
+    return Finding(MEAN_PRECISION, said.text, advice=said.advice, sure="derived")
 
 
-def _text(record: RunRecord, noise: Stability | None) -> str:
+class _Said(NamedTuple):
+    """A sentence, and what to try."""
+
+    text: str
+    advice: str = ""
+
+
+def _said(record: RunRecord, noise: Stability | None) -> _Said:
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
     config, period = record.config, noise.period if noise is not None else 1
     target = config.target_ci or _TARGET
     head = f"n = {len(wall)}{_ended(record)}"
     if noise is not None and noise.doubts:
-        return f"{head}: {_unreliable(stats.precision(wall, target), noise)}{_periods_wanted(len(wall), noise)}"
+        return _Said(f"{head}: {_unreliable(stats.precision(wall, target), noise)}", _periods_wanted(len(wall), noise))
     if period == 1:
-        return f"{head}: {_known(stats.precision(wall, target), record, float(wall.mean()))}"
+        known = _known(stats.precision(wall, target), record, float(wall.mean()))
+        return known._replace(text=f"{head}: {known.text}")
     whole = len(wall) // period
     means = wall[: whole * period].reshape(whole, period).mean(axis=1)
     known = _known(stats.precision(means, target), record, float(wall.mean()), period)
+    text = f"{head}, {whole} whole periods of {period} steps: {known.text}"
     over = len(wall) % period
-    steps = "1 step" if over == 1 else f"{over} steps"
-    left = f"; the mean in the table also has {steps} of a part period: measure a multiple of {period} steps"
-    return f"{head}, {whole} whole periods of {period} steps: {known}{left if over else ''}"
+    if over:
+        text += f"; the mean in the table also has {'1 step' if over == 1 else f'{over} steps'} of a part period"
+    return _Said(text, known.advice or (f"a multiple of {period} steps" if over else ""))
 
 
-def _known(found: Precision, record: RunRecord, mean_s: float, period: int = 1) -> str:
-    if found.needed is None:
-        more = f"; use --measure-steps {_FEW} or more" if record.config.measure_steps < _FEW else ""
-        return f"too few steps to say how precise the mean is{more}"
+def _known(precision: Precision, record: RunRecord, mean_s: float, period: int = 1) -> _Said:
+    if precision.needed is None:
+        few = record.config.measure_steps < _FEW
+        return _Said("too few steps to say how precise the mean is", f"--measure-steps {_FEW} or more" if few else "")
     what = "steps" if period == 1 else "periods"
     of = "the mean" if period == 1 else "the mean of a period"
-    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
+    width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
     text = f"{of} is known to {width} (95%, if {what} are independent)"
-    if found.half_width <= found.target:
-        return f"{text}: enough for {target}"
-    return f"{text}; {target} would need about {_flag(record, found.needed * period, mean_s)}"
+    if precision.half_width <= precision.target:
+        return _Said(f"{text}: enough for {target}")
+    needed = precision.needed * period
+    return _Said(f"{text}; {target} would need about {needed} steps", _flag(record, needed, mean_s))
 
 
-def _unreliable(found: Precision, noise: Stability) -> str:
+def _unreliable(precision: Precision, noise: Stability) -> str:
     why = f"the mean's interval cannot be relied on, because {' and '.join(noise.doubts)}"
-    if found.needed is None:
+    if precision.needed is None:
         return why
-    width, target = f"+-{units.percent(found.half_width)}", f"+-{units.percent(found.target)}"
-    return f"{why}; from independent steps it would be {width}, and {found.needed} of them would make it {target}"
+    width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
+    return f"{why}; from independent steps it would be {width}, and {precision.needed} of them would make it {target}"
 
 
 def _periods_wanted(n: int, noise: Stability) -> str:
     if n // noise.period >= FEWEST_PERIODS:
         return ""
-    return f"; use --measure-steps {noise.period * FEWEST_PERIODS} or a larger multiple of {noise.period}"
+    return f"--measure-steps {noise.period * FEWEST_PERIODS} or a larger multiple of {noise.period}"
 
 
 def _flag(record: RunRecord, needed: int, mean_s: float) -> str:
     """What to set for so many steps: the flag that ended the run, or none where the run was to have them anyway."""
     config = record.config
     if config.target_ci is None:
-        return f"--measure-steps {needed}" if needed > config.measure_steps else f"{needed} steps"
+        return f"--measure-steps {needed}" if needed > config.measure_steps else ""
     if record.ended_by == "max-time":
-        return f"{needed} steps, --max-time {units.significant(needed * mean_s, 3)}"
-    return f"{needed} steps" if needed <= config.most_steps else f"--max-steps {needed}"
+        return f"--max-time {units.significant(needed * mean_s, 3)}"
+    return "" if needed <= config.most_steps else f"--max-steps {needed}"
 
 
 def _ended(record: RunRecord) -> str:

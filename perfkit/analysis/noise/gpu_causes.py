@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import RunRecord
@@ -29,41 +29,43 @@ _FULL_UTILIZATION = 95
 _LOW_POWER = 0.5
 
 
-def add(account: Account, record: RunRecord) -> None:
+def add(times: CauseTimes, record: RunRecord) -> None:
     """Add what the GPU's samples say to the account of a run's steps."""
     began = [sample.probes.began_s if sample.probes else None for sample in record.steps]
     if not record.gpu or any(moment is None for moment in began):
         return
-    middles = np.array(began, dtype=np.float64) + account.wall / 2
-    half = np.maximum(account.wall, WINDOW_S) / 2
+    middles = np.array(began, dtype=np.float64) + times.wall / 2
+    half = np.maximum(times.wall, WINDOW_S) / 2
     at = np.array([sample.at_s for sample in record.gpu])
     windows = [
         [record.gpu[i] for i in range(first, last)]
         for first, last in zip(np.searchsorted(at, middles - half), np.searchsorted(at, middles + half), strict=True)
     ]
-    account.events[Cause.OTHERS] = np.array([max((one.other_processes or 0 for one in w), default=0) for w in windows])
+    times.events[Cause.OTHERS] = np.array(
+        [max((sample.other_processes or 0 for sample in window), default=0) for window in windows]
+    )
     clock = np.array([_mean_clock(window) for window in windows])
     if np.isfinite(clock).all():
-        _add_clock(account, windows, clock)
+        _add_clock(times, windows, clock)
 
 
 def _mean_clock(window: list[GpuSample]) -> float:
-    clocks = [one.sm_mhz for one in window if one.sm_mhz]
+    clocks = [sample.sm_mhz for sample in window if sample.sm_mhz]
     return float(np.mean(clocks)) if clocks else np.nan
 
 
-def _add_clock(account: Account, windows: list[list[GpuSample]], clock: Floats) -> None:
+def _add_clock(times: CauseTimes, windows: list[list[GpuSample]], clock: Floats) -> None:
     """Time lost to a lower clock, if time goes as 1 / clock: t (1 - f / f_best). Its reason decides whose it is."""
     best = float(np.quantile(clock, _BEST))
-    lost = account.wall * np.maximum(0.0, 1 - clock / best)
+    lost = times.wall * np.maximum(0.0, 1 - clock / best)
     for cause, bits in _REASONS.items():
-        share = np.array([np.mean([bool((one.reasons or 0) & bits) for one in window]) for window in windows])
+        share = np.array([np.mean([bool((sample.reasons or 0) & bits) for sample in window]) for window in windows])
         due = (share >= _REASON_SHARE) & (clock < _CLOCK_SHARE * best)
-        account.seconds[cause] = np.where(due, lost, 0.0)
-        account.evidence[cause] = share
+        times.seconds[cause] = np.where(due, lost, 0.0)
+        times.evidence[cause] = share
         lost = np.where(due, 0.0, lost)
-    account.seconds[Cause.CLOCK] = lost
-    account.evidence[Cause.CLOCK] = best - clock
+    times.seconds[Cause.CLOCK] = lost
+    times.evidence[Cause.CLOCK] = best - clock
 
 
 def is_beyond_memory(record: RunRecord) -> bool:
@@ -82,11 +84,15 @@ def spill(record: RunRecord) -> str | None:
         return None
     if reserved and is_beyond_memory(record):
         return f"the allocator held {reserved / total:.2f} times the GPU's memory"
-    free = [one.free_bytes / one.total_bytes for one in record.gpu if one.free_bytes is not None and one.total_bytes]
+    free = [
+        sample.free_bytes / sample.total_bytes
+        for sample in record.gpu
+        if sample.free_bytes is not None and sample.total_bytes
+    ]
     idle = [
-        one.power_w / one.power_limit_w
-        for one in record.gpu
-        if one.power_w is not None and one.power_limit_w and (one.utilization or 0) >= _FULL_UTILIZATION
+        sample.power_w / sample.power_limit_w
+        for sample in record.gpu
+        if sample.power_w is not None and sample.power_limit_w and (sample.utilization or 0) >= _FULL_UTILIZATION
     ]
     if free and idle and min(free) < _NO_MEMORY and float(np.median(idle)) < _LOW_POWER:
         return (

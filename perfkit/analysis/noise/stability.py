@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfkit.analysis.noise import advice, cause_texts, causes, disturbances, gpu_causes, variance
+from perfkit.analysis.noise import advice, cause_texts, gpu_causes, variance
 from perfkit.analysis.noise import texts as noise_texts
 from perfkit.analysis.noise.advice import Situation
-from perfkit.analysis.noise.causes import Account, Cause
-from perfkit.analysis.noise.disturbances import Disturbance
+from perfkit.analysis.noise.causes import PATTERNS, Cause, CauseTimes, times_by_cause
+from perfkit.analysis.noise.disturbances import EXPLAINED, FEWEST, Disturbance, Kind, find_disturbances
 from perfkit.analysis.noise.variance import Share
 from perfkit.analysis.statistics import stats, trend
 from perfkit.analysis.statistics.stats import Floats
@@ -48,7 +48,7 @@ PERIODIC_STEPS = Rule("periodic-steps", "noise", "every k-th step takes longer, 
 TWO_SPEEDS = Rule("two-speeds", "noise", "the steps run at two or three speeds")
 
 
-_RULES: dict[disturbances.Kind, Rule] = {
+_RULES: dict[Kind, Rule] = {
     "warm-up": WARMUP_UNFINISHED, "level": LEVEL_SHIFT, "step": SLOW_STEPS,
     "fast step": FAST_STEPS, "period": PERIODIC_STEPS, "mode": TWO_SPEEDS,
 }  # fmt: skip
@@ -91,7 +91,7 @@ class Stability:
     @property
     def period(self) -> int:
         """Steps from one slow step to the next, where every k-th is slower; 1 where none is."""
-        return max((one.period for one in self.disturbances), default=0) or 1
+        return max((disturbance.period for disturbance in self.disturbances), default=0) or 1
 
     @property
     def first_cause(self) -> str | None:
@@ -103,34 +103,34 @@ def examine(record: RunRecord) -> Stability | None:
     """What is known about the noise of a run's measured steps; None where there are fewer than two."""
     if len(record.steps) < 2:
         return None
-    account = causes.account(record)
-    gpu_causes.add(account, record)
-    found = disturbances.find(account)
-    cv = stats.summarize(account.wall).cv
-    shares = variance.shares(account, found) if _is_worth_it(cv, account) else ()
-    attributed = sorted({step for one in found if one.cause for step in one.steps})
-    rest = np.delete(account.wall, attributed)
-    is_rest = attributed and len(rest) >= max(disturbances.FEWEST, len(attributed))
+    times = times_by_cause(record)
+    gpu_causes.add(times, record)
+    disturbances = find_disturbances(times)
+    cv = stats.summarize(times.wall).cv
+    shares = variance.shares(times, disturbances) if _is_worth_it(cv, times) else ()
+    attributed = sorted({step for disturbance in disturbances if disturbance.cause for step in disturbance.steps})
+    rest = np.delete(times.wall, attributed)
+    is_rest = attributed and len(rest) >= max(FEWEST, len(attributed))
     cv_without = stats.summarize(rest).cv if is_rest else math.nan
     judged = [
         *_variance(cv, shares, cv_without, len(attributed), record),
-        *_disturbed(found, account, record),
-        *_every_step(account, record),
-        *_threads(account, record),
-        *_drift(account.wall, found, record),
-        *_autocorrelation(account.wall, found, record),
+        *_disturbed(disturbances, times, record),
+        *_every_step(times, record),
+        *_threads(times, record),
+        *_drift(times.wall, disturbances, record),
+        *_autocorrelation(times.wall, disturbances, record),
         *_spill(record),
     ]
-    judged.sort(key=lambda one: _place(one.finding, cv, warmed=account.warmed))
+    judged.sort(key=lambda each: _place(each.finding, cv, warmed=times.warmed))
     return Stability(
         cv=cv,
         shares=shares,
         cv_without=cv_without,
         attributed=len(attributed),
-        disturbances=found,
-        findings=tuple(one.finding for one in judged),
-        causes=tuple(one.cause for one in judged if one.cause),
-        doubts=tuple(dict.fromkeys(one.doubt for one in judged if one.doubt)),
+        disturbances=disturbances,
+        findings=tuple(each.finding for each in judged),
+        causes=tuple(each.cause for each in judged if each.cause),
+        doubts=tuple(dict.fromkeys(each.doubt for each in judged if each.doubt)),
     )
 
 
@@ -148,8 +148,8 @@ def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
     return 1 if finding.rule is LOST_EVERY_STEP and (finding.cost.share or 0.0) > cv else 2
 
 
-def _is_worth_it(cv: float, account: Account) -> bool:
-    return cv >= QUIET_CV and account.has_probes and len(account.wall) >= disturbances.FEWEST
+def _is_worth_it(cv: float, times: CauseTimes) -> bool:
+    return cv >= QUIET_CV and times.has_probes and len(times.wall) >= FEWEST
 
 
 VARIANCE = Rule("variance", "noise", "how far the steps spread, and what that comes from")
@@ -161,84 +161,93 @@ def _variance(
     if not shares:
         return []
     first = shares[0].cause if shares[0].share >= MAIN_SHARE else None
-    hint = advice.against(first, Situation(record)) if first and first not in causes.PATTERNS else ""
+    hint = advice.against(first, Situation(record)) if first and first not in PATTERNS else ""
     text = noise_texts.variance(cv, shares, cv_without, attributed)
-    evidence = tuple(Evidence("noise", {"cause": one.name}) for one in shares)
+    evidence = tuple(Evidence("noise", {"cause": share.name}) for share in shares)
     finding = Finding(VARIANCE, text, evidence=evidence, advice=hint, sure="derived")
     return [_Judged(finding, first.value if first else None)]
 
 
-def _disturbed(found: Sequence[Disturbance], account: Account, record: RunRecord) -> list[_Judged]:
+def _disturbed(disturbances: Sequence[Disturbance], times: CauseTimes, record: RunRecord) -> list[_Judged]:
     """One finding for each level, pattern and warm-up; one for all single steps of a cause."""
     groups: dict[tuple[str, object], list[Disturbance]] = {}
-    for one in found:
-        single = one.kind in ("step", "fast step")
-        groups.setdefault((one.kind, one.cause if single else one.steps), []).append(one)
-    ordered = sorted(groups.values(), key=lambda group: -sum(abs(one.excess_s) * len(one.steps) for one in group))
-    return [_group(group, account, record) for group in ordered]
+    for disturbance in disturbances:
+        single = disturbance.kind in ("step", "fast step")
+        groups.setdefault((disturbance.kind, disturbance.cause if single else disturbance.steps), []).append(
+            disturbance
+        )
+    ordered = sorted(
+        groups.values(),
+        key=lambda group: -sum(abs(disturbance.excess_s) * len(disturbance.steps) for disturbance in group),
+    )
+    return [_group(group, times, record) for group in ordered]
 
 
-def _group(group: list[Disturbance], account: Account, record: RunRecord) -> _Judged:
-    one = max(group, key=lambda each: abs(each.excess_s))
-    if one.cause is None:
-        counters = f"no counter explains as much as {units.percent(disturbances.EXPLAINED)} of the difference"
-        if account.has_probes and (own := cause_texts.own_time(one, account)):
+def _group(group: list[Disturbance], times: CauseTimes, record: RunRecord) -> _Judged:
+    disturbance = max(group, key=lambda each: abs(each.excess_s))
+    if disturbance.cause is None:
+        counters = f"no counter explains as much as {units.percent(EXPLAINED)} of the difference"
+        if times.has_probes and (own := cause_texts.own_time(disturbance, times)):
             counters += f" ({own})"
-    elif one.cause in causes.PATTERNS:
-        counters = cause_texts.own_time(one, account) if one.kind != "warm-up" else ""
+    elif disturbance.cause in PATTERNS:
+        counters = cause_texts.own_time(disturbance, times) if disturbance.kind != "warm-up" else ""
     else:
-        share = units.percent(min(one.explained, 1.0))
-        counters = f"{share} of the difference ({cause_texts.counted(one, account)})"
-    situation = Situation(record, slow=one.last + 1, period=one.period)
-    key = Cause.FAST if one.cause is Cause.PERIODIC and one.excess_s < 0 else one.cause or "unexplained step"
-    hint = advice.against(key, situation) if one.cause or account.has_probes else ""
+        share = units.percent(min(disturbance.explained, 1.0))
+        counters = f"{share} of the difference ({cause_texts.counter(disturbance, times)})"
+    situation = Situation(record, slow=disturbance.last + 1, period=disturbance.period)
+    key = (
+        Cause.FAST
+        if disturbance.cause is Cause.PERIODIC and disturbance.excess_s < 0
+        else disturbance.cause or "unexplained step"
+    )
+    hint = advice.against(key, situation) if disturbance.cause or times.has_probes else ""
     steps = tuple(step + 1 for each in group for step in each.steps)
     return _Judged(
         Finding(
-            _RULES[one.kind],
-            noise_texts.disturbed(one, steps, counters),
-            _cost(sum(each.excess_s * len(each.steps) for each in group), account),
+            _RULES[disturbance.kind],
+            noise_texts.disturbed(disturbance, steps, counters),
+            _cost(sum(each.excess_s * len(each.steps) for each in group), times),
             tuple(Evidence("steps", {"kind": "measured", "step": step}) for step in steps),
             advice=hint,
-            sure="derived" if one.cause else "measured",
+            sure="derived" if disturbance.cause else "measured",
             where=noise_texts.numbers(steps),
         ),
-        one.cause.value if one.cause else None,
-        _doubt(one, len(account.wall)),
+        disturbance.cause.value if disturbance.cause else None,
+        _doubt(disturbance, len(times.wall)),
     )
 
 
-def _cost(seconds: float, account: Account) -> Cost:
+def _cost(seconds: float, times: CauseTimes) -> Cost:
     """What steps take too long, all together, spread over every measured step; nothing where they take less long."""
     if seconds <= 0:
         return NO_COST
-    return Cost(round(seconds / len(account.wall) * 1e9), seconds / float(account.wall.sum()))
+    return Cost(round(seconds / len(times.wall) * 1e9), seconds / float(times.wall.sum()))
 
 
-def _doubt(one: Disturbance, n: int) -> str:
+def _doubt(disturbance: Disturbance, n: int) -> str:
     """What a disturbance makes of the mean's interval: nothing, or why it cannot be relied on."""
-    match one.kind:
+    match disturbance.kind:
         case "warm-up":
             return "warm-up is not finished"
         case "level":
             return "the level shifts"
         case "mode":
-            return noise_texts.several_speeds(one)
-        case "period" if n // one.period < FEWEST_PERIODS:
-            return f"it holds only {n // one.period} whole periods of {one.period} steps"
+            return noise_texts.several_speeds(disturbance)
+        case "period" if n // disturbance.period < FEWEST_PERIODS:
+            return f"it holds only {n // disturbance.period} whole periods of {disturbance.period} steps"
         case _:
             return ""
 
 
-def _every_step(account: Account, record: RunRecord) -> list[_Judged]:
+def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     """What all steps lose to a cause: it shows in the mean, and not in the variance."""
-    found = []
+    judged = []
     for cause in _EVERY_STEP:
-        seconds = account.seconds.get(cause)
+        seconds = times.seconds.get(cause)
         if seconds is None:
             continue
         lost_s = float(np.median(seconds))
-        share = lost_s / float(np.median(account.wall))
+        share = lost_s / float(np.median(times.wall))
         if share >= LOST_SHARE:
             finding = Finding(
                 LOST_EVERY_STEP,
@@ -247,19 +256,19 @@ def _every_step(account: Account, record: RunRecord) -> list[_Judged]:
                 advice=advice.against(cause, Situation(record)),
                 sure="derived",
             )
-            found.append(_Judged(finding, cause.value))
-    return sorted(found, key=lambda one: -(one.finding.cost.share or 0.0))
+            judged.append(_Judged(finding, cause.value))
+    return sorted(judged, key=lambda each: -(each.finding.cost.share or 0.0))
 
 
 TOO_MANY_THREADS = Rule("too-many-threads", "noise", "there are more threads than CPUs for them")
 
 
-def _threads(account: Account, record: RunRecord) -> list[_Judged]:
+def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     """More threads than CPUs, or CPUs that others use too: threads then wait for each other at every operation."""
     environment = record.environment
     if environment.num_threads == 1 or record.config.device != "cpu":
         return []
-    starved = float(np.median(account.delay) / np.median(account.wall)) if account.has_probes else 0.0
+    starved = float(np.median(times.delay) / np.median(times.wall)) if times.has_probes else 0.0
     if environment.num_threads <= environment.cpu_count and starved < _STARVED:
         return []
     waiting = starved if starved >= _STARVED else 0.0
@@ -268,39 +277,39 @@ def _threads(account: Account, record: RunRecord) -> list[_Judged]:
     return [_Judged(Finding(TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
 
 
-def _usual(wall: Floats, found: Sequence[Disturbance]) -> Floats:
+def _usual(wall: Floats, disturbances: Sequence[Disturbance]) -> Floats:
     """Times with the usual one for single steps that stand out, and for warm-up.
 
     Some of them side by side, or at an end, are named as such, and are neither a drift nor neighbours that are alike.
     """
     usual = wall.copy()
-    for one in found:
-        if one.kind in ("step", "fast step", "warm-up"):
-            usual[one.index] = one.quiet_s
+    for disturbance in disturbances:
+        if disturbance.kind in ("step", "fast step", "warm-up"):
+            usual[disturbance.index] = disturbance.quiet_s
     return usual
 
 
 DRIFT = Rule("drift", "noise", "the steps get slower or faster from the first to the last")
 
 
-def _drift(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
+def _drift(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
     """A trend, unless levels or warm-up are the better word for it."""
-    if any(one.kind in ("level", "warm-up") for one in found) or len(wall) < disturbances.FEWEST:
+    if any(disturbance.kind in ("level", "warm-up") for disturbance in disturbances) or len(wall) < FEWEST:
         return []
-    seen = trend.drift(_usual(wall, found))
-    if not seen.is_clear:
+    drift = trend.drift(_usual(wall, disturbances))
+    if not drift.is_clear:
         return []
     hint = advice.against("drift", Situation(record))
-    return [_Judged(Finding(DRIFT, noise_texts.drift(seen), advice=hint, sure="derived"), doubt="the steps drift")]
+    return [_Judged(Finding(DRIFT, noise_texts.drift(drift), advice=hint, sure="derived"), doubt="the steps drift")]
 
 
 AUTOCORRELATION = Rule("autocorrelation", "noise", "neighbouring steps are alike")
 
 
-def _autocorrelation(wall: Floats, found: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
-    r = stats.lag1(_usual(wall, found))
+def _autocorrelation(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
+    r = stats.lag1(_usual(wall, disturbances))
     n = len(wall)
-    if n < disturbances.FEWEST or not r > max(HIGH_LAG1, _LAG1_SIGMAS / math.sqrt(n)):
+    if n < FEWEST or not r > max(HIGH_LAG1, _LAG1_SIGMAS / math.sqrt(n)):
         return []
     text = noise_texts.autocorrelation(r, n, stats.effective_n(n, r))
     hint = advice.against("autocorrelation", Situation(record))

@@ -18,6 +18,6 @@ def tables(noise: Stability | None) -> Sequence[Table]:
 def _noise_table(noise: Stability) -> Table:
     columns = (Column("cause"), Column("share", "1", "share", "share of variance", summed=True),
                Column("mean_s", "s", "time", "in the mean step", scale="time"))  # fmt: skip
-    rows = [(one.name, one.share, one.mean_s) for one in noise.shares]
+    rows = [(share.name, share.share, share.mean_s) for share in noise.shares]
     frame = pd.DataFrame(rows, columns=[column.name for column in columns])
     return Table("noise", "Variance by cause", columns, frame, pinned=len(frame))

@@ -18,50 +18,52 @@ _FIRST_STEPS = 3
 """Steps named of a pattern: the rest follows from them, or is in the evidence."""
 
 
-def disturbed(one: Disturbance, steps: Sequence[int], counters: str) -> str:
+def disturbed(disturbance: Disturbance, steps: Sequence[int], counters: str) -> str:
     """Steps that stand out. `one` stands out most of them; `steps` are all, from 1; `counters`: what counters say."""
-    match one.kind:
+    longer, why = _longer(disturbance, steps), _why(disturbance, counters)
+    match disturbance.kind:
         case "mode":
-            return _speeds(one, steps) + _why(one, counters)
+            return _speeds(disturbance, steps) + why
         case "period":
-            return f"every {ordinal(one.period)} step ({_some(steps)}) takes {_longer(one, steps)}{_why(one, counters)}"
+            return f"every {ordinal(disturbance.period)} step ({_some(steps)}) takes {longer}{why}"
         case _:
-            return f"{numbers(steps)} took {_longer(one, steps)}{_why(one, counters)}"
+            return f"{numbers(steps)} took {longer}{why}"
 
 
-def _longer(one: Disturbance, steps: Sequence[int]) -> str:
+def _longer(disturbance: Disturbance, steps: Sequence[int]) -> str:
     """`29.85 ms (44.5%) more than the others, whose median is 67.12 ms`."""
-    most = "up to " if one.kind in ("step", "fast step") and len(steps) > 1 else ""
-    way = "more" if one.excess_s > 0 else "less"
+    most = "up to " if disturbance.kind in ("step", "fast step") and len(steps) > 1 else ""
+    way = "more" if disturbance.excess_s > 0 else "less"
+    excess, share = abs(disturbance.excess_s), abs(disturbance.excess_s / disturbance.quiet_s)
     return (
-        f"{most}{units.duration(abs(one.excess_s))} ({units.percent(abs(one.excess_s / one.quiet_s))}) {way}"
-        f" than the others, whose median is {units.duration(one.quiet_s)}"
+        f"{most}{units.duration(excess)} ({units.percent(share)}) {way}"
+        f" than the others, whose median is {units.duration(disturbance.quiet_s)}"
     )
 
 
-def _why(one: Disturbance, counters: str) -> str:
+def _why(disturbance: Disturbance, counters: str) -> str:
     """The cause, where there is one beside the pattern itself, and what counters say; with the colon before it."""
-    if one.kind == "warm-up":
+    if disturbance.kind == "warm-up":
         return ": warm-up is not finished"
-    if one.cause is not None and one.cause not in causes.PATTERNS:
-        verb = "explain" if one.cause in (causes.Cause.FAULTS, causes.Cause.OTHERS) else "explains"
-        return f": {one.cause.value} {verb} {counters}"
+    if disturbance.cause is not None and disturbance.cause not in causes.PATTERNS:
+        verb = "explain" if disturbance.cause in (causes.Cause.FAULTS, causes.Cause.OTHERS) else "explains"
+        return f": {disturbance.cause.value} {verb} {counters}"
     return f": {counters}" if counters else ""
 
 
-def several_speeds(one: Disturbance) -> str:
+def several_speeds(disturbance: Disturbance) -> str:
     """`the steps run at two speeds`."""
-    return f"the steps run at {'two' if one.speeds == 2 else 'three'} speeds"
+    return f"the steps run at {'two' if disturbance.speeds == 2 else 'three'} speeds"
 
 
-def _speeds(one: Disturbance, steps: Sequence[int]) -> str:
+def _speeds(disturbance: Disturbance, steps: Sequence[int]) -> str:
     """`the steps run at two speeds: 14 (steps 2, 5, 6, ...) take 150.0 ms in the mean, and the others 100.0 ms`."""
-    slow = units.duration(one.quiet_s + one.excess_s)
+    slow = units.duration(disturbance.quiet_s + disturbance.excess_s)
     gaps = {b - a for a, b in pairwise(steps)}
     apart = f", {gaps.pop()} apart" if len(gaps) == 1 else ""
     return (
-        f"{several_speeds(one)}: {len(steps)} ({_some(steps)}{apart}) take {slow} in the mean, and the"
-        f" {'others' if one.speeds == 2 else 'fastest'} {units.duration(one.quiet_s)}"
+        f"{several_speeds(disturbance)}: {len(steps)} ({_some(steps)}{apart}) take {slow} in the mean, and the"
+        f" {'others' if disturbance.speeds == 2 else 'fastest'} {units.duration(disturbance.quiet_s)}"
     )
 
 
@@ -116,12 +118,12 @@ def too_many_threads(threads: int, cpus: int, waiting: float) -> str:
     return f"{text}; in the typical step one of them waits for a CPU for {units.percent(waiting)} of the time"
 
 
-def drift(seen: Drift) -> str:
+def drift(drift: Drift) -> str:
     """A trend, with its p."""
-    way = "slower" if seen.share > 0 else "faster"
+    way = "slower" if drift.share > 0 else "faster"
     return (
-        f"the steps drift: from the first to the last they get {way} by {units.percent(abs(seen.share))} of the median"
-        f" (Mann-Kendall p = {seen.p:.2g})"
+        f"the steps drift: from the first to the last they get {way} by {units.percent(abs(drift.share))} of the median"
+        f" (Mann-Kendall p = {drift.p:.2g})"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analysis.noise import causes
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.statistics import chance, trend
 from perfkit.analysis.statistics.stats import Floats
@@ -34,21 +34,21 @@ class Share:
         return "unexplained" if self.cause is None else self.cause.value
 
 
-def shares(account: Account, found: Sequence[Disturbance]) -> tuple[Share, ...]:
+def shares(times: CauseTimes, disturbances: Sequence[Disturbance]) -> tuple[Share, ...]:
     """The variance of wall time, by cause: cov(seconds of the cause, wall) / var(wall).
 
     Covariance is linear, so the shares of all causes and of the rest add up to 1 exactly, whatever the causes are. A
     cause is named where the judgement over disturbances named it, or where its seconds go with the time more closely
     than chance would have it (`chance`); what the others seem to have is unexplained.
     """
-    seconds = _contributions(account, found)
-    centred = account.wall - account.wall.mean()
+    seconds = _contributions(times, disturbances)
+    centred = times.wall - times.wall.mean()
     variance = float(centred @ centred)
     parts = {cause: float((part - part.mean()) @ centred) / variance for cause, part in seconds.items()}
     large = [cause for cause, share in parts.items() if share >= NAMED_SHARE]
-    known = {one.cause for one in found if one.cause}
+    known = {disturbance.cause for disturbance in disturbances if disturbance.cause}
     named = {cause: parts[cause] for cause in large if cause in known} | {
-        cause: parts[cause] for cause in _beyond_chance(account, seconds, [c for c in large if c not in known])
+        cause: parts[cause] for cause in _beyond_chance(times, seconds, [c for c in large if c not in known])
     }
     explained = sum(named.values())
     scale = min(1.0, 1 / explained) if explained > 0 else 1.0  # above 1: others made such steps faster
@@ -59,7 +59,7 @@ def shares(account: Account, found: Sequence[Disturbance]) -> tuple[Share, ...]:
     )
 
 
-def _beyond_chance(account: Account, seconds: dict[Cause, Floats], asked: list[Cause]) -> list[Cause]:
+def _beyond_chance(times: CauseTimes, seconds: dict[Cause, Floats], asked: list[Cause]) -> list[Cause]:
     """Those of the causes whose seconds, and own counter where it says more, go with wall time by more than chance.
 
     All causes with time of their own are tested at once, so that it is the same to look at one of them or at all. Times
@@ -68,9 +68,9 @@ def _beyond_chance(account: Account, seconds: dict[Cause, Floats], asked: list[C
     if not asked:
         return []
     tested = [(cause, part) for cause, part in seconds.items() if cause not in causes.PATTERNS]
-    tested += [(cause, account.evidence[cause]) for cause in causes.COUNTED]
-    levels = trend.levels(account.wall)
-    series = np.array([account.wall, *(part for _, part in tested)])
+    tested += [(cause, times.evidence[cause]) for cause in causes.COUNTED]
+    levels = trend.levels(times.wall)
+    series = np.array([times.wall, *(part for _, part in tested)])
     for level in levels:
         series[:, level.steps] -= np.median(series[:, level.steps], axis=1, keepdims=True)
     p = chance.p_values(series[1:], series[0])
@@ -78,19 +78,21 @@ def _beyond_chance(account: Account, seconds: dict[Cause, Floats], asked: list[C
     return [cause for cause in asked if worst[cause] < chance.CHANCE_P]
 
 
-def _contributions(account: Account, found: Sequence[Disturbance]) -> dict[Cause, Floats]:
+def _contributions(times: CauseTimes, disturbances: Sequence[Disturbance]) -> dict[Cause, Floats]:
     """Seconds by cause, where the judgement over disturbances overrules the counters: patterns, and events."""
-    seconds = {cause: part.copy() for cause, part in account.seconds.items()}
-    in_patterns = [step for one in found if one.cause in causes.PATTERNS for step in one.steps]
-    others = np.delete(np.arange(len(account.wall)), in_patterns)
-    for one in found:
-        if one.cause is None or one.cause in account.seconds:
+    seconds = {cause: part.copy() for cause, part in times.seconds.items()}
+    in_patterns = [
+        step for disturbance in disturbances if disturbance.cause in causes.PATTERNS for step in disturbance.steps
+    ]
+    others = np.delete(np.arange(len(times.wall)), in_patterns)
+    for disturbance in disturbances:
+        if disturbance.cause is None or disturbance.cause in times.seconds:
             continue
-        claimed = seconds.setdefault(one.cause, np.zeros(len(account.wall)))
-        if one.cause in causes.PATTERNS:
-            for part, whole in account.seconds.items():
-                seconds[part][one.index] = np.median(whole[others])
-            claimed[one.index] += account.wall[one.index] - one.quiet_s
+        claimed = seconds.setdefault(disturbance.cause, np.zeros(len(times.wall)))
+        if disturbance.cause in causes.PATTERNS:
+            for part, whole in times.seconds.items():
+                seconds[part][disturbance.index] = np.median(whole[others])
+            claimed[disturbance.index] += times.wall[disturbance.index] - disturbance.quiet_s
         else:
-            claimed[one.index] += one.excess_s * one.explained
+            claimed[disturbance.index] += disturbance.excess_s * disturbance.explained
     return seconds

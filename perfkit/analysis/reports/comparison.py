@@ -79,7 +79,7 @@ def _cells(row: Row) -> dict[str, Any]:
 
 
 def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tuple[str, ...]:
-    tested = sum(row.found is not None for row in rows)
+    tested = sum(row.welch is not None for row in rows)
     if by_phase:
         note = "medians of phases do not add up to the step's; forward includes the loss"
         return (f"{note}; verdicts adjusted for {tested} rows (Holm)",) if tested else (note,)
@@ -135,7 +135,7 @@ PROFILED_SIDES = Rule("profiled-sides", "comparison", "both sides ran under a pr
 
 
 def _work(compared: Comparison) -> Iterator[Finding]:
-    work = [one.what for one in compared.differences if one.role == "work"]
+    work = [difference.what for difference in compared.differences if difference.role == "work"]
     if work:
         text = f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
         rows = tuple(Evidence("differences", {"what": what}) for what in work)
@@ -147,7 +147,7 @@ def _work(compared: Comparison) -> Iterator[Finding]:
         )
         text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
         yield Finding(DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
-    elif any(one.config.profiler != "none" for one in compared.a.processes):
+    elif any(process.config.profiler != "none" for process in compared.a.processes):
         text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
         yield Finding(PROFILED_SIDES, text)
 
@@ -164,19 +164,17 @@ def _design(compared: Comparison) -> Iterator[Finding]:
             yield Finding(SHARED_PROCESS_SIDE, text, where=side.name)
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
-        text = (
-            f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few;"
-            f" --repeats {RECOMMENDED} or more is recommended"
-        )
-        yield Finding(FEW_PROCESSES, text)
+        text = f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few"
+        yield Finding(FEW_PROCESSES, text, advice=f"--repeats {RECOMMENDED} or more")
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
-    if apart := [row for row in compared.steps if row.found is not None and not row.order.interleaved]:
+    if apart := [row for row in compared.steps if row.welch is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
-        todo = (
-            "judged all the same by --force" if compared.forced else "compare --run takes turns; --force judges as is"
+        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio"
+        text += " (judged all the same by --force)" if compared.forced else ""
+        advice = (
+            "" if compared.forced else "compare --run, which takes turns, or --force, which judges them as they are"
         )
-        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio ({todo})"
-        yield Finding(NOT_INTERLEAVED, text, sure="derived")
+        yield Finding(NOT_INTERLEAVED, text, advice=advice, sure="derived")
 
 
 COPIED_RECORDS = Rule("copied-records", "comparison", "records are copies of each other")
@@ -185,7 +183,7 @@ COPIED_RECORDS = Rule("copied-records", "comparison", "records are copies of eac
 def _copies(pair: Pair) -> Finding | None:
     """Names what was measured once and is there several times, which makes the spread look small."""
     processes = (*pair.a, *pair.b)
-    different = len({(one.created, *one.medians.values()) for one in processes})
+    different = len({(process.created, *process.medians.values()) for process in processes})
     if different == len(processes):
         return None
     measurements = f"{different} measurement{'s' * (different > 1)}"
@@ -207,52 +205,57 @@ def _conclusion(compared: Comparison) -> Finding:
         return Finding(VERDICT, text, sure="derived")
     [row] = compared.steps
     known = math.isfinite(row.ratio)
+    text, advice = _verdict(row, compared.margin)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
-    return Finding(VERDICT, _verdict(row, compared.margin), cost, sure="derived")
+    return Finding(VERDICT, text, cost, advice=advice, sure="derived")
 
 
-def _verdict(row: Row, margin: float) -> str:
+def _verdict(row: Row, margin: float) -> tuple[str, str]:
+    """The sentence, and what would settle it."""
     ratio = f"B takes {row.ratio:.3f} times as long as A"
-    if row.found is None:
-        return (
-            f"{ratio}, by one process{' a side' if row.n_a == row.n_b else ' on a side'}: processes of one"
-            f" configuration differ too, so this says nothing yet; --repeats {RECOMMENDED} gives an interval"
-            if row.verdict == ONE_PROCESS
-            else "the step has no ratio: a time is zero"
-        )
+    if row.welch is None:
+        if row.verdict != ONE_PROCESS:
+            return "the step has no ratio: a time is zero", ""
+        side = "a side" if row.n_a == row.n_b else "on a side"
+        why = "processes of one configuration differ too, so this says nothing yet"
+        return f"{ratio}, by one process {side}: {why}", f"--repeats {RECOMMENDED}, which gives an interval"
     low, high = row.interval
     text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
     if row.verdict == NOT_IN_TIME:
-        return f"{text}, and what drifted between A and B is in that"
-    return text + _advice(row, margin) if row.verdict == "inconclusive" else text
+        return f"{text}, and what drifted between A and B is in that", ""
+    if row.verdict != "inconclusive":
+        return text, ""
+    needed, advice = _needed(row, margin)
+    return f"{text}; {needed}", advice
 
 
-def _advice(row: Row, margin: float) -> str:
-    """How many processes would settle it, by the spread seen."""
-    assert row.found is not None
-    limit = math.log1p(margin) if margin else abs(float(row.found.difference))
+def _needed(row: Row, margin: float) -> tuple[str, str]:
+    """How many processes would settle it, by the spread seen, and what to try."""
+    assert row.welch is not None
+    limit = math.log1p(margin) if margin else abs(float(row.welch.difference))
     needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
-    what = f"a difference of {units.percent(math.expm1(limit))}"
+    what = f"to find a difference of {units.percent(math.expm1(limit))} at this spread"
     if needed is None:
-        return f"; {what} would need more than 1000 processes a side at this spread: find the noise first"
+        return f"{what} takes more than 1000 processes a side", "to find the noise first: perfkit run says what it is"
     count = max(needed, min(row.n_a, row.n_b) + 1)
-    return f"; finding {what} at this spread needs about {count} processes a side (--repeats {count})"
+    return f"{what} takes about {count} processes a side", f"--repeats {count}"
 
 
 GATE = Rule("gate", "comparison", "whether --fail-on passes")
 
 
-def gate_finding(compared: Comparison, found: Gate, limit: float) -> Finding:
+def gate_finding(compared: Comparison, gate: Gate, limit: float) -> Finding:
     """The outcome of --fail-on."""
-    return Finding(GATE, _gate_text(compared, found, limit), sure="derived")
+    advice = "more --repeats" if "undecided" in gate.reasons else ""
+    return Finding(GATE, _gate_text(compared, gate, limit), advice=advice, sure="derived")
 
 
-def _gate_text(compared: Comparison, found: Gate, limit: float) -> str:
+def _gate_text(compared: Comparison, gate: Gate, limit: float) -> str:
     text = units.percent(limit)
-    if found.outcome != "inconclusive":
+    if gate.outcome != "inconclusive":
         return (
             f"pass: B is surely not more than {text} slower"
-            if found.outcome == "pass"
+            if gate.outcome == "pass"
             else f"fail: B is surely more than {text} slower"
         )
     lacking = " | ".join(spelled(config) for side, config in compared.match.alone if side == compared.a.name)
@@ -262,6 +265,6 @@ def _gate_text(compared: Comparison, found: Gate, limit: float) -> str:
         "not interleaved": "A and B are not comparable in time",
         "one process": "one process on a side says nothing of the others",
         "no ratio": "a time is zero",
-        "undecided": f"a slow-down of {text} is neither shown nor excluded, and more --repeats would tell",
+        "undecided": f"a slow-down of {text} is neither shown nor excluded",
     }
-    return f"no pass: {'; '.join(texts[reason] for reason in found.reasons)}"
+    return f"no pass: {'; '.join(texts[reason] for reason in gate.reasons)}"

@@ -36,14 +36,14 @@ KERNEL_TOTALS = Rule("kernel-totals", "trace", "how many kernels a whole file ha
 
 def report(trace: Trace) -> Report:
     """The table `kernel_summary` of a trace read with `kernels_only`. Raises UsageError where it has no kernels."""
-    found = table(trace)
-    if not len(found):
+    kernels = table(trace)
+    if not len(kernels):
         raise UsageError(f"{trace.source} holds no kernels: --table kernels shows its operators")
-    total, count = int(found.frame["total_ns"].sum()), int(found.frame["count"].sum())
+    total, count = int(kernels.frame["total_ns"].sum()), int(kernels.frame["count"].sum())
     summary = {"source": trace.source, "format": trace.format, "kernels": count, "kernel_time_ns": total}
-    text = f"{count:,} kernels of {len(found):,} names, {units.duration_ns(total)} in sum: the whole file"
+    text = f"{count:,} kernels of {len(kernels):,} names, {units.duration_ns(total)} in sum: the whole file"
     findings = (Finding(KERNEL_TOTALS, text), *reading.findings(trace))  # the other checks need all of it
-    return Report(Path(trace.source).name, summary, (found,), findings=findings)
+    return Report(Path(trace.source).name, summary, (kernels,), findings=findings)
 
 
 def table(trace: Trace) -> Table:
@@ -52,15 +52,15 @@ def table(trace: Trace) -> Table:
     rows = np.flatnonzero(events.kind == DeviceKind.KERNEL)
     duration = (events.end - events.start)[rows]
     grouped = pd.Series(duration).groupby(events.name[rows])
-    found = grouped.agg(["size", "sum", "mean", "median", "min", "max", "std"])
-    total = found["sum"].sum()
+    times = grouped.agg(["size", "sum", "mean", "median", "min", "max", "std"])
+    total = times["sum"].sum()
     frame = pd.DataFrame(
         {
-            "name": np.asarray(trace.names, dtype=object)[found.index.to_numpy()] if len(found) else [],
-            "count": found["size"].to_numpy(),
-            "total_ns": found["sum"].to_numpy(),
-            "share": found["sum"].to_numpy() / total if total else 0.0,
-            **{f"{name}_ns": found[name].to_numpy() for name in ("mean", "median", "min", "max", "std")},
+            "name": np.asarray(trace.names, dtype=object)[times.index.to_numpy()] if len(times) else [],
+            "count": times["size"].to_numpy(),
+            "total_ns": times["sum"].to_numpy(),
+            "share": times["sum"].to_numpy() / total if total else 0.0,
+            **{f"{name}_ns": times[name].to_numpy() for name in ("mean", "median", "min", "max", "std")},
         }
     )
     frame = frame.sort_values(["total_ns", "name"], ascending=[False, True], kind="stable", ignore_index=True)

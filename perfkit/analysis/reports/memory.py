@@ -122,7 +122,7 @@ MEMORY_VERDICT = Rule("memory-verdict", "memory", "whether the step fits")
 def verdict(prediction: Prediction) -> Finding:
     """Whether it fits, and by which rule."""
     if prediction.verdict is None or prediction.memory_bytes is None:
-        return Finding(MEMORY_UNKNOWN, "no GPU here to compare with: pass --memory 16GB for a verdict")
+        return Finding(MEMORY_UNKNOWN, "there is no GPU here to compare with", advice="--memory 16GB for a verdict")
     extra = memory_fit.overhead(prediction.config)
     context = f" + {units.size(extra)} assumed for the CUDA context" if extra else ""
     text = (
@@ -149,12 +149,12 @@ def proposals_table(proposed: Sequence[Proposal]) -> Table:
     """The nearest configurations that fit; flags to add to the command line."""
     rows = [
         {
-            "flags": one.command,
-            "peak_bytes": one.prediction.peak_bytes,
-            "of_memory": one.prediction.share,
-            "gives_up": one.gives_up,
+            "flags": proposal.command,
+            "peak_bytes": proposal.prediction.peak_bytes,
+            "of_memory": proposal.prediction.share,
+            "gives_up": proposal.gives_up,
         }
-        for one in proposed
+        for proposal in proposed
     ]
     columns = (
         Column("flags", title="add", whole=True),

@@ -45,16 +45,16 @@ def report(side: Side) -> Report:
     if not side.processes:
         raise UsageError(f"{side.path}: no finished run: {', '.join(map(str, side.left_out))}")
     spread, each = spread_table(side.processes), process_table(side.processes)
-    found = spread.frame.iloc[0]
+    row = spread.frame.iloc[0]
     summary = {
         "processes": len(side.processes),
-        "between": found["between"],
-        "within": found["within"],
-        "left_out": [one.what for one in side.left_out],
+        "between": row["between"],
+        "within": row["within"],
+        "left_out": [left_out.what for left_out in side.left_out],
     }
     findings = [
         Finding(CONFIGURATION, headline(side.processes[0].config)),
-        _spread_finding(found["between"], found["within"], len(side.processes)),
+        _spread_finding(row["between"], row["within"], len(side.processes)),
     ]
     if side.left_out:
         text = f"left out, as not finished: {', '.join(map(str, side.left_out))}"
@@ -65,9 +65,9 @@ def report(side: Side) -> Report:
 def process_table(processes: Sequence[Process]) -> Table:
     """One row a process, in the order they ran."""
     rows = [
-        {"process": one.name, "created": one.created, "steps": one.steps, "median_s": one.medians[STEP],
-         "within": one.spread[STEP]}
-        for one in sorted(processes, key=lambda one: one.created)
+        {"process": process.name, "created": process.created, "steps": process.steps, "median_s": process.medians[STEP],
+         "within": process.spread[STEP]}
+        for process in sorted(processes, key=lambda process: process.created)
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=[column.name for column in _PROCESS_COLUMNS])
     return Table("processes", "Processes", _PROCESS_COLUMNS, frame, pinned=len(frame))
@@ -85,7 +85,7 @@ def spread_table(processes: Sequence[Process]) -> Table:
 
 
 def _spread_row(processes: Sequence[Process], what: str) -> dict[str, object]:
-    medians = np.array([one.medians.get(what, math.nan) for one in processes])
+    medians = np.array([process.medians.get(what, math.nan) for process in processes])
     mean, between = geometric_mean(medians)
     low, high = geometric_interval(mean, between, len(medians))
     return {
@@ -96,7 +96,11 @@ def _spread_row(processes: Sequence[Process], what: str) -> dict[str, object]:
 
 def _pooled(processes: Sequence[Process], what: str) -> float:
     """Root of the variances within the processes, each weighted by its degrees of freedom."""
-    known = [(one.spread[what], one.steps - 1) for one in processes if not math.isnan(one.spread.get(what, math.nan))]
+    known = [
+        (process.spread[what], process.steps - 1)
+        for process in processes
+        if not math.isnan(process.spread.get(what, math.nan))
+    ]
     freedom = sum(weight for _, weight in known)
     return math.sqrt(sum(spread**2 * weight for spread, weight in known) / freedom) if freedom else math.nan
 
@@ -105,10 +109,11 @@ PROCESS_SPREAD = Rule("process-spread", "processes", "what processes, and the st
 
 
 def _spread_finding(between: float, within: float, processes: int) -> Finding:
+    evidence = (Evidence("spread", {"phase": STEP}),)
     if math.isnan(between):
-        text = f"one finished process: no spread between processes; --repeats {RECOMMENDED} shows it"
-    else:
-        text = f"{processes} processes differ by {units.percent(between)}"
-        if not math.isnan(within):
-            text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
-    return Finding(PROCESS_SPREAD, text, evidence=(Evidence("spread", {"phase": STEP}),))
+        text = "one finished process: no spread between processes"
+        return Finding(PROCESS_SPREAD, text, evidence=evidence, advice=f"--repeats {RECOMMENDED}")
+    text = f"{processes} processes differ by {units.percent(between)}"
+    if not math.isnan(within):
+        text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
+    return Finding(PROCESS_SPREAD, text, evidence=evidence)

@@ -109,11 +109,11 @@ def phase_times(record: RunRecord) -> Table:
     series["rest"] = wall - sum(series.values(), start=np.zeros(len(wall)))
     rows = []
     for name, seconds in series.items():
-        found = stats.summarize(seconds) if len(seconds) else None
-        if found is not None:
-            share = found.mean / float(wall.mean())
-            rows.append({"phase": name, "mean_s": found.mean, "share": share, "std_s": found.std,
-                         "median_s": found.median, "min_s": found.minimum, "max_s": found.maximum})  # fmt: skip
+        summary = stats.summarize(seconds) if len(seconds) else None
+        if summary is not None:
+            share = summary.mean / float(wall.mean())
+            rows.append({"phase": name, "mean_s": summary.mean, "share": share, "std_s": summary.std,
+                         "median_s": summary.median, "min_s": summary.minimum, "max_s": summary.maximum})  # fmt: skip
     columns = (
         Column("phase"),
         Column("mean_s", "s", "time", "mean", summed=True, scale="time"),

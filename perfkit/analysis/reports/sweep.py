@@ -99,8 +99,8 @@ SHARED_PROCESS = Rule("shared-process", "sweep", "results share a process")
 
 def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
     counts = Counter(row.outcome for row in rows)
-    found = ", ".join(f"{counts[one]} {name}" for one, name in _NAMES if counts[one])
-    text = f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {found}" if rows else "no results yet"
+    named = ", ".join(f"{counts[outcome]} {name}" for outcome, name in _NAMES if counts[outcome])
+    text = f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {named}" if rows else "no results yet"
     yield Finding(SWEEP_OUTCOMES, text)
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
@@ -110,8 +110,8 @@ def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
-    found = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
-    names = [name for name, values in found.items() if len(values) > 1]
+    values_of = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    names = [name for name, values in values_of.items() if len(values) > 1]
     if all(row.config.model_size is not None and row.config.shape == SIZES[row.config.model_size] for row in rows):
         names = [name for name in names if name not in ModelShape.__dataclass_fields__]
     return tuple(names)
@@ -164,14 +164,14 @@ def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
 
 
 def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple[str, ...]) -> Table:
-    found = sweep_points.points(_sorted(rows))
+    points = sweep_points.points_of(_sorted(rows))
     own = {column.name: column for column in _OF_POINT}
     names = chosen or (*_labels(varied), *own)
     frame = pd.DataFrame(
         [
             {name: getattr(point if name in own or name in ("parameters", "outcome") else point.config, name)
              for name in names}
-            for point in found if point.processes
+            for point in points if point.processes
         ],
         columns=list(names),
     )  # fmt: skip

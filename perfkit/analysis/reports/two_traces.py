@@ -66,14 +66,14 @@ class _Sides:
     @property
     def alone_with_backward(self) -> str:
         """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
-        sides = [name for name, one in (("A", self.a), ("B", self.b)) if one.attribution.links.is_hooked.any()]
+        sides = [name for name, side in (("A", self.a), ("B", self.b)) if side.attribution.links.is_hooked.any()]
         return sides[0] if len(sides) == 1 else ""
 
 
 def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: float = 0.01) -> Report:
     """Set two traces side by side. Raises UsageError where only one of them holds device work."""
     view = view or View()
-    a, b = (account_for(one, attribute(one, modules=view.modules), view.selection) for one in (trace_a, trace_b))
+    a, b = (account_for(trace, attribute(trace, modules=view.modules), view.selection) for trace in (trace_a, trace_b))
     if a.on_device != b.on_device:
         with_work = "A" if a.on_device else "B"
         raise UsageError(
@@ -83,7 +83,7 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
     rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
     tables = tuple(_tables(sides, view, rule))
-    scalars_a, scalars_b = (summary(one.partial) for one in (a, b))
+    scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
     scalars = {"a": scalars_a, "b": scalars_b, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
@@ -93,24 +93,24 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     a, b = both.a, both.b
-    groups = (grouping.group_table(one.partial, view.by, depth=view.depth, fold=view.fold) for one in (a, b))
-    yield _joined("phases", "Phases", "phase", (breakdown.phase_table(one.partial) for one in (a, b)), rule)
+    groups = (grouping.group_table(side.partial, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
+    yield _joined("phases", "Phases", "phase", (breakdown.phase_table(side.partial) for side in (a, b)), rule)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
-        sides = [breakdown.kernel_table(one.partial) for one in (a, b)]
+        sides = [breakdown.kernel_table(side.partial) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
         yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
     if a.on_device:
-        moved = (breakdown.copy_table(one.partial) for one in (a, b))
+        moved = (breakdown.copy_table(side.partial) for side in (a, b))
         copies = _joined("copies", "Copies and memsets", "name", moved, rule)
         if len(copies):
             yield copies
     elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
-        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(one, left_out) for one in (a, b)), wall)
+        yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(side, left_out) for side in (a, b)), wall)
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:

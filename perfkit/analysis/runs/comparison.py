@@ -29,7 +29,7 @@ ONE_PROCESS = "one process"
 NOT_IN_TIME = "not comparable in time"
 NO_RATIO = "-"
 
-Outcome = Literal["pass", "slower", "inconclusive"]
+GateOutcome = Literal["pass", "slower", "inconclusive"]
 Reason = Literal["lacking", "unfinished", "one process", "not interleaved", "no ratio", "undecided"]
 _LISTED = 3
 """Configurations named in an error."""
@@ -53,7 +53,7 @@ class Row:
     spread_b: float
     order: TimeOrder
     """Whether the sides took turns."""
-    found: Welch | None
+    welch: Welch | None
     """None where a side has one process, or a time that is not above zero."""
     p: float = math.nan
     """Of "no difference", adjusted for the rows of its kind."""
@@ -69,9 +69,9 @@ class Row:
     @property
     def interval(self) -> tuple[float, float]:
         """95% interval of the ratio, of this row alone."""
-        if self.found is None:
+        if self.welch is None:
             return math.nan, math.nan
-        low, high = self.found.interval()
+        low, high = self.welch.interval()
         return math.exp(low), math.exp(high)
 
 
@@ -94,7 +94,7 @@ class Comparison:
 class Gate:
     """Whether B may pass."""
 
-    outcome: Outcome
+    outcome: GateOutcome
     reasons: tuple[Reason, ...] = ()
     """Why it is neither pass nor slower; empty otherwise."""
 
@@ -116,8 +116,8 @@ def compare(
             f"A and B have no configuration in common ({'; '.join(_alone(matched, side.name) for side in (a, b))}):"
             " compare runs that differ in the same flags throughout"
         )
-    found = conditions.differences(matched, intended)
-    refused = conditions.refusals(found)
+    differences = conditions.differences(matched, intended)
+    refused = conditions.refusals(differences)
     if refused and not force:
         listed = "; ".join(map(str, refused))
         raise UsageError(f"measured under different conditions: {listed}; --force compares them all the same")
@@ -125,7 +125,7 @@ def compare(
     steps = [_row(pair, STEP, independent) for pair in matched.pairs]
     phases = [_row(pair, what, independent) for pair in matched.pairs for what in _phases(pair)]
     judged_steps, judged_phases = (_judged(rows, margin, in_any_order=force) for rows in (steps, phases))
-    return Comparison(a, b, matched, tuple(found), judged_steps, judged_phases, margin, force)
+    return Comparison(a, b, matched, tuple(differences), judged_steps, judged_phases, margin, force)
 
 
 def _alone(matched: Match, name: str) -> str:
@@ -135,15 +135,17 @@ def _alone(matched: Match, name: str) -> str:
 
 
 def _phases(pair: Pair) -> list[str]:
-    return [name for name in dict.fromkeys(key for one in (*pair.a, *pair.b) for key in one.medians) if name != STEP]
+    return [
+        name for name in dict.fromkeys(key for process in (*pair.a, *pair.b) for key in process.medians) if name != STEP
+    ]
 
 
 def _row(pair: Pair, what: str, independent: bool) -> Row:
-    a, b = (np.array([one.medians.get(what, math.nan) for one in side]) for side in (pair.a, pair.b))
+    a, b = (np.array([process.medians.get(what, math.nan) for process in side]) for side in (pair.a, pair.b))
     usable = bool((a > 0).all() and (b > 0).all())
-    found = welch.welch(np.log(a), np.log(b)) if usable and independent and min(len(a), len(b)) > 1 else None
+    tested = welch.welch(np.log(a), np.log(b)) if usable and independent and min(len(a), len(b)) > 1 else None
     (a_s, spread_a), (b_s, spread_b) = geometric_mean(a), geometric_mean(b)
-    return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, time_order(pair), found)
+    return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, time_order(pair), tested)
 
 
 def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[Row, ...]:
@@ -153,17 +155,17 @@ def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[
     `in_any_order`.
     """
     limit = math.log1p(margin)
-    different = welch.holm(np.array([math.nan if row.found is None else row.found.p_different() for row in rows]))
-    within = welch.holm(np.array([math.nan if row.found is None else row.found.p_within(limit) for row in rows]))
+    different = welch.holm(np.array([math.nan if row.welch is None else row.welch.p_different() for row in rows]))
+    within = welch.holm(np.array([math.nan if row.welch is None else row.welch.p_within(limit) for row in rows]))
     tested = max(int((~np.isnan(different)).sum()), 1)
     judged = []
     for row, p_different, p_within in zip(rows, different.tolist(), within.tolist(), strict=True):
-        if row.found is None:
+        if row.welch is None:
             judged.append(replace(row, verdict=NO_RATIO if math.isnan(row.ratio) else ONE_PROCESS))
             continue
         in_time = in_any_order or row.order.interleaved
-        verdict = welch.verdict(float(row.found.difference), p_different, p_within) if in_time else NOT_IN_TIME
-        detectable = math.expm1(row.found.detectable(ALPHA / tested))
+        verdict = welch.verdict(float(row.welch.difference), p_different, p_within) if in_time else NOT_IN_TIME
+        detectable = math.expm1(row.welch.detectable(ALPHA / tested))
         judged.append(replace(row, p=p_different, detectable=detectable, verdict=verdict))
     return tuple(judged)
 
@@ -177,8 +179,8 @@ def gate(compared: Comparison, limit: float) -> Gate:
     that did not finish. What only B has is not judged.
     """
     bound = math.log1p(limit)
-    judged = [row for row in compared.steps if row.found is not None and row.verdict != NOT_IN_TIME]
-    p_above = np.array([math.nan if row.found is None else row.found.p_above(bound) for row in judged])
+    judged = [row for row in compared.steps if row.welch is not None and row.verdict != NOT_IN_TIME]
+    p_above = np.array([math.nan if row.welch is None else row.welch.p_above(bound) for row in judged])
     if (welch.holm(p_above) < ALPHA / 2).any():
         return Gate("slower")
     verdicts = {row.verdict for row in compared.steps}
@@ -197,7 +199,7 @@ def gate(compared: Comparison, limit: float) -> Gate:
 def unfinished(compared: Comparison) -> tuple[LeftOut, ...]:
     """Runs of B that did not finish, of configurations that A has."""
     return tuple(
-        one
-        for one in compared.b.left_out
-        if any(compared.match.same(one.config, process.config) for process in compared.a.processes)
+        left_out
+        for left_out in compared.b.left_out
+        if any(compared.match.same(left_out.config, process.config) for process in compared.a.processes)
     )

@@ -48,24 +48,24 @@ class Difference:
         return f"{self.what}: {self.a} against {self.b}"
 
 
-def differences(found: Match, intended: frozenset[str] = frozenset()) -> list[Difference]:
-    """Everything that differs between the two sides of a pair, or within one where it must not.
+def differences(match: Match, intended: frozenset[str] = frozenset()) -> list[Difference]:
+    """Everything that differs between the two sides of a pair, or within difference where it must not.
 
     `intended`: flags whose difference was asked for in so many words, by `compare --run`; they are never refused,
     nor is what follows from them.
     """
     explained = {what for flag in intended for what in _EXPLAINS.get(flag, ())}
-    seen: dict[Difference, None] = {}  # the same one in many pairs is one
-    for pair in found.pairs:
-        for one in (*_of_environments(pair, explained), *_of_lengths(pair)):
-            seen.setdefault(one)
-    said = {one.what for one in seen}
+    known: dict[Difference, None] = {}  # the same difference in many pairs is difference
+    for pair in match.pairs:
+        for difference in (*_of_environments(pair, explained), *_of_lengths(pair)):
+            known.setdefault(difference)
+    said = {difference.what for difference in known}
     flags = [
         Difference(_flag(name), _text(a), _text(b), _role(name, intended))
-        for name, (a, b) in found.changed.items()
+        for name, (a, b) in match.changed.items()
         if name not in _SAID_BY_ENVIRONMENT & said
     ]
-    return [*flags, *seen]
+    return [*flags, *known]
 
 
 def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
@@ -78,21 +78,21 @@ def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
     ]
 
 
-def refusals(found: Sequence[Difference]) -> list[Difference]:
+def refusals(differences: Sequence[Difference]) -> list[Difference]:
     """What forbids the comparison."""
-    return [one for one in found if one.role == "refused"]
+    return [difference for difference in differences if difference.role == "refused"]
 
 
-def table(found: Sequence[Difference]) -> Table:
+def table(differences: Sequence[Difference]) -> Table:
     """What differs, the compared flags first."""
     order: tuple[Role, ...] = ("compared", "work", "method", "refused", "noted")
     rows = [
-        (one.what, one.a, one.b, "forced" if one.role == "refused" else one.role)
-        for one in sorted(found, key=lambda one: order.index(one.role))
+        (difference.what, difference.a, difference.b, "forced" if difference.role == "refused" else difference.role)
+        for difference in sorted(differences, key=lambda difference: order.index(difference.role))
     ]
     frame = pd.DataFrame(rows, columns=["what", "a", "b", "role"])
     columns = (Column("what"), Column("a", title="A"), Column("b", title="B"), Column("role"))
-    audience: Audience = "everyone" if found else "scripts"
+    audience: Audience = "everyone" if differences else "scripts"
     return Table("differences", "What differs", columns, frame, pinned=len(frame), audience=audience)
 
 
@@ -101,10 +101,10 @@ def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Difference]:
     readings += [(what, _of_environment(what), "refused") for what in _DECISIVE]
     readings += [(what, _of_environment(what), "noted") for what in _NOTED]
     for mapping in ("variables", "libraries"):
-        names = sorted({name for one in (*pair.a, *pair.b) for name in getattr(one.environment, mapping)})
+        names = sorted({name for process in (*pair.a, *pair.b) for name in getattr(process.environment, mapping)})
         readings += [(name, _of_mapping(mapping, name), "noted") for name in names]
     for what, reading, usual in readings:
-        values_a, values_b = ({_text(reading(one)) for one in side} for side in (pair.a, pair.b))
+        values_a, values_b = ({_text(reading(process)) for process in side} for side in (pair.a, pair.b))
         role: Role = "compared" if what in explained else usual
         if values_a != values_b or (role == "refused" and len(values_a) > 1):
             yield Difference(what, _either(values_a), _either(values_b), role)
@@ -112,7 +112,7 @@ def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Difference]:
 
 def _of_lengths(pair: Pair) -> Iterator[Difference]:
     for what in sorted(NOT_COMPARED):
-        values_a, values_b = ({_text(getattr(one.config, what)) for one in side} for side in (pair.a, pair.b))
+        values_a, values_b = ({_text(getattr(process.config, what)) for process in side} for side in (pair.a, pair.b))
         if values_a != values_b:
             yield Difference(_flag(what), _either(values_a), _either(values_b), "noted")
 
@@ -130,15 +130,15 @@ def _either(values: set[str]) -> str:
 
 
 def _of_environment(what: str) -> Callable[[Process], Any]:
-    return lambda one: getattr(one.environment, what)
+    return lambda process: getattr(process.environment, what)
 
 
 def _of_mapping(mapping: str, name: str) -> Callable[[Process], Any]:
-    return lambda one: getattr(one.environment, mapping).get(name)
+    return lambda process: getattr(process.environment, mapping).get(name)
 
 
-def _kind_of_device(one: Process) -> str:
-    return one.environment.device.partition(":")[0]
+def _kind_of_device(process: Process) -> str:
+    return process.environment.device.partition(":")[0]
 
 
 def _flag(what: str) -> str:

@@ -127,10 +127,12 @@ class Match:
     alone: tuple[tuple[str, dict[str, Any]], ...]
     """Configurations that one side only has: its name and their fields."""
 
-    def same(self, one: RunConfig, other: RunConfig) -> bool:
+    def same(self, config: RunConfig, other: RunConfig) -> bool:
         """Whether two configurations would be a pair, as far as both name their values."""
-        fields = (field.name for field in dataclasses.fields(one) if field.name not in NOT_COMPARED | {*self.changed})
-        values = ((getattr(one, name), getattr(other, name)) for name in fields)
+        fields = (
+            field.name for field in dataclasses.fields(config) if field.name not in NOT_COMPARED | {*self.changed}
+        )
+        values = ((getattr(config, name), getattr(other, name)) for name in fields)
         return all(a == b or not {a, b}.isdisjoint(_UNNAMED) for a, b in values)
 
 
@@ -140,7 +142,7 @@ def match(a: Side, b: Side) -> Match:
     Sides of one configuration each are always a pair. Of several, a pair is a row: `perfkit sweep` twice, before and
     after a change, or once with --attention eager and once with sdpa.
     """
-    configs_a, configs_b = ([dataclasses.asdict(one.config) for one in side.processes] for side in (a, b))
+    configs_a, configs_b = ([dataclasses.asdict(process.config) for process in side.processes] for side in (a, b))
     fields = [name for name in configs_a[0] if name not in NOT_COMPARED]
     values = {name: ({c[name] for c in configs_a}, {c[name] for c in configs_b}) for name in fields}
     changed = {
@@ -160,7 +162,7 @@ def match(a: Side, b: Side) -> Match:
         if key not in other
     ]
     pairs.sort(key=lambda pair: (pair.a[0].config.parameters, *map(_place, pair.config.values())))
-    alone.sort(key=lambda one: (one[0], *map(_place, one[1].values())))
+    alone.sort(key=lambda item: (item[0], *map(_place, item[1].values())))
     return Match(changed, tuple(pairs), tuple(alone))
 
 

@@ -55,10 +55,10 @@ class TimeOrder:
 def time_order(pair: Pair) -> TimeOrder:
     """Of the processes of one configuration."""
     needed = min(len(pair.a), len(pair.b))
-    starts_a, starts_b = ([_start(one) for one in side] for side in (pair.a, pair.b))
+    starts_a, starts_b = ([_start(process) for process in side] for side in (pair.a, pair.b))
     if None in starts_a or None in starts_b:
         return TimeOrder(0, needed, math.nan, "a start time is missing, or has no offset from UTC")
-    hosts = {one.environment.hostname for one in (*pair.a, *pair.b)}
+    hosts = {process.environment.hostname for process in (*pair.a, *pair.b)}
     if len(hosts) > 1:
         return TimeOrder(0, needed, math.nan, f"they ran on {len(hosts)} machines, and each drifts by itself")
     return order_of(starts_a, starts_b)

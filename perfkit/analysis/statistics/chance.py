@@ -32,11 +32,11 @@ def p_values(series: Floats, time: Floats) -> Floats:
     Smyth 2010), or, with all n! orders enumerated, their share. Seeded: a record is always judged alike.
     """
     rows, centred = _unit(np.atleast_2d(series)), _unit(time[None, :])[0]
-    found = rows @ centred
+    products = rows @ centred
     n, larger, tried = len(time), np.zeros(len(rows)), 0
     for orders in _orders(n):
         largest = (centred[orders] @ rows.T).max(axis=1)
-        larger += (largest[:, None] >= found - _SAME).sum(axis=0)
+        larger += (largest[:, None] >= products - _SAME).sum(axis=0)
         tried += len(orders)
     return np.asarray(larger / tried if n <= _EXACT else (1 + larger) / (1 + tried), dtype=np.float64)
 

@@ -183,7 +183,7 @@ def speeds(series: Floats) -> tuple[Steps, ...]:
     """
     if len(series) < _FEWEST_FOR_MODES:
         return ()
-    return max(_speeds(series, 2), _speeds(series, 3), key=lambda found: found[0])[1]
+    return max(_speeds(series, 2), _speeds(series, 3), key=lambda split: split[0])[1]
 
 
 def _speeds(series: Floats, count: int) -> tuple[float, tuple[Steps, ...]]:

@@ -165,13 +165,13 @@ def _is_line(points: Floats, cuts: list[int]) -> bool:
     return float(line @ line) < float(stairs @ stairs)
 
 
-def _are_two(one: Floats, other: Floats, least: float) -> bool:
+def _are_two(own_times: Floats, other: Floats, least: float) -> bool:
     """Whether the speeds of neighbouring parts are two levels: far enough apart, and each that of enough steps.
 
     Two fast steps among four make a median that is no step's speed, and three make one of three steps: a part is a
     level where SHORTEST_LEVEL of its steps are nearer to its own median than to its neighbour's.
     """
-    own, next_ = float(np.median(one)), float(np.median(other))
+    own, next_ = float(np.median(own_times)), float(np.median(other))
     middle, way = (own + next_) / 2, math.copysign(1, next_ - own)
-    at_own, at_next = np.count_nonzero(way * one < way * middle), np.count_nonzero(way * other > way * middle)
+    at_own, at_next = np.count_nonzero(way * own_times < way * middle), np.count_nonzero(way * other > way * middle)
     return abs(next_ - own) >= least and int(min(at_own, at_next)) >= SHORTEST_LEVEL

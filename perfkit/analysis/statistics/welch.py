@@ -94,16 +94,15 @@ def _detectable_errors(freedom: Floats, alpha: float, power: float) -> Floats:
     from scipy.special import chdtri, nctdtr  # noqa: PLC0415
 
     middle = (np.arange(_NODES) + 0.5) / _NODES
-    seen = np.sqrt(chdtri(freedom[..., None], 1 - middle) / freedom[..., None])  # estimate / true spread: quantiles
+    distance = np.sqrt(chdtri(freedom[..., None], 1 - middle) / freedom[..., None])  # estimate / true spread: quantiles
     critical = _quantile(freedom, 1 - alpha / 2)[..., None]
     low, high = np.zeros_like(freedom), np.full_like(freedom, math.log(_LARGEST))
     for _ in range(_HALVINGS):
         tried = (low + high) / 2
-        missed = nctdtr(freedom[..., None], np.exp(tried)[..., None] * seen, critical)
-        found = 1 - np.nan_to_num(missed).mean(axis=-1)  # nan: so far out that scipy cannot tell it from 0
-        low, high = np.where(found < power, tried, low), np.where(found < power, high, tried)
-    errors: Floats = np.exp(high)
-    return errors
+        missed = nctdtr(freedom[..., None], np.exp(tried)[..., None] * distance, critical)
+        powers = 1 - np.nan_to_num(missed).mean(axis=-1)  # nan: so far out that scipy cannot tell it from 0
+        low, high = np.where(powers < power, tried, low), np.where(powers < power, high, tried)
+    return np.exp(high)
 
 
 def welch(a: Floats, b: Floats) -> Welch:

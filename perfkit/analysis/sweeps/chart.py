@@ -8,7 +8,7 @@ from typing import Any
 
 from perfkit.analysis.runs.summary import wall_times
 from perfkit.analysis.statistics import stats
-from perfkit.analysis.sweeps.points import SweepPoint, points
+from perfkit.analysis.sweeps.points import SweepPoint, points_of
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Look, Missing, Panel, Series
 from perfkit.schema.config import SIZES, RunConfig
@@ -29,11 +29,11 @@ _CATEGORY = 0.65
 
 def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
     """Median time (above) and peak memory (below) against each number that the sweep varies, or else by category."""
-    found = points(rows)
+    points = points_of(rows)
     axes = [name for name in varied if _is_axis(name)] or [""]
-    times = tuple(_panel(found, varied, axis, "time") for axis in axes)
-    memory = tuple(_panel(found, varied, axis, "memory") for axis in axes)
-    if any(point.processes > 1 for point in found):
+    times = tuple(_panel(points, varied, axis, "time") for axis in axes)
+    memory = tuple(_panel(points, varied, axis, "memory") for axis in axes)
+    if any(point.processes > 1 for point in points):
         note = (
             "time: geometric mean of the processes' median steps; bars: its 95% interval (Student's t over processes)"
         )
@@ -47,12 +47,12 @@ def _is_axis(name: str) -> bool:
     return name == "model_size" or (str(kind).startswith("Annotated[int") and name != "seed")
 
 
-def _panel(found: Sequence[SweepPoint], varied: Sequence[str], axis: str, what: str) -> Panel:
+def _panel(points: Sequence[SweepPoint], varied: Sequence[str], axis: str, what: str) -> Panel:
     others = [name for name in varied if name != axis] if axis else []
     groups: dict[tuple[Any, ...], list[SweepPoint]] = {}
-    for point in sorted(found, key=lambda point: _ranks(point, others)):
+    for point in sorted(points, key=lambda point: _ranks(point, others)):
         groups.setdefault(tuple(getattr(point.config, name) for name in others), []).append(point)
-    places = _places(found, varied, axis)
+    places = _places(points, varied, axis)
     colors, dashes = _looks(list(groups))
     series, missing = [], []
     for values, members in groups.items():
@@ -73,7 +73,7 @@ def _panel(found: Sequence[SweepPoint], varied: Sequence[str], axis: str, what: 
         y_quantity="s" if what == "time" else "B",
         x_ticks=tuple(dict.fromkeys(places.values())),
         x_log=bool(axis) and _is_wide([place for place, _ in places.values()]),
-        y_log=_is_wide([y for one in series for y in one.y]),
+        y_log=_is_wide([y for line in series for y in line.y]),
     )
 
 
@@ -105,10 +105,10 @@ def _place_key(point: SweepPoint, varied: Sequence[str], axis: str) -> Any:
     return tuple(getattr(point.config, name) for name in varied)
 
 
-def _places(found: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> dict[Any, tuple[float, str]]:
+def _places(points: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> dict[Any, tuple[float, str]]:
     """Where each value of the axis stands, and how it is written: sizes by their parameters, categories by number."""
     places: dict[Any, tuple[float, str]] = {}
-    for point in sorted(found, key=lambda point: _ranks(point, varied)):
+    for point in sorted(points, key=lambda point: _ranks(point, varied)):
         key = _place_key(point, varied, axis)
         if axis == "model_size" and point.parameters is not None:
             places[key] = (float(point.parameters), f"{key}\n{units.parameters(point.parameters)}")
@@ -182,8 +182,8 @@ def _warmup_panel(runs: Sequence[RunRecord], title: str) -> Panel:
         left = counts.index(run.config.warmup_steps) - _CATEGORY / 2
         warm += [(left + width * index, step.wall_s) for index, step in enumerate(run.warmup)]
         measured += [(left + width * (len(run.warmup) + index), step.wall_s) for index, step in enumerate(run.steps)]
-        found = stats.summarize(wall_times(run.steps))
-        middle.append((left + _CATEGORY + _MEDIAN_AFTER, found.median, found.median_low, found.median_high))
+        summary = stats.summarize(wall_times(run.steps))
+        middle.append((left + _CATEGORY + _MEDIAN_AFTER, summary.median, summary.median_low, summary.median_high))
     series = [
         Series(label="warm-up step", x=_nth(warm, 0), y=_nth(warm, 1), look="circles", color=1),
         Series(label="measured step", x=_nth(measured, 0), y=_nth(measured, 1), look="dots", color=0),
@@ -191,7 +191,7 @@ def _warmup_panel(runs: Sequence[RunRecord], title: str) -> Panel:
                high=_nth(middle, 3), look="marks", color=2),
     ]  # fmt: skip
     return Panel(
-        series=tuple(one for one in series if one.x),
+        series=tuple(each for each in series if each.x),
         title=title,
         x_title="warm-up steps",
         y_title="step time",

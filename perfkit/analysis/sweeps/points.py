@@ -43,7 +43,7 @@ class SweepPoint:
     """The largest."""
 
 
-def points(rows: Sequence[SweepRow]) -> list[SweepPoint]:
+def points_of(rows: Sequence[SweepRow]) -> list[SweepPoint]:
     """One point a key, in the order in which the keys first appear."""
     by_key: dict[str, list[SweepRow]] = {}
     for row in rows:

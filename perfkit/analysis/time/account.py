@@ -119,8 +119,7 @@ class Account:
     def in_node(self) -> Bools:
         """Rows that ran (or were launched) inside a backward node."""
         place = self.attribution.events.leaf[self.row] if self.on_device else self.row
-        inside: Bools = at(self.attribution.links.node, place, absent=NONE) != NONE
-        return inside
+        return at(self.attribution.links.node, place, absent=NONE) != NONE
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
@@ -135,8 +134,7 @@ class Account:
     @property
     def unattributed(self) -> Bools:
         """Rows without a scope."""
-        without: Bools = (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
-        return without
+        return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
 
 
 def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:
@@ -228,8 +226,7 @@ def is_operator(attribution: Attribution) -> Bools:
     """Host rows that are operators, and not ranges that perfkit itself wrote as such."""
     own = np.zeros(len(attribution.host.names), dtype=bool)
     own[list(attribution.host.own_names)] = True
-    operators: Bools = (attribution.host.kind == HostKind.OP) & ~own[attribution.host.name]
-    return operators
+    return (attribution.host.kind == HostKind.OP) & ~own[attribution.host.name]
 
 
 def in_account(attribution: Attribution) -> Bools:
@@ -237,7 +234,5 @@ def in_account(attribution: Attribution) -> Bools:
     host = attribution.host
     main = attribution.main_thread
     if not host.is_step.any():
-        on_it: Bools = host.thread == main
-        return on_it
-    inside: Bools = nearest(host.forest.parent, host.is_step & (host.thread == main)) != NONE
-    return inside
+        return host.thread == main
+    return nearest(host.forest.parent, host.is_step & (host.thread == main)) != NONE

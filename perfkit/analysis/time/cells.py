@@ -94,8 +94,8 @@ def _work(account: Account) -> Ints:
 def _reason(account: Account) -> Ints:
     """Why each row has no scope; NONE where it has one, or needs none."""
     backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
-    linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
-    conditions = [account.how == How.UNLAUNCHED, linked, backward & account.in_node, backward, _in_hooks(account)]
+    is_linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
+    conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
     reasons = [_REASONS[reason] for reason in ("unlaunched", "unscoped", "unlinked", "engine", "hooks")]
     return np.where(account.unattributed, np.select(conditions, reasons, default=_REASONS["outside"]), NONE)
 

@@ -129,7 +129,7 @@ def _cut_steps(account: Account) -> Finding | None:
     return Finding(CUT_STEPS, text, sure="guessed", where=", ".join(cut))
 
 
-ZERO_DURATIONS = Rule("zero-durations", "integrity", "events of 0 ns: shorter than the clock can tell")
+ZERO_DURATIONS = Rule("zero-durations", "integrity", "events of 0 ns: shorter than the clock's resolution")
 
 
 def _zero(account: Account) -> Finding | None:
@@ -243,7 +243,7 @@ def _by_graph(account: Account) -> Bools:
 SHARED_LAUNCHES = Rule(
     "shared-launches",
     "integrity",
-    "several device events go by one call that launched no graph: correlation numbers repeat",
+    "several device events have one call that launched no graph: correlation numbers repeat",
 )
 
 

@@ -107,5 +107,4 @@ def _in_steps(account: Account) -> Bools:
     zeros = np.zeros(len(host.name), dtype=np.int64)
     starts, ends = (np.array(times, dtype=np.int64) for times in zip(*((s.start, s.end) for s in steps), strict=True))
     step = last_at_or_before(zeros[: len(starts)], starts, zeros, host.start)
-    inside: Bools = (step != NONE) & (host.start < ends[step])
-    return inside
+    return (step != NONE) & (host.start < ends[step])

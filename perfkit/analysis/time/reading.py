@@ -36,13 +36,13 @@ def _truncated(trace: Trace) -> Finding | None:
 REPAIRED_JSON = Rule(
     "repaired-json",
     "integrity",
-    "what was mended, and how often: backslashes, control characters, `NaN`, bytes that are no UTF-8, and others",
+    "what was repaired, and how often: backslashes, control characters, `NaN`, bytes that are not UTF-8, and others",
     "repaired JSON",
 )
 REPAIRED_RANGES = Rule(
     "repaired-ranges",
     "integrity",
-    "NVTX ranges that were still open at the end of an nsys export: they last to its last time",
+    "NVTX ranges that were still open at the end of an nsys export: each lasts to the export's last time",
 )
 
 
@@ -58,7 +58,7 @@ def _repairs(trace: Trace) -> Finding | None:
 UNUSABLE_EVENTS = Rule(
     "unusable-events",
     "integrity",
-    "no start or no duration, one that is no number, or one of more than ten years: in no table",
+    "events in no table: without a start or a duration, with one that is not a number or is more than ten years",
 )
 
 
@@ -83,7 +83,7 @@ def _resolution(trace: Trace) -> Finding | None:
     return Finding(RESOLUTION, text)
 
 
-NEGATIVE_DURATIONS = Rule("negative-durations", "integrity", "events that end before they start: counted as 0 ns")
+NEGATIVE_DURATIONS = Rule("negative-durations", "integrity", "events that end before they start; they count as 0 ns")
 
 
 def _negative(trace: Trace) -> Finding | None:

@@ -84,12 +84,12 @@ def provenance(account: Account, _: Scalars) -> Finding | None:
     if not len(rows):
         return None
     place, time = place[rows], account.total[rows]
-    one = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
+    counts = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
     mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
     text = (
-        f"provenance: {int((one & mapped).sum()):,} of {int(one.sum()):,} compiled kernels mapped"
+        f"provenance: {int((counts & mapped).sum()):,} of {int(counts.sum()):,} compiled kernels mapped"
         f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
-        f" {int((one & fused).sum()):,} fused across modules (shown at their common ancestor)"
+        f" {int((counts & fused).sum()):,} fused across modules (shown at their common ancestor)"
     )
     return Finding(PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)
 

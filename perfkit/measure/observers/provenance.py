@@ -90,8 +90,7 @@ def _missing() -> str | None:
 def _nodes_of() -> dict[str, list[str]]:
     """Inductor's table, which a compilation replaces."""
     debug = importlib.import_module("torch._inductor.debug")
-    table: dict[str, list[str]] = debug._inductor_triton_kernel_to_post_grad_node_info
-    return table
+    return debug._inductor_triton_kernel_to_post_grad_node_info
 
 
 @contextmanager

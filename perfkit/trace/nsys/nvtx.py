@@ -157,12 +157,10 @@ def _named(text: Any, own: Any) -> _Named:
 
 
 def _lengths(texts: Any) -> Int64s:
-    lengths: Int64s = pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
-    return lengths
+    return pc.fill_null(pc.binary_length(texts), 0).to_numpy().astype(np.int64)
 
 
 def _integers(texts: Any) -> Int64s:
     """Digits to numbers, nothing to MISSING."""
     filled = pc.if_else(pc.greater(pc.fill_null(pc.binary_length(texts), 0), 0), texts, str(MISSING).encode())
-    numbers: Int64s = filled.cast(pa.string()).cast(pa.int64()).to_numpy()
-    return numbers
+    return filled.cast(pa.string()).cast(pa.int64()).to_numpy()

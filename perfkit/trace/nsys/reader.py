@@ -314,8 +314,7 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
     owner, place = distinct(device, process, events["contextId"])
     owned = device[owner]
     rank = np.arange(len(owner)) - np.searchsorted(owned, owned)  # 0 for a device's first owner
-    streams: Int64s = events["streamId"] + (rank[place] << 32)
-    return streams
+    return events["streamId"] + (rank[place] << 32)
 
 
 def _devices(export: Export) -> tuple[Device, ...]:

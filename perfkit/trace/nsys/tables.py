@@ -142,8 +142,7 @@ class Export:
         known = self._strings[1]["id"]
         order = np.argsort(known, kind="stable")
         place = np.minimum(np.searchsorted(known, ids, sorter=order), max(len(known) - 1, 0))
-        found: Int64s = np.where(known[order[place]] == ids, order[place], MISSING) if len(known) else place + MISSING
-        return found
+        return np.where(known[order[place]] == ids, order[place], MISSING) if len(known) else place + MISSING
 
     @property
     def string_values(self) -> pa.ChunkedArray:
@@ -269,8 +268,7 @@ def _coded(column: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def _numbers(column: Any) -> Int64s:
-    values: Int64s = column.to_numpy().astype(np.int64, copy=False)
-    return values
+    return column.to_numpy().astype(np.int64, copy=False)
 
 
 def quoted(name: str) -> str:

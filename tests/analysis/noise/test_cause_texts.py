@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import cause_texts
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.disturbances import Disturbance
 
 
@@ -18,7 +18,7 @@ def slow(cause: Cause | None = None) -> Disturbance:
 def said(busy: float, off: float) -> str:
     """Of a step with so much more CPU time, and time off the CPU, of its second in excess."""
     wall, rise = np.array([1.0, 1, 1, 1, 2]), np.array([0.0, 0, 0, 0, 1])
-    account = Account(
+    account = CauseTimes(
         wall, seconds={Cause.CPU_TIME: wall}, evidence={Cause.CPU_TIME: 1 + busy * rise}, off_cpu=0.25 + off * rise
     )
     return cause_texts.own_time(slow(), account)
@@ -42,7 +42,7 @@ def test_more_than_half_is_what_is_said(busy, off, text):
 
 
 def test_without_counters_nothing_is_said():
-    assert cause_texts.own_time(slow(), Account(np.ones(5))) == ""
+    assert cause_texts.own_time(slow(), CauseTimes(np.ones(5))) == ""
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_the_counter_of_a_cause_is_its_mean_in_these_steps(cause, value, text):
     """GIVEN a counter that is 9 in the quiet steps THEN its value in the slow one is given; an event's likewise"""
     counts = {} if value is None else {cause: np.array([9.0, 9, 9, 9, value])}
     kind = "events" if cause is Cause.ALLOCATION else "evidence"
-    assert cause_texts.counted(slow(cause), Account(np.ones(5), **{kind: counts})) == text
+    assert cause_texts.counter(slow(cause), CauseTimes(np.ones(5), **{kind: counts})) == text

@@ -24,21 +24,21 @@ def step(**counters: Any) -> StepSample:
 
 
 def seconds(cause: Cause, *steps: StepSample, **changes: Any) -> list[float]:
-    return causes.account(record(list(steps), **changes)).seconds[cause].tolist()
+    return causes.times_by_cause(record(list(steps), **changes)).seconds[cause].tolist()
 
 
 def test_a_thread_that_did_not_switch_did_not_sleep():
     """GIVEN 40 ms off the CPU in two steps, one with a switch THEN that one alone slept; off the CPU are both"""
     steps = [step(), step(switches=1)]
     assert seconds(Cause.WAITING, *steps) == pytest.approx([0.0, 0.04])
-    assert causes.account(record(steps)).off_cpu == pytest.approx([0.04, 0.04])
+    assert causes.times_by_cause(record(steps)).off_cpu == pytest.approx([0.04, 0.04])
 
 
 @pytest.mark.parametrize(("warmup", "warmed"), [(1, False), (2, True)])
 @pytest.mark.parametrize("probed", [True, False])
 def test_two_warm_up_steps_are_what_it_takes(warmup, warmed, probed):
     steps = [step(), step() if probed else dataclasses.replace(step(), probes=None)]
-    found = causes.account(record(steps, config=quick(warmup_steps=warmup, measure_steps=2)))
+    found = causes.times_by_cause(record(steps, config=quick(warmup_steps=warmup, measure_steps=2)))
     assert (found.warmed, found.has_probes) == (warmed, probed)
 
 
@@ -47,7 +47,7 @@ def test_two_warm_up_steps_are_what_it_takes(warmup, warmed, probed):
 )
 def test_the_delay_is_that_of_the_thread_that_waited_longest_and_no_more_than_the_step(delays, delay):
     main, other = delays
-    found = causes.account(record([step(main_delay_s=main, other_delay_s=other)] * 2))
+    found = causes.times_by_cause(record([step(main_delay_s=main, other_delay_s=other)] * 2))
     assert found.delay == pytest.approx([delay, delay])
 
 
@@ -67,7 +67,7 @@ def test_a_cause_takes_no_more_than_the_states_it_can_be_in(cause, counter, orde
         [step(main_cpu_s=0.03, main_delay_s=0.02, **{counter: 1.0})] * 2,
         environment=dataclasses.replace(ENVIRONMENT, num_threads=2, cpu_count=2),
     )
-    assert causes.account(made).seconds[cause].tolist() == pytest.approx([sum(order)] * 2)
+    assert causes.times_by_cause(made).seconds[cause].tolist() == pytest.approx([sum(order)] * 2)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_cause_takes_of_its_own_states_in_order(counter, left):
         [step(main_cpu_s=0.03, main_delay_s=0.02, switches=1, **{counter: amount})] * 2,
         environment=dataclasses.replace(ENVIRONMENT, num_threads=2, cpu_count=2),
     )
-    found = causes.account(made).seconds
+    found = causes.times_by_cause(made).seconds
     states = (found[Cause.CPU_TIME][0], found[Cause.PREEMPTED][0], found[Cause.WAITING][0])
     assert states == pytest.approx(left)
 
@@ -109,12 +109,12 @@ def test_a_major_fault_has_the_sleep_above_that_of_steps_without_one():
 
 
 def test_both_kinds_of_faults_corroborate():
-    evidence = causes.account(record([step(minor_faults=3, major_faults=2)] * 2)).evidence
+    evidence = causes.times_by_cause(record([step(minor_faults=3, major_faults=2)] * 2)).evidence
     assert evidence[Cause.FAULTS].tolist() == [5, 5]
 
 
 def test_the_allocators_three_counters_are_one_event():
-    events = causes.account(record([step(alloc_retries=1, device_allocs=2, device_frees=4), step()])).events
+    events = causes.times_by_cause(record([step(alloc_retries=1, device_allocs=2, device_frees=4), step()])).events
     assert events[Cause.ALLOCATION].tolist() == [7, 0]
 
 
@@ -137,7 +137,7 @@ def test_on_a_gpu_the_host_sets_the_pace_above_ninety_percent(enqueue, own):
     """GIVEN a step of 100 ms on a GPU THEN enqueueing must take more than 90 of them for CPU time to be to blame"""
     steps = [dataclasses.replace(step(switches=1), enqueue_s=enqueue)] * 2
     made = dataclasses.replace(record(steps), config=record(steps).config.resolved("cuda"))
-    found = causes.account(made)
+    found = causes.times_by_cause(made)
     assert found.seconds[Cause.CPU_TIME].tolist() == pytest.approx([own, own])
     assert found.off_cpu.tolist() == [0.0, 0.0]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import disturbances
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.statistics.trend import Level
 
 SPREAD = 1.4826 * 20 / 19.2
@@ -16,10 +16,10 @@ SPREAD = 1.4826 * 20 / 19.2
 QUIET = np.arange(20)
 
 
-def with_counter(cause: Cause, more: float, steps: int) -> Account:
+def with_counter(cause: Cause, more: float, steps: int) -> CauseTimes:
     """Twenty quiet steps whose counter is 0 and 2 in turns, so 1 in the middle, and steps where it is `more` above."""
     counter = np.array([0.0, 2.0] * 10 + [1.0 + more] * steps)
-    return Account(np.ones(20 + steps), evidence={cause: counter})
+    return CauseTimes(np.ones(20 + steps), evidence={cause: counter})
 
 
 @pytest.mark.parametrize("steps", [1, 5, 20])
@@ -32,7 +32,7 @@ def test_a_counter_is_up_by_three_standard_errors_of_the_difference(steps, facto
 
 
 def test_a_counter_that_stands_still_is_not_up():
-    account = Account(np.ones(21), evidence={Cause.GC: np.zeros(21)})
+    account = CauseTimes(np.ones(21), evidence={Cause.GC: np.zeros(21)})
     assert not disturbances._corroborated(account, Cause.GC, np.array([20]), QUIET)
     assert not disturbances._corroborated(account, Cause.STEAL, np.array([20]), QUIET)
 
@@ -132,7 +132,7 @@ def test_a_single_step_has_a_cause_that_five_percent_of_the_quiet_ones_have(havi
 
 @pytest.mark.parametrize("cause", [Cause.CLOCK, Cause.POWER, Cause.THERMAL])
 def test_what_nvml_averages_over_a_second_explains_a_second_or_more(cause):
-    account = Account(np.array([0.5, 0.5, 0.25]))
+    account = CauseTimes(np.array([0.5, 0.5, 0.25]))
     assert disturbances._long_enough(account, cause, np.array([0, 1]))
     assert not disturbances._long_enough(account, cause, np.array([0, 2]))
     assert disturbances._long_enough(account, Cause.GC, np.array([2]))
@@ -148,17 +148,17 @@ def test_what_nvml_averages_over_a_second_explains_a_second_or_more(cause):
     ],
 )
 def test_an_event_is_one_that_happens_here_and_in_no_typical_quiet_step(counts, event):
-    account = Account(np.ones(6), events={Cause.ALLOCATION: np.array(counts, dtype=float)})
+    account = CauseTimes(np.ones(6), events={Cause.ALLOCATION: np.array(counts, dtype=float)})
     assert disturbances._event(account, np.array([4, 5]), np.arange(4)) == event
 
 
 @pytest.mark.parametrize(("n", "count"), [(4, 0), (5, 1)])
 def test_five_steps_are_the_fewest(n, count):
-    assert len(disturbances.find(Account(np.array([1.0] * (n - 1) + [2.0])))) == count
+    assert len(disturbances.find_disturbances(CauseTimes(np.array([1.0] * (n - 1) + [2.0])))) == count
 
 
 def test_a_fast_step_has_a_negative_excess_and_needs_no_cause():
-    [one] = disturbances.find(Account(np.array([1.0] * 10 + [0.5] + [1.0] * 9)))
+    [one] = disturbances.find_disturbances(CauseTimes(np.array([1.0] * 10 + [0.5] + [1.0] * 9)))
     assert (one.kind, one.steps, one.cause, one.explained, one.period) == ("fast step", (10,), Cause.FAST, 1.0, 0)
     assert (one.excess_s, one.quiet_s) == (-0.5, 1.0)
 
@@ -175,7 +175,7 @@ def test_a_few_steps_are_no_level_and_change_nothing_about_the_others(where, fac
     for seed in range(10):
         wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
         wall[[step - 1 for step in where]] *= factor
-        found = disturbances.find(Account(wall))
+        found = disturbances.find_disturbances(CauseTimes(wall))
         assert {one.kind for one in found} <= ({"fast step"} if factor < 1 else {"step", "warm-up"})
         assert sorted(step + 1 for one in found for step in one.steps) == where
         assert [one.quiet_s for one in found] == pytest.approx([0.1] * len(found), rel=0.01)
@@ -188,7 +188,7 @@ def test_four_steps_are_a_level_that_is_compared_with_the_speed_of_most(first, f
     for seed in range(10):
         wall = np.random.default_rng(seed).normal(0.1, 0.001, 30)
         wall[first : first + 4] *= factor
-        [one] = disturbances.find(Account(wall))
+        [one] = disturbances.find_disturbances(CauseTimes(wall))
         assert one.kind == ("warm-up" if first == 0 and factor > 1 else "level")
         assert (one.first, one.last, one.quiet_s) == (first, first + 3, pytest.approx(0.1, rel=0.01))
         assert one.cause is (Cause.WARMUP if one.kind == "warm-up" else cause)
@@ -199,7 +199,7 @@ def test_a_quarter_of_the_steps_is_a_base(fast, slow):
     """GIVEN the first 7 or 8 of 30 steps at half the time THEN 7.5 and more are what the others are slow against"""
     wall = np.full(30, 1.0)
     wall[:fast] = 0.5
-    [one] = disturbances.find(Account(wall))
+    [one] = disturbances.find_disturbances(CauseTimes(wall))
     assert (one.kind, one.steps) == ("level", tuple(slow))
 
 
@@ -210,9 +210,9 @@ def test_a_first_step_that_looks_like_later_ones_is_no_warm_up(later, factor):
     for seed in range(10):
         wall = np.random.default_rng(seed).normal(0.1, 0.0003, 40)
         wall[[0, *later]] *= factor
-        assert "warm-up" not in {one.kind for one in disturbances.find(Account(wall))}
+        assert "warm-up" not in {one.kind for one in disturbances.find_disturbances(CauseTimes(wall))}
         wall[0] = 0.1 + 2 * (wall[0] - 0.1)
-        assert ("warm-up", (0,)) in {(one.kind, one.steps) for one in disturbances.find(Account(wall))}
+        assert ("warm-up", (0,)) in {(one.kind, one.steps) for one in disturbances.find_disturbances(CauseTimes(wall))}
 
 
 def test_what_follows_a_warm_up_step_may_look_like_later_ones():
@@ -229,7 +229,7 @@ def test_a_few_fast_steps_in_no_order_are_the_rarer_of_two_speeds(count):
     for seed in range(10):
         wall = np.random.default_rng(seed).normal(0.1, 0.001, 24)
         wall[where] *= 0.5
-        [one] = disturbances.find(Account(wall))
+        [one] = disturbances.find_disturbances(CauseTimes(wall))
         assert (one.kind, one.steps, one.cause) == ("mode", tuple(where), Cause.MODES)
         assert one.quiet_s == pytest.approx(0.1, rel=0.01)
 
@@ -238,7 +238,7 @@ def test_a_step_after_the_warm_up_is_counted_from_the_start():
     """GIVEN two leading slow steps and one later THEN the first two are warm-up, and step 15 is a step"""
     wall = np.ones(20)
     wall[[0, 1, 15]] = [3.0, 2.0, 1.5]
-    first, later = disturbances.find(Account(wall))
+    first, later = disturbances.find_disturbances(CauseTimes(wall))
     assert (first.kind, first.steps, first.cause, first.explained) == ("warm-up", (0, 1), Cause.WARMUP, 1.0)
     assert (later.kind, later.steps, later.cause, later.explained) == ("step", (15,), None, 0.0)
     assert (first.excess_s, first.quiet_s, later.excess_s) == (1.5, 1.0, 0.5)
@@ -250,4 +250,4 @@ def test_a_period_is_found_in_a_drift(rise):
     for seed in range(5):
         wall = np.random.default_rng(seed).normal(1, 0.01, 60) * (1 + rise * np.arange(60) / 59)
         wall[2::6] *= 1.1
-        assert ("period", 6) in {(one.kind, one.period) for one in disturbances.find(Account(wall))}
+        assert ("period", 6) in {(one.kind, one.period) for one in disturbances.find_disturbances(CauseTimes(wall))}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import gpu_causes, stability
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.stability import MEMORY_SPILL
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import MemoryPeaks, RunRecord
@@ -187,7 +187,7 @@ def test_other_processes_are_the_most_that_a_sample_saw_and_none_where_nvml_does
     began = steps[0].probes.began_s
     made = on_gpu(steps, [GpuSample(at_s=began + 0.01 * (i + 1), other_processes=n) for i, n in enumerate(others)])
     second = dataclasses.replace(steps[1], probes=type(steps[1].probes)(began_s=began + 2))
-    account = Account(np.ones(2))
+    account = CauseTimes(np.ones(2))
     gpu_causes.add(account, dataclasses.replace(made, gpu=made.gpu or (GpuSample(at_s=0.0),), steps=(steps[0], second)))
     assert account.events[Cause.OTHERS].tolist() == [seen, 0]
 
@@ -200,14 +200,14 @@ def test_other_processes_are_the_most_that_a_sample_saw_and_none_where_nvml_does
 def test_a_sample_belongs_to_a_step_within_a_second_round_its_middle_or_in_all_of_a_longer_one(wall, at, seen):
     [step] = timed(quiet_steps(1))
     step = dataclasses.replace(step, wall_s=wall)
-    account = Account(np.array([wall]))
+    account = CauseTimes(np.array([wall]))
     gpu_causes.add(account, on_gpu([step], [GpuSample(at_s=at, other_processes=1)]))
     assert account.events[Cause.OTHERS].tolist() == [int(seen)]
 
 
-def clocked(*clocks: float, reasons: list[list[int]] | None = None) -> Account:
+def clocked(*clocks: float, reasons: list[list[int]] | None = None) -> CauseTimes:
     """Steps of one second at these clocks, with the reasons of each step's samples."""
-    account = Account(np.ones(len(clocks)))
+    account = CauseTimes(np.ones(len(clocks)))
     windows = [[GpuSample(at_s=0.0, reasons=one) for one in each] for each in reasons or [[0]] * len(clocks)]
     gpu_causes._add_clock(account, windows, np.array(clocks))
     return account

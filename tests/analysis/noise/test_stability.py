@@ -130,7 +130,7 @@ def test_a_page_fault_has_no_part_in_the_delay_of_a_step_that_was_preempted():
     """GIVEN competitors, and a step that waits 200 ms more, spins 100 ms and has one more fault THEN preemption"""
     steps = [longer(step, 0.2, main_delay_s=0.2, other_delay_s=0.2) for step in quiet_steps()]
     steps[12] = longer(steps[12], 0.3, main_delay_s=0.2, main_cpu_s=0.1, other_delay_s=0.3, minor_faults=1)
-    account = causes.account(record(steps))
+    account = causes.times_by_cause(record(steps))
     assert account.seconds[Cause.FAULTS][12] == pytest.approx(101 * FAULT_S, rel=0.1)
     assert [one.cause for one in stability.examine(record(steps)).disturbances] == [Cause.PREEMPTED]
 
@@ -243,7 +243,7 @@ def test_no_moment_is_counted_twice(seed):
         )
         for _ in range(20)
     ]
-    seconds = causes.account(record(steps)).seconds
+    seconds = causes.times_by_cause(record(steps)).seconds
     assert sum(seconds.values()).max() <= 0.1 + 1e-12
     assert min(part.min() for part in seconds.values()) >= 0
 
@@ -592,11 +592,11 @@ def test_a_major_fault_has_what_its_step_sleeps_beyond_the_others():
     """GIVEN steps that sleep 30 ms each, one of them 50 ms and with a fault from disk THEN 20 ms are the fault's"""
     steps = [longer(step, 0.03, switches=2) for step in quiet_steps(10, cv=0)]
     steps[4] = longer(steps[4], 0.02, major_faults=1)
-    seconds = causes.account(record(steps)).seconds
+    seconds = causes.times_by_cause(record(steps)).seconds
     assert seconds[Cause.FAULTS][4] == pytest.approx(0.02 + 100 * FAULT_S)
     assert seconds[Cause.WAITING] == pytest.approx(np.full(10, 0.03), abs=1e-6)
     slept_in_all = [longer(step, 0.0, major_faults=1) for step in steps]
-    assert causes.account(record(slept_in_all)).seconds[Cause.FAULTS][0] == pytest.approx(0.03 + 100 * FAULT_S)
+    assert causes.times_by_cause(record(slept_in_all)).seconds[Cause.FAULTS][0] == pytest.approx(0.03 + 100 * FAULT_S)
 
 
 def test_what_one_step_loses_is_not_what_every_step_does():

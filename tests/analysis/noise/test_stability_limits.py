@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import stability, variance
-from perfkit.analysis.noise.causes import Account, Cause
+from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.noise.stability import (
     LEVEL_SHIFT,
@@ -64,7 +64,7 @@ def test_the_first_cause_is_that_of_the_first_finding_with_one():
     [(0.02, 5, True, True), (0.0199, 5, True, False), (0.5, 4, True, False), (0.5, 5, False, False)],
 )
 def test_the_variance_is_taken_apart_from_two_percent_and_five_steps_on(cv, n, probes, worth):
-    account = Account(np.ones(n), seconds={Cause.GC: np.zeros(n)} if probes else {})
+    account = CauseTimes(np.ones(n), seconds={Cause.GC: np.zeros(n)} if probes else {})
     assert stability._is_worth_it(cv, account) == worth
 
 
@@ -79,13 +79,13 @@ def test_a_fifth_of_the_variance_is_a_cause(share, cause):
 
 @pytest.mark.parametrize(("lost", "costs"), [(0.1, [Cost(100_000_000, 0.1)]), (0.0999, [])])
 def test_what_every_step_loses_is_named_from_a_tenth_on(lost, costs):
-    account = Account(np.ones(5), seconds={Cause.STEAL: np.full(5, lost), Cause.WAITING: np.ones(5)})
+    account = CauseTimes(np.ones(5), seconds={Cause.STEAL: np.full(5, lost), Cause.WAITING: np.ones(5)})
     assert [one.finding.cost for one in stability._every_step(account, record(quiet_steps(5)))] == costs
 
 
 def test_what_is_lost_most_comes_first():
     seconds = {Cause.PREEMPTED: np.full(5, 0.02), Cause.GC: np.full(5, 0.03), Cause.FAULTS: np.full(5, 0.05)}
-    found = stability._every_step(Account(np.full(5, 0.1), seconds=seconds), record(quiet_steps(5)))
+    found = stability._every_step(CauseTimes(np.full(5, 0.1), seconds=seconds), record(quiet_steps(5)))
     assert [one.cause for one in found] == [Cause.FAULTS.value, Cause.GC.value, Cause.PREEMPTED.value]
     assert [one.finding.cost.share for one in found] == pytest.approx([0.5, 0.3, 0.2])
 
@@ -101,7 +101,7 @@ def test_what_is_lost_most_comes_first():
     ],
 )
 def test_threads_are_too_many_above_the_cpus_or_from_thirty_percent_of_waiting_on(threads, cpus, delay, said):
-    account = Account(np.full(5, 0.1), seconds={Cause.GC: np.zeros(5)}, delay=np.full(5, delay))
+    account = CauseTimes(np.full(5, 0.1), seconds={Cause.GC: np.zeros(5)}, delay=np.full(5, delay))
     made = record(quiet_steps(5), environment=dataclasses.replace(ENVIRONMENT, num_threads=threads, cpu_count=cpus))
     found = stability._threads(account, made)
     assert [f"{threads} threads on {cpus} CPUs" in one.finding.what for one in found] == [True] * said
@@ -165,7 +165,9 @@ def test_a_drift_says_which_way():
 
 def shares_of(wall, disturbance, **seconds):
     by_cause = {Cause[name]: np.array(part, dtype=float) for name, part in seconds.items()}
-    account = Account(np.array(wall, dtype=float), seconds=by_cause, evidence={c: np.zeros(len(wall)) for c in Cause})
+    account = CauseTimes(
+        np.array(wall, dtype=float), seconds=by_cause, evidence={c: np.zeros(len(wall)) for c in Cause}
+    )
     return variance.shares(account, disturbance)
 
 

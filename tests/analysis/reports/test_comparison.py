@@ -194,5 +194,7 @@ def test_what_would_settle_it_is_about_the_margin_or_else_the_difference_seen(ma
     """GIVEN a difference of 0.6% that spreads hide THEN processes are counted for the margin, without one for 0.6%"""
     found = welch.Welch(*map(np.float64, (math.log(1.006), 0.01, 2.0)))
     [row] = compared(1.1).steps
-    row = dataclasses.replace(row, found=found, spread_a=0.01, spread_b=0.01, n_a=2, n_b=2)
-    assert f"finding a difference of {difference} at this spread" in comparison_report._advice(row, margin)
+    row = dataclasses.replace(row, welch=found, spread_a=0.01, spread_b=0.01, n_a=2, n_b=2)
+    text, advice = comparison_report._needed(row, margin)
+    assert text.startswith(f"to find a difference of {difference} at this spread takes about ")
+    assert advice == f"--repeats {text.split()[-4]}"

@@ -117,7 +117,7 @@ def test_the_verdict_names_its_rule(found, line):
 
 
 def test_without_a_memory_the_verdict_says_how_to_get_one():
-    assert "--memory 16GB" in memory_report.verdict(prediction(8 * GIB, None)).what
+    assert "--memory 16GB" in memory_report.verdict(prediction(8 * GIB, None)).advice
 
 
 PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * GIB, 10 * GIB))

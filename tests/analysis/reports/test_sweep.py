@@ -91,7 +91,7 @@ def test_repeats_in_one_process_have_no_interval_over_processes():
 def test_no_interval_of_a_time_reaches_zero():
     """GIVEN two processes that differ eightfold, whose interval by plain means begins far below zero"""
     rows = [sweeps.row(config(), *[second] * 6, repeat=n) for n, second in ((1, 0.01), (2, 0.08))]
-    [point] = sweep_points.points(rows)
+    [point] = sweep_points.points_of(rows)
     assert 0 < point.low_s < 0.01
     assert point.high_s > 0.08
 
@@ -118,7 +118,7 @@ def test_what_was_not_run_is_one_line_whatever_the_repeats():
 
 
 def test_one_process_has_the_interval_of_its_median():
-    [point] = sweep_points.points(ROWS[:1])
+    [point] = sweep_points.points_of(ROWS[:1])
     assert (point.median_s, point.low_s, point.high_s) == (pytest.approx(0.045), 0.04, 0.05)
     assert math.isnan(point.between_cv)
     assert point.outcome == "ok"
@@ -131,7 +131,7 @@ def test_the_interval_over_processes_covers():
     hits = 0
     for medians in 1 + 0.02 * generator.standard_normal((2000, 5)):
         drawn = [type(row)(**{**_fields(row), "median_s": float(m)}) for row, m in zip(rows, medians, strict=True)]
-        [point] = sweep_points.points(drawn)
+        [point] = sweep_points.points_of(drawn)
         hits += point.low_s <= 1 <= point.high_s
     assert 0.935 <= hits / 2000 <= 0.965
 

@@ -111,9 +111,9 @@ def test_what_differs_throughout_is_compared_and_the_rest_makes_rows():
 def test_rows_of_a_sweep_are_adjusted():
     found = compare(side("A", sweep()), side("B", sweep(1.1)))
     [one, _] = found.steps
-    assert one.found is not None
-    assert one.p == pytest.approx(2 * one.found.p_different(), rel=0.5)
-    assert one.p > one.found.p_different()
+    assert one.welch is not None
+    assert one.p == pytest.approx(2 * one.welch.p_different(), rel=0.5)
+    assert one.p > one.welch.p_different()
 
 
 def test_one_configuration_with_other_numbers_of_steps_is_one():

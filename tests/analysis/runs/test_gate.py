@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.reports import comparison as comparison_report
+from perfkit.analysis.reports.comparison import NOT_INTERLEAVED
 from perfkit.analysis.runs.comparison import Gate, compare, gate
 from perfkit.analysis.statistics import welch
 from perfkit.errors import UsageError
@@ -92,8 +93,10 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     lines = lines_in(comparison_report.report(found))
     assert (
         "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
-        " of the pairs (25% to 75%); what drifted is in the ratio (compare --run takes turns; --force judges as is)"
+        " of the pairs (25% to 75%); what drifted is in the ratio"
     ) in lines
+    [apart] = [each for each in comparison_report.report(found).findings if each.rule is NOT_INTERLEAVED]
+    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as is"
     assert lines[-1].startswith(f"not comparable in time: B takes {ratio:.3f} times as long as A (95%: ")
     assert gate(found, 0.02) == Gate("inconclusive", ("not interleaved",))
     assert comparison_report.gate_finding(found, gate(found, 0.02), 0.02).what == (

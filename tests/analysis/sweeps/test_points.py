@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from perfkit.analysis.sweeps.points import points
+from perfkit.analysis.sweeps.points import points_of
 from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 
@@ -20,7 +20,7 @@ def row(*seconds: float, **changes):
 
 def test_points_are_in_the_order_in_which_their_keys_first_appear():
     rows = [row(0.1, key="b"), row(0.2, key="a"), row(0.4, key="b", repeat=2)]
-    assert [(point.processes, point.median_s) for point in points(rows)] == [
+    assert [(point.processes, point.median_s) for point in points_of(rows)] == [
         (2, pytest.approx(0.2)), (1, pytest.approx(0.2))]  # fmt: skip
 
 
@@ -29,17 +29,17 @@ def test_a_point_counts_what_was_measured_and_what_failed():
     rows = [row(repeat=1), row(0.1, 0.1, repeat=2, outcome="spilled"), row(0.4, 0.4, repeat=3)]
 
     # WHEN
-    [point] = points(rows)
+    [point] = points_of(rows)
 
     # THEN what spilled was measured, and the first that is not ok names the point
     assert (point.processes, point.failed, point.outcome) == (2, 1, "oom")
     assert point.median_s == pytest.approx(0.2)
-    assert points(rows[1:])[0].outcome == "spilled"
-    assert points(rows[2:])[0].outcome == "ok"
+    assert points_of(rows[1:])[0].outcome == "spilled"
+    assert points_of(rows[2:])[0].outcome == "ok"
 
 
 def test_a_run_without_a_median_was_not_measured():
-    [point] = points([dataclasses.replace(row(0.1), median_s=None)])
+    [point] = points_of([dataclasses.replace(row(0.1), median_s=None)])
     assert (point.processes, point.failed) == (0, 1)
     assert math.isnan(point.median_s)
 
@@ -47,9 +47,9 @@ def test_a_run_without_a_median_was_not_measured():
 def test_the_configuration_is_that_of_a_run_that_was_measured():
     """GIVEN a first repeat that ended before its device was known WHEN joined THEN the second one's stands"""
     failed = dataclasses.replace(row(), config=CONFIG, parameters=None)
-    [point] = points([failed, row(0.1, repeat=2)])
+    [point] = points_of([failed, row(0.1, repeat=2)])
     assert (point.config, point.parameters) == (CONFIG.resolved("cpu"), CONFIG.resolved("cpu").parameters)
-    [point] = points([failed])
+    [point] = points_of([failed])
     assert (point.config, point.parameters) == (CONFIG, None)
 
 
@@ -63,21 +63,21 @@ def test_speed_is_that_of_the_joined_median_and_memory_the_largest():
     ]
 
     # WHEN
-    [point] = points(rows)
+    [point] = points_of(rows)
 
     # THEN
     assert point.tokens_per_s == pytest.approx(160)
     assert point.peak_memory_bytes == 7
-    assert points([rows[2]])[0].peak_memory_bytes is None
+    assert points_of([rows[2]])[0].peak_memory_bytes is None
 
 
 def test_the_spread_within_is_the_median_of_the_processes():
     rows = [dataclasses.replace(row(0.1, repeat=n), cv=cv) for n, cv in ((1, 0.5), (2, 0.01), (3, 0.02))]
-    [point] = points(rows)
+    [point] = points_of(rows)
     assert point.within_cv == 0.02
     assert point.between_cv == pytest.approx(0)
 
 
 def test_without_a_context_there_is_no_speed():
-    [point] = points([dataclasses.replace(row(0.1), config=RunConfig(model_size="tiny"))])
+    [point] = points_of([dataclasses.replace(row(0.1), config=RunConfig(model_size="tiny"))])
     assert math.isnan(point.tokens_per_s)
