@@ -13,9 +13,8 @@ from perfkit.analysis.reports import kernels as kernel_summary
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
-from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection
-from perfkit.analysis.time.grouping import By
+from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format

@@ -12,12 +12,11 @@ from cyclopts import Parameter
 
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import two_traces as trace_comparison
-from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison, conditions
 from perfkit.analysis.runs.comparison import Comparison, GateOutcome
 from perfkit.analysis.runs.conditions import Difference
 from perfkit.analysis.runs.processes import LeftOut, Side
-from perfkit.analysis.time.grouping import By
+from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands.console import show
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
@@ -189,9 +188,8 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
         _check_comparable(compared, options)
         found = comparison.gate(compared, options.limit())
         code = _EXIT_CODES[found.outcome]
-        summary = report.summary | {"exit_code": code, "no_pass": list(found.reasons)}
         gate = comparison_report.gate_finding(compared, found, options.limit())
-        report = replace(report, summary=summary, findings=(*report.findings, gate))
+        report = report.plus({"exit_code": code, "no_pass": list(found.reasons)}, findings=(gate,))
     _show(report, options)
     return code
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -318,7 +318,7 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
     for path in options.tables:  # first: whoever reads the tables may stop reading
         files.write(path, report.seen_by("people"))
     if options.plot is not None:
-        report = replace(report, charts=(_chart(rows, expansion.varied, options.output),))
+        report = report.plus(charts=(_chart(rows, expansion.varied, options.output),))
         _draw(report.charts[0], options.plot)
     show.print_reports([report], top=None)
     print()

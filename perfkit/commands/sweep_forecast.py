@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from perfkit import signals
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.reports import memory as memory_report
+from perfkit.analysis.reports.memory import COMPILE_NOT_COVERED, MEMORY_UNKNOWN
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands.console.progress import StageProgress
 from perfkit.launch import places
 from perfkit.schema.config import RunConfig
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import Finding
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 
@@ -78,8 +79,8 @@ def report(table: Table, configs: Sequence[RunConfig]) -> Report:
     """The table of `estimates`, and what to know of it."""
     findings = []
     if not any(column.name == "verdict" for column in table.columns):
-        findings.append(Finding(Rule.MEMORY_UNKNOWN, "no verdict without a memory: pass --memory 16GB"))
+        findings.append(Finding(MEMORY_UNKNOWN, "no verdict without a memory: pass --memory 16GB"))
     if any(config.step.compile != "off" for config in configs):
         text = "--compile is not covered: such rows are of the step without it, which keeps more"
-        findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
+        findings.append(Finding(COMPILE_NOT_COVERED, text))
     return Report("estimates", {}, (table,), findings=tuple(findings))

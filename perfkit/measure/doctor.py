@@ -65,6 +65,9 @@ def _cpu(machine: Machine) -> Ability:
     return Ability("cpu", "yes", f"{environment.cpu_model(machine)}, {cores} CPUs, {free}")
 
 
+NO_GPU = Rule("no-gpu", "machine", "PyTorch has no GPU")
+
+
 def _gpu(machine: Machine) -> Ability:
     cuda = machine.torch.cuda
     if cuda.is_available():
@@ -77,9 +80,12 @@ def _gpu(machine: Machine) -> Ability:
     driver = environment.nvidia_driver(machine)
     if driver is None:
         means = "everything runs on the CPU: times are real, kernels are not seen"
-        return _lacking(Rule.NO_GPU, "gpu", "no", "no NVIDIA driver", means)
+        return _lacking(NO_GPU, "gpu", "no", "no NVIDIA driver", means)
     means = "install a CUDA build of PyTorch to use the GPU"
-    return _lacking(Rule.NO_GPU, "gpu", "no", f"driver {driver}, but PyTorch sees no device", means)
+    return _lacking(NO_GPU, "gpu", "no", f"driver {driver}, but PyTorch sees no device", means)
+
+
+NO_NVML = Rule("no-nvml", "machine", "clocks, power and throttling cannot be read")
 
 
 def _nvml(machine: Machine) -> Ability:
@@ -91,27 +97,34 @@ def _nvml(machine: Machine) -> Ability:
             driver, count = nvml.nvmlSystemGetDriverVersion(), nvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         means = "clocks, power and throttling need NVIDIA's driver on this machine"
-        return _lacking(Rule.NO_NVML, "nvml", "no", f"{error}", means)
+        return _lacking(NO_NVML, "nvml", "no", f"{error}", means)
     return Ability("nvml", "yes", f"driver {driver}, {count} devices")
+
+
+NO_NSYS = Rule("no-nsys", "machine", "Nsight Systems is missing or gives no version")
 
 
 def _nsys(_: Machine) -> Ability:
     nsys = nsys_program.find()
     if nsys is None:
-        return _lacking(Rule.NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
+        return _lacking(NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
     if not nsys.version:
-        return _lacking(Rule.NO_NSYS, "nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
+        return _lacking(NO_NSYS, "nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
     return Ability("nsys", "yes", nsys.version_text)
+
+
+NO_NVTX = Rule("no-nvtx", "machine", "NVTX ranges are switched off, or do not fit this nsys")
+NO_COMPILER = Rule("no-compiler", "machine", "torch.compile has no compiler")
 
 
 def _nvtx(machine: Machine) -> Ability:
     installed = environment.package_version("nvtx", machine)
     version = installed or "not installed as a package"
     if not machine.has_module("nvtx") or os.environ.get("NVTX_DISABLE"):
-        return _lacking(Rule.NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
+        return _lacking(NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
     nsys = nsys_program.find()
     problem = nsys and nsys_program.pair_problem(nsys, installed)
-    return _lacking(Rule.NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
+    return _lacking(NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
 
 
 def _compiler(machine: Machine) -> Ability:
@@ -119,12 +132,15 @@ def _compiler(machine: Machine) -> Ability:
     if machine.torch.cuda.is_available():
         if not machine.has_module("triton"):
             means = "pip install triton, or use --compile off"
-            return _lacking(Rule.NO_COMPILER, topic, "no", "no Triton", means)
+            return _lacking(NO_COMPILER, topic, "no", "no Triton", means)
         return Ability(topic, "yes", f"Triton {environment.package_version('triton', machine) or ''}".strip())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
-        return _lacking(Rule.NO_COMPILER, topic, "no", "no C++ compiler", "install g++, or use --compile off")
+        return _lacking(NO_COMPILER, topic, "no", "no C++ compiler", "install g++, or use --compile off")
     return Ability(topic, "yes", compiler)
+
+
+NO_TENSORBOARD = Rule("no-tensorboard", "machine", "TensorBoard or its profiler plugin is missing")
 
 
 def _tensorboard(machine: Machine) -> Ability:
@@ -132,8 +148,11 @@ def _tensorboard(machine: Machine) -> Ability:
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "not installed"
     if missing:
-        return _lacking(Rule.NO_TENSORBOARD, "tensorboard", "no", found, f"pip install {' '.join(missing)}")
+        return _lacking(NO_TENSORBOARD, "tensorboard", "no", found, f"pip install {' '.join(missing)}")
     return Ability("tensorboard", "yes", found)
+
+
+MISSING_COUNTERS = Rule("missing-counters", "machine", "some counters that explain noise cannot be read")
 
 
 def _counters(machine: Machine) -> Ability:
@@ -141,5 +160,5 @@ def _counters(machine: Machine) -> Ability:
     missing = [name for name, path in paths.items() if not os.access(machine.root / path, os.R_OK)]
     if missing:
         found, means = f"missing: {', '.join(missing)}", "noise will be explained less well"
-        return _lacking(Rule.MISSING_COUNTERS, "noise counters", "partly", found, means)
+        return _lacking(MISSING_COUNTERS, "noise counters", "partly", found, means)
     return Ability("noise counters", "yes", ", ".join(paths))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Column, Table
 
 FINDINGS, INTEGRITY = "findings", "integrity"
@@ -50,7 +50,7 @@ def is_of(name: str, finding: Finding) -> bool:
 def tables(found: Sequence[Finding]) -> tuple[Table, ...]:
     """The table `findings`, and the table `integrity`, which a trace always has: without rows where it is clean."""
     integrity = [finding for finding in found if is_of(INTEGRITY, finding)]
-    caution = [finding for finding in integrity if finding.rule is not Rule.CLEAN]
+    caution = [finding for finding in integrity if finding.rule is not CLEAN]
     return (
         *((_table(FINDINGS, "Findings", found),) if found else ()),
         *((_table(INTEGRITY, "Integrity", caution),) if integrity else ()),

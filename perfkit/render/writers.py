@@ -87,7 +87,7 @@ def _excel(reports: Sequence[Report], medium: Medium) -> bytes:  # noqa: ARG001 
 
 def main_table(reports: Sequence[Report]) -> Table | None:
     """The table that stands for all where there is room for one; None where there is none."""
-    return next((report.main_table for report in reports if report.tables), None)
+    return next((report.main_table for report in reports if report.names), None)
 
 
 def _tables(reports: Sequence[Report]) -> list[Table]:

@@ -1,61 +1,153 @@
-"""Report: what an analysis has to say, before any rendering. Every command makes one, and every writer takes one."""
+"""Report: what an analysis has to say, before any rendering. Every command makes one, and every writer takes one.
+
+What is given as a function is computed when it is first read, and once, however many reports share it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, TypeVar
 
 from perfkit.schema.chart import Chart
 from perfkit.schema.finding import Finding
-from perfkit.schema.table import Table, Viewer
+from perfkit.schema.table import Audience, Table, Viewer
+
+_Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
+class LazyTable:
+    """A table that can be named, and left out, before it is computed."""
+
+    name: str
+    build: Callable[[], Table]
+    audience: Audience = "everyone"
+    """Instead of that of the table that is built."""
+
+    @staticmethod
+    def of(table: Table | LazyTable) -> LazyTable:
+        """The same, of a table that is there already."""
+        return table if isinstance(table, LazyTable) else LazyTable(table.name, lambda: table, table.audience)
+
+    @cached_property
+    def table(self) -> Table:
+        """The table. Raises ValueError where it has another name than was said."""
+        table = self.build()
+        if table.name != self.name:
+            raise ValueError(f"table {table.name}: was announced as {self.name}")
+        return table if table.audience == self.audience else replace(table, audience=self.audience)
+
+    def seen_by(self, viewer: Viewer) -> LazyTable:
+        """Without the columns that are for others."""
+        return LazyTable(self.name, lambda: self.table.seen_by(viewer), self.audience)
+
+    def for_all(self) -> LazyTable:
+        """The same, for whoever asks."""
+        return LazyTable(self.name, lambda: self.table, "everyone")
+
+
 class Report:
     """Summary, tables, charts and findings of one source."""
 
-    title: str
-    """What it is about: a trace's file, a run. Tells reports apart that are shown together."""
-    summary: dict[str, Any]
-    """Scalars for scripts; units are in the names."""
-    tables: tuple[Table, ...] = ()
-    """In the order in which people read them; `audience` says who a table or a column is for."""
-    charts: tuple[Chart, ...] = ()
-    """Those that were asked for."""
-    findings: tuple[Finding, ...] = ()
-    """What to know, in the order in which people read it: before the tables."""
-    main: str = ""
-    """Name of the table that stands for all where there is room for one, as in CSV; the first where it is not said."""
+    def __init__(
+        self,
+        title: str,
+        summary: dict[str, Any] | Callable[[], dict[str, Any]],
+        tables: Iterable[Table | LazyTable] = (),
+        charts: Iterable[Chart] = (),
+        findings: Sequence[Finding] | Callable[[], Sequence[Finding]] = (),
+        main: str = "",
+    ) -> None:
+        """`tables` are in the order in which people read them; `audience` says who a table or a column is for.
+
+        `charts` are those that were asked for. `main` names the table that stands for all where there is room for one,
+        as in CSV; the first where it is not said.
+        """
+        self.title = title
+        """What it is about: a trace's file, a run. Tells reports apart that are shown together."""
+        self.charts = tuple(charts)
+        self.main = main
+        self._summary = _once(summary)
+        self._tables = tuple(map(LazyTable.of, tables))
+        self._findings = _once(findings)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Scalars for scripts; units are in the names."""
+        return self._summary()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What to know, in the order in which people read it: before the tables."""
+        return tuple(self._findings())
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All its tables, computed."""
+        return tuple(lazy.table for lazy in self._tables)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its tables; computes none."""
+        return tuple(lazy.name for lazy in self._tables)
 
     def table(self, name: str) -> Table | None:
-        """The table of this name, with all its columns."""
-        return next((table for table in self.tables if table.name == name), None)
-
-    def seen_by(self, viewer: Viewer) -> Report:
-        """Without the tables and columns that are for others."""
-        tables = (table for table in self.tables if table.audience in ("everyone", viewer))
-        return replace(self, tables=tuple(table.seen_by(viewer) for table in tables))
-
-    def only(self, *names: str) -> Report:
-        """With the tables of these names alone, for whoever asks."""
-        tables = (replace(table, audience="everyone") for table in self.tables if table.name in names)
-        return replace(self, tables=tuple(tables))
+        """The table of this name, with all its columns; computes no other."""
+        return next((lazy.table for lazy in self._tables if lazy.name == name), None)
 
     @property
     def main_table(self) -> Table:
-        """The table that stands for all. Raises ValueError where there is none."""
-        if not self.tables:
+        """The table that stands for all; computes no other. Raises ValueError where there is none."""
+        if not self._tables:
             raise ValueError(f"report {self.title}: no tables")
-        return self.table(self.main) or self.tables[0]
+        return self.table(self.main) or self._tables[0].table
+
+    def seen_by(self, viewer: Viewer) -> Report:
+        """Without the tables and columns that are for others."""
+        return self._of(lazy.seen_by(viewer) for lazy in self._tables if lazy.audience in ("everyone", viewer))
+
+    def only(self, *names: str) -> Report:
+        """With the tables of these names alone, for whoever asks."""
+        return self._of(lazy.for_all() for lazy in self._tables if lazy.name in names)
+
+    def plus(
+        self,
+        summary: Mapping[str, Any] | None = None,
+        tables: Iterable[Table | LazyTable] = (),
+        charts: Iterable[Chart] = (),
+        findings: Iterable[Finding] = (),
+    ) -> Report:
+        """With more behind what it has."""
+        added = tuple(findings)
+        return Report(
+            self.title,
+            lambda: {**self.summary, **(summary or {})},
+            (*self._tables, *tables),
+            (*self.charts, *charts),
+            lambda: (*self.findings, *added),
+            self.main,
+        )
+
+    def _of(self, tables: Iterable[LazyTable]) -> Report:
+        """With these tables instead of its own."""
+        return Report(self.title, self._summary, tables, self.charts, self._findings, self.main)
+
+
+def _once(value: _Value | Callable[[], _Value]) -> Callable[[], _Value]:
+    return cache(value) if callable(value) else lambda: value
 
 
 def joined(title: str, reports: Sequence[Report]) -> Report:
-    """Reports that have no key of the summary in common, and no table, as one: of all that is known of a source."""
+    """Reports that have no key of the summary in common, and no table, as one: of all that is known of a source.
+
+    It is computed, so that what they were made of need not be kept.
+    """
     return Report(
         title=title,
         summary={key: value for report in reports for key, value in report.summary.items()},
-        tables=tuple(table for report in reports for table in report.tables),
-        charts=tuple(chart for report in reports for chart in report.charts),
-        findings=tuple(finding for report in reports for finding in report.findings),
+        tables=[table for report in reports for table in report.tables],
+        charts=[chart for report in reports for chart in report.charts],
+        findings=[finding for report in reports for finding in report.findings],
     )

@@ -82,7 +82,7 @@ def kernels(path: Path) -> dict[str, Any]:
     laps.done("load_s")
     found = attribute(trace)
     laps.done("attribute_s")
-    table = breakdown.kernel_table(account_for(trace, found, Selection()))
+    table = breakdown.kernel_table(account_for(trace, found, Selection()).partial)
     laps.done("table_s")
     return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
 
@@ -108,8 +108,9 @@ def report(path: Path) -> dict[str, Any]:
     trace = reader.load(path, use_cache=False)
     laps.done("load_s")
     made = trace_report.report(trace)
+    scalars, _, _ = made.summary, made.tables, made.findings  # computed when they are read
     laps.done("report_s")
-    facts = {key: made.summary[key] for key in ("kernels", "kernel_time_ns", "backward_nodes_linked")}
+    facts = {key: scalars[key] for key in ("kernels", "kernel_time_ns", "backward_nodes_linked")}
     return laps.times | facts | {"events": trace.facts.events, "host_rows": len(trace.host)}
 
 

@@ -1,4 +1,4 @@
-"""What in the pages can be made anew from the code: tables of flags and of rules, and the output of cheap commands.
+"""What in the pages is made anew from the code: tables of flags, rules and tables, and the output of cheap commands.
 
 `python -m tests.docs.pages` writes both into README.md and docs/*.md, and is how to mend a page that its test rejects.
 """
@@ -26,12 +26,13 @@ from unittest.mock import patch
 from cyclopts import Parameter
 
 from perfkit import cli
+from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
-from perfkit.schema.finding import Rule
+from perfkit.schema.finding import CLEAN, Rule, Topic
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -48,7 +49,7 @@ MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
-_RULES = re.compile(r"(<!-- rules -->\n).*?(<!-- end -->)", re.DOTALL)
+_MADE = re.compile(r"(<!-- (?!end)([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 _BY_NAME = {options.__name__: options for found in OPTIONS.values() for options in found}
 
@@ -149,10 +150,45 @@ def flag_table(options: type[Any], group: str) -> str:
     return "\n".join([*lines, *(flag.row for flag in flags(options) if flag.group == group)]) + "\n"
 
 
+def rules() -> dict[str, Rule]:
+    """Every rule of the code, `NAME = Rule(...)` at the top of a module, by name; topic by topic, file by file.
+
+    Read, not imported: some of the modules need PyTorch, which documents do not.
+    """
+    found = [
+        (node.targets[0].id, Rule(*map(ast.literal_eval, node.value.args)))  # type: ignore[attr-defined]
+        for file in sorted((ROOT / "perfkit").rglob("*.py"))
+        for node in ast.parse(file.read_bytes()).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if getattr(node.value.func, "id", "") == "Rule"
+    ]
+    topics = typing.get_args(Topic)
+    named = dict(sorted(found, key=lambda one: topics.index(one[1].topic)))
+    assert len({rule.id for rule in named.values()}) == len(found), "rules share a name"
+    return named
+
+
 def rule_table() -> str:
     """A Markdown table of the rules that make findings."""
     lines = ["| rule | about | finds |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| `{rule.id}` | {rule.topic} | {rule.doc} |" for rule in Rule)]) + "\n"
+    return "\n".join([*lines, *(f"| `{rule.id}` | {rule.topic} | {rule.doc} |" for rule in rules().values())]) + "\n"
+
+
+def integrity_table() -> str:
+    """A Markdown table of what a trace asks caution for."""
+    lines = ["| integrity | |", "|---|---|"]
+    asking = (rule for rule in rules().values() if rule.topic == "integrity" and rule != CLEAN)
+    return "\n".join([*lines, *(f"| {rule.title} | {rule.doc} |" for rule in asking)]) + "\n"
+
+
+def trace_tables() -> str:
+    """A Markdown table of the tables of a trace."""
+    lines = ["| table | a row is | columns |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| `{table.name}` | {table.row} | {table.columns} |" for table in TABLES)]) + "\n"
+
+
+MADE = {"rules": rule_table, "integrity": integrity_table, "tables of a trace": trace_tables}
+"""What stands between `<!-- NAME -->` and `<!-- end -->` of a page."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +240,7 @@ def run(command: str) -> tuple[int, str]:
 
 
 def renewed(text: str) -> str:
-    """A page with its tables of flags and of rules and the output of its cheap commands made anew."""
+    """A page with what is made of the code, and the output of its cheap commands, made anew."""
 
     def table(match: re.Match[str]) -> str:
         return match[1] + flag_table(_BY_NAME[match[2]], match[3] or "") + match[4]
@@ -213,7 +249,10 @@ def renewed(text: str) -> str:
         commands = list(shown_commands(match[0]))
         return match[1] + "".join(f"$ {one.command}\n{_output(one)}" for one in commands) + match[3]
 
-    text = _RULES.sub(lambda match: match[1] + rule_table() + match[2], _FLAGS.sub(table, text))
+    def made(match: re.Match[str]) -> str:
+        return match[1] + MADE[match[2]]() + match[3]
+
+    text = _MADE.sub(made, _FLAGS.sub(table, text))
     return _CONSOLE.sub(console, text)
 
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME
 from perfkit.render.findings import tables as tables_of
 from perfkit.render.json import ascii_json, json_document
-from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from tests.render.test_csv import FORMULAS
@@ -83,7 +84,7 @@ def test_json_can_be_encoded_whatever_the_names(nasty):
 
 
 FINDING = Finding(
-    Rule.UNATTRIBUTED_TIME,
+    UNATTRIBUTED_TIME,
     "5 ns",
     Cost(5, 0.5),
     (Evidence("kernels", {"kernel": "gemm"}),),
@@ -95,7 +96,7 @@ FINDING = Finding(
 
 def test_json_has_findings_beside_summary_and_tables(kernels):
     """GIVEN a finding with everything and one with a sentence alone THEN all keys are there, and null is unknown"""
-    document = msgspec.json.decode(json_document([report(kernels, findings=(FINDING, Finding(Rule.CLEAN, "clean")))]))
+    document = msgspec.json.decode(json_document([report(kernels, findings=(FINDING, Finding(CLEAN, "clean")))]))
     assert list(document) == ["summary", "tables", "findings"]
     assert document["findings"] == [
         {"rule": "unattributed-time", "what": "5 ns", "cost_ns": 5, "share": 0.5,
@@ -107,7 +108,7 @@ def test_json_has_findings_beside_summary_and_tables(kernels):
 
 
 def test_json_has_no_table_that_is_made_of_findings(kernels):
-    made = tables_of([FINDING, Finding(Rule.CLEAN, "clean")])
+    made = tables_of([FINDING, Finding(CLEAN, "clean")])
     assert [table.name for table in made] == ["findings", "integrity"]
     assert list(msgspec.json.decode(json_document([report(kernels, *made)]))["tables"]) == ["kernels"]
 
@@ -125,7 +126,7 @@ def test_reports_of_two_sources_do_not_clash_in_json(kernels, nasty, common):
     first = Report("a.json", {"n": 1}, (kernels,), findings=(FINDING,))
     second = Report("b.json", {"n" if common == "summary" else "m": 2},
                     (dataclasses.replace(nasty, name="kernels" if common == "tables" else "other"),),
-                    findings=(Finding(Rule.CLEAN, "clean"),))  # fmt: skip
+                    findings=(Finding(CLEAN, "clean"),))  # fmt: skip
     document = msgspec.json.decode(json_document([first, second]))
     assert document["summary"] == {"a.json": first.summary, "b.json": second.summary}
     assert {name: list(tables) for name, tables in document["tables"].items()} == {

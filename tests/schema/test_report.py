@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
-from perfkit.schema.report import Report
+from perfkit.schema.finding import CLEAN, Finding
+from perfkit.schema.report import LazyTable, Report
 from perfkit.schema.table import Column, Table
 
 
@@ -42,3 +45,62 @@ def test_one_table_stands_for_all():
 def test_a_table_by_its_name_has_all_columns():
     assert REPORT.table("scripts") is REPORT.tables[2]
     assert REPORT.table("nonsense") is None
+
+
+# --- what is computed, and when -------------------------------------------------------------------------------------
+
+
+class Counted:
+    """Functions that note when they are called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def table(self, name: str, audience="everyone") -> LazyTable:
+        return LazyTable(name, lambda: self.noted(name, table(name)), audience)
+
+    def noted(self, call: str, result: Any) -> Any:
+        self.calls.append(call)
+        return result
+
+    def report(self) -> Report:
+        return Report(
+            "r",
+            lambda: self.noted("summary", {"n": 1}),
+            (self.table("a"), self.table("b", "scripts"), self.table("c")),
+            findings=lambda: self.noted("findings", [Finding(CLEAN, "clean")]),
+            main="c",
+        )
+
+
+def test_nothing_is_computed_before_it_is_asked_for():
+    """GIVEN a report of functions WHEN its names are asked for, and who sees what THEN none of them has been called"""
+    counted = Counted()
+    report = counted.report()
+    assert (report.names, report.seen_by("people").names) == (("a", "b", "c"), ("a", "c"))
+    assert report.only("b").plus({"m": 2}, findings=[Finding(CLEAN, "too")]).names == ("b",)
+    assert (report.table("nonsense"), counted.calls) == (None, [])
+
+
+def test_what_is_asked_for_is_computed_once_in_whatever_report_derived_from_it():
+    counted = Counted()
+    report = counted.report()
+    for one in (report, report.only("a", "c"), report.seen_by("people"), report.plus({"m": 2}), report):
+        assert one.table("a") is not None
+        assert one.main_table.name == "c"
+        assert one.summary["n"] == 1
+        assert one.findings[0].what == "clean"
+    assert counted.calls == ["a", "c", "summary", "findings"]
+
+
+def test_more_comes_behind_what_is_there():
+    more = REPORT.plus({"n": 1}, (table("more"),), findings=[Finding(CLEAN, "clean")])
+    assert more.names == (*REPORT.names, "more")
+    assert (more.summary, more.findings, more.main) == ({"n": 1}, (Finding(CLEAN, "clean"),), "scripts")
+    assert (REPORT.summary, REPORT.findings) == ({}, ())
+
+
+def test_a_table_has_the_name_and_the_audience_that_were_announced():
+    assert LazyTable("x", lambda: table("x", "people"), "scripts").table.audience == "scripts"
+    with pytest.raises(ValueError, match="table x: was announced as y"):
+        _ = LazyTable("y", lambda: table("x")).table

@@ -68,7 +68,7 @@ def assert_one_graph():
 
 def self_times(trace: Trace, attribution: Attribution) -> dict[tuple[str, str], int]:
     """(scope, phase) -> ns."""
-    frame = layer_table(account_for(trace, attribution)).frame
+    frame = layer_table(account_for(trace, attribution).partial).frame
     assert frame["total_ns"].sum() == sum(step.end - step.start for step in attribution.steps)
     pairs = zip(frame["scope"], frame["phase"], strict=True)
     return defaultdict(int, zip(pairs, frame["total_ns"], strict=True))

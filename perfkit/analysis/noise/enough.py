@@ -20,6 +20,9 @@ _FEW = 10
 _ALIAS = "--target-cv"
 
 
+MEAN_PRECISION = Rule("mean-precision", "run", "how well the mean is known, and how many steps a better one would take")
+
+
 def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None:
     """The sentence `n = ...`; None without a step. Where a finding of noise says why the interval cannot be relied
     on, so does this one.
@@ -29,7 +32,7 @@ def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None
     if not record.steps:
         return None
     said = _said(record, noise)
-    return Finding(Rule.MEAN_PRECISION, said.text, advice=said.advice, sure="derived")
+    return Finding(MEAN_PRECISION, said.text, advice=said.advice, sure="derived")
 
 
 class _Said(NamedTuple):

@@ -40,9 +40,17 @@ FEWEST_PERIODS = 5
 """The mean of whole periods has an interval from five of them on: fewer are no sample."""
 _EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
 
+WARMUP_UNFINISHED = Rule("warmup-unfinished", "noise", "the first measured steps still warm up")
+LEVEL_SHIFT = Rule("level-shift", "noise", "from some step on, all steps take another time")
+SLOW_STEPS = Rule("slow-steps", "noise", "single steps take longer than the others")
+FAST_STEPS = Rule("fast-steps", "noise", "single steps take less time than the others")
+PERIODIC_STEPS = Rule("periodic-steps", "noise", "every k-th step takes longer, or less long")
+TWO_SPEEDS = Rule("two-speeds", "noise", "the steps run at two or three speeds")
+
+
 _RULES: dict[Kind, Rule] = {
-    "warm-up": Rule.WARMUP_UNFINISHED, "level": Rule.LEVEL_SHIFT, "step": Rule.SLOW_STEPS,
-    "fast step": Rule.FAST_STEPS, "period": Rule.PERIODIC_STEPS, "mode": Rule.TWO_SPEEDS,
+    "warm-up": WARMUP_UNFINISHED, "level": LEVEL_SHIFT, "step": SLOW_STEPS,
+    "fast step": FAST_STEPS, "period": PERIODIC_STEPS, "mode": TWO_SPEEDS,
 }  # fmt: skip
 
 
@@ -126,18 +134,25 @@ def examine(record: RunRecord) -> Stability | None:
     )
 
 
+MEMORY_SPILL = Rule("memory-spill", "noise", "GPU memory spilled into system memory")
+LOST_EVERY_STEP = Rule("lost-every-step", "noise", "every step loses time to the same cause")
+
+
 def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
     """What makes all other numbers wrong comes first, then what takes more of the mean than the spread is of it.
 
     Warm-up is of the former where there was next to none; otherwise the order in which findings are made stands.
     """
-    if finding.rule is Rule.MEMORY_SPILL or (finding.rule is Rule.WARMUP_UNFINISHED and not warmed):
+    if finding.rule is MEMORY_SPILL or (finding.rule is WARMUP_UNFINISHED and not warmed):
         return 0
-    return 1 if finding.rule is Rule.LOST_EVERY_STEP and (finding.cost.share or 0.0) > cv else 2
+    return 1 if finding.rule is LOST_EVERY_STEP and (finding.cost.share or 0.0) > cv else 2
 
 
 def _is_worth_it(cv: float, times: CauseTimes) -> bool:
     return cv >= QUIET_CV and times.has_probes and len(times.wall) >= FEWEST
+
+
+VARIANCE = Rule("variance", "noise", "how far the steps spread, and what that comes from")
 
 
 def _variance(
@@ -149,7 +164,7 @@ def _variance(
     hint = advice.against(first, Situation(record)) if first and first not in PATTERNS else ""
     text = noise_texts.variance(cv, shares, cv_without, attributed)
     evidence = tuple(Evidence("noise", {"cause": share.name}) for share in shares)
-    finding = Finding(Rule.VARIANCE, text, evidence=evidence, advice=hint, sure="derived")
+    finding = Finding(VARIANCE, text, evidence=evidence, advice=hint, sure="derived")
     return [_Judged(finding, first.value if first else None)]
 
 
@@ -235,7 +250,7 @@ def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
         share = lost_s / float(np.median(times.wall))
         if share >= LOST_SHARE:
             finding = Finding(
-                Rule.LOST_EVERY_STEP,
+                LOST_EVERY_STEP,
                 noise_texts.lost(cause.value, share, lost_s),
                 Cost(round(lost_s * 1e9), share),
                 advice=advice.against(cause, Situation(record)),
@@ -243,6 +258,9 @@ def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
             )
             judged.append(_Judged(finding, cause.value))
     return sorted(judged, key=lambda each: -(each.finding.cost.share or 0.0))
+
+
+TOO_MANY_THREADS = Rule("too-many-threads", "noise", "there are more threads than CPUs for them")
 
 
 def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
@@ -256,7 +274,7 @@ def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     waiting = starved if starved >= _STARVED else 0.0
     text = noise_texts.too_many_threads(environment.num_threads, environment.cpu_count, waiting)
     hint = advice.against("too many threads", Situation(record))
-    return [_Judged(Finding(Rule.TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
+    return [_Judged(Finding(TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
 
 
 def _usual(wall: Floats, disturbances: Sequence[Disturbance]) -> Floats:
@@ -271,6 +289,9 @@ def _usual(wall: Floats, disturbances: Sequence[Disturbance]) -> Floats:
     return usual
 
 
+DRIFT = Rule("drift", "noise", "the steps get slower or faster from the first to the last")
+
+
 def _drift(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
     """A trend, unless levels or warm-up are the better word for it."""
     if any(disturbance.kind in ("level", "warm-up") for disturbance in disturbances) or len(wall) < FEWEST:
@@ -279,9 +300,10 @@ def _drift(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord)
     if not drift.is_clear:
         return []
     hint = advice.against("drift", Situation(record))
-    return [
-        _Judged(Finding(Rule.DRIFT, noise_texts.drift(drift), advice=hint, sure="derived"), doubt="the steps drift")
-    ]
+    return [_Judged(Finding(DRIFT, noise_texts.drift(drift), advice=hint, sure="derived"), doubt="the steps drift")]
+
+
+AUTOCORRELATION = Rule("autocorrelation", "noise", "neighbouring steps are alike")
 
 
 def _autocorrelation(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
@@ -291,7 +313,7 @@ def _autocorrelation(wall: Floats, disturbances: Sequence[Disturbance], record: 
         return []
     text = noise_texts.autocorrelation(r, n, stats.effective_n(n, r))
     hint = advice.against("autocorrelation", Situation(record))
-    finding = Finding(Rule.AUTOCORRELATION, text, advice=hint, sure="derived")
+    finding = Finding(AUTOCORRELATION, text, advice=hint, sure="derived")
     return [_Judged(finding, doubt="neighbouring steps depend on each other")]
 
 
@@ -301,4 +323,4 @@ def _spill(record: RunRecord) -> list[_Judged]:
         return []
     cause, hint = "GPU memory spilled into system memory", advice.against("spill", Situation(record))
     sure: Sure = "measured" if gpu_causes.is_beyond_memory(record) else "guessed"
-    return [_Judged(Finding(Rule.MEMORY_SPILL, f"{cause}: {why}", advice=hint, sure=sure), cause)]
+    return [_Judged(Finding(MEMORY_SPILL, f"{cause}: {why}", advice=hint, sure=sure), cause)]

@@ -13,7 +13,7 @@ import pandas as pd
 from perfkit.analysis.reports.run import headline
 from perfkit.analysis.runs import conditions, time_order
 from perfkit.analysis.runs.comparison import NOT_IN_TIME, ONE_PROCESS, RECOMMENDED, Comparison, Gate, Row, unfinished
-from perfkit.analysis.runs.processes import Pair, spelled
+from perfkit.analysis.runs.processes import UNFINISHED_RUNS, Pair, spelled
 from perfkit.analysis.statistics import welch
 from perfkit.schema import units
 from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule
@@ -107,20 +107,31 @@ def _summary(compared: Comparison) -> dict[str, Any]:
     }
 
 
+COMPARED_SIDE = Rule("compared-side", "comparison", "what one side is")
+UNMATCHED_CONFIGURATION = Rule(
+    "unmatched-configuration", "comparison", "one side has a configuration that the other lacks"
+)
+
+
 def _findings(compared: Comparison) -> Iterator[Finding]:
     pairs = compared.match.pairs
     for side, ran in ((compared.a, pairs[0].a), (compared.b, pairs[0].b)):
         what = f"{len(side.processes)} runs" if len(pairs) > 1 else headline(ran[0].config)
-        yield Finding(Rule.COMPARED_SIDE, f"{side.name}: {side.path}: {what}", where=side.name)
+        yield Finding(COMPARED_SIDE, f"{side.name}: {side.path}: {what}", where=side.name)
     yield from _work(compared)
     for side in (compared.a, compared.b):
         if side.left_out:
             text = f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
-            yield Finding(Rule.UNFINISHED_RUNS, text, where=side.name)
+            yield Finding(UNFINISHED_RUNS, text, where=side.name)
     for name, config in compared.match.alone:
-        yield Finding(Rule.UNMATCHED_CONFIGURATION, f"{name} only, not compared: {spelled(config)}", where=name)
+        yield Finding(UNMATCHED_CONFIGURATION, f"{name} only, not compared: {spelled(config)}", where=name)
     yield from _design(compared)
     yield _conclusion(compared)
+
+
+DIFFERENT_WORK = Rule("different-work", "comparison", "the sides do different work")
+DIFFERENT_PROFILERS = Rule("different-profilers", "comparison", "the sides ran under different profilers")
+PROFILED_SIDES = Rule("profiled-sides", "comparison", "both sides ran under a profiler")
 
 
 def _work(compared: Comparison) -> Iterator[Finding]:
@@ -128,28 +139,33 @@ def _work(compared: Comparison) -> Iterator[Finding]:
     if work:
         text = f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
         rows = tuple(Evidence("differences", {"what": what}) for what in work)
-        yield Finding(Rule.DIFFERENT_WORK, text, evidence=rows)
+        yield Finding(DIFFERENT_WORK, text, evidence=rows)
     if "profiler" in compared.match.changed:
         both = "none" not in compared.match.changed["profiler"]
         which = (
             "the sides ran under different profilers" if both else "one side ran under a profiler, the other did not"
         )
         text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
-        yield Finding(Rule.DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
+        yield Finding(DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
     elif any(process.config.measurement.profiler != "none" for process in compared.a.processes):
         text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
-        yield Finding(Rule.PROFILED_SIDES, text)
+        yield Finding(PROFILED_SIDES, text)
+
+
+SHARED_PROCESS_SIDE = Rule("shared-process-side", "comparison", "a side's runs were all in one process")
+FEW_PROCESSES = Rule("few-processes", "comparison", "a side has so few processes that its interval is wide")
+NOT_INTERLEAVED = Rule("not-interleaved", "comparison", "the sides did not take turns")
 
 
 def _design(compared: Comparison) -> Iterator[Finding]:
     for side in (compared.a, compared.b):
         if not side.independent:
             text = f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
-            yield Finding(Rule.SHARED_PROCESS_SIDE, text, where=side.name)
+            yield Finding(SHARED_PROCESS_SIDE, text, where=side.name)
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
         text = f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few"
-        yield Finding(Rule.FEW_PROCESSES, text, advice=f"--repeats {RECOMMENDED} or more")
+        yield Finding(FEW_PROCESSES, text, advice=f"--repeats {RECOMMENDED} or more")
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
     if apart := [row for row in compared.steps if row.welch is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
@@ -158,7 +174,10 @@ def _design(compared: Comparison) -> Iterator[Finding]:
         advice = (
             "" if compared.forced else "compare --run, which takes turns, or --force, which judges them as they are"
         )
-        yield Finding(Rule.NOT_INTERLEAVED, text, advice=advice, sure="derived")
+        yield Finding(NOT_INTERLEAVED, text, advice=advice, sure="derived")
+
+
+COPIED_RECORDS = Rule("copied-records", "comparison", "records are copies of each other")
 
 
 def _copies(pair: Pair) -> Finding | None:
@@ -169,23 +188,26 @@ def _copies(pair: Pair) -> Finding | None:
         return None
     measurements = f"{different} measurement{'s' * (different > 1)}"
     text = f"copies of records: {len(processes)} runs hold {measurements}, so the spread looks smaller than it is"
-    return Finding(Rule.COPIED_RECORDS, text)
+    return Finding(COPIED_RECORDS, text)
 
 
 def _on_a_side(compared: Comparison) -> str:
     return "a side" if all(row.n_a == row.n_b for row in compared.steps) else "on a side"
 
 
+VERDICT = Rule("verdict", "comparison", "whether B is slower, faster or the same, with the interval")
+
+
 def _conclusion(compared: Comparison) -> Finding:
     if len(compared.steps) > 1:
         counts = Counter(row.verdict for row in compared.steps)
         text = f"{len(compared.steps)} configurations: " + ", ".join(f"{n} {word}" for word, n in counts.most_common())
-        return Finding(Rule.VERDICT, text, sure="derived")
+        return Finding(VERDICT, text, sure="derived")
     [row] = compared.steps
     known = math.isfinite(row.ratio)
     text, advice = _verdict(row, compared.margin)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
-    return Finding(Rule.VERDICT, text, cost, advice=advice, sure="derived")
+    return Finding(VERDICT, text, cost, advice=advice, sure="derived")
 
 
 def _verdict(row: Row, margin: float) -> tuple[str, str]:
@@ -219,10 +241,13 @@ def _needed(row: Row, margin: float) -> tuple[str, str]:
     return f"{what} takes about {count} processes a side", f"--repeats {count}"
 
 
+GATE = Rule("gate", "comparison", "whether --fail-on passes")
+
+
 def gate_finding(compared: Comparison, gate: Gate, limit: float) -> Finding:
     """The outcome of --fail-on."""
     advice = "more --repeats" if "undecided" in gate.reasons else ""
-    return Finding(Rule.GATE, _gate_text(compared, gate, limit), advice=advice, sure="derived")
+    return Finding(GATE, _gate_text(compared, gate, limit), advice=advice, sure="derived")
 
 
 def _gate_text(compared: Comparison, gate: Gate, limit: float) -> str:

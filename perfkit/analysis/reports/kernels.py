@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.time import integrity
+from perfkit.analysis.time import reading
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
@@ -31,6 +31,9 @@ _COLUMNS = (
 )
 
 
+KERNEL_TOTALS = Rule("kernel-totals", "trace", "how many kernels a whole file has, and their time")
+
+
 def report(trace: Trace) -> Report:
     """The table `kernel_summary` of a trace read with `Content.KERNELS`. Raises UsageError where it has no kernels."""
     kernels = table(trace)
@@ -39,7 +42,7 @@ def report(trace: Trace) -> Report:
     total, count = int(kernels.frame["total_ns"].sum()), int(kernels.frame["count"].sum())
     summary = {"source": trace.source, "format": trace.recording.tool.value, "kernels": count, "kernel_time_ns": total}
     text = f"{count:,} kernels of {len(kernels):,} names, {units.duration_ns(total)} in sum: the whole file"
-    findings = (Finding(Rule.KERNEL_TOTALS, text), *integrity.of_reading(trace))  # the other checks need all of it
+    findings = (Finding(KERNEL_TOTALS, text), *reading.findings(trace))  # the other checks need all of it
     return Report(Path(trace.source).name, summary, (kernels,), findings=findings)
 
 

@@ -34,6 +34,10 @@ _LABELS = 6
 """Columns of `_MANY` that say what a row is of."""
 
 
+COMPILE_NOT_COVERED = Rule("compile-not-covered", "memory", "compiled steps need another amount than predicted")
+MEMORY_NOT_COUNTED = Rule("memory-not-counted", "memory", "what the prediction leaves out")
+
+
 def report(
     config: RunConfig,
     formula: MemoryEstimate,
@@ -51,9 +55,9 @@ def report(
         findings += _proposals(prediction, proposed)
     if config.step.compile != "off":
         text = f"--compile {config.step.compile} is not covered: this is the step without it, which keeps more"
-        findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
+        findings.append(Finding(COMPILE_NOT_COVERED, text))
     text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
-    findings.append(Finding(Rule.MEMORY_NOT_COUNTED, text))
+    findings.append(Finding(MEMORY_NOT_COUNTED, text))
     summary = {
         "peak_bytes": formula.peak,
         "traced_bytes": traced.peak,
@@ -90,6 +94,11 @@ def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
     return Table("memory", "Memory at the peak", columns, pd.DataFrame(rows), pinned=len(rows))
 
 
+PEAK_MEMORY = Rule("peak-memory", "memory", "the predicted peak, by both methods")
+PEAK_PLACES = Rule("peak-places", "memory", "the two methods put the peak in different places")
+FIRST_STEP_MEMORY = Rule("first-step-memory", "memory", "the first step needs less than the others")
+
+
 def _peaks(formula: MemoryEstimate, traced: MemoryEstimate) -> Iterator[Finding]:
     ratio = formula.peak / traced.peak - 1
     apart = "the same" if abs(ratio) < 5e-5 else f"{units.percent(abs(ratio))} {'less' if ratio > 0 else 'more'}"
@@ -97,21 +106,23 @@ def _peaks(formula: MemoryEstimate, traced: MemoryEstimate) -> Iterator[Finding]
         f"peak: {units.size(formula.peak)} in {formula.where} by the formula;"
         f" traced on fake tensors {apart}, in {traced.where}"
     )
-    yield Finding(Rule.PEAK_MEMORY, text, sure="derived", where=formula.where)
+    yield Finding(PEAK_MEMORY, text, sure="derived", where=formula.where)
     if formula.where != traced.where:
         text = "the two places are about equally high, so that their parts differ more than their totals"
-        yield Finding(Rule.PEAK_PLACES, text, sure="derived")
+        yield Finding(PEAK_PLACES, text, sure="derived")
     if formula.first_step < formula.peak:
         text = f"first step: {units.size(formula.first_step)}; the optimizer's state exists from its end on"
-        yield Finding(Rule.FIRST_STEP_MEMORY, text, sure="derived")
+        yield Finding(FIRST_STEP_MEMORY, text, sure="derived")
+
+
+MEMORY_UNKNOWN = Rule("memory-unknown", "memory", "there is no memory to compare with")
+MEMORY_VERDICT = Rule("memory-verdict", "memory", "whether the step fits")
 
 
 def verdict(prediction: Prediction) -> Finding:
     """Whether it fits, and by which rule."""
     if prediction.verdict is None or prediction.memory_bytes is None:
-        return Finding(
-            Rule.MEMORY_UNKNOWN, "there is no GPU here to compare with", advice="--memory 16GB for a verdict"
-        )
+        return Finding(MEMORY_UNKNOWN, "there is no GPU here to compare with", advice="--memory 16GB for a verdict")
     extra = memory_fit.overhead(prediction.config)
     context = f" + {units.size(extra)} assumed for the CUDA context" if extra else ""
     text = (
@@ -119,17 +130,19 @@ def verdict(prediction: Prediction) -> Finding:
         f" is {units.percent(prediction.share or 0.0)} of it"
         f" (fits below {memory_fit.FITS_BELOW:.0%}, borderline to {memory_fit.FITS_NOT_ABOVE:.0%})"
     )
-    return Finding(Rule.MEMORY_VERDICT, text, sure="derived")
+    return Finding(MEMORY_VERDICT, text, sure="derived")
+
+
+NOTHING_TO_CHANGE = Rule("nothing-to-change", "memory", "the configuration fits as it is")
+NOTHING_FITS = Rule("nothing-fits", "memory", "nothing that was tried fits")
 
 
 def _proposals(prediction: Prediction, proposed: Sequence[Proposal]) -> list[Finding]:
     if prediction.verdict == "fits":
-        return [Finding(Rule.NOTHING_TO_CHANGE, "nothing to change: it fits as it is", sure="derived")]
+        return [Finding(NOTHING_TO_CHANGE, "nothing to change: it fits as it is", sure="derived")]
     if proposed:
         return []
-    return [
-        Finding(Rule.NOTHING_FITS, "nothing that was tried fits: a smaller model, or a larger memory", sure="derived")
-    ]
+    return [Finding(NOTHING_FITS, "nothing that was tried fits: a smaller model, or a larger memory", sure="derived")]
 
 
 def proposals_table(proposed: Sequence[Proposal]) -> Table:

@@ -23,12 +23,18 @@ _COLUMNS = (
 _NOTE = "medians of steps, one process each: processes differ too, so small overheads say nothing"
 
 
+PROFILING_COST_UNKNOWN = Rule(
+    "profiling-cost-unknown", "run", "there are no plain steps to hold the profiled ones against"
+)
+PROFILING_COST = Rule("profiling-cost", "run", "how many times as long profiled steps take as plain ones")
+
+
 def report(profiled: RunRecord, plain: RunRecord) -> Report:
     """Plain and profiled medians side by side. Nothing where either has no measured steps."""
     title = f"Overhead of --profiler {profiled.config.measurement.profiler}"
     if not profiled.steps or not plain.steps:
         text = "the profiler's overhead is not known: no plain steps beside the profiled ones"
-        return Report(title, {}, findings=(Finding(Rule.PROFILING_COST_UNKNOWN, text),))
+        return Report(title, {}, findings=(Finding(PROFILING_COST_UNKNOWN, text),))
     shown, base = process_of("profiled", profiled), process_of("plain", plain)
     rows = [
         {"phase": what, "plain_s": base.medians[what], "profiled_s": seconds,
@@ -46,7 +52,7 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
         f" ({shown.steps} against {base.steps} steps, one process each){doubt}"
     )
     finding = Finding(
-        Rule.PROFILING_COST,
+        PROFILING_COST,
         text,
         Cost(round((shown.medians[STEP] - base.medians[STEP]) * 1e9), ratio - 1),
         (Evidence("overhead", {"phase": STEP}),),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from perfkit.analysis.reports.run import headline
 from perfkit.analysis.runs.comparison import RECOMMENDED
-from perfkit.analysis.runs.processes import Process, Side
+from perfkit.analysis.runs.processes import UNFINISHED_RUNS, Process, Side
 from perfkit.analysis.runs.summary import STEP
 from perfkit.analysis.statistics.stats import geometric_interval, geometric_mean
 from perfkit.errors import UsageError
@@ -37,6 +37,9 @@ _PROCESS_COLUMNS = (
 )
 
 
+CONFIGURATION = Rule("configuration", "processes", "what was measured")
+
+
 def report(side: Side) -> Report:
     """The processes of one configuration, one by one and together. Raises UsageError where none has finished."""
     if not side.processes:
@@ -50,12 +53,12 @@ def report(side: Side) -> Report:
         "left_out": [left_out.what for left_out in side.left_out],
     }
     findings = [
-        Finding(Rule.CONFIGURATION, headline(side.processes[0].config)),
+        Finding(CONFIGURATION, headline(side.processes[0].config)),
         _spread_finding(row["between"], row["within"], len(side.processes)),
     ]
     if side.left_out:
         text = f"left out, as not finished: {', '.join(map(str, side.left_out))}"
-        findings.append(Finding(Rule.UNFINISHED_RUNS, text))
+        findings.append(Finding(UNFINISHED_RUNS, text))
     return Report(str(side.path), summary, (each, spread), findings=tuple(findings), main=spread.name)
 
 
@@ -102,12 +105,15 @@ def _pooled(processes: Sequence[Process], what: str) -> float:
     return math.sqrt(sum(spread**2 * weight for spread, weight in known) / freedom) if freedom else math.nan
 
 
+PROCESS_SPREAD = Rule("process-spread", "processes", "what processes, and the steps of one, differ by")
+
+
 def _spread_finding(between: float, within: float, processes: int) -> Finding:
     evidence = (Evidence("spread", {"phase": STEP}),)
     if math.isnan(between):
         text = "one finished process: no spread between processes"
-        return Finding(Rule.PROCESS_SPREAD, text, evidence=evidence, advice=f"--repeats {RECOMMENDED}")
+        return Finding(PROCESS_SPREAD, text, evidence=evidence, advice=f"--repeats {RECOMMENDED}")
     text = f"{processes} processes differ by {units.percent(between)}"
     if not math.isnan(within):
         text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
-    return Finding(Rule.PROCESS_SPREAD, text, evidence=evidence)
+    return Finding(PROCESS_SPREAD, text, evidence=evidence)

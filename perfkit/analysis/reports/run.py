@@ -132,6 +132,9 @@ def phase_times(record: RunRecord) -> Table:
     return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
 
 
+RANGE_COST = Rule("range-cost", "run", "what the module ranges cost")
+
+
 def _range_cost(record: RunRecord) -> Finding | None:
     """What the module ranges cost."""
     if record.annotation is None:
@@ -149,7 +152,10 @@ def _range_cost(record: RunRecord) -> Finding | None:
             f"; {round(cost.nodes):,} backward nodes, {units.duration(cost.seconds_per_node)} each,"
             f" about {units.duration(in_backward)} a step"
         )
-    return Finding(Rule.RANGE_COST, text, Cost(round(per_step * 1e9)), sure="derived")
+    return Finding(RANGE_COST, text, Cost(round(per_step * 1e9)), sure="derived")
+
+
+PROBE_COST = Rule("probe-cost", "run", "what reading the counters costs")
 
 
 def _probe_cost(record: RunRecord) -> Finding | None:
@@ -158,7 +164,7 @@ def _probe_cost(record: RunRecord) -> Finding | None:
         return None
     seconds = record.probing.seconds_per_step
     text = f"probes: {units.duration(seconds)} a step, between the steps"
-    return Finding(Rule.PROBE_COST, text, Cost(round(seconds * 1e9)))
+    return Finding(PROBE_COST, text, Cost(round(seconds * 1e9)))
 
 
 def result_table(records: Sequence[RunRecord]) -> Table:
@@ -208,14 +214,20 @@ def steps_table(record: RunRecord) -> Table:
     return Table("steps", "Every step", columns, frame)
 
 
+WARMUP_TIMES = Rule("warmup-times", "run", "how long each warm-up step took")
+
+
 def _warmup(record: RunRecord) -> Finding:
     """The warm-up steps in one line, kept apart from the measured ones."""
     if not record.warmup:
-        return Finding(Rule.WARMUP_TIMES, "warm-up: none")
+        return Finding(WARMUP_TIMES, "warm-up: none")
     times = ", ".join(units.duration(sample.wall_s) for sample in record.warmup)
     steps = "1 step" if len(record.warmup) == 1 else f"{len(record.warmup)} steps"
     evidence = tuple(Evidence("steps", {"kind": "warm-up", "step": step + 1}) for step in range(len(record.warmup)))
-    return Finding(Rule.WARMUP_TIMES, f"warm-up, {steps}: {times}", evidence=evidence)
+    return Finding(WARMUP_TIMES, f"warm-up, {steps}: {times}", evidence=evidence)
+
+
+LITTLE_WARMUP = Rule("little-warmup", "run", "too few warm-up steps for a steady state")
 
 
 def _little_warmup(record: RunRecord) -> Finding | None:
@@ -223,4 +235,4 @@ def _little_warmup(record: RunRecord) -> Finding | None:
     if len(record.warmup) >= 2 or record.config.step.pass_type == "forward" or not record.steps:
         return None
     text = "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
-    return Finding(Rule.LITTLE_WARMUP, text, sure="guessed")
+    return Finding(LITTLE_WARMUP, text, sure="guessed")

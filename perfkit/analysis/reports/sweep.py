@@ -93,15 +93,19 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
     return Report("sweep", summary, (*for_people, complete), findings=tuple(_findings(rows)))
 
 
+SWEEP_OUTCOMES = Rule("sweep-outcomes", "sweep", "how many results there are, by their outcome")
+SHARED_PROCESS = Rule("shared-process", "sweep", "results share a process")
+
+
 def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
     counts = Counter(row.outcome for row in rows)
     named = ", ".join(f"{counts[outcome]} {name}" for outcome, name in _NAMES if counts[outcome])
     text = f"{len(rows)} result{'s' if len(rows) > 1 else ''}: {named}" if rows else "no results yet"
-    yield Finding(Rule.SWEEP_OUTCOMES, text)
+    yield Finding(SWEEP_OUTCOMES, text)
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
         text = f"{shared} of them share a process: what a point leaves behind there meets the next"
-        yield Finding(Rule.SHARED_PROCESS, text)
+        yield Finding(SHARED_PROCESS, text)
 
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:

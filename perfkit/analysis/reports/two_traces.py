@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.kernels.spelling import spelling
-from perfkit.analysis.reports import trace as trace_report
-from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
 from perfkit.analysis.time.ranges import range_table
+from perfkit.analysis.time.summary import summary
+from perfkit.analysis.time.trace_table import View
 from perfkit.errors import UsageError
 from perfkit.schema import range_names, units
 from perfkit.schema.finding import Evidence, Finding, Rule
@@ -83,25 +84,28 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
     rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
     tables = tuple(_tables(sides, view, rule))
-    recordings = _recordings(a, b)
-    summary = {"a": trace_report.summary(a), "b": trace_report.summary(b), "disagreements": _disagreements(tables)}
+    scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
+    recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
+    scalars = {"a": scalars_a, "b": scalars_b, "disagreements": _disagreements(tables)}
+    devices = scalars_a["devices"], scalars_b["devices"]
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
-    return Report(title, summary, (recordings, *tables), findings=tuple(_findings(sides, tables, rule)))
+    return Report(title, scalars, (recordings, *tables), findings=tuple(_findings(sides, devices, tables, rule)))
 
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     a, b = both.a, both.b
-    groups = (grouping.group_table(side, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
-    yield _joined("phases", "Phases", "phase", map(breakdown.phase_table, (a, b)), rule)
+    groups = (grouping.group_table(side.partial, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
+    yield _joined("phases", "Phases", "phase", (breakdown.phase_table(side.partial) for side in (a, b)), rule)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
-        sides = [breakdown.kernel_table(side) for side in (a, b)]
+        sides = [breakdown.kernel_table(side.partial) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
         yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
     if a.on_device:
-        copies = _joined("copies", "Copies and memsets", "name", map(breakdown.copy_table, (a, b)), rule)
+        moved = (breakdown.copy_table(side.partial) for side in (a, b))
+        copies = _joined("copies", "Copies and memsets", "name", moved, rule)
         if len(copies):
             yield copies
     elif not rule.counts:
@@ -132,7 +136,7 @@ def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
 
 def _ranges(account: Account, left_out: tuple[str, ...]) -> Table:
     """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
-    table, host = range_table(account), account.attribution.host
+    table, host = range_table(account.partial), account.attribution.host
     operators = {host.names[index] for index in np.unique(host.name[is_operator(account.attribution)])}
     names = table.frame["name"]
     frame = table.frame[~names.isin(operators) & ~names.str.startswith(left_out)]
@@ -191,30 +195,28 @@ def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
     )
 
 
-def _recordings(a: Account, b: Account) -> Table:
+def _recordings(a: dict[str, str], b: dict[str, str]) -> Table:
     """What the two files are."""
-    facts_a, facts_b = ({**_facts(side)} for side in (a, b))
-    rows = [(fact, facts_a[fact], facts_b[fact]) for fact in facts_a]
+    rows = [(fact, a[fact], b[fact]) for fact in a]
     frame = pd.DataFrame(rows, columns=["recording", "a", "b"])
     columns = (Column("recording"), Column("a", title="A"), Column("b", title="B"))
     return Table("recordings", "Recordings", columns, frame, pinned=len(frame))
 
 
-def _facts(account: Account) -> dict[str, str]:
-    summary = trace_report.summary(account)
+def _facts(account: Account, scalars: dict[str, Any]) -> dict[str, str]:
     facts = {
         "file": account.trace.source,
         "instrument": INSTRUMENTS[account.trace.recording.tool],
-        "device": ", ".join(summary["devices"]) or ("not named" if account.on_device else "none: host times"),
-        "steps": str(summary["steps"]),
-        "scopes from": summary["scope_source"],
+        "device": ", ".join(scalars["devices"]) or ("not named" if account.on_device else "none: host times"),
+        "steps": str(scalars["steps"]),
+        "scopes from": scalars["scope_source"],
     }
     if account.on_device:
-        facts["kernels"] = f"{summary['kernels']:,}"
-        facts["kernel time"] = f"{summary['kernel_time_ns']:,} ns"
-        facts["device busy"] = units.duration_ns(summary["busy_ns"])
+        facts["kernels"] = f"{scalars['kernels']:,}"
+        facts["kernel time"] = f"{scalars['kernel_time_ns']:,} ns"
+        facts["device busy"] = units.duration_ns(scalars["busy_ns"])
     else:
-        facts["time on the main thread"] = units.duration_ns(summary["total_ns"])
+        facts["time on the main thread"] = units.duration_ns(scalars["total_ns"])
     return facts
 
 
@@ -222,28 +224,47 @@ def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
     return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
 
 
-def _findings(sides: _Sides, tables: Sequence[Table], rule: _Rule) -> Iterator[Finding]:
+PER_STEP = Rule(
+    "per-step", "comparison", "counts and times are per step, because the traces have different numbers of them"
+)
+NO_STEPS = Rule("no-steps", "comparison", "one trace or both have no steps")
+DIFFERENT_DEVICES = Rule("different-devices", "comparison", "the traces are of different devices")
+DIFFERENT_INSTRUMENTS = Rule(
+    "different-instruments", "comparison", "the traces are of different instruments, which record different things"
+)
+UNMATCHED_BACKWARD_RANGES = Rule(
+    "unmatched-backward-ranges", "comparison", "one trace alone has ranges round backward nodes"
+)
+KERNEL_SPELLING = Rule("kernel-spelling", "comparison", "the instruments spell kernel names differently")
+
+
+def _findings(
+    sides: _Sides, devices: tuple[list[str], list[str]], tables: Sequence[Table], rule: _Rule
+) -> Iterator[Finding]:
     a, b = sides.a, sides.b
     if rule.per_a != rule.per_b:
         text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
-        yield Finding(Rule.PER_STEP, text)
+        yield Finding(PER_STEP, text)
     elif not (a.steps and b.steps):
-        yield Finding(Rule.NO_STEPS, "no steps in one or both files: everything in them is counted")
-    devices = [trace_report.summary(side)["devices"] for side in (a, b)]
+        yield Finding(NO_STEPS, "no steps in one or both files: everything in them is counted")
     if all(devices) and devices[0] != devices[1]:
         text = "different devices: times are not of one instrument against another, but of one machine against another"
-        yield Finding(Rule.DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
+        yield Finding(DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
     if not rule.counts:
         text = "two instruments without device work: one records operators, the other ranges; only ranges are counted"
-        yield Finding(Rule.DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
+        yield Finding(DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
         if alone := sides.alone_with_backward:
             text = f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
-            yield Finding(Rule.UNMATCHED_BACKWARD_RANGES, text, where=alone)
+            yield Finding(UNMATCHED_BACKWARD_RANGES, text, where=alone)
     if a.on_device and not sides.one_instrument:
         text = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
-        yield Finding(Rule.KERNEL_SPELLING, text)
+        yield Finding(KERNEL_SPELLING, text)
     for table in tables:
         yield _agreement(table, rule)
+
+
+TABLE_AGREES = Rule("table-agrees", "comparison", "all rows of a table agree in both traces")
+TABLE_DISAGREES = Rule("table-disagrees", "comparison", "rows of a table disagree between the traces")
 
 
 def _agreement(table: Table, rule: _Rule) -> Finding:
@@ -255,10 +276,10 @@ def _agreement(table: Table, rule: _Rule) -> Finding:
         + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
     )
     if not len(wrong):
-        return Finding(Rule.TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
+        return Finding(TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
     kinds = wrong.str.split(", ").explode().value_counts()
     text = f"{table.name}: {len(wrong)} of {len(flags)} rows disagree: "
     key = table.columns[0].name
     evidence = tuple(Evidence(table.name, {key: str(name)}) for name in table.frame[key][wrong.index])
     text += ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    return Finding(Rule.TABLE_DISAGREES, text, evidence=evidence)
+    return Finding(TABLE_DISAGREES, text, evidence=evidence)

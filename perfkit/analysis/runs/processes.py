@@ -16,6 +16,7 @@ import numpy as np
 from perfkit.analysis.runs.summary import phase_series
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Rule
 from perfkit.schema.record import Environment, RunRecord
 from perfkit.schema.workloads import Own
 
@@ -23,6 +24,9 @@ NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_tim
 """How long was measured: said where it differs, but no other configuration."""
 
 _UNNAMED = (None, "auto")
+
+
+UNFINISHED_RUNS = Rule("unfinished-runs", "processes", "runs were left out because they did not finish")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The account: what a trace's tables count, one row a device event or, without a device, a host range.
 
-Every table is a grouping of these rows and so adds up to the same total.
+Every table is a grouping of these rows (`partial`) and so adds up to the same total.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, pair_keys, self_times
-from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
+from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
-from perfkit.schema import range_names
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
 
 StepChoice = Literal["auto", "all"] | int
@@ -58,7 +58,7 @@ class Account:
     steps: tuple[int, ...] = ()
     """Steps accounted for, as indices into attribution.steps."""
     steps_only: bool = False
-    """Whether what lies outside the steps is left out."""
+    """Whether what lies outside the steps is left out; without steps, whether the steps themselves are."""
     only: Phase | None = None
     """The phase accounted for; None for all of them."""
 
@@ -69,25 +69,44 @@ class Account:
         """Only some rows."""
         return replace(self, **{column: getattr(self, column)[keep] for column in _COLUMNS})
 
-    @cached_property
-    def step_wall(self) -> int:
-        """Wall time of the steps accounted for, ns."""
-        return sum(self.attribution.steps[index].end - self.attribution.steps[index].start for index in self.steps)
+    def parts(self) -> tuple[Account, ...]:
+        """Itself, cut where steps begin and end: each step, and what lies outside them where that is in it.
 
-    def passes(self, phase: Phase) -> int:
-        """How often the steps went through a phase: perfkit's own ranges of it, else once a step."""
-        host = self.attribution.host
-        of = range_names.phase("backward" if phase is Phase.RECOMPUTE else phase.label)
-        rows = np.flatnonzero(np.isin(host.name, [index for index, own in host.own_names.items() if own == of]))
-        if not len(rows):
-            return len(self.steps)
-        if not self.on_device:
-            rows = rows[host.thread[rows] == self.attribution.main_thread]
-        if not self.steps_only:
-            return len(rows)
-        process = np.array([thread.pid for thread in self.trace.threads], dtype=np.int64)[host.thread[rows]]
-        step = steps_at(self.trace, host.start[rows], np.ones(len(rows), dtype=bool), process, self.attribution.steps)
-        return int(np.isin(step, self.steps).sum())
+        Their partials, merged, are its own.
+        """
+        if not self.steps:
+            return (self,)
+        inside = (replace(self.kept(self.step == step), steps=(step,), steps_only=True) for step in self.steps)
+        outside = () if self.steps_only else (replace(self.kept(self.step == NONE), steps=(), steps_only=True),)
+        return (*inside, *outside)
+
+    @cached_property
+    def partial(self) -> Partial:
+        """What of it adds up."""
+        trace, attribution = self.trace, self.attribution
+        steps = (attribution.steps[index] for index in self.steps)
+        facts = Facts(
+            sources=(trace.source,),
+            tools=(trace.recording.tool.value,),
+            has_operators=trace.recording.capabilities.operators,
+            devices=tuple((device.index, device.name) for device in trace.recording.devices),
+            names=trace.names,
+            paths=attribution.paths,
+            scope_source=attribution.scope_source,
+            qualified=attribution.qualified,
+            modules=attribution.modules,
+            steps=tuple(step.end - step.start for step in steps),
+            only=self.only,
+            on_device=self.on_device,
+            has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
+            several_threads=len(trace.threads) > 1,
+        )
+        return partial_of(self, facts)
+
+    @cached_property
+    def agreement(self) -> Agreement | None:
+        """How far perfkit's ranges round backward nodes and the nodes' numbers agree."""
+        return agreement(self.attribution)
 
     @cached_property
     def operator(self) -> Ints:
@@ -104,34 +123,6 @@ class Account:
         return at(self.attribution.links.node, place, absent=NONE) != NONE
 
     @cached_property
-    def category(self) -> Ints:
-        """Category of each row, as an index into kernel_categories.ALL: by its operator first, its own name second."""
-        if not len(self):
-            return np.empty(0, dtype=np.int64)
-        in_optimizer = self.phase == Phase.OPTIMIZER
-        _, first, place = np.unique(
-            pair_keys(self.name, self.operator, in_optimizer), return_index=True, return_inverse=True
-        )
-        names = self.trace.names
-        by_key = [
-            kernel_categories.category(
-                names[self.name[row]],
-                names[self.operator[row]] if self.operator[row] != NONE else None,
-                in_optimizer=bool(in_optimizer[row]),
-            )
-            for row in first
-        ]
-        numbers = {category: number for number, category in enumerate(kernel_categories.ALL)}
-        categories = np.array([numbers[category] for category in by_key], dtype=np.int64)[place]
-        if self.on_device:
-            kind = self.trace.device.kind[self.row]
-            categories[kind == DeviceKind.MEMCPY] = numbers[kernel_categories.COPY]
-            categories[kind == DeviceKind.MEMSET] = numbers[kernel_categories.MEMSET]
-        else:
-            categories[~is_operator(self.attribution)[self.row]] = numbers[kernel_categories.HOST]
-        return categories
-
-    @cached_property
     def scopes(self) -> tuple[str, ...]:
         """Every scope there is, the rest rows' last; `scope` counts in it."""
         return (*self.attribution.paths, UNATTRIBUTED, COMMUNICATION)
@@ -139,9 +130,7 @@ class Account:
     @cached_property
     def scope(self) -> Ints:
         """Scope of each row, as an index into `scopes`."""
-        count = len(self.attribution.paths)
-        communication = self.phase == Phase.COMMUNICATION
-        return np.where(communication, count + 1, np.where(self.path == NONE, count, self.path))
+        return scope_numbers(self.path, self.phase, len(self.attribution.paths))
 
     @property
     def unattributed(self) -> Bools:
@@ -149,10 +138,15 @@ class Account:
         return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
 
 
+def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:
+    """The scope of rows, where the rest rows' two come behind so many paths: <unattributed>, <communication>."""
+    return np.where(phase == Phase.COMMUNICATION, paths + 1, np.where(path == NONE, paths, path))
+
+
 def account_for(trace: Trace, attribution: Attribution, selection: Selection | None = None) -> Account:
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
-    there = _own_steps(trace, attribution)
+    there = own_steps(trace, attribution)
     steps = _chosen_steps(trace, there, selection.steps)
     whole = _device_rows(trace, attribution) if len(trace.device) else _host_rows(trace, attribution)
     keep = np.ones(len(whole), dtype=bool)
@@ -165,7 +159,7 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
 
 
-def _own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
+def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
     """Steps there are to choose from: all of them, or of host times those of the one thread that is accounted for."""
     on_device = len(trace.device) > 0
     return tuple(i for i, step in enumerate(attribution.steps) if on_device or step.thread == attribution.main_thread)

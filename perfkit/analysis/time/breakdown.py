@@ -1,4 +1,4 @@
-"""Account -> tables by kernel, category, layer and phase. The rows of each add up to its total, exactly."""
+"""Partial -> tables by kernel, category, layer and phase. The rows of each add up to its total, exactly."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
-from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.analysis.kernels.categories import HOST
-from perfkit.analysis.time.account import Account, is_operator
-from perfkit.schema.table import Column, Table
-from perfkit.trace.columns import DeviceKind
+from perfkit.analysis.time.cells import CELLS, Work, categories, scopes_of
+from perfkit.analysis.time.partial import Facts, Partial
+from perfkit.analysis.time.passes import passes
+from perfkit.analysis.time.trace_table import TraceTable
+from perfkit.schema.table import Audience, Column, Table
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
 _HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
-_NEVER = np.iinfo(np.int64).min
 _CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
@@ -43,68 +43,70 @@ _KERNEL_COLUMNS = (
 _PER_PASS = Column("count_per_pass", "", "count", "per pass", spare=True)
 
 
-def kernel_table(account: Account) -> Table:
+def kernel_table(partial: Partial) -> Table:
     """Device kernels by name; without a device, operators by self time, and what lies between them as a rest row."""
-    if not account.on_device:
-        return _operator_table(account)
-    kernels = account.kept(account.trace.device.kind[account.row] == DeviceKind.KERNEL)
+    if not partial.facts.on_device:
+        return _operator_table(partial)
+    frame = with_share(_by_name(partial, Work.KERNEL))
     notes = ("sum: durations added up; kernels that run at the same time count twice here, once in exclusive time",)
-    return Table("kernels", "Kernels", _present(_KERNEL_COLUMNS, kernels), with_share(_by_name(kernels)), notes)
+    return Table("kernels", "Kernels", _present(_KERNEL_COLUMNS, partial), frame, notes)
 
 
-def _operator_table(account: Account) -> Table:
-    operators = account.kept(is_operator(account.attribution)[account.row])
-    frame = _by_name(operators)
-    rest = int(account.total.sum() - operators.total.sum())
-    if len(account):
+def _operator_table(partial: Partial) -> Table:
+    cells = partial.of(CELLS)
+    frame = _by_name(partial, Work.OPERATOR)
+    rest = int(cells["total_ns"].sum() - frame["total_ns"].sum())
+    if len(cells):
         frame.loc[len(frame)] = {"name": UNATTRIBUTED, "category": HOST, "count": 0, "total_ns": rest}
     notes = (
         "no device work in this trace: operators by self time on the main thread, inside the steps",
         f"{UNATTRIBUTED} is the time between operators: Python, the framework, the profiler",
     )
-    columns = _present(_KERNEL_COLUMNS, account)
+    columns = _present(_KERNEL_COLUMNS, partial)
     return Table("kernels", "Operators, self time", columns, with_share(frame), notes, pinned=min(1, len(frame)))
 
 
-def _present(columns: tuple[Column, ...], account: Account) -> tuple[Column, ...]:
+def _present(columns: tuple[Column, ...], partial: Partial) -> tuple[Column, ...]:
     """Leave out counts per step where there are no steps; add those per pass through the one phase that is shown."""
-    if not account.steps:
+    if not partial.facts.steps:
         return tuple(c for c in columns if not c.name.startswith("count_per_"))
-    if account.only is None:
+    if partial.facts.only is None:
         return columns
     end = [c.name for c in columns].index("count_per_forward")
     forward = replace(columns[end], audience="scripts")  # one count by pass is enough to read
     return (*columns[:end], forward, _PER_PASS, *columns[end + 1 :])
 
 
-def _by_name(account: Account) -> pd.DataFrame:
-    """One row a name, longest first; its category is the one most of its time went to."""
-    events = pd.DataFrame({"name": account.name, "category": account.category, "duration": account.total})
-    grouped = events.groupby("name")["duration"].agg(["size", "sum", "min", "max"])
-    shares = events.groupby(["name", "category"])["duration"].agg(["sum", "size"]).reset_index()
-    main = shares.sort_values(["sum", "size"], ascending=False, kind="stable").drop_duplicates("name")
-    forward = events["name"][account.phase == Phase.FORWARD].value_counts()
+def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.DataFrame:
+    """One row a name, longest first; its category is the one most of its time went to. `sums`: more columns."""
+    cells = partial.of(CELLS)
+    cells = cells[cells["work"].isin(kinds)]
+    cells = cells.assign(category=categories(partial, cells))
+    by_name = cells.groupby("name")
+    grouped = by_name[["count", "total_ns", *sums]].sum()
+    shares = cells.groupby(["name", "category"])[["total_ns", "count"]].sum().reset_index()
+    main = shares.sort_values(["total_ns", "count"], ascending=False, kind="stable").drop_duplicates("name")
+    forward = cells[cells["phase"] == Phase.FORWARD].groupby("name")["count"].sum()
+    names = np.array(partial.facts.names, dtype=object)
     frame = pd.DataFrame(
         {
-            "name": _texts(account, grouped.index.to_numpy()),
+            "name": names[grouped.index.to_numpy(dtype=np.int64)],
             "category": _CATEGORIES[main.set_index("name")["category"].reindex(grouped.index).to_numpy(dtype=np.int64)],
-            "count": grouped["size"].to_numpy(),
-            "total_ns": grouped["sum"].to_numpy(),
-            "mean_ns": (grouped["sum"] / grouped["size"]).to_numpy(),
-            "min_ns": grouped["min"].to_numpy(),
-            "max_ns": grouped["max"].to_numpy(),
-            "count_per_step": (grouped["size"] / max(len(account.steps), 1)).to_numpy(),
+            "count": grouped["count"].to_numpy(),
+            "total_ns": grouped["total_ns"].to_numpy(),
+            "mean_ns": (grouped["total_ns"] / grouped["count"]).to_numpy(),
+            "min_ns": by_name["min_ns"].min().to_numpy(),
+            "max_ns": by_name["max_ns"].max().to_numpy(),
+            "count_per_step": (grouped["count"] / max(len(partial.facts.steps), 1)).to_numpy(),
             "count_per_forward": forward.reindex(grouped.index, fill_value=0).to_numpy()
-            / max(account.passes(Phase.FORWARD), 1),
+            / max(passes(partial, Phase.FORWARD), 1),
+            **{column: grouped[column].to_numpy() for column in sums},
         }
     )
-    if account.only is not None:
-        frame["count_per_pass"] = frame["count"] / max(account.passes(account.only), 1)
+    only = partial.facts.only
+    if only is not None:
+        frame["count_per_pass"] = frame["count"] / max(passes(partial, only), 1)
     return frame.sort_values(["total_ns", "name"], ascending=[False, True], kind="stable", ignore_index=True)
-
-
-def _texts(account: Account, names: Ints) -> Ints:
-    return np.asarray(account.trace.names, dtype=object)[names] if len(names) else np.empty(0, dtype=object)
 
 
 def with_share(frame: pd.DataFrame) -> pd.DataFrame:
@@ -114,12 +116,9 @@ def with_share(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def copy_table(account: Account) -> Table:
+def copy_table(partial: Partial) -> Table:
     """Copies and memsets by name."""
-    copies = account.kept(account.trace.device.kind[account.row] != DeviceKind.KERNEL)
-    frame = _by_name(copies)
-    moved = pd.Series(np.maximum(account.trace.device.bytes[copies.row], 0)).groupby(_texts(copies, copies.name)).sum()
-    frame["bytes"] = moved.reindex(frame["name"]).to_numpy() if len(frame) else []
+    frame = _by_name(partial, Work.MEMCPY, Work.MEMSET, sums=("bytes",))
     columns = (Column("name"), *_SUM, _SHARE, Column("bytes", "B", "bytes", summed=True), *_TIMES)
     return Table("copies", "Copies and memsets", columns, with_share(frame))
 
@@ -133,16 +132,18 @@ _ACCOUNT_COLUMNS = (
 )
 
 
-def layer_table(account: Account) -> Table:
+def layer_table(partial: Partial) -> Table:
     """Self time by scope and phase, one row a pair; what has no scope is in the rest rows."""
-    frame = _sums(account, path=account.path, phase=account.phase)
-    frame.insert(0, "scope", account.attribution.path_names(frame["path"].to_numpy(), frame["phase"].to_numpy()))
+    cells = partial.of(CELLS)
+    number, texts = scopes_of(partial, cells)
+    frame = _sums(cells.assign(scope=number), "scope", "phase")
+    frame["scope"] = texts[frame["scope"].to_numpy()]
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
     columns = (Column("scope"), Column("phase"), *_ACCOUNT_COLUMNS)
     pinned = int(frame["rest"].sum())
     title = "Layers by phase, self time"
-    return Table("layers", title, columns, with_share(frame), notes(account), pinned, audience="scripts")
+    return Table("layers", title, columns, with_share(frame), notes(partial), pinned)
 
 
 def rest_last(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:
@@ -152,59 +153,80 @@ def rest_last(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     return frame.sort_values(["rest", *order], ascending=ascending, kind="stable", ignore_index=True)
 
 
-def phase_table(account: Account) -> Table:
+def phase_table(partial: Partial) -> Table:
     """Time by phase; every phase has its row, with nothing in it where there is none."""
-    frame = _sums(account, phase=account.phase).set_index("phase")
+    frame = _sums(partial.of(CELLS), "phase").set_index("phase")
     frame = frame.reindex([int(phase) for phase in Phase], fill_value=0).reset_index()
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     columns = (Column("phase"), *_ACCOUNT_COLUMNS)
-    return Table("phases", "Phases", columns, with_share(frame), notes(account), pinned=len(frame))
+    return Table("phases", "Phases", columns, with_share(frame), notes(partial), pinned=len(frame))
 
 
-def category_table(account: Account) -> Table:
+def category_table(partial: Partial) -> Table:
     """Time by kind of work."""
-    frame = _sums(account, category=account.category)
+    cells = partial.of(CELLS)
+    frame = _sums(cells.assign(category=categories(partial, cells)), "category")
     frame["category"] = _CATEGORIES[frame["category"].to_numpy(dtype=np.int64)]
     frame = frame.sort_values(["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True)
     columns = (Column("category"), *_ACCOUNT_COLUMNS)
-    return Table("categories", "Categories", columns, with_share(frame), notes(account))
+    return Table("categories", "Categories", columns, with_share(frame), notes(partial))
 
 
-def _sums(account: Account, **keys: Ints) -> pd.DataFrame:
-    count = account.is_counted.astype(np.int64)
-    values = {"count": count, "total_ns": account.total, "exclusive_ns": account.exclusive}
-    events = pd.DataFrame({**keys, **values})
-    return events.groupby(list(keys))[list(values)].sum().reset_index()
+def _sums(cells: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    return cells.groupby(list(keys))[["count", "total_ns", "exclusive_ns"]].sum().reset_index()
 
 
-def notes(account: Account) -> tuple[str, ...]:
+def notes(partial: Partial) -> tuple[str, ...]:
     """What the times of an account table mean."""
-    if account.on_device:
+    if partial.facts.on_device:
         return (
             "sum: durations of kernels, copies and memsets added up;"
             " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
         )
-    counts = "" if is_operator(account.attribution)[account.row].any() else "; count: ranges"
+    counts = "" if (partial.of(CELLS)["work"] == Work.OPERATOR).any() else "; count: ranges"
     return (f"no device work in this trace: {_HOST_TIMES}{counts}",)
 
 
-def thread_table(account: Account) -> Table:
-    """Host threads in lanes of their own: only the main thread's time is in the account."""
-    host, trace = account.attribution.host, account.trace
-    roots = host.forest.parent == NONE
-    rows = pd.DataFrame({"thread": host.thread, "ranges": 1, "until": np.where(roots, host.end, _NEVER)})
-    before = rows.groupby("thread")["until"].cummax().groupby(rows["thread"]).shift(1, fill_value=_NEVER)
-    alone = (host.end - np.maximum(host.start, before)).clip(0)  # ranges across threads overlap: once is enough
-    rows["busy_ns"] = np.where(roots, alone, 0)
-    frame = rows.groupby("thread")[["ranges", "busy_ns"]].sum().reset_index()
-    roles = ["main" if index == account.attribution.main_thread else "other" for index in frame["thread"]]
-    threads = [trace.threads[index] for index in frame["thread"]]
-    frame["thread"] = [f"{thread.pid}/{thread.tid}" + (f" {thread.name}" if thread.name else "") for thread in threads]
-    frame["role"] = roles
-    columns = (
-        Column("thread"),
-        Column("role"),
-        Column("ranges", "", "count"),
-        Column("busy_ns", "ns", "time", "in ranges"),
-    )
-    return Table("threads", "Host threads", columns, frame)
+def _unless_ranges_only(facts: Facts) -> Audience:
+    return "scripts" if facts.has_ranges_only else "everyone"
+
+
+def _with_device(facts: Facts) -> Audience | None:
+    return ("everyone" if facts.has_copies else "scripts") if facts.on_device else None
+
+
+PHASES = TraceTable(
+    "phases",
+    "a phase; all seven, always",
+    "`phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
+    lambda partial, _: phase_table(partial),
+)
+CATEGORIES = TraceTable(
+    "categories",
+    "a kind of work",
+    "`category`, `count`, `total_ns`, `exclusive_ns`, `share`",
+    lambda partial, _: category_table(partial),
+    _unless_ranges_only,
+)
+KERNELS = TraceTable(
+    "kernels",
+    "a kernel's name; without a device an operator's",
+    "`name`, `category`, `count`, `total_ns`, `share`, `count_per_step`, `count_per_forward`, "
+    "`count_per_pass` (with `--phase` only), `mean_ns`, `min_ns`, `max_ns`",
+    lambda partial, _: kernel_table(partial),
+    _unless_ranges_only,
+)
+LAYERS = TraceTable(
+    "layers",
+    "scope and phase, self time; no total row",
+    "`scope`, `phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
+    lambda partial, _: layer_table(partial),
+    lambda _: "scripts",
+)
+COPIES = TraceTable(
+    "copies",
+    "a copy's or memset's name (with a device only)",
+    "`name`, `count`, `total_ns`, `share`, `bytes`, `mean_ns`, `min_ns`, `max_ns`",
+    lambda partial, _: copy_table(partial),
+    _with_device,
+)

@@ -1,4 +1,4 @@
-"""Account -> one table by whatever the user asks for: layer, module, class, component, phase, operator or kernel.
+"""Partial -> one table by whatever the user asks for: layer, module, class, component, phase, operator or kernel.
 
 Identical layers fold into one line (`layers.*  x24`). However rows are grouped, they add up to the account's total.
 """
@@ -9,7 +9,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,11 +16,11 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.scopes import SEPARATOR, ScopeSource
-from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
+from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
+from perfkit.analysis.time.partial import Partial
+from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.schema.table import Column, Table
-
-By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
 
 _FOLDED = ("layer", "component")
 _CUT = ("layer", "module", "component")
@@ -63,23 +62,23 @@ class Names:
         return numbered[1] if numbered else last
 
 
-def names_of(account: Account) -> Names:
+def names_of(partial: Partial) -> Names:
     """How this trace's scopes are spelled, and the classes from the model's tree where it is known."""
-    attribution = account.attribution
-    numbered = attribution.scope_source is ScopeSource.MODULE and not attribution.qualified
-    return Names("." if attribution.qualified else SEPARATOR, dict(attribution.modules), numbered)
+    facts = partial.facts
+    numbered = facts.scope_source is ScopeSource.MODULE and not facts.qualified
+    return Names("." if facts.qualified else SEPARATOR, dict(facts.modules), numbered)
 
 
-def group_table(account: Account, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
+def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
     """One row a group.
 
     `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
     """
-    spelled = names_of(account)
-    code, instances, groups = _keys(account, by, spelled, depth=depth, fold=fold)
-    frame = _grouped(account, code, instances, groups)
+    spelled, wall = names_of(partial), partial.facts.step_wall
+    instances, groups = _labels(partial, by, spelled, depth=depth, fold=fold)
+    frame = _grouped(partial, by, instances, groups)
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
-    frame["step_share"] = frame["total_ns"] / account.step_wall if account.step_wall else np.nan
+    frame["step_share"] = frame["total_ns"] / wall if wall else np.nan
     if by == "module":
         frame["inclusive_ns"] = _inclusive(frame, spelled)
     pinned = int(frame["rest"].sum())
@@ -88,9 +87,9 @@ def group_table(account: Account, by: By, *, depth: int | None = None, fold: boo
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
     unread = _for_scripts(by, frame)
     columns = (
-        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, account)
+        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, partial)
     )
-    return Table("groups", title, tuple(columns), frame, (*notes(account), *uncut), pinned)
+    return Table("groups", title, tuple(columns), frame, (*notes(partial), *uncut), pinned)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -104,9 +103,9 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
     return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
 
 
-def _columns(by: str, account: Account) -> tuple[Column, ...]:
-    present = [phase for phase in Phase if phase not in (Phase.COMMUNICATION, Phase.UNLAUNCHED)]
-    present = [phase for phase in present if (account.phase == phase).any()]
+def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
+    facts, phases = partial.facts, set(partial.of(CELLS)["phase"])
+    present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     steps = (
         Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True),
         Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
@@ -121,33 +120,41 @@ def _columns(by: str, account: Account) -> tuple[Column, ...]:
         Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
         *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
         Column("share", "1", "share", summed=True),
-        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if account.step_wall else ()),
-        *(steps if len(account.steps) > 1 else ()),
+        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if facts.step_wall else ()),
+        *(steps if len(facts.steps) > 1 else ()),
         Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True),
         Column("max_ns", "ns", "time", "max of x", scale="each", spare=True),
         Column("max_at", spare=True),
     )
 
 
-def _keys(
-    account: Account, by: By, spelled: Names, *, depth: int | None, fold: bool
-) -> tuple[Ints, list[str], list[str]]:
-    """A code for each row; for each code the instance it stands for, and the group that the instance folds into."""
+def _codes(partial: Partial, by: By, cells: pd.DataFrame) -> Ints:
+    """What each cell is grouped by, as an index into `_labels`."""
+    if by == "phase":
+        return cells["phase"].to_numpy()
+    if by in ("op", "kernel"):
+        code = cells["operator" if by == "op" else "name"].to_numpy()
+        return np.where(code == NONE, len(partial.facts.names), code)
+    return scopes_of(partial, cells)[0]
+
+
+def _labels(partial: Partial, by: By, spelled: Names, *, depth: int | None, fold: bool) -> tuple[list[str], list[str]]:
+    """For each code the instance it stands for, and the group that the instance folds into."""
     if by == "phase":
         labels = [phase.label for phase in Phase]
-        return account.phase, labels, labels
+        return labels, labels
     if by in ("op", "kernel"):
-        names = [*account.trace.names, UNATTRIBUTED]
-        rows = account.operator if by == "op" else account.name
-        return np.where(rows == NONE, len(names) - 1, rows), names, names
-    used = {account.scopes[index] for index in np.unique(account.scope)} - set(REST_SCOPES)
+        names = [*partial.facts.names, UNATTRIBUTED]
+        return names, names
+    code, scopes = scopes_of(partial, partial.of(CELLS))
+    used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
-    instances = [key(path) if path in used else path for path in account.scopes]
+    instances = [key(path) if path in used else path for path in scopes]
     if not fold or by not in _FOLDED:
-        return account.scope, instances, instances
+        return instances, instances
     folded = _folder(spelled, layers)
-    return account.scope, instances, [path if path in REST_SCOPES else folded(path) for path in instances]
+    return instances, [path if path in REST_SCOPES else folded(path) for path in instances]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -222,26 +229,17 @@ def _kind(part: str, spelled: Names) -> str:
     return "*" if part.isdigit() else part
 
 
-def _grouped(account: Account, code: Ints, instances: list[str], groups: list[str]) -> pd.DataFrame:
+def _grouped(partial: Partial, by: By, instances: list[str], groups: list[str]) -> pd.DataFrame:
     """Sums by group, with the group's text as the column `scope`."""
     instance_of, instance_texts = pd.factorize(np.asarray(instances, dtype=object))
     group_of, group_texts = pd.factorize(np.asarray(groups, dtype=object))
-    events = pd.DataFrame(
-        {
-            "scope": group_of[code],
-            "instance": instance_of[code],
-            "phase": account.phase,
-            "step": account.step,
-            "count": account.is_counted.astype(np.int64),
-            "total_ns": account.total,
-            "exclusive_ns": account.exclusive,
-        }
-    )
-    frame = events.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
-    by_phase = events.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
+    code = _codes(partial, by, partial.of(CELLS))
+    cells = partial.of(CELLS).assign(scope=group_of[code], instance=instance_of[code])
+    frame = cells.groupby("scope")[["count", "total_ns", "exclusive_ns"]].sum()
+    by_phase = cells.pivot_table(index="scope", columns="phase", values="total_ns", aggfunc="sum")
     for phase in Phase:
         frame[phase.label] = by_phase[phase].astype(_EXACT) if phase in by_phase else np.nan
-    each = events.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
+    each = cells.groupby(["scope", "instance"])["total_ns"].sum().reset_index()
     sizes = each.groupby("scope")["total_ns"].agg(["size", "mean", "max"])
     largest = each.sort_values("total_ns", kind="stable").drop_duplicates("scope", keep="last").set_index("scope")
     several = sizes["size"] > 1
@@ -249,7 +247,8 @@ def _grouped(account: Account, code: Ints, instances: list[str], groups: list[st
     frame["mean_ns"] = sizes["mean"].where(several)
     frame["max_ns"] = sizes["max"].astype(_EXACT).where(several)
     frame["max_at"] = pd.Series(instance_texts[largest["instance"]], index=largest.index, dtype=object).where(several)
-    frame = _with_steps(frame, events, account.steps).reset_index()
+    by_step = partial.of(BY_STEP).assign(scope=group_of[_codes(partial, by, partial.of(BY_STEP))])
+    frame = _with_steps(frame, by_step, len(partial.facts.steps)).reset_index()
     frame["scope"] = group_texts[frame["scope"]]
     return frame
 
@@ -270,13 +269,23 @@ def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
     return [inclusive[path] for path in frame["scope"]]
 
 
-def _with_steps(frame: pd.DataFrame, events: pd.DataFrame, steps: tuple[int, ...]) -> pd.DataFrame:
+def _with_steps(frame: pd.DataFrame, cells: pd.DataFrame, steps: int) -> pd.DataFrame:
     """Mean and spread over the profiled steps; a group that a step has nothing of counts as zero there."""
-    inside = events[events["step"] != NONE]
+    inside = cells[cells["step"] != NONE]
     table = inside.pivot_table(index="scope", columns="step", values="total_ns", aggfunc="sum", fill_value=0)
-    table = table.reindex(index=frame.index, columns=list(steps), fill_value=0)
+    table = table.reindex(index=frame.index, columns=range(steps), fill_value=0)
     frame["step_mean_ns"] = table.mean(axis=1)
     frame["step_std_ns"] = table.std(axis=1, ddof=1)
     counts = inside.groupby("scope")["count"].sum().reindex(frame.index, fill_value=0)
-    frame["count_per_step"] = counts / max(len(steps), 1)
+    frame["count_per_step"] = counts / max(steps, 1)
     return frame
+
+
+GROUPS = TraceTable(
+    "groups",
+    "whatever `--by` says",
+    "`scope`, `x`, `count`, a column for each phase, `total_ns`, `exclusive_ns`, "
+    "`inclusive_ns` (by module only), `share`, `step_share`, `step_mean_ns`, `step_std_ns`, "
+    "`count_per_step`, `mean_ns`, `max_ns`, `max_at`",
+    lambda partial, view: group_table(partial, view.by, depth=view.depth, fold=view.fold),
+)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution import backward_agreement
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
+from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
+from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
-from perfkit.schema.finding import Cost, Evidence, Finding, Rule
-from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, Trace
+from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
+from perfkit.trace.columns import ACROSS_THREADS
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -25,22 +27,14 @@ _WHOLE_STEP = 0.9
 _OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
 
 
-def findings(account: Account) -> list[Finding]:
-    """What the checks below say, in their order; where they say nothing, that."""
-    checks: tuple[Callable[[Account], Finding | None], ...] = (
-        _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
-        _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
-    )  # fmt: skip
-    said = [*of_reading(account.trace), *filter(None, (check(account) for check in checks))]
-    return said or [Finding(Rule.CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
+Check: TypeAlias = Callable[[Account], Finding | None]
 
 
-def of_reading(trace: Trace) -> list[Finding]:
-    """What reading the file showed, for which no account is needed."""
-    checks: tuple[Callable[[Trace], Finding | None], ...] = (
-        _reading, _truncated, _repairs, _unusable, _resolution, _negative,
-    )  # fmt: skip
-    return list(filter(None, (check(trace) for check in checks)))
+def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Finding]:
+    """What the checks say (all of CHECKS by default), in their order; where they say nothing, that."""
+    checks = CHECKS if checks is None else checks
+    said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
+    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
 
 
 def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
@@ -53,50 +47,7 @@ def _part(account: Account, time_ns: int) -> Cost:
     return _cost(account, time_ns, int(account.total.sum()))
 
 
-def _reading(trace: Trace) -> Finding | None:
-    remarks = trace.facts.remarks
-    return Finding(Rule.READING, "; ".join(remarks)) if remarks else None
-
-
-def _truncated(trace: Trace) -> Finding | None:
-    at = trace.facts.truncated_at
-    if at is None:
-        return None
-    text = f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables"
-    return Finding(Rule.TRUNCATED_FILE, text)
-
-
-def _repairs(trace: Trace) -> Finding | None:
-    repairs = trace.facts.repairs
-    if not repairs:
-        return None
-    text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    rule = Rule.REPAIRED_JSON if trace.recording.capabilities.is_json else Rule.REPAIRED_RANGES
-    return Finding(rule, f"mended to read it: {text}")
-
-
-def _unusable(trace: Trace) -> Finding | None:
-    """Events that are in no table because of what they look like, not of what they are."""
-    ignored = trace.facts.ignored.items()
-    unusable = [f"{count:,} {what}" for what, count in ignored if what.endswith(NO_TIME) or what == BEGIN_END]
-    if not unusable:
-        return None
-    text = ", ".join(unusable)
-    return Finding(Rule.UNUSABLE_EVENTS, f"left out of every table: {text}")
-
-
-def _resolution(trace: Trace) -> Finding | None:
-    resolution = trace.facts.resolution_ns
-    if resolution == 1:
-        return None
-    text = f"times are whole microseconds: kernels of a few us are off by up to {resolution} ns"
-    return Finding(Rule.RESOLUTION, text)
-
-
-def _negative(trace: Trace) -> Finding | None:
-    count = trace.facts.negative_durations
-    text = f"{count:,} events end before they start; counted as 0 ns"
-    return Finding(Rule.NEGATIVE_DURATIONS, text) if count else None
+NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
 
 
 def _no_launch(account: Account) -> Finding | None:
@@ -115,7 +66,10 @@ def _no_launch(account: Account) -> Finding | None:
     if early:
         text += f"; {early:,} of them ran before the first one that has: work launched before recording began"
     evidence = (Evidence("phases", {"phase": Phase.UNLAUNCHED.label}),)
-    return Finding(Rule.NO_LAUNCH, text, _part(account, time), evidence)
+    return Finding(NO_LAUNCH, text, _part(account, time), evidence)
+
+
+UNLINKED_NODES = Rule("unlinked-nodes", "integrity", "backward nodes whose forward operation is not in the file")
 
 
 def _unlinked(account: Account) -> Finding | None:
@@ -126,7 +80,14 @@ def _unlinked(account: Account) -> Finding | None:
     if not lost:
         return None
     text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
-    return Finding(Rule.UNLINKED_NODES, f"{text} began, or was not recorded")
+    return Finding(UNLINKED_NODES, f"{text} began, or was not recorded")
+
+
+OUTSIDE_STEPS = Rule(
+    "outside-steps",
+    "integrity",
+    "device events launched outside every step; in perfkit's own traces they are in no table",
+)
 
 
 def _outside_steps(account: Account) -> Finding | None:
@@ -141,7 +102,14 @@ def _outside_steps(account: Account) -> Finding | None:
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
     text += ": in no table (--steps all has them)" if account.steps_only else ""
-    return Finding(Rule.OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
+    return Finding(OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
+
+
+CUT_STEPS = Rule(
+    "cut-steps",
+    "integrity",
+    "the first or last step did less than nine tenths of what the median step did: recording began or ended inside it",
+)
 
 
 def _cut_steps(account: Account) -> Finding | None:
@@ -158,7 +126,10 @@ def _cut_steps(account: Account) -> Finding | None:
     if not cut:
         return None
     text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
-    return Finding(Rule.CUT_STEPS, text, sure="guessed", where=", ".join(cut))
+    return Finding(CUT_STEPS, text, sure="guessed", where=", ".join(cut))
+
+
+ZERO_DURATIONS = Rule("zero-durations", "integrity", "events of 0 ns: shorter than the clock's resolution")
 
 
 def _zero(account: Account) -> Finding | None:
@@ -166,7 +137,10 @@ def _zero(account: Account) -> Finding | None:
         return None
     count = int((account.total == 0).sum())
     text = f"{count:,} device events last 0 ns: shorter than the clock can tell"
-    return Finding(Rule.ZERO_DURATIONS, text) if count else None
+    return Finding(ZERO_DURATIONS, text) if count else None
+
+
+OVERLAPPING = Rule("overlapping", "integrity", "events of one stream that overlap")
 
 
 def _overlapping(account: Account) -> Finding | None:
@@ -183,7 +157,10 @@ def _overlapping(account: Account) -> Finding | None:
         return None
     time = int(overlap.sum())
     text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
-    return Finding(Rule.OVERLAPPING, text, _part(account, time))
+    return Finding(OVERLAPPING, text, _part(account, time))
+
+
+CROSSING_RANGES = Rule("crossing-ranges", "integrity", "host ranges that begin inside another and end after it")
 
 
 def _crossing(account: Account) -> Finding | None:
@@ -198,15 +175,22 @@ def _crossing(account: Account) -> Finding | None:
     if not count:
         return None
     text = f"{count:,} host ranges begin inside another and end after it; both count as its parent's children"
-    return Finding(Rule.CROSSING_RANGES, text)
+    return Finding(CROSSING_RANGES, text)
+
+
+BACKWARD_RANGES = Rule(
+    "backward-ranges",
+    "integrity",
+    "perfkit's ranges round backward nodes and sequence numbers name different modules; numbers are used",
+)
 
 
 def _backward(account: Account) -> Finding | None:
     """Where a trace says twice which module a backward node is of, and not the same."""
-    both = backward_agreement.agreement(account.attribution)
+    both = account.agreement
     if both is None or both.agreeing == both.nodes:
         return None
-    return Finding(Rule.BACKWARD_RANGES, str(both))
+    return Finding(BACKWARD_RANGES, str(both))
 
 
 def _family(parent: Ints, thread: Ints) -> Ints:
@@ -214,10 +198,21 @@ def _family(parent: Ints, thread: Ints) -> Ints:
     return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
+EXTERNAL_IDS = Rule("external-ids", "integrity", "a profiler of 2021 to 2023; its ids are not used")
+
+
 def _external_ids(account: Account) -> Finding | None:
     if not external_ids_are_correlations(account.trace):
         return None
-    return Finding(Rule.EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+    return Finding(EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+
+
+CUDA_GRAPHS = Rule(
+    "cuda-graphs",
+    "integrity",
+    "events of replayed graphs, which have the scope of the launch, or the one noted at capture",
+    "CUDA graphs",
+)
 
 
 def _graphs(account: Account) -> Finding | None:
@@ -235,7 +230,7 @@ def _graphs(account: Account) -> Finding | None:
         + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
         + " the scope of their launch, not of the code that was captured"
     )
-    return Finding(Rule.CUDA_GRAPHS, text, _part(account, time))
+    return Finding(CUDA_GRAPHS, text, _part(account, time))
 
 
 def _by_graph(account: Account) -> Bools:
@@ -243,6 +238,13 @@ def _by_graph(account: Account) -> Bools:
     host = account.attribution.host
     graph = host.matching(lambda name: "GraphLaunch" in name) & host.is_runtime
     return at(graph, account.attribution.events.launch[account.row], absent=False)
+
+
+SHARED_LAUNCHES = Rule(
+    "shared-launches",
+    "integrity",
+    "several device events have one call that launched no graph: correlation numbers repeat",
+)
 
 
 def _shared_launches(account: Account) -> Finding | None:
@@ -260,7 +262,15 @@ def _shared_launches(account: Account) -> Finding | None:
         f"{int(shared.sum()):,} device events ({units.duration_ns(time)}) share a launch with another:"
         " correlation numbers repeat, as in a file put together of several processes; each goes with the first call"
     )
-    return Finding(Rule.SHARED_LAUNCHES, text, _part(account, time))
+    return Finding(SHARED_LAUNCHES, text, _part(account, time))
+
+
+WHOLE_CUDA_GRAPHS = Rule(
+    "whole-cuda-graphs",
+    "integrity",
+    "nsys recorded graph launches as one piece each: their kernels are in no table",
+    "whole CUDA graphs",
+)
 
 
 def _whole_graphs(account: Account) -> Finding | None:
@@ -272,7 +282,10 @@ def _whole_graphs(account: Account) -> Finding | None:
         f"{whole.count:,} graph launches ({units.duration_ns(whole.time_ns)}) were recorded without their kernels"
         " and are in no table: record with nsys profile --cuda-graph-trace=node"
     )
-    return Finding(Rule.WHOLE_CUDA_GRAPHS, text, _cost(account, whole.time_ns, 0))
+    return Finding(WHOLE_CUDA_GRAPHS, text, _cost(account, whole.time_ns, 0))
+
+
+STALE_EXPORT = Rule("stale-export", "integrity", "the nsys report beside its sqlite export is newer")
 
 
 def _stale(account: Account) -> Finding | None:
@@ -280,7 +293,10 @@ def _stale(account: Account) -> Finding | None:
     if not newer:
         return None
     text = f"{newer} beside this file is newer: analyze that one, if this was made of it"
-    return Finding(Rule.STALE_EXPORT, text)
+    return Finding(STALE_EXPORT, text)
+
+
+OUT_OF_RANGE = Rule("out-of-range", "integrity", "records that the profiler says it dropped")
 
 
 def _dropped(account: Account) -> Finding | None:
@@ -289,7 +305,12 @@ def _dropped(account: Account) -> Finding | None:
     if not count:
         return None
     text = f"the profiler dropped {count:,} records outside its window (it says so itself)"
-    return Finding(Rule.OUT_OF_RANGE, text)
+    return Finding(OUT_OF_RANGE, text)
+
+
+PROFILER_OVERHEAD = Rule(
+    "profiler-overhead", "integrity", "pauses that the profiler made and recorded, and how long they were"
+)
 
 
 def _profiler(account: Account) -> Finding | None:
@@ -300,23 +321,33 @@ def _profiler(account: Account) -> Finding | None:
         return None
     time = units.duration_ns(facts.overhead_ns)
     text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
-    return Finding(Rule.PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
+    return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
+
+
+UNKNOWN_KERNELS = Rule("unknown-kernels", "integrity", "names of no known category")
 
 
 def _unknown_names(account: Account) -> Finding | None:
     if not account.on_device:
         return None
-    kernels = account.trace.device.kind[account.row] == DeviceKind.KERNEL
-    unknown = (account.category == ALL.index(OTHER)) & kernels
-    names = np.array(account.trace.names, dtype=object)
-    operators = at(names, account.operator[unknown], absent=None)
-    unknown[unknown] = [not is_known(*pair) for pair in zip(names[account.name[unknown]], operators, strict=True)]
-    if not unknown.any():
+    cells, names = account.partial.of(CELLS), account.trace.names
+    cells = cells[(cells["work"] == Work.KERNEL) & (categories(account.partial, cells) == ALL.index(OTHER))]
+    pairs = zip(cells["name"], cells["operator"], strict=True)
+    unknown = [not is_known(names[name], names[op] if op != NONE else None) for name, op in pairs]
+    cells = cells[np.array(unknown, dtype=bool)]
+    if not len(cells):
         return None
-    times = pd.Series(account.total[unknown]).groupby(account.name[unknown]).sum().sort_values(ascending=False)
+    times = cells.groupby("name")["total_ns"].sum().sort_values(ascending=False)
     shown = ", ".join(names[index][:60] for index in times.index[:_UNKNOWN_SHOWN])
     more = f" and {len(times) - _UNKNOWN_SHOWN} more" if len(times) > _UNKNOWN_SHOWN else ""
     time = int(times.sum())
     text = f"{len(times):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
     evidence = tuple(Evidence("kernels", {"name": names[index]}) for index in times.index)
-    return Finding(Rule.UNKNOWN_KERNELS, text, _part(account, time), evidence)
+    return Finding(UNKNOWN_KERNELS, text, _part(account, time), evidence)
+
+
+CHECKS: tuple[Check, ...] = (
+    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
+    _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+)  # fmt: skip
+"""In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""

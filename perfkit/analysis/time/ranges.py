@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase
-from perfkit.analysis.attribution.intervals import NONE, Bools, last_at_or_before, self_times
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, last_at_or_before, self_times
 from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.partial import Fold, Partial, Rows, columns_of
+from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Column, Table
 
 _COLUMNS = (
@@ -25,44 +26,70 @@ _SUM = "self times of the main thread add up to the {}, those of other threads r
 _WHERE = "ranges that start in the steps counted"
 
 
-def range_table(account: Account, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
+def _rows(account: Account, rows: Ints) -> Rows:
+    """Host ranges, `rows` of them, with their names as they are shown."""
+    host, attribution = account.attribution.host, account.attribution
+    names = np.array([_shown(account, index, text) for index, text in enumerate(host.names)], dtype=object)
+    wall = (host.end - host.start)[rows]
+    return {
+        "thread": np.where(host.thread[rows] == attribution.main_thread, "main", "other").astype(object),
+        "name": names[host.name[rows]],
+        "phase": attribution.ranges.phase[rows],
+        "count": np.ones(len(rows), dtype=np.int64),
+        "total_ns": wall,
+        "self_ns": self_times(host.forest.parent, host.start, host.end)[rows],
+        "min_ns": wall,
+        "max_ns": wall,
+    }
+
+
+def _rows_in_steps(account: Account) -> Rows:
+    return _rows(account, np.flatnonzero(~account.attribution.host.is_runtime & _in_steps(account)))
+
+
+def _rows_everywhere(account: Account) -> Rows:
+    """What the file has, whatever part of it is accounted for."""
+    frame = IN_STEPS.added(_rows(account, np.flatnonzero(~account.attribution.host.is_runtime)))
+    return {"source": np.full(len(frame), account.trace.source, dtype=object), **columns_of(frame)}
+
+
+_KEYS = ("thread", "name", "phase")
+IN_STEPS = Fold(
+    _rows_in_steps,
+    keys=_KEYS,
+    measures={"count": "sum", "total_ns": "sum", "self_ns": "sum", "min_ns": "min", "max_ns": "max"},
+)
+"""Host ranges that start in the steps accounted for, by thread (main or other), name and phase."""
+EVERYWHERE = Fold(_rows_everywhere, keys=("source", *_KEYS), measures=dict.fromkeys(IN_STEPS.measures, "max"))
+"""The same of all host ranges of a file."""
+
+
+def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
     """One row a name, longest first, the main thread's before those of the others.
 
     perfkit's own ranges go by their names in NVTX, its steps in one row. Ranges that start in the steps counted;
     everywhere: those outside them too, so that warm-up is there. `phase`: ranges of this phase only.
     """
-    host = account.attribution.host
-    of_phase = phase is None or account.attribution.ranges.phase == phase
-    rows = np.flatnonzero(~host.is_runtime & of_phase & (everywhere | _in_steps(account)))
-    names = [_shown(account, index, text) for index, text in enumerate(host.names)]
-    frame = pd.DataFrame(
-        {
-            "thread": np.where(host.thread[rows] == account.attribution.main_thread, "main", "other"),
-            "name": np.array(names, dtype=object)[host.name[rows]],
-            "wall": (host.end - host.start)[rows],
-            "self": self_times(host.forest.parent, host.start, host.end)[rows],
-        }
-    )
-    grouped = frame.groupby(["thread", "name"])
-    wall = grouped["wall"].agg(["size", "sum", "mean", "min", "max"])
-    frame = pd.DataFrame(
-        {
-            "thread": wall.index.get_level_values("thread").to_numpy(),
-            "name": wall.index.get_level_values("name").to_numpy(),
-            "count": wall["size"].to_numpy(),
-            "total_ns": wall["sum"].to_numpy(),
-            "self_ns": grouped["self"].sum().to_numpy(),
-            "mean_ns": wall["mean"].to_numpy(),
-            "min_ns": wall["min"].to_numpy(),
-            "max_ns": wall["max"].to_numpy(),
-        }
-    ).sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
-    if everywhere or not account.steps:
+    rows = partial.of(EVERYWHERE if everywhere else IN_STEPS)
+    rows = rows if phase is None else rows[rows["phase"] == phase]
+    frame = rows.groupby(["thread", "name"]).agg(IN_STEPS.measures).reset_index()
+    frame["mean_ns"] = frame["total_ns"] / frame["count"]
+    frame = frame.sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
+    if everywhere or not partial.facts.steps:
         notes = (_WALL, "ranges in steps or not")
     else:
         total = "steps' wall time" if phase is None else f"time of {phase.label} in the table of phases"
         notes = (f"{_WALL}; {_SUM.format(total)}", _WHERE)
     return Table("ranges", "Host ranges, wall time", _COLUMNS, frame, notes)
+
+
+RANGES = TraceTable(
+    "ranges",
+    "a host range's name (nsys, without device work only)",
+    "`name`, `count`, `total_ns`, `self_ns`, `mean_ns`, `min_ns`, `max_ns`",
+    lambda partial, view: range_table(partial, partial.facts.only, everywhere=view.selection.steps == "all"),
+    lambda facts: "everyone" if facts.has_ranges_only else None,
+)
 
 
 def _shown(account: Account, index: int, text: str) -> str:
@@ -75,8 +102,8 @@ def _shown(account: Account, index: int, text: str) -> str:
 def _in_steps(account: Account) -> Bools:
     host = account.attribution.host
     steps = [account.attribution.steps[index] for index in account.steps]
-    if not steps:
-        return np.ones(len(host.name), dtype=bool)
+    if not steps:  # everything, or nothing where only what lies outside the steps is accounted for
+        return np.full(len(host.name), not account.steps_only)
     zeros = np.zeros(len(host.name), dtype=np.int64)
     starts, ends = (np.array(times, dtype=np.int64) for times in zip(*((s.start, s.end) for s in steps), strict=True))
     step = last_at_or_before(zeros[: len(starts)], starts, zeros, host.start)

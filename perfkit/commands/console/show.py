@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import PerfkitError, UsageError
 from perfkit.render import findings, text
-from perfkit.render.writers import WRITERS, Medium, main_table
+from perfkit.render.writers import WRITERS, Medium
 from perfkit.schema.printable import printable
 from perfkit.schema.report import Report
 from perfkit.schema.table import each_note_once
@@ -79,9 +78,10 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     The tables that are made of findings are made of those of all reports, and go with the last one that has any.
     """
     if not names:
-        return [report for report in reports if report.tables or report.findings]
+        return [report for report in reports if report.names or report.findings]
+    known = {name for report in reports for name in report.names}
     of_findings = findings.tables([finding for report in reports for finding in report.findings])
-    known = {table.name for table in (*of_findings, *(table for report in reports for table in report.tables))}
+    known.update(table.name for table in of_findings)
     for name in names:
         if name not in known:
             names_known = ", ".join(sorted(known)) or "none"
@@ -89,15 +89,17 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     kept = [
         report.only(*names)
         for report in reports
-        if report.only(*names).tables or any(findings.is_of(name, one) for name in names for one in report.findings)
+        if report.only(*names).names or any(findings.is_of(name, one) for name in names for one in report.findings)
     ]
-    asked = tuple(table for table in of_findings if table.name in names)
-    return [*kept[:-1], replace(kept[-1], tables=(*kept[-1].tables, *asked))]
+    return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
 
 
 def _name_other_tables(reports: Sequence[Report]) -> None:
     """Where a document has room for one table: which it is, and what others there are."""
-    table = main_table(reports)
-    others = ", ".join(one.name for report in reports for one in report.tables if one is not table)
-    if table is not None and others:
-        print(f"this is the table {table.name}; --table gives another: {others}", file=sys.stderr)
+    main = next((report for report in reports if report.names), None)
+    if main is None:
+        return
+    others = [name for report in reports for name in report.names]
+    others.remove(main.main_table.name)
+    if others:
+        print(f"this is the table {main.main_table.name}; --table gives another: {', '.join(others)}", file=sys.stderr)

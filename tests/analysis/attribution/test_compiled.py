@@ -67,7 +67,7 @@ def whole_model(**said):
 
 
 def by_layer(trace):
-    frame = layer_table(account_for(trace, attribute(trace))).frame
+    frame = layer_table(account_for(trace, attribute(trace)).partial).frame
     return {(row["scope"], row["phase"]): row["total_ns"] for _, row in frame.iterrows()}
 
 

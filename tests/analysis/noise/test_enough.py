@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import enough, stability
+from perfkit.analysis.noise.enough import MEAN_PRECISION
 from perfkit.analysis.statistics import stats
 from perfkit.render import findings
-from perfkit.schema.finding import Rule
 from tests.analysis.noisy import longer, quiet_steps, record
 from tests.runs import quick
 
 
 def sentence(made, noise=None) -> str:
     found = enough.finding(made, noise)
-    assert found.rule is Rule.MEAN_PRECISION
+    assert found.rule is MEAN_PRECISION
     [line] = findings.lines([found])
     return line
 

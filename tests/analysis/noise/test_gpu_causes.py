@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.analysis.noise import gpu_causes
 from perfkit.analysis.noise.causes import Cause, CauseTimes
-from perfkit.schema.finding import Rule
+from perfkit.analysis.noise.stability import MEMORY_SPILL
 from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import MemoryPeaks, RunRecord, StepSample
 from tests.analysis.noisy import explained, longer, quiet_steps, record
@@ -172,7 +172,7 @@ def test_a_spill_into_system_memory(memory, sample, says):
     else:
         assert says in why
         first = explained(made).findings[0]
-        assert first.rule is Rule.MEMORY_SPILL
+        assert first.rule is MEMORY_SPILL
         assert first.sure == ("measured" if memory.reserved > 80 * GIB else "guessed")
 
 

@@ -13,7 +13,17 @@ import pytest
 
 from perfkit.analysis.noise import cause_texts, causes, disturbances, stability
 from perfkit.analysis.noise.causes import Cause
-from perfkit.schema.finding import Rule
+from perfkit.analysis.noise.stability import (
+    AUTOCORRELATION,
+    DRIFT,
+    LOST_EVERY_STEP,
+    PERIODIC_STEPS,
+    SLOW_STEPS,
+    TOO_MANY_THREADS,
+    TWO_SPEEDS,
+    VARIANCE,
+    WARMUP_UNFINISHED,
+)
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
 from tests.analysis.noisy import FAULT_S, explained, longer, quiet_steps, record
@@ -47,7 +57,7 @@ def test_steps_out_of_line_get_their_cause(cause, where):
     # THEN
     assert found.first_cause == cause.value
     assert [(one.kind, one.first, one.cause) for one in found.disturbances] == [("step", i, cause) for i in where]
-    [slow] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    [slow] = [finding for finding in found.findings if finding.rule is SLOW_STEPS]
     assert [row.key for row in slow.evidence] == [{"kind": "measured", "step": index + 1} for index in where]
     assert found.attributed == len(where)
     assert found.cv_without < 0.01 < found.cv
@@ -80,7 +90,7 @@ def test_without_its_own_counter_no_cause_is_named(cause):
     steps[12] = longer(steps[12], EXTRA_S)
     found = explained(record(steps))
     assert found.first_cause is None
-    [finding] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    [finding] = [finding for finding in found.findings if finding.rule is SLOW_STEPS]
     assert "no counter explains" in finding.what
     assert found.shares[-1].cause is None
     assert found.shares[-1].share > 0.9
@@ -101,7 +111,7 @@ def test_what_every_step_has_explains_no_single_one():
     steps[12] = longer(steps[12], 0.03, switches=1)
     found = explained(record(steps))
     assert [one.cause for one in found.disturbances] == [Cause.WAITING]
-    [every] = [finding for finding in found.findings if finding.rule is Rule.LOST_EVERY_STEP]
+    [every] = [finding for finding in found.findings if finding.rule is LOST_EVERY_STEP]
     assert every.what.startswith(f"every step loses time to {Cause.PREEMPTED.value}: ")
     assert every.cost.share == pytest.approx(0.03 / 0.131, abs=0.01)
 
@@ -113,7 +123,7 @@ def test_delay_that_comes_with_more_work_among_competitors_is_that_works(cause):
     steps[12] = longer(steps[12], 3 * EXTRA_S, **COUNTERS[cause], main_delay_s=2 * EXTRA_S)
     found = explained(record(steps))
     assert [one.cause for one in found.disturbances] == [cause]
-    [slow] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    [slow] = [finding for finding in found.findings if finding.rule is SLOW_STEPS]
     assert f"{cause.value} {'explain' if cause is Cause.FAULTS else 'explains'} " in slow.what
 
 
@@ -131,7 +141,7 @@ def test_what_every_step_loses_comes_first_where_it_is_more_than_the_spread():
     noisy = [longer(step, 0.1, main_delay_s=0.1) for step in quiet_steps(cv=0.06)]
     found = explained(record(noisy))
     assert found.cv < 0.1
-    assert [one.rule for one in found.findings[:2]] == [Rule.LOST_EVERY_STEP, Rule.VARIANCE]
+    assert [one.rule for one in found.findings[:2]] == [LOST_EVERY_STEP, VARIANCE]
     assert found.causes[:2] == (Cause.PREEMPTED.value, Cause.CPU_TIME.value)
     little = [longer(step, 0.015, main_delay_s=0.015) for step in quiet_steps(cv=0.2)]
     assert explained(record(little)).first_cause == Cause.CPU_TIME.value
@@ -261,7 +271,7 @@ def test_leading_slow_steps_are_warm_up(count):
         steps[index] = longer(steps[index], 0.2, main_cpu_s=0.1, minor_faults=9000, switches=5)
     found = explained(record(steps))
     assert found.first_cause == Cause.WARMUP.value
-    [finding] = [finding for finding in found.findings if finding.rule is Rule.WARMUP_UNFINISHED]
+    [finding] = [finding for finding in found.findings if finding.rule is WARMUP_UNFINISHED]
     assert finding.advice == f"--warmup-steps {5 + count}"
     assert found.shares[0].cause is Cause.WARMUP
     assert found.shares[0].share > 0.95
@@ -330,14 +340,14 @@ def test_records_without_counters_are_judged_by_their_times_only():
     found = explained(record(steps, probing=None))
     assert (found.first_cause, found.shares) == (None, ())
     [finding] = found.findings
-    assert (finding.rule, finding.where) == (Rule.SLOW_STEPS, "step 13")
+    assert (finding.rule, finding.where) == (SLOW_STEPS, "step 13")
     assert math.isnan(found.cv_without)
 
 
 def test_drift_is_a_finding_and_makes_the_interval_unreliable():
     steps = [longer(step, 0.0003 * i, main_cpu_s=0.0003 * i) for i, step in enumerate(quiet_steps(30))]
     found = explained(record(steps))
-    [drift] = [finding for finding in found.findings if finding.rule is Rule.DRIFT]
+    [drift] = [finding for finding in found.findings if finding.rule is DRIFT]
     assert re.search(r"they get slower by 8\.\d+% of the median", drift.what)
     assert not found.interval_reliable
 
@@ -347,7 +357,7 @@ def test_neighbours_that_are_alike_make_the_interval_unreliable():
     walk = 0.004 * np.sin(np.arange(60) / 3) + rng.normal(0, 0.0005, 60)
     steps = [longer(step, float(x), main_cpu_s=float(x)) for step, x in zip(quiet_steps(60), walk, strict=True)]
     found = explained(record(steps))
-    [alike] = [finding for finding in found.findings if finding.rule is Rule.AUTOCORRELATION]
+    [alike] = [finding for finding in found.findings if finding.rule is AUTOCORRELATION]
     assert re.search(r"\(autocorrelation 0\.[89]\d\): .* independent ones", alike.what)
     assert not found.interval_reliable
 
@@ -361,7 +371,7 @@ def test_too_many_threads(threads, delay, advised):
     environment = dataclasses.replace(ENVIRONMENT, num_threads=threads)
     steps = [longer(step, delay, main_cpu_s=delay, other_delay_s=delay) for step in quiet_steps()]
     found = explained(record(steps, environment=environment))
-    assert next((one.advice for one in found.findings if one.rule is Rule.TOO_MANY_THREADS), None) == advised
+    assert next((one.advice for one in found.findings if one.rule is TOO_MANY_THREADS), None) == advised
 
 
 def test_every_cause_has_a_counter_to_show():
@@ -429,7 +439,7 @@ def test_every_few_steps_fast_is_a_period_and_leaves_the_others_alone(n, length,
     found = explained(record(steps))
     [one] = found.disturbances
     assert (one.kind, one.period, one.steps) == ("period", length, tuple(range(length - 1, n, length)))
-    [finding] = [finding for finding in found.findings if finding.rule is Rule.PERIODIC_STEPS]
+    [finding] = [finding for finding in found.findings if finding.rule is PERIODIC_STEPS]
     assert finding.what.startswith(f"every {length}th step (steps {length}, {2 * length}, {3 * length}, ...) takes ")
     assert "less than the others, whose median is 99." in finding.what or "median is 100." in finding.what
     assert (finding.advice.startswith("to look for work that a fast step skips"), finding.cost.ns) == (True, None)
@@ -467,7 +477,7 @@ def test_three_speeds_are_named_and_the_interval_is_doubtful(seed):
         ("mode", tuple(np.flatnonzero(at == 2)), Cause.MODES),
     }
     assert found.doubts == ("the steps run at three speeds",)
-    texts = [finding.what for finding in found.findings if finding.rule is Rule.TWO_SPEEDS]
+    texts = [finding.what for finding in found.findings if finding.rule is TWO_SPEEDS]
     assert all(
         re.match(r"the steps run at three speeds: \d+ \(.*\) take .* and the fastest \d", text) for text in texts
     )
@@ -516,7 +526,7 @@ def test_time_off_the_cpu_with_no_more_switches_than_usual_is_unexplained_and_sa
     steps[12] = longer(steps[12], EXTRA_S)
     found = explained(record(steps))
     assert found.first_cause is None
-    [finding] = [finding for finding in found.findings if finding.rule is Rule.SLOW_STEPS]
+    [finding] = [finding for finding in found.findings if finding.rule is SLOW_STEPS]
     assert "off the CPU" in finding.what
     assert "a hypervisor" in finding.what
 
@@ -594,4 +604,4 @@ def test_what_one_step_loses_is_not_what_every_step_does():
     steps = quiet_steps(10)
     steps[4] = longer(steps[4], 0.4, main_delay_s=0.4)
     rules = {finding.rule for finding in explained(record(steps)).findings}
-    assert rules == {Rule.VARIANCE, Rule.SLOW_STEPS}
+    assert rules == {VARIANCE, SLOW_STEPS}

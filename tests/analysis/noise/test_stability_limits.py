@@ -12,9 +12,16 @@ import pytest
 from perfkit.analysis.noise import stability, variance
 from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.analysis.noise.disturbances import Disturbance
-from perfkit.analysis.noise.stability import Stability
+from perfkit.analysis.noise.stability import (
+    LEVEL_SHIFT,
+    LOST_EVERY_STEP,
+    MEMORY_SPILL,
+    SLOW_STEPS,
+    WARMUP_UNFINISHED,
+    Stability,
+)
 from perfkit.analysis.noise.variance import Share
-from perfkit.schema.finding import Cost, Finding, Rule
+from perfkit.schema.finding import Cost, Finding
 from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT
 
@@ -22,14 +29,14 @@ from tests.runs import ENVIRONMENT
 @pytest.mark.parametrize(
     ("rule", "share", "warmed", "place"),
     [
-        (Rule.MEMORY_SPILL, None, True, 0),
-        (Rule.WARMUP_UNFINISHED, 1.0, False, 0),
-        (Rule.WARMUP_UNFINISHED, 1.0, True, 2),
-        (Rule.SLOW_STEPS, 1.0, False, 2),
-        (Rule.LOST_EVERY_STEP, 0.11, True, 1),
-        (Rule.LOST_EVERY_STEP, 0.1, True, 2),  # as much as the spread is not more
-        (Rule.LOST_EVERY_STEP, 0.09, False, 2),
-        (Rule.SLOW_STEPS, 0.11, True, 2),
+        (MEMORY_SPILL, None, True, 0),
+        (WARMUP_UNFINISHED, 1.0, False, 0),
+        (WARMUP_UNFINISHED, 1.0, True, 2),
+        (SLOW_STEPS, 1.0, False, 2),
+        (LOST_EVERY_STEP, 0.11, True, 1),
+        (LOST_EVERY_STEP, 0.1, True, 2),  # as much as the spread is not more
+        (LOST_EVERY_STEP, 0.09, False, 2),
+        (SLOW_STEPS, 0.11, True, 2),
     ],
 )
 def test_what_comes_first(rule, share, warmed, place):
@@ -42,7 +49,7 @@ def test_doubts_are_said_once_and_in_order():
     steps[10:20] = [longer(step, 0.05, main_cpu_s=0.05) for step in steps[10:20]]
     steps[30:] = [longer(step, 0.2, main_cpu_s=0.2) for step in steps[30:]]
     found = explained(record(steps))
-    assert [one.rule for one in found.findings].count(Rule.LEVEL_SHIFT) > 1
+    assert [one.rule for one in found.findings].count(LEVEL_SHIFT) > 1
     assert found.doubts == ("the level shifts", "neighbouring steps depend on each other")
     assert not found.interval_reliable
 

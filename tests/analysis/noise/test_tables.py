@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.noise import texts as noise_texts
+from perfkit.analysis.noise.stability import FAST_STEPS, SLOW_STEPS, VARIANCE
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports.run import PROBE_COST, RANGE_COST, WARMUP_TIMES
 from perfkit.render import findings
 from perfkit.schema import units
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import Finding
 from perfkit.schema.probes import Probing
 from perfkit.schema.record import AnnotationCost
 from tests.analysis.noisy import explained, longer, quiet_steps, record
@@ -118,7 +120,7 @@ def test_scripts_get_the_account_and_every_finding_with_its_steps(noisy):
     assert list(account.frame["cause"]) == ["preemption by other processes", "garbage collection", "unexplained"]
     assert account.frame["share"].sum() == pytest.approx(1)
     found = [one for one in made.findings if one.rule.topic == "noise"]
-    assert [one.rule for one in found] == [Rule.VARIANCE, Rule.SLOW_STEPS, Rule.SLOW_STEPS]
+    assert [one.rule for one in found] == [VARIANCE, SLOW_STEPS, SLOW_STEPS]
     assert sorted([row.key["step"] for row in one.evidence] for one in found[1:]) == [[5, 20], [13]]
     assert evidence_that_misses(made) == []
 
@@ -138,32 +140,32 @@ def test_step_numbers(steps, text):
 
 
 def test_the_probes_cost_is_shown():
-    [cost] = findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5)))
+    [cost] = findings_by(PROBE_COST, record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5)))
     assert (cost.what, cost.cost.ns) == ("probes: 35.00 us a step, between the steps", 35_000)
-    assert findings_by(Rule.PROBE_COST, record(quiet_steps(), probing=None)) == []
+    assert findings_by(PROBE_COST, record(quiet_steps(), probing=None)) == []
 
 
 def test_the_ranges_cost_is_that_of_modules_and_of_backward_nodes():
     """GIVEN 20 modules of 2 us and 100 nodes of 1 us WHEN reported THEN 40 and 100 us a step"""
     cost = AnnotationCost(ranges=20, seconds_per_range=2e-6, nodes=100, seconds_per_node=1e-6)
-    [both] = findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=cost))
+    [both] = findings_by(RANGE_COST, record(quiet_steps(), annotation=cost))
     assert (both.cost.ns, both.sure) == (140_000, "derived")
     assert both.what.startswith("ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step;")
-    [forward] = findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=dataclasses.replace(cost, nodes=None)))
+    [forward] = findings_by(RANGE_COST, record(quiet_steps(), annotation=dataclasses.replace(cost, nodes=None)))
     assert forward.cost.ns == 40_000
-    assert findings_by(Rule.RANGE_COST, record(quiet_steps(), annotation=None)) == []
+    assert findings_by(RANGE_COST, record(quiet_steps(), annotation=None)) == []
 
 
 def test_warm_up_steps_are_the_evidence_of_their_line():
     made = record(quiet_steps(), warmup=tuple(quiet_steps(3)))
-    [warmup] = findings_by(Rule.WARMUP_TIMES, made)
+    [warmup] = findings_by(WARMUP_TIMES, made)
     assert [row.key for row in warmup.evidence] == [{"kind": "warm-up", "step": step} for step in (1, 2, 3)]
     assert evidence_that_misses(run_report.report(made)) == []
 
 
 def test_slow_steps_cost_what_they_take_too_long_spread_over_all():
     """GIVEN one step of 30 longer by 90 ms THEN 3 ms a step; a fast step costs nothing"""
-    for seconds, rule in ((0.09, Rule.SLOW_STEPS), (-0.05, Rule.FAST_STEPS)):
+    for seconds, rule in ((0.09, SLOW_STEPS), (-0.05, FAST_STEPS)):
         steps = quiet_steps(cv=0)
         steps[12] = longer(steps[12], seconds, main_cpu_s=seconds)
         [finding] = findings_by(rule, record(steps))

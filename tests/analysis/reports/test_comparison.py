@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.reports import comparison as comparison_report
+from perfkit.analysis.reports.comparison import COMPARED_SIDE, DIFFERENT_WORK, VERDICT
 from perfkit.analysis.runs.comparison import Gate, compare
 from perfkit.analysis.statistics import welch
 from perfkit.render import cells
-from perfkit.schema.finding import NO_COST, Rule
+from perfkit.schema.finding import NO_COST
 from tests.analysis.sides import compared, five, record, side, sweep
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 
@@ -117,7 +118,7 @@ def test_scripts_get_the_interval_even_where_no_row_has_one():
 def test_the_verdict_costs_what_b_takes_longer():
     found = compared(1.1)
     [row] = found.steps
-    [verdict] = [one for one in comparison_report.report(found).findings if one.rule is Rule.VERDICT]
+    [verdict] = [one for one in comparison_report.report(found).findings if one.rule is VERDICT]
     assert (verdict.cost.ns, verdict.cost.share) == (round((row.b_s - row.a_s) * 1e9), pytest.approx(0.1))
     several = compare(side("A", sweep()), side("B", sweep(1.1)))
     assert comparison_report.report(several).findings[-1].cost == NO_COST
@@ -125,7 +126,7 @@ def test_the_verdict_costs_what_b_takes_longer():
 
 def test_evidence_is_in_the_tables():
     found = comparison_report.report(compare(side("A", five()), side("B", five(2.0, batch_size=4))))
-    assert [one.rule for one in found.findings if one.evidence] == [Rule.DIFFERENT_WORK]
+    assert [one.rule for one in found.findings if one.evidence] == [DIFFERENT_WORK]
     assert evidence_that_misses(found) == []
 
 
@@ -181,7 +182,7 @@ def test_a_side_of_several_configurations_is_said_by_its_number_of_runs():
     """GIVEN two configurations of five processes each THEN 10 runs; of one, what was measured"""
 
     def sides(found):
-        return [one.what for one in comparison_report.report(found).findings if one.rule is Rule.COMPARED_SIDE]
+        return [one.what for one in comparison_report.report(found).findings if one.rule is COMPARED_SIDE]
 
     two = sides(compare(side("A", sweep()), side("B", sweep(1.1))))
     assert [text.rpartition(": ")[2] for text in two] == ["10 runs", "10 runs"]

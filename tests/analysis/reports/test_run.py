@@ -8,7 +8,7 @@ import math
 import pytest
 
 from perfkit.analysis.reports import run as run_report
-from perfkit.schema.finding import Rule
+from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, WARMUP_TIMES
 from perfkit.schema.record import AnnotationCost
 from tests.runs import quick, sample, saved
 
@@ -96,7 +96,7 @@ def test_steps_are_counted_from_1_in_warm_up_and_again_when_measured():
     ],
 )
 def test_warm_up_is_a_line(walls, line):
-    assert said(Rule.WARMUP_TIMES, warmup=tuple(sample(wall) for wall in walls)) == line
+    assert said(WARMUP_TIMES, warmup=tuple(sample(wall) for wall in walls)) == line
 
 
 @pytest.mark.parametrize(
@@ -111,19 +111,17 @@ def test_warm_up_is_a_line(walls, line):
 )
 def test_fewer_than_two_steps_of_warm_up_are_said_where_something_is_trained(warmup, changes, is_said):
     """GIVEN gradients, which appear in step 1, and an optimizer's state, at its end THEN step 1 is like no other"""
-    assert (said(Rule.LITTLE_WARMUP, warmup=(sample(0.5),) * warmup, **changes) is not None) is is_said
+    assert (said(LITTLE_WARMUP, warmup=(sample(0.5),) * warmup, **changes) is not None) is is_said
 
 
 def test_what_ranges_cost_is_a_line():
     """GIVEN 20 ranges of 2 us, and 300 backward nodes of 1 us THEN 40 and 300 us a step"""
     cost = AnnotationCost(ranges=20, seconds_per_range=2e-6)
-    line = said(Rule.RANGE_COST, annotation=cost)
+    line = said(RANGE_COST, annotation=cost)
     assert line == "ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step"
     nodes = dataclasses.replace(cost, nodes=300.0, seconds_per_node=1e-6)
-    assert said(Rule.RANGE_COST, annotation=nodes) == (
-        f"{line}; 300 backward nodes, 1.000 us each, about 300.0 us a step"
-    )
-    assert said(Rule.RANGE_COST, annotation=None) is None
+    assert said(RANGE_COST, annotation=nodes) == (f"{line}; 300 backward nodes, 1.000 us each, about 300.0 us a step")
+    assert said(RANGE_COST, annotation=None) is None
 
 
 @pytest.mark.parametrize(

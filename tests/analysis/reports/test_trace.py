@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import View, findings_of, report, summary, unattributed
+from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.grouping import By
+from perfkit.analysis.time.cells import unattributed
+from perfkit.analysis.time.integrity import NO_LAUNCH, UNKNOWN_KERNELS
+from perfkit.analysis.time.partial import Partial
+from perfkit.analysis.time.summary import summary
+from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME, Scalars
+from perfkit.analysis.time.trace_table import By, TraceTable
+from perfkit.commands.console import show
 from perfkit.render.findings import lines
-from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
+from perfkit.schema.table import Table
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from perfkit.trace.recording import Device
@@ -49,12 +56,14 @@ def remarks(account: Account) -> list[str]:
     return lines(findings_of(account))
 
 
-def names(tables) -> list[str]:
-    return [table.name for table in tables]
-
-
 PEOPLE = ["phases", "categories", "groups", "kernels"]
 SCRIPTS = [*PEOPLE, "layers"]
+SOMETIMES = ["copies", "ranges", "threads"]
+
+
+def names(tables) -> list[str]:
+    """Those of the tables that this file is about."""
+    return [table.name for table in tables if table.name in (*SCRIPTS, *SOMETIMES)]
 
 
 def test_tables_of_device_work():
@@ -100,7 +109,7 @@ def test_tables_of_an_export_without_device_work(tmp_path: Path):
 
 def test_a_report_has_its_tables_by_name():
     found = report(host_step().build())
-    assert found.table("layers") is found.tables[-1]
+    assert found.table("layers") is next(table for table in found.tables if table.name == "layers")
     assert found.table("nonsense") is None
     assert lines_in(Report("nothing", {})) == ()
 
@@ -120,7 +129,7 @@ def test_scalars_of_device_work():
     b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
     b.range("perfkit.backward::net", 82, 84)
     devices = (Device(0, "H100"), Device(1, "A100"))
-    assert summary(account(saying(b.build(), devices=devices))) == {
+    assert summary(account(saying(b.build(), devices=devices)).partial) == {
         "source": "built by a test",
         "format": "kineto",
         "devices": ["H100"],
@@ -142,7 +151,7 @@ def test_scalars_of_device_work():
 
 
 def test_scalars_of_host_times():
-    found = summary(account(host_step().build()))
+    found = summary(account(host_step().build()).partial)
     assert [found[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
     assert (found["total_ns"], found["step_wall_ns"], found["unattributed_ns"]) == (100, 100, 10)
     assert found["devices"] == []
@@ -233,33 +242,33 @@ def test_every_reason_for_time_without_a_scope():
     b.range("finaliser", 140, 150, thread=1).launched("engine", 145, 0, 16, thread=1)
     b.node("LostBackward0", 200, 230, 9, thread=1).range("aten::mul", 205, 220, sequence=12, thread=1)
     b.launched("again", 210, 0, 32, thread=1)
-    assert unattributed(account(b.build())) == {
+    assert unattributed(account(b.build()).partial) == {
         "unlinked": 40,
         "engine": 16,
         "unscoped": 4,
         "unlaunched": 2,
         "outside": 1,
     }
-    assert list(unattributed(account(b.build()))) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
+    assert list(unattributed(account(b.build()).partial)) == ["unlinked", "engine", "unscoped", "unlaunched", "outside"]
 
 
 def test_accumulation_that_goes_with_a_node_outside_every_scope_is_unscoped():
     b = TraceBuilder().module("net", 0, 50).range("aten::mm", 70, 80, sequence=3)
     b.node("MmBackward0", 100, 110, 3, thread=1)
     b.range("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 120, 140, thread=1)
-    assert unattributed(account(b.launched("add", 130, 0, 8, thread=1).build())) == {"unscoped": 8}
+    assert unattributed(account(b.launched("add", 130, 0, 8, thread=1).build()).partial) == {"unscoped": 8}
 
 
 def test_perfkits_own_search_is_a_reason_on_the_host():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("perfkit.phase::hooks", 60, 80)
-    assert unattributed(account(b.build())) == {"hooks": 20, "outside": 10}
+    assert unattributed(account(b.build()).partial) == {"hooks": 20, "outside": 10}
     b.range("perfkit.phase::hooks", 95, 97).launched("k", 96, 0, 5)
-    assert unattributed(account(b.build())) == {"outside": 5}
+    assert unattributed(account(b.build()).partial) == {"outside": 5}
 
 
 def test_reasons_of_no_time_are_not_given():
     b = TraceBuilder().module("net", 0, 50).launched("k", 60, 5, 5).launched("k", 70, 10, 13).event("early", -5, -5)
-    assert unattributed(account(b.build())) == {"outside": 3}
+    assert unattributed(account(b.build()).partial) == {"outside": 3}
 
 
 # --- what findings say for scripts ---------------------------------------------------------------------------------
@@ -271,7 +280,7 @@ def test_evidence_is_in_the_tables(by):
     b = device_step().event("mystery", -30, -20)
     found = report(b.build(), View(by=by))
     assert {one.rule for one in found.findings if one.evidence} == {
-        Rule.UNATTRIBUTED_TIME, Rule.NO_LAUNCH, Rule.UNKNOWN_KERNELS,
+        UNATTRIBUTED_TIME, NO_LAUNCH, UNKNOWN_KERNELS,
     }  # fmt: skip
     assert evidence_that_misses(found) == []
 
@@ -282,5 +291,74 @@ def test_costs_are_a_step():
         b = TraceBuilder().module("net", 0, 90).launched("k", 10, 0, 50).launched("k", 95, 60, 70)
         for step in range(steps):
             b.step(step, 50 * step, 50 * step + 50)
-        [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
+        [finding] = [one for one in report(b.build()).findings if one.rule is UNATTRIBUTED_TIME]
         assert (finding.cost.ns, finding.cost.share) == (each, pytest.approx(1 / 6))
+
+
+# --- what is computed -----------------------------------------------------------------------------------------------
+
+
+def counting(calls: list[str], table: TraceTable) -> TraceTable:
+    """The table, which notes when it is made."""
+
+    def build(partial: Partial, view: View) -> Table:
+        calls.append(table.name)
+        return table.build(partial, view)
+
+    return replace(table, build=build)
+
+
+@pytest.mark.parametrize("form", typing.get_args(show.Format))
+@pytest.mark.parametrize("name", [*SCRIPTS, "copies"])
+def test_the_table_that_is_asked_for_is_the_only_one_computed(capsys, name, form):
+    """GIVEN a trace WHEN one table is shown in any form THEN that one has been computed, once"""
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], (name,)), form, top=20)
+    assert capsys.readouterr().out
+    assert calls == [name]
+
+
+def test_findings_are_shown_without_any_table(capsys):
+    """GIVEN a trace WHEN the tables that are made of findings are asked for THEN no other has been computed"""
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], ("findings", "integrity")), "table", top=20)
+    assert "unattributed-time" in capsys.readouterr().out
+    assert calls == []
+
+
+def test_csv_computes_the_main_table_alone(capsys):
+    calls: list[str] = []
+    made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
+    show.write(show.chosen([made], ()), "csv", top=None)
+    assert "--table gives another: phases, categories" in capsys.readouterr().err
+    assert calls == ["kernels"]
+
+
+def test_a_report_without_device_work_has_no_table_of_copies_to_compute():
+    calls: list[str] = []
+    made = report(host_step().build(), tables=[counting(calls, table) for table in TABLES])
+    assert "copies" not in made.names
+    without = report(
+        TraceBuilder().launched("k", 0, 5, 10).build(), tables=[counting(calls, table) for table in TABLES]
+    )
+    assert "copies" in without.names
+    assert "copies" not in without.seen_by("people").names
+    assert calls == []
+
+
+def test_what_looks_for_findings_runs_once():
+    """GIVEN a trace WHEN its report is read again and again, in parts and as a whole THEN each check has run once"""
+    calls: list[str] = []
+
+    def integrity(account: Account) -> None:
+        calls.append("integrity")
+
+    def find(account: Account, scalars: Scalars) -> None:
+        calls.append("finding")
+
+    made = report(device_step().build(), findings=(find,), checks=(integrity,))
+    for one in (made, made.only("phases"), made.seen_by("scripts"), made):
+        assert [finding.rule.id for finding in one.findings] == ["clean"]
+    assert calls == ["finding", "integrity"]

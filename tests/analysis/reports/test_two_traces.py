@@ -9,8 +9,8 @@ import pytest
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports import two_traces as trace_comparison
+from perfkit.analysis.reports.two_traces import TABLE_DISAGREES
 from perfkit.errors import UsageError
-from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
 from perfkit.trace.columns import HostKind
 from perfkit.trace.load import load
@@ -66,7 +66,7 @@ def test_a_kernel_on_one_side_and_a_missing_one():
     assert flags(report, "kernels", "name") == {"gemm_fc2": "share", "gemm_fc1": "share", "surprise": "only B, share"}
     assert flags(report, "groups", "scope")["<unattributed>"] == "only B, share"
     assert "kernels: 3 of 3 rows disagree: 3 share, 1 only B" in lines_in(report)
-    assert [len(one.evidence) for one in report.findings if one.rule is Rule.TABLE_DISAGREES][-1] == 3
+    assert [len(one.evidence) for one in report.findings if one.rule is TABLE_DISAGREES][-1] == 3
     assert evidence_that_misses(report) == []
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.reports import comparison as comparison_report
+from perfkit.analysis.reports.comparison import NOT_INTERLEAVED
 from perfkit.analysis.runs.comparison import Gate, compare, gate
 from perfkit.analysis.statistics import welch
 from perfkit.errors import UsageError
-from perfkit.schema.finding import Rule
 from perfkit.schema.record import RunRecord
 from tests.analysis.sides import compared, five, only, record, side, sweep
 from tests.reports import lines_in
@@ -91,7 +91,7 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     low, high = only(found).interval
     assert low < ratio < high
     lines = lines_in(comparison_report.report(found))
-    [apart] = [each for each in comparison_report.report(found).findings if each.rule is Rule.NOT_INTERLEAVED]
+    [apart] = [each for each in comparison_report.report(found).findings if each.rule is NOT_INTERLEAVED]
     assert apart.what == (
         "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
         " of the pairs (25% to 75%); what drifted is in the ratio"

@@ -14,8 +14,8 @@ from perfkit.analysis.attribution.intervals import union_length
 from perfkit.analysis.reports.trace import View, report
 from perfkit.analysis.time import breakdown, grouping, integrity
 from perfkit.analysis.time.account import Selection, account_for
+from perfkit.analysis.time.integrity import OUTSIDE_STEPS
 from perfkit.errors import UsageError
-from perfkit.schema.finding import Rule
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -47,7 +47,7 @@ def rows(table, *keys):
 def test_a_training_step_by_scope_and_phase():
     """GIVEN a step with every kind of work WHEN accounted for THEN each piece is in the row it belongs to"""
     trace = training_step().build()
-    table = breakdown.layer_table(account_for(trace, attribute(trace)))
+    table = breakdown.layer_table(account_for(trace, attribute(trace)).partial)
     assert rows(table, "scope", "phase") == {
         ("layers.0", "forward"): (40, 40),
         ("layers.1", "forward"): (50, 50),
@@ -75,13 +75,17 @@ def test_every_grouping_of_a_random_trace_adds_up(tmp_path: Path, seed: int):
     else:
         wall = sum(step.end - step.start for step in account.attribution.steps)
         assert total == exclusive == wall or not account.steps
-    tables = [breakdown.layer_table(account), breakdown.phase_table(account), breakdown.category_table(account)]
-    tables += [grouping.group_table(account, by, fold=fold) for by in GROUPS for fold in (True, False)]
-    tables += [grouping.group_table(account, "module", depth=depth) for depth in (1, 2, 3)]
+    tables = [
+        breakdown.layer_table(account.partial),
+        breakdown.phase_table(account.partial),
+        breakdown.category_table(account.partial),
+    ]
+    tables += [grouping.group_table(account.partial, by, fold=fold) for by in GROUPS for fold in (True, False)]
+    tables += [grouping.group_table(account.partial, "module", depth=depth) for depth in (1, 2, 3)]
     for table in tables:
         assert (table.frame["total_ns"].sum(), table.frame["exclusive_ns"].sum()) == (total, exclusive)
-    kernels = breakdown.kernel_table(account).frame["total_ns"].sum()
-    copies = breakdown.copy_table(account).frame["total_ns"].sum() if account.on_device else 0
+    kernels = breakdown.kernel_table(account.partial).frame["total_ns"].sum()
+    copies = breakdown.copy_table(account.partial).frame["total_ns"].sum() if account.on_device else 0
     assert kernels + copies == total
 
 
@@ -107,9 +111,9 @@ def test_a_selection_narrows_every_table():
     trace = training_step().build()
     found = attribute(trace)
     backward = account_for(trace, found, Selection(phase=Phase.BACKWARD))
-    assert breakdown.kernel_table(backward).frame["name"].tolist() == ["gemm_da", "gemm_db"]
+    assert breakdown.kernel_table(backward.partial).frame["name"].tolist() == ["gemm_da", "gemm_db"]
     in_step = account_for(trace, found, Selection(steps=0))
-    assert "early" not in breakdown.kernel_table(in_step).frame["name"].tolist()
+    assert "early" not in breakdown.kernel_table(in_step.partial).frame["name"].tolist()
     with pytest.raises(UsageError, match="--steps 3: this trace has 1 steps"):
         account_for(trace, found, Selection(steps=3))
 
@@ -117,9 +121,13 @@ def test_a_selection_narrows_every_table():
 def test_layers_fold_into_one_line_with_their_spread():
     """GIVEN two layers WHEN grouped by layer THEN they are one row, with the mean, the largest and where it is"""
     trace = training_step().build()
-    row = grouping.group_table(account_for(trace, attribute(trace)), "layer").frame.set_index("scope").loc["layers.*"]
+    row = (
+        grouping.group_table(account_for(trace, attribute(trace)).partial, "layer")
+        .frame.set_index("scope")
+        .loc["layers.*"]
+    )
     assert (row["x"], row["total_ns"], row["mean_ns"], row["max_ns"], row["max_at"]) == (2, 230, 115.0, 120, "layers.0")
-    unfolded = grouping.group_table(account_for(trace, attribute(trace)), "layer", fold=False)
+    unfolded = grouping.group_table(account_for(trace, attribute(trace)).partial, "layer", fold=False)
     assert {"layers.0", "layers.1"} <= set(unfolded.frame["scope"])
 
 
@@ -128,8 +136,8 @@ def test_collectives_are_communication_in_either_table(name):
     """GIVEN a collective's kernel WHEN counted by phase and by kind of work THEN both call it communication"""
     trace = training_step().launched(name, 396, 610, 650).build()
     account = account_for(trace, attribute(trace))
-    by_phase = breakdown.phase_table(account).frame.set_index("phase")["total_ns"]
-    by_kind = breakdown.category_table(account).frame.set_index("category")["total_ns"]
+    by_phase = breakdown.phase_table(account.partial).frame.set_index("phase")["total_ns"]
+    by_kind = breakdown.category_table(account.partial).frame.set_index("category")["total_ns"]
     assert by_phase["communication"] == by_kind["communication"] == 190
 
 
@@ -148,10 +156,10 @@ def test_kernels_per_pass_are_those_of_the_steps_shown(steps, count):
     """GIVEN two passes in each step WHEN all or one are shown THEN counts per pass are the same, in either phase"""
     trace = accumulating().build()
     found = attribute(trace)
-    forward = breakdown.kernel_table(account_for(trace, found, Selection(Phase.FORWARD, steps)))
+    forward = breakdown.kernel_table(account_for(trace, found, Selection(Phase.FORWARD, steps)).partial)
     (row,) = forward.frame.to_dict("records")
     assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (count, 1, 1)
-    backward = breakdown.kernel_table(account_for(trace, found, Selection(Phase.BACKWARD, steps)))
+    backward = breakdown.kernel_table(account_for(trace, found, Selection(Phase.BACKWARD, steps)).partial)
     (row,) = backward.frame.to_dict("records")
     assert (row["count"], row["count_per_forward"], row["count_per_pass"]) == (2 * count, 0, 2)
     assert "per forward" not in {column.heading for column in backward.seen_by("people").columns}
@@ -162,11 +170,13 @@ def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
     b = accumulating().event("lost", 130, 140).event("ncclDevKernel_AllReduce", 230, 250).event("before", 60, 70)
     trace = b.build()
     found = attribute(trace)
-    phases = breakdown.phase_table(account_for(trace, found)).frame.set_index("phase")["total_ns"]
+    phases = breakdown.phase_table(account_for(trace, found).partial).frame.set_index("phase")["total_ns"]
     assert (phases["unlaunched"], phases["communication"]) == (10, 20)
-    first = breakdown.phase_table(account_for(trace, found, Selection(steps=0))).frame.set_index("phase")["total_ns"]
+    first = breakdown.phase_table(account_for(trace, found, Selection(steps=0)).partial).frame.set_index("phase")[
+        "total_ns"
+    ]
     assert (first["unlaunched"], first["communication"]) == (10, 0)
-    outside = {one.rule: one for one in integrity.findings(account_for(trace, found))}[Rule.OUTSIDE_STEPS]
+    outside = {one.rule: one for one in integrity.findings(account_for(trace, found))}[OUTSIDE_STEPS]
     assert outside.what.startswith("4 device events (21.00 ns) ")  # 10 + 5 + 4 + 2
     assert outside.what.endswith("in no table (--steps all has them)")
 
@@ -181,7 +191,7 @@ def test_layers_fold_though_all_their_time_is_in_their_parts(by):
         b.module(f"layers.{layer}.attn.q", at + 2, at + 20).launched("gemm", at + 3, 300 + at, 310 + at + layer)
     trace = b.build()
     depth = 2 if by == "component" else None
-    table = grouping.group_table(account_for(trace, attribute(trace)), by, depth=depth)
+    table = grouping.group_table(account_for(trace, attribute(trace)).partial, by, depth=depth)
     (row,) = table.frame.to_dict("records")
     assert (row["scope"], row["x"], row["total_ns"], row["max_ns"], row["max_at"]) == (
         "layers.*", 3, 33, 12, "layers.2",
@@ -191,7 +201,7 @@ def test_layers_fold_though_all_their_time_is_in_their_parts(by):
 @pytest.mark.parametrize("by", ["class", "phase", "op", "kernel"])
 def test_a_depth_that_cuts_nothing_is_said(by):
     trace = training_step().build()
-    table = grouping.group_table(account_for(trace, attribute(trace)), by, depth=1)
+    table = grouping.group_table(account_for(trace, attribute(trace)).partial, by, depth=1)
     assert "depth" not in table.title
     assert table.notes[-1] == f"depth cuts module paths, which rows by {by} are not"
 
@@ -200,7 +210,7 @@ def test_modules_have_their_own_time_and_that_of_their_children():
     """GIVEN nested modules WHEN grouped by module THEN self adds up and inclusive holds the children"""
     b = TraceBuilder().step(0, 0, 200).module("layers.0", 0, 100).module("layers.0.attn", 10, 50)
     trace = b.launched("inner", 20, 100, 130).launched("outer", 60, 130, 140).build()
-    frame = grouping.group_table(account_for(trace, attribute(trace)), "module").frame.set_index("scope")
+    frame = grouping.group_table(account_for(trace, attribute(trace)).partial, "module").frame.set_index("scope")
     assert frame["total_ns"].to_dict() == {"layers.0.attn": 30, "layers.0": 10}
     assert frame["inclusive_ns"].to_dict() == {"layers.0.attn": 30, "layers.0": 40}
     assert frame["step_share"]["layers.0.attn"] == 30 / 200
@@ -210,7 +220,7 @@ def test_the_root_holds_everything_though_its_name_is_no_front():
     b = TraceBuilder(metadata={"perfkit": {"modules": {"Model": "Model", "head": "Linear"}}})
     b.step(0, 0, 200).module("Model", 0, 100).module("head", 10, 50).launched("inner", 20, 100, 130)
     trace = b.launched("outer", 60, 130, 140).launched("stray", 150, 150, 155).build()
-    frame = grouping.group_table(account_for(trace, attribute(trace)), "module").frame.set_index("scope")
+    frame = grouping.group_table(account_for(trace, attribute(trace)).partial, "module").frame.set_index("scope")
     assert frame["inclusive_ns"].to_dict() == {"head": 30, "Model": 40, UNATTRIBUTED: 5}
 
 
@@ -219,7 +229,7 @@ def test_classes_come_from_the_recorded_module_tree():
     builder = training_step()
     builder.metadata = {"perfkit": {"modules": {"Model": "Model", "layers.0": "Block", "layers.1": "Block"}}}
     trace = builder.build()
-    table = grouping.group_table(account_for(trace, attribute(trace)), "class")
+    table = grouping.group_table(account_for(trace, attribute(trace)).partial, "class")
     assert table.frame.set_index("scope")["total_ns"]["Block"] == 230
 
 
@@ -294,14 +304,14 @@ def test_module_frames_go_by_qualified_names_where_the_tree_is_known():
     """GIVEN Linear_0 and Linear_1 WHEN the tree is given THEN they are layers.0.proj and layers.1.proj"""
     tree = {"Net": "Net", "layers.0.proj": "Linear", "layers.1.proj": "Linear"}
     trace = python_frames().build()
-    plain = breakdown.layer_table(account_for(trace, attribute(trace)))
+    plain = breakdown.layer_table(account_for(trace, attribute(trace)).partial)
     assert set(plain.frame["scope"]) == {"Net_0/Linear_0", "Net_0/Linear_1"}
-    named = breakdown.layer_table(account_for(trace, attribute(trace, modules=tree)))
+    named = breakdown.layer_table(account_for(trace, attribute(trace, modules=tree)).partial)
     assert rows(named, "scope") == {("layers.0.proj",): (10, 10), ("layers.1.proj",): (20, 20)}
-    folded = grouping.group_table(account_for(trace, attribute(trace, modules=tree)), "component")
+    folded = grouping.group_table(account_for(trace, attribute(trace, modules=tree)).partial, "component")
     assert folded.frame["scope"].tolist() == ["layers.*.proj"]
     too_small = attribute(trace, modules={"Net": "Net", "layers.0.proj": "Linear"})
-    scopes = breakdown.layer_table(account_for(trace, too_small)).frame["scope"]
+    scopes = breakdown.layer_table(account_for(trace, too_small).partial).frame["scope"]
     assert set(scopes) == {"Net_0/Linear_0", "Net_0/Linear_1"}
 
 
@@ -322,4 +332,6 @@ def test_rows_times_names_need_not_fit_into_a_rows_number():
     found = attribute(trace)
     first, second = np.flatnonzero(found.links.numbered)
     assert (second - first, len(trace.names)) == (apart, apart)
-    assert rows(breakdown.layer_table(account_for(trace, found)), "scope", "phase") == {("m.down", "recompute"): (7, 7)}
+    assert rows(breakdown.layer_table(account_for(trace, found).partial), "scope", "phase") == {
+        ("m.down", "recompute"): (7, 7)
+    }

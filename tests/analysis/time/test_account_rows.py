@@ -6,7 +6,6 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.attribution.intervals import NONE
-from perfkit.analysis.kernels.categories import ALL
 from perfkit.analysis.time.account import Account, Selection, StepChoice, account_for, in_account, steps_of_events
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind
@@ -47,7 +46,7 @@ def test_steps_that_are_chosen(steps, metadata, expected, chosen, only):
     rows = account(device_steps(**metadata), steps)
     assert names(rows) == expected
     assert (rows.steps, rows.steps_only) == (chosen, only)
-    assert rows.step_wall == sum({0: 100, 1: 50}[step] for step in chosen)
+    assert rows.partial.facts.step_wall == sum({0: 100, 1: 50}[step] for step in chosen)
 
 
 def test_a_single_step_of_perfkits_is_what_counts():
@@ -57,7 +56,7 @@ def test_a_single_step_of_perfkits_is_what_counts():
 
 def test_a_recording_of_perfkits_without_steps_is_accounted_for_as_a_whole():
     rows = account(TraceBuilder(metadata={"perfkit": {}}).launched("k", 0, 5, 9))
-    assert (names(rows), rows.steps, rows.steps_only, rows.step_wall) == (["k"], (), False, 0)
+    assert (names(rows), rows.steps, rows.steps_only, rows.partial.facts.step_wall) == (["k"], (), False, 0)
 
 
 @pytest.mark.parametrize("choice", [-1, 2, 7])
@@ -72,7 +71,7 @@ def test_host_times_have_the_steps_of_the_main_thread():
     b.annotation("ProfilerStep#1", 0, 100, thread=1).annotation("ProfilerStep#2", 100, 150, thread=1)
     b.range("in one", 10, 30, thread=1).range("in two", 110, 115, thread=1).range("outside", 200, 300, thread=1)
     rows = account(b, 1)
-    assert (rows.steps, rows.step_wall, rows.total.sum()) == ((2,), 50, 50)
+    assert (rows.steps, rows.partial.facts.step_wall, rows.total.sum()) == ((2,), 50, 50)
     assert names(rows) == ["ProfilerStep#2", "in two"]
     assert account(b).steps == (1, 2)
     assert names(account(b)) == ["ProfilerStep#1", "in one", "ProfilerStep#2", "in two"]
@@ -124,35 +123,7 @@ def test_a_phase_alone():
     assert account(b, phase=Phase.FORWARD).only is Phase.FORWARD
 
 
-# --- passes -------------------------------------------------------------------------------------------------------
-
-
-def passing() -> TraceBuilder:
-    """Two forward passes and one backward in each of two steps, a forward before them, and one on another thread."""
-    b = TraceBuilder().step(0, 100, 200).step(1, 200, 300).range("perfkit.phase::forward", 50, 60)
-    for at in (100, 150, 200, 299):
-        b.range("perfkit.phase::forward", at, at + 1)
-    for at in (170, 270):
-        b.range("perfkit.phase::backward", at, at + 1)
-    return b.range("perfkit.phase::forward", 110, 120, thread=1)
-
-
-@pytest.mark.parametrize(
-    ("steps", "phase", "on_device", "passes"),
-    [
-        ("all", Phase.FORWARD, True, 6), (0, Phase.FORWARD, True, 3), (1, Phase.FORWARD, True, 2),
-        ("all", Phase.FORWARD, False, 5), (0, Phase.FORWARD, False, 2),
-        ("all", Phase.BACKWARD, True, 2), (0, Phase.BACKWARD, True, 1),
-        ("all", Phase.RECOMPUTE, True, 2), (1, Phase.RECOMPUTE, False, 1),
-        ("all", Phase.OPTIMIZER, True, 2), (0, Phase.OPTIMIZER, True, 1),  # no range of it: once a step
-    ],
-)  # fmt: skip
-def test_passes_through_a_phase(steps, phase, on_device, passes):
-    b = passing().launched("k", 105, 105, 110) if on_device else passing()
-    assert account(b, steps).passes(phase) == passes
-
-
-# --- scopes, operators, categories, nodes -------------------------------------------------------------------------
+# --- scopes, operators, nodes -------------------------------------------------------------------------
 
 
 def every_kind() -> TraceBuilder:
@@ -184,18 +155,6 @@ def test_operators_of_rows():
     host = account(TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("inner", 12, 15))
     inner = [host.trace.names[index] if index != NONE else None for index in host.operator]
     assert inner == [None, "aten::mm", "inner"]
-
-
-def test_categories_of_rows():
-    rows = account(every_kind())
-    assert [ALL[index] for index in rows.category] == [
-        "elementwise", "other", "communication", "copy/cast", "memset", "optimizer", "matmul", "other", "other",
-    ]  # fmt: skip
-    host = account(
-        TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("call", 12, 15, HostKind.RUNTIME)
-    )
-    assert [ALL[index] for index in host.category] == ["host", "matmul", "host"]
-    assert account(every_kind(), phase=Phase.RECOMPUTE).category.tolist() == []
 
 
 def test_rows_inside_backward_nodes():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.trace.columns import DeviceKind, Trace
+from perfkit.trace.columns import DeviceKind
 from tests.analysis import columns
 from tests.builders import TraceBuilder
 
@@ -35,7 +33,7 @@ def two_steps() -> TraceBuilder:
 
 def test_a_row_says_how_often_how_long_and_of_what_kind_a_kernel_ran():
     """GIVEN 5 gemms of 10, 20, 10, 30 and 40 ns and 2 relus of 5 ns in two steps WHEN tabled THEN by hand"""
-    table = breakdown.kernel_table(account(two_steps()))
+    table = breakdown.kernel_table(account(two_steps()).partial)
     gemm, relu = table.frame.to_dict("records")
     assert gemm == {
         "name": "gemm", "category": "matmul", "count": 5, "total_ns": 110, "share": 110 / 120,
@@ -55,19 +53,19 @@ def test_counts_per_step_and_pass_of_a_single_one():
     """GIVEN one step with one pass WHEN counted THEN per step and per forward are the plain count"""
     b = TraceBuilder().step(0, 0, 100).module("net", 1, 90)
     b.launched("k", 5, 10, 20).launched("k", 6, 20, 30).launched("late", 95, 96, 99)
-    k, late = breakdown.kernel_table(account(b)).frame.to_dict("records")
+    k, late = breakdown.kernel_table(account(b).partial).frame.to_dict("records")
     assert (k["count_per_step"], k["count_per_forward"]) == (2, 2)
     assert (late["count_per_step"], late["count_per_forward"]) == (1, 0)
 
 
 def test_without_steps_nothing_is_counted_per_step():
-    table = breakdown.kernel_table(account(TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)))
+    table = breakdown.kernel_table(account(TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)).partial)
     assert columns.names(table) == ["name", "category", "count", "total_ns", "share", *TIMES]
 
 
 def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
     """GIVEN one backward pass in two steps WHEN only backward is shown THEN one gemm a step is half of one a pass"""
-    table = breakdown.kernel_table(account(two_steps(), phase=Phase.BACKWARD))
+    table = breakdown.kernel_table(account(two_steps(), phase=Phase.BACKWARD).partial)
     (gemm,) = table.frame.to_dict("records")
     assert (gemm["count"], gemm["count_per_step"], gemm["count_per_forward"], gemm["count_per_pass"]) == (
         1,
@@ -84,12 +82,12 @@ def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
 
 def test_one_pass_of_a_phase_counts_as_one():
     b = TraceBuilder().step(0, 0, 100).module("net", 1, 90).launched("k", 5, 10, 20).launched("k", 6, 20, 30)
-    (k,) = breakdown.kernel_table(account(b, phase=Phase.FORWARD)).frame.to_dict("records")
+    (k,) = breakdown.kernel_table(account(b, phase=Phase.FORWARD).partial).frame.to_dict("records")
     assert k["count_per_pass"] == 2
 
 
 def test_people_see_the_count_per_forward_of_the_whole_step():
-    table = breakdown.kernel_table(account(two_steps()))
+    table = breakdown.kernel_table(account(two_steps()).partial)
     assert "count_per_forward" in columns.names(table.seen_by("people"))
 
 
@@ -110,7 +108,7 @@ def test_a_kernel_of_two_kinds_is_of_the_one_that_took_most(copied, added, categ
         for duration in durations:
             b.range(operator, at, at + 50).launched("elementwise_kernel", at + 10, at, at + duration)
             at += 100
-    (row,) = breakdown.kernel_table(account(b)).frame.to_dict("records")
+    (row,) = breakdown.kernel_table(account(b).partial).frame.to_dict("records")
     assert (row["category"], row["total_ns"]) == (category, sum(copied) + sum(added))
 
 
@@ -118,17 +116,17 @@ def test_the_longest_kernel_comes_first_and_equal_ones_go_by_name():
     b = TraceBuilder()
     for number, (name, duration) in enumerate([("b", 5), ("c", 9), ("a", 5)]):
         b.launched(name, number, 100 * number, 100 * number + duration)
-    assert breakdown.kernel_table(account(b)).frame["name"].tolist() == ["c", "a", "b"]
+    assert breakdown.kernel_table(account(b).partial).frame["name"].tolist() == ["c", "a", "b"]
 
 
 def test_kernels_of_no_length_have_no_share():
-    assert breakdown.kernel_table(account(TraceBuilder().launched("k", 0, 5, 5))).frame["share"].tolist() == [0]
+    assert breakdown.kernel_table(account(TraceBuilder().launched("k", 0, 5, 5)).partial).frame["share"].tolist() == [0]
 
 
 def test_a_phase_without_any_work_is_an_empty_table():
     b = two_steps()
     for table in (breakdown.kernel_table, breakdown.copy_table, breakdown.layer_table, breakdown.category_table):
-        assert len(table(account(b, phase=Phase.OPTIMIZER))) == 0
+        assert len(table(account(b, phase=Phase.OPTIMIZER).partial)) == 0
 
 
 # --- without a device ---------------------------------------------------------------------------------------------
@@ -141,7 +139,7 @@ def host_only() -> TraceBuilder:
 
 
 def test_operators_by_self_time_and_what_lies_between_them():
-    table = breakdown.kernel_table(account(host_only()))
+    table = breakdown.kernel_table(account(host_only()).partial)
     assert (table.name, table.title, table.pinned) == ("kernels", "Operators, self time", 1)
     rows = table.frame[["name", "category", "count", "total_ns", "share"]].to_numpy().tolist()
     assert rows == [
@@ -152,15 +150,15 @@ def test_operators_by_self_time_and_what_lies_between_them():
 
 
 def test_a_phase_without_any_host_work_has_no_row_for_what_lies_between():
-    table = breakdown.kernel_table(account(host_only(), phase=Phase.BACKWARD))
+    table = breakdown.kernel_table(account(host_only(), phase=Phase.BACKWARD).partial)
     assert (len(table), table.pinned) == (0, 0)
 
 
 def test_the_notes_say_what_the_times_are():
     """GIVEN device work, operators, or ranges alone WHEN noted THEN each says what is added up and what is counted"""
-    (device,) = breakdown.notes(account(two_steps()))
-    (operators,) = breakdown.notes(account(host_only()))
-    (ranges,) = breakdown.notes(account(TraceBuilder().step(0, 0, 100).annotation("mine", 10, 20)))
+    (device,) = breakdown.notes(account(two_steps()).partial)
+    (operators,) = breakdown.notes(account(host_only()).partial)
+    (ranges,) = breakdown.notes(account(TraceBuilder().step(0, 0, 100).annotation("mine", 10, 20)).partial)
     assert device.startswith("sum: durations of kernels, copies and memsets added up")
     assert operators.startswith("no device work in this trace: host self time on the main thread")
     assert ranges == operators + "; count: ranges"
@@ -173,7 +171,7 @@ def test_copies_have_their_bytes_and_an_unknown_size_counts_as_none():
     b = two_steps().launched("Memset", 30, 500, 501, kind=DeviceKind.MEMSET)
     for at, size in ((2, 100), (3, 28)):
         b.launched("Memcpy HtoD", at, 10 * at, 10 * at + 4, kind=DeviceKind.MEMCPY, bytes=size)
-    table = breakdown.copy_table(account(b))
+    table = breakdown.copy_table(account(b).partial)
     assert table.frame[["name", "count", "total_ns", "share", "bytes", "mean_ns"]].to_numpy().tolist() == [
         ["Memcpy HtoD", 2, 8, 8 / 9, 128, 4.0],
         ["Memset", 1, 1, 1 / 9, 0, 1.0],
@@ -199,7 +197,7 @@ def rest_and_ties() -> TraceBuilder:
 
 
 def test_layers_longest_first_then_by_name_and_phase_with_the_rest_last():
-    table = breakdown.layer_table(account(rest_and_ties()))
+    table = breakdown.layer_table(account(rest_and_ties()).partial)
     assert table.frame[["scope", "phase", "count", "total_ns", "exclusive_ns"]].to_numpy().tolist() == [
         ["alpha", "backward", 1, 20, 20],
         ["alpha", "forward", 1, 20, 20],
@@ -217,7 +215,7 @@ def test_layers_longest_first_then_by_name_and_phase_with_the_rest_last():
 
 
 def test_every_phase_has_its_row_in_order():
-    table = breakdown.phase_table(account(rest_and_ties()))
+    table = breakdown.phase_table(account(rest_and_ties()).partial)
     assert table.frame[["phase", "count", "total_ns"]].to_numpy().tolist() == [
         ["forward", 2, 40], ["recompute", 0, 0], ["backward", 1, 20], ["optimizer", 0, 0],
         ["communication", 1, 20], ["other", 1, 50], ["unlaunched", 0, 0],
@@ -228,33 +226,9 @@ def test_every_phase_has_its_row_in_order():
 
 def test_categories_longest_first_then_by_name():
     b = rest_and_ties().range("aten::softmax", 600, 650).launched("k", 610, 610, 620)
-    table = breakdown.category_table(account(b.range("aten::relu", 700, 750).launched("k", 710, 710, 720)))
+    table = breakdown.category_table(account(b.range("aten::relu", 700, 750).launched("k", 710, 710, 720)).partial)
     assert table.frame[["category", "total_ns"]].to_numpy().tolist() == [
         ["matmul", 60], ["other", 50], ["communication", 20], ["elementwise", 10], ["softmax", 10],
     ]  # fmt: skip
     assert (table.name, table.title) == ("categories", "Categories")
     columns.assert_regular(table)
-
-
-# --- threads ------------------------------------------------------------------------------------------------------
-
-
-def test_threads_have_the_time_that_any_of_their_ranges_was_open():
-    """GIVEN nested ranges on one thread, and on another some that cross, touch, lie apart and have no length
-    WHEN tabled THEN each instant counts once: 0 to 20, 20 to 25 and 40 to 50"""
-    b = TraceBuilder().range("a", 0, 100).range("b", 10, 30).range("c", 150, 200)
-    for start, end in ((0, 10), (5, 20), (20, 25), (30, 30), (40, 50)):
-        b.range("other", start, end, thread=1)
-    trace = named(b.build(), "", "pt_autograd_0")
-    table = breakdown.thread_table(account_for(trace, attribute(trace)))
-    assert table.frame[["thread", "role", "ranges", "busy_ns"]].to_numpy().tolist() == [
-        ["1/1", "main", 3, 150],
-        ["1/2 pt_autograd_0", "other", 5, 35],
-    ]
-    assert (table.name, table.title) == ("threads", "Host threads")
-    columns.assert_regular(table)
-
-
-def named(trace: Trace, *names: str) -> Trace:
-    threads = tuple(replace(thread, name=name) for thread, name in zip(trace.threads, names, strict=True))
-    return replace(trace, threads=threads)

@@ -45,7 +45,7 @@ def two_layers() -> TraceBuilder:
 
 def test_layers_fold_into_one_row_with_all_that_is_known_of_them():
     """GIVEN layers of 40 ns each in two steps WHEN grouped THEN mean, max, spread and counts are those of the layers"""
-    table = grouping.group_table(account(two_layers()), "layer")
+    table = grouping.group_table(account(two_layers()).partial, "layer")
     rows = table.frame.set_index("scope").to_dict("index")
     layers = rows["layers.*"]
     assert (layers["x"], layers["count"], layers["total_ns"], layers["exclusive_ns"]) == (2, 4, 80, 80)
@@ -62,7 +62,7 @@ def test_layers_fold_into_one_row_with_all_that_is_known_of_them():
 
 
 def test_columns_of_layers():
-    table = grouping.group_table(account(two_layers()), "layer")
+    table = grouping.group_table(account(two_layers()).partial, "layer")
     assert columns.names(table) == [
         "scope", "x", "count", "forward", "total_ns", "exclusive_ns", "share", "step_share",
         "step_mean_ns", "step_std_ns", "count_per_step", "mean_ns", "max_ns", "max_at",
@@ -90,7 +90,7 @@ def test_phases_have_columns_where_they_have_work_and_side_ones_may_go():
     b.range("aten::mm", 121, 125, sequence=1)
     b.node("MmBackward0", 1800, 1850, 1).launched("gemm", 1810, 1810, 1812)
     b.range("perfkit.recompute::head", 1860, 1890).launched("gemm", 1870, 1870, 1873)
-    table = grouping.group_table(account(b), "layer")
+    table = grouping.group_table(account(b).partial, "layer")
     phases = ["forward", "recompute", "backward", "optimizer", "other"]
     assert [name for name in columns.names(table) if name in [phase.label for phase in Phase]] == phases
     assert [name for name in columns.spare(table) if name in phases] == SIDE_PHASES
@@ -106,8 +106,8 @@ def test_phases_have_columns_where_they_have_work_and_side_ones_may_go():
 def test_one_step_has_no_spread_and_a_trace_without_steps_no_share_of_them():
     one = TraceBuilder().step(0, 0, 100).module("net", 0, 90).launched("k", 5, 10, 20)
     none = TraceBuilder().module("net", 0, 90).launched("k", 5, 10, 20)
-    with_share = columns.names(grouping.group_table(account(one), "component"))
-    without_steps = grouping.group_table(account(none), "component")
+    with_share = columns.names(grouping.group_table(account(one).partial, "component"))
+    without_steps = grouping.group_table(account(none).partial, "component")
     assert "step_share" in with_share
     assert not {"step_mean_ns", "step_std_ns", "count_per_step"} & set(with_share)
     assert "step_share" not in columns.names(without_steps)
@@ -116,7 +116,7 @@ def test_one_step_has_no_spread_and_a_trace_without_steps_no_share_of_them():
 
 def test_a_count_per_step_of_one_step_is_the_count():
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).launched("k", 5, 10, 20)
-    frame = grouping.group_table(account(b), "component").frame
+    frame = grouping.group_table(account(b).partial, "component").frame
     assert frame["count_per_step"].tolist() == [1]
 
 
@@ -133,20 +133,20 @@ def test_a_count_per_step_of_one_step_is_the_count():
     ],
 )
 def test_every_grouping_of_one_account(by, expected):
-    assert sums(grouping.group_table(account(two_layers()), by)) == expected
+    assert sums(grouping.group_table(account(two_layers()).partial, by)) == expected
 
 
 def test_rows_are_longest_first_and_equal_ones_go_by_name():
-    frame = grouping.group_table(account(two_layers()), "module").frame
+    frame = grouping.group_table(account(two_layers()).partial, "module").frame
     assert frame["scope"].tolist() == ["layers.0.attn", "layers.1.attn", "head", "embedding"]
 
 
 def test_work_outside_every_operator_is_unattributed_by_operator():
     b = TraceBuilder().module("net", 0, 90).range("aten::mm", 10, 20).launched("gemm", 12, 12, 20)
-    by_operator = grouping.group_table(account(b.launched("triton", 30, 30, 35)), "op")
+    by_operator = grouping.group_table(account(b.launched("triton", 30, 30, 35)).partial, "op")
     assert sums(by_operator) == {"aten::mm": 8, UNATTRIBUTED: 5}
     assert by_operator.pinned == 1
-    assert sums(grouping.group_table(account(b), "kernel")) == {"gemm": 8, "triton": 5}
+    assert sums(grouping.group_table(account(b).partial, "kernel")) == {"gemm": 8, "triton": 5}
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ def test_work_outside_every_operator_is_unattributed_by_operator():
     ],
 )
 def test_a_depth_cuts_module_paths(by, depth, title, expected):
-    table = grouping.group_table(account(two_layers()), by, depth=depth)
+    table = grouping.group_table(account(two_layers()).partial, by, depth=depth)
     assert sums(table) == expected
     assert table.title == title
     assert len(table.notes) == (2 if by == "kernel" else 1)
 
 
 def test_unfolded_layers_have_rows_of_their_own():
-    table = grouping.group_table(account(two_layers()), "layer", fold=False)
+    table = grouping.group_table(account(two_layers()).partial, "layer", fold=False)
     assert sums(table) == {"layers.0": 40, "layers.1": 40, "head": 5, "embedding": 4}
     assert table.frame["x"].tolist() == [1, 1, 1, 1]
 
@@ -179,7 +179,7 @@ def test_time_with_children_belongs_to_modules_alone():
     b = two_layers().launched("root", 880, 880, 900).launched("stray", 950, 950, 957)
     b.metadata = {"perfkit": {"modules": dict.fromkeys(["Model", "embedding", "layers.0.attn", "head"], "Module")}}
     b.module("layers.0", 600, 650).launched("k", 610, 610, 616)
-    table = grouping.group_table(account(b, steps="all"), "module")
+    table = grouping.group_table(account(b, steps="all").partial, "module")
     assert dict(zip(table.frame["scope"], table.frame["inclusive_ns"], strict=True)) == {
         "layers.0.attn": 40, "layers.1.attn": 40, "layers.0": 46, "head": 5, "embedding": 4, UNATTRIBUTED: 7,
         "Model": 40 + 5 + 4 + 20,
@@ -187,7 +187,7 @@ def test_time_with_children_belongs_to_modules_alone():
     assert "inclusive_ns" in columns.names(table)
     assert "inclusive_ns" not in columns.summed(table)
     columns.assert_regular(without(table, "forward", "other"))
-    assert "inclusive_ns" not in columns.names(grouping.group_table(account(b), "class"))
+    assert "inclusive_ns" not in columns.names(grouping.group_table(account(b).partial, "class"))
 
 
 def test_classes_are_the_trees_where_it_has_the_module():
@@ -195,7 +195,7 @@ def test_classes_are_the_trees_where_it_has_the_module():
     b.metadata = {
         "perfkit": {"modules": {"layers.0.attn": "Attention", "layers.1.attn": "Attention", "head": "Linear"}}
     }
-    assert sums(grouping.group_table(account(b), "class")) == {"Attention": 80, "Linear": 5, "embedding": 4}
+    assert sums(grouping.group_table(account(b).partial, "class")) == {"Attention": 80, "Linear": 5, "embedding": 4}
 
 
 # --- foreign names ------------------------------------------------------------------------------------------------
@@ -225,27 +225,30 @@ BERT = (("Bert_0", "Layer_0", "Linear_0"), ("Bert_0", "Layer_1", "Linear_1"), ("
 )
 def test_frames_with_counters_fold_where_there_are_several_of_a_kind(by, expected):
     """GIVEN Layer_0 and Layer_1 beside each other, and one Head_0 WHEN grouped THEN only the layers fold"""
-    assert sums(grouping.group_table(account(frames(*BERT)), by)) == expected
+    assert sums(grouping.group_table(account(frames(*BERT)).partial, by)) == expected
 
 
 def test_one_of_a_kind_is_no_layer():
-    table = grouping.group_table(account(frames(("Net_0", "Layer_0", "Linear_0"))), "component")
+    table = grouping.group_table(account(frames(("Net_0", "Layer_0", "Linear_0"))).partial, "component")
     assert sums(table) == {"Net_0/Layer_0/Linear_0": 10}
 
 
 def test_frames_without_a_counter_keep_their_names():
     b = frames(("Net", "Part_a", "Linear_0"), ("Net", "Part_b", "Linear_1"))
-    assert sums(grouping.group_table(account(b), "component")) == {"Net/Part_a/Linear_0": 10, "Net/Part_b/Linear_1": 11}
-    assert sums(grouping.group_table(account(b), "class")) == {"Linear": 21}
-    assert sums(grouping.group_table(account(frames(("Net", "Part_a"))), "class")) == {"Part_a": 10}
+    assert sums(grouping.group_table(account(b).partial, "component")) == {
+        "Net/Part_a/Linear_0": 10,
+        "Net/Part_b/Linear_1": 11,
+    }
+    assert sums(grouping.group_table(account(b).partial, "class")) == {"Linear": 21}
+    assert sums(grouping.group_table(account(frames(("Net", "Part_a"))).partial, "class")) == {"Part_a": 10}
 
 
 def test_layers_at_the_top_fold_too():
     b = TraceBuilder()
     for number in range(3):
         b.module(f"{number}.fc", 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20 + number)
-    assert sums(grouping.group_table(account(b), "component")) == {"*.fc": 33}
-    assert sums(grouping.group_table(account(b), "layer")) == {"*": 33}
+    assert sums(grouping.group_table(account(b).partial, "component")) == {"*.fc": 33}
+    assert sums(grouping.group_table(account(b).partial, "layer")) == {"*": 33}
 
 
 def test_only_the_outermost_layer_folds():
@@ -253,8 +256,11 @@ def test_only_the_outermost_layer_folds():
     b = TraceBuilder()
     for number, path in enumerate(("stages.0.blocks.0", "stages.0.blocks.1", "stages.1.blocks.0")):
         b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 10, 10, 20)
-    assert set(sums(grouping.group_table(account(b), "component"))) == {"stages.*.blocks.0", "stages.*.blocks.1"}
-    assert set(sums(grouping.group_table(account(b), "layer"))) == {"stages.*"}
+    assert set(sums(grouping.group_table(account(b).partial, "component"))) == {
+        "stages.*.blocks.0",
+        "stages.*.blocks.1",
+    }
+    assert set(sums(grouping.group_table(account(b).partial, "layer"))) == {"stages.*"}
 
 
 def test_annotations_fold_by_plain_numbers_and_keep_their_counters():
@@ -265,9 +271,9 @@ def test_annotations_fold_by_plain_numbers_and_keep_their_counters():
             b.annotation(name, 100 * number + level, 100 * number + 90 - level)
         b.launched("k", 100 * number + 50, 10, 20)
     found = account(b)
-    assert sums(grouping.group_table(found, "component")) == {"enc/*/part_0": 10, "enc/*/part_1": 10}
-    assert sums(grouping.group_table(found, "class")) == {"part_0": 10, "part_1": 10}
-    assert grouping.names_of(found) == grouping.Names(SEPARATOR, {}, numbered=False)
+    assert sums(grouping.group_table(found.partial, "component")) == {"enc/*/part_0": 10, "enc/*/part_1": 10}
+    assert sums(grouping.group_table(found.partial, "class")) == {"part_0": 10, "part_1": 10}
+    assert grouping.names_of(found.partial) == grouping.Names(SEPARATOR, {}, numbered=False)
 
 
 def test_how_names_are_spelled():
@@ -275,8 +281,8 @@ def test_how_names_are_spelled():
     trace = frames(("Net_0", "Linear_0")).build()
     tree = {"net": "Net", "net.proj": "Linear"}
     plain, named = (account_for(trace, attribute(trace, modules=modules)) for modules in ({}, tree))
-    assert grouping.names_of(plain) == grouping.Names(SEPARATOR, {}, numbered=True)
-    assert grouping.names_of(named) == grouping.Names(".", tree, numbered=False)
+    assert grouping.names_of(plain.partial) == grouping.Names(SEPARATOR, {}, numbered=True)
+    assert grouping.names_of(named.partial) == grouping.Names(".", tree, numbered=False)
 
 
 @pytest.mark.parametrize(("before", "layer"), [(254, "a." * 254 + "*"), (255, "a")])
@@ -288,7 +294,7 @@ def test_a_number_behind_256_components_is_no_layer(before, layer):
         path = "a." * before + f"{number}.rest"
         b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
         assert len(grouping.Names(".", {}, numbered=False).parts(path)) == 256
-    assert sums(grouping.group_table(account(b), "layer")) == {layer: 20}
+    assert sums(grouping.group_table(account(b).partial, "layer")) == {layer: 20}
 
 
 def test_fronts_of_paths_that_no_row_has_are_not_kept():
@@ -298,10 +304,10 @@ def test_fronts_of_paths_that_no_row_has_are_not_kept():
         path = ".".join(f"{number}{'x' * 198}" for _ in range(256))
         b.module(path, 100 * number, 100 * number + 90).launched("k", 100 * number + 50, 10, 20)
     found = account(b)
-    grouping.group_table(found, "module")  # whatever is loaded at its first use
+    grouping.group_table(found.partial, "module")  # whatever is loaded at its first use
     tracemalloc.start()
     try:
-        grouping.group_table(found, "module")
+        grouping.group_table(found.partial, "module")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -326,7 +332,7 @@ STEPS = ["step_mean_ns", "step_std_ns"]
 )
 def test_people_see_the_columns_that_say_something(by, fold, shown):
     """GIVEN folded layers, other folded rows, or none WHEN shown THEN spread over layers, or over steps; x if folded"""
-    table = grouping.group_table(account(two_layers()), by, fold=fold)
+    table = grouping.group_table(account(two_layers()).partial, by, fold=fold)
     people = table.seen_by("people")
     assert columns.names(people) == shown
     assert (people.name, people.title, people.notes, people.pinned) == (table.name, table.title, table.notes, 0)
@@ -334,4 +340,4 @@ def test_people_see_the_columns_that_say_something(by, fold, shown):
 
 def test_exclusive_time_is_shown_where_it_differs():
     b = TraceBuilder().module("net", 0, 90).launched("a", 5, 10, 20).launched("b", 6, 15, 25, stream=8)
-    assert "exclusive_ns" in columns.names(grouping.group_table(account(b), "kernel").seen_by("people"))
+    assert "exclusive_ns" in columns.names(grouping.group_table(account(b).partial, "kernel").seen_by("people"))

@@ -7,7 +7,7 @@ import pytest
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
 from perfkit.analysis.time.account import account_for
-from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding
 from perfkit.trace.columns import BEGIN_END, NO_TIME, HostKind, ReadFacts
 from tests.builders import TraceBuilder
 
@@ -21,7 +21,7 @@ def checks(builder: TraceBuilder) -> dict[str, Finding]:
     """What asks for caution, by the name that people read."""
     trace = builder.build()
     found = integrity.findings(account_for(trace, attribute(trace)))
-    return {one.rule.title: one for one in found if one.rule is not Rule.CLEAN}
+    return {one.rule.title: one for one in found if one.rule is not CLEAN}
 
 
 def test_a_clean_trace_is_one_line():

@@ -10,8 +10,33 @@ import pytest
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
 from perfkit.analysis.time.account import Account, Selection, account_for
+from perfkit.analysis.time.integrity import (
+    CROSSING_RANGES,
+    CUDA_GRAPHS,
+    CUT_STEPS,
+    EXTERNAL_IDS,
+    NO_LAUNCH,
+    OUT_OF_RANGE,
+    OUTSIDE_STEPS,
+    OVERLAPPING,
+    PROFILER_OVERHEAD,
+    SHARED_LAUNCHES,
+    STALE_EXPORT,
+    UNKNOWN_KERNELS,
+    UNLINKED_NODES,
+    WHOLE_CUDA_GRAPHS,
+    ZERO_DURATIONS,
+)
+from perfkit.analysis.time.reading import (
+    NEGATIVE_DURATIONS,
+    READING,
+    REPAIRED_JSON,
+    RESOLUTION,
+    TRUNCATED_FILE,
+    UNUSABLE_EVENTS,
+)
 from perfkit.render.findings import lines, tables
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Table
 from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, HostKind, ReadFacts, Thread, Trace
 from perfkit.trace.recording import Recording, Tool, WholeGraphs
@@ -36,9 +61,7 @@ def account(trace: Trace, **selection) -> Account:
 
 def by_name(findings: list[Finding]) -> dict[str, Said]:
     """The rule, the time a step (0: none) and the sentence of each finding but the one of clean traces."""
-    return {
-        one.rule.title: Said(one.rule, one.cost.ns or 0, one.what) for one in findings if one.rule is not Rule.CLEAN
-    }
+    return {one.rule.title: Said(one.rule, one.cost.ns or 0, one.what) for one in findings if one.rule is not CLEAN}
 
 
 def found(builder: TraceBuilder | Trace) -> dict[str, Said]:
@@ -52,37 +75,37 @@ def found(builder: TraceBuilder | Trace) -> dict[str, Said]:
 @pytest.mark.parametrize(
     ("facts", "issue"),
     [
-        (ReadFacts(remarks=("it changed", "a note")), (Rule.READING, 0, "it changed; a note")),
+        (ReadFacts(remarks=("it changed", "a note")), (READING, 0, "it changed; a note")),
         (
             ReadFacts(truncated_at=2048),
             (
-                Rule.TRUNCATED_FILE, 0,
+                TRUNCATED_FILE, 0,
                 "the file ends in the middle, after 2.0 KiB; what is missing is not in the tables",
             ),
         ),
         (
             ReadFacts(repairs={"backslash": 2, "comma": 1000}),
-            (Rule.REPAIRED_JSON, 0, "mended to read it: backslash (2x), comma (1,000x)"),
+            (REPAIRED_JSON, 0, "mended to read it: backslash (2x), comma (1,000x)"),
         ),
         (
             ReadFacts(ignored={"kernel" + NO_TIME: 2, BEGIN_END: 1001, "ac2g": 9}),
             (
-                Rule.UNUSABLE_EVENTS, 0,
+                UNUSABLE_EVENTS, 0,
                 "left out of every table: 2 kernel without a usable time, 1,001 begin and end events (ph B, E)",
             ),
         ),
         (
             ReadFacts(resolution_ns=1000),
-            (Rule.RESOLUTION, 0, "times are whole microseconds: kernels of a few us are off by up to 1000 ns"),
+            (RESOLUTION, 0, "times are whole microseconds: kernels of a few us are off by up to 1000 ns"),
         ),
         (
             ReadFacts(negative_durations=3000),
-            (Rule.NEGATIVE_DURATIONS, 0, "3,000 events end before they start; counted as 0 ns"),
+            (NEGATIVE_DURATIONS, 0, "3,000 events end before they start; counted as 0 ns"),
         ),
         (
             ReadFacts(ignored={"overhead": 2}, overhead_ns=3000),
             (
-                Rule.PROFILER_OVERHEAD, 3000,
+                PROFILER_OVERHEAD, 3000,
                 "the profiler paused the program 2 times, for 3.000 us in all (buffers, flushes)",
             ),
         ),
@@ -97,12 +120,12 @@ def test_what_reading_showed(facts, issue):
     [
         (
             {"log": ("a: Out-of-range = 7, b", "Out-of-range = 5", "c", "Out-of-range = 1000")},
-            (Rule.OUT_OF_RANGE, 0, "the profiler dropped 1,012 records outside its window (it says so itself)"),
+            (OUT_OF_RANGE, 0, "the profiler dropped 1,012 records outside its window (it says so itself)"),
         ),
         (
             {"whole_graphs": WholeGraphs(count=2000, time_ns=5000)},
             (
-                Rule.WHOLE_CUDA_GRAPHS, 5000,
+                WHOLE_CUDA_GRAPHS, 5000,
                 "2,000 graph launches (5.000 us) were recorded without their kernels and are in no table:"
                 " record with nsys profile --cuda-graph-trace=node",
             ),
@@ -110,7 +133,7 @@ def test_what_reading_showed(facts, issue):
         (
             {"newer_report": "a.nsys-rep"},
             (
-                Rule.STALE_EXPORT, 0, "a.nsys-rep beside this file is newer: analyze that one, if this was made of it"
+                STALE_EXPORT, 0, "a.nsys-rep beside this file is newer: analyze that one, if this was made of it"
             ),
         ),
         ({"log": ("Out-of-range = 0",)}, None),
@@ -161,7 +184,7 @@ def test_work_without_a_launch_and_what_of_it_ran_before_all_others():
     WHEN examined THEN three have none (25 of 35 ns), and one of them ran before"""
     b = clean().event("x", 49, 54).event("x", 50, 60, stream=8).event("x", 51, 61, stream=9)
     assert found(b)["no launch"] == (
-        Rule.NO_LAUNCH, 25,
+        NO_LAUNCH, 25,
         "3 device events (25.00 ns, 71.4%) have no launch in the file;"
         " 1 of them ran before the first one that has: work launched before recording began",
     )  # fmt: skip
@@ -176,7 +199,7 @@ def test_work_without_a_launch_that_none_of_it_ran_before_the_others():
 def test_where_nothing_has_a_launch_nothing_is_said_of_a_first_one():
     """GIVEN a file of kernels alone WHEN examined THEN it is not claimed that they were launched before recording"""
     assert found(TraceBuilder().event("k", 0, 4).event("k", 4, 8))["no launch"] == (
-        Rule.NO_LAUNCH,
+        NO_LAUNCH,
         8,
         "2 device events (8.000 ns, 100.0%) have no launch in the file",
     )
@@ -196,12 +219,12 @@ def test_what_was_launched_outside_the_steps():
     trace = b.build()
     everything, steps = (by_name(integrity.findings(account(trace, steps=steps))) for steps in ("all", 0))
     assert everything["outside steps"] == (
-        Rule.OUTSIDE_STEPS,
+        OUTSIDE_STEPS,
         10,
         "1 device events (10.00 ns) were launched outside every step",
     )
     assert steps["outside steps"] == (
-        Rule.OUTSIDE_STEPS, 17,
+        OUTSIDE_STEPS, 17,
         "2 device events (17.00 ns) were launched outside every step: in no table (--steps all has them)",
     )  # fmt: skip
     assert "outside steps" not in found(TraceBuilder().launched("k", 0, 5, 9))
@@ -210,7 +233,7 @@ def test_what_was_launched_outside_the_steps():
 def test_nodes_that_lead_nowhere():
     b = clean().node("MmBackward0", 60, 65, 1).node("MmBackward0", 68, 73, 1).node("LostBackward0", 75, 85, 99)
     assert found(b)["unlinked nodes"] == (
-        Rule.UNLINKED_NODES, 0,
+        UNLINKED_NODES, 0,
         "1 of 3 backward nodes lead to no forward operation in the file: it ran before recording began, or was not"
         " recorded",
     )  # fmt: skip
@@ -222,7 +245,7 @@ def test_graphs():
     b.range("cuGraphLaunch", 80, 81, HostKind.RUNTIME, correlation=8).event("gemm", 85, 86, correlation=8)
     b.event("lost", 91, 92)
     assert found(b)["CUDA graphs"] == (
-        Rule.CUDA_GRAPHS, 16,
+        CUDA_GRAPHS, 16,
         "3 device events (16.00 ns) ran in 2 graph launches; they have the scope of their launch,"
         " not of the code that was captured",
     )  # fmt: skip
@@ -251,7 +274,7 @@ def test_shared_launches():
     b = clean().event("gemm", 60, 70, correlation=1000).event("gemm", 70, 75, correlation=1000)
     b.launched("gemm", 45, 80, 90).event("lost", 91, 92).event("lost", 92, 93)
     assert found(b)["shared launches"] == (
-        Rule.SHARED_LAUNCHES, 25,
+        SHARED_LAUNCHES, 25,
         "3 device events (25.00 ns) share a launch with another: correlation numbers repeat,"
         " as in a file put together of several processes; each goes with the first call",
     )  # fmt: skip
@@ -263,7 +286,7 @@ def test_shared_launches():
 def test_events_of_no_length():
     b = clean().event("nothing", 70, 70, correlation=1000).launched("short", 30, 80, 81)
     assert found(b)["zero durations"] == (
-        Rule.ZERO_DURATIONS,
+        ZERO_DURATIONS,
         0,
         "1 device events last 0 ns: shorter than the clock can tell",
     )
@@ -281,7 +304,7 @@ def test_overlaps_on_a_stream():
     ):  # fmt: skip
         b.launched("k", number, start, end, **where)
     assert found(b)["overlapping"] == (
-        Rule.OVERLAPPING,
+        OVERLAPPING,
         6,
         "3 device events overlap the one before them on their stream, by 6.000 ns in all",
     )
@@ -302,7 +325,7 @@ def test_ranges_that_cross(resolution, count):
     b.range("call", 29000, 50000, HostKind.RUNTIME).launched("k", 29500, 0, 10)
     trace = replace(b.build(), facts=ReadFacts(resolution_ns=resolution))
     assert found(trace)["crossing ranges"] == (
-        Rule.CROSSING_RANGES, 0,
+        CROSSING_RANGES, 0,
         f"{count} host ranges begin inside another and end after it; both count as its parent's children",
     )  # fmt: skip
 
@@ -360,7 +383,7 @@ def test_steps_that_the_recording_cut(ranges, cut):
         assert issue is None
         return
     text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
-    assert issue == (Rule.CUT_STEPS, 0, text)
+    assert issue == (CUT_STEPS, 0, text)
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
@@ -369,7 +392,7 @@ def test_steps_that_the_recording_cut(ranges, cut):
 def test_external_ids_that_repeat_the_correlation():
     b = TraceBuilder().range("launch", 0, 1, HostKind.RUNTIME, correlation=5, external_id=5)
     assert found(b)["external ids"] == (
-        Rule.EXTERNAL_IDS,
+        EXTERNAL_IDS,
         0,
         "External ids repeat the correlation (a profiler of 2021 to 2023); not used",
     )
@@ -397,7 +420,7 @@ def test_names_of_no_known_kind_longest_first():
         b.launched(name, 92 + number, 100 * number, 100 * number + duration)
     b.launched("Memcpy", 98, 1000, 1050, kind=DeviceKind.MEMCPY).range("aten::mm", 60, 80)
     assert found(b.launched("kk", 70, 2000, 2090))["unknown kernels"] == (
-        Rule.UNKNOWN_KERNELS,
+        UNKNOWN_KERNELS,
         27,
         f"5 kernel names of no known category (27.00 ns): bb, {'z' * 60}, aa and 2 more",
     )

@@ -15,7 +15,7 @@ from tests.builders import TraceBuilder
 
 def table_of(builder: TraceBuilder, phase: Phase | None = None, **options: bool) -> Table:
     trace = builder.build()
-    return range_table(account_for(trace, attribute(trace), Selection(phase=phase)), phase, **options)
+    return range_table(account_for(trace, attribute(trace), Selection(phase=phase)).partial, phase, **options)
 
 
 def rows(table: Table, *wanted: str) -> list[tuple[object, ...]]:

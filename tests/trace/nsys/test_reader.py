@@ -19,6 +19,7 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection, account_for
+from perfkit.analysis.time.passes import passes
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -328,7 +329,7 @@ def test_passes_are_those_of_the_process_that_a_step_is_of(tmp_path: Path) -> No
         found = attribute(trace)
         for steps in ("all", "auto", 0, 1, *((2, 3) if device else ())):
             account = account_for(trace, found, Selection(steps=steps))
-            assert account.passes(Phase.FORWARD) == len(account.steps)
+            assert passes(account.partial, Phase.FORWARD) == len(account.steps)
 
 
 def test_host_times_are_of_the_steps_of_one_process(tmp_path: Path) -> None:

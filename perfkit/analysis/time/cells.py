@@ -1,0 +1,145 @@
+"""Cells: the rows of an account, those alike in one. Nearly every table of a trace is a grouping of them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, pair_keys
+from perfkit.analysis.attribution.scopes import How
+from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.analysis.time.account import Account, is_operator, scope_numbers
+from perfkit.analysis.time.partial import Fold, Partial, Rows, columns_of
+from perfkit.schema.range_names import HOOKS
+from perfkit.trace.columns import DeviceKind
+
+REASONS = {
+    "outside": "outside every scope",
+    "unlinked": "in backward nodes that lead to no forward operation in the file",
+    "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
+    "hooks": "perfkit's own search for the nodes that get backward ranges",
+    "unlaunched": "launched before recording began, or its launch was not recorded",
+    "unscoped": "in backward nodes made by a forward operation outside every scope",
+}
+"""Why time has no scope. The cells' `reason` counts in it."""
+
+_REASONS = {reason: number for number, reason in enumerate(REASONS)}
+_CATEGORIES = {category: number for number, category in enumerate(kernel_categories.ALL)}
+
+
+class Work(IntEnum):
+    """What a row is."""
+
+    KERNEL = DeviceKind.KERNEL
+    MEMCPY = DeviceKind.MEMCPY
+    MEMSET = DeviceKind.MEMSET
+    OPERATOR = 3
+    """Self time of an operator, on the host."""
+    BETWEEN = 4
+    """Self time of any other host range."""
+
+
+def _rows(account: Account) -> Rows:
+    steps = np.full(len(account.attribution.steps) + 1, NONE, dtype=np.int64)
+    steps[list(account.steps)] = np.arange(len(account.steps))  # the last is NONE's
+    return {
+        "name": account.name,
+        "operator": account.operator,
+        "phase": account.phase,
+        "path": account.path,
+        "step": steps[account.step],
+        "reason": _reason(account),
+        "work": _work(account),
+        "count": account.is_counted.astype(np.int64),
+        "total_ns": account.total,
+        "exclusive_ns": account.exclusive,
+        "min_ns": account.total,
+        "max_ns": account.total,
+        "bytes": np.maximum(account.trace.device.bytes[account.row], 0) if account.on_device else account.total * 0,
+    }
+
+
+_KEYS = ("name", "operator", "phase", "path", "reason", "work")
+BY_STEP = Fold(
+    _rows,
+    keys=(*_KEYS, "step"),
+    measures={
+        "count": "sum",
+        "total_ns": "sum",
+        "exclusive_ns": "sum",
+        "min_ns": "min",
+        "max_ns": "max",
+        "bytes": "sum",
+    },
+    texts={"name": "names", "operator": "names", "path": "paths"},
+    is_counted=True,
+)
+"""One row for each name, operator, phase, scope, reason for having no scope, kind of work, and step."""
+CELLS = Fold(
+    lambda account: columns_of(account.partial.of(BY_STEP)), _KEYS, BY_STEP.measures, BY_STEP.texts, is_counted=True
+)
+"""The same without the steps: few, however many steps there are."""
+
+
+def _work(account: Account) -> Ints:
+    if account.on_device:
+        return account.trace.device.kind[account.row]
+    return np.where(is_operator(account.attribution)[account.row], Work.OPERATOR, Work.BETWEEN)
+
+
+def _reason(account: Account) -> Ints:
+    """Why each row has no scope; NONE where it has one, or needs none."""
+    backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
+    is_linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
+    conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
+    reasons = [_REASONS[reason] for reason in ("unlaunched", "unscoped", "unlinked", "engine", "hooks")]
+    return np.where(account.unattributed, np.select(conditions, reasons, default=_REASONS["outside"]), NONE)
+
+
+def _in_hooks(account: Account) -> Bools:
+    """Host rows in perfkit's search for backward nodes, which launches nothing."""
+    if account.on_device:
+        return np.zeros(len(account), dtype=bool)
+    return account.attribution.host.in_phase(HOOKS.label)[account.row]
+
+
+def unattributed(partial: Partial) -> dict[str, int]:
+    """Why time has no scope: reason -> ns, longest first. The reasons add up to the unattributed time."""
+    cells = partial.of(CELLS)
+    rest = cells[cells["reason"] != NONE].groupby("reason")["total_ns"].sum()
+    times = {reason: int(rest.get(number, 0)) for reason, number in _REASONS.items() if rest.get(number, 0)}
+    return dict(sorted(times.items(), key=lambda item: (-item[1], item[0])))
+
+
+def scopes_of(partial: Partial, cells: pd.DataFrame) -> tuple[Ints, Any]:
+    """The scope of cells, as an index into texts, and those: every path there is, and the rest rows' two last."""
+    paths = partial.facts.paths
+    number = scope_numbers(cells["path"].to_numpy(), cells["phase"].to_numpy(), len(paths))
+    return number, np.array((*paths, UNATTRIBUTED, COMMUNICATION), dtype=object)
+
+
+def categories(partial: Partial, cells: pd.DataFrame) -> Ints:
+    """Category of cells, as an index into kernel_categories.ALL: by the operator first, the kernel's name second."""
+    if not len(cells):
+        return np.empty(0, dtype=np.int64)
+    name, operator, work = (cells[key].to_numpy() for key in ("name", "operator", "work"))
+    in_optimizer = cells["phase"].to_numpy() == Phase.OPTIMIZER
+    _, first, place = np.unique(pair_keys(name, operator, in_optimizer), return_index=True, return_inverse=True)
+    names = partial.facts.names
+    by_key = [
+        kernel_categories.category(
+            names[name[row]],
+            names[operator[row]] if operator[row] != NONE else None,
+            in_optimizer=bool(in_optimizer[row]),
+        )
+        for row in first
+    ]
+    found = np.array([_CATEGORIES[category] for category in by_key], dtype=np.int64)[place]
+    found[work == Work.MEMCPY] = _CATEGORIES[kernel_categories.COPY]
+    found[work == Work.MEMSET] = _CATEGORIES[kernel_categories.MEMSET]
+    found[work == Work.BETWEEN] = _CATEGORIES[kernel_categories.HOST]
+    return found

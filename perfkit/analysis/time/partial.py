@@ -1,0 +1,202 @@
+"""Partial: what of an account adds up, so that parts of a recording, and recordings, can be put together.
+
+    load -> account -> partial (sums, counts, min, max, by key) -> merge -> derive (means, shares, spreads)
+
+A fold says which rows add up and by which keys. A partial makes the rows of a fold when a table asks for them, once;
+tables are made of partials alone, and so are the same whether a recording was folded whole or in parts (`merge`). What
+does not add up, such as a median or what follows what on a stream, is no fold: it needs the account, or the trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.attribution.intervals import NONE, Ints, at
+from perfkit.analysis.attribution.scopes import ScopeSource
+
+if TYPE_CHECKING:
+    from perfkit.analysis.time.account import Account
+
+_Item = TypeVar("_Item")
+
+Rows = Mapping[str, Any]
+"""Columns of equal length: arrays of integers or of texts."""
+
+_MOST_KEYS = 1 << 62
+"""Numbers for combinations of keys stay below it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Rows of an account that add up."""
+
+    rows: Callable[[Account], Rows]
+    """The keys and the measures, row by row; rows of equal keys are added up. A key `step` numbers `Facts.steps`."""
+    keys: tuple[str, ...]
+    measures: Mapping[str, Literal["sum", "min", "max"]]
+    """How each measure of two rows becomes one. What is a fact of the whole file, whatever part of it is accounted for,
+    has `source` for a key and goes by max, so that the parts of one file say it once."""
+    texts: Mapping[str, Literal["names", "paths"]] = field(default_factory=dict)
+    """Keys that number the texts of `Facts.names` or `Facts.paths`; NONE for none."""
+    is_counted: bool = False
+    """Whether the rows are those of the account: of host times, which nobody counts beside device work."""
+
+    def added(self, rows: Rows) -> pd.DataFrame:
+        """One row for each combination of keys, in the order in which they come first."""
+        code = _numbered([rows[key] for key in self.keys])
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(code), prepend=-1)) if len(code) else code
+        measures = {name: rows[name] for name in self.measures}
+        grouped = pd.DataFrame(measures, copy=False).groupby(code, sort=False)
+        added = {name: getattr(grouped[name], how)().to_numpy() for name, how in self.measures.items()}
+        return pd.DataFrame({**{key: _wide(rows[key][first]) for key in self.keys}, **added})
+
+
+def _wide(column: Any) -> Any:
+    return column if column.dtype == object else column.astype(np.int64)
+
+
+def _numbered(columns: Sequence[Any]) -> Ints:
+    """A number for each row, the same for the same values, from 0 in the order in which they come first."""
+    key, numbers = np.zeros(len(columns[0]), dtype=np.int64), 1
+    for column in columns:
+        codes = pd.factorize(column)[0] if column.dtype == object else column
+        width = int(codes.max(initial=0)) + 2  # NONE is -1
+        if numbers * width > _MOST_KEYS:
+            key, values = pd.factorize(key)
+            numbers = len(values)
+        key = key * width + (codes.astype(np.int64) + 1)
+        numbers *= width
+    return pd.factorize(key)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a partial is of, and what its rows are numbered by."""
+
+    sources: tuple[str, ...]
+    """The files."""
+    tools: tuple[str, ...]
+    """What recorded them."""
+    has_operators: bool
+    """All of them name operators, not only ranges."""
+    devices: tuple[tuple[int, str], ...]
+    """Index and name of the devices that the files name."""
+    names: tuple[str, ...]
+    """Of kernels, operators and ranges."""
+    paths: tuple[str, ...]
+    """Of scopes."""
+    scope_source: ScopeSource
+    qualified: bool
+    """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
+    modules: Mapping[str, str]
+    """Module path -> class, as far as it is known."""
+    steps: tuple[int, ...]
+    """Wall time of each step, ns."""
+    only: Phase | None
+    """The phase accounted for; None for all of them."""
+    on_device: bool
+    """Times are those of device events, not of the host's ranges."""
+    has_copies: bool
+    several_threads: bool
+
+    @property
+    def step_wall(self) -> int:
+        """Wall time of the steps, ns."""
+        return sum(self.steps)
+
+    @property
+    def has_ranges_only(self) -> bool:
+        """Nothing but ranges to read: no device work, and no operators."""
+        return not (self.on_device or self.has_operators)
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What adds up of one account, or of several."""
+
+    facts: Facts
+    of: Callable[[Fold], pd.DataFrame]
+    """The rows of a fold, added up; made when they are first asked for, and once."""
+
+
+def partial_of(account: Account, facts: Facts) -> Partial:
+    """The partial of one account."""
+    return Partial(facts, cache(lambda fold: fold.added(fold.rows(account))))
+
+
+def merge(parts: Sequence[Partial]) -> Partial:
+    """One partial of several, in their order: however they are grouped, it is the same.
+
+    Steps come one after the other; names and paths in the order in which they come first. Raises ValueError where the
+    parts are of different phases, or spell scopes differently.
+    """
+    facts = _merged_facts([part.facts for part in parts])
+    places = {
+        "names": {text: number for number, text in enumerate(facts.names)},
+        "paths": {text: number for number, text in enumerate(facts.paths)},
+    }
+
+    def rows(fold: Fold) -> pd.DataFrame:
+        taken, steps = [], 0
+        for part in parts:
+            if not fold.is_counted or part.facts.on_device == facts.on_device:
+                taken.append(_renumbered(part, fold, places, steps))
+            steps += len(part.facts.steps)
+        return fold.added(columns_of(pd.concat(taken, ignore_index=True)))
+
+    return Partial(facts, cache(rows))
+
+
+def columns_of(frame: pd.DataFrame) -> Rows:
+    """The rows of a frame, to be added up again."""
+    return {str(name): frame[name].to_numpy() for name in frame}
+
+
+def _renumbered(part: Partial, fold: Fold, places: Mapping[str, Mapping[str, int]], steps: int) -> pd.DataFrame:
+    """The rows of a part by the numbers of the whole, `steps` steps later."""
+    frame = part.of(fold)
+    changed: dict[str, Ints] = {}
+    for key, kind in fold.texts.items():
+        number = np.array([places[kind][text] for text in getattr(part.facts, kind)], dtype=np.int64)
+        changed[key] = at(number, frame[key].to_numpy(), absent=NONE)
+    if "step" in fold.keys:
+        step = frame["step"].to_numpy()
+        changed["step"] = np.where(step == NONE, NONE, step + steps)
+    return frame.assign(**changed)
+
+
+def _merged_facts(parts: Sequence[Facts]) -> Facts:
+    scoped = [part for part in parts if part.paths] or list(parts)  # those without scopes spell nothing
+    for what in ("scope_source", "qualified"):
+        if len({getattr(part, what) for part in scoped}) > 1:
+            raise ValueError(f"parts spell scopes differently: {', '.join(part.sources[0] for part in scoped)}")
+    if len({part.only for part in parts}) > 1:
+        raise ValueError("parts are of different phases")
+    return Facts(
+        sources=_union(part.sources for part in parts),
+        tools=_union(part.tools for part in parts),
+        has_operators=all(part.has_operators for part in parts),
+        devices=_union(part.devices for part in parts),
+        names=_union(part.names for part in parts),
+        paths=_union(part.paths for part in parts),
+        scope_source=scoped[0].scope_source,
+        qualified=scoped[0].qualified,
+        modules={path: name for part in parts for path, name in part.modules.items()},
+        steps=tuple(wall for part in parts for wall in part.steps),
+        only=parts[0].only,
+        on_device=any(part.on_device for part in parts),
+        has_copies=any(part.has_copies for part in parts),
+        several_threads=any(part.several_threads for part in parts),
+    )
+
+
+def _union(parts: Iterable[tuple[_Item, ...]]) -> tuple[_Item, ...]:
+    """Each item once, in the order in which they come first."""
+    return tuple(dict.fromkeys(item for part in parts for item in part))

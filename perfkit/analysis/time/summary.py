@@ -1,0 +1,71 @@
+"""The scalars of a trace, for scripts and for headlines; times in ns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.cells import CELLS, Work, unattributed
+from perfkit.analysis.time.partial import Fold, Partial, Rows
+
+
+def _spans(account: Account) -> Rows:
+    events = account.trace.device
+    device, start, end = events.device, events.start, events.end
+    if not account.on_device:
+        return {"device": device[:0], "first": start[:0], "last": end[:0]}
+    return {"device": device[account.row], "first": start[account.row], "last": end[account.row]}
+
+
+SPANS = Fold(_spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
+"""From when to when each device has work, ns."""
+
+
+def _nodes(account: Account) -> Rows:
+    links = account.attribution.links
+    numbered = links.numbered
+    linked = links.target[numbered] != NONE
+    counts = {"nodes": numbered, "linked": linked, "ranges": links.is_hooked}
+    source = np.array([account.trace.source], dtype=object)
+    return {"source": source, **{name: np.array([int(rows.sum())]) for name, rows in counts.items()}}
+
+
+NODES = Fold(_nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
+"""Backward nodes of a file, those that lead to their forward operation, and perfkit's ranges round nodes."""
+
+
+def summary(partial: Partial) -> dict[str, Any]:
+    """The scalars of a trace."""
+    facts, cells = partial.facts, partial.of(CELLS)
+    on_device = cells if facts.on_device else cells[:0]
+    kernels = on_device[on_device["work"] == Work.KERNEL]
+    used = set(partial.of(SPANS)["device"])
+    nodes = partial.of(NODES)
+    return {
+        "source": ", ".join(facts.sources),
+        "format": ", ".join(facts.tools),
+        "devices": [name for index, name in facts.devices if index in used],
+        "kernels": int(kernels["count"].sum()),
+        "kernel_time_ns": int(kernels["total_ns"].sum()),
+        "gpu_events": int(on_device["count"].sum()),
+        "gpu_time_ns": int(on_device["total_ns"].sum()),
+        "busy_ns": int(on_device["exclusive_ns"].sum()),
+        "steps": len(facts.steps),
+        "step_wall_ns": facts.step_wall,
+        "total_ns": int(cells["total_ns"].sum()),
+        "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),
+        "unattributed_reasons_ns": unattributed(partial),
+        "scope_source": facts.scope_source.value,
+        "backward_nodes": int(nodes["nodes"].sum()),
+        "backward_nodes_linked": int(nodes["linked"].sum()),
+        "backward_ranges": int(nodes["ranges"].sum()),
+    }
+
+
+def device_span(partial: Partial) -> int:
+    """From the first event's start to the last one's end, added up over devices, ns."""
+    spans = partial.of(SPANS)
+    return int((spans["last"] - spans["first"]).sum())

@@ -1,0 +1,106 @@
+"""What a trace holds, in sentences: each rule, and the function that looks for it.
+
+A function takes the account and its summary, and returns one finding or None. What asks for caution is in `integrity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from perfkit.analysis.attribution.attribute import UNATTRIBUTED
+from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.cells import CELLS, REASONS
+from perfkit.analysis.time.summary import device_span
+from perfkit.schema import units
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+
+Scalars: TypeAlias = Mapping[str, Any]
+"""As `summary` gives them."""
+
+TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
+
+
+def trace_totals(account: Account, scalars: Scalars) -> Finding:
+    """What there is, in one line."""
+    steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
+    text = f"{steps} steps" if steps != 1 else "1 step"
+    if not account.on_device:
+        of_operators = account.trace.recording.capabilities.operators
+        what = "no device work in this trace" if of_operators else "no GPU work was captured"
+        return Finding(TRACE_TOTALS, f"{text}, {total} on the main thread; {what}")
+    busy, span = scalars["busy_ns"], device_span(account.partial)
+    text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"
+    if span:
+        text += f" ({units.percent(busy / span)} of the time from first to last)"
+    return Finding(TRACE_TOTALS, text)
+
+
+UNATTRIBUTED_TIME = Rule("unattributed-time", "trace", "time has no scope, by the reasons for it")
+
+
+def unattributed_time(_: Account, scalars: Scalars) -> Finding | None:
+    """How much has no scope, and why."""
+    rest, total = scalars["unattributed_ns"], scalars["total_ns"]
+    if not rest:
+        return None
+    times = scalars["unattributed_reasons_ns"].items()
+    reasons = [f"{units.duration_ns(time)} {REASONS[reason]}" for reason, time in times]
+    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
+    cost = Cost(round(rest / max(scalars["steps"], 1)), rest / total)
+    return Finding(UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
+
+
+NO_MODULES = Rule("no-modules", "trace", "no range names a module")
+
+
+def no_modules(account: Account, _: Scalars) -> Finding | None:
+    """Nothing has a scope, and there are operators to read instead."""
+    cells = account.partial.of(CELLS)
+    if not len(cells) or (cells["reason"] == NONE).any() or (cells["operator"] == NONE).all():
+        return None
+    return Finding(NO_MODULES, "no range names a module; --by op shows the operators")
+
+
+PROVENANCE_UNAVAILABLE = Rule(
+    "provenance-unavailable", "trace", "nothing of what compiled graphs ran could be led back to modules"
+)
+PROVENANCE = Rule("provenance", "trace", "how much of what compiled graphs ran was led back to modules")
+
+
+def provenance(account: Account, _: Scalars) -> Finding | None:
+    """How much of what ran in compiled graphs could be led back to modules; nothing where the run did not ask."""
+    compiled = account.attribution.compiled
+    if compiled is None:
+        return None
+    if not (compiled.path != NONE).any():
+        text = f"provenance: not available: {compiled.problem or 'no kernel of a compiled graph could be mapped'}"
+        return Finding(PROVENANCE_UNAVAILABLE, text)
+    place = account.attribution.events.leaf[account.row] if account.on_device else account.row
+    inside = compiled.graph if account.on_device else compiled.kernel
+    rows = np.flatnonzero((place != NONE) & (inside[place] != NONE))
+    if not len(rows):
+        return None
+    place, time = place[rows], account.total[rows]
+    counts = np.ones(len(rows), dtype=bool) if account.on_device else compiled.kernel[place] == place
+    mapped, fused = compiled.path[place] != NONE, compiled.fused[place]
+    text = (
+        f"provenance: {int((counts & mapped).sum()):,} of {int(counts.sum()):,} compiled kernels mapped"
+        f" ({units.percent(int(time[mapped].sum()) / max(int(time.sum()), 1))} of their time),"
+        f" {int((counts & fused).sum()):,} fused across modules (shown at their common ancestor)"
+    )
+    return Finding(PROVENANCE, f"{text}; {compiled.problem}" if compiled.problem else text)
+
+
+BACKWARD_RANGES_AGREE = Rule(
+    "backward-ranges-agree", "trace", "ranges round backward nodes and sequence numbers name the same modules"
+)
+
+
+def backward_ranges_agree(account: Account, _: Scalars) -> Finding | None:
+    """Where a trace says twice which module a backward node is of, and the same; else integrity has it."""
+    both = account.agreement
+    return Finding(BACKWARD_RANGES_AGREE, str(both)) if both is not None and both.agreeing == both.nodes else None
