@@ -1,11 +1,19 @@
-"""What people and scripts see of a report."""
+"""Reports by hand, and what people and scripts see of one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from perfkit.render import findings
-from perfkit.schema.finding import Evidence
+from perfkit.schema.finding import Evidence, Finding
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
+
+
+def report(*tables: Table, summary: Mapping[str, Any] | None = None, findings: Sequence[Finding] = ()) -> Report:
+    """A report of these parts, for a writer."""
+    return Report("a report", dict(summary or {}), tables, findings=tuple(findings))
 
 
 def lines_in(report: Report) -> tuple[str, ...]:

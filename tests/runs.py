@@ -10,7 +10,7 @@ from torch import nn
 
 from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import EndedBy, Environment, RunRecord, StepSample
+from perfkit.schema.record import Environment, RunRecord, StepSample
 from perfkit.workload.annotate import Annotation, annotate
 
 QUICK: dict[str, int] = {
@@ -107,9 +107,8 @@ class Journal(Observer):
     def phase(self, name: str) -> None:
         self.entries.append(name)
 
-    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         self.entries.append(f"after {step}")
-        return None
 
     def close(self) -> None:
         self.entries.append("close")

@@ -10,21 +10,29 @@ from cyclopts import Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
-from perfkit.analysis.reports import overhead, repeats
+from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
-from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.grouping import By
+from perfkit.commands import reports
 from perfkit.commands.console import show
-from perfkit.commands.console.progress import attributing, reading
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs.runs import saved_runs, sweep_rows
+from perfkit.commands.inputs import traces
+from perfkit.commands.inputs.paths import (
+    Input,
+    RecordFile,
+    RunFolder,
+    RunsFolder,
+    SweepResults,
+    TraceFile,
+    inputs_of,
+    side,
+)
 from perfkit.errors import UsageError
-from perfkit.schema import module_tree, record
-from perfkit.schema.report import Report
-from perfkit.trace.load import load
+from perfkit.schema import module_tree
+from perfkit.schema.report import Report, joined
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -91,53 +99,48 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 def execute(
     path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
+    *more: Annotated[str, Parameter(name="MORE", help="Other paths: each is shown by itself, one after the other.")],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
 
-    - is a trace on standard input.
+    - is a trace on standard input. Of several paths, each is shown by itself, one after the other.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    reports = show.chosen(_reports(path, options), options.table)
-    show.write(reports, options.format, top=options.top)
+    view, paths = options.view(), (path, *more)
+    if more and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
+        raise UsageError(f"--format {options.format} has room for one table: name one path, or choose another format")
+    inputs = inputs_of(paths)
+    if not more:
+        shown = show.chosen(_reports(inputs[0], view, options), options.table)
+    else:
+        shown = [
+            joined(name, show.chosen(_reports(one, view, options), options.table, f"in {name}"))
+            for name, one in zip(paths, inputs, strict=True)
+        ]
+    show.write(shown, options.format, top=options.top, by_title=bool(more))
     return 0
 
 
-def _reports(path: str, options: AnalyzeOptions) -> list[Report]:
-    """A folder has a record and perhaps a trace, or several runs; a file is a trace, a record or a sweep's results."""
-    target, view = Path(path), options.view()
+def _reports(one: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+    use_cache = not options.no_cache
     if options.wants_summary_only:
-        return [_kernel_summary(path, options)]
-    if target.suffix == ".csv" and target.is_file():
-        rows = sweep_rows(target)
-        return [sweep_report.report(rows, sweep_report.varied(rows))]
-    runs = saved_runs(target)
-    if runs is not None and len(runs.records) > 1 and len({saved.config for _, saved in runs.records}) == 1:
-        return [repeats.report(runs.side(""))]
-    if runs is not None and len(runs.records) > 1:
-        raise UsageError(f"{path}: runs of several configurations: name one of them, or the sweep's results (.csv)")
-    if target.is_dir() and (target / record.RECORD_FILE).is_file():
-        saved = record.load(target)
-        reports = [run_report.report(saved)]
-        plain, trace = (record.artifact(saved, target, kind) for kind in ("plain", "trace"))
-        if plain is not None and plain.exists():
-            reports.append(overhead.report(saved, record.load(plain)))
-        if trace is not None:
-            reports.append(_trace_report(trace, view, options))
-        return reports
-    if runs is not None and target.is_file():
-        return [run_report.report(runs.records[0][1])]
-    return [_trace_report(path, view, options)]
-
-
-def _kernel_summary(path: str, options: AnalyzeOptions) -> Report:
-    with reading(Path(path).name) as progress:
-        return kernel_summary.report(load(path, progress=progress, use_cache=not options.no_cache, kernels_only=True))
-
-
-def _trace_report(path: Path | str, view: View, options: AnalyzeOptions) -> Report:
-    with reading(Path(path).name) as progress:
-        trace = load(path, progress=progress, use_cache=not options.no_cache)
-    with attributing(trace.facts.events):
-        return trace_report.report(trace, view)
+        return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, kernels_only=True))]
+    match one:
+        case TraceFile(source):
+            return [reports.of_trace(source, view, use_cache=use_cache)]
+        case RecordFile(record=saved):
+            return [run_report.report(saved)]
+        case RunFolder(folder, saved):
+            return list(reports.of_run(saved, folder, view, use_cache=use_cache))
+        case RunsFolder(folder, records) if len(records) == 1:  # a run that left no record has that of its plain steps
+            return [reports.of_trace(folder, view, use_cache=use_cache)]
+        case RunsFolder(folder, records) as runs:
+            if len({saved.config for _, saved in records}) > 1:
+                raise UsageError(
+                    f"{folder}: runs of several configurations: name one of them, or the sweep's results (.csv)"
+                )
+            return [repeats.report(side(runs, ""))]
+        case SweepResults(rows=rows):
+            return [sweep_report.report(rows, sweep_report.varied(rows))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +19,11 @@ from perfkit.analysis.runs.conditions import Difference
 from perfkit.analysis.runs.processes import LeftOut, Side
 from perfkit.analysis.time.grouping import By
 from perfkit.commands.console import show
-from perfkit.commands.console.progress import attributing, reading
+from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
+from perfkit.commands.inputs import folders, traces
 from perfkit.commands.inputs.flags import config_of
-from perfkit.commands.inputs.runs import SavedRuns, saved_runs
+from perfkit.commands.inputs.paths import Runs, TraceFile, record_files, runs_in, side, what_is
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
@@ -33,8 +33,6 @@ from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RECORD_FILE
 from perfkit.schema.report import Report
-from perfkit.trace.columns import Trace
-from perfkit.trace.load import load
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
 
@@ -118,17 +116,15 @@ def execute(
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
     for path in (a, b):
         _check_there(path)
-    runs = saved_runs(a), saved_runs(b)
-    if runs[0] is not None and runs[1] is not None:
-        _check_apart(runs[0], runs[1])
-        compared = comparison.compare(
-            runs[0].side("A"), runs[1].side("B"), margin=options.margin_ratio(), force=options.force
-        )
-        return _concluded(compared, options)
-    if (runs[0] is None) != (runs[1] is None):
-        trace, run = (a, b) if runs[0] is None else (b, a)
-        raise UsageError(f"{trace} is taken for a trace and {run} for runs: compare two traces, or runs with runs")
-    return _traces(a, b, options)
+    match what_is(a), what_is(b):
+        case TraceFile(), TraceFile():
+            return _traces(a, b, options)
+        case (TraceFile(path=trace), run) | (run, TraceFile(path=trace)):
+            raise UsageError(
+                f"{trace} is taken for a trace and {run.path} for runs: compare two traces, or runs with runs"
+            )
+        case one, other:
+            return _runs(one, other, options)
 
 
 def _check_there(path: Path) -> None:
@@ -138,11 +134,17 @@ def _check_there(path: Path) -> None:
         raise UsageError(f"{path}: an empty folder: name one that holds runs, or a trace")
 
 
-def _check_apart(a: SavedRuns, b: SavedRuns) -> None:
+def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
+    sides = side(a, "A"), side(b, "B")
+    _check_apart(a, b)
+    return _concluded(comparison.compare(*sides, margin=options.margin_ratio(), force=options.force), options)
+
+
+def _check_apart(a: Runs, b: Runs) -> None:
     """A process on both sides is no second measurement."""
     if a.path.resolve() == b.path.resolve():
         raise UsageError(f"{a.path}: both sides are the same runs")
-    shared = set(a.files) & set(b.files)
+    shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
     if shared:
         raise UsageError(f"{min(shared)}: is on both sides, and a run compared with itself says nothing")
 
@@ -150,16 +152,11 @@ def _check_apart(a: SavedRuns, b: SavedRuns) -> None:
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
     if options.fail_on is not None:
         raise UsageError("--fail-on judges runs: one trace a side has no interval; leave it out")
-    one, other = _trace(a), _trace(b)
+    one, other = traces.load(a), traces.load(b)
     with attributing(one.facts.events + other.facts.events):
         found = trace_comparison.report(one, other, View(by=options.by), options.margin_ratio())
     _show(found, options)
     return 0
-
-
-def _trace(path: Path) -> Trace:
-    with reading(path.name) as progress:
-        return load(path, progress=progress)
 
 
 def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callable[..., Finished]) -> int:
@@ -167,7 +164,7 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
     config_a, config_b = map(config_of, lines)
     if options.fail_on is not None and not options.force:
         _check_alike(conditions.unlike(config_a, config_b))  # now, not when all is measured
-    folder = _new_folder(options.traces_dir)
+    folder = folders.new(options.traces_dir, "compare")
     points = [Point(key="A", config=config_a), Point(key="B", config=config_b)]
     fresh.measure(points, options.repeats, folder, run_child)
     sides = [_side(key, folder / key, config, options.repeats) for key, config in (("A", config_a), ("B", config_b))]
@@ -180,18 +177,9 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
 
 def _side(name: str, folder: Path, config: RunConfig, repeats: int) -> Side:
     """The runs that were asked for: with a record, or named as missing."""
-    runs = saved_runs(folder) or SavedRuns(folder, ())
+    found = side(runs_in(folder), name)
     missing = [str(n) for n in range(1, repeats + 1) if not (folder / str(n) / RECORD_FILE).is_file()]
-    return replace(runs, failed=tuple(LeftOut(f"{one} (no record)", config) for one in missing)).side(name)
-
-
-def _new_folder(traces_dir: Path) -> Path:
-    folder = traces_dir / f"{datetime.now():%Y%m%d-%H%M%S}_compare"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; choose another --traces-dir") from error
-    return folder
+    return replace(found, left_out=(*(LeftOut(f"{one} (no record)", config) for one in missing), *found.left_out))
 
 
 def _concluded(compared: Comparison, options: CompareOptions) -> int:

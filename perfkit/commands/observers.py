@@ -1,4 +1,4 @@
-"""What `perfkit run` and sweeps add to the loop: the rule that ends it, flags to try, and how far it is, on stderr."""
+"""What `perfkit run` and sweeps add to the loop: flags to try, and how far it is, on stderr."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import dataclasses
 from types import TracebackType
 
 from perfkit.analysis.memory import fit as memory_fit
-from perfkit.analysis.runs import stopping
 from perfkit.commands.console.progress import StageProgress
 from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
-from perfkit.measure.observers.until import Until
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord, StepSample
 
 
-def usual(config: RunConfig) -> tuple[Observer, ...]:
-    """What every run of a resolved configuration has from the analyses, which measuring does not import."""
-    rule = stopping.rule(config)
-    return (Suggestions(memory_fit.suggestions), *([Until(rule)] if rule else []))
+def usual() -> tuple[Observer, ...]:
+    """What every run has from the analyses, which measuring does not import."""
+    return (Suggestions(memory_fit.suggestions),)
 
 
 class Beside(Observer):

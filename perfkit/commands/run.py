@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from signal import Signals
@@ -16,13 +15,14 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from perfkit import signals
-from perfkit.analysis.reports import overhead, repeats
+from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports import trace as trace_report
-from perfkit.commands import estimate
+from perfkit.analysis.runs import stopping
+from perfkit.commands import estimate, reports
 from perfkit.commands.console import show
+from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
-from perfkit.commands.inputs.runs import SavedRuns, saved_runs
+from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.processes import fresh, plain
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
@@ -33,9 +33,9 @@ from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
-from perfkit.schema.config import RunConfig, Switch
+from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
-from perfkit.trace.load import load
 
 _MANY_PROFILED = 500
 """Profiled steps from which on a warning is due: every operation of each of them goes into the trace."""
@@ -97,7 +97,7 @@ def _run_under_nsys(
 def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) -> RunRecord:
     from perfkit.measure import runner
 
-    return runner.run(config, folder, observers)
+    return runner.run(config, folder, observers, enough=stopping.rule(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def execute(
         from perfkit.measure import runner
 
     resolved = runner.resolve(config)
-    folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, resolved)
+    folder = _folder(options, resolved)
     try:
         if program is None:
             record = _measure(resolved, folder, options, doing)
@@ -175,7 +175,7 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
-        return doing.run(config, folder, (*usual(config), Beside(artifacts), progress))
+        return doing.run(config, folder, (*usual(), Beside(artifacts), progress))
 
 
 def _tell(line: str) -> None:
@@ -185,9 +185,9 @@ def _tell(line: str) -> None:
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
     """The same configuration in several fresh processes, one after the other. This one never loads PyTorch."""
-    folder = _given_folder(options.folder) if options.folder else _make_folder(options.traces_dir, config)
+    folder = _folder(options, config)
     fresh.measure([Point(key="run", config=config)], options.repeats, folder, doing.run_child)
-    report = repeats.report((saved_runs(folder) or SavedRuns(folder, ())).side(""))
+    report = repeats.report(side(runs_in(folder), ""))
     if options.output is not None:
         files.write(options.output, report.only(report.main))
     doing.show([report], top=options.top)
@@ -195,44 +195,18 @@ def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
     return 0
 
 
-def _given_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{folder}: {error.strerror}; choose another --folder") from error
-    if occupied:
-        raise UsageError(f"{folder}: not empty; choose another --folder")
-    return folder
-
-
-def _make_folder(traces_dir: Path, config: RunConfig, now: Callable[[], datetime] = datetime.now) -> Path:
-    """`<timestamp>_<size>_<pass>`, with a number after it when two runs start in one second."""
-    name = f"{now():%Y%m%d-%H%M%S}_{config.workload.name}_{config.step.pass_type}"
-    for attempt in range(1000):
-        folder = traces_dir / (f"{name}_{attempt + 1}" if attempt else name)
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not folder.is_dir():
-                raise UsageError(f"{traces_dir}: not a folder; choose another --traces-dir") from None
-            continue
-        except OSError as error:
-            raise UsageError(f"{folder}: {error.strerror}; choose another --traces-dir") from error
-        return folder
-    raise UsageError(f"{traces_dir}: too many runs of one second")
+def _folder(options: RunOptions, config: RunConfig) -> Path:
+    if options.folder:
+        return folders.given(options.folder)
+    return folders.new(options.traces_dir, f"{config.workload.name}_{config.step.pass_type}")
 
 
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
-    reports = [run_report.report(record)]
+    made = reports.of_run(record, folder)
+    own = next(made)
     if options.output is not None:  # first: whoever reads the tables may stop reading
-        files.write(options.output, reports[0].only(reports[0].main))
-    beside, trace = (records.artifact(record, folder, kind) for kind in (plain.NAME, "trace"))
-    if beside is not None:
-        reports.append(overhead.report(record, records.load(beside)))
-    if trace is not None:
-        reports.append(trace_report.report(load(trace)))
-    doing.show(reports, top=options.top)
+        files.write(options.output, own.only(own.main))
+    doing.show([own, *made], top=options.top)
     print(f"\nsaved in {folder}")
 
 

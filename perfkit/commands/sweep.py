@@ -15,17 +15,18 @@ from cyclopts import Group, Parameter
 
 from perfkit import signals
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.runs import stopping
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
-from perfkit.commands.console.sweep_progress import SweepProgress
+from perfkit.commands.console.campaigns import SweepProgress
 from perfkit.commands.inputs import flags
 from perfkit.commands.inputs import grid as grids
 from perfkit.commands.inputs.flags import Grid
 from perfkit.commands.inputs.grid import Expansion
-from perfkit.commands.inputs.runs import record_file
+from perfkit.commands.inputs.paths import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
@@ -294,7 +295,7 @@ class _Sweep:
             from perfkit.commands import observers
             from perfkit.measure.in_process import Executor
 
-        executor = Executor(observers.usual)
+        executor = Executor(observers.usual, stopping.rule)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

@@ -16,6 +16,7 @@ from perfkit.measure.loop import Observer
 from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
+from perfkit.schema.stopping import StopRule
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
 
@@ -25,16 +26,18 @@ _OUTCOMES: dict[str, Outcome] = {"ok": "ok", "oom": "oom", "interrupted": "inter
 class Executor:
     """Runs configurations one after the other, and tidies up after each.
 
-    `observers` gives those of a resolved configuration, and `build` its workload, as for `runner.run`.
+    `observers` gives those of a run, `enough` what ends the measured steps of a resolved configuration, and `build` its
+    workload, as for `runner.run`.
     """
 
     def __init__(
         self,
-        observers: Callable[[RunConfig], Sequence[Observer]] = lambda _: (),
+        observers: Callable[[], Sequence[Observer]] = tuple,
+        enough: Callable[[RunConfig], StopRule | None] = lambda _: None,
         build: Callable[[RunConfig], Workload] = TransformerWorkload,
         forget_compiled: Callable[[], None] = torch.compiler.reset,
     ) -> None:
-        self._observers = observers
+        self._observers, self._enough = observers, enough
         self._build = build
         self._forget_compiled = forget_compiled
         self._threads = torch.get_num_threads()
@@ -49,7 +52,8 @@ class Executor:
             torch.set_num_threads(self._threads)
             folder.mkdir(parents=True)
             resolved = runner.resolve(config)
-            record = runner.run(resolved, folder, self._observers(resolved), build=self._build)
+            enough = self._enough(resolved)
+            record = runner.run(resolved, folder, self._observers(), enough=enough, build=self._build)
             outcome = _OUTCOMES[record.status]
         except (UsageError, RuntimeError, OSError) as error:
             said = f"{type(error).__name__}: {error}" if not isinstance(error, UsageError) else str(error)

@@ -1,5 +1,6 @@
 """The loop: steps round a clock, and round that the observers, which are told of each step and of its phases.
 
+    are there enough steps?         the rule says by what they ended
     before(step), outermost observer first
         clock: begin
             phase(name), ...        the only call inside the timed interval; observers without one are not called
@@ -22,6 +23,7 @@ from typing import Literal, Protocol
 
 from perfkit import signals
 from perfkit.schema.record import EndedBy, RunRecord, StepSample
+from perfkit.schema.stopping import StopRule
 
 Stage = Literal["warm-up", "measured"]
 
@@ -56,8 +58,8 @@ class Observer:
     def phase(self, name: str) -> None:
         """A phase begins. Called inside the timed interval: it must cost next to nothing."""
 
-    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
-        """A step is over and its clock has stopped. What is returned ends the stage, and says by which rule."""
+    def after(self, step: StepId, sample: StepSample) -> None:
+        """A step is over and its clock has stopped."""
 
     def close(self) -> None:
         """No step follows. Called once, whatever ended the run, also where the model could not be built."""
@@ -107,9 +109,14 @@ class Measured:
 
 
 def run_stage(
-    workload: Stepper, clock: StepClock, stage: Stage, count: int, observers: Sequence[Observer], measured: Measured
-) -> EndedBy | None:
-    """Run at most `count` steps, noting each in `measured`; the rule by which an observer ended them, None for none."""
+    workload: Stepper,
+    clock: StepClock,
+    stage: Stage,
+    enough: StopRule,
+    observers: Sequence[Observer],
+    measured: Measured,
+) -> EndedBy:
+    """Run steps until there are enough, noting each in `measured`; by which rule there were."""
     samples = measured.warmup if stage == "warm-up" else measured.steps
     listeners = [one.phase for one in observers if type(one).phase is not Observer.phase]
     inside_out = observers[::-1]
@@ -121,8 +128,8 @@ def run_stage(
             listener(name)
         clock.phase(name)
 
-    for index in range(count):
-        step = StepId(stage, index)
+    while (ended_by := enough(samples)) is None:
+        step = StepId(stage, len(samples))
         with signals.held():
             for observer in observers:
                 observer.before(step)
@@ -132,11 +139,10 @@ def run_stage(
         with signals.held():
             samples.append(sample)
             measured.step, measured.phase = step, _AT_ITS_END
-            answers = [observer.after(step, sample) for observer in inside_out]
+            for observer in inside_out:
+                observer.after(step, sample)
         signals.check()  # something may have swallowed the exception
-        if rules := [answer for answer in answers if answer]:
-            return rules[0]
-    return None
+    return ended_by
 
 
 def close(observers: Sequence[Observer]) -> None:

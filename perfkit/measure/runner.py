@@ -22,13 +22,13 @@ from perfkit.measure.observers.probes import Probes
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.ranges import Ranges
 from perfkit.measure.observers.torch_profiler import TorchProfiler
-from perfkit.measure.observers.until import Until
 from perfkit.measure.recorder import Recorder
 from perfkit.schema import module_tree
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
-from perfkit.schema.workloads import Own
+from perfkit.schema.stopping import StopRule, exactly
 from perfkit.workload import annotate, step
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
@@ -47,6 +47,7 @@ def run(
     observers: Sequence[Observer] = (),
     *,
     workload: Workload | None = None,
+    enough: StopRule | None = None,
     build: Callable[[RunConfig], Workload] = TransformerWorkload,
     make_clock: Callable[[str], StepClock] = timing.make_clock,
 ) -> RunRecord:
@@ -54,15 +55,18 @@ def run(
 
     `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
     happens, before a trace is written. `workload` is what a configuration of `Own` measures, on its device already;
-    for any other, `build` makes one. `make_clock` makes the clock for a device. A configuration with a target needs an
-    Until among the observers. Returns the record whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts
-    the model's making and the steps; while observers work and the record is written, it waits.
+    for any other, `build` makes one. `enough` ends the measured steps, by default at their number; a configuration with
+    a target needs it. `make_clock` makes the clock for a device. Returns the record whatever its status: `ok`, `oom` or
+    `interrupted`. A signal interrupts the model's making and the steps; while observers work and the record is written,
+    it waits.
 
     Raises UsageError where `workload` and the configuration do not belong together.
     """
     build = _builder(config, workload, build)
-    if config.measurement.target_ci is not None and not any(isinstance(one, Until) for one in observers):
-        raise ValueError("a configuration with target_ci needs the observer Until(analysis.runs.stopping.rule(config))")
+    if enough is None:
+        if config.measurement.target_ci is not None:
+            raise ValueError("a configuration with target_ci needs enough=analysis.runs.stopping.rule(config)")
+        enough = exactly(config.measurement.measure_steps)
     recorder = Recorder(config, folder, observers)
     with signals.held():
         error: BaseException | None = None
@@ -79,7 +83,7 @@ def run(
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
                         stack.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
-                    _run_steps(workload, make_clock(config.step.device), config, recorder)
+                    _run_steps(workload, make_clock(config.step.device), config, enough, recorder)
         except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
         return recorder.write(error)
@@ -101,11 +105,10 @@ def _builder(
     return build
 
 
-def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, recorder: Recorder) -> None:
+def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: StopRule, recorder: Recorder) -> None:
     measured, observers = recorder.measured, recorder.observers
-    loop.run_stage(workload, clock, "warm-up", config.measurement.warmup_steps, observers, measured)
-    ended_by = loop.run_stage(workload, clock, "measured", config.measurement.most_steps, observers, measured)
-    measured.ended_by = ended_by or ("measure-steps" if config.measurement.target_ci is None else "max-steps")
+    loop.run_stage(workload, clock, "warm-up", exactly(config.measurement.warmup_steps), observers, measured)
+    measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
 def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Recorder) -> None:

@@ -1,1 +1,1 @@
-"""Table -> characters: terminal text, CSV, Markdown, JSON, LaTeX. Computes nothing but the sums it shows."""
+"""Reports -> characters: for a terminal, and by the `writers` for files. Computes nothing but the sums it shows."""

@@ -191,3 +191,8 @@ def add(values: Iterable[float]) -> float:
         return math.fsum(present) if present else math.nan
     except (OverflowError, ValueError):  # beyond what a float holds; or infinities of both signs, which is nothing
         return sum(present)
+
+
+def encodable(text: str) -> str:
+    r"""The text itself; half a surrogate pair, which no UTF-8 file can hold, becomes its escape `\ud800`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

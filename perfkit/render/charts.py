@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import Formatter
 
-    from perfkit.schema.chart import Chart, Panel, Series
+    from perfkit.schema.chart import Chart, Look, Panel, Series
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's colours (2008), told apart by colour-blind readers too; yellow is left out: too light on white."""
@@ -37,6 +37,21 @@ _STEPS = 6
 """Marks on a linear axis, at most."""
 _LEGEND_WIDTH = 58
 """Characters of the labels that stand side by side in a legend."""
+_LOOKS: dict[Look, dict[str, Any]] = {
+    "line": {"markersize": 5, "linewidth": 1.4},
+    "marks": {"linestyle": "none", "marker": "_", "markersize": 12, "markeredgewidth": 1.5, "zorder": 3},
+    "dots": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
+    "circles": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
+}
+_BARS: Any = {"capsize": 3, "elinewidth": 1.1}
+_MISSING: Any = {
+    "marker": "x",
+    "markersize": 8,
+    "markeredgewidth": 2,
+    "linestyle": "none",
+    "clip_on": False,
+    "zorder": 4,
+}
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -77,29 +92,25 @@ def _panel(axes: Axes, panel: Panel) -> None:
     for series in panel.series:
         _series(axes, series)
     _scales(axes, panel)
+    edge = axes.get_xaxis_transform()  # x as data, y as a share of the height
     for missing in panel.missing:
-        edge = axes.get_xaxis_transform()  # x as data, y as a share of the height
-        axes.plot([missing.x], [1.0], marker="x", markersize=8, markeredgewidth=2, linestyle="none", clip_on=False,
-                  color=_color(missing.color), zorder=4, transform=edge, label=missing.label)  # fmt: skip
+        color, label = _color(missing.color), missing.label
+        axes.plot([missing.x], [1.0], transform=edge, color=color, label=label, **_MISSING)
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel(panel.x_title)
     axes.set_ylabel(panel.y_title)
 
 
 def _series(axes: Axes, series: Series) -> None:
-    color = _color(series.color)
-    bars = _bars(series)
+    color, label, look = _color(series.color), series.label, dict(_LOOKS[series.look])
     if series.look == "line":
-        axes.errorbar(series.x, series.y, yerr=bars, color=color, linestyle=_DASHES[series.dash % len(_DASHES)],
-                      marker=_MARKERS[(series.color + series.dash) % len(_MARKERS)], markersize=5, capsize=3,
-                      linewidth=1.4, elinewidth=1.1, label=series.label)  # fmt: skip
-    elif series.look == "marks":
-        axes.errorbar(series.x, series.y, yerr=bars, color=color, linestyle="none", marker="_", markersize=12,
-                      markeredgewidth=1.5, capsize=3, elinewidth=1.1, zorder=3, label=series.label)  # fmt: skip
+        look["linestyle"] = _DASHES[series.dash % len(_DASHES)]
+        look["marker"] = _MARKERS[(series.color + series.dash) % len(_MARKERS)]
+    if series.look in ("line", "marks"):
+        axes.errorbar(series.x, series.y, yerr=_bars(series), color=color, label=label, **_BARS, **look)
     else:
         face = color if series.look == "dots" else "none"
-        axes.plot(series.x, series.y, linestyle="none", marker="o", markersize=3.5, color=color,
-                  markerfacecolor=face, markeredgewidth=0.9, label=series.label)  # fmt: skip
+        axes.plot(series.x, series.y, color=color, markerfacecolor=face, label=label, **look)
 
 
 def _bars(series: Series) -> list[list[float]] | None:
@@ -147,8 +158,9 @@ def _legend(axes: Axes, panel: Panel) -> None:
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
     if labels:
-        axes.legend([drawn[label] for label in labels], labels, loc="lower center", bbox_to_anchor=(0.5, 1.02),
-                    ncols=_legend_columns(labels), frameon=False, fontsize=8)  # fmt: skip
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.02)}
+        columns = _legend_columns(labels)
+        axes.legend([drawn[label] for label in labels], labels, ncols=columns, frameon=False, fontsize=8, **place)
 
 
 def _labels(panel: Panel) -> list[str]:

@@ -78,7 +78,7 @@ def _write_texts(sheet: Worksheet, index: int, values: Sequence[Any]) -> int:
     """Returns the characters of the longest."""
     widest = 0
     for row, value in enumerate(values, start=1):
-        text = cells.text(value).encode("utf-8", "backslashreplace").decode()[:_CELL_TEXT]
+        text = cells.encodable(cells.text(value))[:_CELL_TEXT]
         sheet.write_string(row, index, text)
         widest = max(widest, len(text))
     return widest

@@ -58,9 +58,7 @@ def tables(found: Sequence[Finding]) -> tuple[Table, ...]:
 
 
 def _table(name: str, title: str, findings: Sequence[Finding]) -> Table:
-    rows = [
-        (one.rule.id, one.what, one.cost.ns, one.cost.share, one.advice, one.sure, one.where) for one in findings
-    ]  # fmt: skip
+    rows = [(f.rule.id, f.what, f.cost.ns, f.cost.share, f.advice, f.sure, f.where) for f in findings]
     frame = pd.DataFrame(rows, columns=[column.name for column in _COLUMNS])
     return Table(name, title, _COLUMNS, frame.astype({"cost_ns": pd.Int64Dtype(), "share": float}))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from perfkit.render.cells import MISSING
+from perfkit.render.cells import MISSING, encodable
 from perfkit.render.grid import grid
 from perfkit.render.shorten import shortened_rows
 from perfkit.schema.printable import printable
@@ -59,7 +59,7 @@ def typst(table: Table, *, top: int | None = None, name_width: int | None = NAME
 def string(text: str) -> str:
     """Text as a Typst string literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped.encode("utf-8", "backslashreplace").decode()}"'
+    return f'"{encodable(escaped)}"'
 
 
 def _cells(texts: list[str], is_text: list[bool]) -> str:

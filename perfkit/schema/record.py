@@ -9,7 +9,6 @@ History of the format (readers keep loading every version listed here):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,10 +52,6 @@ class StepSample:
     """CPU time of all the process's threads during the step."""
     probes: StepProbes | None = None
     """Counters read just outside the timed region."""
-
-
-StopRule = Callable[[Sequence[StepSample]], EndedBy | None]
-"""From all measured steps so far: by which rule the last of them was the last one, None where another follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

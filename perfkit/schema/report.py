@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,3 +48,14 @@ class Report:
         if not self.tables:
             raise ValueError(f"report {self.title}: no tables")
         return self.table(self.main) or self.tables[0]
+
+
+def joined(title: str, reports: Sequence[Report]) -> Report:
+    """Reports that have no key of the summary in common, and no table, as one: of all that is known of a source."""
+    return Report(
+        title=title,
+        summary={key: value for report in reports for key, value in report.summary.items()},
+        tables=tuple(table for report in reports for table in report.tables),
+        charts=tuple(chart for report in reports for chart in report.charts),
+        findings=tuple(finding for report in reports for finding in report.findings),
+    )

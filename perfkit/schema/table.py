@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -74,3 +75,13 @@ class Table:
         return replace(
             self, columns=tuple(column for column in self.columns if column.audience in ("everyone", viewer))
         )
+
+
+def each_note_once(tables: Iterable[Table]) -> list[Table]:
+    """The tables, without notes that one before them has."""
+    said: set[str] = set()
+    shown = []
+    for table in tables:
+        shown.append(replace(table, notes=tuple(note for note in table.notes if note not in said)))
+        said.update(table.notes)
+    return shown

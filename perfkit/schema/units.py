@@ -38,12 +38,8 @@ def size(count: float) -> str:
     """Bytes as text in binary units: 29420000000 -> `27.4 GiB`."""
     if math.isnan(count):
         return "-"
-    value = float(count)
-    for unit in _BYTE_UNITS:
-        if abs(value) < 1024 or unit == _BYTE_UNITS[-1]:
-            break
-        value /= 1024
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+    power = sum(abs(count) >= 1024**power for power in range(1, len(_BYTE_UNITS)))
+    return f"{float(count) / 1024**power:.{min(power, 1)}f} {_BYTE_UNITS[power]}"
 
 
 _SIZE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

@@ -40,7 +40,7 @@ def load(
     called with the bytes read so far and the file's size (None where unknown, as of nsys). Raises UsageError where
     nothing can be read.
     """
-    if str(path) == "-":
+    if path == "-":
         return _read(sys.stdin.buffer, "standard input", None, progress, kernels_only=kernels_only)
     chosen = Path(path)
     if chosen.is_dir():

@@ -24,6 +24,7 @@ from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.range_names import STEP_PHASES
 from perfkit.schema.record import StepSample
+from perfkit.schema.stopping import exactly
 from perfkit.workload import annotation_cost
 from perfkit.workload.annotate import annotated
 from perfkit.workload.step import TransformerWorkload
@@ -53,7 +54,7 @@ class _Phases:
 
 def _per_step(workload: _Empty | _Phases, observers: Sequence[Observer] = ()) -> float:
     begin = time.perf_counter()
-    loop.run_stage(workload, CpuClock(), "measured", STEPS, observers, Measured())
+    loop.run_stage(workload, CpuClock(), "measured", exactly(STEPS), observers, Measured())
     return (time.perf_counter() - begin) / STEPS
 
 

@@ -263,9 +263,7 @@ def write_trace(path: Path, events: int, *, layers: int = LAYERS, seed: int = 1)
             '    "args": {\n      "name": "thread main (python)"\n    }\n  }\n],\n"traceName": "generated"\n}\n'
         )
     draft.replace(path)
-    return Made(
-        recording.events, steps, recording.kernels, recording.kernel_time, recording.backward_nodes
-    )  # fmt: skip
+    return Made(recording.events, steps, recording.kernels, recording.kernel_time, recording.backward_nodes)
 
 
 def _opened(path: Path, *, compressed: bool) -> IO[str]:

@@ -56,9 +56,7 @@ def kernels(repeats: int) -> Iterator[Row]:
             ratio, f">= {FASTER}x" if held else "", ratio >= FASTER if held else None,
         )  # fmt: skip
     peak = median([child.peak_bytes for child in own])
-    yield Row(
-        "peak memory, the same", megabytes(peak), "1 GB", peak / MOST_BYTES, "< 1", peak < MOST_BYTES
-    )  # fmt: skip
+    yield Row("peak memory, the same", megabytes(peak), "1 GB", peak / MOST_BYTES, "< 1", peak < MOST_BYTES)
     mine, other = _total(own[0], "total_ns"), _total(theirs[0], "Total Time (ns)")
     found = (f"{mine:,} ns", f"nsys stats, {other:,} ns")
     yield Row("kernel time found, the same", *found, mine / other, "= 1", mine == other)

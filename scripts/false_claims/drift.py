@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,8 +23,7 @@ def _linear(generator: np.random.Generator, shape: tuple[int, int], size: float)
 
 
 def _walk(generator: np.random.Generator, shape: tuple[int, int], size: float) -> Floats:
-    walked: Floats = size * generator.normal(size=shape).cumsum(axis=1) / np.sqrt(shape[1])
-    return walked
+    return size * generator.normal(size=shape).cumsum(axis=1) / math.sqrt(shape[1])
 
 
 def _shift(generator: np.random.Generator, shape: tuple[int, int], size: float) -> Floats:

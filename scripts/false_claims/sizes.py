@@ -61,8 +61,7 @@ def exact(freedom: Freedom, n_a: int, n_b: int, ratio: float = 1.0, nodes: int =
 
 def plain_freedom(part_a: Floats, n_a: int, part_b: Floats, n_b: int) -> Floats:
     """Welch's degrees of freedom, as the textbook has them."""
-    freedom: Floats = (part_a + part_b) ** 2 / (part_a**2 / (n_a - 1) + part_b**2 / (n_b - 1))
-    return freedom
+    return np.square(part_a + part_b) / (np.square(part_a) / (n_a - 1) + np.square(part_b) / (n_b - 1))
 
 
 def power(

@@ -162,8 +162,12 @@ def _run(command: Command, folder: Path, kill: Kill | None, mark: str) -> Ended:
     with _listening(on_terminal=command.on_terminal) as (sink, heard):
         process = subprocess.Popen(
             [sys.executable, "-m", "perfkit", *command.arguments],
-            cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=sink, start_new_session=True,
-        )  # fmt: skip
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=sink,
+            start_new_session=True,
+        )
         os.close(sink)
         killed, then = False, 0
         if kill is not None:

@@ -112,9 +112,8 @@ def _child(request: dict[str, Any], pipe: int, log: Path) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    for limit, amount in (
-        (resource.RLIMIT_AS, request["memory"]), (resource.RLIMIT_FSIZE, FILE_BYTES), (resource.RLIMIT_CORE, 0)
-    ):  # fmt: skip
+    limits = {resource.RLIMIT_AS: request["memory"], resource.RLIMIT_FSIZE: FILE_BYTES, resource.RLIMIT_CORE: 0}
+    for limit, amount in limits.items():
         hard = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard))
     measured = None

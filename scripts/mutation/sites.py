@@ -88,9 +88,8 @@ def sites_below(root: Path, paths: Sequence[str]) -> list[Site]:
     files = {
         file for path in paths for file in ([root / path] if path.endswith(".py") else (root / path).rglob("*.py"))
     }
-    return [
-        site for file in sorted(files) for site in sites_of(file.relative_to(root).as_posix(), file.read_bytes())
-    ]  # fmt: skip
+    sources = ((file.relative_to(root).as_posix(), file.read_bytes()) for file in sorted(files))
+    return [site for name, data in sources for site in sites_of(name, data)]
 
 
 def sample(sites: Sequence[Site], seed: int, count: int | None) -> list[Site]:
@@ -234,10 +233,10 @@ class _Finder:
                     self.operator("logic", left, right, *LOGIC[type(node.op)], node, place)
             case ast.BinOp() if type(node.op) in ARITHMETIC and _is_number(node):
                 self.operator("arithmetic", node.left, node.right, *ARITHMETIC[type(node.op)], node, place)
-            case ast.UnaryOp(op=ast.Not() | ast.Invert() | ast.USub() as operation) if not _is_constant(node.operand):
+            case ast.UnaryOp(op=ast.Not() | ast.Invert() | ast.USub() as sign) if not _is_constant(node.operand):
                 start, end = self.span(node)
-                kept = start + (3 if isinstance(operation, ast.Not) else 1)
-                kind = "not" if isinstance(operation, ast.Not) else "sign"
+                kept = start + (3 if isinstance(sign, ast.Not) else 1)
+                kind = "not" if isinstance(sign, ast.Not) else "sign"
                 self.add(kind, (start, end), self.text(kept, end).strip(), place)
             case ast.Constant():
                 self.constant(node, place, within)

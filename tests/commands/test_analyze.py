@@ -203,6 +203,59 @@ def test_kernel_summary_reads_kernels_alone(trace, capsys):
     assert document["summary"]["kernels"] == 1
 
 
+@pytest.fixture
+def two(trace, tmp_path) -> tuple[str, str]:
+    """A trace of one kernel, and the folder of a run that left no trace."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record.save(runs.saved(), folder)
+    return str(trace), str(folder)
+
+
+def test_several_paths_are_apart_in_json(two, capsys):
+    """GIVEN a trace and a run, which have no table in common WHEN analysed together THEN each is what it is alone"""
+    code, out, err = run(capsys, *two, "--format", "json")
+    document = json.loads(out)
+    assert code == 0
+    assert list(document) == ["summary", "tables", "findings"]
+    for path in two:
+        alone = json.loads(run(capsys, path, "--format", "json")[1])
+        assert document["summary"][path] == alone["summary"]
+        assert document["tables"][path] == alone["tables"]
+        of_it = [one["what"] for one in document["findings"] if one["where"].startswith(path)]
+        assert of_it == [one["what"] for one in alone["findings"]]
+    assert f"{two[0]}: 1 step; 1 device events" in err
+
+
+def test_several_paths_are_shown_one_after_the_other(two, capsys):
+    """GIVEN two paths WHEN shown to people THEN each under its name, as it is alone"""
+    _, out, _ = run(capsys, *two)
+    alone = [run(capsys, path)[1] for path in two]
+    assert out == f"{two[0]}\n{alone[0]}\n{two[1]}\n{alone[1]}"
+    _, out, _ = run(capsys, *two, "--format", "md")
+    assert [line for line in out.splitlines() if line.startswith("## ")] == [f"## {path}" for path in two]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{trace}", "{run}", "--format", "csv"], "--format csv has room for one table"),
+        (["{trace}", "{run}", "--table", "kernels"], "there is no such table in {run}; choose from "),
+        (["{trace}", "{run}/", "{run}"], "{run} is named twice"),
+        (["{trace}", "nowhere"], "nowhere does not exist: check the path"),
+        (["{trace}", "--fromat", "json"], "Did you mean --format?"),
+    ],
+)
+def test_several_paths_that_cannot_be(two, capsys, arguments, says):
+    """GIVEN a request that cannot be WHEN made THEN one sentence refuses it, a wrong path before a trace is read"""
+    trace, folder = two
+    if "kernels" not in arguments:
+        Path(trace).write_text("no trace, as who reads it would say")
+    code, out, err = run(capsys, *(one.format(trace=trace, run=folder) for one in arguments))
+    assert (code, out) == (2, "")
+    assert says.format(trace=trace, run=folder) in " ".join(err.split())
+
+
 def test_standard_input(trace, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(trace.read_bytes())))
     code, out, _ = run(capsys, "-", "--format", "json")

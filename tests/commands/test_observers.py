@@ -1,4 +1,4 @@
-"""What a command adds to the loop: progress, the rule of a target, flags to try, what lies beside."""
+"""What a command adds to the loop: progress, flags to try, what lies beside."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
+from perfkit.analysis.runs import stopping
 from perfkit.commands.console.progress import StageProgress
 from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.measure import runner
 from perfkit.measure.observers.suggestions import Suggestions
-from perfkit.measure.observers.until import Until
 from tests.runs import CPU_OOM, FakeWorkload, quick, saved
 
 OOM = RuntimeError(CPU_OOM)
@@ -22,8 +22,9 @@ def shown(tmp_path, failures=None, **fields) -> list[str]:
     config = quick(**{"warmup_steps": 2, "measure_steps": 3} | fields)
     screen = io.StringIO()
     with RunProgress(config, StageProgress(Console(file=screen))) as progress:
-        observers = [progress, *usual(config)]
-        runner.run(config, tmp_path, observers, build=lambda config: FakeWorkload(config, failures))
+        observers = [progress, *usual()]
+        enough = stopping.rule(config)
+        runner.run(config, tmp_path, observers, enough=enough, build=lambda config: FakeWorkload(config, failures))
     return screen.getvalue().splitlines()
 
 
@@ -55,9 +56,8 @@ def test_on_a_terminal_each_step_is_counted(tmp_path):
         assert part in screen.getvalue()
 
 
-def test_a_target_has_its_rule_and_a_count_needs_none():
-    assert [type(one) for one in usual(quick())] == [Suggestions]
-    assert [type(one) for one in usual(quick(target_ci=0.1))] == [Suggestions, Until]
+def test_every_run_has_flags_to_try():
+    assert [type(one) for one in usual()] == [Suggestions]
 
 
 def test_what_lies_beside_a_run_is_named_with_the_rest():

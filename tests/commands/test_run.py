@@ -6,7 +6,6 @@ import csv
 import errno
 import json
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,7 +201,7 @@ def test_the_result_goes_to_a_file_too(run, name, start):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--output", "r.xls"], "r.xls: the extension chooses the format: use .csv, .md, .json, .tex, .typ, .xlsx"),
+        (["--output", "r.xls"], "r.xls: the extension chooses the format: use .json, .csv, .md, .tex, .typ, .xlsx"),
         (["--output", "r"], "the extension chooses the format"),
         (["--output", "nowhere/r.csv"], "nowhere/r.csv: there is no directory nowhere: create it first"),
         (["--output", "folder.csv"], "folder.csv: is a directory"),
@@ -393,19 +392,6 @@ def test_an_error_that_is_ours_to_mend_is_not_hidden(run):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run(*FEW, run=failing(RuntimeError("shapes cannot be multiplied")))
     assert not list(Path("traces").iterdir())
-
-
-def test_two_runs_of_one_second_have_two_folders(tmp_path):
-    # GIVEN
-    config, now = RunConfig().resolved("cpu"), datetime(2026, 1, 2, 3, 4, 5)
-
-    # WHEN
-    made = [run_command._make_folder(tmp_path / "new" / "traces", config, lambda: now) for _ in range(3)]
-
-    # THEN
-    name = "20260102-030405_tiny_forward-backward"
-    assert [folder.name for folder in made] == [name, f"{name}_2", f"{name}_3"]
-    assert all(folder.is_dir() for folder in made)
 
 
 def test_the_file_is_written_before_the_tables_are_shown(tmp_path, monkeypatch):

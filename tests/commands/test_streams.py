@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 
 from perfkit import cli
-from perfkit.commands import analyze
 from perfkit.errors import OutOfMemoryError, UsageError, naming_out_of_memory
 from perfkit.schema import record
 from tests.runs import QUICK_FLAGS
@@ -202,7 +201,7 @@ def array_memory_error() -> Exception:
     ids=lambda error: type(error).__name__,
 )
 def test_want_of_memory_has_a_code_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    trace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     """GIVEN what libraries raise, as it is or behind an error of another name THEN one line and exit code 3"""
 
@@ -216,8 +215,8 @@ def test_want_of_memory_has_a_code_of_its_own(
             raise UsageError("t.json cannot be read") from cause
 
     for load in (fails, fails_within):
-        monkeypatch.setattr(analyze, "load", load)
-        assert cli.main(["analyze", "t.json"]) == 3
+        monkeypatch.setattr("perfkit.trace.load.load", load)
+        assert cli.main(["analyze", str(trace)]) == 3
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
         assert err.startswith("perfkit: out of memory")

@@ -18,13 +18,19 @@ import pytest
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import report
 from perfkit.cli import build_app
+from perfkit.commands.compare import CompareOptions
 from perfkit.commands.inputs.flags import SWEEP_ALIASES, RunFlags
+from perfkit.commands.run import RunOptions
+from perfkit.commands.sweep import SweepOptions
 from perfkit.measure import doctor
 from perfkit.render import findings
+from perfkit.render.writers import WRITERS
 from perfkit.schema import range_names, record, sweep
-from perfkit.schema.config import Measurement, RunConfig, Step
+from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.workloads import SIZES, Own, Transformer
+from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.step import Step
+from perfkit.schema.parts.workloads import SIZES, Own, Transformer
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
@@ -78,6 +84,14 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
 def grid_flags() -> set[str]:
     """Flags that a sweep shares with a run, whose page has them, and their second names."""
     return {flag.name for flag in pages.flags(RunFlags)} | set(SWEEP_ALIASES.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [(RunOptions, "--output"), (SweepOptions, "--tables"), (CompareOptions, "--output")]
+)
+def test_flags_that_write_tables_name_every_extension(options: type[Any], name: str):
+    [text] = [flag.text for flag in pages.flags(options) if flag.name == name]
+    assert set(re.findall(r"\.[a-z]+", text)) == {writer.extension for writer in WRITERS}
 
 
 def test_sizes_are_those_of_the_code():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,3 +68,11 @@ def test_no_room_is_a_warehouse():
     """GIVEN the measure of a comfortable house THEN no room has more than 22 files"""
     sizes = {room: len(list((PACKAGE / room).glob("*.py"))) - 1 for room in rooms()}
     assert {room: count for room, count in sizes.items() if count > 22} == {}
+
+
+def test_a_prefix_of_three_files_is_a_folder():
+    """GIVEN modules named `part_what.py` THEN no three of a room share the part: it would be a room of its own"""
+    shared = Counter(
+        (room_of(path), path.stem.partition("_")[0]) for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")
+    )
+    assert {place: count for place, count in shared.items() if count > 2} == {}

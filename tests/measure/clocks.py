@@ -7,6 +7,7 @@ from collections.abc import Callable
 from perfkit.measure import loop
 from perfkit.measure.loop import Measured, Observer, StepClock
 from perfkit.schema.record import StepSample
+from perfkit.schema.stopping import exactly
 
 MS = 1_000_000
 
@@ -44,5 +45,5 @@ class Timed:
 
 def run(workload: Timed, clock: StepClock, count: int, *observers: Observer) -> list[StepSample]:
     measured = Measured()
-    loop.run_stage(workload, clock, "measured", count, observers, measured)
+    loop.run_stage(workload, clock, "measured", exactly(count), observers, measured)
     return measured.steps

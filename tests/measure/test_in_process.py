@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from perfkit.measure.in_process import Executor
-from perfkit.measure.observers.until import Until
 from perfkit.schema import record
 from tests import runs
 
@@ -85,18 +84,18 @@ def test_folders_above_are_made(tmp_path):
     assert executor()(runs.quick(warmup_steps=0, measure_steps=1), tmp_path / "a" / "b").outcome == "ok"
 
 
-def test_each_point_has_observers_of_its_own(tmp_path):
+def test_each_point_has_a_rule_of_its_own(tmp_path):
     """GIVEN a rule that ends after 2 of 5 steps, made for each configuration THEN a run obeys it, and the next again"""
     made = []
 
     def two(samples):
         return "max-steps" if len(samples) == 2 else None
 
-    def observers(config):
+    def enough(config):
         made.append(config.step.seed)
-        return [Until(two)]
+        return two
 
-    execute = executor(observers=observers)
+    execute = executor(enough=enough)
     for seed in (3, 4):
         ended = execute(runs.quick(warmup_steps=0, measure_steps=5, seed=seed), tmp_path / f"{seed}").record
         assert (len(ended.steps), ended.ended_by) == (2, "max-steps")

@@ -14,6 +14,7 @@ from perfkit.measure import loop
 from perfkit.measure.loop import Measured, Observer, StepId
 from perfkit.measure.timing import CpuClock
 from perfkit.schema.record import EndedBy, StepSample
+from perfkit.schema.stopping import exactly
 from tests.measure.clocks import FakeTime, Timed, run
 from tests.runs import Journal
 
@@ -73,7 +74,7 @@ def test_observers_stand_round_the_clock_the_first_outermost():
     observers = [Named("outer"), Named("inner")]
 
     # WHEN
-    loop.run_stage(played, played, "warm-up", 1, observers, Measured())
+    loop.run_stage(played, played, "warm-up", exactly(1), observers, Measured())
     loop.close(observers)
 
     # THEN
@@ -123,19 +124,21 @@ def test_the_number_of_steps_is_obeyed_exactly(time, clock, count):
 
 
 @pytest.mark.parametrize("stage", ["warm-up", "measured"])
-def test_an_observer_ends_the_steps_and_says_why(time, clock, stage):
-    # GIVEN one that ends at the second step, and another that hears of that step too
-    class Ending(Observer):
-        def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
-            return "max-time" if step.index == 1 else None
+def test_a_rule_ends_the_steps_and_says_why(time, clock, stage):
+    # GIVEN one that knows the steps of this stage so far, and ends it at the second
+    asked = []
+
+    def enough(samples) -> EndedBy | None:
+        asked.append(len(samples))
+        return "max-time" if len(samples) == 2 else None
 
     journal, measured = Journal(), Measured()
 
     # WHEN
-    ended_by = loop.run_stage(Timed(time, 0, ("a", 1)), clock, stage, 5, [journal, Ending()], measured)
+    ended_by = loop.run_stage(Timed(time, 0, ("a", 1)), clock, stage, enough, [journal], measured)
 
     # THEN
-    assert ended_by == "max-time"
+    assert (ended_by, asked) == ("max-time", [0, 1, 2])
     assert (len(measured.warmup), len(measured.steps)) == ((2, 0) if stage == "warm-up" else (0, 2))
     assert journal.entries[-1] == f"after {stage} step 2"
 
@@ -156,7 +159,7 @@ def test_where_a_run_is_is_known_at_every_moment(time, clock):
 
     # WHEN
     for stage in ("warm-up", "measured"):
-        loop.run_stage(Timed(time, 0, ("forward", 1)), clock, stage, 1, [Looking()], measured)
+        loop.run_stage(Timed(time, 0, ("forward", 1)), clock, stage, exactly(1), [Looking()], measured)
 
     # THEN before a step's first phase the run is where it was
     assert seen == [
@@ -177,7 +180,7 @@ def test_samples_survive_a_step_that_fails(time, clock, error):
 
     # WHEN
     with pytest.raises(error):
-        loop.run_stage(Timed(time, 0, ("forward", 10)), clock, "measured", 5, [Failing()], measured)
+        loop.run_stage(Timed(time, 0, ("forward", 10)), clock, "measured", exactly(5), [Failing()], measured)
 
     # THEN
     assert [sample.wall_s for sample in measured.steps] == [0.010, 0.010]
@@ -212,10 +215,10 @@ class Signalled(Journal):
             os.kill(os.getpid(), signal.SIGTERM)
         super().before(step)
 
-    def after(self, step: StepId, sample: StepSample) -> EndedBy | None:
+    def after(self, step: StepId, sample: StepSample) -> None:
         if self._at == "after":
             os.kill(os.getpid(), signal.SIGTERM)
-        return super().after(step, sample)
+        super().after(step, sample)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +235,7 @@ def test_a_signal_waits_until_all_observers_have_done_their_work(time, clock, at
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
-        loop.run_stage(Timed(time, 0, ("a", 1)), clock, "measured", 5, observers, measured)
+        loop.run_stage(Timed(time, 0, ("a", 1)), clock, "measured", exactly(5), observers, measured)
 
     # THEN no step begins that not all have heard of, and none ends
     assert (heard, len(measured.steps)) == (entries, steps)
@@ -249,7 +252,7 @@ def test_a_signal_that_something_swallows_ends_the_steps_when_all_have_heard_of_
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
-        loop.run_stage(Timed(time, 0, ("a", 1)), clock, "measured", 5, [journal, Swallowing()], measured)
+        loop.run_stage(Timed(time, 0, ("a", 1)), clock, "measured", exactly(5), [journal, Swallowing()], measured)
 
     # THEN
     assert (len(measured.steps), journal.entries[-1]) == (1, "after measured step 1")

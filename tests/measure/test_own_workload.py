@@ -52,7 +52,7 @@ def own(name: str = "two layers", profiler: Any = "none", **step: Any) -> RunCon
 def run(config: RunConfig, folder: Path) -> RunRecord:
     folder.mkdir(exist_ok=True)
     resolved = runner.resolve(config)
-    return runner.run(resolved, folder, observers.usual(resolved), workload=TwoLayers())
+    return runner.run(resolved, folder, observers.usual(), workload=TwoLayers())
 
 
 def tables(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def test_running_out_of_memory_has_no_advice_of_the_transformers_formula(tmp_pat
     resolved = runner.resolve(own())
 
     # WHEN
-    made = runner.run(resolved, tmp_path, observers.usual(resolved), workload=TooLarge())
+    made = runner.run(resolved, tmp_path, observers.usual(), workload=TooLarge())
 
     # THEN
     assert made.failure is not None

@@ -21,10 +21,10 @@ from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
-from perfkit.measure.observers.until import Until
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, MemoryPeaks, RunRecord, StepSample
+from perfkit.schema.stopping import StopRule
 from tests.runs import CPU_OOM, FakeWorkload, Journal, quick
 
 pytestmark = pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
@@ -51,6 +51,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         failures: dict[tuple[int, str], BaseException] | None = None,
         prepare: Callable[[FakeWorkload], None] = lambda workload: None,
         observers: Sequence[Observer] = (),
+        enough: StopRule | None = None,
         **fields: Any,
     ) -> RunRecord:
         def build(config: Any) -> FakeWorkload:
@@ -59,7 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
             return made[-1]
 
         config = quick(**{"warmup_steps": 2, "measure_steps": 3, **fields})
-        result = runner.run(config, tmp_path, observers, build=build)
+        result = runner.run(config, tmp_path, observers, enough=enough, build=build)
         assert record.load(tmp_path) == result
         return result
 
@@ -408,7 +409,7 @@ def test_a_run_that_fails_was_ended_by_no_rule_and_keeps_its_counters(run, error
 
 
 def test_a_target_ends_the_steps_when_its_rule_says_so(run, made):
-    # GIVEN
+    # GIVEN a rule, which is asked before every measured step
     asked = []
 
     def rule(samples):
@@ -416,21 +417,16 @@ def test_a_target_ends_the_steps_when_its_rule_says_so(run, made):
         return "target-ci" if len(samples) == 25 else None
 
     # WHEN
-    result = run(observers=[Until(rule)], target_ci=0.01, warmup_steps=2)
+    result = run(enough=rule, target_ci=0.01, warmup_steps=2)
 
     # THEN
     assert (len(result.steps), result.ended_by, made[0].steps) == (25, "target-ci", 27)
-    assert asked == list(range(1, 26))
+    assert asked == list(range(26))
     assert result.memory != MemoryPeaks()
 
 
-def test_a_target_that_no_rule_reaches_ends_with_the_most_steps(run):
-    result = run(observers=[Until(lambda _: None)], target_ci=0.01, max_steps=21, warmup_steps=0)
-    assert (len(result.steps), result.ended_by) == (21, "max-steps")
-
-
 def test_a_target_needs_its_rule(run):
-    with pytest.raises(ValueError, match=r"needs the observer Until\(analysis.runs.stopping.rule\(config\)\)"):
+    with pytest.raises(ValueError, match=r"needs enough=analysis.runs.stopping.rule\(config\)"):
         run(target_ci=0.01)
 
 

@@ -1,4 +1,4 @@
-"""When enough steps have been measured: the rule of --target-ci."""
+"""When enough steps have been measured: by their number, or by the rule of --target-ci."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy as np
 
 from perfkit.analysis.statistics import stats
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import EndedBy, StepSample, StopRule
+from perfkit.schema.record import EndedBy, StepSample
+from perfkit.schema.stopping import StopRule, exactly
 
 GROWTH = 1.2
 """The interval is looked at again when n has grown by this much: looking after every step would stop at a lucky one."""
 
 
-def rule(config: RunConfig) -> StopRule | None:
-    """The rule of --target-ci, to be asked after each measured step; None where a fixed number of them is measured.
-
-    The mean's interval ends them, or --max-time or --max-steps.
-    """
-    return None if config.measurement.target_ci is None else _Target(config, config.measurement.target_ci)
+def rule(config: RunConfig) -> StopRule:
+    """What ends the measured steps: their number; with --target-ci the mean's interval, --max-time or --max-steps."""
+    return (
+        exactly(config.measurement.measure_steps)
+        if config.measurement.target_ci is None
+        else _Target(config, config.measurement.target_ci)
+    )
 
 
 class _Target:
@@ -30,6 +32,8 @@ class _Target:
         self._spent = 0.0
 
     def __call__(self, samples: Sequence[StepSample]) -> EndedBy | None:
+        if not samples:
+            return None
         n = len(samples)
         self._spent += samples[-1].wall_s
         if n >= self._next:

@@ -16,6 +16,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -53,22 +54,18 @@ def stderr_console() -> Console:
     return Console(file=cast(IO[str], _Stderr()), highlight=False)
 
 
+def still_bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """A bar that is drawn when it is told to, and gone in the end; none where there is no terminal."""
+    return Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
+
+
 class StageProgress:
     """Stages of work and their steps. Draws only when called: no thread of its own runs beside a measurement."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or stderr_console()
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = still_bar(self._console, SpinnerColumn(), *columns)
         self._task = self._bar.add_task("", total=None, visible=False)
 
     def __enter__(self) -> StageProgress:
@@ -108,17 +105,8 @@ def attributing(events: int, console: Console | None = None) -> Iterator[None]:
 @contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr for reading a large file, once it has taken a second; nothing where there is no terminal."""
-    console = stderr_console()
-    bar = Progress(
-        TextColumn("reading {task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    bar = still_bar(stderr_console(), TextColumn("reading {task.description}"), *columns)
     task = bar.add_task(escape(printable(name)), total=None)
     begin = shown = time.monotonic()
 

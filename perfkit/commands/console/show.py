@@ -6,33 +6,43 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import PerfkitError, UsageError
-from perfkit.render import files, findings, markdown, text
+from perfkit.render import findings, text
+from perfkit.render.writers import WRITERS, Medium, main_table
 from perfkit.schema.printable import printable
 from perfkit.schema.report import Report
-from perfkit.schema.table import Table
+from perfkit.schema.table import each_note_once
 
-Format = Literal["table", "json", "csv", "md"]
+FORMS = {writer.form: writer for writer in WRITERS if writer.form}
+if TYPE_CHECKING:
+    Format = str
+else:
+    Format = Literal[("table", *FORMS)]  # a type checker cannot follow types made from values
 
 
-def write(reports: Sequence[Report], form: Format, *, top: int | None) -> None:
-    """Reports on standard output; their findings before the tables, or on standard error beside documents."""
+def write(reports: Sequence[Report], form: Format, *, top: int | None, by_title: bool = False) -> None:
+    """Reports on standard output; their findings before the tables, or on standard error beside documents.
+
+    `by_title`: they are of several sources, and each stands under its title.
+    """
     if form == "table":
-        print_reports(reports, top=top)
+        print_reports(reports, top=top, by_title=by_title)
         return
-    for line in (line for report in reports for line in findings.lines(report.findings)):
-        print(printable(line), file=sys.stderr)
-    shown = [report.seen_by("people" if form == "md" else "scripts") for report in reports]
-    if form == "json":
-        document = files.json_document(shown)
-        sys.stdout.write(document if _can_write(document) else files.ascii_json(document))
-    elif form == "csv":
-        _print_csv([report for report in shown if report.tables])
-    else:
-        tables = _each_note_once([table for report in shown for table in report.tables])
-        print("\n\n".join(markdown.markdown(table, top=top) for table in tables))
+    for report in reports:
+        for line in findings.lines(report.findings):
+            print(printable(f"{report.title}: {line}" if by_title else line), file=sys.stderr)
+    writer = FORMS[form]
+    shown = [report.seen_by(writer.viewer) for report in reports]
+    medium = Medium(
+        top=top, by_title=by_title, is_terminal=sys.stdout.isatty(), encoding=sys.stdout.encoding or "utf-8"
+    )
+    document = writer.document(shown, medium)
+    assert isinstance(document, str), f"--format {form}: no text"
+    sys.stdout.write(document)
+    if writer.holds_one_table:
+        _name_other_tables(shown)
 
 
 @contextmanager
@@ -47,39 +57,23 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
         raise ending
 
 
-def _can_write(document: str) -> bool:
-    try:
-        document.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def print_reports(reports: Sequence[Report], *, top: int | None) -> None:
+def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool = False) -> None:
     """Report by report: what to know, a line each, then the tables for people."""
     console = text.open_console(sys.stdout)
     for index, report in enumerate(reports):
         if index:
             console.print()
+        if by_title:
+            console.print(printable(report.title), style="bold", markup=False, soft_wrap=True)
         for line in findings.lines(report.findings):
             console.print(printable(line), markup=False, soft_wrap=True)
         tables = report.seen_by("people").tables
         if tables and report.findings:
             console.print()
-        text.print_tables(console, _each_note_once(tables), top=top)
+        text.print_tables(console, each_note_once(tables), top=top)
 
 
-def _each_note_once(tables: Sequence[Table]) -> list[Table]:
-    """The tables, without notes that one before them has."""
-    said: set[str] = set()
-    shown = []
-    for table in tables:
-        shown.append(replace(table, notes=tuple(note for note in table.notes if note not in said)))
-        said.update(table.notes)
-    return shown
-
-
-def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
+def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here") -> list[Report]:
     """Only the tables of these names (none: all), and the reports that have any; UsageError where there is none.
 
     The tables that are made of findings are made of those of all reports, and go with the last one that has any.
@@ -90,9 +84,8 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
     known = {table.name for table in (*of_findings, *(table for report in reports for table in report.tables))}
     for name in names:
         if name not in known:
-            raise UsageError(
-                f"--table {name}: there is no such table here; choose from {', '.join(sorted(known)) or 'none'}"
-            )
+            names_known = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"--table {name}: there is no such table {where}; choose from {names_known}")
     kept = [
         report.only(*names)
         for report in reports
@@ -102,11 +95,9 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...]) -> list[Report]:
     return [*kept[:-1], replace(kept[-1], tables=(*kept[-1].tables, *asked))]
 
 
-def _print_csv(reports: list[Report]) -> None:
-    if not reports:
-        return
-    table = reports[0].main_table
-    sys.stdout.write(files.csv(table, readable=sys.stdout.isatty()))
+def _name_other_tables(reports: Sequence[Report]) -> None:
+    """Where a document has room for one table: which it is, and what others there are."""
+    table = main_table(reports)
     others = ", ".join(one.name for report in reports for one in report.tables if one is not table)
-    if others:
+    if table is not None and others:
         print(f"this is the table {table.name}; --table gives another: {others}", file=sys.stderr)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from perfkit import signals
-from perfkit.commands.console.progress import stderr_console
+from perfkit.commands.console.campaigns import CampaignProgress
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.processes import run_child
-from perfkit.schema import record, units
+from perfkit.schema import record
 from perfkit.schema.campaign import Finished, Point, Turn
-from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
 
@@ -36,15 +32,15 @@ def measure(
         own = folder / str(turn.repeat) if single else folder / turn.point.key / str(turn.repeat)
         return run_child(turn.point.config, own, wrapper=turn.point.wrapper, extra=campaign.EXTRA_FLAGS)
 
-    with CampaignProgress(len(turns)) as progress:
+    with CampaignProgress(turns) as progress:
 
         def on_finish(turn: Turn, finished: Finished) -> None:
             if finished.outcome != "ok" and (turn.repeat == 1 or finished.disk_full):
                 raise _error("" if single else f"{turn.name}: ", finished, folder)
-            progress.finished(finished)
+            progress.finish(turn, finished)
 
         try:
-            campaign.run(turns, folder, execute, on_start=progress.started, on_finish=on_finish)
+            campaign.run(turns, folder, execute, on_start=progress.start, on_finish=on_finish)
         except KeyboardInterrupt as error:
             _remove_without_records(folder)
             raise InterruptedRunError(signals.by(error), f"; {_saved(folder, len(turns))}") from error
@@ -77,58 +73,3 @@ def _remove_without_records(folder: Path) -> None:
     """Remove the campaign's folder where no run left a record in it."""
     if not any(folder.rglob(RECORD_FILE)):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class CampaignProgress:
-    """How far a campaign is, on stderr, with the time left: a bar, or a line a process where there is no terminal.
-
-    Draws only between processes: nothing runs beside the measured one.
-    """
-
-    def __init__(self, total: int) -> None:
-        self.done = 0
-        self._total = total
-        self._began = time.monotonic()
-        self._console = stderr_console()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=total)
-
-    def __enter__(self) -> CampaignProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def started(self, turn: Turn) -> None:
-        """A process starts."""
-        text = f"process {self.done + 1} of {self._total}: {turn.name}{self._left()}"
-        if self._bar.disable:
-            self._console.print(text, markup=False)
-            return
-        self._bar.update(self._task, description=text)
-        self._bar.refresh()
-
-    def finished(self, finished: Finished) -> None:
-        """It has ended."""
-        self.done += 1
-        if finished.outcome != "ok":
-            self._console.print(f"{finished.outcome}: {printable(finished.last_words)}", markup=False, soft_wrap=True)
-        self._bar.advance(self._task)
-        self._bar.refresh()
-
-    def _left(self) -> str:
-        if not self.done:
-            return ""
-        each = (time.monotonic() - self._began) / self.done
-        seconds = each * (self._total - self.done)
-        return f", about {units.rough_duration(seconds)} left"

@@ -14,6 +14,7 @@ from tests.runs import quick
 def ended(config, walls) -> tuple[int, str | None]:
     """After how many steps, and by which rule."""
     enough, samples = stopping.rule(config), []
+    assert enough(samples) is None  # it is asked before the first step too
     for wall in walls:
         samples.append(StepSample(wall_s=float(wall), phases_s={}))
         if (rule := enough(samples)) is not None:
@@ -21,8 +22,9 @@ def ended(config, walls) -> tuple[int, str | None]:
     return len(samples), None
 
 
-def test_a_fixed_number_of_steps_needs_no_rule():
-    assert stopping.rule(quick(measure_steps=7)) is None
+def test_without_a_target_the_number_of_steps_is_the_rule():
+    assert ended(quick(measure_steps=7), [1.0, 2.0] * 9) == (7, "measure-steps")
+    assert ended(quick(measure_steps=7), [1.0] * 6) == (6, None)
 
 
 def test_a_series_without_noise_ends_at_twenty():

@@ -1,21 +1,25 @@
-"""How far a sweep is, on stderr: a table that fills and a bar where there is a terminal, a line a point elsewhere."""
+"""How far a campaign of processes is, on stderr: a bar where there is a terminal, a line a process elsewhere.
+
+Both draw only when a process begins or ends: no thread of their own runs beside the measured one.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
 
 from rich.console import Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from perfkit.commands.console.progress import stderr_console
+from perfkit.commands.console.progress import stderr_console, still_bar
 from perfkit.schema import units
-from perfkit.schema.campaign import Turn
+from perfkit.schema.campaign import Finished, Turn
+from perfkit.schema.printable import printable
 from perfkit.schema.sweep import SweepRow
 
 _NUMBERS = ("median", "CV", "peak memory", "took")
@@ -24,8 +28,69 @@ _ROOM_BELOW = 5
 """Lines under the table: the bar, the running point, and air."""
 
 
+class TimeLeft:
+    """How long turns will take: a point that ran before as long as the last time, another as long as the mean."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        """By the point's key."""
+
+    def took(self, turn: Turn, seconds: float) -> None:
+        """A turn has ended."""
+        self._seconds[turn.point.key] = seconds
+
+    def text(self, waiting: Sequence[Turn]) -> str:
+        """`about 4 min left`; empty where nothing is known, or nothing waits."""
+        if not waiting or not self._seconds:
+            return ""
+        mean = sum(self._seconds.values()) / len(self._seconds)
+        seconds = sum(self._seconds.get(turn.point.key, mean) for turn in waiting)
+        return f"about {units.rough_duration(seconds)} left"
+
+
+class CampaignProgress:
+    """Processes one by one, for `run --repeats` and `compare --run`."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self.done = 0
+        self._turns, self._left = turns, TimeLeft()
+        self._console = stderr_console()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = still_bar(self._console, *columns)
+        self._task = self._bar.add_task("", total=len(turns))
+
+    def __enter__(self) -> CampaignProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def start(self, turn: Turn) -> None:
+        """A process starts."""
+        facts = [
+            f"process {self.done + 1} of {len(self._turns)}: {turn.name}",
+            self._left.text(self._turns[self.done :]),
+        ]
+        text = ", ".join(filter(None, facts))
+        if self._bar.disable:
+            self._console.print(text, markup=False)
+            return
+        self._bar.update(self._task, description=text)
+        self._bar.refresh()
+
+    def finish(self, turn: Turn, finished: Finished) -> None:
+        """It has ended."""
+        self.done += 1
+        self._left.took(turn, finished.wall_s)
+        if finished.outcome != "ok":
+            self._console.print(f"{finished.outcome}: {printable(finished.last_words)}", markup=False, soft_wrap=True)
+        self._bar.advance(self._task)
+        self._bar.refresh()
+
+
 class SweepProgress:
-    """Draws only when a point begins or ends: no thread of its own runs beside the measurement."""
+    """The results of a sweep: a table that fills, or a line a point."""
 
     def __init__(self, total: int, there: int, varied: Sequence[str]) -> None:
         """`there` of `total` turns have a result from an earlier session."""
@@ -35,9 +100,7 @@ class SweepProgress:
         self._lines: list[tuple[str, ...]] = []
         """The varied fields, the repeat, the outcome, and the numbers."""
         self._waiting: list[Turn] = []
-        self._seconds: dict[str, float] = {}
-        """Point -> how long its last run took."""
-        self._began = time.monotonic()
+        self._left = TimeLeft()
 
     def __enter__(self) -> SweepProgress:
         if self._console.is_terminal:
@@ -57,7 +120,6 @@ class SweepProgress:
 
     def start(self, turn: Turn) -> None:
         """A turn begins."""
-        self._began = time.monotonic()
         if self._console.is_terminal:
             self._draw(f"running {self._label(turn)}, since {datetime.now():%H:%M:%S}")
 
@@ -65,15 +127,15 @@ class SweepProgress:
         """A turn has ended, or was left out."""
         self._waiting.remove(turn)
         if row.process_s is not None:
-            self._seconds[turn.point.key] = row.process_s
+            self._left.took(turn, row.process_s)
         self._lines.append((*self._values(turn), str(turn.repeat), row.outcome, *_cells(row)))
         if self._console.is_terminal:
             self._draw("")
             return
-        facts = [f"{name} {text}" for name, text in zip(_NUMBERS, _cells(row), strict=True) if text]
+        numbers = [f"{name} {text}" for name, text in zip(_NUMBERS, _cells(row), strict=True) if text]
+        facts = ", ".join(filter(None, [row.outcome, *numbers, self._left.text(self._waiting)]))
         done = self._total - len(self._waiting)
-        line = f"[{done}/{self._total}] {self._label(turn)}: {', '.join([row.outcome, *facts])}{self._left(', ')}"
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(f"[{done}/{self._total}] {self._label(turn)}: {facts}", markup=False, soft_wrap=True)
 
     def _draw(self, running: str) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -85,18 +147,9 @@ class SweepProgress:
             table.add_row(*map(Text, line), style="" if "ok" in line else "yellow")
         done = self._total - len(self._waiting)
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(total=self._total, completed=done, width=_BAR_WIDTH), f"{done}/{self._total}", self._left("")
-        )
+        left = self._left.text(self._waiting)
+        bar.add_row(ProgressBar(total=self._total, completed=done, width=_BAR_WIDTH), f"{done}/{self._total}", left)
         self._live.update(Group(table, bar, Text(running, style="dim")), refresh=True)
-
-    def _left(self, before: str) -> str:
-        """How long the rest will take: a point that ran before as long as then, another as long as the mean."""
-        if not self._waiting or not self._seconds:
-            return ""
-        mean = sum(self._seconds.values()) / len(self._seconds)
-        seconds = sum(self._seconds.get(turn.point.key, mean) for turn in self._waiting)
-        return f"{before}about {units.rough_duration(seconds)} left"
 
     def _label(self, turn: Turn) -> str:
         config = turn.point.config

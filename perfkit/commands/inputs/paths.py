@@ -1,0 +1,175 @@
+"""What a path is: a trace, a record, the folder of one run or of several, the results of a sweep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from perfkit.analysis.runs.processes import LeftOut, Side, side_of
+from perfkit.errors import UsageError
+from perfkit.schema import record, results_file
+from perfkit.schema.own_files import inside
+from perfkit.schema.printable import printable
+from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.sweep import SweepRow
+
+STANDARD_INPUT: Final = "-"
+
+_FIRST_KEY = b'"config"'  # of every record; no trace begins with it
+_HEAD_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFile:
+    """A trace, or a folder with a single one in it. What is nothing else is taken for one: reading it will say more."""
+
+    path: Path | Literal["-"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """The record of one run, without what lies beside it."""
+
+    path: Path
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run: its record, and perhaps plain steps and a trace."""
+
+    path: Path
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunsFolder:
+    """A folder that holds the folders of runs, as --repeats leaves it."""
+
+    path: Path
+    records: tuple[tuple[Path, RunRecord], ...]
+    """The file of each, and what is in it; by name of the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResults:
+    """A sweep's results file. The records of its rows lie beside it, and are read when they are needed."""
+
+    path: Path
+    rows: tuple[SweepRow, ...]
+
+
+Runs = RecordFile | RunFolder | RunsFolder | SweepResults
+Input = TraceFile | Runs
+
+
+def what_is(name: str | Path) -> Input:
+    """What a path stands for; `-` is a trace on standard input. Raises UsageError where a record cannot be read."""
+    if name == STANDARD_INPUT:
+        return TraceFile(STANDARD_INPUT)
+    path = Path(name)
+    if path.is_dir():
+        if (path / RECORD_FILE).is_file():
+            return RunFolder(path, record.load(path))
+        runs = runs_in(path)
+        return runs if runs.records else TraceFile(path)
+    if path.suffix == ".csv":
+        return SweepResults(path, tuple(_sweep_rows(path)))
+    if path.name == RECORD_FILE or _is_record(path):
+        return RecordFile(path, record.load(path))
+    return TraceFile(path)
+
+
+def inputs_of(names: Sequence[str]) -> list[Input]:
+    """What paths stand for: all are looked at before any trace is read.
+
+    Raises UsageError as what_is does, and for one that is not there, or there twice.
+    """
+    inputs: list[Input] = []
+    for name in names:
+        found = what_is(name)
+        if isinstance(found, TraceFile) and isinstance(found.path, Path) and not found.path.exists():
+            raise UsageError(f"{name} does not exist: check the path")
+        if found.path in [one.path for one in inputs]:
+            raise UsageError(f"{name} is named twice: name it once")
+        inputs.append(found)
+    return inputs
+
+
+def runs_in(folder: Path) -> RunsFolder:
+    """The runs whose folders lie in this one; there may be none."""
+    files = sorted(folder.glob(f"*/{RECORD_FILE}"))
+    return RunsFolder(folder, tuple((file, record.load(file)) for file in files))
+
+
+def side(runs: Runs, name: str) -> Side:
+    """Runs as a side of a comparison. Raises UsageError where a record that a sweep names cannot be read."""
+    match runs:
+        case RecordFile(path, saved) | RunFolder(path, saved):
+            return side_of(name, str(path), [(path.name, saved)])
+        case RunsFolder(path, records):
+            return side_of(name, str(path), [(file.parent.name, saved) for file, saved in records])
+        case SweepResults(path, rows):
+            failed = [LeftOut(f"{_name(row)} ({row.outcome})", row.config) for row in rows if row.record is None]
+            saved_runs = [(_name(row), record.load(file)) for row, file in _records(runs)]
+            shared = any(row.isolation == "shared" for row in rows)
+            return side_of(name, str(path), saved_runs, failed, independent=not shared)
+
+
+def record_files(runs: Runs) -> list[Path]:
+    """The files that hold the runs' records."""
+    match runs:
+        case RecordFile(path):
+            return [path]
+        case RunFolder(path):
+            return [path / RECORD_FILE]
+        case RunsFolder(records=records):
+            return [file for file, _ in records]
+        case SweepResults():
+            return [file for _, file in _records(runs)]
+
+
+def record_file(path: Path, row: SweepRow) -> Path:
+    """The record of a row that has one, of the results file `path`. UsageError where it is not below that folder."""
+    return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {_name(row)}")
+
+
+def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:
+    """The rows that have a record, each with its file."""
+    path = results.path
+    found = [(row, record_file(path, row)) for row in results.rows if row.record is not None]
+    for _, file in found:
+        if not file.parent.exists():
+            raise UsageError(f"{path}: its records are missing ({file.parent}): they belong beside the results file")
+    return found
+
+
+def _name(row: SweepRow) -> str:
+    return f"{row.key}.{row.repeat}"
+
+
+def _sweep_rows(path: Path) -> list[SweepRow]:
+    """The rows of a sweep's results file; a word on stderr where its end is left out. UsageError where it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    found = results_file.read(path, data)
+    if found.torn:
+        why = "the last line is not whole and is left out: a sweep writes it now, or was cut off"
+        print(f"{printable(str(path))}: {why}", file=sys.stderr)
+    return found.rows
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is a record that was given another name."""
+    if path.suffix != ".json":
+        return False
+    try:
+        with path.open("rb") as stream:
+            return _FIRST_KEY in stream.read(_HEAD_BYTES)
+    except OSError:
+        return False

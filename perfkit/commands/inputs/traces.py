@@ -1,0 +1,24 @@
+"""Traces read for a person, who sees on stderr how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from perfkit.commands.console import progress
+from perfkit.schema.progress import Progress
+from perfkit.trace import load as loader
+from perfkit.trace.columns import Trace
+
+
+def load(
+    path: Path | str,
+    *,
+    use_cache: bool = True,
+    kernels_only: bool = False,
+    reading: Callable[[str], AbstractContextManager[Progress]] = progress.reading,
+) -> Trace:
+    """As `trace.load.load`; `reading` shows the name of what is read and how far it is."""
+    with reading(Path(path).name) as advance:
+        return loader.load(path, progress=advance, use_cache=use_cache, kernels_only=kernels_only)

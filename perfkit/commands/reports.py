@@ -1,0 +1,36 @@
+"""The reports of what `perfkit run` leaves, as it shows them itself and `perfkit analyze` again later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from perfkit.analysis.reports import overhead
+from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.reports.trace import View
+from perfkit.commands.console.progress import attributing
+from perfkit.commands.inputs import traces
+from perfkit.schema import record
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+
+
+def of_trace(path: Path | str, view: View | None = None, *, use_cache: bool = True) -> Report:
+    """Where the time of a trace went."""
+    trace = traces.load(path, use_cache=use_cache)
+    with attributing(trace.facts.events):
+        return trace_report.report(trace, view)
+
+
+def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True) -> Iterator[Report]:
+    """Of a run's record, of the plain steps beside it, and of its trace, as far as they are in its folder.
+
+    One after the other: the first is there before a large trace is read.
+    """
+    yield run_report.report(saved)
+    plain, trace = (record.artifact(saved, folder, kind) for kind in ("plain", "trace"))
+    if plain is not None and plain.exists():
+        yield overhead.report(saved, record.load(plain))
+    if trace is not None:
+        yield of_trace(trace, view, use_cache=use_cache)

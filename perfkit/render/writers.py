@@ -1,0 +1,104 @@
+"""The registry of writers: what `--format` and the extension of `--output` choose from, each named once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfkit.render.csv import csv
+from perfkit.render.json import ascii_json, json_document
+from perfkit.render.latex import latex
+from perfkit.render.markdown import markdown
+from perfkit.render.typst import typst
+from perfkit.schema.table import each_note_once
+
+if TYPE_CHECKING:
+    from perfkit.schema.report import Report
+    from perfkit.schema.table import Table, Viewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Medium:
+    """Where a document goes, as far as it makes a difference; by default into a file of its own."""
+
+    top: int | None = None
+    """Rows of each table that people are shown; None: all."""
+    by_title: bool = False
+    """The reports are of several sources: each stands under its title."""
+    is_terminal: bool = False
+    """What a terminal would obey must be spelled out."""
+    encoding: str = "utf-8"
+    """What letters it can hold."""
+
+    def can_hold(self, text: str) -> bool:
+        """Whether it has all letters of the text."""
+        try:
+            text.encode(self.encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """A format."""
+
+    extension: str
+    """Of files, in small letters."""
+    document: Callable[[Sequence[Report], Medium], str | bytes]
+    """Reports to what is written: text, or bytes where the format is for files alone."""
+    form: str = ""
+    """Its name for --format; empty where it is for files alone."""
+    viewer: Viewer = "scripts"
+    """Who reads it on standard output."""
+    holds_one_table: bool = False
+
+
+def _json(reports: Sequence[Report], medium: Medium) -> str:
+    document = json_document(reports, by_title=medium.by_title)
+    return document if medium.can_hold(document) else ascii_json(document)
+
+
+def _csv(reports: Sequence[Report], medium: Medium) -> str:
+    table = main_table(reports)
+    return "" if table is None else csv(table, readable=medium.is_terminal)
+
+
+def _markdown(reports: Sequence[Report], medium: Medium) -> str:
+    if medium.by_title:
+        return "\n".join(f"## {report.title}\n\n{_markdown([report], Medium(top=medium.top))}" for report in reports)
+    return "\n".join(markdown(table, top=medium.top) for table in each_note_once(_tables(reports)))
+
+
+def _latex(reports: Sequence[Report], medium: Medium) -> str:
+    return "\n".join(latex(table, top=medium.top) for table in _tables(reports))
+
+
+def _typst(reports: Sequence[Report], medium: Medium) -> str:
+    return "\n".join(typst(table, top=medium.top) for table in _tables(reports))
+
+
+def _excel(reports: Sequence[Report], medium: Medium) -> bytes:  # noqa: ARG001 - a workbook holds every row
+    from perfkit.render.excel import workbook  # noqa: PLC0415 - XlsxWriter costs 50 ms and few callers get here
+
+    return workbook(_tables(reports))
+
+
+def main_table(reports: Sequence[Report]) -> Table | None:
+    """The table that stands for all where there is room for one; None where there is none."""
+    return next((report.main_table for report in reports if report.tables), None)
+
+
+def _tables(reports: Sequence[Report]) -> list[Table]:
+    return [table for report in reports for table in report.tables]
+
+
+WRITERS = (
+    Writer(extension=".json", document=_json, form="json"),
+    Writer(extension=".csv", document=_csv, form="csv", holds_one_table=True),
+    Writer(extension=".md", document=_markdown, form="md", viewer="people"),
+    Writer(extension=".tex", document=_latex),
+    Writer(extension=".typ", document=_typst),
+    Writer(extension=".xlsx", document=_excel),
+)

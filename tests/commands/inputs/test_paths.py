@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit.commands.inputs.paths import (
+    RecordFile,
+    RunFolder,
+    RunsFolder,
+    SweepResults,
+    TraceFile,
+    record_files,
+    runs_in,
+    side,
+    what_is,
+)
+from perfkit.errors import UsageError
+from perfkit.schema import record, sweep
+from perfkit.schema.config import RunConfig
+from tests import runs, sweeps
+
+SAVED = runs.saved()
+
+
+def saved_in(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return record.save(SAVED, folder)
+
+
+def test_a_record_by_its_name_and_by_any_other(tmp_path: Path) -> None:
+    file = saved_in(tmp_path / "run")
+    other = file.rename(tmp_path / "before.json")
+    assert what_is(other) == RecordFile(other, SAVED)
+    (tmp_path / "run" / "record.json").write_bytes(other.read_bytes())
+    assert what_is(tmp_path / "run" / "record.json") == RecordFile(tmp_path / "run" / "record.json", SAVED)
+
+
+def test_the_folder_of_one_run_is_no_folder_of_its_plain_steps(tmp_path: Path) -> None:
+    saved_in(tmp_path / "run")
+    saved_in(tmp_path / "run" / "plain")
+    assert what_is(tmp_path / "run") == RunFolder(tmp_path / "run", SAVED)
+
+
+def test_a_folder_of_runs(tmp_path: Path) -> None:
+    """GIVEN folders with a record, and one without WHEN asked what their folder is THEN those, by their names"""
+    files = [saved_in(tmp_path / name) for name in ("2", "10")]
+    (tmp_path / "3").mkdir()
+    assert what_is(tmp_path) == runs_in(tmp_path) == RunsFolder(tmp_path, ((files[1], SAVED), (files[0], SAVED)))
+    assert [one.name for one in side(runs_in(tmp_path), "A").processes] == ["10", "2"]
+
+
+@pytest.mark.parametrize("name", ["t.pt.trace.json", "t.json", "report.nsys-rep", "absent", "folder"])
+def test_what_is_nothing_else_is_taken_for_a_trace(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "t.json").write_text('{"traceEvents": []}')
+    assert what_is(tmp_path / name) == TraceFile(tmp_path / name)
+
+
+def test_standard_input_is_a_hyphen_and_no_path_of_that_name() -> None:
+    assert what_is("-") == TraceFile("-")
+    assert what_is("./-") == what_is(Path("-")) == TraceFile(Path("-"))
+
+
+def test_the_results_of_a_sweep(tmp_path: Path) -> None:
+    """GIVEN results of which one has a record WHEN read THEN the rows alone; as a side, that record and the failure"""
+    # GIVEN
+    row, failed = sweeps.row(RunConfig(), 0.1, 0.2), sweeps.row(RunConfig(batch_size=2), repeat=2)
+    row, failed = (sweeps.read_back(one) for one in (row, failed))
+    file = tmp_path / "r.csv"
+    file.write_text(sweep.header_line() + sweep.to_line(row) + sweep.to_line(failed))
+
+    # WHEN
+    results = what_is(file)
+
+    # THEN
+    assert results == SweepResults(file, (row, failed))
+    with pytest.raises(UsageError, match="its records are missing"):
+        record_files(results)
+    saved_in(tmp_path / "r.runs" / "one")
+    assert record_files(results) == [tmp_path / "r.runs" / "one" / "record.json"] * 2
+    found = side(results, "A")
+    assert (found.name, found.path, found.independent) == ("A", str(file), True)
+    assert [one.name for one in found.processes] == [f"{row.key}.1", f"{failed.key}.2"]
+
+
+@pytest.mark.parametrize("kind", ["record", "folder", "folders"])
+def test_every_kind_of_runs_is_a_side(tmp_path: Path, kind: str) -> None:
+    file = saved_in(tmp_path / "runs" / "1")
+    path = {"record": file, "folder": file.parent, "folders": file.parent.parent}[kind]
+    found = what_is(path)
+    assert not isinstance(found, TraceFile)
+    assert record_files(found) == [file]
+    assert side(found, "B").path == str(path)
+    assert [one.name for one in side(found, "B").processes] == ["record.json" if kind == "record" else "1"]
