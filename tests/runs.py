@@ -13,7 +13,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment, RunRecord, StepSample
 from perfkit.workload.annotate import Annotation, annotate
 
-QUICK: dict[str, int] = {
+QUICK: dict[str, Any] = {
     "num_layers": 1,
     "d_model": 32,
     "num_heads": 2,

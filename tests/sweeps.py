@@ -62,8 +62,14 @@ class FakeProcesses:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.timeouts: list[float | None] = []
         self.instead: dict[int, Finished | BaseException] = {}
         """Turn, counted from 0 -> its end."""
+
+    def within(self, timeout_s: float | None) -> FakeProcesses:
+        """Itself, whose processes have so long."""
+        self.timeouts.append(timeout_s)
+        return self
 
     def __call__(self, turn: Turn, folder: Path) -> Finished:
         self.turns.append(turn)

@@ -81,9 +81,9 @@ class RunOptions:
 
 
 def _prepare_nsys() -> Nsys | None:
-    from perfkit.measure.nsys import run as nsys
+    from perfkit.measure.nsys import program
 
-    return nsys.prepare()
+    return program.prepare()
 
 
 def _run_under_nsys(

@@ -1,9 +1,10 @@
-"""The one hand that writes a run's record."""
+"""The one hand that writes records of runs: its own, and once more those of a process that nsys has recorded."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -89,3 +90,20 @@ class Recorder:
         if not memory.is_out_of_memory(error):
             raise error
         return "oom", memory.failure(self._config.step.device, error, where, self.available)
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+def completed(
+    record: RunRecord, folder: Path, artifacts: Mapping[str, str] = _NOTHING, *, failure: Failure | None = None
+) -> RunRecord:
+    """Write a saved record once more, with what else lies in the folder now, or with why no more came of it.
+
+    Raises UnsavedError where that cannot be done.
+    """
+    if failure is not None:
+        record = dataclasses.replace(record, status="interrupted", failure=failure)
+    record = dataclasses.replace(record, artifacts={**record.artifacts, **artifacts})
+    records.save(record, folder)
+    return record

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import profile
 
 from perfkit import signals
 from perfkit.errors import UsageError
@@ -46,19 +47,20 @@ def run(
     folder: Path,
     observers: Sequence[Observer] = (),
     *,
-    workload: Workload | None = None,
     enough: StopRule | None = None,
+    workload: Workload | None = None,
     build: Callable[[RunConfig], Workload] = TransformerWorkload,
     make_clock: Callable[[str], StepClock] = timing.make_clock,
+    make_profiler: Callable[..., Any] = profile,
 ) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
     `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
-    happens, before a trace is written. `workload` is what a configuration of `Own` measures, on its device already;
-    for any other, `build` makes one. `enough` ends the measured steps, by default at their number; a configuration with
-    a target needs it. `make_clock` makes the clock for a device. Returns the record whatever its status: `ok`, `oom` or
-    `interrupted`. A signal interrupts the model's making and the steps; while observers work and the record is written,
-    it waits.
+    happens, before a trace is written. `enough` ends the measured steps, by default at their number; a configuration
+    with a target needs it. `workload` is what a configuration of `Own` measures, on its device already; for any other,
+    `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns the
+    record whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts the model's making and the steps;
+    while observers work and the record is written, it waits.
 
     Raises UsageError where `workload` and the configuration do not belong together.
     """
@@ -79,7 +81,7 @@ def run(
                         torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
                     with signals.held():
-                        _watch(workload, config, folder, recorder)
+                        _watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
                         stack.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
@@ -111,7 +113,9 @@ def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: 
     measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
-def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Recorder) -> None:
+def _watch(
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, make_profiler: Callable[..., Any]
+) -> None:
     """Put perfkit's own observers beside those that were given, each as soon as it is made: it will be closed.
 
     No counters are read under torch.profiler: reading them would be in its trace, as time that nothing accounts for.
@@ -126,7 +130,8 @@ def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Record
             compiled = CompiledKernels()
             own.insert(0, compiled)
             metadata[KEY] = compiled.found
-        own.insert(0, TorchProfiler(config, folder, metadata, recorder.write_before_the_trace))
+        early = recorder.write_before_the_trace
+        own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))

@@ -22,8 +22,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from perfkit.errors import UsageError
-from perfkit.schema import formulas, limits
+from perfkit.schema import limits
 from perfkit.schema.config import FIELDS, RunConfig, nested
+from perfkit.schema.printable import defused, restored
 
 SWEEP_VERSION = 2
 _FIRST_VERSION = 1
@@ -154,7 +155,7 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
         if name not in present:
             raise UsageError(f"column {name} is empty")
     if present.setdefault("sweep_version", str(_FIRST_VERSION)) != str(_FIRST_VERSION):
-        present = {name: formulas.restored(text) for name, text in present.items()}
+        present = {name: restored(text) for name, text in present.items()}
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
     plain["config"] = nested(_said_by_key(present["key"]) | present)
     try:
@@ -194,7 +195,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return formulas.defused(_one_line(value)) if isinstance(value, str) else repr(value)
+    return defused(_one_line(value)) if isinstance(value, str) else repr(value)
 
 
 def _one_line(text: str) -> str:

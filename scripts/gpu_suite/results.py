@@ -55,6 +55,7 @@ class Results:
     out: Path
     work: Path
     environment: dict[str, Any]
+    archive_limit: int = ARCHIVE_LIMIT
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Files that would have made the archive too large."""
@@ -148,7 +149,7 @@ class Results:
             self.write(facts)
             members = self._members()
             _write_archive(archive, members)
-            if archive.stat().st_size <= ARCHIVE_LIMIT:
+            if archive.stat().st_size <= self.archive_limit:
                 return archive
             path, name = max(members, key=lambda member: member[0].stat().st_size)
             self.left_out.append(f"{name} ({path.stat().st_size / 1e6:.1f} MB)")

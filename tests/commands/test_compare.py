@@ -197,7 +197,7 @@ def test_compare_loads_no_torch(tmp_path):
 # --- sweeps ------------------------------------------------------------------------------------------------------
 
 
-def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", fails: int = 64, **config: Any) -> str:
+def results(path: Path, ratio: float = 1.0, isolation: Any = "fresh", fails: int = 64, **config: Any) -> str:
     """A sweep's results of two context lengths, five times each, and of one that was not run."""
     lines = [sweep.header_line()]
     for length in (16, 32):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import Doing, RunOptions
 from perfkit.errors import PerfkitError
 from perfkit.measure import runner
-from perfkit.render import files
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
@@ -115,7 +115,7 @@ def test_a_full_disk_does_not_hide_what_was_measured(run):
     assert not list(Path("traces").iterdir())
 
 
-def _quick_shape() -> dict[str, int]:
+def _quick_shape() -> dict[str, Any]:
     return {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 64, "vocab_size": 100}
 
 
@@ -255,7 +255,7 @@ def test_without_nsys_a_run_under_it_is_refused_before_anything_runs(run, tmp_pa
 def test_a_directory_that_cannot_be_written_is_refused_before_anything_runs(run, tmp_path, monkeypatch):
     # GIVEN (root may write everywhere, so that permissions alone would not do)
     (tmp_path / "closed").mkdir()
-    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "closed")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed")
 
     # THEN
     result = run(*FEW, "--output", "closed/r.csv")
@@ -356,7 +356,7 @@ def test_a_signal_before_anything_is_measured_leaves_nothing(run, warmed_up):
 
 
 def raising(error: BaseException) -> Any:
-    def show(*_: object, **__: object) -> None:
+    def show(*_: object, **__: Any) -> None:
         raise error
 
     return show

@@ -53,8 +53,7 @@ def outside():
 @pytest.fixture
 def processes(outside):
     fake = sweeps.FakeProcesses()
-    fake.timeouts = []
-    outside["fresh"] = lambda timeout: fake.timeouts.append(timeout) or fake
+    outside["fresh"] = fake.within
     return fake
 
 

@@ -107,8 +107,8 @@ def _unwrapped(hint: Any) -> tuple[Any, str]:
     group = ""
     if typing.get_origin(hint) is typing.Annotated:
         hint, *notes = typing.get_args(hint)
-        groups = [one for note in notes if isinstance(note, Parameter) for one in note.group]
-        group = groups[0].name if groups else ""
+        groups: list[Any] = [note.group for note in notes if isinstance(note, Parameter)]
+        group = next((one.name for several in groups for one in several), "")
     if typing.get_origin(hint) in (typing.Union, UnionType):
         [hint] = [part for part in typing.get_args(hint) if part is not type(None)]
     return hint, group
@@ -117,7 +117,7 @@ def _unwrapped(hint: Any) -> tuple[Any, str]:
 def _aliases(hint: Any) -> tuple[str, ...]:
     """Further names of a flag, which its Parameter lists after the first."""
     notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
-    return tuple(name for note in notes if isinstance(note, Parameter) for name in (note.name or ())[1:])
+    return tuple(name for note in notes if isinstance(note, Parameter) for name in tuple(note.name or ())[1:])
 
 
 def _help(hint: Any) -> str:

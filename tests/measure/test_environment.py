@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -232,6 +233,11 @@ def test_the_cpu_is_called_what_the_system_calls_it(tmp_path, text, processor, h
 
 def test_a_machine_without_the_driver_has_no_version_of_it(tmp_path):
     assert environment.nvidia_driver(Machine(tmp_path)) is None
+
+
+def test_the_version_of_a_package_is_its_own_and_none_where_it_is_missing():
+    assert environment.package_version("numpy") == importlib.metadata.version("numpy")
+    assert environment.package_version("no-such-package-at-all") is None
 
 
 def test_a_library_that_is_missing_is_left_out():

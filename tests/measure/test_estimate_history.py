@@ -218,7 +218,7 @@ def test_what_is_made_outside_autograd_is_of_the_module_at_work(phase, scopes, p
      ("cpu", "fp16", 0)],
 )  # fmt: skip
 def test_softmax_is_wide_under_cudas_autocast_alone(monkeypatch, device, precision, widened):
-    calls = []
+    calls: list[Any] = []
     monkeypatch.setattr(estimate, "_widen_softmax", calls.append)
     asked = RunConfig.of(**QUICK | {"precision": precision}).resolved(device)
     found = estimate.estimate(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -331,7 +332,10 @@ def test_memory_is_that_of_the_measured_steps(run):
     for holder in (1, 2):
 
         def prepare(workload: FakeWorkload, holder: int = holder) -> None:
-            workload.during = lambda: bytearray(b"x" * size) if workload.steps == holder else None
+            def hold() -> None:
+                bytearray(b"x" * size * (workload.steps == holder))
+
+            workload.during = hold
 
         peaks.append(run(prepare=prepare, warmup_steps=1, measure_steps=1).memory.resident)
     if None in peaks:
@@ -465,7 +469,7 @@ def during(step: int, number: signal.Signals) -> Callable[[FakeWorkload], None]:
     """Prepares a workload that is sent a signal in the first phase of a step."""
 
     def prepare(workload: FakeWorkload) -> None:
-        sent = []
+        sent: list[int] = []
 
         def send() -> None:
             if workload.steps == step and not sent:
@@ -526,11 +530,10 @@ def test_a_signal_that_something_swallows_ends_the_run_after_the_step(run):
     assert (len(result.steps), result.failure.phase) == (1, "measured step 1, at its end")
 
 
-@taken
 @pytest.mark.parametrize(("first", "status"), [(None, "ok"), (4, "interrupted")])
 def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch, tmp_path, first, status):
     # GIVEN a signal in the middle of saving, after none or after one in the second measured step
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    far_apart = itertools.count(step=2 * signals.SAME_S).__next__
     write = Path.write_bytes
 
     def meets_it(path: Path, data: bytes) -> int:
@@ -541,7 +544,7 @@ def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch
     monkeypatch.setattr(Path, "write_bytes", meets_it)
 
     # WHEN
-    with pytest.raises(signals.Interrupted):
+    with signals.installed(far_apart), signals.raised(), pytest.raises(signals.Interrupted):
         run(prepare=during(first or -1, signal.SIGHUP))
 
     # THEN

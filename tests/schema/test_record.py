@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -163,7 +164,7 @@ def test_fields_that_a_later_perfkit_of_the_same_format_added_are_passed_over(tm
 def test_fields_of_a_later_perfkit_are_passed_over_wherever_they_are(tmp_path):
     """GIVEN a record with one more field in each of its objects WHEN loaded THEN it is as without them"""
 
-    def extended(value: object) -> object:
+    def extended(value: Any) -> Any:
         if isinstance(value, list):
             return [extended(one) for one in value]
         return {key: extended(one) for key, one in value.items()} | {"later": [1]} if isinstance(value, dict) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -242,7 +243,7 @@ def gpus(count: int, capability: tuple[int, int] = (9, 0)) -> SimpleNamespace:
     )
 
 
-def on_gpu(**fields: object) -> RunConfig:
+def on_gpu(**fields: Any) -> RunConfig:
     return RunConfig.of(**{**QUICK, **fields}).resolved("cuda")
 
 

@@ -61,8 +61,8 @@ def report(trace: Trace, view: View | None = None) -> Report:
 
 
 def _tables(account: Account, view: View) -> Iterator[Table]:
-    """In the order of reading; without device work, a recording by nsys has ranges to read and no operators."""
-    ranges_only = not account.on_device and account.trace.format == "nsys"
+    """In the order of reading; without device work, a recording without operators has ranges to read."""
+    ranges_only = not (account.on_device or account.trace.recording.capabilities.operators)
     yield breakdown.phase_table(account)
     yield _for_scripts_if(ranges_only, breakdown.category_table(account))
     yield grouping.group_table(account, view.by, depth=view.depth, fold=view.fold)
@@ -90,8 +90,8 @@ def summary(account: Account) -> dict[str, Any]:
     numbered = attribution.links.numbered
     return {
         "source": trace.source,
-        "format": trace.format,
-        "devices": [device.name for device in trace.devices if device.index in used],
+        "format": trace.recording.tool.value,
+        "devices": [device.name for device in trace.recording.devices if device.index in used],
         "kernels": int(kernels.sum()),
         "kernel_time_ns": int(account.total[kernels].sum()) if account.on_device else 0,
         "gpu_events": len(events),
@@ -177,7 +177,8 @@ def _in_hooks(account: Account) -> Bools:
 def _headline(account: Account, total: int) -> str:
     steps = f"{len(account.steps)} steps" if len(account.steps) != 1 else "1 step"
     if not account.on_device:
-        what = "no GPU work was captured" if account.trace.format == "nsys" else "no device work in this trace"
+        of_operators = account.trace.recording.capabilities.operators
+        what = "no device work in this trace" if of_operators else "no GPU work was captured"
         return f"{steps}, {units.duration_ns(total)} on the main thread; {what}"
     busy, span = int(account.exclusive.sum()), _device_span(account)
     text = f"{steps}; {len(account):,} device events, {units.duration_ns(total)} in sum, {units.duration_ns(busy)} busy"

@@ -18,11 +18,10 @@ GROWTH = 1.2
 
 def rule(config: RunConfig) -> StopRule:
     """What ends the measured steps: their number; with --target-ci the mean's interval, --max-time or --max-steps."""
-    return (
-        exactly(config.measurement.measure_steps)
-        if config.measurement.target_ci is None
-        else _Target(config, config.measurement.target_ci)
-    )
+    measurement = config.measurement
+    if measurement.target_ci is None:
+        return exactly(measurement.measure_steps)
+    return _Target(config, measurement.target_ci)
 
 
 class _Target:

@@ -177,7 +177,7 @@ def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> t
         if not 0 <= choice < len(there):
             raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
         return (there[choice],)
-    own = choice == "auto" and "perfkit" in trace.metadata and len(there) > 0
+    own = choice == "auto" and trace.recording.own is not None and len(there) > 0
     return there if own else None
 
 

@@ -94,7 +94,9 @@ def test_the_summary_is_the_formulas_with_the_traced_peak_beside_it():
 
 @pytest.mark.parametrize(("compiled", "said"), [("off", False), ("block", True)])
 def test_that_compiling_is_not_covered_is_said(compiled, said):
-    remarks = lines_in(memory_report.report(CPU.changed(compile=compiled), *[estimate({"mlp": 1})] * 2, None))
+    remarks = lines_in(
+        memory_report.report(CPU.changed(compile=compiled), estimate({"mlp": 1}), estimate({"mlp": 1}), None)
+    )
     assert any("is not covered" in remark for remark in remarks) is said
     assert remarks[-1].startswith("not counted:")
 
@@ -131,7 +133,7 @@ PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * G
     ],
 )  # fmt: skip
 def test_what_would_fit_is_shown_to_those_who_ask(available, proposed, tables, said):
-    report = memory_report.report(CPU, *[estimate({"mlp": 1})] * 2, available, proposed)
+    report = memory_report.report(CPU, estimate({"mlp": 1}), estimate({"mlp": 1}), available, proposed)
     assert [table.name for table in tables_for_people(report)] == [table.name for table in report.tables] == tables
     assert any(remark.startswith("nothing") for remark in lines_in(report)) is bool(said)
     assert any(remark.startswith(said) for remark in lines_in(report))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ from perfkit.schema.table import Table
 from tests import runs, sweeps
 from tests.reports import lines_in
 
-QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
+QUICK: dict[str, Any] = dict(runs.QUICK, device="cpu", model_size="tiny")
 
 
 def config(**changes):
     return RunConfig.of(**{**QUICK, **changes})
 
 
-def row(*seconds: float, repeat: int = 1, outcome: str = "", memory: int = 3 * 2**20, **changes):
+def row(*seconds: float, repeat: int = 1, outcome: Any = "", memory: int = 3 * 2**20, **changes):
     made = sweeps.row(config(**changes), *seconds, repeat=repeat)
     return dataclasses.replace(made, peak_memory_bytes=memory if seconds else None, outcome=outcome or made.outcome)
 

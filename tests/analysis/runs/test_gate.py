@@ -91,12 +91,12 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     low, high = only(found).interval
     assert low < ratio < high
     lines = lines_in(comparison_report.report(found))
-    assert (
+    [apart] = [each for each in comparison_report.report(found).findings if each.rule is Rule.NOT_INTERLEAVED]
+    assert apart.what == (
         "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
         " of the pairs (25% to 75%); what drifted is in the ratio"
-    ) in lines
-    [apart] = [each for each in comparison_report.report(found).findings if each.rule is Rule.NOT_INTERLEAVED]
-    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as is"
+    )
+    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as they are"
     assert lines[-1].startswith(f"not comparable in time: B takes {ratio:.3f} times as long as A (95%: ")
     assert gate(found, 0.02) == Gate("inconclusive", ("not interleaved",))
     assert comparison_report.gate_finding(found, gate(found, 0.02), 0.02).what == (

@@ -78,7 +78,7 @@ class Recording:
         rows = np.lexsort((-host.end, host.start))
         names = [range_names.parse_trace(str(name)) for name in self.trace.host_names(rows)]
         assert None not in names
-        return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))  # type: ignore[arg-type]
+        return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))
 
 
 def _record(folder: Path, command: Callable[[Path], Sequence[str]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
@@ -152,7 +152,7 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 @pytest.fixture(params=["by_hand", "by_flag"])
 def recording(request: pytest.FixtureRequest) -> Recording:
     """Both."""
-    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+    return request.getfixturevalue(request.param)
 
 
 @functools.cache
