@@ -14,8 +14,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "trace.load": ["load"],
         "analysis.attribution.attribute": ["attribute"],
         "analysis.reports.trace": ["report"],
-        "schema.config": ["Measurement", "RunConfig", "Step"],
+        "schema.config": ["RunConfig"],
+        "schema.parts.measurement": ["Measurement"],
+        "schema.parts.step": ["Step"],
         "schema.record": ["RunRecord"],
-        "schema.workloads": ["Own", "Transformer"],
+        "schema.parts.workloads": ["Own", "Transformer"],
     },
 )

@@ -33,7 +33,8 @@ from perfkit.render import files
 from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
-from perfkit.schema.config import RunConfig, Switch
+from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
 
 _MANY_PROFILED = 500

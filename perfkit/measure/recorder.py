@@ -15,8 +15,8 @@ from perfkit.measure import environment, loop, memory
 from perfkit.measure.loop import Measured, Observer
 from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Transformer
 from perfkit.schema.record import Failure, RunRecord, Status
-from perfkit.schema.workloads import Transformer
 
 WRITING = "writing the trace"
 """Where a profiled run is after its last step."""

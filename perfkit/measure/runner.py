@@ -26,10 +26,10 @@ from perfkit.measure.observers.torch_profiler import TorchProfiler
 from perfkit.measure.recorder import Recorder
 from perfkit.schema import module_tree
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
 from perfkit.schema.stopping import StopRule, exactly
-from perfkit.schema.workloads import Own
 from perfkit.workload import annotate, step
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload

@@ -26,9 +26,11 @@ from perfkit.measure import doctor
 from perfkit.render import findings
 from perfkit.render.writers import WRITERS
 from perfkit.schema import range_names, record, sweep
-from perfkit.schema.config import Measurement, RunConfig, Step
+from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import CLEAN, Finding
-from perfkit.schema.workloads import SIZES, Own, Transformer
+from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.step import Step
+from perfkit.schema.parts.workloads import SIZES, Own, Transformer
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file

@@ -8,8 +8,10 @@ import pytest
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
-from perfkit.schema.config import FIELDS, Measurement, RunConfig, Step
-from perfkit.schema.workloads import SIZES, ModelShape, Own, Transformer
+from perfkit.schema.config import FIELDS, RunConfig
+from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.step import Step
+from perfkit.schema.parts.workloads import SIZES, ModelShape, Own, Transformer
 
 PARAMETERS = {
     "tiny": 3_609_728,

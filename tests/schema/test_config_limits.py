@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.schema.config import Measurement, RunConfig
+from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.measurement import Measurement
 
 SIZES_AND_COUNTS = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size", "context_length",
                     "measure_steps", "num_threads", "max_steps")  # fmt: skip

@@ -15,10 +15,12 @@ import pytest
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import record
-from perfkit.schema.config import Measurement, RunConfig, Step
+from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.step import Step
+from perfkit.schema.parts.workloads import Own, Transformer
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import AnnotationCost, Environment, Failure, MemoryPeaks, RunRecord, StepSample
-from perfkit.schema.workloads import Own, Transformer
 from tests.runs import sample, saved
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from perfkit.analysis.memory import model as memory_model
 from perfkit.schema.config import RunConfig
-from perfkit.schema.workloads import SIZES
+from perfkit.schema.parts.workloads import SIZES
 
 FitVerdict = Literal["fits", "borderline", "will not fit"]
 

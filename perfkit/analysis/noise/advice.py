@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perfkit.analysis.noise.causes import Cause
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import Environment, RunRecord
-from perfkit.schema.workloads import Own
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**32, "MALLOC_MMAP_THRESHOLD_": 2**32}
 """glibc gives back no memory below these bytes, which is more than a step frees at once (mallopt(3))."""

@@ -15,10 +15,10 @@ from perfkit.analysis.statistics import stats
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
-from perfkit.schema.workloads import Own
 
 _COLUMNS = (
     Column("size"),

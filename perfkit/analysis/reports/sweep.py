@@ -13,10 +13,10 @@ from perfkit.analysis.sweeps import points as sweep_points
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
 from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.parts.workloads import SIZES, ModelShape
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
-from perfkit.schema.workloads import SIZES, ModelShape
 
 _OUT_OF_MEMORY: tuple[SweepOutcome, ...] = ("oom", "predicted-oom")
 _NAMES: tuple[tuple[SweepOutcome, str], ...] = (

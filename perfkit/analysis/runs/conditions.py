@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from perfkit.analysis.runs.processes import NOT_COMPARED, Match, Pair, Process
-from perfkit.schema.checks import flag
 from perfkit.schema.config import FIELDS, RunConfig
+from perfkit.schema.parts.checks import flag
 from perfkit.schema.table import Audience, Column, Table
 
 Role = Literal["refused", "work", "method", "compared", "noted"]

@@ -17,8 +17,8 @@ from perfkit.analysis.runs.summary import phase_series
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Rule
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import Environment, RunRecord
-from perfkit.schema.workloads import Own
 
 NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
 """How long was measured: said where it differs, but no other configuration."""

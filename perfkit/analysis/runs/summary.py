@@ -10,8 +10,8 @@ import numpy as np
 
 from perfkit.analysis.statistics import stats
 from perfkit.analysis.statistics.stats import Floats
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord, StepSample
-from perfkit.schema.workloads import Own
 
 PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
 """Name in tables -> the phases of a step that it sums. Everything else in a step's wall time is the rest."""

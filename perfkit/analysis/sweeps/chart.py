@@ -12,9 +12,9 @@ from perfkit.analysis.sweeps.points import SweepPoint, points_of
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Look, Missing, Panel, Series
 from perfkit.schema.config import FIELDS
+from perfkit.schema.parts.workloads import SIZES
 from perfkit.schema.record import RunRecord
 from perfkit.schema.sweep import SweepRow
-from perfkit.schema.workloads import SIZES
 
 _LOG_RATIO = 8.0
 """An axis whose values span this much is logarithmic: with less, a linear one from zero shows ratios better."""

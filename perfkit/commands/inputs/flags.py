@@ -17,8 +17,8 @@ from docstring_parser import parse_from_object
 
 from perfkit.errors import UsageError
 from perfkit.schema import units
-from perfkit.schema.checks import flag
 from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig
+from perfkit.schema.parts.checks import flag
 
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
 """Second names of flags of `perfkit sweep`."""

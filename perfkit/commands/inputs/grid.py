@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from perfkit.errors import UsageError
-from perfkit.schema.checks import flag
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.checks import flag
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from perfkit.measure.loop import Observer
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord
-from perfkit.schema.workloads import Own
 
 Suggest = Callable[[RunConfig, int], tuple[str, ...]]
 """From a configuration that ran out of memory and the bytes there were: flags that would fit."""

@@ -14,7 +14,7 @@ from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
 from perfkit.schema import memory
 from perfkit.schema.config import RunConfig
-from perfkit.schema.workloads import SIZES
+from perfkit.schema.parts.workloads import SIZES
 
 GIB = 2**30
 

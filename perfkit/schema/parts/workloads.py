@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from perfkit.errors import UsageError
-from perfkit.schema.checks import check_choices, check_counts
+from perfkit.schema.parts.checks import check_choices, check_counts
 
 ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
 Attention = Literal["eager", "sdpa"]

@@ -1,0 +1,74 @@
+"""What one step does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from perfkit.errors import UsageError
+from perfkit.schema.parts.checks import check_choices, check_counts
+
+PassType = Literal["forward", "forward-backward", "train"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Optimizer = Literal["adamw", "adamw-foreach", "adamw-fused"]
+CompileMode = Literal["off", "model", "block"]
+
+_CHOICES = {
+    "pass_type": get_args(PassType),
+    "precision": get_args(Precision),
+    "optimizer": get_args(Optimizer),
+    "compile": get_args(CompileMode),
+}
+_SEED_LIMIT = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step does. A workload of the caller's own reads here what it is to do.
+
+    Raises UsageError where a combination cannot work.
+    """
+
+    pass_type: PassType = "forward-backward"
+    """forward (no gradient), forward-backward (cross-entropy on random tokens), train (and an AdamW step)."""
+    batch_size: int = 4
+    """Sequences per step."""
+    context_length: int | None = None
+    """Tokens per sequence; default: 128 for tiny, else 512."""
+    precision: Precision = "fp32"
+    """fp32; tf32 (fp32 with TensorFloat-32 matmuls); bf16 or fp16 autocast (fp16 with a gradient scaler)."""
+    optimizer: Optimizer = "adamw"
+    """For --pass-type train: PyTorch's own choice of implementation, or the foreach or fused one."""
+    compile: CompileMode = "off"
+    """torch.compile: off, the whole model, or block by block (which keeps block names in a profile)."""
+    checkpoint: bool = False
+    """Recompute each block's activations in backward instead of keeping them."""
+    seed: int = 0
+    """Seed of the weights and the tokens."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    num_threads: int | None = None
+    """Threads PyTorch uses inside one CPU operation; default: PyTorch's own choice."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, _CHOICES)
+        check_counts(self, ("batch_size", "context_length", "num_threads"))
+        if not 0 <= self.seed < _SEED_LIMIT:
+            raise UsageError(f"--seed {self.seed}: must be 0 or more, and below 2^63")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"--device {self.device}: choose auto, cpu, cuda or cuda:N")
+        if self.optimizer != "adamw" and self.pass_type != "train":
+            raise UsageError(
+                f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step"
+            )
+        if self.checkpoint and self.pass_type == "forward":
+            raise UsageError("--checkpoint needs a backward pass: choose --pass-type forward-backward or train")
+        if self.device == "cpu" and self.precision == "tf32":
+            raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
+
+    @property
+    def tokens(self) -> int:
+        """batch x context, of a resolved Transformer's step."""
+        assert self.context_length is not None, "resolve the configuration first"
+        return self.batch_size * self.context_length
