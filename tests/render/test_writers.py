@@ -46,7 +46,7 @@ def test_markdown_says_a_note_once_and_names_the_sources(kernels: Table) -> None
     """GIVEN two reports with one note WHEN written as one document THEN it is there once; of two sources, under each"""
     [note] = kernels.notes
     plain = dataclasses.replace(kernels, notes=())
-    a, b = (dataclasses.replace(report(kernels), title=title) for title in ("a", "b"))
+    a, b = (Report(title, {}, (kernels,)) for title in ("a", "b"))
     assert BY_FORM["md"].document([a, b], Medium()) == markdown(kernels) + "\n" + markdown(plain)
     both = BY_FORM["md"].document([a, b], Medium(by_title=True))
     assert both == f"## a\n\n{markdown(kernels)}\n## b\n\n{markdown(kernels)}"
