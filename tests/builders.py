@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfkit.trace.chrome.recording import recording
 from perfkit.trace.columns import (
     MISSING,
     AutogradFlows,
@@ -29,6 +30,7 @@ class TraceBuilder:
     """Collects ranges and events; times are ns. Thread 0 is the main thread."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
+    """What a file of Kineto has beside its events."""
     facts: ReadFacts = field(default_factory=ReadFacts)
     names: dict[str, int] = field(default_factory=dict)
     host: list[dict[str, int]] = field(default_factory=list)
@@ -38,7 +40,7 @@ class TraceBuilder:
     def _name(self, text: str) -> int:
         return self.names.setdefault(text, len(self.names))
 
-    def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: int) -> TraceBuilder:
+    def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: Any) -> TraceBuilder:
         """A host range; `columns` sets thread, correlation, sequence, forward_thread."""
         self.threads = max(self.threads, columns.get("thread", 0) + 1)
         defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
@@ -47,7 +49,7 @@ class TraceBuilder:
         self.host.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 
-    def annotation(self, name: str, start: int, end: int, **columns: int) -> TraceBuilder:
+    def annotation(self, name: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """A user's range."""
         return self.range(name, start, end, HostKind.ANNOTATION, **columns)
 
@@ -55,7 +57,7 @@ class TraceBuilder:
         """A profiled step."""
         return self.annotation(f"ProfilerStep#{number}", start, end)
 
-    def module(self, path: str, start: int, end: int, **columns: int) -> TraceBuilder:
+    def module(self, path: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """A module's range by perfkit."""
         return self.range(f"perfkit::{path}", start, end, **columns)
 
@@ -63,7 +65,7 @@ class TraceBuilder:
         self, name: str, start: int, end: int, sequence: int, *, thread: int = 0, forward: int = 1
     ) -> TraceBuilder:
         """A backward node inside the engine's range round it, which is 2 ns longer."""
-        columns = {"thread": thread, "sequence": sequence, "forward_thread": forward}
+        columns: Any = {"thread": thread, "sequence": sequence, "forward_thread": forward}
         self.range(ENGINE + name, start, end + 2, **columns)
         return self.range(name, start + 1, end + 1, **columns)
 
@@ -74,7 +76,7 @@ class TraceBuilder:
         end: int,
         kind: DeviceKind = DeviceKind.KERNEL,
         annotation: str = "",
-        **columns: int,
+        **columns: Any,
     ) -> TraceBuilder:
         """A device event; `columns` sets device, stream, correlation, bytes, graph_node."""
         defaults = dict.fromkeys(
@@ -86,7 +88,7 @@ class TraceBuilder:
         self.device.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 
-    def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: int) -> TraceBuilder:
+    def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: Any) -> TraceBuilder:
         """A kernel and the call, 1 ns long at `at`, that launched it."""
         correlation = 1000 + len(self.device)
         self.range("cudaLaunchKernel", at, at + 1, HostKind.RUNTIME, thread=thread, correlation=correlation)
@@ -97,15 +99,19 @@ class TraceBuilder:
         flows = AutogradFlows(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int32), np.empty(0, np.int64))
         return Trace(
             source="built by a test",
-            format="kineto",
             names=tuple(self.names),
             threads=tuple(Thread(pid=1, tid=1 + index) for index in range(self.threads)),
             host=_columns(HostRanges, self.host),
             device=_columns(DeviceEvents, self.device),
             flows=flows,
-            metadata=self.metadata,
+            recording=recording(self.metadata),
             facts=self.facts,
         )
+
+
+def saying(trace: Trace, **said: Any) -> Trace:
+    """The trace, of a file that says this of itself: fields of Recording."""
+    return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, **said))
 
 
 def _columns(kind: Any, rows: list[dict[str, int]]) -> Any:

@@ -11,7 +11,6 @@ relative to the compiled module (the empty path), so that one graph can serve se
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -46,12 +45,9 @@ class Provenance:
     """Why some graphs, or all, are missing; empty where none is."""
 
 
-def read(metadata: dict[str, Any]) -> Provenance | None:
-    """What a trace's metadata says; None for a run without the flag."""
-    own = metadata.get("perfkit")
-    if not isinstance(own, dict) or KEY not in own:
-        return None
+def read(said: object) -> Provenance:
+    """What a trace's file says under KEY; a problem where that is of another form."""
     try:
-        return msgspec.convert(own[KEY], Provenance)
+        return msgspec.convert(said, Provenance)
     except msgspec.ValidationError as error:
         return Provenance(problem=f"its part of the metadata cannot be read: {error}")

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from perfkit.trace.columns import (
     MISSING,
     AutogradFlows,
-    Device,
     DeviceEvents,
     DeviceKind,
     HostKind,
@@ -34,6 +33,7 @@ from perfkit.trace.columns import (
     column_dtype,
 )
 from perfkit.trace.plausible import LARGEST_SUM, are_usable, sums
+from perfkit.trace.recording import Recording, Tool
 
 _PARTS: dict[str, Any] = {"host": HostRanges, "device": DeviceEvents, "flows": AutogradFlows}
 _DIGEST = 64
@@ -58,9 +58,7 @@ class _Head:
     parts: dict[str, _Part]
     names: tuple[str, ...]
     threads: tuple[Thread, ...]
-    devices: tuple[Device, ...]
-    rank: int | None
-    metadata: dict[str, Any]
+    recording: Recording
     facts: ReadFacts
 
 
@@ -72,9 +70,7 @@ def encode(key: str, trace: Trace) -> list[Any]:
         parts={part: _Part(len(getattr(trace, part)), len(block)) for part, block in zip(_PARTS, blocks, strict=True)},
         names=trace.names,
         threads=trace.threads,
-        devices=trace.devices,
-        rank=trace.rank,
-        metadata=trace.metadata,
+        recording=trace.recording,
         facts=trace.facts,
     )
     pieces = [msgspec.json.encode(head), b"\n", *blocks]
@@ -116,12 +112,9 @@ def decode(data: bytes, key: str, source: str) -> Trace:
         raise DamagedError("it is another file's")
     trace = Trace(
         source=source,
-        format="kineto",  # exports of nsys are not kept
         names=head.names,
         threads=head.threads,
-        devices=head.devices,
-        rank=head.rank,
-        metadata=head.metadata,
+        recording=head.recording,
         facts=head.facts,
         **columns,
     )
@@ -191,18 +184,22 @@ def _has_times(trace: Trace) -> bool:
 
 def _says_what_it_can(trace: Trace) -> bool:
     """Whether what is no column has values that reading a file gives: counts are some, and nothing was remarked yet."""
-    facts = trace.facts
+    facts, recording = trace.facts, trace.recording
     counted = {**facts.ignored, **facts.repairs}
     counts = (facts.events, facts.negative_durations, facts.overhead_ns, facts.truncated_at or 0, *counted.values())
-    numbers = [trace.rank or 0, facts.base_time_ns or 0]
+    numbers = [recording.rank, recording.world_size, facts.base_time_ns]
     numbers += [number for thread in trace.threads for number in (thread.pid, thread.tid)]
-    numbers += [number for device in trace.devices for number in (device.index, device.memory or 0)]
+    for device in recording.devices:
+        numbers += [device.index, device.memory, device.multiprocessors, device.compute_major, device.compute_minor]
     return (
         all(0 <= count <= LARGEST_SUM for count in counts)
-        and all(-(1 << 63) <= number < 1 << 63 for number in numbers)
+        and all(number is None or -(1 << 63) <= number < 1 << 63 for number in numbers)
         and all(what.isprintable() for what in counted)
         and facts.resolution_ns in (1, 1000)
         and not facts.remarks
+        and recording.tool is Tool.KINETO  # exports of nsys are not kept
+        and recording.whole_graphs is None
+        and not recording.newer_report
     )
 
 

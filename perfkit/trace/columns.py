@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any, Literal, TypeAlias
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from perfkit.trace.recording import Recording
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Int32s: TypeAlias = npt.NDArray[np.int32]
@@ -141,18 +144,6 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """One device, as the file describes it."""
-
-    index: int
-    name: str
-    memory: int | None = None
-    """Bytes."""
-    properties: dict[str, Any] = field(default_factory=dict)
-    """The rest of what the file says of it (multiprocessors, compute capability, ...)."""
-
-
-@dataclass(frozen=True, slots=True)
 class ReadFacts:
     """What reading the file showed about the file itself; `analysis.integrity` adds what the columns show."""
 
@@ -176,23 +167,42 @@ class ReadFacts:
     """Unix time of the file's time zero, where given."""
 
 
+class Content(Enum):
+    """Which events of a file a trace has."""
+
+    ALL = "all"
+    KERNELS = "kernels"
+    """Enough for their names and times: the least work and memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a trace was read from, for what is read of it only when it is asked for (`trace.details`)."""
+
+    path: Path
+    size: int
+    modified_ns: int
+    """With the size: whether it is still the same."""
+    content: Content = Content.ALL
+    """What was read of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One profiler recording."""
 
     source: str
     """Where it was read from, for messages."""
-    format: Literal["kineto", "nsys"]
     names: tuple[str, ...]
     threads: tuple[Thread, ...]
     host: HostRanges
     device: DeviceEvents
     flows: AutogradFlows
-    devices: tuple[Device, ...] = ()
-    rank: int | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    """What else the file says of its making: versions, and under `perfkit` what our own recorder left there."""
+    recording: Recording
+    """What the file says of itself."""
     facts: ReadFacts = ReadFacts()
+    origin: Origin | None = None
+    """None where it cannot be read a second time: standard input, a pipe."""
 
     def __post_init__(self) -> None:
         if any(len(name) > LONGEST_NAME for name in self.names):

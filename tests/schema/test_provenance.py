@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance, read
-
-
-def metadata(graphs):
-    return {"perfkit": {"modules": {}, "provenance": {"graphs": graphs}}}
-
-
-@pytest.mark.parametrize("without", [{}, {"perfkit": {"modules": {}}}, {"perfkit": ["provenance"]}, {"perfkit": None}])
-def test_a_trace_of_a_run_without_the_flag_has_none(without):
-    assert read(without) is None
 
 
 def test_graphs_are_read_with_their_calls_in_order():
@@ -21,7 +10,7 @@ def test_graphs_are_read_with_their_calls_in_order():
     calls = [{"kernel": "extern_kernels.mm", "modules": ["attn.q_proj"]}, {"kernel": "cpp_fused_0", "modules": []}]
 
     # WHEN
-    found = read(metadata({"fx1": {"backward": True, "calls": calls}}))
+    found = read({"graphs": {"fx1": {"backward": True, "calls": calls}}})
 
     # THEN
     called = KernelCall("extern_kernels.mm", ("attn.q_proj",)), KernelCall("cpp_fused_0", ())
@@ -29,8 +18,7 @@ def test_graphs_are_read_with_their_calls_in_order():
 
 
 def test_what_cannot_be_read_is_a_problem_and_no_failure():
-    found = read(metadata({"fx1": {"backward": "yes", "calls": []}}))
-    assert found is not None
+    found = read({"graphs": {"fx1": {"backward": "yes", "calls": []}}})
     assert found.graphs == {}
     assert "cannot be read" in found.problem
     assert "fx1" not in found.graphs

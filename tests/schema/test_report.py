@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pandas as pd
 import pytest
 
 from perfkit.schema.finding import CLEAN, Finding
 from perfkit.schema.report import LazyTable, Report
-from perfkit.schema.table import Column, Table
+from perfkit.schema.table import Audience, Column, Table
+
+Value = TypeVar("Value")
 
 
 def table(name: str, audience="everyone", *columns: Column) -> Table:
@@ -54,15 +59,22 @@ class Counted:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def table(self, name: str, audience="everyone") -> LazyTable:
-        return LazyTable(name, lambda: (self.calls.append(name), table(name))[1], audience)
+    def _noted(self, name: str, value: Value) -> Callable[[], Value]:
+        def compute() -> Value:
+            self.calls.append(name)
+            return value
+
+        return compute
+
+    def table(self, name: str, audience: Audience = "everyone") -> LazyTable:
+        return LazyTable(name, self._noted(name, table(name)), audience)
 
     def report(self) -> Report:
         return Report(
             "r",
-            lambda: (self.calls.append("summary"), {"n": 1})[1],
+            self._noted("summary", {"n": 1}),
             (self.table("a"), self.table("b", "scripts"), self.table("c")),
-            findings=lambda: (self.calls.append("findings"), [Finding(CLEAN, "clean")])[1],
+            findings=self._noted("findings", [Finding(CLEAN, "clean")]),
             main="c",
         )
 

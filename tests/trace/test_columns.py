@@ -10,7 +10,6 @@ import pytest
 from perfkit.trace import columns
 from perfkit.trace.columns import (
     AutogradFlows,
-    Device,
     DeviceEvents,
     HostRanges,
     ReadFacts,
@@ -19,10 +18,12 @@ from perfkit.trace.columns import (
     column_dtype,
     empty,
 )
+from perfkit.trace.recording import Recording, Tool
 
 
 def named(*names: str) -> Trace:
-    return Trace("x", "kineto", names, (), empty(HostRanges), empty(DeviceEvents), empty(AutogradFlows))
+    recording = Recording(Tool.KINETO)
+    return Trace("x", names, (), empty(HostRanges), empty(DeviceEvents), empty(AutogradFlows), recording)
 
 
 @pytest.mark.parametrize("length", [0, 1, 65_535, 65_536])
@@ -66,7 +67,6 @@ def test_what_a_file_does_not_say() -> None:
     """GIVEN nothing said THEN nothing is claimed, and a time is known to its nanosecond"""
     assert ReadFacts() == ReadFacts(0, {}, {}, (), None, 1, 0, 0, None)
     assert Thread(1, 2) == Thread(1, 2, "")
-    assert Device(0, "x") == Device(0, "x", None, {})
     trace = named()
-    assert (trace.devices, trace.rank, trace.metadata, trace.facts) == ((), None, {}, ReadFacts())
+    assert (trace.facts, trace.origin) == (ReadFacts(), None)
     assert (columns.MISSING, columns.MAX_NS) == (-1, 2**61)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import MISSING, NO_TIME, Device, Trace
+from perfkit.trace.columns import MISSING, NO_TIME, Content, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys.reader import read_nsys
+from perfkit.trace.recording import Device, Recording, Tool, Versions, WholeGraphs
 from tests.nsys_export import START_END, NsysExport, global_tid
 
 CALLS, KERNELS, COPIES, SETS, WHOLE = (
@@ -111,7 +112,7 @@ def test_the_whole_export(tmp_path: Path) -> None:
                             "graph_node": -1},
     }  # fmt: skip
     assert trace.facts.events == 6  # the graph is one, too
-    assert trace.metadata["nsys"]["whole_graphs"] == {"count": 1, "time_ns": 7}
+    assert trace.recording.whole_graphs == WholeGraphs(count=1, time_ns=7)
     for column in (trace.device.external_id, trace.device.annotation):
         assert column.tolist() == [MISSING] * 3
     assert trace.host.forward_thread.tolist() == [MISSING] * 2
@@ -161,7 +162,7 @@ def test_an_export_of_nothing_but_events_without_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["start", "end"])
 def test_whole_graphs_without_a_time(tmp_path: Path, column: str) -> None:
     trace = full(tmp_path / "x.sqlite", (WHOLE, column))
-    assert "whole_graphs" not in trace.metadata["nsys"]
+    assert trace.recording.whole_graphs is None
     assert trace.facts.ignored == {WHOLE + NO_TIME: 1}
 
 
@@ -191,23 +192,23 @@ def test_texts_by_id_where_there_is_no_column_of_texts(tmp_path: Path) -> None:
 
 
 def test_kernels_without_any_name(tmp_path: Path) -> None:
-    for kernels_only in (False, True):
-        path = NsysExport().kernel("k", 0, 9, 1, demangledName="?", shortName="?").write(tmp_path / f"{kernels_only}")
-        assert load(path, kernels_only=kernels_only).device_names().tolist() == ["string -1"]
+    for content in Content:
+        path = NsysExport().kernel("k", 0, 9, 1, demangledName="?", shortName="?").write(tmp_path / content.name)
+        assert load(path, content=content).device_names().tolist() == ["string -1"]
 
 
 def test_the_demangled_name_is_preferred(tmp_path: Path) -> None:
     export = NsysExport()
     export.kernel("k", 0, 9, 1, demangledName=export.string("long"), shortName=export.string("short"))
     path = export.write(tmp_path / "x.sqlite")
-    for kernels_only in (False, True):
-        assert load(path, kernels_only=kernels_only).device_names().tolist() == ["long"]
+    for content in Content:
+        assert load(path, content=content).device_names().tolist() == ["long"]
 
 
 def test_everything_is_read_unless_kernels_alone_are_asked_for(tmp_path: Path) -> None:
     path = NsysExport().range("a", 0, 9).kernel("k", 0, 9, 1).write(tmp_path / "x.sqlite")
     assert len(read_nsys(path, "x").host) == 1
-    assert len(read_nsys(path, "x", kernels_only=True).host) == 0
+    assert len(read_nsys(path, "x", content=Content.KERNELS).host) == 0
 
 
 # --- codes --------------------------------------------------------------------------------------------------------
@@ -281,21 +282,21 @@ def test_streams_without_contexts_are_as_numbered(tmp_path: Path) -> None:
     assert load(export.write(tmp_path / "x.sqlite")).device.stream.tolist() == [7, 8]
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
-def test_ends_before_starts_are_counted(tmp_path: Path, kernels_only: bool) -> None:
+@pytest.mark.parametrize("content", list(Content))
+def test_ends_before_starts_are_counted(tmp_path: Path, content: Content) -> None:
     export = NsysExport().kernel("back", 9, 8, 1).kernel("at once", 9, 9, 2).kernel("on", 9, 10, 3)
     export.range("back", 9, 8).range("at once", 9, 9).call("back", 9, 2, 1)
-    trace = load(export.write(tmp_path / "x.sqlite"), kernels_only=kernels_only)
+    trace = load(export.write(tmp_path / "x.sqlite"), content=content)
     assert trace.device.end.tolist() == [9, 9, 10]
-    assert trace.facts.negative_durations == (1 if kernels_only else 3)
-    assert trace.facts.events == (3 if kernels_only else 6)
-    if not kernels_only:
+    assert trace.facts.negative_durations == (1 if content is Content.KERNELS else 3)
+    assert trace.facts.events == (3 if content is Content.KERNELS else 6)
+    if content is Content.ALL:
         assert trace.host.end.tolist() == [9, 9, 9]
 
 
 def test_kernels_alone_say_nothing_of_where_they_ran(tmp_path: Path) -> None:
     export = NsysExport().kernel("a", 0, 9, 1, graphNodeId=4).kernel("b", 1, 9, 1).kernel("a", 2, 9, 1)
-    trace = load(export.write(tmp_path / "x.sqlite"), kernels_only=True)
+    trace = load(export.write(tmp_path / "x.sqlite"), content=Content.KERNELS)
     assert trace.device_names().tolist() == ["a", "b", "a"]
     for column in ("device", "stream", "correlation", "external_id", "process", "bytes", "graph_node", "annotation"):
         assert getattr(trace.device, column).tolist() == [MISSING] * 3
@@ -305,23 +306,22 @@ def test_kernels_alone_say_nothing_of_where_they_ran(tmp_path: Path) -> None:
 # --- the file about itself ----------------------------------------------------------------------------------------
 
 GPU = {"id": 1, "name": "H100", "totalMemory": 80, "smCount": 132, "computeMajor": 9, "computeMinor": 0}
-PROPERTIES = {"multiprocessors": 132, "compute_major": 9, "compute_minor": 0}
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
+@pytest.mark.parametrize("content", list(Content))
 @pytest.mark.parametrize(
     ("without", "expected"),
     [
-        ("", [Device(1, "H100", 80, PROPERTIES)]),
+        ("", [Device(1, "H100", 80, 132, 9, 0)]),
         ("id", []),
         ("name", []),
-        ("totalMemory", [Device(1, "H100", None, PROPERTIES)]),
-        ("smCount", [Device(1, "H100", 80, {"compute_major": 9, "compute_minor": 0})]),
-        ("computeMajor", [Device(1, "H100", 80, {"multiprocessors": 132, "compute_minor": 0})]),
-        ("computeMinor", [Device(1, "H100", 80, {"multiprocessors": 132, "compute_major": 9})]),
+        ("totalMemory", [Device(1, "H100", None, 132, 9, 0)]),
+        ("smCount", [Device(1, "H100", 80, None, 9, 0)]),
+        ("computeMajor", [Device(1, "H100", 80, 132, None, 0)]),
+        ("computeMinor", [Device(1, "H100", 80, 132, 9, None)]),
     ],
 )
-def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_only: bool) -> None:
+def test_devices(tmp_path: Path, without: str, expected: list[Device], content: Content) -> None:
     path = NsysExport().kernel("k", 0, 9, 1).write(tmp_path / "x.sqlite")
     described = {column: value for column, value in GPU.items() if column != without}
     with sqlite3.connect(path) as database:
@@ -330,7 +330,7 @@ def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_o
             f"INSERT INTO TARGET_INFO_GPU VALUES ({', '.join('?' * len(described))})", list(described.values())
         )
     database.close()
-    assert list(load(path, kernels_only=kernels_only).devices) == expected
+    assert list(load(path, content=content).recording.devices) == expected
 
 
 def test_rows_whose_key_is_no_number_are_nobodys(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_rows_whose_key_is_no_number_are_nobodys(tmp_path: Path) -> None:
             database.execute(f"INSERT INTO {made.partition('(')[0]} VALUES ('?', 'wrong')")
     database.close()
     trace = load(path)
-    assert (trace.devices, trace.device_names().tolist()) == ((), ["string 0"])
+    assert (trace.recording.devices, trace.device_names().tolist()) == ((), ["string 0"])
     assert [thread.name for thread in trace.threads] == [""]
 
 
@@ -389,7 +389,8 @@ def test_versions(tmp_path: Path, tables: list[str], version: str, schema: str) 
     for table in tables:
         export.add(table, name="EXPORT_PRODUCT_VERSION", value=f"of {table}")
         export.add(table, name="EXPORT_SCHEMA_VERSION", value="3.1")
-    assert load(export.write(tmp_path / "x.sqlite")).metadata == {"nsys": {"version": version, "schema": schema}}
+    recording = load(export.write(tmp_path / "x.sqlite")).recording
+    assert recording == Recording(Tool.NSYS, Versions(tool=version, schema=schema))
 
 
 @pytest.mark.parametrize(("without", "name"), [("", "trainer"), ("nameId", ""), ("globalTid", "")])

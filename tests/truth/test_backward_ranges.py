@@ -17,6 +17,8 @@ from perfkit.analysis.attribution.attribute import Attribution, Phase, attribute
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, HostKind, HostRanges, Trace
+from perfkit.trace.recording import Tool
+from tests.builders import saying
 from tests.truth import models
 from tests.truth.models import Block, Checkpointed, Net
 from tests.truth.recording import STEPS, Recording, Training, record_training
@@ -187,4 +189,4 @@ def _only_own(trace: Trace) -> Trace:
     columns["kind"] = np.full_like(columns["kind"], HostKind.ANNOTATION)
     for unknown in ("sequence", "forward_thread", "external_id"):
         columns[unknown] = np.full_like(columns[unknown], MISSING)
-    return dataclasses.replace(trace, format="nsys", host=HostRanges(**columns))
+    return dataclasses.replace(saying(trace, tool=Tool.NSYS), host=HostRanges(**columns))

@@ -8,6 +8,7 @@ import shutil
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from perfkit.render import findings
 from perfkit.schema.config import RunConfig
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import OwnNotes
 from perfkit.workload.annotate import annotate, module_tree
+from tests.builders import saying
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,7 +39,7 @@ pytestmark = [
 ]
 
 STEPS = 2
-TINY = {
+TINY: dict[str, Any] = {
     "model_size": "tiny", "num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "vocab_size": 96,
     "context_length": 16, "batch_size": 2, "device": "cpu",
     "warmup_steps": 1, "measure_steps": STEPS, "profiler": "torch",
@@ -53,7 +56,7 @@ def fresh_compiler():
 
 def run(folder: Path, **options) -> tuple[Trace, Attribution]:
     """A run's trace and what perfkit makes of it."""
-    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder)
+    record = runner.run(runner.resolve(RunConfig.of(**TINY | options)), folder)
     trace = load(folder / record.artifacts["trace"])
     return trace, attribute(trace)
 
@@ -90,7 +93,7 @@ def test_a_whole_model(tmp_path):
     for scope in (*linear, "head"):
         for phase in ("forward", "backward"):
             assert times[scope, phase] > 0, (scope, phase)
-    known = set(trace.metadata["perfkit"]["modules"]) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
+    known = set(trace.recording.own.modules) | {"loss", "optimizer", "zero_grad", "<unattributed>"}
     assert {scope for scope, _ in times} <= known
     assert any(line.startswith("provenance: ") for line in findings.lines(findings_of(account_for(trace, attribution))))
 
@@ -101,8 +104,7 @@ def test_a_whole_model(tmp_path):
 
 
 def _without_provenance(trace: Trace) -> Trace:
-    del (changed := json.loads(json.dumps(trace.metadata)))["perfkit"]["provenance"]
-    return Trace(**{name: getattr(trace, name) for name in Trace.__slots__} | {"metadata": changed})
+    return saying(trace, own=OwnNotes(trace.recording.own.modules))
 
 
 @pytest.mark.parametrize("with_provenance", [False, True])
@@ -150,10 +152,10 @@ class Broken(Widths):
 
 def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     """Compile a model, and record STEPS of its forward and backward."""
-    config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
+    config = RunConfig.of(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
     compiled = CompiledKernels()
     model.compile()
-    metadata = {"modules": module_tree(model), "provenance": compiled.attribution}
+    metadata = {"modules": module_tree(model), "provenance": compiled.found}
     profiler = TorchProfiler(config, folder, metadata)
     with annotate(model):
         for step in (StepId("warm-up", 0), *(StepId("measured", number) for number in range(STEPS))):
@@ -168,7 +170,7 @@ def test_equal_graphs_of_two_modules(tmp_path):
     trace = load(record(Broken(16, 16, 16, 16), torch.randn(8, 16), tmp_path))
     attribution = attribute(trace)
     assert counters["stats"]["unique_graphs"] == 3
-    assert len(trace.metadata["perfkit"]["provenance"]["graphs"]) == 6
+    assert len(trace.recording.own.provenance.graphs) == 6
     assert share_mapped(attribution) >= 0.95
     mm = np.flatnonzero(attribution.host.matching(lambda name: name == "aten::mm"))
     stages = [attribution.paths[path] for path in attribution.ranges.path[mm]]

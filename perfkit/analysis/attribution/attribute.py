@@ -30,6 +30,7 @@ from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_s
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
+from perfkit.trace.recording import OwnNotes
 
 UNATTRIBUTED = "<unattributed>"
 COMMUNICATION = "<communication>"
@@ -133,7 +134,8 @@ def attribute(
     """
     host = view(trace)
     links = link(trace, host)
-    modules = _recorded_modules(trace) if modules is None else modules
+    recorded = trace.recording.own or OwnNotes()
+    modules = recorded.modules if modules is None else modules
     scopes = find_scopes(host, links, scope_source, modules)
     ranges = _attribute_ranges(host, links, scopes)
     compiled = find_compiled(trace, host, ranges.path, scopes.paths)
@@ -149,12 +151,6 @@ def attribute(
     main = _main_thread(trace, host)
     qualified = scopes.qualified
     return Attribution(host, scopes.source, paths, steps, ranges, events, links, main, qualified, modules, compiled)
-
-
-def _recorded_modules(trace: Trace) -> dict[str, str]:
-    recorded = trace.metadata.get("perfkit")
-    modules = recorded.get("modules") if isinstance(recorded, dict) else None
-    return {str(path): str(name) for path, name in modules.items()} if isinstance(modules, dict) else {}
 
 
 def _main_thread(trace: Trace, host: HostView) -> int:

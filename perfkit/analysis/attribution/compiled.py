@@ -18,7 +18,6 @@ import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
-from perfkit.schema import provenance
 from perfkit.schema.provenance import CompiledGraph, KernelCall
 from perfkit.trace.columns import HostKind, Trace
 
@@ -51,12 +50,13 @@ def find_compiled(trace: Trace, host: HostView, path: Ints, paths: tuple[str, ..
 
     Returns None for a trace that carries no provenance.
     """
-    said = provenance.read(trace.metadata)
-    if said is None:
+    recorded = trace.recording.own
+    if recorded is None or recorded.provenance is None:
         return None
+    said = recorded.provenance
     parent = host.forest.parent
     is_graph, is_kernel, outer = _kernels(host)
-    namer = _Namer(trace, paths)
+    namer = _Namer(recorded.modules, paths)
     own, sources = np.full(len(parent), NONE, dtype=np.int64), {}
     for graph, rows in _groups(outer, np.flatnonzero(is_kernel)):
         match = _GRAPH.fullmatch(host.name_of(graph))
@@ -105,9 +105,8 @@ def _groups(outer: Ints, rows: Ints) -> list[tuple[int, list[int]]]:
 class _Namer:
     """Module paths to numbers, by the run's own module tree. The root, whose path is empty, goes by its name there."""
 
-    def __init__(self, trace: Trace, paths: tuple[str, ...]) -> None:
-        tree = trace.metadata["perfkit"].get("modules")
-        self.tree = tree if isinstance(tree, dict) else {}
+    def __init__(self, tree: dict[str, str], paths: tuple[str, ...]) -> None:
+        self.tree = tree
         self.root = next(iter(self.tree), "")
         self.paths = list(paths)
         self.numbers = {text: number for number, text in enumerate(paths)}

@@ -133,7 +133,7 @@ def _on_no_thread(trace: Trace) -> Bools:
 
 def _forward_threads(trace: Trace, forest: Forest) -> Ints:
     host, order = trace.host, forest.order
-    if trace.format != "nsys" or not (host.sequence >= 0).any():
+    if trace.recording.capabilities.forward_threads or not (host.sequence >= 0).any():
         return host.forward_thread[order]
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
     return nvtx_nodes.forward_threads(

@@ -109,7 +109,7 @@ def _forward_threads(
     trace: Trace, host: HostView, numbered: Bools, is_forward_op: Bools, sequence: Ints, forward_thread: Ints
 ) -> dict[int, int]:
     """Rule 6: torch's own thread counter -> thread index, by the file's arrows, else by shared numbers."""
-    if trace.format == "nsys":  # found already: analysis.nvtx_nodes
+    if not trace.recording.capabilities.forward_threads:  # numbered by nvtx_nodes, which found them
         return {int(counter): int(counter) - 1 for counter in np.unique(forward_thread[numbered])}
     by_arrows = _votes_of_arrows(trace, host, numbered)
     mapping = {}

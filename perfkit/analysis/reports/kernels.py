@@ -35,12 +35,12 @@ KERNEL_TOTALS = Rule("kernel-totals", "trace", "how many kernels a whole file ha
 
 
 def report(trace: Trace) -> Report:
-    """The table `kernel_summary` of a trace read with `kernels_only`. Raises UsageError where it has no kernels."""
+    """The table `kernel_summary` of a trace read with `Content.KERNELS`. Raises UsageError where it has no kernels."""
     kernels = table(trace)
     if not len(kernels):
         raise UsageError(f"{trace.source} holds no kernels: --table kernels shows its operators")
     total, count = int(kernels.frame["total_ns"].sum()), int(kernels.frame["count"].sum())
-    summary = {"source": trace.source, "format": trace.format, "kernels": count, "kernel_time_ns": total}
+    summary = {"source": trace.source, "format": trace.recording.tool.value, "kernels": count, "kernel_time_ns": total}
     text = f"{count:,} kernels of {len(kernels):,} names, {units.duration_ns(total)} in sum: the whole file"
     findings = (Finding(KERNEL_TOTALS, text), *reading.findings(trace))  # the other checks need all of it
     return Report(Path(trace.source).name, summary, (kernels,), findings=findings)

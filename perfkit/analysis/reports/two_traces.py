@@ -28,8 +28,9 @@ from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
+from perfkit.trace.recording import Tool
 
-INSTRUMENTS = {"kineto": "PyTorch profiler (Kineto)", "nsys": "Nsight Systems"}
+INSTRUMENTS = {Tool.KINETO: "PyTorch profiler (Kineto)", Tool.NSYS: "Nsight Systems"}
 AGREES = ""
 _ONE_INSTRUMENT_ONLY = ("ProfilerStep#", "Optimizer.", "grad::")
 """Starts of names that torch.profiler, PyTorch's optimizers and perfkit's marks on gradients write for it alone."""
@@ -61,7 +62,7 @@ class _Sides:
 
     @property
     def one_instrument(self) -> bool:
-        return self.a.trace.format == self.b.trace.format
+        return self.a.trace.recording.tool == self.b.trace.recording.tool
 
     @property
     def alone_with_backward(self) -> str:
@@ -205,7 +206,7 @@ def _recordings(a: dict[str, str], b: dict[str, str]) -> Table:
 def _facts(account: Account, scalars: dict[str, Any]) -> dict[str, str]:
     facts = {
         "file": account.trace.source,
-        "instrument": INSTRUMENTS[account.trace.format],
+        "instrument": INSTRUMENTS[account.trace.recording.tool],
         "device": ", ".join(scalars["devices"]) or ("not named" if account.on_device else "none: host times"),
         "steps": str(scalars["steps"]),
         "scopes from": scalars["scope_source"],

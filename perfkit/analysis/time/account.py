@@ -87,8 +87,8 @@ class Account:
         steps = (attribution.steps[index] for index in self.steps)
         facts = Facts(
             sources=(trace.source,),
-            formats=(trace.format,),
-            devices=tuple((device.index, device.name) for device in trace.devices),
+            formats=(trace.recording.tool.value,),
+            devices=tuple((device.index, device.name) for device in trace.recording.devices),
             names=trace.names,
             paths=attribution.paths,
             scope_source=attribution.scope_source,
@@ -98,6 +98,7 @@ class Account:
             only=self.only,
             on_device=self.on_device,
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
+            has_operators=trace.recording.capabilities.operators,
             several_threads=len(trace.threads) > 1,
         )
         return partial_of(self, facts)
@@ -170,7 +171,7 @@ def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> t
         if not 0 <= choice < len(there):
             raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
         return (there[choice],)
-    own = choice == "auto" and "perfkit" in trace.metadata and len(there) > 0
+    own = choice == "auto" and trace.recording.own is not None and len(there) > 0
     return there if own else None
 
 

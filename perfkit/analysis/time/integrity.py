@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -275,24 +275,21 @@ WHOLE_CUDA_GRAPHS = Rule(
 
 def _whole_graphs(account: Account) -> Finding | None:
     """nsys records a CUDA graph as one piece unless told otherwise: its kernels are in no table."""
-    about = account.trace.metadata.get("nsys")
-    whole = about.get("whole_graphs") if isinstance(about, dict) else None
-    if not whole:
+    whole = account.trace.recording.whole_graphs
+    if whole is None:
         return None
-    count, time = int(whole["count"]), int(whole["time_ns"])
     text = (
-        f"{count:,} graph launches ({units.duration_ns(time)}) were recorded without their kernels and are in no table:"
-        " record with nsys profile --cuda-graph-trace=node"
+        f"{whole.count:,} graph launches ({units.duration_ns(whole.time_ns)}) were recorded without their kernels"
+        " and are in no table: record with nsys profile --cuda-graph-trace=node"
     )
-    return Finding(WHOLE_CUDA_GRAPHS, text, _cost(account, time, 0))
+    return Finding(WHOLE_CUDA_GRAPHS, text, _cost(account, whole.time_ns, 0))
 
 
 STALE_EXPORT = Rule("stale-export", "integrity", "the nsys report beside its sqlite export is newer")
 
 
 def _stale(account: Account) -> Finding | None:
-    about = account.trace.metadata.get("nsys")
-    newer = about.get("newer_report") if isinstance(about, dict) else None
+    newer = account.trace.recording.newer_report
     if not newer:
         return None
     text = f"{newer} beside this file is newer: analyze that one, if this was made of it"
@@ -304,19 +301,11 @@ OUT_OF_RANGE = Rule("out-of-range", "integrity", "records that the profiler says
 
 def _dropped(account: Account) -> Finding | None:
     """Kineto's own log, which it leaves in the file, says how many records fell outside the window."""
-    count = sum(int(number) for text in _texts(account.trace.metadata) for number in _OUT_OF_RANGE.findall(text))
+    count = sum(int(number) for line in account.trace.recording.log for number in _OUT_OF_RANGE.findall(line))
     if not count:
         return None
     text = f"the profiler dropped {count:,} records outside its window (it says so itself)"
     return Finding(OUT_OF_RANGE, text)
-
-
-def _texts(value: Any) -> list[str]:
-    """Log lines among the metadata: strings and lists of strings at the top level."""
-    entries = value.values() if isinstance(value, dict) else []
-    return [
-        text for entry in entries for text in (entry if isinstance(entry, list) else [entry]) if isinstance(text, str)
-    ]
 
 
 PROFILER_OVERHEAD = Rule(

@@ -101,6 +101,8 @@ class Facts:
     on_device: bool
     """Times are those of device events, not of the host's ranges."""
     has_copies: bool
+    has_operators: bool
+    """The recording names operators, not ranges alone."""
     several_threads: bool
 
     @property
@@ -110,8 +112,8 @@ class Facts:
 
     @property
     def has_ranges_only(self) -> bool:
-        """Nothing but ranges to read: a recording by nsys without device work names no operators."""
-        return not self.on_device and "nsys" in self.formats
+        """Nothing but ranges to read: no device work, and no operators."""
+        return not (self.on_device or self.has_operators)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +191,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
         has_copies=any(part.has_copies for part in parts),
+        has_operators=any(part.has_operators for part in parts),
         several_threads=any(part.several_threads for part in parts),
     )
 

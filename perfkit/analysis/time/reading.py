@@ -51,7 +51,7 @@ def _repairs(trace: Trace) -> Finding | None:
     if not repairs:
         return None
     text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
-    rule = REPAIRED_JSON if trace.format == "kineto" else REPAIRED_RANGES
+    rule = REPAIRED_JSON if trace.recording.capabilities.is_json else REPAIRED_RANGES
     return Finding(rule, f"mended to read it: {text}")
 
 

@@ -29,7 +29,8 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
     steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
     text = f"{steps} steps" if steps != 1 else "1 step"
     if not account.on_device:
-        what = "no GPU work was captured" if account.trace.format == "nsys" else "no device work in this trace"
+        of_operators = account.trace.recording.capabilities.operators
+        what = "no device work in this trace" if of_operators else "no GPU work was captured"
         return Finding(TRACE_TOTALS, f"{text}, {total} on the main thread; {what}")
     busy, span = scalars["busy_ns"], device_span(account.partial)
     text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from enum import IntEnum
-from typing import Any, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome.events import (
     NO_ARGS,
     Args,
     Bools,
     Event,
     Number,
+    decode,
     integers,
     nanoseconds,
     thread_number,
     thread_numbers,
 )
+from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.columns import (
-    BEGIN_END,
     MISSING,
     NO_TIME,
     AutogradFlows,
     Bytes,
+    Content,
     DeviceEvents,
-    DeviceKind,
     HostKind,
     HostRanges,
     Int32s,
@@ -40,112 +37,13 @@ from perfkit.trace.columns import (
 )
 from perfkit.trace.plausible import are_usable
 
-_HOST = {
-    "cpu_op": HostKind.OP,
-    "operator": HostKind.OP,
-    "user_annotation": HostKind.ANNOTATION,
-    "python_function": HostKind.PYTHON,
-    "cuda_runtime": HostKind.RUNTIME,
-    "cuda_driver": HostKind.RUNTIME,
-    "runtime": HostKind.RUNTIME,
-    "hip_runtime": HostKind.RUNTIME,
-    "hip_driver": HostKind.RUNTIME,
-    "xpu_runtime": HostKind.RUNTIME,
-    "xpu_driver": HostKind.RUNTIME,
-    "mtia_runtime": HostKind.RUNTIME,
-    "privateuse1_runtime": HostKind.RUNTIME,
-    "privateuse1_driver": HostKind.RUNTIME,
-}
-"""Host categories in lower case: traces of 2021 wrote `Operator`, `Runtime`, `Kernel`, `Memcpy`, `Memset`."""
-_DEVICE = {
-    "kernel": DeviceKind.KERNEL,
-    "gpu_memcpy": DeviceKind.MEMCPY,
-    "memcpy": DeviceKind.MEMCPY,
-    "gpu_memset": DeviceKind.MEMSET,
-    "memset": DeviceKind.MEMSET,
-}
-_FLOWS = ("fwdbwd", "forward_backward")
-_OVERHEAD = "overhead"
-"""Pauses that the profiler itself made."""
-_MAX_CATEGORIES = 255
-_JOINED_CHUNKS = 64
-
-_Codes: TypeAlias = npt.NDArray[np.int64]
-_Columns: TypeAlias = dict[str, npt.NDArray[Any]]
-
-
-class _Target(IntEnum):
-    """Which columns an event goes to."""
-
-    NONE = 0
-    HOST = 1
-    DEVICE = 2
-    FLOW = 3
-    METADATA = 4
-    OVERHEAD = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """What becomes of the events of one phase and category."""
-
-    target: _Target
-    kind: int
-    label: str
-    """The category, for counting."""
-    complete: bool
-
-
-def _route(ph: str, cat: str) -> _Route:
-    known = cat.lower()
-    if ph == "X" and known in _HOST:
-        return _Route(_Target.HOST, _HOST[known], cat, True)
-    if ph == "X" and known in _DEVICE:
-        return _Route(_Target.DEVICE, _DEVICE[known], cat, True)
-    if ph in ("s", "f") and known in _FLOWS:
-        return _Route(_Target.FLOW, int(ph == "s"), cat, False)
-    if ph == "X" and known == _OVERHEAD:
-        return _Route(_Target.OVERHEAD, 0, cat, True)
-    if ph == "M":
-        return _Route(_Target.METADATA, 0, cat, False)
-    if ph in ("B", "E"):
-        return _Route(_Target.NONE, 0, BEGIN_END, False)
-    return _Route(_Target.NONE, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
-
-
-class _Router:
-    """Phases and categories to routes: `routes[code]` is what becomes of an event with that code."""
-
-    def __init__(self) -> None:
-        self.routes: list[_Route] = []
-        self._categories = _Dictionary()
-        self._categories.encode((*_HOST, *_DEVICE, *_FLOWS), -1)
-        self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
-
-    def encode(self, events: list[Event]) -> _Codes:
-        """A code for each event. Categories beyond the first 255 (nonsense, then) share one."""
-        cats = self._categories.encode([event.cat for event in events], len(events)).clip(max=_MAX_CATEGORIES)
-        phases = [event.ph for event in events]
-        letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
-        if len(letters) != len(events) or "" in phases:
-            letters = np.array([ord(ph) & 255 if len(ph) == 1 else 0x3F for ph in phases], np.uint8)
-        codes: _Codes = self._codes[cats, letters]
-        if codes.min(initial=0) < 0:
-            names = list(self._categories)
-            for cat, letter in set(zip(cats[codes < 0].tolist(), letters[codes < 0].tolist(), strict=True)):
-                name = names[cat] if cat < _MAX_CATEGORIES else "other categories"
-                self._codes[cat, letter] = len(self.routes)
-                self.routes.append(_route(chr(letter), name))
-            codes = self._codes[cats, letters]
-        return codes
-
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """The events of one chunk that go to the same columns."""
 
     events: list[Event]
-    codes: _Codes
+    codes: Codes
     position: Int64s
     """In the file's list of events."""
     kind: Bytes
@@ -153,53 +51,23 @@ class _Rows:
     thread: Int32s
 
 
-class _Dictionary(dict[Any, int]):
-    """Values to consecutive integers, in order of first appearance."""
-
-    def __missing__(self, key: Any) -> int:
-        self[key] = code = len(self)
-        return code
-
-    def encode(self, values: Iterable[Any], count: int) -> Int32s:
-        return np.fromiter(map(self.__getitem__, values), np.int32, count)
-
-
-@dataclass(slots=True)
-class _Pieces:
-    """A table's columns as they come, chunk by chunk.
-
-    Joined now and then: as many small arrays as a large file has chunks would leave the heap full of holes.
-    """
-
-    joined: list[_Columns] = field(default_factory=list)
-    fresh: list[_Columns] = field(default_factory=list)
-
-    def append(self, columns: _Columns) -> None:
-        self.fresh.append(columns)
-        if len(self.fresh) == _JOINED_CHUNKS:
-            self.joined.append({name: np.concatenate([piece[name] for piece in self.fresh]) for name in columns})
-            self.fresh.clear()
-
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """One whole column, handed over: its pieces are gone then."""
-        return np.concatenate([piece.pop(name) for piece in (*self.joined, *self.fresh)])
-
-
 class ColumnBuilder:
     """Takes events chunk by chunk; `take` then hands over the columns of one kind.
 
-    With kernels_only, everything else is counted and not kept.
+    With Content.KERNELS, everything else is counted and not kept.
     """
 
-    def __init__(self, *, kernels_only: bool = False) -> None:
-        self._kernels_only = kernels_only
-        self._router = _Router()
+    decode = staticmethod(decode)
+
+    def __init__(self, *, content: Content = Content.ALL) -> None:
+        self._content = content
+        self._router = Router()
         self._counts: Counter[int] = Counter()
         self._untimed: Counter[str] = Counter()
-        self._names = _Dictionary()
-        self._threads = _Dictionary()
+        self._names = Dictionary()
+        self._threads = Dictionary()
         self._labels: dict[tuple[str, int, int], str] = {}
-        self._pieces: dict[type[Any], _Pieces] = {}
+        self._pieces: dict[type[Any], Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
         self.negative_durations = 0
@@ -211,27 +79,23 @@ class ColumnBuilder:
         """Append one chunk."""
         codes = self._router.encode(events)
         self._counts.update(dict(enumerate(np.bincount(codes).tolist())))
-        targets = np.array([self._target(route) for route in self._router.routes], np.int64)[codes]
+        targets = self._router.targets(content=self._content)[codes]
         kinds = np.array([route.kind for route in self._router.routes], np.uint8)[codes]
-        names = self._encode_names(events, (targets == _Target.HOST) | (targets == _Target.DEVICE))
-        threads = self._encode_threads(events, (targets == _Target.HOST) | (targets == _Target.FLOW))
+        names = self._encode_names(events, (targets == Target.HOST) | (targets == Target.DEVICE))
+        threads = self._encode_threads(events, (targets == Target.HOST) | (targets == Target.FLOW))
         for target, add in (
-            (_Target.HOST, self._add_host),
-            (_Target.DEVICE, self._add_device),
-            (_Target.FLOW, self._add_flows),
-            (_Target.OVERHEAD, self._add_overhead),
+            (Target.HOST, self._add_host),
+            (Target.DEVICE, self._add_device),
+            (Target.FLOW, self._add_flows),
+            (Target.OVERHEAD, self._add_overhead),
         ):
             rows = np.flatnonzero(targets == target)
             if len(rows):
                 chosen = [events[row] for row in rows.tolist()]
                 add(_Rows(chosen, codes[rows], self._seen + rows, kinds[rows], names[rows], threads[rows]))
-        for row in np.flatnonzero(targets == _Target.METADATA).tolist():
+        for row in np.flatnonzero(targets == Target.METADATA).tolist():
             self._add_metadata(events[row])
         self._seen += len(events)
-
-    def _target(self, route: _Route) -> _Target:
-        is_kernel = route.target is _Target.DEVICE and route.kind == DeviceKind.KERNEL
-        return route.target if is_kernel or not self._kernels_only else _Target.NONE
 
     def _encode_names(self, events: list[Event], wanted: Bools) -> Int32s:
         codes = np.zeros(len(events), np.int32)
@@ -264,7 +128,7 @@ class ColumnBuilder:
         forward_thread = integers([a.forward_thread for a in args])
         index = integers([a.index for a in args])
         start, end, valid = self._times(rows.events)
-        columns: _Columns = {
+        columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
             "thread": rows.thread,
@@ -284,7 +148,7 @@ class ColumnBuilder:
         graph_node = integers([a.graph_node for a in args])
         device = _or_else(integers([a.device for a in args]), [event.pid for event in events])
         start, end, valid = self._times(events)
-        columns: _Columns = {
+        columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
             "device": np.where((device >= 0) & (device < 1 << 31), device, MISSING).astype(np.int32),
@@ -309,7 +173,7 @@ class ColumnBuilder:
 
     def _add_flows(self, rows: _Rows) -> None:
         time, valid = nanoseconds([event.ts for event in rows.events])
-        columns: _Columns = {
+        columns: Columns = {
             "flow": integers([event.id for event in rows.events]),
             "is_start": rows.kind == 1,
             "thread": rows.thread,
@@ -332,14 +196,11 @@ class ColumnBuilder:
 
     def _times(self, events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
         """Start, end and whether both are known; an event that ends before it starts gets length zero."""
-        count = len(events)
-        times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
-        start, end = times[:count], times[:count] + times[count:]
-        valid = valid[:count] & valid[count:] & are_usable(start, end)
+        start, end, valid = event_times(events)
         self.negative_durations += int(np.count_nonzero((end < start) & valid))
         return start, np.maximum(start, end), valid
 
-    def _append(self, table: type[Any], columns: _Columns, valid: Bools, codes: _Codes) -> None:
+    def _append(self, table: type[Any], columns: Columns, valid: Bools, codes: Codes) -> None:
         if not valid.all():
             for code in codes[~valid].tolist():
                 self._untimed[f"{self._router.routes[code].label}{NO_TIME}"] += 1
@@ -347,7 +208,7 @@ class ColumnBuilder:
         if self._all_whole_us:
             times = [column for name, column in columns.items() if name in ("start", "end", "time")]
             self._all_whole_us = not any((column % 1000).any() for column in times)
-        self._pieces.setdefault(table, _Pieces()).append(columns)
+        self._pieces.setdefault(table, Pieces()).append(columns)
 
     def take(self, table: type[Any]) -> Any:
         """The finished columns of one kind. They are handed over, not kept: ask once."""
@@ -379,7 +240,7 @@ class ColumnBuilder:
         """Events that no column holds: category -> how many."""
         found = Counter(self._untimed)
         for code, route in enumerate(self._router.routes):
-            if route.target in (_Target.NONE, _Target.OVERHEAD):
+            if not route.target.is_used:
                 found[route.label] += self._counts[code]
         return dict(found)
 
@@ -387,6 +248,14 @@ class ColumnBuilder:
     def resolution_ns(self) -> int:
         """1000 if every time taken is a whole microsecond, else 1."""
         return 1000 if self._all_whole_us and self.events else 1
+
+
+def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
+    """Start, end and whether they are some. Events for which they are not have no row."""
+    count = len(events)
+    times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
+    start, end = times[:count], times[:count] + times[count:]
+    return start, end, valid[:count] & valid[count:] & are_usable(start, end)
 
 
 def _external_ids(args: list[Args]) -> Int64s:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
-from perfkit.trace.chrome.events import DECODE_ERRORS, Event, decode
+from perfkit.trace.chrome.events import DECODE_ERRORS
+
+T = TypeVar("T")
 
 _UNICODE_ESCAPE = (
     rb"u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}"
@@ -104,8 +107,10 @@ def _flaw_mender(repairs: Counter[str]) -> Callable[[re.Match[bytes]], bytes]:
     return mended
 
 
-def mended_event(text: bytes, repairs: Counter[str], *, scrape: bool) -> list[Event] | None:
-    """The event or events in a text that does not decode, mended; None where that does not help.
+def mended_event(
+    text: bytes, repairs: Counter[str], decode: Callable[[bytes], list[T]], *, scrape: bool
+) -> list[T] | None:
+    """The event or events in a text that `decode` does not take, mended; None where that does not help.
 
     With `scrape`, the last resort for raw quotes in names: pick the members out by their looks.
     """

@@ -12,17 +12,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from perfkit.errors import UsageError
 from perfkit.schema.progress import Progress
+from perfkit.trace.byte_stream import printable
 from perfkit.trace.columns import (
     ACROSS_THREADS,
+    LONGEST_NAME,
     MISSING,
     AutogradFlows,
-    Device,
+    Content,
     DeviceEvents,
     DeviceKind,
     HostKind,
@@ -38,20 +39,21 @@ from perfkit.trace.columns import (
 from perfkit.trace.nsys.nvtx import ACROSS, NvtxRanges, read_nvtx
 from perfkit.trace.nsys.tables import UNUSABLE, Export, IntColumns, decoded, distinct, joined, opened
 from perfkit.trace.plausible import check_sums, sums
+from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions, WholeGraphs
 
-_KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
+KERNELS, _COPIES, _SETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
 _RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 _WHOLE_GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
-_KNOWN_TABLES = {"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA", "NVTX_EVENTS", _KERNELS, _RUNTIME}
+_KNOWN_TABLES = {"StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA", "NVTX_EVENTS", KERNELS, _RUNTIME}
 
-_TIMES = {"start": UNUSABLE, "end": UNUSABLE}
-_DEVICE = _TIMES | {
+TIMES = {"start": UNUSABLE, "end": UNUSABLE}
+_DEVICE = TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
 }  # fmt: skip
-_CALLS = _TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
+_CALLS = TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
 _DEVICE_TABLES = {
-    DeviceKind.KERNEL: (_KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
+    DeviceKind.KERNEL: (KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
     DeviceKind.MEMCPY: (
         _COPIES,
         _DEVICE | {"bytes": MISSING, "copyKind": 0, "srcKind": MISSING, "dstKind": MISSING},
@@ -93,28 +95,28 @@ class _Read:
     def last(self) -> int:
         """The last time in the file."""
         columns = [self.nvtx.start, self.nvtx.end]
-        columns += [part[time] for part in (self.calls, *self.device.values()) for time in _TIMES]
+        columns += [part[time] for part in (self.calls, *self.device.values()) for time in TIMES]
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
 
-def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kernels_only: bool = False) -> Trace:
+def read_nsys(path: Path, source: str, progress: Progress | None = None, *, content: Content = Content.ALL) -> Trace:
     """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
 
-    kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
+    Content.KERNELS leaves out all but kernels, and where and by whom those were run: less work and memory where only
     their names and times are wanted.
     """
     with opened(path, source, progress) as export:
         if not any(map(export.has, _KNOWN_TABLES)):
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
-        trace = _kernels_alone(export) if kernels_only else _trace(export)
+        trace = _kernels_alone(export) if content is Content.KERNELS else _trace(export)
     check_sums(source, sums(trace))
     return trace
 
 
 def _kernels_alone(export: Export) -> Trace:
     """Names and times of kernels; what they ran on is left open."""
-    name = "demangledName" if export.has(_KERNELS, "demangledName") else "shortName"
-    kernels = export.events(_KERNELS, _TIMES | {name: MISSING})[1]
+    name = "demangledName" if export.has(KERNELS, "demangledName") else "shortName"
+    kernels = export.events(KERNELS, TIMES | {name: MISSING})[1]
     names = _Names()
     first, place = distinct(kernels[name])
     start, end, count = kernels["start"], kernels["end"], len(place)
@@ -132,13 +134,12 @@ def _kernels_alone(export: Export) -> Trace:
     )
     return Trace(
         source=export.source,
-        format="nsys",
         names=names.all(),
         threads=(),
         host=empty(HostRanges),
         device=events,
         flows=empty(AutogradFlows),
-        devices=_devices(export),
+        recording=_recording(export),
         facts=ReadFacts(events=count, ignored=export.ignored, negative_durations=int((end < start).sum())),
     )
 
@@ -156,18 +157,20 @@ def _trace(export: Export) -> Trace:
     device, device_negative = _device(read)
     if not len(host) and not len(device):
         raise UsageError(f"{export.source} holds neither NVTX ranges nor CUDA work{_why_none(export)}")
-    whole_graphs = export.events(_WHOLE_GRAPHS, _TIMES)[1]
+    whole_graphs = export.events(_WHOLE_GRAPHS, TIMES)[1]
     still_open = int((read.nvtx.end == MISSING).sum())
     return Trace(
         source=export.source,
-        format="nsys",
         names=names.all(),
         threads=threads,
         host=host,
         device=device,
         flows=empty(AutogradFlows),
-        devices=_devices(export),
-        metadata=_metadata(export, read.nvtx, whole_graphs),
+        recording=dataclasses.replace(
+            _recording(export),
+            own=OwnNotes() if read.nvtx.has_own else None,
+            whole_graphs=_whole_graphs(export.source, whole_graphs),
+        ),
         facts=ReadFacts(
             events=read.nvtx.events + len(read.calls["start"]) + len(device) + len(whole_graphs["start"]),
             ignored=read.nvtx.ignored | export.ignored,
@@ -320,12 +323,11 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
 def _devices(export: Export) -> tuple[Device, ...]:
     if not export.has("TARGET_INFO_GPU", "id", "name"):
         return ()
-    extra = {"smCount": "multiprocessors", "computeMajor": "compute_major", "computeMinor": "compute_minor"}
-    wanted = {"id": UNUSABLE, "totalMemory": 0} | dict.fromkeys(extra, MISSING)
+    wanted = {"id": UNUSABLE, "totalMemory": 0, "smCount": MISSING, "computeMajor": MISSING, "computeMinor": MISSING}
     text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
     rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
     return tuple(
-        Device(number, name, memory or None, {k: v for k, v in zip(extra.values(), more, strict=True) if v != MISSING})
+        Device(number, name[:LONGEST_NAME], memory or None, *(None if value == MISSING else value for value in more))
         for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
         if number != UNUSABLE
     )
@@ -334,18 +336,19 @@ def _devices(export: Export) -> tuple[Device, ...]:
 # --- the file about itself -------------------------------------------------------------------------------------
 
 
-def _metadata(export: Export, nvtx: NvtxRanges, whole_graphs: IntColumns) -> dict[str, Any]:
-    """Versions. The capture's environment variables are not read: they may hold passwords."""
+def _recording(export: Export) -> Recording:
+    """Versions and devices. The capture's environment variables are not read: they may hold passwords."""
     said = export.pairs("META_DATA_EXPORT") or export.pairs("EXPORT_META_DATA")
-    about: dict[str, Any] = {
-        "version": said.get("EXPORT_PRODUCT_VERSION", ""),
-        "schema": said.get("EXPORT_SCHEMA_VERSION", ""),
-    }
-    if len(whole_graphs["start"]):
-        time = np.maximum(whole_graphs["end"] - whole_graphs["start"], 0)
-        check_sums(export.source, {"durations of graphs (ns)": float(time.sum(dtype=np.float64))})
-        about["whole_graphs"] = {"count": len(whole_graphs["start"]), "time_ns": int(time.sum())}
-    return {"nsys": about} | ({"perfkit": {}} if nvtx.has_own else {})
+    tool, schema = (printable(said.get(f"EXPORT_{what}_VERSION", "")) for what in ("PRODUCT", "SCHEMA"))
+    return Recording(Tool.NSYS, Versions(tool=tool, schema=schema), _devices(export))
+
+
+def _whole_graphs(source: str, launches: IntColumns) -> WholeGraphs | None:
+    if not len(launches["start"]):
+        return None
+    time = np.maximum(launches["end"] - launches["start"], 0)
+    check_sums(source, {"durations of graphs (ns)": float(time.sum(dtype=np.float64))})
+    return WholeGraphs(len(time), int(time.sum()))
 
 
 def _base_time(export: Export) -> int | None:

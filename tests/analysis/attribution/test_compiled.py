@@ -16,6 +16,7 @@ from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.breakdown import layer_table
 from perfkit.render import findings
 from perfkit.schema.provenance import KernelCall
+from perfkit.trace.chrome.recording import recording
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
@@ -303,5 +304,5 @@ def _inside_a_module(trace: Trace, name: str, calls) -> Trace:
         trace,
         names=(*trace.names, f"perfkit::{name}"),
         host=dataclasses.replace(host, **columns),
-        metadata=trace.metadata | {"perfkit": said},
+        recording=recording({"perfkit": said}),
     )

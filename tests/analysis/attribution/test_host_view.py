@@ -10,11 +10,12 @@ import pytest
 from perfkit.analysis.attribution.host_view import HostView, name_flags, present, view
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.trace.columns import ACROSS_THREADS, HostKind, ReadFacts, Thread
-from tests.builders import TraceBuilder
+from perfkit.trace.recording import Tool
+from tests.builders import TraceBuilder, saying
 
 
 def names(host: HostView, flags: np.ndarray) -> list[str]:
-    return [host.name_of(row) for row in np.flatnonzero(flags)]
+    return [host.name_of(row) for row in np.flatnonzero(flags).tolist()]
 
 
 def enclosing(host: HostView, column: np.ndarray) -> dict[str, str]:
@@ -113,16 +114,16 @@ def test_whole_microseconds_give_a_tolerance_and_nanoseconds_none(resolution, pa
     assert view(replace(trace, facts=ReadFacts(resolution_ns=resolution))).forest.parent.tolist() == [NONE, parent]
 
 
-@pytest.mark.parametrize(("form", "forward"), [("kineto", [0, 7]), ("nsys", [0, 1])])
+@pytest.mark.parametrize(("form", "forward"), [(Tool.KINETO, [0, 7]), (Tool.NSYS, [0, 1])])
 def test_forward_threads_of_an_export_are_found_and_not_read(form, forward):
     """GIVEN an operation and its node, whose file says counter 7 WHEN it is an export THEN 1 and the thread's index"""
     b = TraceBuilder().range("mul", 0, 10, sequence=0)
     b.range("autograd::engine::evaluate_function: MulBackward0", 20, 50)
     b.range("MulBackward0", 25, 45, sequence=0, forward_thread=7)
-    host = view(replace(b.build(), format=form))
+    host = view(saying(b.build(), tool=form))
     assert [host.forward_thread[0], host.forward_thread[2]] == forward
 
 
 def test_an_export_without_numbers_keeps_its_column():
-    trace = replace(TraceBuilder().range("mul", 0, 10, forward_thread=5).build(), format="nsys")
+    trace = saying(TraceBuilder().range("mul", 0, 10, forward_thread=5).build(), tool=Tool.NSYS)
     assert view(trace).forward_thread.tolist() == [5]

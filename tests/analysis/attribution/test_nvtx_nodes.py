@@ -10,7 +10,8 @@ from perfkit.analysis.attribution import links
 from perfkit.analysis.attribution.host_view import view
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.trace.columns import Thread
-from tests.builders import ENGINE, TraceBuilder
+from perfkit.trace.recording import Recording, Tool
+from tests.builders import ENGINE, TraceBuilder, saying
 
 
 class Program:
@@ -35,11 +36,11 @@ class Program:
         """Name -> what was found: 1 + the forward thread on a node, 0 on an operation, NONE without a number."""
         trace = self.b.build()
         threads = tuple(Thread(self.pids.get(index, 1), index) for index in range(len(trace.threads)))
-        host = view(replace(trace, threads=threads, format="nsys"))
+        host = view(replace(trace, threads=threads, recording=Recording(Tool.NSYS)))
         return {host.name_of(row): int(value) for row, value in enumerate(host.forward_thread)}
 
     def targets(self) -> dict[str, str]:
-        trace = replace(self.b.build(), format="nsys")
+        trace = saying(self.b.build(), tool=Tool.NSYS)
         host = view(trace)
         target = links.link(trace, host).target
         return {host.name_of(row): host.name_of(to) for row, to in enumerate(target) if to != NONE}

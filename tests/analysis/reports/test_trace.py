@@ -19,12 +19,12 @@ from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME, Scalars
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.commands.console import show
 from perfkit.render.findings import lines
-from perfkit.schema.finding import Cost
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import Device, DeviceKind, HostKind, Trace
+from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
-from tests.builders import TraceBuilder
+from perfkit.trace.recording import Device
+from tests.builders import TraceBuilder, saying
 from tests.nsys_export import NsysExport
 from tests.reports import evidence_that_misses, lines_in
 from tests.reports import tables_for_people as people
@@ -129,7 +129,7 @@ def test_scalars_of_device_work():
     b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
     b.range("perfkit.backward::net", 82, 84)
     devices = (Device(0, "H100"), Device(1, "A100"))
-    assert summary(account(replace(b.build(), devices=devices)).partial) == {
+    assert summary(account(saying(b.build(), devices=devices)).partial) == {
         "source": "built by a test",
         "format": "kineto",
         "devices": ["H100"],
@@ -292,7 +292,7 @@ def test_costs_are_a_step():
         for step in range(steps):
             b.step(step, 50 * step, 50 * step + 50)
         [finding] = [one for one in report(b.build()).findings if one.rule is UNATTRIBUTED_TIME]
-        assert finding.cost == Cost(each, pytest.approx(1 / 6))
+        assert (finding.cost.ns, finding.cost.share) == (each, pytest.approx(1 / 6))
 
 
 # --- what is computed -----------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,11 @@ from perfkit.analysis.reports.trace import View
 from perfkit.errors import UsageError
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import Device, DeviceKind, Trace
+from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Device
 from tests.analysis import columns
-from tests.builders import TraceBuilder
+from tests.builders import TraceBuilder, saying
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in, tables_for_people
 
@@ -33,9 +33,8 @@ def kernels(*durations: tuple[str, int], steps: int = 0) -> TraceBuilder:
 
 
 def compared(a: TraceBuilder | Trace, b: TraceBuilder | Trace, **options) -> Report:
-    return trace_comparison.report(
-        *(one.build() if isinstance(one, TraceBuilder) else one for one in (a, b)), **options
-    )
+    first, second = (one.build() if isinstance(one, TraceBuilder) else one for one in (a, b))
+    return trace_comparison.report(first, second, **options)
 
 
 def table(report: Report, name: str) -> Table:
@@ -144,7 +143,7 @@ def test_groups_are_those_of_the_view():
     assert (rows(deep, "groups", "scope"), table(deep, "groups").title) == ([["layers"]], "By module")
     assert rows(flat, "groups", "scope") == [["layers.0.attn"], ["layers.1.attn"]]
     tree = {"net": "Net", "net.fc": "Linear"}
-    frames = TraceBuilder().range("nn.Module: Linear_0", 0, 90, kind=2).launched("k", 10, 20, 30).build()
+    frames = TraceBuilder().range("nn.Module: Linear_0", 0, 90, HostKind(2)).launched("k", 10, 20, 30).build()
     assert rows(compared(frames, frames, view=View(modules=tree)), "groups", "scope") == [["net.fc"]]
 
 
@@ -190,7 +189,7 @@ def test_an_agreement_says_what_was_compared():
 
 
 def test_facts_of_recordings_with_device_work():
-    named = replace(kernels(("x", 1200), ("y", 300), steps=1).build(), devices=(Device(0, "H100"),))
+    named = saying(kernels(("x", 1200), ("y", 300), steps=1).build(), devices=(Device(0, "H100"),))
     found = compared(named, kernels(("x", 1000)))
     assert rows(found, "recordings", "recording", "a", "b") == [
         ["file", "built by a test", "built by a test"],
@@ -220,7 +219,7 @@ def test_facts_of_host_times():
 )
 def test_different_devices_are_said(a, b, said):
     one, other = (
-        replace(kernels(("x", 5)).build(), devices=(Device(0, name),) if name else ()) for name in (a, b)
+        saying(kernels(("x", 5)).build(), devices=(Device(0, name),) if name else ()) for name in (a, b)
     )  # fmt: skip
     assert any(remark.startswith("different devices") for remark in lines_in(compared(one, other))) == said
 

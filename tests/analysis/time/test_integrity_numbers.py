@@ -39,8 +39,9 @@ from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Table
 from perfkit.trace.columns import ACROSS_THREADS, BEGIN_END, NO_TIME, DeviceKind, HostKind, ReadFacts, Thread, Trace
+from perfkit.trace.recording import Recording, Tool, WholeGraphs
 from tests.analysis import columns
-from tests.builders import TraceBuilder
+from tests.builders import TraceBuilder, saying
 
 
 class Said(NamedTuple):
@@ -115,14 +116,14 @@ def test_what_reading_showed(facts, issue):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "issue"),
+    ("said", "issue"),
     [
         (
-            {"INFO": ["a: Out-of-range = 7, b", "Out-of-range = 5"], "ERROR": "Out-of-range = 1000", "n": 3, "l": [4]},
+            {"log": ("a: Out-of-range = 7, b", "Out-of-range = 5", "c", "Out-of-range = 1000")},
             (OUT_OF_RANGE, 0, "the profiler dropped 1,012 records outside its window (it says so itself)"),
         ),
         (
-            {"nsys": {"whole_graphs": {"count": 2000, "time_ns": 5000}}},
+            {"whole_graphs": WholeGraphs(count=2000, time_ns=5000)},
             (
                 WHOLE_CUDA_GRAPHS, 5000,
                 "2,000 graph launches (5.000 us) were recorded without their kernels and are in no table:"
@@ -130,23 +131,21 @@ def test_what_reading_showed(facts, issue):
             ),
         ),
         (
-            {"nsys": {"newer_report": "a.nsys-rep"}},
+            {"newer_report": "a.nsys-rep"},
             (
                 STALE_EXPORT, 0, "a.nsys-rep beside this file is newer: analyze that one, if this was made of it"
             ),
         ),
-        ({"INFO": ["Out-of-range = 0"]}, None),
-        ({"nsys": {}}, None),
-        ({"nsys": "2025.1"}, None),
-        ({"nsys": {"whole_graphs": None, "newer_report": None}}, None),
+        ({"log": ("Out-of-range = 0",)}, None),
+        ({}, None),
     ],
 )  # fmt: skip
-def test_what_the_metadata_says(metadata, issue):
-    assert list(found(replace(clean().build(), metadata=metadata)).values()) == ([issue] if issue else [])
+def test_what_the_file_says_of_itself(said, issue):
+    assert list(found(saying(clean().build(), **said)).values()) == ([issue] if issue else [])
 
 
 def test_repairs_of_an_export_are_of_ranges():
-    trace = replace(clean().build(), facts=ReadFacts(repairs={"unfinished": 1}), format="nsys")
+    trace = replace(clean().build(), facts=ReadFacts(repairs={"unfinished": 1}), recording=Recording(Tool.NSYS))
     assert found(trace)["repaired ranges"].what == "mended to read it: unfinished (1x)"
 
 

@@ -23,9 +23,10 @@ from perfkit.analysis.time.ranges import range_table
 from perfkit.analysis.time.summary import device_span, summary
 from perfkit.analysis.time.threads import thread_table
 from perfkit.analysis.time.trace_table import View
-from perfkit.trace.columns import Device, DeviceKind, Trace
+from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
-from tests.builders import TraceBuilder
+from perfkit.trace.recording import Device
+from tests.builders import TraceBuilder, saying
 from tests.corpus import corpus_file
 from tests.nsys_export import NsysExport
 from tests.reference import random_traces
@@ -60,8 +61,8 @@ def assert_equal(merged: Partial, whole: Partial) -> None:
     assert device_span(merged) == device_span(whole)
     pd.testing.assert_frame_equal(thread_table(merged).frame, thread_table(whole).frame)
     for everywhere in (True, False):
-        ranges = [range_table(one, everywhere=everywhere).frame for one in (merged, whole)]
-        pd.testing.assert_frame_equal(*ranges, check_exact=True)
+        left, right = (range_table(one, everywhere=everywhere).frame for one in (merged, whole))
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
 def assert_parts_are_the_whole(trace: Trace, selection: Selection, rng: random.Random) -> None:
@@ -138,7 +139,7 @@ def made(steps: Sequence[Step], *, first: int = 0) -> Trace:
     for number, step in enumerate(steps, first):
         step(b.step(number, 1000 * number, 1000 * number + 900), 1000 * number)
     devices = (Device(0, "H100"), Device(1, "A100"))
-    return replace(b.build(), source=f"from step {first}", devices=devices)
+    return replace(saying(b.build(), devices=devices), source=f"from step {first}")
 
 
 @st.composite

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chrome_reference import equal, ignored, parsed, rows, trace_rows
 
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Device
+from tests.trace.chrome_reference import equal, ignored, parsed, rows, trace_rows
 
 CORPUS = Path(os.environ.get("PERFKIT_TRACE_CORPUS", "/nowhere")) / "kineto"
 
@@ -62,8 +63,9 @@ def test_every_row_equals_the_slow_reading(name: str) -> None:
     assert trace.facts.truncated_at is None
     assert trace.facts.repairs == {}
     assert trace.facts.base_time_ns == document.get("baseTimeNanoseconds")
-    assert trace.rank == document.get("distributedInfo", {}).get("rank")
-    assert trace.metadata.keys() == document.keys() - {"traceEvents"}
+    distributed, said = document.get("distributedInfo", {}), trace.recording
+    assert (said.rank, said.world_size) == (distributed.get("rank"), distributed.get("world_size"))
+    assert said.versions.schema == str(document.get("schemaVersion", ""))
 
 
 def test_resolution_and_host_events() -> None:
@@ -75,9 +77,7 @@ def test_resolution_and_host_events() -> None:
 
 def test_devices_and_threads_have_names() -> None:
     trace = read("v100_training")
-    assert (trace.devices[0].index, trace.devices[0].name) == (0, "Tesla V100-SXM2-32GB")
-    assert trace.devices[0].memory == 34_079_637_504
-    assert trace.devices[0].properties["warpSize"] == 32
+    assert trace.recording.devices[0] == Device(0, "Tesla V100-SXM2-32GB", 34_079_637_504, 80, 7, 0)
     assert {thread.name for thread in trace.threads} >= {"thread 1262 (pt_autograd_0)"}
 
 

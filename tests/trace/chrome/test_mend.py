@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfkit.trace.chrome.events import decode
 from perfkit.trace.chrome.mend import mend, mended_event
 
 CONTROL = "raw control character in a string"
@@ -77,7 +78,7 @@ def test_raw_quotes_in_a_name_are_found_by_the_looks_of_its_neighbours(name: byt
     text = event(name, b',"args":{"correlation": 7,"External id":-8 ,"stream":9, "x":"y"}')
 
     # WHEN
-    found = mended_event(text, done, scrape=True)
+    found = mended_event(text, done, decode, scrape=True)
 
     # THEN
     assert found is not None
@@ -91,21 +92,21 @@ def test_raw_quotes_in_a_name_are_found_by_the_looks_of_its_neighbours(name: byt
 
 def test_looks_count_only_where_they_are_asked_for() -> None:
     done: Counter[str] = Counter()
-    assert mended_event(event(b'say "hello"'), done, scrape=False) is None
+    assert mended_event(event(b'say "hello"'), done, decode, scrape=False) is None
     assert done == {}
 
 
 def test_what_an_attempt_that_failed_has_mended_is_not_counted() -> None:
     """GIVEN an event with a NaN and raw quotes WHEN the mending fails THEN the last resort's repairs are all"""
     done: Counter[str] = Counter({"before": 1})
-    assert mended_event(event(b'say "hello"', b',"x":NaN'), done, scrape=True) is not None
+    assert mended_event(event(b'say "hello"', b',"x":NaN'), done, decode, scrape=True) is not None
     assert done == {"before": 1, QUOTES: 1}
 
 
 @pytest.mark.parametrize("lost", [b'"ph":"X",', b'"name":"', b'"ts":3.5,'])
 def test_an_event_without_its_phase_name_or_time_cannot_be_made_out(lost: bytes) -> None:
     text = event(b'a "b" c').replace(lost, b'"' if lost.endswith(b'"') else b"")
-    assert mended_event(text, Counter(), scrape=True) is None
+    assert mended_event(text, Counter(), decode, scrape=True) is None
 
 
 @pytest.mark.parametrize(("length", "there"), [(64 * 1024, True), (64 * 1024 + 1, False)])
@@ -113,10 +114,10 @@ def test_an_event_of_more_than_64_kib_is_not_worth_the_trouble(length: int, ther
     text = event(b'a "b" c')
     text = text[:-1] + b" " * (length - len(text)) + b"}"
     assert len(text) == length
-    assert (mended_event(text, Counter(), scrape=True) is not None) is there
+    assert (mended_event(text, Counter(), decode, scrape=True) is not None) is there
 
 
 def test_the_first_of_two_members_counts() -> None:
-    found = mended_event(event(b'a "b" c', b',"ts":9'), Counter(), scrape=True)
+    found = mended_event(event(b'a "b" c', b',"ts":9'), Counter(), decode, scrape=True)
     assert found is not None
     assert bytes(found[0].ts) == b"3.5"

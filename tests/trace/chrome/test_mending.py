@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from chrome_reference import rows, trace_rows
-from trace_damage import device_event, host_event, small_trace
 
 from perfkit.errors import UsageError
-from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
+from perfkit.trace.chrome.columns import ColumnBuilder
+from perfkit.trace.chrome.document import CHUNK, Document
+from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.chrome.text import Window
 from perfkit.trace.columns import MISSING, Trace
+from tests.trace.chrome_reference import rows, trace_rows
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 MARK = "@@@"
 BEFORE = [host_event(i) for i in range(3)]
@@ -22,9 +25,17 @@ def read(text: bytes, chunk: int = CHUNK) -> Trace:
     return read_chrome_json((text[at : at + 64] for at in range(0, len(text), 64)), "t.json", chunk=chunk)
 
 
+def members(text: bytes, chunk: int = CHUNK) -> dict[str, Any]:
+    """What a document has beside its events."""
+    pieces = (text[at : at + 64] for at in range(0, len(text), 64))
+    document = Document(Window(pieces, chunk), "t.json", ColumnBuilder())
+    document.read()
+    return document.members
+
+
 def around(event: bytes, indent: int | None = None) -> bytes:
     """A document with `event`, written as it is, between sound ones, and a sound member behind them."""
-    document = {"traceEvents": [*BEFORE, MARK, *AFTER], "traceName": "x"}
+    document = {"traceEvents": [*BEFORE, MARK, *AFTER], "schemaVersion": 7}
     return json.dumps(document, indent=indent).encode().replace(f'"{MARK}"'.encode(), event)
 
 
@@ -32,7 +43,7 @@ def check_neighbours(trace: Trace) -> None:
     found = trace_rows(trace)
     assert found["host"][:3] == rows(BEFORE)["host"]
     assert found["device"] == rows(AFTER)["device"]
-    assert trace.metadata == {"traceName": "x"}
+    assert trace.recording.versions.schema == "7"
     assert trace.facts.truncated_at is None
 
 
@@ -195,21 +206,21 @@ def test_a_name_that_is_no_text_is_spelled() -> None:
 
 def test_an_unreadable_member_of_the_document_is_left_out_or_mended() -> None:
     text = b'{"a": N/A, "b": {"c": [1,2,], "d": "x\ty"}, "traceEvents": [%s], "e": 1}'
-    trace = read(text % json.dumps(host_event(1)).encode())
-    assert trace.metadata == {"a": None, "b": {"c": [1, 2], "d": "x\ty"}, "e": 1}
+    assert members(text % json.dumps(host_event(1)).encode()) == {"a": None, "b": {"c": [1, 2], "d": "x\ty"}, "e": 1}
     deep = b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b', "traceEvents": [%s]}'
+    assert members(deep % json.dumps(host_event(1)).encode()) == {}
     trace = read(deep % json.dumps(host_event(1)).encode())
-    assert trace.metadata == {}
     assert trace.facts.repairs == {"unreadable top-level member left out": 1}
 
 
 @pytest.mark.parametrize("chunk", [1, CHUNK])
 def test_the_last_event_needs_mending_and_looks_of_events_follow(chunk: int) -> None:
     other = {"other": [{"ph": 1}, {"ph": 2}, {"name": "}]"}], "x": "y"}
-    text = around(OP % (b"op", b"")).replace(b'"traceName": "x"}', json.dumps(other).encode()[1:])
-    trace = read(text.replace(b'"correlation": 2}', b'"correlation": 2, "x": NaN}'), chunk)
+    text = around(OP % (b"op", b"")).replace(b'"schemaVersion": 7}', json.dumps(other).encode()[1:])
+    text = text.replace(b'"correlation": 2}', b'"correlation": 2, "x": NaN}')
+    trace = read(text, chunk)
     assert trace_rows(trace)["device"] == rows(AFTER)["device"]
-    assert trace.metadata == other
+    assert members(text, chunk) == other
     assert trace.facts.ignored == {}
 
 
@@ -217,7 +228,7 @@ def test_damage_in_front_of_the_events_is_stepped_over() -> None:
     trace = read(small_trace().replace(b'"name": "GPU"', b'"name": "GP"U"', 1))
     assert len(trace.host) == 40
     assert trace.facts.repairs == {"damaged text before the events left out": 1}
-    assert trace.metadata["traceName"] == "small.json"
+    assert trace.recording.versions.schema == "1"
 
 
 def test_a_stray_bracket_does_not_end_the_events() -> None:
@@ -229,7 +240,7 @@ def test_a_stray_bracket_does_not_end_the_events() -> None:
         )
         assert len(trace.device) == 3
         assert trace.facts.repairs["stray bracket among the events"] == 1
-        assert trace.metadata == {"traceName": "x"}
+        assert trace.recording.versions.schema == "7"
         assert trace.facts.truncated_at is None
 
 
@@ -237,7 +248,7 @@ def test_a_stray_bracket_does_not_end_the_events() -> None:
 @pytest.mark.parametrize("separator", [b",", b" ,\n "])
 def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: int) -> None:
     listed = [host_event(0), device_event(1), host_event(2, name='}, {"ph"'), host_event(3)]
-    text, ends = b'{"schemaVersion": 1, "traceEvents": [', []
+    text, ends = b'{"schemaVersion": 1, "traceEvents": [', list[int]()
     for event in listed:
         text += (separator if ends else b"") + json.dumps(event).encode()
         ends.append(len(text))
@@ -259,7 +270,7 @@ def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: 
 
 
 @pytest.mark.parametrize("chunk", [1, 50, CHUNK])
-@pytest.mark.parametrize(("tail", "metadata"), [(b'], "traceName": "x"}', {"traceName": "x"}), (b"]}", {})])
+@pytest.mark.parametrize(("tail", "schema"), [(b'], "schemaVersion": "x"}', "x"), (b"]}", "")])
 @pytest.mark.parametrize(
     ("last", "kept"),
     [
@@ -270,10 +281,10 @@ def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: 
     ],
 )
 def test_a_last_event_that_is_damaged_hides_neither_the_end_nor_what_follows(
-    last: bytes, kept: int, tail: bytes, metadata: dict[str, str], chunk: int
+    last: bytes, kept: int, tail: bytes, schema: str, chunk: int
 ) -> None:
     trace = read(b'{"traceEvents": [' + json.dumps(host_event(0)).encode() + b", " + last + tail, chunk)
-    assert (len(trace.host), trace.metadata, trace.facts.truncated_at) == (kept, metadata, None)
+    assert (len(trace.host), trace.recording.versions.schema, trace.facts.truncated_at) == (kept, schema, None)
     assert sum(trace.facts.repairs.values()) == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from perfkit.trace.columns import MISSING, HostKind
 from perfkit.trace.load import load
+from perfkit.trace.recording import OwnNotes
 from tests.nsys_export import START_END, NsysExport, global_tid
 
 
@@ -70,4 +71,4 @@ def test_what_emit_nvtx_repeats_of_perfkit_is_counted(tmp_path: Path) -> None:
     trace = load(export.range("other", 2, 3).write(tmp_path / "x.sqlite"))
     assert trace.host_names().tolist() == ["perfkit::fc", "other"]
     assert trace.facts.ignored == {"ranges of perfkit that emit_nvtx repeats": 1}
-    assert trace.metadata["perfkit"] == {}
+    assert trace.recording.own == OwnNotes()

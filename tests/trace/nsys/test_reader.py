@@ -24,6 +24,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
+from perfkit.trace.recording import Versions
 from tests.corpus import corpus_file
 from tests.nsys_export import MARK, START_END, NsysExport, as_nsys, global_tid
 from tests.reports import lines_in, tables_for_people
@@ -594,7 +595,7 @@ def test_h100_totals(h100: Trace) -> None:
     assert per_device == [(1721, 22_385_163), (1721, 22_444_359)]
     launched = kernels & (attribute(h100).events.launch != NONE)
     assert (launched.sum(), time[launched].sum()) == (1632, 23_147_229)
-    assert h100.metadata["nsys"] == {"version": "2026.2.1.210", "schema": "3.25.0"}
+    assert h100.recording.versions == Versions(tool="2026.2.1.210", schema="3.25.0")
 
 
 @pytest.mark.corpus
@@ -618,7 +619,7 @@ def test_a_tiny_export_without_nvtx() -> None:
     assert (report.summary["kernels"], report.summary["kernel_time_ns"]) == (2, 4129)
     assert report.summary["devices"] == ["NVIDIA GeForce RTX 3080"]
     assert trace.threads[0].name == "python"
-    assert not any("environment" in str(value).lower() for value in trace.metadata["nsys"])
+    assert "environment" not in str(trace.recording).lower()
 
 
 def _nsys() -> str:

@@ -1,0 +1,294 @@
+"""What a Chrome trace says of its events beyond their times: a second pass over the file, for those who ask.
+
+The document is walked and the events are decoded just as the reader does both, so the same events get rows, in the
+same order; the text of each event's `args`, which the reader skips for the most part, comes along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from itertools import compress
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from perfkit.trace.chrome.columns import event_times
+from perfkit.trace.chrome.document import CHUNK, Document
+from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, integers, nanoseconds, thread_numbers
+from perfkit.trace.chrome.recording import integer
+from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Target
+from perfkit.trace.chrome.text import Window
+from perfkit.trace.columns import LONGEST_NAME, MISSING, Content, Int32s, Int64s, Thread, Trace
+from perfkit.trace.detail_columns import (
+    Counters,
+    Details,
+    LaunchGeometry,
+    MemoryEvents,
+    Operand,
+    Operands,
+    changed,
+    no_counters,
+    no_memory_events,
+    small,
+)
+
+_Said: TypeAlias = tuple[Event, msgspec.Raw]
+"""An event, and the text of its args; NOTHING where it has none."""
+_T = TypeVar("_T")
+
+
+class _ArgsOf(msgspec.Struct, gc=False):
+    args: msgspec.Raw = NOTHING
+
+
+class _OperandArgs(msgspec.Struct, gc=False):
+    shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
+    old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
+    """As traces of 2021 have it."""
+    dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
+    strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
+    values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
+
+
+class _GeometryArgs(msgspec.Struct, gc=False):
+    grid: msgspec.Raw = NOTHING
+    block: msgspec.Raw = NOTHING
+    registers: msgspec.Raw = msgspec.field(default=NOTHING, name="registers per thread")
+    shared_memory: msgspec.Raw = msgspec.field(default=NOTHING, name="shared memory")
+    occupancy: msgspec.Raw = msgspec.field(default=NOTHING, name="est. achieved occupancy %")
+
+
+_ARGS = msgspec.json.Decoder(list[_ArgsOf])
+_OPERAND_ARGS = msgspec.json.Decoder(_OperandArgs)
+_GEOMETRY_ARGS = msgspec.json.Decoder(_GeometryArgs)
+_NO_OPERANDS = _OperandArgs()
+_ALLOCATION = "[memory]"
+"""What torch calls the events of its allocators, frees included."""
+
+
+def read_chrome_details(pieces: Iterable[bytes], trace: Trace, *, chunk: int = CHUNK, content: Content) -> Details:
+    """The details of a trace, from pieces of the text that it was read from. Raises UsageError for another text."""
+    collector = _Collector(trace.threads, content=content)
+    Document(Window(pieces, chunk), trace.source, collector).read()
+    return collector.details(trace)
+
+
+class _Texts:
+    """A column of JSON texts, each kept once: most repeat."""
+
+    def __init__(self) -> None:
+        self._numbers = Dictionary()
+
+    def encode(self, texts: Sequence[msgspec.Raw]) -> Int32s:
+        """The number of each text. What is longer than any name says nothing."""
+        kept = (bytes(text) if len(text) <= LONGEST_NAME else b"" for text in texts)
+        return self._numbers.encode(kept, len(texts))
+
+    def values(self, codes: Int32s, parse: Callable[[Any], Any]) -> tuple[Int32s, tuple[Any, ...]]:
+        """The different values that the texts stand for, and for each code which; `parse` gives None for none."""
+        found: dict[Any, int] = {}
+        parsed = [parse(_decoded(text)) for text in self._numbers]
+        places = [MISSING if value is None else found.setdefault(value, len(found)) for value in parsed]
+        return np.array(places, np.int32)[codes], tuple(found)
+
+    def sizes(self, codes: Int32s, width: int) -> Int32s:
+        """For each code so many sizes: [codes, width]; a single one, whose text is a number: [codes]."""
+        parsed = [_sizes(_decoded(text), width) for text in self._numbers]
+        return np.array(parsed, np.int32).reshape(-1 if width == 1 else (-1, width))[codes]
+
+
+class _Collector:
+    """Takes events chunk by chunk. Beside what they say, their starts: by these their rows are known."""
+
+    def __init__(self, threads: Sequence[Thread], *, content: Content) -> None:
+        self._router = Router()
+        self._content = content
+        self._threads = {(thread.pid, thread.tid): index for index, thread in enumerate(threads)}
+        self._operands = {name: _Texts() for name in _OPERANDS}
+        self._geometry = {name: _Texts() for name in _GEOMETRY}
+        self._counter_names = Dictionary()
+        self._pieces = {target: Pieces() for target in (Target.HOST, Target.DEVICE, Target.MEMORY, Target.COUNTER)}
+
+    @staticmethod
+    def decode(text: bytes | memoryview) -> list[_Said]:
+        """As the reader does, with each event's args; raises one of DECODE_ERRORS."""
+        events = decode(text)
+        said = _ARGS.decode(b"".join((b"[", text, b"]")))
+        return [(event, one.args) for event, one in zip(events, said, strict=True)]
+
+    def add(self, said: list[_Said]) -> None:
+        """Take one chunk."""
+        codes = self._router.encode([event for event, _ in said])
+        targets = self._router.targets(content=self._content)[codes]
+        for target, add in (
+            (Target.HOST, self._add_host),
+            (Target.DEVICE, self._add_device),
+            (Target.MEMORY, self._add_memory),
+            (Target.COUNTER, self._add_counters),
+        ):
+            chosen = [said[row] for row in np.flatnonzero(targets == target).tolist()]
+            if chosen:
+                add([event for event, _ in chosen], [bytes(args) for _, args in chosen])
+
+    def _add_host(self, events: list[Event], args: list[bytes]) -> None:
+        start, args = _timed(events, args)
+        found = [_arguments(text, _OPERAND_ARGS) if b"Input" in text else _NO_OPERANDS for text in args]
+        shapes = [one.shapes if len(one.shapes) else one.old_shapes for one in found]
+        others = {name: [getattr(one, name) for one in found] for name in _OPERANDS if name != "shapes"}
+        texts = {"shapes": shapes} | others
+        columns = {name: self._operands[name].encode(texts[name]) for name in _OPERANDS}
+        self._pieces[Target.HOST].append({"start": start} | columns)
+
+    def _add_device(self, events: list[Event], args: list[bytes]) -> None:
+        start, args = _timed(events, args)
+        found = [_arguments(text, _GEOMETRY_ARGS) for text in args]
+        columns = {name: self._geometry[name].encode([getattr(one, name) for one in found]) for name in _GEOMETRY}
+        self._pieces[Target.DEVICE].append({"start": start} | columns)
+
+    def _add_memory(self, events: list[Event], args: list[bytes]) -> None:
+        said = [(event, _members(text)) for event, text in zip(events, args, strict=True) if event.name == _ALLOCATION]
+        rows = [(event, {arg: integer(members.get(arg)) for arg in _MEMORY.values()}) for event, members in said]
+        rows = [(event, members) for event, members in rows if members["Bytes"] is not None]
+        if not rows:
+            return
+        time, valid = nanoseconds([event.ts for event, _ in rows])
+        columns: Columns = {name: integers([members[arg] for _, members in rows]) for name, arg in _MEMORY.items()}
+        pids, tids = (thread_numbers([getattr(event, of) for event, _ in rows]).tolist() for of in ("pid", "tid"))
+        threads = [self._threads.get(thread, MISSING) for thread in zip(pids, tids, strict=True)]
+        columns |= {"time": time, "thread": np.array(threads, np.int32)}
+        columns |= {name: small(columns[name]) for name in ("device_type", "device")}
+        self._pieces[Target.MEMORY].append({name: column[valid] for name, column in columns.items()})
+
+    def _add_counters(self, events: list[Event], args: list[bytes]) -> None:
+        rows = [
+            (event, series, value)
+            for event, text in zip(events, args, strict=True)
+            for series, value in _members(text).items()
+            if isinstance(value, float) or integer(value) is not None
+        ]
+        if not rows:
+            return
+        time, valid = nanoseconds([event.ts for event, _, _ in rows])
+        columns: Columns = {
+            "name": self._counter_names.encode([event.name[:LONGEST_NAME] for event, _, _ in rows], len(rows)),
+            "series": self._counter_names.encode([series[:LONGEST_NAME] for _, series, _ in rows], len(rows)),
+            "time": time,
+            "value": np.array([value for _, _, value in rows], np.float64),
+            "process": thread_numbers([event.pid for event, _, _ in rows]),
+        }
+        self._pieces[Target.COUNTER].append({name: column[valid] for name, column in columns.items()})
+
+    # The result
+
+    def details(self, trace: Trace) -> Details:
+        """All that was taken. Raises UsageError where it is not of the same events as the trace."""
+        rows = self._column(Target.HOST, "start"), self._column(Target.DEVICE, "start")
+        if not all(map(np.array_equal, rows, (trace.host.start, trace.device.start))):
+            raise changed(trace.source)
+        return Details(self._host_details(), self._device_details(), self._counters(), self._memory())
+
+    def _column(self, target: Target, name: str) -> npt.NDArray[Any]:
+        pieces = self._pieces[target]
+        return pieces.column(name) if pieces else np.empty(0, np.int64)
+
+    def _host_details(self) -> Operands:
+        columns: dict[str, Any] = {}
+        for name, parse in _OPERANDS.items():
+            rows = self._column(Target.HOST, name)
+            columns[name], columns[f"all_{name}"] = self._operands[name].values(rows, parse)
+        return Operands(**columns)
+
+    def _device_details(self) -> LaunchGeometry:
+        rows = {
+            name: self._geometry[name].sizes(self._column(Target.DEVICE, name), width)
+            for name, width in _GEOMETRY.items()
+        }
+        not_apart = np.full(len(rows["registers"]), MISSING, np.int32)
+        return LaunchGeometry(**rows, static_shared_memory=not_apart, dynamic_shared_memory=not_apart)
+
+    def _counters(self) -> Counters:
+        if not self._pieces[Target.COUNTER]:
+            return no_counters()
+        columns = {f.name: self._column(Target.COUNTER, f.name) for f in fields(Counters) if f.name != "names"}
+        return Counters(**columns, names=tuple(self._counter_names))
+
+    def _memory(self) -> MemoryEvents:
+        if not self._pieces[Target.MEMORY]:
+            return no_memory_events()
+        return MemoryEvents(**{f.name: self._column(Target.MEMORY, f.name) for f in fields(MemoryEvents)})
+
+
+def _timed(events: list[Event], args: list[bytes]) -> tuple[Int64s, list[bytes]]:
+    """Starts and args of those events that have a row in the trace: those with times."""
+    start, _, valid = event_times(events)
+    return start[valid], list(compress(args, valid))
+
+
+# --- args --------------------------------------------------------------------------------------------------------
+
+
+def _arguments(text: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """The wanted members of an event's args, as texts; none of them where there are no args."""
+    try:
+        return decoder.decode(text)
+    except DECODE_ERRORS:
+        return decoder.decode(b"{}")
+
+
+def _members(text: bytes) -> dict[str, Any]:
+    members = _decoded(text) if len(text) <= LONGEST_NAME else None
+    return members if isinstance(members, dict) else {}
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except DECODE_ERRORS:
+        return None
+
+
+def _operands(value: Any) -> tuple[Operand, ...] | None:
+    """Of each argument its sizes: a list of numbers, or for a list of tensors one of such lists."""
+    return _all_or_none(map(_operand, value)) if isinstance(value, list) else None
+
+
+def _operand(value: Any) -> Operand | None:
+    sizes = _tensor(value)
+    return _all_or_none(map(_tensor, value)) if sizes is None and isinstance(value, list) else sizes
+
+
+def _tensor(value: Any) -> tuple[int, ...] | None:
+    return _all_or_none(map(integer, value)) if isinstance(value, list) else None
+
+
+def _all_or_none(values: Iterable[_T | None]) -> tuple[_T, ...] | None:
+    found = tuple(values)
+    kept = tuple(value for value in found if value is not None)
+    return kept if len(kept) == len(found) else None
+
+
+def _words(value: Any) -> tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
+
+
+def _sizes(value: Any, width: int) -> list[int]:
+    """So many sizes, or MISSING for all of them."""
+    sizes = value if isinstance(value, list) else [value]
+    fit = [size for size in sizes if integer(size) is not None and 0 <= size < 1 << 31]
+    return fit if len(fit) == len(sizes) == width else [MISSING] * width
+
+
+_OPERANDS: dict[str, Callable[[Any], Any]] = {
+    "shapes": _operands, "dtypes": _words, "strides": _operands, "values": _words,
+}  # fmt: skip
+"""Columns of Operands, and what their texts stand for."""
+_GEOMETRY = {"grid": 3, "block": 3, "registers": 1, "shared_memory": 1, "occupancy": 1}
+"""Columns of LaunchGeometry, and how many sizes they have."""
+_MEMORY = {
+    "device_type": "Device Type", "device": "Device Id", "bytes": "Bytes", "address": "Addr",
+    "allocated": "Total Allocated", "reserved": "Total Reserved",
+}  # fmt: skip
+"""Columns of MemoryEvents, and which of an event's args they hold."""

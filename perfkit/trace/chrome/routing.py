@@ -1,0 +1,173 @@
+"""Where each event of a Chrome trace goes, by its phase and category; and columns that grow chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from perfkit.trace.byte_stream import printable
+from perfkit.trace.chrome.events import Event
+from perfkit.trace.columns import BEGIN_END, Content, DeviceKind, HostKind, Int32s, Int64s
+
+_HOST = {
+    "cpu_op": HostKind.OP,
+    "operator": HostKind.OP,
+    "user_annotation": HostKind.ANNOTATION,
+    "python_function": HostKind.PYTHON,
+    "cuda_runtime": HostKind.RUNTIME,
+    "cuda_driver": HostKind.RUNTIME,
+    "runtime": HostKind.RUNTIME,
+    "hip_runtime": HostKind.RUNTIME,
+    "hip_driver": HostKind.RUNTIME,
+    "xpu_runtime": HostKind.RUNTIME,
+    "xpu_driver": HostKind.RUNTIME,
+    "mtia_runtime": HostKind.RUNTIME,
+    "privateuse1_runtime": HostKind.RUNTIME,
+    "privateuse1_driver": HostKind.RUNTIME,
+}
+"""Host categories in lower case: traces of 2021 wrote `Operator`, `Runtime`, `Kernel`, `Memcpy`, `Memset`."""
+_DEVICE = {
+    "kernel": DeviceKind.KERNEL,
+    "gpu_memcpy": DeviceKind.MEMCPY,
+    "memcpy": DeviceKind.MEMCPY,
+    "gpu_memset": DeviceKind.MEMSET,
+    "memset": DeviceKind.MEMSET,
+}
+_FLOWS = ("fwdbwd", "forward_backward")
+_INSTANTS = ("", "cpu_instant_event")
+"""Among which allocations are, before and since 2022."""
+_OVERHEAD = "overhead"
+"""Pauses that the profiler itself made."""
+_MAX_CATEGORIES = 255
+_JOINED_CHUNKS = 64
+
+Codes: TypeAlias = npt.NDArray[np.int64]
+Columns: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+class Target(IntEnum):
+    """Which columns an event goes to."""
+
+    NONE = 0
+    HOST = 1
+    DEVICE = 2
+    FLOW = 3
+    METADATA = 4
+    OVERHEAD = 5
+    MEMORY = 6
+    """Of no column of a Trace, but of one that is read on demand; these may be allocations."""
+    COUNTER = 7
+    """Likewise."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a Trace has rows of it, or names from it."""
+        return self in (Target.HOST, Target.DEVICE, Target.FLOW, Target.METADATA)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What becomes of the events of one phase and category."""
+
+    target: Target
+    kind: int
+    label: str
+    """The category, for counting."""
+    complete: bool
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether its events are kernels."""
+        return self.target is Target.DEVICE and self.kind == DeviceKind.KERNEL
+
+
+def _route(ph: str, cat: str) -> Route:
+    known = cat.lower()
+    if ph == "X" and known in _HOST:
+        return Route(Target.HOST, _HOST[known], cat, True)
+    if ph == "X" and known in _DEVICE:
+        return Route(Target.DEVICE, _DEVICE[known], cat, True)
+    if ph in ("s", "f") and known in _FLOWS:
+        return Route(Target.FLOW, int(ph == "s"), cat, False)
+    if ph == "X" and known == _OVERHEAD:
+        return Route(Target.OVERHEAD, 0, cat, True)
+    if ph == "M":
+        return Route(Target.METADATA, 0, cat, False)
+    if ph in ("B", "E"):
+        return Route(Target.NONE, 0, BEGIN_END, False)
+    target = Target.COUNTER if ph == "C" else Target.MEMORY if ph == "i" and known in _INSTANTS else Target.NONE
+    return Route(target, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
+
+
+class Router:
+    """Phases and categories to routes: `routes[code]` is what becomes of an event with that code."""
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+        self._categories = Dictionary()
+        self._categories.encode((*_HOST, *_DEVICE, *_FLOWS), -1)
+        self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
+
+    def encode(self, events: list[Event]) -> Codes:
+        """A code for each event. Categories beyond the first 255 (nonsense, then) share one."""
+        cats = self._categories.encode([event.cat for event in events], len(events)).clip(max=_MAX_CATEGORIES)
+        phases = [event.ph for event in events]
+        letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
+        if len(letters) != len(events) or "" in phases:
+            letters = np.array([ord(ph) & 255 if len(ph) == 1 else 0x3F for ph in phases], np.uint8)
+        codes: Codes = self._codes[cats, letters]
+        if codes.min(initial=0) < 0:
+            names = list(self._categories)
+            for cat, letter in set(zip(cats[codes < 0].tolist(), letters[codes < 0].tolist(), strict=True)):
+                name = names[cat] if cat < _MAX_CATEGORIES else "other categories"
+                self._codes[cat, letter] = len(self.routes)
+                self.routes.append(_route(chr(letter), name))
+            codes = self._codes[cats, letters]
+        return codes
+
+    def targets(self, *, content: Content) -> Int64s:
+        """The Target of each code."""
+        kept = (route.target if content is Content.ALL or route.is_kernel else Target.NONE for route in self.routes)
+        return np.fromiter(kept, np.int64, len(self.routes))
+
+
+class Dictionary(dict[Any, int]):
+    """Values to consecutive integers, in order of first appearance."""
+
+    def __missing__(self, key: Any) -> int:
+        self[key] = code = len(self)
+        return code
+
+    def encode(self, values: Iterable[Any], count: int) -> Int32s:
+        """The integer of each of so many values."""
+        return np.fromiter(map(self.__getitem__, values), np.int32, count)
+
+
+@dataclass(slots=True)
+class Pieces:
+    """A table's columns as they come, chunk by chunk.
+
+    Joined now and then: as many small arrays as a large file has chunks would leave the heap full of holes.
+    """
+
+    joined: list[Columns] = field(default_factory=list)
+    fresh: list[Columns] = field(default_factory=list)
+
+    def append(self, columns: Columns) -> None:
+        """One chunk's rows."""
+        self.fresh.append(columns)
+        if len(self.fresh) == _JOINED_CHUNKS:
+            self.joined.append({name: np.concatenate([piece[name] for piece in self.fresh]) for name in columns})
+            self.fresh.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self.joined or self.fresh)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One whole column, handed over: its pieces are gone then."""
+        return np.concatenate([piece.pop(name) for piece in (*self.joined, *self.fresh)])

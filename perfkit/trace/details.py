@@ -1,0 +1,68 @@
+"""What a trace's file says beyond times, read from it a second time by whoever wants it.
+
+Few analyses look at shapes or launches, and decoding them along the way would slow every reading. So the reader skips
+them, and an entry of the cache does not have them either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from perfkit.errors import UsageError
+from perfkit.launch.nsys_export import exported
+from perfkit.schema.progress import Progress
+from perfkit.trace.byte_stream import StreamFacts, unpacked
+from perfkit.trace.chrome.details import read_chrome_details
+from perfkit.trace.columns import Origin, Trace
+from perfkit.trace.detail_columns import Details, changed, no_counters, no_memory_events, no_operands
+from perfkit.trace.nsys.geometry import read_geometry
+from perfkit.trace.nsys.tables import SQLITE_MAGIC
+from perfkit.trace.recording import Tool
+
+
+def read_details(trace: Trace, progress: Progress | None = None) -> Details:
+    """Operands, launches, counters and allocations of a trace: one to three times the work of reading it.
+
+    What its file cannot tell (Recording.capabilities) is empty or MISSING. `progress` is called as by `load`. Raises
+    UsageError where the file cannot be read a second time, or is not the same any more.
+    """
+    if trace.origin is None:
+        raise UsageError(
+            f"{trace.source} can be read only once, and shapes and launches take a second look:"
+            " save it as a file and pass that"
+        )
+    with _same_file(trace, trace.origin) as file:
+        if trace.recording.tool is Tool.NSYS:
+            return _of_nsys(file, trace, trace.origin, progress)
+        pieces = unpacked(file, trace.source, StreamFacts(), size=trace.origin.size, progress=progress)
+        return read_chrome_details(pieces, trace, content=trace.origin.content)
+
+
+@contextmanager
+def _same_file(trace: Trace, origin: Origin) -> Iterator[IO[bytes]]:
+    """The trace's file, opened. Raises UsageError where it is another one, before or afterwards."""
+    try:
+        with origin.path.open("rb", buffering=0) as file:
+            _check(file, trace, origin)
+            yield file
+            _check(file, trace, origin)
+    except OSError as error:
+        raise UsageError(f"{trace.source} cannot be read a second time: {error.strerror}") from error
+
+
+def _check(file: IO[bytes], trace: Trace, origin: Origin) -> None:
+    status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (origin.size, origin.modified_ns):
+        raise changed(trace.source)
+
+
+def _of_nsys(file: IO[bytes], trace: Trace, origin: Origin, progress: Progress | None) -> Details:
+    if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
+        geometry = read_geometry(origin.path, trace, progress)
+    else:
+        with exported(origin.path, trace.source, progress) as database:
+            geometry = read_geometry(database, trace, progress)
+    return Details(no_operands(len(trace.host)), geometry, no_counters(), no_memory_events())
