@@ -114,7 +114,6 @@ def _nsys(_: Machine) -> Ability:
 
 
 NO_NVTX = Rule("no-nvtx", "machine", "NVTX ranges are switched off, or do not fit this nsys")
-NO_COMPILER = Rule("no-compiler", "machine", "torch.compile has no compiler")
 
 
 def _nvtx(machine: Machine) -> Ability:
@@ -125,6 +124,9 @@ def _nvtx(machine: Machine) -> Ability:
     nsys = nsys_program.find()
     problem = nsys and nsys_program.pair_problem(nsys, installed)
     return _lacking(NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
+
+
+NO_COMPILER = Rule("no-compiler", "machine", "torch.compile has no compiler")
 
 
 def _compiler(machine: Machine) -> Ability:

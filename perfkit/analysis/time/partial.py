@@ -84,8 +84,6 @@ class Facts:
     """The files."""
     tools: tuple[str, ...]
     """What recorded them."""
-    has_operators: bool
-    """All of them name operators, not only ranges."""
     devices: tuple[tuple[int, str], ...]
     """Index and name of the devices that the files name."""
     names: tuple[str, ...]
@@ -104,6 +102,8 @@ class Facts:
     on_device: bool
     """Times are those of device events, not of the host's ranges."""
     has_copies: bool
+    has_operators: bool
+    """The recording names operators, not ranges alone."""
     several_threads: bool
 
     @property
@@ -182,7 +182,6 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
     return Facts(
         sources=_union(part.sources for part in parts),
         tools=_union(part.tools for part in parts),
-        has_operators=all(part.has_operators for part in parts),
         devices=_union(part.devices for part in parts),
         names=_union(part.names for part in parts),
         paths=_union(part.paths for part in parts),
@@ -193,6 +192,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
         has_copies=any(part.has_copies for part in parts),
+        has_operators=any(part.has_operators for part in parts),
         several_threads=any(part.several_threads for part in parts),
     )
 
