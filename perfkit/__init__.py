@@ -14,7 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "trace.load": ["load"],
         "analysis.attribution.attribute": ["attribute"],
         "analysis.reports.trace": ["report"],
-        "schema.config": ["RunConfig"],
+        "schema.config": ["Measurement", "RunConfig", "Step"],
         "schema.record": ["RunRecord"],
+        "schema.workloads": ["Own", "Transformer"],
     },
 )

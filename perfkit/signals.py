@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from signal import Signals
@@ -51,6 +51,7 @@ class _State:  # no dataclass: those take long to load, and until the handler is
         self.waits = False
         """One came, and nobody has been told."""
         self.installed = False
+        self.now: Callable[[], float] = time.monotonic
 
 
 _state = _State()
@@ -162,11 +163,13 @@ def install() -> None:
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """`install` for the body alone; nothing where that was done already."""
+def installed(now: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """`install` for the body alone; nothing where that was done already. `now` tells when a signal comes, in s."""
     before = {number: signal.getsignal(number) for number in TAKEN}
     ours = not _state.installed
     install()
+    if ours:
+        _state.now = now
     try:
         yield
     finally:
@@ -189,7 +192,7 @@ def ignored() -> None:
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:
-    now = time.monotonic()
+    now = _state.now()
     if _state.first is not None and now - _state.first_at < SAME_S:
         return
     if _state.first is None:

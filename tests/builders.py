@@ -40,7 +40,7 @@ class TraceBuilder:
     def _name(self, text: str) -> int:
         return self.names.setdefault(text, len(self.names))
 
-    def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: int) -> TraceBuilder:
+    def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: Any) -> TraceBuilder:
         """A host range; `columns` sets thread, correlation, sequence, forward_thread."""
         self.threads = max(self.threads, columns.get("thread", 0) + 1)
         defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
@@ -49,7 +49,7 @@ class TraceBuilder:
         self.host.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 
-    def annotation(self, name: str, start: int, end: int, **columns: int) -> TraceBuilder:
+    def annotation(self, name: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """A user's range."""
         return self.range(name, start, end, HostKind.ANNOTATION, **columns)
 
@@ -57,7 +57,7 @@ class TraceBuilder:
         """A profiled step."""
         return self.annotation(f"ProfilerStep#{number}", start, end)
 
-    def module(self, path: str, start: int, end: int, **columns: int) -> TraceBuilder:
+    def module(self, path: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """A module's range by perfkit."""
         return self.range(f"perfkit::{path}", start, end, **columns)
 
@@ -65,7 +65,7 @@ class TraceBuilder:
         self, name: str, start: int, end: int, sequence: int, *, thread: int = 0, forward: int = 1
     ) -> TraceBuilder:
         """A backward node inside the engine's range round it, which is 2 ns longer."""
-        columns = {"thread": thread, "sequence": sequence, "forward_thread": forward}
+        columns: Any = {"thread": thread, "sequence": sequence, "forward_thread": forward}
         self.range(ENGINE + name, start, end + 2, **columns)
         return self.range(name, start + 1, end + 1, **columns)
 
@@ -76,7 +76,7 @@ class TraceBuilder:
         end: int,
         kind: DeviceKind = DeviceKind.KERNEL,
         annotation: str = "",
-        **columns: int,
+        **columns: Any,
     ) -> TraceBuilder:
         """A device event; `columns` sets device, stream, correlation, bytes, graph_node."""
         defaults = dict.fromkeys(
@@ -88,7 +88,7 @@ class TraceBuilder:
         self.device.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 
-    def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: int) -> TraceBuilder:
+    def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: Any) -> TraceBuilder:
         """A kernel and the call, 1 ns long at `at`, that launched it."""
         correlation = 1000 + len(self.device)
         self.range("cudaLaunchKernel", at, at + 1, HostKind.RUNTIME, thread=thread, correlation=correlation)

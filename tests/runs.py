@@ -13,7 +13,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment, RunRecord, StepSample
 from perfkit.workload.annotate import Annotation, annotate
 
-QUICK: dict[str, int] = {
+QUICK: dict[str, Any] = {
     "num_layers": 1,
     "d_model": 32,
     "num_heads": 2,
@@ -41,7 +41,7 @@ CPU_OOM = (
 
 def quick(**changes: Any) -> RunConfig:
     """A resolved configuration for a CPU."""
-    return RunConfig(**{**QUICK, "device": "cpu", **changes}).resolved("cpu")
+    return RunConfig.of(**{**QUICK, "device": "cpu", **changes}).resolved("cpu")
 
 
 def sample(wall_s: float = 0.01, **phases_s: float) -> StepSample:

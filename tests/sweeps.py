@@ -62,8 +62,14 @@ class FakeProcesses:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.timeouts: list[float | None] = []
         self.instead: dict[int, Finished | BaseException] = {}
         """Turn, counted from 0 -> its end."""
+
+    def within(self, timeout_s: float | None) -> FakeProcesses:
+        """Itself, whose processes have so long."""
+        self.timeouts.append(timeout_s)
+        return self
 
     def __call__(self, turn: Turn, folder: Path) -> Finished:
         self.turns.append(turn)
@@ -74,6 +80,6 @@ class FakeProcesses:
         if end is not None:
             return end
         config = turn.point.config.resolved("cpu")
-        found = runs.saved(config=config, steps=steps(*(0.01 * config.batch_size + 1e-4 * n for n in range(10))))
+        found = runs.saved(config=config, steps=steps(*(0.01 * config.step.batch_size + 1e-4 * n for n in range(10))))
         record.save(found, folder)
         return finished(found)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,23 +15,28 @@ from perfkit import signals
 from perfkit.signals import Interrupted, held, raised
 
 
+class Clock:
+    """A clock that stands still until it is set, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
-def _taken() -> Iterator[None]:
-    with signals.installed():
+def _taken(clock: Clock) -> Iterator[None]:
+    with signals.installed(clock):
         yield
 
 
 taken = pytest.mark.usefixtures("_taken")
-
-
-@pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the clock, in seconds."""
-
-    def set_clock(now: float) -> None:
-        monkeypatch.setattr(signals.time, "monotonic", lambda: now)
-
-    return set_clock
 
 
 def send(number: signal.Signals) -> None:
@@ -85,15 +90,15 @@ def test_what_may_be_cut_short_while_saving_is_marked_so():
 
 
 @taken
-def test_two_at_once_are_one_request(at):
+def test_two_at_once_are_one_request(clock):
     """GIVEN timeout(1), which signals the process and its group THEN what cleans up is not met by the second"""
-    at(5.0)
+    clock.now = 5.0
     done = []
     with raised():
         try:
             send(signal.SIGTERM)
         except KeyboardInterrupt:
-            at(5.9)
+            clock.now = 5.9
             with raised():
                 send(signal.SIGTERM)
                 send(signal.SIGINT)
@@ -103,20 +108,20 @@ def test_two_at_once_are_one_request(at):
 
 
 @taken
-def test_a_later_one_cuts_short_only_what_may_take_long(at):
+def test_a_later_one_cuts_short_only_what_may_take_long(clock):
     # GIVEN
     def save_and_trace() -> None:
         try:
             send(signal.SIGTERM)
         except KeyboardInterrupt:
-            at(6.0)
+            clock.now = 6.0
             send(signal.SIGHUP)
             done.append("saved")
             with raised():
                 done.append("traced")
 
     done: list[str] = []
-    at(5.0)
+    clock.now = 5.0
 
     # WHEN
     with raised(), pytest.raises(Interrupted) as caught:
@@ -129,16 +134,16 @@ def test_a_later_one_cuts_short_only_what_may_take_long(at):
 
 @taken
 @pytest.mark.parametrize(("again", "done"), [(False, ["began", "traced"]), (True, ["began"])])
-def test_what_is_worth_waiting_for_is_cut_short_by_a_second_one_alone(at, again, done):
+def test_what_is_worth_waiting_for_is_cut_short_by_a_second_one_alone(clock, again, done):
     # GIVEN
     def trace() -> None:
         with held():
-            at(5.0)
+            clock.now = 5.0
             send(signal.SIGTERM)
             with signals.patient():
                 did.append("began")
                 if again:
-                    at(6.0)
+                    clock.now = 6.0
                     send(signal.SIGHUP)
                 did.append("traced")
 
@@ -153,7 +158,7 @@ def test_what_is_worth_waiting_for_is_cut_short_by_a_second_one_alone(at, again,
 
 
 @taken
-def test_whatever_fails_after_one_is_its_doing(at):
+def test_whatever_fails_after_one_is_its_doing(clock):
     def fail() -> None:
         with held(), signals.blamed():
             send(signal.SIGTERM)

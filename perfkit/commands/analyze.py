@@ -33,6 +33,7 @@ from perfkit.commands.inputs.paths import (
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.schema.report import Report, joined
+from perfkit.trace.columns import Content
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -126,7 +127,7 @@ def execute(
 def _reports(one: Input, view: View, options: AnalyzeOptions) -> list[Report]:
     use_cache = not options.no_cache
     if options.wants_summary_only:
-        return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, kernels_only=True))]
+        return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, content=Content.KERNELS))]
     match one:
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache)]

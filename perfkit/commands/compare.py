@@ -168,7 +168,7 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
     points = [Point(key="A", config=config_a), Point(key="B", config=config_b)]
     fresh.measure(points, options.repeats, folder, run_child)
     sides = [_side(key, folder / key, config, options.repeats) for key, config in (("A", config_a), ("B", config_b))]
-    intended = frozenset(name for name in RunConfig.__slots__ if getattr(config_a, name) != getattr(config_b, name))
+    intended = frozenset(name for name, value in config_a.flat().items() if value != config_b.value(name))
     compared = comparison.compare(*sides, margin=options.margin_ratio(), intended=intended, force=options.force)
     code = _concluded(compared, options)
     print(f"saved in {folder}; again: perfkit compare {folder}/A {folder}/B", file=sys.stderr)

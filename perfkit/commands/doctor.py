@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
 import pandas as pd
+from cyclopts import Parameter
 
 from perfkit import signals
 from perfkit.commands.console import show
@@ -10,12 +14,16 @@ from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
 
-def execute() -> int:
-    """Say what this machine can measure (GPU, nsys, NVML, versions), and what to install for the rest."""
+def _examine() -> Sequence[Any]:
     with signals.at_once():
         from perfkit.measure import doctor
 
-    rows = doctor.examine()
+    return doctor.examine()
+
+
+def execute(*, examine: Annotated[Callable[[], Sequence[Any]], Parameter(parse=False)] = _examine) -> int:
+    """Say what this machine can measure (GPU, nsys, NVML, versions), and what to install for the rest."""
+    rows = examine()
     frame = pd.DataFrame([(one.topic, one.state, one.found) for one in rows], columns=["topic", "ready", "found"])
     table = Table(
         "doctor", "What this machine can measure", tuple(map(Column, frame.columns)), frame, pinned=len(frame)

@@ -22,11 +22,13 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
     with signals.at_once():
         from perfkit.measure import estimate
 
-    device = "cuda" if config.device == "auto" and memory is not None else estimate.choose_device(config.device)
+    device = (
+        "cuda" if config.step.device == "auto" and memory is not None else estimate.choose_device(config.step.device)
+    )
     resolved = config.resolved(device)
     available = memory if memory is not None else estimate.available(device)
     if fit and available is None:
-        raise UsageError(f"--fit needs to know the memory of --device {config.device}: add --memory 16GB")
+        raise UsageError(f"--fit needs to know the memory of --device {config.step.device}: add --memory 16GB")
     print(run_report.headline(resolved), file=sys.stderr)
     formula = memory_model.estimate(resolved)
     with StageProgress() as progress:

@@ -50,10 +50,13 @@ class RunProgress(Observer):
     def before(self, step: StepId) -> None:
         """Show a stage that begins, with its number of steps where that is known."""
         if step == StepId("warm-up", 0):
-            self._shown.stage("warm-up steps", self._config.warmup_steps)
+            self._shown.stage("warm-up steps", self._config.measurement.warmup_steps)
         elif step == StepId("measured", 0):
-            self._recording = self._config.profiler == "torch"
-            self._shown.stage("measured steps", self._config.measure_steps if self._config.target_ci is None else 0)
+            self._recording = self._config.measurement.profiler == "torch"
+            self._shown.stage(
+                "measured steps",
+                self._config.measurement.measure_steps if self._config.measurement.target_ci is None else 0,
+            )
 
     def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
         """Show that one more step is done."""

@@ -21,6 +21,7 @@ from perfkit.analysis.runs import stopping
 from perfkit.commands import estimate, reports
 from perfkit.commands.console import show
 from perfkit.commands.inputs import folders
+from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, usual
 from perfkit.commands.processes import fresh, plain
@@ -79,9 +80,9 @@ class RunOptions:
 
 
 def _prepare_nsys() -> Nsys | None:
-    from perfkit.measure.nsys import run as nsys
+    from perfkit.measure.nsys import program
 
-    return nsys.prepare()
+    return program.prepare()
 
 
 def _run_under_nsys(
@@ -110,11 +111,11 @@ class Doing:
     show: Callable[..., None] = show.print_reports
 
 
-_DEFAULT_CONFIG, _DEFAULT_OPTIONS, _DOING = RunConfig(), RunOptions(), Doing()
+_DEFAULT_FLAGS, _DEFAULT_OPTIONS, _DOING = RunFlags(), RunOptions(), Doing()
 
 
 def execute(
-    config: Annotated[RunConfig, Parameter(name="*")] = _DEFAULT_CONFIG,
+    flags: Annotated[RunFlags, Parameter(name="*")] = _DEFAULT_FLAGS,
     options: Annotated[RunOptions, Parameter(name="*")] = _DEFAULT_OPTIONS,
     *,
     doing: Annotated[Doing, Parameter(parse=False)] = _DOING,
@@ -124,6 +125,7 @@ def execute(
     Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch;
     perfkit run --model-size large --fit --memory 16GB
     """
+    config = flags.config
     if options.output is not None:
         files.check(options.output)
     if options.estimate or options.fit:
@@ -132,7 +134,7 @@ def execute(
     if options.repeats > 1:
         return _repeat(config, options, doing)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
-    program = doing.prepare_nsys() if config.profiler == "nsys" else None  # before torch is loaded
+    program = doing.prepare_nsys() if config.measurement.profiler == "nsys" else None  # before torch is loaded
     with signals.at_once():
         from perfkit.measure import runner
 
@@ -144,7 +146,7 @@ def execute(
         else:
             overhead = options.overhead == "on"
             beside = partial(plain.measure, resolved, folder, doing.run_child) if overhead else dict
-            record = doing.run_under_nsys(config, program, resolved.device, folder, beside)
+            record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
             _show(record, folder, options, doing)
     except KeyboardInterrupt as error:
@@ -164,11 +166,11 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
     from perfkit.measure.nsys import capture as nsys_capture
     from perfkit.measure.nsys.program import under_nsys
 
-    for line in (run_report.headline(config), *nsys_capture.advice(config.device, nsys_capture.call())):
+    for line in (run_report.headline(config), *nsys_capture.advice(config.step.device, nsys_capture.call())):
         _tell(line)
-    profiled = config.profiler == "torch"
-    if profiled and config.measure_steps > _MANY_PROFILED:
-        _tell(f"{config.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
+    profiled = config.measurement.profiler == "torch"
+    if profiled and config.measurement.measure_steps > _MANY_PROFILED:
+        _tell(f"{config.measurement.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
@@ -195,7 +197,7 @@ def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
 def _folder(options: RunOptions, config: RunConfig) -> Path:
     if options.folder:
         return folders.given(options.folder)
-    return folders.new(options.traces_dir, f"{config.model_size or 'default'}_{config.pass_type}")
+    return folders.new(options.traces_dir, f"{config.workload.name}_{config.step.pass_type}")
 
 
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
@@ -221,6 +223,6 @@ def _failure(record: RunRecord, folder: Path) -> PerfkitError | None:
         hint = " or ".join(record.failure.suggestions)
         advice = f"; try {hint}" if hint else ""
         return OutOfMemoryError(f"{record.failure.message}{advice} (record saved in {folder})")
-    done = f"{len(record.steps)} of {record.config.most_steps}"
+    done = f"{len(record.steps)} of {record.config.measurement.most_steps}"
     number = Signals[record.failure.signal or "SIGINT"]
     return InterruptedRunError(number, f" in {record.failure.phase}; {done} measured steps saved in {folder}")

@@ -22,18 +22,20 @@ from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
 from perfkit.commands.console.campaigns import SweepProgress
+from perfkit.commands.inputs import flags
+from perfkit.commands.inputs import grid as grids
+from perfkit.commands.inputs.flags import Grid
+from perfkit.commands.inputs.grid import Expansion
 from perfkit.commands.inputs.paths import record_file
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
-from perfkit.schema import grid as grids
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
 from perfkit.schema.config import RunConfig
-from perfkit.schema.grid import Expansion, Grid
 from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
@@ -202,7 +204,7 @@ def _check_reports(options: SweepOptions) -> None:
 
 def _expand(grid: Grid, options: SweepOptions) -> Expansion:
     """The grid's configurations. Raises UsageError where there is none, or one cannot work and may not be left out."""
-    expansion = grids.expand(grids.values(grid))
+    expansion = grids.expand(flags.values(grid))
     refused, valid = expansion.refused, len(expansion.configs)
     if not valid:
         raise UsageError(f"no combination of the grid can work: {refused[0].reason}")

@@ -27,16 +27,16 @@ def forecaster(
     A compiled step keeps less than the formula says, so that no such point is skipped.
     """
     print("reading the free memory of the devices", file=sys.stderr)
-    found = find(config.device for config in configs)
+    found = find(config.step.device for config in configs)
 
     def forecast(config: RunConfig) -> Forecast | None:
-        device, free = found.get(config.device, ("", None))
+        device, free = found.get(config.step.device, ("", None))
         available = memory if memory is not None else free
         if not device or available is None:
             return None
         resolved = config.resolved(device)
         predicted = memory_fit.predict(resolved, available)
-        fits = predicted.verdict != "will not fit" or config.compile != "off"
+        fits = predicted.verdict != "will not fit" or config.step.compile != "off"
         suggestions = () if fits else memory_fit.two_changes(resolved, available)
         return Forecast(
             peak_bytes=predicted.peak_bytes,
@@ -57,12 +57,12 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
         from perfkit.measure import estimate
 
     def placed(config: RunConfig) -> RunConfig:
-        wants_gpu = config.device == "auto" and memory is not None
-        return config.resolved("cuda" if wants_gpu else estimate.choose_device(config.device))
+        wants_gpu = config.step.device == "auto" and memory is not None
+        return config.resolved("cuda" if wants_gpu else estimate.choose_device(config.step.device))
 
     resolved = [placed(config) for config in configs]
     devices = {
-        config.device for config in resolved
+        config.step.device for config in resolved
     }  # each is asked once: free memory changes from one look to the next
     available = {memory} if memory is not None else {estimate.available(device) for device in devices}
     traced = []
@@ -79,7 +79,7 @@ def report(table: Table, configs: Sequence[RunConfig]) -> Report:
     findings = []
     if not any(column.name == "verdict" for column in table.columns):
         findings.append(Finding(Rule.MEMORY_UNKNOWN, "no verdict without a memory: pass --memory 16GB"))
-    if any(config.compile != "off" for config in configs):
+    if any(config.step.compile != "off" for config in configs):
         text = "--compile is not covered: such rows are of the step without it, which keeps more"
         findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
     return Report("estimates", {}, (table,), findings=tuple(findings))

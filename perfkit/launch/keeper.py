@@ -88,11 +88,60 @@ def _wait_for(child: int) -> int:
             return status
 
 
-def _wait_for_the_rest(grace_s: float) -> None:
+class Processes:
+    """Those of this machine: who is below whom, and the end of them."""
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._proc = proc
+
+    def below(self, ancestor: int) -> list[int]:
+        """Living processes below `ancestor`, in any session."""
+        children: dict[int, list[int]] = {}
+        for pid, parent in self.parents():
+            children.setdefault(parent, []).append(pid)
+        found: list[int] = []
+        waiting = [ancestor]
+        while waiting:
+            below = children.get(waiting.pop(), [])
+            found += below
+            waiting += below
+        return found
+
+    def parents(self) -> Iterator[tuple[int, int]]:
+        """(process, its parent) for every process that is not a zombie."""
+        for folder in self._proc.iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                text = (folder / "stat").read_text(errors="replace")
+            except OSError:  # it ended
+                continue
+            state, parent = text.rpartition(")")[2].split()[:2]  # the name before it may hold anything
+            if state not in "ZX":
+                yield int(folder.name), int(parent)
+
+    def kill(self, pid: int) -> None:
+        """End one, or nothing where it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Take the exit status of every child that has ended."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+_ALL = Processes()
+
+
+def _wait_for_the_rest(grace_s: float, processes: Processes = _ALL) -> None:
     until = time.monotonic() + grace_s
-    while time.monotonic() < until and _descendants(os.getpid()):
+    while time.monotonic() < until and processes.below(os.getpid()):
         time.sleep(_ROUND_S)
-        _reap()
+        processes.reap()
 
 
 def _end_all(number: int, _frame: object) -> NoReturn:
@@ -101,53 +150,16 @@ def _end_all(number: int, _frame: object) -> NoReturn:
     os._exit(128 + number)
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(processes: Processes = _ALL) -> None:
     """Until none is left: one that was being born may be seen in the next round only."""
     for _ in range(_KILL_ROUNDS):
-        found = _descendants(os.getpid())
+        found = processes.below(os.getpid())
         for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        _reap()
+            processes.kill(pid)
+        processes.reap()
         if not found:
             return
         time.sleep(_ROUND_S)
-
-
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
-
-
-def _descendants(ancestor: int) -> list[int]:
-    """Living processes below `ancestor`, in any session."""
-    children: dict[int, list[int]] = {}
-    for pid, parent in _parents():
-        children.setdefault(parent, []).append(pid)
-    found: list[int] = []
-    waiting = [ancestor]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
-
-
-def _parents() -> Iterator[tuple[int, int]]:
-    """(process, its parent) for every process that is not a zombie."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            text = (folder / "stat").read_text(errors="replace")
-        except OSError:  # it ended
-            continue
-        state, parent = text.rpartition(")")[2].split()[:2]  # the name before it may hold anything
-        if state not in "ZX":
-            yield int(folder.name), int(parent)
 
 
 def _end_like(status: int) -> NoReturn:

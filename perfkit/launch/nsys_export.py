@@ -16,8 +16,8 @@ from perfkit.schema.progress import Progress
 REPORT_MAGIC = b"NVIDIA Tegra Profiler Report"
 """How a .nsys-rep (and the older .qdrep) begins."""
 
-_LIMIT_SECONDS = 3600
-_POLL_SECONDS = 0.2
+_LIMIT_S = 3600
+_POLL_S = 0.2
 
 
 @contextmanager
@@ -63,14 +63,22 @@ def export(report: Path, target: Path, source: str, progress: Progress | None = 
         )
 
 
-def _ran(command: list[str], target: Path, source: str, progress: Progress | None) -> tuple[int, str]:
+def _ran(
+    command: list[str],
+    target: Path,
+    source: str,
+    progress: Progress | None,
+    *,
+    limit_s: float = _LIMIT_S,
+    poll_s: float = _POLL_S,
+) -> tuple[int, str]:
     """Exit code, and what was said on both streams, in one line."""
-    until = time.monotonic() + _LIMIT_SECONDS
+    until = time.monotonic() + limit_s
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             while time.monotonic() < until:
                 try:
-                    said, complained = process.communicate(timeout=_POLL_SECONDS)
+                    said, complained = process.communicate(timeout=poll_s)
                 except subprocess.TimeoutExpired:
                     if progress and target.is_file():
                         progress(target.stat().st_size, None)
@@ -79,4 +87,4 @@ def _ran(command: list[str], target: Path, source: str, progress: Progress | Non
                 return process.returncode, " ".join(line.strip() for line in lines if line.strip())[:200]
         finally:
             process.kill()  # ctrl-C, or the time is up
-    raise UsageError(f"{source}: nsys export did not end within {_LIMIT_SECONDS} s: export it by hand")
+    raise UsageError(f"{source}: nsys export did not end within {limit_s:g} s: export it by hand")

@@ -39,6 +39,7 @@ def run_child(
     wrapper: Sequence[str] = (),
     extra: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    last_words_s: float = LAST_WORDS_S,
 ) -> Finished:
     """Run one configuration in `folder`, which must be empty or absent, and wait for its end.
 
@@ -47,7 +48,7 @@ def run_child(
 
     A signal (KeyboardInterrupt) is passed on to it, and raised again when it has saved its record; what is finished
     all the same, by exit code or record, is returned, with the signal put off until the caller has seen to it
-    (perfkit.signals.held).
+    (perfkit.signals.held). It has `last_words_s` to save.
 
     Nothing outlives this call or this process: whatever was started is killed when the time is up, when a second
     signal comes, and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread that
@@ -65,21 +66,30 @@ def run_child(
     finished = None
     with signals.held(), os.fdopen(os.memfd_create("log"), "r+b") as said:
         try:
-            status, interruption = _run_kept(command, said.fileno(), timeout_s, environment)
+            status, interruption = _run_kept(command, said.fileno(), timeout_s, environment, last_words_s)
             found = _record(folder) if is_its_own else None
             finished = _finished(status, time.monotonic() - began, _tail(said), found, interrupted=bool(interruption))
         finally:  # after a second signal too, which the child may have been why
             if finished is None or finished.outcome != "ok":
                 _keep(said, log)
-        if interruption is not None:
-            if finished.outcome not in ("ok", "oom"):
-                raise interruption
-            signals.put_off(signals.by(interruption))
+        return _returned(finished, interruption)
+
+
+def _returned(finished: Finished, interruption: KeyboardInterrupt | None) -> Finished:
+    """What is measured, with the signal after it; raises the signal at once where there is nothing to tell of."""
+    if interruption is not None:
+        if finished.outcome not in ("ok", "oom"):
+            raise interruption
+        signals.put_off(signals.by(interruption))
     return finished
 
 
 def _run_kept(
-    command: Sequence[str], sink: int, timeout_s: float | None, environment: Mapping[str, str] | None
+    command: Sequence[str],
+    sink: int,
+    timeout_s: float | None,
+    environment: Mapping[str, str] | None,
+    last_words_s: float,
 ) -> tuple[int | None, KeyboardInterrupt | None]:
     """Exit code (negative: the signal), or None where the time was up; and what interrupted it, if anything did."""
     # In its own session, so that a signal to this process's group reaches this process alone, which then decides.
@@ -97,12 +107,12 @@ def _run_kept(
     except subprocess.TimeoutExpired:
         return None, None
     except KeyboardInterrupt as interruption:
-        return _last_words(process, signals.by(interruption)), interruption
+        return _last_words(process, signals.by(interruption), last_words_s), interruption
     finally:
         _end(process)
 
 
-def _last_words(process: subprocess.Popen[bytes], number: signal.Signals) -> int | None:
+def _last_words(process: subprocess.Popen[bytes], number: signal.Signals, wait_s: float) -> int | None:
     """Pass a signal on to the keeper's child, and give it time to end: its exit code; None after a second one too."""
     with suppress(psutil.Error, subprocess.TimeoutExpired, KeyboardInterrupt):
         children = psutil.Process(process.pid).children()
@@ -110,7 +120,7 @@ def _last_words(process: subprocess.Popen[bytes], number: signal.Signals) -> int
             child.send_signal(number)
         if children:  # else it has not begun
             with signals.raised():
-                return process.wait(LAST_WORDS_S)
+                return process.wait(wait_s)
     return None
 
 
@@ -169,7 +179,7 @@ def _saved(found: RunRecord | None) -> Outcome | None:
     """
     if found is None or found.status == "interrupted":
         return None
-    has_all = found.config.profiler == "none" or "trace" in found.artifacts
+    has_all = found.config.measurement.profiler == "none" or "trace" in found.artifacts
     return found.status if has_all else None
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import psutil
 import pynvml
-import torch
 
 from perfkit.measure import environment
+from perfkit.measure.environment import HERE, Machine
 from perfkit.measure.nsys import program as nsys_program
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
@@ -36,12 +33,12 @@ class Ability:
     """What to know where not all is there."""
 
 
-def examine() -> list[Ability]:
+def examine(machine: Machine = HERE) -> list[Ability]:
     """Look at everything a run may use. Changes nothing; takes a second or two."""
-    checks: tuple[Callable[[], Ability], ...] = (
+    checks: tuple[Callable[[Machine], Ability], ...] = (
         _python, _torch, _cpu, _gpu, _nvml, _nsys, _nvtx, _compiler, _tensorboard, _counters,
     )  # fmt: skip
-    return [check() for check in checks]
+    return [check(machine) for check in checks]
 
 
 def _lacking(rule: Rule, topic: str, state: State, found: str, text: str) -> Ability:
@@ -51,62 +48,54 @@ def _lacking(rule: Rule, topic: str, state: State, found: str, text: str) -> Abi
     )
 
 
-def _python() -> Ability:
+def _python(_: Machine) -> Ability:
     return Ability("python", "yes", f"{platform.python_version()} on {platform.platform()}")
 
 
-def _torch() -> Ability:
+def _torch(machine: Machine) -> Ability:
+    torch = machine.torch
     build = torch.version.cuda or torch.version.hip
     kind = f"CUDA {build}" if torch.version.cuda else f"ROCm {build}" if build else "CPU build"
     return Ability("torch", "yes", f"{torch.__version__} ({kind}), {torch.get_num_threads()} threads")
 
 
-def _cpu() -> Ability:
-    memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = (
-        f"{environment.cpu_model()}, {cores} CPUs, {units.size(memory.available)} of {units.size(memory.total)} free"
-    )
-    return Ability("cpu", "yes", found)
+def _cpu(machine: Machine) -> Ability:
+    memory, cores = machine.memory(), len(machine.allowed_cpus())
+    free = f"{units.size(memory.available)} of {units.size(memory.total)} free"
+    return Ability("cpu", "yes", f"{environment.cpu_model(machine)}, {cores} CPUs, {free}")
 
 
-def _gpu() -> Ability:
-    if torch.cuda.is_available():
+def _gpu(machine: Machine) -> Ability:
+    cuda = machine.torch.cuda
+    if cuda.is_available():
         names = []
-        for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
+        for index in range(cuda.device_count()):
+            properties = cuda.get_device_properties(index)
             capability = f"{properties.major}.{properties.minor}"
             names.append(f"{properties.name} ({units.size(properties.total_memory)}, capability {capability})")
         return Ability("gpu", "yes", "; ".join(names))
-    if environment.nvidia_driver() is None:
+    driver = environment.nvidia_driver(machine)
+    if driver is None:
         means = "everything runs on the CPU: times are real, kernels are not seen"
         return _lacking(Rule.NO_GPU, "gpu", "no", "no NVIDIA driver", means)
     means = "install a CUDA build of PyTorch to use the GPU"
-    found = f"driver {environment.nvidia_driver()}, but PyTorch sees no device"
-    return _lacking(Rule.NO_GPU, "gpu", "no", found, means)
+    return _lacking(Rule.NO_GPU, "gpu", "no", f"driver {driver}, but PyTorch sees no device", means)
 
 
-@contextlib.contextmanager
-def _nvml_session() -> Iterator[None]:
-    pynvml.nvmlInit()
+def _nvml(machine: Machine) -> Ability:
+    nvml = machine.nvml
     try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _nvml() -> Ability:
-    try:
-        with _nvml_session():
-            driver = pynvml.nvmlSystemGetDriverVersion()
-            count = pynvml.nvmlDeviceGetCount()
+        nvml.nvmlInit()
+        with contextlib.ExitStack() as stack:
+            stack.callback(nvml.nvmlShutdown)
+            driver, count = nvml.nvmlSystemGetDriverVersion(), nvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         means = "clocks, power and throttling need NVIDIA's driver on this machine"
         return _lacking(Rule.NO_NVML, "nvml", "no", f"{error}", means)
     return Ability("nvml", "yes", f"driver {driver}, {count} devices")
 
 
-def _nsys() -> Ability:
+def _nsys(_: Machine) -> Ability:
     nsys = nsys_program.find()
     if nsys is None:
         return _lacking(Rule.NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
@@ -115,30 +104,31 @@ def _nsys() -> Ability:
     return Ability("nsys", "yes", nsys.version_text)
 
 
-def _nvtx() -> Ability:
-    version = nsys_program.nvtx_version() or "not installed as a package"
-    if importlib.util.find_spec("nvtx") is None or os.environ.get("NVTX_DISABLE"):
+def _nvtx(machine: Machine) -> Ability:
+    installed = environment.package_version("nvtx", machine)
+    version = installed or "not installed as a package"
+    if not machine.has_module("nvtx") or os.environ.get("NVTX_DISABLE"):
         return _lacking(Rule.NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
     nsys = nsys_program.find()
-    problem = nsys and nsys_program.pair_problem(nsys, nsys_program.nvtx_version())
+    problem = nsys and nsys_program.pair_problem(nsys, installed)
     return _lacking(Rule.NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
 
 
-def _compiler() -> Ability:
+def _compiler(machine: Machine) -> Ability:
     topic = "torch.compile"
-    if torch.cuda.is_available():
-        if importlib.util.find_spec("triton") is None:
+    if machine.torch.cuda.is_available():
+        if not machine.has_module("triton"):
             means = "pip install triton, or use --compile off"
             return _lacking(Rule.NO_COMPILER, topic, "no", "no Triton", means)
-        return Ability(topic, "yes", f"Triton {_version('triton') or ''}".strip())
+        return Ability(topic, "yes", f"Triton {environment.package_version('triton', machine) or ''}".strip())
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if compiler is None:
         return _lacking(Rule.NO_COMPILER, topic, "no", "no C++ compiler", "install g++, or use --compile off")
     return Ability(topic, "yes", compiler)
 
 
-def _tensorboard() -> Ability:
-    versions = {name: _version(name) for name in ("tensorboard", "torch-tb-profiler")}
+def _tensorboard(machine: Machine) -> Ability:
+    versions = {name: environment.package_version(name, machine) for name in ("tensorboard", "torch-tb-profiler")}
     missing = [name for name, version in versions.items() if version is None]
     found = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "not installed"
     if missing:
@@ -146,16 +136,9 @@ def _tensorboard() -> Ability:
     return Ability("tensorboard", "yes", found)
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _counters() -> Ability:
-    paths = {"scheduler delay": "/proc/self/schedstat", "pressure": "/proc/pressure/cpu", "steal": "/proc/stat"}
-    missing = [name for name, path in paths.items() if not os.access(path, os.R_OK)]
+def _counters(machine: Machine) -> Ability:
+    paths = {"scheduler delay": "proc/self/schedstat", "pressure": "proc/pressure/cpu", "steal": "proc/stat"}
+    missing = [name for name, path in paths.items() if not os.access(machine.root / path, os.R_OK)]
     if missing:
         found, means = f"missing: {', '.join(missing)}", "noise will be explained less well"
         return _lacking(Rule.MISSING_COUNTERS, "noise counters", "partly", found, means)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pynvml
 import torch
 
 from perfkit import __version__
@@ -29,30 +31,40 @@ _VARIABLES = re.compile(
 
 
 def _allowed_cpus() -> set[int]:
-    return os.sched_getaffinity(0)
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a description is read from; tests put something else in place of one part or another."""
+    """What a machine says of itself; tests put something else in place of one part or another."""
 
     root: Path = Path("/")
     """Of /proc and /sys."""
     torch: Any = torch
     allowed_cpus: Callable[[], set[int]] = _allowed_cpus
     version: Callable[[str], str] = importlib.metadata.version
-    """Of a package by its name."""
+    """Of a package by its name; PackageNotFoundError where it is not installed."""
+    has_module: Callable[[str], bool] = _has_module
+    """Whether a module can be imported."""
+    memory: Callable[[], Any] = psutil.virtual_memory
+    """Bytes of it, as psutil has them."""
+    nvml: Any = pynvml
+    """The module."""
     platform: Any = platform
     """The module."""
     system: str = sys.platform
 
 
-_HERE = Machine()
+HERE = Machine()
 
 
-def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
+def collect(config: RunConfig, machine: Machine = HERE) -> Environment:
     """Describe this machine and this process as they will be under a resolved configuration."""
-    device, cpu = config.device, cpu_model(machine)
+    device, cpu = config.step.device, cpu_model(machine)
     on_gpu = device != "cpu"
     torch = machine.torch
     properties = torch.cuda.get_device_properties(device) if on_gpu else None
@@ -64,10 +76,10 @@ def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
         hostname=platform.node(),
         device=device,
         device_name=properties.name if properties else cpu,
-        device_memory=properties.total_memory if properties else psutil.virtual_memory().total,
+        device_memory=properties.total_memory if properties else machine.memory().total,
         cpu_model=cpu,
         cpu_count=len(machine.allowed_cpus()),
-        num_threads=config.num_threads or torch.get_num_threads(),
+        num_threads=config.step.num_threads or torch.get_num_threads(),
         cpus_online=os.cpu_count(),
         governor=governor(machine),
         cuda=torch.version.cuda or torch.version.hip,
@@ -77,7 +89,7 @@ def collect(config: RunConfig, machine: Machine = _HERE) -> Environment:
         git_commit=git_commit(Path.cwd()),
         argv=tuple(map(_text, sys.argv[1:])),
         variables={_text(name): _text(value) for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
-        libraries=_library_versions(machine),
+        libraries={name: version for name in _LIBRARIES if (version := package_version(name, machine)) is not None},
     )
 
 
@@ -86,7 +98,7 @@ def _text(raw: str) -> str:
     return raw.encode("utf-8", "backslashreplace").decode()
 
 
-def cpu_model(machine: Machine = _HERE) -> str:
+def cpu_model(machine: Machine = HERE) -> str:
     """The CPU's name as the system knows it."""
     try:
         text = (machine.root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -96,7 +108,7 @@ def cpu_model(machine: Machine = _HERE) -> str:
     return found[1].strip() if found else machine.platform.processor() or machine.platform.machine()
 
 
-def governor(machine: Machine = _HERE) -> str | None:
+def governor(machine: Machine = HERE) -> str | None:
     """Linux's frequency governor of the CPUs this process may use, `none` where there is none to choose.
 
     None where the system does not say, or the CPUs have different ones.
@@ -112,12 +124,12 @@ def governor(machine: Machine = _HERE) -> str | None:
     return "none" if not found else found.pop() if len(found) == 1 else None
 
 
-def gpu_uuid(device: str, machine: Machine = _HERE) -> str | None:
+def gpu_uuid(device: str, machine: Machine = HERE) -> str | None:
     """The GPU's identity as NVML spells it, whatever CUDA_VISIBLE_DEVICES renumbers; None on a CPU."""
     return None if device == "cpu" else f"GPU-{machine.torch.cuda.get_device_properties(device).uuid}"
 
 
-def nvidia_driver(machine: Machine = _HERE) -> str | None:
+def nvidia_driver(machine: Machine = HERE) -> str | None:
     """The NVIDIA driver's version, from the kernel module."""
     try:
         text = (machine.root / "proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
@@ -150,11 +162,9 @@ def git_commit(folder: Path, path: str | None = None, timeout_s: float = _GIT_TI
     return commit + ("+" if changes else "")
 
 
-def _library_versions(machine: Machine) -> dict[str, str]:
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = machine.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+def package_version(name: str, machine: Machine = HERE) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return machine.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

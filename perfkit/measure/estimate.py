@@ -11,7 +11,6 @@ Not seen: what a kernel allocates inside itself, and everything an allocator add
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -58,7 +57,7 @@ def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]
         workload = build(_twin(config))
         history.know(workload)
         _name_scopes(workload.model, history)
-        if config.device != "cpu" and config.precision in ("bf16", "fp16"):
+        if config.step.device != "cpu" and config.step.precision in ("bf16", "fp16"):
             _widen_softmax(workload.model)
         _make_state(workload)
         history.begin_step()
@@ -86,16 +85,16 @@ def _twin(config: RunConfig) -> RunConfig:
     flash saves: q, k, v, the output and one fp32 number a row. On CUDA PyTorch's own AdamW is the foreach one
     (`torch.optim.optimizer._default_to_fused_or_foreach`).
     """
-    if config.device == "cpu":
-        return dataclasses.replace(config, compile="off", num_threads=None)
+    if config.step.device == "cpu":
+        return config.changed(compile="off", num_threads=None)
     changes: dict[str, Any] = {"device": "cpu", "compile": "off", "num_threads": None}
-    if config.precision == "tf32":
+    if config.step.precision == "tf32":
         changes["precision"] = "fp32"
-    if config.sdpa_backend in ("efficient", "cudnn"):
+    if config.transformer.sdpa_backend in ("efficient", "cudnn"):
         changes["sdpa_backend"] = "auto"
-    if config.optimizer == "adamw" and config.pass_type == "train":
+    if config.step.optimizer == "adamw" and config.step.pass_type == "train":
         changes["optimizer"] = "adamw-foreach"
-    return dataclasses.replace(config, **changes)
+    return config.changed(**changes)
 
 
 def _widen_softmax(model: nn.Module) -> None:

@@ -72,7 +72,7 @@ class Executor:
 
     def _tidy(self, config: RunConfig) -> None:
         """Give back what can be given back; what cannot (a fragmented heap, warm caches) is the price of this mode."""
-        if config.compile != "off":
+        if config.step.compile != "off":
             self._forget_compiled()
         gc.collect()
         if torch.cuda.is_available():

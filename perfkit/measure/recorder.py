@@ -1,9 +1,10 @@
-"""The one hand that writes a run's record."""
+"""The one hand that writes records of runs: its own, and once more those of a process that nsys has recorded."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from perfkit.measure.loop import Measured, Observer
 from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord, Status
+from perfkit.schema.workloads import Transformer
 
 WRITING = "writing the trace"
 """Where a profiled run is after its last step."""
@@ -80,11 +82,28 @@ class Recorder:
         if number is not None:
             text = f"interrupted by {number.name} in {where}"
             return "interrupted", Failure(phase=where, message=text, signal=number.name)
-        if _NO_FUSED_KERNEL in str(error):
-            backend = self._config.sdpa_backend
+        if _NO_FUSED_KERNEL in str(error) and isinstance(self._config.workload, Transformer):
+            backend = self._config.workload.sdpa_backend
             raise UsageError(
                 f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use auto"
             ) from error
         if not memory.is_out_of_memory(error):
             raise error
-        return "oom", memory.failure(self._config.device, error, where, self.available)
+        return "oom", memory.failure(self._config.step.device, error, where, self.available)
+
+
+_NOTHING: Mapping[str, str] = {}
+
+
+def completed(
+    record: RunRecord, folder: Path, artifacts: Mapping[str, str] = _NOTHING, *, failure: Failure | None = None
+) -> RunRecord:
+    """Write a saved record once more, with what else lies in the folder now, or with why no more came of it.
+
+    Raises UnsavedError where that cannot be done.
+    """
+    if failure is not None:
+        record = dataclasses.replace(record, status="interrupted", failure=failure)
+    record = dataclasses.replace(record, artifacts={**record.artifacts, **artifacts})
+    records.save(record, folder)
+    return record

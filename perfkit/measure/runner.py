@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import profile
 
 from perfkit import signals
+from perfkit.errors import UsageError
 from perfkit.measure import environment, loop, memory, timing
 from perfkit.measure.loop import Observer, StepClock
 from perfkit.measure.nsys.capture import Capture
@@ -27,6 +29,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
 from perfkit.schema.stopping import StopRule, exactly
+from perfkit.schema.workloads import Own
 from perfkit.workload import annotate, step
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
@@ -34,7 +37,7 @@ from perfkit.workload.step import TransformerWorkload
 
 def resolve(config: RunConfig) -> RunConfig:
     """Choose device and size, and refuse what this machine cannot run. Allocates nothing."""
-    resolved = config.resolved(step.choose_device(config.device))
+    resolved = config.resolved(step.choose_device(config.step.device))
     step.check(resolved)
     return resolved
 
@@ -45,63 +48,90 @@ def run(
     observers: Sequence[Observer] = (),
     *,
     enough: StopRule | None = None,
+    workload: Workload | None = None,
     build: Callable[[RunConfig], Workload] = TransformerWorkload,
     make_clock: Callable[[str], StepClock] = timing.make_clock,
+    make_profiler: Callable[..., Any] = profile,
 ) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
     `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
     happens, before a trace is written. `enough` ends the measured steps, by default at their number; a configuration
-    with a target needs it. `build` makes the workload, and `make_clock` the clock for a device. Returns the record
-    whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts the model's making and the steps; while
-    observers work and the record is written, it waits.
+    with a target needs it. `workload` is what a configuration of `Own` measures, on its device already; for any other,
+    `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns the
+    record whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts the model's making and the steps;
+    while observers work and the record is written, it waits.
+
+    Raises UsageError where `workload` and the configuration do not belong together.
     """
+    build = _builder(config, workload, build)
     if enough is None:
-        if config.target_ci is not None:
+        if config.measurement.target_ci is not None:
             raise ValueError("a configuration with target_ci needs enough=analysis.runs.stopping.rule(config)")
-        enough = exactly(config.measure_steps)
+        enough = exactly(config.measurement.measure_steps)
     recorder = Recorder(config, folder, observers)
     with signals.held():
         error: BaseException | None = None
         try:
             with signals.blamed(), ExitStack() as stack:
-                recorder.available = stack.enter_context(memory.limited_to_available(config.device))
+                recorder.available = stack.enter_context(memory.limited_to_available(config.step.device))
                 stack.callback(recorder.close)
                 with signals.raised():
+                    if config.step.num_threads is not None:
+                        torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
                     with signals.held():
-                        _watch(workload, config, folder, recorder)
-                        if config.autograd_nvtx:
+                        _watch(workload, config, folder, recorder, make_profiler)
+                        if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
-                        stack.enter_context(timing.quiet_garbage_collector(enabled=config.gc == "off"))
-                    _run_steps(workload, make_clock(config.device), config, enough, recorder)
+                        stack.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
+                    _run_steps(workload, make_clock(config.step.device), config, enough, recorder)
         except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
         return recorder.write(error)
 
 
+def _builder(
+    config: RunConfig, workload: Workload | None, build: Callable[[RunConfig], Workload]
+) -> Callable[[RunConfig], Workload]:
+    """What makes the workload, or hands over the one that was passed."""
+    if isinstance(config.workload, Own):
+        if workload is None:
+            raise UsageError(f"{config.workload.name}: a workload of your own: pass it too, as run(..., workload=...)")
+        return lambda _: workload
+    if workload is not None:
+        raise UsageError(
+            "a workload of your own was passed, and the configuration is of a Transformer:"
+            " configure it as RunConfig(workload=Own(name=...))"
+        )
+    return build
+
+
 def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: StopRule, recorder: Recorder) -> None:
     measured, observers = recorder.measured, recorder.observers
-    loop.run_stage(workload, clock, "warm-up", exactly(config.warmup_steps), observers, measured)
+    loop.run_stage(workload, clock, "warm-up", exactly(config.measurement.warmup_steps), observers, measured)
     measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
-def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Recorder) -> None:
+def _watch(
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, make_profiler: Callable[..., Any]
+) -> None:
     """Put perfkit's own observers beside those that were given, each as soon as it is made: it will be closed.
 
     No counters are read under torch.profiler: reading them would be in its trace, as time that nothing accounts for.
     """
-    nsys, device, own = under_nsys(), config.device, recorder.observers
+    nsys, device, own = under_nsys(), config.step.device, recorder.observers
     tree = annotate.module_tree(workload.model)
-    if config.profiler == "torch" or nsys:
+    if config.measurement.profiler == "torch" or nsys:
         module_tree.save(tree, folder)
-    if config.profiler == "torch":
+    if config.measurement.profiler == "torch":
         metadata: dict[str, Any] = {"modules": tree}
-        if config.experimental_provenance:
+        if config.measurement.experimental_provenance:
             compiled = CompiledKernels()
             own.insert(0, compiled)
             metadata[KEY] = compiled.found
-        own.insert(0, TorchProfiler(config, folder, metadata, recorder.write_before_the_trace))
+        early = recorder.write_before_the_trace
+        own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
@@ -109,5 +139,5 @@ def _watch(workload: Workload, config: RunConfig, folder: Path, recorder: Record
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
         own.append(Ranges(workload, config, under_nsys=nsys))
-    if config.profiler != "torch" and probes.supported():
+    if config.measurement.profiler != "torch" and probes.supported():
         own.append(Probes(device))

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from perfkit.render.cells import encodable
-from perfkit.schema import formulas
-from perfkit.schema.printable import printable
+from perfkit.schema.printable import defused, printable
 
 if TYPE_CHECKING:
     from perfkit.schema.table import Table
@@ -20,11 +19,11 @@ def csv(table: Table, *, readable: bool = False) -> str:
     """One header line of column names, then raw values; RFC 4180 quoting, lines end in a bare newline.
 
     Numbers keep every digit, missing values are empty. A text that a spreadsheet would take for a formula has an
-    apostrophe before it (`schema.formulas`). readable: for a terminal, with what it would obey spelled out.
+    apostrophe before it (`schema.printable`). readable: for a terminal, with what it would obey spelled out.
     """
 
     def written(text: str) -> str:
-        return printable(formulas.defused(text)) if readable else formulas.defused(text)
+        return printable(defused(text)) if readable else defused(text)
 
     frame = pd.DataFrame({written(c.name): _with_texts(table.frame[c.name], written) for c in table.columns})
     text: str = frame.to_csv(index=False, lineterminator="\n")

@@ -4,6 +4,7 @@ History of the format (readers keep loading every version listed here):
 
 1  first version
 2  counters beside each step (`probes`) and their cost (`probing`), GPU samples (`gpu`), what ended the run (`ended_by`)
+3  `config` in three parts (`workload`, `step`, `measurement`), where all fields lay side by side
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import limits
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import RunConfig, nested
 from perfkit.schema.own_files import inside
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_FIRST_NESTED = 3
+"""The format whose configuration has parts."""
 RECORD_FILE = "record.json"
 
 Status = Literal["ok", "oom", "interrupted"]
@@ -208,15 +211,25 @@ def load(path: Path) -> RunRecord:
     try:
         header = msgspec.json.decode(data, type=_Header)
         _check_header(header)
-        record = msgspec.json.decode(data, type=RunRecord)
+        record = _decoded(data, header.format_version)
         limits.check_json(data)
-        if record.config.context_length is None:
+        if not record.config.is_resolved:
             raise UsageError("its configuration leaves open what was measured: not written by perfkit")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: not a readable perfkit record: {error}") from error
     except UsageError as error:  # of the header, or of a configuration that this version refuses
         raise UsageError(f"{file}: {error}") from error
     return record
+
+
+def _decoded(data: bytes, version: int) -> RunRecord:
+    """A record of any format, as one of the latest."""
+    if version >= _FIRST_NESTED:
+        return msgspec.json.decode(data, type=RunRecord)
+    fields = msgspec.json.decode(data, type=dict[str, Any])
+    if isinstance(fields.get("config"), dict):
+        fields["config"] = nested(fields["config"])
+    return msgspec.convert(fields | {"format_version": FORMAT_VERSION}, RunRecord)
 
 
 def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:

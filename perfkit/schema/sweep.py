@@ -22,8 +22,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from perfkit.errors import UsageError
-from perfkit.schema import formulas, limits
-from perfkit.schema.config import RunConfig
+from perfkit.schema import limits
+from perfkit.schema.config import FIELDS, RunConfig, nested
+from perfkit.schema.printable import defused, restored
 
 SWEEP_VERSION = 2
 _FIRST_VERSION = 1
@@ -97,7 +98,7 @@ class SweepRow:
         return self.key, self.repeat
 
 
-CONFIG_FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
+CONFIG_FIELDS = tuple(FIELDS)
 COLUMNS: tuple[str, ...] = tuple(
     column
     for field in dataclasses.fields(SweepRow)
@@ -118,7 +119,7 @@ def key_of(config: RunConfig) -> str:
     Made of the flags that differ from their defaults, so that a field added to RunConfig changes no key.
     """
     digest = hashlib.sha256("\0".join(config.flags()).encode()).hexdigest()[:8]
-    return f"{config.model_size or 'default'}_{config.pass_type}_{digest}"
+    return f"{config.workload.name}_{config.step.pass_type}_{digest}"
 
 
 def flat(row: SweepRow) -> dict[str, Any]:
@@ -126,9 +127,7 @@ def flat(row: SweepRow) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for field in dataclasses.fields(row):
         value = getattr(row, field.name)
-        result |= {name: getattr(value, name) for name in CONFIG_FIELDS} if field.name == "config" else {}
-        if field.name != "config":
-            result[field.name] = value
+        result |= value.flat() if field.name == "config" else {field.name: value}
     return result
 
 
@@ -156,9 +155,9 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
         if name not in present:
             raise UsageError(f"column {name} is empty")
     if present.setdefault("sweep_version", str(_FIRST_VERSION)) != str(_FIRST_VERSION):
-        present = {name: formulas.restored(text) for name, text in present.items()}
+        present = {name: restored(text) for name, text in present.items()}
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
-    plain["config"] = _said_by_key(present["key"]) | {n: text for n, text in present.items() if n in CONFIG_FIELDS}
+    plain["config"] = nested(_said_by_key(present["key"]) | present)
     try:
         row = msgspec.convert(plain, SweepRow, strict=False)
     except msgspec.ValidationError as error:
@@ -180,7 +179,7 @@ def _said_by_key(key: str) -> dict[str, str]:
 def _check_key(row: SweepRow) -> None:
     """A column that somebody changed would show another configuration's numbers."""
     for name, said in _said_by_key(row.key).items():
-        if said != (has := getattr(row.config, name)):
+        if said != (has := row.config.value(name)):
             raise UsageError(f"the key {row.key} is of {name} {said}, and column {name} holds {has!r}")
 
 
@@ -196,7 +195,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return formulas.defused(_one_line(value)) if isinstance(value, str) else repr(value)
+    return defused(_one_line(value)) if isinstance(value, str) else repr(value)
 
 
 def _one_line(text: str) -> str:

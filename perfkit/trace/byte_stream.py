@@ -84,14 +84,17 @@ def unpacked(
     *,
     size: int | None = None,
     progress: Progress | None = None,
+    ratio_from: int = RATIO_FROM,
 ) -> Iterator[bytes]:
     """The content of `file`, piece by piece; gzip and zip (one JSON member) are unpacked on the way.
 
-    Raises UsageError where the file is empty, of another kind, or unpacks to an absurd size.
+    Raises UsageError where the file is empty, of another kind, or unpacks to an absurd size, of `ratio_from` on.
     """
     if file.seekable() and zipfile_magic(file):
-        return _watched(_sniffed(_unzipped(file, name, facts), name, facts, depth=1), name, facts)
-    return _watched(_sniffed(_blocks(file, facts, size, progress), name, facts, depth=2), name, facts)
+        pieces = _sniffed(_unzipped(file, name, facts), name, facts, depth=1)
+    else:
+        pieces = _sniffed(_blocks(file, facts, size, progress), name, facts, depth=2)
+    return _watched(pieces, name, facts, ratio_from)
 
 
 def zipfile_magic(file: IO[bytes]) -> bool:
@@ -131,10 +134,10 @@ def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int)
     return blocks
 
 
-def _watched(pieces: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+def _watched(pieces: Iterator[bytes], name: str, facts: StreamFacts, ratio_from: int) -> Iterator[bytes]:
     for piece in pieces:
         facts.unpacked += len(piece)
-        if facts.unpacked > RATIO_FROM and facts.unpacked > MAX_RATIO * facts.packed:
+        if facts.unpacked > ratio_from and facts.unpacked > MAX_RATIO * facts.packed:
             raise UsageError(
                 f"{name} unpacks to more than {MAX_RATIO} times its size, as no trace does: "
                 "if it is one all the same, unpack it first and pass the unpacked file"
@@ -194,12 +197,17 @@ def _gunzipped(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterat
             if not facts.repairs.keys() & {_DAMAGED, _CUT}:
                 facts.repairs[_CUT] += 1
             break
-        if trailer != checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little"):
+        if trailer != _trailer(checksum, length):
             facts.repairs["gzip checksum does not match"] += 1
     if not found_any:
         raise UsageError(f"{name} is gzip but cannot be unpacked: copy or record it again")
     if source.take(PIECE).strip(b"\0"):
         facts.repairs["bytes after the gzip stream left out"] += 1
+
+
+def _trailer(checksum: int, length: int) -> bytes:
+    """The end of a gzip member: CRC32, and the length modulo 2^32 (RFC 1952)."""
+    return checksum.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def _inflated(source: _Input, facts: StreamFacts) -> Iterator[bytes]:
@@ -238,9 +246,9 @@ def _skip_header(source: _Input) -> bool:
     return True
 
 
-def _unzipped_stream(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
+def _unzipped_stream(blocks: Iterator[bytes], name: str, facts: StreamFacts, held: int = _HELD) -> Iterator[bytes]:
     """As _unzipped, from a pipe: the directory of a zip archive is its end, so all of it is put aside first."""
-    with tempfile.SpooledTemporaryFile(_HELD) as file:
+    with tempfile.SpooledTemporaryFile(held) as file:
         file.writelines(blocks)
         file.seek(0)
         yield from _unzipped(file, name, facts)

@@ -2,7 +2,7 @@
 
 An entry is one file, named by the SHA-256 of the trace file's bytes, so a copied or renamed file is found and a
 changed one is not. It appears by one rename, complete or not at all, so writers may race; it can be deleted at any
-time. The least recently used entries go when all together outgrow LIMIT_BYTES. Nothing here ever removes a folder,
+time. The least recently used entries go when all together outgrow a limit. Nothing here ever removes a folder,
 or a file that is not named like one of the cache's own.
 """
 
@@ -16,7 +16,7 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,45 +29,13 @@ from perfkit.trace.columns import Trace
 VERSION = 6
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
-LIMIT_BYTES = 4 * 2**30
-SMALLEST_BYTES = 4 * 2**20
-"""Files smaller than this are parsed faster than it takes to look them up."""
-MOST_NOTES = 10_000
-"""The notes kept; each takes a block of the disk."""
-
 DAMAGED = "its cache entry was damaged, so the file was read anew"
 NOT_OURS = "the cache was not used, for others can write to its folder: PERFKIT_CACHE_DIR names another"
 
 _NAME = re.compile(r"(?P<digest>[0-9a-f]{64})\.(?P<kind>trace|note)")
 _DRAFT = ".draft-"
 _NOTE_BYTES = 200
-_SETTLED_SECONDS = 2.0
 _CHUNK = 2**20
-
-
-def folder() -> Path:
-    """Where entries of this version lie; PERFKIT_CACHE_DIR overrides the user's cache directory."""
-    base = os.environ.get("PERFKIT_CACHE_DIR") or platformdirs.user_cache_dir("perfkit", appauthor=False)
-    return Path(base) / "traces" / f"v{VERSION}"
-
-
-def is_ours() -> bool:
-    """Whether the folder is this user's, and nobody else can write to it; True where there is none yet."""
-    try:
-        status = folder().lstat()
-    except OSError:
-        return True
-    return stat.S_ISDIR(status.st_mode) and _is_private(status)
-
-
-def _is_private(status: os.stat_result) -> bool:
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def is_worth_it(file: IO[bytes]) -> bool:
-    """True for regular files large enough that looking them up beats parsing them."""
-    status = os.fstat(file.fileno())
-    return stat.S_ISREG(status.st_mode) and status.st_size >= SMALLEST_BYTES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,14 +52,108 @@ class Key:
     """The digest comes from a note; the file was not hashed."""
 
 
-def key_of(file: IO[bytes]) -> Key:
-    """The key of an open file. Reads the file to its end, unless the digest of an unchanged one was noted."""
-    status = os.fstat(file.fileno())
-    identity = _identity(status)
-    if noted := _noted(identity):
-        return Key(noted, identity, is_settled=True, is_noted=True)
-    is_settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_SECONDS
-    return Key(_digest(file), identity, is_settled)
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Where parsed traces are kept, and how many of them."""
+
+    smallest_bytes: int = 4 * 2**20
+    """Files smaller than this are parsed faster than it takes to look them up."""
+    limit_bytes: int = 4 * 2**30
+    """Of all entries together."""
+    most_notes: int = 10_000
+    """The notes kept; each takes a block of the disk."""
+    settled_s: float = 2.0
+    """A file modified within so long need not show its next change in its times."""
+    now: Callable[[], float] = time.time
+
+    @property
+    def folder(self) -> Path:
+        """Where entries of this version lie; PERFKIT_CACHE_DIR overrides the user's cache directory."""
+        base = os.environ.get("PERFKIT_CACHE_DIR") or platformdirs.user_cache_dir("perfkit", appauthor=False)
+        return Path(base) / "traces" / f"v{VERSION}"
+
+    def is_ours(self) -> bool:
+        """Whether the folder is this user's, and nobody else can write to it; True where there is none yet."""
+        try:
+            status = self.folder.lstat()
+        except OSError:
+            return True
+        return stat.S_ISDIR(status.st_mode) and _is_private(status)
+
+    def is_worth_it(self, file: IO[bytes]) -> bool:
+        """True for regular files large enough that looking them up beats parsing them."""
+        status = os.fstat(file.fileno())
+        return stat.S_ISREG(status.st_mode) and status.st_size >= self.smallest_bytes
+
+    def key_of(self, file: IO[bytes]) -> Key:
+        """The key of an open file. Reads the file to its end, unless the digest of an unchanged one was noted."""
+        status = os.fstat(file.fileno())
+        identity = _identity(status)
+        if noted := self._noted(identity):
+            return Key(noted, identity, is_settled=True, is_noted=True)
+        is_settled = self.is_settled(status.st_mtime, status.st_ctime)
+        return Key(_digest(file), identity, is_settled)
+
+    def is_settled(self, modified: float, changed: float) -> bool:
+        """Whether a file of these times (s) would show its next change in them."""
+        return self.now() - max(modified, changed) > self.settled_s
+
+    def remember(self, key: Key) -> None:
+        """Note the file's digest, once there is an entry of it: a reading that was cancelled leaves nothing."""
+        if key.is_settled and not key.is_noted:
+            _put(self._note(key.identity), [_note_text(key.identity, key.digest)])
+
+    def read(self, digest: str, source: str) -> Trace | None:
+        """The trace of this digest, None where there is no entry. `source` is the file's present name.
+
+        Raises cache_entry.DamagedError for an entry that is not whole.
+        """
+        entry = self.folder / f"{digest}.trace"
+        if (data := _own_bytes(entry, self.limit_bytes)) is None:
+            return None
+        trace = cache_entry.decode(data, digest, source)
+        with contextlib.suppress(OSError):
+            os.utime(entry)  # the entry's age is the time since its last use
+        return trace
+
+    def write(self, digest: str, trace: Trace) -> None:
+        """Keep a parsed trace. A cache that cannot be written (no space, no permission) is no reason to fail."""
+        try:
+            pieces = cache_entry.encode(digest, trace)
+        except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot hold; Arrow raises OSError, too
+            return
+        _put(self.folder / f"{digest}.trace", pieces)
+        self.forget_oldest()
+
+    def _noted(self, identity: str) -> str | None:
+        """The digest noted of a file of this identity; None where nothing, or nothing to rely on, was noted."""
+        text = _own_bytes(self._note(identity), _NOTE_BYTES)
+        digest = (text or b"")[:64].decode("ascii", "replace")
+        return digest if text == _note_text(identity, digest) else None
+
+    def _note(self, identity: str) -> Path:
+        return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.note"
+
+    def forget_oldest(self) -> None:
+        """Delete the least recently used entries and notes beyond what is kept, and what interrupted writers left."""
+        now = self.now()
+        files: dict[str, list[tuple[float, int, Path]]] = {"trace": [], "note": []}
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                status = path.lstat()
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if name := _NAME.fullmatch(path.name):
+                    files[name["kind"]].append((status.st_mtime, status.st_size, path))
+                elif path.name.startswith(_DRAFT) and status.st_mtime < now - 3600:
+                    path.unlink(missing_ok=True)
+        total = 0
+        for _, size, path in sorted(files["trace"], reverse=True):
+            total += size
+            if total > self.limit_bytes:
+                path.unlink(missing_ok=True)
+        for _, _, path in sorted(files["note"], reverse=True)[self.most_notes :]:
+            path.unlink(missing_ok=True)
 
 
 def still_holds(key: Key, file: IO[bytes]) -> bool:
@@ -100,6 +162,10 @@ def still_holds(key: Key, file: IO[bytes]) -> bool:
         return False
     file.seek(0)
     return key.is_settled or _digest(file) == key.digest
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _identity(status: os.stat_result) -> str:
@@ -113,40 +179,9 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def remember(key: Key) -> None:
-    """Note the file's digest, once there is an entry of it: a reading that was cancelled leaves nothing."""
-    if key.is_settled and not key.is_noted:
-        _put(_note(key.identity), [_note_text(key.identity, key.digest)])
-
-
-def _noted(identity: str) -> str | None:
-    """The digest noted of a file of this identity; None where nothing, or nothing to rely on, was noted."""
-    text = _own_bytes(_note(identity), _NOTE_BYTES)
-    digest = (text or b"")[:64].decode("ascii", "replace")
-    return digest if text == _note_text(identity, digest) else None
-
-
-def _note(identity: str) -> Path:
-    return folder() / f"{hashlib.sha256(identity.encode()).hexdigest()}.note"
-
-
 def _note_text(identity: str, digest: str) -> bytes:
     """The digest, and a checksum of it and of whose it is."""
     return f"{digest} {hashlib.sha256(f'{identity} {digest}'.encode()).hexdigest()}\n".encode()
-
-
-def read(digest: str, source: str) -> Trace | None:
-    """The trace of this digest, None where there is no entry. `source` is the file's present name.
-
-    Raises cache_entry.DamagedError for an entry that is not whole.
-    """
-    entry = folder() / f"{digest}.trace"
-    if (data := _own_bytes(entry, LIMIT_BYTES)) is None:
-        return None
-    trace = cache_entry.decode(data, digest, source)
-    with contextlib.suppress(OSError):
-        os.utime(entry)  # the entry's age is the time since its last use
-    return trace
 
 
 def _own_bytes(path: Path, most: int) -> bytes | None:
@@ -162,16 +197,6 @@ def _own_bytes(path: Path, most: int) -> bytes | None:
     return None
 
 
-def write(digest: str, trace: Trace) -> None:
-    """Keep a parsed trace. A cache that cannot be written (no space, no permission) is no reason to fail."""
-    try:
-        pieces = cache_entry.encode(digest, trace)
-    except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot hold; Arrow raises OSError, too
-        return
-    _put(folder() / f"{digest}.trace", pieces)
-    _forget_oldest()
-
-
 def _put(path: Path, pieces: Iterable[Any]) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,25 +207,3 @@ def _put(path: Path, pieces: Iterable[Any]) -> None:
             Path(draft).replace(path)
         finally:
             Path(draft).unlink(missing_ok=True)
-
-
-def _forget_oldest() -> None:
-    """Delete the least recently used entries and notes beyond what is kept, and what interrupted writers left."""
-    now = time.time()
-    files: dict[str, list[tuple[float, int, Path]]] = {"trace": [], "note": []}
-    with contextlib.suppress(OSError):
-        for path in folder().iterdir():
-            status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                continue
-            if name := _NAME.fullmatch(path.name):
-                files[name["kind"]].append((status.st_mtime, status.st_size, path))
-            elif path.name.startswith(_DRAFT) and status.st_mtime < now - 3600:
-                path.unlink(missing_ok=True)
-    total = 0
-    for _, size, path in sorted(files["trace"], reverse=True):
-        total += size
-        if total > LIMIT_BYTES:
-            path.unlink(missing_ok=True)
-    for _, _, path in sorted(files["note"], reverse=True)[MOST_NOTES:]:
-        path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -167,6 +167,14 @@ class ReadFacts:
     """Unix time of the file's time zero, where given."""
 
 
+class Content(Enum):
+    """Which events of a file a trace has."""
+
+    ALL = "all"
+    KERNELS = "kernels"
+    """Enough for their names and times: the least work and memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The file that a trace was read from, for what is read of it only when it is asked for (`trace.details`)."""
@@ -175,8 +183,8 @@ class Origin:
     size: int
     modified_ns: int
     """With the size: whether it is still the same."""
-    kernels_only: bool = False
-    """Only its kernels have rows."""
+    content: Content = Content.ALL
+    """What was read of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def read_details(trace: Trace, progress: Progress | None = None) -> Details:
         if trace.recording.tool is Tool.NSYS:
             return _of_nsys(file, trace, trace.origin, progress)
         pieces = unpacked(file, trace.source, StreamFacts(), size=trace.origin.size, progress=progress)
-        return read_chrome_details(pieces, trace, kernels_only=trace.origin.kernels_only)
+        return read_chrome_details(pieces, trace, content=trace.origin.content)
 
 
 @contextmanager

@@ -14,27 +14,33 @@ from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
 from perfkit.schema.progress import Progress
-from perfkit.trace import cache
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
+from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
 from perfkit.trace.chrome.reader import read_chrome_json
-from perfkit.trace.columns import Origin, Trace
+from perfkit.trace.columns import Content, Origin, Trace
 from perfkit.trace.nsys.reader import read_nsys
 from perfkit.trace.nsys.tables import SQLITE_MAGIC
 from perfkit.trace.recording import OwnNotes
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
+_KEPT = Cache()
 _CHANGED = "the file changed while it was read: read it again when nobody writes to it"
 
 
 def load(
-    path: Path | str, *, progress: Progress | None = None, use_cache: bool = True, kernels_only: bool = False
+    path: Path | str,
+    *,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+    content: Content = Content.ALL,
+    cache: Cache = _KEPT,
 ) -> Trace:
     """Read a trace file; its format is found from its content. `-` is standard input.
 
-    A large file that was read before comes from the cache (perfkit.trace.cache), unless `use_cache` is False.
-    With `kernels_only` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
+    A large file that was read before comes from `cache`, the user's by default, unless `use_cache` is False.
+    With `Content.KERNELS` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
     work and memory; of nsys, names and times alone.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
@@ -42,30 +48,30 @@ def load(
     nothing can be read.
     """
     if path == "-":
-        return _read(sys.stdin.buffer, "standard input", None, progress, kernels_only=kernels_only)
+        return _read(sys.stdin.buffer, "standard input", None, progress, content=content)
     chosen = Path(path)
     if chosen.is_dir():
         chosen = _only_trace_in(chosen)
     with _opened(chosen) as file:
         try:
-            origin = _origin(file, chosen, kernels_only=kernels_only)
-            if (trace := _read_nsys(file, chosen, progress, kernels_only=kernels_only)) is not None:
+            origin = _origin(file, chosen, content=content)
+            if (trace := _read_nsys(file, chosen, progress, content=content)) is not None:
                 trace = _with_tree(trace, chosen)
-            elif use_cache and cache.is_worth_it(file) and not kernels_only:
-                trace = _through_cache(file, _shown(chosen), progress)
+            elif use_cache and cache.is_worth_it(file) and content is Content.ALL:
+                trace = _through_cache(cache, file, _shown(chosen), progress)
             else:
-                trace = _read_file(file, _shown(chosen), progress, kernels_only=kernels_only)
+                trace = _read_file(file, _shown(chosen), progress, content=content)
         except OSError as error:
             raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
     return dataclasses.replace(trace, origin=origin)
 
 
-def _origin(file: IO[bytes], path: Path, *, kernels_only: bool) -> Origin | None:
+def _origin(file: IO[bytes], path: Path, *, content: Content) -> Origin | None:
     """What can be read again; None for a pipe."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return None
-    return Origin(path.absolute(), status.st_size, status.st_mtime_ns, kernels_only)
+    return Origin(path.absolute(), status.st_size, status.st_mtime_ns, content)
 
 
 def _with_tree(trace: Trace, path: Path) -> Trace:
@@ -78,30 +84,30 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
     )
 
 
-def _through_cache(file: IO[bytes], name: str, progress: Progress | None) -> Trace:
-    if not cache.is_ours():
-        return _remarked(_read_file(file, name, progress), cache.NOT_OURS)
-    key = cache.key_of(file)
+def _through_cache(kept: Cache, file: IO[bytes], name: str, progress: Progress | None) -> Trace:
+    if not kept.is_ours():
+        return _remarked(_read_file(file, name, progress), NOT_OURS)
+    key = kept.key_of(file)
     damaged = False
     try:
-        trace = cache.read(key.digest, name)
+        trace = kept.read(key.digest, name)
     except DamagedError:
         trace, damaged = None, True
     if trace is None:
         file.seek(0)
         trace = _read_file(file, name, progress)
-        if cache.still_holds(key, file):
-            cache.write(key.digest, trace)
-            cache.remember(key)
+        if still_holds(key, file):
+            kept.write(key.digest, trace)
+            kept.remember(key)
     else:
-        cache.remember(key)
-    return _remarked(trace, cache.DAMAGED) if damaged else trace
+        kept.remember(key)
+    return _remarked(trace, DAMAGED) if damaged else trace
 
 
-def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, kernels_only: bool = False) -> Trace:
+def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, content: Content = Content.ALL) -> Trace:
     """As _read; says so where the file changes meanwhile."""
     before = os.fstat(file.fileno())
-    trace = _read(file, name, before.st_size or None, progress, kernels_only=kernels_only)
+    trace = _read(file, name, before.st_size or None, progress, content=content)
     after = os.fstat(file.fileno())
     if stat.S_ISREG(before.st_mode) and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return _remarked(trace, _CHANGED)
@@ -127,24 +133,24 @@ def _shown(path: Path) -> str:
 
 
 def _read(
-    file: IO[bytes], name: str, size: int | None, progress: Progress | None, *, kernels_only: bool = False
+    file: IO[bytes], name: str, size: int | None, progress: Progress | None, *, content: Content = Content.ALL
 ) -> Trace:
     facts = StreamFacts()
     pieces = unpacked(file, name, facts, size=size, progress=progress)
-    return read_chrome_json(pieces, name, repairs=facts.repairs, kernels_only=kernels_only)
+    return read_chrome_json(pieces, name, repairs=facts.repairs, content=content)
 
 
-def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, kernels_only: bool) -> Trace | None:
+def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, content: Content) -> Trace | None:
     """Nsight Systems' reports and their sqlite exports; None, with the file where it was, for anything else."""
     if not file.seekable():
         return None
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return _with_age(read_nsys(path, _shown(path), progress, kernels_only=kernels_only), path)
+        return _with_age(read_nsys(path, _shown(path), progress, content=content), path)
     if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how they begin
         with exported(path, _shown(path), progress) as database:
-            return read_nsys(database, _shown(path), progress, kernels_only=kernels_only)
+            return read_nsys(database, _shown(path), progress, content=content)
     return None
 
 

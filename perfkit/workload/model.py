@@ -142,7 +142,7 @@ class Attention(nn.Module, ABC):
 
     def __init__(self, config: RunConfig, shared: Shared) -> None:
         super().__init__()
-        d, self.heads = config.shape.d_model, config.shape.num_heads
+        d, self.heads = config.transformer.shape.d_model, config.transformer.shape.num_heads
         self.q_proj, self.k_proj, self.v_proj = _linear(d, d), _linear(d, d), _linear(d, d)
         self.rope = RotaryEmbedding(shared.rotary)
         self.add_attending(config, shared)
@@ -170,7 +170,7 @@ class EagerAttention(Attention):
 
     def add_attending(self, config: RunConfig, shared: Shared) -> None:
         """Scores, softmax, weighted sum."""
-        self.scores = AttentionScores(config.shape.d_model // self.heads, shared.mask)
+        self.scores = AttentionScores(config.transformer.shape.d_model // self.heads, shared.mask)
         self.softmax = AttentionSoftmax()
         self.weighted_sum = WeightedSum()
 
@@ -184,7 +184,7 @@ class SdpaAttention(Attention):
 
     def add_attending(self, config: RunConfig, shared: Shared) -> None:  # noqa: ARG002 - the mask is implied
         """The fused operation."""
-        self.sdpa = FusedAttention(config.sdpa_backend)
+        self.sdpa = FusedAttention(config.transformer.sdpa_backend)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)
         """Mix the values in one step."""
@@ -208,8 +208,8 @@ class Block(nn.Module):
 
     def __init__(self, config: RunConfig, shared: Shared) -> None:
         super().__init__()
-        shape = config.shape
-        attention = EagerAttention if config.attention == "eager" else SdpaAttention
+        shape = config.transformer.shape
+        attention = EagerAttention if config.transformer.attention == "eager" else SdpaAttention
         self.attn_norm = RMSNorm(shape.d_model)
         self.attn: Attention = attention(config, shared)
         self.mlp_norm = RMSNorm(shape.d_model)
@@ -225,20 +225,20 @@ class Transformer(nn.Module):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
-        assert config.context_length is not None, "resolve the configuration first"
-        shape = config.shape
-        self.checkpoint = config.checkpoint
-        self.embedding = nn.Embedding(config.vocab_size, shape.d_model)
+        assert config.step.context_length is not None, "resolve the configuration first"
+        shape = config.transformer.shape
+        self.checkpoint = config.step.checkpoint
+        self.embedding = nn.Embedding(config.transformer.vocab_size, shape.d_model)
         if not self.embedding.weight.is_meta:
             nn.init.trunc_normal_(self.embedding.weight, std=1, a=-3, b=3)
-        masked = config.context_length if config.attention == "eager" else 0
+        masked = config.step.context_length if config.transformer.attention == "eager" else 0
         shared = Shared(
-            rotary=rotary_tables(shape.d_model // shape.num_heads, config.context_length),
+            rotary=rotary_tables(shape.d_model // shape.num_heads, config.step.context_length),
             mask=torch.ones(masked, masked, dtype=torch.bool).triu(1),
         )
         self.layers = nn.ModuleList(Block(config, shared) for _ in range(shape.num_layers))
         self.norm = RMSNorm(shape.d_model)
-        self.head = _linear(shape.d_model, config.vocab_size)
+        self.head = _linear(shape.d_model, config.transformer.vocab_size)
 
     def forward(self, tokens: Tensor) -> Tensor:  # (b, t) int64 -> (b, t, v)
         x = self.embedding(tokens)  # (b, t, d)

@@ -54,24 +54,25 @@ def check(
     """
     # OpenMP ends the process where it cannot start a thread, so what cannot help is not tried.
     cpus = cpu_count()
-    if config.num_threads is not None and cpus is not None and config.num_threads > cpus:
-        raise UsageError(f"--num-threads {config.num_threads}: this machine has {cpus} logical CPUs")
-    if config.device == "cpu":
-        if config.compile != "off":
+    wanted = config.step
+    if wanted.num_threads is not None and cpus is not None and wanted.num_threads > cpus:
+        raise UsageError(f"--num-threads {wanted.num_threads}: this machine has {cpus} logical CPUs")
+    if wanted.device == "cpu":
+        if wanted.compile != "off":
             _need_cpp_compiler()
         return
-    if config.precision == "tf32":
+    if wanted.precision == "tf32":
         _need_ampere(config, "--precision tf32", cuda)
-    if config.sdpa_backend in ("flash", "cudnn"):
-        _need_ampere(config, f"--sdpa-backend {config.sdpa_backend}", cuda)
-        if config.precision not in _AUTOCAST:
-            raise UsageError(f"--sdpa-backend {config.sdpa_backend} needs --precision bf16 or fp16 on a GPU")
-    if config.compile != "off" and not has_triton():
-        raise UsageError(f"--compile {config.compile} needs Triton on a GPU: pip install triton, or --compile off")
+    if (backend := config.value("sdpa_backend")) in ("flash", "cudnn"):
+        _need_ampere(config, f"--sdpa-backend {backend}", cuda)
+        if wanted.precision not in _AUTOCAST:
+            raise UsageError(f"--sdpa-backend {backend} needs --precision bf16 or fp16 on a GPU")
+    if wanted.compile != "off" and not has_triton():
+        raise UsageError(f"--compile {wanted.compile} needs Triton on a GPU: pip install triton, or --compile off")
 
 
 def _need_ampere(config: RunConfig, flag: str, cuda: Any) -> None:
-    major, minor = cuda.get_device_capability(config.device)
+    major, minor = cuda.get_device_capability(config.step.device)
     if major < 8:
         raise UsageError(f"{flag} needs compute capability 8.0, and this GPU has {major}.{minor}")
 
@@ -88,26 +89,24 @@ def _need_cpp_compiler() -> None:
 
 def matmul_precision(config: RunConfig) -> str:
     """How far PyTorch may round in matmuls of fp32: with tf32 "high" (10 bits of mantissa), else "highest" (all 23)."""
-    return "high" if config.precision == "tf32" else "highest"
+    return "high" if config.step.precision == "tf32" else "highest"
 
 
 class TransformerWorkload:
     """A model, a batch and what a step needs. Needs a resolved and checked configuration.
 
-    Building it draws the weights and the tokens from `config.seed`; nothing else is random.
+    Building it draws the weights and the tokens from `config.step.seed`; nothing else is random.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        if config.num_threads is not None:
-            torch.set_num_threads(config.num_threads)
         torch.set_float32_matmul_precision(matmul_precision(config))
-        torch.manual_seed(config.seed)
-        with torch.device(config.device):
+        torch.manual_seed(config.step.seed)
+        with torch.device(config.step.device):
             self.model = Transformer(config)
-            sequence = (config.batch_size, config.context_length or 0)
-            self.tokens = torch.randint(config.vocab_size, sequence)  # (b, t)
-            self.targets = torch.randint(config.vocab_size, sequence)  # (b, t)
+            sequence = (config.step.batch_size, config.step.context_length or 0)
+            self.tokens = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
+            self.targets = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
         self.optimizer = self._make_optimizer()
         self._scaler = self._make_scaler()
         self._compile()
@@ -116,22 +115,22 @@ class TransformerWorkload:
     @property
     def device_type(self) -> str:
         """The kind of device: cpu or cuda."""
-        return torch.device(self.config.device).type
+        return torch.device(self.config.step.device).type
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
-        if self.config.pass_type != "train":
+        if self.config.step.pass_type != "train":
             return None
-        return torch.optim.AdamW(self.model.parameters(), **_OPTIMIZER_FLAGS[self.config.optimizer])  # type: ignore[arg-type]
+        return torch.optim.AdamW(self.model.parameters(), **_OPTIMIZER_FLAGS[self.config.step.optimizer])  # type: ignore[arg-type]
 
     def _make_scaler(self) -> torch.amp.GradScaler | None:
-        if self.config.precision != "fp16" or self.config.pass_type == "forward":
+        if self.config.step.precision != "fp16" or self.config.step.pass_type == "forward":
             return None
         return torch.amp.GradScaler(self.device_type)
 
     def _compile(self) -> None:
-        if self.config.compile == "model":
+        if self.config.step.compile == "model":
             self.model.compile()
-        elif self.config.compile == "block":
+        elif self.config.step.compile == "block":
             for layer in self.model.layers:
                 layer.compile()
 
@@ -141,7 +140,7 @@ class TransformerWorkload:
         return self.annotation
 
     def _autocast(self) -> AbstractContextManager[object]:
-        dtype = _AUTOCAST.get(self.config.precision)
+        dtype = _AUTOCAST.get(self.config.step.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
     def step(self, on_phase: OnPhase) -> None:
@@ -151,7 +150,7 @@ class TransformerWorkload:
             on_phase(name)
             return self.annotation.phase(name) if self.annotation else nullcontext(_nobody_asks)
 
-        if self.config.pass_type == "forward":
+        if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 self.model(self.tokens)
             return

@@ -52,10 +52,10 @@ class _Phases:
             on_phase(name)
 
 
-def _per_step(workload: _Empty | _Phases, observers: Sequence[Observer] = ()) -> float:
+def _per_step(workload: _Empty | _Phases, count: int, observers: Sequence[Observer] = ()) -> float:
     begin = time.perf_counter()
-    loop.run_stage(workload, CpuClock(), "measured", exactly(STEPS), observers, Measured())
-    return (time.perf_counter() - begin) / STEPS
+    loop.run_stage(workload, CpuClock(), "measured", exactly(count), observers, Measured())
+    return (time.perf_counter() - begin) / count
 
 
 class _InRanges(Observer):
@@ -71,20 +71,20 @@ class _InRanges(Observer):
         self._step.close()
 
 
-def _bare_loop() -> float:
+def _bare_loop(count: int) -> float:
     workload = _Empty()
     begin = time.perf_counter()
-    for _ in range(STEPS):
+    for _ in range(count):
         workload.step(lambda _: None)
-    return (time.perf_counter() - begin) / STEPS
+    return (time.perf_counter() - begin) / count
 
 
-def steps(repeats: int) -> dict[str, list[float]]:
+def steps(repeats: int, count: int = STEPS) -> dict[str, list[float]]:
     cases: dict[str, Callable[[], float]] = {
-        "loop": _bare_loop,
-        "empty": lambda: _per_step(_Empty()),
-        "phases": lambda: _per_step(_Phases()),
-        "ranges": lambda: _per_step(_Empty(), [_InRanges()]),
+        "loop": lambda: _bare_loop(count),
+        "empty": lambda: _per_step(_Empty(), count),
+        "phases": lambda: _per_step(_Phases(), count),
+        "ranges": lambda: _per_step(_Empty(), count, [_InRanges()]),
     }
     return _taken_in_turn(cases, repeats)
 
@@ -116,8 +116,8 @@ def ranges(repeats: int) -> dict[str, list[float]]:
 
 
 def _tiny(repeats: int) -> dict[str, list[float]]:
-    config = RunConfig(num_threads=1).resolved("cpu")
-    workload = TransformerWorkload(config)
+    torch.set_num_threads(1)
+    workload = TransformerWorkload(RunConfig().resolved("cpu"))
     times: dict[str, list[float]] = {"bare": [], "annotated": []}
     hooked = 0
     for _ in range(3):

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from scripts.benchmarks import harness, nsys, reading, rivals, startup
 from scripts.benchmarks.measuring import BenchError, Row
@@ -30,15 +30,15 @@ REPEATS = 5
 _HEADINGS = ("", "measured", "ratio", "to", "bound", "")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> int:
     """Run, print, and return 1 where a bound is broken or a benchmark could not run."""
     chosen = _parser().parse_args(argv)
-    names = chosen.names or [name for name in BENCHMARKS if name not in BY_NAME_ONLY]
+    names = chosen.names or [name for name in benchmarks if name not in BY_NAME_ONLY]
     if names == ["all"]:
-        names = list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
+        names = list(benchmarks)
+    unknown = [name for name in names if name not in benchmarks]
     if unknown:
-        print(f"bench: {', '.join(unknown)}: choose from {', '.join(BENCHMARKS)}, all", file=sys.stderr)
+        print(f"bench: {', '.join(unknown)}: choose from {', '.join(benchmarks)}, all", file=sys.stderr)
         return 2
     machine = f"Python {platform.python_version()}, {_cpus()} CPUs"
     print(f"{machine}; medians of {chosen.repeats} interleaved repeats", flush=True)
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in names:
         began = time.perf_counter()
         try:
-            rows += BENCHMARKS[name](chosen.repeats)
+            rows += benchmarks[name](chosen.repeats)
         except BenchError as error:
             failed = True
             rows.append(Row(name, f"not run: {error}"))

@@ -53,11 +53,15 @@ def environment() -> Path:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, timeout=300)
         subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True, capture_output=True, timeout=900)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
-        output = getattr(error, "stderr", None) or b""
-        last = output.decode("utf-8", "replace").strip().splitlines()[-1:] or [str(error)]
-        raise BenchError(f"HolisticTraceAnalysis cannot be installed: {last[0]}") from error
+        raise BenchError(f"HolisticTraceAnalysis cannot be installed: {_last_words(error)}") from error
     mark.write_text(wanted)
     return python
+
+
+def _last_words(error: Exception) -> str:
+    """The last line that a command wrote to stderr, or how it ended."""
+    output = getattr(error, "stderr", None) or b""
+    return (output.decode("utf-8", "replace").strip().splitlines()[-1:] or [str(error)])[0]
 
 
 def _compared(python: Path, path: Path, name: str, repeats: int, *, time: float, memory: float) -> Iterator[Row]:

@@ -90,9 +90,10 @@ def kernels(path: Path) -> dict[str, Any]:
 def summary(path: Path) -> dict[str, Any]:
     from perfkit.analysis.reports import kernels as kernel_summary  # noqa: PLC0415
     from perfkit.trace import load as reader  # noqa: PLC0415
+    from perfkit.trace.columns import Content  # noqa: PLC0415
 
     laps = _Laps()
-    trace = reader.load(path, use_cache=False, kernels_only=True)
+    trace = reader.load(path, use_cache=False, content=Content.KERNELS)
     laps.done("load_s")
     table = kernel_summary.table(trace)
     laps.done("table_s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,13 +17,13 @@ PAIRS = (
 DESIGNS = ((2, 2), (3, 3), (5, 5), (10, 10), (2, 5), (4, 5), (5, 10))
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20_000, help="of each number (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables only")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     for place, name in enumerate(options.only):
         print("\n" * (place > 0), end="")
         TABLES[name](options.trials, options.seed)

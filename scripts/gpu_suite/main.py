@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -24,7 +24,7 @@ from perfkit.analysis.statistics import stats
 from perfkit.schema import units
 from scripts.gpu_suite.points import ALLOWANCE, POINTS, Point
 from scripts.gpu_suite.results import Results
-from scripts.gpu_suite.running import ROOT, Outcome, environment, run_point
+from scripts.gpu_suite.running import ANALYZE_TIMEOUT_S, ROOT, Outcome, environment, run_point
 
 PACK_S = 10.0
 """Kept for writing the results."""
@@ -32,12 +32,24 @@ PACK_EVERY_S = 45.0
 WORTH_STARTING = 0.3
 """A reserved point is started if at least this share of its time is left."""
 NAMED_SKIPPED = 6
-PROBE_TIMEOUT_S = 120.0
 PACE_FROM = 3
 """Points after which the expected times are corrected by what points have taken so far."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take."""
+
+    allowance: float = ALLOWANCE
+    """A point: so many times what is expected."""
+    probe_s: float = 120.0
+    analyze_s: float = ANALYZE_TIMEOUT_S
+
+
+_PATIENCE = Patience()
+
+
+def main(argv: Sequence[str] | None = None, patience: Patience = _PATIENCE) -> int:
     """Run the suite; 0 where every point that ran did as it should (out of memory included), else 1."""
     began = time.monotonic()
     chosen = _parser().parse_args(argv)
@@ -52,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gpu-suite: {out} holds the results of an earlier run: choose another --out", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupted)
-    machine = _probe()
+    machine = _probe(patience.probe_s)
     if machine["gpu"] is None and not chosen.cpu_rehearsal:
         what = f"PyTorch {machine['torch']} sees no GPU" if machine["torch"] else "PyTorch is not installed"
         print(f"gpu-suite: nothing to do: {what} on this machine (try --dry-run or --cpu-rehearsal)")
@@ -62,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = Path(scratch) if chosen.pack_only else out
         (work / "runs").mkdir(exist_ok=True)
         results = Results(out, work, machine)
-        suite = _Suite(results, chosen.budget, log, rehearsal=chosen.cpu_rehearsal, began=began)
+        suite = _Suite(results, chosen.budget, log, rehearsal=chosen.cpu_rehearsal, began=began, patience=patience)
         return suite.run(points)
 
 
@@ -125,11 +137,11 @@ def _planned(points: Sequence[Point], budget: float) -> list[Point]:
     return plan
 
 
-def _probe() -> dict[str, Any]:
+def _probe(timeout_s: float) -> dict[str, Any]:
     """This machine, described by a process of its own."""
     argv = [sys.executable, "-m", "scripts.gpu_suite.probe"]
     answer = subprocess.run(
-        argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=PROBE_TIMEOUT_S
+        argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=timeout_s
     )
     found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     return found | {"driver": _nvidia_smi()}
@@ -163,6 +175,9 @@ class _Suite:
     budget: float
     log: IO[str]
     rehearsal: bool
+    patience: Patience = _PATIENCE
+    run_point: Callable[..., Outcome] = run_point
+    now: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
     packed: float = 0.0
@@ -171,7 +186,7 @@ class _Suite:
 
     @property
     def elapsed(self) -> float:
-        return time.monotonic() - self.began
+        return self.now() - self.began
 
     def run(self, points: Sequence[Point]) -> int:
         rehearsed = ", CPU rehearsal" if self.rehearsal else ""
@@ -212,8 +227,9 @@ class _Suite:
         if left < self.expected(point):
             return False
         folder = self.results.folder(point.name)
-        timeout = left if point.reserved else min(left, point.expected_s * ALLOWANCE)
-        outcome = run_point(point, folder, timeout, rehearsal=self.rehearsal)
+        timeout = left if point.reserved else min(left, point.expected_s * self.patience.allowance)
+        analyze_s = self.patience.analyze_s
+        outcome = self.run_point(point, folder, timeout, rehearsal=self.rehearsal, analyze_s=analyze_s)
         self.results.outcomes.append(outcome)
         if point.flags is not None and outcome.status in ("ok", "oom"):
             self._paces.append(outcome.seconds / point.expected_s)

@@ -55,6 +55,7 @@ class Results:
     out: Path
     work: Path
     environment: dict[str, Any]
+    archive_limit: int = ARCHIVE_LIMIT
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Files that would have made the archive too large."""
@@ -119,7 +120,7 @@ class Results:
                 {key: asked[key] for key in (*_IDENTITY, *_CONFIG) if key in asked} | own | {"status": outcome.status}
             )
         [values] = run_report.result_table([found]).frame.to_dict("records")
-        settings = {name: str(getattr(found.config, name)) for name in _CONFIG}
+        settings = {name: str(found.config.value(name)) for name in _CONFIG}
         status = {} if outcome.status == "ok" else {"status": outcome.status}
         measured = {str(key): value for key, value in values.items()}
         return measured | settings | own | self._analysis(outcome.name) | status
@@ -148,7 +149,7 @@ class Results:
             self.write(facts)
             members = self._members()
             _write_archive(archive, members)
-            if archive.stat().st_size <= ARCHIVE_LIMIT:
+            if archive.stat().st_size <= self.archive_limit:
                 return archive
             path, name = max(members, key=lambda member: member[0].stat().st_size)
             self.left_out.append(f"{name} ({path.stat().st_size / 1e6:.1f} MB)")

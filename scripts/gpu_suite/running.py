@@ -40,7 +40,9 @@ class Outcome:
     """The last thing it said, where it did not end well."""
 
 
-def run_point(point: Point, folder: Path, timeout_s: float, *, rehearsal: bool = False) -> Outcome:
+def run_point(
+    point: Point, folder: Path, timeout_s: float, *, rehearsal: bool = False, analyze_s: float = ANALYZE_TIMEOUT_S
+) -> Outcome:
     """Run a point; what it prints goes to output.txt in `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     argv, flags = point.argv(str(folder), rehearsal=rehearsal), point.used_flags(rehearsal=rehearsal)
@@ -53,7 +55,7 @@ def run_point(point: Point, folder: Path, timeout_s: float, *, rehearsal: bool =
         return replace(outcome, status="timeout", message=f"stopped after {timeout_s:.0f} s")
     if code in point.fine:
         if point.profiled:
-            _analyze(folder)
+            _analyze(folder, analyze_s)
         return outcome
     status = "failed" if flags is None else _BY_CODE.get(code, "failed")
     return replace(outcome, status=status, message=_last_words(output))
@@ -104,7 +106,7 @@ def run_folder(folder: Path) -> Path | None:
     return found[0].parent if found else None
 
 
-def _analyze(folder: Path) -> None:
+def _analyze(folder: Path, timeout_s: float) -> None:
     """The tables of the trace once more, from the file alone: analysis.json, or what went wrong."""
     run = run_folder(folder)
     if run is None:
@@ -120,7 +122,7 @@ def _analyze(folder: Path) -> None:
                 cwd=ROOT,
                 env=environment(),
                 check=False,
-                timeout=ANALYZE_TIMEOUT_S,
+                timeout=timeout_s,
             )
         except subprocess.TimeoutExpired:
             complaints.write(b"\nstopped: took too long\n")

@@ -252,9 +252,9 @@ def _marked(mark: str) -> list[psutil.Process]:
 # --- what is left -----------------------------------------------------------------------------------------------
 
 
-def check_left(mark: str) -> None:
-    """No process is left."""
-    until = time.monotonic() + GONE_S
+def check_left(mark: str, gone_s: float = GONE_S) -> None:
+    """No process is left, within so many seconds."""
+    until = time.monotonic() + gone_s
     while left := _marked(mark):
         if time.monotonic() > until:
             names = [" ".join(one.cmdline()) for one in left]

@@ -20,18 +20,19 @@ from scripts.mutation import report, selection, sites
 from scripts.mutation.baseline import Baseline, Store
 from scripts.mutation.selection import Selector
 from scripts.mutation.sites import Site
-from scripts.mutation.verdicts import Judge, Results
+from scripts.mutation.verdicts import Judge, Patience, Results
 from scripts.mutation.workers import Worker, WorkerError, copy_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = "scripts/mutation/equivalent.toml"
 T = TypeVar("T")
+_PATIENCE = Patience()
 PERFKIT = "perfkit"
 KILLS = re.compile(rb"\b(kill|killpg|send_signal|terminate|rmtree|unlink|rmdir|replace|rename|write_text|open)\(")
 """Calls whose mutants could reach other processes and files, where nothing protects these: see server.py."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, patience: Patience = _PATIENCE) -> int:
     """Try mutants; 0, or 1 where a limit is not met, 2 for a request that cannot work, 130 after ctrl-C."""
     chosen = _parser().parse_args(argv)
     began = time.monotonic()
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if chosen.list:
             print(*(site.id for site in run.sites), sep="\n")
             return 0
-        _try(run, chosen, began)
+        _try(run, chosen, began, patience)
     except (ValueError, WorkerError) as error:
         print(f"mutants: {error}", file=sys.stderr)
         return 2
@@ -141,7 +142,7 @@ def _equivalent(path: Path) -> dict[str, str]:
     return listed
 
 
-def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
+def _try(run: report.Run, chosen: argparse.Namespace, began: float, patience: Patience) -> None:
     """Try the mutants of a run, and fill it in."""
     root, corpus = chosen.root.resolve(), os.environ.get("PERFKIT_TRACE_CORPUS")
     cache = chosen.cache or root / ".mutants"
@@ -162,7 +163,7 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float) -> None:
                     if outcome == "failed":
                         run.failing[test] = baseline.reason
             selector = Selector(snapshot, baselines, chosen.tests_at_most, beside=not chosen.own_folder)
-            judge = Judge(store, selector, run.sources, int(chosen.memory * 2**30))
+            judge = Judge(store, selector, run.sources, int(chosen.memory * 2**30), patience)
             results = Results(chosen.results or root / ".mutants" / "results.jsonl", resume=chosen.resume)
             _judge(run, pending, judge, results, pool, deadline)
             run.flaky = judge.selector.flaky

@@ -15,8 +15,17 @@ from scripts.mutation.selection import Batch, Selection, Selector
 from scripts.mutation.sites import Site
 from scripts.mutation.workers import Outcome, Request, Worker
 
-ALLOWED_S, ALLOWED_TIMES = 30.0, 4.0
-"""A test that takes longer than this and so many times what it took when measured hangs."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """A test that takes longer than this and so many times what it took when measured hangs."""
+
+    seconds: float = 30.0
+    times: float = 4.0
+
+    def with_test(self, took_s: float) -> float:
+        """Seconds that a test may take."""
+        return self.seconds + self.times * took_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +51,14 @@ class Verdict:
 class Judge:
     """Runs the tests of mutants. Several workers may ask at once."""
 
-    def __init__(self, store: Store, selector: Selector, sources: dict[str, bytes], memory: int) -> None:
+    def __init__(
+        self, store: Store, selector: Selector, sources: dict[str, bytes], memory: int, patience: Patience
+    ) -> None:
         self.store = store
         self.selector = selector
         self.sources = sources
         self.memory = memory
+        self.patience = patience
         self.trusted: set[str] = set()
         """Tests that have noticed something, and pass without a mutant when they are run in the same way."""
         self._lock = threading.Lock()
@@ -90,8 +102,8 @@ class Judge:
             batch.files,
             list(batch.tests),
             [test for test in known if test not in batch.tests],
-            {test: ALLOWED_S + ALLOWED_TIMES * seconds for test, seconds in batch.tests.items()},
-            ALLOWED_S,
+            {test: self.patience.with_test(seconds) for test, seconds in batch.tests.items()},
+            self.patience.seconds,
             memory=self.memory,
         )
 

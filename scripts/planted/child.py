@@ -149,9 +149,9 @@ def run(name: str, folder: Path, **fields: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plant, needed, _ = PLANTS[name]
     usual = {"num_threads": 1, "warmup_steps": WARMUP, "measure_steps": STEPS}
-    config = runner.resolve(RunConfig(**(usual | needed | fields), device="cpu"))
+    config = runner.resolve(RunConfig.of(**(usual | needed | fields), device="cpu"))
     with plant() as hook:
-        runner.run(config, folder, (Plant(hook, config.warmup_steps),))
+        runner.run(config, folder, (Plant(hook, config.measurement.warmup_steps),))
 
 
 if __name__ == "__main__":

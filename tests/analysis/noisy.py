@@ -8,12 +8,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from perfkit.analysis.noise import stability
+from perfkit.analysis.noise.stability import Stability
 from perfkit.schema.probes import Probing, StepProbes
 from perfkit.schema.record import RunRecord, StepSample
 from tests.runs import ENVIRONMENT, quick, saved
 
 WALL_S = 0.1
 FAULT_S = 1.5e-6
+
+
+def explained(record: RunRecord) -> Stability:
+    """What is said of a record of two steps or more, whose times vary."""
+    found = stability.examine(record)
+    assert found is not None
+    return found
 
 
 def quiet_steps(n: int = 30, cv: float = 0.004, seed: int = 0) -> list[StepSample]:

@@ -85,7 +85,7 @@ def test_a_record_that_names_a_file_elsewhere_is_refused_and_nothing_of_it_shown
 
     # THEN
     assert (code, out) == (2, "")
-    assert f"artifacts.{kind} names '{name}', which is not in the folder" in err
+    assert f"artifacts.{kind} names '{name[:40]}" in err
     assert len(err.splitlines()) == 1
     assert "root:" not in err
 

@@ -197,7 +197,7 @@ def test_compare_loads_no_torch(tmp_path):
 # --- sweeps ------------------------------------------------------------------------------------------------------
 
 
-def results(path: Path, ratio: float = 1.0, isolation: str = "fresh", fails: int = 64, **config: Any) -> str:
+def results(path: Path, ratio: float = 1.0, isolation: Any = "fresh", fails: int = 64, **config: Any) -> str:
     """A sweep's results of two context lengths, five times each, and of one that was not run."""
     lines = [sweep.header_line()]
     for length in (16, 32):
@@ -330,7 +330,9 @@ class FakeProcesses:
         self.calls.append((config, folder))
         if outcome == "interrupted":
             raise KeyboardInterrupt
-        found = dataclasses.replace(record(1.1 if config.attention == "sdpa" else 1.0), config=config.resolved("cpu"))
+        found = dataclasses.replace(
+            record(1.1 if config.transformer.attention == "sdpa" else 1.0), config=config.resolved("cpu")
+        )
         if outcome == "ok":
             folder.mkdir(parents=True)
             records.save(found, folder)
@@ -358,7 +360,11 @@ def test_both_sides_are_measured_in_turns(processes, capsys):
 
     # THEN every round has both, and a precision that was asked for is not refused
     assert code == 0
-    assert [len({config.attention for config, _ in processes.calls[i : i + 2]}) for i in (0, 2, 4)] == [2, 2, 2]
+    assert [len({config.transformer.attention for config, _ in processes.calls[i : i + 2]}) for i in (0, 2, 4)] == [
+        2,
+        2,
+        2,
+    ]
     [folder] = Path("traces").iterdir()
     assert {str(place.relative_to(folder)) for _, place in processes.calls} == {
         f"{name}/{repeat}" for name in "AB" for repeat in (1, 2, 3)
@@ -499,7 +505,7 @@ def test_a_full_disk_ends_a_campaign_in_whatever_round(processes, capsys):
 
 
 def test_flags_in_quotes_are_those_of_run():
-    assert config_of("--model-size small --checkpoint") == RunConfig(model_size="small", checkpoint=True)
+    assert config_of("--model-size small --checkpoint") == RunConfig.of(model_size="small", checkpoint=True)
     assert config_of("") == RunConfig()
     for line in ("--help", "--folder x", "small"):
         with pytest.raises(UsageError, match="flags of perfkit run"):

@@ -52,7 +52,7 @@ def test_an_estimate_is_a_table_that_adds_up_and_runs_nothing(ask):
     for column, name in (("formula_bytes", "peak_bytes"), ("traced_bytes", "traced_bytes")):
         assert sum(row[column] for row in rows) == document["summary"][name]
     assert re.search(r"peak: .* in optimizer by the formula; traced on fake tensors the same, in optimizer", out)
-    assert "no GPU here to compare with: pass --memory 16GB" in out
+    assert "no GPU here to compare with; try --memory 16GB" in out
 
 
 @pytest.mark.parametrize(

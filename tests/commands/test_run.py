@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,10 @@ import torch
 from perfkit import cli
 from perfkit.analysis.reports import run as run_report
 from perfkit.commands import run as run_command
+from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import Doing, RunOptions
 from perfkit.errors import PerfkitError
 from perfkit.measure import runner
-from perfkit.render import files
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
@@ -89,7 +90,7 @@ def test_every_number_in_the_table_comes_from_the_record(run):
     # THEN
     (row,) = json.loads(Path("r.json").read_text())["tables"]["runs"]["rows"]
     steps = [step.wall_s for step in result.record.steps]
-    assert row["parameters"] == RunConfig(**_quick_shape(), model_size="tiny").parameters == 16_736
+    assert row["parameters"] == RunConfig.of(**_quick_shape(), model_size="tiny").transformer.parameters == 16_736
     assert (row["steps"], row["context_length"], row["batch_size"]) == (2, 16, 2)
     assert row["mean_s"] == pytest.approx(sum(steps) / 2)
     assert row["tokens_per_s"] == pytest.approx(2 * 16 / row["mean_s"])
@@ -114,7 +115,7 @@ def test_a_full_disk_does_not_hide_what_was_measured(run):
     assert not list(Path("traces").iterdir())
 
 
-def _quick_shape() -> dict[str, int]:
+def _quick_shape() -> dict[str, Any]:
     return {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 64, "vocab_size": 100}
 
 
@@ -140,7 +141,7 @@ def test_a_profiled_run_shows_what_the_profiler_costs(run):
     assert result.code == 0
     assert "Overhead of --profiler torch" in result.out
     plain = record.load(result.folder / result.record.artifacts["plain"])
-    assert (plain.config.profiler, len(plain.steps), plain.annotation) == ("none", 2, None)
+    assert (plain.config.measurement.profiler, len(plain.steps), plain.annotation) == ("none", 2, None)
     assert {path.name for path in result.folder.iterdir()} >= {"plain", "record.json"}
     assert not list(result.folder.glob("*.log"))
 
@@ -148,7 +149,7 @@ def test_a_profiled_run_shows_what_the_profiler_costs(run):
 def test_a_profiled_run_goes_on_without_its_plain_steps(run):
     # GIVEN a process that finds no memory
     def fails(config: RunConfig, folder: Path) -> Finished:
-        assert config.profiler == "none"
+        assert config.measurement.profiler == "none"
         folder.mkdir()
         return Finished(outcome="oom", exit_code=3, signal=None, wall_s=1.0, stderr_tail="perfkit: full", record=None)
 
@@ -254,7 +255,7 @@ def test_without_nsys_a_run_under_it_is_refused_before_anything_runs(run, tmp_pa
 def test_a_directory_that_cannot_be_written_is_refused_before_anything_runs(run, tmp_path, monkeypatch):
     # GIVEN (root may write everywhere, so that permissions alone would not do)
     (tmp_path / "closed").mkdir()
-    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "closed")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed")
 
     # THEN
     result = run(*FEW, "--output", "closed/r.csv")
@@ -355,7 +356,7 @@ def test_a_signal_before_anything_is_measured_leaves_nothing(run, warmed_up):
 
 
 def raising(error: BaseException) -> Any:
-    def show(*_: object, **__: object) -> None:
+    def show(*_: object, **__: Any) -> None:
         raise error
 
     return show
@@ -396,15 +397,16 @@ def test_an_error_that_is_ours_to_mend_is_not_hidden(run):
 def test_the_file_is_written_before_the_tables_are_shown(tmp_path, monkeypatch):
     """GIVEN a reader that has gone away, of which `perfkit` as a process hears (test_streams)"""
     monkeypatch.chdir(tmp_path)
+    flags = RunFlags(**runs.quick(measure_steps=2).flat())
     options = RunOptions(output=Path("r.csv"), overhead="off")
     with pytest.raises(BrokenPipeError):
-        run_command.execute(runs.quick(measure_steps=2), options, doing=Doing(show=raising(BrokenPipeError())))
+        run_command.execute(flags, options, doing=Doing(show=raising(BrokenPipeError())))
     assert Path("r.csv").read_text().startswith("size,")
 
 
 def test_the_headline_says_what_is_measured():
     # GIVEN
-    config = RunConfig(compile="block", checkpoint=True, precision="bf16").resolved("cpu")
+    config = RunConfig.of(compile="block", checkpoint=True, precision="bf16").resolved("cpu")
 
     # THEN
     assert run_report.headline(config) == (
@@ -429,7 +431,7 @@ def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
     found = run(flag, value, "--max-time", "600", "--max-steps", "40")
 
     # THEN one long stall among steps of a millisecond can take the interval past even this
-    assert found.record.config.target_ci == 0.99
+    assert found.record.config.measurement.target_ci == 0.99
     assert found.record.ended_by in ("target-ci", "max-steps")
     assert 20 <= len(found.record.steps) <= 40
     assert re.search(r"^n = \d+, ended by --(target-ci 99\.0%|max-steps 40)", found.out, re.MULTILINE)
@@ -473,7 +475,7 @@ def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run)
         return made
 
     def plain_steps(config, folder):
-        order.append(("plain", config.profiler))
+        order.append(("plain", config.measurement.profiler))
         folder.mkdir()
         record.save(runs.saved(), folder)
         return Finished(outcome="ok", exit_code=0, signal=None, wall_s=1.0, stderr_tail="", record=runs.saved())

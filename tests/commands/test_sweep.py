@@ -53,8 +53,7 @@ def outside():
 @pytest.fixture
 def processes(outside):
     fake = sweeps.FakeProcesses()
-    fake.timeouts = []
-    outside["fresh"] = lambda timeout: fake.timeouts.append(timeout) or fake
+    outside["fresh"] = fake.within
     return fake
 
 
@@ -79,7 +78,7 @@ def test_a_sweep_measures_each_combination_and_writes_it_down(sweep, processes):
     assert result.code == 0
     assert len(processes.turns) == 4
     assert [row.key for row in result.rows] == [turn.point.key for turn in processes.turns]
-    assert {(row.config.batch_size, row.config.pass_type) for row in result.rows} == {
+    assert {(row.config.step.batch_size, row.config.step.pass_type) for row in result.rows} == {
         (1, "forward"), (2, "forward"), (1, "train"), (2, "train")}  # fmt: skip
     assert record.load(Path(result.rows[0].record)).config == result.rows[0].config
     assert result.out.startswith("4 results: 4 ok\n\nStep time\n")
@@ -120,7 +119,7 @@ def test_a_sweep_goes_on_where_it_was(sweep, processes, cut):
     assert result.code == 0
     assert len(processes.turns) == 3
     assert result.rows[:2] == first
-    assert result.rows[2].config.batch_size == 4
+    assert result.rows[2].config.step.batch_size == 4
     assert "2 of 3 results are there" in result.err.splitlines()
     assert "3 results: 3 ok" in result.out
 
@@ -166,7 +165,7 @@ def test_out_of_memory_is_a_result(sweep, processes):
 
 
 def sweep_config():
-    return RunConfig(model_size="tiny", device="cpu")
+    return RunConfig.of(model_size="tiny", device="cpu")
 
 
 def test_what_nobody_expected_is_exit_code_1_and_can_be_tried_again(sweep, processes):
@@ -214,7 +213,7 @@ def test_ctrl_c_keeps_what_is_done(sweep, processes):
 def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, outside):
     # GIVEN
     def forecast(config):
-        fits = config.batch_size == 1
+        fits = config.step.batch_size == 1
         return Forecast(peak_bytes=2**31, available_bytes=2**30, fits=fits, suggestions=("--checkpoint", "--x"))
 
     outside["forecaster"] = lambda *_: forecast
@@ -224,7 +223,7 @@ def test_what_will_not_fit_is_not_run_unless_forced(sweep, processes, outside):
 
     # THEN
     assert result.code == 0
-    assert {row.config.batch_size: row.outcome for row in result.rows} == {1: "ok", 2: "predicted-oom"}
+    assert {row.config.step.batch_size: row.outcome for row in result.rows} == {1: "ok", 2: "predicted-oom"}
     assert {row.predicted_bytes for row in result.rows} == {2**31}
     assert "--checkpoint" in result.out
     assert len(processes.turns) == 1
@@ -237,8 +236,11 @@ def test_points_that_the_formula_says_will_not_fit_are_not_run(sweep, processes)
     result = sweep("--model-size", "tiny", "large", "--memory", "8GB")
 
     # THEN
-    assert {row.config.model_size: row.outcome for row in result.rows} == {"tiny": "ok", "large": "predicted-oom"}
-    (large,) = [row for row in result.rows if row.config.model_size == "large"]
+    assert {row.config.transformer.model_size: row.outcome for row in result.rows} == {
+        "tiny": "ok",
+        "large": "predicted-oom",
+    }
+    (large,) = [row for row in result.rows if row.config.transformer.model_size == "large"]
     assert large.predicted_bytes > large.available_bytes == 8 * 2**30
     assert large.try_first
     assert large.try_second
@@ -317,7 +319,7 @@ def test_overwrite_begins_anew_but_not_for_a_request_that_cannot_work(sweep, pro
     before = sweep("--batch-size", "1").rows
     refused = sweep("--batch-size", "0", "--overwrite")
     assert (refused.code, refused.rows) == (2, before)
-    assert [row.config.batch_size for row in sweep("--batch-size", "4", "--overwrite").rows] == [4]
+    assert [row.config.step.batch_size for row in sweep("--batch-size", "4", "--overwrite").rows] == [4]
 
 
 def test_overwrite_leaves_a_sweep_that_is_running_alone(sweep, processes):
@@ -375,7 +377,7 @@ def test_combinations_that_cannot_work_are_listed_and_left_out(sweep, processes)
 
 def test_sizes_may_be_asked_for_in_the_plural(sweep, processes):
     assert sweep("--model-sizes", "tiny", "small").code == 0
-    assert {turn.point.config.model_size for turn in processes.turns} == {"tiny", "small"}
+    assert {turn.point.config.transformer.model_size for turn in processes.turns} == {"tiny", "small"}
 
 
 def test_fresh_processes_for_real(sweep):

@@ -28,15 +28,15 @@ from cyclopts import Parameter
 from perfkit import cli
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
+from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
-from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 OPTIONS = {
-    "run": (RunConfig, RunOptions),
+    "run": (RunFlags, RunOptions),
     "sweep": (SweepOptions,),
     "analyze": (AnalyzeOptions,),
     "compare": (CompareOptions,),
@@ -71,8 +71,8 @@ class Flag:
 
 def flags(options: type[Any]) -> Iterator[Flag]:
     """The flags of a dataclass of options, in order."""
-    texts = _field_texts(options)
     hints = typing.get_type_hints(options, include_extras=True)
+    texts = {name: text for name, hint in hints.items() if (text := _help(hint))} or _field_texts(options)
     for field in dataclasses.fields(options):
         kind, group = _unwrapped(hints[field.name])
         yield Flag(
@@ -107,8 +107,8 @@ def _unwrapped(hint: Any) -> tuple[Any, str]:
     group = ""
     if typing.get_origin(hint) is typing.Annotated:
         hint, *notes = typing.get_args(hint)
-        groups = [one for note in notes if isinstance(note, Parameter) for one in note.group]
-        group = groups[0].name if groups else ""
+        groups: list[Any] = [note.group for note in notes if isinstance(note, Parameter)]
+        group = next((one.name for several in groups for one in several), "")
     if typing.get_origin(hint) in (typing.Union, UnionType):
         [hint] = [part for part in typing.get_args(hint) if part is not type(None)]
     return hint, group
@@ -117,7 +117,13 @@ def _unwrapped(hint: Any) -> tuple[Any, str]:
 def _aliases(hint: Any) -> tuple[str, ...]:
     """Further names of a flag, which its Parameter lists after the first."""
     notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
-    return tuple(name for note in notes if isinstance(note, Parameter) for name in (note.name or ())[1:])
+    return tuple(name for note in notes if isinstance(note, Parameter) for name in tuple(note.name or ())[1:])
+
+
+def _help(hint: Any) -> str:
+    """The text that its Parameter has; of a class that is written by hand it is under the field."""
+    notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
+    return next((note.help for note in notes if isinstance(note, Parameter) and note.help), "")
 
 
 def _values(kind: Any) -> str:

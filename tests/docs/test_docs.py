@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -19,14 +19,16 @@ from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import report
 from perfkit.cli import build_app
 from perfkit.commands.compare import CompareOptions
+from perfkit.commands.inputs.flags import SWEEP_ALIASES, RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
 from perfkit.measure import doctor
 from perfkit.render import findings
 from perfkit.render.writers import WRITERS
-from perfkit.schema import grid, range_names, record, sweep
-from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema import range_names, record, sweep
+from perfkit.schema.config import Measurement, RunConfig, Step
 from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.workloads import SIZES, Own, Transformer
 from perfkit.trace.load import load
 from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
@@ -79,7 +81,7 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
 
 def grid_flags() -> set[str]:
     """Flags that a sweep shares with a run, whose page has them, and their second names."""
-    return {flag.name for flag in pages.flags(RunConfig)} | set(grid.ALIASES.values())
+    return {flag.name for flag in pages.flags(RunFlags)} | set(SWEEP_ALIASES.values())
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_sizes_are_those_of_the_code():
     """GIVEN the sizes WHEN reading their table THEN shapes and counted parameters are right"""
     page = text_of("docs/run.md")
     for name, shape in SIZES.items():
-        assert f"| {name} | {shape} | {shape.parameters(RunConfig().vocab_size):,} |" in page
+        assert f"| {name} | {shape} | {shape.parameters(RunConfig().transformer.vocab_size):,} |" in page
 
 
 # --- commands shown ----------------------------------------------------------------------------------------------
@@ -201,15 +203,15 @@ def test_lines_of_prose_are_not_too_long(name: str):
     "kind",
     [
         record.RunRecord, record.StepSample, record.MemoryPeaks, record.Failure, record.AnnotationCost,
-        record.Environment, RunConfig,
+        record.Environment, RunConfig, Transformer, Own, Step, Measurement,
     ],
     ids=lambda kind: kind.__name__,
 )  # fmt: skip
 def test_every_field_of_a_record_is_documented(kind: Any):
     """GIVEN what a record holds WHEN reading its page THEN every field is named"""
     page = text_of("docs/record_format.md")
-    for field in dataclasses.fields(kind):
-        assert f"`{field.name}`" in page, field.name
+    for name in inspect.signature(kind).parameters:
+        assert f"`{name}`" in page, name
 
 
 def test_every_version_of_the_record_has_its_line():

@@ -12,6 +12,26 @@ from tests.docs.pages import ROOT
 PACKAGE = ROOT / "perfkit"
 GROUND = {"errors", "signals", "streams"}
 """Files that anything may import: no arrows of their own."""
+TESTED_WITH_OTHERS = {
+    "__main__": "test_cli",
+    "run": "test_cli",
+    "analysis/memory/terms": "analysis/memory/test_model",
+    "analysis/noise/variance": "analysis/noise/test_stability",
+    "commands/console/show": "commands/test_analyze",
+    "commands/processes/fresh": "commands/test_compare",
+    "commands/processes/plain": "commands/test_run",
+    "commands/reports": "commands/test_analyze",
+    "commands/sweep_forecast": "commands/test_sweep",
+    "schema/checks": "schema/test_config_limits",
+    "schema/probes": "schema/test_record",
+    "schema/progress": "commands/console/test_progress",
+    "schema/workloads": "schema/test_config",
+    "trace/chrome/document": "trace/chrome/test_reader",
+    "trace/chrome/routing": "trace/chrome/test_reader",
+    "trace/detail_columns": "trace/test_details",
+    "workload/protocol": "workload/test_step",
+}
+"""Modules without a file of tests of their own: types, and what is best asked of the whole."""
 
 
 def rooms() -> list[str]:
@@ -68,6 +88,15 @@ def test_no_room_is_a_warehouse():
     """GIVEN the measure of a comfortable house THEN no room has more than 22 files"""
     sizes = {room: len(list((PACKAGE / room).glob("*.py"))) - 1 for room in rooms()}
     assert {room: count for room, count in sizes.items() if count > 22} == {}
+
+
+def test_tests_mirror_the_house():
+    """Each module has its tests in the same place, or is one of those tested with others."""
+    modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    own = [module for module in modules if (ROOT / "tests" / module.with_name(f"test_{module.name}")).is_file()]
+    others = {module.with_suffix("").as_posix() for module in modules if module not in own}
+    assert others == TESTED_WITH_OTHERS.keys()
+    assert all((ROOT / "tests" / name).with_suffix(".py").is_file() for name in TESTED_WITH_OTHERS.values())
 
 
 def test_a_prefix_of_three_files_is_a_folder():

@@ -11,7 +11,7 @@ import pytest
 
 from perfkit import signals
 from perfkit.launch import campaign
-from perfkit.schema.campaign import Finished, Point, Turn
+from perfkit.schema.campaign import Finished, Outcome, Point, Turn
 from tests import runs
 
 POINTS = [Point(key=key, config=runs.quick()) for key in "abcdef"]
@@ -44,7 +44,7 @@ def test_a_failure_does_not_end_a_campaign(tmp_path):
     # GIVEN
     def execute(turn: Turn, folder: Path) -> Finished:
         told.append(("run", turn.name, folder))
-        outcome = "error" if turn.point.key == "a" else "ok"
+        outcome: Outcome = "error" if turn.point.key == "a" else "ok"
         return Finished(outcome=outcome, exit_code=0, signal=None, wall_s=1.0, stderr_tail="", record=None)
 
     told: list[object] = []

@@ -92,33 +92,31 @@ def test_a_file_is_begun_anew_whatever_is_in_it(tmp_path, before):
             Journal(tmp_path / "r.csv", anew=True)
 
 
-def test_a_file_that_was_replaced_while_it_was_opened_is_in_use(tmp_path, monkeypatch):
+def test_a_file_that_was_replaced_while_it_was_opened_is_in_use(tmp_path):
     """GIVEN a sweep that rewrites the file between another's opening and locking THEN the other does not write"""
     write(tmp_path / "r.csv", ROWS)
-    lock = Journal._lock
 
-    def late(journal):
-        (tmp_path / "new.csv").write_text(WHOLE)
-        (tmp_path / "new.csv").replace(tmp_path / "r.csv")
-        lock(journal)
+    class Late(Journal):
+        def _lock(self) -> None:
+            (tmp_path / "new.csv").write_text(WHOLE)
+            (tmp_path / "new.csv").replace(tmp_path / "r.csv")
+            super()._lock()
 
-    monkeypatch.setattr(Journal, "_lock", late)
     with pytest.raises(UsageError, match="another sweep is writing it"):
-        Journal(tmp_path / "r.csv")
+        Late(tmp_path / "r.csv")
 
 
-def test_a_file_that_was_removed_while_it_was_opened_is_in_use(tmp_path, monkeypatch):
+def test_a_file_that_was_removed_while_it_was_opened_is_in_use(tmp_path):
     """GIVEN a file that is gone between opening and locking THEN no row is written where nobody finds it"""
     write(tmp_path / "r.csv", ROWS)
-    lock = Journal._lock
 
-    def late(journal):
-        (tmp_path / "r.csv").unlink()
-        lock(journal)
+    class Late(Journal):
+        def _lock(self) -> None:
+            (tmp_path / "r.csv").unlink()
+            super()._lock()
 
-    monkeypatch.setattr(Journal, "_lock", late)
     with pytest.raises(UsageError, match="another sweep is writing it"):
-        Journal(tmp_path / "r.csv")
+        Late(tmp_path / "r.csv")
     assert not (tmp_path / "r.csv").exists()
 
 
@@ -230,7 +228,7 @@ def test_a_file_without_a_column_of_this_version_gets_it(tmp_path, column):
     # GIVEN
     old = without(HEADER + LINES[0], column)
     (tmp_path / "r.csv").write_text(old)
-    new = dataclasses.replace(ROWS[1], config=dataclasses.replace(ROWS[1].config, seed=7, gc="on"), median_s=0.25)
+    new = dataclasses.replace(ROWS[1], config=ROWS[1].config.changed(seed=7, gc="on"), median_s=0.25)
 
     # WHEN
     with Journal(tmp_path / "r.csv") as journal:
@@ -291,22 +289,22 @@ def test_the_draft_of_a_rewrite_follows_no_link(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-def test_a_rewrite_lets_no_second_sweep_in(tmp_path, monkeypatch):
+def test_a_rewrite_lets_no_second_sweep_in(tmp_path):
     """GIVEN a file that is rewritten WHEN another sweep opens it just before the new one is in its place THEN not"""
     # GIVEN
     (tmp_path / "r.csv").write_text(without(HEADER + LINES[0], "gc"))
-    replace = Path.replace
+    refused = []
 
-    def late(draft: Path, target: Path) -> Path:
-        monkeypatch.setattr(Path, "replace", replace)
-        with pytest.raises(UsageError, match="another sweep is writing it"):
-            Journal(tmp_path / "r.csv")
-        return replace(draft, target)
+    class Watched(Journal):
+        def _write(self, data: bytes) -> None:
+            super()._write(data)
+            with pytest.raises(UsageError, match="another sweep is writing it") as error:
+                Journal(tmp_path / "r.csv")
+            refused.append(error)
 
     # WHEN / THEN
-    monkeypatch.setattr(Path, "replace", late)
-    with Journal(tmp_path / "r.csv"):
-        assert Path.replace is replace
+    with Watched(tmp_path / "r.csv"):
+        assert len(refused) == 1
 
 
 def test_rows_that_are_not_kept_leave_the_file(tmp_path):
@@ -323,15 +321,21 @@ def test_two_sweeps_do_not_share_a_file(tmp_path):
     write(tmp_path / "r.csv", ROWS)  # the first has let go
 
 
-def test_a_row_that_does_not_fit_leaves_no_half(tmp_path, monkeypatch):
+def test_a_row_that_does_not_fit_leaves_no_half(tmp_path):
     """GIVEN a disk that is full when the row is synced WHEN appending THEN the file is as before"""
 
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    class Full(Journal):
+        is_full = False
 
-    with Journal(tmp_path / "r.csv") as journal:
+        def _write(self, data: bytes) -> None:
+            super()._write(data)
+            if self.is_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Full(tmp_path / "r.csv")
+    with journal:
         journal.append(ROWS[0])
-        monkeypatch.setattr(os, "fsync", full)
+        journal.is_full = True
         with pytest.raises(UsageError, match=r"No space left on device; 1 results are in it: .* --resume"):
             journal.append(ROWS[1])
     assert (tmp_path / "r.csv").read_text() == HEADER + LINES[0]
@@ -366,14 +370,18 @@ def test_a_full_disk_takes_no_new_file(small_disk):
         Journal(small_disk / "r.csv")
 
 
-def test_a_signal_while_a_file_is_rewritten_leaves_no_draft(tmp_path, monkeypatch):
+def test_a_signal_while_a_file_is_rewritten_leaves_no_draft(tmp_path):
     # GIVEN
+    class Signalled(Journal):
+        def _write(self, data: bytes) -> None:
+            super()._write(data)
+            os.kill(os.getpid(), signal.SIGTERM)
+
     write(tmp_path / "r.csv", ROWS)
-    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGTERM))
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
-        Journal(tmp_path / "r.csv", keep=lambda row: row.repeat != 2)
+        Signalled(tmp_path / "r.csv", keep=lambda row: row.repeat != 2)
 
     # THEN
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.launch import keeper
+from perfkit.launch.keeper import Processes
 
 
 def test_the_command_line_names_this_process_its_grace_and_the_command():
@@ -20,70 +21,69 @@ def test_the_command_line_names_this_process_its_grace_and_the_command():
     assert keeper.kept(["a"])[5:] == ["0.0", "a"]
 
 
-@pytest.fixture
-def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in place of /proc."""
-    monkeypatch.setattr(keeper, "Path", lambda _: tmp_path)
-    return tmp_path
-
-
 def living(proc: Path, pid: int, parent: int, state: str = "S", name: str = "sh") -> None:
     (proc / str(pid)).mkdir()
     (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {state} {parent} 7 7 0 -1\n")
 
 
-def test_the_living_and_their_parents(proc):
+def test_the_living_and_their_parents(tmp_path):
     """GIVEN processes of any name, zombies, one that ended meanwhile, and what is no process"""
-    living(proc, 10, 1)
-    living(proc, 11, 10, "R", "a) Z 99 (b")
-    living(proc, 12, 10, "Z")
-    living(proc, 13, 10, "X")
-    living(proc, 14, 11, "D", "")
-    (proc / "15").mkdir()
-    (proc / "self").mkdir()
-    (proc / "self" / "stat").write_text("16 (sh) S 10 7\n")
-    assert sorted(keeper._parents()) == [(10, 1), (11, 10), (14, 11)]
+    living(tmp_path, 10, 1)
+    living(tmp_path, 11, 10, "R", "a) Z 99 (b")
+    living(tmp_path, 12, 10, "Z")
+    living(tmp_path, 13, 10, "X")
+    living(tmp_path, 14, 11, "D", "")
+    (tmp_path / "15").mkdir()
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "stat").write_text("16 (sh) S 10 7\n")
+    assert sorted(Processes(tmp_path).parents()) == [(10, 1), (11, 10), (14, 11)]
 
 
-def test_descendants_are_those_of_any_depth_and_nobody_else(proc):
+def test_descendants_are_those_of_any_depth_and_nobody_else(tmp_path):
     for pid, parent in ((2, 1), (3, 2), (4, 2), (5, 3), (6, 5), (7, 1), (8, 7)):
-        living(proc, pid, parent)
-    assert sorted(keeper._descendants(2)) == [3, 4, 5, 6]
-    assert sorted(keeper._descendants(7)) == [8]
-    assert keeper._descendants(6) == []
+        living(tmp_path, pid, parent)
+    assert sorted(Processes(tmp_path).below(2)) == [3, 4, 5, 6]
+    assert sorted(Processes(tmp_path).below(7)) == [8]
+    assert Processes(tmp_path).below(6) == []
 
 
-def test_all_that_is_left_is_killed_until_none_is(monkeypatch):
-    """GIVEN one that is gone already, one that lives on, and one that is born meanwhile THEN rounds go on"""
-    rounds = [[4, 5], [5, 6], []]
-    killed: list[int] = []
+class Paper(Processes):
+    """Processes that are not there: what is below is asked for round by round."""
 
-    def kill(pid: int, _: int) -> None:
-        killed.append(pid)
-        if pid == 4:
-            raise ProcessLookupError
+    def __init__(self, *rounds: list[int]) -> None:
+        super().__init__()
+        self.rounds = [*rounds]
+        self.killed: list[int] = []
 
-    monkeypatch.setattr(keeper, "_descendants", lambda _: rounds.pop(0))
-    monkeypatch.setattr(keeper, "_ROUND_S", 0)
-    monkeypatch.setattr(keeper, "_reap", lambda: None)
-    monkeypatch.setattr(keeper.os, "kill", kill)
-    keeper._kill_descendants()
-    assert (killed, rounds) == ([4, 5, 5, 6], [])
+    def below(self, ancestor: int) -> list[int]:
+        assert ancestor == os.getpid()
+        return self.rounds.pop(0)
+
+    def kill(self, pid: int) -> None:
+        self.killed.append(pid)
+
+    def reap(self) -> None:
+        pass
 
 
-@pytest.mark.parametrize(("grace_s", "looks"), [(0.0, 0), (1000.0, 3)])
-def test_what_a_command_leaves_has_its_grace_and_no_longer_than_it_needs(monkeypatch, grace_s, looks):
-    left, seen = [[4], [4], []], []
+def test_all_that_is_left_is_killed_until_none_is():
+    """GIVEN one that lives on, and one that is born meanwhile THEN rounds go on"""
+    processes = Paper([4, 5], [5, 6], [])
+    keeper._kill_descendants(processes)
+    assert (processes.killed, processes.rounds) == ([4, 5, 5, 6], [])
 
-    def look(_: int) -> list[int]:
-        seen.append(1)
-        return left.pop(0)
 
-    monkeypatch.setattr(keeper, "_descendants", look)
-    monkeypatch.setattr(keeper, "_ROUND_S", 0)
-    monkeypatch.setattr(keeper, "_reap", lambda: None)
-    keeper._wait_for_the_rest(grace_s)
-    assert len(seen) == looks
+def test_one_that_has_ended_already_is_no_error():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    Processes().kill(process.pid)
+
+
+@pytest.mark.parametrize(("grace_s", "left"), [(0.0, 3), (1000.0, 0)])
+def test_what_a_command_leaves_has_its_grace_and_no_longer_than_it_needs(grace_s, left):
+    processes = Paper([4], [4], [])
+    keeper._wait_for_the_rest(grace_s, processes)
+    assert len(processes.rounds) == left
 
 
 def test_a_keeper_whose_parent_is_gone_runs_nothing(tmp_path):

@@ -68,16 +68,14 @@ def test_the_report_is_named_by_its_whole_path(report: Path, monkeypatch: pytest
     assert (report.parent / "x.sqlite").read_text() == str(report)
 
 
-def test_an_export_that_does_not_end(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    says(report.parent, monkeypatch, "exec sleep 60")
-    monkeypatch.setattr(nsys_export, "_LIMIT_SECONDS", 0)
+def test_an_export_that_does_not_end(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="r: nsys export did not end within 0 s: export it by hand"):
-        export(report, report.parent / "x.sqlite", "r")
+        nsys_export._ran(["sleep", "60"], tmp_path / "x.sqlite", "r", None, limit_s=0)
 
 
-def test_progress_is_the_size_of_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nsys_export, "_POLL_SECONDS", 0.01)
+def test_progress_is_the_size_of_what_is_written(tmp_path: Path) -> None:
     target, heard = tmp_path / "x.sqlite", list[tuple[int, int | None]]()
     command = ["sh", "-c", f"printf abc > {target}; sleep 0.5; echo done"]
-    assert nsys_export._ran(command, target, "x.nsys-rep", lambda *args: heard.append(args)) == (0, "done")
+    answer = nsys_export._ran(command, target, "x.nsys-rep", lambda *args: heard.append(args), poll_s=0.01)
+    assert answer == (0, "done")
     assert heard[-1] == (3, None)

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from perfkit import signals
 from perfkit.launch import processes
-from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.record import RECORD_FILE
 from tests import runs
 
@@ -87,34 +87,6 @@ def test_a_library_that_ends_the_process_for_want_of_memory_is_believed(status, 
     assert processes._finished(status, 1.5, said, found).outcome == outcome
 
 
-def finished(said: str, outcome: Outcome = "error") -> Finished:
-    return Finished(outcome=outcome, exit_code=2, signal=None, wall_s=1.0, stderr_tail=said, record=None)
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [("", "it said nothing"), (" \n\n", "it said nothing"), ("a", "a"), ("a\n b \n\n", "b"),
-     ("table\nperfkit: no", "no"), ("no perfkit: yes", "no perfkit: yes")],
-)  # fmt: skip
-def test_the_last_words_are_the_last_line_with_anything_in_it(said, words):
-    assert finished(said).last_words == words
-
-
-@pytest.mark.parametrize(
-    ("said", "outcome", "full"),
-    [
-        ("r.json: No space left on device", "error", True),
-        ("r.json: Disk quota exceeded", "error", True),
-        ("r.json: Permission denied", "error", False),
-        ("No space left on device\nlater", "error", False),
-        ("r.json: No space left on device", "ok", False),
-        ("r.json: No space left on device", "oom", False),
-    ],
-)
-def test_a_full_disk_is_one_that_ended_the_run(said, outcome, full):
-    assert finished(said, outcome).disk_full is full
-
-
 @pytest.mark.parametrize(("size", "first"), [(0, ""), (1, "0"), (4000, "0"), (4001, "1")])
 def test_the_tail_is_the_last_4000_bytes(size, first):
     data = b"".join(b"%d" % (index % 10) for index in range(size))
@@ -141,19 +113,15 @@ def test_signals_that_perfkit_takes_end_a_run_as_interrupted():
         (130, CUT_SHORT, False), (130, None, False), (2, None, False), (None, None, False),
     ],
 )  # fmt: skip
-def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(tmp_path, monkeypatch, status, found, returned):
+def test_a_signal_is_raised_at_once_unless_there_is_a_result_to_tell_of(status, found, returned):
     """GIVEN a caller that holds signals WHEN one came THEN only what is measured comes back, with the signal after it
 
     Whatever else came back would be taken for an end of the child's own.
     """
-    interruption = KeyboardInterrupt()
-    monkeypatch.setattr(processes, "_run_kept", lambda *_: (status, interruption))
-    monkeypatch.setattr(processes, "_record", lambda _: found)
-    put_off: list[signal.Signals] = []
-    monkeypatch.setattr(processes.signals, "put_off", put_off.append)
-    if returned:
-        assert processes.run_child(runs.quick(), tmp_path / "run").record == found
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            processes.run_child(runs.quick(), tmp_path / "run")
-    assert put_off == ([signal.SIGINT] if returned else [])
+    ended = processes._finished(status, 1.5, "", found, interrupted=True)
+    came_back = []
+    with signals.installed(), signals.raised(), pytest.raises(KeyboardInterrupt) as raised:  # noqa: SIM117
+        with signals.held():
+            came_back.append(processes._returned(ended, KeyboardInterrupt()))
+    assert came_back == ([ended] if returned else [])
+    assert isinstance(raised.value, signals.Interrupted) is returned  # the one put off, not the one given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -103,16 +104,12 @@ def test_what_a_failed_child_said_is_kept(tmp_path):
     assert (tmp_path / "run.log").read_text().startswith("table\n1\n")
 
 
-def test_what_a_child_said_before_ctrl_c_is_kept(tmp_path, monkeypatch):
+def test_what_a_child_said_before_ctrl_c_is_kept(tmp_path):
     """GIVEN a child that hangs, and told why WHEN the user gives up THEN what it said is there to be read"""
-
-    def hang(_command, sink, *_):
-        os.write(sink, b"waiting for a lock\n")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(processes, "_run_kept", hang)
-    with pytest.raises(KeyboardInterrupt):
-        run_child(CONFIG, tmp_path / "run")
+    sender = signal_when_born(tmp_path / "pids", signal.SIGINT)
+    with signals.installed(), signals.raised(), pytest.raises(KeyboardInterrupt):
+        run_shell(f"echo waiting for a lock; echo $$ >> '{tmp_path}/pids'; exec sleep 300", tmp_path / "run")
+    sender.join()
     assert (tmp_path / "run.log").read_text() == "waiting for a lock\n"
 
 
@@ -281,7 +278,7 @@ def test_what_was_saved_before_a_signal_is_finished_if_the_child_saved_it(tmp_pa
         with signals.held():
             finished.append(run_shell(SAVED_BEFORE.format(kept=kept, folder=folder, pids=pids), folder))
 
-    finished: list[processes.Finished] = []
+    finished: list[Finished] = []
 
     # WHEN
     with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
@@ -294,32 +291,29 @@ def test_what_was_saved_before_a_signal_is_finished_if_the_child_saved_it(tmp_pa
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_a_child_that_does_not_end_is_killed(tmp_path, monkeypatch, second):
+def test_a_child_that_does_not_end_is_killed(tmp_path, second):
     """GIVEN a child that a signal does not end WHEN its time is up, or a second one comes THEN its family is killed"""
     # GIVEN
-    monkeypatch.setattr(processes, "LAST_WORDS_S", 3600.0 if second else 0.2)
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    far_apart = itertools.count(step=2 * signals.SAME_S).__next__
     pids = tmp_path / "pids"
     sender = signal_when_born(pids, *[signal.SIGTERM] * (2 if second else 1), count=2)
 
+    script = "trap '' TERM INT HUP; " + FAMILY.format(pids=pids)
+
     # WHEN
-    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
-        run_shell("trap '' TERM INT HUP; " + FAMILY.format(pids=pids), tmp_path / "run")
+    with signals.installed(far_apart), signals.raised(), pytest.raises(signals.Interrupted):
+        run_shell(script, tmp_path / "run", last_words_s=3600.0 if second else 0.2)
     sender.join()
 
     # THEN
     assert eventually_gone(pids_in(pids, 2))
 
 
-def test_a_signal_before_there_is_a_child_waits_for_none(tmp_path, monkeypatch):
-    """GIVEN a keeper that has only just started WHEN a signal comes THEN no child is waited for, nor started"""
-    monkeypatch.setattr(processes, "LAST_WORDS_S", 3600.0)
-    monkeypatch.setattr(processes.psutil.Process, "children", lambda _: [])
-    sender = signal_when_born(tmp_path / "pids", signal.SIGTERM, count=2)
-    with signals.installed(), signals.raised(), pytest.raises(signals.Interrupted):
-        run_shell(FAMILY.format(pids=tmp_path / "pids"), tmp_path / "run")
-    sender.join()
-    assert eventually_gone(pids_in(tmp_path / "pids", 2))
+def test_a_signal_before_there_is_a_child_waits_for_none():
+    """GIVEN a keeper that has only just started WHEN a signal comes THEN no child is waited for"""
+    with subprocess.Popen(["sleep", "300"]) as keeper:
+        assert processes._last_words(keeper, signal.SIGTERM, 3600.0) is None
+        processes._end(keeper)
 
 
 def test_a_child_ignores_what_its_parent_ignores(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import importlib.metadata
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -193,7 +193,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_gpu_is_described_by_its_properties(machine):
-    found = environment.collect(dataclasses.replace(quick(), device="cuda:1"), machine)
+    found = environment.collect(quick().changed(device="cuda:1"), machine)
     assert (found.device, found.device_name, found.device_memory) == ("cuda:1", "H100", 2**36)
     assert (found.compute_capability, found.cudnn, found.driver) == ("9.1", 90100, "580.65.06")
     assert found.cpu_model != "H100"
@@ -233,6 +233,11 @@ def test_the_cpu_is_called_what_the_system_calls_it(tmp_path, text, processor, h
 
 def test_a_machine_without_the_driver_has_no_version_of_it(tmp_path):
     assert environment.nvidia_driver(Machine(tmp_path)) is None
+
+
+def test_the_version_of_a_package_is_its_own_and_none_where_it_is_missing():
+    assert environment.package_version("numpy") == importlib.metadata.version("numpy")
+    assert environment.package_version("no-such-package-at-all") is None
 
 
 def test_a_library_that_is_missing_is_left_out():

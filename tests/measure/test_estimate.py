@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
 
 
 def config(device: str = "cpu", **changes: Any) -> RunConfig:
-    return RunConfig(**{**SMALL, **changes}).resolved(device)
+    return RunConfig.of(**{**SMALL, **changes}).resolved(device)
 
 
 @pytest.mark.parametrize("attention", [{"attention": "eager"}, {"attention": "sdpa"}])
@@ -102,7 +102,7 @@ def _random(rng: random.Random) -> RunConfig:
         fields["checkpoint"] = rng.choice([True, False])
     if fields["pass_type"] == "train":
         fields["optimizer"] = rng.choice(["adamw", "adamw-foreach", "adamw-fused"])
-    return RunConfig(**fields).resolved(rng.choice(["cpu", "cuda"]))
+    return RunConfig.of(**fields).resolved(rng.choice(["cpu", "cuda"]))
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -116,7 +116,7 @@ def test_the_formula_is_the_traced_step_within_1_percent(seed):
     # THEN
     assert formula.peak == pytest.approx(traced.peak, rel=0.01)
     assert formula.first_step == pytest.approx(traced.first_step, rel=0.01)
-    if formula.where == traced.where and asked.batch_size > 1:  # with one sequence some copies are views
+    if formula.where == traced.where and asked.step.batch_size > 1:  # with one sequence some copies are views
         for part in memory.PARTS:
             assert formula.part(part) == pytest.approx(traced.part(part), rel=0.01, abs=64), part
 
@@ -149,7 +149,9 @@ def test_what_a_block_keeps_is_what_autograd_saves(fields):
         return tensor
 
     # WHEN
-    x = torch.randn(asked.batch_size, asked.context_length or 0, asked.shape.d_model, requires_grad=True)
+    x = torch.randn(
+        asked.step.batch_size, asked.step.context_length or 0, asked.transformer.shape.d_model, requires_grad=True
+    )
     with workload._autocast(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         block(x)
 
@@ -163,7 +165,7 @@ def test_parts_of_the_traced_step_are_named_by_what_made_them():
     found = estimate.estimate(config(pass_type="train", optimizer="adamw-foreach", vocab_size=4000))
 
     # THEN
-    parameters = config(vocab_size=4000).parameters
+    parameters = config(vocab_size=4000).transformer.parameters
     assert found.part(memory.PARAMETERS) == 4 * parameters
     assert found.part(memory.OPTIMIZER) == 8 * parameters + 4 * (9 * 2 + 3)
     assert found.where == "backward of loss"
@@ -173,13 +175,13 @@ def test_parts_of_the_traced_step_are_named_by_what_made_them():
 
 def test_nothing_of_size_is_allocated():
     # GIVEN 5 GB of parameters, 15 GB with what AdamW adds
-    asked = RunConfig(model_size="10B", num_layers=5, context_length=32, pass_type="train").resolved("cuda")
+    asked = RunConfig.of(model_size="10B", num_layers=5, context_length=32, pass_type="train").resolved("cuda")
     before = psutil.Process().memory_info().rss
 
     # WHEN
     found = estimate.estimate(asked)
 
     # THEN
-    assert found.part(memory.PARAMETERS) == 4 * asked.parameters > 5e9
+    assert found.part(memory.PARAMETERS) == 4 * asked.transformer.parameters > 5e9
     assert sum(found.parts.values()) == found.peak > 20e9
     assert psutil.Process().memory_info().rss - before < 2**29

@@ -114,11 +114,11 @@ def test_the_summary_is_what_was_live_at_the_peak_and_where_it_was_made():
     ],
 )
 def test_a_twin_on_a_cpu_holds_what_the_configuration_holds_on_its_device(device, asked, twin):
-    config = RunConfig(model_size="tiny", num_threads=2, compile="model", **asked).resolved(device)
+    config = RunConfig.of(model_size="tiny", num_threads=2, compile="model", **asked).resolved(device)
     found = estimate._twin(config)
-    assert {name: getattr(found, name) for name in twin} == twin
-    assert (found.device, found.compile, found.num_threads) == ("cpu", "off", None)
-    assert found.shape == config.shape
+    assert {name: found.value(name) for name in twin} == twin
+    assert (found.step.device, found.step.compile, found.step.num_threads) == ("cpu", "off", None)
+    assert found.transformer.shape == config.transformer.shape
 
 
 def test_a_step_too_large_to_count_is_refused_and_other_errors_are_not_hidden(monkeypatch):
@@ -218,10 +218,10 @@ def test_what_is_made_outside_autograd_is_of_the_module_at_work(phase, scopes, p
      ("cpu", "fp16", 0)],
 )  # fmt: skip
 def test_softmax_is_wide_under_cudas_autocast_alone(monkeypatch, device, precision, widened):
-    calls = []
+    calls: list[Any] = []
     monkeypatch.setattr(estimate, "_widen_softmax", calls.append)
-    asked = RunConfig(**QUICK | {"precision": precision}).resolved(device)
+    asked = RunConfig.of(**QUICK | {"precision": precision}).resolved(device)
     found = estimate.estimate(asked)
     assert len(calls) == widened
-    assert found.part(memory.PARAMETERS) == 4 * asked.parameters
+    assert found.part(memory.PARAMETERS) == 4 * asked.transformer.parameters
     assert found.part(memory.OPTIMIZER) == 0

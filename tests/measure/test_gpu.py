@@ -47,7 +47,7 @@ def _free_memory_and_precision() -> Iterator[None]:
 
 
 def run(folder: Path, **fields: Any) -> RunRecord:
-    config = runner.resolve(RunConfig(device="cuda", **fields))
+    config = runner.resolve(RunConfig.of(device="cuda", **fields))
     return runner.run(config, folder, [Suggestions(memory_fit.suggestions)])
 
 
@@ -68,12 +68,14 @@ def test_the_clocks_of_a_step_agree(tmp_path, precision):
         assert min(step.phases_s.values()) >= 0
     assert result.memory.allocated is not None
     assert result.memory.reserved is not None
-    assert result.memory.reserved >= result.memory.allocated >= 16 * result.config.parameters  # AdamW in fp32
+    assert (
+        result.memory.reserved >= result.memory.allocated >= 16 * result.config.transformer.parameters
+    )  # AdamW in fp32
 
 
 def test_the_wait_for_the_device_counts():
     # GIVEN a step that only enqueues
-    workload = TransformerWorkload(RunConfig(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
+    workload = TransformerWorkload(RunConfig.of(device="cuda", **MEDIUM_SIZED).resolved("cuda"))
     clock = timing.make_clock("cuda")
     for _ in range(3):
         workload.step(lambda _: None)
@@ -132,7 +134,7 @@ def test_out_of_memory_is_a_result(tmp_path, fields, phase):
 @pytest.mark.parametrize(("precision", "setting"), [("fp32", "highest"), ("tf32", "high")])
 def test_tf32_is_what_was_asked_for_and_nothing_else(precision, setting):
     # GIVEN products that TensorFloat-32's ten bits cannot hold
-    TransformerWorkload(RunConfig(device="cuda", precision=precision, **QUICK).resolved("cuda"))
+    TransformerWorkload(RunConfig.of(device="cuda", precision=precision, **QUICK).resolved("cuda"))
     assert torch.get_float32_matmul_precision() == setting
     generator = torch.Generator("cuda").manual_seed(0)
     a, b = (torch.randn(512, 512, device="cuda", generator=generator) for _ in range(2))
@@ -180,7 +182,7 @@ def test_a_profiled_run_has_kernels_that_end_inside_their_steps(tmp_path):
     # THEN every measured step has as many kernels as the others: none of the warm-up's is left over
     trace = load(tmp_path / result.artifacts["trace"])
     assert len(trace.device.name) > 0
-    assert len(trace.device.name) % result.config.measure_steps == 0
+    assert len(trace.device.name) % result.config.measurement.measure_steps == 0
     assert result.memory.allocated is not None
 
 

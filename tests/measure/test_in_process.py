@@ -92,7 +92,7 @@ def test_each_point_has_a_rule_of_its_own(tmp_path):
         return "max-steps" if len(samples) == 2 else None
 
     def enough(config):
-        made.append(config.seed)
+        made.append(config.step.seed)
         return two
 
     execute = executor(enough=enough)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -230,7 +231,7 @@ class Signalled(Journal):
 )
 def test_a_signal_waits_until_all_observers_have_done_their_work(time, clock, at, entries, steps):
     # GIVEN
-    measured, heard = Measured(), []
+    measured, heard = Measured(), list[Any]()
     observers = [Journal(heard), Signalled(heard, at), Journal(heard)]
 
     # WHEN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -65,6 +66,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         return result
 
     return go
+
+
+def test_threads_are_set_before_the_workload_is_built(run):
+    """GIVEN two threads WHEN a run asks for one THEN the workload is built with one, and the record says so"""
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        found = run(prepare=lambda _: seen.append(torch.get_num_threads()), num_threads=1)
+    finally:
+        torch.set_num_threads(before)
+    assert (seen, found.environment.num_threads) == ([1], 1)
 
 
 @pytest.mark.parametrize(("warmup", "measure"), [(2, 3), (0, 1), (1, 1), (5, 10)])
@@ -190,7 +202,7 @@ def test_out_of_memory_says_what_was_asked_what_there_was_and_what_to_try(run):
 
     def suggest(config: RunConfig, available: int) -> tuple[str, ...]:
         asked.append(available)
-        return (f"--seed {config.batch_size}",)
+        return (f"--seed {config.step.batch_size}",)
 
     failure = run({(3, "forward"): OOM}, observers=[Suggestions(suggest)], batch_size=8).failure
 
@@ -279,7 +291,7 @@ def test_ranges_are_there_when_something_records_them_or_when_asked(run, made, m
         assert result.annotation.ranges == 3
         assert result.annotation.seconds_per_range >= 0  # its measure is tested where it is taken, by a clock by hand
         # THEN backward has ranges where nothing else can tell whose it is
-        in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.pass_type != "forward"
+        in_backward = "NSYS_PROFILING_SESSION_ID" in environ and result.config.step.pass_type != "forward"
         assert (result.annotation.seconds_per_node is not None) == in_backward
 
 
@@ -320,7 +332,10 @@ def test_memory_is_that_of_the_measured_steps(run):
     for holder in (1, 2):
 
         def prepare(workload: FakeWorkload, holder: int = holder) -> None:
-            workload.during = lambda: bytearray(b"x" * size) if workload.steps == holder else None
+            def hold() -> None:
+                bytearray(b"x" * size * (workload.steps == holder))
+
+            workload.during = hold
 
         peaks.append(run(prepare=prepare, warmup_steps=1, measure_steps=1).memory.resident)
     if None in peaks:
@@ -348,9 +363,13 @@ def test_observers_are_closed_before_a_trace_is_written(run, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_what_cannot_run_here_is_refused_before_anything_is_built():
     with pytest.raises(UsageError, match="sees no CUDA device"):
-        runner.resolve(RunConfig(device="cuda"))
-    resolved = runner.resolve(RunConfig(device="auto"))
-    assert (resolved.device, resolved.model_size, resolved.num_layers) == ("cpu", "tiny", 4)
+        runner.resolve(RunConfig.of(device="cuda"))
+    resolved = runner.resolve(RunConfig.of(device="auto"))
+    assert (resolved.step.device, resolved.transformer.model_size, resolved.transformer.num_layers) == (
+        "cpu",
+        "tiny",
+        4,
+    )
 
 
 def test_the_record_says_how_many_threads_the_run_had(run):
@@ -450,7 +469,7 @@ def during(step: int, number: signal.Signals) -> Callable[[FakeWorkload], None]:
     """Prepares a workload that is sent a signal in the first phase of a step."""
 
     def prepare(workload: FakeWorkload) -> None:
-        sent = []
+        sent: list[int] = []
 
         def send() -> None:
             if workload.steps == step and not sent:
@@ -511,11 +530,10 @@ def test_a_signal_that_something_swallows_ends_the_run_after_the_step(run):
     assert (len(result.steps), result.failure.phase) == (1, "measured step 1, at its end")
 
 
-@taken
 @pytest.mark.parametrize(("first", "status"), [(None, "ok"), (4, "interrupted")])
 def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch, tmp_path, first, status):
     # GIVEN a signal in the middle of saving, after none or after one in the second measured step
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    far_apart = itertools.count(step=2 * signals.SAME_S).__next__
     write = Path.write_bytes
 
     def meets_it(path: Path, data: bytes) -> int:
@@ -526,7 +544,7 @@ def test_a_signal_while_the_record_is_written_waits_until_it_is(run, monkeypatch
     monkeypatch.setattr(Path, "write_bytes", meets_it)
 
     # WHEN
-    with pytest.raises(signals.Interrupted):
+    with signals.installed(far_apart), signals.raised(), pytest.raises(signals.Interrupted):
         run(prepare=during(first or -1, signal.SIGHUP))
 
     # THEN

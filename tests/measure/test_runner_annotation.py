@@ -83,7 +83,7 @@ def test_autograds_own_ranges_are_there_during_the_steps_where_asked(tmp_path, m
 
     monkeypatch.setattr(torch.autograd.profiler, "emit_nvtx", emit)
     config = quick(warmup_steps=0, measure_steps=1)
-    object.__setattr__(config, "autograd_nvtx", wanted)  # a configuration for a CPU refuses it
+    object.__setattr__(config.measurement, "autograd_nvtx", wanted)  # a configuration for a CPU refuses it
     runner.run(config, tmp_path, [Journal(seen)], build=FakeWorkload)
     steps = ["before measured step 1", *STEP_PHASES[:4], "after measured step 1", "close"]
     assert seen == (["on", *steps[:-1], "off", "close"] if wanted else steps)

@@ -164,7 +164,11 @@ def test_what_was_garbage_before_is_collected_before():
 
     class Noting:
         def __getattr__(self, name: str) -> Callable[[], bool]:
-            return lambda: calls.append(name) is None
+            def call() -> bool:
+                calls.append(name)
+                return True
+
+            return call
 
     with quiet_garbage_collector(enabled=True, collector=Noting()):
         assert calls == ["isenabled", "collect", "freeze", "disable"]

@@ -312,7 +312,7 @@ def read_gpu(events: list[dict[str, Any]]) -> list[Gpu]:
 
 def tolerance(hosts: list[Host], gpu: list[Gpu]) -> int:
     """Rule 1: 1000 ns where every timestamp is a whole microsecond."""
-    return 1000 if all(event.ts % 1000 == 0 for event in [*hosts, *gpu]) else 0
+    return 1000 if all(event.ts % 1000 == 0 for events in (hosts, gpu) for event in events) else 0
 
 
 # -- rule 2: the forest --------------------------------------------------------------------------------------
@@ -412,7 +412,8 @@ def plumb(hosts: list[Host]) -> None:
 
 def read_flows(events: list[dict[str, Any]]) -> list[tuple[Thread, Thread, int]]:
     """The fwdbwd arrows: (thread of the forward op, thread of the node, start of the node)."""
-    starts, finishes = {}, {}
+    starts: dict[Any, Any] = {}
+    finishes: dict[Any, Any] = {}
     for event in events:
         if event.get("cat") == "fwdbwd" and event.get("ph") in ("s", "f"):
             (starts if event["ph"] == "s" else finishes)[event["id"]] = event

@@ -366,7 +366,8 @@ class Trace:
         self.add(name, cat, 1, tid, ts, end, args)
 
     def op(self, name: str, ts: int, end: int, seq: int, fwd: int = 0, tid: int = 1) -> None:
-        self.host(name, ts, end, tid=tid, **{"Sequence number": seq, "Fwd thread id": fwd})
+        arguments: dict[str, Any] = {"Sequence number": seq, "Fwd thread id": fwd}
+        self.host(name, ts, end, tid=tid, **arguments)
 
     def node(self, name: str, ts: int, end: int, seq: int, fwd: int, tid: int = 1) -> None:
         self.op(ref.EVALUATE_PREFIX + name, ts, end, seq, fwd, tid)
@@ -375,7 +376,7 @@ class Trace:
     def kernel(self, name: str, launch: int, dur: int, tid: int = 1) -> None:
         """A kernel launched in [launch, launch + 1)."""
         self.correlations += 1
-        corr = {"correlation": self.correlations}
+        corr: dict[str, Any] = {"correlation": self.correlations}
         self.add("cudaLaunchKernel", "cuda_runtime", 1, tid, launch, launch + 1, corr)
         self.gpu(name, 1000 * launch, 1000 * launch + dur, **corr)
 
@@ -592,13 +593,15 @@ def test_crossing_ranges_keep_the_sum() -> None:
 
 
 def test_external_ids_that_are_correlations_are_not_used() -> None:
+    external: dict[str, Any] = {"External id": 50}
+
     def scope(launch_external_id: int) -> dict[tuple[str, str], int]:
         trace = Trace()
         trace.host("perfkit::a", 0, 100)
-        trace.host("aten::mm", 10, 20, **{"External id": 50})
+        trace.host("aten::mm", 10, 20, **external)
         correlation = {"correlation": 60, "External id": launch_external_id}
         trace.add("cudaFree", "cuda_runtime", 1, 1, 30, 40, correlation)
-        trace.gpu("launch is missing", 1000, 1005, correlation=50, **{"External id": 50})
+        trace.gpu("launch is missing", 1000, 1005, correlation=50, **external)
         return trace.totals()
 
     assert scope(launch_external_id=50) == {("a", "forward"): 5}

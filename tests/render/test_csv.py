@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from perfkit.render.csv import csv
 from perfkit.schema.table import Column, Table
 
 # pandas 3 reads floats exactly by default, and warns where it is asked to.
-EXACT = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+EXACT: Any = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
 
 
 def read_csv(text: str) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def test_json_turns_whatever_pandas_holds_into_plain_values():
             "flags": [True, False],
         }
     )
-    table = Table("t", "T", tuple(Column(name) for name in frame), frame)
+    table = Table("t", "T", tuple(Column(str(name)) for name in frame), frame)
 
     # WHEN
     text = json_document([report(table, summary={"path": Path("a/b"), "nan": math.nan, "array": np.arange(2)})])

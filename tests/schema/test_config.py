@@ -8,7 +8,8 @@ import pytest
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
-from perfkit.schema.config import SIZES, ModelShape, RunConfig
+from perfkit.schema.config import FIELDS, Measurement, RunConfig, Step
+from perfkit.schema.workloads import SIZES, ModelShape, Own, Transformer
 
 PARAMETERS = {
     "tiny": 3_609_728,
@@ -23,17 +24,17 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("size", SIZES)
 def test_parameter_counts_are_pinned(size):
-    assert RunConfig(model_size=size).parameters == PARAMETERS[size]
+    assert RunConfig.of(model_size=size).transformer.parameters == PARAMETERS[size]
 
 
 def test_overrides_replace_single_numbers_of_the_size():
     # WHEN
-    config = RunConfig(model_size="small", num_layers=2, d_ff=100, vocab_size=50)
+    config = RunConfig.of(model_size="small", num_layers=2, d_ff=100, vocab_size=50)
 
     # THEN
-    assert config.shape == ModelShape(d_model=768, d_ff=100, num_layers=2, num_heads=12)
-    assert config.parameters == 2 * (4 * 768**2 + 3 * 768 * 100 + 2 * 768) + 2 * 50 * 768 + 768
-    assert str(config.shape) == "768/100/2/12"
+    assert config.transformer.shape == ModelShape(d_model=768, d_ff=100, num_layers=2, num_heads=12)
+    assert config.transformer.parameters == 2 * (4 * 768**2 + 3 * 768 * 100 + 2 * 768) + 2 * 50 * 768 + 768
+    assert str(config.transformer.shape) == "768/100/2/12"
 
 
 @pytest.mark.parametrize(
@@ -44,26 +45,28 @@ def test_resolving_chooses_size_and_context_by_device(device, size, context):
     resolved = RunConfig().resolved(device)
 
     # THEN
-    assert (resolved.model_size, resolved.context_length, resolved.device) == (size, context, device)
-    assert ModelShape(resolved.d_model, resolved.d_ff, resolved.num_layers, resolved.num_heads) == SIZES[size]
+    model, step = resolved.transformer, resolved.step
+    assert (model.model_size, step.context_length, step.device) == (size, context, device)
+    assert ModelShape(model.d_model, model.d_ff, model.num_layers, model.num_heads) == SIZES[size]
 
 
 def test_resolving_keeps_what_was_asked_for():
     # GIVEN
-    asked = RunConfig(model_size="medium", context_length=64, d_model=512, batch_size=3, seed=7)
+    asked = RunConfig.of(model_size="medium", context_length=64, d_model=512, batch_size=3, seed=7)
 
     # WHEN
     resolved = asked.resolved("cpu")
 
     # THEN
-    assert (resolved.model_size, resolved.context_length, resolved.d_model, resolved.d_ff) == ("medium", 64, 512, 4096)
-    assert resolved.tokens_per_step == 3 * 64
+    model = resolved.transformer
+    assert (model.model_size, resolved.step.context_length, model.d_model, model.d_ff) == ("medium", 64, 512, 4096)
+    assert resolved.step.tokens == 3 * 64
     assert resolved.resolved("cpu") == resolved
 
 
 def test_the_shape_needs_a_size():
     with pytest.raises(UsageError, match="pass --model-size, or call resolved"):
-        _ = RunConfig(d_model=64).shape
+        _ = RunConfig.of(d_model=64).transformer.shape
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_the_shape_needs_a_size():
 )
 def test_what_cannot_work_is_refused_with_what_to_change(fields, message):
     with pytest.raises(UsageError) as refused:
-        RunConfig(**fields)
+        RunConfig.of(**fields)
     assert message in str(refused.value)
 
 
@@ -115,7 +118,7 @@ def test_what_cannot_work_is_refused_with_what_to_change(fields, message):
 )
 def test_what_depends_on_the_device_or_the_size_is_refused_on_resolving(fields, message):
     # GIVEN a configuration that may work somewhere
-    config = RunConfig(**fields)
+    config = RunConfig.of(**fields)
 
     # THEN
     with pytest.raises(UsageError, match=message):
@@ -123,22 +126,22 @@ def test_what_depends_on_the_device_or_the_size_is_refused_on_resolving(fields, 
 
 
 def test_what_works_on_a_gpu_is_not_refused_before_the_device_is_known():
-    resolved = RunConfig(precision="tf32", attention="sdpa", sdpa_backend="cudnn").resolved("cuda")
-    assert (resolved.precision, resolved.sdpa_backend) == ("tf32", "cudnn")
+    resolved = RunConfig.of(precision="tf32", attention="sdpa", sdpa_backend="cudnn").resolved("cuda")
+    assert (resolved.step.precision, resolved.transformer.sdpa_backend) == ("tf32", "cudnn")
 
 
 def test_zero_is_a_number_of_warm_up_steps():
-    assert RunConfig(warmup_steps=0).warmup_steps == 0
+    assert RunConfig.of(warmup_steps=0).measurement.warmup_steps == 0
 
 
 def test_a_configuration_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        RunConfig().batch_size = 2  # type: ignore[misc]
+        RunConfig().step.batch_size = 2  # type: ignore[misc]
 
 
 def test_the_flags_of_a_configuration_ask_for_it_again():
     # GIVEN
-    config = RunConfig(model_size="small", checkpoint=True, pass_type="train", gc="on", batch_size=2).resolved("cpu")
+    config = RunConfig.of(model_size="small", checkpoint=True, pass_type="train", gc="on", batch_size=2).resolved("cpu")
 
     # WHEN
     flags = config.flags()
@@ -147,7 +150,7 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
     # THEN
     assert RunConfig().flags() == []
     assert flags[flags.index("--checkpoint") + 1].startswith("--")
-    assert bound.arguments["config"] == config
+    assert bound.arguments["flags"].config == config
 
 
 @pytest.mark.parametrize(
@@ -168,14 +171,99 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
 )
 def test_targets_that_cannot_be_met_are_refused(fields, message):
     with pytest.raises(UsageError) as refused:
-        RunConfig(**fields)
+        RunConfig.of(**fields)
     assert message in str(refused.value)
 
 
 def test_bounds_of_a_run():
-    plain, target = RunConfig(measure_steps=7), RunConfig(measure_steps=7, target_ci=0.02)
+    plain, target = Measurement(measure_steps=7), Measurement(measure_steps=7, target_ci=0.02)
     assert (plain.fewest_steps, plain.most_steps, plain.time_limit_s) == (7, 7, float("inf"))
     assert (target.fewest_steps, target.most_steps, target.time_limit_s) == (20, 10_000, 300.0)
-    capped = RunConfig(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
+    capped = Measurement(measure_steps=30, target_ci=0.02, max_time=5.0, max_steps=40)
     assert (capped.fewest_steps, capped.most_steps, capped.time_limit_s) == (30, 40, 5.0)
-    assert RunConfig(measure_steps=20_000, target_ci=0.02).most_steps == 20_000
+    assert Measurement(measure_steps=20_000, target_ci=0.02).most_steps == 20_000
+
+
+OWN = RunConfig(workload=Own(name="mine"), step=Step(batch_size=3))
+
+
+def test_a_configuration_of_fields_has_each_in_its_part():
+    assert RunConfig.of(d_ff=64, attention="sdpa", seed=3, gc="on") == RunConfig(
+        workload=Transformer(d_ff=64, attention="sdpa"), step=Step(seed=3), measurement=Measurement(gc="on")
+    )
+
+
+@pytest.mark.parametrize("make", [RunConfig.of, RunConfig().changed, OWN.changed])
+def test_a_name_that_no_part_has_is_refused(make):
+    with pytest.raises(TypeError, match="no field colour, name"):
+        make(colour="red", seed=1, name="mine")
+
+
+def test_a_changed_configuration_is_another_one_checked_anew():
+    """GIVEN a configuration WHEN one field is changed THEN the others stay, and what cannot work is refused"""
+    # GIVEN
+    config = RunConfig.of(model_size="tiny", batch_size=2, device="cpu")
+
+    # WHEN
+    changed = config.changed(precision="bf16", profiler="torch")
+
+    # THEN
+    assert changed == RunConfig.of(model_size="tiny", batch_size=2, device="cpu", precision="bf16", profiler="torch")
+    assert config == RunConfig.of(model_size="tiny", batch_size=2, device="cpu")
+    with pytest.raises(UsageError, match="--precision tf32 exists on NVIDIA GPUs only"):
+        config.changed(precision="tf32")
+    with pytest.raises(UsageError, match="is not a multiple of --num-heads 4"):
+        config.changed(d_model=130)
+    assert OWN.changed(batch_size=4) == RunConfig(workload=Own(name="mine"), step=Step(batch_size=4))
+
+
+def test_fields_are_flat_in_the_order_of_the_command_line():
+    """GIVEN fields of three parts WHEN asked for by name THEN a Transformer has all, another workload its name"""
+    config = RunConfig.of(d_ff=64, seed=3, gc="on")
+    assert list(config.flat()) == list(FIELDS)
+    assert {name: config.value(name) for name in FIELDS} == config.flat()
+    assert config.value("workload") is None
+    assert {name: OWN.value(name) for name in ("workload", "batch_size", "d_ff")} == {
+        "workload": "mine", "batch_size": 3, "d_ff": None,
+    }  # fmt: skip
+    assert OWN.flat() == {"workload": "mine"} | {
+        name: RunConfig().value(name) for name, field in FIELDS.items() if field.part != "workload"
+    } | {"batch_size": 3}  # fmt: skip
+
+
+def test_an_own_workload_is_resolved_without_a_guess():
+    assert OWN.resolved("cuda:1") == RunConfig(workload=Own(name="mine"), step=Step(batch_size=3, device="cuda:1"))
+    assert (OWN.is_resolved, RunConfig().is_resolved, RunConfig().resolved("cpu").is_resolved) == (True, False, True)
+
+
+@pytest.mark.parametrize("ask", [lambda: OWN.transformer, OWN.flags, lambda: OWN.changed(d_model=8)])
+def test_what_needs_a_transformer_refuses_another_workload(ask):
+    with pytest.raises(UsageError, match=r"^mine: a workload of your own, of which "):
+        ask()
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "\x1b[31mred"])
+def test_a_workload_has_a_name_of_one_line(name):
+    with pytest.raises(UsageError, match="give it a name of one line"):
+        Own(name=name)
+
+
+def test_a_refusal_across_parts_is_of_the_whole_configuration():
+    """GIVEN parts that are fine by themselves WHEN put together THEN what they cannot be together is refused"""
+    for workload, step, measurement, message in (
+        (
+            Transformer(attention="sdpa", sdpa_backend="cudnn"),
+            Step(device="cpu"),
+            Measurement(),
+            "--sdpa-backend cudnn",
+        ),
+        (Own(name="mine"), Step(device="cpu"), Measurement(autograd_nvtx=True), "--autograd-nvtx needs a CUDA device"),
+        (
+            Own(name="mine"),
+            Step(),
+            Measurement(experimental_provenance=True, profiler="torch"),
+            "needs --compile model",
+        ),
+    ):
+        with pytest.raises(UsageError, match=message):
+            RunConfig(workload=workload, step=step, measurement=measurement)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import record
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import Measurement, RunConfig, Step
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import AnnotationCost, Environment, Failure, MemoryPeaks, RunRecord, StepSample
+from perfkit.schema.workloads import Own, Transformer
 from tests.runs import sample, saved
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -69,9 +71,10 @@ def test_records_of_format_1_keep_loading():
     old = record.load(FIXTURES / "record_v1.json")
 
     # THEN
-    assert old.format_version == 1
-    assert old.config.model_size == "small"
-    assert (old.config.pass_type, old.config.precision, old.config.optimizer) == ("train", "bf16", "adamw-fused")
+    assert old.format_version == record.FORMAT_VERSION  # as it would be written again
+    assert old.config.transformer.model_size == "small"
+    step = old.config.step
+    assert (step.pass_type, step.precision, step.optimizer) == ("train", "bf16", "adamw-fused")
     assert [step.wall_s for step in old.steps] == [0.037, 0.0375]
     assert list(old.steps[0].phases_s) == ["zero_grad", "forward", "loss", "backward", "optimizer"]
     assert (old.steps[0].enqueue_s, old.steps[0].device_s, old.steps[0].cpu_s) == (0.012, 0.0361, 0.03)
@@ -90,13 +93,52 @@ def test_records_of_format_2_keep_loading():
     old = record.load(FIXTURES / "record_v2.json")
 
     # THEN
-    assert old.format_version == 2
-    assert (old.ended_by, old.config.target_ci, old.config.max_time) == ("target-ci", 0.01, 60.0)
+    assert old.format_version == record.FORMAT_VERSION
+    measurement = old.config.measurement
+    assert (old.ended_by, measurement.target_ci, measurement.max_time) == ("target-ci", 0.01, 60.0)
     assert old.probing == Probing(seconds_per_step=3.5e-05, seconds_per_fault=1.5e-06)
     assert old.steps[1].probes is not None
     assert (old.steps[1].probes.began_s, old.steps[1].probes.switches, old.steps[1].probes.device_allocs) == (101, 3, 2)
     assert old.warmup[0].probes == StepProbes(began_s=99.0)
     assert (old.gpu[0].sm_mhz, old.gpu[0].reasons, old.gpu[1]) == (1980, 4, GpuSample(at_s=100.1))
+
+
+@pytest.mark.parametrize("name", ["record_v1.json", "record_v2.json", "record_v2_cpu.json"])
+def test_every_field_of_a_flat_configuration_is_in_its_part(name, tmp_path):
+    """GIVEN a record of a format whose configuration has no parts (the last one measured by the perfkit before format
+    3) WHEN loaded THEN no field of it is lost, and saved again it is of the latest format"""
+    # WHEN
+    old = record.load(FIXTURES / name)
+
+    # THEN
+    flat = json.loads((FIXTURES / name).read_text())["config"]
+    assert {name: old.config.value(name) for name in flat} == flat
+    saved_again = json.loads(record.save(old, tmp_path).read_text())
+    assert (saved_again["format_version"], saved_again["config"]["workload"]["kind"]) == (3, "transformer")
+    assert record.load(tmp_path) == old
+
+
+def test_a_flat_configuration_with_what_no_version_has_loads_without_it(tmp_path):
+    document = json.loads((FIXTURES / "record_v2.json").read_text())
+    document["config"]["colour"] = "red"
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    assert record.load(tmp_path) == record.load(FIXTURES / "record_v2.json")
+
+
+def test_a_flat_configuration_that_is_damaged_is_refused_with_the_field(tmp_path):
+    document = json.loads((FIXTURES / "record_v2.json").read_text())
+    document["config"]["seed"] = "zero"
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"Expected `int`, got `str` - at `\$\.config\.step\.seed`"):
+        record.load(tmp_path)
+
+
+def test_a_workload_of_ones_own_is_read_back(tmp_path):
+    """GIVEN a configuration without a Transformer WHEN saved and loaded THEN it is the same, without its fields"""
+    own = saved(config=RunConfig(workload=Own(name="my model"), step=Step(device="cpu")))
+    path = record.save(own, tmp_path)
+    assert json.loads(path.read_text())["config"]["workload"] == {"kind": "own", "name": "my model"}
+    assert record.load(path) == own
 
 
 def test_a_counter_that_could_not_be_read_is_no_zero_in_the_file(tmp_path):
@@ -120,7 +162,7 @@ def test_fields_that_a_later_perfkit_of_the_same_format_added_are_passed_over(tm
 def test_fields_of_a_later_perfkit_are_passed_over_wherever_they_are(tmp_path):
     """GIVEN a record with one more field in each of its objects WHEN loaded THEN it is as without them"""
 
-    def extended(value: object) -> object:
+    def extended(value: Any) -> Any:
         if isinstance(value, list):
             return [extended(one) for one in value]
         return {key: extended(one) for key, one in value.items()} | {"later": [1]} if isinstance(value, dict) else value
@@ -141,6 +183,10 @@ def test_fields_of_a_later_perfkit_are_passed_over_wherever_they_are(tmp_path):
 REQUIRED = {
     RunRecord: {"config", "environment", "created", "status", "steps"},
     RunConfig: set(),
+    Transformer: set(),
+    Own: {"name"},
+    Step: set(),
+    Measurement: set(),
     StepSample: {"wall_s", "phases_s"},
     MemoryPeaks: set(),
     Failure: {"phase", "message"},
@@ -230,12 +276,12 @@ def changed(path: str, value: object) -> bytes:
         (b'{"kind": "pyperf"}', "not a perfkit record (its kind is another)"),
         (b'{"kind": 3}', "Expected `str`, got `int` - at `$.kind`"),
         (b'{"kind": "perfkit.run", "format_version": 1}', "missing required field `config`"),
-        (changed("format_version", 3), "record format 3, and this perfkit reads up to 2: upgrade perfkit"),
+        (changed("format_version", 4), "record format 4, and this perfkit reads up to 3: upgrade perfkit"),
         (changed("format_version", 0), "record format 0 never existed"),
         (changed("format_version", "1"), "Expected `int`, got `str` - at `$.format_version`"),
         (changed("environment.device_name", 3), "Expected `str`, got `int` - at `$.environment.device_name`"),
         (changed("steps.1.wall_s", "fast"), "Expected `float`, got `str` - at `$.steps[1].wall_s`"),
-        (changed("config.model_size", "huge"), "Invalid enum value 'huge' - at `$.config.model_size`"),
+        (changed("config.model_size", "huge"), "Invalid enum value 'huge' - at `$.config.workload.model_size`"),
         (changed("config.batch_size", 0), "--batch-size 0: must be at least 1"),
         (changed("status", "lost"), "Invalid enum value 'lost' - at `$.status`"),
     ],
@@ -363,7 +409,7 @@ def test_numbers_up_to_there_and_digits_in_texts_are_no_harm(tmp_path):
 
 
 def test_a_configuration_that_leaves_open_what_ran_is_refused(tmp_path):
-    open_end = dataclasses.replace(FULL, config=dataclasses.replace(FULL.config, context_length=None))
+    open_end = dataclasses.replace(FULL, config=FULL.config.changed(context_length=None))
     with pytest.raises(UsageError, match="leaves open what was measured"):
         record.load(record.save(open_end, tmp_path))
 
@@ -381,7 +427,7 @@ def test_what_cannot_be_saved_comes_along_and_leaves_no_draft(tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("version", [-1, 0, 3, 99])
+@pytest.mark.parametrize("version", [-1, 0, 4, 99])
 def test_a_format_that_this_perfkit_does_not_know_is_refused_by_its_number(tmp_path, version):
     (tmp_path / "record.json").write_bytes(changed("format_version", version))
     with pytest.raises(UsageError, match=f"record format {version}[ ,]"):

@@ -43,8 +43,10 @@ def test_results_of_version_1_keep_loading():
     assert (ok.sweep_version, ok.key, ok.repeat, ok.isolation, ok.outcome) == (
         1, "small_train_69523874", 1, "fresh", "ok",
     )  # fmt: skip
-    asked = RunConfig(model_size="small", pass_type="train", precision="bf16", optimizer="adamw-fused", checkpoint=True,
-                      target_ci=0.01, max_time=60.0)  # fmt: skip
+    asked = RunConfig.of(
+        model_size="small", pass_type="train", precision="bf16", optimizer="adamw-fused", checkpoint=True,
+        target_ci=0.01, max_time=60.0,
+    )  # fmt: skip
     assert ok.config == asked.resolved("cuda:1")
     assert (ok.parameters, ok.steps, ok.median_s, ok.cv) == (128_625_408, 25, 0.1 + 0.2, 0.0133)
     assert (ok.peak_memory_bytes, ok.reserved_bytes, ok.message) == (2**53 + 1, 2**40, None)
@@ -82,7 +84,7 @@ def test_any_column_may_be_missing_but_those_that_name_a_row():
 
 def test_a_column_that_was_removed_is_what_the_key_says_and_one_that_was_changed_is_refused():
     """GIVEN rows of a forward pass and of training WHEN column pass_type is removed THEN each is still of its own"""
-    configs = [RunConfig(model_size="medium", pass_type=kind) for kind in ("forward", "train")]
+    configs = [RunConfig.of(model_size="medium", pass_type=kind) for kind in ("forward", "train")]
     rows = [SweepRow(key=sweep.key_of(c), repeat=1, isolation="fresh", outcome="ok", config=c) for c in configs]
     whole = sweep.header_line() + "".join(map(sweep.to_line, rows))
     table = list(csv.reader(whole.splitlines()))

@@ -11,7 +11,7 @@ import pytest
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.trace.load import load
-from scripts.benchmarks import harness_child, rivals, trace_child
+from scripts.benchmarks import harness_child, measuring, rivals, trace_child
 from scripts.benchmarks import main as bench
 from scripts.benchmarks.make_trace import Made, write_trace
 from scripts.benchmarks.measuring import BenchError, Row, interleaved, run_child, run_python
@@ -110,20 +110,22 @@ def test_every_work_on_a_trace_runs(
         assert found["total_ns"] == facts.kernel_time_ns
 
 
-def test_the_harness_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness_child, "STEPS", 20)
-    found = harness_child.steps(2)
+def test_the_harness_is_measured() -> None:
+    found = harness_child.steps(2, count=20)
     assert set(found) == {"loop", "empty", "phases", "ranges"}
     assert all(len(times) == 2 and min(times) > 0 for times in found.values())
 
 
-def test_a_package_that_cannot_be_installed_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(argv: list[object], **_: object) -> None:
-        raise subprocess.CalledProcessError(1, [str(a) for a in argv], stderr=b"noise\nNo matching distribution\n")
+def test_a_package_that_cannot_be_installed_is_said_so() -> None:
+    refused = subprocess.CalledProcessError(1, ["pip"], stderr=b"noise\nNo matching distribution\n")
+    assert rivals._last_words(refused) == "No matching distribution"
+    assert rivals._last_words(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
 
+
+def test_a_place_where_nothing_can_be_installed_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(subprocess, "run", refuse)
-    with pytest.raises(BenchError, match="cannot be installed: No matching distribution"):
+    (measuring.cache_folder() / "hta-venv").write_text("in the way")
+    with pytest.raises(BenchError, match="HolisticTraceAnalysis cannot be installed: "):
         rivals.environment()
 
 
@@ -142,13 +144,12 @@ def test_the_table_shows_ratios_and_broken_bounds() -> None:
     assert lines[4] == "d  not run"
 
 
-def test_a_broken_bound_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_bound_is_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     def broken(_repeats: int) -> Iterator[Row]:
         """Too slow."""
         yield Row("a", "1", "b", 2.0, "< 1", False)
 
-    monkeypatch.setattr(bench, "BENCHMARKS", {"x": broken})
-    assert bench.main(["x"]) == 1
+    assert bench.main(["x"], {"x": broken}) == 1
     assert "BROKEN" in capsys.readouterr().out
 
 

@@ -13,6 +13,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,8 +21,6 @@ import torch
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from scripts.gpu_suite import main as suite
-from scripts.gpu_suite import results as results_module
-from scripts.gpu_suite import running
 from scripts.gpu_suite.points import POINTS, REHEARSAL, Flags, Point, command, runs
 from scripts.gpu_suite.results import Results
 from scripts.gpu_suite.running import ROOT, Outcome, run_point
@@ -46,7 +45,7 @@ def test_every_point_has_a_name_of_its_own() -> None:
 def test_every_run_is_a_valid_configuration() -> None:
     for point in POINTS:
         if point.flags is not None:
-            RunConfig(**point.flags)  # type: ignore[arg-type]  # refuses what cannot work
+            RunConfig.of(**point.flags)  # refuses what cannot work
 
 
 def test_a_rehearsed_run_is_valid_or_needs_a_gpu() -> None:
@@ -58,7 +57,7 @@ def test_a_rehearsed_run_is_valid_or_needs_a_gpu() -> None:
 def refusal(flags: Flags | None) -> str:
     """Why a configuration is refused; empty where it is not."""
     try:
-        RunConfig(**(flags or {}))  # type: ignore[arg-type]
+        RunConfig.of(**(flags or {}))
     except UsageError as error:
         return str(error)
     return ""
@@ -66,14 +65,15 @@ def refusal(flags: Flags | None) -> str:
 
 def test_the_passes_sizes_precisions_attentions_and_compile_modes_are_all_there() -> None:
     flags = [point.flags for point in POINTS if point.flags]
-    for name, values in {
+    wanted: dict[str, set[Any]] = {
         "model_size": {"small", "medium", "large", "xl", "2.7B", "10B"},
         "pass_type": {"forward", "forward-backward", "train"},
         "precision": {"tf32", "bf16", "fp16"},
         "attention": {"sdpa"},
         "compile": {"block", "model"},
         "checkpoint": {True},
-    }.items():
+    }
+    for name, values in wanted.items():
         assert values <= {f[name] for f in flags if name in f}
 
 
@@ -102,12 +102,12 @@ def test_a_command_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "flags", "status"), [(3, {"a": 1}, "oom"), (2, {"a": 1}, "refused"), (3, None, "failed")]
 )
-def test_exit_codes_become_statuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, flags: dict[str, int] | None, status: str
-) -> None:
-    script = f"import sys; print('why'); sys.exit({code})"
-    monkeypatch.setattr(Point, "argv", lambda *_, **__: [sys.executable, "-c", script])
-    outcome = run_point(Point(name="p", expected_s=1, flags=flags), tmp_path / "p", 500)  # type: ignore[arg-type]
+def test_exit_codes_become_statuses(tmp_path: Path, code: int, flags: dict[str, int] | None, status: str) -> None:
+    class Scripted(Point):
+        def argv(self, folder: str, *, rehearsal: bool = False) -> list[str]:
+            return [sys.executable, "-c", f"import sys; print('why'); sys.exit({code})"]
+
+    outcome = run_point(Scripted(name="p", expected_s=1, flags=flags), tmp_path / "p", 500)  # type: ignore[arg-type]
     assert (outcome.status, outcome.exit_code, outcome.message) == (status, code, "why")
 
 
@@ -119,15 +119,21 @@ def test_budgets_are_read(text: str, seconds: float) -> None:
     assert suite._parser().parse_args(["--budget", text]).budget == seconds
 
 
-@pytest.fixture
-def _a_clock_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite._Suite, "elapsed", 0.0)
+def at_once(results: Results, budget: float) -> suite._Suite:
+    """A suite whose points end well, and in no time."""
+    return suite._Suite(
+        results,
+        budget,
+        io.StringIO(),
+        rehearsal=False,
+        run_point=lambda point, *_, **__: Outcome(name=point.name, status="ok"),
+        now=lambda: 0.0,
+        began=0.0,
+    )
 
 
-@pytest.mark.usefixtures("_a_clock_that_stands")
-def test_a_reserved_point_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reserved_point_keeps_its_time(tmp_path: Path) -> None:
     """GIVEN too little time for one run of three beside a reserved one THEN it is left out"""
-    monkeypatch.setattr(suite, "run_point", lambda point, *_, **__: Outcome(name=point.name, status="ok"))
     points = [
         command("first", 40, "x"),
         command("second", 400, "x"),
@@ -136,7 +142,7 @@ def test_a_reserved_point_keeps_its_time(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     (tmp_path / "runs").mkdir()
     results = Results(tmp_path, tmp_path, NO_GPU)
-    code = suite._Suite(results, 120, io.StringIO(), rehearsal=False).run(points)
+    code = at_once(results, 120).run(points)
     assert code == 0
     assert {o.name: o.status for o in results.outcomes} == {
         "first": "ok", "second": "skipped", "third": "ok", "tests": "ok",
@@ -145,23 +151,20 @@ def test_a_reserved_point_keeps_its_time(tmp_path: Path, monkeypatch: pytest.Mon
     assert manifest["counts"] == {"ok": 3, "skipped": 1}
 
 
-@pytest.mark.usefixtures("_a_clock_that_stands")
-def test_time_left_over_goes_to_points_left_out_at_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "run_point", lambda point, *_, **__: Outcome(name=point.name, status="ok"))
+def test_time_left_over_goes_to_points_left_out_at_first(tmp_path: Path) -> None:
     points = [command("first", 60, "x"), command("tests", 60, "x", reserved=True)]
     (tmp_path / "runs").mkdir()
     results = Results(tmp_path, tmp_path, NO_GPU)
-    suite._Suite(results, 100, io.StringIO(), rehearsal=False).run(points)
+    at_once(results, 100).run(points)
     assert [outcome.name for outcome in results.outcomes] == ["tests", "first"]
 
 
-def test_what_would_make_the_archive_too_large_stays_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results_module, "ARCHIVE_LIMIT", 60_000)
+def test_what_would_make_the_archive_too_large_stays_out(tmp_path: Path) -> None:
     (tmp_path / "runs" / "p").mkdir(parents=True)
     noise = random.Random(0)
     for name, size in (("small.gz", 20_000), ("large.gz", 50_000)):
         (tmp_path / "runs" / "p" / name).write_bytes(noise.randbytes(size))
-    results = Results(tmp_path, tmp_path, NO_GPU)
+    results = Results(tmp_path, tmp_path, NO_GPU, archive_limit=60_000)
     archive = results.pack({})
     assert archive.stat().st_size <= 60_000
     assert results.left_out == ["runs/p/large.gz (0.1 MB)"]
@@ -206,23 +209,25 @@ def test_earlier_results_are_left_alone(tmp_path: Path) -> None:
     assert "earlier run" in refused.stderr
 
 
+ALL_THE_TIME_IN_THE_WORLD = suite.Patience(allowance=1000.0, probe_s=1000.0, analyze_s=1000.0)
+"""A point may take as long as this machine takes."""
+
+
 @pytest.fixture
-def _all_the_time_in_the_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A point may take as long as this machine takes; the handler of SIGTERM that the suite sets is taken back."""
-    monkeypatch.setattr(suite, "ALLOWANCE", 1000.0)
-    monkeypatch.setattr(suite, "PROBE_TIMEOUT_S", 1000.0)
-    monkeypatch.setattr(running, "ANALYZE_TIMEOUT_S", 1000.0)
+def _sigterm() -> Iterator[None]:
+    """The handler of SIGTERM that the suite sets is taken back."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_all_the_time_in_the_world")
+@pytest.mark.usefixtures("_sigterm")
 def test_rehearsal_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """GIVEN a good run, one that only a GPU can do and a profiled one THEN all results are in the folder"""
     names = ("small_fwd", "small_fwd-bwd_tf32", "profiled_fwd")
-    code = suite.main(["--cpu-rehearsal", "--budget", "500m", "--out", str(tmp_path), "--only", *names])
+    arguments = ["--cpu-rehearsal", "--budget", "500m", "--out", str(tmp_path), "--only", *names]
+    code = suite.main(arguments, ALL_THE_TIME_IN_THE_WORLD)
     said = capsys.readouterr().out
     assert code == 0, said
     assert "2 ok, 1 refused" in said

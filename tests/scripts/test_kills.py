@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_a_command_that_is_ended_loses_nothing(tmp_path, name, several):
         assert after == COMMAND[name].all_of_them
 
 
-def saved(folder: Path, **changes: object) -> RunRecord:
+def saved(folder: Path, **changes: Any) -> RunRecord:
     """A run of one step that SIGTERM ended, in its folder."""
     failure = Failure(phase="measured step 2, loss", message="interrupted", signal="SIGTERM")
     made = runs.saved(**{"status": "interrupted", "steps": (runs.sample(),), "failure": failure, **changes})
@@ -56,7 +57,7 @@ def saved(folder: Path, **changes: object) -> RunRecord:
     return made
 
 
-def judged(folder: Path, code: int = 143, said: str = LAST, kill: Kill = TERMINATED, **changes: int) -> int:
+def judged(folder: Path, code: int = 143, said: str = LAST, kill: Kill = TERMINATED, **changes: Any) -> int:
     ended = dataclasses.replace(Ended(code, said, killed=True, announced=1, announced_then=1), **changes)
     return kills.check(COMMAND["run"], folder, kill, ended, before=0)
 
@@ -156,12 +157,11 @@ def test_a_result_that_is_none_is_found(tmp_path):
         COMMAND["sweep"].kept(tmp_path)
 
 
-def test_a_process_that_is_left_is_found(monkeypatch):
-    monkeypatch.setattr(kills, "GONE_S", 0.1)
+def test_a_process_that_is_left_is_found():
     environment = os.environ | {kills._MARK: "left"}
     command = ["sh", "-c", "echo; read line"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()  # only now is its environment sure to be there
         with pytest.raises(Broken, match="processes are left"):
-            kills.check_left("left")
+            kills.check_left("left", gone_s=0.1)

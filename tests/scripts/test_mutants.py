@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from scripts.mutation import main, report, verdicts, workers
+from scripts.mutation import main, report
 from scripts.mutation.baseline import Baseline, Store
 from scripts.mutation.selection import Selector
 from scripts.mutation.sites import Site, sample, sites_of
-from scripts.mutation.verdicts import Verdict
+from scripts.mutation.verdicts import Patience, Verdict
 from scripts.mutation.workers import Request, Worker
 
 SOURCE = '''"""Numbers, of which 3 < 4 is said here only."""
@@ -64,7 +65,7 @@ UNREACHED = f"{FILE}::nobody_asks::arithmetic::+ -> - in n + 1"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path):
     """A tree with one module and its tests."""
     root = tmp_path / "project"
     for folder in ("perfkit/schema", "tests/schema"):
@@ -77,9 +78,9 @@ def project(tmp_path, monkeypatch):
     return root
 
 
-def tried(project, *flags):
+def tried(project, *flags, **seams):
     """Run scripts/mutants on the project; exit code and verdicts by id."""
-    code = main.main(["--root", str(project), *flags])
+    code = main.main(["--root", str(project), *flags], **seams)
     kept = project / ".mutants" / "results.jsonl"
     lines = kept.read_text().splitlines() if kept.exists() else []
     return code, {one["id"]: one for one in map(json.loads, lines)}
@@ -215,14 +216,13 @@ def test_a_seed_gives_its_sample_and_a_larger_one_adds_to_it():
 # Runs
 
 
-def test_known_mutants_are_noticed_or_survive(project, capsys, monkeypatch):
+def test_known_mutants_are_noticed_or_survive(project, capsys):
     # GIVEN little patience with what hangs
-    monkeypatch.setattr(verdicts, "ALLOWED_S", 5.0)
-    monkeypatch.setattr(verdicts, "ALLOWED_TIMES", 1.0)
+    little = Patience(seconds=5.0, times=1.0)
     before = {file: file.read_bytes() for file in project.rglob("*") if file.is_file()}
 
     # WHEN
-    code, found = tried(project, "--all", "--at-least", "99")
+    code, found = tried(project, "--all", "--at-least", "99", patience=little)
 
     # THEN all have a verdict
     assert code == 1
@@ -464,9 +464,11 @@ def test_memory_that_a_mutant_asks_for_is_limited(project, worker):
     assert (outcome.outcome, outcome.reason) == ("failed", "MemoryError")
 
 
-def test_without_namespaces_files_that_kill_are_left_out(project, capsys, monkeypatch):
-    # GIVEN a system that has none, and a second file
-    monkeypatch.setattr(workers, "_namespaces", list)
+def test_without_namespaces_files_that_kill_are_left_out(project, capsys, monkeypatch, tmp_path):
+    # GIVEN a system that gives none, and a second file
+    (tmp_path / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "unshare").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     (project / "perfkit/schema/ends.py").write_text("import os\n\n\ndef end(pid: int) -> None:\n    os.kill(pid, 9)\n")
     changed = f"{FILE}::LIMIT::constant::10 -> 11 in LIMIT = 10"
     killed = "perfkit/schema/ends.py::end::constant::9 -> 10 in os.kill(pid, 9)"

@@ -9,10 +9,11 @@ from statistics import median
 import msgspec
 import pytest
 
-from perfkit.analysis.noise import causes, stability
+from perfkit.analysis.noise import causes
 from perfkit.analysis.noise.causes import Cause
 from perfkit.schema import record
 from scripts.planted import child, main
+from tests.analysis.noisy import explained
 from tests.runs import QUICK, sample, saved
 
 
@@ -43,7 +44,7 @@ def test_a_step_that_sleeps_is_named(tmp_path):
     assert made.steps[child.SLEEPING].wall_s >= child.SLEEP_S
     assert made.steps[child.SLEEPING].probes.switches >= 1
     made = undisturbed(made, sleeps=child.SLEEPING)
-    found = stability.examine(made)
+    found = explained(made)
     assert found.first_cause == Cause.WAITING.value
     [slept] = [one for one in found.disturbances if one.first == child.SLEEPING]
     assert slept.cause is Cause.WAITING
@@ -62,7 +63,7 @@ def test_a_storm_of_collections_is_most_of_the_cpu_time_it_costs(tmp_path):
     assert all(one.collections < 20 for one in calm)
     usual = median(one.main_cpu_s for one in calm)
     assert max(one.gc_s / (one.main_cpu_s - usual) for one in stormy) >= 0.6
-    assert any(share.cause is Cause.GC for share in stability.examine(undisturbed(made)).shares)
+    assert any(share.cause is Cause.GC for share in explained(undisturbed(made)).shares)
 
 
 def test_more_work_is_more_cpu_time_and_has_a_hogs_name(tmp_path):
@@ -70,7 +71,7 @@ def test_more_work_is_more_cpu_time_and_has_a_hogs_name(tmp_path):
     made = undisturbed(planted(tmp_path, "more-work", steps=child.HOG_FROM + 5))
 
     # THEN
-    [level] = [one for one in stability.examine(made).disturbances if one.kind == "level"]
+    [level] = [one for one in explained(made).disturbances if one.kind == "level"]
     assert (level.first, level.cause) == (child.HOG_FROM, Cause.CPU_TIME)
     assert child.PLANTS["more-work"][2] == child.PLANTS["hog"][2] == level.cause.value
 

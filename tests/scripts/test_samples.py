@@ -19,10 +19,10 @@ def test_a_sample_is_small_and_complete(name: str) -> None:
     folder = samples.FOLDER / name
     saved = record.load(folder)
     assert saved.status == "ok"
-    assert len(saved.steps) == saved.config.measure_steps
+    assert len(saved.steps) == saved.config.measurement.measure_steps
     assert all(path.stat().st_size <= samples.LIMIT for path in folder.iterdir())
     summary = trace_report.report(load(folder / saved.artifacts["trace"])).summary
-    assert summary["steps"] == saved.config.measure_steps
+    assert summary["steps"] == saved.config.measurement.measure_steps
     assert summary["backward_nodes_linked"] == summary["backward_nodes"] > 0
 
 

@@ -10,25 +10,34 @@ import os
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from perfkit.schema.progress import Progress
 from perfkit.trace import cache
+from perfkit.trace.cache import Cache
 from perfkit.trace.columns import Trace
-from perfkit.trace.load import load
+from perfkit.trace.load import load as load_file
 from tests.reference import random_traces
 
-SMALLEST_BYTES = cache.SMALLEST_BYTES
+ANY_SIZE = Cache(smallest_bytes=0)
+"""A cache of files of any size."""
+SETTLED = Cache(smallest_bytes=0, settled_s=-1.0)
+"""One that takes no file for new."""
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, which takes files of any size."""
+    """A folder of the test's own for the cache."""
     monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 0)
     return tmp_path / "cache"
+
+
+def load(
+    path: Path | str, *, cache: Cache = ANY_SIZE, use_cache: bool = True, progress: Progress | None = None
+) -> Trace:
+    return load_file(path, cache=cache, use_cache=use_cache, progress=progress)
 
 
 def write_trace(path: Path, seed: int) -> Path:
@@ -38,11 +47,11 @@ def write_trace(path: Path, seed: int) -> Path:
 
 def key(path: Path) -> str:
     with path.open("rb") as file:
-        return cache.key_of(file).digest
+        return ANY_SIZE.key_of(file).digest
 
 
 def entry_of(path: Path) -> Path:
-    return cache.folder() / f"{key(path)}.trace"
+    return ANY_SIZE.folder / f"{key(path)}.trace"
 
 
 def assert_same(first: Trace, second: Trace) -> None:
@@ -57,31 +66,27 @@ def assert_same(first: Trace, second: Trace) -> None:
     assert [getattr(first, name) for name in rest] == [getattr(second, name) for name in rest]
 
 
-def forbid_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("parsed again")
-
-    monkeypatch.setattr("perfkit.trace.load.read_chrome_json", refuse)
+def parsed(*_: object) -> None:
+    """Progress of a file that should not be read anew."""
+    raise AssertionError("parsed again")
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_second_look_does_not_parse_and_gives_the_same(tmp_path, monkeypatch, seed):
+def test_a_second_look_does_not_parse_and_gives_the_same(tmp_path, seed):
     """GIVEN a trace read once WHEN read again THEN it comes from the cache, equal in every column"""
     file = write_trace(tmp_path / "t.json", seed)
     first = load(file)
-    forbid_parsing(monkeypatch)
-    assert_same(first, load(file))
+    assert_same(first, load(file, progress=parsed))
 
 
-def test_a_copy_is_found_and_a_changed_file_is_not(tmp_path, monkeypatch):
+def test_a_copy_is_found_and_a_changed_file_is_not(tmp_path):
     """GIVEN a cached file WHEN it is copied THEN the copy is found; WHEN it changes THEN it is read anew"""
     file = write_trace(tmp_path / "t.json", 1)
     first = load(file)
     write_trace(file, 2)
     assert len(load(file).host) != len(first.host)
     copy = write_trace(tmp_path / "copy.json", 1)
-    forbid_parsing(monkeypatch)
-    assert_same(dataclasses.replace(first, source=str(copy)), load(copy))
+    assert_same(dataclasses.replace(first, source=str(copy)), load(copy, progress=parsed))
 
 
 def test_a_change_within_the_clock_tick_is_seen(tmp_path):
@@ -99,26 +104,24 @@ def test_no_cache_leaves_nothing(tmp_path, own_cache):
     assert not own_cache.exists()
 
 
-def test_a_cancelled_reading_leaves_nothing(tmp_path, own_cache, monkeypatch):
+def test_a_cancelled_reading_leaves_nothing(tmp_path, own_cache):
     """GIVEN a file that is not new WHEN its reading is cancelled THEN the cache is as it was; read, it is noted"""
     file = write_trace(tmp_path / "t.json", 1)
     os.utime(file, (1, 1))
-    monkeypatch.setattr(cache, "_SETTLED_SECONDS", -1.0)
 
     def cancelled(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(file, progress=cancelled)
+        load(file, cache=SETTLED, progress=cancelled)
     assert not own_cache.exists()
-    load(file)
-    assert len(list(cache.folder().glob("*.note"))) == 1
+    load(file, cache=SETTLED)
+    assert len(list(ANY_SIZE.folder.glob("*.note"))) == 1
     assert entry_of(file).is_file()
 
 
-def test_small_files_are_not_kept(tmp_path, own_cache, monkeypatch):
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 2**30)
-    load(write_trace(tmp_path / "t.json", 1))
+def test_small_files_are_not_kept(tmp_path, own_cache):
+    load(write_trace(tmp_path / "t.json", 1), cache=Cache())
     assert not own_cache.exists()
 
 
@@ -152,39 +155,38 @@ def test_a_deleted_cache_is_no_damage(tmp_path, own_cache):
     assert_same(first, load(file))
 
 
-def test_entries_of_another_version_are_not_read(tmp_path, monkeypatch):
+def test_entries_of_another_version_are_not_read(tmp_path):
     file = write_trace(tmp_path / "t.json", 1)
     load(file)
-    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
-    forbid_parsing(monkeypatch)
+    assert ANY_SIZE.folder.name == f"v{cache.VERSION}"
+    ANY_SIZE.folder.rename(ANY_SIZE.folder.with_name(f"v{cache.VERSION + 1}"))
     with pytest.raises(AssertionError, match="parsed again"):
-        load(file)
+        load(file, progress=parsed)
 
 
-def test_the_least_recently_used_go_first(tmp_path, monkeypatch):
+def test_the_least_recently_used_go_first(tmp_path):
     """GIVEN a limit of a few entries WHEN more are written THEN the one used longest ago is gone, the used one stays"""
     files = [write_trace(tmp_path / f"{seed}.json", seed) for seed in range(4)]
     for age, file in enumerate(files[:3]):
         load(file)
         os.utime(entry_of(file), (1e9 + age, 1e9 + age))
     load(files[0])  # used again: now the newest
-    monkeypatch.setattr(cache, "LIMIT_BYTES", sum(path.stat().st_size for path in cache.folder().glob("*.trace")))
-    load(files[3])
+    limit = sum(path.stat().st_size for path in ANY_SIZE.folder.glob("*.trace"))
+    load(files[3], cache=Cache(smallest_bytes=0, limit_bytes=limit))
     kept = [entry_of(file).exists() for file in files]
     assert kept[0]
     assert not kept[1]
     assert kept[3]
 
 
-def test_notes_do_not_pile_up(tmp_path, monkeypatch):
+def test_notes_do_not_pile_up(tmp_path):
     """GIVEN more notes than are kept WHEN an entry is written THEN the oldest are gone, the newest stay"""
-    monkeypatch.setattr(cache, "MOST_NOTES", 2)
-    cache.folder().mkdir(parents=True, mode=0o700)
-    notes = [cache.folder() / f"{digit * 64}.note" for digit in "abc"]
+    ANY_SIZE.folder.mkdir(parents=True, mode=0o700)
+    notes = [ANY_SIZE.folder / f"{digit * 64}.note" for digit in "abc"]
     for age, note in enumerate(notes):
         note.write_text("x")
         os.utime(note, (1e9 + age, 1e9 + age))
-    load(write_trace(tmp_path / "t.json", 1))
+    load(write_trace(tmp_path / "t.json", 1), cache=Cache(smallest_bytes=0, most_notes=2))
     assert [note.exists() for note in notes] == [False, True, True]
 
 
@@ -195,10 +197,9 @@ def test_an_unwritable_cache_is_no_error(tmp_path, monkeypatch):
 
 
 def _load_often(path: str) -> int:
-    cache.SMALLEST_BYTES = 0
     for _ in range(5):
         rows = len(load(path).host)
-        shutil.rmtree(cache.folder(), ignore_errors=True)
+        shutil.rmtree(ANY_SIZE.folder, ignore_errors=True)
     return rows
 
 
@@ -214,14 +215,14 @@ def test_writers_may_race(tmp_path):
 def test_what_interrupted_writers_left_is_cleared(tmp_path):
     """GIVEN a draft of an hour ago, and one of now WHEN an entry is written THEN the old one alone is gone"""
     load(write_trace(tmp_path / "a.json", 1))
-    old, new = cache.folder() / ".draft-old", cache.folder() / ".draft-new"
+    old, new = ANY_SIZE.folder / ".draft-old", ANY_SIZE.folder / ".draft-new"
     for draft in (old, new):
         draft.write_bytes(b"")
     os.utime(old, (time.time() - 7200,) * 2)
     load(write_trace(tmp_path / "b.json", 2))
     assert not old.exists()
     assert new.exists()
-    assert [path.name for path in cache.folder().glob(".draft-*")] == [new.name]  # nor one of its own
+    assert [path.name for path in ANY_SIZE.folder.glob(".draft-*")] == [new.name]  # nor one of its own
 
 
 def test_a_name_that_no_text_can_hold_is_not_kept_and_no_error(tmp_path):
@@ -232,17 +233,16 @@ def test_a_name_that_no_text_can_hold_is_not_kept_and_no_error(tmp_path):
     assert_same(load(file), load(file))
 
 
-def test_a_noted_file_is_not_hashed_again(tmp_path, monkeypatch):
+def test_a_noted_file_is_not_hashed_again(tmp_path):
     """GIVEN a settled file that was read WHEN its key is asked for THEN it is the noted one, and nothing is read"""
-    monkeypatch.setattr(cache, "_SETTLED_SECONDS", -1.0)
     file = write_trace(tmp_path / "t.json", 1)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     with file.open("rb") as opened:
-        first = cache.key_of(opened)
+        first = SETTLED.key_of(opened)
     assert (first.digest, first.is_settled, first.is_noted) == (digest, True, False)
-    load(file)
+    load(file, cache=SETTLED)
     with file.open("rb") as opened:
-        again = cache.key_of(opened)
+        again = SETTLED.key_of(opened)
         assert opened.tell() == 0
     assert (again.digest, again.is_settled, again.is_noted) == (digest, True, True)
     assert again.identity == first.identity
@@ -252,41 +252,27 @@ def test_a_noted_file_is_not_hashed_again(tmp_path, monkeypatch):
     ("modified", "changed", "is_settled"),
     [(97, 97, True), (98, 98, False), (99, 97, False), (97, 99, False), (90, 97.9, True)],
 )
-def test_a_file_of_the_last_two_seconds_is_not_settled(tmp_path, monkeypatch, modified, changed, is_settled):
+def test_a_file_of_the_last_two_seconds_is_not_settled(modified, changed, is_settled):
     """GIVEN the time 100 WHEN a file's content or name changed within two seconds THEN its times need not show it"""
-    file = tmp_path / "t.json"
-    file.write_bytes(b"x")
-    monkeypatch.setattr(cache.time, "time", lambda: 100.0)
-    real = os.fstat
-
-    def aged(descriptor: int) -> object:
-        known = real(descriptor)
-        names = ("st_mode", "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_uid")
-        return SimpleNamespace(
-            **{name: getattr(known, name) for name in names}, st_mtime=float(modified), st_ctime=float(changed)
-        )
-
-    monkeypatch.setattr(cache.os, "fstat", aged)
-    with file.open("rb") as opened:
-        assert cache.key_of(opened).is_settled is is_settled
+    assert Cache(now=lambda: 100.0).is_settled(modified, changed) is is_settled
 
 
 @pytest.mark.parametrize(("size", "worth"), [(9, False), (10, True), (11, True)])
-def test_files_from_a_size_on_are_looked_up(tmp_path, monkeypatch, size, worth):
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 10)
+def test_files_from_a_size_on_are_looked_up(tmp_path, size, worth):
     (tmp_path / "x").write_bytes(b"x" * size)
     with (tmp_path / "x").open("rb") as file:
-        assert cache.is_worth_it(file) is worth
+        assert Cache(smallest_bytes=10).is_worth_it(file) is worth
 
 
 def test_the_bounds_of_the_cache():
     """GIVEN nothing set THEN files from 4 MiB on are kept, up to 4 GiB of them (docs/analyze.md), and 10,000 notes"""
-    assert (SMALLEST_BYTES, cache.LIMIT_BYTES, cache.MOST_NOTES) == (4_194_304, 4_294_967_296, 10_000)
+    kept = Cache()
+    assert (kept.smallest_bytes, kept.limit_bytes, kept.most_notes) == (4_194_304, 4_294_967_296, 10_000)
 
 
 def test_what_is_no_regular_file_is_not_looked_up():
     with Path(os.devnull).open("rb") as file:
-        assert not cache.is_worth_it(file)
+        assert not ANY_SIZE.is_worth_it(file)
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(10, True), (11, False)])
@@ -296,22 +282,21 @@ def test_an_entry_up_to_the_limit_is_read(tmp_path, size, is_read):
 
 
 @pytest.mark.parametrize(("spare", "kept"), [(0, [True, True]), (-1, [False, True])])
-def test_entries_that_just_fit_stay(tmp_path, monkeypatch, spare, kept):
+def test_entries_that_just_fit_stay(tmp_path, spare, kept):
     """GIVEN two entries and a limit of their size, or one byte less WHEN tidied THEN both stay, or the newer"""
     files = [write_trace(tmp_path / f"{seed}.json", seed) for seed in range(2)]
     for age, file in enumerate(files):
         load(file)
         os.utime(entry_of(file), (1e9 + age, 1e9 + age))
     together = sum(entry_of(file).stat().st_size for file in files)
-    monkeypatch.setattr(cache, "LIMIT_BYTES", together + spare)
-    cache._forget_oldest()
+    Cache(limit_bytes=together + spare).forget_oldest()
     assert [entry_of(file).exists() for file in files] == kept
 
 
 @pytest.mark.parametrize(("is_settled", "is_noted", "kept"), [(True, False, 1), (True, True, 0), (False, False, 0)])
 def test_the_digest_of_a_settled_file_is_noted_once(own_cache, is_settled, is_noted, kept):
-    cache.remember(cache.Key("a" * 64, "device, inode, size, times", is_settled, is_noted))
-    assert len(list(cache.folder().glob("*.note"))) == kept
+    ANY_SIZE.remember(cache.Key("a" * 64, "device, inode, size, times", is_settled, is_noted))
+    assert len(list(ANY_SIZE.folder.glob("*.note"))) == kept
 
 
 def test_what_cannot_be_put_in_place_leaves_no_draft(tmp_path):
@@ -323,19 +308,18 @@ def test_what_cannot_be_put_in_place_leaves_no_draft(tmp_path):
 
 
 @pytest.mark.parametrize(("age", "stays"), [(3599, True), (3600, True), (3601, False)])
-def test_a_draft_stays_for_an_hour(monkeypatch, age, stays):
-    cache.folder().mkdir(parents=True, mode=0o700)
-    draft = cache.folder() / ".draft-x"
+def test_a_draft_stays_for_an_hour(age, stays):
+    ANY_SIZE.folder.mkdir(parents=True, mode=0o700)
+    draft = ANY_SIZE.folder / ".draft-x"
     draft.write_bytes(b"")
     os.utime(draft, (1e9 - age, 1e9 - age))
-    monkeypatch.setattr(cache.time, "time", lambda: 1e9)
-    cache._forget_oldest()
+    Cache(now=lambda: 1e9).forget_oldest()
     assert draft.exists() is stays
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o720, 0o702, 0o777])
 def test_a_folder_is_ours_if_nobody_else_can_write_to_it(mode):
-    assert cache.is_ours()  # there is none yet
-    cache.folder().mkdir(parents=True)
-    cache.folder().chmod(mode)
-    assert cache.is_ours() is (mode in (0o700, 0o755))
+    assert ANY_SIZE.is_ours()  # there is none yet
+    ANY_SIZE.folder.mkdir(parents=True)
+    ANY_SIZE.folder.chmod(mode)
+    assert ANY_SIZE.is_ours() is (mode in (0o700, 0o755))

@@ -13,23 +13,29 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perfkit.schema.progress import Progress
 from perfkit.trace import cache, cache_entry
+from perfkit.trace.cache import Cache
 from perfkit.trace.columns import Thread, Trace
-from perfkit.trace.load import load
+from perfkit.trace.load import load as load_file
 from perfkit.trace.recording import Device, Tool, WholeGraphs
 from tests.builders import saying
 from tests.reference import random_traces
 
 LONG_AGO = (1e9, 1e9)
+KEPT = Cache(smallest_bytes=0, settled_s=-1.0)
+"""A cache of files of any size, which notes their digests at once."""
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, which takes files of any size and notes their digests at once."""
+    """A folder of the test's own for the cache."""
     monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 0)
-    monkeypatch.setattr(cache, "_SETTLED_SECONDS", -1.0)
     return tmp_path / "cache"
+
+
+def load(path: Path, *, cache: Cache = KEPT, use_cache: bool = True, progress: Progress | None = None) -> Trace:
+    return load_file(path, cache=cache, use_cache=use_cache, progress=progress)
 
 
 def write_trace(path: Path, seed: int = 1) -> Path:
@@ -38,7 +44,7 @@ def write_trace(path: Path, seed: int = 1) -> Path:
 
 
 def only(pattern: str) -> Path:
-    (path,) = cache.folder().glob(pattern)
+    (path,) = KEPT.folder.glob(pattern)
     return path
 
 
@@ -85,7 +91,7 @@ def test_a_note_names_no_path(tmp_path, note):
     load(other)
     other_entry = only("*.trace")
     first = load(file)
-    for path in cache.folder().glob("*.note"):
+    for path in KEPT.folder.glob("*.note"):
         text = note.format(victim=victim, digest=other_entry.stem)
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
     for _ in range(2):
@@ -100,19 +106,18 @@ def test_a_whole_note_of_another_file_is_not_believed(tmp_path):
     first = load(file)
     note = only("*.note")
     load(other)
-    (others_note,) = set(cache.folder().glob("*.note")) - {note}
+    (others_note,) = set(KEPT.folder.glob("*.note")) - {note}
     note.write_bytes(others_note.read_bytes())
     assert same_columns(load(file), first)
 
 
-def test_nothing_but_own_files_is_ever_removed(tmp_path, monkeypatch):
+def test_nothing_but_own_files_is_ever_removed(tmp_path):
     """GIVEN folders and files of others in the cache's folder, old and large WHEN entries are cleared away THEN they
     stay, and where a folder has an entry's name the trace is read all the same"""
-    monkeypatch.setattr(cache, "LIMIT_BYTES", 1)
     file = write_trace(tmp_path / "t.json")
     with file.open("rb") as opened:
-        digest = cache.key_of(opened).digest
-    root = cache.folder()
+        digest = KEPT.key_of(opened).digest
+    root = KEPT.folder
     for name in (f"{digest}.trace", "a" * 64, "b" * 64 + ".trace", "b" * 64 + ".note", ".draft-x", "seen", "mine"):
         (root / name).mkdir(parents=True)
         (root / name / "meta.json").write_text("precious")
@@ -122,7 +127,7 @@ def test_nothing_but_own_files_is_ever_removed(tmp_path, monkeypatch):
         os.utime(path, LONG_AGO)
     root.chmod(0o700)
     before = content(root)
-    load(file)
+    load(file, cache=Cache(smallest_bytes=0, settled_s=-1.0, limit_bytes=1))
     assert content(root).items() >= before.items()
 
 
@@ -150,19 +155,19 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, mode):
     nothing is written, and a remark says why"""
     file = write_trace(tmp_path / "t.json")
     load(file)
-    before = content(cache.folder())
-    cache.folder().chmod(mode)
+    before = content(KEPT.folder)
+    KEPT.folder.chmod(mode)
     assert load(file).facts.remarks == (cache.NOT_OURS,)
     assert load(write_trace(tmp_path / "more.json", 2)).facts.remarks == (cache.NOT_OURS,)
-    assert content(cache.folder()) == before
+    assert content(KEPT.folder) == before
 
 
 def test_a_link_in_the_place_of_the_folder_is_not_used(tmp_path):
     """GIVEN a link to a user's folder where the cache should be WHEN a trace is read THEN nothing is written there"""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
-    cache.folder().parent.mkdir(parents=True)
-    cache.folder().symlink_to(elsewhere)
+    KEPT.folder.parent.mkdir(parents=True)
+    KEPT.folder.symlink_to(elsewhere)
     assert load(write_trace(tmp_path / "t.json")).facts.remarks == (cache.NOT_OURS,)
     assert not any(elsewhere.iterdir())
 
@@ -184,8 +189,8 @@ def test_the_cache_is_private(tmp_path):
         load(write_trace(tmp_path / "t.json"))
     finally:
         os.umask(before)
-    assert cache.folder().stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in cache.folder().iterdir()} == {0o600}
+    assert KEPT.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in KEPT.folder.iterdir()} == {0o600}
 
 
 def forged(entry: Path, change: Callable[[Trace], Trace]) -> None:
@@ -336,28 +341,11 @@ def test_an_entry_that_cannot_be_decoded_is_damaged(tmp_path, change):
     assert same_columns(first, again)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])
-def test_an_entry_cut_anywhere_is_damaged(tmp_path, cut):
-    file = write_trace(tmp_path / "t.json")
-    load(file)
-    entry = only("*.trace")
-    data = entry.read_bytes()
-    with pytest.raises(cache_entry.DamagedError):
-        cache_entry.decode(data[:cut], entry.stem, "t.json")
-
-
-def test_an_entry_under_another_name_is_damaged(tmp_path):
-    load(write_trace(tmp_path / "t.json"))
-    with pytest.raises(cache_entry.DamagedError, match="another file"):
-        cache_entry.decode(only("*.trace").read_bytes(), "a" * 64, "t.json")
-
-
 @pytest.mark.parametrize("settled_seconds", [-1.0, 1e9])
 @pytest.mark.parametrize("times_kept", [False, True])
-def test_a_file_replaced_while_it_is_read_leaves_no_entry(tmp_path, monkeypatch, settled_seconds, times_kept):
+def test_a_file_replaced_while_it_is_read_leaves_no_entry(tmp_path, settled_seconds, times_kept):
     """GIVEN a file that gets other content after it was hashed WHEN its reading ends THEN the cache has nothing of
     it, under neither name, and a remark says that it changed; the first content's numbers come when it is back"""
-    monkeypatch.setattr(cache, "_SETTLED_SECONDS", settled_seconds)
     file = write_trace(tmp_path / "t.json")
     one, two = file.read_bytes(), write_trace(tmp_path / "two.json", 2).read_bytes()
     size = max(len(one), len(two))
@@ -370,20 +358,15 @@ def test_a_file_replaced_while_it_is_read_leaves_no_entry(tmp_path, monkeypatch,
         if times_kept:
             os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    read = cache.read
-
-    def read_then_replace(digest: str, source: str) -> Trace | None:
-        found = read(digest, source)
-        replace()
-        return found
+    class Replacing(Cache):
+        def read(self, digest: str, source: str) -> Trace | None:
+            found = super().read(digest, source)
+            replace()
+            return found
 
     time.sleep(0.02)  # a tick of the file system's clock, so that the second writing has another time
-    monkeypatch.setattr(cache, "read", read_then_replace)
-    load(file)
-    monkeypatch.undo()
-    monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 0)
-    assert not list(cache.folder().glob("*.trace")) if cache.folder().exists() else True
+    load(file, cache=Replacing(smallest_bytes=0, settled_s=settled_seconds))
+    assert not list(KEPT.folder.glob("*.trace")) if KEPT.folder.exists() else True
     for data in (one, two):
         file.write_bytes(data)
         assert same_columns(load(file), load(file, use_cache=False))

@@ -10,15 +10,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from trace_damage import device_event, host_event
 
 from perfkit.errors import UsageError
-from perfkit.trace import cache
+from perfkit.trace.cache import Cache
 from perfkit.trace.columns import Trace
 from perfkit.trace.detail_columns import Details
 from perfkit.trace.details import read_details
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
+from tests.trace.trace_damage import device_event, host_event
 
 TEXT = json.dumps(
     [host_event(0, args={"Input Dims": [[3, 4]]}), device_event(1, args={"grid": [5, 1, 1], "block": [64, 1, 1]})]
@@ -59,13 +59,13 @@ def test_of_a_file_cut_in_the_middle(tmp_path: Path) -> None:
 def test_of_a_trace_that_came_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a copy of a file that was read before WHEN asked THEN the copy is looked at"""
     monkeypatch.setenv("PERFKIT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SMALLEST_BYTES", 0)
     path = written(tmp_path / "t.json")
-    load(path)
+    of_any_size = Cache(smallest_bytes=0)
+    load(path, cache=of_any_size)
     copy = written(tmp_path / "copy.json")
     path.unlink()
     monkeypatch.setattr("perfkit.trace.load.read_chrome_json", None)
-    check(read_details(load(copy)))
+    check(read_details(load(copy, cache=of_any_size)))
 
 
 def test_progress_counts_bytes(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_damage import TOKENS, damaged, packed, small_trace
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import StreamFacts, unpacked
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import Trace
+from tests.trace.trace_damage import TOKENS, damaged, packed, small_trace
 
 SMALL = small_trace(6)
 ROWS = 12

@@ -12,17 +12,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from chrome_reference import equal
-from trace_damage import small_trace
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.errors import UsageError
 from perfkit.launch.nsys_export import REPORT_MAGIC
 from perfkit.trace.chrome import document as chrome_json
 from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.columns import Content
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
 from tests.reports import lines_in
+from tests.trace.chrome_reference import equal
+from tests.trace.trace_damage import small_trace
 
 TEXT = small_trace()
 
@@ -107,7 +108,7 @@ def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.Mon
         load(tmp_path / "r.nsys-rep")
     remarks = lines_in(trace_report.report(load(export)))
     assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
-    assert load(export, kernels_only=True).recording.newer_report == "r.nsys-rep"
+    assert load(export, content=Content.KERNELS).recording.newer_report == "r.nsys-rep"
 
 
 def test_a_report_newer_than_its_export_is_exported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +226,7 @@ def test_memory_stays_bounded() -> None:
     """70 MB of text, whose columns take 12 MB, are read within 60 MB."""
     code = """
 from pathlib import Path
+from perfkit.trace.columns import Content
 from perfkit.trace.chrome.reader import read_chrome_json
 event = b'{"ph":"X","cat":"cpu_op","name":"aten::add","pid":1,"tid":1,"ts":%d.5,"dur":1.25,"args":{"x":"'
 event += b"y" * 300 + b'"}},'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -53,7 +55,8 @@ def table(report: Report, name: str) -> pd.DataFrame:
 
 def layers(report: Report) -> dict[tuple[str, str], int]:
     """(scope, phase) -> ns."""
-    return {(row.scope, row.phase): row.total_ns for row in table(report, "layers").itertuples() if row.total_ns}
+    rows: Iterable[Any] = table(report, "layers").itertuples()
+    return {(row.scope, row.phase): row.total_ns for row in rows if row.total_ns}
 
 
 def step(program: Program, begin: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import MISSING, NO_TIME, Trace
+from perfkit.trace.columns import MISSING, NO_TIME, Content, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys.reader import read_nsys
 from perfkit.trace.recording import Device, Recording, Tool, Versions, WholeGraphs
@@ -192,23 +192,23 @@ def test_texts_by_id_where_there_is_no_column_of_texts(tmp_path: Path) -> None:
 
 
 def test_kernels_without_any_name(tmp_path: Path) -> None:
-    for kernels_only in (False, True):
-        path = NsysExport().kernel("k", 0, 9, 1, demangledName="?", shortName="?").write(tmp_path / f"{kernels_only}")
-        assert load(path, kernels_only=kernels_only).device_names().tolist() == ["string -1"]
+    for content in Content:
+        path = NsysExport().kernel("k", 0, 9, 1, demangledName="?", shortName="?").write(tmp_path / content.name)
+        assert load(path, content=content).device_names().tolist() == ["string -1"]
 
 
 def test_the_demangled_name_is_preferred(tmp_path: Path) -> None:
     export = NsysExport()
     export.kernel("k", 0, 9, 1, demangledName=export.string("long"), shortName=export.string("short"))
     path = export.write(tmp_path / "x.sqlite")
-    for kernels_only in (False, True):
-        assert load(path, kernels_only=kernels_only).device_names().tolist() == ["long"]
+    for content in Content:
+        assert load(path, content=content).device_names().tolist() == ["long"]
 
 
 def test_everything_is_read_unless_kernels_alone_are_asked_for(tmp_path: Path) -> None:
     path = NsysExport().range("a", 0, 9).kernel("k", 0, 9, 1).write(tmp_path / "x.sqlite")
     assert len(read_nsys(path, "x").host) == 1
-    assert len(read_nsys(path, "x", kernels_only=True).host) == 0
+    assert len(read_nsys(path, "x", content=Content.KERNELS).host) == 0
 
 
 # --- codes --------------------------------------------------------------------------------------------------------
@@ -282,21 +282,21 @@ def test_streams_without_contexts_are_as_numbered(tmp_path: Path) -> None:
     assert load(export.write(tmp_path / "x.sqlite")).device.stream.tolist() == [7, 8]
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
-def test_ends_before_starts_are_counted(tmp_path: Path, kernels_only: bool) -> None:
+@pytest.mark.parametrize("content", list(Content))
+def test_ends_before_starts_are_counted(tmp_path: Path, content: Content) -> None:
     export = NsysExport().kernel("back", 9, 8, 1).kernel("at once", 9, 9, 2).kernel("on", 9, 10, 3)
     export.range("back", 9, 8).range("at once", 9, 9).call("back", 9, 2, 1)
-    trace = load(export.write(tmp_path / "x.sqlite"), kernels_only=kernels_only)
+    trace = load(export.write(tmp_path / "x.sqlite"), content=content)
     assert trace.device.end.tolist() == [9, 9, 10]
-    assert trace.facts.negative_durations == (1 if kernels_only else 3)
-    assert trace.facts.events == (3 if kernels_only else 6)
-    if not kernels_only:
+    assert trace.facts.negative_durations == (1 if content is Content.KERNELS else 3)
+    assert trace.facts.events == (3 if content is Content.KERNELS else 6)
+    if content is Content.ALL:
         assert trace.host.end.tolist() == [9, 9, 9]
 
 
 def test_kernels_alone_say_nothing_of_where_they_ran(tmp_path: Path) -> None:
     export = NsysExport().kernel("a", 0, 9, 1, graphNodeId=4).kernel("b", 1, 9, 1).kernel("a", 2, 9, 1)
-    trace = load(export.write(tmp_path / "x.sqlite"), kernels_only=True)
+    trace = load(export.write(tmp_path / "x.sqlite"), content=Content.KERNELS)
     assert trace.device_names().tolist() == ["a", "b", "a"]
     for column in ("device", "stream", "correlation", "external_id", "process", "bytes", "graph_node", "annotation"):
         assert getattr(trace.device, column).tolist() == [MISSING] * 3
@@ -308,7 +308,7 @@ def test_kernels_alone_say_nothing_of_where_they_ran(tmp_path: Path) -> None:
 GPU = {"id": 1, "name": "H100", "totalMemory": 80, "smCount": 132, "computeMajor": 9, "computeMinor": 0}
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
+@pytest.mark.parametrize("content", list(Content))
 @pytest.mark.parametrize(
     ("without", "expected"),
     [
@@ -321,7 +321,7 @@ GPU = {"id": 1, "name": "H100", "totalMemory": 80, "smCount": 132, "computeMajor
         ("computeMinor", [Device(1, "H100", 80, 132, 9, None)]),
     ],
 )
-def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_only: bool) -> None:
+def test_devices(tmp_path: Path, without: str, expected: list[Device], content: Content) -> None:
     path = NsysExport().kernel("k", 0, 9, 1).write(tmp_path / "x.sqlite")
     described = {column: value for column, value in GPU.items() if column != without}
     with sqlite3.connect(path) as database:
@@ -330,7 +330,7 @@ def test_devices(tmp_path: Path, without: str, expected: list[Device], kernels_o
             f"INSERT INTO TARGET_INFO_GPU VALUES ({', '.join('?' * len(described))})", list(described.values())
         )
     database.close()
-    assert list(load(path, kernels_only=kernels_only).recording.devices) == expected
+    assert list(load(path, content=content).recording.devices) == expected
 
 
 def test_rows_whose_key_is_no_number_are_nobodys(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import NO_TIME
+from perfkit.trace.columns import NO_TIME, Content
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
 
@@ -64,13 +64,13 @@ def test_bytes_that_int64_cannot_add_up(tmp_path: Path, write: Write) -> None:
 
 
 @pytest.mark.parametrize(("write", "label"), [(chrome, "kernel"), (nsys, "CUPTI_ACTIVITY_KIND_KERNEL")])
-@pytest.mark.parametrize("kernels_only", [False, True])
-def test_what_lasts_longer_than_ten_years(tmp_path: Path, write: Write, label: str, kernels_only: bool) -> None:
+@pytest.mark.parametrize("content", list(Content))
+def test_what_lasts_longer_than_ten_years(tmp_path: Path, write: Write, label: str, content: Content) -> None:
     """GIVEN 16 kernels of 2^60 ns, whose sum in int64 is 0, and one of 5 us WHEN read THEN only that is in a column,
     and the others are counted"""
-    trace = load(write(tmp_path / "x", "kernel", 16, 1 << 60, 1), kernels_only=kernels_only)
+    trace = load(write(tmp_path / "x", "kernel", 16, 1 << 60, 1), content=content)
     assert trace.device.end.tolist() == [5_000]
     assert trace.facts.ignored == {label + NO_TIME: 16}
-    kept = load(write(tmp_path / "y", "kernel", 1, TEN_YEARS, 1), kernels_only=kernels_only)
-    left = load(write(tmp_path / "z", "kernel", 1, TEN_YEARS + 1, 1), kernels_only=kernels_only)
+    kept = load(write(tmp_path / "y", "kernel", 1, TEN_YEARS, 1), content=content)
+    left = load(write(tmp_path / "z", "kernel", 1, TEN_YEARS + 1, 1), content=content)
     assert (kept.device.end.tolist(), left.device.end.tolist()) == ([5_000, TEN_YEARS], [5_000])

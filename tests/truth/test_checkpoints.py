@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_checkpoint_of_a_plain_function(naming: Naming, reentrant: bool, tmp_pat
     witness, _ = _witness(naming)
     model = Net(PlainFunction(reentrant=reentrant), PlainFunction(reentrant=reentrant))
     for index, layer in enumerate(model.layers):
-        layer.named = _claim(witness, naming, index)
+        cast(PlainFunction, layer).named = _claim(witness, naming, index)
     assert_right(record_training(model, tmp_path, witness=witness))
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ pytestmark = [
 ]
 
 STEPS = 2
-TINY = {
+TINY: dict[str, Any] = {
     "model_size": "tiny", "num_layers": 2, "d_model": 32, "d_ff": 64, "num_heads": 2, "vocab_size": 96,
     "context_length": 16, "batch_size": 2, "device": "cpu",
     "warmup_steps": 1, "measure_steps": STEPS, "profiler": "torch",
@@ -55,7 +56,7 @@ def fresh_compiler():
 
 def run(folder: Path, **options) -> tuple[Trace, Attribution]:
     """A run's trace and what perfkit makes of it."""
-    record = runner.run(runner.resolve(RunConfig(**TINY | options)), folder)
+    record = runner.run(runner.resolve(RunConfig.of(**TINY | options)), folder)
     trace = load(folder / record.artifacts["trace"])
     return trace, attribute(trace)
 
@@ -151,7 +152,7 @@ class Broken(Widths):
 
 def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     """Compile a model, and record STEPS of its forward and backward."""
-    config = RunConfig(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
+    config = RunConfig.of(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
     compiled = CompiledKernels()
     model.compile()
     metadata = {"modules": module_tree(model), "provenance": compiled.found}

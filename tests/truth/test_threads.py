@@ -60,7 +60,7 @@ class _BackwardThread(Training):
         def run() -> None:
             self.witness.sign_thread()
             with self.phase("backward"):
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
 
         _in_threads(run)
 

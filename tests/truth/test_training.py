@@ -120,7 +120,7 @@ class _PenaltyOnGradients(Training):
         with self.phase("loss", "forward"):
             penalty = torch.stack([gradient.square().sum() for gradient in gradients]).sum()
         with self.phase("backward"):
-            penalty.backward()  # type: ignore[no-untyped-call]
+            penalty.backward()
 
 
 def test_double_backward(tmp_path: Path) -> None:

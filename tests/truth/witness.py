@@ -167,7 +167,7 @@ class Witness:
             met.add(node)
             waiting += [following for following, _ in node.next_functions]
             if node.name() != "torch::autograd::AccumulateGrad":
-                path = self.maker(self._here.number, node._sequence_nr())  # type: ignore[attr-defined]
+                path = self.maker(self._here.number, node._sequence_nr())
                 removes.append(node.register_prehook(lambda _, path=path: self._here.note(path)))
         yield
         self._here.note(self._here.path)

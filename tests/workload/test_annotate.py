@@ -336,7 +336,7 @@ def test_a_copy_of_an_annotated_model_has_ranges_and_does_not_call_the_original(
     annotate(transformer)
     copied = duplicate(transformer)
     for module in transformer.modules():
-        module.forward = None  # type: ignore[method-assign]  # calling it would raise
+        module.forward = None  # calling it would raise
 
     # THEN
     assert recorded_paths(lambda: copied(TOKENS)) == expected(layers=2)
@@ -394,8 +394,8 @@ def test_threads_do_not_see_each_others_ranges(nvtx):
 
     # THEN
     assert len(set(done)) == 2
-    for thread in done:
-        assert nvtx.paths(thread) == ["Sequential", "Sequential > 0", "Sequential > 1", "Sequential > 1 > 1.0"]
+    for number in done:
+        assert nvtx.paths(number) == ["Sequential", "Sequential > 0", "Sequential > 1", "Sequential > 1 > 1.0"]
 
 
 def test_torchscript_takes_no_hooks_and_is_passed_over(nvtx):

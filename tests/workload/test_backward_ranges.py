@@ -57,10 +57,15 @@ TWO_LAYERS = {"0": 2 + 2, "1.0": 1, "1.1": 2 + 2}
 
 def test_the_scaling_of_the_loss_has_a_range_too(nvtx):
     # GIVEN fp16, whose loss is multiplied before backward, and its graph as backward starts from it
-    workload = TransformerWorkload(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
-    annotation = workload.annotate(backward=True)
     nodes = []
-    workload._backward = lambda loss: (nodes.append(graph_nodes(loss)), loss.backward())
+
+    class Noting(TransformerWorkload):
+        def _backward(self, loss: Tensor) -> None:
+            nodes.append(graph_nodes(loss))
+            loss.backward()
+
+    workload = Noting(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
+    annotation = workload.annotate(backward=True)
 
     # WHEN
     workload.step(lambda _: None)
@@ -318,7 +323,12 @@ def test_the_graph_is_walked_once_however_deep_the_modules_are(nvtx, monkeypatch
         inner = nn.Sequential(inner, nn.ReLU())
     met = []
     pop = backward_ranges._Waiting.pop
-    monkeypatch.setattr(backward_ranges._Waiting, "pop", lambda self: met.append(self) or pop(self))
+
+    def noted(waiting: backward_ranges._Waiting) -> Any:
+        met.append(waiting)
+        return pop(waiting)
+
+    monkeypatch.setattr(backward_ranges._Waiting, "pop", noted)
 
     # WHEN
     annotate(inner, backward=True)
@@ -354,7 +364,7 @@ def test_chains_too_long_for_pytorch_to_free_get_no_ranges_below_a_depth(nvtx):
 
 def peak_of(recording: profile) -> int:
     """Most bytes that were allocated at once since the recording began."""
-    kineto = recording.profiler.kineto_results.events()
+    kineto: Any = recording.profiler.kineto_results.events()
     changes = sorted((event.start_ns(), event.nbytes()) for event in kineto if event.name() == "[memory]")
     return max(itertools.accumulate(change for _, change in changes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_a_compiled_model_has_one_range_round_its_call():
 
 def test_a_wrapped_model_has_one_range_round_its_call():
     # GIVEN
-    wrapped = torch.compile(nn.Sequential(nn.Sequential(nn.Identity()), nn.ReLU()), backend="eager")
+    wrapped: Any = torch.compile(nn.Sequential(nn.Sequential(nn.Identity()), nn.ReLU()), backend="eager")
 
     # WHEN
     with annotate(wrapped) as annotation:
@@ -75,7 +76,7 @@ def test_a_wrapped_model_has_one_range_round_its_call():
 
 def test_wrapped_children_have_a_range_each():
     # GIVEN
-    child = torch.compile(nn.Sequential(nn.ReLU()), backend="eager")
+    child: Any = torch.compile(nn.Sequential(nn.ReLU()), backend="eager")
     model = nn.Sequential(nn.Identity(), child)
 
     # WHEN

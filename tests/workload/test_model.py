@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,7 +15,7 @@ from perfkit.workload.model import Block, RMSNorm, RotaryEmbedding, Shared, Tran
 from tests.runs import quick
 
 
-def built(seed: int = 0, **changes: object) -> Transformer:
+def built(seed: int = 0, **changes: Any) -> Transformer:
     torch.manual_seed(seed)
     return Transformer(quick(num_layers=2, **changes))
 
@@ -36,18 +38,18 @@ def tokens() -> Tensor:
 )
 def test_the_model_has_as_many_parameters_as_its_configuration_says(size, parameters):
     # WHEN
-    config = RunConfig(model_size=size).resolved("cpu")
+    config = RunConfig.of(model_size=size).resolved("cpu")
     with torch.device("meta"):
         model = Transformer(config)
 
     # THEN
-    assert sum(p.numel() for p in model.parameters()) == parameters == config.parameters
+    assert sum(p.numel() for p in model.parameters()) == parameters == config.transformer.parameters
     assert all(p.is_meta for p in model.parameters())
 
 
 def test_overrides_shape_the_model():
     # WHEN
-    model = Transformer(quick(num_layers=3, d_model=48, d_ff=80, num_heads=4, vocab_size=70))
+    model: Any = Transformer(quick(num_layers=3, d_model=48, d_ff=80, num_heads=4, vocab_size=70))
 
     # THEN
     assert len(model.layers) == 3
@@ -61,7 +63,8 @@ def test_overrides_shape_the_model():
 def reference(model: Transformer, tokens: Tensor) -> Tensor:
     """The same model written another way: complex numbers for RoPE, PyTorch's own norm and attention."""
     weights = dict(model.named_parameters())
-    heads = model.layers[0].attn.heads
+    block: Any = model.layers[0]
+    heads = block.attn.heads
     x = weights["embedding.weight"][tokens]
     d = x.shape[-1]
 
@@ -174,7 +177,7 @@ def test_rms_norm_works_in_fp32_and_answers_in_the_type_it_was_given():
 
 def test_weights_are_drawn_from_cut_normal_distributions():
     # GIVEN
-    model = Transformer(quick(d_model=256, d_ff=256, vocab_size=1000))
+    model: Any = Transformer(quick(d_model=256, d_ff=256, vocab_size=1000))
     deviation = (2 / (256 + 256)) ** 0.5
     up = model.layers[0].mlp.up_proj.weight
 
@@ -191,7 +194,12 @@ def test_only_eager_attention_makes_a_mask(monkeypatch, attention, pairs):
     """A mask takes a byte a pair of positions: 1 GiB at a context of 32,768, even where nobody keeps it."""
     # GIVEN
     made: list[Shared] = []
-    monkeypatch.setattr(model_module, "Shared", lambda **parts: made.append(Shared(**parts)) or made[-1])
+
+    def noted(**parts: Any) -> Shared:
+        made.append(Shared(**parts))
+        return made[-1]
+
+    monkeypatch.setattr(model_module, "Shared", noted)
 
     # WHEN
     built(attention=attention, context_length=64)
@@ -201,7 +209,7 @@ def test_only_eager_attention_makes_a_mask(monkeypatch, attention, pairs):
 
 
 def test_layers_share_their_constants():
-    blocks = list(built().layers)
+    blocks: list[Any] = list(built().layers)
     assert blocks[0].attn.scores.mask is blocks[1].attn.scores.mask
     assert blocks[0].attn.rope.cos is blocks[1].attn.rope.cos
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from perfkit.analysis.memory import model as memory_model
-from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.config import RunConfig
+from perfkit.schema.workloads import SIZES
 
 FitVerdict = Literal["fits", "borderline", "will not fit"]
 
@@ -58,7 +59,7 @@ class Prediction:
 
 def overhead(config: RunConfig) -> int:
     """Bytes held besides tensors. On a CPU the memory that is available is counted with PyTorch already loaded."""
-    return 0 if config.device == "cpu" else CUDA_CONTEXT
+    return 0 if config.step.device == "cpu" else CUDA_CONTEXT
 
 
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
@@ -134,7 +135,7 @@ def _limit(config: RunConfig, memory: int, peak_below: float | None) -> float:
 
 def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: float) -> Proposal | None:
     """The configuration after these steps; None where it does not fit."""
-    changed = dataclasses.replace(config, **{k: v for step in steps for k, v in step.changes.items()})
+    changed = config.changed(**{k: v for step in steps for k, v in step.changes.items()})
     if _least(changed) >= limit:
         return None
     prediction = predict(changed, memory)
@@ -146,7 +147,7 @@ def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: floa
 
 def _least(config: RunConfig) -> int:
     """Parameters, gradients and Adam's moments: what no change but a smaller model makes less."""
-    return {"forward": 4, "forward-backward": 8, "train": 16}[config.pass_type] * config.parameters
+    return {"forward": 4, "forward-backward": 8, "train": 16}[config.step.pass_type] * config.transformer.parameters
 
 
 def suggestions(config: RunConfig, available: int) -> tuple[str, ...]:
@@ -172,44 +173,44 @@ def _combinations(config: RunConfig) -> Iterator[tuple[tuple[int, ...], tuple[_S
 
 def _contexts(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    length = config.context_length or 0
+    length = config.step.context_length or 0
     while length // 2 >= _SHORTEST_CONTEXT:
         length //= 2
-        text = f"context {config.context_length} -> {length}"
+        text = f"context {config.step.context_length} -> {length}"
         yield _Step({"context_length": length}, (f"--context-length {length}",), text)
 
 
 def _batches(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    batch = config.batch_size
+    batch = config.step.batch_size
     while batch > 1:
         batch //= 2
-        steps = -(-config.batch_size // batch)
-        text = f"batch {config.batch_size} -> {batch} ({steps} to accumulate)"
+        steps = -(-config.step.batch_size // batch)
+        text = f"batch {config.step.batch_size} -> {batch} ({steps} to accumulate)"
         yield _Step({"batch_size": batch}, (f"--batch-size {batch}",), text)
 
 
 def _precisions(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    if config.precision in ("fp32", "tf32"):
+    if config.step.precision in ("fp32", "tf32"):
         yield _Step({"precision": "bf16"}, ("--precision bf16",), "precision")
 
 
 def _checkpoints(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    if config.pass_type != "forward" and not config.checkpoint:
+    if config.step.pass_type != "forward" and not config.step.checkpoint:
         yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
 
 
 def _attentions(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    if config.attention == "eager":
+    if config.transformer.attention == "eager":
         yield _Step({"attention": "sdpa"}, ("--attention sdpa",), "attention's parts in a profile")
 
 
 def _optimizers(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    if config.pass_type == "train" and config.optimizer != "adamw-fused":
+    if config.step.pass_type == "train" and config.step.optimizer != "adamw-fused":
         yield _Step({"optimizer": "adamw-fused"}, ("--optimizer adamw-fused",))
 
 
@@ -217,8 +218,9 @@ def _models(config: RunConfig) -> Iterator[_Step]:
     """The model itself, then smaller ones: the next sizes, or, of a shape of one's own, each number halved."""
     yield _NONE
     smaller: list[str] = []
-    if config.shape == SIZES.get(config.model_size or ""):
-        smaller = [name for name, shape in SIZES.items() if shape.d_model < config.shape.d_model]
+    own = config.transformer.shape
+    if own == SIZES.get(config.transformer.name):
+        smaller = [name for name, shape in SIZES.items() if shape.d_model < own.d_model]
         for name in reversed(smaller):
             changes = {"model_size": name, **dataclasses.asdict(SIZES[name])}
             yield _Step(changes, (f"--model-size {name}",), f"the model: {name}")
@@ -234,10 +236,11 @@ def _halved(config: RunConfig) -> Iterator[dict[str, int]]:
 
     The vocabulary is one of them where it is most of the model.
     """
-    shape, pairs = config.shape, 2 * config.shape.num_heads  # the width is a multiple of these
+    shape = config.transformer.shape
+    pairs = 2 * shape.num_heads  # the width is a multiple of these
     numbers = {"num_layers": shape.num_layers, "d_ff": shape.d_ff, "d_model": shape.d_model}
     if _mostly_vocabulary(config):
-        numbers = {"vocab_size": config.vocab_size, **numbers}
+        numbers = {"vocab_size": config.transformer.vocab_size, **numbers}
     for divisor in (2**power for power in range(1, _HALVINGS)):
         values = {
             field: max(pairs, number // divisor // pairs * pairs) if field == "d_model" else max(1, number // divisor)
@@ -250,4 +253,5 @@ def _halved(config: RunConfig) -> Iterator[dict[str, int]]:
 
 
 def _mostly_vocabulary(config: RunConfig) -> bool:
-    return 4 * config.vocab_size * config.shape.d_model > config.parameters
+    model = config.transformer
+    return 4 * model.vocab_size * model.shape.d_model > model.parameters

@@ -61,25 +61,25 @@ def estimate(config: RunConfig) -> MemoryEstimate:
 
 def _points(config: RunConfig) -> Iterator[_Point]:
     s = Sizes(config)
-    if config.pass_type == "forward":
+    if config.step.pass_type == "forward":
         yield from _forward(config, s)
         return
     always = _always(config, s) + Counter({memory.LOGITS: s.v + _LOSS_BYTES})  # the step holds both to its end
     yield from _loss_forward(config, s, always)
     yield from _backward(config, s, always)
-    if config.pass_type == "train":
-        made = {memory.GRADIENTS: 4 * config.parameters, memory.WORKING: _optimizer_working(config, s)}
+    if config.step.pass_type == "train":
+        made = {memory.GRADIENTS: 4 * config.transformer.parameters, memory.WORKING: _optimizer_working(config, s)}
         yield _Point("optimizer", "", _sum((always, made)))
 
 
 def _always(config: RunConfig, s: Sizes) -> Counter[str]:
     """There from the step's beginning to its end."""
-    length = config.context_length or 0
-    batch = 2 * 8 * config.tokens_per_step  # tokens and targets, int64
+    length = config.step.context_length or 0
+    batch = 2 * 8 * config.step.tokens  # tokens and targets, int64
     mask = length**2 if s.attention == "eager" else 0  # bool
     return Counter(
         {
-            memory.PARAMETERS: 4 * config.parameters,
+            memory.PARAMETERS: 4 * config.transformer.parameters,
             memory.OPTIMIZER: _optimizer_state(config),
             memory.CONSTANTS: batch + mask + 2 * s.angles,
         }
@@ -87,10 +87,10 @@ def _always(config: RunConfig, s: Sizes) -> Counter[str]:
 
 
 def _optimizer_state(config: RunConfig) -> int:
-    if config.pass_type != "train":
+    if config.step.pass_type != "train":
         return 0
-    tensors = 9 * config.shape.num_layers + 3
-    return 8 * config.parameters + _STEP_COUNT_BYTES * tensors
+    tensors = 9 * config.transformer.shape.num_layers + 3
+    return 8 * config.transformer.parameters + _STEP_COUNT_BYTES * tensors
 
 
 def _optimizer_working(config: RunConfig, s: Sizes) -> int:
@@ -100,10 +100,10 @@ def _optimizer_working(config: RunConfig, s: Sizes) -> int:
     and the denominator of the one before; fused: nothing. PyTorch's own choice is foreach on CUDA and the loop on a CPU
     (`torch.optim.optimizer._default_to_fused_or_foreach`, PyTorch 2.13).
     """
-    if config.optimizer == "adamw-fused":
+    if config.step.optimizer == "adamw-fused":
         return 0
-    if config.optimizer == "adamw-foreach" or config.device != "cpu":
-        return 4 * config.parameters
+    if config.step.optimizer == "adamw-foreach" or config.step.device != "cpu":
+        return 4 * config.transformer.parameters
     # The loop's variables keep one parameter's denominator until the next one has its root and its own.
     return max(2 * s.table + s.gain, 3 * s.wide, 3 * s.square)
 
@@ -113,7 +113,7 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
 
     Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
     """
-    layers = config.shape.num_layers
+    layers = config.transformer.shape.num_layers
     weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
     now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
     kept = _below(config, s, layers)
@@ -124,7 +124,7 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
 def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
     """What the first `blocks` blocks keep. The first block's input is the embedding's output."""
     kept = Counter[str]()
-    if config.checkpoint:
+    if config.step.checkpoint:
         kept[memory.RESIDUAL] = blocks * s.U
     else:
         kept.update({part: blocks * size for part, size in saved(s).items()})
@@ -135,7 +135,7 @@ def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
 
 
 def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
-    layers = config.shape.num_layers
+    layers = config.transformer.shape.num_layers
     always = _sum((always, {memory.WORKING: _LOSS_BYTES}))
     everything = _below(config, s, layers)
     for moment in head_backward(s):
@@ -145,11 +145,11 @@ def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
     for block in dict.fromkeys((layers - 1, 0)):
         below = _sum((always, _below(config, s, block)))
         done = of_head + (layers - 1 - block) * s.block_weights
-        for moment in block_backward(s, checkpoint=config.checkpoint):
+        for moment in block_backward(s, checkpoint=config.step.checkpoint):
             held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
             kept = moment.kept if block else _from_embedding(moment.kept, s)
             yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
-    made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.parameters}
+    made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.transformer.parameters}
     yield _Point("backward", "embedding", _sum((always, made)))
 
 
@@ -160,7 +160,7 @@ def _from_embedding(kept: Amounts, s: Sizes) -> Amounts:
 
 def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     """Without gradients nothing is kept and blocks are equal, but for autocast's copies of weights, which add up."""
-    layers = config.shape.num_layers
+    layers = config.transformer.shape.num_layers
     block = layers - 1 if s.autocast else 0
     inside = f"layers.{block}."
     before = _always(config, s) + Counter({memory.WEIGHT_COPIES: block * s.block_copies})

@@ -28,24 +28,24 @@ class Sizes:
     """Bytes of the tensors that occur, for a resolved configuration."""
 
     def __init__(self, config: RunConfig) -> None:
-        shape, batch, length = config.shape, config.batch_size, config.context_length
+        shape, batch, length = config.transformer.shape, config.step.batch_size, config.step.context_length
         assert length is not None, "resolve the configuration first"
-        self.autocast = config.precision in ("bf16", "fp16")
-        self.attention = "math" if config.sdpa_backend == "math" else config.attention
+        self.autocast = config.step.precision in ("bf16", "fp16")
+        self.attention = "math" if config.transformer.sdpa_backend == "math" else config.transformer.attention
         # CUDA's autocast computes softmax in fp32, the CPU's does not.
-        self.wide_softmax = self.autocast and self.attention == "eager" and config.device != "cpu"
+        self.wide_softmax = self.autocast and self.attention == "eager" and config.step.device != "cpu"
         tokens, half = batch * length, 2 if self.autocast else 1
         self.U = 4 * tokens * shape.d_model  # (b, t, d): the residual stream
         self.F = 4 * tokens * shape.d_ff  # (b, t, f)
         self.A = 4 * batch * shape.num_heads * length**2  # (b, h, t, s): scores
-        self.V = 4 * tokens * config.vocab_size  # (b, t, v): logits
+        self.V = 4 * tokens * config.transformer.vocab_size  # (b, t, v): logits
         self.u, self.f, self.a, self.v = self.U // half, self.F // half, self.A // half, self.V // half
         self.mask = 4 * length**2  # (t, s): the mask that the math backend makes for itself
         self.n = 4 * tokens  # one number a token: a norm's scale
         self.r = 4 * batch * shape.num_heads * length  # one number a row of scores: logsumexp
         self.square = 4 * shape.d_model**2  # weight of q, k, v or output_proj
         self.wide = 4 * shape.d_model * shape.d_ff  # weight of gate, up or down
-        self.table = 4 * shape.d_model * config.vocab_size  # embedding or head
+        self.table = 4 * shape.d_model * config.transformer.vocab_size  # embedding or head
         self.gain = 4 * shape.d_model  # of a norm
         self.copy = 2 if self.autocast else 0  # what autocast's copy of a weight is: 1 / copy of it
         self.angles = 4 * length * (shape.d_model // shape.num_heads) // 2  # cosines, or sines

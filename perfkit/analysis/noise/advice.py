@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from perfkit.analysis.noise.causes import Cause
 from perfkit.schema.record import Environment, RunRecord
+from perfkit.schema.workloads import Own
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**32, "MALLOC_MMAP_THRESHOLD_": 2**32}
 """glibc gives back no memory below these bytes, which is more than a step frees at once (mallopt(3))."""
@@ -36,7 +37,7 @@ class Situation:
     @property
     def on_cpu(self) -> bool:
         """Whether the step's own work runs on CPU threads."""
-        return self.record.config.device == "cpu"
+        return self.record.config.step.device == "cpu"
 
     @property
     def is_free(self) -> bool:
@@ -77,7 +78,7 @@ def _many_threads(situation: Situation) -> bool:
 
 
 def _profiled(situation: Situation) -> bool:
-    return situation.record.config.profiler != "none"
+    return situation.record.config.measurement.profiler != "none"
 
 
 def _set_malloc(situation: Situation) -> str:
@@ -92,13 +93,15 @@ def _bytes_of(situation: Situation, name: str) -> int:
 
 def _smaller(situation: Situation) -> str:
     """The flags that would make a step need less memory, of those that the configuration leaves."""
-    config = situation.record.config
+    step = situation.record.config.step
+    if isinstance(situation.record.config.workload, Own):
+        return "a smaller batch"
     flags = []
-    if config.batch_size > 1:
-        flags.append(f"--batch-size {config.batch_size // 2}")
-    if (config.context_length or 0) > 1:
-        flags.append(f"--context-length {(config.context_length or 0) // 2}")
-    if not config.checkpoint and config.pass_type != "forward":
+    if step.batch_size > 1:
+        flags.append(f"--batch-size {step.batch_size // 2}")
+    if (step.context_length or 0) > 1:
+        flags.append(f"--context-length {(step.context_length or 0) // 2}")
+    if not step.checkpoint and step.pass_type != "forward":
         flags.append("--checkpoint")
     return " or ".join(flags)
 
@@ -109,14 +112,14 @@ _LOCK_CLOCKS = "nvidia-smi --lock-gpu-clocks"
 
 ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
     Cause.GC: (
-        Advice("--gc off", lambda s: s.record.config.gc == "on"),
+        Advice("--gc off", lambda s: s.record.config.measurement.gc == "on"),
         Advice(
             "--profiler torch --profile-stack, which shows what calls gc.collect()",
-            lambda s: s.record.config.gc == "off" and not s.record.config.profile_stack,
+            lambda s: s.record.config.measurement.gc == "off" and not s.record.config.measurement.profile_stack,
         ),
     ),
     Cause.COMPILE: (
-        Advice(lambda s: f"--warmup-steps {s.record.config.warmup_steps + s.slow + 1}"),
+        Advice(lambda s: f"--warmup-steps {s.record.config.measurement.warmup_steps + s.slow + 1}"),
         Advice(
             "TORCH_LOGS=recompiles, which prints the reason", lambda s: not s.has_variable("TORCH_LOGS", "recompiles")
         ),
@@ -142,7 +145,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
         Advice("a machine without neighbours that use its caches and memory"),
     ),
     Cause.ALLOCATION: (
-        Advice(f"--warmup-steps {_ENOUGH_WARMUP}", lambda s: s.record.config.warmup_steps < _ENOUGH_WARMUP),
+        Advice(f"--warmup-steps {_ENOUGH_WARMUP}", lambda s: s.record.config.measurement.warmup_steps < _ENOUGH_WARMUP),
         Advice(
             "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True in the environment",
             lambda s: (
@@ -160,7 +163,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
         Advice(f"{_LOCK_CLOCKS}, at a clock that the temperature allows all the time"),
     ),
     Cause.OTHERS: (Advice("another --device"), Advice("to end the other processes (nvidia-smi lists them)")),
-    Cause.WARMUP: (Advice(lambda s: f"--warmup-steps {s.record.config.warmup_steps + s.slow}"),),
+    Cause.WARMUP: (Advice(lambda s: f"--warmup-steps {s.record.config.measurement.warmup_steps + s.slow}"),),
     Cause.PERIODIC: (
         Advice(lambda s: "to look for " + _periodic(s)),
         _PROFILE,
@@ -173,7 +176,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
     "unexplained step": (_PROFILE,),
     "too many threads": (_FEWER_THREADS,),
     "drift": (
-        Advice(lambda s: f"--warmup-steps {2 * s.record.config.warmup_steps + 5}"),
+        Advice(lambda s: f"--warmup-steps {2 * s.record.config.measurement.warmup_steps + 5}"),
         Advice("a cooler or quieter machine"),
     ),
     "autocorrelation": (Advice("several runs (--repeats 5) in place of more steps"),),
@@ -184,6 +187,6 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
 
 def _periodic(situation: Situation) -> str:
     """What runs every few steps in programs that train, as far as this run has it."""
-    collector = ["the garbage collector"] if situation.record.config.gc == "on" else []
+    collector = ["the garbage collector"] if situation.record.config.measurement.gc == "on" else []
     usual = ", ".join(["logging", "a checkpoint", "an evaluation", "a data loader that runs empty", *collector])
     return f"what runs every {situation.period} steps ({usual})"

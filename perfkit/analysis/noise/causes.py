@@ -87,7 +87,7 @@ class CauseTimes:
 def times_by_cause(record: RunRecord) -> CauseTimes:
     """The measured steps of a record, by cause."""
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
-    warmed = record.config.warmup_steps >= _WARM
+    warmed = record.config.measurement.warmup_steps >= _WARM
     probes = [sample.probes for sample in record.steps if sample.probes is not None]
     if not probes or len(probes) < len(record.steps):
         return CauseTimes(wall, warmed=warmed)
@@ -111,7 +111,7 @@ def times_by_cause(record: RunRecord) -> CauseTimes:
     times.seconds[Cause.WAITING] = np.where(slept, pools.left(_State.ASLEEP), 0.0)
     times.seconds[Cause.CPU_TIME] = pools.left(_State.RUNNING) + elsewhere
     _move_induced_delay(times.seconds, running, ready)
-    if record.config.device != "cpu":
+    if record.config.step.device != "cpu":
         _leave_to_the_device(times, record.steps)
     times.evidence = {
         Cause.GC: read("collections"),

@@ -42,7 +42,7 @@ class _Said(NamedTuple):
 def _said(record: RunRecord, noise: Stability | None) -> _Said:
     wall = np.array([sample.wall_s for sample in record.steps], dtype=np.float64)
     config, period = record.config, noise.period if noise is not None else 1
-    target = config.target_ci or _TARGET
+    target = config.measurement.target_ci or _TARGET
     head = f"n = {len(wall)}{_ended(record)}"
     if noise is not None and noise.doubts:
         return _Said(f"{head}: {_unreliable(stats.precision(wall, target), noise)}", _periods_wanted(len(wall), noise))
@@ -61,7 +61,7 @@ def _said(record: RunRecord, noise: Stability | None) -> _Said:
 
 def _known(precision: Precision, record: RunRecord, mean_s: float, period: int = 1) -> _Said:
     if precision.needed is None:
-        few = record.config.measure_steps < _FEW
+        few = record.config.measurement.measure_steps < _FEW
         return _Said("too few steps to say how precise the mean is", f"--measure-steps {_FEW} or more" if few else "")
     what = "steps" if period == 1 else "periods"
     of = "the mean" if period == 1 else "the mean of a period"
@@ -90,22 +90,22 @@ def _periods_wanted(n: int, noise: Stability) -> str:
 def _flag(record: RunRecord, needed: int, mean_s: float) -> str:
     """What to set for so many steps: the flag that ended the run, or none where the run was to have them anyway."""
     config = record.config
-    if config.target_ci is None:
-        return f"--measure-steps {needed}" if needed > config.measure_steps else ""
+    if config.measurement.target_ci is None:
+        return f"--measure-steps {needed}" if needed > config.measurement.measure_steps else ""
     if record.ended_by == "max-time":
         return f"--max-time {units.significant(needed * mean_s, 3)}"
-    return "" if needed <= config.most_steps else f"--max-steps {needed}"
+    return "" if needed <= config.measurement.most_steps else f"--max-steps {needed}"
 
 
 def _ended(record: RunRecord) -> str:
     """`, ended by ...`, for runs that a target was set for."""
     config = record.config
-    if config.target_ci is None or record.ended_by is None:
+    if config.measurement.target_ci is None or record.ended_by is None:
         return ""
     rule = {
-        "target-ci": f"ended by --target-ci {units.percent(config.target_ci)}",
-        "max-time": f"ended by --max-time {units.significant(config.time_limit_s)} s, short of the target",
-        "max-steps": f"ended by --max-steps {config.most_steps}, short of the target",
+        "target-ci": f"ended by --target-ci {units.percent(config.measurement.target_ci)}",
+        "max-time": f"ended by --max-time {units.significant(config.measurement.time_limit_s)} s, short of the target",
+        "max-steps": f"ended by --max-steps {config.measurement.most_steps}, short of the target",
     }.get(record.ended_by, "")
     if any(argument.split("=")[0] == _ALIAS for argument in record.environment.argv):
         rule += f" ({_ALIAS} is another name of --target-ci: more steps narrow the interval of the mean, but not CV)"

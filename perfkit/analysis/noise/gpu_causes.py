@@ -80,7 +80,7 @@ def spill(record: RunRecord) -> str | None:
     GPU busy all the time at less than half the power it may draw: it waits for memory on the other side of a bus.
     """
     reserved, total = record.memory.reserved, record.environment.device_memory
-    if record.config.device == "cpu" or not total:
+    if record.config.step.device == "cpu" or not total:
         return None
     if reserved and is_beyond_memory(record):
         return f"the allocator held {reserved / total:.2f} times the GPU's memory"

@@ -248,7 +248,7 @@ def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
 def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     """More threads than CPUs, or CPUs that others use too: threads then wait for each other at every operation."""
     environment = record.environment
-    if environment.num_threads == 1 or record.config.device != "cpu":
+    if environment.num_threads == 1 or record.config.step.device != "cpu":
         return []
     starved = float(np.median(times.delay) / np.median(times.wall)) if times.has_probes else 0.0
     if environment.num_threads <= environment.cpu_count and starved < _STARVED:

@@ -136,7 +136,7 @@ def _work(compared: Comparison) -> Iterator[Finding]:
         )
         text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
         yield Finding(Rule.DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
-    elif any(process.config.profiler != "none" for process in compared.a.processes):
+    elif any(process.config.measurement.profiler != "none" for process in compared.a.processes):
         text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
         yield Finding(Rule.PROFILED_SIDES, text)
 

@@ -32,7 +32,7 @@ _COLUMNS = (
 
 
 def report(trace: Trace) -> Report:
-    """The table `kernel_summary` of a trace read with `kernels_only`. Raises UsageError where it has no kernels."""
+    """The table `kernel_summary` of a trace read with `Content.KERNELS`. Raises UsageError where it has no kernels."""
     kernels = table(trace)
     if not len(kernels):
         raise UsageError(f"{trace.source} holds no kernels: --table kernels shows its operators")

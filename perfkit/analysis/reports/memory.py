@@ -49,8 +49,8 @@ def report(
     findings = [*_peaks(formula, traced), verdict(prediction)]
     if proposed is not None:
         findings += _proposals(prediction, proposed)
-    if config.compile != "off":
-        text = f"--compile {config.compile} is not covered: this is the step without it, which keeps more"
+    if config.step.compile != "off":
+        text = f"--compile {config.step.compile} is not covered: this is the step without it, which keeps more"
         findings.append(Finding(Rule.COMPILE_NOT_COVERED, text))
     text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
     findings.append(Finding(Rule.MEMORY_NOT_COUNTED, text))
@@ -167,7 +167,7 @@ def estimate_table(
     more = tuple(name for name in varied if name not in known)
     rows = [
         _row(config, available, traced[index] if index < len(traced) else None)
-        | {name: str(getattr(config, name)) for name in more}
+        | {name: str(config.value(name)) for name in more}
         for index, config in enumerate(configs)
     ]
     wanted = [c for c in _MANY if c.name not in ("traced_bytes", "difference") or any(traced)]
@@ -179,12 +179,12 @@ def estimate_table(
 def _row(config: RunConfig, available: int | None, traced: MemoryEstimate | None) -> dict[str, object]:
     formula = memory_model.estimate(config)
     return {
-        "size": config.model_size,
-        "parameters": config.parameters,
-        "context_length": config.context_length,
-        "batch_size": config.batch_size,
-        "pass_type": config.pass_type,
-        "precision": config.precision,
+        "size": config.transformer.model_size,
+        "parameters": config.transformer.parameters,
+        "context_length": config.step.context_length,
+        "batch_size": config.step.batch_size,
+        "pass_type": config.step.pass_type,
+        "precision": config.step.precision,
         "peak_bytes": formula.peak,
         "traced_bytes": None if traced is None else traced.peak,
         "difference": None if traced is None else formula.peak / traced.peak - 1,

@@ -25,7 +25,7 @@ _NOTE = "medians of steps, one process each: processes differ too, so small over
 
 def report(profiled: RunRecord, plain: RunRecord) -> Report:
     """Plain and profiled medians side by side. Nothing where either has no measured steps."""
-    title = f"Overhead of --profiler {profiled.config.profiler}"
+    title = f"Overhead of --profiler {profiled.config.measurement.profiler}"
     if not profiled.steps or not plain.steps:
         text = "the profiler's overhead is not known: no plain steps beside the profiled ones"
         return Report(title, {}, findings=(Finding(Rule.PROFILING_COST_UNKNOWN, text),))

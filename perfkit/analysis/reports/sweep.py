@@ -12,11 +12,11 @@ import pandas as pd
 from perfkit.analysis.sweeps import points as sweep_points
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
-from perfkit.schema.config import SIZES, ModelShape
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
+from perfkit.schema.workloads import SIZES, ModelShape
 
 _OUT_OF_MEMORY: tuple[SweepOutcome, ...] = ("oom", "predicted-oom")
 _NAMES: tuple[tuple[SweepOutcome, str], ...] = (
@@ -106,9 +106,10 @@ def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
-    values_of = {name: {getattr(row.config, name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    values_of = {name: {row.config.value(name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
     names = [name for name, values in values_of.items() if len(values) > 1]
-    if all(row.config.model_size is not None and row.config.shape == SIZES[row.config.model_size] for row in rows):
+    models = [row.config.transformer for row in rows]
+    if all(model.model_size is not None and model.shape == SIZES[model.model_size] for model in models):
         names = [name for name in names if name not in ModelShape.__dataclass_fields__]
     return tuple(names)
 
@@ -165,8 +166,7 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
     names = chosen or (*_labels(varied), *own)
     frame = pd.DataFrame(
         [
-            {name: getattr(point if name in own or name in ("parameters", "outcome") else point.config, name)
-             for name in names}
+            {name: point.config.value(name) if name in CONFIG_FIELDS else getattr(point, name) for name in names}
             for point in points if point.processes
         ],
         columns=list(names),
@@ -212,7 +212,7 @@ def _sorted(rows: Sequence[SweepRow]) -> list[SweepRow]:
     """In the order of the grid's sizes and counts, not of the campaign: by parameters, then by each field."""
 
     def place(row: SweepRow) -> tuple[Any, ...]:
-        fields = (getattr(row.config, name) for name in CONFIG_FIELDS if name != "model_size")
+        fields = (row.config.value(name) for name in CONFIG_FIELDS if name != "model_size")
         return (row.parameters or 0, *((str(type(v)), v) if v is not None else ("", 0) for v in fields), row.repeat)
 
     return sorted(rows, key=place)

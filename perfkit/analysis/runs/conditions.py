@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from perfkit.analysis.runs.processes import NOT_COMPARED, Match, Pair, Process
-from perfkit.schema.config import RunConfig
+from perfkit.schema.checks import flag
+from perfkit.schema.config import FIELDS, RunConfig
 from perfkit.schema.table import Audience, Column, Table
 
 Role = Literal["refused", "work", "method", "compared", "noted"]
@@ -22,7 +23,7 @@ _DECISIVE = (
 """Fields of the environment that change times by themselves."""
 _NOTED = ("hostname", "os", "python", "perfkit", "git_commit")
 _WORK = (
-    "model_size", "d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "pass_type", "batch_size",
+    "workload", "model_size", "d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "pass_type", "batch_size",
     "context_length",
 )  # fmt: skip
 _METHOD = ("profiler", "profile_stack", "experimental_provenance", "annotate", "gc")
@@ -70,7 +71,7 @@ def differences(match: Match, intended: frozenset[str] = frozenset()) -> list[Di
 
 def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
     """Flags by which two configurations do other work or measure it in another way, as far as both name a value."""
-    pairs = ((name, getattr(a, name), getattr(b, name)) for name in (*_WORK, *_METHOD))
+    pairs = ((name, a.value(name), b.value(name)) for name in (*_WORK, *_METHOD))
     return [
         Difference(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
         for name, of_a, of_b in pairs
@@ -112,7 +113,7 @@ def _of_environments(pair: Pair, explained: set[str]) -> Iterator[Difference]:
 
 def _of_lengths(pair: Pair) -> Iterator[Difference]:
     for what in sorted(NOT_COMPARED):
-        values_a, values_b = ({_text(getattr(process.config, what)) for process in side} for side in (pair.a, pair.b))
+        values_a, values_b = ({_text(process.config.value(what)) for process in side} for side in (pair.a, pair.b))
         if values_a != values_b:
             yield Difference(_flag(what), _either(values_a), _either(values_b), "noted")
 
@@ -142,7 +143,7 @@ def _kind_of_device(process: Process) -> str:
 
 
 def _flag(what: str) -> str:
-    return "--" + what.replace("_", "-")
+    return flag(what) if what in FIELDS else what
 
 
 def _text(value: Any) -> str:

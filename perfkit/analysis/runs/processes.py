@@ -6,9 +6,9 @@ configuration. So each process counts once, by the median of its measured steps.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from perfkit.analysis.runs.summary import phase_series
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Environment, RunRecord
+from perfkit.schema.workloads import Own
 
 NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
 """How long was measured: said where it differs, but no other configuration."""
@@ -125,10 +126,8 @@ class Match:
 
     def same(self, config: RunConfig, other: RunConfig) -> bool:
         """Whether two configurations would be a pair, as far as both name their values."""
-        fields = (
-            field.name for field in dataclasses.fields(config) if field.name not in NOT_COMPARED | {*self.changed}
-        )
-        values = ((getattr(config, name), getattr(other, name)) for name in fields)
+        fields = (name for name in config.flat() | other.flat() if name not in NOT_COMPARED | {*self.changed})
+        values = ((config.value(name), other.value(name)) for name in fields)
         return all(a == b or not {a, b}.isdisjoint(_UNNAMED) for a, b in values)
 
 
@@ -138,11 +137,13 @@ def match(a: Side, b: Side) -> Match:
     Sides of one configuration each are always a pair. Of several, a pair is a row: `perfkit sweep` twice, before and
     after a change, or once with --attention eager and once with sdpa.
     """
-    configs_a, configs_b = ([dataclasses.asdict(process.config) for process in side.processes] for side in (a, b))
-    fields = [name for name in configs_a[0] if name not in NOT_COMPARED]
-    values = {name: ({c[name] for c in configs_a}, {c[name] for c in configs_b}) for name in fields}
+    configs_a, configs_b = ([process.config.flat() for process in side.processes] for side in (a, b))
+    fields = [name for name in dict.fromkeys(chain(*configs_a, *configs_b)) if name not in NOT_COMPARED]
+    values = {name: ({c.get(name) for c in configs_a}, {c.get(name) for c in configs_b}) for name in fields}
     changed = {
-        name: (*of_a, *of_b) for name, (of_a, of_b) in values.items() if len(of_a) == len(of_b) == 1 and of_a != of_b
+        name: (next(iter(of_a)), next(iter(of_b)))
+        for name, (of_a, of_b) in values.items()
+        if len(of_a) == len(of_b) == 1 and of_a != of_b
     }
     telling = [name for name, (of_a, of_b) in values.items() if name not in changed and len(of_a | of_b) > 1]
     groups_a, groups_b = _grouped(a, telling), _grouped(b, telling)
@@ -157,7 +158,7 @@ def match(a: Side, b: Side) -> Match:
         for key in own
         if key not in other
     ]
-    pairs.sort(key=lambda pair: (pair.a[0].config.parameters, *map(_place, pair.config.values())))
+    pairs.sort(key=lambda pair: (_parameters(pair.a[0].config), *map(_place, pair.config.values())))
     alone.sort(key=lambda item: (item[0], *map(_place, item[1].values())))
     return Match(changed, tuple(pairs), tuple(alone))
 
@@ -165,6 +166,10 @@ def match(a: Side, b: Side) -> Match:
 def spelled(config: dict[str, Any]) -> str:
     """The fields of a configuration for people."""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in config.items())
+
+
+def _parameters(config: RunConfig) -> int:
+    return 0 if isinstance(config.workload, Own) else config.workload.parameters
 
 
 def _place(value: Any) -> tuple[str, Any]:
@@ -175,5 +180,5 @@ def _place(value: Any) -> tuple[str, Any]:
 def _grouped(side: Side, fields: Sequence[str]) -> dict[tuple[Any, ...], list[Process]]:
     groups: dict[tuple[Any, ...], list[Process]] = {}
     for process in side.processes:
-        groups.setdefault(tuple(getattr(process.config, name) for name in fields), []).append(process)
+        groups.setdefault(tuple(process.config.value(name) for name in fields), []).append(process)
     return groups

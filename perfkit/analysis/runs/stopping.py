@@ -18,13 +18,16 @@ GROWTH = 1.2
 
 def rule(config: RunConfig) -> StopRule:
     """What ends the measured steps: their number; with --target-ci the mean's interval, --max-time or --max-steps."""
-    return exactly(config.measure_steps) if config.target_ci is None else _Target(config, config.target_ci)
+    measurement = config.measurement
+    if measurement.target_ci is None:
+        return exactly(measurement.measure_steps)
+    return _Target(config, measurement.target_ci)
 
 
 class _Target:
     def __init__(self, config: RunConfig, target: float) -> None:
         self._config, self._target = config, target
-        self._next = config.fewest_steps
+        self._next = config.measurement.fewest_steps
         self._spent = 0.0
 
     def __call__(self, samples: Sequence[StepSample]) -> EndedBy | None:
@@ -37,6 +40,6 @@ class _Target:
             walls = np.array([sample.wall_s for sample in samples])
             if stats.precision(walls).half_width <= self._target:
                 return "target-ci"
-        if n >= self._config.most_steps:
+        if n >= self._config.measurement.most_steps:
             return "max-steps"
-        return "max-time" if self._spent >= self._config.time_limit_s else None
+        return "max-time" if self._spent >= self._config.measurement.time_limit_s else None

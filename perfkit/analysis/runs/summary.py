@@ -11,6 +11,7 @@ import numpy as np
 from perfkit.analysis.statistics import stats
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.record import RunRecord, StepSample
+from perfkit.schema.workloads import Own
 
 PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
 """Name in tables -> the phases of a step that it sums. Everything else in a step's wall time is the rest."""
@@ -38,6 +39,7 @@ class RunSummary:
     rest_s: float = math.nan
     """forward + backward + optimizer + rest = mean, exactly."""
     tokens_per_s: float = math.nan
+    """Of a Transformer."""
     peak_memory_bytes: int | None = None
     """Tensors on a GPU, the resident set on a CPU."""
 
@@ -61,7 +63,7 @@ def summarize(record: RunRecord) -> RunSummary:
         min_s=whole.minimum,
         p90_s=whole.p90,
         rest_s=whole.mean - sum(phases.values()),
-        tokens_per_s=record.config.tokens_per_step / whole.mean,
+        tokens_per_s=math.nan if isinstance(record.config.workload, Own) else record.config.step.tokens / whole.mean,
         peak_memory_bytes=peak,
         **phases,
     )

@@ -11,9 +11,10 @@ from perfkit.analysis.statistics import stats
 from perfkit.analysis.sweeps.points import SweepPoint, points_of
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Look, Missing, Panel, Series
-from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.config import FIELDS
 from perfkit.schema.record import RunRecord
 from perfkit.schema.sweep import SweepRow
+from perfkit.schema.workloads import SIZES
 
 _LOG_RATIO = 8.0
 """An axis whose values span this much is logarithmic: with less, a linear one from zero shows ratios better."""
@@ -43,15 +44,14 @@ def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
 
 
 def _is_axis(name: str) -> bool:
-    kind = RunConfig.__dataclass_fields__[name].type
-    return name == "model_size" or (str(kind).startswith("Annotated[int") and name != "seed")
+    return name == "model_size" or (FIELDS[name].kind in (int, int | None) and name != "seed")
 
 
 def _panel(points: Sequence[SweepPoint], varied: Sequence[str], axis: str, what: str) -> Panel:
     others = [name for name in varied if name != axis] if axis else []
     groups: dict[tuple[Any, ...], list[SweepPoint]] = {}
     for point in sorted(points, key=lambda point: _ranks(point, others)):
-        groups.setdefault(tuple(getattr(point.config, name) for name in others), []).append(point)
+        groups.setdefault(tuple(point.config.value(name) for name in others), []).append(point)
     places = _places(points, varied, axis)
     colors, dashes = _looks(list(groups))
     series, missing = [], []
@@ -101,8 +101,8 @@ def _value(point: SweepPoint, what: str) -> float:
 
 def _place_key(point: SweepPoint, varied: Sequence[str], axis: str) -> Any:
     if axis:
-        return getattr(point.config, axis)
-    return tuple(getattr(point.config, name) for name in varied)
+        return point.config.value(axis)
+    return tuple(point.config.value(name) for name in varied)
 
 
 def _places(points: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> dict[Any, tuple[float, str]]:
@@ -116,7 +116,7 @@ def _places(points: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> d
             places[key] = (float(key), f"{key:,}")
         elif key not in places:
             name = "\n".join(_said(n, v) for n, v in zip(varied, key, strict=True)) if not axis else str(key)
-            places[key] = (float(len(places)), name or str(point.config.model_size))
+            places[key] = (float(len(places)), name or str(point.config.value("model_size")))
     return places
 
 
@@ -131,7 +131,7 @@ def _looks(groups: Sequence[tuple[Any, ...]]) -> tuple[dict[Any, int], dict[Any,
 
 
 def _ranks(point: SweepPoint, names: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(_rank(getattr(point.config, name)) for name in names)
+    return tuple(_rank(point.config.value(name)) for name in names)
 
 
 def _rank(value: Any) -> tuple[str, Any]:
@@ -160,9 +160,9 @@ def warmup_chart(records: Sequence[RunRecord], varied: Sequence[str]) -> Chart:
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     for run in records:
         if run.steps:
-            groups.setdefault(tuple(getattr(run.config, name) for name in others), []).append(run)
+            groups.setdefault(tuple(run.config.value(name) for name in others), []).append(run)
     panels = [
-        _warmup_panel(sorted(groups[values], key=lambda run: run.config.warmup_steps),
+        _warmup_panel(sorted(groups[values], key=lambda run: run.config.measurement.warmup_steps),
                       ", ".join(_said(name, value) for name, value in zip(others, values, strict=True)))
         for values in sorted(groups, key=lambda values: tuple(_rank(value) for value in values))
     ]  # fmt: skip
@@ -172,14 +172,14 @@ def warmup_chart(records: Sequence[RunRecord], varied: Sequence[str]) -> Chart:
 
 
 def _warmup_panel(runs: Sequence[RunRecord], title: str) -> Panel:
-    counts = list(dict.fromkeys(run.config.warmup_steps for run in runs))
+    counts = list(dict.fromkeys(run.config.measurement.warmup_steps for run in runs))
     longest = max(len(run.warmup) + len(run.steps) for run in runs)
     width = _CATEGORY / max(1, longest - 1)
     warm: list[tuple[float, float]] = []
     measured: list[tuple[float, float]] = []
     middle: list[tuple[float, float, float, float]] = []
     for run in runs:
-        left = counts.index(run.config.warmup_steps) - _CATEGORY / 2
+        left = counts.index(run.config.measurement.warmup_steps) - _CATEGORY / 2
         warm += [(left + width * index, step.wall_s) for index, step in enumerate(run.warmup)]
         measured += [(left + width * (len(run.warmup) + index), step.wall_s) for index, step in enumerate(run.steps)]
         summary = stats.summarize(wall_times(run.steps))

@@ -75,7 +75,7 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     else:
         low, high = stats.geometric_interval(mean, spread, len(medians))
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
-    tokens = common.config.tokens_per_step if common.config.context_length is not None else math.nan
+    tokens = common.config.step.tokens if common.config.step.context_length is not None else math.nan
     return SweepPoint(
         config=common.config,
         parameters=common.parameters,

@@ -124,11 +124,11 @@ def _message(finished: Finished) -> str | None:
 
 def _named(config: RunConfig) -> RunConfig:
     """Size and context length filled in as far as they follow without a device."""
-    return config if config.model_size is None else config.resolved(config.device)
+    return config if config.transformer.model_size is None else config.resolved(config.step.device)
 
 
 def _parameters(config: RunConfig) -> int | None:
-    return config.parameters if config.model_size is not None else None
+    return config.transformer.parameters if config.transformer.model_size is not None else None
 
 
 def _two(suggestions: tuple[str, ...]) -> tuple[str | None, str | None]:

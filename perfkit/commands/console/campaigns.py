@@ -155,10 +155,10 @@ class SweepProgress:
         config = turn.point.config
         values = [f"{n.replace('_', '-')} {v}" for n, v in zip(self._varied, self._values(turn), strict=True)]
         repeat = [f"repeat {turn.repeat}"] if turn.repeat > 1 else []
-        return ", ".join([*values, *repeat]) or f"{config.model_size or 'default'} {config.pass_type}"
+        return ", ".join([*values, *repeat]) or f"{config.workload.name} {config.step.pass_type}"
 
     def _values(self, turn: Turn) -> tuple[str, ...]:
-        return tuple(str(getattr(turn.point.config, name)) for name in self._varied)
+        return tuple(str(turn.point.config.value(name)) for name in self._varied)
 
 
 def _cells(row: SweepRow) -> tuple[str, ...]:

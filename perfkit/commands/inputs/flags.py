@@ -1,16 +1,141 @@
-"""A configuration from a line of `perfkit run`'s flags."""
+"""The flags of a configuration: each with one value (`run`), with several (`sweep`), or in a line of text (`compare`).
+
+The one place where the fields of RunConfig meet the command line: a flag has its field's name, type, default and text.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-from typing import Annotated
+import typing
+from collections.abc import Callable, Sequence
+from types import GenericAlias
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, Token
+from docstring_parser import parse_from_object
 
 from perfkit.errors import UsageError
-from perfkit.schema.config import RunConfig
+from perfkit.schema import units
+from perfkit.schema.checks import flag
+from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig
 
-_DEFAULT = RunConfig()
+SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
+"""Second names of flags of `perfkit sweep`."""
+_ALIASES = {"target_ci": "--target-cv"}
+_GROUPS = {
+    part: Parameter(group=Group(title, sort_key=place))
+    for place, (part, title) in enumerate(zip(PARTS, ("Model", "Step", "Measurement"), strict=True), start=1)
+}
+_TEXTS = {text.arg_name: text.description or "" for part in PARTS.values() for text in parse_from_object(part).params}
+"""Field -> the text under it."""
+
+
+def _ratio(_: object, tokens: Sequence[Token]) -> float:
+    """`1%` or `0.01`, for cyclopts, which calls with the type and what was typed."""
+    text = tokens[0].value
+    try:
+        return units.parse_percentage(text) if text.endswith("%") else float(text)
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"--target-ci {text}: write it as 1% or 0.01") from error
+
+
+def _ratios(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    return tuple(_ratio(_, [token]) for token in tokens)
+
+
+def _flag_class(
+    name: str, text: str, flag_of: Callable[[str, Field], tuple[Any, Parameter]], defaults: dict[str, Any], **more: Any
+) -> Any:
+    """A dataclass with a flag for every field: its type and Parameter are those that `flag_of` gives."""
+    annotated: Any = Annotated  # a type checker cannot follow types made from fields
+    fields = [
+        (field, annotated[(kind, _GROUPS[about.part], parameter)], dataclasses.field(default=defaults[field]))
+        for field, about in FIELDS.items()
+        for kind, parameter in [flag_of(field, about)]
+    ]
+    made = dataclasses.make_dataclass(name, fields, frozen=True, slots=True, kw_only=True, namespace=more)
+    made.__module__, made.__doc__ = __name__, text
+    return made
+
+
+def _one(name: str, field: Field) -> tuple[Any, Parameter]:
+    convert = _ratio if name == "target_ci" else None
+    return field.kind, Parameter(help=_TEXTS[name], name=_names(name, _ALIASES), converter=convert)
+
+
+def _several(name: str, field: Field) -> tuple[Any, Parameter]:
+    """A tuple of values; None where nobody asked."""
+    convert = _ratios if name == "target_ci" else None
+    element = Literal["off", "on"] if field.kind is bool else _without_none(field.kind)
+    values = GenericAlias(tuple, (element, ...)) | None
+    return values, Parameter(help=_TEXTS[name], name=_names(name, SWEEP_ALIASES), converter=convert)
+
+
+def _names(field: str, aliases: dict[str, str]) -> tuple[str, ...]:
+    return (flag(field), *([aliases[field]] if field in aliases else []))
+
+
+def _without_none(hint: Any) -> Any:
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return kinds[0] if type(None) in typing.get_args(hint) else hint
+
+
+def _config(flags: Any) -> RunConfig:
+    """The configuration that the flags ask for. Raises UsageError where it cannot work."""
+    return RunConfig.of(**{name: getattr(flags, name) for name in FIELDS})
+
+
+if typing.TYPE_CHECKING:  # a type checker cannot follow types made from fields
+
+    class RunFlags:
+        """One value of each field; raises UsageError where they cannot work together."""
+
+        config: RunConfig
+
+        def __init__(self, **values: Any) -> None: ...
+
+    class Grid:
+        """The values of each field of RunConfig; None where none was asked for."""
+
+        def __init__(self, **values: Any) -> None: ...
+
+else:
+    RunFlags = _flag_class(
+        "RunFlags",
+        "One value of each field; raises UsageError where they cannot work together.",
+        _one,
+        {name: field.default for name, field in FIELDS.items()},
+        config=property(_config),
+        __post_init__=_config,
+    )
+    Grid = _flag_class(
+        "Grid",
+        "The values of each field of RunConfig; None where none was asked for.",
+        _several,
+        dict.fromkeys(FIELDS),
+    )
+
+
+def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
+    """Field -> the values asked for, each once. A switch without a value is on, and `off on` is both.
+
+    Raises UsageError for a flag that was given no value.
+    """
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, field in FIELDS.items():
+        asked = getattr(grid, name)
+        if asked is None:
+            continue
+        switch = field.kind is bool
+        if not asked and not switch:
+            raise UsageError(f"{flag(name)} needs a value")
+        chosen = [value == "on" for value in asked] or [True] if switch else asked
+        found[name] = tuple(dict.fromkeys(chosen))
+    return found
+
+
+_DEFAULT = RunFlags()
 
 
 def config_of(line: str) -> RunConfig:
@@ -34,9 +159,9 @@ def config_of(line: str) -> RunConfig:
     return config
 
 
-def _taken(config: Annotated[RunConfig, Parameter(name="*")] = _DEFAULT) -> RunConfig:
+def _taken(flags: Annotated[RunFlags, Parameter(name="*")] = _DEFAULT) -> RunConfig:
     """Take the flags."""
-    return config
+    return flags.config
 
 
 def _first_line(error: CycloptsError) -> str:

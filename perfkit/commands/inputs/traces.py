@@ -9,16 +9,16 @@ from pathlib import Path
 from perfkit.commands.console import progress
 from perfkit.schema.progress import Progress
 from perfkit.trace import load as loader
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import Content, Trace
 
 
 def load(
     path: Path | str,
     *,
     use_cache: bool = True,
-    kernels_only: bool = False,
+    content: Content = Content.ALL,
     reading: Callable[[str], AbstractContextManager[Progress]] = progress.reading,
 ) -> Trace:
     """As `trace.load.load`; `reading` shows the name of what is read and how far it is."""
     with reading(Path(path).name) as advance:
-        return loader.load(path, progress=advance, use_cache=use_cache, kernels_only=kernels_only)
+        return loader.load(path, progress=advance, use_cache=use_cache, content=content)

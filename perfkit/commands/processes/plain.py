@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from collections.abc import Callable
@@ -57,10 +56,9 @@ def _remove(place: Path) -> None:
 
 
 def _plain(config: RunConfig) -> RunConfig:
-    return dataclasses.replace(
-        config,
+    return config.changed(
         profiler="none",
         profile_stack=False,
         experimental_provenance=False,
-        measure_steps=min(config.measure_steps, _MOST_STEPS),
+        measure_steps=min(config.measurement.measure_steps, _MOST_STEPS),
     )

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from perfkit.errors import UsageError
+from perfkit.measure.nsys.process import MARK
 from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
 
 HOW_TO_GET_IT = "install Nsight Systems (scripts/install-nsys; Debian: nsight-systems in non-free)"
@@ -90,6 +92,27 @@ def pair_problem(nsys: Nsys, nvtx: str | None) -> str | None:
         f"nsys {nsys.version_text} records no range of nvtx {nvtx}:"
         f" pip install nvtx=={_LAST_NVTX_FOR_ALL}, or take nsys 2024.1 or newer"
     )
+
+
+def prepare(
+    find: Callable[[], Nsys | None] = find, nvtx_version: Callable[[], str | None] = nvtx_version
+) -> Nsys | None:
+    """The nsys to use; None in the process that perfkit has started under one, which is to measure.
+
+    Raises UsageError where there is no nsys, or where it would record no ranges.
+    """
+    if MARK in os.environ:
+        return None
+    if under_nsys():
+        raise UsageError("--profiler nsys starts nsys by itself: drop it here, or start without `nsys profile`")
+    if os.environ.get("NVTX_DISABLE"):
+        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so that there are no ranges to record: unset it")
+    nsys = find()
+    if nsys is None:
+        raise UsageError(f"--profiler nsys: there is no nsys on PATH; {HOW_TO_GET_IT}")
+    if problem := pair_problem(nsys, nvtx_version()):
+        raise UsageError(f"--profiler nsys: {problem}")
+    return nsys
 
 
 def profile_command(nsys: Nsys, device: str, output: str | None = None) -> list[str]:

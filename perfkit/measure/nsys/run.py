@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from perfkit import signals
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import nsys_export
+from perfkit.measure import recorder
 from perfkit.measure.nsys import process as nsys_process
 from perfkit.measure.nsys import program as nsys_program
 from perfkit.measure.nsys.process import Ended
@@ -25,28 +24,6 @@ REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
 EXPORTING = "exporting the report"
 """Where a run is after nsys has ended."""
 _CHECK = "scripts/install-nsys --check says whether nsys works here"
-
-
-def prepare(
-    find: Callable[[], Nsys | None] = nsys_program.find,
-    nvtx_version: Callable[[], str | None] = nsys_program.nvtx_version,
-) -> Nsys | None:
-    """The nsys to use; None in the process that perfkit has started under one, which is to measure.
-
-    Raises UsageError where there is no nsys, or where it would record no ranges.
-    """
-    if nsys_process.MARK in os.environ:
-        return None
-    if nsys_program.under_nsys():
-        raise UsageError("--profiler nsys starts nsys by itself: drop it here, or start without `nsys profile`")
-    if os.environ.get("NVTX_DISABLE"):
-        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so that there are no ranges to record: unset it")
-    nsys = find()
-    if nsys is None:
-        raise UsageError(f"--profiler nsys: there is no nsys on PATH; {nsys_program.HOW_TO_GET_IT}")
-    if problem := nsys_program.pair_problem(nsys, nvtx_version()):
-        raise UsageError(f"--profiler nsys: {problem}")
-    return nsys
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +47,13 @@ def run(
 ) -> RunRecord:
     """Run a configuration in `folder`, which is empty, under nsys; `tell` gets a line whenever something happens.
 
-    The process under nsys writes its record; here it is written once more, with the report and its export, and what
-    `beside`, which is called after a run that went well, leaves in the folder. Returns the record, whatever its status;
-    the report and its export lie beside it, unless the run failed before its measured steps. Raises PerfkitError where
-    there is no record or, after a run that went well, no report.
+    The process under nsys writes its record; the report, its export and what `beside`, which is called after a run that
+    went well, leaves in the folder are named in it as soon as each is there: whatever ends this process, the record
+    names what lies beside it. Returns the record, whatever its status; there is a report unless the run failed before
+    its measured steps. Raises PerfkitError where there is no record or, after a run that went well, no report.
     """
     command = nsys_program.profile_command(nsys, device, str(folder / REPORT))
-    command += [sys.executable, "-m", "perfkit.run", *_with_ranges(config).flags(), "--folder", str(folder)]
+    command += [sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder)]
     tell(f"under nsys {nsys.version_text}".rstrip())
     with signals.held():
         ended = tools.record(command, tell)
@@ -85,36 +62,35 @@ def run(
             if saved.status == "ok":
                 raise _no_report(ended, folder)
             return saved
+        saved = recorder.completed(saved, folder, {"nsys_report": REPORT})
         tell(EXPORTING)
         saved = _exported(saved, folder, tools)
-        try:
-            if saved.status == "ok":
-                with signals.raised():
-                    saved = dataclasses.replace(saved, artifacts=saved.artifacts | beside())
-        finally:
-            record.save(saved, folder)
+        if saved.status == "ok":
+            with signals.raised():
+                more = beside()
+            if more:
+                saved = recorder.completed(saved, folder, more)
     return saved
 
 
 def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:
-    """The record with its report and the report's export, which a signal may cut short."""
-    artifacts = {"nsys_report": REPORT}
+    """The record with the report's export, which a signal may cut short."""
     try:
         with signals.raised():
             tools.export(folder / REPORT, folder / EXPORT, str(folder / REPORT))
-        artifacts["trace"] = EXPORT
     except KeyboardInterrupt as error:
         (folder / EXPORT).unlink(missing_ok=True)
-        if saved.failure is None:
-            name = signals.by(error).name
-            failure = Failure(phase=EXPORTING, message=f"interrupted by {name} in {EXPORTING}", signal=name)
-            saved = dataclasses.replace(saved, status="interrupted", failure=failure)
-    return dataclasses.replace(saved, artifacts=artifacts)
+        if saved.failure is not None:
+            return saved
+        name = signals.by(error).name
+        failure = Failure(phase=EXPORTING, message=f"interrupted by {name} in {EXPORTING}", signal=name)
+        return recorder.completed(saved, folder, failure=failure)
+    return recorder.completed(saved, folder, {"trace": EXPORT})
 
 
 def _with_ranges(config: RunConfig) -> RunConfig:
     """The same run, whose record says that there were ranges."""
-    return dataclasses.replace(config, annotate="on") if config.annotate == "auto" else config
+    return config.changed(annotate="on") if config.measurement.annotate == "auto" else config
 
 
 def _no_report(ended: Ended, folder: Path) -> PerfkitError:

@@ -20,9 +20,9 @@ _TRIALS, _TRIALS_UNDER_NSYS = 20_000, 200
 
 def wanted(config: RunConfig, *, under_nsys: bool) -> bool:
     """Whether a run has ranges: where they are asked for, or where something records them."""
-    if config.annotate != "auto":
-        return config.annotate == "on"
-    return config.profiler != "none" or under_nsys
+    if config.measurement.annotate != "auto":
+        return config.measurement.annotate == "on"
+    return config.measurement.profiler != "none" or under_nsys
 
 
 class Ranges(Observer):
@@ -40,9 +40,9 @@ class Ranges(Observer):
         per_range: Callable[[int], float] = annotation_cost.seconds_per_range,
         per_node: Callable[[int], float] = annotation_cost.seconds_per_node,
     ) -> None:
-        backward = under_nsys and config.pass_type != "forward"
+        backward = under_nsys and config.step.pass_type != "forward"
         trials = _TRIALS_UNDER_NSYS if under_nsys else _TRIALS
-        self._annotation = workload.annotate(gradients=config.profiler == "torch", backward=backward)
+        self._annotation = workload.annotate(gradients=config.measurement.profiler == "torch", backward=backward)
         self._step = ExitStack()
         self._cost = AnnotationCost(
             ranges=self._annotation.hooked,

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from perfkit.measure.loop import Observer
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
+from perfkit.schema.workloads import Own
 
 Suggest = Callable[[RunConfig, int], tuple[str, ...]]
 """From a configuration that ran out of memory and the bytes there were: flags that would fit."""
 
 
 class Suggestions(Observer):
-    """Adds flags to try to a failure for lack of memory. The model of memory that knows them is an analysis."""
+    """Adds flags to try to a Transformer's failure for lack of memory. The model of memory is an analysis."""
 
     def __init__(self, suggest: Suggest) -> None:
         self._suggest = suggest
@@ -23,6 +24,8 @@ class Suggestions(Observer):
         """Its failure with suggestions."""
         failure = record.failure
         if record.status != "oom" or failure is None or failure.available is None:
+            return record
+        if isinstance(record.config.workload, Own):
             return record
         flags = self._suggest(record.config, failure.available)
         return dataclasses.replace(record, failure=dataclasses.replace(failure, suggestions=flags))

@@ -27,7 +27,8 @@ METADATA_KEY = "perfkit"
 def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]:
     with warnings.catch_warnings():  # of no warm-up, on which the report has a line of its own
         warnings.simplefilter("ignore", UserWarning)
-        return schedule(wait=config.warmup_steps - warmup, warmup=warmup, active=config.measure_steps, repeat=1)
+        steps = config.measurement
+        return schedule(wait=steps.warmup_steps - warmup, warmup=warmup, active=steps.measure_steps, repeat=1)
 
 
 class TorchProfiler(Observer):
@@ -44,18 +45,18 @@ class TorchProfiler(Observer):
         *, make: Callable[..., Any] = profile, synchronize: Callable[[str], None] = torch.cuda.synchronize,
     ) -> None:  # fmt: skip
         activities = [ProfilerActivity.CPU]
-        if config.device != "cpu":
+        if config.step.device != "cpu":
             activities.append(ProfilerActivity.CUDA)
         self.trace: Path | None = None
         self._folder, self._metadata, self._writing = folder, metadata, writing
-        self._device, self._synchronize = config.device, synchronize
+        self._device, self._synchronize = config.step.device, synchronize
         self._running = False
         self._profiler = make(
             activities=activities,
-            schedule=_schedule(config, min(config.warmup_steps, 1)),
+            schedule=_schedule(config, min(config.measurement.warmup_steps, 1)),
             on_trace_ready=self._write,
             record_shapes=True,
-            with_stack=config.profile_stack,
+            with_stack=config.measurement.profile_stack,
         )
 
     def before(self, step: StepId) -> None:

@@ -26,6 +26,7 @@ from perfkit.trace.columns import (
     NO_TIME,
     AutogradFlows,
     Bytes,
+    Content,
     DeviceEvents,
     HostKind,
     HostRanges,
@@ -53,13 +54,13 @@ class _Rows:
 class ColumnBuilder:
     """Takes events chunk by chunk; `take` then hands over the columns of one kind.
 
-    With kernels_only, everything else is counted and not kept.
+    With Content.KERNELS, everything else is counted and not kept.
     """
 
     decode = staticmethod(decode)
 
-    def __init__(self, *, kernels_only: bool = False) -> None:
-        self._kernels_only = kernels_only
+    def __init__(self, *, content: Content = Content.ALL) -> None:
+        self._content = content
         self._router = Router()
         self._counts: Counter[int] = Counter()
         self._untimed: Counter[str] = Counter()
@@ -78,7 +79,7 @@ class ColumnBuilder:
         """Append one chunk."""
         codes = self._router.encode(events)
         self._counts.update(dict(enumerate(np.bincount(codes).tolist())))
-        targets = self._router.targets(kernels_only=self._kernels_only)[codes]
+        targets = self._router.targets(content=self._content)[codes]
         kinds = np.array([route.kind for route in self._router.routes], np.uint8)[codes]
         names = self._encode_names(events, (targets == Target.HOST) | (targets == Target.DEVICE))
         threads = self._encode_threads(events, (targets == Target.HOST) | (targets == Target.FLOW))

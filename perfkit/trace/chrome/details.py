@@ -21,7 +21,7 @@ from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, i
 from perfkit.trace.chrome.recording import integer
 from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.chrome.text import Window
-from perfkit.trace.columns import LONGEST_NAME, MISSING, Int32s, Int64s, Thread, Trace
+from perfkit.trace.columns import LONGEST_NAME, MISSING, Content, Int32s, Int64s, Thread, Trace
 from perfkit.trace.detail_columns import (
     Counters,
     Details,
@@ -69,9 +69,9 @@ _ALLOCATION = "[memory]"
 """What torch calls the events of its allocators, frees included."""
 
 
-def read_chrome_details(pieces: Iterable[bytes], trace: Trace, *, chunk: int = CHUNK, kernels_only: bool) -> Details:
+def read_chrome_details(pieces: Iterable[bytes], trace: Trace, *, chunk: int = CHUNK, content: Content) -> Details:
     """The details of a trace, from pieces of the text that it was read from. Raises UsageError for another text."""
-    collector = _Collector(trace.threads, kernels_only=kernels_only)
+    collector = _Collector(trace.threads, content=content)
     Document(Window(pieces, chunk), trace.source, collector).read()
     return collector.details(trace)
 
@@ -103,9 +103,9 @@ class _Texts:
 class _Collector:
     """Takes events chunk by chunk. Beside what they say, their starts: by these their rows are known."""
 
-    def __init__(self, threads: Sequence[Thread], *, kernels_only: bool) -> None:
+    def __init__(self, threads: Sequence[Thread], *, content: Content) -> None:
         self._router = Router()
-        self._kernels_only = kernels_only
+        self._content = content
         self._threads = {(thread.pid, thread.tid): index for index, thread in enumerate(threads)}
         self._operands = {name: _Texts() for name in _OPERANDS}
         self._geometry = {name: _Texts() for name in _GEOMETRY}
@@ -122,7 +122,7 @@ class _Collector:
     def add(self, said: list[_Said]) -> None:
         """Take one chunk."""
         codes = self._router.encode([event for event, _ in said])
-        targets = self._router.targets(kernels_only=self._kernels_only)[codes]
+        targets = self._router.targets(content=self._content)[codes]
         for target, add in (
             (Target.HOST, self._add_host),
             (Target.DEVICE, self._add_device),

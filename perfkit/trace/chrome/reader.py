@@ -10,7 +10,7 @@ from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.recording import integer, recording
 from perfkit.trace.chrome.text import Window
-from perfkit.trace.columns import AutogradFlows, DeviceEvents, HostRanges, ReadFacts, Trace
+from perfkit.trace.columns import AutogradFlows, Content, DeviceEvents, HostRanges, ReadFacts, Trace
 from perfkit.trace.plausible import check_sums, sums
 
 
@@ -20,14 +20,14 @@ def read_chrome_json(
     *,
     chunk: int = CHUNK,
     repairs: Counter[str] | None = None,
-    kernels_only: bool = False,
+    content: Content = Content.ALL,
 ) -> Trace:
     """Read a trace from pieces of its text. `source` names it in messages; `repairs`: what unpacking mended.
 
-    kernels_only leaves all but kernels out: less work and memory.
+    Content.KERNELS leaves all but kernels out: less work and memory.
     Raises UsageError where the text is no trace or holds nothing to analyse.
     """
-    columns = ColumnBuilder(kernels_only=kernels_only)
+    columns = ColumnBuilder(content=content)
     document = Document(Window(pieces, chunk), source, columns)
     document.read()
     if not document.has_events and document.truncated_at is None:
@@ -35,7 +35,7 @@ def read_chrome_json(
             f"{source} is JSON without traceEvents: pass a trace that torch.profiler wrote (prof.export_chrome_trace)"
         )
     host, device = columns.take(HostRanges), columns.take(DeviceEvents)
-    if not len(host) and not len(device) and not (kernels_only and columns.events):
+    if not len(host) and not len(device) and not (content is Content.KERNELS and columns.events):
         raise UsageError(f"{source} {_nothing_found(document.truncated_at, columns.ignored)}")
     trace = Trace(
         source=source,

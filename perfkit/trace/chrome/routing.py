@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome.events import Event
-from perfkit.trace.columns import BEGIN_END, DeviceKind, HostKind, Int32s, Int64s
+from perfkit.trace.columns import BEGIN_END, Content, DeviceKind, HostKind, Int32s, Int64s
 
 _HOST = {
     "cpu_op": HostKind.OP,
@@ -130,9 +130,9 @@ class Router:
             codes = self._codes[cats, letters]
         return codes
 
-    def targets(self, *, kernels_only: bool) -> Int64s:
+    def targets(self, *, content: Content) -> Int64s:
         """The Target of each code."""
-        kept = (route.target if not kernels_only or route.is_kernel else Target.NONE for route in self.routes)
+        kept = (route.target if content is Content.ALL or route.is_kernel else Target.NONE for route in self.routes)
         return np.fromiter(kept, np.int64, len(self.routes))
 
 

@@ -36,11 +36,12 @@ _CLOSE = b"}]"
 class Window:
     """What has been read and not yet used. Positions index `data`; `base` more is the offset in the file."""
 
-    __slots__ = ("_chunk", "_pieces", "at", "base", "data", "ended")
+    __slots__ = ("_chunk", "_most_unread", "_pieces", "at", "base", "data", "ended")
 
-    def __init__(self, pieces: Iterable[bytes], chunk: int) -> None:
+    def __init__(self, pieces: Iterable[bytes], chunk: int, most_unread: int = MAX_UNREAD) -> None:
         self._pieces: Iterator[bytes] = iter(pieces)
         self._chunk = chunk
+        self._most_unread = most_unread
         self.data = b""
         self.at = 0
         self.base = 0
@@ -62,7 +63,7 @@ class Window:
         self.base += self.at
         self.at = 0
         self.data = rest
-        if len(rest) > MAX_UNREAD:
+        if len(rest) > self._most_unread:
             return False
         parts, wanted = [rest], max(self._chunk, len(rest))
         for piece in self._pieces:

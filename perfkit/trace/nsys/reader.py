@@ -23,6 +23,7 @@ from perfkit.trace.columns import (
     LONGEST_NAME,
     MISSING,
     AutogradFlows,
+    Content,
     DeviceEvents,
     DeviceKind,
     HostKind,
@@ -98,16 +99,16 @@ class _Read:
         return max((int(column.max()) for column in columns if len(column)), default=0)
 
 
-def read_nsys(path: Path, source: str, progress: Progress | None = None, *, kernels_only: bool = False) -> Trace:
+def read_nsys(path: Path, source: str, progress: Progress | None = None, *, content: Content = Content.ALL) -> Trace:
     """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
 
-    kernels_only leaves out all but kernels, and where and by whom those were run: less work and memory where only
+    Content.KERNELS leaves out all but kernels, and where and by whom those were run: less work and memory where only
     their names and times are wanted.
     """
     with opened(path, source, progress) as export:
         if not any(map(export.has, _KNOWN_TABLES)):
             raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
-        trace = _kernels_alone(export) if kernels_only else _trace(export)
+        trace = _kernels_alone(export) if content is Content.KERNELS else _trace(export)
     check_sums(source, sums(trace))
     return trace
 

@@ -44,17 +44,17 @@ _MADE = re.compile(
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[str]:
+def readable(path: Path, most_copied: int = _MOST_COPIED) -> Iterator[str]:
     """A URI by which sqlite reads the file and leaves nothing beside it. `path` is no link.
 
     Changes that another program left in a `-wal` sqlite reads with the help of a third file: so the URI is then a
-    copy's. Raises UsageError where the file is too large for that, or is written to meanwhile.
+    copy's. Raises UsageError where there are more bytes than `most_copied`, or the file is written to meanwhile.
     """
     wal, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-journal"))
     if not _size(wal):  # nobody else may be writing to it, unless there is a journal
         yield path.as_uri() + ("?mode=ro" if journal.is_file() else "?mode=ro&immutable=1")
         return
-    if _size(path) + _size(wal) > _MOST_COPIED:
+    if _size(path) + _size(wal) > most_copied:
         command = f"sqlite3 {path.name} 'PRAGMA wal_checkpoint(TRUNCATE)'"
         raise UsageError(f"{wal.name} holds changes that are not in {path.name} yet: run {command}")
     with tempfile.TemporaryDirectory(prefix="perfkit-sqlite-") as folder:
@@ -112,8 +112,13 @@ def room(path: Path) -> int:
     for part in (path, path.with_name(path.name + "-wal")):
         if part.is_file():
             status = part.stat()
-            total += min(status.st_size, max(status.st_blocks * 512 * _MOST_COMPRESSED, _SMALL))
+            total += _held(status.st_size, status.st_blocks)
     return total
+
+
+def _held(size: int, blocks: int) -> int:
+    """Bytes that a file of a size, with so many blocks of 512 bytes on the disk, can hold."""
+    return min(size, max(blocks * 512 * _MOST_COMPRESSED, _SMALL))
 
 
 def most_rows(room_bytes: int) -> int:

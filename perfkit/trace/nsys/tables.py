@@ -59,10 +59,11 @@ class Export:
         room: int,
         source: str,
         progress: Progress | None = None,
+        longest_text: int = _LONGEST_TEXT,
     ) -> None:
         self._connection = connection
         self._contents = contents
-        self._room = room
+        self._room, self._longest_text = room, longest_text
         self._progress = progress
         self._read = 0
         self.ignored: dict[str, int] = {}
@@ -165,7 +166,7 @@ class Export:
         found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
         read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
         sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
-        if longest.max() > _LONGEST_TEXT:
+        if longest.max() > self._longest_text:
             raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
         if sums.sum() > self._room:
             raise self._refusal(f"{table} has more text than the file has room for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,7 +220,7 @@ def test_collectives_are_communication_whatever_launched_them():
 @pytest.mark.parametrize(("hooked", "phase"), [(True, "backward"), (False, "other")])
 def test_a_bare_launch_has_its_threads_phase_where_perfkits_ranges_are_all_there_is_of_nodes(hooked, phase):
     b = TraceBuilder().module("net", 0, 50)
-    node = {"sequence": 99, "forward_thread": 1, "thread": 1}
+    node: Any = {"sequence": 99, "forward_thread": 1, "thread": 1}
     if hooked:
         b.range("perfkit.backward::net", 100, 150, thread=1)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
 from tests.builders import ENGINE, TraceBuilder
@@ -21,7 +23,7 @@ class Program:
 
     def node(self, name: str, number: int, ranged: str) -> Program:
         at, self.at = self.at, self.at + 100
-        columns = {"sequence": number, "forward_thread": 1}
+        columns: Any = {"sequence": number, "forward_thread": 1}
         self.b.range(ENGINE + name, at, at + 90, **columns)
         self.b.range(f"perfkit.backward::{ranged}", at + 10, at + 80).range(name, at + 20, at + 70, **columns)
         return self

@@ -15,7 +15,7 @@ from tests.builders import TraceBuilder, saying
 
 
 def names(host: HostView, flags: np.ndarray) -> list[str]:
-    return [host.name_of(row) for row in np.flatnonzero(flags)]
+    return [host.name_of(row) for row in np.flatnonzero(flags).tolist()]
 
 
 def enclosing(host: HostView, column: np.ndarray) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def op(b: TraceBuilder, name: str, start: int, sequence: int, thread: int = 0, l
     return b.range(name, start, start + length, sequence=sequence, thread=thread)
 
 
-def node(b: TraceBuilder, name: str, start: int, sequence: int, forward: int = 1, **columns: int) -> TraceBuilder:
+def node(b: TraceBuilder, name: str, start: int, sequence: int, forward: int = 1, **columns: Any) -> TraceBuilder:
     """A backward node without the engine's range round it."""
     end = columns.pop("end", start + 5)
     return b.range(name, start, end, sequence=sequence, forward_thread=forward, **columns)
@@ -103,7 +104,7 @@ def engine(own: int, *inner: tuple[str, int]) -> Linked:
     b = TraceBuilder()
     for number in (0, 1, 2, 3):
         op(b, f"mul {number}", 10 * number, number)
-    columns = {"sequence": own, "forward_thread": 1} if own >= 0 else {}
+    columns: Any = {"sequence": own, "forward_thread": 1} if own >= 0 else {}
     b.range(ENGINE + "MulBackward0", 100, 200, **columns)
     for place, (name, number) in enumerate(inner):
         node(b, name, 110 + 10 * place, number)

@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Attribution, Phase, attribute
 from perfkit.analysis.attribution.scopes import How, ScopeSource
-from perfkit.trace.columns import HostKind
+from perfkit.trace.columns import MISSING, HostKind
 from tests.builders import ENGINE, TraceBuilder
 
 ACCUMULATE = "torch::autograd::AccumulateGrad"
@@ -122,7 +122,7 @@ def in_backward(*inside: tuple[str, int, int], name: str = "part", forward_part:
         b.annotation("part", 30, 60).range("aten::sin", 40, 50, sequence=2)
     node(b, "MulBackward0", 200, 400, 1).annotation(name, 220, 300)
     for kind, start, end in inside:
-        b.range(kind, start, end, **({"sequence": 9} if kind == "aten::sin" else {}))
+        b.range(kind, start, end, sequence=9 if kind == "aten::sin" else MISSING)
     return where(attributed(b.range("work", 250, 260)))
 
 

@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def config(device: str = "cuda", **fields: Any) -> RunConfig:
-    return RunConfig(**{"model_size": "large", **fields}).resolved(device)
+    return RunConfig.of(**{"model_size": "large", **fields}).resolved(device)
 
 
 def pasted(base: dict[str, Any], command: str, device: str) -> RunConfig:
@@ -26,7 +26,7 @@ def pasted(base: dict[str, Any], command: str, device: str) -> RunConfig:
         name = words.pop(0).removeprefix("--").replace("-", "_")
         value: Any = True if not words or words[0].startswith("--") else words.pop(0)
         fields[name] = int(value) if str(value).isdecimal() else value
-    return RunConfig(**fields).resolved(device)
+    return RunConfig.of(**fields).resolved(device)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_what_is_left_out_of_the_search_for_its_parameters_does_not_fit(pass_typ
 def test_a_proposal_without_loss_says_so_and_others_join_what_they_give_up():
     # GIVEN a step that is only too large for Adam's temporary numbers
     train = config(pass_type="train", model_size="large", batch_size=1, context_length=32)
-    found = {one.command: one.gives_up for one in proposals(train, round(16.5 * train.parameters / 0.9) + 2**29)}
+    found = {
+        one.command: one.gives_up for one in proposals(train, round(16.5 * train.transformer.parameters / 0.9) + 2**29)
+    }
 
     # THEN
     assert found["--optimizer adamw-fused"] == "nothing"
@@ -183,8 +185,8 @@ def test_each_number_of_a_model_of_ones_own_is_halved_by_itself_and_then_all():
 def test_a_vocabulary_is_most_of_a_model_whose_two_tables_are_more_than_half_of_it(share, is_most):
     """GIVEN a model of P parameters beside the two tables of V x d each THEN share = 2 V d / (P + 2 V d)"""
     own = config("cpu", model_size="tiny", d_model=64, num_heads=4, d_ff=256, num_layers=4, vocab_size=1)
-    tables = 2 * own.shape.d_model
-    rest = own.parameters - tables
+    tables = 2 * own.transformer.shape.d_model
+    rest = own.transformer.parameters - tables
     own = config("cpu", model_size="tiny", d_model=64, num_heads=4, d_ff=256, num_layers=4,
                  vocab_size=round(share / (1 - share) * rest / tables))  # fmt: skip
     assert memory_fit._mostly_vocabulary(own) is is_most

@@ -13,13 +13,14 @@ import pytest
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
 from perfkit.schema import memory
-from perfkit.schema.config import SIZES, RunConfig
+from perfkit.schema.config import RunConfig
+from perfkit.schema.workloads import SIZES
 
 GIB = 2**30
 
 
 def estimate(device: str = "cuda", **fields: Any):
-    return memory_model.estimate(RunConfig(**fields).resolved(device))
+    return memory_model.estimate(RunConfig.of(**fields).resolved(device))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_every_part_is_explained():
 
 def test_many_configurations_make_one_table():
     # GIVEN
-    configs = [RunConfig(model_size=size).resolved("cuda") for size in ("small", "large")]
+    configs = [RunConfig.of(model_size=size).resolved("cuda") for size in ("small", "large")]
     traced = dataclasses.replace(memory_model.estimate(configs[0]), method="traced")
 
     # WHEN

@@ -91,7 +91,7 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
 )
 def test_every_moment_is_the_traced_one_to_the_byte(device, fields, monkeypatch):
     # GIVEN
-    config = RunConfig(**{**SMALL, **fields}).resolved(device)
+    config = RunConfig.of(**{**SMALL, **fields}).resolved(device)
 
     # WHEN
     formula, traced = of_formula(config), of_traced(config, monkeypatch)
@@ -119,7 +119,7 @@ def test_every_moment_is_the_traced_one_to_the_byte(device, fields, monkeypatch)
 def test_the_others_are_the_traced_ones_within_1_percent(device, fields, monkeypatch):
     """What exactly is freed first differs by a few small tensors."""
     # GIVEN
-    config = RunConfig(**{**SMALL, **fields}).resolved(device)
+    config = RunConfig.of(**{**SMALL, **fields}).resolved(device)
 
     # WHEN
     formula, traced = of_formula(config), of_traced(config, monkeypatch)
@@ -133,6 +133,6 @@ def test_the_others_are_the_traced_ones_within_1_percent(device, fields, monkeyp
 
 def test_a_block_that_was_just_computed_again_still_has_its_norms_output(monkeypatch):
     """Under autocast, where that is the most while the MLP's last matmul is at work: with a narrow MLP."""
-    config = RunConfig(**{**SMALL, "checkpoint": True, "precision": "bf16", "d_ff": 32}).resolved("cpu")
+    config = RunConfig.of(**{**SMALL, "checkpoint": True, "precision": "bf16", "d_ff": 32}).resolved("cpu")
     place = "backward", "layers.1.mlp.down_proj"
     assert of_formula(config)[place] == pytest.approx(of_traced(config, monkeypatch)[place], rel=0.005)

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from perfkit.analysis.noise import advice, stability
+from perfkit.analysis.noise import advice
 from perfkit.analysis.noise.advice import ADVICE, Situation
 from perfkit.analysis.noise.causes import Cause
-from tests.analysis.noisy import longer, quiet_steps, record
+from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT, quick
 
 
@@ -113,5 +113,5 @@ def test_a_run_of_one_thread_is_not_told_to_use_one(threads, told):
     steps = quiet_steps()
     steps[12] = longer(steps[12], 0.08, main_delay_s=0.08)
     environment = dataclasses.replace(ENVIRONMENT, num_threads=threads)
-    found = stability.examine(record(steps, environment=environment))
+    found = explained(record(steps, environment=environment))
     assert any("--num-threads 1" in finding.advice for finding in found.findings) == told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,6 @@ def test_without_counters_nothing_is_said():
 )
 def test_the_counter_of_a_cause_is_its_mean_in_these_steps(cause, value, text):
     """GIVEN a counter that is 9 in the quiet steps THEN its value in the slow one is given; an event's likewise"""
-    counts = {} if value is None else {cause: np.array([9.0, 9, 9, 9, value])}
+    counts: Any = {} if value is None else {cause: np.array([9.0, 9, 9, 9, value])}
     kind = "events" if cause is Cause.ALLOCATION else "evidence"
     assert cause_texts.counter(slow(cause), CauseTimes(np.ones(5), **{kind: counts})) == text

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from perfkit.analysis.noise import gpu_causes, stability
+from perfkit.analysis.noise import gpu_causes
 from perfkit.analysis.noise.causes import Cause, CauseTimes
 from perfkit.schema.finding import Rule
 from perfkit.schema.probes import GpuSample
-from perfkit.schema.record import MemoryPeaks, RunRecord
-from tests.analysis.noisy import longer, quiet_steps, record
+from perfkit.schema.record import MemoryPeaks, RunRecord, StepSample
+from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT
 
 GIB = 2**30
@@ -31,14 +31,14 @@ def on_gpu(steps, samples=(), **changes) -> RunRecord:
     )
 
 
-def slow_stretch(**counters) -> list:
+def slow_stretch(**counters) -> list[StepSample]:
     steps = quiet_steps(60)
     for index in range(SLOW_FROM, SLOW_TO + 1):
         steps[index] = longer(steps[index], 0.03, main_cpu_s=0.03, **counters)
     return timed(steps)
 
 
-def timed(steps) -> list:
+def timed(steps) -> list[StepSample]:
     """Steps that begin when the one before has ended."""
     at, found = 1000.0, []
     for step in steps:
@@ -69,7 +69,7 @@ def lower(slow: bool) -> int:
 )  # fmt: skip
 def test_a_lower_clock_explains_a_level_and_its_reason_says_whose_it_is(reason, cause):
     steps = slow_stretch()
-    found = stability.examine(on_gpu(steps, samples(steps, clock=lower, reasons=lambda slow: reason if slow else 0)))
+    found = explained(on_gpu(steps, samples(steps, clock=lower, reasons=lambda slow: reason if slow else 0)))
     assert found.first_cause == cause.value
     [level] = found.disturbances
     assert (level.kind, level.cause) == ("level", cause)
@@ -79,7 +79,7 @@ def test_a_lower_clock_explains_a_level_and_its_reason_says_whose_it_is(reason, 
 
 def test_a_reason_without_a_lower_clock_is_no_cause():
     steps = slow_stretch()
-    found = stability.examine(on_gpu(steps, samples(steps, reasons=lambda slow: 4 if slow else 0)))
+    found = explained(on_gpu(steps, samples(steps, reasons=lambda slow: 4 if slow else 0)))
     assert found.first_cause is None
 
 
@@ -92,17 +92,17 @@ def test_a_clock_explains_no_single_short_step():
     lowered = [
         GpuSample(at_s=1000 + 0.1 * i, sm_mhz=1000 if abs(1000 + 0.1 * i - at) < 0.6 else 1980) for i in range(70)
     ]
-    found = stability.examine(on_gpu(steps, lowered))
+    found = explained(on_gpu(steps, lowered))
     assert [one.cause for one in found.disturbances if one.kind == "step"] == [None]
 
 
 def test_other_users_of_the_gpu_explain_what_they_coincide_with():
     steps = slow_stretch()
-    found = stability.examine(on_gpu(steps, samples(steps, others=int)))
+    found = explained(on_gpu(steps, samples(steps, others=int)))
     assert [one.cause for one in found.disturbances] == [Cause.OTHERS]
     assert found.first_cause == Cause.OTHERS.value
     steps = slow_stretch()
-    always = stability.examine(on_gpu(steps, samples(steps, others=lambda slow: 1)))
+    always = explained(on_gpu(steps, samples(steps, others=lambda slow: 1)))
     assert [one.cause for one in always.disturbances] == [None]
 
 
@@ -110,7 +110,7 @@ def test_other_users_of_the_gpu_explain_what_they_coincide_with():
 def test_a_slow_step_in_which_the_allocator_went_to_the_driver(counter):
     steps = quiet_steps()
     steps[12] = longer(steps[12], 0.08, main_cpu_s=0.08, **{counter: 2})
-    found = stability.examine(on_gpu(steps))
+    found = explained(on_gpu(steps))
     assert [one.cause for one in found.disturbances] == [Cause.ALLOCATION]
     assert found.shares[0].cause is Cause.ALLOCATION
 
@@ -118,7 +118,7 @@ def test_a_slow_step_in_which_the_allocator_went_to_the_driver(counter):
 def test_an_allocator_that_always_goes_to_the_driver_explains_no_single_step():
     steps = [longer(step, 0.0, device_allocs=2) for step in quiet_steps()]
     steps[12] = longer(steps[12], 0.08, main_cpu_s=0.08)
-    assert [one.cause for one in stability.examine(on_gpu(steps)).disturbances] == [None]
+    assert [one.cause for one in explained(on_gpu(steps)).disturbances] == [None]
 
 
 @pytest.mark.parametrize(("enqueue", "cause"), [(0.03, None), (0.175, Cause.CPU_TIME)], ids=["waiting", "launch-bound"])
@@ -127,7 +127,7 @@ def test_a_host_that_waits_for_the_device_is_not_a_slow_cpu(enqueue, cause):
     steps[12] = longer(steps[12], 0.08, main_cpu_s=0.08)
     made = on_gpu(steps)
     launched = [dataclasses.replace(step, enqueue_s=min(enqueue, 0.97 * step.wall_s)) for step in made.steps]
-    [one] = stability.examine(dataclasses.replace(made, steps=tuple(launched))).disturbances
+    [one] = explained(dataclasses.replace(made, steps=tuple(launched))).disturbances
     assert one.cause == cause
 
 
@@ -143,7 +143,7 @@ def test_what_was_not_sampled_explains_nothing(gone):
         steps = [
             dataclasses.replace(step, probes=type(step.probes)(main_cpu_s=step.probes.main_cpu_s)) for step in steps
         ]
-    assert stability.examine(on_gpu(steps, taken)).first_cause is None
+    assert explained(on_gpu(steps, taken)).first_cause is None
 
 
 FULL = GpuSample(
@@ -171,7 +171,7 @@ def test_a_spill_into_system_memory(memory, sample, says):
         assert why is None
     else:
         assert says in why
-        first = stability.examine(made).findings[0]
+        first = explained(made).findings[0]
         assert first.rule is Rule.MEMORY_SPILL
         assert first.sure == ("measured" if memory.reserved > 80 * GIB else "guessed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.noise.stability import Stability
 from perfkit.analysis.noise.variance import Share
 from perfkit.schema.finding import Cost, Finding, Rule
-from tests.analysis.noisy import longer, quiet_steps, record
+from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT
 
 
@@ -40,7 +41,7 @@ def test_doubts_are_said_once_and_in_order():
     steps = quiet_steps(40)
     steps[10:20] = [longer(step, 0.05, main_cpu_s=0.05) for step in steps[10:20]]
     steps[30:] = [longer(step, 0.2, main_cpu_s=0.2) for step in steps[30:]]
-    found = stability.examine(record(steps))
+    found = explained(record(steps))
     assert [one.rule for one in found.findings].count(Rule.LEVEL_SHIFT) > 1
     assert found.doubts == ("the level shifts", "neighbouring steps depend on each other")
     assert not found.interval_reliable
@@ -99,8 +100,8 @@ def test_threads_are_too_many_above_the_cpus_or_from_thirty_percent_of_waiting_o
     found = stability._threads(account, made)
     assert [f"{threads} threads on {cpus} CPUs" in one.finding.what for one in found] == [True] * said
     assert all(("waits for a CPU" in one.finding.what) == (delay >= 0.03) for one in found)
-    on_gpu = dataclasses.replace(made, config=dataclasses.replace(made.config, device="cuda"))
-    assert (on_gpu.config.device, stability._threads(account, on_gpu)) == ("cuda", [])
+    on_gpu = dataclasses.replace(made, config=made.config.changed(device="cuda"))
+    assert (on_gpu.config.step.device, stability._threads(account, on_gpu)) == ("cuda", [])
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_the_spread_without_attributed_steps_is_that_of_five_or_more(n, left):
     """GIVEN one step that collections made slow THEN the others have a spread if they are five"""
     steps = quiet_steps(n)
     steps[-1] = longer(steps[-1], 0.08, main_cpu_s=0.08, gc_s=0.079, collections=1)
-    found = stability.examine(record(steps))
+    found = explained(record(steps))
     others = [step.wall_s for step in steps[:-1]]
     assert found.attributed == 1
     assert found.cv_without == pytest.approx(
@@ -138,7 +139,7 @@ def test_the_spread_without_most_of_the_steps_is_not_spoken_of(level, is_said):
     """GIVEN 30 steps, of which the last 15 or 16 have a cause THEN what is left is half, or less"""
     steps = quiet_steps(30)
     steps[-level:] = [longer(step, 0.08, main_delay_s=0.08) for step in steps[-level:]]
-    found = stability.examine(record(steps))
+    found = explained(record(steps))
     assert (found.attributed, math.isnan(found.cv_without)) == (level, not is_said)
 
 
@@ -147,7 +148,8 @@ def test_a_drift_says_which_way():
     for wall, way in ((rise, "slower"), (rise[::-1], "faster")):
         [one] = stability._drift(wall, (), record(quiet_steps(3)))
         assert f"from the first to the last they get {way} by " in one.finding.what
-    for kind, said in (("level", False), ("warm-up", False), ("step", True)):
+    kinds: Any = (("level", False), ("warm-up", False), ("step", True))
+    for kind, said in kinds:
         other = Disturbance(kind, (0,), 0.1, 0.1, None, 0.0)
         assert bool(stability._drift(rise, (other,), record(quiet_steps(3)))) == said
     assert stability._drift(rise[[0, 3, 6, 11]], (), record(quiet_steps(3))) == []

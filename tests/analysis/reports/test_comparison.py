@@ -12,7 +12,7 @@ from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.runs.comparison import Gate, compare
 from perfkit.analysis.statistics import welch
 from perfkit.render import cells
-from perfkit.schema.finding import NO_COST, Cost, Rule
+from perfkit.schema.finding import NO_COST, Rule
 from tests.analysis.sides import compared, five, record, side, sweep
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 
@@ -118,7 +118,7 @@ def test_the_verdict_costs_what_b_takes_longer():
     found = compared(1.1)
     [row] = found.steps
     [verdict] = [one for one in comparison_report.report(found).findings if one.rule is Rule.VERDICT]
-    assert verdict.cost == Cost(round((row.b_s - row.a_s) * 1e9), pytest.approx(0.1))
+    assert (verdict.cost.ns, verdict.cost.share) == (round((row.b_s - row.a_s) * 1e9), pytest.approx(0.1))
     several = compare(side("A", sweep()), side("B", sweep(1.1)))
     assert comparison_report.report(several).findings[-1].cost == NO_COST
 

@@ -9,7 +9,7 @@ from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection
 from perfkit.errors import UsageError
-from perfkit.trace.columns import BEGIN_END, NO_TIME, DeviceKind, ReadFacts
+from perfkit.trace.columns import BEGIN_END, NO_TIME, Content, DeviceKind, ReadFacts
 from perfkit.trace.load import load
 from tests.analysis import columns
 from tests.builders import TraceBuilder
@@ -92,7 +92,7 @@ def test_kernels_read_alone_are_those_of_the_whole_account(name, count, total_ns
     full = trace_report.report(load(path), View(Selection(steps="all"))).table("kernels")
 
     # WHEN
-    alone = load(path, kernels_only=True)
+    alone = load(path, content=Content.KERNELS)
     frame = kernel_summary.table(alone).frame
 
     # THEN

@@ -20,7 +20,7 @@ from tests.reports import lines_in, tables_for_people
 MIB = 2**20
 GIB = 2**30
 CPU = runs.quick()
-GPU = RunConfig(model_size="small").resolved("cuda")
+GPU = RunConfig.of(model_size="small").resolved("cuda")
 
 
 def estimate(parts: dict[str, int], module: str = "loss", first_step: int | None = None) -> MemoryEstimate:
@@ -95,7 +95,7 @@ def test_the_summary_is_the_formulas_with_the_traced_peak_beside_it():
 @pytest.mark.parametrize(("compiled", "said"), [("off", False), ("block", True)])
 def test_that_compiling_is_not_covered_is_said(compiled, said):
     remarks = lines_in(
-        memory_report.report(dataclasses.replace(CPU, compile=compiled), *[estimate({"mlp": 1})] * 2, None)
+        memory_report.report(CPU.changed(compile=compiled), estimate({"mlp": 1}), estimate({"mlp": 1}), None)
     )
     assert any("is not covered" in remark for remark in remarks) is said
     assert remarks[-1].startswith("not counted:")
@@ -133,7 +133,7 @@ PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * G
     ],
 )  # fmt: skip
 def test_what_would_fit_is_shown_to_those_who_ask(available, proposed, tables, said):
-    report = memory_report.report(CPU, *[estimate({"mlp": 1})] * 2, available, proposed)
+    report = memory_report.report(CPU, estimate({"mlp": 1}), estimate({"mlp": 1}), available, proposed)
     assert [table.name for table in tables_for_people(report)] == [table.name for table in report.tables] == tables
     assert any(remark.startswith("nothing") for remark in lines_in(report)) is bool(said)
     assert any(remark.startswith(said) for remark in lines_in(report))
@@ -154,7 +154,7 @@ def test_proposals_are_flags_to_paste_with_their_peak_and_what_they_give_up():
 
 def test_a_row_of_many_estimates_says_what_it_is_of():
     # GIVEN two configurations, of which the first was traced too
-    configs = [RunConfig(model_size=size, batch_size=3).resolved("cuda") for size in ("small", "medium")]
+    configs = [RunConfig.of(model_size=size, batch_size=3).resolved("cuda") for size in ("small", "medium")]
     formulas = [memory_model.estimate(config) for config in configs]
     traced = dataclasses.replace(formulas[0], parts={"mlp": 2 * formulas[0].peak})
 
@@ -166,7 +166,7 @@ def test_a_row_of_many_estimates_says_what_it_is_of():
     shown = "size parameters context_length batch_size pass_type precision seed peak_bytes traced_bytes difference"
     assert list(table.frame) == [*shown.split(), "first_step_bytes", "where"]
     assert (one["size"], one["parameters"], one["context_length"], one["batch_size"]) == ("small", 128_625_408, 512, 3)
-    assert (one["seed"], one["peak_bytes"]) == (str(configs[0].seed), formulas[0].peak)
+    assert (one["seed"], one["peak_bytes"]) == (str(configs[0].step.seed), formulas[0].peak)
     assert (one["traced_bytes"], one["difference"]) == (2 * formulas[0].peak, -0.5)
     assert (two["peak_bytes"], two["first_step_bytes"]) == (formulas[1].peak, formulas[1].first_step)
     assert two["traced_bytes"] != two["traced_bytes"]  # nan: not traced

@@ -33,7 +33,7 @@ def process(
     )
 
 
-def side(*processes: Process, left_out: tuple[str, ...] = ()) -> Side:
+def side(*processes: Process, left_out: tuple[LeftOut, ...] = ()) -> Side:
     return Side("", "runs", processes, left_out)
 
 
@@ -120,4 +120,4 @@ def test_a_spread_that_is_not_known_is_not_said(processes, line):
 
 def test_without_a_finished_run_there_is_no_report():
     with pytest.raises(UsageError, match=r"runs: no finished run: run0 \(oom\), run1 \(interrupted\)"):
-        repeats.report(side(left_out=("run0 (oom)", "run1 (interrupted)")))
+        repeats.report(side(left_out=(LeftOut("run0 (oom)", quick()), LeftOut("run1 (interrupted)", quick()))))

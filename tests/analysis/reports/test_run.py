@@ -37,11 +37,11 @@ def test_a_run_is_a_row_whose_parts_add_up_to_its_mean():
     """GIVEN steps of 100, 200 and 300 ms THEN forward holds the loss, and the rest is what no phase has"""
     made = trained()
     row = only(run_report.result_table([made]))
-    assert (row["steps"], row["status"], row["pass_type"]) == (3, "ok", made.config.pass_type)
+    assert (row["steps"], row["status"], row["pass_type"]) == (3, "ok", made.config.step.pass_type)
     wanted = {"mean_s": 0.2, "std_s": 0.1, "cv": 0.5, "median_s": 0.2, "min_s": 0.1, "forward_s": 0.05}
     wanted |= {"backward_s": 0.08, "optimizer_s": 0.04, "rest_s": 0.03}
     assert {name: row[name] for name in wanted} == pytest.approx(wanted)
-    assert row["tokens_per_s"] == pytest.approx(made.config.batch_size * made.config.context_length / 0.2)
+    assert row["tokens_per_s"] == pytest.approx(made.config.step.batch_size * made.config.step.context_length / 0.2)
 
 
 def test_a_phase_that_no_step_has_is_unknown_and_takes_nothing_from_the_rest():
@@ -137,7 +137,7 @@ def test_what_ranges_cost_is_a_line():
 def test_the_headline_says_what_is_measured(changes, flags):
     config = quick(batch_size=3, context_length=32, **changes)
     line = run_report.headline(config)
-    assert line.endswith(f"on {config.device}")
+    assert line.endswith(f"on {config.step.device}")
     assert "batch 3 x context 32" in line
     assert flags in line
     assert ("compile" in line, "checkpoint" in line) == ("compile" in changes, "checkpoint" in changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 from tests.reports import lines_in, tables_for_people
 
-QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
+QUICK: dict[str, Any] = dict(runs.QUICK, device="cpu", model_size="tiny")
 
 
 def config(**changes):
-    return RunConfig(**{**QUICK, **changes})
+    return RunConfig.of(**{**QUICK, **changes})
 
 
 ROWS = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ from perfkit.schema.table import Table
 from tests import runs, sweeps
 from tests.reports import lines_in
 
-QUICK = dict(runs.QUICK, device="cpu", model_size="tiny")
+QUICK: dict[str, Any] = dict(runs.QUICK, device="cpu", model_size="tiny")
 
 
 def config(**changes):
-    return RunConfig(**{**QUICK, **changes})
+    return RunConfig.of(**{**QUICK, **changes})
 
 
-def row(*seconds: float, repeat: int = 1, outcome: str = "", memory: int = 3 * 2**20, **changes):
+def row(*seconds: float, repeat: int = 1, outcome: Any = "", memory: int = 3 * 2**20, **changes):
     made = sweeps.row(config(**changes), *seconds, repeat=repeat)
     return dataclasses.replace(made, peak_memory_bytes=memory if seconds else None, outcome=outcome or made.outcome)
 
@@ -193,7 +194,7 @@ def test_what_a_file_varies_is_found(configs, varied):
 def test_the_shape_of_a_named_size_does_not_vary_by_itself():
     # GIVEN
     def of(**fields):
-        return dataclasses.replace(row(0.1), config=RunConfig(context_length=64, **fields).resolved("cpu"))
+        return dataclasses.replace(row(0.1), config=RunConfig.of(context_length=64, **fields).resolved("cpu"))
 
     sized = [of(model_size=size) for size in ("tiny", "small")]
     own = of(model_size="tiny", d_ff=7)
@@ -201,7 +202,9 @@ def test_the_shape_of_a_named_size_does_not_vary_by_itself():
     # THEN
     assert sweep_report.varied(sized) == ("model_size",)
     assert "d_ff" in sweep_report.varied([*sized, own])
-    assert sweep_report.varied([dataclasses.replace(row(0.1), config=RunConfig(seed=n)) for n in (1, 2)]) == ("seed",)
+    assert sweep_report.varied([dataclasses.replace(row(0.1), config=RunConfig.of(seed=n)) for n in (1, 2)]) == (
+        "seed",
+    )
 
 
 def test_failures_show_the_columns_that_hold_something():

@@ -12,7 +12,7 @@ from perfkit.analysis.reports.trace import View, findings_of, report, summary, u
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.grouping import By
 from perfkit.render.findings import lines
-from perfkit.schema.finding import Cost, Rule
+from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
@@ -283,4 +283,4 @@ def test_costs_are_a_step():
         for step in range(steps):
             b.step(step, 50 * step, 50 * step + 50)
         [finding] = [one for one in report(b.build()).findings if one.rule is Rule.UNATTRIBUTED_TIME]
-        assert finding.cost == Cost(each, pytest.approx(1 / 6))
+        assert (finding.cost.ns, finding.cost.share) == (each, pytest.approx(1 / 6))

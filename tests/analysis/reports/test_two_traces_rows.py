@@ -11,7 +11,7 @@ from perfkit.analysis.reports.trace import View
 from perfkit.errors import UsageError
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import DeviceKind, Trace
+from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.load import load
 from perfkit.trace.recording import Device
 from tests.analysis import columns
@@ -33,9 +33,8 @@ def kernels(*durations: tuple[str, int], steps: int = 0) -> TraceBuilder:
 
 
 def compared(a: TraceBuilder | Trace, b: TraceBuilder | Trace, **options) -> Report:
-    return trace_comparison.report(
-        *(one.build() if isinstance(one, TraceBuilder) else one for one in (a, b)), **options
-    )
+    first, second = (one.build() if isinstance(one, TraceBuilder) else one for one in (a, b))
+    return trace_comparison.report(first, second, **options)
 
 
 def table(report: Report, name: str) -> Table:
@@ -144,7 +143,7 @@ def test_groups_are_those_of_the_view():
     assert (rows(deep, "groups", "scope"), table(deep, "groups").title) == ([["layers"]], "By module")
     assert rows(flat, "groups", "scope") == [["layers.0.attn"], ["layers.1.attn"]]
     tree = {"net": "Net", "net.fc": "Linear"}
-    frames = TraceBuilder().range("nn.Module: Linear_0", 0, 90, kind=2).launched("k", 10, 20, 30).build()
+    frames = TraceBuilder().range("nn.Module: Linear_0", 0, 90, HostKind(2)).launched("k", 10, 20, 30).build()
     assert rows(compared(frames, frames, view=View(modules=tree)), "groups", "scope") == [["net.fc"]]
 
 

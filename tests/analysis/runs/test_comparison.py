@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,11 @@ def test_one_configuration_with_other_numbers_of_steps_is_one():
     """GIVEN processes that measured for as long as it took, or a fixed number of steps THEN they are one group, and
     the difference is listed
     """
-    lengths = [{"measure_steps": 3}, {"measure_steps": 4, "warmup_steps": 9}, {"target_ci": 0.01, "max_time": 9.0}]
+    lengths: list[dict[str, Any]] = [
+        {"measure_steps": 3},
+        {"measure_steps": 4, "warmup_steps": 9},
+        {"target_ci": 0.01, "max_time": 9.0},
+    ]
     b = [record(math.exp(0.001 * level), at=2 * n + 1, **lengths[n % 3]) for n, level in enumerate(SPREAD)]
     found = compare(side("A", five(between=0.001)), side("B", b))
     assert (only(found).n_b, found.match.changed, found.match.alone) == (5, {}, ())

@@ -74,7 +74,7 @@ def test_what_only_b_has_may_fail():
 
 def test_the_configuration_of_a_failed_run_may_be_known_in_part():
     """GIVEN a failed run whose device was never resolved and that has a flag all of B has THEN it is B's of A's"""
-    unresolved = dataclasses.replace(quick(attention="sdpa"), device="auto", context_length=None)
+    unresolved = quick(attention="sdpa").changed(device="auto", context_length=None)
     failed = dataclasses.replace(FAILED, config=unresolved)
     found = compare(side("A", five(between=0.001)), side("B", [*five(0.9, 0.001, attention="sdpa"), failed]))
     assert gate(found, 0.02).reasons == ("unfinished",)
@@ -91,12 +91,12 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     low, high = only(found).interval
     assert low < ratio < high
     lines = lines_in(comparison_report.report(found))
-    assert (
+    [apart] = [each for each in comparison_report.report(found).findings if each.rule is Rule.NOT_INTERLEAVED]
+    assert apart.what == (
         "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
         " of the pairs (25% to 75%); what drifted is in the ratio"
-    ) in lines
-    [apart] = [each for each in comparison_report.report(found).findings if each.rule is Rule.NOT_INTERLEAVED]
-    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as is"
+    )
+    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as they are"
     assert lines[-1].startswith(f"not comparable in time: B takes {ratio:.3f} times as long as A (95%: ")
     assert gate(found, 0.02) == Gate("inconclusive", ("not interleaved",))
     assert comparison_report.gate_finding(found, gate(found, 0.02), 0.02).what == (
@@ -155,7 +155,8 @@ def test_passing_means_that_the_slow_down_is_excluded(ratio, between, outcome):
 
 
 def test_one_slow_configuration_of_many_fails():
-    slow = [one if one.config.context_length == 16 else other for one, other in zip(sweep(), sweep(1.5), strict=True)]
+    both = zip(sweep(), sweep(1.5), strict=True)
+    slow = [one if one.config.step.context_length == 16 else other for one, other in both]
     assert gate(compare(side("A", sweep()), side("B", slow)), 0.02) == Gate("slower")
     assert gate(compare(side("A", sweep()), side("B", sweep())), 0.02) == Gate("pass")
 

@@ -13,7 +13,7 @@ from tests.runs import quick
 
 def ended(config, walls) -> tuple[int, str | None]:
     """After how many steps, and by which rule."""
-    enough, samples = stopping.rule(config), []
+    enough, samples = stopping.rule(config), list[StepSample]()
     assert enough(samples) is None  # it is asked before the first step too
     for wall in walls:
         samples.append(StepSample(wall_s=float(wall), phases_s={}))
@@ -47,7 +47,12 @@ def test_the_interval_is_within_the_target_where_that_ended_the_run(seed):
 def test_the_interval_is_looked_at_when_n_has_grown_by_a_fifth(monkeypatch):
     looked = []
     original = stats.precision
-    monkeypatch.setattr(stopping.stats, "precision", lambda walls: looked.append(len(walls)) or original(walls))
+
+    def noted(walls):
+        looked.append(len(walls))
+        return original(walls)
+
+    monkeypatch.setattr(stats, "precision", noted)
     ended(quick(target_ci=0.001, max_steps=60), np.random.default_rng(0).normal(1, 0.2, 60))
     assert looked == [20, 24, 29, 35, 42, 51]
 

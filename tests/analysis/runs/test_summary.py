@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from perfkit.analysis.runs import summary as run_summary
@@ -47,4 +48,6 @@ def test_series_of_phases_add_up_in_each_step():
     series = run_summary.phase_series(STEPS)
     assert list(series) == ["step", "forward", "backward", "optimizer", "rest"]
     assert series["rest"].tolist() == pytest.approx([0.01, 0.03, 0.05])
-    assert sum(series[name] for name in list(series)[1:]).tolist() == pytest.approx(series["step"].tolist())
+    assert np.sum([series[name] for name in list(series)[1:]], axis=0).tolist() == pytest.approx(
+        series["step"].tolist()
+    )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from perfkit.analysis.noise import causes, stability
+from perfkit.analysis.noise import causes
 from perfkit.analysis.statistics import chance
 from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import StepSample
-from tests.analysis.noisy import record
+from tests.analysis.noisy import explained, record
 
 
 def test_of_five_steps_all_orders_are_counted():
@@ -99,7 +99,7 @@ def test_counters_that_have_nothing_to_do_with_the_time_are_rarely_named(kind):
     patterns = {cause.value for cause in causes.PATTERNS}
     named = []
     for n in [5, 10, 40] * 80:
-        found = stability.examine(unrelated(kind, n, rng))
+        found = explained(unrelated(kind, n, rng))
         named.append(set(found.causes))
     assert np.mean([bool(one - patterns) for one in named]) <= 0.05
     assert np.mean([bool(one) for one in named]) <= 0.08

@@ -144,8 +144,12 @@ def test_three_speeds_are_found(n, sigmas, rate):
 @pytest.mark.parametrize("n", [9, 12, 30, 100])
 def test_noise_has_no_three_speeds(kind, n):
     rng = np.random.default_rng(n)
-    series = {"uniform": rng.random, "exponential": lambda size: rng.exponential(size=size),
-              "lognormal": lambda size: rng.lognormal(0, 1, size)}[kind]((300, n))  # fmt: skip
+    size = 300, n
+    series = {
+        "uniform": rng.random(size),
+        "exponential": rng.exponential(size=size),
+        "lognormal": rng.lognormal(0, 1, size),
+    }[kind]
     assert np.mean([len(patterns._speeds(one, 3)[1]) > 0 for one in 1 + series]) <= 0.01
 
 

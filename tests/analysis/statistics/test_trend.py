@@ -20,7 +20,7 @@ def bounds(series) -> list[tuple[int, int]]:
 def test_mann_kendall_and_theil_sen_against_scipy(seed, ties):
     rng = np.random.default_rng(seed)
     series = 1 + 0.02 * rng.normal(size=40) + 0.001 * np.arange(40)
-    series = np.round(series, 2) if ties else series
+    series = np.asarray(np.round(series, 2) if ties else series, dtype=float)
     found = trend.drift(series)
     # scipy's tau is Mann-Kendall's S over the number of pairs; its p has no continuity correction
     expected = scipy_stats.kendalltau(np.arange(40), series, method="asymptotic").pvalue

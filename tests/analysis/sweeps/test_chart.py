@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 
 
-def row(*seconds: float, outcome: str = "", **changes):
-    made = sweeps.row(RunConfig(**{"model_size": "small", "device": "cpu", **changes}), *seconds)
+def row(*seconds: float, outcome: Any = "", **changes):
+    made = sweeps.row(RunConfig.of(**{"model_size": "small", "device": "cpu", **changes}), *seconds)
     return dataclasses.replace(made, peak_memory_bytes=2**30 if seconds else None, outcome=outcome or made.outcome)
 
 

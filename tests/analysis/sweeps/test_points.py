@@ -11,7 +11,7 @@ from perfkit.analysis.sweeps.points import points_of
 from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 
-CONFIG = RunConfig(**dict(runs.QUICK, device="cpu", model_size="tiny"))
+CONFIG = RunConfig.of(**dict(runs.QUICK, device="cpu", model_size="tiny"))
 
 
 def row(*seconds: float, **changes):
@@ -48,7 +48,7 @@ def test_the_configuration_is_that_of_a_run_that_was_measured():
     """GIVEN a first repeat that ended before its device was known WHEN joined THEN the second one's stands"""
     failed = dataclasses.replace(row(), config=CONFIG, parameters=None)
     [point] = points_of([failed, row(0.1, repeat=2)])
-    assert (point.config, point.parameters) == (CONFIG.resolved("cpu"), CONFIG.resolved("cpu").parameters)
+    assert (point.config, point.parameters) == (CONFIG.resolved("cpu"), CONFIG.resolved("cpu").transformer.parameters)
     [point] = points_of([failed])
     assert (point.config, point.parameters) == (CONFIG, None)
 
@@ -79,5 +79,5 @@ def test_the_spread_within_is_the_median_of_the_processes():
 
 
 def test_without_a_context_there_is_no_speed():
-    [point] = points_of([dataclasses.replace(row(0.1), config=RunConfig(model_size="tiny"))])
+    [point] = points_of([dataclasses.replace(row(0.1), config=RunConfig.of(model_size="tiny"))])
     assert math.isnan(point.tokens_per_s)

@@ -77,14 +77,18 @@ def test_a_failure_without_a_record_says_why(changes, outcome, message):
 
 def test_a_run_that_left_no_record_still_has_its_size_and_context():
     # GIVEN
-    turn = Turn(Point(key="k", config=RunConfig(model_size="tiny")), 1)
+    turn = Turn(Point(key="k", config=RunConfig.of(model_size="tiny")), 1)
 
     # WHEN
     row = finished_row(turn, sweeps.finished(None, outcome="timeout", exit_code=None), "x", "fresh", None)
 
     # THEN
-    assert (row.config.context_length, row.config.d_model, row.config.device) == (128, 128, "auto")
-    assert row.parameters == RunConfig(model_size="tiny").parameters
+    assert (row.config.step.context_length, row.config.transformer.d_model, row.config.step.device) == (
+        128,
+        128,
+        "auto",
+    )
+    assert row.parameters == RunConfig.of(model_size="tiny").transformer.parameters
 
 
 def test_what_is_predicted_not_to_fit_is_a_row_too():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tests.builders import TraceBuilder
 from tests.corpus import corpus_file
 from tests.reference import random_traces
 
-GROUPS = ("layer", "module", "class", "component", "phase", "op", "kernel")
+GROUPS: tuple[Any, ...] = ("layer", "module", "class", "component", "phase", "op", "kernel")
 
 
 def training_step() -> TraceBuilder:
@@ -89,7 +90,7 @@ def test_any_order_of_events_gives_the_same_tables(tmp_path: Path, seed: int):
     """GIVEN events in another order (equal times keep theirs) WHEN accounted for THEN the tables are the same"""
     events = random_traces.generate(seed)
     random_traces.write_json(events, tmp_path / "a.json")
-    moments: dict[object, list[object]] = {}
+    moments: dict[object, list[dict[str, Any]]] = {}
     for event in events:
         moments.setdefault(event.get("ts"), []).append(event)
     shuffled = list(moments.values())

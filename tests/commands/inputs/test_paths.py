@@ -65,7 +65,7 @@ def test_standard_input_is_a_hyphen_and_no_path_of_that_name() -> None:
 def test_the_results_of_a_sweep(tmp_path: Path) -> None:
     """GIVEN results of which one has a record WHEN read THEN the rows alone; as a side, that record and the failure"""
     # GIVEN
-    row, failed = sweeps.row(RunConfig(), 0.1, 0.2), sweeps.row(RunConfig(batch_size=2), repeat=2)
+    row, failed = sweeps.row(RunConfig(), 0.1, 0.2), sweeps.row(RunConfig.of(batch_size=2), repeat=2)
     row, failed = (sweeps.read_back(one) for one in (row, failed))
     file = tmp_path / "r.csv"
     file.write_text(sweep.header_line() + sweep.to_line(row) + sweep.to_line(failed))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from perfkit.measure.loop import StepId
@@ -151,7 +152,7 @@ def test_the_nsys_that_this_process_runs_under_is_the_nearest(parents, caller):
 
 def test_a_system_that_does_not_tell_has_no_caller():
     def fail() -> list[Parent]:
-        raise nsys_capture.psutil.AccessDenied
+        raise psutil.AccessDenied
 
     assert nsys_capture._caller(fail) == (None, [])
 

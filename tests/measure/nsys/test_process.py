@@ -165,25 +165,18 @@ def test_ctrl_c_that_changes_nothing_ends_everything_after_a_while(script):
 
 
 @pytest.mark.parametrize(("one", "other"), [("INT", "INT"), ("TERM", "HUP")])
-def test_a_second_signal_ends_everything_at_once(script, monkeypatch, one, other):
+def test_a_second_signal_ends_everything_at_once(script, tmp_path, one, other):
     # GIVEN one that comes when the first has been passed on, and is no repetition of it
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
-    nsys = script("nsys", "trap '' INT TERM HUP\necho ready >&2\nwhile :; do sleep 0.05; done")
-    passed_on: list[str] = []
-    pass_on, again = nsys_process._interrupt, _signal_soon(signal.Signals[f"SIG{other}"])
-
-    def and_again(process: subprocess.Popen[bytes], mark: str, number: signal.Signals) -> bool:
-        passed_on.append(mark)
-        again("ready")
-        return pass_on(process, mark, number)
-
-    monkeypatch.setattr(nsys_process, "_interrupt", and_again)
+    far_apart = itertools.count(step=2 * signals.SAME_S).__next__
+    again = f"trap 'echo >>\"{tmp_path}/passed-on\"; kill -{other} {os.getpid()}' {one}"
+    application = script("application", f"{again}\necho ready >&2\nwhile :; do sleep 0.05; done")
+    nsys = script("nsys", f"{application}\nexit 1")
 
     # THEN
-    with signals.installed(), pytest.raises(signals.Interrupted) as caught:
+    with signals.installed(far_apart), pytest.raises(signals.Interrupted) as caught:
         nsys_process.run([nsys], _signal_soon(signal.Signals[f"SIG{one}"]))
     assert caught.value.by == signal.Signals[f"SIG{one}"]
-    assert len(passed_on) == 1
+    assert (tmp_path / "passed-on").read_text() == "\n"
 
 
 def test_being_killed_ends_everything(script, tmp_path):
@@ -222,8 +215,8 @@ def test_a_line_without_end_is_not_kept_whole(script):
 def test_a_listener_says_whether_there_was_anything():
     heard: list[str] = []
     run = [sys.executable, "-c", "import sys; sys.stderr.write('a line\\n'); sys.stdin.read()"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(run, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(run, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         listener = nsys_process._Listener(process, heard.append)
         assert listener.listen(100.0)  # ends with the line
         assert not listener.listen(0.0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from perfkit.errors import UsageError
 from perfkit.measure.nsys import program as nsys_program
-from perfkit.measure.nsys.program import Nsys, pair_problem, profile_command
+from perfkit.measure.nsys.process import MARK
+from perfkit.measure.nsys.program import Nsys, pair_problem, prepare, profile_command
 
 OLD_HELP = """
 	-t, --trace=
@@ -157,7 +160,49 @@ def test_the_pair_is_judged_at_its_first_versions(nsys, nvtx, works):
 
 def test_the_version_of_nvtx_is_that_of_its_package():
     def missing(name: str) -> str:
-        raise nsys_program.importlib.metadata.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     assert nsys_program.nvtx_version({"nvtx": "0.2.11"}.__getitem__) == "0.2.11"
     assert nsys_program.nvtx_version(missing) is None
+
+
+OLD = Nsys("/opt/nsys", (2022, 4, 2))
+
+
+@pytest.mark.parametrize(
+    ("found", "nvtx", "message"),
+    [
+        (None, "0.2.11", "there is no nsys on PATH; install Nsight Systems (scripts/install-nsys"),
+        (OLD, "0.2.12", "nsys 2022.4.2 records no range of nvtx 0.2.12: pip install nvtx==0.2.11"),
+    ],
+)
+def test_what_cannot_work_is_refused_first(found, nvtx, message):
+    with pytest.raises(UsageError) as caught:
+        prepare(lambda: found, lambda: nvtx)
+    assert message in str(caught.value)
+
+
+def test_ranges_that_are_switched_off_are_refused(monkeypatch):
+    monkeypatch.setenv("NVTX_DISABLE", "1")
+    with pytest.raises(UsageError, match="NVTX_DISABLE is set"):
+        prepare()
+
+
+def test_nsys_is_not_started_under_nsys(monkeypatch):
+    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
+    with pytest.raises(UsageError, match="starts nsys by itself"):
+        prepare()
+
+
+def test_the_process_that_nsys_records_measures_itself(monkeypatch):
+    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
+    monkeypatch.setenv(MARK, "of this recording")
+    assert prepare() is None
+
+
+def test_what_works_here_is_the_nsys_to_use(monkeypatch):
+    for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "NVTX_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert prepare(lambda: OLD, lambda: "0.2.11") is OLD
+    monkeypatch.setenv("NVTX_DISABLE", "")  # set to nothing is not set
+    assert prepare(lambda: OLD, lambda: "0.2.11") is OLD

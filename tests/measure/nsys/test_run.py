@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
-from perfkit.measure.nsys import process as nsys_process
 from perfkit.measure.nsys import run as nsys
 from perfkit.measure.nsys.process import Ended
 from perfkit.measure.nsys.program import Nsys
@@ -46,8 +44,8 @@ def run(tmp_path: Path, commands: list[list[str]]) -> Run:
         export: Callable[[Path, Path, str], object] = lambda source, target, name: target.write_bytes(b"tables"),
         beside: Callable[[], dict[str, str]] = dict,
     ) -> RunRecord:
-        def play(command: list[str], hear: Callable[[str], None]) -> Ended:
-            commands.append(command)
+        def play(command: Sequence[str], hear: Callable[[str], None]) -> Ended:
+            commands.append([*command])
             hear("measured steps, 2")
             if left is not None:
                 record.save(left, tmp_path)
@@ -57,7 +55,7 @@ def run(tmp_path: Path, commands: list[list[str]]) -> Run:
 
         told: list[str] = []
         tools = nsys.Tools(record=play, export=export)
-        result = nsys.run(config or RunConfig(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
+        result = nsys.run(config or RunConfig.of(profiler="nsys"), NSYS, "cpu", tmp_path, told.append, beside, tools)
         assert told[:2] == ["under nsys 2022.4.2", "measured steps, 2"]
         return result
 
@@ -72,9 +70,9 @@ def test_the_record_is_that_of_the_process_with_report_and_export(run, tmp_path)
     assert result.steps == saved().steps
 
 
-def test_what_runs_under_nsys_is_the_same_run_with_its_ranges(run, commands, tmp_path):
+def test_what_runs_under_nsys_is_the_run_that_was_asked_for(run, commands, tmp_path):
     # WHEN
-    run(saved(), config=RunConfig(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
+    run(saved(), config=RunConfig.of(profiler="nsys", model_size="tiny", measure_steps=2, checkpoint=True))
 
     # THEN
     [command] = commands
@@ -82,13 +80,13 @@ def test_what_runs_under_nsys_is_the_same_run_with_its_ranges(run, commands, tmp
     assert command[:2] == ["/opt/nsys", "profile"]
     assert f"--output={tmp_path / 'report.nsys-rep'}" in command[:inner]
     assert command[inner:] == [
-        "--model-size", "tiny", "--checkpoint", "--measure-steps", "2", "--profiler", "nsys", "--annotate", "on",
+        "--model-size", "tiny", "--checkpoint", "--measure-steps", "2", "--profiler", "nsys",
         "--folder", str(tmp_path),
     ]  # fmt: skip
 
 
 def test_ranges_can_be_left_out(run, commands):
-    run(saved(), config=RunConfig(profiler="nsys", annotate="off"))
+    run(saved(), config=RunConfig.of(profiler="nsys", annotate="off"))
     assert commands[0][commands[0].index("--annotate") + 1] == "off"
 
 
@@ -154,56 +152,21 @@ def test_what_goes_wrong_is_one_line(run, left, report, ended, error, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("found", "nvtx", "message"),
-    [
-        (None, "0.2.11", "there is no nsys on PATH; install Nsight Systems (scripts/install-nsys"),
-        (NSYS, "0.2.12", "nsys 2022.4.2 records no range of nvtx 0.2.12: pip install nvtx==0.2.11"),
-    ],
-)
-def test_what_cannot_work_is_refused_first(found: Any, nvtx: str, message: str):
-    with pytest.raises(UsageError) as caught:
-        nsys.prepare(lambda: found, lambda: nvtx)
-    assert message in str(caught.value)
+def test_what_lies_beside_the_record_is_named_as_soon_as_it_is_there(run, tmp_path):
+    """GIVEN an export, then plain steps, each of which takes long WHEN SIGKILL comes meanwhile, of which nobody is told
+    THEN the record names what is there"""
+    named = []
 
-
-def test_ranges_that_are_switched_off_are_refused(monkeypatch):
-    monkeypatch.setenv("NVTX_DISABLE", "1")
-    with pytest.raises(UsageError, match="NVTX_DISABLE is set"):
-        nsys.prepare()
-
-
-def test_nsys_is_not_started_under_nsys(monkeypatch):
-    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
-    with pytest.raises(UsageError, match="starts nsys by itself"):
-        nsys.prepare()
-
-
-def test_the_process_that_nsys_records_measures_itself(monkeypatch):
-    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
-    monkeypatch.setenv(nsys_process.MARK, "of this recording")
-    assert nsys.prepare() is None
-
-
-def test_what_works_here_is_the_nsys_to_use(monkeypatch):
-    for name in ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "NVTX_DISABLE"):
-        monkeypatch.delenv(name, raising=False)
-    assert nsys.prepare(lambda: NSYS, lambda: "0.2.11") is NSYS
-    monkeypatch.setenv("NVTX_DISABLE", "")  # set to nothing is not set
-    assert nsys.prepare(lambda: NSYS, lambda: "0.2.11") is NSYS
-
-
-def test_the_record_is_written_once_more_when_all_is_there(run, tmp_path):
-    """GIVEN something that is measured beside it WHEN that looks at the folder THEN only the process has written"""
-    seen = []
+    def export(source: Path, target: Path, name: str) -> None:
+        named.append(list(record.load(tmp_path).artifacts))
+        target.write_bytes(b"tables")
 
     def beside() -> dict[str, str]:
-        seen.append(record.load(tmp_path).artifacts)
-        assert (tmp_path / nsys.EXPORT).exists()
+        named.append(list(record.load(tmp_path).artifacts))
         return {"plain": "plain/record.json"}
 
-    result = run(saved(), beside=beside)
-    assert seen == [{}]
+    result = run(saved(), export=export, beside=beside)
+    assert named == [["nsys_report"], ["nsys_report", "trace"]]
     assert list(result.artifacts) == ["nsys_report", "trace", "plain"]
     assert record.load(tmp_path) == result
 

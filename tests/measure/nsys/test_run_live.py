@@ -78,7 +78,7 @@ class Recording:
         rows = np.lexsort((-host.end, host.start))
         names = [range_names.parse_trace(str(name)) for name in self.trace.host_names(rows)]
         assert None not in names
-        return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))  # type: ignore[arg-type]
+        return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))
 
 
 def _record(folder: Path, command: Callable[[Path], Sequence[str]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
@@ -152,7 +152,7 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 @pytest.fixture(params=["by_hand", "by_flag"])
 def recording(request: pytest.FixtureRequest) -> Recording:
     """Both."""
-    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+    return request.getfixturevalue(request.param)
 
 
 @functools.cache
@@ -301,7 +301,7 @@ def test_by_hand_the_best_command_is_said_once(by_hand):
     [command] = [line for line in lines if line.startswith("  nsys profile --trace=nvtx,osrt ")]
     assert " --capture-range=nvtx --nvtx-capture=measure@perfkit --capture-range-end=stop " in command
     assert command.endswith(" --folder run")
-    assert by_hand.record.config.profiler == "none"
+    assert by_hand.record.config.measurement.profiler == "none"
 
 
 def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
@@ -309,7 +309,7 @@ def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
     assert names == ["modules.json", "record.json", "report.nsys-rep", "report.sqlite"]
     saved = by_flag.record
     assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", WARMUP, STEPS)
-    assert (saved.config.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
+    assert (saved.config.measurement.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")
 
 
 def test_by_flag_both_reports_are_shown(by_flag):

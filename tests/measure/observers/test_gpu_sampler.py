@@ -6,8 +6,10 @@ import io
 import os
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
+import pynvml
 import pytest
 
 from perfkit.measure.observers import gpu_sampler
@@ -26,7 +28,7 @@ class FakeNvml:
     NVML_CLOCK_SM = 1
     NVML_TEMPERATURE_GPU = 0
 
-    def __init__(self, **answers: object) -> None:
+    def __init__(self, **answers: Any) -> None:
         self.answers = answers
         self.ready = False
 
@@ -113,7 +115,7 @@ def test_samples_are_lines_until_the_parent_closes_the_pipe():
 
 def test_a_machine_without_nvml_ends_the_sampler_and_not_the_run(capsys):
     def fail(*_: object) -> Reader:
-        raise gpu_sampler.pynvml.NVMLError(gpu_sampler.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     assert gpu_sampler.main(["GPU-1", "7"], fail) == 1
     assert "NVML" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,12 @@ def test_fresh_pages_are_faults(installed):
 def test_a_thread_that_starts_or_ends_in_a_step_does_no_harm(installed):
     # GIVEN a thread that is there when the step begins, and gone when it ends
     leave, left = threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: (leave.wait(), left.set()))
+
+    def stay() -> None:
+        leave.wait()
+        left.set()
+
+    thread = threading.Thread(target=stay)
     thread.start()
 
     def work() -> None:
@@ -129,7 +135,7 @@ def test_the_thread_that_waited_longest_counts_and_the_main_one_apart():
 
 
 def reading(delays=None, compiled=None, device=None) -> probes._Reading:
-    usage = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
+    usage: Any = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
     return probes._Reading(
         cpu=0, at=0, usage=usage, main=usage, delays=delays or {}, gc=(0, 0), compiled=compiled, device=device
     )
@@ -141,7 +147,7 @@ def test_where_the_kernel_keeps_no_schedstat_delays_are_unknown_not_zero():
 
 
 def test_compilations_count_from_the_first_one_on():
-    dynamo = SimpleNamespace(
+    dynamo: Any = SimpleNamespace(
         counters={"stats": {"unique_graphs": 3}},
         cumulative_time_spent_ns={
             "entire_frame_compile": 2_000_000_000,
@@ -270,20 +276,20 @@ def test_threads_are_looked_for_in_the_first_16_steps_and_in_every_16th_after_th
 
     class Noting(Threads):
         def refresh(self) -> None:
-            looked.append(len(installed.steps))
+            looked.append(len(probing.steps))
 
-    installed = Probes("cpu", threads=Noting())
+    probing = Probes("cpu", threads=Noting())
     for _ in range(40):
-        over(installed, lambda: None)
-    installed.close()
+        over(probing, lambda: None)
+    probing.close()
     assert looked == [*range(17), 32]
 
 
 def test_a_step_used_what_its_counters_moved_by():
     # GIVEN
     def read(n: int) -> probes._Reading:
-        usage = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=3 * n, ru_minflt=5 * n, ru_majflt=7 * n)
-        main = SimpleNamespace(ru_nvcsw=11 * n, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
+        usage: Any = SimpleNamespace(ru_nvcsw=0, ru_nivcsw=3 * n, ru_minflt=5 * n, ru_majflt=7 * n)
+        main: Any = SimpleNamespace(ru_nvcsw=11 * n, ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
         return probes._Reading(
             cpu=13 * n, at=17 * n, usage=usage, main=main, delays={}, gc=(19 * n, 23 * n), compiled=None, device=None
         )

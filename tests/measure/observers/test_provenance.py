@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -167,7 +168,7 @@ def test_a_graph_is_kept_by_its_key(compile_once):
     graph = Compiled(_fx_graph_cache_key="f1", source_code="# [Provenance debug handles] k:1")
     found = compile_once({"k:1": ["a"]}, graph, backward=True)
     assert found.graphs == {"f1": CompiledGraph(backward=True, calls=(KernelCall("k", ("a",)),))}
-    assert stored.read({"perfkit": msgspec.json.decode(msgspec.json.encode({stored.KEY: found}))}) == found
+    assert stored.read(msgspec.json.decode(msgspec.json.encode(found))) == found
 
 
 @pytest.mark.parametrize("stack", [5, ["L['self'].a"], {"1": 5}, {"1": (5, object)}])
@@ -208,10 +209,10 @@ def test_a_graph_that_cannot_be_noted(compile_once, columns, problem):
     ],
 )
 def test_the_flag_is_refused_where_it_cannot_work(options, told):
-    wanted = {"compile": "model", "profiler": "torch", "experimental_provenance": True}
-    assert RunConfig(**wanted).experimental_provenance
+    wanted: dict[str, Any] = {"compile": "model", "profiler": "torch", "experimental_provenance": True}
+    assert RunConfig.of(**wanted).measurement.experimental_provenance
     with pytest.raises(UsageError, match=told):
-        RunConfig(**wanted | options)
+        RunConfig.of(**wanted | options)
 
 
 def test_the_settings_of_inductor_are_for_the_run_only():

@@ -13,7 +13,7 @@ STOPPED = Failure(phase="model", message="interrupted", signal="SIGINT")
 
 
 def test_what_to_try_is_asked_for_with_the_configuration_and_what_there_was():
-    suggest = Suggestions(lambda config, available: (f"--batch-size {config.batch_size // 2}", f"{available}"))
+    suggest = Suggestions(lambda config, available: (f"--batch-size {config.step.batch_size // 2}", f"{available}"))
     found = suggest.add_to(saved(status="oom", failure=FULL))
     assert found.failure.suggestions == ("--batch-size 1", f"{2**34}")
     assert found.failure.message == FULL.message

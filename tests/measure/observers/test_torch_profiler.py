@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gzip
+import itertools
 import json
 import os
 import re
@@ -36,9 +36,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Profiler won't be using warmup")
 NAME = re.compile(r"^.+_\d+\.\d+\.pt\.trace\.json\.gz$")
 
 
-def profiled(folder: Path, *observers: Observer, **fields: Any) -> RunRecord:
+def profiled(folder: Path, *observers: Observer, profiler: type[profile] = profile, **fields: Any) -> RunRecord:
     config = quick(**{"profiler": "torch", "warmup_steps": 2, "measure_steps": 3, **fields})
-    return runner.run(config, folder, observers)
+    return runner.run(config, folder, observers, make_profiler=profiler)
+
+
+def far_apart() -> Callable[[], float]:
+    """A clock by which no two signals are one request."""
+    return itertools.count(step=2 * signals.SAME_S).__next__
 
 
 def document(folder: Path) -> dict[str, Any]:
@@ -180,16 +185,15 @@ def test_a_run_that_ends_in_the_warm_up_has_no_trace(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
-def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(tmp_path, monkeypatch):
+def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(tmp_path):
     # GIVEN
-    def half(_: profile, path: str) -> None:
-        Path(path).write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(profile, "export_chrome_trace", half)
+    class Half(profile):
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
+            Path(path).write_bytes(b"half")
+            raise KeyboardInterrupt
 
     # WHEN
-    result = profiled(tmp_path, warmup_steps=0, measure_steps=2)
+    result = profiled(tmp_path, profiler=Half, warmup_steps=0, measure_steps=2)
 
     # THEN
     assert (result.status, len(result.steps), result.artifacts) == ("interrupted", 2, {})
@@ -199,20 +203,20 @@ def test_ctrl_c_while_the_trace_is_written_keeps_the_samples_and_no_half_trace(t
 
 
 @pytest.mark.parametrize(("at", "status"), [(4, "interrupted"), (None, "ok")])
-def test_the_record_is_there_before_the_trace_is_written(tmp_path, monkeypatch, at, status):
+def test_the_record_is_there_before_the_trace_is_written(tmp_path, at, status):
     """GIVEN a trace that takes long WHEN SIGKILL comes meanwhile, of which nobody is told THEN the samples are saved"""
     # GIVEN
     seen = []
 
-    def export(_: profile, path: str) -> None:
-        seen.append(record.load(tmp_path))
-        Path(path).touch()
+    class Slow(profile):
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
+            seen.append(record.load(tmp_path))
+            Path(path).touch()
 
-    monkeypatch.setattr(profile, "export_chrome_trace", export)
     failing = [FailingAt(at, KeyboardInterrupt())] if at else []
 
     # WHEN
-    result = profiled(tmp_path, *failing)
+    result = profiled(tmp_path, *failing, profiler=Slow)
 
     # THEN
     (early,) = seen
@@ -222,35 +226,33 @@ def test_the_record_is_there_before_the_trace_is_written(tmp_path, monkeypatch, 
     assert len(result.steps) == (1 if at else 3)
 
 
-def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path, monkeypatch):
+def test_a_second_signal_gives_the_trace_up_and_no_step(tmp_path):
     # GIVEN
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
+    class Half(profile):
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
+            Path(path).write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    def export(_: profile, path: str) -> None:
-        Path(path).write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(profile, "export_chrome_trace", export)
     # WHEN
-    with signals.installed(), signals.raised():
-        result = profiled(tmp_path, FailingAt(4, signal.SIGTERM))
+    with signals.installed(far_apart()), signals.raised():
+        result = profiled(tmp_path, FailingAt(4, signal.SIGTERM), profiler=Half)
 
     # THEN
     assert (result.status, len(result.steps), result.artifacts) == ("interrupted", 1, {})
     assert {path.name for path in tmp_path.iterdir()} == {"record.json", "modules.json"}
 
 
-def meeting_a_signal(real: Callable[[profile], None], *, before: bool) -> Callable[[profile], None]:
-    """A method of PyTorch's profiler that is sent SIGTERM when it begins, or when it is done."""
+def meeting_a_signal(method: str, *, before: bool) -> type[profile]:
+    """PyTorch's profiler, which is sent SIGTERM when a method of it begins, or when that is done."""
 
-    def method(self: profile) -> None:
+    def meet(self: profile) -> None:
         if before:
             os.kill(os.getpid(), signal.SIGTERM)
-        real(self)
+        getattr(profile, method)(self)
         if not before:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return method
+    return type("Meeting", (profile,), {method: meet})
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -263,21 +265,17 @@ def meeting_a_signal(real: Callable[[profile], None], *, before: bool) -> Callab
         ("stop_trace", 1, None, 2),
     ],
 )
-def test_a_signal_waits_until_the_profiler_has_begun_or_ended(
-    tmp_path, monkeypatch, method, warmup, where, steps, before
-):
+def test_a_signal_waits_until_the_profiler_has_begun_or_ended(tmp_path, method, warmup, where, steps, before):
     """GIVEN a signal as the profiler prepares, starts or stops, which crashes one that is cut short
 
     THEN the record is there, and a trace of the steps so far, if recording has begun; which may be all of them.
     """
-    # GIVEN
-    monkeypatch.setattr(profile, method, meeting_a_signal(getattr(profile, method), before=before))
-
     # WHEN
     with signals.installed(), signals.raised(), contextlib.ExitStack() as stack:
         if where is None:
             stack.enter_context(pytest.raises(signals.Interrupted))
-        profiled(tmp_path, warmup_steps=warmup, measure_steps=2)
+        profiler = meeting_a_signal(method, before=before)
+        profiled(tmp_path, profiler=profiler, warmup_steps=warmup, measure_steps=2)
 
     # THEN
     result = record.load(tmp_path)
@@ -290,27 +288,21 @@ def test_a_signal_waits_until_the_profiler_has_begun_or_ended(
 
 
 @pytest.mark.parametrize(("second", "status", "trace"), [(False, "ok", True), (True, "interrupted", False)])
-def test_one_signal_while_the_trace_is_written_lets_it_be_written_and_two_do_not(
-    tmp_path, monkeypatch, second, status, trace
-):
+def test_one_signal_while_the_trace_is_written_lets_it_be_written_and_two_do_not(tmp_path, second, status, trace):
     # GIVEN
-    monkeypatch.setattr(signals, "SAME_S", 0.0)
-    export = profile.export_chrome_trace
-
-    def meets_them(self: profile, path: str) -> None:
-        for _ in range(1 + second):
-            os.kill(os.getpid(), signal.SIGTERM)
-        export(self, path)
-
-    monkeypatch.setattr(profile, "export_chrome_trace", meets_them)
+    class Meeting(profile):
+        def export_chrome_trace(self, path: str, *ignored: Any) -> None:
+            for _ in range(1 + second):
+                os.kill(os.getpid(), signal.SIGTERM)
+            super().export_chrome_trace(path)
 
     # WHEN
     with (
-        signals.installed(),
+        signals.installed(far_apart()),
         signals.raised(),
         contextlib.nullcontext() if second else pytest.raises(KeyboardInterrupt),
     ):
-        profiled(tmp_path, warmup_steps=0, measure_steps=2)
+        profiled(tmp_path, profiler=Meeting, warmup_steps=0, measure_steps=2)
 
     # THEN
     result = record.load(tmp_path)
@@ -362,8 +354,8 @@ class Noting:
 
 
 def steps(config: RunConfig) -> list[StepId]:
-    warmup = [StepId("warm-up", number) for number in range(config.warmup_steps)]
-    return warmup + [StepId("measured", number) for number in range(config.measure_steps)]
+    warmup = [StepId("warm-up", number) for number in range(config.measurement.warmup_steps)]
+    return warmup + [StepId("measured", number) for number in range(config.measurement.measure_steps)]
 
 
 @pytest.mark.parametrize(("device", "activities", "waits"), [("cpu", ["CPU"], []), ("cuda", ["CPU", "CUDA"], ["cuda"]),
@@ -374,7 +366,7 @@ def test_a_gpu_is_recorded_too_and_waited_for_before_each_step(tmp_path, device,
     # GIVEN
     journal: list[str] = []
     made = Noting(journal)
-    config = dataclasses.replace(quick(profiler="torch", warmup_steps=warmup, measure_steps=2), device=device)
+    config = quick(profiler="torch", warmup_steps=warmup, measure_steps=2).changed(device=device)
     profiler = TorchProfiler(
         config, tmp_path, {"a": 1}, lambda: journal.append("writing"), make=made, synchronize=journal.append
     )

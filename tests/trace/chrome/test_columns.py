@@ -13,6 +13,7 @@ from perfkit.trace.columns import (
     BEGIN_END,
     MISSING,
     AutogradFlows,
+    Content,
     DeviceEvents,
     DeviceKind,
     HostKind,
@@ -26,8 +27,8 @@ def event(cat: str, name: str = "e", ts: str = "1", dur: str = "2", ph: str = "X
     return Event(ph=ph, cat=cat, name=name, **{"pid": 1, "tid": 2, **times, **more})
 
 
-def built(*chunks: list[Event], kernels_only: bool = False) -> ColumnBuilder:
-    builder = ColumnBuilder(kernels_only=kernels_only)
+def built(*chunks: list[Event], content: Content = Content.ALL) -> ColumnBuilder:
+    builder = ColumnBuilder(content=content)
     for chunk in chunks:
         builder.add(chunk)
     return builder
@@ -242,12 +243,12 @@ def test_the_resolution_is_a_microsecond_where_all_times_are_whole_ones(first, s
     assert built([second, first]).resolution_ns == resolution
 
 
-def test_with_kernels_only_the_rest_is_counted_as_left_out_and_costs_nothing():
+def test_with_kernels_alone_the_rest_is_counted_as_left_out_and_costs_nothing():
     # GIVEN
     chunk = [event("cpu_op", name="op"), event("kernel", name="k"), event("gpu_memcpy"), event("fwdbwd", ph="s")]
 
     # WHEN
-    builder = built(chunk, kernels_only=True)
+    builder = built(chunk, content=Content.KERNELS)
 
     # THEN
     assert builder.take(DeviceEvents).kind.tolist() == [DeviceKind.KERNEL]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chrome_reference import equal, ignored, parsed, rows, trace_rows
 
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
 from perfkit.trace.recording import Device
+from tests.trace.chrome_reference import equal, ignored, parsed, rows, trace_rows
 
 CORPUS = Path(os.environ.get("PERFKIT_TRACE_CORPUS", "/nowhere")) / "kineto"
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trace_damage import damaged, device_event, host_event, packed
 
 from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import StreamFacts, unpacked
 from perfkit.trace.chrome.details import read_chrome_details
 from perfkit.trace.chrome.reader import read_chrome_json
-from perfkit.trace.columns import MISSING
+from perfkit.trace.columns import MISSING, Content
 from perfkit.trace.detail_columns import Details, LaunchGeometry, Operands
 from perfkit.trace.details import read_details
 from perfkit.trace.load import load
+from tests.trace.trace_damage import damaged, device_event, host_event, packed
 
 CORPUS = Path(os.environ.get("PERFKIT_TRACE_CORPUS", "/nowhere")) / "kineto"
 SHAPES = {"Input Dims": [[8, 4], [], [[2, 3], [5]]], "Input Strides": [[4, 1], [], [[3, 1], [1]]],
@@ -31,16 +31,16 @@ LAUNCH = {"grid": [5, 4, 3], "block": [128, 2, 1], "registers per thread": 40, "
           "est. achieved occupancy %": 37}  # fmt: skip
 
 
-def details(*events: dict[str, Any], chunk: int = 1 << 19, kernels_only: bool = False) -> Details:
-    return details_of(json.dumps({"traceEvents": events}).encode(), chunk, kernels_only)
+def details(*events: dict[str, Any], chunk: int = 1 << 19, content: Content = Content.ALL) -> Details:
+    return details_of(json.dumps({"traceEvents": events}).encode(), chunk, content)
 
 
-def details_of(text: bytes, chunk: int = 1 << 19, kernels_only: bool = False) -> Details:
+def details_of(text: bytes, chunk: int = 1 << 19, content: Content = Content.ALL) -> Details:
     def pieces() -> Iterator[bytes]:
         return (text[at : at + 64] for at in range(0, len(text), 64))
 
-    trace = read_chrome_json(pieces(), "t.json", chunk=chunk, kernels_only=kernels_only)
-    return read_chrome_details(pieces(), trace, chunk=chunk, kernels_only=kernels_only)
+    trace = read_chrome_json(pieces(), "t.json", chunk=chunk, content=content)
+    return read_chrome_details(pieces(), trace, chunk=chunk, content=content)
 
 
 def spelled(operands: Operands) -> list[tuple[Any, ...]]:
@@ -164,7 +164,7 @@ def test_rows_of_many_chunks(chunk: int) -> None:
 
 def test_kernels_alone() -> None:
     copy = device_event(1, cat="gpu_memcpy")
-    found = details(host_event(0, args=SHAPES), copy, device_event(2, args=LAUNCH), kernels_only=True)
+    found = details(host_event(0, args=SHAPES), copy, device_event(2, args=LAUNCH), content=Content.KERNELS)
     assert (len(found.operands), found.geometry.registers.tolist()) == (0, [40])
 
 
@@ -179,7 +179,7 @@ def test_another_text_is_refused() -> None:
     texts = [json.dumps([host_event(0), host_event(at)]).encode() for at in (1, 2)]
     trace = read_chrome_json([texts[0]], "t.json")
     with pytest.raises(UsageError, match=r"t\.json has changed since it was read: analyze it again"):
-        read_chrome_details([texts[1]], trace, kernels_only=False)
+        read_chrome_details([texts[1]], trace, content=Content.ALL)
 
 
 def test_damage_is_stepped_over_as_it_was_before() -> None:
@@ -195,7 +195,7 @@ def test_damage_is_stepped_over_as_it_was_before() -> None:
             trace = read_chrome_json(pieces[0], "t", chunk=chunk)
         except UsageError:
             continue
-        found = read_chrome_details(pieces[1], trace, chunk=chunk, kernels_only=False)
+        found = read_chrome_details(pieces[1], trace, chunk=chunk, content=Content.ALL)
         assert (len(found.operands), len(found.geometry)) == (len(trace.host), len(trace.device))
         read += spelled(found.operands).count(expected)
     assert read > 300

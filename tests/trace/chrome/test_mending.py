@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from chrome_reference import rows, trace_rows
-from trace_damage import device_event, host_event, small_trace
 
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
-from perfkit.trace.chrome.document import Document
-from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
+from perfkit.trace.chrome.document import CHUNK, Document
+from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.chrome.text import Window
 from perfkit.trace.columns import MISSING, Trace
+from tests.trace.chrome_reference import rows, trace_rows
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 MARK = "@@@"
 BEFORE = [host_event(i) for i in range(3)]
@@ -248,7 +248,7 @@ def test_a_stray_bracket_does_not_end_the_events() -> None:
 @pytest.mark.parametrize("separator", [b",", b" ,\n "])
 def test_a_cut_file_is_read_up_to_the_last_whole_event(separator: bytes, chunk: int) -> None:
     listed = [host_event(0), device_event(1), host_event(2, name='}, {"ph"'), host_event(3)]
-    text, ends = b'{"schemaVersion": 1, "traceEvents": [', []
+    text, ends = b'{"schemaVersion": 1, "traceEvents": [', list[int]()
     for event in listed:
         text += (separator if ends else b"") + json.dumps(event).encode()
         ends.append(len(text))

@@ -8,15 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from chrome_reference import equal, parsed, rows, trace_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_damage import device_event, host_event, small_trace
 
 from perfkit.errors import UsageError
-from perfkit.trace.chrome.reader import CHUNK, read_chrome_json
+from perfkit.trace.chrome.document import CHUNK
+from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Thread, Trace
 from perfkit.trace.recording import Device, Recording, Tool, Versions
+from tests.trace.chrome_reference import equal, parsed, rows, trace_rows
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 
 def read(document: Any, *, chunk: int = CHUNK, piece: int = 1 << 20) -> Trace:
@@ -33,7 +34,14 @@ def events(*listed: dict[str, Any], **kwargs: Any) -> Trace:
 
 
 def test_a_kernel_has_every_column() -> None:
-    args = {"device": 0, "stream": 0, "correlation": 9, "External id": 4, "graph node id": 12, "bytes": 64}
+    args: dict[str, Any] = {
+        "device": 0,
+        "stream": 0,
+        "correlation": 9,
+        "External id": 4,
+        "graph node id": 12,
+        "bytes": 64,
+    }
     args["annotation"] = "layers.3"
     trace = events(device_event(0, ts=7.25, dur=0.5, args=args))
     (row,) = trace_rows(trace)["device"]
@@ -270,7 +278,10 @@ _IDS = st.integers(0, 2**40)
 def _event(draw: st.DrawFn) -> dict[str, Any]:
     category = draw(st.sampled_from(["cpu_op", "user_annotation", "python_function", "cuda_runtime", "kernel",
                                      "gpu_memcpy", "gpu_memset", "fwdbwd", "ac2g", "overhead"]))  # fmt: skip
-    event = {"ph": draw(st.sampled_from("sf")) if category in ("fwdbwd", "ac2g") else "X", "cat": category}
+    event: dict[str, Any] = {
+        "ph": draw(st.sampled_from("sf")) if category in ("fwdbwd", "ac2g") else "X",
+        "cat": category,
+    }
     event |= {"name": draw(_names()), "pid": draw(st.integers(0, 3)), "tid": draw(_IDS), "ts": draw(_TIMES)}
     if event["ph"] == "X":
         event["dur"] = draw(_DURATIONS)

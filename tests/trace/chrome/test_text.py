@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.trace.chrome import text as json_text
-from perfkit.trace.chrome.text import Window, last_boundary, objects, value_end
+from perfkit.trace.chrome.text import MAX_UNREAD, Window, last_boundary, objects, value_end
 
 _VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.sampled_from(["}", "]", '"', "\\"])),
@@ -60,8 +59,8 @@ def test_the_last_boundary(text: bytes, cut: bytes | None) -> None:
     assert last_boundary(text, 0) == (-1 if cut is None else len(cut))
 
 
-def windowed(text: bytes, chunk: int, piece: int) -> Window:
-    return Window((text[at : at + piece] for at in range(0, len(text), piece)), chunk)
+def windowed(text: bytes, chunk: int, piece: int, most_unread: int = MAX_UNREAD) -> Window:
+    return Window((text[at : at + piece] for at in range(0, len(text), piece)), chunk, most_unread)
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 100])
@@ -97,9 +96,8 @@ def test_seek(piece: int) -> None:
     assert not windowed(b"needle", 1, piece).seek(pattern, 10)
 
 
-def test_an_endless_event_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_text, "MAX_UNREAD", 1000)
-    window = Window(iter(lambda: b"x" * 100, None), 100)
+def test_an_endless_event_is_not_read_to_its_end() -> None:
+    window = Window(iter(lambda: b"x" * 100, None), 100, most_unread=1000)
     while window.fill():
         pass
     assert 1000 < len(window.data) <= 2200
@@ -178,16 +176,15 @@ def test_what_has_not_ended_is_read_on_by_as_much_as_there_is() -> None:
 
 
 @pytest.mark.parametrize(("unread", "more"), [(1000, True), (1001, False)])
-def test_more_than_the_limit_is_not_read_on(unread: int, more: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_text, "MAX_UNREAD", 1000)
-    window = windowed(b"x" * 3000, unread, 1)
+def test_more_than_the_limit_is_not_read_on(unread: int, more: bool) -> None:
+    window = windowed(b"x" * 3000, unread, 1, most_unread=1000)
     assert window.fill()
     assert len(window.data) == unread
     assert window.fill() is more
 
 
 def test_the_limit_is_64_mib() -> None:
-    assert json_text.MAX_UNREAD == 64 * 2**20
+    assert MAX_UNREAD == 64 * 2**20
 
 
 def test_a_scalar_ends_with_the_file() -> None:

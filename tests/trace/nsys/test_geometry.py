@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import MISSING, DeviceKind
+from perfkit.trace.columns import MISSING, Content, DeviceKind
 from perfkit.trace.details import read_details
 from perfkit.trace.load import load
 from tests.corpus import corpus_file
@@ -72,7 +72,7 @@ def test_kernels_without_a_time_have_no_row(tmp_path: Path) -> None:
 
 
 def test_kernels_alone(tmp_path: Path) -> None:
-    trace = load(export(tmp_path / "x.sqlite", LAUNCH), kernels_only=True)
+    trace = load(export(tmp_path / "x.sqlite", LAUNCH), content=Content.KERNELS)
     assert read_details(trace).geometry.registers.tolist() == [40]
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import stat
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from perfkit.trace.nsys.sqlite_file import contents, most_rows, room
+from perfkit.trace.nsys.sqlite_file import _held, contents, most_rows, room
 
 MIB = 2**20
 
@@ -34,14 +32,16 @@ def made(path: Path, *statements: str) -> str:
         (2**40, 2**18, 4096 * MIB),  # 128 MiB on the disk
     ],
 )
-def test_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, blocks: int, expected: int) -> None:
-    """GIVEN two files of a size, with so many blocks of 512 bytes THEN 32 times these at most, or 64 MiB, for each"""
-    path, beside = tmp_path / "x.sqlite", tmp_path / "x.sqlite-wal"
-    path.touch()
-    beside.touch()
-    monkeypatch.setattr(Path, "is_file", lambda self: self in (path, beside))
-    monkeypatch.setattr(Path, "stat", lambda _: SimpleNamespace(st_size=size, st_blocks=blocks, st_mode=stat.S_IFREG))
-    assert room(path) == 2 * expected
+def test_a_file_holds_no_more_than_its_blocks_can(size: int, blocks: int, expected: int) -> None:
+    """GIVEN a file of a size, with so many blocks of 512 bytes THEN 32 times these at most, or 64 MiB"""
+    assert _held(size, blocks) == expected
+
+
+def test_a_sparse_file_has_no_room(tmp_path: Path) -> None:
+    """GIVEN a file of 1 TiB with nothing in it THEN what a small file is taken at its word for"""
+    with (tmp_path / "x.sqlite").open("wb") as file:
+        file.truncate(2**40)
+    assert room(tmp_path / "x.sqlite") == 64 * MIB
 
 
 def test_room_of_real_files(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from perfkit.errors import UsageError
-from perfkit.trace.columns import NO_TIME, Trace
+from perfkit.trace.columns import NO_TIME, Content, Trace
 from perfkit.trace.load import load
 from perfkit.trace.nsys import sqlite_file
+from perfkit.trace.nsys.sqlite_file import contents, readable
 from tests.nsys_export import NsysExport
 
 KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
@@ -255,15 +256,15 @@ def test_damaged_counts_and_what_lies_beside(tmp_path: Path) -> None:
     assert device_names(load(path)) == ["k"]
 
 
-@pytest.mark.parametrize("kernels_only", [False, True])
-def test_times_that_are_none(tmp_path: Path, kernels_only: bool) -> None:
+@pytest.mark.parametrize("content", list(Content))
+def test_times_that_are_none(tmp_path: Path, content: Content) -> None:
     """GIVEN a kernel at -2^63, and one that ends at 2^63 - 1 WHEN read THEN they are counted and left out"""
     rows = NsysExport().range("a", 0, 50).kernel("k", 10, 20, None)
     rows.kernel("early", -(2**63), 20, None).kernel("late", 10, 2**63 - 1, None)
     rows.range("ever", 0, 2**63 - 1)
-    trace = load(rows.write(tmp_path / "x.sqlite"), kernels_only=kernels_only)
+    trace = load(rows.write(tmp_path / "x.sqlite"), content=content)
     assert device_names(trace) == ["k"]
-    expected = {KERNELS + NO_TIME: 2} | ({} if kernels_only else {"NVTX_EVENTS" + NO_TIME: 1})
+    expected = {KERNELS + NO_TIME: 2} | ({} if content is Content.KERNELS else {"NVTX_EVENTS" + NO_TIME: 1})
     assert trace.facts.ignored == expected
 
 
@@ -392,15 +393,15 @@ def test_half_a_change_is_not_taken_back(tmp_path: Path) -> None:
     assert beside(tmp_path) == before
 
 
-def test_files_too_large_to_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_too_large_to_copy(tmp_path: Path) -> None:
     """GIVEN changes beside a file of more than is copied WHEN read THEN one line says how to put them into it"""
     path = with_changes(tmp_path / "x.sqlite", "WAL")
     size = sum(len(content) for content in beside(tmp_path).values())
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size)
-    assert device_names(load(path)) == ["k"]
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", size - 1)
-    with pytest.raises(UsageError, match=r"x.sqlite-wal holds .* run sqlite3 x.sqlite 'PRAGMA wal_checkpoint"):
-        load(path)
+    with readable(path, most_copied=size) as address:
+        assert KERNELS.lower() in contents(address)
+    refused = pytest.raises(UsageError, match=r"x.sqlite-wal holds .* run sqlite3 x.sqlite 'PRAGMA wal_checkpoint")
+    with refused, readable(path, most_copied=size - 1):
+        pass
 
 
 def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,8 +419,9 @@ def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatc
         load(path)
 
 
-def test_an_empty_file_beside_holds_no_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_file_beside_holds_no_changes(tmp_path: Path) -> None:
     path = export(tmp_path / "x.sqlite")
     (tmp_path / "x.sqlite-wal").touch()
-    monkeypatch.setattr(sqlite_file, "_MOST_COPIED", 0)
+    with readable(path, most_copied=0) as address:
+        assert address.startswith(path.as_uri())
     assert device_names(load(path)) == ["k"]

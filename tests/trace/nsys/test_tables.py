@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_sqlite
 import numpy as np
 import pytest
+from adbc_driver_manager import AdbcConnection
 
 from perfkit.errors import UsageError
 from perfkit.trace.columns import MAX_NS, MISSING
-from perfkit.trace.nsys import tables as nsys_tables
-from perfkit.trace.nsys.tables import decoded, distinct, joined, opened, quoted
+from perfkit.trace.nsys.sqlite_file import contents
+from perfkit.trace.nsys.tables import Export, decoded, distinct, joined, opened, quoted
 
 MAX_TIME = 1 << 61  # 73 years in ns
 TEN_YEARS = 315_360_000 * 10**9
@@ -24,6 +28,14 @@ def made(path: Path, *statements: str) -> Path:
             database.execute(statement)
     database.close()
     return path
+
+
+@contextlib.contextmanager
+def limited(path: Path, *, room: int = 2**20, longest_text: int = 2**20) -> Iterator[Export]:
+    """A file as an export of which no more than this is read."""
+    address = path.as_uri()
+    with adbc_driver_sqlite.connect(address) as database, AdbcConnection(database) as connection:
+        yield Export(connection, contents(address), room, "x", longest_text=longest_text)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +70,10 @@ def test_the_last_time_that_is_one(tmp_path: Path, start: int, end: int, kept: b
 
 
 @pytest.mark.parametrize(("room", "fits"), [(6 * 3, True), (6 * 3 - 1, False)])
-def test_rows_that_just_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, fits: bool) -> None:
+def test_rows_that_just_fit(tmp_path: Path, room: int, fits: bool) -> None:
     """GIVEN three rows, of which each needs six bytes at least WHEN the file has room for three, or two THEN so"""
     path = made(tmp_path / "x.sqlite", "CREATE TABLE T(a)", "INSERT INTO T VALUES (1), (2), (3)")
-    monkeypatch.setattr(nsys_tables, "room", lambda _: room)
-    with opened(path, "x") as export:
+    with limited(path, room=room) as export:
         if fits:
             assert export.integers("T", {"a": 0})["a"].tolist() == [1, 2, 3]
         else:
@@ -71,15 +82,14 @@ def test_rows_that_just_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roo
 
 
 @pytest.mark.parametrize(("room", "fits"), [(30, True), (29, False)])
-def test_texts_that_just_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, fits: bool) -> None:
+def test_texts_that_just_fit(tmp_path: Path, room: int, fits: bool) -> None:
     """GIVEN 30 bytes of text in two rows of two columns THEN they fit into 30 bytes, and into 29 not"""
     path = made(
         tmp_path / "x.sqlite",
         "CREATE TABLE T(a, b)",
         f"INSERT INTO T VALUES ('{'x' * 12}', '\u00e9'), ('{'y' * 9}', '{'z' * 7}')",
     )
-    monkeypatch.setattr(nsys_tables, "room", lambda _: room)
-    with opened(path, "x") as export:
+    with limited(path, room=room) as export:
         if fits:
             assert decoded(export.read("T", {}, ("a", "b"))[0]["b"]) == ["\u00e9", "z" * 7]
         else:
@@ -88,12 +98,11 @@ def test_texts_that_just_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ro
 
 
 @pytest.mark.parametrize(("longest", "fits"), [(8, True), (9, False)])
-def test_the_longest_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int, fits: bool) -> None:
+def test_the_longest_text(tmp_path: Path, longest: int, fits: bool) -> None:
     path = made(
         tmp_path / "x.sqlite", "CREATE TABLE T(a, b)", f"INSERT INTO T VALUES ('{'x' * longest}', 'y'), ('', NULL)"
     )
-    monkeypatch.setattr(nsys_tables, "_LONGEST_TEXT", 8)
-    with opened(path, "x") as export:
+    with limited(path, longest_text=8) as export:
         if fits:
             assert decoded(export.read("T", {}, ("a",))[0]["a"]) == ["x" * 8, ""]
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 import pty
 import re
@@ -19,9 +20,9 @@ from typing import Any
 import pytest
 
 from perfkit import cli, signals
+from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.schema import record
-from perfkit.schema.config import RunConfig
 from tests.runs import QUICK_FLAGS, saved
 
 GIB = 2**30
@@ -60,7 +61,7 @@ def test_the_version_is_that_of_the_package(capsys):
     assert re.fullmatch(r"\d+\.\d+\.\S+\n", helped(capsys, ["--version"]))
 
 
-@pytest.mark.parametrize("owner", [RunConfig, RunOptions])
+@pytest.mark.parametrize("owner", [RunFlags, RunOptions])
 def test_help_lists_every_field_with_its_description_and_default(capsys, owner):
     # WHEN
     out = helped(capsys, ["run", "--help"])
@@ -327,3 +328,118 @@ def test_a_terminal_that_closes_loses_no_step(tmp_path):
     assert (saved.status, len(saved.steps)) == ("interrupted", 2)
     assert saved.failure is not None
     assert saved.failure.signal == "SIGHUP"
+
+
+# --- empty paths ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["run", "--output="], "--output ''"),
+        (["run", "--output", ""], "--output ''"),
+        (["run", "--folder", ""], "--folder ''"),
+        (["run", "--traces-dir="], "--traces-dir ''"),
+        (["analyze", "t", "--modules", ""], "--modules ''"),
+        (["analyze", ""], "''"),
+        (["compare", "a", ""], "''"),
+        (["sweep", "--output", ""], "--output ''"),
+        (["sweep", "--tables", "a.md", ""], "''"),
+        (["sweep", "--plot="], "--plot ''"),
+    ],
+)
+def test_an_empty_path_is_not_the_present_folder(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], what: str
+) -> None:
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err == f"perfkit: {what}: is empty; give it a value, or leave it out\n"
+
+
+def test_flags_of_a_side_may_be_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "--run", "", "--no-such-flag"]) == 2
+    assert "--no-such-flag" in capsys.readouterr().err
+
+
+def test_a_home_behind_an_equals_sign(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/nowhere")
+    assert cli.main(["run", "--output=~/x.csv"]) == 2
+    assert capsys.readouterr().err == "perfkit: /nowhere/x.csv: there is no directory /nowhere: create it first\n"
+
+
+def test_a_zero_byte_is_in_no_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--output", "a\0.csv"]) == 2
+    assert capsys.readouterr().err == "perfkit: 'a\\x00.csv': no value has a zero byte in it\n"
+
+
+# --- want of memory ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advises"),
+    [
+        ("analyze t.json", True),
+        ("doctor", False),
+        ("run --repeats 2", False),
+        ("analyze t.json --table kernel_summary", False),
+    ],
+)
+def test_where_memory_does_not_suffice_what_takes_less_is_advised(arguments: str, advises: bool) -> None:
+    advice = "; of a large trace, --table kernel_summary takes the least" if advises else ""
+    assert cli._memory_advice(arguments.split()) == advice
+
+
+PLACES = [*filter(None, [os.environ.get("PYTHONPATH")])]
+
+
+def analyzed(folder: Path, before: str = "", arguments: str = "analyze t.json") -> subprocess.CompletedProcess[bytes]:
+    """What a shell makes of perfkit where a folder has modules that are found before all others."""
+    places = os.pathsep.join([str(folder), *PLACES])
+    command = ["bash", "-c", f"{before} {sys.executable} -m perfkit {arguments}"]
+    return subprocess.run(command, cwd=folder, env={**ENVIRON, "PYTHONPATH": places}, capture_output=True, check=False)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A kernel."""
+    event = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 10, "dur": 4, "args": {"stream": 7}}
+    (tmp_path / "t.json").write_text(json.dumps({"schemaVersion": 1, "traceEvents": [event]}))
+    return tmp_path / "t.json"
+
+
+@pytest.mark.parametrize("module", ["cyclopts", "perfkit.commands.analyze"])
+def test_want_of_memory_while_the_program_loads(trace: Path, module: str) -> None:
+    """GIVEN a library that cannot be mapped, of the program or of the command THEN one line and exit code 3"""
+    hook = trace.parent / "sitecustomize.py"
+    hook.write_text(
+        "import sys\n"
+        "class Full:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            raise ImportError('lib.so: failed to map segment from shared object: Cannot allocate memory')\n"
+        "sys.meta_path.insert(0, Full())\n"
+    )
+    done = analyzed(trace.parent)
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert done.stderr.startswith(b"perfkit: out of memory")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limited", "code", "says"),
+    [
+        ("analyze t.json", True, 3, b"perfkit: out of memory (ulimit -v allows "),
+        ("--version", True, 0, b""),
+        ("analyze t.json", False, 1, b"OpenBLAS error: giving up.\n"),
+    ],
+)
+def test_a_numpy_that_ends_the_process_is_tried_in_another_one(
+    trace: Path, arguments: str, limited: bool, code: int, says: bytes
+) -> None:
+    """GIVEN a limit within which OpenBLAS ends the process that loads it THEN one line and exit code 3
+
+    A limit of 1 TiB, which nothing here meets: a stand-in for numpy ends the process, as numpy does under a small one.
+    """
+    (trace.parent / "numpy.py").write_text("import os\nos.write(2, b'OpenBLAS error: giving up.\\n')\nos._exit(1)\n")
+    limit = f"ulimit -v {2**30};" if limited else ""
+    done = analyzed(trace.parent, limit, arguments)
+    assert (done.returncode, done.stderr.count(b"\n")) == (code, bool(says))
+    assert done.stderr.startswith(says)

@@ -1,0 +1,55 @@
+"""A grid over RunConfig: every field takes several values, and each combination of them is one configuration."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perfkit.errors import UsageError
+from perfkit.schema.checks import flag
+from perfkit.schema.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A combination that cannot work."""
+
+    flags: str
+    """Those that tell it from the others."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a grid asks for."""
+
+    configs: tuple[RunConfig, ...]
+    """In the order of the values given, the last field's fastest; each once."""
+    refused: tuple[Refused, ...]
+    varied: tuple[str, ...]
+    """Fields with more than one value."""
+
+
+def expand(values: Mapping[str, tuple[Any, ...]]) -> Expansion:
+    """Every combination of the values, as a configuration or with the reason why it is none."""
+    configs: dict[RunConfig, None] = {}
+    refused = []
+    varied = tuple(name for name, several in values.items() if len(several) > 1)
+    for combination in _combinations(values):
+        try:
+            configs[RunConfig.of(**combination)] = None
+        except UsageError as error:
+            flags = " ".join(f"{flag(name)} {_text(combination[name])}" for name in varied or combination)
+            refused.append(Refused(flags, str(error)))
+    return Expansion(tuple(configs), tuple(refused), varied)
+
+
+def _combinations(values: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
+
+
+def _text(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,135 @@
+"""What a run measures: perfkit's own Transformer, or a workload of the caller's own.
+
+Both are Structs, for msgspec tells the members of a union apart among Structs alone: in a record by `kind`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import msgspec
+
+from perfkit.errors import UsageError
+from perfkit.schema.checks import check_choices, check_counts
+
+ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
+Attention = Literal["eager", "sdpa"]
+SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
+
+_CHOICES = {
+    "model_size": get_args(ModelSize),
+    "attention": get_args(Attention),
+    "sdpa_backend": get_args(SdpaBackend),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The four numbers that fix a Transformer's size (with the vocabulary)."""
+
+    d_model: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+
+    def parameters(self, vocab_size: int) -> int:
+        """Trainable parameters of `workload.model.Transformer` (untied embedding and head, no biases).
+
+        Per block 4 d^2 (q, k, v, output) + 3 d d_ff (SwiGLU) + 2 d (two RMSNorm gains); then 2 V d + d.
+        """
+        block = 4 * self.d_model**2 + 3 * self.d_model * self.d_ff + 2 * self.d_model
+        return self.num_layers * block + 2 * vocab_size * self.d_model + self.d_model
+
+    def __str__(self) -> str:
+        return f"{self.d_model}/{self.d_ff}/{self.num_layers}/{self.num_heads}"
+
+
+SIZES: dict[str, ModelShape] = {
+    "tiny": ModelShape(128, 512, 4, 4),
+    "small": ModelShape(768, 3072, 12, 12),
+    "medium": ModelShape(1024, 4096, 24, 16),
+    "large": ModelShape(1280, 5120, 36, 20),
+    "xl": ModelShape(1600, 6400, 48, 25),
+    # The name is historical: with SwiGLU's third matrix the shape has 3.41 B parameters.
+    "2.7B": ModelShape(2560, 10240, 32, 32),
+    "10B": ModelShape(4608, 12288, 50, 36),
+}
+
+
+class Transformer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="transformer"):
+    """perfkit's own model. `None` means "from the size"."""
+
+    model_size: ModelSize | None = None
+    """Shape of the Transformer; default: tiny on a CPU, small on a GPU."""
+    d_model: int | None = None
+    """Width of the residual stream; overrides the size's."""
+    d_ff: int | None = None
+    """Inner width of the SwiGLU MLP; overrides the size's."""
+    num_layers: int | None = None
+    """Number of blocks; overrides the size's."""
+    num_heads: int | None = None
+    """Attention heads; overrides the size's."""
+    vocab_size: int = 10_000
+    """Entries of the embedding and of the head."""
+    attention: Attention = "eager"
+    """eager: scores, softmax and weighted sum as operations of their own; sdpa: PyTorch's fused attention."""
+    sdpa_backend: SdpaBackend = "auto"
+    """Kernel family that --attention sdpa may use."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, _CHOICES)
+        check_counts(self, ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size"))
+        if self.sdpa_backend != "auto" and self.attention != "sdpa":
+            raise UsageError(f"--sdpa-backend {self.sdpa_backend} needs --attention sdpa")
+        d_model, heads = self.d_model, self.num_heads
+        if self.model_size is not None:
+            d_model, heads = self.shape.d_model, self.shape.num_heads
+        if d_model is not None and heads is not None:
+            _check_heads(d_model, heads)
+
+    @property
+    def name(self) -> str:
+        """The size, for people and for names of folders."""
+        return self.model_size or "default"
+
+    @property
+    def shape(self) -> ModelShape:
+        """The size's shape with the overrides. Raises UsageError without a `model_size`."""
+        if self.model_size is None:
+            raise UsageError("the model size is not chosen yet: pass --model-size, or call resolved() first")
+        numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(ModelShape)}
+        overrides = {name: number for name, number in numbers.items() if number is not None}
+        return dataclasses.replace(SIZES[self.model_size], **overrides)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the shape. Raises UsageError without a `model_size`."""
+        return self.shape.parameters(self.vocab_size)
+
+    def resolved(self, device: str) -> Transformer:
+        """The same model with its size and all numbers of its shape, for `device` ("cpu", "cuda" or "cuda:N")."""
+        named = msgspec.structs.replace(self, model_size=self.model_size or ("tiny" if device == "cpu" else "small"))
+        return msgspec.structs.replace(named, **dataclasses.asdict(named.shape))
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"):
+    """A workload of the caller's own, which is passed to `measure.runner.run` beside the configuration."""
+
+    name: str
+    """What reports call it, where a Transformer has its size; one line."""
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not self.name.isprintable():
+            raise UsageError(f"the workload's name {self.name!r}: give it a name of one line")
+
+
+def _check_heads(d_model: int, heads: int) -> None:
+    if d_model % heads:
+        raise UsageError(f"--d-model {d_model} is not a multiple of --num-heads {heads}: change one of them")
+    if (d_model // heads) % 2:
+        raise UsageError(
+            f"--d-model {d_model} / --num-heads {heads} gives heads of odd width {d_model // heads}; "
+            "rotary embedding needs an even one"
+        )

@@ -1,0 +1,52 @@
+"""An entry of the cache: a trace and back, every byte of it under a checksum. Attacks: test_cache_attacked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from perfkit.trace import cache_entry
+from perfkit.trace.columns import Trace
+from tests.builders import TraceBuilder
+
+NAME = "a" * 64
+
+
+def trace() -> Trace:
+    return TraceBuilder().step(1, 0, 50).module("net", 5, 40).launched("kernel", 10, 20, 30).build()
+
+
+def entry() -> bytes:
+    return b"".join(cache_entry.encode(NAME, trace()))
+
+
+def test_a_trace_comes_back_as_it_was_under_the_files_present_name():
+    again = cache_entry.decode(entry(), NAME, "moved.json")
+    before = trace()
+    for part in ("host", "device", "flows"):
+        one, other = getattr(before, part), getattr(again, part)
+        for field in dataclasses.fields(one):
+            assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+    assert (again.names, again.threads, again.source) == (before.names, before.threads, "moved.json")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])
+def test_an_entry_cut_anywhere_is_damaged(cut):
+    with pytest.raises(cache_entry.DamagedError):
+        cache_entry.decode(entry()[:cut], NAME, "t.json")
+
+
+def test_an_entry_under_another_name_is_damaged():
+    with pytest.raises(cache_entry.DamagedError, match="another file"):
+        cache_entry.decode(entry(), "b" * 64, "t.json")
+
+
+def test_a_byte_that_was_changed_anywhere_is_damage():
+    whole = entry()
+    for place in range(0, len(whole), 97):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        with pytest.raises(cache_entry.DamagedError):
+            cache_entry.decode(bytes(changed), NAME, "t.json")
