@@ -45,13 +45,13 @@ class Finished:
     """What became of one process."""
 
     outcome: Outcome
-    """host-killed: by a SIGKILL that was not ours; on Linux mostly the kernel, out of memory."""
+    """host-killed: by a SIGKILL that perfkit did not send; on Linux usually by the kernel, because memory ran out."""
     exit_code: int | None
-    """None where a signal ended it, or it was stopped for its time."""
+    """None where a signal ended it, or it was stopped at the time limit."""
     signal: int | None
     """The signal that ended it; None where it exited by itself."""
     wall_s: float
-    """From start to end, with the start of Python and PyTorch."""
+    """From start to end, including the start of Python and PyTorch."""
     stderr_tail: str
     """The end of what it printed, on both streams."""
     record: RunRecord | None
@@ -65,5 +65,5 @@ class Finished:
 
     @property
     def disk_full(self) -> bool:
-        """Whether it ended because what it measured could not be saved: so will all that come after it."""
+        """Whether it ended because the disk was full: all processes after it would end the same way."""
         return self.outcome == "error" and any(os.strerror(number) in self.last_words for number in _NO_ROOM)

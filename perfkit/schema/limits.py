@@ -31,4 +31,4 @@ def check(value: object, where: str = "") -> None:
         for index, member in enumerate(value):
             check(member, f"{where}[{index}]")
     elif isinstance(value, int | float) and not abs(value) <= LARGEST:
-        raise UsageError(f"{where} is beyond {LARGEST:g}, which nothing measures: the file is damaged")
+        raise UsageError(f"{where} is beyond {LARGEST:g}, which cannot have been measured: the file is damaged")

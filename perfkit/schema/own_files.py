@@ -24,6 +24,6 @@ def inside(folder: Path, name: str, source: str) -> Path:
     if not within:
         raise UsageError(
             f"{source} names {name[:_SHOWN]!r}, which is not in the folder {folder}:"
-            " only files in it are read, and no links out of it"
+            " only files in it are read, and no links that lead out of it"
         )
     return path

@@ -235,14 +235,14 @@ def _decoded(data: bytes, version: int) -> RunRecord:
 def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:
     """The path of what else a run wrote into its folder; None where it wrote nothing of the kind.
 
-    Raises UsageError where the record, which anybody may have written, names no file in that folder.
+    Raises UsageError where the record, which anyone may have written, does not name a file in that folder.
     """
     if kind not in record.artifacts:
         return None
     source = f"{folder / RECORD_FILE}: artifacts.{kind}"
     path = inside(folder, record.artifacts[kind], source)
     if path.exists() and not path.is_file():
-        raise UsageError(f"{source} names {record.artifacts[kind]!r}, which is no file: name the trace itself")
+        raise UsageError(f"{source} names {record.artifacts[kind]!r}, which is not a file: name the trace itself")
     return path
 
 

@@ -16,7 +16,7 @@ from perfkit.schema import sweep
 from perfkit.schema.sweep import COLUMNS, REQUIRED, SWEEP_VERSION, SweepRow
 
 _BOM = "\ufeff"
-_MEND = "mend or remove the line"
+_MEND = "repair or remove the line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _newest(columns: Sequence[str], lines: Sequence[_Record]) -> int:
 
 def _row(columns: tuple[str, ...], cells: tuple[str, ...]) -> SweepRow:
     if cells == columns:
-        raise UsageError("the header once more")
+        raise UsageError("the header is repeated")
     if len(cells) != len(columns):
         raise UsageError(f"{len(cells)} values for {len(columns)} columns")
     return sweep.from_cells(dict(zip(columns, cells, strict=True)))

@@ -164,7 +164,7 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
         raise UsageError(_complaint(str(error), present)) from error
     for name, value in flat(row).items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"column {name} holds {present[name]!r}, which is no number")
+            raise UsageError(f"column {name} holds {present[name]!r}, which is not a number")
     limits.check({name: value for name, value in flat(row).items() if name not in CONFIG_FIELDS})
     _check_key(row)
     return row
@@ -180,7 +180,7 @@ def _check_key(row: SweepRow) -> None:
     """A column that somebody changed would show another configuration's numbers."""
     for name, said in _said_by_key(row.key).items():
         if said != (has := row.config.value(name)):
-            raise UsageError(f"the key {row.key} is of {name} {said}, and column {name} holds {has!r}")
+            raise UsageError(f"the key {row.key} says {name} {said}, but column {name} holds {has!r}")
 
 
 def _complaint(text: str, cells: Mapping[str, str]) -> str:

@@ -223,12 +223,12 @@ def test_two_sweeps_have_a_row_a_configuration(tmp_path, capsys):
     assert [(row["context_length"], row["verdict"]) for row in rows] == [(16, "slower"), (32, "slower")]
     assert len(document["tables"]["phases"]["rows"]) == 6
     code, out, _ = perfkit(capsys, "compare", a, b, "--fail-on", "slower:50%")
-    assert "B: left out, as not finished: p64.6 (predicted-oom)" in out
+    assert "B: left out because they did not finish: p64.6 (predicted-oom)" in out
     assert code == 0  # A did not finish that either
     other = results(tmp_path / "c", fails=32, attention="sdpa")
     code, out, _ = perfkit(capsys, "compare", a, other, "--fail-on", "slower:50%")
     assert code == 5
-    assert "no pass: B did not finish what A did (p32.6 (predicted-oom))" in out.splitlines()
+    assert "no pass: runs of B did not finish (p32.6 (predicted-oom))" in out.splitlines()
 
 
 def test_repeats_in_one_process_are_one(tmp_path, capsys):
@@ -236,7 +236,7 @@ def test_repeats_in_one_process_are_one(tmp_path, capsys):
     code, out, _ = perfkit(capsys, "compare", a, b)
     assert code == 0
     assert "2 configurations: 2 one process" in out
-    assert "A: all in one process (--in-process)" in out
+    assert "A: all repeats ran in one process (--in-process)" in out
 
 
 def test_results_without_their_records_say_so(tmp_path, capsys):
@@ -299,7 +299,7 @@ def traces(tmp_path) -> tuple[str, str]:
 def test_two_traces_side_by_side(traces, capsys):
     code, out, err = perfkit(capsys, "compare", *traces, "--by", "layer")
     assert (code, err) == (0, "")
-    for text in ("PyTorch profiler (Kineto)", "Nsight Systems", "5,000 ns", "kernels: agree in all 1 rows"):
+    for text in ("PyTorch profiler (Kineto)", "Nsight Systems", "5,000 ns", "kernels: all 1 rows agree"):
         assert text in out
     _, out, _ = perfkit(capsys, "compare", *traces, "--format", "json")
     assert json.loads(out)["summary"]["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
@@ -476,7 +476,7 @@ def test_what_fails_later_is_left_out(processes, capsys):
     assert len(processes.calls) == 6
     assert "timeout: why it failed" in err
     name, repeat = processes.calls[4][1].parts[-2:]
-    assert f"{name}: left out, as not finished: {repeat} (no record)" in out
+    assert f"{name}: left out because they did not finish: {repeat} (no record)" in out
     assert code == (5 if name == "B" else 0)
 
 

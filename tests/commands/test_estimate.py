@@ -51,7 +51,7 @@ def test_an_estimate_is_a_table_that_adds_up_and_runs_nothing(ask):
     assert {"parameters", "gradients", "optimizer state", "working buffers"} <= {row["part"] for row in rows}
     for column, name in (("formula_bytes", "peak_bytes"), ("traced_bytes", "traced_bytes")):
         assert sum(row[column] for row in rows) == document["summary"][name]
-    assert re.search(r"peak: .* in optimizer by the formula; traced on fake tensors the same, in optimizer", out)
+    assert re.search(r"peak: .* in optimizer by the formula; tracing on fake tensors gives the same, in optimizer", out)
     assert "no GPU here to compare with; try --memory 16GB" in out
 
 
@@ -90,7 +90,7 @@ def test_what_fits_is_proposed_as_flags(ask):
 
 def test_where_it_fits_there_is_nothing_to_change(ask):
     _, out, _ = ask("--fit", "--memory", "80GB")
-    assert "nothing to change: it fits as it is" in out
+    assert "nothing to change: the configuration fits as it is" in out
     assert "gives up" not in out
 
 

@@ -435,7 +435,7 @@ def test_a_target_is_a_share_in_either_spelling(run, monkeypatch, flag, value):
     assert found.record.ended_by in ("target-ci", "max-steps")
     assert 20 <= len(found.record.steps) <= 40
     assert re.search(r"^n = \d+, ended by --(target-ci 99\.0%|max-steps 40)", found.out, re.MULTILINE)
-    assert ("--target-cv is another name of --target-ci" in found.out) == (flag == "--target-cv")
+    assert ("--target-cv is another name for --target-ci" in found.out) == (flag == "--target-cv")
 
 
 def test_a_target_that_is_no_number_is_refused(run):
@@ -445,7 +445,9 @@ def test_a_target_that_is_no_number_is_refused(run):
 
 
 def test_the_probes_cost_is_printed(run):
-    assert re.search(r"^probes: \S+ [mu]?s a step, between the steps$", run(*FEW).out, re.MULTILINE)
+    assert re.search(
+        r"^counters: reading them takes \S+ [mu]?s a step, between the steps$", run(*FEW).out, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(("steps", "warned"), [(500, False), (501, True)])

@@ -76,7 +76,7 @@ def test_a_result_that_is_there_twice_is_refused(tmp_path):
     (tmp_path / "r.csv").write_text(WHOLE + LINES[1])
     with pytest.raises(
         UsageError,
-        match=r"r\.csv, line 5: a second result of k, repeat 2: mend or remove the line, or choose another --output",
+        match=r"r\.csv, line 5: a second result of k, repeat 2: repair or remove the line, or choose another --output",
     ):
         Journal(tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_text() == WHOLE + LINES[1]

@@ -26,7 +26,9 @@ def test_what_can_have_been_measured_is_taken(number):
     ],
 )
 def test_what_cannot_is_refused_with_its_place(number, put, where):
-    with pytest.raises(UsageError, match=rf"^{where} is beyond 1e\+18, which nothing measures: the file is damaged"):
+    with pytest.raises(
+        UsageError, match=rf"^{where} is beyond 1e\+18, which cannot have been measured: the file is damaged"
+    ):
         limits.check(put(number))
 
 

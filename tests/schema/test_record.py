@@ -250,7 +250,7 @@ def test_what_a_record_names_inside_its_folder_is_found_wherever_the_folder_is(t
 def test_what_a_record_names_is_a_file(tmp_path, name):
     (tmp_path / "sub").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match=r"artifacts\.trace names .*, which is no file"):
+    with pytest.raises(UsageError, match=r"artifacts\.trace names .*, which is not a file"):
         record.artifact(saved(artifacts={"trace": name}), tmp_path, "trace")
 
 

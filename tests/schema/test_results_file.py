@@ -92,7 +92,7 @@ def test_a_column_that_was_removed_is_what_the_key_says_and_one_that_was_changed
         place = table[0].index(name)
         removed = "".join(sweep._line(cells[:place] + cells[place + 1 :]) for cells in table)
         assert read(removed).rows == rows
-    with pytest.raises(UsageError, match=r"line 3: the key medium_train_\w+ is of pass_type train, and .* 'forward'"):
+    with pytest.raises(UsageError, match=r"line 3: the key medium_train_\w+ says pass_type train, but .* 'forward'"):
         read(whole.replace(",train,", ",forward,"))
 
 
@@ -146,14 +146,14 @@ def test_a_quoted_cell_of_another_column_may_have_line_ends():
         (HEADER + LINES[0] + LINES[1].replace("fresh,ok", "fresh,fine"), "line 3: column outcome holds 'fine'"),
         (HEADER + LINES[0] + LINES[1].replace(",", "", 1) + LINES[2], "line 3: 63 values for 64 columns"),
         (HEADER + LINES[0] + "," + LINES[1], "line 3: 65 values for 64 columns"),
-        (HEADER + LINES[0] + HEADER + LINES[1], "line 3: the header once more: mend or remove the line"),
+        (HEADER + LINES[0] + HEADER + LINES[1], "line 3: the header is repeated: repair or remove the line"),
         (HEADER.replace("mean_s", "std_s") + LINES[0], "line 1: two columns std_s"),
         (HEADER + LINES[0] + LINES[1].replace("k,", 'k,"', 1) + LINES[2], "line 3: is not CSV"),
         (HEADER + LINES[0] + LINES[1].replace("k,", 'k,"', 1) + LINES[2].rstrip(), "line 3: is not CSV"),
         (HEADER + LINES[0].replace('"a, b"', '"a" b') + LINES[1], "line 2: is not CSV"),
         (HEADER + LINES[0] + LINES[1].replace("k,", "k\r,", 1), "line 3: is not CSV"),
         (WHOLE.encode().replace(b"a, b", b"a, \xe9", 1), "line 2: not UTF-8: save the file as UTF-8"),
-        (WHOLE.encode("utf-16"), "line 1: holds NUL bytes: mend or remove the line"),
+        (WHOLE.encode("utf-16"), "line 1: holds NUL bytes: repair or remove the line"),
         (WHOLE.replace("k,2,", "k\0,2,"), "line 3: holds NUL bytes"),
         (WHOLE.replace(",", ";"), "not the results of a perfkit sweep"),
         (WHOLE.replace("\n", "\r"), "not the results of a perfkit sweep"),

@@ -64,8 +64,27 @@ def test_what_differs_is_named(document, says):
         ("+-1.00% would need about --measure-steps 738", "+-1.00% would need about 738 steps; try --measure-steps 738"),
         ("too few steps; use --measure-steps 10 or more", "too few steps; try --measure-steps 10 or more"),
         ("a part period: measure a multiple of 8 steps", "a part period; try a multiple of 8 steps"),
+        ("probes: 3.000 us a step", "counters: reading them takes 3.000 us a step"),
+        (
+            "CV 9.00%: x; without the 2 steps explained below CV is 1%",
+            "CV 9.00%: x; excluding the 2 steps explained below, CV is 1%",
+        ),
     ],
 )
-def test_an_advice_that_left_its_sentence_is_the_same_advice(before, since):
+def test_a_sentence_in_other_words_is_the_same_sentence(before, since):
     assert script.compare((0, BEFORE, [before]), (*now()[:2], [since])) == []
     assert script.compare((0, BEFORE, [before]), (*now()[:2], ["another"])) != []
+
+
+def test_texts_of_the_document_are_reworded():
+    """GIVEN an older document with a note and a cause in former words WHEN compared with the present one THEN both are
+    the same"""
+    old, new = (
+        {"summary": {"cause": cause}, "tables": {"a": {"rows": [], "notes": [note]}}, "findings": []}
+        for cause, note in (
+            ("something that comes round every few steps", "ranges in steps or not"),
+            ("work that repeats every few steps", "ranges inside and outside the steps"),
+        )
+    )
+    assert script.compare((0, old, []), (0, new, [])) == []
+    assert script.compare((0, new, []), (0, old, [])) != []

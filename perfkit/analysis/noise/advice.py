@@ -1,7 +1,7 @@
-"""What to try next against noise. An advice knows when it applies: nobody is told to do what is done already.
+"""What to try next against noise. Each piece of advice says when it applies: not where the run follows it already.
 
 Conditions look at a run's configuration and environment. What a record does not say (an older one, another system)
-does not speak against an advice.
+does not rule advice out.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import Environment, RunRecord
 
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 2**32, "MALLOC_MMAP_THRESHOLD_": 2**32}
-"""glibc gives back no memory below these bytes, which is more than a step frees at once (mallopt(3))."""
+"""glibc returns no memory below these sizes in bytes, which are more than a step frees at once (mallopt(3))."""
 _ENOUGH_WARMUP = 2
-"""From here on one more warm-up step does nothing for the allocator: gradients and the optimizer's state are there."""
+"""More warm-up steps do not help the allocator: gradients and the optimizer's state exist by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run was like, as far as an advice asks for it."""
+    """The facts of a run that advice depends on."""
 
     record: RunRecord
     slow: int = 1
@@ -46,12 +46,12 @@ class Situation:
 
     @property
     def fewer_threads(self) -> int:
-        """Half the CPUs, below what the run had; as many as the run had where that was one."""
+        """Half the CPUs, but fewer threads than the run had, and at least one."""
         environment = self.environment
         return max(1, min(environment.num_threads - 1, environment.cpu_count // 2))
 
     def has_variable(self, name: str, text: str = "") -> bool:
-        """Whether an environment variable was set, to something that holds the text."""
+        """Whether an environment variable was set to a value that contains the text."""
         return text in self.environment.variables.get(name, "") if name in self.environment.variables else False
 
 
@@ -68,7 +68,7 @@ class Advice:
 
 
 def against(key: Cause | str, situation: Situation) -> str:
-    """What to try against a cause, or a finding without one: `a, b, or c` of what applies; empty where nothing does."""
+    """What to try against a cause, or a finding without one, as `a, b, or c`; empty where nothing applies."""
     *texts, last = [advice.say(situation) for advice in ADVICE[key] if advice.applies(situation)] or [""]
     return ", ".join([*texts, f"or {last}" if texts else last])
 
@@ -92,7 +92,7 @@ def _bytes_of(situation: Situation, name: str) -> int:
 
 
 def _smaller(situation: Situation) -> str:
-    """The flags that would make a step need less memory, of those that the configuration leaves."""
+    """The flags that this configuration can still set to make a step need less memory."""
     step = situation.record.config.step
     if isinstance(situation.record.config.workload, Own):
         return "a smaller batch"
@@ -138,9 +138,9 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
         Advice(_set_malloc, lambda s: s.on_cpu and any(_bytes_of(s, name) < size for name, size in MALLOC.items())),
         Advice("a profile of what allocates inside the step (--profiler torch)", lambda s: not _profiled(s)),
     ),
-    Cause.WAITING: (Advice("--profiler torch, which shows where the step does nothing", lambda s: not _profiled(s)),),
+    Cause.WAITING: (Advice("--profiler torch, which shows where the step is idle", lambda s: not _profiled(s)),),
     Cause.CPU_TIME: (
-        Advice("--repeats 5 (more work comes back at the same steps of every process, a slower CPU does not)"),
+        Advice("--repeats 5 (more work recurs at the same steps of every process, a slower CPU does not)"),
         Advice("fixed clocks (cpupower)", lambda s: s.environment.governor not in ("performance", "none")),
         Advice("a machine without neighbours that use its caches and memory"),
     ),
@@ -186,7 +186,7 @@ ADVICE: dict[Cause | str, tuple[Advice, ...]] = {
 
 
 def _periodic(situation: Situation) -> str:
-    """What runs every few steps in programs that train, as far as this run has it."""
+    """What often runs every few steps in training programs and can run in this one."""
     collector = ["the garbage collector"] if situation.record.config.measurement.gc == "on" else []
-    usual = ", ".join(["logging", "a checkpoint", "an evaluation", "a data loader that runs empty", *collector])
+    usual = ", ".join(["logging", "a checkpoint", "an evaluation", "a data loader whose queue runs empty", *collector])
     return f"what runs every {situation.period} steps ({usual})"

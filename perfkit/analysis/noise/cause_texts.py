@@ -9,7 +9,7 @@ from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.schema import units
 
 _OFF_CPU = 0.5
-"""Time off the CPU is spoken of where it makes up half of what a step has in excess."""
+"""Time off the CPU is named where it makes up more than half of a step's excess."""
 
 
 def counter(disturbance: Disturbance, times: CauseTimes) -> str:
@@ -27,8 +27,8 @@ _COUNTERS = {
     Cause.GC: "{} collections a step",
     Cause.COMPILE: "{} graphs compiled a step",
     Cause.FAULTS: "{} page faults a step",
-    Cause.WAITING: "{} times asleep a step",
-    Cause.ALLOCATION: "{} calls of cudaMalloc and cudaFree, or retries, a step",
+    Cause.WAITING: "{} voluntary context switches a step",
+    Cause.ALLOCATION: "{} calls to cudaMalloc and cudaFree, or retries, a step",
     Cause.OTHERS: "{} other processes on the GPU",
     Cause.CLOCK: "a clock {} MHz lower",
     Cause.POWER: "the power limit in {} of the samples",
@@ -43,8 +43,8 @@ _TIMES = {
 
 
 def own_time(disturbance: Disturbance, times: CauseTimes) -> str:
-    """What the states of the main thread say where no cause is named: CPU time, or time off the CPU with no sign of
-    what it waited for. Empty where there are no counters, or neither makes up most of the excess."""
+    """What the main thread did where no cause is named: it ran, or was off the CPU with no sign of what it waited for.
+    Empty where there are no counters, or where neither makes up most of the excess."""
     others = np.abs(times.wall - disturbance.quiet_s) < abs(disturbance.excess_s) / 2  # the steps it is compared with
     if not (times.has_probes and others.any()):
         return ""
@@ -55,7 +55,7 @@ def own_time(disturbance: Disturbance, times: CauseTimes) -> str:
         return f"{units.percent(min(busy, 1.0))} of the difference is CPU time"
     if off > _OFF_CPU:
         return (
-            f"in {units.percent(min(off, 1.0))} of the difference the main thread was off the CPU, without a sign that"
+            f"the main thread was off the CPU for {units.percent(min(off, 1.0))} of the difference, with no sign that"
             " it went to sleep: I/O, a lock, or a hypervisor that took the CPU away"
         )
     return ""

@@ -47,7 +47,7 @@ class Cause(StrEnum):
     THERMAL = "the GPU's temperature limit"
     OTHERS = "other processes on the GPU"
     WARMUP = "unfinished warm-up"
-    PERIODIC = "something that comes round every few steps"
+    PERIODIC = "work that repeats every few steps"
     MODES = "several speeds of the same step"
     FAST = "steps that were faster"
 

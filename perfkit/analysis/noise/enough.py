@@ -1,4 +1,4 @@
-"""Whether n was enough, in a sentence: how well the mean is known, what ended the run, how many steps it would take."""
+"""Whether n was enough: how well the mean is known, what ended the run, and how many steps the target needs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.record import RunRecord
 
 _TARGET = 0.01
-"""Half-width that "was n enough?" is asked for where no --target-ci was given."""
+"""Half-width that is asked for where no --target-ci was given."""
 _FEW = 10
-"""Steps advised to somebody who has too few for any interval: the default."""
+"""Steps to advise where there are too few for any interval: the default."""
 _ALIAS = "--target-cv"
 
 
-MEAN_PRECISION = Rule("mean-precision", "run", "how well the mean is known, and how many steps a better one would take")
+MEAN_PRECISION = Rule(
+    "mean-precision", "run", "how well the mean is known, and how many steps a narrower interval would take"
+)
 
 
 def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None:
-    """The sentence `n = ...`; None without a step. Where a finding of noise says why the interval cannot be relied
-    on, so does this one.
+    """The sentence `n = ...`; None without a step. Where a noise finding says why the interval is not
+    reliable, the sentence repeats it.
 
-    A period is no noise: the mean of whole periods has an interval of its own, from the means of each.
+    A period is not noise: the interval is then computed from the means of whole periods.
     """
     if not record.steps:
         return None
@@ -58,7 +60,7 @@ def _said(record: RunRecord, noise: Stability | None) -> _Said:
     text = f"{head}, {whole} whole periods of {period} steps: {known.text}"
     over = len(wall) % period
     if over:
-        text += f"; the mean in the table also has {'1 step' if over == 1 else f'{over} steps'} of a part period"
+        text += f"; the mean in the table includes {'1 step' if over == 1 else f'{over} steps'} of a partial period"
     return _Said(text, known.advice or (f"a multiple of {period} steps" if over else ""))
 
 
@@ -91,7 +93,7 @@ def _periods_wanted(n: int, noise: Stability) -> str:
 
 
 def _flag(record: RunRecord, needed: int, mean_s: float) -> str:
-    """What to set for so many steps: the flag that ended the run, or none where the run was to have them anyway."""
+    """The flag that allows so many steps: the one that ended the run, or none where the run allowed them already."""
     config = record.config
     if config.measurement.target_ci is None:
         return f"--measure-steps {needed}" if needed > config.measurement.measure_steps else ""
@@ -101,7 +103,7 @@ def _flag(record: RunRecord, needed: int, mean_s: float) -> str:
 
 
 def _ended(record: RunRecord) -> str:
-    """`, ended by ...`, for runs that a target was set for."""
+    """`, ended by ...`, for runs with a target."""
     config = record.config
     if config.measurement.target_ci is None or record.ended_by is None:
         return ""
@@ -111,5 +113,5 @@ def _ended(record: RunRecord) -> str:
         "max-steps": f"ended by --max-steps {config.measurement.most_steps}, short of the target",
     }.get(record.ended_by, "")
     if any(argument.split("=")[0] == _ALIAS for argument in record.environment.argv):
-        rule += f" ({_ALIAS} is another name of --target-ci: more steps narrow the interval of the mean, but not CV)"
+        rule += f" ({_ALIAS} is another name for --target-ci: more steps narrow the interval of the mean, but not CV)"
     return f", {rule}"

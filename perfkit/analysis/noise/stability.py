@@ -41,10 +41,10 @@ FEWEST_PERIODS = 5
 _EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
 
 WARMUP_UNFINISHED = Rule("warmup-unfinished", "noise", "the first measured steps still warm up")
-LEVEL_SHIFT = Rule("level-shift", "noise", "from some step on, all steps take another time")
+LEVEL_SHIFT = Rule("level-shift", "noise", "from some step on, all steps take more, or less, time")
 SLOW_STEPS = Rule("slow-steps", "noise", "single steps take longer than the others")
 FAST_STEPS = Rule("fast-steps", "noise", "single steps take less time than the others")
-PERIODIC_STEPS = Rule("periodic-steps", "noise", "every k-th step takes longer, or less long")
+PERIODIC_STEPS = Rule("periodic-steps", "noise", "every k-th step takes more, or less, time than the others")
 TWO_SPEEDS = Rule("two-speeds", "noise", "the steps run at two or three speeds")
 
 
@@ -152,7 +152,7 @@ def _is_worth_it(cv: float, times: CauseTimes) -> bool:
     return cv >= QUIET_CV and times.has_probes and len(times.wall) >= FEWEST
 
 
-VARIANCE = Rule("variance", "noise", "how far the steps spread, and what that comes from")
+VARIANCE = Rule("variance", "noise", "how far the steps spread, and what causes it")
 
 
 def _variance(
@@ -234,7 +234,7 @@ def _doubt(disturbance: Disturbance, n: int) -> str:
         case "mode":
             return noise_texts.several_speeds(disturbance)
         case "period" if n // disturbance.period < FEWEST_PERIODS:
-            return f"it holds only {n // disturbance.period} whole periods of {disturbance.period} steps"
+            return f"the run holds only {n // disturbance.period} whole periods of {disturbance.period} steps"
         case _:
             return ""
 
@@ -260,7 +260,7 @@ def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     return sorted(judged, key=lambda each: -(each.finding.cost.share or 0.0))
 
 
-TOO_MANY_THREADS = Rule("too-many-threads", "noise", "there are more threads than CPUs for them")
+TOO_MANY_THREADS = Rule("too-many-threads", "noise", "there are more threads than free CPUs")
 
 
 def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:

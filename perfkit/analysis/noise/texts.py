@@ -101,7 +101,7 @@ def variance(cv: float, shares: Sequence[Share], cv_without: float, attributed: 
     text = f"{head}: {', '.join(parts)}; {units.percent(rest.share)} is unexplained"
     if not math.isnan(cv_without):
         without = "step" if attributed == 1 else f"{attributed} steps"
-        text += f"; without the {without} explained below CV is {units.percent(cv_without)}"
+        text += f"; excluding the {without} explained below, CV is {units.percent(cv_without)}"
     return text
 
 

@@ -38,7 +38,7 @@ _COLUMNS = (
     Column("verdict"),
 )
 _INTERVAL = ("low", "high", "detectable")
-"""Columns that nobody wants to read where no row has an interval."""
+"""Columns shown to scripts only where no row has an interval."""
 
 
 def report(compared: Comparison) -> Report:
@@ -91,8 +91,8 @@ def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tupl
     several = f", adjusted for {tested} rows (Holm)" if tested > 1 else ""
     return (
         "A, B: geometric mean of the processes' medians; the interval is of the ratio, between processes",
-        f"detectable: what would be found 4 times in 5 at this spread; same: surely within"
-        f" +-{units.percent(compared.margin)}; verdicts at 5%{several}",
+        f"detectable: the difference that 4 of 5 comparisons would find at this spread; same: shown to be within"
+        f" +-{units.percent(compared.margin)}; verdicts at the 5% level{several}",
     )
 
 
@@ -107,7 +107,7 @@ def _summary(compared: Comparison) -> dict[str, Any]:
     }
 
 
-COMPARED_SIDE = Rule("compared-side", "comparison", "what one side is")
+COMPARED_SIDE = Rule("compared-side", "comparison", "the path and configuration of a side")
 UNMATCHED_CONFIGURATION = Rule(
     "unmatched-configuration", "comparison", "one side has a configuration that the other lacks"
 )
@@ -121,7 +121,7 @@ def _findings(compared: Comparison) -> Iterator[Finding]:
     yield from _work(compared)
     for side in (compared.a, compared.b):
         if side.left_out:
-            text = f"{side.name}: left out, as not finished: {', '.join(map(str, side.left_out))}"
+            text = f"{side.name}: left out because they did not finish: {', '.join(map(str, side.left_out))}"
             yield Finding(UNFINISHED_RUNS, text, where=side.name)
     for name, config in compared.match.alone:
         yield Finding(UNMATCHED_CONFIGURATION, f"{name} only, not compared: {spelled(config)}", where=name)
@@ -137,7 +137,7 @@ PROFILED_SIDES = Rule("profiled-sides", "comparison", "both sides ran under a pr
 def _work(compared: Comparison) -> Iterator[Finding]:
     work = [difference.what for difference in compared.differences if difference.role == "work"]
     if work:
-        text = f"A and B do different work ({', '.join(work)}): the ratio is of the times of a step, not of speed"
+        text = f"A and B do different work ({', '.join(work)}): the ratio compares the times of a step, not speed"
         rows = tuple(Evidence("differences", {"what": what}) for what in work)
         yield Finding(DIFFERENT_WORK, text, evidence=rows)
     if "profiler" in compared.match.changed:
@@ -145,10 +145,10 @@ def _work(compared: Comparison) -> Iterator[Finding]:
         which = (
             "the sides ran under different profilers" if both else "one side ran under a profiler, the other did not"
         )
-        text = f"{which}: the ratio holds {'the difference of their costs' if both else 'its cost'}"
+        text = f"{which}: the ratio includes {'the difference of their costs' if both else 'its cost'}"
         yield Finding(DIFFERENT_PROFILERS, text, evidence=(Evidence("differences", {"what": "--profiler"}),))
     elif any(process.config.measurement.profiler != "none" for process in compared.a.processes):
-        text = "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster"
+        text = "profiled runs: the times include the profiler's cost; compare plain runs to know which side is faster"
         yield Finding(PROFILED_SIDES, text)
 
 
@@ -160,7 +160,9 @@ NOT_INTERLEAVED = Rule("not-interleaved", "comparison", "the sides did not take 
 def _design(compared: Comparison) -> Iterator[Finding]:
     for side in (compared.a, compared.b):
         if not side.independent:
-            text = f"{side.name}: all in one process (--in-process): its repeats count as one, so there is no interval"
+            text = (
+                f"{side.name}: all repeats ran in one process (--in-process) and count as one, so there is no interval"
+            )
             yield Finding(SHARED_PROCESS_SIDE, text, where=side.name)
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
@@ -169,11 +171,9 @@ def _design(compared: Comparison) -> Iterator[Finding]:
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
     if apart := [row for row in compared.steps if row.welch is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
-        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; what drifted is in the ratio"
-        text += " (judged all the same by --force)" if compared.forced else ""
-        advice = (
-            "" if compared.forced else "compare --run, which takes turns, or --force, which judges them as they are"
-        )
+        text = f"{which}not {time_order.RULE}: {apart[0].order.evidence}; the ratio includes any drift between them"
+        text += " (judged anyway because of --force)" if compared.forced else ""
+        advice = "" if compared.forced else "compare --run, which takes turns, or --force, which judges them anyway"
         yield Finding(NOT_INTERLEAVED, text, advice=advice, sure="derived")
 
 
@@ -181,7 +181,7 @@ COPIED_RECORDS = Rule("copied-records", "comparison", "records are copies of eac
 
 
 def _copies(pair: Pair) -> Finding | None:
-    """Names what was measured once and is there several times, which makes the spread look small."""
+    """Report records that are copies of one measurement, which makes the spread look too small."""
     processes = (*pair.a, *pair.b)
     different = len({(process.created, *process.medians.values()) for process in processes})
     if different == len(processes):
@@ -211,18 +211,18 @@ def _conclusion(compared: Comparison) -> Finding:
 
 
 def _verdict(row: Row, margin: float) -> tuple[str, str]:
-    """The sentence, and what would settle it."""
+    """The sentence, and what would give a verdict."""
     ratio = f"B takes {row.ratio:.3f} times as long as A"
     if row.welch is None:
         if row.verdict != ONE_PROCESS:
             return "the step has no ratio: a time is zero", ""
         side = "a side" if row.n_a == row.n_b else "on a side"
-        why = "processes of one configuration differ too, so this says nothing yet"
+        why = "processes of one configuration differ too, so this proves nothing yet"
         return f"{ratio}, by one process {side}: {why}", f"--repeats {RECOMMENDED}, which gives an interval"
     low, high = row.interval
     text = f"{row.verdict}: {ratio} (95%: {low:.3f} to {high:.3f})"
     if row.verdict == NOT_IN_TIME:
-        return f"{text}, and what drifted between A and B is in that", ""
+        return f"{text}; that includes any drift between A and B", ""
     if row.verdict != "inconclusive":
         return text, ""
     needed, advice = _needed(row, margin)
@@ -230,13 +230,16 @@ def _verdict(row: Row, margin: float) -> tuple[str, str]:
 
 
 def _needed(row: Row, margin: float) -> tuple[str, str]:
-    """How many processes would settle it, by the spread seen, and what to try."""
+    """How many processes would give a verdict at the observed spread, and what to try."""
     assert row.welch is not None
     limit = math.log1p(margin) if margin else abs(float(row.welch.difference))
     needed = welch.processes_needed(row.spread_a, row.spread_b, limit)
-    what = f"to find a difference of {units.percent(math.expm1(limit))} at this spread"
+    what = f"finding a difference of {units.percent(math.expm1(limit))} at this spread"
     if needed is None:
-        return f"{what} takes more than 1000 processes a side", "to find the noise first: perfkit run says what it is"
+        return (
+            f"{what} takes more than 1000 processes a side",
+            "to reduce the noise first: perfkit run names its causes",
+        )
     count = max(needed, min(row.n_a, row.n_b) + 1)
     return f"{what} takes about {count} processes a side", f"--repeats {count}"
 
@@ -254,16 +257,16 @@ def _gate_text(compared: Comparison, gate: Gate, limit: float) -> str:
     text = units.percent(limit)
     if gate.outcome != "inconclusive":
         return (
-            f"pass: B is surely not more than {text} slower"
+            f"pass: B is shown to be not more than {text} slower"
             if gate.outcome == "pass"
-            else f"fail: B is surely more than {text} slower"
+            else f"fail: B is shown to be more than {text} slower"
         )
     lacking = " | ".join(spelled(config) for side, config in compared.match.alone if side == compared.a.name)
     texts = {
         "lacking": f"B lacks what A has ({lacking})",
-        "unfinished": f"B did not finish what A did ({', '.join(map(str, unfinished(compared)))})",
+        "unfinished": f"runs of B did not finish ({', '.join(map(str, unfinished(compared)))})",
         "not interleaved": "A and B are not comparable in time",
-        "one process": "one process on a side says nothing of the others",
+        "one process": "a side with one process has no interval",
         "no ratio": "a time is zero",
         "undecided": f"a slow-down of {text} is neither shown nor excluded",
     }

@@ -1,4 +1,4 @@
-"""Estimates of memory as tables: one configuration by what holds its peak, or many in one table."""
+"""Memory estimates as tables: the parts of one configuration's peak, or many configurations in one table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _LABELS = 6
 """Columns of `_MANY` that say what a row is of."""
 
 
-COMPILE_NOT_COVERED = Rule("compile-not-covered", "memory", "compiled steps need another amount than predicted")
+COMPILE_NOT_COVERED = Rule(
+    "compile-not-covered", "memory", "compiled steps need a different amount of memory than predicted"
+)
 MEMORY_NOT_COUNTED = Rule("memory-not-counted", "memory", "what the prediction leaves out")
 
 
@@ -45,7 +47,7 @@ def report(
     available: int | None,
     proposed: Sequence[Proposal] | None = None,
 ) -> Report:
-    """One configuration's estimate, by both methods. `proposed` is None where nobody asked."""
+    """One configuration's estimate, by both methods. `proposed` is None where no proposals were asked for."""
     prediction = memory_fit.predict(config, available)
     tables = [parts_table(formula, traced)]
     if proposed:
@@ -54,7 +56,9 @@ def report(
     if proposed is not None:
         findings += _proposals(prediction, proposed)
     if config.step.compile != "off":
-        text = f"--compile {config.step.compile} is not covered: this is the step without it, which keeps more"
+        text = (
+            f"--compile {config.step.compile} is not covered: the estimate is for the step without it, which keeps more"
+        )
         findings.append(Finding(COMPILE_NOT_COVERED, text))
     text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
     findings.append(Finding(MEMORY_NOT_COUNTED, text))
@@ -70,7 +74,7 @@ def report(
 
 
 def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
-    """What holds the peak, by both methods; either column adds up to its peak."""
+    """The parts of the peak, by both methods; each column adds up to its peak."""
     names = [part for part in memory.PARTS if formula.part(part) or traced.part(part)]
     rows = [
         {
@@ -104,23 +108,23 @@ def _peaks(formula: MemoryEstimate, traced: MemoryEstimate) -> Iterator[Finding]
     apart = "the same" if abs(ratio) < 5e-5 else f"{units.percent(abs(ratio))} {'less' if ratio > 0 else 'more'}"
     text = (
         f"peak: {units.size(formula.peak)} in {formula.where} by the formula;"
-        f" traced on fake tensors {apart}, in {traced.where}"
+        f" tracing on fake tensors gives {apart}, in {traced.where}"
     )
     yield Finding(PEAK_MEMORY, text, sure="derived", where=formula.where)
     if formula.where != traced.where:
-        text = "the two places are about equally high, so that their parts differ more than their totals"
+        text = "memory is about equally high at the two places, so their parts differ more than their totals"
         yield Finding(PEAK_PLACES, text, sure="derived")
     if formula.first_step < formula.peak:
-        text = f"first step: {units.size(formula.first_step)}; the optimizer's state exists from its end on"
+        text = f"first step: {units.size(formula.first_step)}; the optimizer's state is created only at its end"
         yield Finding(FIRST_STEP_MEMORY, text, sure="derived")
 
 
-MEMORY_UNKNOWN = Rule("memory-unknown", "memory", "there is no memory to compare with")
+MEMORY_UNKNOWN = Rule("memory-unknown", "memory", "the size of the memory is not known")
 MEMORY_VERDICT = Rule("memory-verdict", "memory", "whether the step fits")
 
 
 def verdict(prediction: Prediction) -> Finding:
-    """Whether it fits, and by which rule."""
+    """Whether the step fits, and by which rule."""
     if prediction.verdict is None or prediction.memory_bytes is None:
         return Finding(MEMORY_UNKNOWN, "there is no GPU here to compare with", advice="--memory 16GB for a verdict")
     extra = memory_fit.overhead(prediction.config)
@@ -139,10 +143,10 @@ NOTHING_FITS = Rule("nothing-fits", "memory", "nothing that was tried fits")
 
 def _proposals(prediction: Prediction, proposed: Sequence[Proposal]) -> list[Finding]:
     if prediction.verdict == "fits":
-        return [Finding(NOTHING_TO_CHANGE, "nothing to change: it fits as it is", sure="derived")]
+        return [Finding(NOTHING_TO_CHANGE, "nothing to change: the configuration fits as it is", sure="derived")]
     if proposed:
         return []
-    return [Finding(NOTHING_FITS, "nothing that was tried fits: a smaller model, or a larger memory", sure="derived")]
+    return [Finding(NOTHING_FITS, "nothing that was tried fits: use a smaller model or more memory", sure="derived")]
 
 
 def proposals_table(proposed: Sequence[Proposal]) -> Table:
@@ -162,7 +166,9 @@ def proposals_table(proposed: Sequence[Proposal]) -> Table:
         Column("of_memory", "1", "share", "of memory"),
         Column("gives_up"),
     )
-    return Table("fit", "Nearest that fit, what gives up least first", columns, pd.DataFrame(rows), pinned=len(rows))
+    return Table(
+        "fit", "Nearest configurations that fit, least given up first", columns, pd.DataFrame(rows), pinned=len(rows)
+    )
 
 
 def estimate_table(

@@ -1,4 +1,4 @@
-"""What the profiler itself cost: a profiled run beside plain steps of a fresh process, by phase."""
+"""What the profiler cost: a profiled run compared with plain steps of a fresh process, by phase."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _COLUMNS = (
     Column("added_s", "s", "time", "added", scale="time"),
     Column("ratio", "", "rate", "profiled/plain"),
 )
-_NOTE = "medians of steps, one process each: processes differ too, so small overheads say nothing"
+_NOTE = "medians of steps, one process each: processes differ too, so a small overhead proves nothing"
 
 
 PROFILING_COST_UNKNOWN = Rule(
-    "profiling-cost-unknown", "run", "there are no plain steps to hold the profiled ones against"
+    "profiling-cost-unknown", "run", "there are no plain steps to compare the profiled ones with"
 )
 PROFILING_COST = Rule("profiling-cost", "run", "how many times as long profiled steps take as plain ones")
 
@@ -33,7 +33,7 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
     """Plain and profiled medians side by side. Nothing where either has no measured steps."""
     title = f"Overhead of --profiler {profiled.config.measurement.profiler}"
     if not profiled.steps or not plain.steps:
-        text = "the profiler's overhead is not known: no plain steps beside the profiled ones"
+        text = "the profiler's overhead is not known: there are no plain steps to compare with"
         return Report(title, {}, findings=(Finding(PROFILING_COST_UNKNOWN, text),))
     shown, base = process_of("profiled", profiled), process_of("plain", plain)
     rows = [
@@ -46,7 +46,7 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
     table = Table("overhead", title, _COLUMNS, frame, (_NOTE,), len(rows))
     ratio = shown.medians[STEP] / base.medians[STEP]
     is_known = abs(math.log(ratio)) >= max(base.spread[STEP], shown.spread[STEP])
-    doubt = "" if is_known else "; no more than the steps of one process differ by, so it is not known"
+    doubt = "" if is_known else "; the steps of one process differ by as much, so the overhead is not known"
     text = (
         f"profiled steps take {ratio:.2f} times as long as plain ones"
         f" ({shown.steps} against {base.steps} steps, one process each){doubt}"

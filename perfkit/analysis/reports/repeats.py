@@ -41,7 +41,7 @@ CONFIGURATION = Rule("configuration", "processes", "what was measured")
 
 
 def report(side: Side) -> Report:
-    """The processes of one configuration, one by one and together. Raises UsageError where none has finished."""
+    """The processes of one configuration, one by one and together. Raises UsageError where none finished."""
     if not side.processes:
         raise UsageError(f"{side.path}: no finished run: {', '.join(map(str, side.left_out))}")
     spread, each = spread_table(side.processes), process_table(side.processes)
@@ -57,7 +57,7 @@ def report(side: Side) -> Report:
         _spread_finding(row["between"], row["within"], len(side.processes)),
     ]
     if side.left_out:
-        text = f"left out, as not finished: {', '.join(map(str, side.left_out))}"
+        text = f"left out because they did not finish: {', '.join(map(str, side.left_out))}"
         findings.append(Finding(UNFINISHED_RUNS, text))
     return Report(str(side.path), summary, (each, spread), findings=tuple(findings), main=spread.name)
 
@@ -105,7 +105,9 @@ def _pooled(processes: Sequence[Process], what: str) -> float:
     return math.sqrt(sum(spread**2 * weight for spread, weight in known) / freedom) if freedom else math.nan
 
 
-PROCESS_SPREAD = Rule("process-spread", "processes", "what processes, and the steps of one, differ by")
+PROCESS_SPREAD = Rule(
+    "process-spread", "processes", "how far processes differ, and how far the steps of one process do"
+)
 
 
 def _spread_finding(between: float, within: float, processes: int) -> Finding:
@@ -115,5 +117,7 @@ def _spread_finding(between: float, within: float, processes: int) -> Finding:
         return Finding(PROCESS_SPREAD, text, evidence=evidence, advice=f"--repeats {RECOMMENDED}")
     text = f"{processes} processes differ by {units.percent(between)}"
     if not math.isnan(within):
-        text += f", the steps of one by {units.percent(within)}: more steps in a process narrow only the second"
+        text += (
+            f", the steps of one process by {units.percent(within)}: more steps per process average out only the latter"
+        )
     return Finding(PROCESS_SPREAD, text, evidence=evidence)

@@ -1,4 +1,4 @@
-"""RunRecord -> the report a run ends with. `run` and, later, `analyze` show the same one."""
+"""RunRecord -> its report, which `run` shows at its end and `analyze` later."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Tabl
 
 
 def phase_times(record: RunRecord) -> Table:
-    """One row a phase of the step, and the rest of its wall time; the means add up to the step's mean."""
+    """One row for each phase of the step and one for the rest; the means add up to the step's mean."""
     wall = run_summary.wall_times(record.steps)
     names = list(record.steps[0].phases_s) if record.steps else []
     series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
@@ -128,7 +128,7 @@ def phase_times(record: RunRecord) -> Table:
         Column("max_s", "s", "time", "max", scale="time", spare=True),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
-    notes = ("rest: what the step's wall time has beyond its phases; on a GPU launch latency and the synchronisation",)
+    notes = ("rest: wall time outside the phases of the step; on a GPU, launch latency and synchronisation",)
     return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
 
 
@@ -142,8 +142,8 @@ def _range_cost(record: RunRecord) -> Finding | None:
     cost = record.annotation
     per_step = cost.ranges * cost.seconds_per_range
     text = (
-        f"ranges: {cost.ranges} modules, {units.duration(cost.seconds_per_range)} a range with nothing recording,"
-        f" about {units.duration(per_step)} a step"
+        f"module ranges: {cost.ranges} a step, {units.duration(cost.seconds_per_range)} each while nothing records"
+        f" them, about {units.duration(per_step)} a step"
     )
     if cost.nodes is not None and cost.seconds_per_node is not None:
         in_backward = cost.nodes * cost.seconds_per_node
@@ -159,11 +159,11 @@ PROBE_COST = Rule("probe-cost", "run", "what reading the counters costs")
 
 
 def _probe_cost(record: RunRecord) -> Finding | None:
-    """What the probes cost, outside the steps."""
+    """What reading the counters costs, outside the steps."""
     if record.probing is None:
         return None
     seconds = record.probing.seconds_per_step
-    text = f"probes: {units.duration(seconds)} a step, between the steps"
+    text = f"counters: reading them takes {units.duration(seconds)} a step, between the steps"
     return Finding(PROBE_COST, text, Cost(round(seconds * 1e9)))
 
 
@@ -180,7 +180,7 @@ def result_table(records: Sequence[RunRecord]) -> Table:
 def _row(record: RunRecord) -> dict[str, object]:
     model, step = record.config.workload, record.config.step
     measured = asdict(run_summary.summarize(record)) | {"size": model.name, "status": record.status}
-    if isinstance(model, Own):  # what its step does, nobody told perfkit
+    if isinstance(model, Own):  # perfkit does not know what its step does
         return measured
     return measured | {
         "shape": str(model.shape),
@@ -231,8 +231,8 @@ LITTLE_WARMUP = Rule("little-warmup", "run", "too few warm-up steps for a steady
 
 
 def _little_warmup(record: RunRecord) -> Finding | None:
-    """Too little warm-up for a steady state: gradients appear in step 1, the optimizer's state at its end."""
+    """Too few warm-up steps: gradients are created in step 1, the optimizer's state at its end."""
     if len(record.warmup) >= 2 or record.config.step.pass_type == "forward" or not record.steps:
         return None
-    text = "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not the steady ones"
+    text = "fewer than 2 warm-up steps: time and peak memory of the first measured steps are not yet steady"
     return Finding(LITTLE_WARMUP, text, sure="guessed")

@@ -24,7 +24,7 @@ _NAMES: tuple[tuple[SweepOutcome, str], ...] = (
     ("spilled", "spilled into system memory"),
     ("oom", "out of memory"),
     ("predicted-oom", "predicted not to fit and not run (--force runs them)"),
-    ("timeout", "stopped for their time"),
+    ("timeout", "stopped at the time limit"),
     ("host-killed", "killed from outside"),
     ("error", "ended with an error"),
 )
@@ -80,9 +80,9 @@ _WARMUP = ("warmup_steps", "steps", "first_step_s", "mean_s", "std_s", "cv", "me
 
 
 def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Report:
-    """The tables of a sweep whose grid varies the fields `varied`; `columns` chooses those of the results.
+    """The tables of a sweep whose grid varies the fields `varied`; `columns` chooses the columns of the results.
 
-    Raises UsageError for a column that there is none of.
+    Raises UsageError for a column that does not exist.
     """
     complete = dataclasses.replace(_table("sweep", "Sweep", sweep.COLUMNS, rows), audience="scripts")
     tables = [results(rows, varied, columns), *failures(rows, varied)]
@@ -104,12 +104,12 @@ def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
     yield Finding(SWEEP_OUTCOMES, text)
     shared = sum(row.isolation == "shared" for row in rows)
     if shared:
-        text = f"{shared} of them share a process: what a point leaves behind there meets the next"
+        text = f"{shared} of them share a process: what one point leaves in it can affect the next"
         yield Finding(SHARED_PROCESS, text)
 
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
-    """The fields that a results file varies. What a row leaves open, or what follows from its size, tells nothing."""
+    """The fields that a results file varies; values left open, or that follow from the size, do not count."""
     values_of = {name: {row.config.value(name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
     names = [name for name, values in values_of.items() if len(values) > 1]
     models = [row.config.transformer for row in rows]
@@ -127,7 +127,7 @@ def check_columns(columns: Sequence[str], repeats: int) -> None:
 
 
 def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Table:
-    """What was measured: a line a run, or a line a point where points were repeated."""
+    """What was measured: one row a run, or one row a point where points were repeated."""
     repeats = max((row.repeat for row in rows), default=1)
     check_columns(columns, repeats)
     chosen = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in columns))
@@ -139,7 +139,7 @@ def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[s
 
 
 def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
-    """Points without a result, with what would help; no table where there is none of its kind."""
+    """Points without a result, and what would help; a kind of failure that did not occur has no table."""
     tables = []
     skipped = {row.key: row for row in rows if row.outcome == "predicted-oom"}  # every repeat of it is the same
     failed = _sorted([*(row for row in rows if row.outcome == "oom"), *skipped.values()])
@@ -155,7 +155,7 @@ def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
 
 
 def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
-    """What the number of warm-up steps does to the steps measured after them."""
+    """How the number of warm-up steps affects the steps measured after them."""
     others = [name for name in _labels(varied) if name != "warmup_steps"]
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
     repeat = ["repeat"] if any(row.repeat > 1 for row in rows) else []
@@ -191,7 +191,7 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
 
 
 def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Columns that nobody asked for, so that a narrow terminal may leave some out."""
+    """Default columns, of which a narrow terminal may leave some out."""
     return tuple(dataclasses.replace(column, spare=column.name in _SPARE) for column in columns)
 
 

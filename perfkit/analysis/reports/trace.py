@@ -40,9 +40,9 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
 )
-"""What looks for findings, in the order of reading, before what asks for caution (`integrity.CHECKS`)."""
+"""Functions that look for findings, in the order of reading; the checks of `integrity.CHECKS` come after them."""
 
-MODULE_TREE_MISFIT = Rule("module-tree-misfit", "trace", "the module tree that was given is not the trace's")
+MODULE_TREE_MISFIT = Rule("module-tree-misfit", "trace", "the given module tree does not fit the trace")
 
 
 def report(
@@ -80,5 +80,5 @@ def findings_of(
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:
     if not view.modules or account.attribution.qualified:
         return ()
-    text = "the given module tree does not fit: not every module frame of the trace has its place in it"
+    text = "the given module tree does not fit the trace: some module frames of the trace are not in it"
     return (Finding(MODULE_TREE_MISFIT, text),)

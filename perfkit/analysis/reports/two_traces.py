@@ -1,7 +1,7 @@
 """Two traces side by side: by phase, by layer, by kernel; and what disagrees.
 
-Every table is the outer join of the tables that each trace has for itself (`breakdown`, `grouping`, `ranges`), so its
-sides add up to what `perfkit analyze` says of either file.
+Every table is the outer join of the two traces' own tables (`breakdown`, `grouping`, `ranges`), so each side adds up
+to what `perfkit analyze` reports for its file.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Sides:
 
     @property
     def alone_with_backward(self) -> str:
-        """The side that alone has ranges round backward nodes, which `perfkit run` lays down under nsys only; or ""."""
+        """The side that alone has ranges round backward nodes, which `perfkit run` adds under nsys only; or ""."""
         sides = [name for name, side in (("A", self.a), ("B", self.b)) if side.attribution.links.is_hooked.any()]
         return sides[0] if len(sides) == 1 else ""
 
@@ -78,7 +78,7 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     if a.on_device != b.on_device:
         with_work = "A" if a.on_device else "B"
         raise UsageError(
-            f"only {with_work} holds device work: the times of the other are the host's; compare like with like"
+            f"only {with_work} holds device work, and the other's times are host times: compare traces of one kind"
         )
     sides = _Sides(a, b)
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
@@ -117,7 +117,7 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
     """Kernels under the name that the first side gives them: instruments spell one differently (kernel_spelling).
 
-    Names that both sides have are left alone: equally spelled, they tell kernels apart that a spelling may not.
+    Names that both sides have stay as they are: they may distinguish kernels that share a spelling.
     """
     both = set.intersection(*(set(side.frame["name"]) for side in sides))
     names: dict[str, str] = {}
@@ -130,12 +130,12 @@ def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
         merged = side.frame.assign(name=alike).groupby("name")[["count", "total_ns"]].sum().reset_index()
         columns = tuple(column for column in side.columns if column.name in merged)
         together = len(alike) - len(merged)
-        notes = (f"of {letter}'s names {together:,} shared a row with another that has other parameters only",)
+        notes = (f"{letter}: {together:,} names share a row with one that differs in its parameters only",)
         yield Table(side.name, side.title, columns, merged, notes if together else ())
 
 
 def _ranges(account: Account, left_out: tuple[str, ...]) -> Table:
-    """Ranges that both recordings could have: not operators, nor names that start with one of those left out."""
+    """Ranges that both recordings can have: no operators, and no names that start with one of `left_out`."""
     table, host = range_table(account.partial), account.attribution.host
     operators = {host.names[index] for index in np.unique(host.name[is_operator(account.attribution)])}
     names = table.frame["name"]
@@ -233,7 +233,7 @@ DIFFERENT_INSTRUMENTS = Rule(
     "different-instruments", "comparison", "the traces are of different instruments, which record different things"
 )
 UNMATCHED_BACKWARD_RANGES = Rule(
-    "unmatched-backward-ranges", "comparison", "one trace alone has ranges round backward nodes"
+    "unmatched-backward-ranges", "comparison", "only one of the traces has ranges round backward nodes"
 )
 KERNEL_SPELLING = Rule("kernel-spelling", "comparison", "the instruments spell kernel names differently")
 
@@ -246,18 +246,18 @@ def _findings(
         text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
         yield Finding(PER_STEP, text)
     elif not (a.steps and b.steps):
-        yield Finding(NO_STEPS, "no steps in one or both files: everything in them is counted")
+        yield Finding(NO_STEPS, "one or both files have no steps: everything in them is counted")
     if all(devices) and devices[0] != devices[1]:
-        text = "different devices: times are not of one instrument against another, but of one machine against another"
+        text = "different devices: the times compare two machines, not two instruments"
         yield Finding(DIFFERENT_DEVICES, text, evidence=(Evidence("recordings", {"recording": "device"}),))
     if not rule.counts:
         text = "two instruments without device work: one records operators, the other ranges; only ranges are counted"
         yield Finding(DIFFERENT_INSTRUMENTS, text, evidence=(Evidence("recordings", {"recording": "instrument"}),))
         if alone := sides.alone_with_backward:
-            text = f"only {alone} has ranges round backward nodes (perfkit lays them under nsys): not compared here"
+            text = f"only {alone} has ranges round backward nodes (perfkit adds them under nsys): not compared here"
             yield Finding(UNMATCHED_BACKWARD_RANGES, text, where=alone)
     if a.on_device and not sides.one_instrument:
-        text = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
+        text = "kernels: names are spelled differently; rows are joined by name without parameters, and show A's names"
         yield Finding(KERNEL_SPELLING, text)
     for table in tables:
         yield _agreement(table, rule)
@@ -276,7 +276,7 @@ def _agreement(table: Table, rule: _Rule) -> Finding:
         + ([f"shares differ by at most {units.percent(rule.margin)} of the time"] if table.name != "ranges" else [])
     )
     if not len(wrong):
-        return Finding(TABLE_AGREES, f"{table.name}: agree in all {len(flags)} rows: {what}")
+        return Finding(TABLE_AGREES, f"{table.name}: all {len(flags)} rows agree: {what}")
     kinds = wrong.str.split(", ").explode().value_counts()
     text = f"{table.name}: {len(wrong)} of {len(flags)} rows disagree: "
     key = table.columns[0].name

@@ -120,7 +120,7 @@ def compare(
     refused = conditions.refusals(differences)
     if refused and not force:
         listed = "; ".join(map(str, refused))
-        raise UsageError(f"measured under different conditions: {listed}; --force compares them all the same")
+        raise UsageError(f"measured under different conditions: {listed}; --force compares them anyway")
     independent = a.independent and b.independent
     steps = [_row(pair, STEP, independent) for pair in matched.pairs]
     phases = [_row(pair, what, independent) for pair in matched.pairs for what in _phases(pair)]

@@ -48,7 +48,7 @@ class TimeOrder:
             return self.unknown
         return (
             f"in order of start the side changes {self.changes} time{'s' * (self.changes != 1)} ({self.needed} or more"
-            f" are needed), and B is the later of {self.later:.0%} of the pairs ({_EARLIEST:.0%} to {_LATEST:.0%})"
+            f" are needed), and B started later in {self.later:.0%} of the pairs ({_EARLIEST:.0%} to {_LATEST:.0%})"
         )
 
 
@@ -60,7 +60,7 @@ def time_order(pair: Pair) -> TimeOrder:
         return TimeOrder(0, needed, math.nan, "a start time is missing, or has no offset from UTC")
     hosts = {process.environment.hostname for process in (*pair.a, *pair.b)}
     if len(hosts) > 1:
-        return TimeOrder(0, needed, math.nan, f"they ran on {len(hosts)} machines, and each drifts by itself")
+        return TimeOrder(0, needed, math.nan, f"they ran on {len(hosts)} machines, which drift independently")
     return order_of(starts_a, starts_b)
 
 

@@ -116,7 +116,7 @@ def _message(finished: Finished) -> str | None:
     if finished.outcome == "timeout":
         return f"stopped after {units.duration(finished.wall_s)}"
     if finished.outcome == "host-killed":
-        return "killed from outside (SIGKILL): on Linux mostly the kernel, out of memory"
+        return "killed from outside (SIGKILL): on Linux usually by the kernel, because memory ran out"
     if finished.signal is not None:
         return f"ended by signal {finished.signal}: {finished.last_words}"
     return finished.last_words

@@ -19,7 +19,7 @@ from perfkit.trace.columns import DeviceKind
 
 REASONS = {
     "outside": "outside every scope",
-    "unlinked": "in backward nodes that lead to no forward operation in the file",
+    "unlinked": "in backward nodes that link to no forward operation in the file",
     "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
     "hooks": "perfkit's own search for the nodes that get backward ranges",
     "unlaunched": "launched before recording began, or its launch was not recorded",

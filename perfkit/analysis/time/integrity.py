@@ -1,4 +1,4 @@
-"""What in a trace asks for caution: shown with every analysis; one finding where there is nothing."""
+"""What in a trace asks for caution, shown with every analysis; a clean trace has one finding that says so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perfkit.trace.columns import ACROSS_THREADS
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
 _WHOLE_STEP = 0.9
-"""A step with fewer than this share of the median step's host ranges is not a whole one."""
+"""A step with fewer than this share of the median step's host ranges is incomplete."""
 _OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
 
 
@@ -31,19 +31,19 @@ Check: TypeAlias = Callable[[Account], Finding | None]
 
 
 def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Finding]:
-    """What the checks say (all of CHECKS by default), in their order; where they say nothing, that."""
+    """The findings of the checks (all of CHECKS by default), in their order; `clean` where there are none."""
     checks = CHECKS if checks is None else checks
     said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
-    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times to the ns)")]
+    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times in ns)")]
 
 
 def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
-    """Time that a finding is about, divided by the steps where there are any, and its share of a whole (0: of none)."""
+    """A finding's time, per step where there are steps, and its share of `whole_ns` (no share where that is 0)."""
     return Cost(round(time_ns / max(len(account.steps), 1)), time_ns / whole_ns if whole_ns else None)
 
 
 def _part(account: Account, time_ns: int) -> Cost:
-    """The same of time that is in the tables."""
+    """The same for time that is in the tables."""
     return _cost(account, time_ns, int(account.total.sum()))
 
 
@@ -51,7 +51,7 @@ NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in
 
 
 def _no_launch(account: Account) -> Finding | None:
-    """Launched before the window (30 to 48% of the time in some real traces): shown, never spread."""
+    """Device events launched before recording began (30 to 48% of the time in some real traces)."""
     if not account.on_device:
         return None
     events = account.trace.device
@@ -64,7 +64,9 @@ def _no_launch(account: Account) -> Finding | None:
     share = units.percent(time / max(int(account.total.sum()), 1))
     text = f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {share}) have no launch in the file"
     if early:
-        text += f"; {early:,} of them ran before the first one that has: work launched before recording began"
+        text += (
+            f"; {early:,} of them ran before the first event that has one: they were launched before recording began"
+        )
     evidence = (Evidence("phases", {"phase": Phase.UNLAUNCHED.label}),)
     return Finding(NO_LAUNCH, text, _part(account, time), evidence)
 
@@ -79,7 +81,7 @@ def _unlinked(account: Account) -> Finding | None:
     lost = nodes - int((links.target[links.numbered] != NONE).sum())
     if not lost:
         return None
-    text = f"{lost:,} of {nodes:,} backward nodes lead to no forward operation in the file: it ran before recording"
+    text = f"{lost:,} of {nodes:,} backward nodes link to no forward operation in the file: it ran before recording"
     return Finding(UNLINKED_NODES, f"{text} began, or was not recorded")
 
 
@@ -101,7 +103,7 @@ def _outside_steps(account: Account) -> Finding | None:
     events = account.trace.device
     time = int((events.end - events.start)[outside].sum())
     text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
-    text += ": in no table (--steps all has them)" if account.steps_only else ""
+    text += ": they are in no table (--steps all includes them)" if account.steps_only else ""
     return Finding(OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
 
 
@@ -125,7 +127,9 @@ def _cut_steps(account: Account) -> Finding | None:
     cut = [steps[index].name for index in (0, len(steps) - 1) if ranges[index] < _WHOLE_STEP * np.median(ranges)]
     if not cut:
         return None
-    text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
+    text = (
+        f"{' and '.join(cut)} did clearly less than the other steps: recording began or ended inside, or work differs"
+    )
     return Finding(CUT_STEPS, text, sure="guessed", where=", ".join(cut))
 
 
@@ -136,7 +140,7 @@ def _zero(account: Account) -> Finding | None:
     if not account.on_device:
         return None
     count = int((account.total == 0).sum())
-    text = f"{count:,} device events last 0 ns: shorter than the clock can tell"
+    text = f"{count:,} device events last 0 ns: shorter than the clock's resolution"
     return Finding(ZERO_DURATIONS, text) if count else None
 
 
@@ -164,7 +168,7 @@ CROSSING_RANGES = Rule("crossing-ranges", "integrity", "host ranges that begin i
 
 
 def _crossing(account: Account) -> Finding | None:
-    """Host ranges that neither nest nor stand apart: the forest gives both the same parent."""
+    """Host ranges that overlap without nesting: the forest gives both the same parent."""
     host = account.attribution.host
     lanes = [index for index, thread in enumerate(account.trace.threads) if thread.name == ACROSS_THREADS]
     rows = np.flatnonzero(~host.is_runtime & ~np.isin(host.thread, lanes))
@@ -174,7 +178,7 @@ def _crossing(account: Account) -> Finding | None:
     count = int((before.to_numpy() > host.start[rows] + account.trace.facts.resolution_ns - 1).sum())
     if not count:
         return None
-    text = f"{count:,} host ranges begin inside another and end after it; both count as its parent's children"
+    text = f"{count:,} host ranges begin inside another and end after it; both count as children of one parent"
     return Finding(CROSSING_RANGES, text)
 
 
@@ -186,7 +190,7 @@ BACKWARD_RANGES = Rule(
 
 
 def _backward(account: Account) -> Finding | None:
-    """Where a trace says twice which module a backward node is of, and not the same."""
+    """Where a trace names the module of a backward node twice, and the two differ."""
     both = account.agreement
     if both is None or both.agreeing == both.nodes:
         return None
@@ -198,13 +202,17 @@ def _family(parent: Ints, thread: Ints) -> Ints:
     return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
-EXTERNAL_IDS = Rule("external-ids", "integrity", "a profiler of 2021 to 2023; its ids are not used")
+EXTERNAL_IDS = Rule(
+    "external-ids", "integrity", "the file is from a profiler of 2021 to 2023, whose external ids are not used"
+)
 
 
 def _external_ids(account: Account) -> Finding | None:
     if not external_ids_are_correlations(account.trace):
         return None
-    return Finding(EXTERNAL_IDS, "External ids repeat the correlation (a profiler of 2021 to 2023); not used")
+    return Finding(
+        EXTERNAL_IDS, "External ids repeat the correlation ids (a profiler of 2021 to 2023), so they are not used"
+    )
 
 
 CUDA_GRAPHS = Rule(
@@ -243,12 +251,12 @@ def _by_graph(account: Account) -> Bools:
 SHARED_LAUNCHES = Rule(
     "shared-launches",
     "integrity",
-    "several device events have one call that launched no graph: correlation numbers repeat",
+    "several device events share one call that launched no graph: correlation numbers repeat",
 )
 
 
 def _shared_launches(account: Account) -> Finding | None:
-    """One call launches one thing, unless it launches a graph: else correlation numbers repeat in the file."""
+    """A call that launches no graph launches one event; more than one means that correlation numbers repeat."""
     if not account.on_device:
         return None
     launch = account.attribution.events.launch[account.row]
@@ -260,7 +268,7 @@ def _shared_launches(account: Account) -> Finding | None:
     time = int(account.total[shared].sum())
     text = (
         f"{int(shared.sum()):,} device events ({units.duration_ns(time)}) share a launch with another:"
-        " correlation numbers repeat, as in a file put together of several processes; each goes with the first call"
+        " correlation numbers repeat, as in a file merged from several processes; each event belongs to the first call"
     )
     return Finding(SHARED_LAUNCHES, text, _part(account, time))
 
@@ -292,7 +300,7 @@ def _stale(account: Account) -> Finding | None:
     newer = account.trace.recording.newer_report
     if not newer:
         return None
-    text = f"{newer} beside this file is newer: analyze that one, if this was made of it"
+    text = f"{newer} beside this file is newer: analyze it if this file was exported from it"
     return Finding(STALE_EXPORT, text)
 
 
@@ -304,7 +312,7 @@ def _dropped(account: Account) -> Finding | None:
     count = sum(int(number) for line in account.trace.recording.log for number in _OUT_OF_RANGE.findall(line))
     if not count:
         return None
-    text = f"the profiler dropped {count:,} records outside its window (it says so itself)"
+    text = f"the profiler dropped {count:,} records outside its window (its own log says so)"
     return Finding(OUT_OF_RANGE, text)
 
 
@@ -324,7 +332,7 @@ def _profiler(account: Account) -> Finding | None:
     return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
 
 
-UNKNOWN_KERNELS = Rule("unknown-kernels", "integrity", "names of no known category")
+UNKNOWN_KERNELS = Rule("unknown-kernels", "integrity", "kernel names of no known category")
 
 
 def _unknown_names(account: Account) -> Finding | None:

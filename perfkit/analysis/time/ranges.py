@@ -1,4 +1,4 @@
-"""Host ranges by name and wall time: what there is to say of a recording without device work and without operators."""
+"""Host ranges by name and wall time, for recordings without device work and without operators."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COLUMNS = (
     Column("max_ns", "ns", "time", "max", scale="each", spare=True),
 )
 _WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
-_SUM = "self times of the main thread add up to the {}, those of other threads run beside it"
-_WHERE = "ranges that start in the steps counted"
+_SUM = "self times of the main thread add up to the {}; other threads run at the same time"
+_WHERE = "only ranges that start inside these steps"
 
 
 def _rows(account: Account, rows: Ints) -> Rows:
@@ -67,8 +67,8 @@ EVERYWHERE = Fold(_rows_everywhere, keys=("source", *_KEYS), measures=dict.fromk
 def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: bool = False) -> Table:
     """One row a name, longest first, the main thread's before those of the others.
 
-    perfkit's own ranges go by their names in NVTX, its steps in one row. Ranges that start in the steps counted;
-    everywhere: those outside them too, so that warm-up is there. `phase`: ranges of this phase only.
+    perfkit's own ranges go by their names in NVTX, its steps in one row. Only ranges that start in the steps accounted
+    for; everywhere: those outside them too, such as warm-up. `phase`: ranges of this phase only.
     """
     rows = partial.of(EVERYWHERE if everywhere else IN_STEPS)
     rows = rows if phase is None else rows[rows["phase"] == phase]
@@ -76,7 +76,7 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
     frame["mean_ns"] = frame["total_ns"] / frame["count"]
     frame = frame.sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
     if everywhere or not partial.facts.steps:
-        notes = (_WALL, "ranges in steps or not")
+        notes = (_WALL, "ranges inside and outside the steps")
     else:
         total = "steps' wall time" if phase is None else f"time of {phase.label} in the table of phases"
         notes = (f"{_WALL}; {_SUM.format(total)}", _WHERE)

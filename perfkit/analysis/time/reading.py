@@ -1,4 +1,4 @@
-"""What reading a file showed that asks for caution; no account is needed to know it."""
+"""Cautions known from reading a file alone, without an account."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from perfkit.trace.columns import BEGIN_END, NO_TIME, Trace
 
 
 def findings(trace: Trace) -> list[Finding]:
-    """What the checks say, in their order."""
+    """The findings of the checks, in their order."""
     return list(filter(None, (check(trace) for check in CHECKS)))
 
 
-READING = Rule("reading", "integrity", "what happened while the file was read: it changed, its cache entry was damaged")
+READING = Rule(
+    "reading", "integrity", "something happened while the file was read: it changed, or its cache entry was damaged"
+)
 
 
 def _reading(trace: Trace) -> Finding | None:
@@ -22,7 +24,7 @@ def _reading(trace: Trace) -> Finding | None:
     return Finding(READING, "; ".join(remarks)) if remarks else None
 
 
-TRUNCATED_FILE = Rule("truncated-file", "integrity", "the end is missing; what was there was read")
+TRUNCATED_FILE = Rule("truncated-file", "integrity", "the end of the file is missing; the rest was read")
 
 
 def _truncated(trace: Trace) -> Finding | None:
@@ -52,18 +54,18 @@ def _repairs(trace: Trace) -> Finding | None:
         return None
     text = ", ".join(f"{kind} ({count:,}x)" for kind, count in repairs.items())
     rule = REPAIRED_JSON if trace.recording.capabilities.is_json else REPAIRED_RANGES
-    return Finding(rule, f"mended to read it: {text}")
+    return Finding(rule, f"repaired while reading: {text}")
 
 
 UNUSABLE_EVENTS = Rule(
     "unusable-events",
     "integrity",
-    "events in no table: without a start or a duration, with one that is not a number or is more than ten years",
+    "events in no table: their start or duration is missing, is not a number, or is more than ten years",
 )
 
 
 def _unusable(trace: Trace) -> Finding | None:
-    """Events that are in no table because of what they look like, not of what they are."""
+    """Events that are in no table because their times are unusable."""
     ignored = trace.facts.ignored.items()
     unusable = [f"{count:,} {what}" for what, count in ignored if what.endswith(NO_TIME) or what == BEGIN_END]
     if not unusable:

@@ -43,17 +43,17 @@ class Measurement:
     max_steps: int | None = None
     """With --target-ci: measure at most this many steps; default: 10000."""
     profiler: Profiler = "none"
-    """none: plain timing; torch, nsys: the measured steps under torch.profiler or Nsight Systems, with tables."""
+    """none: plain timing; torch, nsys: record the measured steps with torch.profiler or Nsight Systems."""
     profile_stack: bool = False
     """Record Python stacks too (--profiler torch): larger trace, slower steps."""
     experimental_provenance: bool = False
-    """Compiled kernels by the modules they come from (--compile, --profiler torch); compiles anew, by private APIs."""
+    """Attribute compiled kernels to modules (--compile, --profiler torch); recompiles, using private APIs."""
     annotate: AnnotateMode = "auto"
     """Ranges named by module; auto: on when something records them (a profiler, nsys), else off."""
     autograd_nvtx: bool = False
-    """Autograd's own NVTX ranges round every operator, for nsys on a GPU: a second, costlier account of backward."""
+    """Record autograd's own NVTX ranges round every operator (nsys, GPU): a second, slower source for backward."""
     gc: Switch = "off"
-    """off: Python's garbage is collected and frozen before the loop and not collected in it; on: left alone."""
+    """off: collect and freeze Python's garbage before the loop, and do not collect in it; on: change nothing."""
 
     def __post_init__(self) -> None:
         check_choices(self, _CHOICES)

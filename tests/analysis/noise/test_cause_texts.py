@@ -32,15 +32,15 @@ def said(busy: float, off: float) -> str:
         (0.75, 0.0, "75.0% of the difference is CPU time"),
         (0.5, 0.0, ""),
         (0.0, 0.5, ""),
-        (0.0, 0.75, "in 75.0% of the difference the main thread was off the CPU"),
+        (0.0, 0.75, "the main thread was off the CPU for 75.0% of the difference"),
         (0.75, 0.75, "75.0% of the difference is CPU time"),
         (2.0, 0.0, "100% of the difference is CPU time"),
-        (0.0, 2.0, "in 100% of the difference the main thread was off the CPU"),
+        (0.0, 2.0, "the main thread was off the CPU for 100% of the difference"),
     ],
 )
 def test_more_than_half_is_what_is_said(busy, off, text):
     found = said(busy, off).replace("100.0%", "100%")
-    assert found.split(", without")[0] == text
+    assert found.split(", with no")[0] == text
 
 
 def test_without_counters_nothing_is_said():
@@ -53,7 +53,7 @@ def test_without_counters_nothing_is_said():
         (Cause.GC, 2.0, "2.00 collections a step"),
         (Cause.PREEMPTED, 0.0625, "62.50 ms of run delay"),
         (Cause.CPU_TIME, 0.0625, "62.50 ms of CPU time and little run delay"),
-        (Cause.ALLOCATION, 3.0, "3.00 calls of cudaMalloc and cudaFree, or retries, a step"),
+        (Cause.ALLOCATION, 3.0, "3.00 calls to cudaMalloc and cudaFree, or retries, a step"),
         (Cause.POWER, None, ""),
     ],
 )

@@ -45,7 +45,7 @@ def test_the_alias_says_what_it_really_does():
     for typed in (("--target-cv", "1%"), ("--target-cv=1%",)):
         environment = dataclasses.replace(made.environment, argv=("run", *typed))
         line = sentence(dataclasses.replace(made, environment=environment))
-        assert "--target-cv is another name of --target-ci" in line
+        assert "--target-cv is another name for --target-ci" in line
     assert "--target-cv" not in sentence(made)
 
 
@@ -89,13 +89,13 @@ def test_of_a_period_the_interval_is_that_of_whole_periods():
 
 def test_a_part_of_a_period_is_said_to_be_in_the_mean():
     assert line_of(periodic(67)).endswith(
-        "; the mean in the table also has 3 steps of a part period; try a multiple of 8 steps"
+        "; the mean in the table includes 3 steps of a partial period; try a multiple of 8 steps"
     )
 
 
 def test_too_few_periods_have_no_interval():
     line = line_of(periodic(34))
-    assert "cannot be relied on, because it holds only 4 whole periods of 8 steps" in line
+    assert "cannot be relied on, because the run holds only 4 whole periods of 8 steps" in line
     assert line.endswith("; try --measure-steps 40 or a larger multiple of 8")
 
 
@@ -155,11 +155,11 @@ def test_five_whole_periods_are_enough(n, wanted):
     assert ("try --measure-steps 40" in line_of(periodic(n))) == wanted
 
 
-@pytest.mark.parametrize(("n", "left"), [(64, ""), (65, "1 step of a part"), (66, "2 steps of a part")])
+@pytest.mark.parametrize(("n", "left"), [(64, ""), (65, "1 step of a partial"), (66, "2 steps of a partial")])
 def test_what_is_left_of_the_last_period_is_counted(n, left):
     line = line_of(periodic(n))
     assert left in line
-    assert ("part period" in line) == bool(left)
+    assert ("partial period" in line) == bool(left)
 
 
 @pytest.mark.parametrize(("asked", "advised"), [(9, True), (10, False)])

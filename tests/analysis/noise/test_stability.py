@@ -173,7 +173,7 @@ def test_more_cpu_time_is_never_a_slower_cpu_alone(kind, seed):
     for finding in explained(record(steps)).findings:
         text = f"{finding.what} {finding.advice}"
         assert ("more work" in text) == ("slower CPU" in text)
-        assert ("cpupower" in text) <= ("more work comes back at the same steps" in text)
+        assert ("cpupower" in text) <= ("more work recurs at the same steps" in text)
 
 
 def test_a_main_thread_that_waits_for_one_that_works_does_not_sleep():
@@ -451,7 +451,7 @@ def test_a_period_of_which_the_run_holds_too_few_makes_the_interval_doubtful():
     steps = quiet_steps(34)
     for index in range(0, 34, 8):
         steps[index] = longer(steps[index], EXTRA_S, **COUNTERS[Cause.CPU_TIME])
-    assert explained(record(steps)).doubts == ("it holds only 4 whole periods of 8 steps",)
+    assert explained(record(steps)).doubts == ("the run holds only 4 whole periods of 8 steps",)
 
 
 @pytest.mark.parametrize(("part", "cause"), [(Cause.CPU_TIME, Cause.MODES), (Cause.PREEMPTED, Cause.PREEMPTED)])

@@ -118,7 +118,7 @@ def test_threads_are_too_many_above_the_cpus_or_from_thirty_percent_of_waiting_o
         ("level", 0, 9, "the level shifts"),
         ("mode", 0, 9, "the steps run at two speeds"),
         ("period", 4, 20, ""),
-        ("period", 4, 19, "it holds only 4 whole periods of 4 steps"),
+        ("period", 4, 19, "the run holds only 4 whole periods of 4 steps"),
         ("step", 0, 9, ""),
         ("fast step", 0, 9, ""),
     ],

@@ -39,7 +39,7 @@ def test_lines_of_a_noisy_run(noisy):
     variance, delayed, collected = sorted(noise_lines(noisy))
     assert variance == (
         "CV 20.3%: 68.0% of the variance comes from preemption by other processes, 32.0% from garbage collection;"
-        " 0.00% is unexplained; without the 3 steps explained below CV is 0.28%;"
+        " 0.00% is unexplained; excluding the 3 steps explained below, CV is 0.28%;"
         " try a quiet machine, or taskset to keep the run on CPUs of its own"
     )
     assert delayed == (
@@ -68,7 +68,7 @@ def test_a_period_is_said_with_its_numbers_and_what_to_look_for():
     for index in range(0, 64, 8):
         steps[index] = longer(steps[index], 0.08, main_cpu_s=0.08)
     variance, period = lines_of(steps)
-    assert "of the variance comes from something that comes round every few steps; 0.0" in variance
+    assert "of the variance comes from work that repeats every few steps; 0.0" in variance
     assert period.startswith("every 8th step (steps 1, 9, 17, ...) takes ")
     assert "100.0% of the difference is CPU time; try to look for what runs every 8 steps (logging, a " in period
 
@@ -141,7 +141,7 @@ def test_step_numbers(steps, text):
 
 def test_the_probes_cost_is_shown():
     [cost] = findings_by(PROBE_COST, record(quiet_steps(), probing=Probing(seconds_per_step=3.5e-5)))
-    assert (cost.what, cost.cost.ns) == ("probes: 35.00 us a step, between the steps", 35_000)
+    assert (cost.what, cost.cost.ns) == ("counters: reading them takes 35.00 us a step, between the steps", 35_000)
     assert findings_by(PROBE_COST, record(quiet_steps(), probing=None)) == []
 
 
@@ -150,7 +150,9 @@ def test_the_ranges_cost_is_that_of_modules_and_of_backward_nodes():
     cost = AnnotationCost(ranges=20, seconds_per_range=2e-6, nodes=100, seconds_per_node=1e-6)
     [both] = findings_by(RANGE_COST, record(quiet_steps(), annotation=cost))
     assert (both.cost.ns, both.sure) == (140_000, "derived")
-    assert both.what.startswith("ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step;")
+    assert both.what.startswith(
+        "module ranges: 20 a step, 2.000 us each while nothing records them, about 40.00 us a step;"
+    )
     [forward] = findings_by(RANGE_COST, record(quiet_steps(), annotation=dataclasses.replace(cost, nodes=None)))
     assert forward.cost.ns == 40_000
     assert findings_by(RANGE_COST, record(quiet_steps(), annotation=None)) == []

@@ -68,8 +68,8 @@ def test_what_is_about_all_steps_has_its_words(text, words):
     ("attributed", "cv", "more"),
     [
         (0, math.nan, ""),
-        (1, 0.01, "; without the step explained below CV is 1.00%"),
-        (2, 0.01, "; without the 2 steps explained below CV is 1.00%"),
+        (1, 0.01, "; excluding the step explained below, CV is 1.00%"),
+        (2, 0.01, "; excluding the 2 steps explained below, CV is 1.00%"),
     ],
 )
 def test_the_line_of_the_variance(attributed, cv, more):

@@ -35,7 +35,7 @@ def test_each_table_has_its_own_notes():
     _, steps, phases = comparison_report.report(compared(1.1)).tables
     assert [note.split(";")[0] for note in steps.notes] == [
         "A, B: geometric mean of the processes' medians",
-        "detectable: what would be found 4 times in 5 at this spread",
+        "detectable: the difference that 4 of 5 comparisons would find at this spread",
     ]
     assert phases.notes == (
         "medians of phases do not add up to the step's; forward includes the loss; verdicts adjusted for 3 rows (Holm)",
@@ -45,8 +45,8 @@ def test_each_table_has_its_own_notes():
 def test_one_step_row_is_not_adjusted_and_two_are():
     one = comparison_report.report(compared(1.1)).main_table
     two = comparison_report.report(compare(side("A", sweep()), side("B", sweep(1.1)))).main_table
-    assert one.notes[1].endswith("verdicts at 5%")
-    assert two.notes[1].endswith("verdicts at 5%, adjusted for 2 rows (Holm)")
+    assert one.notes[1].endswith("verdicts at the 5% level")
+    assert two.notes[1].endswith("verdicts at the 5% level, adjusted for 2 rows (Holm)")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,10 @@ def test_copies_are_counted():
 
 @pytest.mark.parametrize(
     ("outcome", "line"),
-    [("pass", "pass: B is surely not more than 2.00% slower"), ("slower", "fail: B is surely more than 2.00% slower")],
+    [
+        ("pass", "pass: B is shown to be not more than 2.00% slower"),
+        ("slower", "fail: B is shown to be more than 2.00% slower"),
+    ],
 )
 def test_the_line_of_a_gate(outcome, line):
     assert comparison_report.gate_finding(compared(1.0), Gate(outcome), 0.02).what == line
@@ -172,7 +175,7 @@ def test_a_gate_that_does_not_pass_lists_what_a_alone_has():
     b = [*sweep(1.1), *five(context_length=128)]
     found = compare(side("A", a), side("B", b))
     line = comparison_report.gate_finding(found, Gate("inconclusive", ("lacking", "one process")), 0.02).what
-    assert line == ("no pass: B lacks what A has (context length 64); one process on a side says nothing of the others")
+    assert line == ("no pass: B lacks what A has (context length 64); a side with one process has no interval")
     remarks = lines_in(comparison_report.report(found))
     assert "A only, not compared: context length 64" in remarks
     assert "B only, not compared: context length 128" in remarks
@@ -196,5 +199,5 @@ def test_what_would_settle_it_is_about_the_margin_or_else_the_difference_seen(ma
     [row] = compared(1.1).steps
     row = dataclasses.replace(row, welch=found, spread_a=0.01, spread_b=0.01, n_a=2, n_b=2)
     text, advice = comparison_report._needed(row, margin)
-    assert text.startswith(f"to find a difference of {difference} at this spread takes about ")
+    assert text.startswith(f"finding a difference of {difference} at this spread takes about ")
     assert advice == f"--repeats {text.split()[-4]}"

@@ -70,7 +70,7 @@ def test_the_report_has_its_numbers_and_what_reading_showed():
     assert lines_in(kernel_summary.report(b.build()))[1:] == (
         "integrity, reading: it changed",
         "integrity, truncated file: the file ends in the middle, after 1.2 KiB; what is missing is not in the tables",
-        "integrity, repaired JSON: mended to read it: comma (2x)",
+        "integrity, repaired JSON: repaired while reading: comma (2x)",
         "integrity, unusable events: left out of every table: 3 kernel without a usable time,"
         " 4 begin and end events (ph B, E)",
         "integrity, negative durations: 1,000 events end before they start; counted as 0 ns",

@@ -66,7 +66,7 @@ def test_the_parts_of_both_methods_stand_side_by_side_and_add_up():
 )  # fmt: skip
 def test_how_far_the_methods_are_apart_is_said(formula, traced, said):
     [line, *_] = lines_in(memory_report.report(CPU, estimate({"mlp": formula}), estimate({"mlp": traced}), None))
-    assert f"traced on fake tensors {said}, in backward of loss" in line
+    assert f"tracing on fake tensors gives {said}, in backward of loss" in line
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ PROPOSAL = Proposal(("--batch-size 2", "--checkpoint"), "time", prediction(6 * G
     ("available", "proposed", "tables", "said"),
     [
         (GIB, None, ["memory"], ""),
-        (GIB, [], ["memory"], "nothing to change: it fits as it is"),
+        (GIB, [], ["memory"], "nothing to change: the configuration fits as it is"),
         (1, [], ["memory"], "nothing that was tried fits"),
         (1, [PROPOSAL], ["memory", "fit"], ""),
     ],

@@ -95,8 +95,8 @@ def test_the_report_says_both_spreads_and_what_was_left_out():
     found = repeats.report(side(*TWO, left_out=(LeftOut("run3 (oom)", quick()),)))
 
     # THEN ln 4 / sqrt 2 = 0.980, sqrt(0.22 / 7) = 0.177
-    assert lines_in(found)[1].startswith("2 processes differ by 98.0%, the steps of one by 17.7%")
-    assert lines_in(found)[2:] == ("left out, as not finished: run3 (oom)",)
+    assert lines_in(found)[1].startswith("2 processes differ by 98.0%, the steps of one process by 17.7%")
+    assert lines_in(found)[2:] == ("left out because they did not finish: run3 (oom)",)
     assert (found.summary["processes"], found.summary["left_out"]) == (2, ["run3 (oom)"])
     assert found.summary["between"] == pytest.approx(math.log(4) / math.sqrt(2))
     assert found.summary["within"] == pytest.approx(math.sqrt(0.22 / 7))

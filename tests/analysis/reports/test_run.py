@@ -118,7 +118,7 @@ def test_what_ranges_cost_is_a_line():
     """GIVEN 20 ranges of 2 us, and 300 backward nodes of 1 us THEN 40 and 300 us a step"""
     cost = AnnotationCost(ranges=20, seconds_per_range=2e-6)
     line = said(RANGE_COST, annotation=cost)
-    assert line == "ranges: 20 modules, 2.000 us a range with nothing recording, about 40.00 us a step"
+    assert line == "module ranges: 20 a step, 2.000 us each while nothing records them, about 40.00 us a step"
     nodes = dataclasses.replace(cost, nodes=300.0, seconds_per_node=1e-6)
     assert said(RANGE_COST, annotation=nodes) == (f"{line}; 300 backward nodes, 1.000 us each, about 300.0 us a step")
     assert said(RANGE_COST, annotation=None) is None

@@ -162,7 +162,7 @@ def test_repeats_of_a_warm_up_study_have_lines_of_their_own_in_order():
     [
         ([], "no results yet"), ([row(0.1)], "1 result: 1 ok"),
         ([row(0.1), row(0.1, repeat=2), row(batch_size=8, outcome="timeout")],
-         "3 results: 2 ok, 1 stopped for their time"),
+         "3 results: 2 ok, 1 stopped at the time limit"),
         ([row(outcome=one) for one in ("error", "host-killed", "predicted-oom", "spilled")],
          "4 results: 1 spilled into system memory, 1 predicted not to fit and not run (--force runs them),"
          " 1 killed from outside, 1 ended with an error"),

@@ -208,7 +208,7 @@ def test_nothing_shown_suggests_nothing():
 
 def test_a_tree_that_does_not_fit_is_said():
     trace = TraceBuilder().range("nn.Module: Net_0", 0, 50, HostKind.PYTHON).launched("k", 5, 10, 20).build()
-    line = "the given module tree does not fit: not every module frame of the trace has its place in it"
+    line = "the given module tree does not fit the trace: some module frames of the trace are not in it"
     assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == line
     assert line not in lines_in(report(trace, View(modules={"net": "Net"})))
     assert line not in lines_in(report(trace))

@@ -49,7 +49,7 @@ def flags(report: Report, name: str, key: str) -> dict[str, str]:
 def test_a_trace_agrees_with_itself():
     report = trace_comparison.report(training().build(), training().build())
     assert report.summary["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
-    assert "kernels: agree in all 2 rows: counts are equal and shares differ by at most 1.00% of the time" in lines_in(
+    assert "kernels: all 2 rows agree: counts are equal and shares differ by at most 1.00% of the time" in lines_in(
         report
     )
 
@@ -195,7 +195,7 @@ def test_kernels_are_put_together_only_where_a_name_is_on_one_side_alone_and_it_
         "void g<4>(int)": "count",
     }
     (kernels,) = [table for table in tables_for_people(report) if table.name == "kernels"]
-    assert kernels.notes == ("of B's names 1 shared a row with another that has other parameters only",)
+    assert kernels.notes == ("B: 1 names share a row with one that differs in its parameters only",)
 
 
 @pytest.mark.corpus

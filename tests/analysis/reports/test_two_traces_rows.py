@@ -114,7 +114,7 @@ def test_equal_numbers_of_steps_are_compared_as_a_whole():
 def test_a_side_without_steps_is_said(steps):
     found = compared(*(kernels(("x", 30), ("x", 30), steps=count) for count in steps))
     assert rows(found, "kernels", *SIDES) == [[2, 2, 60, 60]]
-    assert lines_in(found)[0] == "no steps in one or both files: everything in them is counted"
+    assert lines_in(found)[0] == "one or both files have no steps: everything in them is counted"
 
 
 def test_columns():
@@ -181,7 +181,7 @@ def test_how_many_rows_disagree_and_in_what():
 def test_an_agreement_says_what_was_compared():
     found = compared(kernels(("x", 5)), kernels(("x", 5)), margin=0.05)
     assert lines_in(found)[-1] == (
-        "kernels: agree in all 1 rows: counts are equal and shares differ by at most 5.00% of the time"
+        "kernels: all 1 rows agree: counts are equal and shares differ by at most 5.00% of the time"
     )
 
 
@@ -257,12 +257,12 @@ def test_ranges_that_agree_say_counts(tmp_path: Path):
     kineto = TraceBuilder().step(0, 0, 100).range("perfkit.step::0", 1, 99).module("fc", 10, 20)
     export = NsysExport().domain("perfkit", 1).range("step::0", 1, 99, domainId=1).range("fc", 10, 20, domainId=1)
     found = compared(kineto, load(export.write(tmp_path / "b.sqlite")))
-    assert lines_in(found)[-1] == "ranges: agree in all 2 rows: counts are equal"
+    assert lines_in(found)[-1] == "ranges: all 2 rows agree: counts are equal"
 
 
 def test_kernels_of_two_instruments_go_by_the_names_of_a(tmp_path: Path):
     export = NsysExport().kernel("sgemm", 10, 20, 1)
     nsys = load(export.write(tmp_path / "b.sqlite"))
-    line = "kernels: the two instruments spell names differently; they are joined without parameters, and go by A's"
+    line = "kernels: names are spelled differently; rows are joined by name without parameters, and show A's names"
     assert line in lines_in(compared(TraceBuilder().event("sgemm", 0, 10), nsys))
     assert line not in lines_in(compared(nsys, nsys))

@@ -213,12 +213,12 @@ def test_what_rarely_matters_is_listed_only():
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
-        ("none", "nsys", "one side ran under a profiler, the other did not: the ratio holds its cost"),
-        ("torch", "nsys", "the sides ran under different profilers: the ratio holds the difference of their costs"),
+        ("none", "nsys", "one side ran under a profiler, the other did not: the ratio includes its cost"),
+        ("torch", "nsys", "the sides ran under different profilers: the ratio includes the difference of their costs"),
         (
             "nsys",
             "nsys",
-            "profiled runs: the times hold the profiler's cost; compare plain ones to know which is faster",
+            "profiled runs: the times include the profiler's cost; compare plain runs to know which side is faster",
         ),
         ("none", "none", None),
     ],

@@ -54,10 +54,10 @@ FAILED = dataclasses.replace(record(), status="oom", steps=())
 def test_runs_that_did_not_finish_are_left_out_and_named():
     found = compare(side("A", five()), side("B", [*five(), FAILED]))
     assert only(found).n_b == 5
-    assert "B: left out, as not finished: run5 (oom)" in lines_in(comparison_report.report(found))
+    assert "B: left out because they did not finish: run5 (oom)" in lines_in(comparison_report.report(found))
     assert gate(found, 1.0) == Gate("inconclusive", ("unfinished",))  # those that finish may be the fast ones
     assert comparison_report.gate_finding(found, gate(found, 1.0), 1.0).what == (
-        "no pass: B did not finish what A did (run5 (oom))"
+        "no pass: runs of B did not finish (run5 (oom))"
     )
     with pytest.raises(UsageError, match=r"B \(runs/B\): no finished run to compare: run0 \(oom\)"):
         compare(side("A", five()), side("B", [FAILED]))
@@ -68,7 +68,7 @@ def test_what_only_b_has_may_fail():
     larger = dataclasses.replace(FAILED, config=quick(batch_size=512))
     for a in (five(between=0.001), [*five(between=0.001), larger]):
         found = compare(side("A", a), side("B", [*five(between=0.001), larger]))
-        assert "B: left out, as not finished: run5 (oom)" in lines_in(comparison_report.report(found))
+        assert "B: left out because they did not finish: run5 (oom)" in lines_in(comparison_report.report(found))
         assert gate(found, 0.02) == Gate("pass")
 
 
@@ -93,10 +93,10 @@ def test_sides_that_did_not_take_turns_have_no_verdict(ratio):
     lines = lines_in(comparison_report.report(found))
     [apart] = [each for each in comparison_report.report(found).findings if each.rule is NOT_INTERLEAVED]
     assert apart.what == (
-        "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B is the later of 100%"
-        " of the pairs (25% to 75%); what drifted is in the ratio"
+        "not interleaved: in order of start the side changes 1 time (5 or more are needed), and B started later in 100%"
+        " of the pairs (25% to 75%); the ratio includes any drift between them"
     )
-    assert apart.advice == "compare --run, which takes turns, or --force, which judges them as they are"
+    assert apart.advice == "compare --run, which takes turns, or --force, which judges them anyway"
     assert lines[-1].startswith(f"not comparable in time: B takes {ratio:.3f} times as long as A (95%: ")
     assert gate(found, 0.02) == Gate("inconclusive", ("not interleaved",))
     assert comparison_report.gate_finding(found, gate(found, 0.02), 0.02).what == (
@@ -111,7 +111,7 @@ def test_force_judges_sides_that_did_not_take_turns(ratio, verdict, outcome):
     assert only(found).verdict == verdict
     assert gate(found, 0.02) == Gate(outcome)
     [line] = [one for one in lines_in(comparison_report.report(found)) if one.startswith("not interleaved")]
-    assert line.endswith("; what drifted is in the ratio (judged all the same by --force)")
+    assert line.endswith("; the ratio includes any drift between them (judged anyway because of --force)")
 
 
 def test_one_configuration_of_two_may_have_taken_turns():
@@ -131,7 +131,7 @@ def test_one_configuration_of_two_may_have_taken_turns():
 def test_processes_of_two_machines_have_no_verdict():
     found = compare(side("A", five(between=0.001)), side("B", five(1.2, 0.001, environment={"hostname": "there"})))
     assert only(found).verdict == "not comparable in time"
-    assert "they ran on 2 machines, and each drifts by itself" in " ".join(lines_in(comparison_report.report(found)))
+    assert "they ran on 2 machines, which drift independently" in " ".join(lines_in(comparison_report.report(found)))
 
 
 # --- the gate ----------------------------------------------------------------------------------------------------

@@ -113,12 +113,12 @@ def test_two_machines_share_no_time():
     found = time_order(Pair({}, at(*times), tuple(process(time, "there") for time in times)))
     assert not found.interleaved
     assert (found.changes, found.needed, math.isnan(found.later)) == (0, 2, True)
-    assert found.evidence == "they ran on 2 machines, and each drifts by itself"
+    assert found.evidence == "they ran on 2 machines, which drift independently"
 
 
 def test_the_evidence_names_both_numbers():
     assert ordered("A A B B").evidence == (
-        "in order of start the side changes 1 time (2 or more are needed), and B is the later of 100% of the pairs"
+        "in order of start the side changes 1 time (2 or more are needed), and B started later in 100% of the pairs"
         " (25% to 75%)"
     )
 

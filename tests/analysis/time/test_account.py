@@ -178,7 +178,7 @@ def test_a_lost_launch_does_not_take_its_kernel_out_of_the_measured_steps():
     assert (first["unlaunched"], first["communication"]) == (10, 0)
     outside = {one.rule: one for one in integrity.findings(account_for(trace, found))}[OUTSIDE_STEPS]
     assert outside.what.startswith("4 device events (21.00 ns) ")  # 10 + 5 + 4 + 2
-    assert outside.what.endswith("in no table (--steps all has them)")
+    assert outside.what.endswith("they are in no table (--steps all includes them)")
 
 
 @pytest.mark.parametrize("by", ["layer", "component"])

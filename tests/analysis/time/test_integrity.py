@@ -107,7 +107,7 @@ def test_a_correlation_that_comes_twice_is_no_graph():
 def test_backward_that_leads_nowhere_is_counted():
     """GIVEN one node of two whose forward operation ran before recording WHEN examined THEN it is counted"""
     b = clean().node("MmBackward0", 60, 70, 1).node("LostBackward0", 75, 85, 99)
-    assert checks(b)["unlinked nodes"].what.startswith("1 of 2 backward nodes lead to no forward operation")
+    assert checks(b)["unlinked nodes"].what.startswith("1 of 2 backward nodes link to no forward operation")
 
 
 def test_dropped_records_and_unknown_names():

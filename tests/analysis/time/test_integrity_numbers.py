@@ -85,7 +85,7 @@ def found(builder: TraceBuilder | Trace) -> dict[str, Said]:
         ),
         (
             ReadFacts(repairs={"backslash": 2, "comma": 1000}),
-            (REPAIRED_JSON, 0, "mended to read it: backslash (2x), comma (1,000x)"),
+            (REPAIRED_JSON, 0, "repaired while reading: backslash (2x), comma (1,000x)"),
         ),
         (
             ReadFacts(ignored={"kernel" + NO_TIME: 2, BEGIN_END: 1001, "ac2g": 9}),
@@ -120,7 +120,7 @@ def test_what_reading_showed(facts, issue):
     [
         (
             {"log": ("a: Out-of-range = 7, b", "Out-of-range = 5", "c", "Out-of-range = 1000")},
-            (OUT_OF_RANGE, 0, "the profiler dropped 1,012 records outside its window (it says so itself)"),
+            (OUT_OF_RANGE, 0, "the profiler dropped 1,012 records outside its window (its own log says so)"),
         ),
         (
             {"whole_graphs": WholeGraphs(count=2000, time_ns=5000)},
@@ -133,7 +133,7 @@ def test_what_reading_showed(facts, issue):
         (
             {"newer_report": "a.nsys-rep"},
             (
-                STALE_EXPORT, 0, "a.nsys-rep beside this file is newer: analyze that one, if this was made of it"
+                STALE_EXPORT, 0, "a.nsys-rep beside this file is newer: analyze it if this file was exported from it"
             ),
         ),
         ({"log": ("Out-of-range = 0",)}, None),
@@ -146,13 +146,13 @@ def test_what_the_file_says_of_itself(said, issue):
 
 def test_repairs_of_an_export_are_of_ranges():
     trace = replace(clean().build(), facts=ReadFacts(repairs={"unfinished": 1}), recording=Recording(Tool.NSYS))
-    assert found(trace)["repaired ranges"].what == "mended to read it: unfinished (1x)"
+    assert found(trace)["repaired ranges"].what == "repaired while reading: unfinished (1x)"
 
 
 def test_a_clean_trace_says_what_was_looked_at():
     trace = replace(clean().build(), facts=ReadFacts(events=1234))
     [finding] = integrity.findings(account(trace))
-    assert lines([finding]) == ["integrity: clean (1,234 events, times to the ns)"]
+    assert lines([finding]) == ["integrity: clean (1,234 events, times in ns)"]
     assert len(table_of(trace)) == 0
 
 
@@ -186,7 +186,7 @@ def test_work_without_a_launch_and_what_of_it_ran_before_all_others():
     assert found(b)["no launch"] == (
         NO_LAUNCH, 25,
         "3 device events (25.00 ns, 71.4%) have no launch in the file;"
-        " 1 of them ran before the first one that has: work launched before recording began",
+        " 1 of them ran before the first event that has one: they were launched before recording began",
     )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def test_what_was_launched_outside_the_steps():
     )
     assert steps["outside steps"] == (
         OUTSIDE_STEPS, 17,
-        "2 device events (17.00 ns) were launched outside every step: in no table (--steps all has them)",
+        "2 device events (17.00 ns) were launched outside every step: they are in no table (--steps all includes them)",
     )  # fmt: skip
     assert "outside steps" not in found(TraceBuilder().launched("k", 0, 5, 9))
 
@@ -234,7 +234,7 @@ def test_nodes_that_lead_nowhere():
     b = clean().node("MmBackward0", 60, 65, 1).node("MmBackward0", 68, 73, 1).node("LostBackward0", 75, 85, 99)
     assert found(b)["unlinked nodes"] == (
         UNLINKED_NODES, 0,
-        "1 of 3 backward nodes lead to no forward operation in the file: it ran before recording began, or was not"
+        "1 of 3 backward nodes link to no forward operation in the file: it ran before recording began, or was not"
         " recorded",
     )  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_shared_launches():
     assert found(b)["shared launches"] == (
         SHARED_LAUNCHES, 25,
         "3 device events (25.00 ns) share a launch with another: correlation numbers repeat,"
-        " as in a file put together of several processes; each goes with the first call",
+        " as in a file merged from several processes; each event belongs to the first call",
     )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def test_events_of_no_length():
     assert found(b)["zero durations"] == (
         ZERO_DURATIONS,
         0,
-        "1 device events last 0 ns: shorter than the clock can tell",
+        "1 device events last 0 ns: shorter than the clock's resolution",
     )
 
 
@@ -326,7 +326,7 @@ def test_ranges_that_cross(resolution, count):
     trace = replace(b.build(), facts=ReadFacts(resolution_ns=resolution))
     assert found(trace)["crossing ranges"] == (
         CROSSING_RANGES, 0,
-        f"{count} host ranges begin inside another and end after it; both count as its parent's children",
+        f"{count} host ranges begin inside another and end after it; both count as children of one parent",
     )  # fmt: skip
 
 
@@ -382,7 +382,9 @@ def test_steps_that_the_recording_cut(ranges, cut):
     if not cut:
         assert issue is None
         return
-    text = f"{' and '.join(cut)} did clearly less than the other steps: cut by the recording, or different"
+    text = (
+        f"{' and '.join(cut)} did clearly less than the other steps: recording began or ended inside, or work differs"
+    )
     assert issue == (CUT_STEPS, 0, text)
 
 
@@ -394,7 +396,7 @@ def test_external_ids_that_repeat_the_correlation():
     assert found(b)["external ids"] == (
         EXTERNAL_IDS,
         0,
-        "External ids repeat the correlation (a profiler of 2021 to 2023); not used",
+        "External ids repeat the correlation ids (a profiler of 2021 to 2023), so they are not used",
     )
 
 

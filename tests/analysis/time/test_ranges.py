@@ -39,7 +39,7 @@ def test_ranges_that_start_in_a_step_count():
         ("main", "inner", 1, 20, 20, 20.0, 20, 20),
         ("main", "last", 1, 1, 1, 1.0, 1, 1),
     ]
-    assert table.notes[-1] == "ranges that start in the steps counted"
+    assert table.notes[-1] == "only ranges that start inside these steps"
     assert "self times of the main thread add up to the steps' wall time" in table.notes[0]
     assert sum(table.frame["self_ns"]) == 150
 
@@ -47,13 +47,13 @@ def test_ranges_that_start_in_a_step_count():
 def test_everywhere_means_outside_the_steps_too():
     table = table_of(two_steps(), everywhere=True)
     assert {"before", "between", "after"} <= set(table.frame["name"])
-    assert table.notes[-1] == "ranges in steps or not"
+    assert table.notes[-1] == "ranges inside and outside the steps"
 
 
 def test_without_steps_every_range_counts():
     table = table_of(TraceBuilder().annotation("a", 0, 10).annotation("b", 20, 25))
     assert rows(table, "name", "total_ns") == [("a", 10), ("b", 5)]
-    assert table.notes[-1] == "ranges in steps or not"
+    assert table.notes[-1] == "ranges inside and outside the steps"
 
 
 def test_one_phase_alone():
