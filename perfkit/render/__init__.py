@@ -1,1 +1,1 @@
-"""Reports -> characters: for a terminal, and by the `writers` for files. Computes nothing but the sums it shows."""
+"""Reports -> text for a terminal, and files by the `writers`. Computes only the sums that it shows."""

@@ -40,7 +40,7 @@ class _Scale:
     sign: str = ""
 
     def text(self, value: float) -> str:
-        """One number. What would round to zero says so: `<0.001`."""
+        """One number. A number that would round to zero is written as a bound: `<0.001`."""
         if math.isnan(value):
             return MISSING
         if math.isinf(value):
@@ -58,8 +58,8 @@ def cells(
 ) -> tuple[str, list[str]]:
     """The heading with its unit, and the text of each value, then of each sum, all in that unit.
 
-    The unit follows from the values alone, so that a total far above them does not blur them; or from `pool`,
-    the values of all the columns that are to share it.
+    The unit follows from the values alone, so that a much larger total does not hide their digits; or from
+    `pool`, the values of all the columns that share it.
     """
     if column.kind == "text":
         return _stem(column), [text(value) for value in series.tolist()]
@@ -185,11 +185,11 @@ def _stem(column: Column) -> str:
 
 
 def add(values: Iterable[float]) -> float:
-    """The sum of what is there; NaN where nothing is."""
+    """The sum of the values that are not missing; NaN where all are."""
     present = [value for value in values if not math.isnan(value)]
     try:
         return math.fsum(present) if present else math.nan
-    except (OverflowError, ValueError):  # beyond what a float holds; or infinities of both signs, which is nothing
+    except (OverflowError, ValueError):  # beyond what a float holds; or infinities of both signs, which give NaN
         return sum(present)
 
 

@@ -1,4 +1,4 @@
-"""Charts to PNG, SVG or PDF, with matplotlib. Computes nothing but where ink goes."""
+"""Charts to PNG, SVG or PDF, with matplotlib. Computes only the layout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perfkit.schema.chart import Chart, Look, Panel, Series
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-"""Okabe and Ito's colours (2008), told apart by colour-blind readers too; yellow is left out: too light on white."""
+"""Okabe and Ito's colours (2008), which colour-blind readers can tell apart; without yellow: too light on white."""
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _PANEL_INCHES = (4.2, 3.0)
@@ -154,7 +154,7 @@ def _formatter(panel: Panel) -> Formatter:
 
 
 def _legend(axes: Axes, panel: Panel) -> None:
-    """Above a column of panels, which share their looks; none where there is nothing to tell apart."""
+    """Above a column of panels, which share their looks; none where there is only one look."""
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
     if labels:

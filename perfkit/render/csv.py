@@ -19,7 +19,7 @@ def csv(table: Table, *, readable: bool = False) -> str:
     """One header line of column names, then raw values; RFC 4180 quoting, lines end in a bare newline.
 
     Numbers keep every digit, missing values are empty. A text that a spreadsheet would take for a formula has an
-    apostrophe before it (`schema.printable`). readable: for a terminal, with what it would obey spelled out.
+    apostrophe before it (`schema.printable`). readable: for a terminal, with control characters spelled out.
     """
 
     def written(text: str) -> str:

@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def lines(findings: Iterable[Finding]) -> list[str]:
-    """For people: a line each; an advice is given once."""
+    """For people: a line each; the same advice is given once."""
     given = {""}
     written = []
     for finding in findings:
@@ -43,7 +43,7 @@ def _lead(rule: Rule) -> str:
 
 
 def is_of(name: str, finding: Finding) -> bool:
-    """Whether a finding is in the table of this name: `findings` has all, `integrity` what a trace asks caution for."""
+    """Whether a finding is in the table of this name: `findings` has all, `integrity` the cautions of a trace."""
     return name == FINDINGS or (name == INTEGRITY and finding.rule.topic == "integrity")
 
 

@@ -30,8 +30,8 @@ def json_document(reports: Sequence[Report], *, by_title: bool = False) -> str:
     Where two reports have a key of the summary or the name of a table in common, or where they are to stand apart
     (`by_title`), `summary` and `tables` hold one object a report, under its title, and what a finding is about
     (`where`) begins with that title.
-    NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept. What a terminal would obey
-    is written as JSON's own escape, so that every reader has the raw value and nobody's screen does.
+    NaN, NA and infinities become null, integers stay integers, non-ASCII text is kept. Control
+    characters are written as JSON's own escapes: readers get the raw value, and no terminal obeys it.
     """
     encoded = msgspec.json.encode(_document(reports, by_title=by_title), enc_hook=_plain)
     text = msgspec.json.format(encoded, indent=_SPACES).decode() + "\n"

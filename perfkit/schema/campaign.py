@@ -1,4 +1,4 @@
-"""What is measured in a campaign of many processes, and what became of each."""
+"""The points of a campaign of many processes, and the result of each process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What became of one process."""
+    """The result of one process."""
 
     outcome: Outcome
     """host-killed: by a SIGKILL that perfkit did not send; on Linux usually by the kernel, because memory ran out."""

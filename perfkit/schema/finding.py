@@ -1,4 +1,4 @@
-"""Finding: one thing to know, what it costs and what to try. Rule: what finds it."""
+"""Finding: one fact to know, its cost and what to try. Rule: what finds it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Topic = Literal["integrity", "trace", "run", "noise", "processes", "comparison",
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What finds things. Each stands beside the function that makes its findings, which is all that uses it."""
+    """A kind of finding. Each is defined beside the only function that uses it, which makes its findings."""
 
     id: str
     """The name in documents, in kebab-case, and a promise: scripts look for it. No two rules share one."""
@@ -42,10 +42,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What is at stake: time, and its share of the whole; None where that is not known, or not what it is about."""
+    """Time at stake, and its share of the whole; None where it is not known, or where the finding is not about time."""
 
     ns: int | None = None
-    """A step; of a recording without steps, in all of it."""
+    """Per step; for a recording without steps, in all of it."""
     share: float | None = None
 
 
@@ -54,7 +54,7 @@ NO_COST = Cost()
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know. The sentence is complete in itself; the other fields are for scripts and for ranking."""
+    """One fact to know. The sentence is complete in itself; the other fields are for scripts and for ranking."""
 
     rule: Rule
     what: str

@@ -1,4 +1,4 @@
-"""Numbers that can have been measured. Beyond them sums and squares overflow, and whatever follows is no number."""
+"""Limits of numbers that can have been measured. Beyond them sums and squares overflow to infinity or NaN."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_json(data: bytes) -> None:
 
 
 def check(value: object, where: str = "") -> None:
-    """Raise UsageError where a number in it, or in its lists and dictionaries, is beyond LARGEST or none."""
+    """Raise UsageError where a number in it, or in its lists and dictionaries, is beyond LARGEST or is not a number."""
     if isinstance(value, dict):
         for key, member in value.items():
             check(member, f"{where}.{key}" if where else str(key))

@@ -1,4 +1,4 @@
-"""MemoryEstimate: the peak of one step before it runs, by what holds it. Both methods of estimating give one.
+"""MemoryEstimate: the predicted peak of one step, by part. Both methods of estimating return one.
 
 Every byte of the peak is in exactly one part, so that the parts add up to it.
 """

@@ -23,7 +23,7 @@ def save(tree: dict[str, str], folder: Path) -> None:
 
 
 def load(path: Path) -> dict[str, str]:
-    """Read a tree. Raises UsageError where that cannot be done."""
+    """Read a tree. Raises UsageError where it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Files that a file of perfkit's names: they lie below its own folder, wherever that was copied, or are not opened."""
+"""Files that a perfkit file names: they are opened only if they are in its folder, wherever that was copied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = 80
 def inside(folder: Path, name: str, source: str) -> Path:
     """The path `name` as it was read from a file in `folder`; `source` says in messages which file and what in it.
 
-    Raises UsageError where it is absolute, leads out of the folder by `..` or through a link, or can be no path.
+    Raises UsageError where it is absolute, leads out of the folder by `..` or through a link, or is not a valid path.
     """
     path = folder / name
     try:

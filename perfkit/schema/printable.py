@@ -1,5 +1,5 @@
-"""Text from files and names of files, where a program would obey it: a terminal its control characters, a spreadsheet
-its formulas."""
+"""Text from files and file names, made safe for programs that would act on it: control characters for terminals, and
+formulas for spreadsheets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def printable(name: str) -> str:
-    r"""The name without what a terminal obeys: ESC becomes `\x1b`, a newline `\n`, an override `\u202e`."""
+    r"""The name with terminal control characters escaped: ESC becomes `\x1b`, a newline `\n`, an override `\u202e`."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
@@ -23,5 +23,5 @@ def defused(text: str) -> str:
 
 
 def restored(cell: str) -> str:
-    """The text that `defused` made the cell of."""
+    """The text from which `defused` made the cell."""
     return cell.removeprefix("'")

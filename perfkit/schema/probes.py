@@ -18,7 +18,7 @@ class StepProbes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     main_delay_s: float | None = None
     """Time the main thread was ready to run and waited for a CPU (schedstat)."""
     other_delay_s: float | None = None
-    """The same of that other thread of the process which waited longest."""
+    """The same of the other thread of the process that waited longest."""
     switches: int | None = None
     """Times the main thread went to sleep by itself (voluntary context switches)."""
     preemptions: int | None = None
@@ -34,7 +34,7 @@ class StepProbes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steal_s: float | None = None
     """CPU time the hypervisor gave to others, all CPUs together; ticks of 10 ms."""
     pressure_s: float | None = None
-    """Time in which some task of the machine waited for a CPU (PSI). Corroborates, assigns nothing: it is not ours."""
+    """Time in which some task of the machine waited for a CPU (PSI). Only corroborates: it covers all processes."""
     throttled_s: float | None = None
     """Time held back by a CPU quota (control groups), all CPUs together; None where there is no quota."""
     compilations: int | None = None
@@ -50,7 +50,7 @@ class StepProbes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One reading of the GPU by NVML, in a process of its own. None: the driver does not say."""
+    """One reading of the GPU by NVML, in a process of its own. None: the driver does not report it."""
 
     at_s: float
     """CLOCK_MONOTONIC, seconds, as StepProbes.began_s."""
@@ -65,13 +65,13 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     free_bytes: int | None = None
     total_bytes: int | None = None
     other_processes: int | None = None
-    """Compute processes that are not ours."""
+    """Compute processes other than this run's."""
     other_bytes: int | None = None
     """GPU memory they hold."""
 
 
 class Probing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the probes cost, and what it takes to read them."""
+    """What the probes cost."""
 
     seconds_per_step: float
     """Median time both readings of a step took, measured in the run; none of it is inside a step's time."""

@@ -1,4 +1,4 @@
-"""How a long reading says how far it is."""
+"""How reading a large file reports its progress."""
 
 from __future__ import annotations
 

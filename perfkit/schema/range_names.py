@@ -1,4 +1,4 @@
-"""The one grammar of perfkit's range names: the producer prints by it, the consumer reads by it.
+"""The grammar of perfkit's range names, for the code that writes them and the code that reads them.
 
 In a torch.profiler trace, where ranges of all origins share one name space:
 

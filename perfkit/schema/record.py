@@ -37,8 +37,8 @@ class StepSample:
     """One step's times, in seconds.
 
     wall is the synchronised host time of the whole step; phases are contiguous pieces of it by the device's own
-    clock (CUDA events) or, on a CPU, the host's. What wall has over the sum of the phases is the final
-    synchronisation and launch latency.
+    clock (CUDA events) or, on a CPU, the host's. The rest of wall is the final synchronisation and
+    launch latency.
     """
 
     wall_s: Annotated[float, msgspec.Meta(gt=0)]
@@ -85,7 +85,7 @@ class Failure:
     available: int | None = None
     """Bytes there were."""
     suggestions: tuple[str, ...] = ()
-    """Flag changes that would have fitted by the formula of memory, what gives up least first."""
+    """Flag changes that would have fitted by the formula of memory, those that give up least first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class Environment:
     cpus_online: int | None = None
     """Logical CPUs of the machine; more than cpu_count where the process is pinned to some of them."""
     governor: str | None = None
-    """Linux's frequency governor of these CPUs; `none` where the machine lets nobody choose one (most virtual ones)."""
+    """Linux's frequency governor of these CPUs; `none` where the machine offers no choice (most virtual ones)."""
     cuda: str | None = None
     """CUDA (or ROCm) version PyTorch was built with."""
     cudnn: int | None = None
@@ -171,7 +171,7 @@ class _Header(msgspec.Struct):
 
 
 class UnsavedError(UsageError):
-    """The record cannot be written. It comes along: what took time to measure can still be shown."""
+    """The record cannot be written. The error carries it, so that what was measured can still be shown."""
 
     def __init__(self, message: str, record: RunRecord) -> None:
         super().__init__(message)
@@ -192,7 +192,7 @@ def save(record: RunRecord, folder: Path) -> Path:
             draft.replace(path)
         except OSError as error:
             with suppress(OSError):
-                draft.unlink()  # half a record is of no use, and a full disk needs the room
+                draft.unlink()  # half a record is useless, and a full disk needs the space
             why = f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir"
             raise UnsavedError(why, record) from error
     return path
@@ -201,7 +201,7 @@ def save(record: RunRecord, folder: Path) -> Path:
 def load(path: Path) -> RunRecord:
     """Read a record from its file, or from the folder it lies in.
 
-    Raises UsageError when there is none, or when it is of a later version, or is not one.
+    Raises UsageError when the file is missing, is of a later version, or is not a record.
     """
     file = path / RECORD_FILE if path.is_dir() else path
     try:
@@ -247,7 +247,7 @@ def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:
 
 
 def _check_header(header: _Header) -> None:
-    if header.kind != "perfkit.run":  # whatever it is, its content is nothing to show
+    if header.kind != "perfkit.run":  # the content of a foreign file is not shown
         raise UsageError(f"not a perfkit record (its kind is {'another' if header.kind else 'missing'})")
     if header.format_version > FORMAT_VERSION:
         raise UsageError(

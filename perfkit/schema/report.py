@@ -1,6 +1,6 @@
-"""Report: what an analysis has to say, before any rendering. Every command makes one, and every writer takes one.
+"""Report: the result of an analysis, before any rendering. Every command makes one, and every writer takes one.
 
-What is given as a function is computed when it is first read, and once, however many reports share it.
+Parts given as functions are computed once, when they are first read, however many reports share them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LazyTable:
 
     @cached_property
     def table(self) -> Table:
-        """The table. Raises ValueError where it has another name than was said."""
+        """The table. Raises ValueError where its name is not the announced one."""
         table = self.build()
         if table.name != self.name:
             raise ValueError(f"table {table.name}: was announced as {self.name}")
@@ -80,7 +80,7 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What to know, in the order in which people read it: before the tables."""
+        """Findings, in the order in which people read them: before the tables."""
         return tuple(self._findings())
 
     @property
@@ -119,7 +119,7 @@ class Report:
         charts: Iterable[Chart] = (),
         findings: Iterable[Finding] = (),
     ) -> Report:
-        """With more behind what it has."""
+        """The report with more summary, tables, charts and findings after its own."""
         added = tuple(findings)
         return Report(
             self.title,
@@ -140,9 +140,9 @@ def _once(value: _Value | Callable[[], _Value]) -> Callable[[], _Value]:
 
 
 def joined(title: str, reports: Sequence[Report]) -> Report:
-    """Reports that have no key of the summary in common, and no table, as one: of all that is known of a source.
+    """Several reports of one source as one; they share no key of the summary and no table.
 
-    It is computed, so that what they were made of need not be kept.
+    All is computed here, so that the sources of the tables need not be kept.
     """
     return Report(
         title=title,

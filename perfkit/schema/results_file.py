@@ -1,6 +1,6 @@
-"""What is in a sweep's results file: its rows by column name and, beside each, the very text that it was read from.
+"""The content of a sweep's results file: its rows, and the exact text that each was read from.
 
-Read by name, so that files of older and later versions load, and whatever else somebody keeps in them stays there.
+Columns are read by name, so that files of older and later versions load and other columns in them are kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Results:
     """As text, with a byte order mark where the file has one."""
     entries: tuple[Entry, ...] = ()
     torn: int = 0
-    """Bytes at the end that a crash cut short: they hold no result that was ever announced."""
+    """Bytes at the end that a crash cut short: they hold no result that was announced."""
 
     @property
     def rows(self) -> list[SweepRow]:
@@ -49,11 +49,11 @@ class Results:
         return self.header + "".join(entry.text for entry in self.entries)
 
     def only(self, keep: Callable[[SweepRow], bool]) -> Results:
-        """Without the rows that `keep` refuses."""
+        """Without the rows for which `keep` is False."""
         return Results(self.columns, self.header, tuple(entry for entry in self.entries if keep(entry.row)))
 
     def completed(self) -> Results:
-        """With each of this version's columns; those that were missing come last. Not a character else changes."""
+        """With all of this version's columns; missing ones are added last. No other character changes."""
         missing = [name for name in COLUMNS if name not in self.columns]
         if not missing:
             return self
@@ -74,8 +74,8 @@ class _Record:
 def read(path: Path, data: bytes) -> Results:
     """The results in a file's content; `path` is for messages alone.
 
-    Raises UsageError, with the line's number, for whatever was not written by a sweep or is damaged in its middle,
-    and for a later version. A last line without its end, or with NUL bytes, is torn and no damage: a crash leaves it.
+    Raises UsageError, with the line's number, for a file that no sweep wrote, that is damaged in its middle, or of a
+    later version. A last line without its end, or with NUL bytes, is torn and no damage: a crash leaves it.
     """
     end = _end_of_whole(data)
     text = _decoded(path, data[:end])

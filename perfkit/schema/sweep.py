@@ -1,4 +1,4 @@
-"""SweepRow: what became of one point of a sweep, and the cells of the results file that say so.
+"""SweepRow: the result of one point of a sweep, and its cells in the results file.
 
 History of the format (the column `sweep_version` of each row; a later version than the last one here is refused, a
 column more or less is no new version):
@@ -106,7 +106,7 @@ COLUMNS: tuple[str, ...] = tuple(
 )
 """Of the results file, in order."""
 REQUIRED = ("key", "repeat", "isolation", "outcome")
-"""Columns that no results file is without; any other may be missing."""
+"""Columns that every results file has; any other may be missing."""
 _KEY = re.compile(r"(?P<model_size>.+)_(?P<pass_type>[a-z-]+)_[0-9a-f]{8}")
 """What `key_of` gives."""
 _QUOTED = 40
@@ -146,9 +146,8 @@ def to_line(row: SweepRow, columns: Sequence[str] = COLUMNS) -> str:
 
 
 def from_cells(cells: Mapping[str, str]) -> SweepRow:
-    """The row of the cells of a line, by column. What there is no cell of has its default, other cells do not count.
-
-    Raises UsageError where it is no row.
+    """The row of the cells of a line, by column. Missing cells have their defaults, unknown columns are
+    ignored. Raises UsageError where the cells are not a row.
     """
     present = {name: cells[name] for name in COLUMNS if cells.get(name)}
     for name in REQUIRED:
@@ -171,13 +170,13 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
 
 
 def _said_by_key(key: str) -> dict[str, str]:
-    """What the name of a configuration says of it, where somebody has removed the column."""
+    """The fields that a configuration's key names, for columns that were removed from the file."""
     asked = _KEY.fullmatch(key)
     return {name: text for name, text in asked.groupdict().items() if text != "default"} if asked else {}
 
 
 def _check_key(row: SweepRow) -> None:
-    """A column that somebody changed would show another configuration's numbers."""
+    """Refuse a changed column: the row would show the numbers of another configuration."""
     for name, said in _said_by_key(row.key).items():
         if said != (has := row.config.value(name)):
             raise UsageError(f"the key {row.key} says {name} {said}, but column {name} holds {has!r}")

@@ -39,7 +39,7 @@ class Column:
     audience: Audience = "everyone"
     """Who the column is for: writers leave it out for the others."""
     endless: float = math.inf
-    """Above this, people read `inf`: the raw value would only look like knowledge."""
+    """Above this, people read `inf`: the raw value would suggest a precision that it does not have."""
 
     @property
     def heading(self) -> str:
@@ -58,7 +58,7 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     """Remarks shown under the table, one line each."""
     pinned: int = 0
-    """The last so many rows are shown however few rows are asked for: what is unattributed must not hide."""
+    """The last so many rows are shown however few rows are asked for: what is unattributed must not be hidden."""
     audience: Audience = "everyone"
     """Who sees the table without asking for it by name: some facts are one table for scripts and several for people."""
 

@@ -70,16 +70,16 @@ class EventAttribution:
     launch: Ints
     """Forest row of the launching call; NONE where the file has none."""
     leaf: Ints
-    """Forest row of the range the launch stood in; NONE for none."""
+    """Forest row of the range that the launch was made in; NONE for none."""
     phase: Ints
     launched_in: Ints
-    """The phase by its launch alone: for communication, the phase that caused it."""
+    """The phase of its launch: for communication, the phase that caused it."""
     path: Ints
     how: Ints
     step: Ints
     """Index into Attribution.steps, by launch time; NONE outside every step."""
     exclusive: Ints
-    """ns of busy time that this event alone answers for."""
+    """ns of busy time that are counted for this event alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ class Step:
     start: int
     end: int
     thread: int
-    """Index of the thread that it is on."""
+    """Index of the thread that it ran on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A trace's whole account."""
+    """Scope, phase and step of all the work in a trace."""
 
     host: HostView
     scope_source: ScopeSource
@@ -112,7 +112,7 @@ class Attribution:
     modules: Mapping[str, str]
     """Module path -> class, where the recording left its tree or the caller gave one."""
     compiled: Compiled | None = None
-    """What Inductor said of compiled kernels; None where the recording did not ask."""
+    """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -178,7 +178,7 @@ def _attribute_ranges(host: HostView, links: Links, scopes: Scopes) -> RangeAttr
 
 
 def _by_provenance(ranges: RangeAttribution, compiled: Compiled) -> RangeAttribution:
-    """Move compiled kernels to their modules; their phase stays."""
+    """Move compiled kernels to their modules; their phase stays the same."""
     mapped = compiled.path != NONE
     return replace(
         ranges, path=np.where(mapped, compiled.path, ranges.path), how=np.where(mapped, How.PROVENANCE, ranges.how)
@@ -189,7 +189,7 @@ def _host_phases(host: HostView, links: Links, scopes: Scopes) -> Ints:
     node, scope, operation = links.node, scopes.scope, links.operation
     in_node = node != NONE
     forward_op = (operation != NONE) & links.is_forward_op[operation]
-    own_recompute = host.own("recompute")[scope]  # where there is no scope, none is inside a node, whatever this says
+    own_recompute = host.own("recompute")[scope]  # without scopes none is inside a node, whatever this says
     recomputed = run_again(host, links) | ((in_node | own_recompute) & (scope > node))
 
     phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
@@ -198,7 +198,7 @@ def _host_phases(host: HostView, links: Links, scopes: Scopes) -> Ints:
     phase[in_node] = Phase.BACKWARD
     phase[recomputed] = Phase.RECOMPUTE
     other = phase == Phase.OTHER
-    # Work of a backward thread outside every node is backward's: a data-parallel wrapper's finaliser, for one.
+    # Work of a backward thread outside every node is backward's: for example, a data-parallel wrapper's finaliser.
     phase[other & _backward_only_thread(host, links, scope)] = Phase.BACKWARD
     other &= phase == Phase.OTHER
     phase[other & host.in_phase("forward", "loss")] = Phase.FORWARD
@@ -207,7 +207,7 @@ def _host_phases(host: HostView, links: Links, scopes: Scopes) -> Ints:
 
 
 def _backward_only_thread(host: HostView, links: Links, scope: Ints) -> Bools:
-    """Threads with nodes and no forward outside them. Where only perfkit's ranges tell nodes, scopes tell forward."""
+    """Threads with nodes and no forward outside them. Where only perfkit's ranges mark nodes, scopes mark forward."""
 
     def threads(rows: Bools) -> Bools:
         """All rows of threads that have one of these."""
@@ -225,9 +225,9 @@ def _backward_only_thread(host: HostView, links: Links, scope: Ints) -> Bools:
 def _attribute_events(
     trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
 ) -> EventAttribution:
-    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where that does backward only.
+    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where the thread runs backward only.
 
-    It is so where perfkit's ranges are all there is of nodes: then the engine itself has no range.
+    This holds where only perfkit's ranges mark nodes, because then the engine itself has no range.
     """
     events = trace.device
     launch = _launches(trace, host)
@@ -262,7 +262,7 @@ def _attribute_events(
 def _by_graph_annotation(
     trace: Trace, events: EventAttribution, paths: tuple[str, ...]
 ) -> tuple[EventAttribution, tuple[str, ...]]:
-    """Move nodes of CUDA graphs to the scope that was noted at capture; the phase stays that of their launch."""
+    """Move nodes of CUDA graphs to the scope that was recorded at capture; the phase stays that of their launch."""
     annotation = trace.device.annotation
     noted = np.flatnonzero((annotation != MISSING) & (events.phase != Phase.COMMUNICATION))
     if not len(noted):

@@ -1,4 +1,4 @@
-"""Two accounts of backward in one trace: perfkit's range round a node, and the node's sequence number."""
+"""The two sources for backward in one trace: perfkit's range round a node, and the node's sequence number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Agreement:
     """How far the two agree."""
 
     nodes: int
-    """Nodes that have a range of perfkit's and a number that leads to a forward operation."""
+    """Nodes that have a range of perfkit's and a number that links to a forward operation."""
     agreeing: int
     differences: tuple[tuple[str, str, str, int], ...]
     """(node, module by its range, module by its number, times), most frequent first."""
@@ -35,11 +35,11 @@ class Agreement:
 
 
 def agreement(attribution: Attribution) -> Agreement | None:
-    """Compare them; None where the trace has not both."""
+    """Compare the two; None where the trace does not have both."""
     if attribution.scope_source is not ScopeSource.PERFKIT:  # other scopes have other names
         return None
     host, links = attribution.host, attribution.links
-    # The engine's range holds perfkit's, which holds the node: what holds the range knows the number, if anything does.
+    # The engine's range holds perfkit's, which holds the node: the range around perfkit's has the number, if any has.
     ranges = np.flatnonzero(links.is_hooked & ~links.is_node & (links.node != NONE))
     around = links.node[ranges]
     leading = (links.target[around] != NONE) & ~links.by_accumulation[around]

@@ -1,9 +1,9 @@
-"""Kernels of torch.compile'd graphs to the modules they come from, by what Inductor said when it compiled them.
+"""Attribute kernels of torch.compile'd graphs to modules, by what Inductor recorded when it compiled them.
 
-A compiled graph runs as one range, below which the ordinary rules see no module. A run with
+A compiled graph runs as one range, inside which the ordinary rules find no module. A run with
 --experimental-provenance leaves the kernel calls of each graph in the trace, with their modules: the k-th kernel of a
-name below a graph's range is the k-th call of that name in its code. A kernel of several modules, fused, goes to
-their common ancestor.
+name below a graph's range is the k-th call of that name in its code. A kernel of several modules, fused, is
+attributed to their common ancestor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Compiled:
     path: Ints
     """Inside a kernel whose modules are known: index into paths. NONE on other rows."""
     paths: tuple[str, ...]
-    """The paths given, and after them those that only kernels have."""
+    """The given paths, followed by those that only kernels have."""
     fused: Bools
     """Rows inside a kernel that does the work of several modules."""
     sources: dict[int, tuple[str, ...]]
@@ -46,7 +46,7 @@ class Compiled:
 
 
 def find_compiled(trace: Trace, host: HostView, path: Ints, paths: tuple[str, ...]) -> Compiled | None:
-    """Map the kernels of compiled graphs. `path` is what the ordinary rules make of each host range, in `paths`.
+    """Map the kernels of compiled graphs. `path` is the scope of each host range by the ordinary rules, in `paths`.
 
     Returns None for a trace that carries no provenance.
     """
@@ -112,7 +112,7 @@ class _Namer:
         self.numbers = {text: number for number, text in enumerate(paths)}
 
     def fits(self, scope: int, graph: CompiledGraph) -> bool:
-        """Whether a graph has only modules below this scope: if not, it was another module that was compiled."""
+        """Whether a graph has only modules below this scope; if not, another module was compiled."""
         if scope == NONE or self.paths[scope] not in self.tree:
             return False
         modules = {module for call in graph.calls for module in call.modules}

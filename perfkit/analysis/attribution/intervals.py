@@ -19,11 +19,11 @@ NONE = -1
 """No such row."""
 
 ROW = np.int32
-"""What rows are numbered in: half the memory of int64, in which traces of 2^31 ranges would not fit either."""
+"""The type of row numbers: half the memory of int64; traces of 2^31 ranges would not fit into memory anyway."""
 
 _BLOCK = 2**16
-"""Rows that are worked on together. What a row asks of earlier rows is final when its block comes, and a block's
-columns stay in the processor's cache, so that the time grows with the rows and not faster."""
+"""Rows that are worked on together. Earlier rows are final when a block is reached, and a block's columns stay
+in the processor's cache, so that time grows linearly with the rows."""
 
 
 def at(values: npt.NDArray[_Scalar], rows: Ints, *, absent: object) -> npt.NDArray[_Scalar]:
@@ -48,7 +48,7 @@ def build_forest(thread: Ints, start: Ints, end: Ints, leaf_only: Bools, order_h
 
     The parent of i is the nearest previous range j of its thread, by (start, longest first, order_hint), with
     end[j] + tolerance >= end[i], that is still open at i's start or starts with it. Ranges marked leaf_only
-    (calls into the driver) come last among equal starts and are nobody's parent.
+    (calls into the driver) come last among equal starts and have no children.
     """
     order = np.lexsort((order_hint, -end, leaf_only, start, thread)).astype(ROW)
     thread, start, end, leaf_only = thread[order], start[order], end[order], leaf_only[order]

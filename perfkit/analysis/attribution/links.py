@@ -30,7 +30,7 @@ class Links:
 
     is_node: Bools
     """Backward nodes: the engine's ranges and the nodes' own, which nest; perfkit's ranges round nodes where the file
-    has nothing else of them."""
+    has no others."""
     is_hooked: Bools
     """perfkit's ranges round nodes, which name the module that made the node."""
     is_forward_op: Bools
@@ -42,10 +42,10 @@ class Links:
     operation: Ints
     """Nearest self-or-enclosing operation with a sequence number, of either direction; NONE for none."""
     owner: Ints
-    """On a node that leads to no forward operation: row of what names its module. In a gradient accumulation
-    perfkit's mark, else perfkit's range round the node; NONE without, and elsewhere."""
+    """On a node that links to no forward operation: row of what names its module, which is perfkit's mark in a
+    gradient accumulation, else perfkit's range round the node; NONE without either, and on other rows."""
     target: Ints
-    """On a node: the forward operation it leads to, NONE where the file has none. NONE on other rows."""
+    """On a node: the forward operation it links to, NONE where the file has none. NONE on other rows."""
     numbered: Bools
     """Nodes proper (not the engine's range round them) with a sequence number: what should link."""
     last_use: Ints
@@ -213,10 +213,10 @@ def _owners(host: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) 
 
 
 def _by_hooks(host: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent: Bools) -> Ints:
-    """Let perfkit's range round a node name the module of a node that nothing else is known of (`silent`).
+    """Let perfkit's range round a node name the module of a node that has no other source (`silent`).
 
     A range without the engine's round it is the node itself. With it, both the engine's range and the node proper,
-    which stands in perfkit's, take the name.
+    which is inside perfkit's, take the name.
     """
     result = owner.copy()
     hooks = np.flatnonzero(is_hooked)[::-1]  # the first is assigned last
@@ -230,10 +230,10 @@ def _by_hooks(host: HostView, node: Ints, owner: Ints, is_hooked: Bools, silent:
 
 
 def run_again(host: HostView, links: Links) -> Bools:
-    """Rows inside a forward-type operation that stands in a backward node: recomputed, unless it is double backward.
+    """Rows inside a forward-type operation in a backward node: recomputed, unless it is double backward.
 
-    In a double backward that operation has a node of its own that runs after the one it stands in. Any node of its
-    number will do: operations that only peek at a number share it with the one that uses it up.
+    In a double backward that operation has a node of its own, which runs after the one that holds it. Any node of its
+    number counts: operations that only read the sequence counter share the number with the one that advances it.
     """
     ends = np.concatenate((host.end, [np.iinfo(np.int64).max]))
     last_use = np.concatenate((links.last_use, [NEVER]))

@@ -1,8 +1,8 @@
-"""Backward nodes in NVTX ranges by emit_nvtx, which writes sequence numbers but not whose they are.
+"""Backward nodes in NVTX ranges by emit_nvtx, which writes sequence numbers without their threads.
 
 Kineto says of a backward node which thread ran its forward operation; here the thread has to be found
-(docs/attribution.md, "nsys"). What is found is written as Kineto would have written it, so that the rest of the
-attribution need not know: on a node, 1 + the index of its forward thread.
+(docs/attribution.md, "nsys"). The result is written as Kineto would write it, so that the rest of the
+attribution needs no special case: on a node, 1 + the index of its forward thread.
 """
 
 from __future__ import annotations

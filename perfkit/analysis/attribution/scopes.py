@@ -20,8 +20,8 @@ SEPARATOR = "/"
 """Joins the names of nested foreign scopes. perfkit's own names are whole paths already."""
 
 LONGEST_PATH = 4096
-"""Characters of a path of joined names, where those of models have hundreds: what is nested deeper counts to the scope
-around it. Ranges nested 10,000 deep would else have a GiB of paths."""
+"""Characters of a path of joined names, where those of models have hundreds: what is nested deeper belongs to the scope
+around it. Otherwise ranges nested 10,000 deep would have a GiB of paths."""
 
 _MODULE_PREFIX = "nn.Module: "
 _NOT_SCOPES = re.compile(
@@ -46,7 +46,7 @@ class ScopeSource(Enum):
     MODULE = "nn.Module"
     """Module frames of a profile with Python stacks: class names with a counter."""
     ANNOTATION = "annotation"
-    """Whatever ranges the user put there."""
+    """Any other ranges that the user added."""
 
 
 class How(IntEnum):
@@ -60,7 +60,7 @@ class How(IntEnum):
     ACCUMULATE = auto()
     """Gradient accumulation without a mark: with the backward node that ran before it."""
     NONE = auto()
-    """Outside every scope, or in backward and led to no forward operation in the file."""
+    """Outside every scope, or in backward and linked to no forward operation in the file."""
     UNLAUNCHED = auto()
     """No launch in the file: launched before recording began, or its record was dropped."""
     PROVENANCE = auto()
@@ -68,7 +68,7 @@ class How(IntEnum):
     PARAMETER = auto()
     """Gradient accumulation: by the parameter's module, which perfkit's mark in it names."""
     GRAPH = auto()
-    """A node of a CUDA graph: by the scope that was noted when the graph was captured."""
+    """A node of a CUDA graph: by the scope that was recorded when the graph was captured."""
     HOOK = auto()
     """A backward node: by perfkit's range round it, which names the module that made it."""
 
@@ -82,8 +82,8 @@ class Scopes:
     """Nearest self-or-enclosing scope; NONE outside."""
     resolved: Ints
     """Row of the scope that the range's time goes to, through backward nodes where need be; NONE for none. In a
-    gradient's accumulation the row of perfkit's mark, and in a node that leads nowhere that of perfkit's range round
-    it: neither is a scope, and both name one."""
+    gradient's accumulation the row of perfkit's mark, and in a node without a link that of perfkit's range round
+    it: neither is a scope, but both name one."""
     how: Ints
     """How."""
     path: Ints
@@ -106,7 +106,7 @@ def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[s
     usable = np.zeros(len(host.names), dtype=bool)
     usable[list(labels)] = True
     is_scope = usable[host.name] & ~host.is_runtime & _right_kind(host, kind)
-    if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened by nothing but its forward
+    if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened only by its forward
         is_scope &= ~_backward_only(host, links, is_scope)
     scope = nearest(host.forest.parent, is_scope)
     owner = links.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
@@ -123,12 +123,12 @@ def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[s
 
 
 def _best_source(host: HostView) -> ScopeSource:
-    """The first kind that the file has any of; the last of all where it has none."""
+    """The first kind that the file has any ranges of; the last kind where it has none."""
     return next((kind for kind in ScopeSource if _labels(host, kind)), ScopeSource.ANNOTATION)
 
 
 def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, str]:
-    """Qualified names for `Linear_7`: the eighth of its class in the tree. Nothing unless every name has its place."""
+    """Qualified names for `Linear_7`: the eighth of its class in the tree. Empty unless every name is in it."""
     of_class: dict[str, list[str]] = defaultdict(list)
     for path, name in modules.items():
         of_class[name].append(path)
@@ -145,7 +145,7 @@ def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, st
 def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
-    A gradient's accumulation goes by its mark, where it has one, and any node that leads nowhere by its range.
+    A gradient's accumulation takes the scope of its mark, where it has one; a node without a link that of its range.
     """
     count = len(scope)
     here = np.arange(count, dtype=ROW)
@@ -170,7 +170,7 @@ def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
 
 
 def _around_checkpoint(host: HostView, links: Links, is_scope: Bools, scope: Ints, resolved: Ints) -> Ints:
-    """Rule 11 for what is run again outside the scopes that open again with it: part of a checkpointed plain function.
+    """Rule 11 for recomputed work outside the scopes that open again with it: part of a checkpointed plain function.
 
     The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
     nearest that does not open again inside the node is the one that called the checkpoint.

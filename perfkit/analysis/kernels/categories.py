@@ -2,7 +2,7 @@
 
 Both tables are ordered: the first pattern that matches wins, so special cases stand above general ones. No pattern
 looks further than 500 characters from where it begins, so that a long name takes no longer than many short ones, and
-none behind LOOKED_AT.
+none looks beyond LOOKED_AT.
 """
 
 from __future__ import annotations
@@ -144,12 +144,12 @@ KERNELS = _patterns(
         r"elementwise|vectorized|pointwise|triton_poi_|unrolled|foreach|multi_tensor_apply|silu|gelu|relu|tril|triu"
         r"|binary_|unary_|rotary|rope"),
 )  # fmt: skip
-"""By the kernel's own name, ordered: the first that matches decides. For whatever the operator left open."""
+"""By the kernel's own name, ordered: the first that matches decides. For kernels whose operator has no category."""
 
 
 @cache
 def of_operator(name: str) -> str | None:
-    """Category by the operator's name, None where the name says nothing."""
+    """Category by the operator's name, None where the name has none."""
     base = name.rpartition("::")[2].lower().rstrip("_")
     if name.startswith("autograd::engine"):
         return None
@@ -191,5 +191,5 @@ def category(kernel: str, operator: str | None, *, in_optimizer: bool) -> str:
 
 
 def is_known(kernel: str, operator: str | None) -> bool:
-    """False for a kernel that neither table places: it counts as `other` for want of a pattern."""
+    """False for a kernel that neither table places: it counts as `other` because no pattern matches."""
     return of_kernel(kernel) is not None or (operator is not None and of_operator(operator) is not None)

@@ -5,8 +5,8 @@ Kineto prints what GNU's demangler makes of a name, nsys what NVIDIA's own makes
     void at::f<4, at::g(at::Base&)::{lambda(long)#1}, std::array<char*, 2ul> >(int, std::array<char*, 2ul>)
     void at::f<(int)4, at::g(at::Base &)::[lambda(long) (instance 1)], std::array<char *, (unsigned long)2>>(int, T3)
 
-What tells kernels apart in both are the template arguments. So parameter lists go (nsys writes `T3` where GNU repeats
-the type), with return types, casts, literals' suffixes, const and blanks.
+In both, template arguments tell kernels apart. So parameter lists are removed (nsys writes `T3` where GNU repeats the
+type), and with them return types, casts, literals' suffixes, const and blanks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def spelling(name: str) -> str:
 def _without_lists(name: str) -> str:
     """Without what stands in round brackets, but for a lambda's: its arguments tell it from another."""
     kept: list[str] = []
-    stack: list[bool] = []  # for each open bracket, whether what is in it stays: all that do come first
+    stack: list[bool] = []  # for each open bracket, whether what is in it stays: those that stay come first
     for place, character in enumerate(name):
         stays = not stack or stack[-1]
         if character == "(":

@@ -15,11 +15,11 @@ from perfkit.schema.parts.workloads import SIZES
 FitVerdict = Literal["fits", "borderline", "will not fit"]
 
 CUDA_CONTEXT = 2**29
-"""Assumed for what a process holds on a GPU besides tensors: the CUDA context and libraries. Not measured."""
+"""Assumed memory of a process on a GPU besides tensors: the CUDA context and libraries. Not measured."""
 FITS_BELOW = 0.90
 FITS_NOT_ABOVE = 1.05
-"""(peak + overhead) / memory, below and above which the verdict is clear. A guess, to be calibrated on a GPU: what
-lies between is decided by workspaces and fragmentation, which nothing here counts."""
+"""(peak + overhead) / memory, below and above which the verdict is clear. A guess, to be calibrated on a GPU:
+between the two, workspaces and fragmentation decide, which are not counted here."""
 
 _SMALLER_AFTER_FAILURE = 0.8
 """After running out of memory, a proposal has at most this share of the failed configuration's predicted peak: where
@@ -63,7 +63,7 @@ def overhead(config: RunConfig) -> int:
 
 
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
-    """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes a ms."""
+    """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes 1 ms."""
     estimate = memory_model.estimate(config)
     return Prediction(config, estimate.peak, estimate.first_step, estimate.where, memory)
 
@@ -85,7 +85,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One change, or none, along one axis. What it costs is its place there: the later, the more is given up."""
+    """One change, or none, along one axis. Its cost is its place on the axis: later ones give up more."""
 
     changes: _Changes
     flags: tuple[str, ...] = ()
@@ -99,7 +99,8 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
     """The nearest configurations that clearly fit into `memory`, those that give up least first.
 
     Ranked by the worst that they give up: another model, a shorter context, a smaller batch, precision, time, the
-    parts of attention in a profile, nothing. None is listed that gives up as much as another and more.
+    parts of attention in a profile, nothing. A proposal that gives up at least as much as another in every respect is
+    not listed.
     """
     cheapest: list[tuple[tuple[int, ...], Proposal]] = []
     limit = _limit(config, memory, peak_below)
@@ -117,8 +118,7 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
 def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = None) -> tuple[str, ...]:
     """The two nearest configurations that fit, as flags.
 
-    Where parameters alone do not fit, one smaller model gives up least of everything; a still smaller one is the
-    other then.
+    Where the parameters alone do not fit, one of the two is the next smaller model and the other a still smaller one.
     """
     commands = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
     limit = _limit(config, memory, peak_below)
@@ -146,7 +146,7 @@ def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: floa
 
 
 def _least(config: RunConfig) -> int:
-    """Parameters, gradients and Adam's moments: what no change but a smaller model makes less."""
+    """Parameters, gradients and Adam's moments: memory that only a smaller model reduces."""
     return {"forward": 4, "forward-backward": 8, "train": 16}[config.step.pass_type] * config.transformer.parameters
 
 
@@ -215,7 +215,7 @@ def _optimizers(config: RunConfig) -> Iterator[_Step]:
 
 
 def _models(config: RunConfig) -> Iterator[_Step]:
-    """The model itself, then smaller ones: the next sizes, or, of a shape of one's own, each number halved."""
+    """The model itself, then smaller ones: the next sizes, or, for a custom shape, each number halved."""
     yield _NONE
     smaller: list[str] = []
     own = config.transformer.shape

@@ -1,7 +1,7 @@
 """The peak memory of a step as a formula: arithmetic on the configuration, without PyTorch, in a millisecond.
 
-A step's memory is P + G + O (parameters, gradients made so far, the optimizer's state), what forward kept and has
-not been freed, and what is being worked on. Backward frees block by block what forward kept, and makes gradients as
+A step's memory is P + G + O (parameters, gradients made so far, the optimizer's state), what forward kept and
+backward has not freed yet, and working buffers. Backward frees block by block what forward kept, and makes gradients as
 it goes. Blocks are alike, so what is held at any given moment of block k is a straight line in k, and the largest is
 at an end: the last block, or the first. `peak` evaluates the moments of those two, of the head and the loss, and of
 the optimizer, and takes the largest. The terms are in `memory_terms`; docs/memory.md derives them.

@@ -6,7 +6,7 @@ The thread that runs a step is at every moment on a CPU, ready and waiting for o
 
 Each cause is taken out of these three in turn, so that no moment is counted twice and causes never add up to more
 than wall time. What is left of CPU time is the work itself: where *that* grows, there was more of it, or the CPU was
-slower. No counter here tells these apart.
+slower. No counter here distinguishes the two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAUNCH_BOUND = 0.9
 _WARM = 2
 """Gradients appear in the first step and the optimizer's state at its end: memory is steady from the second on."""
 _QUIET = 0.1
-"""Quantile of CPU time that stands for a step in which nobody spun, waiting for a delayed thread."""
+"""Quantile of CPU time that stands for a step in which no thread spun, waiting for a delayed one."""
 
 
 class Cause(StrEnum):
@@ -55,8 +55,8 @@ class Cause(StrEnum):
 PATTERNS = (Cause.WARMUP, Cause.PERIODIC, Cause.MODES, Cause.FAST)
 """Causes that are read from the times themselves. No counter has their seconds."""
 COUNTED = (Cause.WAITING, Cause.FAULTS, Cause.CPU_TIME)
-"""Causes whose seconds hold what other states of the thread leave, and with it some of wall time's own noise: for the
-variance their own counter has to go with the time as well."""
+"""Causes whose seconds are what is left of the thread's states, with some noise of wall time itself: for the variance,
+their own counter has to correlate with the time too."""
 _ON_CPU = (Cause.GC, Cause.COMPILE, Cause.FAULTS, Cause.CPU_TIME)
 """Causes that are CPU time of the main thread."""
 
@@ -68,11 +68,11 @@ class CauseTimes:
     wall: Floats
     seconds: dict[Cause, Floats] = field(default_factory=dict)
     events: dict[Cause, Floats] = field(default_factory=dict)
-    """Causes known by a count only, not by time: in a slow step where they happened they may claim what is left."""
+    """Causes known by a count only: in a slow step where they happened, the unexplained rest is attributed to them."""
     evidence: dict[Cause, Floats] = field(default_factory=dict)
     """What corroborates a cause, step by step: its own counter (collections, switches, faults, ...)."""
     warmed: bool = True
-    """At least two warm-up steps came before: pages and state a first step needs are there."""
+    """At least two warm-up steps came before: the pages and state that a first step creates exist."""
     delay: Floats = field(default_factory=lambda: np.zeros(0))
     """Run delay of the thread that waited longest, for the hint about too many threads."""
     off_cpu: Floats = field(default_factory=lambda: np.zeros(0))
@@ -94,7 +94,7 @@ def times_by_cause(record: RunRecord) -> CauseTimes:
     read = _Reader(probes)
     pools = _Pools(wall, read)
     running, ready = pools.left(_State.RUNNING), pools.left(_State.READY)
-    # Kernels preempt gladly where a system call returns, which may be between the clock's stop and the counter's
+    # Kernels often preempt where a system call returns, which may be between the clock's stop and the counter's
     # reading: delay beyond the step's own time is not the step's. (_Pools cuts the main thread's states likewise.)
     times = CauseTimes(
         wall, warmed=warmed, delay=np.minimum(np.maximum(read("main_delay_s"), read("other_delay_s")), wall)
@@ -162,7 +162,7 @@ class _Pools:
         return self._left[state]
 
     def take(self, seconds: Floats, *states: _State) -> Floats:
-        """Take so much out of these states, the first first; returns what there was to take."""
+        """Take up to `seconds` from these states, in their order; returns what was taken."""
         wanted = np.maximum(seconds, 0.0)
         missing = wanted
         for state in states:
@@ -208,11 +208,11 @@ def _work_of_others(steps: Sequence[StepSample], read: Callable[[str], Floats]) 
 
 
 def _move_induced_delay(seconds: dict[Cause, Floats], running: Floats, ready: Floats) -> None:
-    """Whatever needs more CPU time among competitors waits more for it: that wait is not theirs, but its own.
+    """A cause that needs more CPU time also waits longer for a CPU: that wait is attributed to it, not to competitors.
 
     In excess of typical CPU time, delay at the run's typical rate (delay per CPU time) goes from preemption to the
-    causes that took the CPU time, in proportion to their own excess. On a machine without competitors it is nothing.
-    What the main thread spent spinning is CPU time that preemption took, and brings no cause any delay.
+    causes that took the CPU time, in proportion to their own excess. On a machine without competitors it is 0.
+    What the main thread spent spinning is CPU time that preemption took, and moves no delay to a cause.
     """
     rate = float(np.median(ready / np.maximum(running, 1e-9)))
     over = {cause: np.maximum(seconds[cause] - np.median(seconds[cause]), 0.0) for cause in _ON_CPU}

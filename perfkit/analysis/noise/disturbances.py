@@ -1,4 +1,4 @@
-"""Steps that stand out, one by one, as a level or in a pattern, and what each is owed to."""
+"""Steps that stand out, singly, as a level or in a pattern, and the cause of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTLIER_SHARE = 0.10
 """A step stands out above median + max(5 standard deviations (by MAD), 10%)."""
 FAST_SIGMAS = 3.4
 """A fast step stands out below median - max(3.4 n^(1/3) standard deviations (by MAD), 10%). Slow steps have causes to
-be looked for, and a false alarm costs a line; nothing makes a step fast but less work. Of n steps by Student's t with
+look for, and a false alarm costs a line; only less work makes a step fast. Of n steps by Student's t with
 3 degrees of freedom, whose tails are as heavy as those of times get, one in fifty runs has a step below that: a tail of
 2 sqrt(3) / (pi x^3) standard units, 0.02 = n times that, and 1 / 0.88 of them in a standard deviation by MAD."""
 _BASE_SHARE = 0.25
@@ -39,20 +39,20 @@ all but the first quarter, are what the MAD is taken of. Simulated: first steps 
 less (normal) and 1 to 2% (lognormal, sigma 0.5)."""
 _ALIKE = 0.25
 _FEWEST_ALIKE = 2
-"""A leading step with an excess within 25% of that of two later steps is such a step, and no warm-up."""
+"""A leading step whose excess is within 25% of that of two later steps is like them, and is not warm-up."""
 _COUNTER_SIGMAS = 3.0
 """A counter is up where it is above its quiet steps by 3 standard errors (by MAD) of the difference."""
 _NO_CAUSE = 0.05
 _MAD = 1.4826
 _NAMED = 0.95
-"""An explanation of 95% and one of 100% are as good as each other: causes are then taken in their own order."""
+"""Explanations of 95% and of 100% count as equal: the order of the causes then decides."""
 
 Kind = Literal["warm-up", "step", "fast step", "level", "period", "mode"]
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """Some steps that took longer than the quiet ones, or less long."""
+    """Steps that took more, or less, time than the quiet ones."""
 
     kind: Kind
     steps: tuple[int, ...]
@@ -88,8 +88,8 @@ class Disturbance:
 def find_disturbances(times: CauseTimes) -> tuple[Disturbance, ...]:
     """Everything that stands out of a series: a period, several speeds, unfinished warm-up, levels, single steps.
 
-    What belongs to a pattern is set aside before the rest is looked at: a first step that is slow because every
-    eighth one is has nothing to do with warm-up.
+    Steps of a pattern are set aside before the others are examined: a first step that is slow because every eighth
+    step is slow is not warm-up.
     """
     wall = times.wall
     if len(wall) < FEWEST:
@@ -157,9 +157,9 @@ def _one_by_one(times: CauseTimes, rest: Steps) -> list[Disturbance]:
 
 
 def _base(levels: list[Level]) -> Level:
-    """The level that the others are compared with: of the fastest, as many as a quarter of the steps take, the last.
+    """The level that the others are compared with: the slowest of the fastest levels that hold a quarter of the steps.
 
-    The fastest of all would make slow steps of nearly all the others where only a few are fast.
+    With the fastest level, nearly all others would be slow steps where only a few steps are fast.
     """
     by_speed = sorted(levels, key=lambda level: level.median)
     upto = np.cumsum([len(level) for level in by_speed])
@@ -169,8 +169,8 @@ def _base(levels: list[Level]) -> Level:
 def leading_slow(wall: Floats) -> int:
     """How many of the first steps are still warming up, judged by the second half.
 
-    0 where the whole first half is slower: that is a level, or a drift, and how much of it was warm-up nobody can say.
-    Nor is a step warm-up that looks like later ones.
+    0 where the whole first half is slower: that is a level or a drift, and how much of it was warm-up is unknown.
+    A step that is like later slow steps is not warm-up either.
     """
     later = wall[len(wall) // 4 :]
     middle = float(np.median(wall[len(wall) // 2 :]))
@@ -204,17 +204,17 @@ def _outliers(wall: Floats, level: Level, levels: list[Level]) -> list[int]:
 
 
 def _leading(times: CauseTimes, steps: Steps, quiet: Steps) -> Disturbance:
-    """Leading slow steps: warm-up, unless a cause that can hit any step explains them; then they are such steps."""
+    """Leading slow steps: warm-up, unless a cause that can affect any step explains them; then they are slow steps."""
     disturbance = _judged(times, "step", steps, quiet)
     external = disturbance.cause in _EXTERNAL or (times.warmed and disturbance.cause is Cause.FAULTS)
     return disturbance if external else _of_itself(disturbance, "warm-up", Cause.WARMUP)
 
 
 _EXTERNAL = (Cause.GC, Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL)
-"""What can happen to a first step as to any other. Everything else that is slow about it is what warm-up is for."""
+"""Causes that can affect any step. Every other cause of a slow first step is warm-up."""
 _OF_ITSELF: dict[Kind, Cause] = {"period": Cause.PERIODIC, "mode": Cause.MODES}
-"""Where no other cause explains them, patterns are their own, and so is what is faster. So are they where all there is
-to say is that they take more CPU time, which is no more than the times say."""
+"""Patterns and fast steps are causes of their own where no other cause explains them, and where the only other cause
+is more CPU time, which adds nothing to what the times show."""
 
 
 def _judged(times: CauseTimes, kind: Kind, steps: Steps, quiet: Steps) -> Disturbance:
@@ -270,12 +270,12 @@ def _is_rare(seconds: Floats, steps: Steps, quiet: Steps, over: float) -> bool:
 
 
 def _long_enough(times: CauseTimes, cause: Cause, steps: Steps) -> bool:
-    """NVML's values are averages over up to a second: they say nothing of a shorter stretch."""
+    """NVML's values are averages over up to a second: they cannot explain a shorter stretch."""
     return cause not in gpu_causes.SAMPLED or float(times.wall[steps].sum()) >= gpu_causes.WINDOW_S
 
 
 def _event(times: CauseTimes, steps: Steps, quiet: Steps) -> Cause | None:
-    """Something that happened here and does not happen in quiet steps."""
+    """An event that happened in these steps and does not happen in quiet ones."""
     for cause, counts in times.events.items():
         if counts[steps].any() and np.median(counts[quiet]) == 0:
             return cause

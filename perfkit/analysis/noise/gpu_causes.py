@@ -30,7 +30,7 @@ _LOW_POWER = 0.5
 
 
 def add(times: CauseTimes, record: RunRecord) -> None:
-    """Add what the GPU's samples say to the account of a run's steps."""
+    """Add the causes that the GPU's samples show to the times of a run's steps."""
     began = [sample.probes.began_s if sample.probes else None for sample in record.steps]
     if not record.gpu or any(moment is None for moment in began):
         return
@@ -55,7 +55,7 @@ def _mean_clock(window: list[GpuSample]) -> float:
 
 
 def _add_clock(times: CauseTimes, windows: list[list[GpuSample]], clock: Floats) -> None:
-    """Time lost to a lower clock, if time goes as 1 / clock: t (1 - f / f_best). Its reason decides whose it is."""
+    """Time lost to a lower clock, if time goes as 1 / clock: t (1 - f / f_best). The reason decides the cause."""
     best = float(np.quantile(clock, _BEST))
     lost = times.wall * np.maximum(0.0, 1 - clock / best)
     for cause, bits in _REASONS.items():
@@ -76,8 +76,8 @@ def is_beyond_memory(record: RunRecord) -> bool:
 def spill(record: RunRecord) -> str | None:
     """Why the run seems to have spilled into system memory (Windows and WSL2 do that), or None.
 
-    Certain where the allocator held more than the GPU has. Likely where the GPU's memory was all but gone, with the
-    GPU busy all the time at less than half the power it may draw: it waits for memory on the other side of a bus.
+    Certain where the allocator held more than the GPU has. Likely where the GPU's memory was nearly full and the
+    GPU busy all the time at less than half its power limit: it then waits for memory across the bus.
     """
     reserved, total = record.memory.reserved, record.environment.device_memory
     if record.config.step.device == "cpu" or not total:

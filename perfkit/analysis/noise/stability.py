@@ -1,4 +1,4 @@
-"""Why a run's number is as noisy as it is: RunRecord -> findings. Pure functions; the rules are in docs/measurement.md.
+"""Why a run's times vary: RunRecord -> findings. Pure functions; the rules are in docs/measurement.md.
 
 Their sentences are made in `noise_texts`.
 """
@@ -25,19 +25,19 @@ from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule, Sure
 from perfkit.schema.record import RunRecord
 
 QUIET_CV = 0.02
-"""Below this spread the variance is not taken apart: there is nothing to gain."""
+"""Below this spread the variance is not attributed to causes: there is little to gain."""
 MAIN_SHARE = 0.20
 """A cause with less of the variance than this is in the account, but is not what the spread is owed to."""
 LOST_SHARE = 0.10
-"""What every step loses shows in no variance: it is named from 10% of the typical (median) step's time on."""
+"""What every step loses does not show in the variance: it is named from 10% of the typical (median) step's time."""
 HIGH_LAG1 = 0.5
-"""Neighbouring steps that alike (and significantly so) leave too few independent ones for an interval."""
+"""Above this autocorrelation (if significant) too few steps are independent for an interval."""
 _LAG1_SIGMAS = 2.58
 """Of the estimate on independent samples, 1 / sqrt(n): one in a hundred passes by chance."""
 _STARVED = 0.3
 """Threads that wait for a CPU for this share of the typical step are too many, or have neighbours."""
 FEWEST_PERIODS = 5
-"""The mean of whole periods has an interval from five of them on: fewer are no sample."""
+"""The mean of whole periods has an interval from five of them on: fewer are too small a sample."""
 _EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
 
 WARMUP_UNFINISHED = Rule("warmup-unfinished", "noise", "the first measured steps still warm up")
@@ -66,26 +66,26 @@ class _Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """All that is known about a run's noise."""
+    """What is known about a run's noise."""
 
     cv: float
     shares: tuple[Share, ...]
     """Of the variance, largest first, unexplained last; empty for a quiet run, or one without counters."""
     cv_without: float
-    """CV of the steps that are not attributed to a cause; nan where none is, or less than half or five are left."""
+    """CV of the steps not attributed to a cause; nan where none is, or where fewer than half or five are left."""
     attributed: int
     """Steps attributed to a cause."""
     disturbances: tuple[Disturbance, ...]
     findings: tuple[Finding, ...]
     """What matters most first."""
     causes: tuple[str, ...] = ()
-    """That findings name, in their order."""
+    """Causes that findings name, in their order."""
     doubts: tuple[str, ...] = ()
-    """Why the mean's interval is not reliable, each once; they come with findings, so that the two cannot disagree."""
+    """Why the mean's interval is not reliable, each once; made with the findings, so that the two cannot disagree."""
 
     @property
     def interval_reliable(self) -> bool:
-        """False where a finding makes the mean's interval too narrow, or the mean itself no one speed."""
+        """False where a finding makes the mean's interval too narrow, or where the steps have no single speed."""
         return not self.doubts
 
     @property
@@ -139,9 +139,9 @@ LOST_EVERY_STEP = Rule("lost-every-step", "noise", "every step loses time to the
 
 
 def _place(finding: Finding, cv: float, *, warmed: bool) -> int:
-    """What makes all other numbers wrong comes first, then what takes more of the mean than the spread is of it.
+    """Findings that make all other numbers wrong come first, then losses that are larger than the spread.
 
-    Warm-up is of the former where there was next to none; otherwise the order in which findings are made stands.
+    Unfinished warm-up is one of the former where there were too few warm-up steps; the others keep their order.
     """
     if finding.rule is MEMORY_SPILL or (finding.rule is WARMUP_UNFINISHED and not warmed):
         return 0
@@ -218,14 +218,14 @@ def _group(group: list[Disturbance], times: CauseTimes, record: RunRecord) -> _J
 
 
 def _cost(seconds: float, times: CauseTimes) -> Cost:
-    """What steps take too long, all together, spread over every measured step; nothing where they take less long."""
+    """The excess of all these steps together, spread over every measured step; no cost where they are faster."""
     if seconds <= 0:
         return NO_COST
     return Cost(round(seconds / len(times.wall) * 1e9), seconds / float(times.wall.sum()))
 
 
 def _doubt(disturbance: Disturbance, n: int) -> str:
-    """What a disturbance makes of the mean's interval: nothing, or why it cannot be relied on."""
+    """Why a disturbance makes the mean's interval unreliable; empty where it does not."""
     match disturbance.kind:
         case "warm-up":
             return "warm-up is not finished"
@@ -240,7 +240,7 @@ def _doubt(disturbance: Disturbance, n: int) -> str:
 
 
 def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
-    """What all steps lose to a cause: it shows in the mean, and not in the variance."""
+    """What all steps lose to a cause: it shows in the mean, but not in the variance."""
     judged = []
     for cause in _EVERY_STEP:
         seconds = times.seconds.get(cause)
@@ -278,9 +278,9 @@ def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
 
 
 def _usual(wall: Floats, disturbances: Sequence[Disturbance]) -> Floats:
-    """Times with the usual one for single steps that stand out, and for warm-up.
+    """Times in which single steps that stand out, and warm-up, have the usual time.
 
-    Some of them side by side, or at an end, are named as such, and are neither a drift nor neighbours that are alike.
+    They have findings of their own, and must not count as a drift or as autocorrelation too.
     """
     usual = wall.copy()
     for disturbance in disturbances:
@@ -293,7 +293,7 @@ DRIFT = Rule("drift", "noise", "the steps get slower or faster from the first to
 
 
 def _drift(wall: Floats, disturbances: Sequence[Disturbance], record: RunRecord) -> list[_Judged]:
-    """A trend, unless levels or warm-up are the better word for it."""
+    """A trend, unless levels or warm-up describe it better."""
     if any(disturbance.kind in ("level", "warm-up") for disturbance in disturbances) or len(wall) < FEWEST:
         return []
     drift = trend.drift(_usual(wall, disturbances))

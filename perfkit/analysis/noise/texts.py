@@ -13,13 +13,13 @@ from perfkit.analysis.statistics.trend import Drift
 from perfkit.schema import units
 
 _MOST_STEPS = 8
-"""Step numbers named in one line; of more only how many there are."""
+"""Step numbers named in one line; beyond that, only their count."""
 _FIRST_STEPS = 3
-"""Steps named of a pattern: the rest follows from them, or is in the evidence."""
+"""Steps of a pattern that are named: the others follow from them, or are in the evidence."""
 
 
 def disturbed(disturbance: Disturbance, steps: Sequence[int], counters: str) -> str:
-    """Steps that stand out. `one` stands out most of them; `steps` are all, from 1; `counters`: what counters say."""
+    """Steps that stand out. `disturbance` is the largest; `steps` are all, from 1; `counters`: what counters say."""
     longer, why = _longer(disturbance, steps), _why(disturbance, counters)
     match disturbance.kind:
         case "mode":
@@ -111,7 +111,7 @@ def lost(cause: str, share: float, seconds: float) -> str:
 
 
 def too_many_threads(threads: int, cpus: int, waiting: float) -> str:
-    """`waiting`: share of the typical step in which one of them waits for a CPU; 0 where that is not worth a word."""
+    """`waiting`: share of the typical step in which one of them waits for a CPU; 0 where that is negligible."""
     text = f"too many threads: {threads} threads on {cpus} CPUs"
     if not waiting:
         return text
@@ -128,7 +128,7 @@ def drift(drift: Drift) -> str:
 
 
 def autocorrelation(r: float, n: int, worth: float) -> str:
-    """Neighbours that are alike, and what n steps are worth then."""
+    """Autocorrelation, and how many independent steps n steps are worth."""
     return (
         f"neighbouring steps are alike (autocorrelation {r:.2f}): {n} steps say as much as {worth:.1f} independent ones"
     )

@@ -38,8 +38,8 @@ def shares(times: CauseTimes, disturbances: Sequence[Disturbance]) -> tuple[Shar
     """The variance of wall time, by cause: cov(seconds of the cause, wall) / var(wall).
 
     Covariance is linear, so the shares of all causes and of the rest add up to 1 exactly, whatever the causes are. A
-    cause is named where the judgement over disturbances named it, or where its seconds go with the time more closely
-    than chance would have it (`chance`); what the others seem to have is unexplained.
+    cause is named where the judgement over disturbances named it, or where its seconds correlate with the time more
+    closely than chance would (`chance`); the shares of the others count as unexplained.
     """
     seconds = _contributions(times, disturbances)
     centred = times.wall - times.wall.mean()
@@ -60,10 +60,10 @@ def shares(times: CauseTimes, disturbances: Sequence[Disturbance]) -> tuple[Shar
 
 
 def _beyond_chance(times: CauseTimes, seconds: dict[Cause, Floats], asked: list[Cause]) -> list[Cause]:
-    """Those of the causes whose seconds, and own counter where it says more, go with wall time by more than chance.
+    """The causes whose seconds, and own counter where it says more, correlate with wall time by more than chance.
 
-    All causes with time of their own are tested at once, so that it is the same to look at one of them or at all. Times
-    and counters are taken round the medians of the times' levels: a level is judged as a whole, not step by step.
+    All causes with time of their own are tested at once, so that the result does not depend on which are asked for.
+    Times and counters are taken round the medians of the times' levels: a level is judged as a whole, not step by step.
     """
     if not asked:
         return []

@@ -1,7 +1,7 @@
-"""Is B faster or slower than A, and how sure is that: processes -> rows with a verdict (docs/compare.md).
+"""Whether B is faster or slower than A, with an interval: processes -> rows with a verdict (docs/compare.md).
 
 A row needs two processes a side for an interval. The whole step has one row a configuration; its phases have rows of
-their own. Holm's adjustment goes over the rows of either kind, so that reading phases costs the step no power.
+their own. Holm's adjustment is made for steps and phases separately, so that the phases cost the step no power.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from perfkit.analysis.statistics.welch import ALPHA, Welch
 from perfkit.errors import UsageError
 
 RECOMMENDED = 5
-"""Processes a side: with fewer, intervals are several times wider than the spread that makes them."""
+"""Processes a side: with fewer, intervals are several times wider than the spread between processes."""
 ONE_PROCESS = "one process"
 NOT_IN_TIME = "not comparable in time"
 NO_RATIO = "-"
@@ -77,7 +77,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that setting B against A says."""
+    """The result of comparing B with A."""
 
     a: Side
     b: Side
@@ -87,7 +87,7 @@ class Comparison:
     phases: tuple[Row, ...]
     margin: float
     forced: bool
-    """Judged although the sides may not have taken turns."""
+    """Verdicts are given although the sides may not have taken turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Gate:
 def compare(
     a: Side, b: Side, *, margin: float = 0.01, intended: frozenset[str] = frozenset(), force: bool = False
 ) -> Comparison:
-    """Set B against A. `margin`: ratios within 1 +- this count as the same.
+    """Compare B with A. `margin`: ratios within 1 +- this count as the same.
 
     Raises UsageError where there is nothing to compare, or where the conditions differ and `force` is not given.
     """
@@ -149,10 +149,10 @@ def _row(pair: Pair, what: str, independent: bool) -> Row:
 
 
 def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[Row, ...]:
-    """The rows of one table with their verdicts, each kind of claim adjusted for being made on several rows.
+    """The rows of one table with their verdicts, each kind of claim adjusted for the number of rows.
 
-    Sides that did not take turns differ by what drifted in between, which no interval holds: no claim, unless
-    `in_any_order`.
+    Sides that did not take turns also differ by drift between them, which no interval covers: they get no verdict,
+    unless `in_any_order`.
     """
     limit = math.log1p(margin)
     different = welch.holm(np.array([math.nan if row.welch is None else row.welch.p_different() for row in rows]))

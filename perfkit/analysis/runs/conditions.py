@@ -15,7 +15,7 @@ from perfkit.schema.table import Audience, Column, Table
 
 Role = Literal["refused", "work", "method", "compared", "noted"]
 """refused: another machine, version or precision, unless forced; work: the step computes something else;
-method: measured in another way; compared: any other flag; noted: what rarely matters."""
+method: measured in another way; compared: any other flag; noted: differences that rarely matter."""
 
 _DECISIVE = (
     "device_name", "compute_capability", "driver", "cuda", "cudnn", "torch", "cpu_model", "cpu_count", "num_threads",
@@ -50,13 +50,13 @@ class Difference:
 
 
 def differences(match: Match, intended: frozenset[str] = frozenset()) -> list[Difference]:
-    """Everything that differs between the two sides of a pair, or within difference where it must not.
+    """Everything that differs between the two sides of a pair, or within one side where it must not.
 
-    `intended`: flags whose difference was asked for in so many words, by `compare --run`; they are never refused,
-    nor is what follows from them.
+    `intended`: flags whose difference was asked for explicitly, by `compare --run`; they are never refused, and
+    neither is what follows from them.
     """
     explained = {what for flag in intended for what in _EXPLAINS.get(flag, ())}
-    known: dict[Difference, None] = {}  # the same difference in many pairs is difference
+    known: dict[Difference, None] = {}  # the same difference in many pairs is one
     for pair in match.pairs:
         for difference in (*_of_environments(pair, explained), *_of_lengths(pair)):
             known.setdefault(difference)
@@ -70,7 +70,7 @@ def differences(match: Match, intended: frozenset[str] = frozenset()) -> list[Di
 
 
 def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
-    """Flags by which two configurations do other work or measure it in another way, as far as both name a value."""
+    """Flags by which two configurations differ in their work or its measurement, where both name a value."""
     pairs = ((name, a.value(name), b.value(name)) for name in (*_WORK, *_METHOD))
     return [
         Difference(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
@@ -80,7 +80,7 @@ def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
 
 
 def refusals(differences: Sequence[Difference]) -> list[Difference]:
-    """What forbids the comparison."""
+    """Differences that forbid the comparison."""
     return [difference for difference in differences if difference.role == "refused"]
 
 

@@ -31,7 +31,7 @@ UNFINISHED_RUNS = Rule("unfinished-runs", "processes", "runs were left out becau
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What one process says of its configuration."""
+    """The measurement of one process."""
 
     name: str
     """Where it was read from, for messages."""
@@ -60,7 +60,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A or B: its processes, and what of it cannot be compared."""
+    """A or B: its processes, and those of its runs that cannot be compared."""
 
     name: str
     path: str
@@ -120,7 +120,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What is set against what."""
+    """Which processes are compared with which."""
 
     changed: dict[str, tuple[Any, Any]]
     """Fields with one value all over A and another all over B: what is compared."""

@@ -13,7 +13,7 @@ from perfkit.schema.record import EndedBy, StepSample
 from perfkit.schema.stopping import StopRule, exactly
 
 GROWTH = 1.2
-"""The interval is looked at again when n has grown by this much: looking after every step would stop at a lucky one."""
+"""The interval is checked again when n has grown by this much: checking after every step would stop at a lucky one."""
 
 
 def rule(config: RunConfig) -> StopRule:

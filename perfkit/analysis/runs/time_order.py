@@ -1,9 +1,9 @@
-"""Whether two sides took turns, so that what drifts while they are measured falls on both: the rule `interleaved`.
+"""Whether two sides took turns, so that drift during the measurement affects both: the rule `interleaved`.
 
 In order of start the side has to change at least as often as the smaller side has processes, which rounds of A and B in
 any order do (`compare --run`), and B has to be the later one in 25% to 75% of all pairs of an A and a B. Neither is
-enough alone: A B A B B B B B changes sides often enough and has B at the end; A B B A is balanced, and one slow hour in
-the middle is B's. docs/compare.md has the rates of false claims with and without it (`scripts/false-claims`).
+enough alone: A B A B B B B B changes sides often enough, but has B at the end; A B B A is balanced, but a slow hour in
+the middle affects B alone. docs/compare.md has the rates of false claims with and without it (`scripts/false-claims`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TimeOrder:
     later: float
     """Share of the pairs of an A and a B in which B started later, equal times as half; nan where that is unknown."""
     unknown: str = ""
-    """Why the order says nothing."""
+    """Why the order is not known."""
 
     @property
     def interleaved(self) -> bool:

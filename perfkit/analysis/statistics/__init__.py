@@ -1,1 +1,1 @@
-"""Numbers of series, without a word on what they are of."""
+"""Statistics of series, whatever they measure."""

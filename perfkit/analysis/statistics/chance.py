@@ -12,7 +12,7 @@ from perfkit.analysis.statistics.patterns import Steps
 from perfkit.analysis.statistics.stats import Floats
 
 CHANCE_P = 0.02
-"""A share is believed where fewer than 2% of the permutations give any of the causes one as large."""
+"""A share is accepted where fewer than 2% of the permutations give any of the causes a share as large."""
 _PERMUTATIONS = 1999
 _EXACT = 7
 """Up to so many steps all n! <= 5040 orders are tried."""
@@ -23,13 +23,13 @@ _SAME = 1e-9
 
 
 def p_values(series: Floats, time: Floats) -> Floats:
-    """How often unrelated series go with time as closely as these do; one for each row of `series`, shape (k, n).
+    """How often unrelated series correlate with time as closely as these; one p for each row of `series`, shape (k, n).
 
-    Under the null hypothesis the order of the steps' times (shape (n,)) says nothing of the counters. The times are
+    Under the null hypothesis the order of the steps' times (shape (n,)) is unrelated to the counters. The times are
     permuted against all the counters at once, and each correlation is compared with the largest of all of them in the
-    permuted ones: Westfall and Young's single-step maxT (1993), which holds the probability of even one false name
-    for counters that depend on each other in whatever way. p = (1 + larger ones) / (1 + permutations) (Phipson and
-    Smyth 2010), or, with all n! orders enumerated, their share. Seeded: a record is always judged alike.
+    permuted ones: Westfall and Young's single-step maxT (1993), which bounds the probability of one or more
+    false names however the counters depend on each other. p = (1 + larger ones) / (1 + permutations) (Phipson and
+    Smyth 2010), or, with all n! orders enumerated, their share. Seeded: a record always gives the same result.
     """
     rows, centred = _unit(np.atleast_2d(series)), _unit(time[None, :])[0]
     products = rows @ centred

@@ -1,4 +1,4 @@
-"""Patterns in step times that no counter is needed for: every k-th step is slower, or steps run at several speeds.
+"""Patterns in step times that need no counter: every k-th step is slower, or steps run at several speeds.
 
 Rates of false alarms and of detection are in docs/measurement.md; test_patterns simulates them.
 """
@@ -20,11 +20,11 @@ Steps = npt.NDArray[np.intp]
 """Numbers of steps, counted from 0, in order."""
 
 FEWEST_TURNS = 3
-"""A period is looked for where the run holds at least three of its steps."""
+"""A period is looked for where it has at least three occurrences in the run."""
 PERIOD_P = 0.02
-"""Of a contrast beyond its limit, of all periods and phases, if the order of the steps means nothing."""
+"""Probability that any contrast, of all periods and offsets, exceeds its limit if the order of the steps is random."""
 PERIOD_SHARE = 0.02
-"""Steps of a period that differ from the others by less than 2% are none."""
+"""Steps that differ from the others by less than 2% are not a period."""
 _STRAYS = 0.2
 _STRAY_SIGMAS = 5.0
 """One in five of a period's steps may be like the others: nearer to their median, and 5 standard deviations (of the
@@ -70,7 +70,7 @@ def period(series: Floats) -> Period | None:
 def _is_one_speed(own: Floats, rest: Floats) -> bool:
     """Whether the steps of a period differ from the rest by 2%, and all but a few of them do.
 
-    Four very slow steps make those of half their period slower, too, by more than chance.
+    Four very slow steps also make the steps of half their period slower by more than chance.
     """
     middle, usual = float(np.median(own)), float(np.median(rest))
     off = np.abs(own - middle)
@@ -80,11 +80,11 @@ def _is_one_speed(own: Floats, rest: Floats) -> bool:
 
 
 def _beyond_chance(points: Floats) -> list[tuple[int, int]]:
-    """Periods and phases whose steps are slower, or faster, than the others by more than chance; the clearest first.
+    """Periods and offsets whose steps are slower, or faster, than the others by more than chance; the clearest first.
 
-    For each length k and phase with three turns or more: the sum of normal scores of ranks (van der Waerden 1952) of
-    the steps there. Its limit is that of permuted scores (`_limits`), which is exact for independent steps of any
-    distribution, and corrects for looking at all k and phases. An outlier counts by its rank only.
+    For each length k and offset with three occurrences or more: the sum of normal scores of ranks (van der Waerden
+    1952) of the steps there. Its limit is that of permuted scores (`_limits`), which is exact for independent steps of
+    any distribution, and corrects for testing all k and offsets. An outlier counts by its rank only.
     """
     n = len(points)
     if n <= 2 * (FEWEST_TURNS - 1) or np.ptp(points) == 0:
@@ -95,18 +95,18 @@ def _beyond_chance(points: Floats) -> list[tuple[int, int]]:
         own = contrasts[:, 0] * (alternation if k == 2 else 1.0)
         own = own + _SAME * (own > 0)  # steps that alternate: the slower ones
         at = int(np.argmax(_sizes(own, turns)))
-        as_clear_as = turns if k > 2 else max(FEWEST_TURNS, turns // 2)  # steps that make up for others alternate
+        as_clear_as = turns if k > 2 else max(FEWEST_TURNS, turns // 2)  # steps that compensate for others alternate
         if _sizes(own, turns)[at] > limits[_group(as_clear_as)] + 2 * _SAME:
             beyond.append((abs(float(own[at])), k, first + at))
     return [(k, phase) for _, k, phase in sorted(beyond, reverse=True)]
 
 
 def _contrasts(scores: Floats) -> Iterator[tuple[int, int, int, Floats]]:
-    """Contrasts of scores, shape (n, columns), of the steps at each phase of each period with FEWEST_TURNS or more.
+    """Contrasts of scores, shape (n, columns), of the steps at each offset of each period with FEWEST_TURNS or more.
 
     A contrast is the sum of the scores in standard deviations under permutation, sqrt(m (n - m) / (n - 1)) for m steps.
-    Yields k, m, the first phase with so many steps, and the contrasts of it and those after, shape (phases, columns):
-    n % k phases have a step more than the others.
+    Yields k, m, the first offset with m steps, and the contrasts from it on, shape (offsets, columns): n % k offsets
+    have one step more than the others.
     """
     n = len(scores)
     longest = (n - 1) // (FEWEST_TURNS - 1)
@@ -120,7 +120,7 @@ def _contrasts(scores: Floats) -> Iterator[tuple[int, int, int, Floats]]:
 
 
 def _sizes(contrasts: Floats, turns: int) -> Floats:
-    """Slow steps have positive contrasts and fast ones negative; three are too few to be named as fast."""
+    """Slow steps have positive contrasts and fast ones negative; three are too few to be called fast."""
     return contrasts if turns == FEWEST_TURNS else np.abs(contrasts)
 
 
@@ -141,7 +141,7 @@ def _scores(points: Floats) -> Floats:
 
 
 def _alternation(points: Floats) -> float:
-    """Factor for k = 2: where what is left without the alternation has a negative r, chance alternates by itself.
+    """Factor for k = 2: where the residual without the alternation has a negative r, chance alternates too.
 
     An AR(1) series has (1 - r) / (1 + r) times the power of independent steps at that frequency.
     """
@@ -154,8 +154,8 @@ def _alternation(points: Floats) -> float:
 def _limits(n: int) -> Floats:
     """What the size of a contrast of n scores has to exceed, by its group: in 2% of permutations one does.
 
-    Contrasts of a few scores have other tails than those of many: one limit for all would never be passed by the three
-    or four slowest of a hundred. Each group has the same share of the 2%, that of three steps, of which there are as
+    Contrasts of few scores have other tails than those of many: the three or four slowest of a hundred steps would
+    never pass one limit for all. Each group has the same share of the 2%, that of three steps, of which there are as
     many as of all the others, two.
     """
     scores = np.tile(_scores(np.arange(n, dtype=np.float64)).astype(np.float32), (_PERMUTATIONS, 1))
@@ -173,11 +173,11 @@ def _limits(n: int) -> Floats:
 
 
 def speeds(series: Floats) -> tuple[Steps, ...]:
-    """The steps at each speed but the fastest, from fast to slow, of three or two that alternate without a period.
+    """The steps at each speed but the fastest, from fast to slow, where two or three speeds alternate without a period.
 
     Empty where there is one speed. Sorted, the series is cut where (difference of means) / (larger standard deviation)
     of neighbouring parts is largest: Ashman's D (Ashman, Bird and Zepf 1994) with the larger in place of the mean
-    spread, so that a long tail is no mode. Speeds are named above 4 + 36 / n: the limit that normal, uniform, skewed
+    spread, so that a long tail is not a mode. Speeds are named above 4 + 36 / n: the limit that normal, uniform, skewed
     and heavy-tailed series pass in 1.5% or less with two parts, and in 0.2% or less with three.
     Of two and three the clearer are named.
     """
@@ -187,7 +187,7 @@ def speeds(series: Floats) -> tuple[Steps, ...]:
 
 
 def _speeds(series: Floats, count: int) -> tuple[float, tuple[Steps, ...]]:
-    """The distance of so many speeds and the steps at all but the fastest; 0 and none where there are no such."""
+    """The distance of `count` speeds, and the steps at all but the fastest; 0 and none where there are not so many."""
     n = len(series)
     near = _without_far(np.sort(series), n // 10)
     every = math.ceil(n / _MOST_STEPS) if count > 2 else 1  # pairs of cuts are tried: their number is n squared

@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What n samples say. Times in the samples' unit; nan where n is too small for the statistic."""
+    """Summary of n samples. Times in the samples' unit; nan where n is too small for the statistic."""
 
     n: int
     mean: float
@@ -107,7 +107,7 @@ class Precision:
     lag1: float
     """Autocorrelation of neighbouring samples; nan below n = 3."""
     effective_n: float
-    """Independent samples that say as much."""
+    """The number of independent samples with the same precision."""
 
 
 def precision(samples: Floats, target: float = 0.01) -> Precision:

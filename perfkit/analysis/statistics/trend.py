@@ -16,12 +16,12 @@ DRIFT_SHARE = 0.02
 SHIFT_SHARE = 0.05
 """Levels that differ by less than 5% are one level."""
 SHIFT_SIGMAS = 2.0
-"""Nor does a level count that is within two standard deviations of single steps from its neighbour."""
+"""Levels that differ by less than two standard deviations of single steps are one level too."""
 SHORTEST_LEVEL = 4
 _LEAST_NOISE = 0.001
-"""Of the median: steps that a coarse clock makes equal have levels too."""
+"""As a share of the median: steps that a coarse clock makes equal can still have levels."""
 _PENALTY = 5.0
-"""What one more level must gain, in variances of a step times ln n; see docs/measurement.md for what it lets pass."""
+"""Penalty for one more level, in variances of a step times ln n; docs/measurement.md has the false alarms it allows."""
 _MOST_POINTS = 400
 """Longer series are taken in blocks: pairs are counted, and their number grows with the square."""
 _MAD = 1.4826
@@ -83,8 +83,8 @@ def levels(series: Floats) -> tuple[Level, ...]:
     """The series cut where its level shifts; one level where it does not.
 
     Least squares with a penalty per level (optimal partitioning, Jackson et al. 2005), on a series whose single
-    spikes are cut to its running median, so that an outlier is no level. Neighbours too alike are joined, and so is
-    what too few steps make. What a straight line fits better is a drift, and one level.
+    spikes are cut to its running median, so that an outlier is no level. Too similar neighbours are joined, and so
+    are levels of too few steps. A series that a straight line fits better is a drift, and one level.
     """
     points, block = _blocks(series)
     n = len(points)
@@ -111,7 +111,7 @@ def _blocks(series: Floats) -> tuple[Floats, int]:
 
 
 def _noise(points: Floats) -> float:
-    """Standard deviation of single points, from differences of neighbours, which levels hardly touch."""
+    """Standard deviation of single points, from differences of neighbours, which levels hardly affect."""
     steps = np.diff(points)
     return float(_MAD * np.median(np.abs(steps - np.median(steps))) / math.sqrt(2)) if len(steps) else 0.0
 
@@ -143,7 +143,7 @@ def _partition(points: Floats, penalty: float) -> list[int]:
 
 
 def _joined(points: Floats, cuts: list[int], least: float) -> list[int]:
-    """Fewer cuts: the two most alike neighbours of those that are not two levels become one, until all are."""
+    """Fewer cuts: the two most alike neighbours that are not two levels are joined, until no such pair is left."""
     cuts = list(cuts)
     while len(cuts) > 1:
         parts = [points[a:b] for a, b in pairwise([*cuts, len(points)])]

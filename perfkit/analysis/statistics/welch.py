@@ -17,9 +17,9 @@ Floats = npt.NDArray[np.float64]
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
 ALPHA = 0.05
-"""Chance of a false claim that is accepted, over all the rows of a table."""
+"""Accepted probability of a false claim, over all the rows of a table."""
 POWER = 0.8
-"""Chance to call the detectable difference different."""
+"""Probability of calling the detectable difference different."""
 _SURE_OF_SPREAD = 0.95
 """Confidence of the upper limit of each group's variance from which the degrees of freedom come."""
 _NODES = 32
@@ -45,7 +45,7 @@ class Welch:
         return self.difference - width, self.difference + width
 
     def p_above(self, limit: float) -> Any:
-        """One-sided p-value of "not above `limit`": small where B/A is surely above exp(limit)."""
+        """One-sided p-value of "not above `limit`": small where B/A is clearly above exp(limit)."""
         return _below(self.freedom, -self._t(limit))
 
     def p_below(self, limit: float) -> Any:
@@ -71,7 +71,7 @@ class Welch:
         return _detectable_errors(np.asarray(self.freedom, dtype=np.float64), alpha, power) * self.error
 
     def _t(self, limit: float) -> Any:
-        with np.errstate(divide="ignore", invalid="ignore"):  # without any spread: infinitely sure, or 0 / 0
+        with np.errstate(divide="ignore", invalid="ignore"):  # without any spread: infinite, or 0 / 0
             return np.nan_to_num(
                 np.float64(self.difference - limit) / self.error, nan=0.0, posinf=np.inf, neginf=-np.inf
             )
@@ -141,10 +141,10 @@ def _variance_limit(n: int) -> float:
 
 
 def holm(p_values: Floats) -> Floats:
-    """p-values adjusted for being several (Holm 1979); nan, where there was no test, stays and does not count.
+    """p-values adjusted for multiple tests (Holm 1979); nan, where there was no test, stays and does not count.
 
-    Calling different what is then below alpha makes one or more false claims with probability alpha at most, however
-    the rows depend on each other.
+    Calling rows with p < alpha different makes one or more false claims with probability alpha at most, however the
+    rows depend on each other.
     """
     adjusted = np.full(len(p_values), math.nan)
     tested = np.flatnonzero(~np.isnan(p_values))
@@ -157,7 +157,7 @@ def holm(p_values: Floats) -> Floats:
 def verdict(difference: float, p_different: float, p_within: float) -> Verdict:
     """One word from p-values adjusted by Holm.
 
-    `same` comes first: what is surely smaller than the margin is not worth a claim, even where it can be told from 0.
+    `same` comes first: a difference that is shown to be below the margin is no claim, even where it differs from 0.
     """
     if p_within < ALPHA:
         return "same"
@@ -169,7 +169,7 @@ def verdict(difference: float, p_different: float, p_within: float) -> Verdict:
 def processes_needed(spread_a: float, spread_b: float, limit: float, most: int = 1000) -> int | None:
     """Processes a side at which `limit` becomes the detectable difference; None beyond `most`.
 
-    Takes each side's spread, the standard deviation of its logarithms, for what it will be then.
+    Assumes that each side keeps its spread, the standard deviation of its logarithms.
     """
 
     def enough(count: int) -> bool:

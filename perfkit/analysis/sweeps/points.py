@@ -1,4 +1,4 @@
-"""Rows of a sweep -> points: what the repeats of one configuration say together."""
+"""Rows of a sweep -> points: the repeats of one configuration summarized."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.sweep import SweepOutcome, SweepRow
 
 MEASURED_OUTCOMES: tuple[SweepOutcome, ...] = ("ok", "spilled")
-"""Those whose times and peaks are of complete runs."""
+"""Outcomes whose times and peaks are of complete runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     if len(rows) == 1:
         low, high = _number(rows[0].median_low_s), _number(rows[0].median_high_s)
     elif any(row.isolation == "shared" for row in rows):
-        low = high = math.nan  # repeats in one process say nothing of how far processes differ
+        low = high = math.nan  # repeats in one process do not show how far processes differ
     else:
         low, high = stats.geometric_interval(mean, spread, len(medians))
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]

@@ -52,13 +52,13 @@ class Account:
     total: Ints
     """ns: the event's duration, or the host range's self time."""
     exclusive: Ints
-    """ns of busy time that this row alone answers for; on the host the same as total."""
+    """ns of busy time counted for this row alone; on the host the same as total."""
     is_counted: Bools
     """Rows that count as one each: every device event; on the host operators, or where there are none all ranges."""
     steps: tuple[int, ...] = ()
     """Steps accounted for, as indices into attribution.steps."""
     steps_only: bool = False
-    """Whether what lies outside the steps is left out; without steps, whether the steps themselves are."""
+    """Whether work outside the steps is left out; where `steps` is empty, whether work inside them is."""
     only: Phase | None = None
     """The phase accounted for; None for all of them."""
 
@@ -70,9 +70,9 @@ class Account:
         return replace(self, **{column: getattr(self, column)[keep] for column in _COLUMNS})
 
     def parts(self) -> tuple[Account, ...]:
-        """Itself, cut where steps begin and end: each step, and what lies outside them where that is in it.
+        """The account cut at step borders: each step, and the work outside them where the account has it.
 
-        Their partials, merged, are its own.
+        The merged partials of the parts equal the partial of the whole.
         """
         if not self.steps:
             return (self,)
@@ -82,7 +82,7 @@ class Account:
 
     @cached_property
     def partial(self) -> Partial:
-        """What of it adds up."""
+        """The parts of the account that add up."""
         trace, attribution = self.trace, self.attribution
         steps = (attribution.steps[index] for index in self.steps)
         facts = Facts(
@@ -139,7 +139,7 @@ class Account:
 
 
 def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:
-    """The scope of rows, where the rest rows' two come behind so many paths: <unattributed>, <communication>."""
+    """The scope of rows, where the two rest rows come after `paths` scopes: <unattributed>, <communication>."""
     return np.where(phase == Phase.COMMUNICATION, paths + 1, np.where(path == NONE, paths, path))
 
 
@@ -160,13 +160,13 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
 
 
 def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
-    """Steps there are to choose from: all of them, or of host times those of the one thread that is accounted for."""
+    """Steps to choose from: all of them or, for host times, those of the one thread that is accounted for."""
     on_device = len(trace.device) > 0
     return tuple(i for i, step in enumerate(attribution.steps) if on_device or step.thread == attribution.main_thread)
 
 
 def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
-    """The wanted ones of some steps, None for everything, inside steps or not."""
+    """The chosen steps; None for everything, inside steps or not."""
     if isinstance(choice, int):
         if not 0 <= choice < len(there):
             raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")

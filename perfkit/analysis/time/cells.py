@@ -1,4 +1,4 @@
-"""Cells: the rows of an account, those alike in one. Nearly every table of a trace is a grouping of them."""
+"""Cells: the rows of an account, with equal rows added up. Nearly every table of a trace is a grouping of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Work(IntEnum):
 
 def _rows(account: Account) -> Rows:
     steps = np.full(len(account.attribution.steps) + 1, NONE, dtype=np.int64)
-    steps[list(account.steps)] = np.arange(len(account.steps))  # the last is NONE's
+    steps[list(account.steps)] = np.arange(len(account.steps))  # the last element belongs to NONE
     return {
         "name": account.name,
         "operator": account.operator,
@@ -116,7 +116,7 @@ def unattributed(partial: Partial) -> dict[str, int]:
 
 
 def scopes_of(partial: Partial, cells: pd.DataFrame) -> tuple[Ints, Any]:
-    """The scope of cells, as an index into texts, and those: every path there is, and the rest rows' two last."""
+    """The scope of cells, as an index into texts, and the texts: every path, and the two rest rows last."""
     paths = partial.facts.paths
     number = scope_numbers(cells["path"].to_numpy(), cells["phase"].to_numpy(), len(paths))
     return number, np.array((*paths, UNATTRIBUTED, COMMUNICATION), dtype=object)

@@ -1,4 +1,4 @@
-"""Partial -> one table by whatever the user asks for: layer, module, class, component, phase, operator or kernel.
+"""Partial -> one table by layer, module, class, component, phase, operator or kernel, as the user asks.
 
 Identical layers fold into one line (`layers.*  x24`). However rows are grouped, they add up to the account's total.
 """
@@ -30,7 +30,7 @@ _EXACT = pd.Int64Dtype()
 """Integers of which some may be missing; else pandas makes floats of all."""
 
 _SIDE_PHASES = (Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.OTHER)
-"""Whose columns may be left out: the row has its sum, and the table of phases has them."""
+"""Phases whose columns may be left out: the row has its sum, and the table of phases has them."""
 
 MOST_PARTS = 256
 """Components of a path that are told apart: models' have tens, a hostile file's 10,000 in each of 600 names."""
@@ -72,7 +72,7 @@ def names_of(partial: Partial) -> Names:
 def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
     """One row a group.
 
-    `depth` cuts module paths to so many components; `fold` joins layers that differ in their number only.
+    `depth` cuts module paths to that many components; `fold` joins layers that differ only in their number.
     """
     spelled, wall = names_of(partial), partial.facts.step_wall
     instances, groups = _labels(partial, by, spelled, depth=depth, fold=fold)
@@ -93,7 +93,7 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
-    """Columns that say nothing to people here: of folded rows by layer those of steps are left out, else those of x."""
+    """Columns for scripts only: for folded rows by layer those of steps, else those of x."""
     folded = bool((frame["x"] > 1).any())
     unread = {"count", "count_per_step"}
     if (frame["total_ns"] == frame["exclusive_ns"]).all():

@@ -1,10 +1,10 @@
-"""Partial: what of an account adds up, so that parts of a recording, and recordings, can be put together.
+"""Partial: the sums of an account that can be merged, over parts of a recording or over recordings.
 
     load -> account -> partial (sums, counts, min, max, by key) -> merge -> derive (means, shares, spreads)
 
 A fold says which rows add up and by which keys. A partial makes the rows of a fold when a table asks for them, once;
 tables are made of partials alone, and so are the same whether a recording was folded whole or in parts (`merge`). What
-does not add up, such as a median or what follows what on a stream, is no fold: it needs the account, or the trace.
+does not add up, such as a median or the order of events on a stream, is not a fold: it needs the account or the trace.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Fold:
     """The keys and the measures, row by row; rows of equal keys are added up. A key `step` numbers `Facts.steps`."""
     keys: tuple[str, ...]
     measures: Mapping[str, Literal["sum", "min", "max"]]
-    """How each measure of two rows becomes one. What is a fact of the whole file, whatever part of it is accounted for,
-    has `source` for a key and goes by max, so that the parts of one file say it once."""
+    """How a measure of two rows is combined. A fact of the whole file, whatever part of it is accounted for, has the
+    key `source` and is combined by max, so that the parts of one file count it once."""
     texts: Mapping[str, Literal["names", "paths"]] = field(default_factory=dict)
     """Keys that number the texts of `Facts.names` or `Facts.paths`; NONE for none."""
     is_counted: bool = False
-    """Whether the rows are those of the account: of host times, which nobody counts beside device work."""
+    """Whether the rows are those of the account: host times, which are not counted where there is device work."""
 
     def added(self, rows: Rows) -> pd.DataFrame:
         """One row for each combination of keys, in the order in which they come first."""
@@ -78,7 +78,7 @@ def _numbered(columns: Sequence[Any]) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a partial is of, and what its rows are numbered by."""
+    """What a partial describes, and the texts and steps that its rows refer to by number."""
 
     sources: tuple[str, ...]
     """The files."""
@@ -113,13 +113,13 @@ class Facts:
 
     @property
     def has_ranges_only(self) -> bool:
-        """Nothing but ranges to read: no device work, and no operators."""
+        """The recording has ranges only: no device work, and no operators."""
         return not (self.on_device or self.has_operators)
 
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """What adds up of one account, or of several."""
+    """The sums of one account, or of several."""
 
     facts: Facts
     of: Callable[[Fold], pd.DataFrame]
@@ -132,9 +132,9 @@ def partial_of(account: Account, facts: Facts) -> Partial:
 
 
 def merge(parts: Sequence[Partial]) -> Partial:
-    """One partial of several, in their order: however they are grouped, it is the same.
+    """Merge partials in their order; the result does not depend on how they are grouped.
 
-    Steps come one after the other; names and paths in the order in which they come first. Raises ValueError where the
+    Steps are numbered consecutively; names and paths are in the order of first use. Raises ValueError where the
     parts are of different phases, or spell scopes differently.
     """
     facts = _merged_facts([part.facts for part in parts])
@@ -173,7 +173,7 @@ def _renumbered(part: Partial, fold: Fold, places: Mapping[str, Mapping[str, int
 
 
 def _merged_facts(parts: Sequence[Facts]) -> Facts:
-    scoped = [part for part in parts if part.paths] or list(parts)  # those without scopes spell nothing
+    scoped = [part for part in parts if part.paths] or list(parts)  # parts without scopes have no spelling
     for what in ("scope_source", "qualified"):
         if len({getattr(part, what) for part in scoped}) > 1:
             raise ValueError(f"parts spell scopes differently: {', '.join(part.sources[0] for part in scoped)}")

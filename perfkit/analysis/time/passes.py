@@ -1,4 +1,4 @@
-"""How often a recording went through each phase: what counts per forward are divided by."""
+"""How often a recording went through each phase: the divisor of counts per forward."""
 
 from __future__ import annotations
 

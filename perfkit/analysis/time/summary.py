@@ -34,7 +34,7 @@ def _nodes(account: Account) -> Rows:
 
 
 NODES = Fold(_nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
-"""Backward nodes of a file, those that lead to their forward operation, and perfkit's ranges round nodes."""
+"""Backward nodes of a file, those that link to their forward operation, and perfkit's ranges round nodes."""
 
 
 def summary(partial: Partial) -> dict[str, Any]:

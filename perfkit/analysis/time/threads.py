@@ -43,7 +43,7 @@ def _rows(account: Account) -> Rows:
 
 
 LANES = Fold(_rows, keys=("source", "thread", "twin", "role"), measures={"ranges": "max", "busy_ns": "max"})
-"""One row a thread; `twin` counts those of a file that are called the same."""
+"""One row a thread; `twin` tells apart threads of a file that have the same name."""
 
 
 def thread_table(partial: Partial) -> Table:

@@ -1,6 +1,6 @@
-"""What a trace holds, in sentences: each rule, and the function that looks for it.
+"""What a trace contains, as findings: each rule, and the function that looks for it.
 
-A function takes the account and its summary, and returns one finding or None. What asks for caution is in `integrity`.
+A function takes the account and its summary, and returns one finding or None. Cautions are in `integrity`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and
 
 
 def trace_totals(account: Account, scalars: Scalars) -> Finding:
-    """What there is, in one line."""
+    """Steps, time and device use, in one line."""
     steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
     text = f"{steps} steps" if steps != 1 else "1 step"
     if not account.on_device:
@@ -43,7 +43,7 @@ UNATTRIBUTED_TIME = Rule("unattributed-time", "trace", "time has no scope, by th
 
 
 def unattributed_time(_: Account, scalars: Scalars) -> Finding | None:
-    """How much has no scope, and why."""
+    """How much time has no scope, and why."""
     rest, total = scalars["unattributed_ns"], scalars["total_ns"]
     if not rest:
         return None
@@ -66,13 +66,13 @@ def no_modules(account: Account, _: Scalars) -> Finding | None:
 
 
 PROVENANCE_UNAVAILABLE = Rule(
-    "provenance-unavailable", "trace", "nothing of what compiled graphs ran could be led back to modules"
+    "provenance-unavailable", "trace", "no kernel of a compiled graph could be attributed to modules"
 )
-PROVENANCE = Rule("provenance", "trace", "how much of what compiled graphs ran was led back to modules")
+PROVENANCE = Rule("provenance", "trace", "how many kernels of compiled graphs were attributed to modules")
 
 
 def provenance(account: Account, _: Scalars) -> Finding | None:
-    """How much of what ran in compiled graphs could be led back to modules; nothing where the run did not ask."""
+    """How many kernels of compiled graphs were attributed to modules; None where the run did not ask for it."""
     compiled = account.attribution.compiled
     if compiled is None:
         return None
@@ -101,6 +101,6 @@ BACKWARD_RANGES_AGREE = Rule(
 
 
 def backward_ranges_agree(account: Account, _: Scalars) -> Finding | None:
-    """Where a trace says twice which module a backward node is of, and the same; else integrity has it."""
+    """Where a trace names the module of a backward node twice and the two agree; else `integrity` reports it."""
     both = account.agreement
     return Finding(BACKWARD_RANGES_AGREE, str(both)) if both is not None and both.agreeing == both.nodes else None

@@ -1,4 +1,4 @@
-"""TraceTable: one table of a trace by its name: what a row of it is, and the function that makes it when asked for."""
+"""TraceTable: a table of a trace by name: what its rows are, and the function that computes it when asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class View:
 
 
 def everyone(_: Facts) -> Audience:
-    """The audience of a table that every trace has and everyone reads."""
+    """The audience of a table that every trace has and everyone sees."""
     return "everyone"
 
 
@@ -42,9 +42,9 @@ class TraceTable:
     columns: str
     """Its columns, for the documents."""
     build: Callable[[Partial, View], Table]
-    """Makes it of what adds up."""
+    """Computes it from a partial."""
     audience: Callable[[Facts], Audience | None] = everyone
-    """Whom it is for in such a trace; None: for nobody, it is not made."""
+    """Its audience for such a trace; None where it is not made."""
 
     def of(self, partial: Partial, view: View) -> LazyTable | None:
         """The table of one trace, to be computed when asked for; None where such a trace has none."""

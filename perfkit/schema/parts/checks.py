@@ -1,4 +1,4 @@
-"""What every part of a configuration refuses alike, in the words of the command line."""
+"""Checks that all parts of a configuration share; their errors name command-line flags."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _CHOICES = {
 }
 
 _FEWEST_FOR_TARGET = 20
-"""Simulated coverage of a 95% interval that was stopped at: 94.4 to 96.2% from 20 samples on, 92.0% from 5 on."""
+"""Simulated coverage of a 95% interval at which measuring stops: 94.4 to 96.2% from 20 samples on, 92.0% from 5 on."""
 _MOST_STEPS = 10_000
 _MOST_SECONDS = 300.0
 

@@ -1,6 +1,6 @@
 """What a run measures: perfkit's own Transformer, or a workload of the caller's own.
 
-Both are Structs, for msgspec tells the members of a union apart among Structs alone: in a record by `kind`.
+Both are Structs, because msgspec can tell the members of a union apart only for Structs: in a record by `kind`.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_kernels_that_two_instruments_spell_differently_are_one_row(tmp_path: Pa
 
     # THEN it is one row, by the name of A
     assert flags(report, "kernels", "name") == {"sgemm": "", gnu: ""}
-    assert any("spell names differently" in line for line in lines_in(report))
+    assert any("names are spelled differently" in line for line in lines_in(report))
 
 
 def test_kernels_are_put_together_only_where_a_name_is_on_one_side_alone_and_it_is_said(tmp_path: Path):
