@@ -20,7 +20,7 @@ def _spans(account: Account) -> Rows:
     return {"device": device[account.row], "first": start[account.row], "last": end[account.row]}
 
 
-SPANS = Fold(_spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
+SPANS = Fold("spans", _spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
 """From when to when each device has work, ns."""
 
 
@@ -33,7 +33,7 @@ def _nodes(account: Account) -> Rows:
     return {"source": source, **{name: np.array([int(rows.sum())]) for name, rows in counts.items()}}
 
 
-NODES = Fold(_nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
+NODES = Fold("nodes", _nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
 """Backward nodes of a file, those that lead to their forward operation, and perfkit's ranges round nodes."""
 
 
