@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, Work, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, Rows
+
+Scalars: TypeAlias = Mapping[str, Any]
+"""As `summary` gives them."""
 
 
 def _spans(account: Account) -> Rows:
