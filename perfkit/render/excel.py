@@ -27,7 +27,7 @@ _SHEET_NAME = 31
 _CELL_TEXT = 32_767
 """Limits of the format (Microsoft: Excel specifications and limits)."""
 _WIDEST = 60
-"""Characters, of a column as it opens."""
+"""Initial width of a column, at most, in characters."""
 
 
 def workbook(tables: Sequence[Table]) -> bytes:
@@ -75,7 +75,7 @@ def _fill(book: Workbook, sheet: Worksheet, table: Table, bold: Format) -> None:
 
 
 def _write_texts(sheet: Worksheet, index: int, values: Sequence[Any]) -> int:
-    """Returns the characters of the longest."""
+    """Write the texts; returns the length of the longest."""
     widest = 0
     for row, value in enumerate(values, start=1):
         text = cells.encodable(cells.text(value))[:_CELL_TEXT]
@@ -85,7 +85,7 @@ def _write_texts(sheet: Worksheet, index: int, values: Sequence[Any]) -> int:
 
 
 def _write_numbers(sheet: Worksheet, index: int, numbers: cells.Numbers, look: Format) -> int:
-    """What is missing stays empty; infinities, which Excel has no number for, are text."""
+    """Write the numbers; missing ones stay empty, and infinities, which Excel has no number for, are text."""
     widest = 0
     for row, value in enumerate(numbers.values, start=1):
         if math.isnan(value):

@@ -1,4 +1,4 @@
-"""Reports to files, whole or not at all."""
+"""Write reports to files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _check_place(path: Path) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Write a sibling, then rename it over `path` (or over the file that a link there points to).
 
-    Raises UsageError where that cannot be.
+    Raises UsageError where it cannot be written.
     """
     target = path.resolve()
     sibling = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")

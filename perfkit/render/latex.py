@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perfkit.schema.table import Table
 
 PAGE_WIDTH = 72
-"""Characters, with two between columns, that surely fit a page of one text column; a wider table is made narrower."""
+"""Characters, with two between columns, that always fit a page of one text column; a wider table is made narrower."""
 NAME_WIDTH = 48
 """Characters that a name may take in a column that cannot wrap; CSV and JSON hold it whole."""
 

@@ -1,4 +1,4 @@
-"""Long names into little room: the middle gives way, but what tells two names apart stays."""
+"""Shorten long names: the middle is cut, but what distinguishes two names stays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAD = 24  # characters of context before a difference, at most
 
 
 def shorten(names: Sequence[str], width: int, mark: str = "…") -> list[str]:
-    """Each name in at most `width` terminal cells. Where two would look alike, cuts show what differs."""
+    """Each name in at most `width` terminal cells. Where two would look alike, the cuts keep what differs."""
     short = {name: middle(name, width, mark) for name in names}
     alike: dict[str, list[str]] = defaultdict(list)
     for name, text in short.items():
@@ -44,7 +44,7 @@ def shortened_rows(shown: Grid, width: int | None) -> list[list[str]]:
 def middle(name: str, width: int, mark: str = "…") -> str:
     """The name in at most `width` terminal cells: two thirds from its beginning, the rest from its end.
 
-    Of a module's path the other way round: what it is of stands at its end.
+    A module's path is cut the other way round: its end names the module.
     """
     if cell_len(name) <= width:
         return name

@@ -27,10 +27,10 @@ DEFAULT_WIDTH = 120
 """Characters in a line where no terminal says otherwise."""
 
 _GAP = 2  # characters between columns
-_COMFORTABLE = 40  # a text column wants this much before headings of numbers stay on one line
+_COMFORTABLE = 40  # a text column gets this much before headings of numbers stay on one line
 _READABLE = 24  # below this a text column makes spare columns give way
 _NARROWEST = 12  # no text column is shortened below this; a narrower terminal wraps the lines
-_NARROWEST_PROSE = 40  # nor are title and notes broken below this
+_NARROWEST_PROSE = 40  # title and notes are not wrapped below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 _ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 _ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u"})  # noqa: RUF001
@@ -63,9 +63,9 @@ def render(table: Table, *, width: int | None = None, top: int | None = None, co
 
 
 def open_console(stream: IO[str], *, width: int | None = None, color: bool | None = None) -> Console:
-    """A console on `stream`: as wide as its terminal, or 120 characters where it is none.
+    """A console on `stream`: as wide as its terminal, or 120 characters without one.
 
-    color: None leaves it to the terminal and to NO_COLOR.
+    color: None lets the terminal and NO_COLOR decide.
     """
     if width is None and not stream.isatty() and "COLUMNS" not in os.environ:
         width = DEFAULT_WIDTH
@@ -74,7 +74,7 @@ def open_console(stream: IO[str], *, width: int | None = None, color: bool | Non
 
 
 class _Console(Console):
-    """Leaves it to the command line what happens when the reader of a pipe has gone."""
+    """A console that lets the command line handle a pipe whose reader has gone."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -182,7 +182,7 @@ def _widths(shown: Grid, width: int) -> list[int]:
     floors[shown.label] = max(
         [_NARROWEST, *(cell_len(line[shown.label]) for line in (shown.rest, shown.total) if line)]
     )
-    if sum(widths) > room:  # where the loop would come to, however long a name is
+    if sum(widths) > room:  # the result of the loop, however long a name is
         for i in texts:
             widths[i] = min(widths[i], max(room, floors[i]))
     while sum(widths) > room:

@@ -1,4 +1,4 @@
-"""The registry of writers: what `--format` and the extension of `--output` choose from, each named once."""
+"""The registry of writers, from which `--format` and the extension of `--output` choose."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Medium:
-    """Where a document goes, as far as it makes a difference; by default into a file of its own."""
+    """The properties of a document's destination that matter to writers; by default a file of its own."""
 
     top: int | None = None
     """Rows of each table that people are shown; None: all."""
     by_title: bool = False
-    """The reports are of several sources: each stands under its title."""
+    """The reports are of several sources: each is written under its title."""
     is_terminal: bool = False
-    """What a terminal would obey must be spelled out."""
+    """Control characters must be spelled out."""
     encoding: str = "utf-8"
-    """What letters it can hold."""
+    """The encoding, which limits the characters that it can hold."""
 
     def can_hold(self, text: str) -> bool:
-        """Whether it has all letters of the text."""
+        """Whether it can hold all characters of the text."""
         try:
             text.encode(self.encoding)
         except UnicodeEncodeError:
@@ -45,11 +45,11 @@ class Writer:
     """A format."""
 
     extension: str
-    """Of files, in small letters."""
+    """Of files, in lower case."""
     document: Callable[[Sequence[Report], Medium], str | bytes]
-    """Reports to what is written: text, or bytes where the format is for files alone."""
+    """Turns reports into text, or into bytes where the format is for files only."""
     form: str = ""
-    """Its name for --format; empty where it is for files alone."""
+    """Its name for --format; empty where it is for files only."""
     viewer: Viewer = "scripts"
     """Who reads it on standard output."""
     holds_one_table: bool = False
@@ -86,7 +86,7 @@ def _excel(reports: Sequence[Report], medium: Medium) -> bytes:  # noqa: ARG001 
 
 
 def main_table(reports: Sequence[Report]) -> Table | None:
-    """The table that stands for all where there is room for one; None where there is none."""
+    """The table to write where the format holds one table; None where there is none."""
     return next((report.main_table for report in reports if report.names), None)
 
 

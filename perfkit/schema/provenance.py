@@ -46,7 +46,7 @@ class Provenance:
 
 
 def read(said: object) -> Provenance:
-    """What a trace's file says under KEY; a problem where that is of another form."""
+    """Read what a trace has under KEY; `problem` says so where it has another form."""
     try:
         return msgspec.convert(said, Provenance)
     except msgspec.ValidationError as error:

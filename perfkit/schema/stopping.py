@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from perfkit.schema.record import EndedBy, StepSample
 
 StopRule = Callable[[Sequence[StepSample]], EndedBy | None]
-"""From all steps of the stage so far: by which rule no other follows; None where one does."""
+"""Takes all steps of the stage so far; returns the rule that ends the stage, or None where another step follows."""
 
 
 def exactly(count: int) -> StopRule:
-    """So many steps, whatever they take."""
+    """A rule that ends a stage after `count` steps."""
     return lambda samples: "measure-steps" if len(samples) >= count else None

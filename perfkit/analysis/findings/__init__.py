@@ -1,1 +1,1 @@
-"""Rules: each a function that looks at an account and says at most one thing."""
+"""Rules: each has a function that looks at an account and returns at most one finding."""

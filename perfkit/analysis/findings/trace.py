@@ -52,7 +52,7 @@ NO_MODULES = Rule("no-modules", "trace", "no range names a module")
 
 
 def no_modules(account: Account, _: Scalars) -> Finding | None:
-    """Nothing has a scope, and there are operators to read instead."""
+    """Nothing has a scope, but there are operators to group by."""
     cells = account.partial.of(CELLS)
     if not len(cells) or (cells["reason"] == NONE).any() or (cells["operator"] == NONE).all():
         return None

@@ -73,7 +73,7 @@ def _points(config: RunConfig) -> Iterator[_Point]:
 
 
 def _always(config: RunConfig, s: Sizes) -> Counter[str]:
-    """There from the step's beginning to its end."""
+    """Bytes held from the step's beginning to its end."""
     length = config.step.context_length or 0
     batch = 2 * 8 * config.step.tokens  # tokens and targets, int64
     mask = length**2 if s.attention == "eager" else 0  # bool

@@ -119,7 +119,7 @@ class Moment:
 
     module: str
     kept: Amounts
-    """Of what forward kept, what is still there."""
+    """What is left of what forward kept."""
     working: int
     """Bytes that backward works on."""
     made: int
@@ -128,7 +128,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Ledger:
-    """Follows a backward pass: keeps moments while what was kept is freed and gradients are made."""
+    """Follows a backward pass: records moments while kept tensors are freed and gradients are made."""
 
     kept: Amounts
     autocast: bool
@@ -186,7 +186,7 @@ class Ledger:
 def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
     """The moments of one block's backward, in order. The gradient of its output (U) is there all the time.
 
-    Those that another always exceeds are left out: the scores, the rotation, the end of the math backend.
+    Moments that another always exceeds are left out: the scores, the rotation, the end of the math backend.
     """
     ledger = Ledger(saved(s), s.autocast)
     if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet

@@ -20,7 +20,7 @@ method: measured in another way; compared: any other flag; noted: differences th
 _DECISIVE = (
     "device_name", "compute_capability", "driver", "cuda", "cudnn", "torch", "cpu_model", "cpu_count", "num_threads",
 )  # fmt: skip
-"""Fields of the environment that change times by themselves."""
+"""Fields of the environment that affect times."""
 _NOTED = ("hostname", "os", "python", "perfkit", "git_commit")
 _WORK = (
     "workload", "model_size", "d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "pass_type", "batch_size",
@@ -33,7 +33,7 @@ _EXPLAINS = {
     "device": ("device", "device_name", "compute_capability", "driver", "cuda", "cudnn"),
     "num_threads": ("num_threads",),
 }
-"""Flag -> what of the environment follows from it."""
+"""Flag -> the fields of the environment that follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def refusals(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def table(differences: Sequence[Difference]) -> Table:
-    """What differs, the compared flags first."""
+    """The table of differences, compared flags first."""
     order: tuple[Role, ...] = ("compared", "work", "method", "refused", "noted")
     rows = [
         (difference.what, difference.a, difference.b, "forced" if difference.role == "refused" else difference.role)

@@ -1,6 +1,6 @@
 """The unit of replication: one process, reduced to its medians; and the groups of processes that are compared.
 
-Steps of one process share its memory layout, its clocks and its luck; ten of them are not ten measurements of a
+Steps of one process share its memory layout, its clocks and other random effects; ten of them are not ten measurements of a
 configuration. So each process counts once, by the median of its measured steps.
 """
 
@@ -21,7 +21,7 @@ from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import Environment, RunRecord
 
 NOT_COMPARED = frozenset({"measure_steps", "warmup_steps", "target_ci", "max_time", "max_steps"})
-"""How long was measured: said where it differs, but no other configuration."""
+"""Fields of how long was measured: differences are reported, but do not make another configuration."""
 
 _UNNAMED = (None, "auto")
 
@@ -97,7 +97,7 @@ def side_of(
     *,
     independent: bool = True,
 ) -> Side:
-    """The finished runs as processes; the others as reasons."""
+    """A side of the finished runs; the others are left out, with the reason."""
     kept, left_out = [], list(failed)
     for run, record in runs:
         if record.status == "ok" and record.steps:

@@ -21,7 +21,7 @@ REST = "rest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """Seconds, or nan: of everything where no step was measured, of a phase where the steps have none of it."""
+    """Seconds; all nan where no step was measured, and a phase nan where the steps do not have it."""
 
     steps: int
     """Measured."""

@@ -27,8 +27,8 @@ class TimeOrder:
     """How the processes of two sides follow each other."""
 
     changes: int
-    """How often the side changes, in order of start. What started in the same second ran side by side, and has a
-    change for every pair of an A and a B."""
+    """How often the side changes, in order of start. Processes that started in the same second ran side by side: each
+    pair of an A and a B among them is one change."""
     needed: int
     """The smaller side's number of processes."""
     later: float
@@ -77,7 +77,7 @@ def order_of(starts_a: Sequence[Any], starts_b: Sequence[Any]) -> TimeOrder:
 
 
 def _start(process: Process) -> datetime | None:
-    """None also for a time without its offset: clocks of two places would be compared."""
+    """None for a time without UTC offset too, because it may be from another time zone."""
     try:
         start = datetime.fromisoformat(process.created)
     except ValueError:

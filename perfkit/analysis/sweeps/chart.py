@@ -1,4 +1,4 @@
-"""Rows of a sweep -> charts: time and memory against what the sweep varies, and what warm-up does to the steps."""
+"""Rows of a sweep -> charts: time and memory against the varied fields, and the steps after each warm-up."""
 
 from __future__ import annotations
 

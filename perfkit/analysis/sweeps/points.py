@@ -28,7 +28,7 @@ class SweepPoint:
     outcome: SweepOutcome
     """ok only where every repeat was; else the first other one."""
     median_s: float = math.nan
-    """One process: of its steps. More: the geometric mean of the processes' medians, as everywhere (compare)."""
+    """One process: of its steps. More: the geometric mean of the processes' medians, as in compare."""
     low_s: float = math.nan
     high_s: float = math.nan
     """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t of logarithms;

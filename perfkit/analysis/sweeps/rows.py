@@ -1,4 +1,4 @@
-"""What became of one point -> its row of the results."""
+"""The result of one point -> its row in the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a configuration will need, said before it runs."""
+    """The predicted memory of a configuration, before it runs."""
 
     peak_bytes: int
     available_bytes: int
@@ -30,13 +30,13 @@ class Forecaster(Protocol):
     """Predicts memory without a device."""
 
     def __call__(self, config: RunConfig) -> Forecast | None:
-        """The forecast; None where there is none to make."""
+        """The forecast; None where none can be made."""
 
 
 def finished_row(
     turn: Turn, finished: Finished, record_folder: str, isolation: Isolation, forecast: Forecast | None
 ) -> SweepRow:
-    """The row of a run that ended. `record_folder` is where its record lies, as the row is to say it."""
+    """The row of a run that ended. `record_folder` is the folder of its record, as the row names it."""
     record = finished.record
     measured = _of_record(record) if record is not None else {}
     return SweepRow(
@@ -123,7 +123,7 @@ def _message(finished: Finished) -> str | None:
 
 
 def _named(config: RunConfig) -> RunConfig:
-    """Size and context length filled in as far as they follow without a device."""
+    """The configuration with size and context length filled in, as far as they are known without a device."""
     return config if config.transformer.model_size is None else config.resolved(config.step.device)
 
 

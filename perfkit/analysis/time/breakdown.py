@@ -44,7 +44,7 @@ _PER_PASS = Column("count_per_pass", "", "count", "per pass", spare=True)
 
 
 def kernel_table(partial: Partial) -> Table:
-    """Device kernels by name; without a device, operators by self time, and what lies between them as a rest row."""
+    """Device kernels by name; without a device, operators by self time, and the time between them as a rest row."""
     if not partial.facts.on_device:
         return _operator_table(partial)
     frame = with_share(_by_name(partial, Work.KERNEL))
@@ -78,7 +78,7 @@ def _present(columns: tuple[Column, ...], partial: Partial) -> tuple[Column, ...
 
 
 def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.DataFrame:
-    """One row a name, longest first; its category is the one most of its time went to. `sums`: more columns."""
+    """One row a name, longest first; its category is the one with most of its time. `sums`: more columns."""
     cells = partial.of(CELLS)
     cells = cells[cells["work"].isin(kinds)]
     cells = cells.assign(category=categories(partial, cells))
