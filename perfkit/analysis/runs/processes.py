@@ -1,7 +1,7 @@
 """The unit of replication: one process, reduced to its medians; and the groups of processes that are compared.
 
-Steps of one process share its memory layout, its clocks and other random effects; ten of them are not ten measurements of a
-configuration. So each process counts once, by the median of its measured steps.
+Steps of one process share its memory layout, its clocks and other random effects; ten of them are not ten measurements
+of a configuration. So each process counts once, by the median of its measured steps.
 """
 
 from __future__ import annotations
