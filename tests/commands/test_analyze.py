@@ -104,7 +104,7 @@ def test_a_file_that_is_no_trace_is_not_quoted(tmp_path, capsys):
     (tmp_path / "x.pt.trace.json").write_text(SECRET)
     code, out, err = run(capsys, str(tmp_path))
     assert (code, out) == (2, "")
-    assert "is no trace: it does not begin with { or [" in err
+    assert "is not a trace: it does not begin with { or [" in err
     assert "root:" not in err
 
 

@@ -150,7 +150,9 @@ def config_of(line: str) -> RunConfig:
     try:
         config = app(shlex.split(line), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise UsageError(f"'{line}': {_first_line(error)}; give only flags of perfkit run that say what to measure") from error
+        raise UsageError(
+            f"'{line}': {_first_line(error)}; give only flags of perfkit run that say what to measure"
+        ) from error
     except ValueError as error:  # from shlex: an unclosed quotation
         raise UsageError(f"'{line}': {error}") from error
     assert isinstance(config, RunConfig)
