@@ -19,7 +19,7 @@ def main(*before: str) -> int:
     from perfkit.errors import OutOfMemoryError, UsageError, naming_out_of_memory
 
     if not streams.settle():
-        print("perfkit: standard output is closed: redirect it, to /dev/null if to nowhere", file=sys.stderr)
+        print("perfkit: standard output is closed: redirect it to a file or to /dev/null", file=sys.stderr)
         return UsageError.exit_code
     try:
         with naming_out_of_memory():

@@ -36,9 +36,15 @@ def build_app() -> App:
     )
     app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
     app.command("perfkit.commands.sweep:execute", name="sweep", help="Measure a grid of configurations.")
-    app.command("perfkit.commands.analyze:execute", name="analyze", help="Tables from a trace or a run's folder.")
-    app.command("perfkit.commands.compare:execute", name="compare", help="Is B faster or slower than A, and how sure.")
-    app.command("perfkit.commands.doctor:execute", name="doctor", help="What this machine can measure.")
+    app.command(
+        "perfkit.commands.analyze:execute", name="analyze", help="Show where the time of a trace or a run went."
+    )
+    app.command(
+        "perfkit.commands.compare:execute",
+        name="compare",
+        help="Say whether B is faster or slower than A, and how certain that is.",
+    )
+    app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
     return app
 
 
@@ -129,9 +135,9 @@ def _checked(arguments: Sequence[str]) -> list[str]:
         if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
             option = argument.rstrip("=") or arguments[max(index - 1, 0)]
             what = f"{option} ''" if option.startswith("-") else "''"
-            raise UsageError(f"{what}: is empty; give it a value, or leave it out")
+            raise UsageError(f"{what} is empty: give it a value, or leave it out")
         if "\0" in argument:
-            raise UsageError(f"{argument!a}: no value has a zero byte in it")
+            raise UsageError(f"{argument!a} contains a zero byte: remove it")
     parts = [argument.partition("=~/") for argument in arguments]
     home = os.path.join(os.path.expanduser("~"), "")  # noqa: PTH111,PTH118 - a text, whatever the home is
     return [name + ("=" + home if mark and name.startswith("--") else mark) + rest for name, mark, rest in parts]
@@ -140,7 +146,7 @@ def _checked(arguments: Sequence[str]) -> list[str]:
 def _memory_advice(arguments: Sequence[str]) -> str:
     """What takes less memory, where there is something that does."""
     reads_it_all = arguments[:1] == ["analyze"] and "kernel_summary" not in arguments
-    return "; of a large trace, --table kernel_summary takes the least" if reads_it_all else ""
+    return "; for a large trace, --table kernel_summary needs the least" if reads_it_all else ""
 
 
 def _try_numpy(arguments: Sequence[str]) -> None:

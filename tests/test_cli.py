@@ -352,7 +352,7 @@ def test_an_empty_path_is_not_the_present_folder(
     capsys: pytest.CaptureFixture[str], arguments: list[str], what: str
 ) -> None:
     assert cli.main(arguments) == 2
-    assert capsys.readouterr().err == f"perfkit: {what}: is empty; give it a value, or leave it out\n"
+    assert capsys.readouterr().err == f"perfkit: {what} is empty: give it a value, or leave it out\n"
 
 
 def test_flags_of_a_side_may_be_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,7 +368,7 @@ def test_a_home_behind_an_equals_sign(capsys: pytest.CaptureFixture[str], monkey
 
 def test_a_zero_byte_is_in_no_path(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--output", "a\0.csv"]) == 2
-    assert capsys.readouterr().err == "perfkit: 'a\\x00.csv': no value has a zero byte in it\n"
+    assert capsys.readouterr().err == "perfkit: 'a\\x00.csv' contains a zero byte: remove it\n"
 
 
 # --- want of memory ------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_a_zero_byte_is_in_no_path(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_where_memory_does_not_suffice_what_takes_less_is_advised(arguments: str, advises: bool) -> None:
-    advice = "; of a large trace, --table kernel_summary takes the least" if advises else ""
+    advice = "; for a large trace, --table kernel_summary needs the least" if advises else ""
     assert cli._memory_advice(arguments.split()) == advice
 
 

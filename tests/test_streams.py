@@ -45,7 +45,7 @@ def shell(line: str, folder: Path, **variables: str) -> subprocess.CompletedProc
 def test_a_closed_standard_output_is_one_line(trace: Path, arguments: str) -> None:
     done = shell(f"{PERFKIT} {arguments} >&-", trace.parent)
     assert done.returncode == 2
-    assert done.stderr == b"perfkit: standard output is closed: redirect it, to /dev/null if to nowhere\n"
+    assert done.stderr == b"perfkit: standard output is closed: redirect it to a file or to /dev/null\n"
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("analyze t.json", 0), ("analyze nosuch.json", 2)])

@@ -1,1 +1,1 @@
-"""One file a command: its options and its execute(), which returns the process's exit code."""
+"""One file per command: its options and its execute(), which returns the process's exit code."""

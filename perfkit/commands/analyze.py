@@ -39,45 +39,45 @@ PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communicat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeOptions:
-    """How to show it."""
+    """What to show, and in which format."""
 
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Only: kernels, layers, phases, categories, groups, copies, threads, ranges, runs, steps, noise, findings, ..."""
+    """Show only these tables: kernels, layers, phases, categories, groups, threads, ranges, steps, findings, ..."""
     top: int = 20
-    """Rows shown of each table (--format table and md); what is left out is summed in one more row."""
+    """Show this many rows of each table (--format table and md); one more row has the sum of the others."""
     by: By = "component"
-    """What the table `groups` has a row for: layer, module, class, component (the same place in every layer), ..."""
+    """What each row of the table `groups` stands for: layer, module, class, component (a place in all layers), ..."""
     depth: int | None = None
-    """Cut module paths to this many components; what lies deeper is added to the module that holds it."""
+    """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
-    """One row for every layer instead of one for all that differ in number only."""
+    """Show one row for every layer, instead of one for all layers that differ only in their number."""
     phase: PhaseName | None = None
-    """Only this phase, in every table."""
+    """Show only this phase, in every table."""
     steps: str = "auto"
-    """auto: the measured steps of perfkit's own traces, everything of others; all; or one step's number, from 0."""
+    """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
     modules: Path | None = None
-    """JSON file of the model's tree, {path: class} as perfkit.module_tree(model) gives it: names nn.Module frames."""
+    """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     no_cache: bool = False
-    """Read the file anew and keep nothing; otherwise large traces are kept, parsed, in the user's cache directory."""
+    """Do not use the cache. By default large parsed traces are kept in the user's cache directory."""
 
     @property
     def wants_summary_only(self) -> bool:
-        """True for the one table that needs no attribution, which is then all that is read."""
+        """Whether only the kernel summary is wanted: it needs no attribution, so only kernels are read."""
         if kernel_summary.NAME not in self.table:
             return False
         if self.table != (kernel_summary.NAME,):
-            raise UsageError(f"--table {kernel_summary.NAME} comes by itself: the other tables need the whole trace")
+            raise UsageError(f"--table {kernel_summary.NAME} cannot be combined with other tables: name it alone")
         if self.phase or self.steps != "auto":
             raise UsageError(
-                f"--table {kernel_summary.NAME} knows no phases or steps: drop --phase and --steps, or take kernels"
+                f"--table {kernel_summary.NAME} has no phases or steps: drop --phase and --steps, or choose kernels"
             )
         return True
 
     def view(self) -> View:
-        """As the analysis takes it."""
+        """The options as the analysis expects them."""
         phase = Phase[self.phase.upper()] if self.phase else None
         if self.steps not in ("auto", "all") and not self.steps.isdecimal():
             raise UsageError(f"--steps {self.steps}: choose auto, all, or a step's number, counted from 0")
@@ -99,18 +99,18 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 def execute(
     path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="Other paths: each is shown by itself, one after the other.")],
+    *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, one after the other.")],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
 
-    - is a trace on standard input. Of several paths, each is shown by itself, one after the other.
+    The path - is a trace on standard input. Several paths are shown separately, one after the other.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
     view, paths = options.view(), (path, *more)
     if more and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
-        raise UsageError(f"--format {options.format} has room for one table: name one path, or choose another format")
+        raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
     inputs = inputs_of(paths)
     if not more:
         shown = show.chosen(_reports(inputs[0], view, options), options.table)
@@ -134,12 +134,14 @@ def _reports(one: Input, view: View, options: AnalyzeOptions) -> list[Report]:
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
             return list(reports.of_run(saved, folder, view, use_cache=use_cache))
-        case RunsFolder(folder, records) if len(records) == 1:  # a run that left no record has that of its plain steps
+        case RunsFolder(folder, records) if (
+            len(records) == 1
+        ):  # the run left no record; the one here is of its plain steps
             return [reports.of_trace(folder, view, use_cache=use_cache)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
                 raise UsageError(
-                    f"{folder}: runs of several configurations: name one of them, or the sweep's results (.csv)"
+                    f"{folder} holds runs of several configurations: name one run, or the sweep's results (.csv)"
                 )
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):

@@ -38,28 +38,28 @@ _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """What to compare, and what counts."""
+    """What to compare, and when sides count as different."""
 
     run: Annotated[tuple[str, str] | None, Parameter(allow_leading_hyphen=True)] = None
-    """Measure first: flags of A and flags of B, in quotes, each in fresh processes that take turns in random order."""
+    """Measure A and B first, in fresh processes in random order; give the flags of each in quotes."""
     repeats: int = 5
-    """Processes a side (--run)."""
+    """With --run: number of processes per side."""
     traces_dir: Path = Path("traces")
     """Folder in which --run makes a folder for its runs."""
     margin: str = "1%"
-    """Runs: ratios surely within 1 +- this are the same. Traces: shares that differ by more are marked."""
+    """Runs: A and B are the same if the ratio's interval is within 1 +- this. Traces: mark shares that differ more."""
     fail_on: str | None = None
-    """slower:2% makes the exit code 4 where B is surely slower than that, 5 where it may be, 0 where surely not."""
+    """slower:2% sets the exit code: 4 if B is more than 2% slower, 0 if it is not, 5 if the data cannot tell."""
     force: bool = False
-    """Compare although a GPU, driver, version or precision differs, and judge sides that did not take turns."""
+    """Compare despite another GPU, driver, version or precision, and judge sides that were not measured in turns."""
     by: By = "component"
-    """Traces: what the table `groups` has a row for: layer, module, class, component, op, kernel, ..."""
+    """Traces: what each row of the table `groups` stands for: layer, module, class, component, op, kernel, ..."""
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Only these tables, by name."""
+    """Show only these tables, by name."""
     top: int = 20
-    """Rows shown of each table of traces; what is left out is summed in one more row."""
+    """Traces: show this many rows of each table; one more row has the sum of the others."""
     output: Path | None = None
     """Also write the tables here: .csv (the first table), .md, .json, .tex, .typ or .xlsx."""
 
@@ -87,7 +87,7 @@ class CompareOptions:
                 return units.parse_percentage(text)
         except UsageError:
             pass
-        raise UsageError(f"--fail-on {self.fail_on}: write the most that B may be slower, as slower:2%")
+        raise UsageError(f"--fail-on {self.fail_on}: write how much slower B may be, as in slower:2%")
 
 
 _DEFAULT = CompareOptions()
@@ -109,7 +109,7 @@ def execute(
         files.check(options.output)
     if options.run is not None:
         if a is not None:
-            raise UsageError("--run takes two texts, the flags of A and those of B in quotes, and no paths")
+            raise UsageError("--run takes the flags of A and the flags of B, each in quotes: drop the paths")
         return _measured(options.run, options, run_child)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
@@ -120,7 +120,7 @@ def execute(
             return _traces(a, b, options)
         case (TraceFile(path=trace), run) | (run, TraceFile(path=trace)):
             raise UsageError(
-                f"{trace} is taken for a trace and {run.path} for runs: compare two traces, or runs with runs"
+                f"{trace} looks like a trace and {run.path} like runs: compare traces with traces, or runs with runs"
             )
         case one, other:
             return _runs(one, other, options)
@@ -130,7 +130,7 @@ def _check_there(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"{path} does not exist: check the path")
     if path.is_dir() and not any(path.iterdir()):
-        raise UsageError(f"{path}: an empty folder: name one that holds runs, or a trace")
+        raise UsageError(f"{path} is an empty folder: name one that holds runs, or a trace")
 
 
 def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
@@ -140,17 +140,17 @@ def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
 
 
 def _check_apart(a: Runs, b: Runs) -> None:
-    """A process on both sides is no second measurement."""
+    """Refuse a process that is on both sides: it was measured only once."""
     if a.path.resolve() == b.path.resolve():
-        raise UsageError(f"{a.path}: both sides are the same runs")
+        raise UsageError(f"{a.path} is named for both sides: name other runs for one of them")
     shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
     if shared:
-        raise UsageError(f"{min(shared)}: is on both sides, and a run compared with itself says nothing")
+        raise UsageError(f"{min(shared)} is on both sides: compare each run with another one")
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
     if options.fail_on is not None:
-        raise UsageError("--fail-on judges runs: one trace a side has no interval; leave it out")
+        raise UsageError("--fail-on needs runs: two single traces give no confidence interval; leave it out")
     one, other = traces.load(a), traces.load(b)
     with attributing(one.facts.events + other.facts.events):
         found = trace_comparison.report(one, other, View(by=options.by), options.margin_ratio())
@@ -159,10 +159,10 @@ def _traces(a: Path, b: Path, options: CompareOptions) -> int:
 
 
 def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callable[..., Finished]) -> int:
-    """Run both sides, then compare them. Flags that differ were asked for, so none of them is refused."""
+    """Run both sides, then compare them. The user chose the flags that differ, so none of them is refused."""
     config_a, config_b = map(config_of, lines)
     if options.fail_on is not None and not options.force:
-        _check_alike(conditions.unlike(config_a, config_b))  # now, not when all is measured
+        _check_alike(conditions.unlike(config_a, config_b))  # before the runs, not after them
     folder = folders.new(options.traces_dir, "compare")
     points = [Point(key="A", config=config_a), Point(key="B", config=config_b)]
     fresh.measure(points, options.repeats, folder, run_child)
@@ -175,7 +175,7 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
 
 
 def _side(name: str, folder: Path, config: RunConfig, repeats: int) -> Side:
-    """The runs that were asked for: with a record, or named as missing."""
+    """The requested runs; those without a record are listed as left out."""
     found = side(runs_in(folder), name)
     missing = [str(n) for n in range(1, repeats + 1) if not (folder / str(n) / RECORD_FILE).is_file()]
     return replace(found, left_out=(*(LeftOut(f"{one} (no record)", config) for one in missing), *found.left_out))
@@ -195,7 +195,7 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
 
 
 def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
-    """A gate over different work would pass or fail for that alone."""
+    """Refuse to judge different work: the verdict would only show that difference."""
     if not options.force:
         _check_alike([one for one in compared.differences if one.role in ("work", "method")])
 
@@ -203,7 +203,7 @@ def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
 def _check_alike(found: Sequence[Difference]) -> None:
     if found:
         odd = "; ".join(map(str, found))
-        raise UsageError(f"--fail-on needs the same work, measured alike: {odd}; --force judges all the same")
+        raise UsageError(f"--fail-on needs the same work, measured in the same way: {odd}; --force judges anyway")
 
 
 def _show(report: Report, options: CompareOptions) -> None:

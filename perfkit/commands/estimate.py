@@ -18,7 +18,7 @@ from perfkit.schema.config import RunConfig
 
 
 def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | None) -> int:
-    """Print the estimate of one configuration. `memory` names a GPU, so that `auto` then means one."""
+    """Print the estimate of one configuration. Where `memory` is given, it is a GPU's, so `auto` means a GPU."""
     with signals.at_once():
         from perfkit.measure import estimate
 
@@ -28,7 +28,9 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
     resolved = config.resolved(device)
     available = memory if memory is not None else estimate.available(device)
     if fit and available is None:
-        raise UsageError(f"--fit needs to know the memory of --device {config.step.device}: add --memory 16GB")
+        raise UsageError(
+            f"--fit needs the memory of --device {config.step.device}, which is unknown: add e.g. --memory 16GB"
+        )
     print(run_report.headline(resolved), file=sys.stderr)
     formula = memory_model.estimate(resolved)
     with StageProgress() as progress:

@@ -1,4 +1,4 @@
-"""What `perfkit run` and sweeps add to the loop: flags to try, and how far it is, on stderr."""
+"""What `perfkit run` and sweeps add to the loop: suggested flags, and progress on stderr."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from perfkit.schema.record import RunRecord, StepSample
 
 
 def usual() -> tuple[Observer, ...]:
-    """What every run has from the analyses, which measuring does not import."""
+    """The observers of every run that use analyses, which measure/ does not import."""
     return (Suggestions(memory_fit.suggestions),)
 
 
 class Beside(Observer):
-    """Names what else lies in the run's folder: kind -> path relative to it."""
+    """Adds other files in the run's folder to its record: kind -> path relative to the folder."""
 
     def __init__(self, artifacts: dict[str, str]) -> None:
         self._artifacts = artifacts
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its artifacts."""
+        """The record with these artifacts."""
         return dataclasses.replace(record, artifacts=record.artifacts | self._artifacts)
 
 
 class RunProgress(Observer):
-    """Shows the stages of a run and its steps. To be used as a context manager, which begins with the first stage."""
+    """Shows the stages and steps of a run. Use it as a context manager; entering shows the first stage."""
 
     def __init__(self, config: RunConfig, shown: StageProgress | None = None) -> None:
         self._config = config
@@ -48,7 +48,7 @@ class RunProgress(Observer):
         self._shown.__exit__(kind, error, trace)
 
     def before(self, step: StepId) -> None:
-        """Show a stage that begins, with its number of steps where that is known."""
+        """Show a new stage, with its number of steps if that is known."""
         if step == StepId("warm-up", 0):
             self._shown.stage("warm-up steps", self._config.measurement.warmup_steps)
         elif step == StepId("measured", 0):
@@ -59,10 +59,10 @@ class RunProgress(Observer):
             )
 
     def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
-        """Show that one more step is done."""
+        """Count one more step."""
         self._shown.advance()
 
     def close(self) -> None:
-        """Show what follows: the profiler, which is closed after the others, writes what it has recorded."""
+        """Show the next stage: the profiler is closed after the other observers and writes its trace."""
         if self._recording:
             self._shown.stage("writing the trace")

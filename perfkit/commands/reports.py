@@ -1,4 +1,4 @@
-"""The reports of what `perfkit run` leaves, as it shows them itself and `perfkit analyze` again later."""
+"""Reports of a run's results; `perfkit run` and `perfkit analyze` show the same ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def of_trace(path: Path | str, view: View | None = None, *, use_cache: bool = Tr
     trace = traces.load(path, use_cache=use_cache)
     with attributing(trace.facts.events):
         made = trace_report.report(trace, view)
-        _ = made.findings  # they are shown with whatever table, and take longer than it
+        _ = made.findings  # compute them here, below the progress line: every table is shown with them
     return made
 
 
 def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True) -> Iterator[Report]:
-    """Of a run's record, of the plain steps beside it, and of its trace, as far as they are in its folder.
+    """Reports of a run's record, its plain steps and its trace, as far as its folder holds them.
 
-    One after the other: the first is there before a large trace is read.
+    They come one by one, so the first can be shown before a large trace is read.
     """
     yield run_report.report(saved)
     plain, trace = (record.artifact(saved, folder, kind) for kind in ("plain", "trace"))

@@ -38,7 +38,7 @@ from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
 
 _MANY_PROFILED = 500
-"""Profiled steps from which on a warning is due: every operation of each of them goes into the trace."""
+"""Warn above this many profiled steps: the trace contains every operation of each of them."""
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
@@ -46,30 +46,30 @@ _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How often, and where results go; or what to print instead of running."""
+    """How many processes to run and where results go; or what to print instead of running."""
 
     repeats: Annotated[int, _MEASURE] = 1
-    """Fresh processes of this configuration, into one folder; shows how far processes differ."""
+    """Run this configuration in this many fresh processes, in one folder, to show how much processes differ."""
     overhead: Annotated[Switch, _MEASURE] = "on"
-    """on: a profiled run also measures plain steps in a fresh process, to show what the profiler costs."""
+    """on: a profiled run also measures plain steps in a fresh process, to show the profiler's overhead."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
-    """Folder in which every run gets a folder of its own."""
+    """Folder in which every run gets its own folder."""
     folder: Annotated[Path | None, _FILES] = None
-    """Exactly this folder for the run, instead of a new one in --traces-dir; must be empty or absent."""
+    """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES] = None
     """Also write the result table here; the extension chooses the format: .csv, .md, .json, .tex, .typ or .xlsx."""
     top: Annotated[int, _FILES] = 15
-    """Rows shown of each table from a profile; what is left out is summed in one more row."""
+    """Show this many rows of each table of a profile; one more row has the sum of the others."""
     estimate: Annotated[bool, _ESTIMATE] = False
-    """Print the peak memory of a step by what holds it, and run nothing; needs no GPU."""
+    """Print what makes up the peak memory of a step, without running it; needs no GPU."""
     memory: Annotated[str | None, _ESTIMATE] = None
-    """For --estimate: the GPU memory to fit into, as 16GB or 15.6GiB; default: what the device has free."""
+    """For --estimate: the GPU memory to fit into, such as 16GB or 15.6GiB; default: the device's free memory."""
     fit: Annotated[bool, _ESTIMATE] = False
-    """--estimate, and the nearest configurations that fit."""
+    """Like --estimate, and also list the nearest configurations that fit."""
 
     def __post_init__(self) -> None:
         if self.memory is not None and not (self.estimate or self.fit):
-            raise UsageError(f"--memory {self.memory} needs --estimate or --fit: a run takes what it needs")
+            raise UsageError(f"--memory {self.memory} needs --estimate or --fit: it does not limit a run")
         if self.memory is not None:
             units.parse_size(self.memory)
         if self.top < 0:
@@ -102,7 +102,7 @@ def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) ->
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What takes long or leaves this process; tests put something else in place of one or the other."""
+    """What takes long or leaves this process; tests replace parts of it."""
 
     run: Callable[[RunConfig, Path, Sequence[Observer]], RunRecord] = _run_here
     prepare_nsys: Callable[[], Nsys | None] = _prepare_nsys
@@ -158,7 +158,7 @@ def execute(
         raise
     finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # which fails where anything lies in it
+            folder.rmdir()  # fails if the folder is not empty
     return 0
 
 
@@ -171,7 +171,7 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
         _tell(line)
     profiled = config.measurement.profiler == "torch"
     if profiled and config.measurement.measure_steps > _MANY_PROFILED:
-        _tell(f"{config.measurement.measure_steps} profiled steps: writing the trace takes long; 10 often show it")
+        _tell(f"{config.measurement.measure_steps} profiled steps: writing the trace takes long; 10 are usually enough")
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
@@ -179,12 +179,12 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
 
 
 def _tell(line: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that is gone is no reason to lose what was measured
+    with contextlib.suppress(OSError):  # a closed terminal must not lose what was measured
         print(line, file=sys.stderr)
 
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
-    """The same configuration in several fresh processes, one after the other. This one never loads PyTorch."""
+    """Run the configuration in several fresh processes, one after the other. This process never loads PyTorch."""
     folder = _folder(options, config)
     fresh.measure([Point(key="run", config=config)], options.repeats, folder, doing.run_child)
     report = repeats.report(side(runs_in(folder), ""))
@@ -204,7 +204,7 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
     made = reports.of_run(record, folder)
     own = next(made)
-    if options.output is not None:  # first: whoever reads the tables may stop reading
+    if options.output is not None:  # before printing: the reader of standard output may close it
         files.write(options.output, own.only(own.main))
     doing.show([own, *made], top=options.top)
     print(f"\nsaved in {folder}")

@@ -1,4 +1,4 @@
-"""`perfkit sweep`: measure a grid of configurations, each in a process of its own."""
+"""`perfkit sweep`: measure a grid of configurations, each in its own process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
 _FILES = Parameter(group=Group("Files", sort_key=5))
 
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
-"""Failures that another try may not have. Out of memory is a result."""
+"""Failures that may not happen again. Out of memory is a result, not a failure."""
 _LISTED = 5
 _PICTURES = (".png", ".svg", ".pdf")
 
@@ -53,36 +53,36 @@ class SweepOptions:
     """How a sweep runs, and where its results go."""
 
     repeats: Annotated[int, _SWEEP] = 1
-    """Runs of every point, in rounds."""
+    """Run every point this many times, in rounds."""
     order_seed: Annotated[int, _SWEEP] = 0
-    """Seed of the random order in which each round takes the points."""
+    """Seed of the random order of the points in each round."""
     in_process: Annotated[bool, _SWEEP] = False
-    """All points in one process: quicker, but what one leaves behind meets the next."""
+    """Run all points in one process: faster, but memory and caches of one point can affect the next."""
     timeout: Annotated[float | None, _SWEEP] = None
-    """Seconds a point may take, with its start; none by default."""
+    """Stop a point after this many seconds, including its start; by default there is no limit."""
     estimate: Annotated[bool, _SWEEP] = False
-    """Print the peak memory that each point will have, and run nothing; needs no GPU."""
+    """Print the estimated peak memory of each point, without running it; needs no GPU."""
     memory: Annotated[str | None, _SWEEP] = None
-    """The memory to fit into, as 16GB or 15.6GiB; default: what the device has free."""
+    """The memory to fit into, such as 16GB or 15.6GiB; default: the device's free memory."""
     force: Annotated[bool, _SWEEP] = False
-    """Also run points that are predicted not to fit."""
+    """Also run points that are predicted not to fit into memory."""
     skip_invalid: Annotated[bool, _SWEEP] = False
     """Leave out combinations that cannot work, instead of refusing the grid."""
 
     output: Annotated[Path, _FILES] = Path("sweep.csv")
-    """Results file: one line a run, each on the disk before the next run begins. Records lie in a folder beside it."""
+    """Results file: one line per run, written before the next run begins. Records are in a folder beside it."""
     resume: Annotated[bool, _FILES] = False
-    """Go on with --output: run what it has no line of; starts where there is nothing yet."""
+    """Continue --output: run only what has no line in it; start from the beginning if it does not exist."""
     retry: Annotated[bool, _FILES] = False
-    """With --resume: also run again what ended by a timeout, a kill or an error."""
+    """With --resume: also repeat runs that ended in a timeout, a kill or an error."""
     overwrite: Annotated[bool, _FILES] = False
-    """Begin --output anew, without what is in it."""
+    """Delete the results in --output and start from the beginning."""
     columns: Annotated[tuple[str, ...], _FILES] = ()
-    """Columns of the table of results, by their names in --output; `size`, `context`, `batch` and `pass` are short."""
+    """Columns of the results table, by their names in --output or as `size`, `context`, `batch` and `pass`."""
     tables: Annotated[tuple[Path, ...], _FILES] = ()
-    """Also write the tables here: .csv, .md, .json, .tex, .typ or .xlsx; .csv holds the results alone."""
+    """Also write the tables here: .csv (only the results), .md, .json, .tex, .typ or .xlsx."""
     plot: Annotated[Path | None, _FILES] = None
-    """Also draw time and memory against what varies, or every step where warm-up does: .png, .svg or .pdf."""
+    """Also plot time and memory over the varied field (every step if that is warm-up): .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
         if self.memory is not None:
@@ -94,12 +94,12 @@ class SweepOptions:
         if self.in_process and self.timeout is not None:
             raise UsageError("--timeout needs a process of its own for each point: drop --in-process")
         if self.resume and self.overwrite:
-            raise UsageError("--resume keeps what --overwrite throws away: choose one")
+            raise UsageError("--resume keeps the results that --overwrite deletes: choose one")
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume")
         unused = ["--plot"] * (self.plot is not None) + ["--columns"] * bool(self.columns)
         if self.estimate and unused:
-            raise UsageError(f"--estimate draws and chooses nothing: leave {unused[0]} out (--tables writes its table)")
+            raise UsageError(f"--estimate does not use {unused[0]}: leave it out (--tables writes the estimates)")
 
     @property
     def memory_bytes(self) -> int | None:
@@ -114,10 +114,10 @@ class SweepOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a sweep asks other processes for; tests put something else in place of one or the other."""
+    """What a sweep lets other processes do; tests replace parts of it."""
 
     fresh: Callable[[float | None], Execute] = campaign.in_fresh_processes
-    """Runs each point in a process of its own, within so many seconds."""
+    """Runs each point in its own process, with a time limit in seconds."""
     forecaster: Callable[[Sequence[RunConfig], int | None], Forecaster] = sweep_forecast.forecaster
 
 
@@ -146,7 +146,7 @@ def execute(
         journal = stack.enter_context(opened)
         if journal.torn:
             print(
-                f"{options.output}: the last line was cut short and is dropped; its point runs again", file=sys.stderr
+                f"{options.output}: the last line is incomplete and was removed; its run is repeated", file=sys.stderr
             )
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
@@ -158,8 +158,8 @@ def execute(
     rows = [row for row in journal.rows if row.id in wanted]
     ending = None
     if number is not None:
-        kept = f"{len(rows)} of {len(turns)} results are in {options.output}"
-        ending = InterruptedRunError(number, f"; {kept}: go on with --resume")
+        kept = f"{len(rows)} of {len(turns)} results are saved in {options.output}"
+        ending = InterruptedRunError(number, f"; {kept}: continue with --resume")
     with show.and_then(ending):
         _show(rows, expansion, len(journal.rows) - len(rows), options)
     return _exit_code(rows, options)
@@ -175,20 +175,22 @@ def _estimate(grid: Grid, options: SweepOptions) -> int:
         files.write(path, report)
     show.print_reports([report], top=None)
     if options.output != _DEFAULT_OPTIONS.output:
-        print(f"nothing was run, and {options.output} is as it was: --tables writes this table", file=sys.stderr)
+        print(f"nothing was run and {options.output} was not written: --tables writes this table", file=sys.stderr)
     return 0
 
 
 def _check_output(options: SweepOptions) -> None:
     if options.output.is_dir():
-        raise UsageError(f"{options.output}: is a directory: name a file in it")
+        raise UsageError(f"{options.output} is a directory: name a file in it")
     if options.output.suffix.lower() != ".csv":
         raise UsageError(f"--output {options.output}: results are CSV: name a file that ends in .csv")
     files.check(options.output)
     if options.output.exists() and not options.output.is_file():
-        raise UsageError(f"{options.output}: not a file that can be read again: name another")
+        raise UsageError(f"{options.output} is not a regular file: name another")
     if has_results(options.output) and not (options.resume or options.overwrite):
-        raise UsageError(f"{options.output}: exists: go on with --resume, begin anew with --overwrite, or name another")
+        raise UsageError(
+            f"{options.output} exists: continue it with --resume, replace it with --overwrite, or name another"
+        )
 
 
 def _check_reports(options: SweepOptions) -> None:
@@ -199,11 +201,11 @@ def _check_reports(options: SweepOptions) -> None:
         files.check_place(options.plot, _PICTURES)
     written = [path.resolve() for path in (options.output, *options.tables, *filter(None, [options.plot]))]
     if len(set(written)) < len(written):
-        raise UsageError("--output, --tables and --plot name a file twice: name another")
+        raise UsageError("--output, --tables and --plot name the same file twice: name another")
 
 
 def _expand(grid: Grid, options: SweepOptions) -> Expansion:
-    """The grid's configurations. Raises UsageError where there is none, or one cannot work and may not be left out."""
+    """The grid's configurations. Raises UsageError if none can work, or if one cannot without --skip-invalid."""
     expansion = grids.expand(flags.values(grid))
     refused, valid = expansion.refused, len(expansion.configs)
     if not valid:
@@ -222,13 +224,13 @@ def _expand(grid: Grid, options: SweepOptions) -> Expansion:
 
 def _is_kept(row: SweepRow, options: SweepOptions) -> bool:
     if row.outcome == "predicted-oom":
-        return not options.force and options.memory is None  # another memory, another prediction
+        return not options.force and options.memory is None  # the prediction may change with the memory
     return not (options.retry and row.outcome in _UNEXPLAINED)
 
 
 @dataclass(slots=True)
 class _Sweep:
-    """Runs turns, and writes down each as it ends."""
+    """Runs turns, and writes each result when its turn ends."""
 
     journal: Journal
     progress: SweepProgress
@@ -238,7 +240,7 @@ class _Sweep:
     _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
 
     def run(self, turns: list[Turn]) -> Signals | None:
-        """Run them all; the signal that came between, if one did."""
+        """Run all turns; return the signal that interrupted them, if any."""
         self.progress.expect(turns)
         try:
             campaign.run(
@@ -261,7 +263,7 @@ class _Sweep:
         return "shared" if self.options.in_process else "fresh"
 
     def _runnable(self, turns: list[Turn]) -> Iterator[Turn]:
-        """Turns that are not predicted to fail; those that are get their line at once."""
+        """Turns that are predicted to fit; for the others a result line is written at once."""
         for turn in turns:
             forecast = self._forecast(turn.point)
             if forecast is not None and not forecast.fits and not self.options.force:
@@ -278,7 +280,7 @@ class _Sweep:
         return self._forecasts[point.key]
 
     def _clear(self, turn: Turn) -> None:
-        """Remove what a run of this very turn left that was cut short, or that is to be run again."""
+        """Remove the files of an earlier run of this turn."""
         folder = self._records / turn.name
         try:
             if folder.is_dir():
@@ -302,7 +304,7 @@ class _Sweep:
         if finished.disk_full:
             raise UsageError(
                 f"{self._records}: the disk is full; {self.options.output} has {len(self.journal.rows)} of the results:"
-                " make room and go on with --resume"
+                " free some space and continue with --resume"
             )
         folder = f"{self._records.name}/{turn.name}"
         row = sweep_rows.finished_row(turn, finished, folder, self._isolation, self._forecasts.get(turn.point.key))
@@ -315,7 +317,7 @@ class _Sweep:
 
 def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
     report = sweep_report.report(rows, expansion.varied, options.columns)
-    for path in options.tables:  # first: whoever reads the tables may stop reading
+    for path in options.tables:  # before printing: the reader of standard output may close it
         files.write(path, report.seen_by("people"))
     if options.plot is not None:
         report = report.plus(charts=(_chart(rows, expansion.varied, options.output),))
@@ -323,7 +325,7 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
     show.print_reports([report], top=None)
     print()
     if others:
-        print(f"{others} results of other points are in {options.output} too, and are not shown")
+        print(f"{others} results of other points in {options.output} are not shown")
     print(f"results in {options.output}, records in {options.records}")
 
 
@@ -345,7 +347,7 @@ def _exit_code(rows: list[SweepRow], options: SweepOptions) -> int:
     unexplained = sum(row.outcome in _UNEXPLAINED for row in rows)
     if unexplained:
         raise PerfkitError(
-            f"{unexplained} of {len(rows)} results ended by a timeout, a kill or an error;"
-            f" their output is in {options.records}/*.log, and --resume --retry runs them again"
+            f"{unexplained} of {len(rows)} runs ended in a timeout, a kill or an error;"
+            f" their output is in {options.records}/*.log; --resume --retry repeats them"
         )
     return 0

@@ -23,9 +23,9 @@ def forecaster(
     memory: int | None,
     find: Callable[[Iterable[str]], dict[str, places.Place]] = places.find,
 ) -> Forecaster:
-    """Predicts, by the formula, whether a point fits into `memory` bytes; default: into what its device has free.
+    """A function that predicts by the formula whether a point fits into `memory` bytes (default: the free bytes).
 
-    A compiled step keeps less than the formula says, so that no such point is skipped.
+    A compiled step needs less than the formula says, so no compiled point is skipped.
     """
     print("reading the free memory of the devices", file=sys.stderr)
     found = find(config.step.device for config in configs)
@@ -52,7 +52,7 @@ def forecaster(
 def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence[str] = ()) -> Table:
     """The estimates of all points in one table, by the formula and traced on fake tensors. Runs nothing.
 
-    `memory` names a GPU, so that `auto` then means one. `varied`: what the grid varies.
+    Where `memory` is given, it is a GPU's, so `auto` means a GPU. `varied`: the fields that the grid varies.
     """
     with signals.at_once():
         from perfkit.measure import estimate
@@ -62,9 +62,7 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
         return config.resolved("cuda" if wants_gpu else estimate.choose_device(config.step.device))
 
     resolved = [placed(config) for config in configs]
-    devices = {
-        config.step.device for config in resolved
-    }  # each is asked once: free memory changes from one look to the next
+    devices = {config.step.device for config in resolved}  # each is asked once: free memory changes between queries
     available = {memory} if memory is not None else {estimate.available(device) for device in devices}
     traced = []
     with StageProgress() as progress:
@@ -76,11 +74,15 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
 
 
 def report(table: Table, configs: Sequence[RunConfig]) -> Report:
-    """The table of `estimates`, and what to know of it."""
+    """The table of `estimates` with its findings."""
     findings = []
     if not any(column.name == "verdict" for column in table.columns):
-        findings.append(Finding(MEMORY_UNKNOWN, "no verdict without a memory: pass --memory 16GB"))
+        findings.append(
+            Finding(
+                MEMORY_UNKNOWN, "the memory to fit into is unknown, so there is no verdict: pass e.g. --memory 16GB"
+            )
+        )
     if any(config.step.compile != "off" for config in configs):
-        text = "--compile is not covered: such rows are of the step without it, which keeps more"
+        text = "the estimate does not cover --compile: those rows show the uncompiled step, which needs more memory"
         findings.append(Finding(COMPILE_NOT_COVERED, text))
     return Report("estimates", {}, (table,), findings=tuple(findings))

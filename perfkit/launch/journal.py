@@ -70,15 +70,15 @@ class Journal:
         if size != self._size or not self._is_named():
             raise UsageError(
                 f"{self.path}: another program has changed or replaced it while this sweep ran:"
-                f" see that its {len(self.rows)} results are there, and go on with --resume"
+                f" check its results ({len(self.rows)} so far), and continue with --resume"
             )
         try:
             self._write(sweep.to_line(row, self.columns).encode())
         except OSError as error:
             self._file.truncate(size)  # no half line
             raise UsageError(
-                f"{self.path}: cannot be written: {error.strerror}; {len(self.rows)} results are in it:"
-                " make room and go on with --resume"
+                f"{self.path}: cannot be written: {error.strerror}; results saved in it: {len(self.rows)};"
+                " free some space and continue with --resume"
             ) from error
         self._size = self._file.tell()
         self.rows.append(row)
@@ -96,7 +96,7 @@ class Journal:
             raise UsageError(f"{error}, or choose another --output") from error
 
     def _in_use(self) -> UsageError:
-        return UsageError(f"{self.path}: another sweep is writing it; choose another --output")
+        return UsageError(f"{self.path}: another sweep is writing to it; choose another --output")
 
     def _is_named(self) -> bool:
         """Whether the file that is open is still the one of this name."""

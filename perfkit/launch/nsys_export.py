@@ -29,8 +29,8 @@ def exported(report: Path, source: str, progress: Progress | None = None) -> Ite
         return
     if beside.is_file() and shutil.which("nsys") is None:
         raise UsageError(
-            f"{source} is newer than {beside.name} beside it, and there is no nsys here to export it again:"
-            f" install it (scripts/install-nsys), or pass {beside.name} if it is of this report"
+            f"{source} is newer than {beside.name} beside it, and nsys is not installed here to export it again:"
+            f" install it (scripts/install-nsys), or pass {beside.name} if it was made from this report"
         )
     with tempfile.TemporaryDirectory(prefix="perfkit-nsys-") as folder:
         target = Path(folder) / "report.sqlite"
@@ -51,7 +51,7 @@ def export(report: Path, target: Path, source: str, progress: Progress | None = 
     nsys = shutil.which("nsys")
     if nsys is None:
         raise UsageError(
-            f"{source} is a report that only nsys can read, and there is none here: install it (scripts/install-nsys),"
+            f"{source} is a report that only nsys can read, but there is none here: install it (scripts/install-nsys),"
             f" or run `nsys export -t sqlite` on it where it was recorded and pass the .sqlite"
         )
     command = [nsys, "export", "-t", "sqlite", "--force-overwrite=true", "-o", str(target), str(report.absolute())]
@@ -59,7 +59,7 @@ def export(report: Path, target: Path, source: str, progress: Progress | None = 
     if code or not target.is_file():
         raise UsageError(
             f"{source}: nsys export failed ({said or f'exit code {code}'});"
-            " a report of a newer nsys than the one here has to be exported by that one"
+            " if a newer nsys made the report, export it with that one"
         )
 
 
@@ -87,4 +87,6 @@ def _ran(
                 return process.returncode, " ".join(line.strip() for line in lines if line.strip())[:200]
         finally:
             process.kill()  # ctrl-C, or the time is up
-    raise UsageError(f"{source}: nsys export did not end within {limit_s:g} s: export it by hand")
+    raise UsageError(
+        f"{source}: nsys export did not end within {limit_s:g} s: run nsys export yourself and pass the .sqlite"
+    )

@@ -23,18 +23,18 @@ State = Literal["yes", "no", "partly"]
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """A row of the table: one thing that this machine can or cannot do."""
+    """A row of the table: one capability of this machine."""
 
     topic: str
     state: State
     found: str
-    """What there is, with versions."""
+    """What was found, with versions."""
     finding: Finding | None = None
-    """What to know where not all is there."""
+    """What is missing, if anything."""
 
 
 def examine(machine: Machine = HERE) -> list[Ability]:
-    """Look at everything a run may use. Changes nothing; takes a second or two."""
+    """Examine everything that a run may use. Changes nothing; takes a second or two."""
     checks: tuple[Callable[[Machine], Ability], ...] = (
         _python, _torch, _cpu, _gpu, _nvml, _nsys, _nvtx, _compiler, _tensorboard, _counters,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def examine(machine: Machine = HERE) -> list[Ability]:
 
 
 def _lacking(rule: Rule, topic: str, state: State, found: str, text: str) -> Ability:
-    """Something that is not there, or not all of it. `text`: what that means, or what to do about it."""
+    """A finding about something that is missing or incomplete. `text`: what that means or what to do."""
     return Ability(
         topic, state, found, Finding(rule, f"{topic}: {text}", evidence=(Evidence("doctor", {"topic": topic}),))
     )
@@ -79,7 +79,7 @@ def _gpu(machine: Machine) -> Ability:
         return Ability("gpu", "yes", "; ".join(names))
     driver = environment.nvidia_driver(machine)
     if driver is None:
-        means = "everything runs on the CPU: times are real, kernels are not seen"
+        means = "everything runs on the CPU: perfkit measures times but no GPU kernels"
         return _lacking(NO_GPU, "gpu", "no", "no NVIDIA driver", means)
     means = "install a CUDA build of PyTorch to use the GPU"
     return _lacking(NO_GPU, "gpu", "no", f"driver {driver}, but PyTorch sees no device", means)
@@ -96,12 +96,12 @@ def _nvml(machine: Machine) -> Ability:
             stack.callback(nvml.nvmlShutdown)
             driver, count = nvml.nvmlSystemGetDriverVersion(), nvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
-        means = "clocks, power and throttling need NVIDIA's driver on this machine"
+        means = "install NVIDIA's driver to read clocks, power and throttling"
         return _lacking(NO_NVML, "nvml", "no", f"{error}", means)
     return Ability("nvml", "yes", f"driver {driver}, {count} devices")
 
 
-NO_NSYS = Rule("no-nsys", "machine", "Nsight Systems is missing or gives no version")
+NO_NSYS = Rule("no-nsys", "machine", "Nsight Systems is missing or reports no version")
 
 
 def _nsys(_: Machine) -> Ability:
@@ -109,24 +109,24 @@ def _nsys(_: Machine) -> Ability:
     if nsys is None:
         return _lacking(NO_NSYS, "nsys", "no", "not on PATH", nsys_program.HOW_TO_GET_IT)
     if not nsys.version:
-        return _lacking(NO_NSYS, "nsys", "partly", f"{nsys.path} gives no version", "reinstall Nsight Systems")
+        return _lacking(NO_NSYS, "nsys", "partly", f"{nsys.path} reports no version", "reinstall Nsight Systems")
     return Ability("nsys", "yes", nsys.version_text)
 
 
-NO_NVTX = Rule("no-nvtx", "machine", "NVTX ranges are switched off, or do not fit this nsys")
+NO_NVTX = Rule("no-nvtx", "machine", "NVTX ranges are disabled, or this nsys cannot record them")
 
 
 def _nvtx(machine: Machine) -> Ability:
     installed = environment.package_version("nvtx", machine)
     version = installed or "not installed as a package"
     if not machine.has_module("nvtx") or os.environ.get("NVTX_DISABLE"):
-        return _lacking(NO_NVTX, "nvtx", "no", f"{version}, switched off by NVTX_DISABLE", "unset NVTX_DISABLE")
+        return _lacking(NO_NVTX, "nvtx", "no", f"{version}, disabled by NVTX_DISABLE", "unset NVTX_DISABLE")
     nsys = nsys_program.find()
     problem = nsys and nsys_program.pair_problem(nsys, installed)
     return _lacking(NO_NVTX, "nvtx", "partly", version, problem) if problem else Ability("nvtx", "yes", version)
 
 
-NO_COMPILER = Rule("no-compiler", "machine", "torch.compile has no compiler")
+NO_COMPILER = Rule("no-compiler", "machine", "torch.compile finds no compiler")
 
 
 def _compiler(machine: Machine) -> Ability:
@@ -161,6 +161,6 @@ def _counters(machine: Machine) -> Ability:
     paths = {"scheduler delay": "proc/self/schedstat", "pressure": "proc/pressure/cpu", "steal": "proc/stat"}
     missing = [name for name, path in paths.items() if not os.access(machine.root / path, os.R_OK)]
     if missing:
-        found, means = f"missing: {', '.join(missing)}", "noise will be explained less well"
+        found, means = f"missing: {', '.join(missing)}", "perfkit can explain less of the noise"
         return _lacking(MISSING_COUNTERS, "noise counters", "partly", found, means)
     return Ability("noise counters", "yes", ", ".join(paths))

@@ -48,7 +48,7 @@ def estimate(
     except RuntimeError as error:
         if not device_memory.is_out_of_memory(error):
             raise
-        raise UsageError("a tensor of this step has more than 2^63 bytes: choose smaller sizes") from error
+        raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
 
 
 def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]) -> MemoryEstimate:

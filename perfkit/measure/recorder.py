@@ -85,7 +85,7 @@ class Recorder:
         if _NO_FUSED_KERNEL in str(error) and isinstance(self._config.workload, Transformer):
             backend = self._config.workload.sdpa_backend
             raise UsageError(
-                f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use auto"
+                f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use --sdpa-backend auto"
             ) from error
         if not memory.is_out_of_memory(error):
             raise error

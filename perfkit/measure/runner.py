@@ -97,12 +97,14 @@ def _builder(
     """What makes the workload, or hands over the one that was passed."""
     if isinstance(config.workload, Own):
         if workload is None:
-            raise UsageError(f"{config.workload.name}: a workload of your own: pass it too, as run(..., workload=...)")
+            raise UsageError(
+                f"{config.workload.name}: the configuration names your own workload: pass it as run(..., workload=...)"
+            )
         return lambda _: workload
     if workload is not None:
         raise UsageError(
-            "a workload of your own was passed, and the configuration is of a Transformer:"
-            " configure it as RunConfig(workload=Own(name=...))"
+            "a workload of your own was passed, but the configuration describes a Transformer:"
+            " use RunConfig(workload=Own(name=...))"
         )
     return build
 

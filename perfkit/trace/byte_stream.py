@@ -139,8 +139,8 @@ def _watched(pieces: Iterator[bytes], name: str, facts: StreamFacts, ratio_from:
         facts.unpacked += len(piece)
         if facts.unpacked > ratio_from and facts.unpacked > MAX_RATIO * facts.packed:
             raise UsageError(
-                f"{name} unpacks to more than {MAX_RATIO} times its size, as no trace does: "
-                "if it is one all the same, unpack it first and pass the unpacked file"
+                f"{name} unpacks to more than {MAX_RATIO} times its size, which is unusual for a trace: "
+                "if it is a trace, unpack it and pass the unpacked file"
             )
         yield piece
 
@@ -262,7 +262,7 @@ def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]
             chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
             if len(chosen) != 1:
                 found = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"
-                raise UsageError(f"{name} should hold one JSON file but holds {found}: unpack it and name one")
+                raise UsageError(f"{name} should contain one JSON file but contains {found}: unpack it and name one")
             facts.packed = file.seek(0, io.SEEK_END)
             with archive.open(chosen[0]) as member:
                 while piece := member.read(PIECE):

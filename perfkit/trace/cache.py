@@ -29,8 +29,8 @@ from perfkit.trace.columns import Trace
 VERSION = 6
 """Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
 
-DAMAGED = "its cache entry was damaged, so the file was read anew"
-NOT_OURS = "the cache was not used, for others can write to its folder: PERFKIT_CACHE_DIR names another"
+DAMAGED = "its cache entry was damaged, so the file was read again"
+NOT_OURS = "the cache was not used because other users can write to its folder: set PERFKIT_CACHE_DIR to another folder"
 
 _NAME = re.compile(r"(?P<digest>[0-9a-f]{64})\.(?P<kind>trace|note)")
 _DRAFT = ".draft-"

@@ -119,7 +119,7 @@ def decode(data: bytes, key: str, source: str) -> Trace:
         **columns,
     )
     if not (_is_sound(trace) and _has_times(trace) and _says_what_it_can(trace)):
-        raise DamagedError("no file gives such values")
+        raise DamagedError("it has values that no trace can have")
     return trace
 
 

@@ -155,7 +155,7 @@ def no_memory_events() -> MemoryEvents:
 
 def changed(source: str) -> UsageError:
     """For details of a file that is not the one that the trace was read from any more."""
-    return UsageError(f"{source} has changed since it was read: analyze it again when nobody writes to it")
+    return UsageError(f"{source} has changed since it was read: analyze it again when no program writes to it")
 
 
 def small(values: Int64s) -> Int32s:

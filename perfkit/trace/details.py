@@ -31,8 +31,8 @@ def read_details(trace: Trace, progress: Progress | None = None) -> Details:
     """
     if trace.origin is None:
         raise UsageError(
-            f"{trace.source} can be read only once, and shapes and launches take a second look:"
-            " save it as a file and pass that"
+            f"{trace.source} can be read only once, but shapes and launches need a second pass:"
+            " save it as a file and pass the file"
         )
     with _same_file(trace, trace.origin) as file:
         if trace.recording.tool is Tool.NSYS:

@@ -26,7 +26,7 @@ from perfkit.trace.recording import OwnNotes
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
 _REPORTS = (".nsys-rep", ".qdrep")
 _KEPT = Cache()
-_CHANGED = "the file changed while it was read: read it again when nobody writes to it"
+_CHANGED = "the file changed while it was read: analyze it again when no program writes to it"
 
 
 def load(
@@ -172,6 +172,6 @@ def _only_trace_in(directory: Path) -> Path:
         return found[0]
     if not found:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
-        raise UsageError(f"{_shown(directory)} is a directory without a {kinds}: name the trace file")
+        raise UsageError(f"{_shown(directory)} is a directory that contains no {kinds}: name the trace file")
     names = ", ".join(printable(path.name) for path in found[:5]) + (", ..." if len(found) > 5 else "")
-    raise UsageError(f"{_shown(directory)} holds {len(found)} traces ({names}): name one of them")
+    raise UsageError(f"{_shown(directory)} contains {len(found)} traces ({names}): name one of them")

@@ -41,7 +41,7 @@ def check_sums(source: str, totals: Mapping[str, float]) -> None:
     """Raise UsageError where one is larger than LARGEST_SUM. `source` names the file in the message."""
     for what, total in totals.items():
         if total > LARGEST_SUM:
-            raise UsageError(f"{source} is damaged: its {what} add up to {total:.1e}; record or export it again")
+            raise UsageError(f"{source} is damaged: its {what} sum to {total:.1e}; record or export it again")
 
 
 def _sum(column: Int64s) -> float:

@@ -155,7 +155,7 @@ class _Waiting:
 
 
 def _warn_of_depth() -> None:
-    text = f"perfkit: a graph of more than {MAX_DEPTH:,} nodes in a row; backward ranges end there"
+    text = f"perfkit: the autograd graph is deeper than {MAX_DEPTH:,} nodes; deeper nodes get no backward ranges"
     warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 

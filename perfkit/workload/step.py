@@ -37,7 +37,7 @@ def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
     if wanted != "cpu" and not cuda.is_available():
         raise UsageError(f"--device {wanted}: PyTorch {torch.__version__} sees no CUDA device; use --device cpu")
     if wanted.startswith("cuda:") and int(wanted[5:]) >= cuda.device_count():
-        raise UsageError(f"--device {wanted}: there are {cuda.device_count()} CUDA devices, counted from 0")
+        raise UsageError(f"--device {wanted}: PyTorch sees {cuda.device_count()} CUDA devices, numbered from 0")
     return wanted
 
 
@@ -56,7 +56,9 @@ def check(
     cpus = cpu_count()
     wanted = config.step
     if wanted.num_threads is not None and cpus is not None and wanted.num_threads > cpus:
-        raise UsageError(f"--num-threads {wanted.num_threads}: this machine has {cpus} logical CPUs")
+        raise UsageError(
+            f"--num-threads {wanted.num_threads}: this machine has {cpus} logical CPUs: choose at most that many"
+        )
     if wanted.device == "cpu":
         if wanted.compile != "off":
             _need_cpp_compiler()

@@ -104,7 +104,7 @@ def test_a_file_that_is_no_trace_is_not_quoted(tmp_path, capsys):
     (tmp_path / "x.pt.trace.json").write_text(SECRET)
     code, out, err = run(capsys, str(tmp_path))
     assert (code, out) == (2, "")
-    assert "is no trace: it does not begin with { or [" in err
+    assert "is not a trace: it does not begin with { or [" in err
     assert "root:" not in err
 
 
@@ -146,14 +146,14 @@ def test_an_error_sends_a_terminal_nothing_that_it_obeys(trace, tmp_path, capsys
     assert len(err.splitlines()) == 1
     code, out, err = run(capsys, str(trace), "--table", "\x1b[31m\n")
     assert (code, out) == (2, "")
-    assert err.startswith(r"perfkit: --table \x1b[31m\n: there is no such table here")
+    assert err.startswith(r"perfkit: --table \x1b[31m\n: there is no table of that name here")
 
 
 def test_csv_is_one_table_and_says_where_the_others_are(trace, capsys):
     code, out, err = run(capsys, str(trace), "--format", "csv")
     assert code == 0
     assert pd.read_csv(io.StringIO(out))["total_ns"].tolist() == [20500]
-    assert "--table gives another" in err
+    assert "--table chooses another" in err
     _, out, _ = run(capsys, str(trace), "--format", "csv", "--table", "layers")
     assert pd.read_csv(io.StringIO(out))["scope"].tolist() == ["Model"]
 
@@ -239,8 +239,8 @@ def test_several_paths_are_shown_one_after_the_other(two, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["{trace}", "{run}", "--format", "csv"], "--format csv has room for one table"),
-        (["{trace}", "{run}", "--table", "kernels"], "there is no such table in {run}; choose from "),
+        (["{trace}", "{run}", "--format", "csv"], "--format csv can hold only one table"),
+        (["{trace}", "{run}", "--table", "kernels"], "there is no table of that name in {run}; choose from "),
         (["{trace}", "{run}/", "{run}"], "{run} is named twice"),
         (["{trace}", "nowhere"], "nowhere does not exist: check the path"),
         (["{trace}", "--fromat", "json"], "Did you mean --format?"),
@@ -298,7 +298,7 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--top", "-1"], "must be 0 or more"),
         (["--table", "nothing"], "choose from categories"),
         (["--format", "xml"], "json"),
-        (["--table", "kernel_summary", "kernels"], "comes by itself"),
+        (["--table", "kernel_summary", "kernels"], "cannot be combined with other tables"),
         (["--table", "kernel_summary", "--phase", "forward"], "drop --phase and --steps"),
     ],
 )

@@ -146,20 +146,20 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
     [
         ([], "name two things to compare"),
         (["A"], "name two things to compare"),
-        (["A", "A"], "both sides are the same runs"),
+        (["A", "A"], "is named for both sides"),
         (["A", "nothing"], "nothing does not exist: check the path"),
         (["A", "A/1"], "is on both sides"),
         (["A/1/record.json", "A"], "is on both sides"),
-        (["A", "empty"], "empty: an empty folder"),
-        (["A", "s.json"], "is taken for a trace"),
+        (["A", "empty"], "empty is an empty folder"),
+        (["A", "s.json"], "looks like a trace"),
         (["gone.json", "nothing"], "gone.json does not exist"),
         (["A", "B", "--margin", "1"], "--margin 1: not a percentage; write it as 1%"),
-        (["A", "B", "--fail-on", "slower"], "as slower:2%"),
-        (["A", "B", "--fail-on", "slower:2"], "--fail-on slower:2: write the most that B may be slower, as slower:2%"),
+        (["A", "B", "--fail-on", "slower"], "as in slower:2%"),
+        (["A", "B", "--fail-on", "slower:2"], "--fail-on slower:2: write how much slower B may be, as in slower:2%"),
         (["A", "B", "--repeats", "0"], "must be at least 1"),
         (["A", "B", "--table", "nothing"], "choose from comparison, differences, findings, phases"),
         (["A", "other"], "torch: 2.13.0 against 2.12.0; --force"),
-        (["A", "--run", "", "--gc on"], "--run takes two texts"),
+        (["A", "--run", "", "--gc on"], "--run takes the flags of A"),
         (["--run", "--no-such 1", ""], "'--no-such 1': "),
         (["--run", "'", ""], "No closing quotation"),
         (["--run", "--batch-size 0", ""], "--batch-size 0: must be at least 1"),
@@ -307,9 +307,9 @@ def test_two_traces_side_by_side(traces, capsys):
 
 def test_traces_have_no_gate_and_no_runs_beside_them(traces, tmp_path, capsys):
     code, _, err = perfkit(capsys, "compare", *traces, "--fail-on", "slower:1%")
-    assert (code, "one trace a side has no interval" in err) == (2, True)
+    assert (code, "two single traces give no confidence interval" in err) == (2, True)
     code, _, err = perfkit(capsys, "compare", traces[0], folder(tmp_path / "runs"))
-    assert (code, "is taken for a trace" in err) == (2, True)
+    assert (code, "looks like a trace" in err) == (2, True)
 
 
 # --- measuring both sides ----------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def test_both_sides_are_measured_in_turns(processes, capsys):
     [
         ("oom", 1, "OpenBLAS error: giving up.", 3, ": out of memory: OpenBLAS error: giving up."),
         ("oom", 3, "perfkit: out of memory (ulimit -v allows 9 MiB)", 3, ": out of memory (ulimit -v allows 9 MiB)"),
-        ("error", 1, "It broke.", 1, ": It broke; all that it said is in a .log in "),
+        ("error", 1, "It broke.", 1, ": It broke; its full output is in a .log file in "),
     ],
 )
 def test_a_process_that_dies_is_told_of_with_its_last_words(processes, capsys, outcome, code, says, ends, message):
@@ -414,7 +414,7 @@ def test_a_gate_over_different_work_is_refused_before_anything_is_measured(proce
     lines = ["--context-length 64 --measure-steps 3", "--context-length 128"]
     code, _, err = perfkit(capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", processes=processes)
     assert (code, processes.calls) == (2, [])
-    assert "the same work, measured alike: --context-length: 64 against 128; --force" in err
+    assert "the same work, measured in the same way: --context-length: 64 against 128; --force" in err
     code, _, _ = perfkit(
         capsys, "compare", "--run", *lines, "--fail-on", "slower:2%", "--repeats", "2", "--force", processes=processes
     )

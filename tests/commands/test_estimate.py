@@ -109,7 +109,10 @@ def test_compiled_steps_are_not_covered(ask):
     [
         (["--memory", "16GB"], "--memory 16GB needs --estimate or --fit"),
         (["--estimate", "--memory", "16"], "16: not a size of memory; write it as 16GB or 15.6GiB"),
-        (["--fit", "--device", "cuda"], "--fit needs to know the memory of --device cuda: add --memory 16GB"),
+        (
+            ["--fit", "--device", "cuda"],
+            "--fit needs the memory of --device cuda, which is unknown: add e.g. --memory 16GB",
+        ),
         (
             [
                 "--estimate",

@@ -209,7 +209,7 @@ def test_the_result_goes_to_a_file_too(run, name, start):
         (["--traces-dir", "file/inside"], "choose another --traces-dir"),
         (["--traces-dir", "dangling"], "choose another --traces-dir"),
         (["--traces-dir", "/proc/nowhere"], "choose another --traces-dir"),
-        (["--folder", "full"], "full: not empty; choose another --folder"),
+        (["--folder", "full"], "full is not empty; choose another --folder"),
         (["--folder", "file"], "choose another --folder"),
         (["--top", "-1"], "--top -1: must be 0 or more"),
         (["--measure-steps", "0"], "--measure-steps 0: must be at least 1"),

@@ -120,7 +120,7 @@ def test_a_sweep_goes_on_where_it_was(sweep, processes, cut):
     assert len(processes.turns) == 3
     assert result.rows[:2] == first
     assert result.rows[2].config.step.batch_size == 4
-    assert "2 of 3 results are there" in result.err.splitlines()
+    assert "2 of 3 results exist already" in result.err.splitlines()
     assert "3 results: 3 ok" in result.out
 
 
@@ -140,7 +140,7 @@ def test_results_of_other_points_stay_and_are_counted(sweep, processes):
     sweep("--batch-size", "1", "2")
     result = sweep("--batch-size", "4", "--resume")
     assert len(result.rows) == 3
-    assert "2 results of other points are in r.csv too" in result.out
+    assert "2 results of other points in r.csv are not shown" in result.out
 
 
 def test_what_a_killed_run_left_in_its_folder_is_cleared(sweep, processes):
@@ -178,7 +178,7 @@ def test_what_nobody_expected_is_exit_code_1_and_can_be_tried_again(sweep, proce
     # THEN
     assert result.code == 1
     assert "RuntimeError: no" in result.out
-    assert result.says.startswith("perfkit: 1 of 2 results ended by a timeout, a kill or an error; their output is in")
+    assert result.says.startswith("perfkit: 1 of 2 runs ended in a timeout, a kill or an error; their output is in")
 
     # WHEN / THEN: resume alone takes it as a result, retry does not
     assert sweep("--batch-size", "1", "2", "--resume").code == 1
@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_what_is_done(sweep, processes):
 
     # THEN
     assert result.code == 130
-    assert result.says == "perfkit: interrupted by SIGINT; 2 of 4 results are in r.csv: go on with --resume"
+    assert result.says == "perfkit: interrupted by SIGINT; 2 of 4 results are saved in r.csv: continue with --resume"
     assert len(result.rows) == 2
     assert "Step time" in result.out
     assert sweep(*GRID, "--resume").code == 0
@@ -266,7 +266,7 @@ def test_estimates_of_a_grid_are_one_table_and_nothing_runs(sweep, processes):
     ]  # fmt: skip
     assert all(abs(row["difference"]) < 0.01 for row in rows)
     assert not Path("r.csv").exists()
-    assert result.says == "nothing was run, and r.csv is as it was: --tables writes this table"
+    assert result.says == "nothing was run and r.csv was not written: --tables writes this table"
 
 
 def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, monkeypatch):
@@ -278,13 +278,13 @@ def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, mon
     rows = json.loads(Path("e.json").read_text())["tables"]["estimates"]["rows"]
     assert {(row["attention"], row["compile"], row["verdict"]) for row in rows} == {
         (one, two, "fits") for one in ("eager", "sdpa") for two in ("off", "block")}  # fmt: skip
-    assert "--compile is not covered" in result.out
+    assert "does not cover --compile" in result.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--estimate", "--plot", "p.png"], "--estimate draws and chooses nothing: leave --plot out"),
+        (["--estimate", "--plot", "p.png"], "--estimate does not use --plot: leave it out"),
         (["--memory", "much"], "much: not a size of memory"),
         (["--batch-size", "0"], "no combination of the grid can work: --batch-size 0: must be at least 1"),
         (["--batch-size", "0", "1"], "1 of 2 combinations cannot work; --skip-invalid leaves them out"),
@@ -292,12 +292,15 @@ def test_estimates_show_what_the_grid_varies_and_a_verdict(sweep, processes, mon
         (["--output", "r.txt"], "--output r.txt: results are CSV"),
         (["--output", "nowhere/r.csv"], "there is no directory nowhere"),
         (["--output", "."], "is a directory"),
-        (["--output", "old.csv"], "old.csv: exists: go on with --resume, begin anew with --overwrite, or name another"),
+        (
+            ["--output", "old.csv"],
+            "old.csv exists: continue it with --resume, replace it with --overwrite, or name another",
+        ),
         (
             ["--output", "old.csv", "--resume"],
             "old.csv: results of version 7, and this perfkit reads up to 2",
         ),
-        (["--output", "link.csv"], "not a file that can be read again"),
+        (["--output", "link.csv"], "is not a regular file: name another"),
         (["--repeats", "0"], "--repeats 0: must be at least 1"),
         (["--timeout", "nan"], "--timeout nan: must be above 0 seconds"),
         (["--timeout", "5", "--in-process"], "drop --in-process"),
@@ -343,7 +346,7 @@ def test_a_full_disk_ends_a_sweep_in_one_line(sweep, processes):
     result = sweep("--batch-size", "1", "2", "4")
     assert (result.code, len(processes.turns), len(result.rows)) == (2, 2, 1)
     assert result.says == (
-        "perfkit: r.runs: the disk is full; r.csv has 1 of the results: make room and go on with --resume"
+        "perfkit: r.runs: the disk is full; r.csv has 1 of the results: free some space and continue with --resume"
     )
 
 
@@ -452,9 +455,11 @@ def test_a_torn_last_row_is_said_and_runs_again(sweep, processes, capsys):
     resumed = sweep(*GRID, "--resume")
 
     # THEN
-    assert said.err == "r.csv: the last line is not whole and is left out: a sweep writes it now, or was cut off\n"
+    assert (
+        said.err == "r.csv: the last line is incomplete and is left out: a sweep is still writing it, or was cut off\n"
+    )
     assert "3 results: 3 ok" in said.out
-    assert resumed.err.splitlines()[0] == "r.csv: the last line was cut short and is dropped; its point runs again"
+    assert resumed.err.splitlines()[0] == "r.csv: the last line is incomplete and was removed; its run is repeated"
     assert Path("r.csv").read_text() == whole
 
 
@@ -502,7 +507,7 @@ def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):
         (["--tables", "t.doc"], "use .json, .csv, .md, .tex, .typ, .xlsx"),
         (["--plot", "p.bmp"], "use .png, .svg, .pdf"),
         (["--plot", "nowhere/p.png"], "there is no directory nowhere"),
-        (["--tables", "r.csv"], "name a file twice"),
+        (["--tables", "r.csv"], "name the same file twice"),
     ],
 )
 def test_reports_that_cannot_be_written_are_refused_before_anything_runs(sweep, processes, arguments, says):

@@ -125,7 +125,7 @@ def test_one_byte_more_or_less_is_a_change_by_another_program(tmp_path, change):
     with Journal(tmp_path / "r.csv") as journal:
         journal.append(ROWS[0])
         (tmp_path / "r.csv").write_text(changed := change(HEADER + LINES[0]))
-        with pytest.raises(UsageError, match="see that its 1 results are there"):
+        with pytest.raises(UsageError, match=r"check its results .1 so far"):
             journal.append(ROWS[1])
         assert journal.rows == ROWS[:1]
     assert (tmp_path / "r.csv").read_text() == changed
@@ -336,7 +336,7 @@ def test_a_row_that_does_not_fit_leaves_no_half(tmp_path):
     with journal:
         journal.append(ROWS[0])
         journal.is_full = True
-        with pytest.raises(UsageError, match=r"No space left on device; 1 results are in it: .* --resume"):
+        with pytest.raises(UsageError, match=r"No space left on device; results saved in it: 1; .* --resume"):
             journal.append(ROWS[1])
     assert (tmp_path / "r.csv").read_text() == HEADER + LINES[0]
 

@@ -69,7 +69,7 @@ def test_the_report_is_named_by_its_whole_path(report: Path, monkeypatch: pytest
 
 
 def test_an_export_that_does_not_end(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="r: nsys export did not end within 0 s: export it by hand"):
+    with pytest.raises(UsageError, match="r: nsys export did not end within 0 s: run nsys export yourself"):
         nsys_export._ran(["sleep", "60"], tmp_path / "x.sqlite", "r", None, limit_s=0)
 
 

@@ -78,7 +78,7 @@ GIVEN_UP = "OpenBLAS error: Memory allocation still failed after 10 retries, giv
             "oom",
         ),
         (1, GIVEN_UP + "KeyError: 'a'\n", None, "error"),
-        (2, "perfkit: out of memory.json: not empty; choose another --folder\n", None, "error"),
+        (2, "perfkit: out of memory.json is not empty; choose another --folder\n", None, "error"),
         (1, GIVEN_UP, FINISHED, "error"),
         (0, GIVEN_UP, FINISHED, "ok"),
     ],

@@ -126,7 +126,7 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     ("version", "state", "there", "advice"),
     [
         (None, "no", "not on PATH", nsys_program.HOW_TO_GET_IT),
-        ("", "partly", "{folder}/nsys gives no version", "reinstall Nsight Systems"),
+        ("", "partly", "{folder}/nsys reports no version", "reinstall Nsight Systems"),
         ("2025.1.3", "yes", "2025.1.3", ""),
     ],
 )

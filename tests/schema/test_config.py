@@ -166,7 +166,7 @@ def test_the_flags_of_a_configuration_ask_for_it_again():
         ({"target_ci": 0.01, "max_time": float("inf")}, "--max-time inf: must be above 0 seconds"),
         ({"target_ci": 0.01, "max_steps": 19}, "--max-steps 19: --target-ci measures at least 20 steps"),
         ({"target_ci": 0.01, "measure_steps": 50, "max_steps": 49}, "--target-ci measures at least 50 steps"),
-        ({"max_time": 5.0}, "--max-time needs --target-ci: without it --measure-steps is obeyed exactly"),
+        ({"max_time": 5.0}, "--max-time needs --target-ci: add it, or set --measure-steps instead"),
         ({"max_steps": 50}, "--max-steps needs --target-ci"),
         ({"max_steps": 0}, "--max-steps 0: must be at least 1"),
     ],
@@ -246,7 +246,7 @@ def test_what_needs_a_transformer_refuses_another_workload(ask):
 
 @pytest.mark.parametrize("name", ["", " ", "two\nlines", "\x1b[31mred"])
 def test_a_workload_has_a_name_of_one_line(name):
-    with pytest.raises(UsageError, match="give it a name of one line"):
+    with pytest.raises(UsageError, match="must be one line of printable text"):
         Own(name=name)
 
 

@@ -149,7 +149,7 @@ def test_what_follows_the_gzip_stream_is_left_out() -> None:
         (b"\xfd7zXZ\0" + bytes(20), "unpack it first (xz -d)"),
         (b"BZh91AY&SY" + bytes(20), "unpack it first (bzip2 -d)"),
         ("[]".encode("utf-16"), "is UTF-16 text"),
-        (zipped(), "should hold one JSON file but holds nothing"),
+        (zipped(), "should contain one JSON file but contains nothing"),
         (zipped(("a.json", b"[]"), ("b.json", b"[]")), "holds a.json, b.json"),
         (zipped(("a.txt", b"[]"), ("b", b"[]")), "holds a.txt, b"),
         (zipped(("t.json", TEXT))[:-30], "is a zip archive that cannot be unpacked"),

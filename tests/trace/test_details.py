@@ -23,7 +23,7 @@ from tests.trace.trace_damage import device_event, host_event
 TEXT = json.dumps(
     [host_event(0, args={"Input Dims": [[3, 4]]}), device_event(1, args={"grid": [5, 1, 1], "block": [64, 1, 1]})]
 ).encode()
-CHANGED = "has changed since it was read: analyze it again when nobody writes to it"
+CHANGED = "has changed since it was read: analyze it again when no program writes to it"
 
 
 def check(found: Details) -> None:

@@ -64,14 +64,14 @@ def test_a_pipe(plain: Path) -> None:
 
 def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"is a directory without a \*\.pt\.trace\.json"):
+    with pytest.raises(UsageError, match=r"is a directory that contains no \*\.pt\.trace\.json"):
         load(tmp_path)
     (tmp_path / "host_1.pt.trace.json.gz").write_bytes(gzip.compress(TEXT))
     trace = load(tmp_path)
     assert len(trace.host) == 40
     assert trace.source.endswith("host_1.pt.trace.json.gz")
     (tmp_path / "host_2.pt.trace.json").write_bytes(TEXT)
-    with pytest.raises(UsageError, match=r"holds 2 traces \(host_1\.pt\.trace\.json\.gz, host_2\.pt\.trace\.json\)"):
+    with pytest.raises(UsageError, match=r"contains 2 traces \(host_1\.pt\.trace\.json\.gz, host_2\.pt\.trace\.json\)"):
         load(tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_of_many_traces_five_are_named(tmp_path: Path, count: int, rest: str) ->
     for number in range(count):
         (tmp_path / f"{number}.pt.trace.json").write_bytes(TEXT)
     names = ", ".join(f"{number}.pt.trace.json" for number in range(5))
-    with pytest.raises(UsageError, match=re.escape(f"holds {count} traces ({names}{rest}): name one of them")):
+    with pytest.raises(UsageError, match=re.escape(f"contains {count} traces ({names}{rest}): name one of them")):
         load(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_a_directory_with_one_export_of_nsys_stands_for_it(tmp_path: Path) -> No
     os.utime(tmp_path / "one.nsys-rep", (1, 1))
     assert load(tmp_path).source.endswith("one.nsys-rep")
     (tmp_path / "two.nsys-rep").write_bytes(REPORT_MAGIC)
-    with pytest.raises(UsageError, match=r"holds 2 traces \(one\.nsys-rep, two\.nsys-rep\): name one of them"):
+    with pytest.raises(UsageError, match=r"contains 2 traces \(one\.nsys-rep, two\.nsys-rep\): name one of them"):
         load(tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_durations_that_int64_cannot_add_up(tmp_path: Path, write: Write, cat: s
     refused in one line"""
     assert 14 * TEN_YEARS + 5_000 < MOST < 15 * TEN_YEARS
     load(write(tmp_path / "most", cat, 14, TEN_YEARS, 1))
-    with pytest.raises(UsageError, match=r"is damaged: its durations.* add up to 4\.7e\+18; record or export it again"):
+    with pytest.raises(UsageError, match=r"is damaged: its durations.* sum to 4\.7e\+18; record or export it again"):
         load(write(tmp_path / "more", cat, 15, TEN_YEARS, 1))
 
 

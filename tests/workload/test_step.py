@@ -260,7 +260,7 @@ def test_the_device_that_is_there_is_chosen(wanted, count, chosen):
     [
         ("cuda", 0, "sees no CUDA device; use --device cpu"),
         ("cuda:0", 0, "--device cuda:0: PyTorch .* sees no CUDA device"),
-        ("cuda:1", 1, "--device cuda:1: there are 1 CUDA devices, counted from 0"),
+        ("cuda:1", 1, "--device cuda:1: PyTorch sees 1 CUDA devices, numbered from 0"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(wanted, count, message):

@@ -1,1 +1,1 @@
-"""What a person sees: tables, progress."""
+"""Terminal output: tables and progress."""

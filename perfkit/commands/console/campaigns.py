@@ -1,4 +1,4 @@
-"""How far a campaign of processes is, on stderr: a bar where there is a terminal, a line a process elsewhere.
+"""Progress of a campaign of processes on stderr: a bar on a terminal, one line per process elsewhere.
 
 Both draw only when a process begins or ends: no thread of their own runs beside the measured one.
 """
@@ -25,11 +25,11 @@ from perfkit.schema.sweep import SweepRow
 _NUMBERS = ("median", "CV", "peak memory", "took")
 _BAR_WIDTH = 40
 _ROOM_BELOW = 5
-"""Lines under the table: the bar, the running point, and air."""
+"""Lines below the table: the bar, the running point and empty lines."""
 
 
 class TimeLeft:
-    """How long turns will take: a point that ran before as long as the last time, another as long as the mean."""
+    """Predicts how long turns take: a point takes as long as its last run, a new point as long as the mean."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -40,7 +40,7 @@ class TimeLeft:
         self._seconds[turn.point.key] = seconds
 
     def text(self, waiting: Sequence[Turn]) -> str:
-        """`about 4 min left`; empty where nothing is known, or nothing waits."""
+        """`about 4 min left`; empty if nothing is known yet or no turn is left."""
         if not waiting or not self._seconds:
             return ""
         mean = sum(self._seconds.values()) / len(self._seconds)
@@ -49,7 +49,7 @@ class TimeLeft:
 
 
 class CampaignProgress:
-    """Processes one by one, for `run --repeats` and `compare --run`."""
+    """Shows processes one by one, for `run --repeats` and `compare --run`."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.done = 0
@@ -80,7 +80,7 @@ class CampaignProgress:
         self._bar.refresh()
 
     def finish(self, turn: Turn, finished: Finished) -> None:
-        """It has ended."""
+        """The process has ended."""
         self.done += 1
         self._left.took(turn, finished.wall_s)
         if finished.outcome != "ok":
@@ -90,7 +90,7 @@ class CampaignProgress:
 
 
 class SweepProgress:
-    """The results of a sweep: a table that fills, or a line a point."""
+    """Shows the results of a sweep: a growing table, or one line per run."""
 
     def __init__(self, total: int, there: int, varied: Sequence[str]) -> None:
         """`there` of `total` turns have a result from an earlier session."""
@@ -113,10 +113,10 @@ class SweepProgress:
         self._live.stop()
 
     def expect(self, turns: Sequence[Turn]) -> None:
-        """What is to come."""
+        """Learn which turns will run."""
         self._waiting = list(turns)
         if self._there:
-            self._console.print(f"{self._there} of {self._total} results are there", markup=False)
+            self._console.print(f"{self._there} of {self._total} results exist already", markup=False)
 
     def start(self, turn: Turn) -> None:
         """A turn begins."""
@@ -124,7 +124,7 @@ class SweepProgress:
             self._draw(f"running {self._label(turn)}, since {datetime.now():%H:%M:%S}")
 
     def finish(self, turn: Turn, row: SweepRow) -> None:
-        """A turn has ended, or was left out."""
+        """A turn has ended or was skipped."""
         self._waiting.remove(turn)
         if row.process_s is not None:
             self._left.took(turn, row.process_s)

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar where there is a terminal, a line a stage where there is none."""
+"""Progress of a run on stderr: a bar on a terminal, otherwise one line per stage."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ from rich.progress import (
 from perfkit.schema.printable import printable
 
 _MANY_EVENTS = 300_000
-"""About a second's work."""
+"""Takes about a second."""
 _QUIET_SECONDS = 1.0
 _REFRESH_SECONDS = 0.1
 
 
 class _Stderr:
-    """Standard error, as long as somebody reads it: a terminal that is gone is no reason to lose what is measured."""
+    """Standard error without write errors: a closed terminal must not lose what is measured."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
 
     def write(self, text: str) -> int:
-        """Write it, or not."""
+        """Write the text; ignore errors."""
         with suppress(OSError):
             sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush it, or not."""
+        """Flush; ignore errors."""
         with suppress(OSError):
             sys.stderr.flush()
 
 
 def stderr_console() -> Console:
-    """Where progress is shown."""
+    """The console that shows progress."""
     return Console(file=cast(IO[str], _Stderr()), highlight=False)
 
 
 def still_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """A bar that is drawn when it is told to, and gone in the end; none where there is no terminal."""
+    """A bar that is drawn only when asked and removed at the end; disabled without a terminal."""
     return Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
 
 
 class StageProgress:
-    """Stages of work and their steps. Draws only when called: no thread of its own runs beside a measurement."""
+    """Shows stages of work and their steps. It draws only when called: no thread runs beside a measurement."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or stderr_console()
@@ -78,7 +78,7 @@ class StageProgress:
         self._bar.stop()
 
     def stage(self, name: str, steps: int = 0) -> None:
-        """A stage begins; `steps` is how many steps it has (0: it is one piece)."""
+        """Begin a stage of `steps` steps (0: not divided into steps)."""
         if self._bar.disable:
             self._console.print(f"{name}, {steps}" if steps else name, markup=False)
             return
@@ -86,14 +86,14 @@ class StageProgress:
         self._bar.refresh()
 
     def advance(self) -> None:
-        """One more step of the stage is done."""
+        """Count one more step of the stage."""
         self._bar.advance(self._task)
         self._bar.refresh()
 
 
 @contextmanager
 def attributing(events: int, console: Console | None = None) -> Iterator[None]:
-    """A word on stderr while very many events are worked on; nothing where there is no terminal."""
+    """Show a status line on stderr while very many events are attributed; nothing without a terminal."""
     console = console or stderr_console()
     if events < _MANY_EVENTS or not console.is_terminal:
         yield
@@ -104,7 +104,7 @@ def attributing(events: int, console: Console | None = None) -> Iterator[None]:
 
 @contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr for reading a large file, once it has taken a second; nothing where there is no terminal."""
+    """Show a bar on stderr when reading a file takes longer than a second; nothing without a terminal."""
     columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
     bar = still_bar(stderr_console(), TextColumn("reading {task.description}"), *columns)
     task = bar.add_task(escape(printable(name)), total=None)

@@ -1,4 +1,4 @@
-"""Reports to the terminal, the same way for every command."""
+"""Shows reports on the terminal, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ else:
 
 
 def write(reports: Sequence[Report], form: Format, *, top: int | None, by_title: bool = False) -> None:
-    """Reports on standard output; their findings before the tables, or on standard error beside documents.
+    """Write reports to standard output, with findings before the tables, or on standard error for other formats.
 
-    `by_title`: they are of several sources, and each stands under its title.
+    `by_title`: the reports have several sources; show each below its title.
     """
     if form == "table":
         print_reports(reports, top=top, by_title=by_title)
@@ -46,7 +46,7 @@ def write(reports: Sequence[Report], form: Format, *, top: int | None, by_title:
 
 @contextmanager
 def and_then(ending: PerfkitError | None) -> Iterator[None]:
-    """Raise an error after the body has shown what there is; also where it cannot be shown, or nobody is there."""
+    """Raise `ending` after the body has shown the results, even if showing them failed."""
     try:
         yield
     except (OSError, KeyboardInterrupt, PerfkitError):
@@ -57,7 +57,7 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
 
 
 def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool = False) -> None:
-    """Report by report: what to know, a line each, then the tables for people."""
+    """Print each report: its findings, one line each, then its tables."""
     console = text.open_console(sys.stdout)
     for index, report in enumerate(reports):
         if index:
@@ -73,9 +73,9 @@ def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool 
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here") -> list[Report]:
-    """Only the tables of these names (none: all), and the reports that have any; UsageError where there is none.
+    """Only the tables of these names (none: all), and the reports that have any. Raises UsageError for unknown names.
 
-    The tables that are made of findings are made of those of all reports, and go with the last one that has any.
+    Tables of findings collect the findings of all reports and go with the last report that is kept.
     """
     if not names:
         return [report for report in reports if report.names or report.findings]
@@ -85,7 +85,7 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     for name in names:
         if name not in known:
             names_known = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"--table {name}: there is no such table {where}; choose from {names_known}")
+            raise UsageError(f"--table {name}: there is no table of that name {where}; choose from {names_known}")
     kept = [
         report.only(*names)
         for report in reports
@@ -95,11 +95,13 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
 
 
 def _name_other_tables(reports: Sequence[Report]) -> None:
-    """Where a document has room for one table: which it is, and what others there are."""
+    """For a format that holds one table: say which table it is, and which others there are."""
     main = next((report for report in reports if report.names), None)
     if main is None:
         return
     others = [name for report in reports for name in report.names]
     others.remove(main.main_table.name)
     if others:
-        print(f"this is the table {main.main_table.name}; --table gives another: {', '.join(others)}", file=sys.stderr)
+        print(
+            f"this is the table {main.main_table.name}; --table chooses another: {', '.join(others)}", file=sys.stderr
+        )

@@ -1,1 +1,1 @@
-"""What a path is, and flags that several commands have."""
+"""What a path stands for, and the flags that several commands share."""

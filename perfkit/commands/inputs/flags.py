@@ -1,4 +1,4 @@
-"""The flags of a configuration: each with one value (`run`), with several (`sweep`), or in a line of text (`compare`).
+"""The flags of a configuration: each with one value (`run`), with several (`sweep`), or in one string (`compare`).
 
 The one place where the fields of RunConfig meet the command line: a flag has its field's name, type, default and text.
 """
@@ -28,11 +28,11 @@ _GROUPS = {
     for place, (part, title) in enumerate(zip(PARTS, ("Model", "Step", "Measurement"), strict=True), start=1)
 }
 _TEXTS = {text.arg_name: text.description or "" for part in PARTS.values() for text in parse_from_object(part).params}
-"""Field -> the text under it."""
+"""Field -> its help text."""
 
 
 def _ratio(_: object, tokens: Sequence[Token]) -> float:
-    """`1%` or `0.01`, for cyclopts, which calls with the type and what was typed."""
+    """Parse `1%` or `0.01`. cyclopts calls this with the type and the tokens."""
     text = tokens[0].value
     try:
         return units.parse_percentage(text) if text.endswith("%") else float(text)
@@ -47,7 +47,7 @@ def _ratios(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
 def _flag_class(
     name: str, text: str, flag_of: Callable[[str, Field], tuple[Any, Parameter]], defaults: dict[str, Any], **more: Any
 ) -> Any:
-    """A dataclass with a flag for every field: its type and Parameter are those that `flag_of` gives."""
+    """A dataclass with a flag for every field, with the type and Parameter that `flag_of` returns."""
     annotated: Any = Annotated  # a type checker cannot follow types made from fields
     fields = [
         (field, annotated[(kind, _GROUPS[about.part], parameter)], dataclasses.field(default=defaults[field]))
@@ -65,7 +65,7 @@ def _one(name: str, field: Field) -> tuple[Any, Parameter]:
 
 
 def _several(name: str, field: Field) -> tuple[Any, Parameter]:
-    """A tuple of values; None where nobody asked."""
+    """A tuple of values; None if the flag is not given."""
     convert = _ratios if name == "target_ci" else None
     element = Literal["off", "on"] if field.kind is bool else _without_none(field.kind)
     values = GenericAlias(tuple, (element, ...)) | None
@@ -82,28 +82,28 @@ def _without_none(hint: Any) -> Any:
 
 
 def _config(flags: Any) -> RunConfig:
-    """The configuration that the flags ask for. Raises UsageError where it cannot work."""
+    """The configuration that the flags describe. Raises UsageError if it cannot work."""
     return RunConfig.of(**{name: getattr(flags, name) for name in FIELDS})
 
 
 if typing.TYPE_CHECKING:  # a type checker cannot follow types made from fields
 
     class RunFlags:
-        """One value of each field; raises UsageError where they cannot work together."""
+        """One value of each field; raises UsageError if they cannot work together."""
 
         config: RunConfig
 
         def __init__(self, **values: Any) -> None: ...
 
     class Grid:
-        """The values of each field of RunConfig; None where none was asked for."""
+        """The values of each field of RunConfig; None if its flag is not given."""
 
         def __init__(self, **values: Any) -> None: ...
 
 else:
     RunFlags = _flag_class(
         "RunFlags",
-        "One value of each field; raises UsageError where they cannot work together.",
+        "One value of each field; raises UsageError if they cannot work together.",
         _one,
         {name: field.default for name, field in FIELDS.items()},
         config=property(_config),
@@ -111,16 +111,16 @@ else:
     )
     Grid = _flag_class(
         "Grid",
-        "The values of each field of RunConfig; None where none was asked for.",
+        "The values of each field of RunConfig; None if its flag is not given.",
         _several,
         dict.fromkeys(FIELDS),
     )
 
 
 def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
-    """Field -> the values asked for, each once. A switch without a value is on, and `off on` is both.
+    """Field -> its values, without duplicates. A switch without a value is on, and `off on` is both.
 
-    Raises UsageError for a flag that was given no value.
+    Raises UsageError for a flag without a value.
     """
     found: dict[str, tuple[Any, ...]] = {}
     for name, field in FIELDS.items():
@@ -139,7 +139,7 @@ _DEFAULT = RunFlags()
 
 
 def config_of(line: str) -> RunConfig:
-    """The configuration that `perfkit run LINE` would measure. Raises UsageError where it would refuse the flags."""
+    """The configuration that `perfkit run LINE` would measure. Raises UsageError if it would refuse the flags."""
     app = App(
         default_parameter=Parameter(negative=(), consume_multiple=True),
         help_flags=(),
@@ -151,16 +151,16 @@ def config_of(line: str) -> RunConfig:
         config = app(shlex.split(line), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise UsageError(
-            f"'{line}': {_first_line(error)}; give flags of perfkit run that say what to measure"
+            f"'{line}': {_first_line(error)}; give only flags of perfkit run that say what to measure"
         ) from error
-    except ValueError as error:  # of shlex: a quotation that does not end
+    except ValueError as error:  # from shlex: an unclosed quotation
         raise UsageError(f"'{line}': {error}") from error
     assert isinstance(config, RunConfig)
     return config
 
 
 def _taken(flags: Annotated[RunFlags, Parameter(name="*")] = _DEFAULT) -> RunConfig:
-    """Take the flags."""
+    """Return the configuration of the parsed flags."""
     return flags.config
 
 

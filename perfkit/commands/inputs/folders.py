@@ -1,4 +1,4 @@
-"""Folders that runs are to lie in: exactly the one that was asked for, or a new one."""
+"""Folders for runs: the one that the user names, or a new one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from perfkit.errors import UsageError
 
 
 def given(folder: Path) -> Path:
-    """--folder, made where there is none. Raises UsageError where it is not empty or cannot be made."""
+    """Return --folder and make it if it does not exist. Raises UsageError if it is not empty or cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; choose another --folder") from error
     if occupied:
-        raise UsageError(f"{folder}: not empty; choose another --folder")
+        raise UsageError(f"{folder} is not empty; choose another --folder")
     return folder
 
 
 def new(traces_dir: Path, what: str, now: Callable[[], datetime] = datetime.now) -> Path:
-    """`<timestamp>_<what>` in --traces-dir, with a number after it where two begin in one second."""
+    """Make `<timestamp>_<what>` in --traces-dir; a number is added if that folder exists already."""
     name = f"{now():%Y%m%d-%H%M%S}_{what}"
     for attempt in range(1000):
         folder = traces_dir / (f"{name}_{attempt + 1}" if attempt else name)
@@ -30,9 +30,9 @@ def new(traces_dir: Path, what: str, now: Callable[[], datetime] = datetime.now)
             folder.mkdir(parents=True)
         except FileExistsError:
             if not folder.is_dir():
-                raise UsageError(f"{traces_dir}: not a folder; choose another --traces-dir") from None
+                raise UsageError(f"{traces_dir} is not a folder; choose another --traces-dir") from None
             continue
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}; choose another --traces-dir") from error
         return folder
-    raise UsageError(f"{traces_dir}: too many runs of one second")
+    raise UsageError(f"{traces_dir}: 1000 runs began in this second; try again")

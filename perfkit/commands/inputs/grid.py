@@ -17,23 +17,23 @@ class Refused:
     """A combination that cannot work."""
 
     flags: str
-    """Those that tell it from the others."""
+    """The flags that distinguish it from the other combinations."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """What a grid asks for."""
+    """All combinations of a grid."""
 
     configs: tuple[RunConfig, ...]
-    """In the order of the values given, the last field's fastest; each once."""
+    """In the order of the given values, where the last field varies fastest; without duplicates."""
     refused: tuple[Refused, ...]
     varied: tuple[str, ...]
     """Fields with more than one value."""
 
 
 def expand(values: Mapping[str, tuple[Any, ...]]) -> Expansion:
-    """Every combination of the values, as a configuration or with the reason why it is none."""
+    """Every combination of the values, as a configuration or with the reason why it cannot work."""
     configs: dict[RunConfig, None] = {}
     refused = []
     varied = tuple(name for name, several in values.items() if len(several) > 1)

@@ -1,4 +1,4 @@
-"""What a path is: a trace, a record, the folder of one run or of several, the results of a sweep."""
+"""What a path is: a trace, a record, a folder of one run or several, or the results of a sweep."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _HEAD_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class TraceFile:
-    """A trace, or a folder with a single one in it. What is nothing else is taken for one: reading it will say more."""
+    """A trace, or a folder that holds a single trace. Any unknown file counts as a trace; the reader checks it."""
 
     path: Path | Literal["-"]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """The record of one run, without what lies beside it."""
+    """The record of one run, without the other files of its folder."""
 
     path: Path
     record: RunRecord
@@ -47,16 +47,16 @@ class RunFolder:
 
 @dataclass(frozen=True, slots=True)
 class RunsFolder:
-    """A folder that holds the folders of runs, as --repeats leaves it."""
+    """A folder that holds the folders of runs, as --repeats makes it."""
 
     path: Path
     records: tuple[tuple[Path, RunRecord], ...]
-    """The file of each, and what is in it; by name of the folder."""
+    """Each record's file and content, sorted by the folder's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResults:
-    """A sweep's results file. The records of its rows lie beside it, and are read when they are needed."""
+    """A sweep's results file. The records of its rows lie beside it and are read when needed."""
 
     path: Path
     rows: tuple[SweepRow, ...]
@@ -67,7 +67,7 @@ Input = TraceFile | Runs
 
 
 def what_is(name: str | Path) -> Input:
-    """What a path stands for; `-` is a trace on standard input. Raises UsageError where a record cannot be read."""
+    """What a path stands for; `-` is a trace on standard input. Raises UsageError if a record cannot be read."""
     if name == STANDARD_INPUT:
         return TraceFile(STANDARD_INPUT)
     path = Path(name)
@@ -84,9 +84,9 @@ def what_is(name: str | Path) -> Input:
 
 
 def inputs_of(names: Sequence[str]) -> list[Input]:
-    """What paths stand for: all are looked at before any trace is read.
+    """What each path stands for; all paths are checked before any trace is read.
 
-    Raises UsageError as what_is does, and for one that is not there, or there twice.
+    Raises UsageError as what_is does, and for a path that does not exist or is named twice.
     """
     inputs: list[Input] = []
     for name in names:
@@ -100,13 +100,13 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
 
 
 def runs_in(folder: Path) -> RunsFolder:
-    """The runs whose folders lie in this one; there may be none."""
+    """The runs whose folders are in this one; there may be none."""
     files = sorted(folder.glob(f"*/{RECORD_FILE}"))
     return RunsFolder(folder, tuple((file, record.load(file)) for file in files))
 
 
 def side(runs: Runs, name: str) -> Side:
-    """Runs as a side of a comparison. Raises UsageError where a record that a sweep names cannot be read."""
+    """Runs as a side of a comparison. Raises UsageError if a record that a sweep names cannot be read."""
     match runs:
         case RecordFile(path, saved) | RunFolder(path, saved):
             return side_of(name, str(path), [(path.name, saved)])
@@ -133,7 +133,7 @@ def record_files(runs: Runs) -> list[Path]:
 
 
 def record_file(path: Path, row: SweepRow) -> Path:
-    """The record of a row that has one, of the results file `path`. UsageError where it is not below that folder."""
+    """The record of a row of the results file `path`. Raises UsageError if it is not below that file's folder."""
     return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {_name(row)}")
 
 
@@ -143,7 +143,7 @@ def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:
     found = [(row, record_file(path, row)) for row in results.rows if row.record is not None]
     for _, file in found:
         if not file.parent.exists():
-            raise UsageError(f"{path}: its records are missing ({file.parent}): they belong beside the results file")
+            raise UsageError(f"{path}: its records are missing ({file.parent}): put them beside the results file")
     return found
 
 
@@ -152,20 +152,20 @@ def _name(row: SweepRow) -> str:
 
 
 def _sweep_rows(path: Path) -> list[SweepRow]:
-    """The rows of a sweep's results file; a word on stderr where its end is left out. UsageError where it is none."""
+    """The rows of a sweep's results file; a line on stderr says if an incomplete last line is left out."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     found = results_file.read(path, data)
     if found.torn:
-        why = "the last line is not whole and is left out: a sweep writes it now, or was cut off"
+        why = "the last line is incomplete and is left out: a sweep is still writing it, or was cut off"
         print(f"{printable(str(path))}: {why}", file=sys.stderr)
     return found.rows
 
 
 def _is_record(path: Path) -> bool:
-    """Whether a file is a record that was given another name."""
+    """Whether a file is a renamed record."""
     if path.suffix != ".json":
         return False
     try:

@@ -1,4 +1,4 @@
-"""Traces read for a person, who sees on stderr how far it is."""
+"""Reads traces and shows progress on stderr."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def load(
     content: Content = Content.ALL,
     reading: Callable[[str], AbstractContextManager[Progress]] = progress.reading,
 ) -> Trace:
-    """As `trace.load.load`; `reading` shows the name of what is read and how far it is."""
+    """Like `trace.load.load`; `reading` shows the file's name and the progress."""
     with reading(Path(path).name) as advance:
         return loader.load(path, progress=advance, use_cache=use_cache, content=content)

@@ -1,4 +1,4 @@
-"""Campaigns of fresh processes for `run --repeats` and `compare --run`, with what becomes of their failures."""
+"""Campaigns of fresh processes for `run --repeats` and `compare --run`, and how their failures are handled."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def measure(
 ) -> None:
     """Run each point `repeats` times, interleaved in random order; each run's record is in `folder`/point/repeat.
 
-    With one point there is no folder level for it. What fails in the first round would fail again, and is raised;
-    what fails later is left to whoever reads the records.
+    With one point there is no folder level for it. A failure in the first round is raised, because it would happen
+    again; a later failure only leaves its record out.
     """
     turns = campaign.order(points, repeats, seed=random.randrange(2**32))
     single = len(points) == 1
@@ -55,7 +55,7 @@ def _saved(folder: Path, processes: int) -> str:
     steps = sum(len(one.steps) for one in records if one.status == "interrupted")
     if not records:
         return "nothing was measured"
-    more = f" and {steps} measured steps of one more" if steps else ""
+    more = f" and {steps} measured steps of another" if steps else ""
     return f"{whole} of {processes} processes{more} saved in {folder}"
 
 
@@ -66,7 +66,7 @@ def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
     text = finished.last_words.rstrip(".") if finished.exit_code else f"the process ended: {finished.outcome}"
     if finished.exit_code == UsageError.exit_code:
         return UsageError(where + text)
-    return PerfkitError(f"{where}{text}; all that it said is in a .log in {folder}")
+    return PerfkitError(f"{where}{text}; its full output is in a .log file in {folder}")
 
 
 def _remove_without_records(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A few plain steps in a fresh process, beside a profiled run: what the profiler costs is read off the two."""
+"""A few plain steps in a fresh process, beside a profiled run: the difference is the profiler's cost."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ RunChild = Callable[[RunConfig, Path], Finished]
 
 
 def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) -> dict[str, str]:
-    """Measure `config` without its profiler in `folder`/plain; the artifact it leaves, or none where it failed.
+    """Measure `config` without its profiler in `folder`/plain; return the artifact it leaves, or none if it failed.
 
-    Call it before this process takes memory for the model: on a GPU both would have to fit.
+    Call it before this process allocates the model: otherwise both would have to fit on the GPU.
     """
     print(
-        "plain steps in a fresh process, to know what the profiler costs (--overhead off skips them)", file=sys.stderr
+        "measuring plain steps in a fresh process, to find the profiler's overhead (--overhead off skips them)",
+        file=sys.stderr,
     )
     place = folder / NAME
     finished = None
@@ -48,7 +49,7 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
 
 
 def _remove(place: Path) -> None:
-    """Remove what a child left that failed; what one has measured that a signal ended stays."""
+    """Remove what a failed child left, but keep the steps that it measured before a signal."""
     place.with_name(place.name + ".log").unlink(missing_ok=True)
     found = record.load(place) if (place / RECORD_FILE).is_file() else None
     if found is None or not found.steps or found.status == "oom":

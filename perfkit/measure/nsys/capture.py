@@ -77,11 +77,11 @@ def advice(device: str, call: Call | None) -> list[str]:
         return []
     lines = []
     if problem := nsys_program.pair_problem(call.nsys, call.nvtx):
-        lines.append(f"warning: {problem}; the report will name no module and no step")
+        lines.append(f"warning: {problem}; the report will contain no modules and no steps")
     if not _has_capture_range(call.arguments):
         best = [*nsys_program.profile_command(call.nsys, device), *call.itself]
         best[0] = "nsys"
-        lines.append("under nsys; this records the measured steps alone, with all that the tables need:")
+        lines.append("under nsys; this command records only the measured steps, with everything that the tables need:")
         lines.append("  " + shlex.join(best))
     return lines
 

@@ -234,7 +234,7 @@ def _stuck(watch: _Watch, interrupted: signal.Signals | None) -> str:
     if interrupted is not None:
         return f"nsys did not end within {watch.patience_s:.0f} s of {interrupted.name} and was stopped"
     return (
-        f"nsys hung: nothing happened for {watch.patience_s:.0f} s, so it was stopped; try again,"
+        f"nsys hung: it did nothing for {watch.patience_s:.0f} s and was stopped; try again,"
         " or measure with --profiler torch"
     )
 

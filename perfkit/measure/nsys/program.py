@@ -89,8 +89,8 @@ def pair_problem(nsys: Nsys, nvtx: str | None) -> str | None:
     if not nsys.version or nsys.version >= _FIRST_NSYS_WITH_NEW_NVTX or parts < _FIRST_NVTX_WITHOUT_OLD_NSYS:
         return None
     return (
-        f"nsys {nsys.version_text} records no range of nvtx {nvtx}:"
-        f" pip install nvtx=={_LAST_NVTX_FOR_ALL}, or take nsys 2024.1 or newer"
+        f"nsys {nsys.version_text} records no ranges of nvtx {nvtx}:"
+        f" pip install nvtx=={_LAST_NVTX_FOR_ALL}, or install nsys 2024.1 or newer"
     )
 
 
@@ -104,12 +104,12 @@ def prepare(
     if MARK in os.environ:
         return None
     if under_nsys():
-        raise UsageError("--profiler nsys starts nsys by itself: drop it here, or start without `nsys profile`")
+        raise UsageError("--profiler nsys starts nsys itself: drop it, or run perfkit without `nsys profile`")
     if os.environ.get("NVTX_DISABLE"):
-        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so that there are no ranges to record: unset it")
+        raise UsageError("--profiler nsys: NVTX_DISABLE is set, so there are no ranges to record: unset it")
     nsys = find()
     if nsys is None:
-        raise UsageError(f"--profiler nsys: there is no nsys on PATH; {HOW_TO_GET_IT}")
+        raise UsageError(f"--profiler nsys: nsys is not on PATH; {HOW_TO_GET_IT}")
     if problem := pair_problem(nsys, nvtx_version()):
         raise UsageError(f"--profiler nsys: {problem}")
     return nsys

@@ -23,7 +23,7 @@ from perfkit.schema.record import Failure, RunRecord
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
 EXPORTING = "exporting the report"
 """Where a run is after nsys has ended."""
-_CHECK = "scripts/install-nsys --check says whether nsys works here"
+_CHECK = "run scripts/install-nsys --check to see whether nsys works here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _no_report(ended: Ended, folder: Path) -> PerfkitError:
     place = f"the run's record is saved in {folder}"
     if ended.interrupted is not None:
         return InterruptedRunError(ended.interrupted, f" before nsys had written its report; {place}")
-    why = ended.problem or f"nsys left no report (its last words: {ended.said or 'none'})"
+    why = ended.problem or f"nsys left no report (its last line of output: {ended.said or 'none'})"
     return UsageError(f"{why}; {place}; {_CHECK}")
 
 
@@ -106,13 +106,13 @@ def _record(ended: Ended, folder: Path, command: list[str]) -> RunRecord:
     if (folder / record.RECORD_FILE).is_file():
         return record.load(folder)
     if ended.interrupted is not None:
-        raise InterruptedRunError(ended.interrupted, " before the run began; nothing is saved")
+        raise InterruptedRunError(ended.interrupted, " before the run began; nothing was saved")
     if ended.problem:
         raise UsageError(ended.problem)
     if ended.exit_code == UsageError.exit_code and ended.error:
         raise UsageError(ended.error)
-    why = ended.error or ended.complaint or ended.said or "it said nothing"
+    why = ended.error or ended.complaint or ended.said or "it printed nothing"
     raise PerfkitError(
         f"the run under nsys ended with exit code {ended.exit_code} and left no record ({why}); {_CHECK};"
-        f" what was run: {shlex.join(command)}"
+        f" the command was: {shlex.join(command)}"
     )

@@ -1,4 +1,4 @@
-"""Checks that all parts of a configuration share; their errors name command-line flags."""
+"""Checks that all parts of a configuration share; their messages name flags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from perfkit.errors import UsageError
 
 SIZE_LIMIT = 2**31
-"""No size or count reaches this: beyond it PyTorch's arithmetic overflows instead of failing to allocate."""
+"""Sizes and counts must be below this: above it PyTorch's arithmetic overflows before an allocation can fail."""
 
 
 def flag(field: str) -> str:
@@ -16,7 +16,7 @@ def flag(field: str) -> str:
 
 
 def check_choices(part: object, choices: Mapping[str, tuple[str, ...]]) -> None:
-    """Raise UsageError for a field with a value that is none of its own; the command line checks this by itself."""
+    """Raise UsageError for a field whose value is not one of its choices; the command line checks this itself."""
     for name, allowed in choices.items():
         value = getattr(part, name)
         if value is not None and value not in allowed:
@@ -24,7 +24,7 @@ def check_choices(part: object, choices: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def check_counts(part: object, names: Iterable[str]) -> None:
-    """Raise UsageError for a size or count that is below 1 or too large; None is left open."""
+    """Raise UsageError for a size or count that is below 1 or too large; None is allowed."""
     for name in names:
         value = getattr(part, name)
         if value is not None and value < 1:

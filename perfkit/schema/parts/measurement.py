@@ -1,4 +1,4 @@
-"""How often steps are measured, and what watches them."""
+"""How many steps are measured, and what observes them."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _CHOICES = {
 }
 
 _FEWEST_FOR_TARGET = 20
-"""Simulated coverage of a 95% interval at which measuring stops: 94.4 to 96.2% from 20 samples on, 92.0% from 5 on."""
+"""Simulated coverage of the 95% interval at which a run stops: 94.4 to 96.2% from 20 samples, 92.0% from 5."""
 _MOST_STEPS = 10_000
 _MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """How often steps are measured, and what watches them.
+    """How many steps are measured, and what observes them.
 
-    Raises UsageError where a combination cannot work.
+    Raises UsageError if a combination cannot work.
     """
 
     warmup_steps: int = 5
-    """Steps before measuring, kept and shown separately; obeyed exactly."""
+    """Run exactly this many steps before measuring; they are saved and shown separately."""
     measure_steps: int = 10
-    """Steps to measure; obeyed exactly (with --target-ci: the fewest, and never below 20)."""
+    """Measure exactly this many steps (with --target-ci: at least this many, and at least 20)."""
     target_ci: float | None = None
-    """Measure until the mean's 95% interval is within 1% (or 0.01) of it; --target-cv is another name for it."""
+    """Measure until the mean's 95% interval is within this ratio of it, such as 1% or 0.01."""
     max_time: float | None = None
-    """With --target-ci: start no further step after this many seconds of measured steps; default: 300."""
+    """With --target-ci: start no more steps after this many seconds of measured steps; default: 300."""
     max_steps: int | None = None
     """With --target-ci: measure at most this many steps; default: 10000."""
     profiler: Profiler = "none"
-    """none: plain timing; torch, nsys: record the measured steps with torch.profiler or Nsight Systems."""
+    """none: time the steps; torch, nsys: profile them with torch.profiler or Nsight Systems and show tables."""
     profile_stack: bool = False
-    """Record Python stacks too (--profiler torch): larger trace, slower steps."""
+    """With --profiler torch: also record Python stacks; the trace is larger and steps are slower."""
     experimental_provenance: bool = False
-    """Attribute compiled kernels to modules (--compile, --profiler torch); recompiles, using private APIs."""
+    """With --compile and --profiler torch: attribute compiled kernels to modules; recompiles, by private APIs."""
     annotate: AnnotateMode = "auto"
-    """Ranges named by module; auto: on when something records them (a profiler, nsys), else off."""
+    """Add ranges named by module; auto: only if a profiler (torch or nsys) records them."""
     autograd_nvtx: bool = False
-    """Record autograd's own NVTX ranges round every operator (nsys, GPU): a second, slower source for backward."""
+    """For nsys on a GPU: also add autograd's NVTX ranges around every operator, as a costly check of backward."""
     gc: Switch = "off"
     """off: collect and freeze Python's garbage before the loop, and do not collect in it; on: change nothing."""
 
@@ -64,13 +64,15 @@ class Measurement:
             raise UsageError("--profile-stack needs --profiler torch")
         self._check_target()
         if self.autograd_nvtx and self.profiler == "torch":
-            raise UsageError("--autograd-nvtx is for Nsight Systems: --profiler torch sees the operators itself")
+            raise UsageError(
+                "--autograd-nvtx is for Nsight Systems: drop it, --profiler torch records the operators anyway"
+            )
 
     def _check_target(self) -> None:
         if self.target_ci is None:
             for name in ("max_time", "max_steps"):
                 if getattr(self, name) is not None:
-                    raise UsageError(f"{flag(name)} needs --target-ci: without it --measure-steps is obeyed exactly")
+                    raise UsageError(f"{flag(name)} needs --target-ci: add it, or set --measure-steps instead")
             return
         if not 0 < self.target_ci < 1:
             raise UsageError(f"--target-ci {self.target_ci}: must be above 0 and below 100%, as in 1% or 0.01")
@@ -85,15 +87,15 @@ class Measurement:
 
     @property
     def fewest_steps(self) -> int:
-        """Measured steps there are at least: below 20 the interval that --target-ci stops at covers too little."""
+        """The least number of measured steps; below 20 the interval at which --target-ci stops covers too little."""
         return self.measure_steps if self.target_ci is None else max(self.measure_steps, _FEWEST_FOR_TARGET)
 
     @property
     def most_steps(self) -> int:
-        """Measured steps there are at most."""
+        """The largest number of measured steps."""
         return self.measure_steps if self.target_ci is None else self.max_steps or max(_MOST_STEPS, self.fewest_steps)
 
     @property
     def time_limit_s(self) -> float:
-        """Seconds of measured steps after which none begins."""
+        """No step begins after this many seconds of measured steps."""
         return math.inf if self.target_ci is None else self.max_time or _MOST_SECONDS

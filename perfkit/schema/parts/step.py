@@ -25,13 +25,13 @@ _SEED_LIMIT = 2**63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one step does. A workload of the caller's own reads here what it is to do.
+    """What one step does. A workload of the caller's own reads its instructions here.
 
-    Raises UsageError where a combination cannot work.
+    Raises UsageError if a combination cannot work.
     """
 
     pass_type: PassType = "forward-backward"
-    """forward (no gradient), forward-backward (cross-entropy on random tokens), train (and an AdamW step)."""
+    """forward (no gradients), forward-backward (cross-entropy on random tokens) or train (with an AdamW step)."""
     batch_size: int = 4
     """Sequences per step."""
     context_length: int | None = None
@@ -39,17 +39,17 @@ class Step:
     precision: Precision = "fp32"
     """fp32; tf32 (fp32 with TensorFloat-32 matmuls); bf16 or fp16 autocast (fp16 with a gradient scaler)."""
     optimizer: Optimizer = "adamw"
-    """For --pass-type train: PyTorch's own choice of implementation, or the foreach or fused one."""
+    """For --pass-type train: AdamW as PyTorch implements it by default, or its foreach or fused implementation."""
     compile: CompileMode = "off"
-    """torch.compile: off, the whole model, or block by block (which keeps block names in a profile)."""
+    """What torch.compile compiles: nothing, the whole model, or each block (profiles then keep the block names)."""
     checkpoint: bool = False
     """Recompute each block's activations in backward instead of keeping them."""
     seed: int = 0
-    """Seed of the weights and the tokens."""
+    """Seed for the weights and the tokens."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     num_threads: int | None = None
-    """Threads PyTorch uses inside one CPU operation; default: PyTorch's own choice."""
+    """Number of threads that PyTorch uses inside one CPU operation; default: PyTorch's default."""
 
     def __post_init__(self) -> None:
         check_choices(self, _CHOICES)
@@ -69,6 +69,6 @@ class Step:
 
     @property
     def tokens(self) -> int:
-        """batch x context, of a resolved Transformer's step."""
+        """Tokens per step: batch x context. The Transformer must be resolved."""
         assert self.context_length is not None, "resolve the configuration first"
         return self.batch_size * self.context_length

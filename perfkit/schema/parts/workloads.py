@@ -1,6 +1,6 @@
 """What a run measures: perfkit's own Transformer, or a workload of the caller's own.
 
-Both are Structs, because msgspec can tell the members of a union apart only for Structs: in a record by `kind`.
+Both are Structs, because msgspec can only tell Structs apart in a union; in a record it uses `kind`.
 """
 
 from __future__ import annotations
@@ -62,21 +62,21 @@ class Transformer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     """perfkit's own model. `None` means "from the size"."""
 
     model_size: ModelSize | None = None
-    """Shape of the Transformer; default: tiny on a CPU, small on a GPU."""
+    """Size of the Transformer; default: tiny on a CPU, small on a GPU."""
     d_model: int | None = None
-    """Width of the residual stream; overrides the size's."""
+    """Width of the residual stream; overrides --model-size."""
     d_ff: int | None = None
-    """Inner width of the SwiGLU MLP; overrides the size's."""
+    """Inner width of the SwiGLU MLP; overrides --model-size."""
     num_layers: int | None = None
-    """Number of blocks; overrides the size's."""
+    """Number of blocks; overrides --model-size."""
     num_heads: int | None = None
-    """Attention heads; overrides the size's."""
+    """Number of attention heads; overrides --model-size."""
     vocab_size: int = 10_000
-    """Entries of the embedding and of the head."""
+    """Vocabulary size of the embedding and the head."""
     attention: Attention = "eager"
-    """eager: scores, softmax and weighted sum as operations of their own; sdpa: PyTorch's fused attention."""
+    """eager: scores, softmax and weighted sum as separate operations; sdpa: PyTorch's fused attention."""
     sdpa_backend: SdpaBackend = "auto"
-    """Kernel family that --attention sdpa may use."""
+    """Backend that --attention sdpa may use; auto: PyTorch chooses."""
 
     def __post_init__(self) -> None:
         check_choices(self, _CHOICES)
@@ -91,14 +91,14 @@ class Transformer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
     @property
     def name(self) -> str:
-        """The size, for people and for names of folders."""
+        """The size's name, for reports and folder names."""
         return self.model_size or "default"
 
     @property
     def shape(self) -> ModelShape:
         """The size's shape with the overrides. Raises UsageError without a `model_size`."""
         if self.model_size is None:
-            raise UsageError("the model size is not chosen yet: pass --model-size, or call resolved() first")
+            raise UsageError("the model size is not set: pass --model-size, or call resolved() first")
         numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(ModelShape)}
         overrides = {name: number for name, number in numbers.items() if number is not None}
         return dataclasses.replace(SIZES[self.model_size], **overrides)
@@ -118,11 +118,11 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
     """A workload of the caller's own, which is passed to `measure.runner.run` beside the configuration."""
 
     name: str
-    """What reports call it, where a Transformer has its size; one line."""
+    """Its name in reports, in place of a Transformer's size; one line."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable():
-            raise UsageError(f"the workload's name {self.name!r}: give it a name of one line")
+            raise UsageError(f"the workload's name {self.name!r} must be one line of printable text")
 
 
 def _check_heads(d_model: int, heads: int) -> None:
@@ -131,5 +131,5 @@ def _check_heads(d_model: int, heads: int) -> None:
     if (d_model // heads) % 2:
         raise UsageError(
             f"--d-model {d_model} / --num-heads {heads} gives heads of odd width {d_model // heads}; "
-            "rotary embedding needs an even one"
+            "rotary embedding needs an even width: change one of them"
         )

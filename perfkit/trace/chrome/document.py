@@ -65,8 +65,8 @@ class Document(Generic[T]):
             self._read_object()
         else:
             # Not what it begins with: it may be a file that was never meant to be shown.
-            found = "does not begin with { or [" if len(window.data) > window.at else "holds nothing but white space"
-            raise UsageError(f"{self._source} is no trace: it {found}; pass a torch.profiler trace (.json, .gz)")
+            found = "does not begin with { or [" if len(window.data) > window.at else "contains only white space"
+            raise UsageError(f"{self._source} is not a trace: it {found}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:
         """The members of the top-level object, in whatever order."""

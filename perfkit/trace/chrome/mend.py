@@ -136,7 +136,7 @@ def _scraped(text: bytes, repairs: Counter[str]) -> bytes:
     if not members.keys() >= {b"ph", b"name", b"ts"}:
         return b"?"
     args = dict(_SCRAPED_ARG.findall(text))
-    repairs["raw quotes in an event: its members picked out by their looks"] += 1
+    repairs["raw quotes in an event: its members were found by pattern"] += 1
     inner = b",".join(b'"%s":%s' % item for item in args.items())
     outer = b",".join(b'"%s":%s' % item for item in members.items())
     return mend(b"{" + outer + b',"args":{' + inner + b"}}", repairs)

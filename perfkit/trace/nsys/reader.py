@@ -107,7 +107,9 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, cont
     """
     with opened(path, source, progress) as export:
         if not any(map(export.has, _KNOWN_TABLES)):
-            raise UsageError(f"{source} is an sqlite file but no Nsight Systems export: pass what `nsys export` wrote")
+            raise UsageError(
+                f"{source} is an sqlite file but not an Nsight Systems export: pass a file that `nsys export` wrote"
+            )
         trace = _kernels_alone(export) if content is Content.KERNELS else _trace(export)
     check_sums(source, sums(trace))
     return trace

@@ -63,7 +63,7 @@ def readable(path: Path, most_copied: int = _MOST_COPIED) -> Iterator[str]:
         for part in parts:
             shutil.copyfile(part, Path(folder) / part.name)
         if any(part.stat().st_mtime_ns != status.st_mtime_ns for part, status in zip(parts, before, strict=True)):
-            raise UsageError(f"{path.name} changed while it was read: try again when nothing writes to it any more")
+            raise UsageError(f"{path.name} changed while it was read: try again when no program writes to it")
         yield (Path(folder) / path.name).as_uri() + "?mode=ro"
 
 
@@ -90,7 +90,7 @@ def contents(address: str) -> dict[str, str]:
                 raise
             raise sqlite3.DatabaseError("its list of tables does not end") from error
     if encoding != "UTF-8":
-        raise sqlite3.DatabaseError(f"its texts are {encoding}, where nsys writes UTF-8")
+        raise sqlite3.DatabaseError(f"its texts are {encoding}, but nsys writes UTF-8")
     found = {}
     for _, name, _, sql in rows:
         made = _MADE.match(sql)

@@ -80,13 +80,13 @@ class Export:
         if kind is None:
             return frozenset()
         if kind != "table":
-            raise self._refusal(f"{table} is a {kind}, where nsys writes a plain table")
+            raise self._refusal(f"{table} is a {kind}, but nsys writes a plain table")
         found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
         if any(found["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
         names = decoded(found["name"].cast(pa.binary()))
         if any(NO_TEXT in name for name in names):
-            raise self._refusal(f"{table} has a column whose name is no text")
+            raise self._refusal(f"{table} has a column whose name is not text")
         return frozenset(map(folded, names))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
@@ -167,7 +167,7 @@ class Export:
         read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
         sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
         if longest.max() > self._longest_text:
-            raise self._refusal(f"{table} has a text of {longest.max():,} bytes, and no name is so long")
+            raise self._refusal(f"{table} has a text of {longest.max():,} bytes, which is too long for a name")
         if sums.sum() > self._room:
             raise self._refusal(f"{table} has more text than the file has room for")
 
@@ -180,7 +180,7 @@ class Export:
         return found
 
     def _refusal(self, problem: str) -> UsageError:
-        return UsageError(f"{self.source} is an sqlite file that is not read: {problem}; export it again")
+        return UsageError(f"{self.source} is an sqlite file that perfkit refuses: {problem}; export it again")
 
     def _query(self, query: str) -> pa.Table:
         # The level below DB-API, which would import pandas.
@@ -223,7 +223,7 @@ def _problem(error: Exception) -> str:
     match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
     said = printable(match["said"][:150]) if match else "unknown error"
     busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change has to be taken back first
-    return f"{said}; " + ("try again when nothing writes to it any more" if busy else "export it again")
+    return f"{said}; " + ("try again when no program writes to it" if busy else "export it again")
 
 
 def _integer(column: str, default: int) -> str:

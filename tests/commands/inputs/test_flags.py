@@ -80,7 +80,7 @@ def test_every_flag_has_the_help_of_its_field(kind):
     hints = typing.get_type_hints(kind, include_extras=True)
     assert typing.get_args(hints["batch_size"])[-1].help == "Sequences per step."
     assert all(typing.get_args(hint)[-1].help for hint in hints.values())
-    assert "None where none was asked for" in (Grid.__doc__ or "")
+    assert "None if its flag is not given" in (Grid.__doc__ or "")
 
 
 @pytest.mark.parametrize(("typed", "ratio"), [("1%", 0.01), ("0.5%", 0.005), ("0.02", 0.02), ("1e-3", 0.001)])

@@ -30,5 +30,5 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 def test_a_given_folder_is_made_and_must_be_empty(tmp_path: Path) -> None:
     assert folders.given(tmp_path / "a" / "b").is_dir()
     assert folders.given(tmp_path / "a" / "b") == tmp_path / "a" / "b"
-    with pytest.raises(UsageError, match="a: not empty; choose another --folder"):
+    with pytest.raises(UsageError, match="a is not empty; choose another --folder"):
         folders.given(tmp_path / "a")

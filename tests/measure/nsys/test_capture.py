@@ -118,7 +118,7 @@ def test_a_flag_of_the_application_is_no_capture_range():
 
 def test_the_pair_that_records_no_range_is_said_first():
     warning = nsys_capture.advice("cpu", call(nvtx="0.2.13"))[0]
-    assert warning.startswith("warning: nsys 2022.4.2 records no range of nvtx 0.2.13: pip install nvtx==0.2.11")
+    assert warning.startswith("warning: nsys 2022.4.2 records no ranges of nvtx 0.2.13: pip install nvtx==0.2.11")
 
 
 class Parent:

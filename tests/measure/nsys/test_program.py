@@ -82,7 +82,7 @@ def test_the_pair_that_records_no_range_is_known(nsys, nvtx, works):
     assert (problem is None) == works
     if problem is not None:
         assert problem.startswith(
-            f"nsys {'.'.join(map(str, nsys))} records no range of nvtx {nvtx}: pip install nvtx=="
+            f"nsys {'.'.join(map(str, nsys))} records no ranges of nvtx {nvtx}: pip install nvtx=="
         )
 
 
@@ -173,7 +173,7 @@ OLD = Nsys("/opt/nsys", (2022, 4, 2))
     ("found", "nvtx", "message"),
     [
         (None, "0.2.11", "there is no nsys on PATH; install Nsight Systems (scripts/install-nsys"),
-        (OLD, "0.2.12", "nsys 2022.4.2 records no range of nvtx 0.2.12: pip install nvtx==0.2.11"),
+        (OLD, "0.2.12", "nsys 2022.4.2 records no ranges of nvtx 0.2.12: pip install nvtx==0.2.11"),
     ],
 )
 def test_what_cannot_work_is_refused_first(found, nvtx, message):

@@ -116,7 +116,13 @@ def test_a_signal_while_the_report_is_exported_keeps_all_but_the_export(run, tmp
 @pytest.mark.parametrize(
     ("left", "report", "ended", "error", "message"),
     [
-        (saved(), False, {"said": "no space left"}, UsageError, "nsys left no report (its last words: no space left);"),
+        (
+            saved(),
+            False,
+            {"said": "no space left"},
+            UsageError,
+            "nsys left no report (its last line of output: no space left);",
+        ),
         (saved(), True, {"problem": "nsys hung"}, UsageError, "nsys hung; the run's record is saved in"),
         (
             saved(),
@@ -210,7 +216,7 @@ def test_a_report_of_an_nsys_that_was_stopped_is_not_exported(run):
     [
         ({"exit_code": 1, "error": "e", "complaint": "c", "said": "s"}, "code 1 and left no record (e)"),
         ({"exit_code": 1, "complaint": "c", "said": "s"}, "left no record (c)"),
-        ({"exit_code": 0, "said": ""}, "code 0 and left no record (it said nothing)"),
+        ({"exit_code": 0, "said": ""}, "code 0 and left no record (it printed nothing)"),
         ({"exit_code": 2, "said": "s"}, "code 2 and left no record (s)"),
     ],
 )
@@ -219,9 +225,9 @@ def test_a_run_without_a_record_is_explained_by_the_nearest_words(run, ended, wh
         run(None, report=True, ended=dataclasses.replace(FINE, **ended))
     assert type(caught.value) is PerfkitError
     assert why in str(caught.value)
-    assert "what was run: /opt/nsys profile " in str(caught.value)
+    assert "the command was: /opt/nsys profile " in str(caught.value)
 
 
 def test_last_words_that_are_none_are_called_so(run):
-    with pytest.raises(UsageError, match=r"nsys left no report \(its last words: none\)"):
+    with pytest.raises(UsageError, match=r"nsys left no report \(its last line of output: none\)"):
         run(saved(), report=False, ended=dataclasses.replace(FINE, said=""))

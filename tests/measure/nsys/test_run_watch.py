@@ -60,7 +60,7 @@ def test_what_was_used_counts_once(hand):
 
 
 @pytest.mark.parametrize(("number", "said"), [
-    (None, "nsys hung: nothing happened for 120 s, so it was stopped; try again, or measure with --profiler torch"),
+    (None, "nsys hung: it did nothing for 120 s and was stopped; try again, or measure with --profiler torch"),
     (signal.SIGTERM, "nsys did not end within 120 s of SIGTERM and was stopped"),
 ])  # fmt: skip
 def test_why_it_was_stopped_is_said_with_its_patience(number, said):

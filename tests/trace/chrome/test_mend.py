@@ -61,7 +61,7 @@ def event(name: bytes, more: bytes = b"") -> bytes:
     return b'{"ph":"X","cat":"cpu_op","name":"%s","pid":1,"tid":2,"ts":3.5,"dur":4%s}' % (name, more)
 
 
-QUOTES = "raw quotes in an event: its members picked out by their looks"
+QUOTES = "raw quotes in an event: its members were found by pattern"
 
 
 @pytest.mark.parametrize(

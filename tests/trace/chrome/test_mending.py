@@ -59,8 +59,8 @@ OP = b'{"ph":"X","cat":"cpu_op","name":"%s","pid":10,"tid":11,"ts":500,"dur":2%s
         (b"two\nlines\tand a tab", "two\nlines\tand a tab", "raw control character in a string"),
         (b"caf\xe9 and \xc3\xa9", "caf\ufffd and é", "bytes that are not UTF-8"),
         (rb"lone \ud83d half", "lone \ufffd half", "lone surrogate"),
-        (b'say "hello" twice', 'say "hello" twice', "raw quotes in an event: its members picked out by their looks"),
-        (b'f("a", "b")', 'f("a", "b")', "raw quotes in an event: its members picked out by their looks"),
+        (b'say "hello" twice', 'say "hello" twice', "raw quotes in an event: its members were found by pattern"),
+        (b'f("a", "b")', 'f("a", "b")', "raw quotes in an event: its members were found by pattern"),
     ],
 )
 def test_a_name_that_needs_mending(name: bytes, expected: str, repair: str, chunk: int) -> None:

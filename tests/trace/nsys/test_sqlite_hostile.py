@@ -49,11 +49,11 @@ def device_names(trace: Trace) -> list[str]:
     [
         (
             ["DROP TABLE StringIds", f"CREATE VIEW StringIds AS {ENDLESS} SELECT i AS id, 'x' AS value FROM n"],
-            "StringIds is a view, where nsys writes a plain table",
+            "StringIds is a view, but nsys writes a plain table",
         ),
         (
             [f"DROP TABLE {KERNELS}", f"CREATE VIEW {KERNELS} AS {ENDLESS} SELECT i AS start, i AS end FROM n"],
-            f"{KERNELS} is a view, where nsys writes a plain table",
+            f"{KERNELS} is a view, but nsys writes a plain table",
         ),
         (
             ["DROP TABLE StringIds", "CREATE VIEW StringIds AS SELECT 7 AS id, zeroblob(900000000) AS value"],
@@ -271,7 +271,7 @@ def test_times_that_are_none(tmp_path: Path, content: Content) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        (b"deviceId", b"device\x87d", "KERNEL has a column whose name is no text"),
+        (b"deviceId", b"device\x87d", "KERNEL has a column whose name is not text"),
         (b"CUPTI_ACTIVITY_KIND_KERNEL", b"CUPTI_ACTIVITY_KIND_K\x87RNEL", "its list of tables is damaged at 'CUPTI_"),
         (b"CREATE TABLE StringIds", b"CREATE TABLE \x87\x1b[31mIds", "malformed database schema"),
     ],
@@ -296,7 +296,7 @@ def test_texts_of_two_bytes_a_letter(tmp_path: Path, encoding: str) -> None:
         database.execute(f"PRAGMA encoding = '{encoding}'")
         with sqlite3.connect(export(tmp_path / "plain.sqlite")) as plain:
             database.executescript("\n".join(plain.iterdump()))
-    with pytest.raises(UsageError, match=f"its texts are {encoding}, where nsys writes UTF-8; export it again"):
+    with pytest.raises(UsageError, match=f"its texts are {encoding}, but nsys writes UTF-8; export it again"):
         load(tmp_path / "x.sqlite")
 
 
@@ -313,7 +313,7 @@ def test_names_in_small_letters(tmp_path: Path, kind: str, what: str) -> None:
         *(f"CREATE {kind} {table.lower()} AS SELECT * FROM moved_{table}" for table in tables),
     )
     if what:
-        with pytest.raises(UsageError, match="is a view, where nsys writes a plain table"):
+        with pytest.raises(UsageError, match="is a view, but nsys writes a plain table"):
             load(path)
     else:
         trace = load(path)
@@ -388,7 +388,7 @@ def test_half_a_change_is_not_taken_back(tmp_path: Path) -> None:
     path = with_changes(tmp_path / "x.sqlite", "DELETE")
     before = beside(tmp_path)
     assert len(before["x.sqlite-journal"]) > 0
-    with pytest.raises(UsageError, match="try again when nothing writes to it any more"):
+    with pytest.raises(UsageError, match="try again when no program writes to it"):
         load(path)
     assert beside(tmp_path) == before
 
@@ -415,7 +415,7 @@ def test_a_file_that_is_written_to_while_it_is_copied(tmp_path: Path, monkeypatc
         os.utime(path, ns=(0, 0))
 
     monkeypatch.setattr(shutil, "copyfile", copy_and_write)
-    with pytest.raises(UsageError, match="changed while it was read: try again when nothing writes to it any more"):
+    with pytest.raises(UsageError, match="changed while it was read: try again when no program writes to it"):
         load(path)
 
 

@@ -106,7 +106,7 @@ def test_the_longest_text(tmp_path: Path, longest: int, fits: bool) -> None:
         if fits:
             assert decoded(export.read("T", {}, ("a",))[0]["a"]) == ["x" * 8, ""]
         else:
-            with pytest.raises(UsageError, match="T has a text of 9 bytes, and no name is so long"):
+            with pytest.raises(UsageError, match="T has a text of 9 bytes, which is too long for a name"):
                 export.read("T", {}, ("a",))
 
 
