@@ -44,9 +44,11 @@ class RunConfig:
 
     def _check_provenance(self) -> None:
         if self.step.compile == "off":
-            raise UsageError("--experimental-provenance needs compiled kernels: add --compile model or --compile block")
+            raise UsageError(
+                "--experimental-provenance needs --compile model or --compile block: it attributes compiled kernels"
+            )
         if self.measurement.profiler != "torch":
-            raise UsageError("--experimental-provenance needs a torch trace: add --profiler torch")
+            raise UsageError("--experimental-provenance needs --profiler torch: it reads the trace")
         if self.measurement.annotate == "off":
             raise UsageError("--experimental-provenance needs module ranges: drop --annotate off")
         if self.measurement.warmup_steps == 0:
