@@ -107,7 +107,7 @@ class Probes(Observer):
         return dataclasses.replace(record, warmup=warmup, steps=steps, probing=self.cost())
 
     def cost(self) -> Probing | None:
-        """The mean cost of a step's two readings, if there were steps."""
+        """The median cost of a step's two readings, if there were steps."""
         if not self._costs:
             return None
         return Probing(seconds_per_step=median(self._costs) / _NS, seconds_per_fault=self._seconds_per_fault)
