@@ -49,10 +49,10 @@ def build_app() -> App:
 
 
 def main(argv: Sequence[str] | None = None, **seams: object) -> int:
-    """Run one command and return its exit code. `seams` are arguments of the command that are no flags, for tests.
+    """Run one command and return its exit code. `seams` are arguments of the command that are not flags, for tests.
 
-    0; 1 for a bug or a full disk; 2 for a bad request; 3 out of memory; of `compare --fail-on` 4 for a failure and 5
-    where the measurements cannot tell; where a signal ended it, 128 and its number.
+    0 for success; 1 for a bug or a full disk; 2 for a bad request; 3 for out of memory; from `compare --fail-on`, 4 for
+    a failure and 5 if the measurements cannot tell; after a signal, 128 plus its number.
     """
     with signals.installed():
         code = _run(argv, seams)
@@ -96,7 +96,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
 
 
 def _stream_failed(error: OSError) -> int:
-    """A full disk; or the reader (head, less) has gone, or the terminal."""
+    """Handle a full disk, or a reader (head, less) or a terminal that was closed."""
     has_reader = not isinstance(error, BrokenPipeError)
     if has_reader:
         _tell((f"{error.filename}: " if error.filename else "cannot write: ") + (error.strerror or str(error)))
@@ -106,7 +106,7 @@ def _stream_failed(error: OSError) -> int:
 
 
 def _interrupted(number: Signals, told: BaseException | None) -> int:
-    """Say what ended it, and what there is to tell beside that: what is saved, or what failed as it ended."""
+    """Print the signal that ended the command, and what was saved or what failed at the end."""
     if isinstance(told, InterruptedRunError):
         _tell(str(told))
     else:
@@ -115,12 +115,12 @@ def _interrupted(number: Signals, told: BaseException | None) -> int:
 
 
 def _tell(line: str) -> None:
-    with suppress(OSError):  # nobody is there to hear it
+    with suppress(OSError):  # standard error is closed
         print(f"perfkit: {printable(line)}", file=sys.stderr)
 
 
 def _let_go_of_streams() -> None:
-    """A stream that takes nothing any more would give Python's end an exit code of its own."""
+    """Redirect streams that cannot be written to; otherwise Python changes the exit code when it shuts down."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -129,7 +129,7 @@ def _let_go_of_streams() -> None:
 
 
 def _checked(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the ~ of `--option=~/path` spelled out, as few shells do; an empty one is no path."""
+    """The arguments, with the ~ of `--option=~/path` expanded, which few shells do. Empty arguments are refused."""
     for index, argument in enumerate(arguments):
         is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
         if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
@@ -144,15 +144,15 @@ def _checked(arguments: Sequence[str]) -> list[str]:
 
 
 def _memory_advice(arguments: Sequence[str]) -> str:
-    """What takes less memory, where there is something that does."""
+    """Advice on how to use less memory, if there is any."""
     reads_it_all = arguments[:1] == ["analyze"] and "kernel_summary" not in arguments
     return "; for a large trace, --table kernel_summary needs the least" if reads_it_all else ""
 
 
 def _try_numpy(arguments: Sequence[str]) -> None:
-    """Raise MemoryError where a command's numpy would not load.
+    """Raise MemoryError if numpy cannot be loaded.
 
-    Under `ulimit -v` numpy's OpenBLAS may end the process with a line of its own, or crash it: so another one tries.
+    Under `ulimit -v` numpy's OpenBLAS may end or crash the process, so a child process tries to load it first.
     """
     is_command = arguments and not arguments[0].startswith("-")
     is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY

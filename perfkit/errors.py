@@ -15,8 +15,8 @@ _WANT_OF_MEMORY = re.compile(
     r"|memory allocation .*failed|without (exception set|setting an exception)",
     re.IGNORECASE,
 )
-"""In the words of Linux' loader and C library, of PyTorch's allocator, CPython, C++, sqlite and OpenBLAS; and in none,
-as extensions say it that forget to check an allocation."""
+"""Messages of Linux's loader and C library, PyTorch's allocator, CPython, C++, sqlite and OpenBLAS; the last pattern
+is CPython's for extensions that do not check an allocation."""
 
 
 class PerfkitError(Exception):
@@ -52,9 +52,9 @@ class InterruptedRunError(PerfkitError):
 
 
 class naming_out_of_memory:  # noqa: N801 - reads as the context manager that it is
-    """Whatever a library raises in the body for want of memory, or is raised from that, becomes an OutOfMemoryError.
+    """Turns any error in the body that memory shortage caused into an OutOfMemoryError.
 
-    `advice` comes last in its message.
+    Its message ends with `advice`.
     """
 
     def __init__(self, advice: str = "") -> None:
@@ -74,12 +74,12 @@ class naming_out_of_memory:  # noqa: N801 - reads as the context manager that it
 
 
 def says_out_of_memory(line: str) -> bool:
-    """Whether a library says in a line that memory did not suffice."""
+    """Whether a line of a library's output says that it ran out of memory."""
     return _WANT_OF_MEMORY.search(line) is not None
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, is want of memory."""
+    """Whether an error, or one that it was raised from, means out of memory."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             return True

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP, all treated alike: perfkit saves what it has measured, and ends.
+"""SIGINT, SIGTERM and SIGHUP, all handled alike: perfkit saves what it has measured, and ends.
 
 Ctrl-C sends the first, a batch system the second at its time limit, a terminal that closes the third. One handler
 takes all three, and what it does depends on what perfkit is doing:
@@ -44,12 +44,12 @@ class _State:  # no dataclass: those take long to load, and until the handler is
     def reset(self) -> None:
         self.mode = _Mode.AT_ONCE
         self.first: Signals | None = None
-        """The first that came: it is the one that perfkit ends by."""
+        """The first signal that came; perfkit ends with its exit code."""
         self.first_at = 0.0
         self.again = False
         """Another one came."""
         self.waits = False
-        """One came, and nobody has been told."""
+        """A signal came and has not been raised yet."""
         self.installed = False
         self.now: Callable[[], float] = time.monotonic
 
@@ -76,7 +76,7 @@ def first() -> Signals | None:
 
 
 def exit_code(number: Signals) -> int:
-    """As shells give it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+    """The exit code that shells use: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + number
 
 
@@ -87,7 +87,7 @@ def check() -> None:
 
 
 def put_off(number: Signals) -> None:
-    """Have a signal that was raised wait after all, for the end of `held` or for `check`."""
+    """Defer a signal that was already raised, to the end of `held` or to `check`."""
     _state.first = _state.first or number
     _state.waits = True
 
@@ -135,7 +135,7 @@ def patient() -> _Doing:
 
 
 class blamed:  # noqa: N801 - reads as the context manager that it is
-    """Where a signal has come, whatever else is raised in the body is its doing, and becomes Interrupted.
+    """If a signal has come, any other exception in the body is taken for its effect and becomes Interrupted.
 
     C code that is interrupted may raise another exception instead, and Python code that is cut short may leave things
     half made, which then fail in ways of their own.
@@ -152,7 +152,7 @@ class blamed:  # noqa: N801 - reads as the context manager that it is
 
 
 def install() -> None:
-    """Take the three signals, but for those that are ignored or that somebody handles."""
+    """Handle the three signals, except those that are ignored or already have a handler."""
     if threading.current_thread() is not threading.main_thread() or _state.installed:
         return
     for number in TAKEN:
@@ -230,7 +230,7 @@ def _end() -> None:
 
 
 def _unraisable(one: sys.UnraisableHookArgs) -> None:
-    """Of an Interrupted in a `__del__` or a callback nobody is told: `check` raises it once more."""
+    """Python drops an Interrupted in a `__del__` or a callback; `check` then raises it again."""
     if isinstance(one.exc_value, Interrupted):
         _state.mode = _Mode.RAISED
     else:

@@ -1,4 +1,4 @@
-"""The standard streams, made fit for writing before anything is: closed ones, letters they lack, readers that leave."""
+"""Prepares the standard streams before anything is written: closed streams, missing characters, readers that leave."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import sys
 
 _NARROWEST = 20
-"""Characters in a line, however narrow the terminal is: with four or fewer rich looks for room without end."""
+"""Least line width in characters, however narrow the terminal is: at four or fewer rich never ends."""
 _WIDEST = 10_000
-"""Characters in a line, whatever COLUMNS says: frames are filled with blanks up to there."""
+"""Largest line width in characters, whatever COLUMNS says: rich pads frames to that width."""
 
 
 def settle() -> bool:
-    """Prepare the streams and COLUMNS. False where there is no standard output to write to.
+    """Prepare the streams and COLUMNS. Return False if standard output is closed.
 
-    A letter that the output's encoding lacks becomes "?". What nobody can read on standard error is dropped, so that
-    a measurement does not end with whoever watched it.
+    A character that the output's encoding lacks becomes "?". Write errors on standard error are ignored, so that a
+    measurement goes on when its terminal is closed.
     """
     closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
     for _ in closed:  # or the next file to be opened would be one of the three; the lowest free number is given first
@@ -33,7 +33,7 @@ def settle() -> bool:
 
 
 def _settle_width() -> None:
-    """COLUMNS is what rich believes: take out what is no width, and widths at which it never ends."""
+    """Correct COLUMNS, which rich trusts: remove invalid values, and widths at which rich never ends."""
     columns = os.environ.pop("COLUMNS", "")
     given = int(columns[:20]) if columns.isdecimal() else 0
     try:
@@ -45,7 +45,7 @@ def _settle_width() -> None:
 
 
 class _Tolerant(io.TextIOWrapper):
-    """A stream that takes what it cannot pass on."""
+    """A stream that ignores write errors."""
 
     def write(self, text: str) -> int:
         try:

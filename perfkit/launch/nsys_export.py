@@ -59,7 +59,7 @@ def export(report: Path, target: Path, source: str, progress: Progress | None = 
     if code or not target.is_file():
         raise UsageError(
             f"{source}: nsys export failed ({said or f'exit code {code}'});"
-            " if a newer nsys made the report, export it with that one"
+            " export a report of a newer nsys with that version"
         )
 
 

@@ -24,4 +24,4 @@ def find(names: Iterable[str], python: str = sys.executable, patience_s: float =
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience_s, check=True)
         return msgspec.json.decode(done.stdout, type=dict[str, Place])
     except (subprocess.SubprocessError, OSError, msgspec.DecodeError):
-        return {}  # a forecast is a help, and the run itself will say what is wrong
+        return {}  # the forecast is optional; the run itself will report the error

@@ -167,7 +167,7 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
 
 
 def _ended_for_want_of_memory(tail: str) -> bool:
-    """Whether a library said so last, and ended the process: what perfkit itself says has an exit code."""
+    """Whether a library's last line says out of memory; perfkit's own message has its own exit code."""
     last = tail.rstrip().rpartition("\n")[2]
     return not last.startswith("perfkit: ") and says_out_of_memory(last)
 

@@ -1,4 +1,4 @@
-"""What there is to know about the machine a run took place on. Nothing is guessed: what cannot be read is None."""
+"""What there is to know about the machine a run took place on. What cannot be read is None, never a guess."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop: steps round a clock, and round that the observers, which are told of each step and of its phases.
+"""The loop: it runs and times each step, and tells the observers of the step and its phases.
 
     are there enough steps?         the rule says by what they ended
     before(step), outermost observer first
@@ -7,8 +7,8 @@
         clock: end
     after(step, sample), innermost observer first
 
-A signal meets steps alone: while observers work it waits, for a profiler that is cut short as it starts or stops may
-crash.
+A signal interrupts only steps. It waits while observers work, because a profiler that is interrupted as it starts or
+stops may crash.
 
 The first observer is the outermost, as with nested `with` statements: what reads counters comes last, next to the
 clock. Every step is observed alike, warm-up or measured.
@@ -47,9 +47,9 @@ class StepId:
 
 
 class Observer:
-    """Watches the steps of a run. Override what is needed; what is not does nothing and costs nothing.
+    """Observes the steps of a run. Override the methods that are needed; the others do nothing and cost nothing.
 
-    An exception that one raises ends the run, as one of a step does.
+    An exception in an observer ends the run, like one in a step.
     """
 
     def before(self, step: StepId) -> None:

@@ -1,4 +1,4 @@
-"""The one hand that writes records of runs: its own, and once more those of a process that nsys has recorded."""
+"""The only module that writes records of runs; it also rewrites those of runs under nsys."""
 
 from __future__ import annotations
 

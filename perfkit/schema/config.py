@@ -45,15 +45,15 @@ class RunConfig:
     def _check_provenance(self) -> None:
         if self.step.compile == "off":
             raise UsageError(
-                "--experimental-provenance needs --compile model or --compile block: without them nothing is compiled"
+                "--experimental-provenance needs --compile model or --compile block: it attributes compiled kernels"
             )
         if self.measurement.profiler != "torch":
-            raise UsageError("--experimental-provenance needs --profiler torch: it is recorded in the trace")
+            raise UsageError("--experimental-provenance needs --profiler torch: it reads the trace")
         if self.measurement.annotate == "off":
             raise UsageError("--experimental-provenance needs module ranges: drop --annotate off")
         if self.measurement.warmup_steps == 0:
             raise UsageError(
-                "--experimental-provenance needs --warmup-steps 1 or more: compilation must end before recording begins"
+                "--experimental-provenance needs --warmup-steps 1 or more: compilation ends before recording begins"
             )
 
     def _check_cpu(self) -> None:
@@ -101,7 +101,7 @@ class RunConfig:
         """The workload, where only perfkit's own model will do. Raises UsageError for any other."""
         if isinstance(self.workload, Own):
             raise UsageError(
-                f"{self.workload.name}: a workload of your own, whose shape and flags perfkit does not know: "
+                f"{self.workload.name}: a workload of your own, of which perfkit knows neither shape nor flags: "
                 "pass it to measure.runner.run, or configure a Transformer"
             )
         return self.workload

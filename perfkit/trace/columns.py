@@ -19,7 +19,7 @@ Int32s: TypeAlias = npt.NDArray[np.int32]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 MISSING = -1
-"""In any id column: the file said nothing."""
+"""In any id column: the file does not say."""
 ACROSS_THREADS = "across threads"
 """Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
 

@@ -1,4 +1,4 @@
-"""What a trace's file says beyond times, read from it a second time by whoever wants it.
+"""What a trace's file says beyond times, read in a second pass when asked for.
 
 Few analyses look at shapes or launches, and decoding them along the way would slow every reading. So the reader skips
 them, and an entry of the cache does not have them either.

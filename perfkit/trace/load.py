@@ -1,4 +1,4 @@
-"""From a path to a Trace, whatever the file is."""
+"""Loads a trace from a file of any supported format."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _through_cache(kept: Cache, file: IO[bytes], name: str, progress: Progress |
 
 
 def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, content: Content = Content.ALL) -> Trace:
-    """As _read; says so where the file changes meanwhile."""
+    """Like _read; adds a remark if the file changed meanwhile."""
     before = os.fstat(file.fileno())
     trace = _read(file, name, before.st_size or None, progress, content=content)
     after = os.fstat(file.fileno())

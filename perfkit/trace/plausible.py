@@ -1,4 +1,4 @@
-"""What a recording can say: times that are some, and sums that int64 holds. Both readers and the cache ask here."""
+"""Checks that times are usable and that sums fit into int64, for both readers and the cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.columns import MAX_NS, Int64s, Trace
 
 LONGEST_NS = 3650 * 86_400 * 10**9
-"""Ten years: what lasts longer has no usable time."""
+"""Ten years: an event that lasts longer has no usable time."""
 
 LARGEST_SUM = 1 << 62
 """Of all durations, in ns (146 years), and of all bytes: half of what int64 holds, for the sums here are rounded."""

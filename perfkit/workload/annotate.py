@@ -4,9 +4,9 @@
 A module that torch.compile owns is wrapped at its compiled call and never hooked inside: inner hooks would break
 the graph into pieces (docs/attribution.md). A forward that runs again in backward is named as such.
 
-Under torch.profiler backward needs no hook: autograd's sequence numbers lead each backward kernel to the forward
-operation, and so to the module, that made it. Only the accumulation of gradients has no number, so that
-`gradients=True` marks each with its parameter's module. NVTX knows no numbers, so that under nsys `backward=True`
+Under torch.profiler backward needs no hook: autograd's sequence numbers link each backward kernel to the forward
+operation, and so to the module, that made it. Only gradient accumulation has no number, so
+`gradients=True` marks each with its parameter's module. NVTX has no such numbers, so under nsys `backward=True`
 puts ranges round the backward nodes themselves (backward_ranges.py).
 """
 

@@ -1,4 +1,4 @@
-"""Ranges round the backward nodes that each module's forward made: hooks on autograd's own nodes.
+"""Ranges around the backward nodes that each module's forward made, by hooks on autograd's nodes.
 
 Autograd runs backward on threads of its own (on CUDA), where nothing but the node itself tells whose it is. A node
 carries the number that its forward thread's counter had when it was made, and that counter is read whenever a module

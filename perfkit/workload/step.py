@@ -52,7 +52,7 @@ def check(
 
     Raises UsageError that says what to change.
     """
-    # OpenMP ends the process where it cannot start a thread, so what cannot help is not tried.
+    # OpenMP ends the process if it cannot start a thread, so more threads than CPUs are refused.
     cpus = cpu_count()
     wanted = config.step
     if wanted.num_threads is not None and cpus is not None and wanted.num_threads > cpus:

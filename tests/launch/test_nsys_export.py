@@ -46,7 +46,7 @@ def test_an_export_as_old_as_its_report_is_fresh(
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ("exit 3", "r: nsys export failed (exit code 3); a report of a newer nsys"),
+        ("exit 3", "r: nsys export failed (exit code 3); export a report of a newer nsys"),
         ('touch "$target"; exit 1', "r: nsys export failed (exit code 1);"),
         ("exit 0", "r: nsys export failed (exit code 0);"),
         ("echo out; printf ' a\\n\\n b \\n' >&2; exit 1", "r: nsys export failed (a b out);"),

@@ -144,7 +144,7 @@ def test_a_gpu_that_is_asked_for_need_not_be_here(wanted, there, chosen):
 
 def test_a_gpu_that_is_here_is_checked():
     assert estimate.choose_device("cuda:1", gpus(2)) == "cuda:1"
-    with pytest.raises(UsageError, match="counted from 0"):
+    with pytest.raises(UsageError, match="numbered from 0"):
         estimate.choose_device("cuda:2", gpus(2))
 
 

@@ -114,14 +114,14 @@ def test_threads_are_set_for_it_too(tmp_path):
 
 def test_an_own_workload_has_to_be_passed(tmp_path):
     with pytest.raises(
-        UsageError, match=r"^two layers: a workload of your own: pass it too, as run\(\.\.\., workload="
+        UsageError, match=r"^two layers: the configuration names your own workload: pass it as run\(\.\.\., workload="
     ):
         runner.run(own(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_workload_beside_a_transformers_configuration_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"configure it as RunConfig\(workload=Own\(name=\.\.\.\)\)$"):
+    with pytest.raises(UsageError, match=r"use RunConfig\(workload=Own\(name=\.\.\.\)\)$"):
         runner.run(quick(), tmp_path, workload=TwoLayers())
     assert list(tmp_path.iterdir()) == []
 

@@ -150,8 +150,8 @@ def test_what_follows_the_gzip_stream_is_left_out() -> None:
         (b"BZh91AY&SY" + bytes(20), "unpack it first (bzip2 -d)"),
         ("[]".encode("utf-16"), "is UTF-16 text"),
         (zipped(), "should contain one JSON file but contains nothing"),
-        (zipped(("a.json", b"[]"), ("b.json", b"[]")), "holds a.json, b.json"),
-        (zipped(("a.txt", b"[]"), ("b", b"[]")), "holds a.txt, b"),
+        (zipped(("a.json", b"[]"), ("b.json", b"[]")), "contains a.json, b.json"),
+        (zipped(("a.txt", b"[]"), ("b", b"[]")), "contains a.txt, b"),
         (zipped(("t.json", TEXT))[:-30], "is a zip archive that cannot be unpacked"),
         (gzip.compress(zipped(("t.json", TEXT))), "is a zip archive in a gzip file"),
     ],
@@ -217,7 +217,7 @@ def test_progress_counts_the_packed_bytes() -> None:
 
 def test_of_many_members_five_are_named() -> None:
     members = [(f"{letter}.json", b"[]") for letter in "abcdefg"]
-    with pytest.raises(UsageError, match=r"holds a\.json, b\.json, c\.json, d\.json, e\.json: unpack it"):
+    with pytest.raises(UsageError, match=r"contains a\.json, b\.json, c\.json, d\.json, e\.json: unpack it"):
         unpack(zipped(*members))
 
 

@@ -104,7 +104,9 @@ def test_an_export_older_than_its_report(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", "/nowhere")
 
     # THEN the report says what to do, and the export says that it may be of another recording
-    with pytest.raises(UsageError, match=r"r\.nsys-rep is newer than r\.sqlite beside it, and there is no nsys here"):
+    with pytest.raises(
+        UsageError, match=r"r\.nsys-rep is newer than r\.sqlite beside it, and nsys is not installed here"
+    ):
         load(tmp_path / "r.nsys-rep")
     remarks = lines_in(trace_report.report(load(export)))
     assert any(line.startswith("integrity, stale export: r.nsys-rep beside this file is newer") for line in remarks)
@@ -131,7 +133,7 @@ def test_a_report_is_known_by_its_name_too(tmp_path: Path, monkeypatch: pytest.M
     # GIVEN a report that begins as none before, and no nsys
     (tmp_path / "r.nsys-rep").write_bytes(b"\0\1 of a later nsys")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="a report that only nsys can read, and there is none here"):
+    with pytest.raises(UsageError, match="a report that only nsys can read, but there is none here"):
         load(tmp_path / "r.nsys-rep")
 
 

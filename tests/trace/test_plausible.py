@@ -59,7 +59,7 @@ def test_durations_that_int64_cannot_add_up(tmp_path: Path, write: Write, cat: s
 @pytest.mark.parametrize("write", [chrome, nsys])
 def test_bytes_that_int64_cannot_add_up(tmp_path: Path, write: Write) -> None:
     assert load(write(tmp_path / "most", "gpu_memcpy", 4, 1, 1 << 60)).device.bytes.tolist() == [-1, *[1 << 60] * 4]
-    with pytest.raises(UsageError, match=r"its bytes copied and set add up to 5\.8e\+18"):
+    with pytest.raises(UsageError, match=r"its bytes copied and set sum to 5\.8e\+18"):
         load(write(tmp_path / "more", "gpu_memcpy", 5, 1, 1 << 60))
 
 

@@ -24,16 +24,16 @@ from perfkit.errors import UsageError
 from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
-"""nsys hangs if so long nothing is written and, meanwhile, the application uses no processor."""
+"""nsys counts as hung if for this long it writes nothing and the application uses no CPU."""
 MARK = "PERFKIT_NSYS_RECORDING"
-"""An environment variable that everything has which is started for a recording."""
+"""An environment variable that marks every process of a recording."""
 LAST_WORDS_S = 30.0
 """The same after a signal, upon which the run saves its record and nsys its report."""
 
 _BUSY_SHARE = 0.01
 """An application that uses less of one processor than this does nothing."""
 _GRACE_S = 5.0
-"""nsys's agent has so long to end after it."""
+"""How long nsys's agent may take to end after nsys."""
 _POLL_S = 0.1
 _KEPT_CHARACTERS = 4000
 _ERROR = "perfkit: "

@@ -93,7 +93,7 @@ class Threads:
 class KernelFiles:
     """Counters of the whole machine and of the control group.
 
-    They are dear to read and coarse, so they are read once a step, after it: the moment between two steps is in them.
+    They are coarse and slow to read, so they are read once per step, after it; they include the time between steps.
     `quotas` are the `cpu.stat` of groups that have one; default: this process's.
     """
 

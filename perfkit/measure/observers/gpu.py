@@ -20,9 +20,9 @@ _CLOSE_S = 5.0
 
 
 class GpuSampler(Observer):
-    """Samples a GPU until it is closed. What has come is read after each step, so that it is known while steps run.
+    """Samples a GPU until it is closed. Samples are read after each step, so they are available while steps run.
 
-    `command` is the process to start: it writes samples, a line each, and ends with its standard input.
+    `command` is the process to start: it writes one sample per line, and ends when its standard input is closed.
     """
 
     def __init__(self, uuid: str, command: tuple[str, ...] | None = None, *, patience_s: float = _CLOSE_S) -> None:
@@ -59,7 +59,7 @@ class GpuSampler(Observer):
         return dataclasses.replace(record, gpu=tuple(self.samples))
 
     def _take(self) -> None:
-        """Take the complete lines; of the last one, half may have been written (or, after a kill, for ever)."""
+        """Take the complete lines; the last line may be incomplete, after a kill permanently."""
         while new := os.pread(self._file.fileno(), 1 << 20, self._read):
             self._read += len(new)
             *lines, self._rest = (self._rest + new).split(b"\n")

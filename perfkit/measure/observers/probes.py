@@ -1,7 +1,7 @@
 """Counters read at the edges of each step, outside its timed region: what may explain why a step was slow.
 
 Everything is cumulative, so a step's share is the difference of two readings. What cannot be read on this machine is
-left out (None), never taken for zero. The readings time themselves, and the record says what they cost.
+None, never zero. The readings time themselves, and the record says what they cost.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Probes(Observer):
         return dataclasses.replace(record, warmup=warmup, steps=steps, probing=self.cost())
 
     def cost(self) -> Probing | None:
-        """What a step's two readings cost, as far as there were steps."""
+        """The median cost of a step's two readings, if there were steps."""
         if not self._costs:
             return None
         return Probing(seconds_per_step=median(self._costs) / _NS, seconds_per_fault=self._seconds_per_fault)

@@ -1,4 +1,4 @@
-"""Ranges round modules, phases and steps: who wants them, and what they cost."""
+"""Ranges around modules, phases and steps: when they are wanted, and what they cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Chrome trace says of its events beyond their times: a second pass over the file, for those who ask.
+"""What a Chrome trace says of its events beyond their times, read in a second pass when asked for.
 
 The document is walked and the events are decoded just as the reader does both, so the same events get rows, in the
 same order; the text of each event's `args`, which the reader skips for the most part, comes along.

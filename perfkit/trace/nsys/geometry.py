@@ -1,4 +1,4 @@
-"""How the kernels of an Nsight Systems export were launched: read a second time, for those who ask."""
+"""Launch geometry of the kernels in an Nsight Systems export, read in a second pass when asked for."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_a_hang_is_ended_with_all_that_left_its_session(script):
 
     # THEN
     assert ended.exit_code is None
-    assert ended.problem.startswith("nsys hung: nothing happened for")
+    assert ended.problem.startswith("nsys hung: it did nothing for")
     assert not is_alive(int(heard[0]))
 
 

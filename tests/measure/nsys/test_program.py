@@ -172,7 +172,7 @@ OLD = Nsys("/opt/nsys", (2022, 4, 2))
 @pytest.mark.parametrize(
     ("found", "nvtx", "message"),
     [
-        (None, "0.2.11", "there is no nsys on PATH; install Nsight Systems (scripts/install-nsys"),
+        (None, "0.2.11", "nsys is not on PATH; install Nsight Systems (scripts/install-nsys"),
         (OLD, "0.2.12", "nsys 2022.4.2 records no ranges of nvtx 0.2.12: pip install nvtx==0.2.11"),
     ],
 )
@@ -190,7 +190,7 @@ def test_ranges_that_are_switched_off_are_refused(monkeypatch):
 
 def test_nsys_is_not_started_under_nsys(monkeypatch):
     monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
-    with pytest.raises(UsageError, match="starts nsys by itself"):
+    with pytest.raises(UsageError, match="starts nsys itself"):
         prepare()
 
 

@@ -297,7 +297,7 @@ def test_by_flag_warm_up_is_not_even_recorded(by_flag):
 
 def test_by_hand_the_best_command_is_said_once(by_hand):
     lines = by_hand.err.splitlines()
-    assert sum("under nsys; this records the measured steps alone" in line for line in lines) == 1
+    assert sum("under nsys; this command records only the measured steps" in line for line in lines) == 1
     [command] = [line for line in lines if line.startswith("  nsys profile --trace=nvtx,osrt ")]
     assert " --capture-range=nvtx --nvtx-capture=measure@perfkit --capture-range-end=stop " in command
     assert command.endswith(" --folder run")

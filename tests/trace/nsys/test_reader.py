@@ -459,7 +459,7 @@ def test_an_empty_database(tmp_path: Path) -> None:
     path = tmp_path / "empty.sqlite"
     with sqlite3.connect(path) as database:
         database.execute("VACUUM")
-    with pytest.raises(UsageError, match="no Nsight Systems export"):
+    with pytest.raises(UsageError, match="not an Nsight Systems export"):
         load(path)
 
 
@@ -475,7 +475,7 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE birds (name TEXT)")
-    with pytest.raises(UsageError, match="no Nsight Systems export"):
+    with pytest.raises(UsageError, match="not an Nsight Systems export"):
         load(path)
 
 
@@ -508,7 +508,7 @@ def test_a_file_that_is_being_written(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
-        with pytest.raises(UsageError, match=r"cannot be read: database is locked; try again when nothing writes"):
+        with pytest.raises(UsageError, match=r"cannot be read: database is locked; try again when no program writes"):
             load(path)
 
 
