@@ -229,9 +229,9 @@ def _end() -> None:
     os._exit(exit_code(number))
 
 
-def _unraisable(one: sys.UnraisableHookArgs) -> None:
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Of an Interrupted in a `__del__` or a callback nobody is told: `check` raises it once more."""
-    if isinstance(one.exc_value, Interrupted):
+    if isinstance(unraisable.exc_value, Interrupted):
         _state.mode = _Mode.RAISED
     else:
-        _state.hook(one)
+        _state.hook(unraisable)

@@ -129,7 +129,7 @@ def _watch(
         if config.measurement.experimental_provenance:
             compiled = CompiledKernels()
             own.insert(0, compiled)
-            metadata[KEY] = compiled.found
+            metadata[KEY] = compiled.provenance
         early = recorder.write_before_the_trace
         own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
     elif uuid := environment.gpu_uuid(device):

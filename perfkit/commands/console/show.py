@@ -89,7 +89,8 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     kept = [
         report.only(*names)
         for report in reports
-        if report.only(*names).names or any(findings.is_of(name, one) for name in names for one in report.findings)
+        if report.only(*names).names
+        or any(findings.is_of(name, finding) for name in names for finding in report.findings)
     ]
     return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
 

@@ -65,8 +65,8 @@ class Document(Generic[T]):
             self._read_object()
         else:
             # Not what it begins with: it may be a file that was never meant to be shown.
-            found = "does not begin with { or [" if len(window.data) > window.at else "holds nothing but white space"
-            raise UsageError(f"{self._source} is no trace: it {found}; pass a torch.profiler trace (.json, .gz)")
+            flaw = "does not begin with { or [" if len(window.data) > window.at else "holds nothing but white space"
+            raise UsageError(f"{self._source} is no trace: it {flaw}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:
         """The members of the top-level object, in whatever order."""
@@ -182,9 +182,9 @@ class Document(Generic[T]):
         cut = last_boundary(data, at)
         if cut > 0 and self._take(memoryview(data)[at:cut]):
             return self._advance(cut, closed=False)
-        for found in islice(ARRAY_END.finditer(data, at), 4):
-            if self._take(memoryview(data)[at : found.start() + 1]):
-                return self._advance(found.end(), closed=True)
+        for bracket in islice(ARRAY_END.finditer(data, at), 4):
+            if self._take(memoryview(data)[at : bracket.start() + 1]):
+                return self._advance(bracket.end(), closed=True)
         spans, close = objects(data, at)
         end = close if close >= 0 else spans[-1][1] if spans else -1
         if end > at and self._take(data[at:end]):
@@ -251,9 +251,9 @@ class Document(Generic[T]):
             if len(spans) > 1 or text[: spans[0][0]].strip() or text[spans[-1][1] : end].strip():
                 self.repairs["text between events left out"] += 1
             return self._advance(at + (close + 1 if close >= 0 else end), closed=close >= 0) or None
-        for found in islice(ARRAY_END.finditer(text), 4):
-            if self._mend(text[: found.start() + 1], scrape=False):
-                return self._advance(at + found.end(), closed=True)
+        for bracket in islice(ARRAY_END.finditer(text), 4):
+            if self._mend(text[: bracket.start() + 1], scrape=False):
+                return self._advance(at + bracket.end(), closed=True)
         closing = CLOSING.search(text) if last else None
         if closing is None and last and not spans:  # it was cut off
             return False

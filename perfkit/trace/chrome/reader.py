@@ -65,5 +65,5 @@ def _nothing_found(truncated_at: int | None, ignored: dict[str, int]) -> str:
         return f"is cut off at byte {truncated_at:,}, before any whole event: copy or record it again"
     if not ignored:
         return "holds no events: the profiler recorded no step; call prof.step() and check its schedule"
-    found = ", ".join(f"{n} {category}" for category, n in sorted(ignored.items())[:4])
-    return f"holds no operator, range, runtime call or kernel, only {found}: record with torch.profiler"
+    others = ", ".join(f"{n} {category}" for category, n in sorted(ignored.items())[:4])
+    return f"holds no operator, range, runtime call or kernel, only {others}: record with torch.profiler"
