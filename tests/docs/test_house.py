@@ -15,11 +15,11 @@ GROUND = {"errors", "signals", "streams"}
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
     "run": "test_cli",
+    "analysis/findings/trace": "analysis/reports/test_trace",
     "analysis/memory/terms": "analysis/memory/test_model",
     "analysis/noise/variance": "analysis/noise/test_stability",
     "analysis/time/reading": "analysis/time/test_integrity_numbers",
     "analysis/time/summary": "analysis/reports/test_trace",
-    "analysis/time/trace_findings": "analysis/reports/test_trace",
     "analysis/time/trace_table": "analysis/reports/test_trace",
     "commands/console/show": "commands/test_analyze",
     "commands/processes/fresh": "commands/test_compare",

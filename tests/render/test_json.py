@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.analysis.time.trace_findings import UNATTRIBUTED_TIME
+from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
 from perfkit.render.findings import tables as tables_of
 from perfkit.render.json import ascii_json, json_document
 from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding

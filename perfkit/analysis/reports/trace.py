@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
-from perfkit.analysis.time import breakdown, grouping, integrity, ranges, threads, trace_findings
+from perfkit.analysis.findings import trace as trace_findings
+from perfkit.analysis.time import breakdown, grouping, integrity, ranges, threads
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
-from perfkit.analysis.time.summary import summary
-from perfkit.analysis.time.trace_findings import Scalars
+from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report

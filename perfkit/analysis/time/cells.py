@@ -65,6 +65,7 @@ def _rows(account: Account) -> Rows:
 
 _KEYS = ("name", "operator", "phase", "path", "reason", "work")
 BY_STEP = Fold(
+    "by step",
     _rows,
     keys=(*_KEYS, "step"),
     measures={
@@ -80,7 +81,12 @@ BY_STEP = Fold(
 )
 """One row for each name, operator, phase, scope, reason for having no scope, kind of work, and step."""
 CELLS = Fold(
-    lambda account: columns_of(account.partial.of(BY_STEP)), _KEYS, BY_STEP.measures, BY_STEP.texts, is_counted=True
+    "cells",
+    lambda account: columns_of(account.partial.of(BY_STEP)),
+    _KEYS,
+    BY_STEP.measures,
+    BY_STEP.texts,
+    is_counted=True,
 )
 """The same without the steps: few, however many steps there are."""
 

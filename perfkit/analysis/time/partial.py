@@ -37,6 +37,8 @@ _MOST_KEYS = 1 << 62
 class Fold:
     """Rows of an account that add up."""
 
+    name: str
+    """Its own: settled partials keep their rows under it."""
     rows: Callable[[Account], Rows]
     """The keys and the measures, row by row; rows of equal keys are added up. A key `step` numbers `Facts.steps`."""
     keys: tuple[str, ...]
@@ -124,6 +126,22 @@ class Partial:
     facts: Facts
     of: Callable[[Fold], pd.DataFrame]
     """The rows of a fold, added up; made when they are first asked for, and once."""
+
+    def settled(self, *folds: Fold) -> Partial:
+        """The rows of these folds and of no other, made now: it needs no trace any more, and can be pickled."""
+        return Partial(self.facts, _Made({fold.name: self.of(fold) for fold in folds}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Rows that have been added up, by the name of their fold."""
+
+    frames: Mapping[str, pd.DataFrame]
+
+    def __call__(self, fold: Fold) -> pd.DataFrame:
+        if fold.name not in self.frames:
+            raise ValueError(f"the partial was settled without the fold {fold.name}")
+        return self.frames[fold.name]
 
 
 def partial_of(account: Account, facts: Facts) -> Partial:

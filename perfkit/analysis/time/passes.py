@@ -18,7 +18,7 @@ def _rows(account: Account) -> Rows:
     return {"phase": np.array([int(phase) for phase in Phase]), "passes": np.array(counts, dtype=np.int64)}
 
 
-PASSES = Fold(_rows, keys=("phase",), measures={"passes": "sum"})
+PASSES = Fold("passes", _rows, keys=("phase",), measures={"passes": "sum"})
 """Passes through each phase."""
 
 

@@ -55,12 +55,15 @@ def _rows_everywhere(account: Account) -> Rows:
 
 _KEYS = ("thread", "name", "phase")
 IN_STEPS = Fold(
+    "in steps",
     _rows_in_steps,
     keys=_KEYS,
     measures={"count": "sum", "total_ns": "sum", "self_ns": "sum", "min_ns": "min", "max_ns": "max"},
 )
 """Host ranges that start in the steps accounted for, by thread (main or other), name and phase."""
-EVERYWHERE = Fold(_rows_everywhere, keys=("source", *_KEYS), measures=dict.fromkeys(IN_STEPS.measures, "max"))
+EVERYWHERE = Fold(
+    "everywhere", _rows_everywhere, keys=("source", *_KEYS), measures=dict.fromkeys(IN_STEPS.measures, "max")
+)
 """The same of all host ranges of a file."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, Work, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, Rows
+
+Scalars: TypeAlias = Mapping[str, Any]
+"""As `summary` gives them."""
 
 
 def _spans(account: Account) -> Rows:
@@ -20,7 +24,7 @@ def _spans(account: Account) -> Rows:
     return {"device": device[account.row], "first": start[account.row], "last": end[account.row]}
 
 
-SPANS = Fold(_spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
+SPANS = Fold("spans", _spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
 """From when to when each device has work, ns."""
 
 
@@ -33,7 +37,7 @@ def _nodes(account: Account) -> Rows:
     return {"source": source, **{name: np.array([int(rows.sum())]) for name, rows in counts.items()}}
 
 
-NODES = Fold(_nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
+NODES = Fold("nodes", _nodes, keys=("source",), measures={"nodes": "max", "linked": "max", "ranges": "max"})
 """Backward nodes of a file, those that lead to their forward operation, and perfkit's ranges round nodes."""
 
 

@@ -42,7 +42,7 @@ def _rows(account: Account) -> Rows:
     }
 
 
-LANES = Fold(_rows, keys=("source", "thread", "twin", "role"), measures={"ranges": "max", "busy_ns": "max"})
+LANES = Fold("lanes", _rows, keys=("source", "thread", "twin", "role"), measures={"ranges": "max", "busy_ns": "max"})
 """One row a thread; `twin` counts those of a file that are called the same."""
 
 

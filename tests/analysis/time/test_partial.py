@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,12 +17,12 @@ from hypothesis import strategies as st
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.cells import CELLS, unattributed
+from perfkit.analysis.time.cells import BY_STEP, CELLS, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, columns_of, merge
-from perfkit.analysis.time.passes import passes
-from perfkit.analysis.time.ranges import range_table
-from perfkit.analysis.time.summary import device_span, summary
-from perfkit.analysis.time.threads import thread_table
+from perfkit.analysis.time.passes import PASSES, passes
+from perfkit.analysis.time.ranges import EVERYWHERE, IN_STEPS, range_table
+from perfkit.analysis.time.summary import NODES, SPANS, device_span, summary
+from perfkit.analysis.time.threads import LANES, thread_table
 from perfkit.analysis.time.trace_table import View
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
@@ -222,7 +223,7 @@ def test_a_fold_is_made_once_and_only_when_it_is_asked_for():
         made.append(account)
         return {"phase": account.phase, "events": np.ones(len(account), dtype=np.int64)}
 
-    fold = Fold(rows, keys=("phase",), measures={"events": "sum"})
+    fold = Fold("events", rows, keys=("phase",), measures={"events": "sum"})
     whole = merge([partial_of(TraceBuilder().launched("k", 0, 0, 5).launched("k", 6, 6, 9)) for _ in range(2)])
     assert made == []
     for _ in range(3):
@@ -233,7 +234,7 @@ def test_a_fold_is_made_once_and_only_when_it_is_asked_for():
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(-1, 2**40), st.integers(-1, 2**40), st.integers(0, 9))))
 def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(rows):
     """GIVEN keys of which some are so large that all combinations have no number WHEN added up THEN as a dict does"""
-    fold = Fold(lambda _: {}, keys=("a", "b", "c"), measures={"x": "sum", "least": "min", "most": "max"})
+    fold = Fold("rows", lambda _: {}, keys=("a", "b", "c"), measures={"x": "sum", "least": "min", "most": "max"})
     expected: dict[tuple[int, ...], list[int]] = {}
     for *key, value in rows:
         expected.setdefault(tuple(key), []).append(value)
@@ -247,6 +248,29 @@ def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(r
     assert (added.dtypes == np.int64).all()
     again = fold.added(columns_of(added))
     pd.testing.assert_frame_equal(again, added)
+
+
+FOLDS = (BY_STEP, CELLS, PASSES, SPANS, NODES, LANES, IN_STEPS, EVERYWHERE)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_partials_that_went_to_another_process_make_the_whole(tmp_path, seed):
+    """GIVEN the parts of a trace, settled and pickled WHEN they are merged THEN that is the whole, to the last bit"""
+    random_traces.write_json(random_traces.generate(seed), tmp_path / "t.json")
+    trace = load(tmp_path / "t.json")
+    whole = account_for(trace, attribute(trace), Selection())
+    sent = [pickle.loads(pickle.dumps(part.partial.settled(*FOLDS))) for part in whole.parts()]
+    assert_equal(merge(sent), whole.partial)
+    assert len({fold.name for fold in FOLDS}) == len(FOLDS)
+
+
+def test_a_settled_partial_has_no_other_rows():
+    trace = load(SAMPLE)
+    settled = account_for(trace, attribute(trace)).partial.settled(CELLS)
+    assert len(settled.of(CELLS))
+    with pytest.raises(ValueError, match="settled without the fold passes"):
+        settled.of(PASSES)
 
 
 def test_cells_are_few_where_kernels_run_again():

@@ -5,21 +5,15 @@ A function takes the account and its summary, and returns one finding or None. W
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
-
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, REASONS
-from perfkit.analysis.time.summary import device_span
+from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
-
-Scalars: TypeAlias = Mapping[str, Any]
-"""As `summary` gives them."""
 
 TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
 
