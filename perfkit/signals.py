@@ -36,7 +36,7 @@ class _Mode(Enum):
     AT_ONCE, RAISED, PATIENT, HELD = range(4)
 
 
-class _State:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
+class _Received:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
     def __init__(self) -> None:
         self.reset()
         self.hook = sys.unraisablehook
@@ -54,7 +54,7 @@ class _State:  # no dataclass: those take long to load, and until the handler is
         self.now: Callable[[], float] = time.monotonic
 
 
-_state = _State()
+_state = _Received()
 
 
 class Interrupted(KeyboardInterrupt):

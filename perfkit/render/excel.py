@@ -12,7 +12,7 @@ import xlsxwriter
 
 from perfkit.errors import UsageError
 from perfkit.render import cells
-from perfkit.render.grid import pools
+from perfkit.render.layout import pools
 from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:

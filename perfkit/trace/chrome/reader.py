@@ -9,7 +9,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.recording import integer, recording
-from perfkit.trace.chrome.text import Window
+from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import AutogradFlows, Content, DeviceEvents, HostRanges, ReadFacts, Trace
 from perfkit.trace.plausible import check_sums, sums
 
