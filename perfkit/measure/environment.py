@@ -121,7 +121,9 @@ def governor(machine: Machine = HERE) -> str | None:
         governors = {file.read_text(encoding="ascii").strip() for file in files if file.parent.exists()}
     except (OSError, UnicodeDecodeError):
         return None
-    return "none" if not governors else governors.pop() if len(governors) == 1 else None
+    if not governors:
+        return "none"
+    return governors.pop() if len(governors) == 1 else None
 
 
 def gpu_uuid(device: str, machine: Machine = HERE) -> str | None:

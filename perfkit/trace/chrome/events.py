@@ -103,7 +103,9 @@ def _text(raw: msgspec.Raw | None) -> str:
     if raw is None:
         return ""
     value = msgspec.json.decode(raw)
-    return value if isinstance(value, str) else "" if value is None else bytes(raw).decode("utf-8", "replace")
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else bytes(raw).decode("utf-8", "replace")
 
 
 def _number(raw: msgspec.Raw | None) -> Number:
