@@ -36,7 +36,7 @@ class _Mode(Enum):
     AT_ONCE, RAISED, PATIENT, HELD = range(4)
 
 
-class _State:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
+class _Received:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
     def __init__(self) -> None:
         self.reset()
         self.hook = sys.unraisablehook
@@ -54,7 +54,7 @@ class _State:  # no dataclass: those take long to load, and until the handler is
         self.now: Callable[[], float] = time.monotonic
 
 
-_state = _State()
+_state = _Received()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -229,9 +229,9 @@ def _end() -> None:
     os._exit(exit_code(number))
 
 
-def _unraisable(one: sys.UnraisableHookArgs) -> None:
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Python drops an Interrupted in a `__del__` or a callback; `check` then raises it again."""
-    if isinstance(one.exc_value, Interrupted):
+    if isinstance(unraisable.exc_value, Interrupted):
         _state.mode = _Mode.RAISED
     else:
-        _state.hook(one)
+        _state.hook(unraisable)

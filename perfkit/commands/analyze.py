@@ -116,18 +116,18 @@ def execute(
         shown = show.chosen(_reports(inputs[0], view, options), options.table)
     else:
         shown = [
-            joined(name, show.chosen(_reports(one, view, options), options.table, f"in {name}"))
-            for name, one in zip(paths, inputs, strict=True)
+            joined(name, show.chosen(_reports(input_, view, options), options.table, f"in {name}"))
+            for name, input_ in zip(paths, inputs, strict=True)
         ]
     show.write(shown, options.format, top=options.top, by_title=bool(more))
     return 0
 
 
-def _reports(one: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
     use_cache = not options.no_cache
     if options.wants_summary_only:
-        return [kernel_summary.report(traces.load(one.path, use_cache=use_cache, content=Content.KERNELS))]
-    match one:
+        return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
+    match input_:
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache)]
         case RecordFile(record=saved):

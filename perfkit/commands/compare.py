@@ -122,8 +122,8 @@ def execute(
             raise UsageError(
                 f"{trace} looks like a trace and {run.path} like runs: compare traces with traces, or runs with runs"
             )
-        case one, other:
-            return _runs(one, other, options)
+        case before, after:
+            return _runs(before, after, options)
 
 
 def _check_there(path: Path) -> None:
@@ -151,10 +151,10 @@ def _check_apart(a: Runs, b: Runs) -> None:
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
     if options.fail_on is not None:
         raise UsageError("--fail-on needs runs: two single traces give no confidence interval; leave it out")
-    one, other = traces.load(a), traces.load(b)
-    with attributing(one.facts.events + other.facts.events):
-        found = trace_comparison.report(one, other, View(by=options.by), options.margin_ratio())
-    _show(found, options)
+    before, after = traces.load(a), traces.load(b)
+    with attributing(before.facts.events + after.facts.events):
+        report = trace_comparison.report(before, after, View(by=options.by), options.margin_ratio())
+    _show(report, options)
     return 0
 
 
@@ -176,9 +176,11 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
 
 def _side(name: str, folder: Path, config: RunConfig, repeats: int) -> Side:
     """The requested runs; those without a record are listed as left out."""
-    found = side(runs_in(folder), name)
+    measured = side(runs_in(folder), name)
     missing = [str(n) for n in range(1, repeats + 1) if not (folder / str(n) / RECORD_FILE).is_file()]
-    return replace(found, left_out=(*(LeftOut(f"{one} (no record)", config) for one in missing), *found.left_out))
+    return replace(
+        measured, left_out=(*(LeftOut(f"{number} (no record)", config) for number in missing), *measured.left_out)
+    )
 
 
 def _concluded(compared: Comparison, options: CompareOptions) -> int:
@@ -186,10 +188,10 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
     code = 0
     if options.fail_on is not None:
         _check_comparable(compared, options)
-        found = comparison.gate(compared, options.limit())
-        code = _EXIT_CODES[found.outcome]
-        gate = comparison_report.gate_finding(compared, found, options.limit())
-        report = report.plus({"exit_code": code, "no_pass": list(found.reasons)}, findings=(gate,))
+        gate = comparison.gate(compared, options.limit())
+        code = _EXIT_CODES[gate.outcome]
+        finding = comparison_report.gate_finding(compared, gate, options.limit())
+        report = report.plus({"exit_code": code, "no_pass": list(gate.reasons)}, findings=(finding,))
     _show(report, options)
     return code
 
@@ -197,12 +199,12 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
 def _check_comparable(compared: Comparison, options: CompareOptions) -> None:
     """Refuse to judge different work: the verdict would only show that difference."""
     if not options.force:
-        _check_alike([one for one in compared.differences if one.role in ("work", "method")])
+        _check_alike([difference for difference in compared.differences if difference.role in ("work", "method")])
 
 
-def _check_alike(found: Sequence[Difference]) -> None:
-    if found:
-        odd = "; ".join(map(str, found))
+def _check_alike(differences: Sequence[Difference]) -> None:
+    if differences:
+        odd = "; ".join(map(str, differences))
         raise UsageError(f"--fail-on needs the same work, measured in the same way: {odd}; --force judges anyway")
 
 

@@ -24,10 +24,12 @@ def _examine() -> Sequence[Any]:
 def execute(*, examine: Annotated[Callable[[], Sequence[Any]], Parameter(parse=False)] = _examine) -> int:
     """Say what this machine can measure (GPU, nsys, NVML, versions), and what to install for the rest."""
     rows = examine()
-    frame = pd.DataFrame([(one.topic, one.state, one.found) for one in rows], columns=["topic", "ready", "found"])
+    frame = pd.DataFrame(
+        [(ability.topic, ability.state, ability.found) for ability in rows], columns=["topic", "ready", "found"]
+    )
     table = Table(
         "doctor", "What this machine can measure", tuple(map(Column, frame.columns)), frame, pinned=len(frame)
     )
-    findings = tuple(one.finding for one in rows if one.finding is not None)
+    findings = tuple(ability.finding for ability in rows if ability.finding is not None)
     show.print_reports([Report("this machine", {}, (table,), findings=findings)], top=None)
     return 0

@@ -212,8 +212,8 @@ def _expand(grid: Grid, options: SweepOptions) -> Expansion:
         raise UsageError(f"no combination of the grid can work: {refused[0].reason}")
     if not refused:
         return expansion
-    for one in refused[:_LISTED]:
-        print(f"cannot work: {one.flags}: {one.reason}", file=sys.stderr)
+    for refusal in refused[:_LISTED]:
+        print(f"cannot work: {refusal.flags}: {refusal.reason}", file=sys.stderr)
     if len(refused) > _LISTED:
         print(f"... and {len(refused) - _LISTED} more", file=sys.stderr)
     if not options.skip_invalid:

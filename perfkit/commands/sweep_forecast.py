@@ -28,10 +28,10 @@ def forecaster(
     A compiled step needs less than the formula says, so no compiled point is skipped.
     """
     print("reading the free memory of the devices", file=sys.stderr)
-    found = find(config.step.device for config in configs)
+    devices = find(config.step.device for config in configs)
 
     def forecast(config: RunConfig) -> Forecast | None:
-        device, free = found.get(config.step.device, ("", None))
+        device, free = devices.get(config.step.device, ("", None))
         available = memory if memory is not None else free
         if not device or available is None:
             return None

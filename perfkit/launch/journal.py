@@ -44,10 +44,10 @@ class Journal:
             if not self._is_named():  # whoever had it until a moment ago put another in its place
                 raise self._in_use()
             present = self._file.read()
-            found = Results() if anew else self._understood(present)
-            self.torn = found.torn > 0
+            results = Results() if anew else self._understood(present)
+            self.torn = results.torn > 0
             """Whether its last line was cut short, and has been dropped."""
-            kept = found.only(keep).completed()
+            kept = results.only(keep).completed()
             self.columns, self.rows = kept.columns, kept.rows
             with signals.held():
                 self._make(kept.text.encode(), present)
@@ -150,12 +150,12 @@ def has_results(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             data = stream.read(_LONGER_THAN_A_HEADER)
-        found = results_file.read(path, data)
+        results = results_file.read(path, data)
     except FileNotFoundError:
         return False
     except (OSError, UsageError):  # whatever is in it: it is there
         return True
-    return bool(found.entries or found.torn)
+    return bool(results.entries or results.torn)
 
 
 def _sync_folder(folder: Path) -> None:

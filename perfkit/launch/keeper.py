@@ -99,13 +99,13 @@ class Processes:
         children: dict[int, list[int]] = {}
         for pid, parent in self.parents():
             children.setdefault(parent, []).append(pid)
-        found: list[int] = []
+        descendants: list[int] = []
         waiting = [ancestor]
         while waiting:
             below = children.get(waiting.pop(), [])
-            found += below
+            descendants += below
             waiting += below
-        return found
+        return descendants
 
     def parents(self) -> Iterator[tuple[int, int]]:
         """(process, its parent) for every process that is not a zombie."""
@@ -153,11 +153,11 @@ def _end_all(number: int, _frame: object) -> NoReturn:
 def _kill_descendants(processes: Processes = _ALL) -> None:
     """Until none is left: one that was being born may be seen in the next round only."""
     for _ in range(_KILL_ROUNDS):
-        found = processes.below(os.getpid())
-        for pid in found:
+        descendants = processes.below(os.getpid())
+        for pid in descendants:
             processes.kill(pid)
         processes.reap()
-        if not found:
+        if not descendants:
             return
         time.sleep(_ROUND_S)
 

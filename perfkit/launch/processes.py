@@ -67,8 +67,8 @@ def run_child(
     with signals.held(), os.fdopen(os.memfd_create("log"), "r+b") as said:
         try:
             status, interruption = _run_kept(command, said.fileno(), timeout_s, environment, last_words_s)
-            found = _record(folder) if is_its_own else None
-            finished = _finished(status, time.monotonic() - began, _tail(said), found, interrupted=bool(interruption))
+            saved = _record(folder) if is_its_own else None
+            finished = _finished(status, time.monotonic() - began, _tail(said), saved, interrupted=bool(interruption))
         finally:  # after a second signal too, which the child may have been why
             if finished is None or finished.outcome != "ok":
                 _keep(said, log)
@@ -136,25 +136,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _finished(
-    status: int | None, wall_s: float, tail: str, found: RunRecord | None, *, interrupted: bool = False
+    status: int | None, wall_s: float, tail: str, saved: RunRecord | None, *, interrupted: bool = False
 ) -> Finished:
     """`interrupted`: by a signal to this process, which then ended it."""
-    outcome = _outcome(status, found)
-    if outcome == "error" and found is None and _ended_for_want_of_memory(tail):
+    outcome = _outcome(status, saved)
+    if outcome == "error" and saved is None and _ended_for_want_of_memory(tail):
         outcome = "oom"
     if interrupted or outcome == "interrupted":
-        outcome = _saved(found) or outcome
+        outcome = _saved(saved) or outcome
     return Finished(
         outcome=outcome,
         exit_code=status if status is not None and status >= 0 else None,
         signal=-status if status is not None and status < 0 else None,
         wall_s=wall_s,
         stderr_tail=tail,
-        record=found,
+        record=saved,
     )
 
 
-def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
+def _outcome(status: int | None, saved: RunRecord | None) -> Outcome:
     if status is None:
         return "timeout"
     if status == -signal.SIGKILL:
@@ -163,7 +163,7 @@ def _outcome(status: int | None, found: RunRecord | None) -> Outcome:
         return "oom"
     if status in _INTERRUPTED:
         return "interrupted"
-    return "ok" if status == 0 and found is not None else "error"
+    return "ok" if status == 0 and saved is not None else "error"
 
 
 def _ended_for_want_of_memory(tail: str) -> bool:
@@ -172,15 +172,15 @@ def _ended_for_want_of_memory(tail: str) -> bool:
     return not last.startswith("perfkit: ") and says_out_of_memory(last)
 
 
-def _saved(found: RunRecord | None) -> Outcome | None:
+def _saved(saved: RunRecord | None) -> Outcome | None:
     """What a record says of a process that a signal met later: between the last writing and its end, or in a report.
 
     None where it has more to save: under a profiler a record is written before the trace, and once more after it.
     """
-    if found is None or found.status == "interrupted":
+    if saved is None or saved.status == "interrupted":
         return None
-    has_all = found.config.measurement.profiler == "none" or "trace" in found.artifacts
-    return found.status if has_all else None
+    has_all = saved.config.measurement.profiler == "none" or "trace" in saved.artifacts
+    return saved.status if has_all else None
 
 
 def _tail(stream: BinaryIO) -> str:

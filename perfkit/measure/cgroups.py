@@ -27,15 +27,15 @@ def cpu_quotas(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self
 
     Version 2 says `cpu.max` = "max 100000" where there is none, version 1 `cpu.cfs_quota_us` = -1.
     """
-    found = []
+    files = []
     for folder, version in _groups(root, own, "cpu"):
         try:
             limit = (folder / ("cpu.cfs_quota_us" if version == 1 else "cpu.max")).read_text()
         except OSError:
             continue
         if limit.split()[0] not in ("max", "-1"):
-            found.append(folder / "cpu.stat")
-    return found
+            files.append(folder / "cpu.stat")
+    return files
 
 
 def _groups(root: Path, own: Path, controller: str) -> Iterator[tuple[Path, int]]:

@@ -104,8 +104,8 @@ def cpu_model(machine: Machine = HERE) -> str:
         text = (machine.root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else machine.platform.processor() or machine.platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else machine.platform.processor() or machine.platform.machine()
 
 
 def governor(machine: Machine = HERE) -> str | None:
@@ -118,10 +118,12 @@ def governor(machine: Machine = HERE) -> str | None:
     cpus = machine.root / "sys/devices/system/cpu"
     files = [cpus / f"cpu{cpu}" / "cpufreq" / "scaling_governor" for cpu in machine.allowed_cpus()]
     try:
-        found = {file.read_text(encoding="ascii").strip() for file in files if file.parent.exists()}
+        governors = {file.read_text(encoding="ascii").strip() for file in files if file.parent.exists()}
     except (OSError, UnicodeDecodeError):
         return None
-    return "none" if not found else found.pop() if len(found) == 1 else None
+    if not governors:
+        return "none"
+    return governors.pop() if len(governors) == 1 else None
 
 
 def gpu_uuid(device: str, machine: Machine = HERE) -> str | None:
@@ -135,8 +137,8 @@ def nvidia_driver(machine: Machine = HERE) -> str | None:
         text = (machine.root / "proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.search(r"\b(\d{3}\.\d+(?:\.\d+)*)\b", text)
-    return found[1] if found else None
+    match = re.search(r"\b(\d{3}\.\d+(?:\.\d+)*)\b", text)
+    return match[1] if match else None
 
 
 def git_commit(folder: Path, path: str | None = None, timeout_s: float = _GIT_TIMEOUT_S) -> str | None:

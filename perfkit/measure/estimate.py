@@ -24,10 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from perfkit.errors import UsageError
-from perfkit.measure import memory as device_memory
-from perfkit.schema import memory
+from perfkit.measure import memory_limit
+from perfkit.schema import memory_estimate
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory import MemoryEstimate
+from perfkit.schema.memory_estimate import MemoryEstimate
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import TransformerWorkload
@@ -46,7 +46,7 @@ def estimate(
     try:
         return _traced(config, build)
     except RuntimeError as error:
-        if not device_memory.is_out_of_memory(error):
+        if not memory_limit.is_out_of_memory(error):
             raise
         raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
 
@@ -71,7 +71,7 @@ def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
     return step.choose_device(wanted, cuda) if wanted == "auto" or cuda.is_available() else wanted
 
 
-def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = device_memory.available) -> int | None:
+def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = memory_limit.available) -> int | None:
     """Bytes free on a device; None where it is a GPU and there is none."""
     if device != "cpu" and not cuda.is_available():
         return None
@@ -256,7 +256,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = self.storages[self.timeline[moment][0]]
         return MemoryEstimate(
             method="traced",
-            parts={part: parts[part] for part in memory.PARTS if parts.get(part)},
+            parts={part: parts[part] for part in memory_estimate.PARTS if parts.get(part)},
             phase=made.phase,
             module=made.scope,
             first_step=self._first_step(),
@@ -287,16 +287,16 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _part(self, index: int) -> str:
         made = self.storages[index]
         if index in self._parameters:
-            return memory.PARAMETERS
+            return memory_estimate.PARAMETERS
         if index in self._state:
-            return memory.OPTIMIZER
+            return memory_estimate.OPTIMIZER
         if index in self._gradients:
-            return memory.GRADIENTS
+            return memory_estimate.GRADIENTS
         if not made.phase:
-            return memory.CONSTANTS
+            return memory_estimate.CONSTANTS
         if made.weight_copy:
-            return memory.WEIGHT_COPIES
-        return memory.part_of(made.scope) if made.in_forward else memory.WORKING
+            return memory_estimate.WEIGHT_COPIES
+        return memory_estimate.part_of(made.scope) if made.in_forward else memory_estimate.WORKING
 
 
 def _name_scopes(model: nn.Module, history: _History) -> None:

@@ -118,7 +118,7 @@ def run_stage(
 ) -> EndedBy:
     """Run steps until there are enough, noting each in `measured`; by which rule there were."""
     samples = measured.warmup if stage == "warm-up" else measured.steps
-    listeners = [one.phase for one in observers if type(one).phase is not Observer.phase]
+    listeners = [observer.phase for observer in observers if type(observer).phase is not Observer.phase]
     inside_out = observers[::-1]
     step = StepId(stage, 0)
 

@@ -20,14 +20,14 @@ def answer(
     available: Callable[[str], int | None] = estimate.available,
 ) -> dict[str, tuple[str, int | None]]:
     """Device and free bytes for each name; a name that no device here answers to is left out."""
-    found = {}
+    free = {}
     for name in names:
         try:
             device = choose(name)
-            found[name] = (device, available(device))
+            free[name] = (device, available(device))
         except (UsageError, RuntimeError):  # RuntimeError: cuda:7 of a machine with two
             continue
-    return found
+    return free
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perfkit import signals
 from perfkit.errors import UsageError
-from perfkit.measure import environment, loop, memory
+from perfkit.measure import environment, loop, memory_limit
 from perfkit.measure.loop import Measured, Observer
 from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
@@ -87,9 +87,9 @@ class Recorder:
             raise UsageError(
                 f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use --sdpa-backend auto"
             ) from error
-        if not memory.is_out_of_memory(error):
+        if not memory_limit.is_out_of_memory(error):
             raise error
-        return "oom", memory.failure(self._config.step.device, error, where, self.available)
+        return "oom", memory_limit.failure(self._config.step.device, error, where, self.available)
 
 
 _NOTHING: Mapping[str, str] = {}

@@ -12,7 +12,7 @@ from torch.profiler import profile
 
 from perfkit import signals
 from perfkit.errors import UsageError
-from perfkit.measure import environment, loop, memory, timing
+from perfkit.measure import environment, loop, memory_limit, timing
 from perfkit.measure.loop import Observer, StepClock
 from perfkit.measure.nsys.capture import Capture
 from perfkit.measure.nsys.program import under_nsys
@@ -74,7 +74,7 @@ def run(
         error: BaseException | None = None
         try:
             with signals.blamed(), ExitStack() as stack:
-                recorder.available = stack.enter_context(memory.limited_to_available(config.step.device))
+                recorder.available = stack.enter_context(memory_limit.limited_to_available(config.step.device))
                 stack.callback(recorder.close)
                 with signals.raised():
                     if config.step.num_threads is not None:
@@ -131,7 +131,7 @@ def _watch(
         if config.measurement.experimental_provenance:
             compiled = CompiledKernels()
             own.insert(0, compiled)
-            metadata[KEY] = compiled.found
+            metadata[KEY] = compiled.provenance
         early = recorder.write_before_the_trace
         own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
     elif uuid := environment.gpu_uuid(device):

@@ -73,14 +73,14 @@ def draw(chart: Chart, extension: str) -> bytes:
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(max(1, len(chart.rows)), columns, squeeze=False)
         for row, axes in enumerate(grid):
-            for column, one in enumerate(axes):
+            for column, subplot in enumerate(axes):
                 panels = chart.rows[row] if row < len(chart.rows) else ()
                 if column >= len(panels):
-                    one.set_axis_off()
+                    subplot.set_axis_off()
                     continue
-                _panel(one, panels[column])
+                _panel(subplot, panels[column])
                 if row == 0:
-                    _legend(one, panels[column])
+                    _legend(subplot, panels[column])
         figure.supxlabel("\n".join(chart.notes), fontsize=7.5, color="#555555", x=0.01, ha="left")
         buffer = io.BytesIO()
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(extension)
@@ -164,7 +164,7 @@ def _legend(axes: Axes, panel: Panel) -> None:
 
 
 def _labels(panel: Panel) -> list[str]:
-    named = [*(one.label for one in panel.series), *(one.label for one in panel.missing)]
+    named = [*(series.label for series in panel.series), *(gap.label for gap in panel.missing)]
     return [label for label in dict.fromkeys(named) if label]
 
 
@@ -174,8 +174,8 @@ def _legend_columns(labels: list[str]) -> int:
 
 def _legend_lines(chart: Chart) -> int:
     """Of the longest legend."""
-    found = [_labels(panel) for panel in (chart.rows[0] if chart.rows else ())]
-    return max((math.ceil(len(labels) / _legend_columns(labels)) for labels in found), default=0)
+    legends = [_labels(panel) for panel in (chart.rows[0] if chart.rows else ())]
+    return max((math.ceil(len(labels) / _legend_columns(labels)) for labels in legends), default=0)
 
 
 def _color(index: int) -> str:

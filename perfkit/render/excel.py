@@ -12,7 +12,7 @@ import xlsxwriter
 
 from perfkit.errors import UsageError
 from perfkit.render import cells
-from perfkit.render.grid import pools
+from perfkit.render.layout import pools
 from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def workbook(tables: Sequence[Table]) -> bytes:
 def _sheet_name(name: str, taken: set[str]) -> str:
     r"""At most 31 characters, none of []:*?/\, no apostrophe at an end, and no other sheet's."""
     stem = re.sub(r"[\[\]:*?/\\]", "-", printable(name)).strip("'")[:_SHEET_NAME] or "table"
-    found, number = stem, 2
-    while found.lower() in taken:
-        found, number = f"{stem[: _SHEET_NAME - 4]} {number}", number + 1
-    taken.add(found.lower())
-    return found
+    title, number = stem, 2
+    while title.lower() in taken:
+        title, number = f"{stem[: _SHEET_NAME - 4]} {number}", number + 1
+    taken.add(title.lower())
+    return title
 
 
 def _fill(book: Workbook, sheet: Worksheet, table: Table, bold: Format) -> None:

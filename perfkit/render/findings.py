@@ -47,12 +47,12 @@ def is_of(name: str, finding: Finding) -> bool:
     return name == FINDINGS or (name == INTEGRITY and finding.rule.topic == "integrity")
 
 
-def tables(found: Sequence[Finding]) -> tuple[Table, ...]:
+def tables(findings: Sequence[Finding]) -> tuple[Table, ...]:
     """The table `findings`, and the table `integrity`, which a trace always has: without rows where it is clean."""
-    integrity = [finding for finding in found if is_of(INTEGRITY, finding)]
+    integrity = [finding for finding in findings if is_of(INTEGRITY, finding)]
     caution = [finding for finding in integrity if finding.rule is not CLEAN]
     return (
-        *((_table(FINDINGS, "Findings", found),) if found else ()),
+        *((_table(FINDINGS, "Findings", findings),) if findings else ()),
         *((_table(INTEGRITY, "Integrity", caution),) if integrity else ()),
     )
 

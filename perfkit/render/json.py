@@ -35,7 +35,7 @@ def json_document(reports: Sequence[Report], *, by_title: bool = False) -> str:
     """
     encoded = msgspec.json.encode(_document(reports, by_title=by_title), enc_hook=_plain)
     text = msgspec.json.format(encoded, indent=_SPACES).decode() + "\n"
-    return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
+    return _UNUSUAL.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
 
 
 def _document(reports: Sequence[Report], *, by_title: bool) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from perfkit.render.cells import MISSING
-from perfkit.render.grid import grid
+from perfkit.render.layout import layout
 from perfkit.render.shorten import shortened_rows
 from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
-    from perfkit.render.grid import Grid
+    from perfkit.render.layout import Layout
     from perfkit.schema.table import Table
 
 PAGE_WIDTH = 72
@@ -57,7 +57,7 @@ def latex(table: Table, *, top: int | None = None, name_width: int | None = NAME
     needs \usepackage{booktabs}, for wide tables graphicx, and textcomp, which is built into LaTeX since 2020.
     top: show this many rows and sum up the rest. name_width: shorten names to this; None keeps them whole.
     """
-    shown = grid(table, top)
+    shown = layout(table, top)
     rows = shortened_rows(shown, name_width)
     widths = [max([1, *map(len, cells)]) for cells in zip(*rows, strict=True)] or [1] * len(shown.headings)
     wide = sum(map(max, widths, map(len, shown.headings))) + 2 * len(widths) > PAGE_WIDTH
@@ -91,7 +91,7 @@ _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 """Scales what follows to the width of the text, but only down."""
 
 
-def _stacked(shown: Grid, widths: list[int]) -> str:
+def _stacked(shown: Layout, widths: list[int]) -> str:
     """The headings, each in lines as wide as the cells below it where its words allow it."""
     cells = []
     for heading, width, is_text in zip(shown.headings, widths, shown.is_text, strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from perfkit.render.grid import grid
+from perfkit.render.layout import layout
 from perfkit.render.shorten import shorten
 from perfkit.schema.printable import printable
 
@@ -34,7 +34,7 @@ def markdown(table: Table, *, top: int | None = None, name_width: int | None = N
 
 
 def _rows(table: Table, top: int | None, name_width: int | None) -> str:
-    shown = grid(table, top)
+    shown = layout(table, top)
     columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in shown.headings]
     for index, is_text in enumerate(shown.is_text):
         if is_text:

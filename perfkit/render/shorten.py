@@ -9,7 +9,7 @@ from itertools import pairwise, zip_longest
 
 from rich.cells import cell_len
 
-from perfkit.render.grid import Grid
+from perfkit.render.layout import Layout
 
 _PATH = re.compile(r"[\w*]+([./][\w*]+)+")
 """A module's path: layers.*.attn, Model_0/Linear_7."""
@@ -30,8 +30,8 @@ def shorten(names: Sequence[str], width: int, mark: str = "…") -> list[str]:
     return [short[name] for name in names]
 
 
-def shortened_rows(shown: Grid, width: int | None) -> list[list[str]]:
-    """A grid's rows, their texts in at most `width` cells; None keeps them whole."""
+def shortened_rows(shown: Layout, width: int | None) -> list[list[str]]:
+    """A table's rows as they are laid out, their texts in at most `width` cells; None keeps them whole."""
     if width is None:
         return shown.rows
     columns = [

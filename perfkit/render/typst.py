@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from perfkit.render.cells import MISSING, encodable
-from perfkit.render.grid import grid
+from perfkit.render.layout import layout
 from perfkit.render.shorten import shortened_rows
 from perfkit.schema.printable import printable
 
@@ -26,7 +26,7 @@ def typst(table: Table, *, top: int | None = None, name_width: int | None = NAME
     Every text is a Typst string, in which no character is markup. top: show this many rows and sum up the rest.
     name_width: shorten names to this; None keeps them whole.
     """
-    shown = grid(table, top)
+    shown = layout(table, top)
     body = [_cells(row, shown.is_text) for row in shortened_rows(shown, name_width)]
     if shown.rest:
         body.insert(shown.rest_at, _cells(shown.rest, shown.is_text))

@@ -18,8 +18,8 @@ _SUSPECT = re.compile(rb"(?<![.\d])\d{19}|[eE]\+?\d\d|NaN|Infinity")
 def check_json(data: bytes) -> None:
     """Raise UsageError where a record's JSON has a number beyond LARGEST; the configuration has checks of its own."""
     if _SUSPECT.search(data):
-        found = msgspec.json.decode(data)
-        check({key: value for key, value in found.items() if key != "config"})
+        members = msgspec.json.decode(data)
+        check({key: value for key, value in members.items() if key != "config"})
 
 
 def check(value: object, where: str = "") -> None:

@@ -51,10 +51,10 @@ def parse_size(text: str) -> int:
     GB and GiB are the same here, 1024^3 bytes: the memory of a GPU is sold in the former and counted in the latter.
     Raises UsageError for anything else than a positive number and a unit.
     """
-    found = _SIZE_TEXT.fullmatch(text.strip())
-    if found is None or not float(found[1]) or not re.search("[A-Za-z]", text):
+    match = _SIZE_TEXT.fullmatch(text.strip())
+    if match is None or not float(match[1]) or not re.search("[A-Za-z]", text):
         raise UsageError(f"{text}: not a size of memory; write it as 16GB or 15.6GiB")
-    return round(float(found[1]) * 2.0 ** (10 * " KMGT".index(found[2].upper() or " ")))
+    return round(float(match[1]) * 2.0 ** (10 * " KMGT".index(match[2].upper() or " ")))
 
 
 def rough_duration(seconds: float) -> str:
@@ -67,10 +67,10 @@ def rough_duration(seconds: float) -> str:
 
 def parse_percentage(text: str) -> float:
     """A percentage as a ratio: `1%` -> 0.01. Raises UsageError for anything else than a number and %."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", text.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", text.strip())
+    if match is None:
         raise UsageError(f"{text}: not a percentage; write it as 1%")
-    return float(found[1]) / 100
+    return float(match[1]) / 100
 
 
 def percent(ratio: float) -> str:

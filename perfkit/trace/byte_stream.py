@@ -261,8 +261,8 @@ def _unzipped(file: IO[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(_MAC)]
             chosen = [m for m in members if m.filename.endswith((".json", ".json.gz"))] or members
             if len(chosen) != 1:
-                found = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"
-                raise UsageError(f"{name} should contain one JSON file but contains {found}: unpack it and name one")
+                named = ", ".join(printable(m.filename) for m in chosen[:5]) or "nothing"
+                raise UsageError(f"{name} should contain one JSON file but contains {named}: unpack it and name one")
             facts.packed = file.seek(0, io.SEEK_END)
             with archive.open(chosen[0]) as member:
                 while piece := member.read(PIECE):

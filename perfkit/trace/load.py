@@ -167,11 +167,11 @@ def _with_age(trace: Trace, export: Path) -> Trace:
 def _only_trace_in(directory: Path) -> Path:
     paths = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
     reports = {path.with_suffix("") for path in paths if path.suffix in _REPORTS}
-    found = [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    traces = [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
+    if len(traces) == 1:
+        return traces[0]
+    if not traces:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
         raise UsageError(f"{_shown(directory)} is a directory that contains no {kinds}: name the trace file")
-    names = ", ".join(printable(path.name) for path in found[:5]) + (", ..." if len(found) > 5 else "")
-    raise UsageError(f"{_shown(directory)} contains {len(found)} traces ({names}): name one of them")
+    names = ", ".join(printable(path.name) for path in traces[:5]) + (", ..." if len(traces) > 5 else "")
+    raise UsageError(f"{_shown(directory)} contains {len(traces)} traces ({names}): name one of them")

@@ -19,9 +19,9 @@ LARGEST_SUM = 1 << 62
 
 def are_usable(start: Int64s, end: Int64s) -> npt.NDArray[np.bool_]:
     """Which events have a time: both ends within MAX_NS, and not farther apart than LONGEST_NS."""
-    found: npt.NDArray[np.bool_] = (start >= -MAX_NS) & (start <= MAX_NS) & (end >= -MAX_NS) & (end <= MAX_NS)
-    found &= end - start <= LONGEST_NS
-    return found
+    usable: npt.NDArray[np.bool_] = (start >= -MAX_NS) & (start <= MAX_NS) & (end >= -MAX_NS) & (end <= MAX_NS)
+    usable &= end - start <= LONGEST_NS
+    return usable
 
 
 def sums(trace: Trace) -> dict[str, float]:

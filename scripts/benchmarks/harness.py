@@ -13,19 +13,19 @@ STEP_LIMIT_S = 50e-6
 
 def steps(repeats: int) -> Iterator[Row]:
     """The timing loop around a step that does nothing."""
-    found = {name: median(times) for name, times in run_python(CHILD, "steps", str(repeats)).answer().items()}
-    loop = found["loop"]
+    medians = {name: median(times) for name, times in run_python(CHILD, "steps", str(repeats)).answer().items()}
+    loop = medians["loop"]
     for name, quantity in (
         ("empty", "harness, empty step"),
         ("phases", "harness, five phases announced"),
         ("ranges", "harness, empty step inside a range"),
     ):
-        cost = found[name] - loop
+        cost = medians[name] - loop
         yield Row(
             quantity,
             f"{seconds(cost)} a step",
             f"a bare loop, {seconds(loop)}",
-            found[name] / loop,
+            medians[name] / loop,
             f"<= {seconds(STEP_LIMIT_S)}",
             cost <= STEP_LIMIT_S,
         )
@@ -33,17 +33,17 @@ def steps(repeats: int) -> Iterator[Row]:
 
 def ranges(repeats: int) -> Iterator[Row]:
     """One range, and the ranges of a whole model."""
-    found = run_python(CHILD, "ranges", str(repeats)).answer()
-    one, record_function = median(found["range"]), median(found["record_function"])
+    times = run_python(CHILD, "ranges", str(repeats)).answer()
+    module_range, record_function = median(times["range"]), median(times["record_function"])
     yield Row(
         "a module range, nothing recording",
-        seconds(one),
+        seconds(module_range),
         f"torch record_function, {seconds(record_function)}",
-        one / record_function,
+        module_range / record_function,
     )
-    bare, annotated = median(found["bare"]), median(found["annotated"])
+    bare, annotated = median(times["bare"]), median(times["annotated"])
     yield Row(
-        f"tiny, annotated ({found['hooked'][0]:.0f} module ranges)",
+        f"tiny, annotated ({times['hooked'][0]:.0f} module ranges)",
         f"{seconds(annotated)} a step",
         f"bare, {seconds(bare)}",
         annotated / bare,

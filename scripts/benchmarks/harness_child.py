@@ -92,12 +92,12 @@ def steps(repeats: int, count: int = STEPS) -> dict[str, list[float]]:
 def _taken_in_turn(cases: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     for case in cases.values():
         case()
-    found: dict[str, list[float]] = {name: [] for name in cases}
+    times: dict[str, list[float]] = {name: [] for name in cases}
     with timing.quiet_garbage_collector(enabled=True):
         for _ in range(repeats):
             for name, case in cases.items():
-                found[name].append(case())
-    return found
+                times[name].append(case())
+    return times
 
 
 def _record_function() -> float:
@@ -111,8 +111,8 @@ def _record_function() -> float:
 
 def ranges(repeats: int) -> dict[str, list[float]]:
     cases = {"range": lambda: annotation_cost.seconds_per_range(RANGES), "record_function": _record_function}
-    found = _taken_in_turn(cases, repeats)
-    return found | _tiny(repeats)
+    times = _taken_in_turn(cases, repeats)
+    return times | _tiny(repeats)
 
 
 def _tiny(repeats: int) -> dict[str, list[float]]:

@@ -109,11 +109,11 @@ def run_python(
 
 def interleaved(cases: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
     """Run every case once, then every case again, ...: slow drift of the machine falls on all of them alike."""
-    found: dict[str, list[T]] = {name: [] for name in cases}
+    answers: dict[str, list[T]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
-            found[name].append(case())
-    return found
+            answers[name].append(case())
+    return answers
 
 
 def median(values: Sequence[float]) -> float:

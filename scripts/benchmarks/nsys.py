@@ -58,8 +58,8 @@ def kernels(repeats: int) -> Iterator[Row]:
     peak = median([child.peak_bytes for child in own])
     yield Row("peak memory, the same", megabytes(peak), "1 GB", peak / MOST_BYTES, "< 1", peak < MOST_BYTES)
     mine, other = _total(own[0], "total_ns"), _total(theirs[0], "Total Time (ns)")
-    found = (f"{mine:,} ns", f"nsys stats, {other:,} ns")
-    yield Row("kernel time found, the same", *found, mine / other, "= 1", mine == other)
+    totals = (f"{mine:,} ns", f"nsys stats, {other:,} ns")
+    yield Row("kernel time found, the same", *totals, mine / other, "= 1", mine == other)
 
 
 def _wall(children: list[Child]) -> float:
@@ -103,12 +103,12 @@ def _export() -> Path:
 
 
 def _multiply(database: sqlite3.Connection) -> None:
-    def one(query: str) -> int:
+    def scalar(query: str) -> int:
         return int(database.execute(query).fetchone()[0])
 
-    span = one(f"SELECT max(end) - min(start) FROM {_KERNEL}") + 1_000_000
-    ids = max(one(f"SELECT max(correlationId) FROM {table}") for table in (_KERNEL, _RUNTIME)) + 1
-    times = KERNELS // one(f"SELECT count(*) FROM {_KERNEL}") + 1
+    span = scalar(f"SELECT max(end) - min(start) FROM {_KERNEL}") + 1_000_000
+    ids = max(scalar(f"SELECT max(correlationId) FROM {table}") for table in (_KERNEL, _RUNTIME)) + 1
+    times = KERNELS // scalar(f"SELECT count(*) FROM {_KERNEL}") + 1
     database.execute("CREATE TEMP TABLE turns AS WITH RECURSIVE n(i) AS "
                      f"(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times - 1}) SELECT i FROM n")  # fmt: skip
     shifted = {

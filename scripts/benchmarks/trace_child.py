@@ -80,9 +80,9 @@ def kernels(path: Path) -> dict[str, Any]:
     laps = _Laps()
     trace = reader.load(path, use_cache=False)
     laps.done("load_s")
-    found = attribute(trace)
+    attribution = attribute(trace)
     laps.done("attribute_s")
-    table = breakdown.kernel_table(account_for(trace, found, Selection()).partial)
+    table = breakdown.kernel_table(account_for(trace, attribution, Selection()).partial)
     laps.done("table_s")
     return laps.times | {"total_ns": int(table.frame["total_ns"].sum()), "events": trace.facts.events}
 

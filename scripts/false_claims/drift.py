@@ -60,7 +60,7 @@ def rounds(generator: np.random.Generator, count: int, orders: int = 200) -> Ord
 def any_order(generator: np.random.Generator, n_a: int, n_b: int, orders: int = 400) -> tuple[Orders, Orders]:
     """Random orders: those that the rule takes for interleaved, and the others."""
     drawn = generator.permuted(np.repeat(blocks(n_a, n_b), orders, axis=0), axis=1)
-    taken = np.array([order_of(np.flatnonzero(~one), np.flatnonzero(one)).interleaved for one in drawn])
+    taken = np.array([order_of(np.flatnonzero(~in_b), np.flatnonzero(in_b)).interleaved for in_b in drawn])
     return drawn[taken], drawn[~taken]
 
 
@@ -70,8 +70,8 @@ def claims(generator: np.random.Generator, orders: Orders, drift: str, size: flo
     levels = generator.normal(size=used.shape) + DRIFTS[drift](generator, used.shape, size)
     n_a = int((~used[0]).sum())
     sorted_by_side = np.take_along_axis(levels, used.argsort(axis=1, kind="stable"), axis=1)
-    found = welch.welch(sorted_by_side[:, :n_a], sorted_by_side[:, n_a:])
-    return float((found.p_different() < ALPHA).mean())
+    tested = welch.welch(sorted_by_side[:, :n_a], sorted_by_side[:, n_a:])
+    return float((tested.p_different() < ALPHA).mean())
 
 
 def worst(generator: np.random.Generator, orders: Orders, trials: int = 20_000) -> Iterator[tuple[str, float]]:

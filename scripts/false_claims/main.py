@@ -46,9 +46,9 @@ def _by_size(trials: int, seed: int) -> None:
             ]  # fmt: skip
             chosen = [of[0] for of in shares], [max(of) for of in shares]
             cells += [f"{' -> '.join(f'{100 * share:.1f}' for share in of):>14}" for of in chosen]
-        found = [sizes.power(test, np.random.default_rng(seed), n_a, n_b) for test in tests]
-        cells.append(f"{' -> '.join(f'{printed:.2f}' for printed, _ in found):>16}")
-        cells.append(f"{' -> '.join(f'{100 * power:.0f}' for _, power in found):>14}")
+        powers = [sizes.power(test, np.random.default_rng(seed), n_a, n_b) for test in tests]
+        cells.append(f"{' -> '.join(f'{printed:.2f}' for printed, _ in powers):>16}")
+        cells.append(f"{' -> '.join(f'{100 * power:.0f}' for _, power in powers):>14}")
         print(f"{f'{n_a}, {n_b}':8}" + "".join(cells), flush=True)
 
 

@@ -41,6 +41,6 @@ def named(generator: np.random.Generator, n: int, noise: str, series: int) -> tu
     """Shares of the series of n steps in which a period is named, and in which several speeds are."""
     drawn = NOISE[noise](generator, (series, n))
     times = 1 + SPREAD * (drawn - drawn.mean(axis=1, keepdims=True)) / drawn.std(axis=1, keepdims=True)
-    found = [(patterns.period(one) is not None, bool(patterns.speeds(one))) for one in times]
-    periods, speeds = np.mean(found, axis=0)
+    verdicts = [(patterns.period(series) is not None, bool(patterns.speeds(series))) for series in times]
+    periods, speeds = np.mean(verdicts, axis=0)
     return float(periods), float(speeds)

@@ -79,5 +79,5 @@ def power(
     differences = test(*groups(generator, n_a, n_b, trials=printed)).detectable()
     shape = (repeats, printed)
     a, b = generator.normal(size=(*shape, n_a)), generator.normal(size=(*shape, n_b))
-    found = test(a, b + differences[:, None]).p_different() < ALPHA
-    return float(np.median(differences)), float(found.mean())
+    is_found = test(a, b + differences[:, None]).p_different() < ALPHA
+    return float(np.median(differences)), float(is_found.mean())

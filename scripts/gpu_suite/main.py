@@ -96,10 +96,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", text)
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", text)
+    if not match:
         raise argparse.ArgumentTypeError(f"{text!r}: write 8m, 90s or 480")
-    return float(found[1]) * (60 if found[2] == "m" else 1)
+    return float(match[1]) * (60 if match[2] == "m" else 1)
 
 
 def _interrupted(*_: object) -> NoReturn:
@@ -143,8 +143,8 @@ def _probe(timeout_s: float) -> dict[str, Any]:
     answer = subprocess.run(
         argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=timeout_s
     )
-    found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-    return found | {"driver": _nvidia_smi()}
+    probed: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return probed | {"driver": _nvidia_smi()}
 
 
 def _nvidia_smi() -> dict[str, str] | None:
@@ -209,11 +209,11 @@ class _Suite:
         for number, point in enumerate(points):
             place = f"[{number + 1:{len(str(len(points)))}}/{len(points)}]"
             kept = sum(later.expected_s for later in points[number + 1 :] if later.reserved)
-            if not self.one(point, place, self.budget - self.elapsed - PACK_S - kept):
+            if not self.attempt(point, place, self.budget - self.elapsed - PACK_S - kept):
                 waiting.append((point, place))
         for point, place in waiting:
             left = self.budget - self.elapsed - PACK_S
-            if not self.one(point, place, left):
+            if not self.attempt(point, place, left):
                 message = f"no time: {max(0.0, left):.0f} s left, {self.expected(point):.0f} s expected"
                 self.results.outcomes.append(Outcome(name=point.name, status="skipped", message=message))
 
@@ -222,7 +222,7 @@ class _Suite:
         pace = median(self._paces) if len(self._paces) >= PACE_FROM else 1.0
         return point.expected_s * (WORTH_STARTING if point.reserved else pace)
 
-    def one(self, point: Point, place: str, left: float) -> bool:
+    def attempt(self, point: Point, place: str, left: float) -> bool:
         """Run one point if the `left` seconds are enough for it; False where they are not."""
         if left < self.expected(point):
             return False
@@ -247,11 +247,11 @@ class _Suite:
         """The gist of a point in a few words."""
         if outcome.message:
             return outcome.message[:140]
-        found = self.results.load(outcome.name)
-        if found is None or not found.steps:
+        saved = self.results.load(outcome.name)
+        if saved is None or not saved.steps:
             return ""
-        step = stats.summarize(run_summary.wall_times(found.steps))
-        peak = found.memory.headline
+        step = stats.summarize(run_summary.wall_times(saved.steps))
+        peak = saved.memory.headline
         return f"{units.duration(step.median)} a step" + (f", peak {units.size(peak)}" if peak else "")
 
     def facts(self, ended: str) -> dict[str, Any]:
@@ -270,8 +270,8 @@ class _Suite:
         return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
 
     def summary(self, ended: str) -> None:
-        counted = ", ".join(f"{count} {status}" for status, count in self.counts().items())
-        self.say(f"{ended} after {_clock(self.elapsed)}: {counted or 'nothing ran'}")
+        by_status = ", ".join(f"{count} {status}" for status, count in self.counts().items())
+        self.say(f"{ended} after {_clock(self.elapsed)}: {by_status or 'nothing ran'}")
         skipped = [outcome.name for outcome in self.results.outcomes if outcome.status == "skipped"]
         if skipped:
             more = f" and {len(skipped) - NAMED_SKIPPED} more" if len(skipped) > NAMED_SKIPPED else ""

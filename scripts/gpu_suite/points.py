@@ -197,11 +197,11 @@ _ORDERED: tuple[Iterable[Point], ...] = (
 
 
 def _first_of_each(groups: Iterable[Iterable[Point]]) -> tuple[Point, ...]:
-    found: dict[str, Point] = {}
+    points: dict[str, Point] = {}
     for group in groups:
         for point in group:
-            found.setdefault(point.name, point)
-    return tuple(found.values())
+            points.setdefault(point.name, point)
+    return tuple(points.values())
 
 
 POINTS = _first_of_each(_ORDERED)

@@ -23,13 +23,13 @@ PACKAGES = (
 
 def versions() -> dict[str, str | None]:
     """Installed versions; None where a package has no metadata here (absent, or only a folder on PYTHONPATH)."""
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def gpu() -> dict[str, Any] | None:

@@ -114,13 +114,13 @@ class Results:
             return {}
         asked = {_COLUMN_OF.get(key, key): str(value) for key, value in outcome.flags.items()}
         own = {"point": outcome.name, "seconds": outcome.seconds, "message": outcome.message}
-        found = self.load(outcome.name)
-        if found is None:
+        saved = self.load(outcome.name)
+        if saved is None:
             return (
                 {key: asked[key] for key in (*_IDENTITY, *_CONFIG) if key in asked} | own | {"status": outcome.status}
             )
-        [values] = run_report.result_table([found]).frame.to_dict("records")
-        settings = {name: str(found.config.value(name)) for name in _CONFIG}
+        [values] = run_report.result_table([saved]).frame.to_dict("records")
+        settings = {name: str(saved.config.value(name)) for name in _CONFIG}
         status = {} if outcome.status == "ok" else {"status": outcome.status}
         measured = {str(key): value for key, value in values.items()}
         return measured | settings | own | self._analysis(outcome.name) | status

@@ -102,8 +102,8 @@ def environment() -> dict[str, str]:
 
 def run_folder(folder: Path) -> Path | None:
     """The folder in which a run left its record."""
-    found = sorted(folder.glob("*/record.json"))
-    return found[0].parent if found else None
+    records = sorted(folder.glob("*/record.json"))
+    return records[0].parent if records else None
 
 
 def _analyze(folder: Path, timeout_s: float) -> None:

@@ -71,7 +71,7 @@ def runs(folder: Path) -> list[RunRecord]:
 
 
 def _steps(folder: Path) -> int:
-    return sum(len(one.steps) for one in runs(folder))
+    return sum(len(saved.steps) for saved in runs(folder))
 
 
 def _rows(folder: Path) -> int:
@@ -83,7 +83,7 @@ def _rows(folder: Path) -> int:
 
 
 def _whole_runs(folder: Path) -> int:
-    return sum(one.status == "ok" for one in runs(folder))
+    return sum(saved.status == "ok" for saved in runs(folder))
 
 
 _SWEEP = (*_MODEL[:-6], "--context-length", "16", "32", *_MODEL[-4:], "--batch-size", "1", "2", "--warmup-steps", "1",

@@ -89,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as folder:
         try:
             done = torment(Path(folder), options.kills, random.Random(options.seed))
-        except Broken as found:
-            print(f"BROKEN: {found}")
+        except Broken as broken:
+            print(f"BROKEN: {broken}")
             return 1
     _summarise(done)
     return 0
@@ -235,18 +235,18 @@ def _send(process: subprocess.Popen[bytes], number: Signals, whom: str, mark: st
         elif whom == "group" and process.poll() is None:
             os.killpg(process.pid, number)
         else:
-            for one in _marked(mark):
+            for nsys_child in _marked(mark):
                 with suppress(psutil.Error):
-                    one.send_signal(number)
+                    nsys_child.send_signal(number)
 
 
 def _marked(mark: str) -> list[psutil.Process]:
-    found = []
+    marked = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                marked.append(process)
+    return marked
 
 
 # --- what is left -----------------------------------------------------------------------------------------------
@@ -257,9 +257,9 @@ def check_left(mark: str, gone_s: float = GONE_S) -> None:
     until = time.monotonic() + gone_s
     while left := _marked(mark):
         if time.monotonic() > until:
-            names = [" ".join(one.cmdline()) for one in left]
-            for one in left:
-                one.kill()
+            names = [" ".join(process.cmdline()) for process in left]
+            for process in left:
+                process.kill()
             raise Broken(f"processes are left: {names}")
         time.sleep(0.02)
 
@@ -281,9 +281,9 @@ def check(command: Command, folder: Path, kill: Kill | None, ended: Ended, befor
     if kill is not None and ended.code != 0:
         _check_end(kill, ended, complete=after == command.all_of_them, empty=not any(folder.rglob("record.json")))
         if not by_force and command.on_terminal and after < command.all_of_them:
-            for one in runs(folder):
-                if one.failure is None or (one.status, one.failure.signal) != ("interrupted", kill.number.name):
-                    raise Broken(f"the record says {one.status}, {one.failure}")
+            for saved in runs(folder):
+                if saved.failure is None or (saved.status, saved.failure.signal) != ("interrupted", kill.number.name):
+                    raise Broken(f"the record says {saved.status}, {saved.failure}")
     return after
 
 
@@ -311,7 +311,7 @@ def _check_end(kill: Kill, ended: Ended, *, complete: bool, empty: bool) -> None
 
 
 def _summarise(done: Counter[tuple[str, str]]) -> None:
-    columns = [one.name for one in (*GENTLE, signal.SIGKILL)]
+    columns = [number.name for number in (*GENTLE, signal.SIGKILL)]
     print(f"{'':9}" + "".join(f"{name:>9}" for name in columns))
     for command in COMMANDS:
         print(f"{command.name:9}" + "".join(f"{done[command.name, name]:9}" for name in columns))

@@ -104,8 +104,8 @@ class Store:
 
     def _kept(self, file: str) -> list[Path]:
         """Baselines of a file of tests, the newest first."""
-        found = [(path.stat().st_mtime, path) for path in self.folder.glob(f"{_flat(file)}~*.json")]
-        return [path for _, path in sorted(found, reverse=True)]
+        dated = [(path.stat().st_mtime, path) for path in self.folder.glob(f"{_flat(file)}~*.json")]
+        return [path for _, path in sorted(dated, reverse=True)]
 
 
 def _flat(file: str) -> str:

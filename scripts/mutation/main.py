@@ -184,7 +184,7 @@ def _judge(
     if len(left) < len(pending):
         _say(f"{len(pending) - len(left)} of {len(pending)} verdicts kept")
 
-    def one(site: Site, worker: Worker) -> None:
+    def judge_one(site: Site, worker: Worker) -> None:
         if time.monotonic() > deadline:
             return
         verdict = judge.judge(site, worker)
@@ -193,23 +193,23 @@ def _judge(
         by = f" by {verdict.by}" if verdict.by else ""
         _say(f"{len(run.verdicts)}/{len(pending)} {verdict.seconds:5.1f} s  {verdict.verdict}{by}: {site.id}")
 
-    pool.each(one, left)
+    pool.each(judge_one, left)
 
 
 def _baselines(root: Path, store: Store, pool: _Pool, pending: Iterable[Site], *, beside: bool) -> dict[str, Baseline]:
     """The baseline of every file of tests that belongs to one of the mutants."""
     sources = {site.file for site in pending}
     files = sorted({file for source in sources for file in selection.files_of(root, source, beside=beside)})
-    found = {file: baseline for file in files if (baseline := store.load(file)) is not None}
-    missing = [file for file in files if file not in found]
+    baselines = {file: baseline for file in files if (baseline := store.load(file)) is not None}
+    missing = [file for file in files if file not in baselines]
 
-    def one(file: str, worker: Worker) -> None:
+    def make(file: str, worker: Worker) -> None:
         began = time.monotonic()
-        found[file] = store.make(file, worker)
-        _say(f"{len(found)}/{len(files)} {time.monotonic() - began:5.1f} s  without a mutant: {file}")
+        baselines[file] = store.make(file, worker)
+        _say(f"{len(baselines)}/{len(files)} {time.monotonic() - began:5.1f} s  without a mutant: {file}")
 
-    pool.each(one, missing)
-    return found
+    pool.each(make, missing)
+    return baselines
 
 
 class _Pool:
@@ -238,7 +238,7 @@ class _Pool:
     def each(self, do: Callable[[T, Worker], None], what: Iterable[T]) -> None:
         """Do something for each, on a worker that is free. The first error ends it."""
 
-        def one(thing: T) -> None:
+        def on_worker(thing: T) -> None:
             if self._stop.is_set():
                 return
             worker = self._free.get()
@@ -249,7 +249,7 @@ class _Pool:
 
         with ThreadPoolExecutor(len(self.workers)) as threads:
             try:
-                for _ in threads.map(one, what):
+                for _ in threads.map(on_worker, what):
                     pass
             except BaseException:
                 self._stop.set()

@@ -60,8 +60,8 @@ class Run:
     seconds: float = 0.0
 
     def rate(self, sites: Sequence[Site]) -> Rate:
-        found = Counter(self.outcome(site) for site in sites)
-        return Rate(found["noticed"] + found["timeout"], found["survived"], found["equivalent"])
+        outcomes = Counter(self.outcome(site) for site in sites)
+        return Rate(outcomes["noticed"] + outcomes["timeout"], outcomes["survived"], outcomes["equivalent"])
 
     def outcome(self, site: Site) -> str:
         """noticed, timeout, survived, equivalent, or open where the time was up before."""
@@ -70,8 +70,8 @@ class Run:
         return self.verdicts[site.id].verdict if site.id in self.verdicts else "open"
 
     def survivors(self) -> list[Site]:
-        found = [site for site in self.sites if self.outcome(site) == "survived"]
-        return sorted(found, key=lambda site: (site.file, site.line, site.id))
+        survived = [site for site in self.sites if self.outcome(site) == "survived"]
+        return sorted(survived, key=lambda site: (site.file, site.line, site.id))
 
 
 def lines(run: Run, limits: Limits) -> Iterator[str]:
@@ -90,15 +90,15 @@ def lines(run: Run, limits: Limits) -> Iterator[str]:
 
 
 def summary(run: Run) -> str:
-    found = Counter(run.outcome(site) for site in run.sites)
+    count = Counter(run.outcome(site) for site in run.sites)
     total = run.rate(run.sites)
     cut = sum(verdict.cut > 0 for site in run.survivors() if (verdict := run.verdicts[site.id]))
     parts = [
         f"seed {run.seed}: {len(run.sites)} mutants",
-        f"{found['noticed'] + found['timeout']} noticed ({total.percent:.1f}%; {found['timeout']} by a timeout)",
-        f"{found['survived']} survived" + (f" ({cut} with tests left out for their time)" if cut else ""),
-        f"{found['equivalent']} equivalent",
-        *([f"{found['open']} not tried for lack of time"] if found["open"] else []),
+        f"{count['noticed'] + count['timeout']} noticed ({total.percent:.1f}%; {count['timeout']} by a timeout)",
+        f"{count['survived']} survived" + (f" ({cut} with tests left out for their time)" if cut else ""),
+        f"{count['equivalent']} equivalent",
+        *([f"{count['open']} not tried for lack of time"] if count["open"] else []),
         f"{run.seconds / 60:.1f} min",
     ]
     return ", ".join(parts)
@@ -107,22 +107,22 @@ def summary(run: Run) -> str:
 def faults(run: Run, limits: Limits) -> list[str]:
     """What falls short of the limits, a sentence each."""
     total = run.rate(run.sites)
-    found = []
+    reasons = []
     if limits.at_least is not None and total.percent < limits.at_least:
-        found.append(f"{total.percent:.1f}% were noticed, less than {limits.at_least:g}%")
+        reasons.append(f"{total.percent:.1f}% were noticed, less than {limits.at_least:g}%")
     if limits.file_at_least is not None:
         percent, enough = limits.file_at_least
         for file, sites in _grouped(run, lambda site: site.file):
             rate = run.rate(sites)
             if rate.judged >= enough and rate.percent < percent:
-                found.append(f"{file}: {rate.percent:.0f}% of {rate.judged} were noticed, less than {percent:g}%")
+                reasons.append(f"{file}: {rate.percent:.0f}% of {rate.judged} were noticed, less than {percent:g}%")
     share = 100.0 * total.equivalent / len(run.sites) if run.sites else 0.0
     if limits.equivalent_at_most is not None and share > limits.equivalent_at_most:
-        found.append(f"{share:.1f}% are listed as equivalent, more than {limits.equivalent_at_most:g}%")
+        reasons.append(f"{share:.1f}% are listed as equivalent, more than {limits.equivalent_at_most:g}%")
     limited = (limits.at_least, limits.file_at_least, limits.equivalent_at_most) != (None, None, None)
     if limited and any(run.outcome(site) == "open" for site in run.sites):
-        found.append("the time was up before all were tried: run it again with --resume")
-    return found
+        reasons.append("the time was up before all were tried: run it again with --resume")
+    return reasons
 
 
 def _survivors(run: Run) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Selector:
             own = PurePosixPath(file).stem == f"test_{PurePosixPath(site.file).stem}"
             if tests := self._ordered(baseline, reaching[file], rest=own):
                 chosen.append((not own, sum(tests.values()), file, tests))
-        return self._batches([tests for *_, tests in sorted(chosen, key=lambda one: one[:3])], reached)
+        return self._batches([tests for *_, tests in sorted(chosen, key=lambda entry: entry[:3])], reached)
 
     def _batches(self, chosen: Sequence[dict[str, float]], reached: bool) -> Selection:
         """Three processes: the file's own tests or the fastest file's; one of each function of others; the rest."""

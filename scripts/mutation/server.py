@@ -186,8 +186,8 @@ class Server:
     def _reap(self, pid: int) -> bool:
         gone = False
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                gone |= found == pid
+            while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                gone |= ended == pid
         return gone
 
     def _kill(self, pid: int) -> None:

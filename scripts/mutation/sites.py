@@ -68,17 +68,28 @@ def sites_of(file: str, source: bytes) -> list[Site]:
     """Every site of a file, in the order of the text."""
     finder = _Finder(source)
     finder.body(ast.parse(source).body, _Place("<module>", (1, 1), at_import=True))
-    finder.found.sort(key=lambda one: (one.start, one.end, one.kind))
+    finder.edits.sort(key=lambda edit: (edit.start, edit.end, edit.kind))
     counts: Counter[str] = Counter()
     sites = []
-    for one in finder.found:
-        base = f"{file}::{one.place.scope}::{one.kind}::{one.change}"
+    for edit in finder.edits:
+        base = f"{file}::{edit.place.scope}::{edit.kind}::{edit.change}"
         counts[base] += 1
         identity = base if counts[base] == 1 else f"{base}::{counts[base]}"
-        line = bisect_left(finder.starts, one.start + 1)
-        place = one.place
+        line = bisect_left(finder.starts, edit.start + 1)
+        place = edit.place
         sites.append(
-            Site(identity, file, place.scope, one.kind, one.start, one.end, one.new, line, place.lines, place.at_import)
+            Site(
+                identity,
+                file,
+                place.scope,
+                edit.kind,
+                edit.start,
+                edit.end,
+                edit.new,
+                line,
+                place.lines,
+                place.at_import,
+            )
         )
     return sites
 
@@ -111,7 +122,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Edit:
     kind: str
     start: int
     end: int
@@ -127,7 +138,7 @@ class _Finder:
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.operators = list(self._operators())
-        self.found: list[_Found] = []
+        self.edits: list[_Edit] = []
 
     def _operators(self) -> Iterator[tuple[int, str]]:
         """Offset and text of each token that may be (part of) an operator."""
@@ -148,7 +159,7 @@ class _Finder:
         change = f"{_short(self.text(*span))} -> {_short(new)}"
         if isinstance(within, ast.expr | ast.stmt):
             change += f" in {_short(self.text(*self.span(within)))}"
-        self.found.append(_Found(kind, *span, new, change, place))
+        self.edits.append(_Edit(kind, *span, new, change, place))
 
     # Statements
 
@@ -273,9 +284,9 @@ class _Finder:
         if name not in ORDER_DOES_NOT_MATTER and len(node.args) >= 2:
             first, second = node.args[:2]
             (start, middle), (between, end) = self.span(first), self.span(second)
-            one, two = self.text(start, middle), self.text(between, end)
-            if not isinstance(first, ast.Starred) and not isinstance(second, ast.Starred) and one != two:
-                self.add("swap", (start, end), two + self.text(middle, between) + one, place, within=node.func)
+            left, right = self.text(start, middle), self.text(between, end)
+            if not isinstance(first, ast.Starred) and not isinstance(second, ast.Starred) and left != right:
+                self.add("swap", (start, end), right + self.text(middle, between) + left, place, within=node.func)
         self.expression(node.func, place, node)
         for argument in node.args:
             self.expression(argument, place, node)

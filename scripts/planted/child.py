@@ -102,16 +102,16 @@ def hog() -> Iterator[Hook]:
     with contextlib.ExitStack() as stack:
         hogs = [stack.enter_context(_process(_HOG, cpu)) for cpu in others]
         time.sleep(2)  # until they have their arrays
-        for one in hogs:
-            one.send_signal(signal.SIGSTOP)
+        for hog in hogs:
+            hog.send_signal(signal.SIGSTOP)
 
         def hook(step: int) -> None:
             if step == HOG_FROM:
-                for one in hogs:
-                    one.send_signal(signal.SIGCONT)
+                for hog in hogs:
+                    hog.send_signal(signal.SIGCONT)
 
         yield hook
-        if any(one.poll() is not None for one in hogs):
+        if any(hog.poll() is not None for hog in hogs):
             sys.exit("a hog ended before the run did: too little memory?")
 
 

@@ -44,12 +44,14 @@ def main() -> int:
         base = options.keep or Path(scratch)
         for done, (name, index) in enumerate(points, 1):
             made = _measured(name, base / f"{name}-{index}")
-            found = stability.examine(made)
-            first = _NO_EFFECT if name == "hog" and not _took_effect(made) else (found and found.first_cause) or "-"
+            examined = stability.examine(made)
+            first = (
+                _NO_EFFECT if name == "hog" and not _took_effect(made) else (examined and examined.first_cause) or "-"
+            )
             named[name][first] += 1
             print(f"{done}/{len(points)} {name}: {first}", file=sys.stderr)
             if options.verbose:
-                lines = findings.lines(found.findings if found is not None else ())
+                lines = findings.lines(examined.findings if examined is not None else ())
                 print("\n".join(f"    {line}" for line in lines), file=sys.stderr)
     return _report(named)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory import terms as memory_terms
 from perfkit.measure import estimate
-from perfkit.schema import memory
+from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
 from perfkit.workload.model import Block
 from perfkit.workload.step import TransformerWorkload

@@ -14,7 +14,7 @@ import pytest
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.reports import trace as trace_report
-from perfkit.render.text import render
+from perfkit.render.terminal import render
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import LONGEST_NAME
 from perfkit.trace.load import load

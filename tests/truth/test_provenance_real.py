@@ -155,7 +155,7 @@ def record(model: nn.Module, batch: Tensor, folder: Path) -> Path:
     config = RunConfig.of(**TINY | {"compile": "model", "experimental_provenance": True}).resolved("cpu")
     compiled = CompiledKernels()
     model.compile()
-    metadata = {"modules": module_tree(model), "provenance": compiled.found}
+    metadata = {"modules": module_tree(model), "provenance": compiled.provenance}
     profiler = TorchProfiler(config, folder, metadata)
     with annotate(model):
         for step in (StepId("warm-up", 0), *(StepId("measured", number) for number in range(STEPS))):

@@ -83,7 +83,7 @@ class EventAttribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProfiledStep:
     """A profiled step."""
 
     name: str
@@ -100,7 +100,7 @@ class Attribution:
     host: HostView
     scope_source: ScopeSource
     paths: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[ProfiledStep, ...]
     ranges: RangeAttribution
     events: EventAttribution
     links: Links
@@ -142,7 +142,7 @@ def attribute(
     paths = compiled.paths if compiled else scopes.paths
     ranges = _by_provenance(ranges, compiled) if compiled else ranges
     steps = tuple(
-        Step(host.name_of(int(row)), int(host.start[row]), int(host.end[row]), int(host.thread[row]))
+        ProfiledStep(host.name_of(int(row)), int(host.start[row]), int(host.end[row]), int(host.thread[row]))
         for row in np.flatnonzero(host.is_step)
     )
     by_hooks = bool((links.is_hooked & links.is_node).any())
@@ -223,7 +223,7 @@ def _backward_only_thread(host: HostView, links: Links, scope: Ints) -> Bools:
 
 
 def _attribute_events(
-    trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[Step, ...], *, bare_calls_tell: bool
+    trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[ProfiledStep, ...], *, bare_calls_tell: bool
 ) -> EventAttribution:
     """`bare_calls_tell`: a launch outside every range has the phase of its thread, where the thread runs backward only.
 
@@ -326,13 +326,13 @@ def _operators_by_id(trace: Trace, host: HostView) -> Ints:
     return operator
 
 
-def _steps_of_launches(trace: Trace, host: HostView, launch: Ints, steps: tuple[Step, ...]) -> Ints:
+def _steps_of_launches(trace: Trace, host: HostView, launch: Ints, steps: tuple[ProfiledStep, ...]) -> Ints:
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
     caller = at(process, at(host.thread, launch, absent=NONE), absent=NONE)
     return steps_at(trace, at(host.start, launch, absent=MISSING), launch != NONE, caller, steps)
 
 
-def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple[Step, ...]) -> Ints:
+def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple[ProfiledStep, ...]) -> Ints:
     """The step whose [start, end) holds each known time; of its own process, where several have steps; NONE outside."""
     starts, ends = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
     owner = np.array([trace.threads[step.thread].pid for step in steps], dtype=np.int64)

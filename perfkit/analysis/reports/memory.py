@@ -9,10 +9,10 @@ import pandas as pd
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory.fit import Prediction, Proposal
-from perfkit.schema import memory, units
+from perfkit.schema import memory_estimate, units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.memory import MemoryEstimate
+from perfkit.schema.memory_estimate import MemoryEstimate
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
@@ -75,7 +75,7 @@ def report(
 
 def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
     """The parts of the peak, by both methods; each column adds up to its peak."""
-    names = [part for part in memory.PARTS if formula.part(part) or traced.part(part)]
+    names = [part for part in memory_estimate.PARTS if formula.part(part) or traced.part(part)]
     rows = [
         {
             "part": part,
@@ -83,7 +83,7 @@ def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
             "traced_bytes": traced.part(part),
             "difference_bytes": formula.part(part) - traced.part(part),
             "share": formula.part(part) / formula.peak,
-            "what": memory.MEANING[part],
+            "what": memory_estimate.MEANING[part],
         }
         for part in names
     ]

@@ -144,8 +144,8 @@ def categories(partial: Partial, cells: pd.DataFrame) -> Ints:
         )
         for row in first
     ]
-    found = np.array([_CATEGORIES[category] for category in by_key], dtype=np.int64)[place]
-    found[work == Work.MEMCPY] = _CATEGORIES[kernel_categories.COPY]
-    found[work == Work.MEMSET] = _CATEGORIES[kernel_categories.MEMSET]
-    found[work == Work.BETWEEN] = _CATEGORIES[kernel_categories.HOST]
-    return found
+    per_cell = np.array([_CATEGORIES[category] for category in by_key], dtype=np.int64)[place]
+    per_cell[work == Work.MEMCPY] = _CATEGORIES[kernel_categories.COPY]
+    per_cell[work == Work.MEMSET] = _CATEGORIES[kernel_categories.MEMSET]
+    per_cell[work == Work.BETWEEN] = _CATEGORIES[kernel_categories.HOST]
+    return per_cell

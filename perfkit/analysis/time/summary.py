@@ -31,8 +31,8 @@ SPANS = Fold("spans", _spans, keys=("device",), measures={"first": "min", "last"
 def _nodes(account: Account) -> Rows:
     links = account.attribution.links
     numbered = links.numbered
-    linked = links.target[numbered] != NONE
-    counts = {"nodes": numbered, "linked": linked, "ranges": links.is_hooked}
+    is_linked = links.target[numbered] != NONE
+    counts = {"nodes": numbered, "linked": is_linked, "ranges": links.is_hooked}
     source = np.array([account.trace.source], dtype=object)
     return {"source": source, **{name: np.array([int(rows.sum())]) for name, rows in counts.items()}}
 

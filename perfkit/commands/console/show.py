@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import PerfkitError, UsageError
-from perfkit.render import findings, text
+from perfkit.render import findings, terminal
 from perfkit.render.writers import WRITERS, Medium
 from perfkit.schema.printable import printable
 from perfkit.schema.report import Report
@@ -58,7 +58,7 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
 
 def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool = False) -> None:
     """Print each report: its findings, one line each, then its tables."""
-    console = text.open_console(sys.stdout)
+    console = terminal.open_console(sys.stdout)
     for index, report in enumerate(reports):
         if index:
             console.print()
@@ -69,7 +69,7 @@ def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool 
         tables = report.seen_by("people").tables
         if tables and report.findings:
             console.print()
-        text.print_tables(console, each_note_once(tables), top=top)
+        terminal.print_tables(console, each_note_once(tables), top=top)
 
 
 def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here") -> list[Report]:
@@ -89,7 +89,8 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     kept = [
         report.only(*names)
         for report in reports
-        if report.only(*names).names or any(findings.is_of(name, one) for name in names for one in report.findings)
+        if report.only(*names).names
+        or any(findings.is_of(name, finding) for name in names for finding in report.findings)
     ]
     return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
 

@@ -122,7 +122,7 @@ def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
 
     Raises UsageError for a flag without a value.
     """
-    found: dict[str, tuple[Any, ...]] = {}
+    asked_for: dict[str, tuple[Any, ...]] = {}
     for name, field in FIELDS.items():
         asked = getattr(grid, name)
         if asked is None:
@@ -131,8 +131,8 @@ def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
         if not asked and not switch:
             raise UsageError(f"{flag(name)} needs a value")
         chosen = [value == "on" for value in asked] or [True] if switch else asked
-        found[name] = tuple(dict.fromkeys(chosen))
-    return found
+        asked_for[name] = tuple(dict.fromkeys(chosen))
+    return asked_for
 
 
 _DEFAULT = RunFlags()

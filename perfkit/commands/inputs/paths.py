@@ -90,12 +90,12 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
     """
     inputs: list[Input] = []
     for name in names:
-        found = what_is(name)
-        if isinstance(found, TraceFile) and isinstance(found.path, Path) and not found.path.exists():
+        input_ = what_is(name)
+        if isinstance(input_, TraceFile) and isinstance(input_.path, Path) and not input_.path.exists():
             raise UsageError(f"{name} does not exist: check the path")
-        if found.path in [one.path for one in inputs]:
+        if input_.path in [earlier.path for earlier in inputs]:
             raise UsageError(f"{name} is named twice: name it once")
-        inputs.append(found)
+        inputs.append(input_)
     return inputs
 
 
@@ -140,11 +140,11 @@ def record_file(path: Path, row: SweepRow) -> Path:
 def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:
     """The rows that have a record, each with its file."""
     path = results.path
-    found = [(row, record_file(path, row)) for row in results.rows if row.record is not None]
-    for _, file in found:
+    records = [(row, record_file(path, row)) for row in results.rows if row.record is not None]
+    for _, file in records:
         if not file.parent.exists():
             raise UsageError(f"{path}: its records are missing ({file.parent}): put them beside the results file")
-    return found
+    return records
 
 
 def _name(row: SweepRow) -> str:
@@ -157,11 +157,11 @@ def _sweep_rows(path: Path) -> list[SweepRow]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    found = results_file.read(path, data)
-    if found.torn:
+    results = results_file.read(path, data)
+    if results.torn:
         why = "the last line is incomplete and is left out: a sweep is still writing it, or was cut off"
         print(f"{printable(str(path))}: {why}", file=sys.stderr)
-    return found.rows
+    return results.rows
 
 
 def _is_record(path: Path) -> bool:

@@ -51,8 +51,8 @@ def measure(
 
 def _saved(folder: Path, processes: int) -> str:
     records = [record.load(file) for file in folder.rglob(RECORD_FILE)]
-    whole = sum(one.status != "interrupted" for one in records)
-    steps = sum(len(one.steps) for one in records if one.status == "interrupted")
+    whole = sum(saved.status != "interrupted" for saved in records)
+    steps = sum(len(saved.steps) for saved in records if saved.status == "interrupted")
     if not records:
         return "nothing was measured"
     more = f" and {steps} measured steps of another" if steps else ""

@@ -51,8 +51,8 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
 def _remove(place: Path) -> None:
     """Remove what a failed child left, but keep the steps that it measured before a signal."""
     place.with_name(place.name + ".log").unlink(missing_ok=True)
-    found = record.load(place) if (place / RECORD_FILE).is_file() else None
-    if found is None or not found.steps or found.status == "oom":
+    saved = record.load(place) if (place / RECORD_FILE).is_file() else None
+    if saved is None or not saved.steps or saved.status == "oom":
         shutil.rmtree(place, ignore_errors=True)
 
 

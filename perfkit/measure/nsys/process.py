@@ -217,16 +217,16 @@ def _interrupt(kept: subprocess.Popen[bytes], mark: str, number: signal.Signals)
     Ctrl-C for nsys where it has not started one yet; False where nsys itself has not started.
     """
     applications, own = [], []
-    for one in _marked(mark):
+    for process in _marked(mark):
         with contextlib.suppress(psutil.Error):
-            parent = one.parent()
-            if one.name().startswith("nsys"):
-                own += [one] if one.ppid() == kept.pid else []
+            parent = process.parent()
+            if process.name().startswith("nsys"):
+                own += [process] if process.ppid() == kept.pid else []
             elif parent is not None and parent.name().startswith("nsys"):
-                applications.append(one)
-    for one in applications or own:
+                applications.append(process)
+    for process in applications or own:
         with contextlib.suppress(psutil.Error):
-            one.send_signal(number if applications else signal.SIGINT)
+            process.send_signal(number if applications else signal.SIGINT)
     return bool(applications or own)
 
 
@@ -243,12 +243,12 @@ def _stuck(watch: _Watch, interrupted: signal.Signals | None) -> str:
 
 
 def _marked(mark: str) -> list[psutil.Process]:
-    found = []
+    marked = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # gone, or not ours to look at
             if process.environ().get(MARK) == mark:
-                found.append(process)
-    return found
+                marked.append(process)
+    return marked
 
 
 def _used_seconds(mark: str) -> float:

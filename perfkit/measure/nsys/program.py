@@ -52,14 +52,14 @@ def under_nsys() -> bool:
 
 def find(path: str | None = None, patience_s: float = _ANSWER_TIMEOUT_S) -> Nsys | None:
     """The nsys at `path`, or the one on PATH; None where there is none. It may take so long for each answer."""
-    found = path or shutil.which("nsys")
-    if found is None:
+    program = path or shutil.which("nsys")
+    if program is None:
         return None
-    version = re.search(r"\b(\d{4}(?:\.\d+)+)", _answer(patience_s, found, "--version"))
+    version = re.search(r"\b(\d{4}(?:\.\d+)+)", _answer(patience_s, program, "--version"))
     return Nsys(
-        found,
+        program,
         tuple(map(int, version[1].split("."))) if version else (),
-        _answer(patience_s, found, "profile", "--help"),
+        _answer(patience_s, program, "profile", "--help"),
     )
 
 

@@ -77,11 +77,11 @@ class Threads:
 
     def delays(self) -> dict[int, int]:
         """Thread -> nanoseconds it has waited for a CPU so far, the main thread under 0."""
-        found = {}
+        waited = {}
         for thread, file in self._files.items():
             with suppress(OSError):  # the thread has ended
-                found[0 if thread == self._main else thread] = int(os.pread(file, 64, 0).split()[1])
-        return found
+                waited[0 if thread == self._main else thread] = int(os.pread(file, 64, 0).split()[1])
+        return waited
 
     def close(self) -> None:
         """Close the files."""
@@ -112,14 +112,16 @@ class KernelFiles:
 
     def read(self) -> dict[str, float]:
         """Seconds so far: steal_s, pressure_s, throttled_s, as far as there are such files."""
-        found = {}
+        seconds = {}
         if self._stat is not None:  # cpu user nice system idle iowait irq softirq steal ...
-            found["steal_s"] = int(os.pread(self._stat, 256, 0).split(None, 9)[8]) * self._tick
+            seconds["steal_s"] = int(os.pread(self._stat, 256, 0).split(None, 9)[8]) * self._tick
         if self._pressure is not None:
-            found["pressure_s"] = int(os.pread(self._pressure, 128, 0).split(b"total=", 1)[1].split(None, 1)[0]) * 1e-6
+            seconds["pressure_s"] = (
+                int(os.pread(self._pressure, 128, 0).split(b"total=", 1)[1].split(None, 1)[0]) * 1e-6
+            )
         if self._quotas:
-            found["throttled_s"] = sum(map(_throttled, self._quotas))
-        return found
+            seconds["throttled_s"] = sum(map(_throttled, self._quotas))
+        return seconds
 
     def close(self) -> None:
         """Close the files."""
@@ -130,8 +132,8 @@ class KernelFiles:
 
 def _throttled(file: int) -> float:
     """Seconds: version 2 counts `throttled_usec`, version 1 `throttled_time` in nanoseconds."""
-    found = _THROTTLED.search(os.pread(file, 1024, 0))
-    return int(found[2]) * (1e-6 if found[1] == b"usec" else 1e-9) if found else 0.0
+    match = _THROTTLED.search(os.pread(file, 1024, 0))
+    return int(match[2]) * (1e-6 if match[1] == b"usec" else 1e-9) if match else 0.0
 
 
 def _cheap(file: int | None, dearest_s: float, now: Callable[[], float] = time.perf_counter) -> int | None:

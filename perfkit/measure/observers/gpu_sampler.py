@@ -64,10 +64,10 @@ class Reader:
         """Processes that are not ours. In a container the driver's process numbers are the host's, and ours is not
         among them: then nobody can tell which of them are others."""
         processes = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
-        if processes is None or (processes and self._own not in [one.pid for one in processes]):
+        if processes is None or (processes and self._own not in [process.pid for process in processes]):
             return None, None
-        others = [one for one in processes if one.pid != self._own]
-        return len(others), sum(one.usedGpuMemory or 0 for one in others)
+        others = [process for process in processes if process.pid != self._own]
+        return len(others), sum(process.usedGpuMemory or 0 for process in others)
 
 
 def sample_until_closed(reader: Reader, out: IO[bytes], stop: IO[bytes], period_s: float = PERIOD_S) -> None:

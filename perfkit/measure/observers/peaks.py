@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from perfkit.measure import memory
+from perfkit.measure import memory_limit
 from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.record import MemoryPeaks, RunRecord
 
@@ -20,7 +20,7 @@ class Peaks(Observer):
     or what stands in for them.
     """
 
-    def __init__(self, device: str, *, cuda: Any = torch.cuda, process: Path = memory.PROCESS) -> None:
+    def __init__(self, device: str, *, cuda: Any = torch.cuda, process: Path = memory_limit.PROCESS) -> None:
         self._device, self._cuda, self._process = device, cuda, process
         self._counting = False
         self.peaks = MemoryPeaks()
@@ -49,7 +49,7 @@ class Peaks(Observer):
             return  # then the peak covers the process's whole life, which is still an upper bound
 
     def _read(self) -> MemoryPeaks:
-        resident = memory.status_bytes("VmHWM", self._process)
+        resident = memory_limit.status_bytes("VmHWM", self._process)
         if self._device == "cpu":
             return MemoryPeaks(resident=resident)
         return MemoryPeaks(

@@ -41,17 +41,17 @@ _WRAPPERS = ("_modules", "_orig_mod")
 
 
 class CompiledKernels(Observer):
-    """Notes every graph that is compiled until it is closed, in `found`.
+    """Notes every graph that is compiled until it is closed, in `provenance`.
 
     `graphs` is Inductor's class of compiled graphs, and `nodes_of` gives its table of which nodes went into which call
     of a kernel; both are looked up where PyTorch has them.
     """
 
     def __init__(self, graphs: Any = None, nodes_of: Callable[[], dict[str, list[str]]] | None = None) -> None:
-        self.found = Provenance()
+        self.provenance = Provenance()
         self._undo = ExitStack()
         if missing := _missing():
-            self.found.problem = f"PyTorch {torch.__version__} has no {missing}"
+            self.provenance.problem = f"PyTorch {torch.__version__} has no {missing}"
             return
         inductor = importlib.import_module("torch._inductor.config")
         compiler = importlib.import_module("torch.compiler.config")
@@ -60,7 +60,7 @@ class CompiledKernels(Observer):
         self._undo.enter_context(inductor.patch(level))
         self._undo.enter_context(compiler.patch({"cache_key_tag": _tag()}))
         graphs = graphs or importlib.import_module("torch._inductor.output_code").CompiledFxGraph
-        self._undo.enter_context(_noted(self.found, compiler, graphs, nodes_of or _nodes_of))
+        self._undo.enter_context(_noted(self.provenance, compiler, graphs, nodes_of or _nodes_of))
 
     def close(self) -> None:
         """Note no further graph; leave PyTorch as it was."""
@@ -95,15 +95,15 @@ def _nodes_of() -> dict[str, list[str]]:
 
 @contextmanager
 def _noted(
-    found: Provenance, compiler: Any, graph_class: Any, nodes_of: Callable[[], dict[str, list[str]]]
+    provenance: Provenance, compiler: Any, graph_class: Any, nodes_of: Callable[[], dict[str, list[str]]]
 ) -> Iterator[None]:
     original = graph_class.post_compile
 
     def post_compile(compiled: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            _note(found, compiled, args, nodes_of())
+            _note(provenance, compiled, args, nodes_of())
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # another shape than 2.13's
-            found.problem = f"PyTorch {torch.__version__} describes a graph in another way: {error!r}"
+            provenance.problem = f"PyTorch {torch.__version__} describes a graph in another way: {error!r}"
         compiler.cache_key_tag = _tag()  # two layers of one shape are one graph to the cache, and two to us
         return original(compiled, *args, **kwargs)
 
@@ -114,21 +114,21 @@ def _noted(
         graph_class.post_compile = original
 
 
-def _note(found: Provenance, compiled: Any, args: tuple[Any, ...], nodes_of: dict[str, list[str]]) -> None:
+def _note(provenance: Provenance, compiled: Any, args: tuple[Any, ...], nodes_of: dict[str, list[str]]) -> None:
     """Read one compiled graph. `args` are post_compile's: example inputs, constants with the graph, options."""
     key, code = getattr(compiled, "_fx_graph_cache_key", None), getattr(compiled, "source_code", None)
     graph = getattr(getattr(next(iter(args[1:2]), None), "gm", None), "graph", None)
     options = args[2] if len(args) > 2 and isinstance(args[2], dict) else {}
     if key is None:
-        found.problem = "a graph that is not cached has no key to find it by in a trace"
+        provenance.problem = "a graph that is not cached has no key to find it by in a trace"
         return
     if code is None or graph is None:
-        found.problem = f"PyTorch {torch.__version__} keeps neither code nor graph where 2.13 does"
+        provenance.problem = f"PyTorch {torch.__version__} keeps neither code nor graph where 2.13 does"
         return
     calls = kernel_calls(code, nodes_of, {node.name: node for node in graph.nodes})
-    if key in found.graphs and found.graphs[key].calls != calls:
+    if key in provenance.graphs and provenance.graphs[key].calls != calls:
         calls = ()  # one key, two meanings: say nothing
-    found.graphs[key] = CompiledGraph(backward=bool(options.get("is_backward")), calls=calls)
+    provenance.graphs[key] = CompiledGraph(backward=bool(options.get("is_backward")), calls=calls)
 
 
 def kernel_calls(code: str, nodes_of: dict[str, list[str]], nodes: dict[str, Any]) -> tuple[KernelCall, ...]:

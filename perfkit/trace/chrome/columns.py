@@ -238,11 +238,11 @@ class ColumnBuilder:
     @property
     def ignored(self) -> dict[str, int]:
         """Events that no column holds: category -> how many."""
-        found = Counter(self._untimed)
+        counts = Counter(self._untimed)
         for code, route in enumerate(self._router.routes):
             if not route.target.is_used:
-                found[route.label] += self._counts[code]
-        return dict(found)
+                counts[route.label] += self._counts[code]
+        return dict(counts)
 
     @property
     def resolution_ns(self) -> int:
@@ -259,10 +259,10 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
 
 
 def _external_ids(args: list[Args]) -> Int64s:
-    found = integers([a.external_id for a in args])
-    if (found == MISSING).any():
-        found = np.where(found == MISSING, integers([a.old_external_id for a in args]), found)
-    return found
+    ids = integers([a.external_id for a in args])
+    if (ids == MISSING).any():
+        ids = np.where(ids == MISSING, integers([a.old_external_id for a in args]), ids)
+    return ids
 
 
 def _or_else(column: Int64s, others: list[Number]) -> Int64s:

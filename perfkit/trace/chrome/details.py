@@ -20,7 +20,7 @@ from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, integers, nanoseconds, thread_numbers
 from perfkit.trace.chrome.recording import integer
 from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Target
-from perfkit.trace.chrome.text import Window
+from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import LONGEST_NAME, MISSING, Content, Int32s, Int64s, Thread, Trace
 from perfkit.trace.detail_columns import (
     Counters,
@@ -89,10 +89,10 @@ class _Texts:
 
     def values(self, codes: Int32s, parse: Callable[[Any], Any]) -> tuple[Int32s, tuple[Any, ...]]:
         """The different values that the texts stand for, and for each code which; `parse` gives None for none."""
-        found: dict[Any, int] = {}
+        indices: dict[Any, int] = {}
         parsed = [parse(_decoded(text)) for text in self._numbers]
-        places = [MISSING if value is None else found.setdefault(value, len(found)) for value in parsed]
-        return np.array(places, np.int32)[codes], tuple(found)
+        places = [MISSING if value is None else indices.setdefault(value, len(indices)) for value in parsed]
+        return np.array(places, np.int32)[codes], tuple(indices)
 
     def sizes(self, codes: Int32s, width: int) -> Int32s:
         """For each code so many sizes: [codes, width]; a single one, whose text is a number: [codes]."""
@@ -135,17 +135,19 @@ class _Collector:
 
     def _add_host(self, events: list[Event], args: list[bytes]) -> None:
         start, args = _timed(events, args)
-        found = [_arguments(text, _OPERAND_ARGS) if b"Input" in text else _NO_OPERANDS for text in args]
-        shapes = [one.shapes if len(one.shapes) else one.old_shapes for one in found]
-        others = {name: [getattr(one, name) for one in found] for name in _OPERANDS if name != "shapes"}
+        arguments = [_arguments(text, _OPERAND_ARGS) if b"Input" in text else _NO_OPERANDS for text in args]
+        shapes = [operands.shapes if len(operands.shapes) else operands.old_shapes for operands in arguments]
+        others = {name: [getattr(operands, name) for operands in arguments] for name in _OPERANDS if name != "shapes"}
         texts = {"shapes": shapes} | others
         columns = {name: self._operands[name].encode(texts[name]) for name in _OPERANDS}
         self._pieces[Target.HOST].append({"start": start} | columns)
 
     def _add_device(self, events: list[Event], args: list[bytes]) -> None:
         start, args = _timed(events, args)
-        found = [_arguments(text, _GEOMETRY_ARGS) for text in args]
-        columns = {name: self._geometry[name].encode([getattr(one, name) for one in found]) for name in _GEOMETRY}
+        arguments = [_arguments(text, _GEOMETRY_ARGS) for text in args]
+        columns = {
+            name: self._geometry[name].encode([getattr(geometry, name) for geometry in arguments]) for name in _GEOMETRY
+        }
         self._pieces[Target.DEVICE].append({"start": start} | columns)
 
     def _add_memory(self, events: list[Event], args: list[bytes]) -> None:
@@ -265,9 +267,9 @@ def _tensor(value: Any) -> tuple[int, ...] | None:
 
 
 def _all_or_none(values: Iterable[_T | None]) -> tuple[_T, ...] | None:
-    found = tuple(values)
-    kept = tuple(value for value in found if value is not None)
-    return kept if len(kept) == len(found) else None
+    every = tuple(values)
+    kept = tuple(value for value in every if value is not None)
+    return kept if len(kept) == len(every) else None
 
 
 def _words(value: Any) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome.events import DECODE_ERRORS
 from perfkit.trace.chrome.mend import mend, mended_event
-from perfkit.trace.chrome.text import ARRAY_END, BOUNDARY, CLOSING, EVENTS_KEY, JUNK, Window, last_boundary, objects
+from perfkit.trace.chrome.window import ARRAY_END, BOUNDARY, CLOSING, EVENTS_KEY, JUNK, Window, last_boundary, objects
 
 CHUNK = 512 * 1024
 """Bytes of text decoded at a time: with the structs made of it, about what a core's cache holds."""
@@ -65,8 +65,8 @@ class Document(Generic[T]):
             self._read_object()
         else:
             # Not what it begins with: it may be a file that was never meant to be shown.
-            found = "does not begin with { or [" if len(window.data) > window.at else "contains only white space"
-            raise UsageError(f"{self._source} is not a trace: it {found}; pass a torch.profiler trace (.json, .gz)")
+            flaw = "does not begin with { or [" if len(window.data) > window.at else "contains only white space"
+            raise UsageError(f"{self._source} is not a trace: it {flaw}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:
         """The members of the top-level object, in whatever order."""
@@ -182,9 +182,9 @@ class Document(Generic[T]):
         cut = last_boundary(data, at)
         if cut > 0 and self._take(memoryview(data)[at:cut]):
             return self._advance(cut, closed=False)
-        for found in islice(ARRAY_END.finditer(data, at), 4):
-            if self._take(memoryview(data)[at : found.start() + 1]):
-                return self._advance(found.end(), closed=True)
+        for bracket in islice(ARRAY_END.finditer(data, at), 4):
+            if self._take(memoryview(data)[at : bracket.start() + 1]):
+                return self._advance(bracket.end(), closed=True)
         spans, close = objects(data, at)
         end = close if close >= 0 else spans[-1][1] if spans else -1
         if end > at and self._take(data[at:end]):
@@ -236,31 +236,29 @@ class Document(Generic[T]):
             elif high - low > 1:
                 middle = (low + high) // 2
                 pending += [(middle, high), (low, middle)]
-            else:
-                closed = self._fragment(text[start:end], at + start, last=final and high == len(spans))
-                if closed is not None:
-                    return closed
+            elif self._fragment(text[start:end], at + start, last=final and high == len(spans)):
+                return True
         return False
 
-    def _fragment(self, text: bytes, at: int, *, last: bool) -> bool | None:
-        """A text that should be one event but does not decode as such; None: go on with the next."""
+    def _fragment(self, text: bytes, at: int, *, last: bool) -> bool:
+        """A text that should be one event but does not decode as such; True if the array ended with it."""
         spans, close = objects(text, 0)
         end = close if close >= 0 else spans[-1][1] if spans else 0
         whole = close >= 0 or not text[end:].strip()
         if spans and whole and self._take(b",".join(text[a:b] for a, b in spans)):
             if len(spans) > 1 or text[: spans[0][0]].strip() or text[spans[-1][1] : end].strip():
                 self.repairs["text between events left out"] += 1
-            return self._advance(at + (close + 1 if close >= 0 else end), closed=close >= 0) or None
-        for found in islice(ARRAY_END.finditer(text), 4):
-            if self._mend(text[: found.start() + 1], scrape=False):
-                return self._advance(at + found.end(), closed=True)
+            return self._advance(at + (close + 1 if close >= 0 else end), closed=close >= 0)
+        for bracket in islice(ARRAY_END.finditer(text), 4):
+            if self._mend(text[: bracket.start() + 1], scrape=False):
+                return self._advance(at + bracket.end(), closed=True)
         closing = CLOSING.search(text) if last else None
         if closing is None and last and not spans:  # it was cut off
             return False
         end = closing.start() + 1 if closing else len(text)
         if not self._mend(text[:end], scrape=True):
             self.repairs["unreadable event left out"] += 1
-        return self._advance(at + (closing.end() if closing else end), closed=closing is not None) or None
+        return self._advance(at + (closing.end() if closing else end), closed=closing is not None)
 
     def _mend(self, text: bytes, *, scrape: bool) -> bool:
         events = mended_event(text, self.repairs, self._sink.decode, scrape=scrape)

@@ -84,8 +84,8 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
     """An event with a member of an unexpected type: such members are read as best they can be."""
     args: dict[str, Any] = {}
     if bytes(members.get("args", b""))[:1] == b"{":
-        found = _RAW_MEMBERS.decode(members["args"])
-        args = {name: _number(found[key]) for key, name in _ARG_FIELDS.items() if key in found}
+        given = _RAW_MEMBERS.decode(members["args"])
+        args = {name: _number(given[key]) for key, name in _ARG_FIELDS.items() if key in given}
     return Event(
         ph=_text(members.get("ph")),
         cat=_text(members.get("cat")),
@@ -103,7 +103,9 @@ def _text(raw: msgspec.Raw | None) -> str:
     if raw is None:
         return ""
     value = msgspec.json.decode(raw)
-    return value if isinstance(value, str) else "" if value is None else bytes(raw).decode("utf-8", "replace")
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else bytes(raw).decode("utf-8", "replace")
 
 
 def _number(raw: msgspec.Raw | None) -> Number:
@@ -189,10 +191,10 @@ def _decimals(letters: npt.NDArray[np.uint8], ends: Int64s, lengths: Int64s) -> 
 
 
 def _one_by_one(texts: Sequence[msgspec.Raw]) -> tuple[Int64s, Bools]:
-    found = [_exact_ns(bytes(text)) for text in texts]
+    times = [_exact_ns(bytes(text)) for text in texts]
     return (
-        np.fromiter((0 if ns is None else ns for ns in found), np.int64, len(found)),
-        np.fromiter((ns is not None for ns in found), np.bool_, len(found)),
+        np.fromiter((0 if ns is None else ns for ns in times), np.int64, len(times)),
+        np.fromiter((ns is not None for ns in times), np.bool_, len(times)),
     )
 
 

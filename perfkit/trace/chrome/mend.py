@@ -91,8 +91,8 @@ def _mend_token(text: bytes, at: int, repairs: Counter[str]) -> tuple[bytes, int
 
 
 def _flaw_mender(repairs: Counter[str]) -> Callable[[re.Match[bytes]], bytes]:
-    def mended(found: re.Match[bytes]) -> bytes:
-        flaw = found.group()
+    def mended(match: re.Match[bytes]) -> bytes:
+        flaw = match.group()
         if flaw == b"\\":
             repairs["unescaped backslash"] += 1
             return b"\\\\"

@@ -9,7 +9,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.recording import integer, recording
-from perfkit.trace.chrome.text import Window
+from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import AutogradFlows, Content, DeviceEvents, HostRanges, ReadFacts, Trace
 from perfkit.trace.plausible import check_sums, sums
 
@@ -65,5 +65,5 @@ def _nothing_found(truncated_at: int | None, ignored: dict[str, int]) -> str:
         return f"is cut off at byte {truncated_at:,}, before any whole event: copy or record it again"
     if not ignored:
         return "holds no events: the profiler recorded no step; call prof.step() and check its schedule"
-    found = ", ".join(f"{n} {category}" for category, n in sorted(ignored.items())[:4])
-    return f"holds no operator, range, runtime call or kernel, only {found}: record with torch.profiler"
+    others = ", ".join(f"{n} {category}" for category, n in sorted(ignored.items())[:4])
+    return f"holds no operator, range, runtime call or kernel, only {others}: record with torch.profiler"

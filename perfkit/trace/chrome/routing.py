@@ -100,7 +100,11 @@ def _route(ph: str, cat: str) -> Route:
         return Route(Target.METADATA, 0, cat, False)
     if ph in ("B", "E"):
         return Route(Target.NONE, 0, BEGIN_END, False)
-    target = Target.COUNTER if ph == "C" else Target.MEMORY if ph == "i" and known in _INSTANTS else Target.NONE
+    target = Target.NONE
+    if ph == "C":
+        target = Target.COUNTER
+    elif ph == "i" and known in _INSTANTS:
+        target = Target.MEMORY
     return Route(target, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
 
 

@@ -142,11 +142,11 @@ def _named(text: Any, own: Any) -> _Named:
     plain = pc.if_else(pa.array(emitted), name, text)
     coded = plain.combine_chunks().dictionary_encode() if len(text) else pa.array([], pa.binary()).dictionary_encode()
     codes = coded.indices.to_numpy().astype(np.int64)
-    found = decoded(coded.dictionary)
-    names = dict.fromkeys(found)
-    translated = [range_names.parse_nvtx(name).trace_text for name in found]
+    texts = decoded(coded.dictionary)
+    names = dict.fromkeys(texts)
+    translated = [range_names.parse_nvtx(name).trace_text for name in texts]
     numbers = {name: number for number, name in enumerate(dict.fromkeys([*names, *translated]))}
-    tables = np.array([[numbers[n] for n in found], [numbers[n] for n in translated]], dtype=np.int32)
+    tables = np.array([[numbers[n] for n in texts], [numbers[n] for n in translated]], dtype=np.int32)
     return _Named(
         name=tables[own.astype(np.int64), codes] if len(codes) else np.empty(0, np.int32),
         names=tuple(numbers),

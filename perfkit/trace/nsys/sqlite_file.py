@@ -91,14 +91,14 @@ def contents(address: str) -> dict[str, str]:
             raise sqlite3.DatabaseError("its list of tables does not end") from error
     if encoding != "UTF-8":
         raise sqlite3.DatabaseError(f"its texts are {encoding}, but nsys writes UTF-8")
-    found = {}
+    kinds = {}
     for _, name, _, sql in rows:
         made = _MADE.match(sql)
         if made is None or _unquoted(made["name"]) != name or NO_TEXT in name:
             raise sqlite3.DatabaseError(f"its list of tables is damaged at {name[:100]!a}")
         if not made["kind"].endswith(("INDEX", "TRIGGER")):
-            found[folded(name)] = made["kind"].lower()
-    return found | {folded(table): "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
+            kinds[folded(name)] = made["kind"].lower()
+    return kinds | {folded(table): "table with a trigger" for kind, _, table, _ in rows if kind == "trigger"}
 
 
 def folded(name: str) -> str:

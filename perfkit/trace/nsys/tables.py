@@ -81,10 +81,10 @@ class Export:
             return frozenset()
         if kind != "table":
             raise self._refusal(f"{table} is a {kind}, but nsys writes a plain table")
-        found = self._query(f"PRAGMA table_xinfo({quoted(table)})")
-        if any(found["hidden"].to_pylist()):
+        columns = self._query(f"PRAGMA table_xinfo({quoted(table)})")
+        if any(columns["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
-        names = decoded(found["name"].cast(pa.binary()))
+        names = decoded(columns["name"].cast(pa.binary()))
         if any(NO_TEXT in name for name in names):
             raise self._refusal(f"{table} has a column whose name is not text")
         return frozenset(map(folded, names))
@@ -98,14 +98,14 @@ class Export:
 
         Rows come in the table's own order. A text that is not there is empty.
         """
-        found = self._columns_of(table)
-        said = [column for column in texts if folded(column) in found]
-        numbers = [column for column in wanted if folded(column) in found]
+        present = self._columns_of(table)
+        said = [column for column in texts if folded(column) in present]
+        numbers = [column for column in wanted if folded(column) in present]
         if said:
             self._check_texts(table, said)
         chosen = [f"CAST(coalesce({quoted(column)}, '') AS BLOB) AS {quoted(column)}" for column in said]
         chosen += [_integer(column, wanted[column]) for column in numbers]
-        rows = self._rows(table, chosen or ["0 AS filler"]) if found else pa.table({"filler": []})
+        rows = self._rows(table, chosen or ["0 AS filler"]) if present else pa.table({"filler": []})
         nothing = pa.repeat(b"", len(rows))
         text = {column: rows[column] if column in said and len(rows) else nothing for column in texts}
         integers = {
@@ -132,9 +132,9 @@ class Export:
     def strings(self, ids: Int64s) -> list[str]:
         """What StringIds says of each of some different ids; `string <id>` where it says nothing."""
         place = self.string_places(ids)
-        found = iter(decoded(self.string_values.take(pa.array(place[place != MISSING]))))
+        texts = iter(decoded(self.string_values.take(pa.array(place[place != MISSING]))))
         return [
-            next(found) if here else f"string {number}"
+            next(texts) if here else f"string {number}"
             for here, number in zip((place != MISSING).tolist(), ids.tolist(), strict=True)
         ]
 
@@ -163,8 +163,8 @@ class Export:
         """
         lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
         rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
-        found = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
-        read = self._query(f"SELECT {', '.join(found)} FROM ({rows})")
+        totals = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
+        read = self._query(f"SELECT {', '.join(totals)} FROM ({rows})")
         sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
         if longest.max() > self._longest_text:
             raise self._refusal(f"{table} has a text of {longest.max():,} bytes, which is too long for a name")
@@ -174,10 +174,10 @@ class Export:
     def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
         most = most_rows(self._room)
         # By no index: the order is the table's own, and an index of an expression could hold anything in its place.
-        found = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
-        if len(found) > most:
+        rows = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
+        if len(rows) > most:
             raise self._refusal(f"{table} has more rows than the file has room for")
-        return found
+        return rows
 
     def _refusal(self, problem: str) -> UsageError:
         return UsageError(f"{self.source} is an sqlite file that perfkit refuses: {problem}; export it again")

@@ -12,7 +12,7 @@ import pytest
 
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
-from perfkit.schema import memory
+from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.workloads import SIZES
 

@@ -9,10 +9,10 @@ import pytest
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory.fit import Prediction, Proposal
 from perfkit.analysis.reports import memory as memory_report
-from perfkit.render import text
-from perfkit.schema import memory
+from perfkit.render import terminal
+from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory import MemoryEstimate
+from perfkit.schema.memory_estimate import MemoryEstimate
 from perfkit.schema.table import Table
 from tests import runs
 from tests.reports import lines_in, tables_for_people
@@ -34,7 +34,7 @@ def prediction(peak: int, available: int | None, config: RunConfig = CPU) -> Pre
 
 def shown(table: Table) -> list[str]:
     """The table's lines for people, without the rules."""
-    return [line for line in text.render(table, color=False, width=120, top=1).splitlines() if line.strip("─")]
+    return [line for line in terminal.render(table, color=False, width=120, top=1).splitlines() if line.strip("─")]
 
 
 def test_the_parts_of_both_methods_stand_side_by_side_and_add_up():

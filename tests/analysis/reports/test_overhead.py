@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.analysis.reports import overhead
 from perfkit.analysis.reports.overhead import PROFILING_COST
-from perfkit.render import text
+from perfkit.render import terminal
 from perfkit.schema.record import RunRecord
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 from tests.runs import quick, sample, saved
@@ -30,7 +30,7 @@ def test_the_table_has_both_medians_their_difference_and_their_ratio():
 
     # THEN
     [table] = report.tables
-    assert text.render(table, color=False, width=120, top=1).splitlines()[:6] == [
+    assert terminal.render(table, color=False, width=120, top=1).splitlines()[:6] == [
         "Overhead of --profiler torch",
         "phase    plain (ms)  profiled (ms)  added (ms)  profiled/plain",
         "──────────────────────────────────────────────────────────────",

@@ -9,7 +9,7 @@ import pytest
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.runs.processes import LeftOut, Process, Side
 from perfkit.errors import UsageError
-from perfkit.render import text
+from perfkit.render import terminal
 from tests.reports import lines_in, tables_for_people
 from tests.runs import ENVIRONMENT, quick
 
@@ -69,7 +69,7 @@ def test_a_phase_that_a_process_lacks_has_no_mean():
 
 
 def test_each_process_has_its_line_in_the_order_they_ran():
-    assert text.render(repeats.process_table(TWO), color=False, width=120, top=1).splitlines() == [
+    assert terminal.render(repeats.process_table(TWO), color=False, width=120, top=1).splitlines() == [
         "Processes",
         "process  started                    steps  median step (ms)  spread of steps",
         "────────────────────────────────────────────────────────────────────────────",
@@ -80,7 +80,7 @@ def test_each_process_has_its_line_in_the_order_they_ran():
 
 def test_the_spreads_are_shown_whole_for_the_step_and_each_phase():
     near = [process("a", 0.0200, 0.01, forward=(0.0100, 0.03)), process("b", 0.0200, 0.01, forward=(0.0100, 0.03))]
-    lines = text.render(repeats.spread_table(near), color=False, width=120, top=1).splitlines()
+    lines = terminal.render(repeats.spread_table(near), color=False, width=120, top=1).splitlines()
     assert lines[:5] == [
         "Spread between and within processes",
         "phase    processes  mean (ms)  95% low (ms)  95% high (ms)  between processes  within a process",

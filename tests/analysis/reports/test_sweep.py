@@ -11,7 +11,7 @@ import pytest
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.sweeps import points as sweep_points
 from perfkit.errors import UsageError
-from perfkit.render import latex, text, typst
+from perfkit.render import latex, terminal, typst
 from perfkit.schema.config import RunConfig
 from tests import runs, sweeps
 from tests.reports import lines_in, tables_for_people
@@ -105,10 +105,10 @@ def test_flags_to_try_and_messages_are_whole_however_narrow_the_terminal():
 
     # THEN
     for table in sweep_report.failures(rows, ["batch_size"]):
-        shown = [text.render(table, width=80, color=False), latex.latex(table), typst.typst(table)]
+        shown = [terminal.render(table, width=80, color=False), latex.latex(table), typst.typst(table)]
         for one in shown:
             assert "…" not in one
-    assert all(flags in text.render(sweep_report.failures(rows, ["batch_size"])[0], width=80, color=False)
+    assert all(flags in terminal.render(sweep_report.failures(rows, ["batch_size"])[0], width=80, color=False)
                for flags in tries)  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.errors import UsageError
-from perfkit.render import text
+from perfkit.render import terminal
 from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Table
 from tests import runs, sweeps
@@ -29,7 +29,7 @@ def row(*seconds: float, repeat: int = 1, outcome: Any = "", memory: int = 3 * 2
 
 def shown(table: Table) -> list[str]:
     """The table's lines for people, without its title and rules."""
-    lines = text.render(table, color=False, width=200, top=20).splitlines()
+    lines = terminal.render(table, color=False, width=200, top=20).splitlines()
     return [line for line in lines[1:] if line.strip("─")]
 
 

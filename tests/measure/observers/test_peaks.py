@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perfkit.measure import memory
+from perfkit.measure import memory_limit
 from perfkit.measure.loop import StepId
 from perfkit.measure.observers.peaks import Peaks
 from perfkit.schema.record import MemoryPeaks
@@ -72,7 +72,7 @@ def test_a_process_that_cannot_be_reset_has_the_peak_of_its_life(process):
 
 def test_the_peak_of_a_cpu_run_is_that_of_the_process_since_the_first_measured_step():
     # GIVEN
-    if memory.status_bytes("VmHWM") is None:
+    if memory_limit.status_bytes("VmHWM") is None:
         pytest.skip("this system does not tell")
 
     def peak(size: int) -> int:

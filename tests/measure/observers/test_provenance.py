@@ -126,7 +126,7 @@ def test_another_version_of_pytorch(monkeypatch, owner, name, told):
     """GIVEN a PyTorch without a private name WHEN collecting THEN nothing is touched and the reason is kept"""
     monkeypatch.delattr(owner, name)
     compiled = CompiledKernels()
-    assert compiled.found.problem.startswith(f"PyTorch {torch.__version__} has no {told}")
+    assert compiled.provenance.problem.startswith(f"PyTorch {torch.__version__} has no {told}")
     assert not inductor.cpp.enable_kernel_profile
     compiled.close()
 
@@ -158,7 +158,7 @@ def compile_once():
                 nodes_of = {}
         finally:
             compiled.close()
-        return compiled.found
+        return compiled.provenance
 
     return go
 

@@ -11,7 +11,7 @@ from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.reader import read_chrome_json
-from perfkit.trace.chrome.text import Window
+from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import MISSING, Trace
 from tests.trace.chrome_reference import rows, trace_rows
 from tests.trace.trace_damage import device_event, host_event, small_trace

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.cells import cell_len
 
-from perfkit.render.text import open_console, print_tables, render
+from perfkit.render.terminal import open_console, print_tables, render
 from perfkit.schema.table import Column, Table
 
 LONG_NAME = (

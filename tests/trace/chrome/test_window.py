@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.trace.chrome.text import MAX_UNREAD, Window, last_boundary, objects, value_end
+from perfkit.trace.chrome.window import MAX_UNREAD, Window, last_boundary, objects, value_end
 
 _VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.sampled_from(["}", "]", '"', "\\"])),

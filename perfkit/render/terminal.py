@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from perfkit.render.grid import Grid, grid
+from perfkit.render.layout import Layout, layout
 from perfkit.render.shorten import shorten
 from perfkit.schema.printable import printable
 
@@ -104,18 +104,18 @@ def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable
         yield Text(f"no room in {width} columns for: {', '.join(left_out)}", style="dim")
 
 
-def _fitting(table: Table, width: int, top: int | None, unicode: bool) -> tuple[Grid, list[str]]:
+def _fitting(table: Table, width: int, top: int | None, unicode: bool) -> tuple[Layout, list[str]]:
     """What is shown of the table in this width, and the headings of the spare columns left out for it."""
     columns, left_out = list(table.columns), list[str]()
     while True:
-        shown = _encodable_grid(grid(replace(table, columns=tuple(columns)), top), unicode)
+        shown = _encodable_layout(layout(replace(table, columns=tuple(columns)), top), unicode)
         spare = [index for index, column in enumerate(columns) if column.spare]
         if not spare or _least_width(shown) <= width:
             return shown, left_out
         left_out.insert(0, columns.pop(spare[-1]).heading)
 
 
-def _least_width(shown: Grid) -> int:
+def _least_width(shown: Layout) -> int:
     """Characters in a line of the narrowest form that can still be read."""
     least = _GAP * (len(shown.headings) - 1)
     for index, content in enumerate(_contents(shown)):
@@ -127,13 +127,13 @@ def _least_width(shown: Grid) -> int:
     return least
 
 
-def _contents(shown: Grid) -> list[int]:
+def _contents(shown: Layout) -> list[int]:
     """Characters of the longest cell of each column."""
     lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
     return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
 
-def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
+def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
     widths = _widths(shown, width)
     result = RichTable(
         box=_RULES if unicode else _ASCII_RULES,
@@ -168,7 +168,7 @@ def _rich_table(shown: Grid, width: int, unicode: bool) -> RichTable:
     return result
 
 
-def _widths(shown: Grid, width: int) -> list[int]:
+def _widths(shown: Layout, width: int) -> list[int]:
     """Characters for each column: numbers take what they need, the widest text column gives way first."""
     contents = _contents(shown)
     widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
@@ -205,14 +205,14 @@ def _encodable(text: str, unicode: bool) -> str:
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _encodable_grid(shown: Grid, unicode: bool) -> Grid:
+def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
     if unicode:
         return shown
 
     def line(texts: list[str]) -> list[str]:
         return [_encodable(text, unicode) for text in texts]
 
-    return Grid(
+    return Layout(
         headings=line(shown.headings),
         is_text=shown.is_text,
         is_whole=shown.is_whole,

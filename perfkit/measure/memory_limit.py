@@ -33,8 +33,8 @@ def status_bytes(key: str, process: Path = PROCESS) -> int | None:
         text = (process / "status").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    found = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
 
 
 def _machine() -> int:
@@ -93,8 +93,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def requested_bytes(error: BaseException) -> int | None:
     """The size of the allocation that failed, where the message says so."""
-    found = _REQUESTED.search(str(error))
-    return round(float(found[1]) * _BYTES_IN[found[2]]) if found else None
+    match = _REQUESTED.search(str(error))
+    return round(float(match[1]) * _BYTES_IN[match[2]]) if match else None
 
 
 def failure(device: str, error: BaseException, phase: str, free: int) -> Failure:

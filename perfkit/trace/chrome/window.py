@@ -89,8 +89,8 @@ class Window:
         """Whether an event seems to start at the cursor, behind white space and commas perhaps."""
         if len(self.data) - self.at < _MAX_GAP:
             self.fill()
-        found = JUNK.match(self.data, self.at)
-        return found is not None and _EVENT_START.match(self.data, found.end()) is not None
+        match = JUNK.match(self.data, self.at)
+        return match is not None and _EVENT_START.match(self.data, match.end()) is not None
 
     def take_value(self) -> bytes | None:
         """The JSON value at the cursor, which moves behind it; None, and no move, where it does not end."""
@@ -104,11 +104,11 @@ class Window:
 
     def seek(self, pattern: re.Pattern[bytes], longest: int) -> bool:
         """Move behind the next match of `pattern` (at most `longest` bytes long); False at the end."""
-        while not (found := pattern.search(self.data, self.at)):
+        while not (match := pattern.search(self.data, self.at)):
             self.at = max(self.at, len(self.data) - longest)
             if not self.fill():
                 return False
-        self.at = found.end()
+        self.at = match.end()
         return True
 
 
@@ -116,8 +116,8 @@ def value_end(data: bytes, at: int, ended: bool) -> int:
     """Where the JSON value that starts at `at` ends, by its quotes and brackets; -1 if not in `data`."""
     first = data[at : at + 1]
     if first == b'"':
-        found = _STRING.match(data, at)
-        return found.end() if found else -1
+        match = _STRING.match(data, at)
+        return match.end() if match else -1
     if first in (b"{", b"["):
         depth = 0
         while True:
@@ -177,6 +177,6 @@ def last_boundary(data: bytes, at: int) -> int:
 
 def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
     """Where a pattern that matches anywhere, if only nothing, stops matching."""
-    found = pattern.match(data, at)
-    assert found is not None
-    return found.end()
+    match = pattern.match(data, at)
+    assert match is not None
+    return match.end()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Layout:
     """Formatted text by row. `rest` and `total` hold the sums of the summed columns and blanks elsewhere."""
 
     headings: list[str]
@@ -34,7 +34,7 @@ class Grid:
     """The column in which `rest` and `total` say what they are."""
 
 
-def grid(table: Table, top: int | None = None) -> Grid:
+def layout(table: Table, top: int | None = None) -> Layout:
     """The first `top` rows (all by default) and the pinned ones as text; the others are summed, not formatted."""
     free = len(table) - table.pinned
     first = free if top is None else min(top, free)
@@ -58,7 +58,7 @@ def grid(table: Table, top: int | None = None) -> Grid:
     hidden = len(hidden_frame)
     rest, total = ([column[i] for column in sums] for i in (0, 1))
     rest[label], total[label] = f"… {hidden:,} more row{'s' if hidden > 1 else ''}", "total"
-    return Grid(
+    return Layout(
         headings=headings,
         is_text=[column.kind == "text" for column in columns],
         is_whole=[column.whole for column in columns],

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from perfkit.measure import memory
+from perfkit.measure import memory_limit
 from tests.runs import CPU_OOM
 
 GIB = 2**30
@@ -36,7 +36,7 @@ GPU_OOM = (
     ids=str,
 )
 def test_allocation_failures_are_recognised(error):
-    assert memory.is_out_of_memory(error)
+    assert memory_limit.is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_allocation_failures_are_recognised(error):
     ids=str,
 )
 def test_other_failures_are_not_taken_for_one(error):
-    assert not memory.is_out_of_memory(error)
+    assert not memory_limit.is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_other_failures_are_not_taken_for_one(error):
     ],
 )
 def test_the_size_of_the_allocation_is_read_where_it_is_said(text, size):
-    assert memory.requested_bytes(RuntimeError(text)) == size
+    assert memory_limit.requested_bytes(RuntimeError(text)) == size
 
 
 def test_a_real_failure_of_this_pytorch_is_understood():
@@ -73,13 +73,13 @@ def test_a_real_failure_of_this_pytorch_is_understood():
         torch.empty(2**50)
 
     # THEN
-    assert memory.is_out_of_memory(failed.value)
-    assert memory.requested_bytes(failed.value) == 4 * 2**50
+    assert memory_limit.is_out_of_memory(failed.value)
+    assert memory_limit.requested_bytes(failed.value) == 4 * 2**50
 
 
 def test_a_failure_says_what_was_asked_and_what_there_is():
     # WHEN
-    failure = memory.failure("cpu", RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB)
+    failure = memory_limit.failure("cpu", RuntimeError(CPU_OOM), "measured step 2, forward", 16 * GIB)
 
     # THEN
     assert failure.message == (
@@ -88,11 +88,11 @@ def test_a_failure_says_what_was_asked_and_what_there_is():
     )
     assert (failure.phase, failure.requested) == ("measured step 2, forward", 64 * GIB)
     assert failure.available == 16 * GIB
-    assert "the GPU had 16.0 GiB" in memory.failure("cuda:1", RuntimeError(GPU_OOM), "model", 16 * GIB).message
+    assert "the GPU had 16.0 GiB" in memory_limit.failure("cuda:1", RuntimeError(GPU_OOM), "model", 16 * GIB).message
 
 
 def test_a_failure_without_a_size_does_not_make_one_up():
-    failure = memory.failure("cpu", MemoryError(), "model", GIB)
+    failure = memory_limit.failure("cpu", MemoryError(), "model", GIB)
     assert failure.message.startswith("out of memory in model: an allocation failed; this machine had 1.0 GiB")
     assert failure.requested is None
 
@@ -138,7 +138,9 @@ def test_data_is_limited_to_what_is_available_and_set_back(process, soft, hard, 
 
     # WHEN
     try:
-        with memory.limited_to_available("cpu", available=lambda _: 10 * GIB, limits=limits, process=process) as free:
+        with memory_limit.limited_to_available(
+            "cpu", available=lambda _: 10 * GIB, limits=limits, process=process
+        ) as free:
             inside = limits.now
             if raises:
                 raise MemoryError
@@ -153,12 +155,12 @@ def test_data_is_limited_to_what_is_available_and_set_back(process, soft, hard, 
 
 @pytest.mark.parametrize(("container", "free"), [(None, 10 * GIB), (3 * GIB, 3 * GIB), (40 * GIB, 10 * GIB)])
 def test_a_container_may_allow_less_than_the_machine_has(container, free):
-    assert memory.available("cpu", machine=lambda: 10 * GIB, container=lambda: container) == free
+    assert memory_limit.available("cpu", machine=lambda: 10 * GIB, container=lambda: container) == free
 
 
 def test_a_gpu_says_itself_what_is_free():
     cuda = SimpleNamespace(mem_get_info=lambda device: {"cuda:1": (7 * GIB, 16 * GIB)}[device])
-    assert memory.available("cuda:1", cuda=cuda) == 7 * GIB
+    assert memory_limit.available("cuda:1", cuda=cuda) == 7 * GIB
 
 
 @pytest.mark.parametrize(("device", "told"), [("cuda", True), ("cpu", False)])
@@ -168,7 +170,7 @@ def test_nothing_is_limited_on_a_gpu_or_where_the_system_does_not_tell(process, 
     place = process if told else process / "nowhere"
 
     # WHEN
-    with memory.limited_to_available(device, available=lambda _: 7 * GIB, limits=limits, process=place) as free:
+    with memory_limit.limited_to_available(device, available=lambda _: 7 * GIB, limits=limits, process=place) as free:
         inside = limits.now
 
     # THEN
@@ -176,5 +178,5 @@ def test_nothing_is_limited_on_a_gpu_or_where_the_system_does_not_tell(process, 
 
 
 def test_the_kernels_kilobytes_are_1024_bytes(process):
-    assert memory.status_bytes("VmPeak", process) == 7 * 1024
-    assert memory.status_bytes("VmHWM", process) is None
+    assert memory_limit.status_bytes("VmPeak", process) == 7 * 1024
+    assert memory_limit.status_bytes("VmHWM", process) is None
