@@ -109,6 +109,19 @@ class TraceBuilder:
         )
 
 
+def device_step() -> TraceBuilder:
+    """100 ns of a step: two kernels of 10 and 20 ns in a module, 5 ns of a copy at the same time, 5 ns outside."""
+    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 5, 40, sequence=1)
+    b.launched("gemm", 10, 100, 110).launched("gemm", 12, 110, 130)
+    b.launched("Memcpy", 50, 115, 120, kind=DeviceKind.MEMCPY)
+    return b.launched("stray", 95, 195, 200)
+
+
+def host_step() -> TraceBuilder:
+    """100 ns of a step: an operator of 30 ns in a module of 90 ns, and no device."""
+    return TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 10, 40)
+
+
 def saying(trace: Trace, **said: Any) -> Trace:
     """The trace, of a file that says this of itself: fields of Recording."""
     return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, **said))

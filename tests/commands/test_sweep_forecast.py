@@ -32,8 +32,8 @@ def test_without_a_device_or_its_free_memory_there_is_no_forecast(places):
 
 
 def test_a_compiled_step_that_may_need_less_is_never_refused():
-    """GIVEN a megabyte, less than the parameters WHEN forecast THEN the plain step does not fit and the compiled may"""
-    find = {"cpu": ("cpu", 2**20)}
+    """GIVEN 256 KiB, less than the parameters WHEN forecast THEN the plain step does not fit and the compiled may"""
+    find = {"cpu": ("cpu", 2**18)}
     plain, compiled = (runs.quick(num_layers=4, compile=mode) for mode in ("off", "model"))
     forecast = forecaster([plain, compiled], None, lambda _: find)
     refused, tried = forecast(plain), forecast(compiled)

@@ -15,16 +15,15 @@ from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import unattributed
 from perfkit.analysis.time.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.time.partial import Partial
-from perfkit.analysis.time.summary import Scalars, summary
+from perfkit.analysis.time.summary import Scalars
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.commands.console import show
 from perfkit.render.findings import lines
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import DeviceKind, HostKind, Trace
+from perfkit.trace.columns import HostKind, Trace
 from perfkit.trace.load import load
-from perfkit.trace.recording import Device
-from tests.builders import TraceBuilder, saying
+from tests.builders import TraceBuilder, device_step, host_step
 from tests.nsys_export import NsysExport
 from tests.reports import evidence_that_misses, lines_in
 from tests.reports import tables_for_people as people
@@ -33,18 +32,6 @@ from tests.reports import tables_for_scripts as scripts
 
 def account(trace: Trace, **selection) -> Account:
     return account_for(trace, attribute(trace), Selection(**selection))
-
-
-def device_step() -> TraceBuilder:
-    """100 ns of a step: two kernels of 10 and 20 ns in a module, 5 ns of a copy at the same time, 5 ns outside."""
-    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 5, 40, sequence=1)
-    b.launched("gemm", 10, 100, 110).launched("gemm", 12, 110, 130)
-    b.launched("Memcpy", 50, 115, 120, kind=DeviceKind.MEMCPY)
-    return b.launched("stray", 95, 195, 200)
-
-
-def host_step() -> TraceBuilder:
-    return TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 10, 40)
 
 
 def nsys_trace(folder: Path) -> Trace:
@@ -123,38 +110,6 @@ def test_views_fold_layers_by_component_unless_told_otherwise():
     shown = report(trace, View(by="module", fold=False)).table("groups")
     assert shown.title == "By module, self time"
     assert shown.frame["scope"].tolist() == ["layers.0", "layers.1"]
-
-
-def test_scalars_of_device_work():
-    b = device_step().node("MmBackward0", 60, 70, 1).node("LostBackward0", 72, 80, 9)
-    b.range("perfkit.backward::net", 82, 84)
-    devices = (Device(0, "H100"), Device(1, "A100"))
-    assert summary(account(saying(b.build(), devices=devices)).partial) == {
-        "source": "built by a test",
-        "format": "kineto",
-        "devices": ["H100"],
-        "kernels": 3,
-        "kernel_time_ns": 35,
-        "gpu_events": 4,
-        "gpu_time_ns": 40,
-        "busy_ns": 35,
-        "steps": 1,
-        "step_wall_ns": 100,
-        "total_ns": 40,
-        "unattributed_ns": 5,
-        "unattributed_reasons_ns": {"outside": 5},
-        "scope_source": "perfkit",
-        "backward_nodes": 2,
-        "backward_nodes_linked": 1,
-        "backward_ranges": 1,
-    }
-
-
-def test_scalars_of_host_times():
-    found = summary(account(host_step().build()).partial)
-    assert [found[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
-    assert (found["total_ns"], found["step_wall_ns"], found["unattributed_ns"]) == (100, 100, 10)
-    assert found["devices"] == []
 
 
 # --- remarks ------------------------------------------------------------------------------------------------------
