@@ -104,7 +104,7 @@ def execute(
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
 
-    The path - is a trace on standard input. Several paths are shown separately, one after the other.
+    The path - is a trace on standard input; of several paths it comes first. Each path is shown separately.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """

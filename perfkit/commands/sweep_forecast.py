@@ -78,9 +78,7 @@ def report(table: Table, configs: Sequence[RunConfig]) -> Report:
     findings = []
     if not any(column.name == "verdict" for column in table.columns):
         findings.append(
-            Finding(
-                MEMORY_UNKNOWN, "the memory to fit into is unknown, so there is no verdict: pass e.g. --memory 16GB"
-            )
+            Finding(MEMORY_UNKNOWN, "the memory to fit into is unknown, so there is no verdict", advice="--memory 16GB")
         )
     if any(config.step.compile != "off" for config in configs):
         text = "the estimate does not cover --compile: those rows show the uncompiled step, which needs more memory"

@@ -242,6 +242,7 @@ def test_several_paths_are_shown_one_after_the_other(two, capsys):
         (["{trace}", "{run}", "--format", "csv"], "--format csv can hold only one table"),
         (["{trace}", "{run}", "--table", "kernels"], "there is no table of that name in {run}; choose from "),
         (["{trace}", "{run}/", "{run}"], "{run} is named twice"),
+        (["{run}", "{run}/../{name}"], "is named twice"),
         (["{trace}", "nowhere"], "nowhere does not exist: check the path"),
         (["{trace}", "--fromat", "json"], "Did you mean --format?"),
     ],
@@ -251,7 +252,7 @@ def test_several_paths_that_cannot_be(two, capsys, arguments, says):
     trace, folder = two
     if "kernels" not in arguments:
         Path(trace).write_text("no trace, as who reads it would say")
-    code, out, err = run(capsys, *(one.format(trace=trace, run=folder) for one in arguments))
+    code, out, err = run(capsys, *(one.format(trace=trace, run=folder, name=Path(folder).name) for one in arguments))
     assert (code, out) == (2, "")
     assert says.format(trace=trace, run=folder) in " ".join(err.split())
 

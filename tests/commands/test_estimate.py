@@ -125,7 +125,7 @@ def test_compiled_steps_are_not_covered(ask):
                 "--context-length",
                 "99999",
             ],
-            "a tensor of this step has more than 2^63 bytes",
+            "a tensor of this step needs more than 2^63 bytes",
         ),
     ],
 )

@@ -247,7 +247,7 @@ def test_without_nsys_a_run_under_it_is_refused_before_anything_runs(run, tmp_pa
     # THEN
     assert (result.code, result.out, list(tmp_path.iterdir())) == (2, "", [])
     assert result.err == (
-        "perfkit: --profiler nsys: there is no nsys on PATH;"
+        "perfkit: --profiler nsys: nsys is not on PATH;"
         " install Nsight Systems (scripts/install-nsys; Debian: nsight-systems in non-free)\n"
     )
 

@@ -48,8 +48,12 @@ def test_a_compiled_step_that_may_need_less_is_never_refused():
     ("columns", "mode", "said"),
     [
         (("verdict",), "off", []),
-        (("peak",), "off", ["no verdict without a memory: pass --memory 16GB"]),
-        (("verdict",), "model", ["--compile is not covered: such rows are of the step without it, which keeps more"]),
+        (("peak",), "off", ["the memory to fit into is unknown, so there is no verdict"]),
+        (
+            ("verdict",),
+            "model",
+            ["the estimate does not cover --compile: those rows show the uncompiled step, which needs more memory"],
+        ),
     ],
 )
 def test_what_to_know_of_the_estimates(columns, mode, said):

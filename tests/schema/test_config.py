@@ -240,7 +240,7 @@ def test_an_own_workload_is_resolved_without_a_guess():
 
 @pytest.mark.parametrize("ask", [lambda: OWN.transformer, OWN.flags, lambda: OWN.changed(d_model=8)])
 def test_what_needs_a_transformer_refuses_another_workload(ask):
-    with pytest.raises(UsageError, match=r"^mine: a workload of your own, whose shape "):
+    with pytest.raises(UsageError, match=r"^mine: a workload of your own, of which perfkit knows neither shape"):
         ask()
 
 

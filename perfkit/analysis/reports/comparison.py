@@ -204,7 +204,7 @@ def _conclusion(compared: Comparison) -> Finding:
         text = f"{len(compared.steps)} configurations: " + ", ".join(f"{n} {word}" for word, n in counts.most_common())
         return Finding(VERDICT, text, sure="derived")
     [row] = compared.steps
-    known = math.isfinite(row.ratio)
+    known = math.isfinite(row.ratio) and row.welch is not None  # one process a side says nothing yet
     text, advice = _verdict(row, compared.margin)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
     return Finding(VERDICT, text, cost, advice=advice, sure="derived")

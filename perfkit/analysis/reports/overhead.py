@@ -8,7 +8,7 @@ import pandas as pd
 
 from perfkit.analysis.runs.processes import process_of
 from perfkit.analysis.runs.summary import STEP
-from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
@@ -54,7 +54,7 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
     finding = Finding(
         PROFILING_COST,
         text,
-        Cost(round((shown.medians[STEP] - base.medians[STEP]) * 1e9), ratio - 1),
+        Cost(round((shown.medians[STEP] - base.medians[STEP]) * 1e9), ratio - 1) if is_known else NO_COST,
         (Evidence("overhead", {"phase": STEP}),),
         sure="measured" if is_known else "guessed",
     )

@@ -9,9 +9,11 @@ from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
-from perfkit.analysis.time import breakdown, grouping, integrity, ranges, threads
+from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
+from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
+from perfkit.analysis.time.partial import Fold
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.schema.finding import Finding, Rule
@@ -31,6 +33,18 @@ TABLES: tuple[TraceTable, ...] = (
     threads.THREADS,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
+
+FOLDS: tuple[Fold, ...] = (
+    cells.BY_STEP,
+    cells.CELLS,
+    passes.PASSES,
+    ranges.EVERYWHERE,
+    ranges.IN_STEPS,
+    summaries.NODES,
+    summaries.SPANS,
+    threads.LANES,
+)
+"""What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (

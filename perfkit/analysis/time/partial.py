@@ -153,8 +153,10 @@ def merge(parts: Sequence[Partial]) -> Partial:
     """Merge partials in their order; the result does not depend on how they are grouped.
 
     Steps are numbered consecutively; names and paths are in the order of first use. Raises ValueError where the
-    parts are of different phases, or spell scopes differently.
+    parts are of different phases or spell scopes differently, and where there are none.
     """
+    if not parts:
+        raise ValueError("there is nothing to merge")
     facts = _merged_facts([part.facts for part in parts])
     places = {
         "names": {text: number for number, text in enumerate(facts.names)},

@@ -93,10 +93,15 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
         input_ = what_is(name)
         if isinstance(input_, TraceFile) and isinstance(input_.path, Path) and not input_.path.exists():
             raise UsageError(f"{name} does not exist: check the path")
-        if input_.path in [earlier.path for earlier in inputs]:
+        if _place(input_) in map(_place, inputs):
             raise UsageError(f"{name} is named twice: name it once")
         inputs.append(input_)
     return inputs
+
+
+def _place(input_: Input) -> Path | str:
+    """What is the same for two spellings of one path; standard input is itself."""
+    return input_.path.resolve() if isinstance(input_.path, Path) else input_.path
 
 
 def runs_in(folder: Path) -> RunsFolder:

@@ -287,7 +287,7 @@ def test_csv_computes_the_main_table_alone(capsys):
     calls: list[str] = []
     made = report(device_step().build(), tables=[counting(calls, table) for table in TABLES])
     show.write(show.chosen([made], ()), "csv", top=None)
-    assert "--table gives another: phases, categories" in capsys.readouterr().err
+    assert "--table chooses another: phases, categories" in capsys.readouterr().err
     assert calls == ["kernels"]
 
 

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.reports.trace import TABLES
+from perfkit.analysis.reports.trace import FOLDS, TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.cells import BY_STEP, CELLS, unattributed
+from perfkit.analysis.time.cells import CELLS, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, columns_of, merge
 from perfkit.analysis.time.passes import PASSES, passes
-from perfkit.analysis.time.ranges import EVERYWHERE, IN_STEPS, range_table
-from perfkit.analysis.time.summary import NODES, SPANS, device_span, summary
-from perfkit.analysis.time.threads import LANES, thread_table
+from perfkit.analysis.time.ranges import range_table
+from perfkit.analysis.time.summary import device_span, summary
+from perfkit.analysis.time.threads import thread_table
 from perfkit.analysis.time.trace_table import View
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
@@ -208,6 +208,11 @@ def test_parts_of_different_phases_are_no_whole():
         merge([partial_of(b), partial_of(b, phase=Phase.FORWARD)])
 
 
+def test_nothing_is_no_whole():
+    with pytest.raises(ValueError, match="nothing to merge"):
+        merge([])
+
+
 def test_parts_that_spell_scopes_differently_are_no_whole():
     perfkit = TraceBuilder().module("net.fc", 0, 50).launched("k", 10, 0, 5)
     foreign = TraceBuilder().annotation("fc", 0, 50).launched("k", 10, 0, 5)
@@ -248,9 +253,6 @@ def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(r
     assert (added.dtypes == np.int64).all()
     again = fold.added(columns_of(added))
     pd.testing.assert_frame_equal(again, added)
-
-
-FOLDS = (BY_STEP, CELLS, PASSES, SPANS, NODES, LANES, IN_STEPS, EVERYWHERE)
 
 
 @given(seed=st.integers(0, 10_000))

@@ -33,7 +33,7 @@ def test_only_the_reports_with_a_table_of_that_name_remain():
 
 def test_a_name_that_nothing_has_names_the_choices_of_all_reports():
     """GIVEN two reports WHEN a table is asked for that none has THEN the error has the names of both, in order"""
-    with pytest.raises(UsageError, match=r"^--table x: there is no such table in it; choose from a, b$"):
+    with pytest.raises(UsageError, match=r"^--table x: there is no table of that name in it; choose from a, b$"):
         show.chosen([report(table("b")), report(table("a"))], ("x",), "in it")
 
 

@@ -76,7 +76,7 @@ def test_what_fails_later_is_left_to_the_records_but_for_a_full_disk(tmp_path, s
     ("status", "says"),
     [
         ("ok", "1 of 2 processes saved in "),
-        ("interrupted", "0 of 2 processes and 2 measured steps of one more saved in "),
+        ("interrupted", "0 of 2 processes and 2 measured steps of another saved in "),
         (None, "nothing was measured"),
     ],
 )
