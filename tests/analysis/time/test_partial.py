@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import pkgutil
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,15 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perfkit.analysis import time
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.cells import BY_STEP, CELLS, unattributed
+from perfkit.analysis.time.cells import CELLS, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, columns_of, merge
 from perfkit.analysis.time.passes import PASSES, passes
-from perfkit.analysis.time.ranges import EVERYWHERE, IN_STEPS, range_table
-from perfkit.analysis.time.summary import NODES, SPANS, device_span, summary
-from perfkit.analysis.time.threads import LANES, thread_table
+from perfkit.analysis.time.ranges import range_table
+from perfkit.analysis.time.summary import device_span, summary
+from perfkit.analysis.time.threads import thread_table
 from perfkit.analysis.time.trace_table import View
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.load import load
@@ -250,7 +253,14 @@ def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(r
     pd.testing.assert_frame_equal(again, added)
 
 
-FOLDS = (BY_STEP, CELLS, PASSES, SPANS, NODES, LANES, IN_STEPS, EVERYWHERE)
+def every_fold() -> tuple[Fold, ...]:
+    """The folds at the top of the modules that count; one that several modules import comes once."""
+    names = [module.name for module in pkgutil.iter_modules(time.__path__, f"{time.__name__}.")]
+    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    return tuple(dict.fromkeys(value for value in values if isinstance(value, Fold)))
+
+
+FOLDS = every_fold()
 
 
 @given(seed=st.integers(0, 10_000))
