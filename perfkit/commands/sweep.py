@@ -32,6 +32,7 @@ from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
+from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
@@ -41,6 +42,7 @@ from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
 _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
 _FILES = Parameter(group=Group("Files", sort_key=5))
+_TABLES = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the results alone.")
 
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that another try may not have. Out of memory is a result."""
@@ -79,8 +81,7 @@ class SweepOptions:
     """Begin --output anew, without what is in it."""
     columns: Annotated[tuple[str, ...], _FILES] = ()
     """Columns of the table of results, by their names in --output; `size`, `context`, `batch` and `pass` are short."""
-    tables: Annotated[tuple[Path, ...], _FILES] = ()
-    """Also write the tables here: .csv, .md, .json, .tex, .typ or .xlsx; .csv holds the results alone."""
+    tables: Annotated[tuple[Path, ...], _FILES, _TABLES] = ()
     plot: Annotated[Path | None, _FILES] = None
     """Also draw time and memory against what varies, or every step where warm-up does: .png, .svg or .pdf."""
 

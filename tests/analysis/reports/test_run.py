@@ -10,7 +10,8 @@ import pytest
 
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, WARMUP_TIMES
-from perfkit.render.writers import WRITERS, Medium
+from perfkit.render.medium import Medium
+from perfkit.render.writers import WRITERS
 from perfkit.schema.record import AnnotationCost
 from tests.reports import tables_for_people, tables_for_scripts
 from tests.runs import quick, sample, saved
