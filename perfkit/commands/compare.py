@@ -27,6 +27,7 @@ from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
 from perfkit.render import files
+from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
@@ -34,6 +35,7 @@ from perfkit.schema.record import RECORD_FILE
 from perfkit.schema.report import Report
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
+_OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,7 @@ class CompareOptions:
     """Show only these tables, by name."""
     top: int = 20
     """Traces: show this many rows of each table; one more row has the sum of the others."""
-    output: Path | None = None
-    """Also write the tables here: .csv (the first table), .md, .json, .tex, .typ or .xlsx."""
+    output: Annotated[Path | None, _OUTPUT] = None
 
     def __post_init__(self) -> None:
         if self.repeats < 1:

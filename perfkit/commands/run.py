@@ -30,6 +30,7 @@ from perfkit.launch.processes import run_child
 from perfkit.measure.loop import Observer
 from perfkit.measure.nsys.program import Nsys
 from perfkit.render import files
+from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
@@ -42,6 +43,7 @@ _MANY_PROFILED = 500
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
+_OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,7 @@ class RunOptions:
     """Folder in which every run gets its own folder."""
     folder: Annotated[Path | None, _FILES] = None
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
-    output: Annotated[Path | None, _FILES] = None
-    """Also write the result table here; the extension chooses the format: .csv, .md, .json, .tex, .typ or .xlsx."""
+    output: Annotated[Path | None, _FILES, _OUTPUT] = None
     top: Annotated[int, _FILES] = 15
     """Show this many rows of each table of a profile; one more row has the sum of the others."""
     estimate: Annotated[bool, _ESTIMATE] = False

@@ -32,6 +32,7 @@ from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
+from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.chart import Chart
@@ -41,6 +42,7 @@ from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
 _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
 _FILES = Parameter(group=Group("Files", sort_key=5))
+_TABLES = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the results alone.")
 
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that may not happen again. Out of memory is a result, not a failure."""
@@ -79,8 +81,7 @@ class SweepOptions:
     """Delete the results in --output and start from the beginning."""
     columns: Annotated[tuple[str, ...], _FILES] = ()
     """Columns of the results table, by their names in --output or as `size`, `context`, `batch` and `pass`."""
-    tables: Annotated[tuple[Path, ...], _FILES] = ()
-    """Also write the tables here: .csv (only the results), .md, .json, .tex, .typ or .xlsx."""
+    tables: Annotated[tuple[Path, ...], _FILES, _TABLES] = ()
     plot: Annotated[Path | None, _FILES] = None
     """Also plot time and memory over the varied field (every step if that is warm-up): .png, .svg or .pdf."""
 

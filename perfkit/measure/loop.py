@@ -65,7 +65,10 @@ class Observer:
         """No step follows. Called once, whatever ended the run, also where the model could not be built."""
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """The record with what this observer knows so far; asked whenever the record is written."""
+        """The record with what this observer knows so far; asked whenever the record is written.
+
+        A number or a text needs no field of its own: `observed` takes it by a name, and the run's report shows it.
+        """
         return record
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit.errors import UsageError
-from perfkit.render.writers import WRITERS, Medium
+from perfkit.render.medium import Medium
+from perfkit.render.writers import WRITERS
 
 if TYPE_CHECKING:
     from perfkit.schema.report import Report

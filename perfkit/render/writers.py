@@ -10,34 +10,13 @@ from perfkit.render.csv import csv
 from perfkit.render.json import ascii_json, json_document
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
+from perfkit.render.medium import Medium, main_table
 from perfkit.render.typst import typst
 from perfkit.schema.table import each_note_once
 
 if TYPE_CHECKING:
     from perfkit.schema.report import Report
     from perfkit.schema.table import Table, Viewer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Medium:
-    """The properties of a document's destination that matter to writers; by default a file of its own."""
-
-    top: int | None = None
-    """Rows of each table that people are shown; None: all."""
-    by_title: bool = False
-    """The reports are of several sources: each is written under its title."""
-    is_terminal: bool = False
-    """Control characters must be spelled out."""
-    encoding: str = "utf-8"
-    """The encoding, which limits the characters that it can hold."""
-
-    def can_hold(self, text: str) -> bool:
-        """Whether it can hold all characters of the text."""
-        try:
-            text.encode(self.encoding)
-        except UnicodeEncodeError:
-            return False
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +64,6 @@ def _excel(reports: Sequence[Report], medium: Medium) -> bytes:  # noqa: ARG001 
     return workbook(_tables(reports))
 
 
-def main_table(reports: Sequence[Report]) -> Table | None:
-    """The table to write where the format holds one table; None where there is none."""
-    return next((report.main_table for report in reports if report.names), None)
-
-
 def _tables(reports: Sequence[Report]) -> list[Table]:
     return [table for report in reports for table in report.tables]
 
@@ -102,3 +76,6 @@ WRITERS = (
     Writer(extension=".typ", document=_typst),
     Writer(extension=".xlsx", document=_excel),
 )
+*_MOST, _LAST = (writer.extension for writer in WRITERS)
+EXTENSIONS = f"{', '.join(_MOST)} or {_LAST}"
+"""In words, for the help of flags that name a file."""

@@ -161,6 +161,8 @@ class RunRecord:
     """What NVML said during the run, about ten times a second."""
     artifacts: dict[str, str] = field(default_factory=dict)
     """What else the run wrote: kind -> path relative to the record's folder (see `artifact`)."""
+    observed: dict[str, int | float | str | None] = field(default_factory=dict)
+    """What observers add without a field of their own: name -> value, None where it could not be read."""
     kind: Literal["perfkit.run"] = "perfkit.run"
     format_version: int = FORMAT_VERSION
 

@@ -57,7 +57,7 @@ def test_on_a_terminal_each_step_is_counted(tmp_path):
 
 
 def test_every_run_has_flags_to_try():
-    assert [type(one) for one in usual()] == [Suggestions]
+    assert Suggestions in map(type, usual())
 
 
 def test_what_lies_beside_a_run_is_named_with_the_rest():

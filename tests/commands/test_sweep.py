@@ -504,7 +504,7 @@ def test_a_warm_up_study_is_a_table_and_a_plot(sweep, processes):
     [
         (["--columns", "speed"], "--columns speed: there is no such column; choose from"),
         (["--columns", "mean_s", "--repeats", "2"], "--columns mean_s: there is no such column"),
-        (["--tables", "t.doc"], "use .json, .csv, .md, .tex, .typ, .xlsx"),
+        (["--tables", "t.doc"], "the extension chooses the format: use .json, "),
         (["--plot", "p.bmp"], "use .png, .svg, .pdf"),
         (["--plot", "nowhere/p.png"], "there is no directory nowhere"),
         (["--tables", "r.csv"], "name the same file twice"),

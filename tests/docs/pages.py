@@ -73,7 +73,8 @@ class Flag:
 def flags(options: type[Any]) -> Iterator[Flag]:
     """The flags of a dataclass of options, in order."""
     hints = typing.get_type_hints(options, include_extras=True)
-    texts = {name: text for name, hint in hints.items() if (text := _help(hint))} or _field_texts(options)
+    said = {name: text for name, hint in hints.items() if (text := _help(hint))}
+    texts = said if len(said) == len(hints) else _field_texts(options) | said
     for field in dataclasses.fields(options):
         kind, group = _unwrapped(hints[field.name])
         yield Flag(
@@ -122,7 +123,7 @@ def _aliases(hint: Any) -> tuple[str, ...]:
 
 
 def _help(hint: Any) -> str:
-    """The text that its Parameter has; of a class that is written by hand it is under the field."""
+    """The text that its Parameter has; else, of a class that is written by hand, it is under the field."""
     notes = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
     return next((note.help for note in notes if isinstance(note, Parameter) and note.help), "")
 

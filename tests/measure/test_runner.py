@@ -170,9 +170,9 @@ def test_an_observer_adds_to_the_record_what_it_knows(run):
             self.steps += 1
 
         def add_to(self, record: RunRecord) -> RunRecord:
-            return dataclasses.replace(record, artifacts=record.artifacts | {"steps": str(self.steps)})
+            return dataclasses.replace(record, observed=record.observed | {"steps": self.steps})
 
-    assert run(observers=[Noting(), Journal()]).artifacts == {"steps": "5"}
+    assert run(observers=[Noting(), Journal()]).observed["steps"] == 5
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from perfkit.render.json import json_document
 from perfkit.render.markdown import markdown
-from perfkit.render.writers import WRITERS, Medium, Writer, main_table
+from perfkit.render.medium import Medium
+from perfkit.render.writers import EXTENSIONS, WRITERS, Writer
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 from tests.reports import report
@@ -22,7 +23,7 @@ def test_every_writer_writes_every_table_and_text_where_it_has_a_form(
 ) -> None:
     """GIVEN reports of ordinary, odd and no rows, and one without tables WHEN written THEN nothing is refused"""
     reports = [report(kernels, dataclasses.replace(nasty, name="nasty")), report(dataclasses.replace(empty, name="e"))]
-    for some in (reports, reports[:1], [report()]):
+    for some in (reports, reports[:1], [report()], [report(nasty)], [report(empty)]):
         document = writer.document(some, Medium())
         assert isinstance(document, str) or not writer.form
     assert writer.extension.startswith(".")
@@ -32,6 +33,11 @@ def test_every_writer_writes_every_table_and_text_where_it_has_a_form(
 def test_extensions_and_forms_are_named_once() -> None:
     assert len({writer.extension for writer in WRITERS}) == len(WRITERS)
     assert len(BY_FORM) == sum(bool(writer.form) for writer in WRITERS)
+
+
+def test_the_help_names_every_extension_once() -> None:
+    assert EXTENSIONS.replace(" or ", ", ").split(", ") == [writer.extension for writer in WRITERS]
+    assert EXTENSIONS.count(" or ") == 1
 
 
 def test_json_for_a_stream_that_has_few_letters_is_ascii() -> None:
@@ -52,8 +58,3 @@ def test_markdown_says_a_note_once_and_names_the_sources(kernels: Table) -> None
     assert both == f"## a\n\n{markdown(kernels)}\n## b\n\n{markdown(kernels)}"
     assert isinstance(both, str)
     assert both.count(note) == 2
-
-
-def test_the_main_table_is_that_of_the_first_report_with_any(kernels: Table) -> None:
-    assert main_table([Report("a", {}), report(kernels)]) is kernels
-    assert main_table([Report("a", {})]) is None

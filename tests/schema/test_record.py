@@ -44,6 +44,7 @@ FULL = saved(
     failure=Failure(phase="model", message="a\nb", requested=5, available=0, suggestions=("--checkpoint",)),
     annotation=AnnotationCost(ranges=3, seconds_per_range=2.5e-7),
     artifacts={"trace": "x.pt.trace.json.gz"},
+    observed={"files left open": 4, "seconds": 2.0, "governor": "none", "unknown": None},
 )
 
 
@@ -172,7 +173,9 @@ def test_fields_of_a_later_perfkit_are_passed_over_wherever_they_are(tmp_path):
     # GIVEN
     file = record.save(FULL, tmp_path)
     document = json.loads(file.read_text())
-    plain = {name: document.pop(name) for name in ("artifacts",)}  # maps of the user's names, not objects of fields
+    plain = {
+        name: document.pop(name) for name in ("artifacts", "observed")
+    }  # maps of the user's names, not objects of fields
     more = extended(document)
     del more["environment"]["variables"]["later"], more["environment"]["libraries"]["later"]
     del more["steps"][0]["phases_s"]["later"], more["warmup"][0]["phases_s"]["later"]

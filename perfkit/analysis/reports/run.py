@@ -73,6 +73,8 @@ def report(record: RunRecord) -> Report:
     scripts = (runs, steps_table(record), *noise_report.tables(noise))
     tables = [replace(table, audience="people") for table in tables]
     tables += [replace(table, audience="scripts") for table in scripts]
+    if record.observed:
+        tables.append(observed_table(record))
     findings = (
         _warmup(record),
         _little_warmup(record),
@@ -190,6 +192,13 @@ def _row(record: RunRecord) -> dict[str, object]:
         "pass_type": step.pass_type,
         "precision": step.precision,
     }
+
+
+def observed_table(record: RunRecord) -> Table:
+    """One row for each value that an observer added by a name."""
+    columns = (Column("name"), Column("value"))
+    frame = pd.DataFrame(list(record.observed.items()), columns=[c.name for c in columns], dtype=object)
+    return Table("observed", "Observed", columns, frame)
 
 
 def steps_table(record: RunRecord) -> Table:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import PerfkitError, UsageError
 from perfkit.render import findings, terminal
-from perfkit.render.writers import WRITERS, Medium
+from perfkit.render.medium import Medium
+from perfkit.render.writers import WRITERS
 from perfkit.schema.printable import printable
 from perfkit.schema.report import Report
 from perfkit.schema.table import each_note_once

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import pytest
 
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, WARMUP_TIMES
+from perfkit.render.medium import Medium
+from perfkit.render.writers import WRITERS
 from perfkit.schema.record import AnnotationCost
+from tests.reports import tables_for_people, tables_for_scripts
 from tests.runs import quick, sample, saved
 
 STEPS = (
@@ -73,6 +77,20 @@ def test_each_phase_is_a_row_and_the_rest_is_the_last():
     assert table.pinned == 5
     summed = {column.name for column in table.columns if column.summed}
     assert summed == {"mean_s", "share"}
+
+
+def test_what_observers_added_by_a_name_is_a_table_for_everyone_where_there_is_any():
+    """GIVEN a number, a text and what could not be read THEN each is a row, raw in JSON, for every writer"""
+    report = run_report.report(trained(observed={"files left open": 4, "governor": "none", "unknown": None}))
+    table = report.table("observed")
+    assert table.frame.to_numpy().tolist() == [["files left open", 4], ["governor", "none"], ["unknown", None]]
+    assert [shown[-1].name for shown in (tables_for_people(report), tables_for_scripts(report))] == ["observed"] * 2
+    for writer in WRITERS:
+        assert writer.document([report], Medium())
+    [json_writer] = (writer for writer in WRITERS if writer.form == "json")
+    rows = json.loads(json_writer.document([report], Medium()))["tables"]["observed"]["rows"]
+    assert [row["value"] for row in rows] == [4, "none", None]
+    assert run_report.report(trained()).table("observed") is None
 
 
 def test_steps_are_counted_from_1_in_warm_up_and_again_when_measured():

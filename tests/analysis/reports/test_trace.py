@@ -234,9 +234,7 @@ def test_evidence_is_in_the_tables(by):
     """GIVEN time without a scope, without a launch, in kernels of no known name THEN rows show it, however grouped"""
     b = device_step().event("mystery", -30, -20)
     found = report(b.build(), View(by=by))
-    assert {one.rule for one in found.findings if one.evidence} == {
-        UNATTRIBUTED_TIME, NO_LAUNCH, UNKNOWN_KERNELS,
-    }  # fmt: skip
+    assert {UNATTRIBUTED_TIME, NO_LAUNCH, UNKNOWN_KERNELS} <= {one.rule for one in found.findings if one.evidence}
     assert evidence_that_misses(found) == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import pkgutil
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perfkit.analysis import time
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import FOLDS, TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
@@ -253,6 +256,17 @@ def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(r
     assert (added.dtypes == np.int64).all()
     again = fold.added(columns_of(added))
     pd.testing.assert_frame_equal(again, added)
+
+
+def every_fold() -> tuple[Fold, ...]:
+    """The folds at the top of the modules that count; one that several modules import comes once."""
+    names = [module.name for module in pkgutil.iter_modules(time.__path__, f"{time.__name__}.")]
+    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    return tuple(dict.fromkeys(value for value in values if isinstance(value, Fold)))
+
+
+def test_every_fold_is_named_for_who_sends_partials():
+    assert set(FOLDS) == set(every_fold())
 
 
 @given(seed=st.integers(0, 10_000))
