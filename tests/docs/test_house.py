@@ -15,10 +15,6 @@ GROUND = {"errors", "signals", "streams"}
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
     "run": "test_cli",
-    "analysis/findings/trace": "analysis/reports/test_trace",
-    "analysis/memory/terms": "analysis/memory/test_model",
-    "analysis/time/reading": "analysis/time/test_integrity_numbers",
-    "commands/reports": "commands/test_analyze",
     "schema/parts/measurement": "schema/test_config_limits",
     "schema/parts/step": "schema/test_config_limits",
     "schema/parts/workloads": "schema/test_config",

@@ -112,77 +112,12 @@ def test_views_fold_layers_by_component_unless_told_otherwise():
     assert shown.frame["scope"].tolist() == ["layers.0", "layers.1"]
 
 
-# --- remarks ------------------------------------------------------------------------------------------------------
-
-
-def test_the_first_line_says_how_much_there_is_and_how_busy_the_device_was():
-    """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; time between devices is not counted"""
-    assert remarks(account(device_step().build()))[0] == (
-        "1 step; 4 device events, 40.00 ns in sum, 35.00 ns busy (35.0% of the time from first to last)"
-    )
-    two = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 0, 40)
-    two.launched("k", 2, 60, 100).launched("k", 3, 1000, 1020, device=1)
-    assert remarks(account(two.build()))[0] == (
-        "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy (83.3% of the time from first to last)"
-    )
-
-
-def test_a_moment_of_no_length_has_no_share():
-    assert remarks(account(TraceBuilder().launched("k", 0, 5, 5).build()))[0] == (
-        "0 steps; 1 device events, 0 ns in sum, 0 ns busy"
-    )
-
-
-def test_the_first_line_of_host_times():
-    assert remarks(account(host_step().build()))[0] == (
-        "1 step, 100.0 ns on the main thread; no device work in this trace"
-    )
-
-
-def test_the_rest_is_explained_where_there_is_one():
-    texts = remarks(account(device_step().build()))
-    assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in texts
-    scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
-    assert not any("<unattributed>" in line for line in remarks(account(scoped.build())))
-
-
-@pytest.mark.parametrize(
-    ("scope", "operator", "said"), [(False, True, True), (True, True, False), (False, False, False)]
-)
-def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, said):
-    b = TraceBuilder().step(0, 0, 100).launched("k", 20, 30, 40)
-    b = b.module("net", 5, 90) if scope else b
-    b = b.range("aten::mm", 10, 40) if operator else b
-    assert ("no range names a module; --by op shows the operators" in remarks(account(b.build()))) == said
-
-
-def test_nothing_shown_suggests_nothing():
-    trace = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40).build()
-    assert not any("--by op" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
-
-
 def test_a_tree_that_does_not_fit_is_said():
     trace = TraceBuilder().range("nn.Module: Net_0", 0, 50, HostKind.PYTHON).launched("k", 5, 10, 20).build()
     line = "the given module tree does not fit the trace: some module frames of the trace are not in it"
     assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == line
     assert line not in lines_in(report(trace, View(modules={"net": "Net"})))
     assert line not in lines_in(report(trace))
-
-
-def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():
-    def nodes(second: str) -> list[str]:
-        b = TraceBuilder().module("a", 0, 90).range("aten::mm", 10, 20, sequence=1)
-        b.range("autograd::engine::evaluate_function: MmBackward0", 100, 150, sequence=1, forward_thread=1)
-        b.range(f"perfkit.backward::{second}", 110, 140)
-        b.range("MmBackward0", 115, 130, sequence=1, forward_thread=1).launched("k", 120, 120, 125)
-        return remarks(account(b.build()))
-
-    agreed = "backward ranges agree with sequence numbers: 1 of 1 nodes"
-    assert agreed in nodes("a")
-    assert not any(line.startswith("integrity, backward ranges") for line in nodes("a"))
-    assert not any(line.startswith("backward ranges agree") for line in nodes("b"))
-    assert any(line.startswith("integrity, backward ranges") for line in nodes("b"))
-    assert not any("backward ranges" in line for line in remarks(account(device_step().build())))
 
 
 # --- reasons ------------------------------------------------------------------------------------------------------
@@ -236,16 +171,6 @@ def test_evidence_is_in_the_tables(by):
     found = report(b.build(), View(by=by))
     assert {UNATTRIBUTED_TIME, NO_LAUNCH, UNKNOWN_KERNELS} <= {one.rule for one in found.findings if one.evidence}
     assert evidence_that_misses(found) == []
-
-
-def test_costs_are_a_step():
-    """GIVEN 10 ns without a scope in two steps, of 60 THEN a step has 5, a sixth of all; without steps it is 10"""
-    for steps, each in ((2, 5), (0, 10)):
-        b = TraceBuilder().module("net", 0, 90).launched("k", 10, 0, 50).launched("k", 95, 60, 70)
-        for step in range(steps):
-            b.step(step, 50 * step, 50 * step + 50)
-        [finding] = [one for one in report(b.build()).findings if one.rule is UNATTRIBUTED_TIME]
-        assert (finding.cost.ns, finding.cost.share) == (each, pytest.approx(1 / 6))
 
 
 # --- what is computed -----------------------------------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""The reports of a run's folder: what it holds decides which there are, and the first comes before a trace is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from perfkit.commands import reports
+from perfkit.errors import UsageError
+from perfkit.schema import record
+from tests.docs.pages import ROOT
+
+SAMPLE = ROOT / "traces" / "samples" / "tiny_train_cpu"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A profiled run: its record and its trace."""
+    return Path(shutil.copytree(SAMPLE, tmp_path / "run"))
+
+
+def test_a_profiled_run_has_a_report_of_its_record_and_one_of_its_trace(folder: Path) -> None:
+    run, trace = reports.of_run(record.load(folder), folder)
+    assert run.table("steps") is not None
+    assert trace.title == "sample_1.1.pt.trace.json.gz"
+    assert trace.findings[0].rule.id == "trace-totals"
+
+
+def test_a_run_with_plain_steps_has_the_profilers_overhead_too(folder: Path) -> None:
+    saved = record.load(folder)
+    (folder / "plain").mkdir()
+    record.save(dataclasses.replace(saved, artifacts={}), folder / "plain")
+    both = dataclasses.replace(saved, artifacts={"plain": "plain/record.json"})
+    titles = [report.title for report in reports.of_run(both, folder)]
+    assert titles[1:] == ["Overhead of --profiler torch"]
+
+
+def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
+    for trace in folder.glob("*.gz"):
+        trace.write_bytes(b"no trace")
+    made = reports.of_run(record.load(folder), folder)
+    assert next(made).table("run") is not None
+    with pytest.raises(UsageError):
+        next(made)
