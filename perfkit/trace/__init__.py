@@ -1,1 +1,1 @@
-"""Trace files to columns. File formats end here: past `load()` nobody sees an event dict or SQL."""
+"""Convert trace files to columns. Only this package knows file formats: `load()` returns no event dicts and no SQL."""

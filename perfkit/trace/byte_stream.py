@@ -1,4 +1,4 @@
-"""The bytes of a trace file, whatever they are packed in: plain, gzip or zip."""
+"""The bytes of a trace file, whether it is plain, gzip or zip."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from perfkit.schema.progress import Progress
 PIECE = 256 * 1024
 """Bytes read from the file at a time."""
 INFLATED_PIECE = 64 * 1024
-"""Bytes unpacked at a time: what is lost, at most, before the place where a gzip stream is damaged."""
+"""Bytes unpacked at a time: at most this much is lost before the point where a gzip stream is damaged."""
 RATIO_FROM = 1 << 30
-"""Unpacked bytes from which the ratio is watched."""
+"""The ratio is checked once this many bytes are unpacked."""
 MAX_RATIO = 200
-"""Unpacked over packed bytes. Traces come to 10-30; deflate's limit, and so a bomb's ratio, is 1032."""
+"""Largest ratio of unpacked to packed bytes. Traces reach 10-30; deflate's limit, which a bomb reaches, is 1032."""
 
 _InflateError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # isal's stub is wrong
 _ZIP_ERRORS = (
@@ -43,9 +43,9 @@ _ZIP_ERRORS = (
 """What zipfile raises on damaged, encrypted or foreign archives."""
 _ZIP = b"PK\x03\x04"
 _HELD = 64 << 20
-"""Bytes of a zip archive from a pipe that are held in memory; larger ones go to a temporary file."""
+"""A zip archive from a pipe is held in memory up to this many bytes; a larger one goes to a temporary file."""
 _MAC = "__MACOSX/"
-"""What macOS puts beside each file that it zips."""
+"""The folder that macOS adds to a zip archive for its own metadata."""
 _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
@@ -61,20 +61,20 @@ _FOREIGN = {
 
 
 def printable(text: str) -> str:
-    """A text from a file as part of a message: one line, not too long."""
+    """Shorten a text from a file to one line of limited length for use in a message."""
     return text[:100] if text.isprintable() else ascii(text[:100])[1:-1]
 
 
 @dataclass(slots=True)
 class StreamFacts:
-    """What unpacking found; filled in while the bytes are read."""
+    """What unpacking found; it is filled in while the bytes are read."""
 
     packed: int = 0
     """Bytes read from the file."""
     unpacked: int = 0
-    """Bytes handed on."""
+    """Bytes yielded to the caller."""
     repairs: Counter[str] = field(default_factory=Counter)
-    """What was wrong with the packing: kind -> times."""
+    """Damage found in the packing: kind -> times."""
 
 
 def unpacked(
@@ -86,9 +86,10 @@ def unpacked(
     progress: Progress | None = None,
     ratio_from: int = RATIO_FROM,
 ) -> Iterator[bytes]:
-    """The content of `file`, piece by piece; gzip and zip (one JSON member) are unpacked on the way.
+    """Yield the content of `file` piece by piece; unpack gzip and zip (one JSON member) on the way.
 
-    Raises UsageError where the file is empty, of another kind, or unpacks to an absurd size, of `ratio_from` on.
+    Raises UsageError where the file is empty, is of another kind, or unpacks to an absurd size of at least
+    `ratio_from`.
     """
     if file.seekable() and zipfile_magic(file):
         pieces = _sniffed(_unzipped(file, name, facts), name, facts, depth=1)
@@ -98,7 +99,7 @@ def unpacked(
 
 
 def zipfile_magic(file: IO[bytes]) -> bool:
-    """Whether a zip archive starts here; the position stays."""
+    """Whether a zip archive starts here; the position does not change."""
     magic = file.read(4)
     file.seek(-len(magic), io.SEEK_CUR)
     return magic in (_ZIP, b"PK\x05\x06")
@@ -113,7 +114,7 @@ def _blocks(file: IO[bytes], facts: StreamFacts, size: int | None, progress: Pro
 
 
 def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int) -> Iterator[bytes]:
-    """Look at the first bytes: unpack gzip (`depth` times at most), refuse what is known."""
+    """Look at the first bytes: unpack gzip (at most `depth` times) and refuse other known formats."""
     head = b""
     for block in blocks:
         head += block
@@ -146,7 +147,7 @@ def _watched(pieces: Iterator[bytes], name: str, facts: StreamFacts, ratio_from:
 
 
 class _Input:
-    """Blocks with a place to put back what was not needed."""
+    """A stream of blocks to which unused bytes can be returned."""
 
     __slots__ = ("_blocks", "_held")
 
@@ -155,7 +156,7 @@ class _Input:
         self._held = b""
 
     def block(self) -> bytes:
-        """The next bytes, as many as there happen to be; empty at the end."""
+        """Return the next bytes, as many as are available; empty at the end."""
         held, self._held = self._held, b""
         return held or next(self._blocks, b"")
 
@@ -163,18 +164,18 @@ class _Input:
         self._held = data + self._held
 
     def drop(self) -> None:
-        """Forget the rest."""
+        """Discard the rest."""
         self._held, self._blocks = b"", iter(())
 
     def skip_behind_zero(self) -> None:
-        """Step over everything up to and with the next zero byte."""
+        """Skip everything up to and including the next zero byte."""
         while block := self.block():
             _, zero, self._held = block.partition(b"\0")
             if zero:
                 return
 
     def take(self, count: int) -> bytes:
-        """`count` bytes, or fewer at the end."""
+        """Return `count` bytes, or fewer at the end."""
         while len(self._held) < count and (block := next(self._blocks, b"")):
             self._held += block
         taken, self._held = self._held[:count], self._held[count:]
@@ -182,7 +183,7 @@ class _Input:
 
 
 def _gunzipped(blocks: Iterator[bytes], name: str, facts: StreamFacts) -> Iterator[bytes]:
-    """Every member of a gzip file. Damage ends the stream and is noted; what came before it is not lost."""
+    """Unpack every member of a gzip file. Damage ends the stream and is noted; the bytes before it are kept."""
     source = _Input(blocks)
     found_any = False
     while _skip_header(source):
@@ -211,7 +212,7 @@ def _trailer(checksum: int, length: int) -> bytes:
 
 
 def _inflated(source: _Input, facts: StreamFacts) -> Iterator[bytes]:
-    """One deflate stream. What follows it stays in `source`, unless the stream is damaged."""
+    """Unpack one deflate stream. The bytes after it stay in `source`, unless the stream is damaged."""
     inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
     while not inflater.eof:
         block = source.block() if inflater.needs_input else b""
@@ -230,7 +231,7 @@ def _inflated(source: _Input, facts: StreamFacts) -> Iterator[bytes]:
 
 
 def _skip_header(source: _Input) -> bool:
-    """Step over one gzip header (RFC 1952); False, with nothing taken, where none is."""
+    """Skip one gzip header (RFC 1952); return False and consume nothing where there is none."""
     head = source.take(10)
     if len(head) < 10 or head[:3] != b"\x1f\x8b\x08" or head[3] & 0xE0:
         source.put_back(head)
@@ -247,7 +248,7 @@ def _skip_header(source: _Input) -> bool:
 
 
 def _unzipped_stream(blocks: Iterator[bytes], name: str, facts: StreamFacts, held: int = _HELD) -> Iterator[bytes]:
-    """As _unzipped, from a pipe: the directory of a zip archive is its end, so all of it is put aside first."""
+    """Like _unzipped, but from a pipe: a zip archive's directory is at its end, so all of it is stored first."""
     with tempfile.SpooledTemporaryFile(held) as file:
         file.writelines(blocks)
         file.seek(0)

@@ -1,9 +1,9 @@
-"""Parsed traces, kept so that a second look at a file need not parse it again.
+"""A cache of parsed traces, so that a file that was read before need not be parsed again.
 
 An entry is one file, named by the SHA-256 of the trace file's bytes, so a copied or renamed file is found and a
-changed one is not. It appears by one rename, complete or not at all, so writers may race; it can be deleted at any
-time. The least recently used entries go when all together outgrow a limit. Nothing here ever removes a folder,
-or a file that is not named like one of the cache's own.
+changed one is not. One rename creates it, complete or not at all, so several writers may race; it can be deleted
+at any time. The least recently used entries are deleted when the total size exceeds a limit. The cache never
+removes a folder, or a file whose name does not follow the cache's own pattern.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from perfkit.trace import cache_entry
 from perfkit.trace.columns import Trace
 
 VERSION = 6
-"""Goes up whenever reading the same file would give other columns; entries of other versions are never read."""
+"""Increase it whenever reading the same file would give other columns; entries of other versions are never read."""
 
 DAMAGED = "its cache entry was damaged, so the file was read again"
 NOT_OURS = "the cache was not used because other users can write to its folder: set PERFKIT_CACHE_DIR to another folder"
@@ -40,40 +40,40 @@ _CHUNK = 2**20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """Which entry is a file's."""
+    """Identifies the entry of a file."""
 
     digest: str
-    """The SHA-256 of the file's bytes: the entry's name."""
+    """The SHA-256 of the file's bytes, which is the entry's name."""
     identity: str
-    """Device, inode, size and times of the file before it was hashed: as long as they stay, so do its bytes."""
+    """Device, inode, size and times of the file before it was hashed: while these stay the same, so do its bytes."""
     is_settled: bool
-    """False for a file modified within the last seconds, which need not show its next change in its times."""
+    """False for a file modified within the last seconds, whose times may not show its next change."""
     is_noted: bool = False
     """The digest comes from a note; the file was not hashed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Where parsed traces are kept, and how many of them."""
+    """The folder of parsed traces and its limits."""
 
     smallest_bytes: int = 4 * 2**20
-    """Files smaller than this are parsed faster than it takes to look them up."""
+    """Smaller files are not cached: parsing them is faster than looking them up."""
     limit_bytes: int = 4 * 2**30
-    """Of all entries together."""
+    """Limit of the total size of all entries."""
     most_notes: int = 10_000
-    """The notes kept; each takes a block of the disk."""
+    """Limit of the number of notes; each takes one disk block."""
     settled_s: float = 2.0
-    """A file modified within so long need not show its next change in its times."""
+    """The times of a file that was modified more recently than this may not show its next change."""
     now: Callable[[], float] = time.time
 
     @property
     def folder(self) -> Path:
-        """Where entries of this version lie; PERFKIT_CACHE_DIR overrides the user's cache directory."""
+        """The folder of this version's entries; PERFKIT_CACHE_DIR overrides the user's cache directory."""
         base = os.environ.get("PERFKIT_CACHE_DIR") or platformdirs.user_cache_dir("perfkit", appauthor=False)
         return Path(base) / "traces" / f"v{VERSION}"
 
     def is_ours(self) -> bool:
-        """Whether the folder is this user's, and nobody else can write to it; True where there is none yet."""
+        """Whether this user owns the folder and nobody else can write to it; True where it does not exist yet."""
         try:
             status = self.folder.lstat()
         except OSError:
@@ -86,7 +86,7 @@ class Cache:
         return stat.S_ISREG(status.st_mode) and status.st_size >= self.smallest_bytes
 
     def key_of(self, file: IO[bytes]) -> Key:
-        """The key of an open file. Reads the file to its end, unless the digest of an unchanged one was noted."""
+        """Return the key of an open file. Reads the whole file, unless a note has the digest of the unchanged file."""
         status = os.fstat(file.fileno())
         identity = _identity(status)
         if noted := self._noted(identity):
@@ -95,18 +95,18 @@ class Cache:
         return Key(_digest(file), identity, is_settled)
 
     def is_settled(self, modified: float, changed: float) -> bool:
-        """Whether a file of these times (s) would show its next change in them."""
+        """Whether a file with these times (s) would show its next change in them."""
         return self.now() - max(modified, changed) > self.settled_s
 
     def remember(self, key: Key) -> None:
-        """Note the file's digest, once there is an entry of it: a reading that was cancelled leaves nothing."""
+        """Note the file's digest once its entry exists, so that a cancelled read leaves no note."""
         if key.is_settled and not key.is_noted:
             _put(self._note(key.identity), [_note_text(key.identity, key.digest)])
 
     def read(self, digest: str, source: str) -> Trace | None:
-        """The trace of this digest, None where there is no entry. `source` is the file's present name.
+        """Return the trace of this digest, or None where there is no entry. `source` is the file's present name.
 
-        Raises cache_entry.DamagedError for an entry that is not whole.
+        Raises cache_entry.DamagedError for an incomplete or damaged entry.
         """
         entry = self.folder / f"{digest}.trace"
         if (data := _own_bytes(entry, self.limit_bytes)) is None:
@@ -117,16 +117,16 @@ class Cache:
         return trace
 
     def write(self, digest: str, trace: Trace) -> None:
-        """Keep a parsed trace. A cache that cannot be written (no space, no permission) is no reason to fail."""
+        """Store a parsed trace. A cache that cannot be written (no space, no permission) is not an error."""
         try:
             pieces = cache_entry.encode(digest, trace)
-        except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot hold; Arrow raises OSError, too
+        except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot encode; Arrow raises OSError, too
             return
         _put(self.folder / f"{digest}.trace", pieces)
         self.forget_oldest()
 
     def _noted(self, identity: str) -> str | None:
-        """The digest noted of a file of this identity; None where nothing, or nothing to rely on, was noted."""
+        """Return the digest noted for a file of this identity, or None where there is no reliable note."""
         text = _own_bytes(self._note(identity), _NOTE_BYTES)
         digest = (text or b"")[:64].decode("ascii", "replace")
         return digest if text == _note_text(identity, digest) else None
@@ -135,7 +135,7 @@ class Cache:
         return self.folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.note"
 
     def forget_oldest(self) -> None:
-        """Delete the least recently used entries and notes beyond what is kept, and what interrupted writers left."""
+        """Delete the least recently used entries and notes beyond the limits, and what interrupted writers left."""
         now = self.now()
         files: dict[str, list[tuple[float, int, Path]]] = {"trace": [], "note": []}
         with contextlib.suppress(OSError):
@@ -157,7 +157,7 @@ class Cache:
 
 
 def still_holds(key: Key, file: IO[bytes]) -> bool:
-    """Whether what was read of the file since is what the key is of. May read the file again, to its end."""
+    """Whether the bytes read since are those that the key identifies. May read the whole file again."""
     if _identity(os.fstat(file.fileno())) != key.identity:
         return False
     file.seek(0)
@@ -180,12 +180,12 @@ def _digest(file: IO[bytes]) -> str:
 
 
 def _note_text(identity: str, digest: str) -> bytes:
-    """The digest, and a checksum of it and of whose it is."""
+    """Encode the digest with a checksum of the digest and of the file's identity."""
     return f"{digest} {hashlib.sha256(f'{identity} {digest}'.encode()).hexdigest()}\n".encode()
 
 
 def _own_bytes(path: Path, most: int) -> bytes | None:
-    """The content of a file of the cache; None where there is none, or it is a link, another user's or too large."""
+    """Return the content of a cache file; None where it is missing, a link, another user's or too large."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

@@ -1,11 +1,11 @@
-"""One entry of the cache as bytes, which say by themselves whether they are whole and whose they are.
+"""Encode and decode one cache entry. Its bytes show whether they are complete and which file they belong to.
 
-    SHA-256 of everything below, in hexadecimal    one line
-    what is not a column, and each part's size     one line of JSON
-    host ranges, device events, autograd flows     Parquet, one after the other
+    SHA-256 of everything below, in hexadecimal             one line
+    everything but the columns, and the size of each part   one line of JSON
+    host ranges, device events, autograd flows              Parquet, one after the other
 
-Nothing in an entry is believed: what does not agree with its checksum, with the key it was asked for by, or with
-itself, or is no value that reading a file gives, is damaged.
+The decoder trusts nothing in an entry. An entry is damaged if it disagrees with its checksum, with the requested
+key, or with itself, or if it has a value that reading a file cannot give.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DIGEST = 64
 
 
 class DamagedError(Exception):
-    """These bytes are no whole entry of this key."""
+    """These bytes are not a complete entry of this key."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _Part:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Head:
-    """Everything of a Trace that is no column; whose entry this is, and what follows."""
+    """Everything in a Trace except the columns, the key of the entry, and the sizes of the parts that follow."""
 
     key: str
     parts: dict[str, _Part]
@@ -63,7 +63,7 @@ class _Head:
 
 
 def encode(key: str, trace: Trace) -> list[Any]:
-    """The entry of a trace, in pieces of bytes. Raises ValueError for names that UTF-8 cannot hold."""
+    """Encode a trace as an entry, in pieces of bytes. Raises ValueError for names that UTF-8 cannot encode."""
     blocks = [_parquet(getattr(trace, part)) for part in _PARTS]
     head = _Head(
         key=key,
@@ -82,7 +82,7 @@ def encode(key: str, trace: Trace) -> list[Any]:
 
 def _parquet(columns: Any) -> bytes:
     table = pa.table({field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)})
-    # Differences of neighbours, then lz4, in one row group: a tenth of the plain size, and the fastest to read.
+    # Delta encoding, then lz4, in one row group: this takes a tenth of the plain size and is the fastest to read.
     differences = {column.name: "DELTA_BINARY_PACKED" for column in table.schema if column.type.bit_width > 8}
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -98,7 +98,7 @@ def _parquet(columns: Any) -> bytes:
 
 
 def decode(data: bytes, key: str, source: str) -> Trace:
-    """The trace in an entry's bytes. `source` is the present name of its file. Raises DamagedError."""
+    """Decode the trace from an entry's bytes. `source` is the file's present name. Raises DamagedError."""
     whole = memoryview(data)
     if data[:_DIGEST] != hashlib.sha256(whole[_DIGEST + 1 :]).hexdigest().encode():
         raise DamagedError("the checksum does not match")
@@ -140,7 +140,7 @@ def _read(block: memoryview, kind: Any, rows: int) -> Any:
     )
     with pq.ParquetFile(
         pa.BufferReader(pa.py_buffer(block))
-    ) as file:  # one piece a column, where read_table makes many
+    ) as file:  # one piece per column, where read_table makes many
         if file.metadata.num_rows != rows or not file.schema_arrow.equals(wanted):
             raise DamagedError("rows or columns are missing")
         table = file.read(use_threads=False)
@@ -155,7 +155,7 @@ def _numpy(column: Any) -> npt.NDArray[Any]:
 
 
 def _is_sound(trace: Trace) -> bool:
-    """Whether every index points at something, and every number that has a range lies in it."""
+    """Whether every index refers to an existing item, and every number with a limited range lies in that range."""
     host, device, names, threads = trace.host, trace.device, len(trace.names), len(trace.threads)
     within = (
         (host.name, 0, names),
@@ -173,7 +173,7 @@ def _is_sound(trace: Trace) -> bool:
 
 
 def _has_times(trace: Trace) -> bool:
-    """Whether times are usable, nothing ends before it starts, and sums stay in int64."""
+    """Whether times are usable, nothing ends before it starts, and sums fit into int64."""
     parts = (trace.host, trace.device)
     return (
         all(bool((are_usable(part.start, part.end) & (part.end >= part.start)).all()) for part in parts)
@@ -183,7 +183,7 @@ def _has_times(trace: Trace) -> bool:
 
 
 def _says_what_it_can(trace: Trace) -> bool:
-    """Whether what is no column has values that reading a file gives: counts are some, and nothing was remarked yet."""
+    """Whether the other members have values that reading a file gives: valid counts, and no remarks yet."""
     facts, recording = trace.facts, trace.recording
     counted = {**facts.ignored, **facts.repairs}
     counts = (facts.events, facts.negative_durations, facts.overhead_ns, facts.truncated_at or 0, *counted.values())
@@ -197,7 +197,7 @@ def _says_what_it_can(trace: Trace) -> bool:
         and all(what.isprintable() for what in counted)
         and facts.resolution_ns in (1, 1000)
         and not facts.remarks
-        and recording.tool is Tool.KINETO  # exports of nsys are not kept
+        and recording.tool is Tool.KINETO  # nsys exports are not cached
         and recording.whole_graphs is None
         and not recording.newer_report
     )

@@ -1,4 +1,4 @@
-"""Trace: what any profiler recorded, as numpy columns. Times are int64 nanoseconds, names are dictionary-encoded."""
+"""Trace: a recording of any profiler as numpy columns. Times are int64 nanoseconds, names are dictionary-encoded."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Int32s: TypeAlias = npt.NDArray[np.int32]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 MISSING = -1
-"""In any id column: the file does not say."""
+"""In any id column: the file has no value."""
 ACROSS_THREADS = "across threads"
-"""Name of a lane that is no thread: its ranges end on another thread than they began on, and need not nest."""
+"""Name of a lane that is not a thread: its ranges end on another thread than they began on, and need not nest."""
 
 MAX_NS = 1 << 61
-"""Times beyond it (73 years) are of no use; below, no difference of two leaves int64."""
+"""Larger times (over 73 years) are unusable; the difference of two smaller ones fits into int64."""
 
 LONGEST_NAME = 2**16
-"""Characters of a name that are kept (CUTLASS' reach 10,000), so that whatever looks at each of them need not last."""
+"""Characters of a name that are kept (CUTLASS names reach 10,000), which bounds the work of reading each of them."""
 
 NO_TIME = " without a usable time"
-"""Behind a category in ReadFacts.ignored: events without a start or a duration, or one that is none (`plausible`)."""
+"""Suffix of a category in ReadFacts.ignored: events whose start or duration is missing or unusable (`plausible`)."""
 
 BEGIN_END = "begin and end events (ph B, E)"
-"""In ReadFacts.ignored: intervals in two halves, which PyTorch does not write."""
+"""In ReadFacts.ignored: intervals recorded as a begin and an end event, which PyTorch does not write."""
 
 
 class HostKind(IntEnum):
-    """What a host range is."""
+    """The kind of a host range."""
 
     OP = 0
     """A dispatched operator or a fast record_function (Kineto: cpu_op)."""
@@ -46,11 +46,11 @@ class HostKind(IntEnum):
     PYTHON = 2
     """A Python frame (Kineto: python_function)."""
     RUNTIME = 3
-    """A CUDA or HIP runtime or driver call: what launches device work."""
+    """A CUDA or HIP runtime or driver call, which launches device work."""
 
 
 class DeviceKind(IntEnum):
-    """What a device event is."""
+    """The kind of a device event."""
 
     KERNEL = 0
     MEMCPY = 1
@@ -74,11 +74,11 @@ class HostRanges:
     correlation: Int64s
     """Links a RUNTIME call to its device events; MISSING elsewhere."""
     external_id: Int64s
-    """The operator a RUNTIME call ran in, by the file's own word (a cross-check); the id itself on an OP."""
+    """The operator that a RUNTIME call ran in, according to the file (a cross-check); on an OP, its own id."""
     sequence: Int64s
     """Autograd's sequence number (thread-local); MISSING where there is none."""
     forward_thread: Int64s
-    """On a backward node's op: torch's counter of the thread that ran forward (1, 2, ...); 0 on forward ops."""
+    """On a backward node's op: torch's number of the thread that ran forward (1, 2, ...); 0 on forward ops."""
     order: Int64s
     """Tie-breaker among ranges with equal ends: the recorder's own index, else the position in the file."""
 
@@ -106,12 +106,11 @@ class DeviceEvents:
     process: Int64s
     """Host process that owns the correlation ids; MISSING where the file has one process only (Kineto)."""
     bytes: Int64s
-    """Copied or set; MISSING for kernels and where unknown."""
+    """Bytes copied or set; MISSING for kernels and where unknown."""
     graph_node: Int64s
     """Node id inside a CUDA graph; MISSING for ordinary launches."""
     annotation: Int32s
-    """Index into Trace.names of the scope that the capture of a CUDA graph noted for the node (torch.cuda's graph
-    annotations); MISSING where there is none."""
+    """Index into Trace.names of the node's scope, as noted at capture (torch.cuda's graph annotations), or MISSING."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -119,7 +118,7 @@ class DeviceEvents:
 
 @dataclass(frozen=True, slots=True)
 class AutogradFlows:
-    """The recorder's own arrows from a forward op to its backward node (Kineto: fwdbwd), one row an end."""
+    """The recorder's own arrows from a forward op to its backward node (Kineto: fwdbwd), one row per end."""
 
     flow: Int64s
     """Id shared by the two ends."""
@@ -145,16 +144,16 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class ReadFacts:
-    """What reading the file showed about the file itself; `analysis.integrity` adds what the columns show."""
+    """What the reader learned about the file itself; `analysis.integrity` adds what the columns show."""
 
     events: int = 0
     """Complete events in the file, of every category."""
     ignored: dict[str, int] = field(default_factory=dict)
-    """Events that no column holds, by category; NO_TIME behind it: such as one should, but of no use."""
+    """Events that are in no column, by category; with NO_TIME after it: events that lack a usable time."""
     repairs: dict[str, int] = field(default_factory=dict)
-    """What had to be mended to read it: kind of mending -> times."""
+    """Repairs that were needed to read the file: kind of repair -> times."""
     remarks: tuple[str, ...] = ()
-    """What else happened while it was read: the file changed, its cache entry was damaged."""
+    """Other incidents during reading: the file changed, its cache entry was damaged."""
     truncated_at: int | None = None
     """Byte offset (decompressed) after which nothing could be read; None for a whole file."""
     resolution_ns: int = 1
@@ -162,29 +161,29 @@ class ReadFacts:
     negative_durations: int = 0
     """Events that ended before they started, clamped to zero length."""
     overhead_ns: int = 0
-    """What the pauses that the profiler made and recorded last in all."""
+    """Total duration of the pauses that the profiler made and recorded."""
     base_time_ns: int | None = None
     """Unix time of the file's time zero, where given."""
 
 
 class Content(Enum):
-    """Which events of a file a trace has."""
+    """Which events of a file a trace contains."""
 
     ALL = "all"
     KERNELS = "kernels"
-    """Enough for their names and times: the least work and memory."""
+    """Kernels only, enough for their names and times: the least work and memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The file that a trace was read from, for what is read of it only when it is asked for (`trace.details`)."""
+    """The file that a trace was read from; `trace.details` reads more of it on request."""
 
     path: Path
     size: int
     modified_ns: int
-    """With the size: whether it is still the same."""
+    """Shows, together with the size, whether the file is unchanged."""
     content: Content = Content.ALL
-    """What was read of it."""
+    """Which content was read from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +191,17 @@ class Trace:
     """One profiler recording."""
 
     source: str
-    """Where it was read from, for messages."""
+    """The file's name, for messages."""
     names: tuple[str, ...]
     threads: tuple[Thread, ...]
     host: HostRanges
     device: DeviceEvents
     flows: AutogradFlows
     recording: Recording
-    """What the file says of itself."""
+    """What the file says about itself."""
     facts: ReadFacts = ReadFacts()
     origin: Origin | None = None
-    """None where it cannot be read a second time: standard input, a pipe."""
+    """None for a file that cannot be read a second time: standard input, a pipe."""
 
     def __post_init__(self) -> None:
         if any(len(name) > LONGEST_NAME for name in self.names):
@@ -218,7 +217,7 @@ class Trace:
 
 
 def _bounded(name: str) -> str:
-    """The name itself, or its beginning, its length and a hash: two that differ far behind stay two."""
+    """Return the name, or its beginning, length and a hash, so that names that differ only late stay different."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""What a trace's file says of its rows beyond their times, as columns: read only when asked for (`trace.details`)."""
+"""Columns of what a trace's file says of its rows beyond their times; read only on request (`trace.details`)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from perfkit.trace.columns import MISSING, Int32s, Int64s
 Float64s: TypeAlias = npt.NDArray[np.float64]
 
 Sizes: TypeAlias = tuple[int, ...]
-"""Of one tensor: a number for each dimension; empty for scalars, and for what is no tensor."""
+"""Of one tensor: one number per dimension; empty for scalars, and for arguments that are not tensors."""
 Operand: TypeAlias = Sizes | tuple[Sizes, ...]
-"""What is said of one argument: of a list of tensors, of each of them."""
+"""The entry of one argument; for a list of tensors, the entries of all its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """What operators were called with: one row for each row of Trace.host.
+    """The arguments of operators: one row for each row of Trace.host.
 
-    Calls repeat, so each column has, for each row, an index into the different things said; MISSING where the file
-    says nothing (record_shapes was off, the range is no operator), or nothing that can be read.
+    Calls repeat, so each column has, for each row, an index into the distinct values; MISSING where the file has no
+    value (record_shapes was off, the range is not an operator), or none that can be read.
     """
 
     shapes: Int32s
@@ -36,13 +36,13 @@ class Operands:
     values: Int32s
     """Index into all_values."""
     all_shapes: tuple[tuple[Operand, ...], ...]
-    """For each argument its shape."""
+    """The shape of each argument."""
     all_dtypes: tuple[tuple[str, ...], ...]
-    """For each argument its type, in the file's words: float, c10::BFloat16, Scalar; empty where it has none."""
+    """The type of each argument as in the file: float, c10::BFloat16, Scalar; empty where it has none."""
     all_strides: tuple[tuple[Operand, ...], ...]
-    """For each argument its strides, in elements."""
+    """The strides of each argument, in elements."""
     all_values: tuple[tuple[str, ...], ...]
-    """For each argument its value as text, where it is a number or a list of numbers; empty where it is none."""
+    """The value of each argument as text, where it is a number or a list of numbers; otherwise empty."""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -50,16 +50,16 @@ class Operands:
 
 @dataclass(frozen=True, slots=True)
 class LaunchGeometry:
-    """How kernels were launched: one row for each row of Trace.device. MISSING where the file says nothing."""
+    """Launch parameters of kernels: one row for each row of Trace.device. MISSING where the file has no value."""
 
     grid: Int32s
-    """Blocks in x, y, z: [rows, 3]. In files of AMD devices, as these write it."""
+    """Blocks in x, y, z: [rows, 3]. For AMD devices, the values as their files have them."""
     block: Int32s
     """Threads of a block in x, y, z: [rows, 3]."""
     registers: Int32s
-    """For each thread."""
+    """Registers per thread."""
     shared_memory: Int32s
-    """Bytes for each block, static and dynamic together."""
+    """Bytes per block, static and dynamic together."""
     static_shared_memory: Int32s
     """Bytes; Kineto gives the sum only."""
     dynamic_shared_memory: Int32s
@@ -73,18 +73,18 @@ class LaunchGeometry:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Values over time (ph C), one row for each value, in the order of the file."""
+    """Counter values over time (ph C), one row for each value, in the order of the file."""
 
     name: Int32s
     """The counter: index into names."""
     series: Int32s
-    """Which of its values: index into names."""
+    """The series within the counter: index into names."""
     time: Int64s
     """ns."""
     value: Float64s
-    """In whatever unit the writer has."""
+    """In the unit that the writer used."""
     process: Int64s
-    """What the file has for a process: often the number of a device."""
+    """The file's process id, which is often a device number."""
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -104,13 +104,13 @@ class MemoryEvents:
     device: Int32s
     """MISSING for the CPU."""
     bytes: Int64s
-    """Negative where they were freed."""
+    """Bytes; negative for frees."""
     address: Int64s
     """MISSING in files before 2022."""
     allocated: Int64s
-    """Bytes in use on the device after it; MISSING where the file does not say."""
+    """Bytes in use on the device after the event; MISSING where the file does not say."""
     reserved: Int64s
-    """Bytes that the allocator holds after it; MISSING where the file does not say."""
+    """Bytes that the allocator holds after the event; MISSING where the file does not say."""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -118,7 +118,7 @@ class MemoryEvents:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All that is read on demand."""
+    """All details that are read on request."""
 
     operands: Operands
     geometry: LaunchGeometry
@@ -127,7 +127,7 @@ class Details:
 
 
 def no_operands(rows: int) -> Operands:
-    """Of a file that says nothing of them."""
+    """The details of a file that has none."""
     nothing = np.full(rows, MISSING, np.int32)
     return Operands(nothing, nothing, nothing, nothing, (), (), (), ())
 
@@ -154,10 +154,10 @@ def no_memory_events() -> MemoryEvents:
 
 
 def changed(source: str) -> UsageError:
-    """For details of a file that is not the one that the trace was read from any more."""
+    """The error for a file that is no longer the one that the trace was read from."""
     return UsageError(f"{source} has changed since it was read: analyze it again when no program writes to it")
 
 
 def small(values: Int64s) -> Int32s:
-    """As int32, in which every size and count of a launch fits; MISSING for what is negative or beyond."""
+    """Convert to int32, which holds every size and count of a launch; negative or larger values become MISSING."""
     return np.where((values >= 0) & (values < 1 << 31), values, MISSING).astype(np.int32)

@@ -1,7 +1,7 @@
-"""What a trace's file says beyond times, read in a second pass when asked for.
+"""Read what a trace's file says beyond times, in a second pass on request.
 
-Few analyses look at shapes or launches, and decoding them along the way would slow every reading. So the reader skips
-them, and an entry of the cache does not have them either.
+Few analyses use shapes or launches, and decoding them in the first pass would slow every read. So the reader skips
+them, and cache entries do not have them either.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from perfkit.trace.recording import Tool
 
 
 def read_details(trace: Trace, progress: Progress | None = None) -> Details:
-    """Operands, launches, counters and allocations of a trace: one to three times the work of reading it.
+    """Return operands, launches, counters and allocations of a trace: one to three times the work of reading it.
 
-    What its file cannot tell (Recording.capabilities) is empty or MISSING. `progress` is called as by `load`. Raises
-    UsageError where the file cannot be read a second time, or is not the same any more.
+    What the file cannot tell (Recording.capabilities) is empty or MISSING. `progress` is called as by `load`. Raises
+    UsageError where the file cannot be read a second time, or has changed.
     """
     if trace.origin is None:
         raise UsageError(
@@ -43,7 +43,7 @@ def read_details(trace: Trace, progress: Progress | None = None) -> Details:
 
 @contextmanager
 def _same_file(trace: Trace, origin: Origin) -> Iterator[IO[bytes]]:
-    """The trace's file, opened. Raises UsageError where it is another one, before or afterwards."""
+    """Open the trace's file. Raises UsageError where it is not the same file, before or after reading."""
     try:
         with origin.path.open("rb", buffering=0) as file:
             _check(file, trace, origin)

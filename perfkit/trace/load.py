@@ -1,4 +1,4 @@
-"""Loads a trace from a file of any supported format."""
+"""Load a trace from a file of any supported format."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def load(
     content: Content = Content.ALL,
     cache: Cache = _KEPT,
 ) -> Trace:
-    """Read a trace file; its format is found from its content. `-` is standard input.
+    """Read a trace file; its content determines its format. `-` is standard input.
 
     A large file that was read before comes from `cache`, the user's by default, unless `use_cache` is False.
-    With `Content.KERNELS` the trace holds kernels and nothing else: enough for the table kernel_summary, and the least
-    work and memory; of nsys, names and times alone.
+    With `Content.KERNELS` the trace holds only kernels: enough for the table kernel_summary, and the least work and
+    memory; from nsys, it holds only their names and times.
 
     A directory stands for the one `*.pt.trace.json` (or `.json.gz`), nsys report or export in it. `progress` is
-    called with the bytes read so far and the file's size (None where unknown, as of nsys). Raises UsageError where
+    called with the bytes read so far and the file's size (None where unknown, as with nsys). Raises UsageError where
     nothing can be read.
     """
     if path == "-":
@@ -67,7 +67,7 @@ def load(
 
 
 def _origin(file: IO[bytes], path: Path, *, content: Content) -> Origin | None:
-    """What can be read again; None for a pipe."""
+    """Return the source if it can be read again; None for a pipe."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -75,7 +75,7 @@ def _origin(file: IO[bytes], path: Path, *, content: Content) -> Origin | None:
 
 
 def _with_tree(trace: Trace, path: Path) -> Trace:
-    """What nsys records of perfkit's own has no room for the model's tree: the run left it in its folder."""
+    """Add the model's tree to perfkit's own nsys recording, which cannot hold it: the run left it in its folder."""
     if trace.recording.own is None or not path.with_name(module_tree.FILE).is_file():
         return trace
     beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {_shown(path)}")
@@ -123,12 +123,12 @@ def _opened(path: Path) -> IO[bytes]:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
         raise UsageError(f"{_shown(path)} does not exist: check the path") from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+    except (OSError, ValueError) as error:  # ValueError: a path that contains a zero byte
         raise UsageError(f"{_shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
 
 
 def _shown(path: Path) -> str:
-    """A path as part of a message of one line."""
+    """Format a path for a message of one line."""
     return str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
 
 
@@ -141,21 +141,21 @@ def _read(
 
 
 def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, content: Content) -> Trace | None:
-    """Nsight Systems' reports and their sqlite exports; None, with the file where it was, for anything else."""
+    """Read Nsight Systems' reports and their sqlite exports; return None, with the file's position kept, for others."""
     if not file.seekable():
         return None
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
         return _with_age(read_nsys(path, _shown(path), progress, content=content), path)
-    if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how they begin
+    if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how reports begin
         with exported(path, _shown(path), progress) as database:
             return read_nsys(database, _shown(path), progress, content=content)
     return None
 
 
 def _with_age(trace: Trace, export: Path) -> Trace:
-    """Note where the report that an export was made of has been recorded anew since."""
+    """Note where the report that an export was made from has been recorded again since."""
     for suffix in _REPORTS:
         report = export.with_suffix(suffix)
         if report.is_file() and not is_fresh(export, report):

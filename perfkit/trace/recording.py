@@ -1,4 +1,4 @@
-"""What a file says of itself: which tool made it, of what, with which versions; and what it can therefore tell."""
+"""What a file says about itself: its tool, its subject, its versions; and so what it can tell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perfkit.schema.provenance import Provenance
 
 
 class Tool(StrEnum):
-    """What made a recording."""
+    """The tool that made a recording."""
 
     KINETO = "kineto"
     """torch.profiler's trace files."""
@@ -19,23 +19,22 @@ class Tool(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What files of a tool can tell. Whether one does, its columns say."""
+    """What the files of a tool can contain. Whether a given file does, its columns show."""
 
     operators: bool
-    """Times of operators. Without them the host has ranges and calls, and a file without device work lacks just that
-    for which it was recorded."""
+    """Times of operators. Without them the host has only ranges and calls, so such a file needs device work."""
     forward_threads: bool
-    """On a backward node, which thread ran its forward operation (HostRanges.forward_thread)."""
+    """Which thread ran the forward operation of a backward node (HostRanges.forward_thread)."""
     operands: bool
-    """Shapes, types, strides and values of what operators were called with."""
+    """Shapes, types, strides and values of the operators' arguments."""
     geometry: bool
     """Grids, blocks, registers and shared memory of kernels."""
     counters: bool
-    """Values over time."""
+    """Counter values over time."""
     memory_events: bool
     """Allocations and frees."""
     is_json: bool
-    """It is text, which may have to be mended before it can be read; elsewhere it is ranges that may lack an end."""
+    """The file is text, which may need repair before it can be read; other files have ranges that may lack an end."""
 
 
 _OF_TOOL = {
@@ -49,7 +48,7 @@ _OF_TOOL = {
         is_json=True,
     ),
     Tool.NSYS: Capabilities(
-        operators=False,  # but for those that emit_nvtx wrote
+        operators=False,  # except those that emit_nvtx wrote
         forward_threads=False,
         operands=False,
         geometry=True,
@@ -62,18 +61,18 @@ _OF_TOOL = {
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Of what made the file; empty where it does not say."""
+    """Versions of the software behind the file; empty where it does not say."""
 
     tool: str = ""
-    """Nsight Systems' own; Kineto's files do not say theirs, nor torch's."""
+    """Nsight Systems' own version; Kineto's files have neither their own version nor torch's."""
     schema: str = ""
-    """The file format's."""
+    """The version of the file format."""
     runtime: str = ""
-    """The runtime library's: CUDA's or HIP's, as 12.4."""
+    """The version of the runtime library, CUDA or HIP, such as 12.4."""
     driver: str = ""
     """The newest version of CUDA or HIP that the driver knows."""
     tracer: str = ""
-    """The vendor's tracing library: CUPTI's or roctracer's."""
+    """The version of the vendor's tracing library, CUPTI or roctracer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +91,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class OwnNotes:
-    """What perfkit's recorder noted in the file."""
+    """What perfkit's recorder noted about the run."""
 
     modules: dict[str, str] = field(default_factory=dict)
     """The model's tree, module path -> class, in the order of `named_modules()`; empty where it was not noted."""
     provenance: Provenance | None = None
-    """The origin of compiled kernels, of a run that was asked for it."""
+    """The origin of compiled kernels, if the run was asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WholeGraphs:
-    """Launches of CUDA graphs that nsys recorded without their kernels, which are in no column then."""
+    """Launches of CUDA graphs that nsys recorded without their kernels, which are therefore in no column."""
 
     count: int
     time_ns: int
@@ -110,7 +109,7 @@ class WholeGraphs:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a file says of itself. All of it is checked where it is read: what has the wrong type was not said."""
+    """What a file says about itself. The reader checks all of it; a value of the wrong type counts as missing."""
 
     tool: Tool
     versions: Versions = Versions()
@@ -125,9 +124,9 @@ class Recording:
     """Lines of the profiler's own log."""
     whole_graphs: WholeGraphs | None = None
     newer_report: str = ""
-    """A report beside an export that is newer, and may be what the export was made of; empty where there is none."""
+    """A newer report beside an export, which may be the export's source; empty where there is none."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What such a file can tell."""
+        """What a file of this tool can contain."""
         return _OF_TOOL[self.tool]

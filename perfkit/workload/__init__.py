@@ -1,1 +1,1 @@
-"""What is measured: the Transformer, its annotation, and one step of it. This wing needs torch."""
+"""The workload to measure: the Transformer, its annotation, and one step of it. This package needs torch."""

@@ -27,7 +27,7 @@ from perfkit.schema.range_names import RangeName
 from perfkit.workload.backward_ranges import Maker, Nodes
 
 _fast_record_function: Any = torch._C._profiler._RecordFunctionFast
-"""0.3 us a range against 6 us for torch.profiler.record_function; in a trace it is a cpu_op of the given name."""
+"""It costs 0.3 us per range, torch.profiler.record_function 6 us; in a trace it is a cpu_op of the given name."""
 
 
 class _OpenRanges(threading.local):
@@ -57,7 +57,7 @@ class _Range:
 
     def __init__(self, name: RangeName) -> None:
         self.text = name.trace_text
-        # Stateless after construction: each enter pushes the same registered string, each exit pops.
+        # It has no state after construction: each enter pushes the same registered string, each exit pops.
         self.nvtx_range = nvtx.annotate(message=name.nvtx_text, domain=range_names.NVTX_DOMAIN)
 
     def open(self, *_: Any) -> None:
@@ -67,14 +67,14 @@ class _Range:
         _open.stack.append((self, recorded))
 
     def close(self, *_: Any) -> None:
-        """Close this range, and first any inner one that an exception left open."""
+        """Close this range, after any inner one that an exception left open."""
         if any(owner is self for owner, _ in _open.stack):
             while _open.stack[-1][0] is not self:
                 _close_last()
             _close_last()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Range:
-        return self  # a copied model keeps its names; nothing in here belongs to the original
+        return self  # a copied model keeps its names; nothing here belongs to the original
 
 
 class _NodeRange(_Range):
@@ -93,7 +93,7 @@ class _NodeRange(_Range):
 
 
 class _ModuleRange(_Range):
-    """The range of a module's forward; where backward is wanted too, it says whose the nodes are that are made."""
+    """The range of a module's forward; with backward ranges, it also records which module makes the nodes."""
 
     __slots__ = ("again", "maker", "nodes")
 
@@ -136,10 +136,10 @@ def annotated(name: RangeName) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Annotation:
-    """What `annotate` did to a model, and the way back. Usable as a context manager."""
+    """The changes that `annotate` made to a model; undoes them. Usable as a context manager."""
 
     modules: dict[str, str]
-    """Module path -> class name, in the order of `named_modules()`; whole even below compiled modules."""
+    """Module path -> class name, in the order of `named_modules()`; complete even below compiled modules."""
     hooked: int
     """Modules that have ranges of their own."""
     _undo: list[Callable[[], None]] = field(default_factory=list)
@@ -168,9 +168,9 @@ class Annotation:
                 self._nodes.end(None)
 
     def remove(self) -> None:
-        """Take every hook and wrapper out again. Calling it twice is harmless.
+        """Remove every hook and wrapper. Calling it twice is harmless.
 
-        Ranges that are still open on this thread (ctrl-C in a forward leaves them so) are closed.
+        Ranges that are still open on this thread (Ctrl-C in a forward leaves them open) are closed.
         """
         while self._undo:
             self._undo.pop()()
@@ -208,7 +208,7 @@ def annotate(
 
 
 def module_tree(model: nn.Module, *, root: str | None = None) -> dict[str, str]:
-    """Module path -> class name for a whole model; compiled wrappers are looked through."""
+    """Return module path -> class name for a whole model; compiled wrappers are looked through."""
     root = root or type(_unwrapped(model)).__name__
     tree: dict[str, str] = {}
     for path, module in _unwrapped(model).named_modules():
@@ -223,7 +223,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _is_opaque(module: nn.Module) -> bool:
-    """True for a module whose inside must not be hooked (compiled) or cannot be (TorchScript)."""
+    """True for a module whose submodules must not be hooked (compiled) or cannot be (TorchScript)."""
     compiled = _unwrapped(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
     return compiled or isinstance(module, torch.jit.ScriptModule)
 
@@ -267,9 +267,9 @@ def _own_parameters(
     *,
     gradients: bool,
 ) -> None:
-    """Say whose gradients are accumulated; all parameters inside a module without inner ranges are its."""
+    """Mark the accumulation of gradients with the module; it owns all parameters inside it that have no inner range."""
     for parameter in module.parameters(recurse=_is_opaque(module)):
-        if parameter.requires_grad and parameter not in seen:  # a tied one goes by its first owner
+        if parameter.requires_grad and parameter not in seen:  # a tied parameter belongs to its first owner
             seen.add(parameter)
             if hooks.nodes:
                 hooks.nodes.owners[parameter] = hooks.maker
@@ -289,7 +289,7 @@ def _mark_gradient(parameter: nn.Parameter, path: str) -> Callable[[], None]:
 
 
 def _wrap_compiled_call(module: nn.Module, hooks: _ModuleRange) -> Callable[[], None]:
-    """For `module.compile()`, whose hooks would be traced into the graph: a range round the compiled call."""
+    """Put a range round the compiled call of `module.compile()`, whose hooks would be traced into the graph."""
     compiled: Any = module._compiled_call_impl
 
     def ranged(*args: Any, **kwargs: Any) -> Any:

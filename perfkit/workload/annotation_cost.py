@@ -1,4 +1,4 @@
-"""What ranges cost on this machine right now, measured outside the steps."""
+"""Measure what ranges cost on this machine right now, outside the steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seconds_per_range(count: int = 20_000, now: Callable[[], float] = time.perf_
 
 
 class _Chain(nn.Module):
-    """As many operations one after the other as it is told."""
+    """Runs a given number of operations one after the other."""
 
     def forward(self, x: torch.Tensor, count: int) -> torch.Tensor:
         for _ in range(count):

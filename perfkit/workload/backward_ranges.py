@@ -1,15 +1,15 @@
 """Ranges around the backward nodes that each module's forward made, by hooks on autograd's nodes.
 
-Autograd runs backward on threads of its own (on CUDA), where nothing but the node itself tells whose it is. A node
-carries the number that its forward thread's counter had when it was made, and that counter is read whenever a module
-begins or ends. So when the outermost module has ended, one walk over the graph from its outputs finds every new node
-and its innermost module, and hangs two hooks on it that open and close a range wherever the engine runs it.
+Autograd runs backward on its own threads (on CUDA), where only the node itself tells which module made it. A node
+carries the value that its forward thread's counter had when the node was made, and this module reads that counter
+whenever a module begins or ends. So when the outermost module has ended, one walk over the graph from its outputs
+finds every new node and its innermost module, and adds two hooks that open and close a range wherever it runs.
 
-The walk ends at nodes older than the outermost module and at nodes that it has met before, so that each is met once.
+The walk stops at nodes older than the outermost module and at nodes that it has visited, so it visits each once.
 Nothing here keeps a node or a tensor alive: hooks hold the range, a node's own dictionary holds the mark "met".
 
-PyTorch frees a chain of nodes that Python has seen one inside the other, on the C++ stack: 8 MiB of it end between
-40,000 and 60,000 nodes (2.13), and with it the process. So the walk goes no deeper than MAX_DEPTH.
+PyTorch frees a chain of nodes that Python has seen recursively, on the C++ stack: a stack of 8 MiB overflows at
+between 40,000 and 60,000 nodes (2.13), which ends the process. So the walk goes no deeper than MAX_DEPTH.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 _MET = "perfkit"
-"""Key in a node's dictionary (`Node.metadata`, kept as long as the node is): the walk that met it last."""
+"""Key in a node's dictionary (`Node.metadata`, kept as long as the node is): the last walk that visited it."""
 _UNNUMBERED = 2**64 - 1
-"""What gradient accumulation has for a number: it belongs to a parameter, not to a place in the forward."""
+"""The sequence number of gradient accumulation, which belongs to a parameter and not to a place in the forward."""
 
 MAX_DEPTH = 10_000
-"""Longest chain of living nodes with ranges, over all forwards whose graphs live. A transformer has some 60 a layer."""
+"""Longest chain of live nodes with ranges, over all live graphs. A transformer has some 60 a layer."""
 
 _next_number = torch._C._autograd._get_sequence_nr
 
 
 class Maker(Protocol):
-    """Whose forward made a node: opens and closes the node's range."""
+    """The module whose forward made a node: opens and closes the node's range."""
 
     def open(self, *_: Any) -> None:
         """Hook before the node."""
@@ -49,7 +49,7 @@ class Maker(Protocol):
 
 
 class _Log(threading.local):
-    """Who was running on this thread from which number of its counter on, since the outermost module began."""
+    """Which module ran on this thread from which value of its counter on, since the outermost module began."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -60,17 +60,17 @@ _log = _Log()
 
 
 class Nodes:
-    """Finds the nodes of the modules that are told to begin and end, and hooks them."""
+    """Finds and hooks the nodes of the modules whose begin and end are reported to it."""
 
     def __init__(self) -> None:
         self.active = True
-        """False once the annotation is removed: hooks on nodes that still live then do nothing."""
+        """False once the annotation is removed: hooks on nodes that are still alive then do nothing."""
         self.opened = 0
         """Ranges opened so far."""
         self.owners: Any = WeakIdKeyDictionary()
         """Parameter -> Maker of its module."""
         self.depth = 0
-        """No chain of living hooked nodes is longer."""
+        """Bound on the length of any chain of live hooked nodes."""
         self._lasting = _Walk(self)
         """Mark of gradient accumulations, which may outlive the graph."""
 
@@ -78,7 +78,7 @@ class Nodes:
         return Nodes, ()  # the owners are parameters of the original
 
     def begin(self, maker: Maker, *, outermost: bool) -> None:
-        """From now on `maker` makes the nodes of this thread. Outermost: what came before is over."""
+        """From now on `maker` makes the nodes of this thread. Outermost: discard what was noted before."""
         if outermost:
             _log.numbers.clear()
             _log.makers.clear()
@@ -86,7 +86,7 @@ class Nodes:
         _log.makers.append(maker)
 
     def end(self, outer: Maker | None) -> None:
-        """From now on it is `outer` again, None for nobody."""
+        """From now on `outer` makes the nodes again; None for no module."""
         _log.numbers.append(_next_number())
         _log.makers.append(outer)
 
@@ -115,7 +115,7 @@ class Nodes:
 
 
 class _Walk:
-    """One walk, which lives as long as the nodes that it met."""
+    """One walk; it lives as long as the nodes that it visited."""
 
     __slots__ = ("depth", "owner")
 
@@ -123,7 +123,7 @@ class _Walk:
         self.owner, self.depth = owner, 0
 
     def reach(self, depth: int) -> bool:
-        """Go as deep as that; False where that is too deep."""
+        """Allow this depth; return False where it is too deep."""
         more = max(depth - self.depth, 0)
         if self.owner.depth + more > MAX_DEPTH:
             return False
@@ -136,7 +136,7 @@ class _Walk:
 
 
 class _Waiting:
-    """Nodes to be walked to, the last made first: a node comes after all that lead to it, its depth known."""
+    """Nodes to visit, the latest first: a node comes after all that lead to it, so its depth is known."""
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, int, Any, Maker | None]] = []
@@ -149,7 +149,7 @@ class _Waiting:
         heapq.heappush(self.heap, (-number, next(self._added), node, user))
 
     def pop(self) -> tuple[Any, int, int, Maker | None]:
-        """Node, number, depth, and whose node led to it."""
+        """Node, number, depth, and the maker of the node that led to it."""
         negative, _, node, user = heapq.heappop(self.heap)
         return node, -negative, self._depths[-negative], user
 
@@ -168,7 +168,7 @@ def _roots(outputs: object) -> list[Any]:
 
 
 def _tensors(value: object, met: set[int]) -> Iterator[Tensor]:
-    """Tensors in what a module may return: nested sequences, mappings, dataclasses."""
+    """Yield the tensors in what a module may return: nested sequences, mappings, dataclasses."""
     if isinstance(value, Tensor):
         yield value
         return

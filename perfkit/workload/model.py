@@ -84,7 +84,7 @@ class RotaryEmbedding(nn.Module):
 
 
 class AttentionScores(nn.Module):
-    """Scaled dot products of every query with every key; what a query must not see becomes -inf."""
+    """Scaled dot products of every query with every key; -inf where a query must not see a key."""
 
     mask: Tensor
 
@@ -100,21 +100,21 @@ class AttentionScores(nn.Module):
 
 
 class AttentionSoftmax(nn.Module):
-    """Scores to weights."""
+    """Converts scores to weights."""
 
     def forward(self, scores: Tensor) -> Tensor:  # (b, h, t, s) -> (b, h, t, s)
         return scores.softmax(-1)
 
 
 class WeightedSum(nn.Module):
-    """Values summed by their weights."""
+    """Sums values by their weights."""
 
     def forward(self, weights: Tensor, v: Tensor) -> Tensor:  # (b, h, t, s), (b, h, s, e) -> (b, h, t, e)
         return einsum(weights.to(v.dtype), v, "b h t s, b h s e -> b h t e")
 
 
 class FusedAttention(nn.Module):
-    """PyTorch's scaled_dot_product_attention, held to one backend where asked."""
+    """PyTorch's scaled_dot_product_attention, restricted to one backend if requested."""
 
     def __init__(self, backend: str) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class EagerAttention(Attention):
     """Attention as three separate operations, each visible in a profile."""
 
     def add_attending(self, config: RunConfig, shared: Shared) -> None:
-        """Scores, softmax, weighted sum."""
+        """Add scores, softmax and weighted sum."""
         self.scores = AttentionScores(config.transformer.shape.d_model // self.heads, shared.mask)
         self.softmax = AttentionSoftmax()
         self.weighted_sum = WeightedSum()
@@ -183,7 +183,7 @@ class SdpaAttention(Attention):
     """Attention as one fused operation."""
 
     def add_attending(self, config: RunConfig, shared: Shared) -> None:  # noqa: ARG002 - the mask is implied
-        """The fused operation."""
+        """Add the fused operation."""
         self.sdpa = FusedAttention(config.transformer.sdpa_backend)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)

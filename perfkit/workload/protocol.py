@@ -1,4 +1,4 @@
-"""What the loop asks of a workload: a model whose modules can get ranges, and a step that says which phase it is in."""
+"""What the loop needs from a workload: a model whose modules can get ranges, and a step that reports its phases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Workload(Protocol):
         """The module whose forward the step runs; its tree of modules is saved with a profile."""
 
     def annotate(self, *, gradients: bool, backward: bool) -> Annotation:
-        """Put every module and phase inside ranges from now on; what is asked for as in `annotate.annotate`."""
+        """Put every module and phase inside ranges from now on; the arguments are those of `annotate.annotate`."""
 
     def step(self, on_phase: OnPhase) -> None:
         """Run one step and call `on_phase` as each phase begins. On a GPU it only enqueues: the caller synchronises."""

@@ -1,4 +1,4 @@
-"""One step of the workload: zero_grad, forward, loss, backward, optimizer, as far as the pass type goes."""
+"""One step of the workload: zero_grad, forward, loss, backward, optimizer; the pass type decides where it ends."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _OPTIMIZER_FLAGS: dict[str, dict[str, bool]] = {
 
 
 def _nobody_asks(_: object) -> None:
-    """For what a phase made, where there are no ranges."""
+    """Ignores what a phase made, where there are no ranges."""
 
 
 def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
-    """`auto` becomes cuda or cpu; anything else is checked against what PyTorch sees (`cuda`: torch.cuda)."""
+    """Turn `auto` into cuda or cpu; check anything else against what PyTorch sees (`cuda`: torch.cuda)."""
     if wanted == "auto":
         return "cuda" if cuda.is_available() else "cpu"
     if wanted != "cpu" and not cuda.is_available():
@@ -48,7 +48,7 @@ def check(
     cpu_count: Callable[[], int | None] = os.cpu_count,
     has_triton: Callable[[], bool] = has_triton,
 ) -> None:
-    """Refuse what this machine cannot run, before anything is allocated. Needs a resolved configuration.
+    """Reject what this machine cannot run before anything is allocated. Needs a resolved configuration.
 
     Raises UsageError that says what to change.
     """
@@ -90,14 +90,14 @@ def _need_cpp_compiler() -> None:
 
 
 def matmul_precision(config: RunConfig) -> str:
-    """How far PyTorch may round in matmuls of fp32: with tf32 "high" (10 bits of mantissa), else "highest" (all 23)."""
+    """How far PyTorch may round in fp32 matmuls: "high" (10 bits of mantissa) with tf32, else "highest" (all 23)."""
     return "high" if config.step.precision == "tf32" else "highest"
 
 
 class TransformerWorkload:
-    """A model, a batch and what a step needs. Needs a resolved and checked configuration.
+    """A model, a batch and what else a step needs. Needs a resolved and checked configuration.
 
-    Building it draws the weights and the tokens from `config.step.seed`; nothing else is random.
+    Construction draws the weights and the tokens from `config.step.seed`; nothing else is random.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -116,7 +116,7 @@ class TransformerWorkload:
 
     @property
     def device_type(self) -> str:
-        """The kind of device: cpu or cuda."""
+        """The type of device: cpu or cuda."""
         return torch.device(self.config.step.device).type
 
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
@@ -146,7 +146,7 @@ class TransformerWorkload:
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
     def step(self, on_phase: OnPhase) -> None:
-        """Run one step. On a GPU it only enqueues: the caller synchronises."""
+        """Run one step. On a GPU it only enqueues the work: the caller synchronises."""
 
         def begin(name: str) -> AbstractContextManager[Callable[[object], None]]:
             on_phase(name)

@@ -1,4 +1,4 @@
-"""Chrome trace events to columns, chunk by chunk."""
+"""Convert Chrome trace events to columns, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class _Rows:
     events: list[Event]
     codes: Codes
     position: Int64s
-    """In the file's list of events."""
+    """Position in the file's list of events."""
     kind: Bytes
     name: Int32s
     thread: Int32s
 
 
 class ColumnBuilder:
-    """Takes events chunk by chunk; `take` then hands over the columns of one kind.
+    """Takes events chunk by chunk; `take` then returns the columns of one kind.
 
-    With Content.KERNELS, everything else is counted and not kept.
+    With Content.KERNELS, all other events are counted and not stored.
     """
 
     decode = staticmethod(decode)
@@ -71,9 +71,9 @@ class ColumnBuilder:
         self._seen = 0
         self._all_whole_us = True
         self.negative_durations = 0
-        """Events that ended before they started; their length became zero."""
+        """Events that ended before they started; their duration was set to zero."""
         self.overhead_ns = 0
-        """What the profiler's own pauses last in all."""
+        """Total duration of the profiler's own pauses."""
 
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""
@@ -104,7 +104,7 @@ class ColumnBuilder:
         return codes
 
     def _encode_threads(self, events: list[Event], wanted: Bools) -> Int32s:
-        """Events of one thread stand together: only the first of each run is looked up."""
+        """Events of one thread are mostly adjacent, so only the first of each run is looked up."""
         codes = np.zeros(len(events), np.int32)
         rows = np.flatnonzero(wanted)
         if not len(rows):
@@ -183,7 +183,7 @@ class ColumnBuilder:
 
     def _add_overhead(self, rows: _Rows) -> None:
         durations, valid = nanoseconds([event.dur for event in rows.events])
-        self.overhead_ns += sum(durations[valid].clip(0).tolist())  # which int64 need not hold
+        self.overhead_ns += sum(durations[valid].clip(0).tolist())  # a sum that int64 may not hold
 
     def _add_metadata(self, event: Event) -> None:
         if event.name in ("thread_name", "process_name") and event.args is not None:
@@ -195,7 +195,7 @@ class ColumnBuilder:
             self._labels[what, thread_number(pid), thread_number(tid)] = str(label)
 
     def _times(self, events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
-        """Start, end and whether both are known; an event that ends before it starts gets length zero."""
+        """Start, end and whether both are known; an event that ends before it starts gets duration zero."""
         start, end, valid = event_times(events)
         self.negative_durations += int(np.count_nonzero((end < start) & valid))
         return start, np.maximum(start, end), valid
@@ -211,20 +211,20 @@ class ColumnBuilder:
         self._pieces.setdefault(table, Pieces()).append(columns)
 
     def take(self, table: type[Any]) -> Any:
-        """The finished columns of one kind. They are handed over, not kept: ask once."""
+        """Return the finished columns of one kind. They are not kept: call this once for each kind."""
         pieces = self._pieces.pop(table, None)
         return table(*(pieces.column(f.name) for f in fields(table))) if pieces else empty(table)
 
     def names(self) -> tuple[str, ...]:
-        """Every name, in the order of its code."""
+        """Every name, in the order of the codes."""
         return tuple(self._names)
 
     def threads(self) -> tuple[Thread, ...]:
-        """Every thread that a host range or a flow is on, in the order of its code."""
+        """Every thread that has a host range or a flow, in the order of the codes."""
         return tuple(Thread(pid, tid, self._thread_name(pid, tid)) for pid, tid in self._threads)
 
     def _thread_name(self, pid: int, tid: int) -> str:
-        """What the file calls the thread, else its process, else the text that stands for its number."""
+        """The file's name for the thread, else for its process, else the text that its number stands for."""
         for where in (("thread_name", pid, tid), ("process_name", pid, MISSING), ("text", pid, tid)):
             if where in self._labels:
                 return self._labels[where]
@@ -232,12 +232,12 @@ class ColumnBuilder:
 
     @property
     def events(self) -> int:
-        """Complete events taken, of every category."""
+        """Complete events taken, of all categories."""
         return sum(self._counts[code] for code, route in enumerate(self._router.routes) if route.complete)
 
     @property
     def ignored(self) -> dict[str, int]:
-        """Events that no column holds: category -> how many."""
+        """Events that are in no column: category -> count."""
         counts = Counter(self._untimed)
         for code, route in enumerate(self._router.routes):
             if not route.target.is_used:
@@ -251,7 +251,7 @@ class ColumnBuilder:
 
 
 def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
-    """Start, end and whether they are some. Events for which they are not have no row."""
+    """Return start, end and whether they are valid. Events without valid times get no row."""
     count = len(events)
     times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
     start, end = times[:count], times[:count] + times[count:]
@@ -266,5 +266,5 @@ def _external_ids(args: list[Args]) -> Int64s:
 
 
 def _or_else(column: Int64s, others: list[Number]) -> Int64s:
-    """The column, with `others` where it is MISSING."""
+    """Return the column, with `others` in place of MISSING."""
     return np.where(column == MISSING, integers(others), column) if (column == MISSING).any() else column

@@ -1,7 +1,7 @@
-"""What a Chrome trace says of its events beyond their times, read in a second pass when asked for.
+"""Read what a Chrome trace says of its events beyond their times, in a second pass on request.
 
-The document is walked and the events are decoded just as the reader does both, so the same events get rows, in the
-same order; the text of each event's `args`, which the reader skips for the most part, comes along.
+This pass walks the document and decodes the events exactly as the reader does, so the same events get rows in the
+same order. It also keeps the text of each event's `args`, most of which the reader skips.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from perfkit.trace.detail_columns import (
 )
 
 _Said: TypeAlias = tuple[Event, msgspec.Raw]
-"""An event, and the text of its args; NOTHING where it has none."""
+"""An event, and the text of its args; NOTHING where it has no args."""
 _T = TypeVar("_T")
 
 
@@ -47,7 +47,7 @@ class _ArgsOf(msgspec.Struct, gc=False):
 class _OperandArgs(msgspec.Struct, gc=False):
     shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
     old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
-    """As traces of 2021 have it."""
+    """The name of this member in traces of 2021."""
     dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
     strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
     values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
@@ -66,42 +66,42 @@ _OPERAND_ARGS = msgspec.json.Decoder(_OperandArgs)
 _GEOMETRY_ARGS = msgspec.json.Decoder(_GeometryArgs)
 _NO_OPERANDS = _OperandArgs()
 _ALLOCATION = "[memory]"
-"""What torch calls the events of its allocators, frees included."""
+"""The name that torch gives to its allocations and frees."""
 
 
 def read_chrome_details(pieces: Iterable[bytes], trace: Trace, *, chunk: int = CHUNK, content: Content) -> Details:
-    """The details of a trace, from pieces of the text that it was read from. Raises UsageError for another text."""
+    """Read the details of a trace from pieces of its text. Raises UsageError if the text is not the trace's."""
     collector = _Collector(trace.threads, content=content)
     Document(Window(pieces, chunk), trace.source, collector).read()
     return collector.details(trace)
 
 
 class _Texts:
-    """A column of JSON texts, each kept once: most repeat."""
+    """A column of JSON texts. Most repeat, so each different text is stored once."""
 
     def __init__(self) -> None:
         self._numbers = Dictionary()
 
     def encode(self, texts: Sequence[msgspec.Raw]) -> Int32s:
-        """The number of each text. What is longer than any name says nothing."""
+        """Return the code of each text. A text longer than any name is treated as missing."""
         kept = (bytes(text) if len(text) <= LONGEST_NAME else b"" for text in texts)
         return self._numbers.encode(kept, len(texts))
 
     def values(self, codes: Int32s, parse: Callable[[Any], Any]) -> tuple[Int32s, tuple[Any, ...]]:
-        """The different values that the texts stand for, and for each code which; `parse` gives None for none."""
+        """Return for each code the index of its value, and the distinct values; `parse` returns None for no value."""
         indices: dict[Any, int] = {}
         parsed = [parse(_decoded(text)) for text in self._numbers]
         places = [MISSING if value is None else indices.setdefault(value, len(indices)) for value in parsed]
         return np.array(places, np.int32)[codes], tuple(indices)
 
     def sizes(self, codes: Int32s, width: int) -> Int32s:
-        """For each code so many sizes: [codes, width]; a single one, whose text is a number: [codes]."""
+        """For each code, `width` sizes: [codes, width]; where the text is a single number: [codes]."""
         parsed = [_sizes(_decoded(text), width) for text in self._numbers]
         return np.array(parsed, np.int32).reshape(-1 if width == 1 else (-1, width))[codes]
 
 
 class _Collector:
-    """Takes events chunk by chunk. Beside what they say, their starts: by these their rows are known."""
+    """Takes events chunk by chunk. It also keeps their starts, which identify their rows."""
 
     def __init__(self, threads: Sequence[Thread], *, content: Content) -> None:
         self._router = Router()
@@ -114,7 +114,7 @@ class _Collector:
 
     @staticmethod
     def decode(text: bytes | memoryview) -> list[_Said]:
-        """As the reader does, with each event's args; raises one of DECODE_ERRORS."""
+        """Decode events as the reader does, with each event's args; raises one of DECODE_ERRORS."""
         events = decode(text)
         said = _ARGS.decode(b"".join((b"[", text, b"]")))
         return [(event, one.args) for event, one in zip(events, said, strict=True)]
@@ -186,7 +186,7 @@ class _Collector:
     # The result
 
     def details(self, trace: Trace) -> Details:
-        """All that was taken. Raises UsageError where it is not of the same events as the trace."""
+        """Return everything that was taken. Raises UsageError if its events are not those of the trace."""
         rows = self._column(Target.HOST, "start"), self._column(Target.DEVICE, "start")
         if not all(map(np.array_equal, rows, (trace.host.start, trace.device.start))):
             raise changed(trace.source)
@@ -224,7 +224,7 @@ class _Collector:
 
 
 def _timed(events: list[Event], args: list[bytes]) -> tuple[Int64s, list[bytes]]:
-    """Starts and args of those events that have a row in the trace: those with times."""
+    """Starts and args of those events that have a row in the trace, which are those with times."""
     start, _, valid = event_times(events)
     return start[valid], list(compress(args, valid))
 
@@ -233,7 +233,7 @@ def _timed(events: list[Event], args: list[bytes]) -> tuple[Int64s, list[bytes]]
 
 
 def _arguments(text: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
-    """The wanted members of an event's args, as texts; none of them where there are no args."""
+    """The requested members of an event's args, as texts; all are missing where there are no args."""
     try:
         return decoder.decode(text)
     except DECODE_ERRORS:
@@ -253,7 +253,7 @@ def _decoded(text: bytes) -> Any:
 
 
 def _operands(value: Any) -> tuple[Operand, ...] | None:
-    """Of each argument its sizes: a list of numbers, or for a list of tensors one of such lists."""
+    """The sizes of each argument: a list of numbers, or for a list of tensors a list of such lists."""
     return _all_or_none(map(_operand, value)) if isinstance(value, list) else None
 
 
@@ -277,7 +277,7 @@ def _words(value: Any) -> tuple[str, ...] | None:
 
 
 def _sizes(value: Any, width: int) -> list[int]:
-    """So many sizes, or MISSING for all of them."""
+    """Parse the expected number of sizes; all are MISSING where the text does not have them."""
     sizes = value if isinstance(value, list) else [value]
     fit = [size for size in sizes if integer(size) is not None and 0 <= size < 1 << 31]
     return fit if len(fit) == len(sizes) == width else [MISSING] * width
@@ -286,11 +286,11 @@ def _sizes(value: Any, width: int) -> list[int]:
 _OPERANDS: dict[str, Callable[[Any], Any]] = {
     "shapes": _operands, "dtypes": _words, "strides": _operands, "values": _words,
 }  # fmt: skip
-"""Columns of Operands, and what their texts stand for."""
+"""Columns of Operands, and what their texts mean."""
 _GEOMETRY = {"grid": 3, "block": 3, "registers": 1, "shared_memory": 1, "occupancy": 1}
-"""Columns of LaunchGeometry, and how many sizes they have."""
+"""Columns of LaunchGeometry, and how many sizes each has."""
 _MEMORY = {
     "device_type": "Device Type", "device": "Device Id", "bytes": "Bytes", "address": "Addr",
     "allocated": "Total Allocated", "reserved": "Total Reserved",
 }  # fmt: skip
-"""Columns of MemoryEvents, and which of an event's args they hold."""
+"""Columns of MemoryEvents, and the member of an event's args that each holds."""

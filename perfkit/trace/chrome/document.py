@@ -1,4 +1,4 @@
-"""Walking through a Chrome trace: the events, piece by piece, and what stands beside them; damage is stepped over."""
+"""Walk through a Chrome trace: the events, piece by piece, and the other members; skip damaged parts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from perfkit.trace.chrome.mend import mend, mended_event
 from perfkit.trace.chrome.window import ARRAY_END, BOUNDARY, CLOSING, EVENTS_KEY, JUNK, Window, last_boundary, objects
 
 CHUNK = 512 * 1024
-"""Bytes of text decoded at a time: with the structs made of it, about what a core's cache holds."""
+"""Bytes of text decoded at a time: with the structs made from it, about as much as a core's cache holds."""
 MAX_MEMBER = 4 << 20
-"""Bytes of a top-level value that is kept."""
+"""Largest size, in bytes, of a top-level value that is kept."""
 
 T = TypeVar("T")
 
 
 class Sink(Protocol[T]):
-    """What takes the events."""
+    """Consumer of the events."""
 
     def decode(self, text: bytes | memoryview) -> list[T]:
-        """Events of a text. Raises one of DECODE_ERRORS where it is not whole events."""
+        """Decode the events in a text. Raises one of DECODE_ERRORS if the text is not a sequence of whole events."""
 
     def add(self, events: list[T], /) -> None:
-        """Take some, in the order of the file."""
+        """Take some events, in the order of the file."""
 
 
 class Document(Generic[T]):
@@ -42,16 +42,16 @@ class Document(Generic[T]):
         self._taken: list[list[T]] = []
         self._good_until = 0
         self.members: dict[str, Any] = {}
-        """What stands beside the events."""
+        """The top-level members other than the events."""
         self.repairs: Counter[str] = Counter()
-        """What was mended, and how often."""
+        """The repairs that were made, and how often."""
         self.has_events = False
-        """Whether there is a list of events, with or without any."""
+        """Whether there is a list of events, even an empty one."""
         self.truncated_at: int | None = None
-        """Behind which byte nothing could be read; None for a whole document."""
+        """Byte offset after which nothing could be read; None for a whole document."""
 
     def read(self) -> None:
-        """All of it. Raises UsageError where it cannot be a trace."""
+        """Read the whole document. Raises UsageError where it cannot be a trace."""
         window = self._window
         first = window.skip_blank()
         if window.data.startswith(b"\xef\xbb\xbf", window.at):
@@ -64,12 +64,12 @@ class Document(Generic[T]):
             window.at += 1
             self._read_object()
         else:
-            # Not what it begins with: it may be a file that was never meant to be shown.
+            # The message does not quote the file's beginning: the user may not want its content shown.
             flaw = "does not begin with { or [" if len(window.data) > window.at else "contains only white space"
             raise UsageError(f"{self._source} is not a trace: it {flaw}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:
-        """The members of the top-level object, in whatever order."""
+        """Read the members of the top-level object, in any order."""
         window = self._window
         while self.truncated_at is None:
             byte = window.skip_blank()
@@ -83,7 +83,7 @@ class Document(Generic[T]):
                 return
 
     def _read_member(self) -> bool:
-        """One `"key": value`; False where the text is damaged or ends."""
+        """Read one `"key": value`; return False where the text is damaged or ends."""
         window = self._window
         if window.skip_blank() != ord('"') or (quoted := window.take_value()) is None:
             return False
@@ -102,7 +102,7 @@ class Document(Generic[T]):
         return True
 
     def _resume_behind_end(self) -> bool:
-        """Go on where the document's end was none; what else stands behind it is noted."""
+        """Continue after a false end of the document; note any other text after the end."""
         if self._window.skip_blank() in (-1, 0):
             return False
         if self._resume():
@@ -111,7 +111,7 @@ class Document(Generic[T]):
         return False
 
     def _resume(self) -> bool:
-        """Go on with the events if, behind their supposed end, there is another one."""
+        """Continue with the events if there is another event after their apparent end."""
         if not self.has_events or not self._window.at_event():
             return False
         self.repairs["stray bracket among the events"] += 1
@@ -119,7 +119,7 @@ class Document(Generic[T]):
         return True
 
     def _skip_damage(self) -> bool:
-        """Go on at the next events; False where there is nothing more to be had."""
+        """Continue at the next events; return False where no more can be read."""
         if self._resume():
             return True
         if not self.has_events:
@@ -148,7 +148,7 @@ class Document(Generic[T]):
     # The events
 
     def _read_array(self) -> None:
-        """From behind the events' opening bracket to behind the closing one, or to where the text ends."""
+        """Read from after the events' opening bracket to after the closing one, or to the end of the text."""
         self.has_events = True
         window = self._window
         self._good_until = window.offset
@@ -160,17 +160,17 @@ class Document(Generic[T]):
                 break
             stuck = window.offset == before
             if final and stuck:
-                if window.at < len(window.data):  # else only the bracket is missing, which some writers leave out
+                if window.at < len(window.data):  # otherwise only the bracket is missing, which some writers omit
                     self.truncated_at = self._good_until
                 break
             self._hand_over()
         self._hand_over()
 
     def _step(self, *, final: bool) -> bool:
-        """Take as many events as the window holds; True when the array's end was passed.
+        """Take as many events as the window holds; return True once the array's end was passed.
 
-        First by guessing where the last event ends (decoding proves or refutes it), then by scanning exactly,
-        and where even that does not decode, by mending.
+        First guess where the last event ends (decoding confirms or refutes the guess). If that fails, scan exactly, and
+        if the scanned text does not decode either, mend it.
         """
         window = self._window
         data = window.data
@@ -202,7 +202,7 @@ class Document(Generic[T]):
         return closed
 
     def _take(self, text: bytes | memoryview) -> bool:
-        """Decode events; False, and nothing taken, where the text does not decode."""
+        """Decode events; return False and take nothing where the text does not decode."""
         try:
             self._taken.append(self._sink.decode(text))
         except DECODE_ERRORS:
@@ -210,7 +210,7 @@ class Document(Generic[T]):
         return True
 
     def _hand_over(self) -> None:
-        """Make columns of what was taken: all at once, since single events would cost more than mending them."""
+        """Pass on the decoded events all at once: passing single events would cost more than mending them."""
         if self._taken:
             self._sink.add(self._taken[0] if len(self._taken) == 1 else list(chain.from_iterable(self._taken)))
             self._taken.clear()

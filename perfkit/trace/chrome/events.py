@@ -1,4 +1,4 @@
-"""One chunk of Chrome trace events: JSON text to typed structs, and number texts to exact integers."""
+"""Decode one chunk of Chrome trace events: JSON text to typed structs, and number texts to exact integers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from perfkit.trace.columns import MAX_NS, MISSING, Int64s
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 Number: TypeAlias = int | str | None
-"""What writers put where an integer belongs."""
+"""What writers put where an integer is expected."""
 
 _SCALE = np.array([1000, 100, 10, 1], np.int64)
-"""ns in the last digit, by the number of decimals."""
+"""The value in ns of the last digit, by the number of decimals."""
 
 NOTHING = msgspec.Raw(b"")
 
 
 class Args(msgspec.Struct, gc=False):
-    """The members of an event's `args` that some column holds; all others are skipped undecoded."""
+    """The members of an event's `args` that some column holds; all others are skipped without decoding."""
 
     correlation: Number = MISSING
     external_id: Number = msgspec.field(default=MISSING, name="External id")
@@ -38,9 +38,9 @@ class Args(msgspec.Struct, gc=False):
     bytes: Number = MISSING
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
     annotation: Number = None
-    """Of a graph node: what torch.cuda._annotate_cuda_graph_trace wrote beside it."""
+    """In the event of a graph node: the annotation that torch.cuda._annotate_cuda_graph_trace wrote."""
     name: Number = None
-    """Of a metadata event: what it names the process or thread."""
+    """In a metadata event: the name of the process or thread."""
 
 
 class Event(msgspec.Struct, gc=False):
@@ -60,7 +60,7 @@ class Event(msgspec.Struct, gc=False):
 NO_ARGS = Args()
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises on text that is no JSON, no UTF-8, of unexpected types, or nested too deeply."""
+"""What decoding raises on text that is not JSON, not UTF-8, has unexpected types, or is nested too deeply."""
 
 _EVENTS = msgspec.json.Decoder(list[Event])
 _RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -69,9 +69,9 @@ _ARG_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields
 
 
 def decode(text: bytes | memoryview) -> list[Event]:
-    """The events in `text`, comma-separated objects; raises one of DECODE_ERRORS.
+    """Decode the events in `text`, comma-separated objects; raises one of DECODE_ERRORS.
 
-    That all of it decodes also proves that `text` ends where an event ends.
+    Successful decoding also proves that `text` ends where an event ends.
     """
     array = b"".join((b"[", text, b"]"))
     try:
@@ -81,7 +81,7 @@ def decode(text: bytes | memoryview) -> list[Event]:
 
 
 def _loose(members: dict[str, msgspec.Raw]) -> Event:
-    """An event with a member of an unexpected type: such members are read as best they can be."""
+    """Decode an event that has a member of an unexpected type, and read such members as far as possible."""
     args: dict[str, Any] = {}
     if bytes(members.get("args", b""))[:1] == b"{":
         given = _RAW_MEMBERS.decode(members["args"])
@@ -113,7 +113,7 @@ def _number(raw: msgspec.Raw | None) -> Number:
         return None
     try:
         value = msgspec.json.decode(raw)
-    except msgspec.ValidationError:  # a number beyond float64
+    except msgspec.ValidationError:  # a number outside the range of float64
         return None
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
@@ -121,7 +121,7 @@ def _number(raw: msgspec.Raw | None) -> Number:
 
 
 def integers(values: list[Number]) -> Int64s:
-    """A column; MISSING where the value is no integer (texts like "12" and "0x1f" are) or beyond int64."""
+    """Return a column; MISSING where the value is not an integer (texts like "12" and "0x1f" are) or not in int64."""
     try:
         return np.fromiter(values, np.int64, len(values))
     except (TypeError, ValueError, OverflowError):
@@ -138,7 +138,7 @@ def _integer(value: Number) -> int:
 
 
 def thread_numbers(values: list[Number]) -> Int64s:
-    """Process or thread ids as integers; text that is none gets a negative one, the same in every file."""
+    """Process or thread ids as integers; a text that is not a number gets a negative one, the same in every file."""
     try:
         return np.fromiter(values, np.int64, len(values))
     except (TypeError, ValueError, OverflowError):
@@ -154,10 +154,10 @@ def thread_number(value: Number) -> int:
 
 
 def nanoseconds(texts: Sequence[msgspec.Raw]) -> tuple[Int64s, Bools]:
-    """Microseconds as JSON wrote them (`12`, `12.5`, `"12.5"`, `1.25e3`) to whole ns, never through a float.
+    """Convert microseconds as in JSON (`12`, `12.5`, `"12.5"`, `1.25e3`) to whole ns, never through a float.
 
-    The second array is False where a text is no number or lies beyond MAX_NS. A fourth decimal is rounded,
-    half to even. Plain digits with up to three decimals, all that Kineto writes, are converted in bulk.
+    The second array is False where a text is not a number or lies beyond MAX_NS. A fourth decimal is rounded half to
+    even. Plain digits with up to three decimals, the only form that Kineto writes, are converted in bulk.
     """
     joined = b" ".join(texts)
     if joined.translate(None, b"0123456789. "):
@@ -180,7 +180,7 @@ def nanoseconds(texts: Sequence[msgspec.Raw]) -> tuple[Int64s, Bools]:
 
 
 def _decimals(letters: npt.NDArray[np.uint8], ends: Int64s, lengths: Int64s) -> Int64s:
-    """How many digits stand behind each number's point; `ends` tells where the numbers end in `letters`."""
+    """How many digits follow each number's decimal point; `ends` has the ends of the numbers in `letters`."""
     if lengths.min() > 4 and (letters[ends - 4] == 0x2E).all():
         return np.full(len(ends), 3, np.int64)
     points = np.flatnonzero(letters == 0x2E)

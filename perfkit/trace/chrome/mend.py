@@ -1,4 +1,4 @@
-"""Mending JSON as profilers write it: raw control characters, backslashes, quotes, NaN, stray commas."""
+"""Mend malformed JSON that profilers write: raw control characters, backslashes, quotes, NaN, stray commas."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SOUND = re.compile(
     rb"|[,:](?!\s*+[,}\]])"
     rb"|(?:true|false|null|" + _NUMBER + rb")(?=[\s,:}\]]|\Z))*+"
 )
-"""As much text as consists of sound tokens."""
+"""The longest text that consists of valid tokens."""
 _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _WORD = re.compile(rb'[^\s,:{}\[\]"\x00-\x1f]+')
 _STRING_FLAW = re.compile(_ESCAPE + rb"|\\u[0-9a-fA-F]{4}|\\|[\x00-\x1f]", re.DOTALL)
 
 _MAX_SCRAPED = 64 * 1024
-"""Bytes of an event that is worth the trouble (long runs of quotes would take for ever)."""
+"""Largest event, in bytes, that is scraped (long runs of quotes would take too long)."""
 _KNOWN = rb"ph|cat|name|pid|tid|ts|dur|id|args|bp|s"
 _MEMBER_END = rb'(?=\s*+(?:,\s*+"(?:' + _KNOWN + rb')"\s*+:|\}\s*+(?:\}|,|\]|\Z)))'
 _SCRAPED_MEMBER = re.compile(
@@ -43,7 +43,7 @@ _SCRAPED_ARG = re.compile(
 
 
 def mend(text: bytes, repairs: Counter[str]) -> bytes:
-    """The text with every unsound token replaced; what was done is added to `repairs`."""
+    """Replace every invalid token in the text; the replacements are counted in `repairs`."""
     text = _mend_encoding(text, repairs)
     parts: list[bytes] = []
     at = 0
@@ -69,11 +69,11 @@ def _mend_encoding(text: bytes, repairs: Counter[str]) -> bytes:
 
 
 def _mend_token(text: bytes, at: int, repairs: Counter[str]) -> tuple[bytes, int]:
-    """What to put for the unsound token at `at`, and where the text goes on."""
+    """Return the replacement of the invalid token at `at`, and the position where the text continues."""
     character = text[at : at + 1]
     if character == b'"':
         string = _STRING.match(text, at)
-        if string is None:  # it never ends: nothing behind it can be trusted
+        if string is None:  # the string never ends: nothing after it can be trusted
             return text[at:], len(text)
         return b'"' + _STRING_FLAW.sub(_flaw_mender(repairs), string[1]) + b'"', string.end()
     if character == b":":
@@ -110,9 +110,9 @@ def _flaw_mender(repairs: Counter[str]) -> Callable[[re.Match[bytes]], bytes]:
 def mended_event(
     text: bytes, repairs: Counter[str], decode: Callable[[bytes], list[T]], *, scrape: bool
 ) -> list[T] | None:
-    """The event or events in a text that `decode` does not take, mended; None where that does not help.
+    """Mend the event or events in a text that `decode` rejects; return None where that does not help.
 
-    With `scrape`, the last resort for raw quotes in names: pick the members out by their looks.
+    With `scrape`, the last resort for raw quotes in names, members are recognised by patterns.
     """
     done: Counter[str] = Counter()
     for attempt in (mend, _scraped) if scrape else (mend,):
@@ -127,7 +127,7 @@ def mended_event(
 
 
 def _scraped(text: bytes, repairs: Counter[str]) -> bytes:
-    """The event again, from those members of it that can be made out; not decodable if there are too few."""
+    """Rebuild the event from the members that can be recognised; it does not decode if there are too few."""
     members: dict[bytes, bytes] = {}
     if len(text) > _MAX_SCRAPED:
         return b"?"

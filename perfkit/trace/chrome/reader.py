@@ -1,4 +1,4 @@
-"""Kineto's trace files (Chrome's JSON trace format) to a Trace: streaming, exact, forgiving."""
+"""Convert Kineto's trace files (Chrome's JSON trace format) to a Trace: streaming, exact, tolerant of damage."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def read_chrome_json(
     repairs: Counter[str] | None = None,
     content: Content = Content.ALL,
 ) -> Trace:
-    """Read a trace from pieces of its text. `source` names it in messages; `repairs`: what unpacking mended.
+    """Read a trace from pieces of its text. `source` names it in messages; `repairs` counts what unpacking mended.
 
-    Content.KERNELS leaves all but kernels out: less work and memory.
-    Raises UsageError where the text is no trace or holds nothing to analyse.
+    Content.KERNELS leaves out everything but kernels, which takes less work and memory.
+    Raises UsageError where the text is not a trace or holds nothing to analyse.
     """
     columns = ColumnBuilder(content=content)
     document = Document(Window(pieces, chunk), source, columns)

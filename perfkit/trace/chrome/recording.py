@@ -1,4 +1,4 @@
-"""What stands beside the events of a Kineto file, to a Recording."""
+"""Convert the members of a Kineto file other than the events to a Recording."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from perfkit.trace.columns import LONGEST_NAME
 from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions
 
 _OPTIONS = ("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules")
-"""What torch.profiler writes beside the events, as 1, of its own arguments."""
+"""The torch.profiler arguments that it writes into the file; 1 means enabled."""
 _LEVELS = ("VERBOSE", "INFO", "WARNING", "STAGE", "ERROR")
-"""Under which libkineto leaves lines of its log (ILoggerObserver.h)."""
+"""The keys under which libkineto writes lines of its log (ILoggerObserver.h)."""
 _MOST_LINES = 10_000
 
 
 def recording(members: dict[str, Any]) -> Recording:
-    """What the document's members, traceEvents aside, say. What has another type than Kineto writes is left out."""
+    """Read the document's members except traceEvents. Members whose type is not the one Kineto writes are left out."""
     distributed = members.get("distributedInfo")
     distributed = distributed if isinstance(distributed, dict) else {}
     return Recording(
@@ -33,7 +33,7 @@ def recording(members: dict[str, Any]) -> Recording:
 
 
 def integer(value: object) -> int | None:
-    """The value where it is a whole number that a column can hold."""
+    """Return the value if it is a whole number that a column can hold."""
     return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63 else None
 
 
@@ -47,19 +47,19 @@ def _versions(members: dict[str, Any]) -> Versions:
 
 
 def _text(value: object) -> str:
-    """A version: text, or a number."""
+    """Return a version, which is a text or a number."""
     is_one = isinstance(value, str | float) or integer(value) is not None
     return printable(str(value)) if is_one else ""
 
 
 def _cuda(value: object) -> str:
-    """1000 * major + 10 * minor (CUDA Runtime API, cudaRuntimeGetVersion)."""
+    """Decode 1000 * major + 10 * minor (CUDA Runtime API, cudaRuntimeGetVersion)."""
     number = integer(value)
     return f"{number // 1000}.{number % 1000 // 10}" if number is not None and number > 0 else ""
 
 
 def _hip(value: object) -> str:
-    """10,000,000 * major + 100,000 * minor + patch (hip_version.h, HIP_VERSION)."""
+    """Decode 10,000,000 * major + 100,000 * minor + patch (hip_version.h, HIP_VERSION)."""
     number = integer(value)
     if number is None or number <= 0:
         return ""
@@ -67,7 +67,7 @@ def _hip(value: object) -> str:
 
 
 def _devices(properties: object) -> tuple[Device, ...]:
-    """`deviceProperties`; entries of another shape are left out."""
+    """Read `deviceProperties`; entries of another shape are left out."""
     return tuple(
         Device(
             index,

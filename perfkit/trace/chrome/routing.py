@@ -1,4 +1,4 @@
-"""Where each event of a Chrome trace goes, by its phase and category; and columns that grow chunk by chunk."""
+"""Choose columns for each event of a Chrome trace by its phase and category; grow columns chunk by chunk."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _DEVICE = {
 }
 _FLOWS = ("fwdbwd", "forward_backward")
 _INSTANTS = ("", "cpu_instant_event")
-"""Among which allocations are, before and since 2022."""
+"""The categories that contain allocations, before and since 2022."""
 _OVERHEAD = "overhead"
-"""Pauses that the profiler itself made."""
+"""The category of the pauses that the profiler itself made."""
 _MAX_CATEGORIES = 255
 _JOINED_CHUNKS = 64
 
@@ -51,7 +51,7 @@ Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class Target(IntEnum):
-    """Which columns an event goes to."""
+    """The columns that an event belongs to."""
 
     NONE = 0
     HOST = 1
@@ -60,24 +60,24 @@ class Target(IntEnum):
     METADATA = 4
     OVERHEAD = 5
     MEMORY = 6
-    """Of no column of a Trace, but of one that is read on demand; these may be allocations."""
+    """Possible allocations: not columns of a Trace, but of a table that is read on demand."""
     COUNTER = 7
-    """Likewise."""
+    """Also read on demand."""
 
     @property
     def is_used(self) -> bool:
-        """Whether a Trace has rows of it, or names from it."""
+        """Whether a Trace takes rows or names from it."""
         return self in (Target.HOST, Target.DEVICE, Target.FLOW, Target.METADATA)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What becomes of the events of one phase and category."""
+    """How the events of one phase and category are handled."""
 
     target: Target
     kind: int
     label: str
-    """The category, for counting."""
+    """The category, under which events are counted."""
     complete: bool
 
     @property
@@ -109,7 +109,7 @@ def _route(ph: str, cat: str) -> Route:
 
 
 class Router:
-    """Phases and categories to routes: `routes[code]` is what becomes of an event with that code."""
+    """Maps phases and categories to routes: `routes[code]` is the route of an event with that code."""
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
@@ -118,7 +118,7 @@ class Router:
         self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
 
     def encode(self, events: list[Event]) -> Codes:
-        """A code for each event. Categories beyond the first 255 (nonsense, then) share one."""
+        """Return a code for each event. Categories after the first 255 (invalid, then) share one."""
         cats = self._categories.encode([event.cat for event in events], len(events)).clip(max=_MAX_CATEGORIES)
         phases = [event.ph for event in events]
         letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
@@ -141,29 +141,29 @@ class Router:
 
 
 class Dictionary(dict[Any, int]):
-    """Values to consecutive integers, in order of first appearance."""
+    """Maps values to consecutive integers, in order of first appearance."""
 
     def __missing__(self, key: Any) -> int:
         self[key] = code = len(self)
         return code
 
     def encode(self, values: Iterable[Any], count: int) -> Int32s:
-        """The integer of each of so many values."""
+        """Return the integer of each value."""
         return np.fromiter(map(self.__getitem__, values), np.int32, count)
 
 
 @dataclass(slots=True)
 class Pieces:
-    """A table's columns as they come, chunk by chunk.
+    """Collects a table's columns chunk by chunk.
 
-    Joined now and then: as many small arrays as a large file has chunks would leave the heap full of holes.
+    It joins the chunks now and then: one small array per chunk of a large file would fragment the heap.
     """
 
     joined: list[Columns] = field(default_factory=list)
     fresh: list[Columns] = field(default_factory=list)
 
     def append(self, columns: Columns) -> None:
-        """One chunk's rows."""
+        """Append the rows of one chunk."""
         self.fresh.append(columns)
         if len(self.fresh) == _JOINED_CHUNKS:
             self.joined.append({name: np.concatenate([piece[name] for piece in self.fresh]) for name in columns})
@@ -173,5 +173,5 @@ class Pieces:
         return bool(self.joined or self.fresh)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """One whole column, handed over: its pieces are gone then."""
+        """Return one whole column and release its pieces."""
         return np.concatenate([piece.pop(name) for piece in (*self.joined, *self.fresh)])

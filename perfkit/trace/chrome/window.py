@@ -1,4 +1,4 @@
-"""JSON text that arrives in pieces: a window over it, and where things in it begin and end."""
+"""A window over JSON text that arrives in pieces, and searches for where values in it begin and end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Iterator
 
 MAX_UNREAD = 64 << 20
-"""Bytes that one event or one top-level value may take; a larger one ends the reading there."""
+"""Largest size, in bytes, of one event or one top-level value; reading stops at a larger one."""
 
 EVENT_KEYS = rb"ph|cat|name|pid|tid|ts|dur|args|bp|s|tts|cname"
-"""What an event's first key may be (not `id`: devices in `deviceProperties` start with it)."""
+"""The possible first keys of an event (not `id`: devices in `deviceProperties` start with it)."""
 
 BOUNDARY = re.compile(rb'\}\s*+,?\s*+(?=\{\s*+"(?:' + EVENT_KEYS + rb')"\s*+:)')
-"""From one event's closing brace to the next event; the comma may have been lost."""
+"""The text from one event's closing brace to the next event; the comma may be missing."""
 ARRAY_END = re.compile(rb"\}\s*+,?\s*+\]")
-"""An event's closing brace and the end of the array, if it stands at the right depth."""
+"""An event's closing brace and the end of the array, if it is at the right depth."""
 
 CLOSING = re.compile(rb'\}\s*+,?\s*+\](?=\s*+(?:,\s*+"|\}\s*+\Z))')
-"""The end of the array, by what usually follows it."""
+"""The end of the array, recognised by what usually follows it."""
 EVENTS_KEY = re.compile(rb'"traceEvents"\s{0,20}+:\s{0,20}+\[')
 JUNK = re.compile(rb"[ \t\n\r,]*+")
 """What may stand between two events."""
@@ -34,7 +34,7 @@ _CLOSE = b"}]"
 
 
 class Window:
-    """What has been read and not yet used. Positions index `data`; `base` more is the offset in the file."""
+    """Text that was read and not yet used. Positions index `data`; add `base` for the offset in the file."""
 
     __slots__ = ("_chunk", "_most_unread", "_pieces", "at", "base", "data", "ended")
 
@@ -49,7 +49,7 @@ class Window:
 
     @property
     def offset(self) -> int:
-        """Bytes of the text in front of the cursor."""
+        """Bytes of the text before the cursor."""
         return self.base + self.at
 
     @property
@@ -58,7 +58,7 @@ class Window:
         return len(self.data) - self.at < self._chunk
 
     def fill(self) -> bool:
-        """Drop what lies behind the cursor and read on; False if there is no more."""
+        """Drop the text before the cursor and read more; return False if there is no more."""
         rest = self.data[self.at :]
         self.base += self.at
         self.at = 0
@@ -77,7 +77,7 @@ class Window:
         return len(self.data) > len(rest)
 
     def skip_blank(self) -> int:
-        """Step over white space; the byte that follows (it stays), or -1 at the end."""
+        """Skip white space; return the next byte without consuming it, or -1 at the end."""
         while True:
             self.at = _end(_BLANK, self.data, self.at)
             if self.at < len(self.data):
@@ -86,14 +86,14 @@ class Window:
                 return -1
 
     def at_event(self) -> bool:
-        """Whether an event seems to start at the cursor, behind white space and commas perhaps."""
+        """Whether an event seems to start at the cursor, possibly after white space and commas."""
         if len(self.data) - self.at < _MAX_GAP:
             self.fill()
         match = JUNK.match(self.data, self.at)
         return match is not None and _EVENT_START.match(self.data, match.end()) is not None
 
     def take_value(self) -> bytes | None:
-        """The JSON value at the cursor, which moves behind it; None, and no move, where it does not end."""
+        """Return the JSON value at the cursor and move past it; None, without moving, where the value does not end."""
         while (end := value_end(self.data, self.at, self.ended)) < 0:
             had_ended = self.ended
             if not self.fill() and self.ended == had_ended:
@@ -103,7 +103,7 @@ class Window:
         return value
 
     def seek(self, pattern: re.Pattern[bytes], longest: int) -> bool:
-        """Move behind the next match of `pattern` (at most `longest` bytes long); False at the end."""
+        """Move past the next match of `pattern` (at most `longest` bytes long); return False at the end."""
         while not (match := pattern.search(self.data, self.at)):
             self.at = max(self.at, len(self.data) - longest)
             if not self.fill():
@@ -113,7 +113,7 @@ class Window:
 
 
 def value_end(data: bytes, at: int, ended: bool) -> int:
-    """Where the JSON value that starts at `at` ends, by its quotes and brackets; -1 if not in `data`."""
+    """Return the end of the JSON value that starts at `at`, by its quotes and brackets; -1 if not in `data`."""
     first = data[at : at + 1]
     if first == b'"':
         match = _STRING.match(data, at)
@@ -133,9 +133,9 @@ def value_end(data: bytes, at: int, ended: bool) -> int:
 
 
 def objects(data: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
-    """Spans of the whole objects in the array that `data[at:]` continues, and where its `]` stands (or -1).
+    """Spans of the whole objects in the array that `data[at:]` continues, and the position of its `]` (or -1).
 
-    Exact on well-formed text; the slow way, for where guessing failed.
+    This is exact on well-formed text but slow; it is used where guessing failed.
     """
     spans: list[tuple[int, int]] = []
     depth, start = 0, at
@@ -157,9 +157,9 @@ def objects(data: bytes, at: int) -> tuple[list[tuple[int, int]], int]:
 
 
 def last_boundary(data: bytes, at: int) -> int:
-    """A place near the end of `data`, behind an event, where another seems to follow; -1: none.
+    """A position near the end of `data`, after an event, where another seems to follow; -1 if there is none.
 
-    A guess by looks: text inside a string may look the same. Who decodes up to it finds out, since JSON that
+    This is a guess: text inside a string may look the same. Decoding up to the position checks it, since JSON that
     ends too early or too late does not decode.
     """
     end = len(data)
@@ -176,7 +176,7 @@ def last_boundary(data: bytes, at: int) -> int:
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
-    """Where a pattern that matches anywhere, if only nothing, stops matching."""
+    """Return the end of the match of a pattern that matches everywhere, even if only the empty text."""
     match = pattern.match(data, at)
     assert match is not None
     return match.end()

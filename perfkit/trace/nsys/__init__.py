@@ -1,1 +1,1 @@
-"""Reading exports of Nsight Systems."""
+"""Read exports of Nsight Systems."""

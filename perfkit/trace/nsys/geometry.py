@@ -20,7 +20,7 @@ _COLUMNS = dict.fromkeys((*_GRID, *_BLOCK, _REGISTERS, _STATIC, _DYNAMIC), MISSI
 
 
 def read_geometry(path: Path, trace: Trace, progress: Progress | None = None) -> LaunchGeometry:
-    """One row for each of the trace's device events, of which kernels are the first. Raises UsageError for others."""
+    """Return one row for each of the trace's device events, kernels first. Raises UsageError for another file."""
     with opened(path, trace.source, progress) as export:
         kernels = export.events(KERNELS, TIMES | _COLUMNS)[1]
     rows = len(trace.device)
@@ -39,6 +39,6 @@ def read_geometry(path: Path, trace: Trace, progress: Progress | None = None) ->
 
 
 def _rows(values: Int64s, rows: int) -> Int32s:
-    """The kernels' values, and MISSING for what comes behind them."""
+    """Return the kernels' values, followed by MISSING for the other events."""
     behind: list[Any] = [(0, rows - len(values)), *[(0, 0)] * (values.ndim - 1)]
     return np.pad(small(values), behind, constant_values=MISSING)

@@ -1,4 +1,4 @@
-"""NVTX ranges of an Nsight Systems export to host ranges."""
+"""Convert NVTX ranges of an Nsight Systems export to host ranges."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from perfkit.trace.nsys.tables import UNUSABLE, Export, IntColumns, decoded, dis
 _PUSH_POP = (59, 70)
 """Event types of ranges that nest on their thread: NVTX, and NVTX read from text files."""
 _START_END = (60, 71)
-"""Event types of ranges that start and end anywhere."""
+"""Event types of ranges that may start and end on any thread."""
 _MARKS = (34, 65)
 _DOMAIN_CREATE = 75
 _OPEN = MISSING
 _THREAD = 0xFFFFFF
-"""The bits of a globalTid that are the thread's."""
+"""The bits of a globalTid that hold the thread."""
 ACROSS = 1 << 62
-"""Set in the thread of a range that stays on none: such ranges have a lane of their own beside a process's threads."""
+"""Set in the thread id of a range that does not stay on one thread: such ranges get a separate lane per process."""
 
 _EMITTED = (
     r"(?s)^(?P<name>.*?)(?:, seq = (?P<seq>\d{1,18}))?(?:, op_id = (?P<op>\d{1,18}))?"
@@ -35,29 +35,29 @@ _EMITTED = (
 
 @dataclass(frozen=True, slots=True)
 class NvtxRanges:
-    """Every range, and how many others were left out."""
+    """All ranges, and the number of events that were left out."""
 
     name: Int32s
     """Index into names."""
     names: tuple[str, ...]
     kind: Bytes
-    """OP for operators that emit_nvtx wrote, ANNOTATION for the rest."""
+    """OP for operators that emit_nvtx wrote, otherwise ANNOTATION."""
     global_tid: Int64s
-    """With ACROSS, and no thread, where it ends on another thread, or never and so on no one knows which."""
+    """The globalTid; with ACROSS and no thread where the range ends on another thread, or never ends."""
     start: Int64s
     end: Int64s
     """ns; MISSING for a range that is still open at the end of the file."""
     sequence: Int64s
     operation: Int64s
-    """emit_nvtx's number of the operation; MISSING elsewhere."""
+    """emit_nvtx's sequence number of the operation; MISSING elsewhere."""
     events: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
     has_own: bool = False
-    """Whether perfkit's own domain is there."""
+    """Whether the file has ranges of perfkit's own domain."""
 
 
 def read_nvtx(export: Export) -> NvtxRanges:
-    """Every range. Those of perfkit's own domain get the names they have in a trace."""
+    """Read every range. Those of perfkit's own domain get the names that they have in a trace."""
     texts, place, numbers = _events(export)
     types = numbers["eventType"]
     own = _own_domain(texts, place, numbers)
@@ -68,13 +68,13 @@ def read_nvtx(export: Export) -> NvtxRanges:
     ignored["NVTX marks"] = int(np.isin(types, _MARKS).sum())
     keep = start_end | np.isin(types, _PUSH_POP)
     rows = np.concatenate((np.flatnonzero(keep & ~across), np.flatnonzero(across)))  # threads before lanes
-    key = place[rows] * 2 + own[rows]  # a text that many share is looked at once, or twice
+    key = place[rows] * 2 + own[rows]  # a text that many rows share is parsed once, or twice
     used = np.zeros(2 * len(texts), dtype=bool)
     used[key] = True
     different = np.flatnonzero(used)
     named = _named(texts.take(pa.array(different // 2)), different % 2 == 1).rows((np.cumsum(used) - 1)[key])
     if own.any():
-        # emit_nvtx repeats perfkit's ranges in the domain of its own; once is enough.
+        # emit_nvtx repeats perfkit's ranges in its own domain; one copy is enough.
         ours = [range_names.parse_trace(name) is not None for name in named.names]
         again = np.array([*ours, False], dtype=bool)[named.name] & ~own[rows]
         ignored["ranges of perfkit that emit_nvtx repeats"] = int(again.sum())
@@ -95,7 +95,7 @@ def read_nvtx(export: Export) -> NvtxRanges:
 
 
 def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
-    """Texts; each event's place among them, for a registered string serves many; and numbers."""
+    """Return the texts; each event's index into them, since many events share a registered string; and numbers."""
     numbers = {"start": UNUSABLE, "end": _OPEN, "eventType": 0, "globalTid": 0, "endGlobalTid": 0, "domainId": 0}
     text, read = export.events("NVTX_EVENTS", numbers | {"textId": MISSING}, ("text",))
     count = len(text)
@@ -107,7 +107,7 @@ def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
 
 
 def _own_domain(texts: Any, place: Int64s, numbers: IntColumns) -> Any:
-    """Rows of the domain `perfkit`. A domain's number means something within its process only."""
+    """Return the rows of the domain `perfkit`. A domain's number is valid only within its process."""
     process, domain = numbers["globalTid"] >> 24, numbers["domainId"]
     created = np.flatnonzero(numbers["eventType"] == _DOMAIN_CREATE)
     different, again = distinct(place[created])
@@ -134,7 +134,7 @@ class _Named:
 
 
 def _named(text: Any, own: Any) -> _Named:
-    """Texts to names. Operators' numbers are taken off first: with them every text is another."""
+    """Convert texts to names. Operators' numbers are removed first: with them every text is different."""
     parts = pc.extract_regex(text, _EMITTED)
     name, sequence, operation = (pc.struct_field(parts, field) for field in ("name", "seq", "op"))
     rest = _lengths(pc.struct_field(parts, "rest"))
@@ -161,6 +161,6 @@ def _lengths(texts: Any) -> Int64s:
 
 
 def _integers(texts: Any) -> Int64s:
-    """Digits to numbers, nothing to MISSING."""
+    """Convert digits to numbers, and empty texts to MISSING."""
     filled = pc.if_else(pc.greater(pc.fill_null(pc.binary_length(texts), 0), 0), texts, str(MISSING).encode())
     return filled.cast(pa.string()).cast(pa.int64()).to_numpy()

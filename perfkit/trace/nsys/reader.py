@@ -1,8 +1,8 @@
-"""Nsight Systems' sqlite exports (2022.4 to 2026.2) to a Trace.
+"""Convert Nsight Systems' sqlite exports (2022.4 to 2026.2) to a Trace.
 
-Nsight's own documentation calls the schema unstable: a table is there only if something was captured for it, and
-columns come and go. So every column is asked for by name and has a default. Threads and processes are packed into
-one number, `globalTid`: process in bits 24 to 47, thread in bits 0 to 23.
+Nsight's own documentation calls the schema unstable: a table exists only if something was captured for it, and
+columns change between versions. So the reader asks for every column by name and has a default for it. Threads and
+processes are packed into one number, `globalTid`: process in bits 24 to 47, thread in bits 0 to 23.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _DEVICE_TABLES = {
     DeviceKind.MEMSET: (_SETS, _DEVICE | {"bytes": MISSING, "memKind": MISSING}),
 }
 _VERSION_SUFFIX = re.compile(r"_v\d{4,}$")
-"""nsys names calls with the version of CUDA that brought them (cudaLaunchKernel_v7000), Kineto without."""
+"""nsys adds the CUDA version that introduced a call to its name (cudaLaunchKernel_v7000); Kineto does not."""
 
 _COPY_NAMES = {1: "HtoD", 2: "DtoH", 3: "HtoA", 4: "AtoH", 5: "AtoA", 6: "AtoD", 7: "DtoA", 8: "DtoD", 9: "HtoH",
                10: "PtoP", 11: "HtoD (unified)", 12: "DtoH (unified)", 13: "DtoD (unified)"}  # fmt: skip
@@ -69,7 +69,7 @@ _MEMORY_NAMES = ("Pageable", "Pinned", "Device", "Array", "Managed", "Device Sta
 
 
 class _Names:
-    """All names of a trace, numbered in the order in which they come."""
+    """All names of a trace, numbered in order of first appearance."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -83,7 +83,7 @@ class _Names:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What the tables hold."""
+    """The content of the tables."""
 
     export: Export
     names: _Names
@@ -100,10 +100,10 @@ class _Read:
 
 
 def read_nsys(path: Path, source: str, progress: Progress | None = None, *, content: Content = Content.ALL) -> Trace:
-    """Read an export. `source` names it in messages. Raises UsageError where it is none or holds nothing.
+    """Read an export. `source` names it in messages. Raises UsageError if it is not an export or holds nothing.
 
-    Content.KERNELS leaves out all but kernels, and where and by whom those were run: less work and memory where only
-    their names and times are wanted.
+    Content.KERNELS leaves out everything but kernels, and also where they ran and who launched them: less work and
+    memory where only their names and times are needed.
     """
     with opened(path, source, progress) as export:
         if not any(map(export.has, _KNOWN_TABLES)):
@@ -116,7 +116,7 @@ def read_nsys(path: Path, source: str, progress: Progress | None = None, *, cont
 
 
 def _kernels_alone(export: Export) -> Trace:
-    """Names and times of kernels; what they ran on is left open."""
+    """Read names and times of kernels; their devices and streams are not read."""
     name = "demangledName" if export.has(KERNELS, "demangledName") else "shortName"
     kernels = export.events(KERNELS, TIMES | {name: MISSING})[1]
     names = _Names()
@@ -193,7 +193,7 @@ def _why_none(export: Export) -> str:
 
 
 def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
-    """Threads, NVTX ranges and calls of CUDA, and how many of them ended before they started."""
+    """Read threads, NVTX ranges and CUDA calls, and count how many of them ended before they started."""
     nvtx, calls = read.nvtx, read.calls
     counts = len(nvtx.start), len(calls["start"])
     start = np.concatenate((nvtx.start, calls["start"]))
@@ -225,7 +225,7 @@ def _call_names(read: _Read) -> Int32s:
 
 
 def _correlations(events: IntColumns) -> Int64s:
-    """CUDA counts correlations from 1: 0 stands for none."""
+    """Convert CUDA's correlations, which count from 1, so that 0 means none."""
     return np.where(events["correlationId"] == 0, MISSING, events["correlationId"])
 
 
@@ -245,7 +245,7 @@ def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:
 
 
 def _device(read: _Read) -> tuple[DeviceEvents, int]:
-    """Kernels, copies and memsets, and how many of them ended before they started."""
+    """Read kernels, copies and memsets, and count how many of them ended before they started."""
     parts = read.device
     columns = {column: joined([part[column] for part in parts.values()]) for column in _DEVICE}
     process = _processes(columns["globalPid"], read.calls["globalTid"])
@@ -268,7 +268,7 @@ def _device(read: _Read) -> tuple[DeviceEvents, int]:
 
 
 def _processes(global_pid: Int64s, callers: Int64s) -> Int64s:
-    """Whose each event is. Where an event does not say, the one process that called CUDA, if there was one only."""
+    """Return the process of each event. If an event has none, it is the process that called CUDA, if only one did."""
     process: Int64s = (global_pid >> 24) & 0xFFFFFF
     only = np.unique((callers >> 24) & 0xFFFFFF)
     return np.where(global_pid == 0, only[0], process) if len(only) == 1 else process
@@ -282,7 +282,7 @@ def _kernel_names(read: _Read) -> Int32s:
 
 
 def _copy_names(read: _Read) -> Int32s:
-    """As Kineto spells them: Memcpy HtoD (Pageable -> Device)."""
+    """Format names as Kineto does: Memcpy HtoD (Pageable -> Device)."""
     copies = read.device[DeviceKind.MEMCPY]
     kinds = [copies[column] for column in ("copyKind", "srcKind", "dstKind")]
     first, place = distinct(*kinds)
@@ -304,7 +304,7 @@ def _memory(kind: int) -> str:
 
 
 def _physical_devices(export: Export, process: Int64s, device: Int64s) -> Int64s:
-    """Processes number the devices they can see; the file's own table, where it has one, says which those are."""
+    """Map each process's device numbers, which count the devices it can see, by the file's own table if it has one."""
     table = export.integers("TARGET_INFO_CUDA_DEVICE", {"pid": MISSING, "cudaId": MISSING, "gpuId": MISSING})
     known = {(pid, cuda): gpu for pid, cuda, gpu in zip(*(c.tolist() for c in table.values()), strict=True)}
     first, place = distinct(process, device)
@@ -315,7 +315,7 @@ def _physical_devices(export: Export, process: Int64s, device: Int64s) -> Int64s
 
 
 def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
-    """Streams are numbered within a context: those of a device's further contexts are set apart in the high bits."""
+    """Streams are numbered within a context; the high bits tell those of a device's further contexts apart."""
     owner, place = distinct(device, process, events["contextId"])
     owned = device[owner]
     rank = np.arange(len(owner)) - np.searchsorted(owned, owned)  # 0 for a device's first owner
@@ -339,7 +339,7 @@ def _devices(export: Export) -> tuple[Device, ...]:
 
 
 def _recording(export: Export) -> Recording:
-    """Versions and devices. The capture's environment variables are not read: they may hold passwords."""
+    """Read versions and devices. The capture's environment variables are not read: they may hold passwords."""
     said = export.pairs("META_DATA_EXPORT") or export.pairs("EXPORT_META_DATA")
     tool, schema = (printable(said.get(f"EXPORT_{what}_VERSION", "")) for what in ("PRODUCT", "SCHEMA"))
     return Recording(Tool.NSYS, Versions(tool=tool, schema=schema), _devices(export))

@@ -1,8 +1,8 @@
-"""What an sqlite file says it holds, asked before anything in it is run: a schema is a program, and may be hostile.
+"""Check what an sqlite file contains before any of its SQL runs: a schema is a program, and may be hostile.
 
-A view may never end, a generated column or a default may be a value of 900 MB, and a damaged tree may lead in
-circles. So the list of tables is read with limits on its length and on sqlite's steps, each entry is taken for what
-its own SQL makes, and how much the file has room for bounds whatever is read from it later.
+A view may never end, a generated column or a default may be a value of 900 MB, and a damaged tree may contain
+cycles. So this module reads the list of tables with limits on its length and on sqlite's steps, classifies each
+entry by its own SQL, and bounds all later reads by how much the file has room for.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from perfkit.errors import UsageError
 _LONGEST_SQL = 100_000
 """Bytes of the SQL that makes one table; Nsight's, with their comments, stay below 10,000."""
 _MOST_COLUMNS = 200
-"""Of one table; Nsight's have up to 40, and sqlite's time grows with the square."""
+"""Columns of one table; Nsight's have up to 40, and sqlite's time grows with the square."""
 _MOST_STEPS = 100_000
-"""Of sqlite's virtual machine, about ten for each entry: Nsight's exports hold fewer than 100."""
+"""Steps of sqlite's virtual machine, about ten for each entry: Nsight's exports hold fewer than 100."""
 _STEPS_A_CALL = 1000
 _LEAST_ROW_BYTES = 6
-"""Of a row in a page of any table: what sqlite itself, too, takes for the least (MX_CELL in its btreeInt.h)."""
+"""Bytes of a row in a page of any table: the minimum that sqlite also assumes (MX_CELL in its btreeInt.h)."""
 _MOST_COMPRESSED = 32
-"""A file's bytes to those that a file system which compresses needs for them, at most; a sparse file has more."""
+"""Largest ratio of a file's bytes to its bytes on a compressing file system; a sparse file exceeds it."""
 _SMALL = 64 * 2**20
-"""Files up to this size are taken at their word: some file systems give no blocks to small ones."""
+"""The size of files up to this one is trusted: some file systems allocate no blocks to small files."""
 
 NO_TEXT = "\ufffd"
-"""What stands for a byte that is no text: in a name, it is damaged."""
+"""Replaces a byte that is not valid text; a name that contains it is damaged."""
 
 _MOST_COPIED = 4 * 2**30
 
@@ -40,18 +40,18 @@ _MADE = re.compile(
     r"CREATE (?P<kind>TABLE|VIEW|VIRTUAL TABLE|TRIGGER|INDEX|UNIQUE INDEX) "
     r"""(?P<name>"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^]]*\]|[\w$]+)"""
 )
-"""How sqlite begins the SQL that it keeps, whatever was typed."""
+"""The beginning of the SQL that sqlite stores, however the user typed it."""
 
 
 @contextmanager
 def readable(path: Path, most_copied: int = _MOST_COPIED) -> Iterator[str]:
-    """A URI by which sqlite reads the file and leaves nothing beside it. `path` is no link.
+    """Return a URI by which sqlite reads the file and leaves nothing beside it. `path` is not a link.
 
-    Changes that another program left in a `-wal` sqlite reads with the help of a third file: so the URI is then a
-    copy's. Raises UsageError where there are more bytes than `most_copied`, or the file is written to meanwhile.
+    sqlite needs a third file to read changes that another program left in a `-wal` file, so the URI is then that of a
+    copy. Raises UsageError where there are more bytes than `most_copied`, or the file is written to meanwhile.
     """
     wal, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-journal"))
-    if not _size(wal):  # nobody else may be writing to it, unless there is a journal
+    if not _size(wal):  # without a journal, nobody else may be writing to it
         yield path.as_uri() + ("?mode=ro" if journal.is_file() else "?mode=ro&immutable=1")
         return
     if _size(path) + _size(wal) > most_copied:
@@ -72,9 +72,9 @@ def _size(path: Path) -> int:
 
 
 def contents(address: str) -> dict[str, str]:
-    """What each name in the file at a URI stands for: "table", "view", "virtual table", "table with a trigger".
+    """Return the type of each name in the file: "table", "view", "virtual table", "table with a trigger".
 
-    Names are `folded`. Raises sqlite3.Error where the list of them is damaged or does not end, or texts are no UTF-8.
+    Names are `folded`. Raises sqlite3.Error where the list is damaged or endless, or its texts are not UTF-8.
     """
     with closing(sqlite3.connect(address, uri=True)) as database:
         database.text_factory = _decoded
@@ -102,12 +102,12 @@ def contents(address: str) -> dict[str, str]:
 
 
 def folded(name: str) -> str:
-    """The name as sqlite compares it: A to Z are a to z."""
+    """Return the name as sqlite compares it: A to Z become a to z."""
     return name.encode("utf-8", "replace").lower().decode()
 
 
 def room(path: Path) -> int:
-    """Bytes that the file, and what sqlite keeps beside it, can hold: a bound for all that a table says."""
+    """Bytes that the file and its companion files can hold: a bound for all that a table contains."""
     total = 0
     for part in (path, path.with_name(path.name + "-wal")):
         if part.is_file():
@@ -117,12 +117,12 @@ def room(path: Path) -> int:
 
 
 def _held(size: int, blocks: int) -> int:
-    """Bytes that a file of a size, with so many blocks of 512 bytes on the disk, can hold."""
+    """Bytes that a file of this size, with this many blocks of 512 bytes on the disk, can hold."""
     return min(size, max(blocks * 512 * _MOST_COMPRESSED, _SMALL))
 
 
 def most_rows(room_bytes: int) -> int:
-    """Rows that fit into so many bytes."""
+    """Rows that fit into this many bytes."""
     return room_bytes // _LEAST_ROW_BYTES
 
 

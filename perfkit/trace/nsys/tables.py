@@ -1,4 +1,4 @@
-"""The tables of an Nsight Systems export, read as columns through Arrow. Nothing here writes to the file."""
+"""Read the tables of an Nsight Systems export as columns through Arrow. Nothing here writes to the file."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from perfkit.trace.plausible import are_usable
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 UNUSABLE = -(1 << 63)
-"""Stands for a time that is none, whose event `Export.events` leaves out; and for the key of a row that has none."""
+"""Marks an invalid time, whose event `Export.events` leaves out; also the key of a row that has none."""
 
 _TIMES = ("start", "end")
-"""Columns of which a value of the wrong type is UNUSABLE, and never a default: that would be shown as true."""
+"""Columns in which a value of the wrong type is UNUSABLE, never a default: a default would be shown as true."""
 
 _BATCH_ROWS = 65536
-"""Rows Arrow takes at a time. A column's type comes from the first of them."""
+"""Rows that Arrow reads at a time. The first of them determine a column's type."""
 
 _LARGEST_REAL = 2**53
-"""Up to it a floating-point number that is whole is one whole number, and not any of several."""
+"""Up to this value, a whole floating-point number represents exactly one integer."""
 
 _LONGEST_TEXT = 2**24
-"""Bytes. Names have hundreds; what NVTX ranges say, for which there is no bound, seldom more than thousands."""
+"""Bytes of a text. Names have hundreds; texts of NVTX ranges, which have no bound, seldom more than thousands."""
 
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
-"""What the driver puts round sqlite's own words: where it failed, and the query."""
+"""The text that the driver adds around sqlite's own message: where it failed, and the query."""
 
 IntColumns: TypeAlias = dict[str, Int64s]
 
 
 class Export:
-    """An open export. Which tables and columns there are depends on the version and on what was captured.
+    """An open export. Its tables and columns depend on the version and on what was captured.
 
-    Only plain tables are read, and none for longer than the file has room for: UsageError beyond.
+    Only plain tables are read, and no more of them than the file has room for: UsageError beyond.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Export:
         self._progress = progress
         self._read = 0
         self.ignored: dict[str, int] = {}
-        """Events left out, by what they are, as ReadFacts has it."""
+        """Events left out, by kind, as in ReadFacts."""
         self.source = source
 
     def has(self, table: str, *columns: str) -> bool:
-        """Whether there is such a table, and these columns in it."""
+        """Whether this table exists and has these columns."""
         return folded(table) in self._contents and self._columns_of(table).issuperset(map(folded, columns))
 
     def _columns_of(self, table: str) -> frozenset[str]:
-        """The table's columns, `folded`; none where there is no such table."""
+        """The table's columns, `folded`; empty where the table does not exist."""
         kind = self._contents.get(folded(table))
         if kind is None:
             return frozenset()
@@ -90,13 +90,13 @@ class Export:
         return frozenset(map(folded, names))
 
     def integers(self, table: str, wanted: Mapping[str, int]) -> IntColumns:
-        """Columns of whole numbers; the number given for it where a value is none, and where column or table lack."""
+        """Read columns of integers; each has a default for invalid values, and for a missing column or table."""
         return self.read(table, wanted, ())[1]
 
     def read(self, table: str, wanted: Mapping[str, int], texts: Sequence[str]) -> tuple[pa.Table, IntColumns]:
-        """Columns of texts, as bytes, for what is in them is not checked; and columns of whole numbers, as `integers`.
+        """Read columns of texts, as unchecked bytes, and columns of integers, as `integers` does.
 
-        Rows come in the table's own order. A text that is not there is empty.
+        Rows come in the table's own order. A missing text is empty.
         """
         present = self._columns_of(table)
         said = [column for column in texts if folded(column) in present]
@@ -115,7 +115,7 @@ class Export:
         return pa.table(text), integers
 
     def events(self, table: str, wanted: Mapping[str, int], texts: Sequence[str] = ()) -> tuple[pa.Table, IntColumns]:
-        """As `read`, without the events whose `start` or `end` is no time: `ignored` counts those."""
+        """Read as `read` does, without the events whose `start` or `end` is not a time; `ignored` counts those."""
         text, numbers = self.read(table, wanted, texts)
         usable = are_usable(numbers["start"], numbers["end"])
         if usable.all():
@@ -125,12 +125,12 @@ class Export:
         return text.take(pa.array(np.flatnonzero(usable))) if texts else text, kept
 
     def pairs(self, table: str) -> dict[str, str]:
-        """A table of names and values."""
+        """Read a table of names and values."""
         read, _ = self.read(table, {}, ("name", "value"))
         return dict(zip(decoded(read["name"]), decoded(read["value"]), strict=True))
 
     def strings(self, ids: Int64s) -> list[str]:
-        """What StringIds says of each of some different ids; `string <id>` where it says nothing."""
+        """Return the text in StringIds of each of several distinct ids; `string <id>` where there is none."""
         place = self.string_places(ids)
         texts = iter(decoded(self.string_values.take(pa.array(place[place != MISSING]))))
         return [
@@ -139,7 +139,7 @@ class Export:
         ]
 
     def string_places(self, ids: Int64s) -> Int64s:
-        """For each id its place in `string_values`, MISSING where the table does not have it."""
+        """Return each id's index into `string_values`, MISSING where the table does not have it."""
         known = self._strings[1]["id"]
         order = np.argsort(known, kind="stable")
         place = np.minimum(np.searchsorted(known, ids, sorter=order), max(len(known) - 1, 0))
@@ -156,10 +156,10 @@ class Export:
         return self.read("StringIds" if whole else "", {"id": UNUSABLE}, ("value",))
 
     def _check_texts(self, table: str, columns: Sequence[str]) -> None:
-        """No text is endless, and all of them fit into the file: a default, say, can be long and stand in every row.
+        """Check that no text is too long and that all fit into the file: a long default may repeat in every row.
 
-        Lengths stand at the head of each row, so this reads no text. octet_length is of SQLite 3.43; the oldest driver
-        that perfkit takes brings that.
+        Each row starts with the lengths, so this reads no text. octet_length needs SQLite 3.43, which the oldest driver
+        that perfkit accepts includes.
         """
         lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
         rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
@@ -173,7 +173,7 @@ class Export:
 
     def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
         most = most_rows(self._room)
-        # By no index: the order is the table's own, and an index of an expression could hold anything in its place.
+        # Use no index: the order is the table's own, and an index of an expression could return other values.
         rows = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
         if len(rows) > most:
             raise self._refusal(f"{table} has more rows than the file has room for")
@@ -183,7 +183,7 @@ class Export:
         return UsageError(f"{self.source} is an sqlite file that perfkit refuses: {problem}; export it again")
 
     def _query(self, query: str) -> pa.Table:
-        # The level below DB-API, which would import pandas.
+        # Use the level below DB-API, which would import pandas.
         with AdbcStatement(self._connection) as statement:
             statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
             statement.set_sql_query(query)
@@ -201,11 +201,11 @@ class Export:
 
 @contextmanager
 def opened(path: Path, source: str, progress: Progress | None = None) -> Iterator[Export]:
-    """Open an export for reading. Raises UsageError where the file is damaged, there or while it is read.
+    """Open an export for reading. Raises UsageError where the file is damaged, on opening or while it is read.
 
-    `progress` is called with the bytes of columns read so far, and None, for how many there are is not known.
+    `progress` is called with the bytes of columns read so far, and None, since their total is not known.
     """
-    path = path.resolve()  # beside which, and not beside a link to it, sqlite leaves what is not in it yet
+    path = path.resolve()  # sqlite leaves its pending changes beside the file itself, not beside a link to it
     try:
         with (
             readable(path) as address,
@@ -218,16 +218,16 @@ def opened(path: Path, source: str, progress: Progress | None = None) -> Iterato
 
 
 def _problem(error: Exception) -> str:
-    """sqlite's own words, which may quote the file, and what to do about it."""
+    """Return sqlite's own message, which may quote the file, with advice."""
     words = str(error.object, "utf-8", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
     match = _DRIVERS_WORDS.fullmatch(" ".join(words.split()))
     said = printable(match["said"][:150]) if match else "unknown error"
-    busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change has to be taken back first
+    busy = any(word in said for word in ("locked", "busy", "readonly"))  # readonly: a change must be rolled back first
     return f"{said}; " + ("try again when no program writes to it" if busy else "export it again")
 
 
 def _integer(column: str, default: int) -> str:
-    """SQL for a column that is a whole number in every row. Of a text or a blob the value is not even read."""
+    """SQL for a column that is an integer in every row. The value of a text or a blob is not read."""
     name, other = quoted(column), UNUSABLE if column in _TIMES else default
     whole = f"WHEN abs({name}) <= {_LARGEST_REAL} AND {name} = CAST({name} AS INTEGER) THEN CAST({name} AS INTEGER)"
     kinds = f"WHEN 'integer' THEN {name} WHEN 'null' THEN {default} WHEN 'real' THEN CASE {whole} ELSE {other} END"
@@ -235,12 +235,12 @@ def _integer(column: str, default: int) -> str:
 
 
 def decoded(column: Any) -> list[str]:
-    """Bytes to text, whatever they are."""
+    """Decode any bytes to text."""
     return [str(value or b"", "utf-8", "replace") for value in column.to_pylist()]
 
 
 def distinct(*columns: Int64s) -> tuple[Int64s, Int64s]:
-    """The rows where each different combination first stands, in order of value, and which of them each row is."""
+    """Return the first row of each distinct combination, in order of value, and the combination of each row."""
     key = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         values, codes = _coded(column)
@@ -251,13 +251,13 @@ def distinct(*columns: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """The parts in a row; a part that is alone is not copied."""
+    """Join the parts; a single part is not copied."""
     filled = [part for part in parts if len(part)]
     return filled[0] if len(filled) == 1 else np.concatenate(parts)
 
 
 def _coded(column: Int64s) -> tuple[Int64s, Int64s]:
-    """Sorted values and each row's place among them: numpy's `unique`, by hashing instead of sorting all rows."""
+    """Return sorted values and each row's index into them, like numpy's `unique`, but by hashing instead of sorting."""
     if len(column) and (column == column[0]).all():
         return column[:1], np.zeros(len(column), dtype=np.int64)
     encoded = pa.array(column).dictionary_encode()
@@ -273,5 +273,5 @@ def _numbers(column: Any) -> Int64s:
 
 
 def quoted(name: str) -> str:
-    """SQL for a name, whatever is in it."""
+    """Quote any name for SQL."""
     return '"' + name.replace('"', '""') + '"'
