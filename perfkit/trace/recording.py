@@ -22,7 +22,7 @@ class Capabilities:
     """What the files of a tool can contain. Whether a given file does, its columns show."""
 
     operators: bool
-    """Times of operators. Without them the host has only ranges and calls, so such a file needs device work."""
+    """Times of operators. Without them the host side has only ranges and calls."""
     forward_threads: bool
     """Which thread ran the forward operation of a backward node (HostRanges.forward_thread)."""
     operands: bool
