@@ -4,8 +4,8 @@
 
 The keeper starts COMMAND, waits until it ends, and ends with the same exit code or by the same signal. Processes that
 COMMAND leaves behind have GRACE_S to end by themselves; then the keeper kills them. When the keeper's parent dies for
-any reason or sends END, the keeper kills COMMAND and everything that COMMAND started. It ignores other signals, because
-a batch system or service manager sends them to all processes, and the parent and COMMAND save their own results.
+any reason or sends END, the keeper kills COMMAND and everything that COMMAND started. It ignores SIGINT, SIGTERM and
+SIGHUP: a batch system or service manager sends them to every process, and the parent and COMMAND handle them.
 
 `preexec_fn` cannot do this: code between fork and exec is unsafe in a parent that has threads (Python's subprocess
 documentation), and a parent-death signal reaches only the one child. nsys, torch.compile's workers and data loaders
@@ -54,7 +54,7 @@ def main(parent: int, grace_s: float, command: list[str]) -> NoReturn:
     if os.getppid() != parent:  # the parent died before prctl was called
         os._exit(1)
     keeper = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_ALONE)  # until the child has its own handlers
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_ALONE)  # until the child stops ignoring them
     child = os.fork()
     if child == 0:
         _become(command, libc, keeper, default)
