@@ -1,1 +1,1 @@
-"""Fresh perfkit processes: one configuration each, watched over, in random order. Never imports PyTorch."""
+"""Starts and supervises fresh perfkit processes, one configuration each, in random order. Never imports PyTorch."""

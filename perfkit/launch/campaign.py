@@ -1,8 +1,8 @@
-"""Several configurations, several times each, one after the other, in random order.
+"""Runs several configurations, several times each, one after the other, in random order.
 
-The order is blocked: each round is a random permutation of all points. What drifts while a campaign runs (heat, other
-users) then falls on all points alike, instead of on the one that happens to be last, and after every full round each
-point was run equally often.
+The order is blocked: each round is a random permutation of all points. Drift during a campaign (heat, other users)
+then affects all points alike, instead of the one that happens to be last, and after every full round each point has
+run equally often.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from perfkit.schema.campaign import Finished, Point, Turn
 
 
 def order(points: Sequence[Point], repeats: int, seed: int) -> list[Turn]:
-    """Every point `repeats` times, each round in a random order of its own. The same seed gives the same order."""
-    # random.random() alone is promised to stay the same from one Python to the next; shuffle() is not.
+    """Every point `repeats` times, each round in its own random order. The same seed gives the same order."""
+    # Python guarantees the sequence of random.random() across versions, but not that of shuffle().
     generator = random.Random(seed)
     return [
         Turn(point, repeat)
@@ -31,11 +31,11 @@ Execute = Callable[[Turn, Path], Finished]
 
 
 EXTRA_FLAGS = ("--overhead", "off")
-"""Processes that are compared need no plain run beside them, which shows what the profiler costs."""
+"""A comparison needs no plain run beside each profiled one to show the profiler's cost."""
 
 
 def in_fresh_processes(timeout_s: float | None = None) -> Execute:
-    """Each turn in a `perfkit run` of its own, without a second one beside profiled runs for the profiler's cost."""
+    """Runs each turn in its own `perfkit run`, without a second, plain run to measure the profiler's cost."""
 
     def execute(turn: Turn, folder: Path) -> Finished:
         return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper, extra=EXTRA_FLAGS)
@@ -51,10 +51,10 @@ def run(
     on_start: Callable[[Turn], None] = lambda _: None,
     on_finish: Callable[[Turn, Finished], None] = lambda _turn, _finished: None,
 ) -> list[tuple[Turn, Finished]]:
-    """Run the turns in the order given, each in a folder of its own in `folder`, which must not have it yet.
+    """Run the turns in the order given, each in its own subfolder of `folder`, which must not exist yet.
 
-    A turn that fails does not end the campaign; on_finish hears of it. A signal does (KeyboardInterrupt): while a turn
-    waits for its process, or as soon as on_finish has heard of what is finished.
+    A turn that fails does not end the campaign; on_finish is told of it. A signal ends it (KeyboardInterrupt), either
+    while a turn waits for its process or as soon as on_finish has been told of the finished turn.
     """
     results = []
     with signals.held():

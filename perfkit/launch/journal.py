@@ -1,4 +1,4 @@
-"""A sweep's results file: one header, one line a point, each on the disk before the next point begins."""
+"""A sweep's results file: one header and one line per point, each on the disk before the next point begins."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _LONGER_THAN_A_HEADER = 1 << 16
 
 
 class Journal:
-    """An open results file. What is in it when it is opened is kept; a line that a crash cut short is not.
+    """An open results file. Opening it keeps its content, except a line that a crash cut short.
 
-    Columns that this version does not know stay, and those that it has more come last.
+    Columns that this version does not know stay; columns that only this version has come last.
     """
 
     def __init__(self, path: Path, *, keep: Callable[[SweepRow], bool] = lambda _: True, anew: bool = False) -> None:
-        """Open or create the file. Rows that `keep` refuses leave it; `anew`: whatever is in it does.
+        """Open or create the file. Rows that `keep` rejects are removed; with `anew`, all content is.
 
-        Raises UsageError where it cannot be written, is in use, or holds anything that is not understood (of a later
-        version, another kind, damaged); then it is as it was.
+        Raises UsageError if the file cannot be written, is in use, or cannot be parsed (it is from a later version, of
+        another kind, or damaged); the file is then unchanged.
         """
         self.path = path
         self._size = 0
-        """Bytes that are in it by our own account."""
+        """Size of the file in bytes after our own last write."""
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         except OSError as error:
@@ -41,17 +41,17 @@ class Journal:
         with ExitStack() as opened:
             opened.push(self)
             self._lock()
-            if not self._is_named():  # whoever had it until a moment ago put another in its place
+            if not self._is_named():  # another sweep has just replaced the file
                 raise self._in_use()
             present = self._file.read()
             results = Results() if anew else self._understood(present)
             self.torn = results.torn > 0
-            """Whether its last line was cut short, and has been dropped."""
+            """Whether the last line was cut short and has been dropped."""
             kept = results.only(keep).completed()
             self.columns, self.rows = kept.columns, kept.rows
             with signals.held():
                 self._make(kept.text.encode(), present)
-            opened.pop_all()  # all went well: it stays open
+            opened.pop_all()  # success: the file stays open
 
     def __enter__(self) -> Journal:
         return self
@@ -64,7 +64,7 @@ class Journal:
     def append(self, row: SweepRow) -> None:
         """Write one line and wait until it is on the disk.
 
-        Raises UsageError where it does not fit any more, or where another program has changed the file meanwhile.
+        Raises UsageError if the line cannot be written, or if another program has changed the file meanwhile.
         """
         size = self._file.seek(0, os.SEEK_END)
         if size != self._size or not self._is_named():
@@ -75,7 +75,7 @@ class Journal:
         try:
             self._write(sweep.to_line(row, self.columns).encode())
         except OSError as error:
-            self._file.truncate(size)  # no half line
+            self._file.truncate(size)  # leave no partial line
             raise UsageError(
                 f"{self.path}: cannot be written: {error.strerror}; results saved in it: {len(self.rows)};"
                 " free some space and continue with --resume"
@@ -99,19 +99,19 @@ class Journal:
         return UsageError(f"{self.path}: another sweep is writing to it; choose another --output")
 
     def _is_named(self) -> bool:
-        """Whether the file that is open is still the one of this name."""
+        """Whether this name still refers to the open file."""
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
         except FileNotFoundError:
             return False
 
     def _make(self, wanted: bytes, present: bytes) -> None:
-        """Make the file what is wanted: through a sibling, so that a crash leaves the old or the new one."""
+        """Set the file's content through a temporary sibling, so that a crash leaves the old or the new content."""
         self._size = len(wanted)
         if present.startswith(wanted):
             self._file.truncate(self._size)
             return
-        target = self.path.resolve()  # a link to the file stays one
+        target = self.path.resolve()  # a symbolic link to the file stays a link
         draft = target.with_name(f".{target.name}.part")
         try:
             draft.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ class Journal:
         except OSError as error:
             raise self._unwritable(error) from error
         self._file, old = replacement, self._file
-        with old:  # locked until the other is in its place, or a second sweep could come between
+        with old:  # keeps the lock until the replacement, against a second sweep
             try:
                 self._lock()
                 self._write(wanted)
@@ -146,20 +146,20 @@ def parse(path: Path, data: bytes) -> list[SweepRow]:
 
 
 def has_results(path: Path) -> bool:
-    """Whether there is a file with more in it than the header that a sweep begins with."""
+    """Whether the file exists and contains more than the header that a sweep begins with."""
     try:
         with path.open("rb") as stream:
             data = stream.read(_LONGER_THAN_A_HEADER)
         results = results_file.read(path, data)
     except FileNotFoundError:
         return False
-    except (OSError, UsageError):  # whatever is in it: it is there
+    except (OSError, UsageError):  # the file has content, even if it cannot be read
         return True
     return bool(results.entries or results.torn)
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk only when its folder is."""
+    """Sync the folder: a new name is on the disk only when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

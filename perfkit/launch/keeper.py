@@ -1,16 +1,15 @@
-"""Stands between perfkit and a measured process, so that none is ever left behind.
+"""Supervises a measured process for perfkit, so that no process is ever left behind.
 
     python -I keeper.py PARENT_PID GRACE_S COMMAND...      (a script, standard library only, so that it starts fast)
 
-It starts COMMAND, sleeps until that ends, and ends the same way (same exit code, or by the same signal). What COMMAND
-leaves behind has GRACE_S to end by itself, and is killed then. When its parent dies, however that happens, or tells it
-to end (END), it kills COMMAND with everything COMMAND started. Other signals it leaves to its parent, and to COMMAND:
-who ends a batch job, or a service, signals every process of it, and each is to save what it has.
+The keeper starts COMMAND, waits until it ends, and ends with the same exit code or by the same signal. Processes that
+COMMAND leaves behind have GRACE_S to end by themselves; then the keeper kills them. When the keeper's parent dies for
+any reason or sends END, the keeper kills COMMAND and everything that COMMAND started. It ignores SIGINT, SIGTERM and
+SIGHUP: a batch system or service manager sends them to every process, and the parent and COMMAND handle them.
 
-Why a process and not `preexec_fn`: code between fork and exec is unsafe in a parent that has threads (Python's
-subprocess documentation), and a parent-death signal reaches the one child only. nsys, torch.compile's workers and data
-loaders have children of their own, in sessions of their own; as a subreaper (prctl(2)) this process stays an ancestor
-of all of them.
+`preexec_fn` cannot do this: code between fork and exec is unsafe in a parent that has threads (Python's subprocess
+documentation), and a parent-death signal reaches only the one child. nsys, torch.compile's workers and data loaders
+have children of their own, in separate sessions; as a subreaper (prctl(2)) the keeper stays an ancestor of them all.
 """
 
 from __future__ import annotations
@@ -30,32 +29,32 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 """Both from linux/prctl.h."""
 END = signal.SIGUSR1
-"""Nobody sends this one to all processes of a job."""
+"""The order to end: a signal that no batch system sends to all processes of a job."""
 NOT_FOUND = 127
-"""What it exits with, like a shell, where COMMAND cannot be started; why is its last line on stderr."""
+"""Exit code if COMMAND cannot be started, as in a shell. The last line on stderr gives the reason."""
 _LEFT_ALONE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KILL_ROUNDS = 200
 _ROUND_S = 0.01
 
 
 def kept(command: Sequence[str], grace_s: float = 0.0) -> list[str]:
-    """The command line that runs `command` for this process, and leaves nothing of it behind."""
+    """The command line that runs `command` under a keeper whose parent is this process."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(grace_s), *command]
 
 
 def main(parent: int, grace_s: float, command: list[str]) -> NoReturn:
-    """Run a command, and end as it ends."""
+    """Run a command and end the way it ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     signal.signal(END, _end_all)
-    default = [number for number in _LEFT_ALONE if signal.getsignal(number) != signal.SIG_IGN]  # as nohup has it
+    default = [number for number in _LEFT_ALONE if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
     for number in _LEFT_ALONE:
         signal.signal(number, signal.SIG_IGN)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(_PR_SET_PDEATHSIG, END)
-    if os.getppid() != parent:  # it died before the signal was asked for
+    if os.getppid() != parent:  # the parent died before prctl was called
         os._exit(1)
     keeper = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_ALONE)  # else one to the child, now, would be ignored there too
+    signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_ALONE)  # until the child stops ignoring them
     child = os.fork()
     if child == 0:
         _become(command, libc, keeper, default)
@@ -68,9 +67,9 @@ def main(parent: int, grace_s: float, command: list[str]) -> NoReturn:
 
 def _become(command: list[str], libc: ctypes.CDLL, keeper: int, default: list[signal.Signals]) -> NoReturn:
     for number in (*default, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)  # what is ignored here (the last two by Python) would be there too
+        signal.signal(number, signal.SIG_DFL)  # exec would inherit ignored signals (the last two: by Python)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _LEFT_ALONE)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the keeper itself is killed
     if os.getppid() != keeper:
         os._exit(1)
     try:
@@ -81,7 +80,7 @@ def _become(command: list[str], libc: ctypes.CDLL, keeper: int, default: list[si
 
 
 def _wait_for(child: int) -> int:
-    """Its wait status. Orphans that end meanwhile are reaped too."""
+    """Wait for the child and return its wait status. Orphans that end meanwhile are reaped too."""
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -89,13 +88,13 @@ def _wait_for(child: int) -> int:
 
 
 class Processes:
-    """Those of this machine: who is below whom, and the end of them."""
+    """Processes of this machine: lists descendants, kills and reaps."""
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
 
     def below(self, ancestor: int) -> list[int]:
-        """Living processes below `ancestor`, in any session."""
+        """Living descendants of `ancestor`, in any session."""
         children: dict[int, list[int]] = {}
         for pid, parent in self.parents():
             children.setdefault(parent, []).append(pid)
@@ -114,14 +113,14 @@ class Processes:
                 continue
             try:
                 text = (folder / "stat").read_text(errors="replace")
-            except OSError:  # it ended
+            except OSError:  # the process has ended
                 continue
-            state, parent = text.rpartition(")")[2].split()[:2]  # the name before it may hold anything
+            state, parent = text.rpartition(")")[2].split()[:2]  # the name before it may contain anything
             if state not in "ZX":
                 yield int(folder.name), int(parent)
 
     def kill(self, pid: int) -> None:
-        """End one, or nothing where it has ended."""
+        """Kill a process, unless it has ended."""
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -145,13 +144,13 @@ def _wait_for_the_rest(grace_s: float, processes: Processes = _ALL) -> None:
 
 
 def _end_all(number: int, _frame: object) -> NoReturn:
-    """Handles the order to end: from a parent that waits, or from the kernel when the parent is gone."""
+    """Handle END, sent by a waiting parent or, when the parent has died, by the kernel."""
     _kill_descendants()
     os._exit(128 + number)
 
 
 def _kill_descendants(processes: Processes = _ALL) -> None:
-    """Until none is left: one that was being born may be seen in the next round only."""
+    """Kill descendants in rounds until none is left, since some may be starting others."""
     for _ in range(_KILL_ROUNDS):
         descendants = processes.below(os.getpid())
         for pid in descendants:

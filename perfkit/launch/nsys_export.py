@@ -1,4 +1,4 @@
-"""Nsight Systems reports (.nsys-rep): only nsys itself can read them, so it is asked to export them first."""
+"""Nsight Systems reports (.nsys-rep): only nsys can read them, so perfkit has nsys export them first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.progress import Progress
 
 REPORT_MAGIC = b"NVIDIA Tegra Profiler Report"
-"""How a .nsys-rep (and the older .qdrep) begins."""
+"""First bytes of a .nsys-rep (and of the older .qdrep)."""
 
 _LIMIT_S = 3600
 _POLL_S = 0.2
@@ -22,7 +22,7 @@ _POLL_S = 0.2
 
 @contextmanager
 def exported(report: Path, source: str, progress: Progress | None = None) -> Iterator[Path]:
-    """The report as an sqlite file: the one beside it if it is not older, else one made for the occasion."""
+    """The report as an sqlite file: the one beside it if that is not older, else a temporary export."""
     beside = report.with_suffix(".sqlite")
     if beside.is_file() and is_fresh(beside, report):
         yield beside
@@ -39,14 +39,14 @@ def exported(report: Path, source: str, progress: Progress | None = None) -> Ite
 
 
 def is_fresh(database: Path, report: Path) -> bool:
-    """Whether an export is not older than the report it was made of."""
+    """Whether an export is no older than its report."""
     return database.stat().st_mtime >= report.stat().st_mtime
 
 
 def export(report: Path, target: Path, source: str, progress: Progress | None = None) -> None:
-    """Have nsys write the report as an sqlite file. Raises UsageError where it cannot.
+    """Have nsys write the report as an sqlite file. Raises UsageError if nsys cannot.
 
-    `progress` is called with the bytes written so far and None, for how many there will be is not known.
+    `progress` is called with the bytes written so far and None, because the total is not known.
     """
     nsys = shutil.which("nsys")
     if nsys is None:
@@ -72,7 +72,7 @@ def _ran(
     limit_s: float = _LIMIT_S,
     poll_s: float = _POLL_S,
 ) -> tuple[int, str]:
-    """Exit code, and what was said on both streams, in one line."""
+    """Exit code, and the output on both streams as one line."""
     until = time.monotonic() + limit_s
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
@@ -86,7 +86,7 @@ def _ran(
                 lines = (complained + said).decode("utf-8", "replace").split("\n")
                 return process.returncode, " ".join(line.strip() for line in lines if line.strip())[:200]
         finally:
-            process.kill()  # ctrl-C, or the time is up
+            process.kill()  # ctrl-C or a timeout
     raise UsageError(
         f"{source}: nsys export did not end within {limit_s:g} s: run nsys export yourself and pass the .sqlite"
     )

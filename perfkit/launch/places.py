@@ -1,4 +1,4 @@
-"""Devices and their free memory, asked of a process that may load PyTorch and is gone before anything is measured."""
+"""Devices and their free memory, from a process that may load PyTorch and ends before any measurement begins."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import msgspec
 
 Place = tuple[str, int | None]
-"""A device (cpu, cuda, cuda:N) and the bytes it has free, None where that is not known."""
+"""A device (cpu, cuda, cuda:N) and its free bytes, or None if they are not known."""
 
 _PATIENCE_S = 120
 
 
 def find(names: Iterable[str], python: str = sys.executable, patience_s: float = _PATIENCE_S) -> dict[str, Place]:
-    """The place of each device name of a configuration; those that nothing could be learned of are left out.
+    """The place of each device name of a configuration; names that could not be resolved are left out.
 
-    `python` is the interpreter that is asked, for so many seconds.
+    `python` is the interpreter that runs the query, within a time limit in seconds.
     """
     command = [python, "-m", "perfkit.measure.probe", *sorted(set(names))]
     try:

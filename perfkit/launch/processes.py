@@ -1,4 +1,4 @@
-"""One configuration in a fresh `perfkit run`, within a time limit, and what became of it."""
+"""Runs one configuration in a fresh `perfkit run` within a time limit, and returns its outcome."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from perfkit.schema.record import RECORD_FILE, RunRecord
 
 _TAIL_BYTES = 4000
 _KEEPER_S = 20.0
-"""How long the keeper may take to kill what it keeps."""
+"""Seconds the keeper may take to kill its processes."""
 LAST_WORDS_S = 10.0
-"""How long a child that a signal was passed on to may take to save what it has. Batch systems wait 30 s or so."""
+"""Seconds a child may take to save its results after a signal. Batch systems wait about 30 s."""
 _INTERRUPTED = tuple(map(signals.exit_code, signals.TAKEN))
 
 
@@ -44,15 +44,15 @@ def run_child(
     """Run one configuration in `folder`, which must be empty or absent, and wait for its end.
 
     wrapper: put before the command (`nsys profile ...`). extra: more flags of `perfkit run`. environment: variables
-    added to this process's own. What it printed is in `<folder>.log` afterwards, unless all went well.
+    added to this process's own. Unless the run succeeds, its output is saved in `<folder>.log`.
 
-    A signal (KeyboardInterrupt) is passed on to it, and raised again when it has saved its record; what is finished
-    all the same, by exit code or record, is returned, with the signal put off until the caller has seen to it
-    (perfkit.signals.held). It has `last_words_s` to save.
+    A signal (KeyboardInterrupt) is passed on to the run, which has `last_words_s` to save its record; then the signal
+    is raised again. If the run finished all the same, by its exit code or record, its result is returned, and the
+    signal is deferred until the caller has handled the result (perfkit.signals.held).
 
-    Nothing outlives this call or this process: whatever was started is killed when the time is up, when a second
-    signal comes, and when this process dies, even by SIGKILL. The kernel ties the last of these to the thread that
-    calls; since it waits here, any thread may.
+    Nothing outlives this call or this process: every process started is killed on timeout, on a second signal, and
+    when this process dies, even by SIGKILL. The kernel ties this last case to the calling thread; since that thread
+    waits here, any thread may call.
     """
     command = [*wrapper, sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder), *extra]
     log = folder.with_name(folder.name + ".log")
@@ -62,21 +62,21 @@ def run_child(
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{log}: cannot be written: {error.strerror}; choose another place") from error
-    # In memory, since what a child says of a full disk would not fit on it.
+    # In memory, because a child's message about a full disk could not be written to that disk.
     finished = None
     with signals.held(), os.fdopen(os.memfd_create("log"), "r+b") as said:
         try:
             status, interruption = _run_kept(command, said.fileno(), timeout_s, environment, last_words_s)
             saved = _record(folder) if is_its_own else None
             finished = _finished(status, time.monotonic() - began, _tail(said), saved, interrupted=bool(interruption))
-        finally:  # after a second signal too, which the child may have been why
+        finally:  # also after a second signal, which the child may have caused
             if finished is None or finished.outcome != "ok":
                 _keep(said, log)
         return _returned(finished, interruption)
 
 
 def _returned(finished: Finished, interruption: KeyboardInterrupt | None) -> Finished:
-    """What is measured, with the signal after it; raises the signal at once where there is nothing to tell of."""
+    """Return a finished result and defer the signal; raise the signal at once if there is no result."""
     if interruption is not None:
         if finished.outcome not in ("ok", "oom"):
             raise interruption
@@ -91,8 +91,8 @@ def _run_kept(
     environment: Mapping[str, str] | None,
     last_words_s: float,
 ) -> tuple[int | None, KeyboardInterrupt | None]:
-    """Exit code (negative: the signal), or None where the time was up; and what interrupted it, if anything did."""
-    # In its own session, so that a signal to this process's group reaches this process alone, which then decides.
+    """Return the exit code (negative: the signal; None: timeout), and the interruption, if there was one."""
+    # In its own session: a signal to this process's group reaches only this process, which decides what to do.
     process = subprocess.Popen(
         keeper.kept(command),
         stdin=subprocess.DEVNULL,
@@ -113,19 +113,19 @@ def _run_kept(
 
 
 def _last_words(process: subprocess.Popen[bytes], number: signal.Signals, wait_s: float) -> int | None:
-    """Pass a signal on to the keeper's child, and give it time to end: its exit code; None after a second one too."""
+    """Pass a signal on to the keeper's child and return its exit code; None on a timeout or a second signal."""
     with suppress(psutil.Error, subprocess.TimeoutExpired, KeyboardInterrupt):
         children = psutil.Process(process.pid).children()
         for child in children:
             child.send_signal(number)
-        if children:  # else it has not begun
+        if children:  # otherwise the command has not started
             with signals.raised():
                 return process.wait(wait_s)
     return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill what may still run. The keeper kills its whole tree; the group is for a keeper that was itself killed."""
+    """Kill all remaining processes: the keeper kills its tree; killing the group covers a keeper that was killed."""
     if process.poll() is None:
         process.send_signal(keeper.END)
         with suppress(subprocess.TimeoutExpired):
@@ -138,7 +138,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _finished(
     status: int | None, wall_s: float, tail: str, saved: RunRecord | None, *, interrupted: bool = False
 ) -> Finished:
-    """`interrupted`: by a signal to this process, which then ended it."""
+    """Classify how a run ended. `interrupted`: a signal to this process, passed on, ended it."""
     outcome = _outcome(status, saved)
     if outcome == "error" and saved is None and _ended_for_want_of_memory(tail):
         outcome = "oom"
@@ -167,15 +167,15 @@ def _outcome(status: int | None, saved: RunRecord | None) -> Outcome:
 
 
 def _ended_for_want_of_memory(tail: str) -> bool:
-    """Whether a library's last line says out of memory; perfkit's own message has its own exit code."""
+    """Whether a library's last line reports out of memory. perfkit's own message has its own exit code."""
     last = tail.rstrip().rpartition("\n")[2]
     return not last.startswith("perfkit: ") and says_out_of_memory(last)
 
 
 def _saved(saved: RunRecord | None) -> Outcome | None:
-    """What a record says of a process that a signal met later: between the last writing and its end, or in a report.
+    """The status in the record of a process that a signal reached after its last save, or while it made a report.
 
-    None where it has more to save: under a profiler a record is written before the trace, and once more after it.
+    None if the record is incomplete: under a profiler it is written before the trace and again after it.
     """
     if saved is None or saved.status == "interrupted":
         return None
@@ -192,11 +192,11 @@ def _tail(stream: BinaryIO) -> str:
 def _keep(said: BinaryIO, log: Path) -> None:
     with suppress(OSError), log.open("wb") as sink:
         said.seek(0)
-        shutil.copyfileobj(said, sink)  # which takes no memory for it once more
+        shutil.copyfileobj(said, sink)  # does not copy the whole log in memory
 
 
 def _record(folder: Path) -> RunRecord | None:
-    """What it saved; None where it got to none, or was killed in the middle."""
+    """The record that the process saved; None if there is none, or if a kill left it incomplete."""
     if not (folder / RECORD_FILE).is_file():
         return None
     try:

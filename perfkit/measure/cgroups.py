@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 
 _FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
 _NO_LIMIT = 2**60
-"""Version 1 has no word for "unlimited": it shows the largest number of pages there can be."""
+"""Version 1 has no word for "unlimited": it shows the largest possible number of pages."""
 _CACHE = re.compile(r"^(?:total_)?(inactive_file|active_file) (\d+)$", re.MULTILINE)
 
 
 def headroom(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes until the tightest limit of this process's groups and their parents; None where there is no limit.
+    """Bytes until the tightest limit of this process's groups and their parents; None if there is no limit.
 
-    Files that the kernel only keeps cached do not count as used: it drops them when memory is needed.
+    The page cache does not count as used: the kernel drops cached files when memory is needed.
     """
     groups = _groups(root, own, "memory")
     left = [free for folder, version in groups if (free := _left(folder, version)) is not None]
@@ -25,7 +25,7 @@ def headroom(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/c
 def cpu_quotas(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
     """The `cpu.stat` of each of this process's groups (and their parents) that has a CPU quota.
 
-    Version 2 says `cpu.max` = "max 100000" where there is none, version 1 `cpu.cfs_quota_us` = -1.
+    Without a quota, version 2 has `cpu.max` = "max 100000", and version 1 has `cpu.cfs_quota_us` = -1.
     """
     files = []
     for folder, version in _groups(root, own, "cpu"):

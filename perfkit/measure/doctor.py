@@ -34,7 +34,7 @@ class Ability:
 
 
 def examine(machine: Machine = HERE) -> list[Ability]:
-    """Examine everything that a run may use. Changes nothing; takes a second or two."""
+    """Examine everything that a run may use. Changes nothing; takes 1 to 2 s."""
     checks: tuple[Callable[[Machine], Ability], ...] = (
         _python, _torch, _cpu, _gpu, _nvml, _nsys, _nvtx, _compiler, _tensorboard, _counters,
     )  # fmt: skip
@@ -42,7 +42,7 @@ def examine(machine: Machine = HERE) -> list[Ability]:
 
 
 def _lacking(rule: Rule, topic: str, state: State, found: str, text: str) -> Ability:
-    """A finding about something that is missing or incomplete. `text`: what that means or what to do."""
+    """A finding about something missing or incomplete. `text` says what that means or what to do."""
     return Ability(
         topic, state, found, Finding(rule, f"{topic}: {text}", evidence=(Evidence("doctor", {"topic": topic}),))
     )

@@ -1,4 +1,4 @@
-"""What there is to know about the machine a run took place on. What cannot be read is None, never a guess."""
+"""Describes the machine of a run. A value that cannot be read is None, never a guess."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def _has_module(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a machine says of itself; tests put something else in place of one part or another."""
+    """Sources of information about a machine; tests replace some of them."""
 
     root: Path = Path("/")
-    """Of /proc and /sys."""
+    """Root of /proc and /sys."""
     torch: Any = torch
     allowed_cpus: Callable[[], set[int]] = _allowed_cpus
     version: Callable[[str], str] = importlib.metadata.version
-    """Of a package by its name; PackageNotFoundError where it is not installed."""
+    """Version of a package by name; raises PackageNotFoundError if it is not installed."""
     has_module: Callable[[str], bool] = _has_module
     """Whether a module can be imported."""
     memory: Callable[[], Any] = psutil.virtual_memory
-    """Bytes of it, as psutil has them."""
+    """Bytes of memory, from psutil."""
     nvml: Any = pynvml
     """The module."""
     platform: Any = platform
@@ -94,12 +94,12 @@ def collect(config: RunConfig, machine: Machine = HERE) -> Environment:
 
 
 def _text(raw: str) -> str:
-    r"""What the system gave us, fit for a UTF-8 file: a byte that is not UTF-8 becomes its escape `\udcff`."""
+    r"""Make text from the system fit for a UTF-8 file: a byte that is not UTF-8 becomes its escape `\udcff`."""
     return raw.encode("utf-8", "backslashreplace").decode()
 
 
 def cpu_model(machine: Machine = HERE) -> str:
-    """The CPU's name as the system knows it."""
+    """The CPU's name as the system reports it."""
     try:
         text = (machine.root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -109,9 +109,9 @@ def cpu_model(machine: Machine = HERE) -> str:
 
 
 def governor(machine: Machine = HERE) -> str | None:
-    """Linux's frequency governor of the CPUs this process may use, `none` where there is none to choose.
+    """Linux's frequency governor of the CPUs this process may use, `none` if there is none to choose.
 
-    None where the system does not say, or the CPUs have different ones.
+    None if the system does not report it, or if the CPUs have different governors.
     """
     if not machine.system.startswith("linux"):
         return None
@@ -127,7 +127,7 @@ def governor(machine: Machine = HERE) -> str | None:
 
 
 def gpu_uuid(device: str, machine: Machine = HERE) -> str | None:
-    """The GPU's identity as NVML spells it, whatever CUDA_VISIBLE_DEVICES renumbers; None on a CPU."""
+    """The GPU's UUID in NVML's form, which CUDA_VISIBLE_DEVICES does not affect; None on a CPU."""
     return None if device == "cpu" else f"GPU-{machine.torch.cuda.get_device_properties(device).uuid}"
 
 
@@ -142,9 +142,9 @@ def nvidia_driver(machine: Machine = HERE) -> str | None:
 
 
 def git_commit(folder: Path, path: str | None = None, timeout_s: float = _GIT_TIMEOUT_S) -> str | None:
-    """Commit checked out in `folder`, with a + where there are uncommitted changes; None where git does not say.
+    """Commit checked out in `folder`, with a + if there are uncommitted changes; None if git does not report it.
 
-    `path` is where git is looked for; default: PATH.
+    `path` is the search path for git; default: PATH.
     """
     git = shutil.which("git", path=path)
     if git is None:
@@ -165,7 +165,7 @@ def git_commit(folder: Path, path: str | None = None, timeout_s: float = _GIT_TI
 
 
 def package_version(name: str, machine: Machine = HERE) -> str | None:
-    """The version of a package, None where it is not installed."""
+    """The version of a package, or None if it is not installed."""
     try:
         return machine.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,11 +1,11 @@
-"""The peak memory of a step that never runs: the real model and the real step, on fake tensors.
+"""Estimates a step's peak memory without running it: the real model and the real step, on fake tensors.
 
-FakeTensorMode computes shapes and no values, so that any size is followed in seconds and without memory. Under it a
-dispatch mode sees every storage that comes into being, and a weak reference tells when it goes: the allocator's
-history without an allocator. The fakes are CPU tensors whatever the device asked for: a fake CUDA tensor ends the
-process of a PyTorch that was built without CUDA. What CUDA does differently is imitated where it is known (`_twin`).
+FakeTensorMode computes shapes but no values, so a step of any size is traced in seconds and without memory. Under it,
+a dispatch mode sees every storage that is created, and a weak reference reports when it is freed: the allocator's
+history without an allocator. The fakes are CPU tensors whatever the device requested, because a fake CUDA tensor ends
+the process of a PyTorch that was built without CUDA. `_twin` imitates the known differences of CUDA.
 
-Not seen: what a kernel allocates inside itself, and everything an allocator adds (rounding, fragmentation).
+The estimate excludes what a kernel allocates internally, and the allocator's overhead (rounding, fragmentation).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import TransformerWorkload
 
 _LAST = 2**63
-"""A sequence number after every other: AccumulateGrad nodes have one."""
+"""A sequence number greater than all others; AccumulateGrad nodes have one."""
 
 
 def estimate(
     config: RunConfig, build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload
 ) -> MemoryEstimate:
-    """Follow one steady step of a resolved configuration. Allocates nothing to speak of; takes seconds.
+    """Trace one steady-state step of a resolved configuration. Allocates almost nothing; takes seconds.
 
-    Raises UsageError where a tensor has more bytes than PyTorch can count.
+    Raises UsageError if a tensor has more bytes than PyTorch can count.
     """
     try:
         return _traced(config, build)
@@ -67,19 +67,19 @@ def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]
 
 
 def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
-    """The device to estimate for: a GPU that is asked for need not be here."""
+    """The device to estimate for; a requested GPU need not be present."""
     return step.choose_device(wanted, cuda) if wanted == "auto" or cuda.is_available() else wanted
 
 
 def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = memory_limit.available) -> int | None:
-    """Bytes free on a device; None where it is a GPU and there is none."""
+    """Bytes free on a device; None for a GPU if there is none."""
     if device != "cpu" and not cuda.is_available():
         return None
     return free(device)
 
 
 def _twin(config: RunConfig) -> RunConfig:
-    """The configuration whose step on a CPU holds what `config` holds on its device.
+    """The configuration whose step on a CPU keeps the same tensors as `config` on its device.
 
     tf32 changes no tensor. Of the fused attention kernels the CPU has flash and math; efficient and cudnn save what
     flash saves: q, k, v, the output and one fp32 number a row. On CUDA PyTorch's own AdamW is the foreach one
@@ -98,14 +98,14 @@ def _twin(config: RunConfig) -> RunConfig:
 
 
 def _widen_softmax(model: nn.Module) -> None:
-    """On CUDA autocast computes softmax in fp32; on a CPU it does not."""
+    """Compute softmax in fp32: autocast does so on CUDA but not on a CPU."""
     for module in model.modules():
         if isinstance(module, AttentionSoftmax):
             module.register_forward_pre_hook(lambda _, arguments: (arguments[0].float(),))
 
 
 def _make_state(workload: TransformerWorkload) -> None:
-    """One optimizer step on gradients of no value, so that the step that is followed finds Adam's state."""
+    """Run one optimizer step on gradients without values, so that Adam's state exists in the traced step."""
     if workload.optimizer is None:
         return
     for parameter in workload.model.parameters():
@@ -116,32 +116,32 @@ def _make_state(workload: TransformerWorkload) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """One storage that lived: its bytes, and where it was made."""
+    """One storage that existed: its bytes, and where it was created."""
 
     size: int
     phase: str
     """Phase of the step; empty before the step."""
     scope: str
-    """Module whose forward or backward made it."""
+    """Module whose forward or backward created it."""
     in_forward: bool
-    """False for what backward computes; True also for what a checkpoint computes again."""
+    """False for what backward computes; True also for what a checkpoint recomputes."""
     weight_copy: bool
-    """Autocast's copy of a parameter."""
+    """Whether it is autocast's copy of a parameter."""
 
 
 class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every storage that came and went, in order."""
+    """Records every storage that was created or freed, in order."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.storages: list[_Storage] = []
         self.timeline: list[tuple[int, int]] = []
-        """(index of the storage, bytes it added or took away), in order."""
+        """(index of the storage, bytes it added or freed), in order."""
         self._live: dict[int, tuple[int, weakref.ref[torch.UntypedStorage]]] = {}
         self._phase = ""
         self._scopes = [""]
         self._marks: list[tuple[int, str]] = [(-1, "")]
-        """From which autograd sequence number on which module's forward made the nodes."""
+        """(first autograd sequence number, module whose forward created the nodes from there on)."""
         self._owner: dict[int, str] = {}
         self._counts: set[int] = set()
         self._workload: TransformerWorkload | None = None
@@ -152,16 +152,16 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._state: set[int] = set()
 
     def know(self, workload: TransformerWorkload) -> None:
-        """Learn which storages are parameters."""
+        """Record which storages are parameters."""
         self._workload = workload
         self._parameters = {self.index(parameter) for parameter in workload.model.parameters()}
 
     def index(self, tensor: Tensor) -> int:
-        """Which storage a live tensor has."""
+        """The index of a live tensor's storage."""
         return self._live[tensor.untyped_storage()._cdata][0]
 
     def begin_step(self) -> None:
-        """What exists now was there before; the history proper begins."""
+        """Begin the history; the storages that exist now predate it."""
         self._from = len(self.timeline)
         assert self._workload is not None
         if self._workload.optimizer is not None:
@@ -169,7 +169,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._state = {self.index(value) for state in states for value in state.values()}
 
     def begin_phase(self, phase: str) -> None:
-        """A phase of the step begins."""
+        """Note that a phase of the step begins."""
         self._phase = phase
         self._scopes = ["loss" if phase == "loss" else ""]
         self._mark()
@@ -177,16 +177,16 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._optimizer_from = len(self.timeline)
 
     def end_step(self, workload: TransformerWorkload) -> None:
-        """Learn which storages became gradients."""
+        """Record which storages became gradients."""
         self._gradients = {self.index(p.grad) for p in workload.model.parameters() if p.grad is not None}
 
     def enter(self, scope: str) -> None:
-        """A module's forward begins."""
+        """Note that a module's forward begins."""
         self._scopes.append(scope)
         self._mark()
 
     def leave(self) -> None:
-        """A module's forward ends."""
+        """Note that a module's forward ends."""
         self._scopes.pop()
         self._mark()
 
@@ -204,7 +204,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _scalar(self, tensor: Tensor) -> float:
-        """A fake has no value, where some code asks for one: 1 for Adam's step count, 0 for "is anything wrong?"."""
+        """Value for code that reads one; fakes have none: 1 for Adam's step count, 0 for "is anything wrong?"."""
         optimizer = self._workload.optimizer if self._workload else None
         if optimizer is not None and not self._counts:
             self._counts = {id(state["step"]) for state in optimizer.state.values()}
@@ -231,9 +231,9 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live[key] = (index, weakref.ref(storage, gone))
 
     def _place(self) -> tuple[str, bool]:
-        """The module at work, and whether it is its forward."""
+        """The module that is running, and whether it runs its forward."""
         node = torch._C._current_autograd_node()
-        if node is None or len(self._scopes) > 1:  # the latter: a checkpoint's second forward
+        if node is None or len(self._scopes) > 1:  # more scopes: a checkpoint's recomputation
             return self._scopes[-1], len(self._scopes) > 1 or self._phase in ("", "forward", "loss")
         return self._scope_of(node), False
 
@@ -244,7 +244,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._marks[bisect.bisect_right(self._marks, number, key=lambda mark: mark[0]) - 1][1]
 
     def summary(self) -> MemoryEstimate:
-        """The step's peak and what was live at it."""
+        """The step's peak and what was live at the peak."""
         moment, peak = self._peak(self._from, len(self.timeline))
         live: set[int] = set()
         for index, change in self.timeline[: moment + 1]:
@@ -267,7 +267,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         total = moment = peak = 0
         for position, (_, change) in enumerate(self.timeline[:stop]):
             if position == start:
-                moment, peak = max(0, position - 1), total  # what the stretch began with
+                moment, peak = max(0, position - 1), total  # bytes live at the start
             total += change
             if position >= start and total > peak:
                 moment, peak = position, total
@@ -276,7 +276,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return moment, peak
 
     def _first_step(self) -> int:
-        """The first step is this one without the optimizer's state, until the optimizer makes it, first of all."""
+        """Peak of the first step: this step, but without the optimizer's state until the optimizer phase creates it."""
         end = len(self.timeline)
         if self._optimizer_from is None:
             return self._peak(self._from, end)[1]
@@ -300,7 +300,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _name_scopes(model: nn.Module, history: _History) -> None:
-    """Tell the history which module's forward is at work."""
+    """Tell the history which module's forward is running."""
 
     def opening(name: str) -> Callable[..., None]:
         return lambda *_: history.enter(name)

@@ -1,4 +1,4 @@
-"""Runs a sweep's points in this process: faster, because nothing is started, but points are not isolated."""
+"""Runs a sweep's points in this process: faster, because no process is started, but points are not isolated."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _OUTCOMES: dict[str, Outcome] = {"ok": "ok", "oom": "oom", "interrupted": "inter
 
 
 class Executor:
-    """Runs configurations one after the other, and tidies up after each.
+    """Runs configurations one after the other, and cleans up after each.
 
-    `observers` gives those of a run, `enough` what ends the measured steps of a resolved configuration, and `build` its
+    For each run, `observers` makes its observers, `enough` the stop rule for a resolved configuration, and `build` the
     workload, as for `runner.run`.
     """
 
@@ -43,7 +43,7 @@ class Executor:
         self._threads = torch.get_num_threads()
 
     def __call__(self, config: RunConfig, folder: Path) -> Finished:
-        """Run one. Raises KeyboardInterrupt where a signal ended it, when its record is saved."""
+        """Run one configuration. If a signal ended it, raises KeyboardInterrupt after saving its record."""
         began = time.monotonic()
         record: RunRecord | None = None
         said = ""

@@ -1,6 +1,6 @@
 """The loop: it runs and times each step, and tells the observers of the step and its phases.
 
-    are there enough steps?         the rule says by what they ended
+    are there enough steps?         the stop rule returns what ended the steps
     before(step), outermost observer first
         clock: begin
             phase(name), ...        the only call inside the timed interval; observers without one are not called
@@ -10,8 +10,8 @@
 A signal interrupts only steps. It waits while observers work, because a profiler that is interrupted as it starts or
 stops may crash.
 
-The first observer is the outermost, as with nested `with` statements: what reads counters comes last, next to the
-clock. Every step is observed alike, warm-up or measured.
+The first observer is the outermost, as with nested `with` statements: an observer that reads counters comes last, next
+to the clock. Warm-up and measured steps are observed alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Now = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class StepId:
-    """Which step of a run it is."""
+    """Identifies a step of a run."""
 
     stage: Stage
     index: int
@@ -62,12 +62,12 @@ class Observer:
         """A step is over and its clock has stopped."""
 
     def close(self) -> None:
-        """No step follows. Called once, whatever ended the run, also where the model could not be built."""
+        """No step follows. Called once, however the run ended, even if the model could not be built."""
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """The record with what this observer knows so far; asked whenever the record is written.
+        """Return the record with this observer's results so far; called whenever the record is written.
 
-        A number or a text needs no field of its own: `observed` takes it by a name, and the run's report shows it.
+        A number or a text needs no field of its own: `observed` stores it under a name, and the run's report shows it.
         """
         return record
 
@@ -86,7 +86,7 @@ class StepClock(Protocol):
 
 
 class Stepper(Protocol):
-    """What the loop needs of a workload."""
+    """The interface that the loop needs from a workload."""
 
     def step(self, on_phase: Callable[[str], None], /) -> None:
         """Run one step, calling on_phase(name) as each phase begins."""
@@ -94,20 +94,20 @@ class Stepper(Protocol):
 
 @dataclass(slots=True)
 class Measured:
-    """What a run has so far; complete at every moment an exception could end it."""
+    """The results of a run so far; consistent at every moment an exception could end it."""
 
     warmup: list[StepSample] = field(default_factory=list)
     steps: list[StepSample] = field(default_factory=list)
     ended_by: EndedBy | None = None
     """The rule that ended the measured steps."""
     step: StepId | None = None
-    """The last one that began."""
+    """The last step that began."""
     phase: str = BUILDING
-    """Where it is; without a step, where the run is."""
+    """The phase of that step; without a step, the phase of the run."""
 
     @property
     def where(self) -> str:
-        """In words: `model`, `warm-up step 2, backward`, `measured step 3, at its end`."""
+        """The position in words: `model`, `warm-up step 2, backward`, `measured step 3, at its end`."""
         return f"{self.step}, {self.phase}" if self.step else self.phase
 
 
@@ -119,7 +119,7 @@ def run_stage(
     observers: Sequence[Observer],
     measured: Measured,
 ) -> EndedBy:
-    """Run steps until there are enough, noting each in `measured`; by which rule there were."""
+    """Run steps until the stop rule ends them, adding each to `measured`; return the rule that ended them."""
     samples = measured.warmup if stage == "warm-up" else measured.steps
     listeners = [observer.phase for observer in observers if type(observer).phase is not Observer.phase]
     inside_out = observers[::-1]
@@ -144,12 +144,12 @@ def run_stage(
             measured.step, measured.phase = step, _AT_ITS_END
             for observer in inside_out:
                 observer.after(step, sample)
-        signals.check()  # something may have swallowed the exception
+        signals.check()  # the workload may have swallowed the exception
     return ended_by
 
 
 def close(observers: Sequence[Observer]) -> None:
-    """Close the innermost observer first, and every one, also where some of them raise."""
+    """Close all observers, the innermost first, even if some of them raise."""
     with ExitStack() as stack:
         for observer in observers:
             stack.callback(observer.close)

@@ -1,4 +1,4 @@
-"""Memory round a run: what there is, a limit that turns a kill into an error, what an allocation failure says."""
+"""Memory of a run: what is available, a limit that turns a kill into an error, and allocation failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MESSAGES = re.compile(
     r"can(?:'t|not) allocate memory|out of memory|bad_alloc|ALLOC_FAILED|Storage size calculation overflow",
     re.IGNORECASE,
 )
-"""PyTorch on a CPU, CUDA, C++, the system, cuBLAS and cuDNN, and a tensor of more bytes than a number can count."""
+"""Messages of PyTorch on a CPU, CUDA, C++, the system, cuBLAS and cuDNN, and for a size that overflows an integer."""
 _REQUESTED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _BYTES_IN = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -28,7 +28,7 @@ PROCESS = Path("/proc/self")
 
 
 def status_bytes(key: str, process: Path = PROCESS) -> int | None:
-    """A size of this process's memory from its `status`, such as VmHWM; None where the system does not tell."""
+    """A size of this process's memory from its `status`, such as VmHWM; None if the system does not report it."""
     try:
         text = (process / "status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -48,7 +48,7 @@ def available(
     machine: Callable[[], int] = _machine,
     container: Callable[[], int | None] = cgroups.headroom,
 ) -> int:
-    """Bytes that can still be allocated: what the GPU has free, or the machine (or its container) available."""
+    """Bytes that can still be allocated: free on the GPU, or available on the machine (or in its container)."""
     if device != "cpu":
         free, _ = cuda.mem_get_info(device)
         return int(free)
@@ -66,9 +66,9 @@ def limited_to_available(
 ) -> Iterator[int]:
     """On a CPU, cap the process's data segment at what is available now; yields those bytes.
 
-    Linux promises more memory than there is and then kills the process that uses it. With RLIMIT_DATA at the memory
-    that is available, the allocation itself fails and can be reported. `limits` is the module resource, and `process`
-    /proc/self, or what stands in for them.
+    Linux overcommits memory and later kills a process that uses it. With RLIMIT_DATA set to the available memory, the
+    allocation itself fails and can be reported. `limits` is the module resource, and `process` is /proc/self, or test
+    substitutes for them.
     """
     free = available(device)
     in_use = status_bytes("VmData", process)
@@ -85,20 +85,20 @@ def limited_to_available(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for an allocation failure of any allocator in play."""
+    """True for an allocation failure of any allocator that a run uses."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _MESSAGES.search(str(error)) is not None
 
 
 def requested_bytes(error: BaseException) -> int | None:
-    """The size of the allocation that failed, where the message says so."""
+    """The size of the allocation that failed, if the message contains it."""
     match = _REQUESTED.search(str(error))
     return round(float(match[1]) * _BYTES_IN[match[2]]) if match else None
 
 
 def failure(device: str, error: BaseException, phase: str, free: int) -> Failure:
-    """Describe an allocation failure: what was asked for, and what there was."""
+    """Describe an allocation failure: the bytes requested and the bytes available."""
     requested = requested_bytes(error)
     place = "the GPU" if device != "cpu" else "this machine"
     asked = f"an allocation of {units.size(requested)} failed" if requested else "an allocation failed"

@@ -1,6 +1,6 @@
-"""Which device each of some names stands for, and what it has free: `python -m perfkit.measure.probe auto cuda:1`.
+"""The device and free memory behind each device name: `python -m perfkit.measure.probe auto cuda:1`.
 
-For processes that must not load PyTorch (perfkit.launch.places asks). Prints JSON: {name: [device, bytes or null]}.
+For processes that must not load PyTorch (perfkit.launch.places runs it). Prints JSON: {name: [device, bytes or null]}.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def answer(
     choose: Callable[[str], str] = estimate.choose_device,
     available: Callable[[str], int | None] = estimate.available,
 ) -> dict[str, tuple[str, int | None]]:
-    """Device and free bytes for each name; a name that no device here answers to is left out."""
+    """Device and free bytes for each name; a name without a device on this machine is left out."""
     free = {}
     for name in names:
         try:
             device = choose(name)
             free[name] = (device, available(device))
-        except (UsageError, RuntimeError):  # RuntimeError: cuda:7 of a machine with two
+        except (UsageError, RuntimeError):  # RuntimeError: cuda:7 on a machine with two GPUs
             continue
     return free
 

@@ -1,4 +1,4 @@
-"""The only module that writes records of runs; it also rewrites those of runs under nsys."""
+"""The only module that writes run records; it also rewrites the records of runs under nsys."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from perfkit.schema.parts.workloads import Transformer
 from perfkit.schema.record import Failure, RunRecord, Status
 
 WRITING = "writing the trace"
-"""Where a profiled run is after its last step."""
+"""The phase of a profiled run after its last step."""
 _NO_FUSED_KERNEL = "No available kernel"
-"""What PyTorch says where the chosen attention backend cannot do it; which can is known to PyTorch alone."""
+"""PyTorch's message if the chosen attention backend does not support the inputs; only PyTorch knows which do."""
 
 
 class Recorder:
     """Assembles the record from what the loop has measured and what each observer adds, and writes it.
 
-    It is written when the run is over and, under a profiler, once before that: writing a trace takes long, and a batch
-    system that has sent SIGTERM may not wait for it.
+    The record is written when the run is over and, under a profiler, also before the trace: writing a trace takes long,
+    and a batch system that has sent SIGTERM may not wait for it.
     """
 
     def __init__(self, config: RunConfig, folder: Path, observers: Sequence[Observer]) -> None:
         self.measured = Measured()
         self.observers = [*observers]
-        """The outermost first; a run adds its own."""
+        """Observers, the outermost first; a run adds its own."""
         self.available = 0
-        """Bytes there were when the run began."""
+        """Bytes available when the run began."""
         self._config, self._folder = config, folder
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
         self._environment = environment.collect(config)
 
     def write(self, error: BaseException | None) -> RunRecord:
-        """Write what there is, after an error that ended the steps or None.
+        """Write the record so far; `error` is the error that ended the steps, or None.
 
-        Raises UnsavedError where that cannot be done, and the error itself where it is no result.
+        Raises UnsavedError if the record cannot be written, and `error` itself if it is not a result.
         """
         status, failure = self._end(error)
         record = RunRecord(
@@ -63,7 +63,7 @@ class Recorder:
         return record
 
     def write_before_the_trace(self) -> None:
-        """Write what there is; all other observers are closed. Where that fails, the last writing will say so."""
+        """Write the record so far, with all other observers closed. If this fails, the final write reports it."""
         with suppress(records.UnsavedError):
             self.write(sys.exception())
         if self.measured.ended_by:
@@ -74,7 +74,7 @@ class Recorder:
         loop.close(self.observers)
 
     def _end(self, error: BaseException | None) -> tuple[Status, Failure | None]:
-        """The status of a run that an exception ended, and why; the exception itself where it is no result."""
+        """Return the status of a run and its failure, if any. Raises the error that ended it if it is not a result."""
         if error is None:
             return "ok", None
         where = self.measured.where
@@ -98,9 +98,9 @@ _NOTHING: Mapping[str, str] = {}
 def completed(
     record: RunRecord, folder: Path, artifacts: Mapping[str, str] = _NOTHING, *, failure: Failure | None = None
 ) -> RunRecord:
-    """Write a saved record once more, with what else lies in the folder now, or with why no more came of it.
+    """Rewrite a saved record with the artifacts now in the folder, or with the reason why some are missing.
 
-    Raises UnsavedError where that cannot be done.
+    Raises UnsavedError if the record cannot be written.
     """
     if failure is not None:
         record = dataclasses.replace(record, status="interrupted", failure=failure)

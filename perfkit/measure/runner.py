@@ -1,4 +1,4 @@
-"""One run, from configuration to saved record. Out of memory and signals are results, not crashes."""
+"""One run, from configuration to saved record. Running out of memory and signals are results, not crashes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from perfkit.workload.step import TransformerWorkload
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Choose device and size, and refuse what this machine cannot run. Allocates nothing."""
+    """Choose device and size, and reject what this machine cannot run. Allocates nothing."""
     resolved = config.resolved(step.choose_device(config.step.device))
     step.check(resolved)
     return resolved
@@ -55,14 +55,14 @@ def run(
 ) -> RunRecord:
     """Measure a resolved configuration and save its record (and trace) in `folder`, which exists.
 
-    `observers`, the outermost first, stand outside perfkit's own but for the profiler; they are closed whatever
-    happens, before a trace is written. `enough` ends the measured steps, by default at their number; a configuration
-    with a target needs it. `workload` is what a configuration of `Own` measures, on its device already; for any other,
-    `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns the
-    record whatever its status: `ok`, `oom` or `interrupted`. A signal interrupts the model's making and the steps;
-    while observers work and the record is written, it waits.
+    `observers`, the outermost first, are outside all of perfkit's own but the profiler; they are always closed, before
+    a trace is written. `enough` ends the measured steps, by default at their configured number; a configuration with a
+    target needs it. For a configuration of `Own`, `workload` is measured and must be on its device already; for any
+    other, `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns
+    the record with any status: `ok`, `oom` or `interrupted`. A signal interrupts building the model and the steps; it
+    waits while observers work and the record is written.
 
-    Raises UsageError where `workload` and the configuration do not belong together.
+    Raises UsageError if `workload` and the configuration do not match.
     """
     build = _builder(config, workload, build)
     if enough is None:
@@ -94,7 +94,7 @@ def run(
 def _builder(
     config: RunConfig, workload: Workload | None, build: Callable[[RunConfig], Workload]
 ) -> Callable[[RunConfig], Workload]:
-    """What makes the workload, or hands over the one that was passed."""
+    """Return a function that builds the workload or returns the one that was passed."""
     if isinstance(config.workload, Own):
         if workload is None:
             raise UsageError(
@@ -118,9 +118,9 @@ def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: 
 def _watch(
     workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, make_profiler: Callable[..., Any]
 ) -> None:
-    """Put perfkit's own observers beside those that were given, each as soon as it is made: it will be closed.
+    """Add perfkit's own observers to the given ones, each as soon as it is made, so that it will be closed.
 
-    No counters are read under torch.profiler: reading them would be in its trace, as time that nothing accounts for.
+    No counters are read under torch.profiler, whose trace would show the readings as unexplained time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
     tree = annotate.module_tree(workload.model)

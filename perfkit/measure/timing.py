@@ -1,7 +1,7 @@
-"""Plain timing of steps (docs/measurement.md): what is timed, by which clock, and where it synchronises.
+"""Plain timing of steps (docs/measurement.md): what is timed, by which clock, and when the device is synchronised.
 
 A step's headline is its synchronised wall time: the device is idle before the first clock reading and idle again
-before the last. Inside a step nothing synchronises. On a GPU the phases are the times between CUDA events that the
+before the last. Nothing synchronises inside a step. On a GPU the phases are the times between CUDA events that the
 stream itself stamps; on a CPU, where every call returns when its work is done, they are readings of the host's clock.
 """
 
@@ -20,11 +20,11 @@ from perfkit.measure.loop import Now, StepClock
 from perfkit.schema.record import StepSample
 
 _NS = 1e9
-"""Nanoseconds in a second; dividing by it keeps the shortest decimal text."""
+"""Nanoseconds in a second; dividing by it gives the shortest decimal text."""
 
 
 class CpuClock:
-    """Host clocks only, the wall's and the process's: for a CPU, where work is done when its call returns."""
+    """Host clocks only (wall time and process time), for a CPU, where work is done when its call returns."""
 
     def __init__(self, wall: Now = time.perf_counter_ns, cpu: Now = time.process_time_ns) -> None:
         self._wall_now, self._cpu_now = wall, cpu
@@ -41,7 +41,7 @@ class CpuClock:
         self._stamps.append((name, self._wall_now()))
 
     def end(self) -> StepSample:
-        """The step's times."""
+        """Return the step's times."""
         stop = self._wall_now()
         cpu = self._cpu_now() - self._cpu
         marks = [*self._stamps, ("", stop)]
@@ -50,7 +50,7 @@ class CpuClock:
 
 
 class CudaClock:
-    """CUDA events for the phases, the host's clock for the whole. Events are made once and used again."""
+    """CUDA events time the phases, and the host's clock the whole step. Events are created once and reused."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class CudaClock:
         used = len(self._names)
         if used == len(self._events):
             self._events.append(self._cuda.Event(enable_timing=True))
-        self._events[used].record(self._cuda.current_stream(self._device))  # not that of the current device
+        self._events[used].record(self._cuda.current_stream(self._device))  # not the current device's stream
 
     def begin(self) -> None:
         """Wait until the device is idle and start the step's clock."""
@@ -111,7 +111,7 @@ def make_clock(device: str) -> StepClock:
 
 @contextmanager
 def quiet_garbage_collector(*, enabled: bool, collector: Any = gc) -> Iterator[None]:
-    """Collect, freeze and disable Python's garbage collection around the body, and put it back as it was.
+    """Collect, freeze and disable Python's garbage collection around the body, and restore it afterwards.
 
     A full collection with torch imported costs tens of milliseconds and would land in a step at random.
     """

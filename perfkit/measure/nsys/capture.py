@@ -1,4 +1,4 @@
-"""A run that Nsight Systems records: what it shows nsys, and what it says of how nsys was called."""
+"""A run under Nsight Systems: its capture range for nsys, and its advice on how to call nsys."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from perfkit.schema.range_names import MEASURE, NVTX_DOMAIN
 
 
 class Capture(Observer):
-    """Round the measured steps: what nsys's capture ranges wait for, so that warm-up stays out of the report.
+    """Marks the measured steps for nsys's capture ranges, so that warm-up stays out of the report.
 
-    `--capture-range=nvtx --nvtx-capture=measure@perfkit` (nvtx registers its strings; nsys looks at no others) and,
+    `--capture-range=nvtx --nvtx-capture=measure@perfkit` (nvtx registers its strings, as nsys requires) and,
     on a GPU, `--capture-range=cudaProfilerApi`. For a run under nsys only.
     """
 
@@ -37,31 +37,31 @@ class Capture(Observer):
         if step != StepId("measured", 0):
             return
         if self._device != "cpu":
-            self._cuda.synchronize(self._device)  # nothing launched before the capture may end inside it
+            self._cuda.synchronize(self._device)  # no earlier kernel may end inside the capture
             self._cuda.profiler.start()
             self._open.callback(self._cuda.profiler.stop)
         self._open.enter_context(self._range)
 
     def close(self) -> None:
-        """Close it, if it is open."""
+        """Close the capture range, if it is open."""
         self._open.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How a process came to run under nsys."""
+    """How a process was started under nsys."""
 
     nsys: Nsys
     arguments: tuple[str, ...]
-    """nsys's own command line; empty where it cannot be seen."""
+    """nsys's own command line; empty if it cannot be read."""
     itself: tuple[str, ...]
-    """The process's own, with the interpreter by its short name."""
+    """The process's own command line, with the interpreter's short name."""
     nvtx: str | None
     """Version of the package nvtx."""
 
 
 def call(parents: Callable[[], Sequence[Any]] = lambda: psutil.Process().parents()) -> Call | None:
-    """How this process was called; None where it does not run under nsys, or under one that cannot be found."""
+    """How this process was called; None if it does not run under nsys, or if that nsys cannot be found."""
     if not under_nsys():
         return None
     path, arguments = _caller(parents)
@@ -72,7 +72,7 @@ def call(parents: Callable[[], Sequence[Any]] = lambda: psutil.Process().parents
 
 
 def advice(device: str, call: Call | None) -> list[str]:
-    """What to change of how nsys was called, before time is spent; lines, none where nothing is to be said."""
+    """Lines that say, before the run starts, what to change in the call of nsys; empty if nothing."""
     if call is None:
         return []
     lines = []
@@ -87,7 +87,7 @@ def advice(device: str, call: Call | None) -> list[str]:
 
 
 def _caller(parents: Callable[[], Sequence[Any]]) -> tuple[str | None, list[str]]:
-    """Path and command line of the nsys that this process runs under; None and nothing where it cannot be seen."""
+    """Path and command line of the nsys that this process runs under; None and an empty list if it cannot be read."""
     with contextlib.suppress(psutil.Error):
         for parent in parents():
             if parent.name() == "nsys":
@@ -106,5 +106,5 @@ def _has_capture_range(called: Sequence[str]) -> bool:
 
 
 def _itself(executable: str, called: Sequence[str]) -> tuple[str, ...]:
-    """A process's command line with the interpreter by its short name."""
+    """A process's command line with the interpreter's short name."""
     return Path(executable).name, *called[1:]

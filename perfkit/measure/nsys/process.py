@@ -1,8 +1,8 @@
-"""Runs `nsys profile` to its end, or ends it: whatever happens, nothing of it is left running.
+"""Runs `nsys profile` to its end, or ends it; none of its processes is ever left running.
 
-nsys starts an agent that leaves its session and outlives it: an `nsys profile` that is killed leaves it spinning. So
-every process is marked by an environment variable, which those it starts inherit, and found by it; and a keeper stands
-between (perfkit.launch.keeper), which ends them all where this process itself is killed.
+nsys starts an agent in another session, which outlives nsys and keeps spinning if `nsys profile` is killed. So an
+environment variable, which child processes inherit, marks every process so that it can be found. A keeper
+(perfkit.launch.keeper) ends them all if this process itself is killed.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from perfkit.errors import UsageError
 from perfkit.launch import keeper
 
 PATIENCE_S = 120.0
-"""nsys counts as hung if for this long it writes nothing and the application uses no CPU."""
+"""nsys counts as hung if it writes nothing and the application uses no CPU for this many seconds."""
 MARK = "PERFKIT_NSYS_RECORDING"
 """An environment variable that marks every process of a recording."""
 LAST_WORDS_S = 30.0
-"""The same after a signal, upon which the run saves its record and nsys its report."""
+"""The same limit after a signal, when the run saves its record and nsys its report."""
 
 _BUSY_SHARE = 0.01
-"""An application that uses less of one processor than this does nothing."""
+"""An application that uses a smaller share of one CPU than this counts as idle."""
 _GRACE_S = 5.0
-"""How long nsys's agent may take to end after nsys."""
+"""Seconds nsys's agent may take to end after nsys."""
 _POLL_S = 0.1
 _KEPT_CHARACTERS = 4000
 _ERROR = "perfkit: "
-"""How perfkit's own last line begins: not passed on, because whoever runs this says it."""
+"""Prefix of the inner run's error line, which is not passed on, because the caller reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended."""
+    """How a recording ended."""
 
     exit_code: int | None
-    """nsys gives that of the application; None where it had to be stopped."""
+    """Exit code; nsys returns the application's. None if nsys had to be stopped."""
     said: str
     """The last line on nsys's standard output."""
     complaint: str
-    """The last line on standard error, its own or the application's."""
+    """The last line on standard error, from nsys or the application."""
     error: str
-    """What the run inside said was wrong, "" for nothing."""
+    """The error that the inner run reported, "" if none."""
     problem: str
-    """Why it had to be stopped, "" where it ended by itself."""
+    """Why nsys had to be stopped, "" if it ended by itself."""
     interrupted: signal.Signals | None
-    """By which signal, which was passed on; None where none came."""
+    """The signal that arrived and was passed on; None if none did."""
 
 
 def run(
@@ -69,9 +69,9 @@ def run(
 ) -> Ended:
     """Run `command`, nsys and its application; `hear` gets every line on its standard error.
 
-    A signal (KeyboardInterrupt) goes to the application: a run saves what it has, and nsys its report. A second one,
-    and a hang, end everything; `used_seconds` tells the CPU time of all that has a mark. Raises UsageError where nsys
-    cannot be started.
+    A signal (KeyboardInterrupt) goes to the application: the run saves its results, and nsys its report. A second
+    signal or a hang ends everything; `used_seconds` returns the CPU time of all marked processes. Raises UsageError if
+    nsys cannot be started.
     """
     mark = uuid.uuid4().hex
     with signals.held():
@@ -87,7 +87,7 @@ def run(
 
 
 def _started(command: Sequence[str], mark: str, grace_s: float) -> subprocess.Popen[bytes]:
-    # A session of its own: a signal to perfkit's group, as ctrl-C is, would reach nsys too, which drops its report.
+    # A separate session: otherwise a signal to perfkit's group (ctrl-C) would make nsys drop its report.
     return subprocess.Popen(
         keeper.kept(command, grace_s),
         stdin=subprocess.DEVNULL,
@@ -127,7 +127,7 @@ class _Watch:
 
 
 class _Stream:
-    """One of its streams, in lines; progress bars rewrite theirs by carriage returns."""
+    """One output stream of nsys, split into lines; progress bars rewrite a line with carriage returns."""
 
     def __init__(self, pipe: int, hear: Callable[[str], None]) -> None:
         self.pipe = pipe
@@ -136,7 +136,7 @@ class _Stream:
         os.set_blocking(pipe, False)
 
     def read(self) -> bool:
-        """Take what there is; False at the end of the stream."""
+        """Read the available data; False at the end of the stream."""
         data = os.read(self.pipe, 1 << 16)
         lines = (self.rest + data.decode("utf-8", "replace")).replace("\r", "\n").split("\n")
         self.rest = lines.pop()[-_KEPT_CHARACTERS:]
@@ -149,7 +149,7 @@ class _Stream:
 
 
 class _Listener:
-    """Hears both of its streams at once."""
+    """Reads both output streams of nsys at once."""
 
     def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
         self.said = self.complaint = self.error = ""
@@ -172,7 +172,7 @@ class _Listener:
             self._hear(line)
 
     def listen(self, wait_s: float) -> bool:
-        """Wait for something and pass it on; whether there was anything."""
+        """Wait for output and pass it on; return whether there was any."""
         if not self._selector.get_map():
             time.sleep(wait_s)
         anything = False
@@ -204,7 +204,7 @@ def _attended(
             if not _interrupt(process, watch.mark, signals.by(error)):
                 raise
             interrupted = signals.by(error)
-            listener.pass_lines_on = False  # where ctrl-C met Python's start, a traceback
+            listener.pass_lines_on = False  # may be a traceback, if ctrl-C hit Python's startup
             watch.patience_s = min(watch.patience_s, last_words_s)
     while listener.listen(0):
         pass
@@ -212,9 +212,9 @@ def _attended(
 
 
 def _interrupt(kept: subprocess.Popen[bytes], mark: str, number: signal.Signals) -> bool:
-    """Signal the application: nsys, which would pass ctrl-C on, drops what was recorded last.
+    """Signal the application, not nsys, which would pass ctrl-C on but drop the last data recorded.
 
-    Ctrl-C for nsys where it has not started one yet; False where nsys itself has not started.
+    If nsys has not started the application yet, nsys gets SIGINT. False if nsys itself has not started.
     """
     applications, own = [], []
     for process in _marked(mark):
@@ -245,14 +245,14 @@ def _stuck(watch: _Watch, interrupted: signal.Signals | None) -> str:
 def _marked(mark: str) -> list[psutil.Process]:
     marked = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # gone, or not ours to look at
+        with contextlib.suppress(psutil.Error):  # the process has ended, or access is denied
             if process.environ().get(MARK) == mark:
                 marked.append(process)
     return marked
 
 
 def _used_seconds(mark: str) -> float:
-    """CPU time of the application and nsys's importer; nsys itself may be spinning."""
+    """CPU time of the application and nsys's importer, without nsys itself, which may be spinning."""
     total = 0.0
     for process in _marked(mark):
         with contextlib.suppress(psutil.Error):
@@ -263,7 +263,7 @@ def _used_seconds(mark: str) -> float:
 
 
 def _end_all(mark: str) -> None:
-    for _ in range(50):  # some may be starting others
+    for _ in range(50):  # some processes may be starting others
         left = _marked(mark)
         if not left:
             return

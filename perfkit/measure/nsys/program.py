@@ -1,4 +1,4 @@
-"""Which nsys there is, what it can do, and the command line that records a run best. Runs nothing but its help."""
+"""Finds nsys and its options, and builds the command line to record a run. Runs only its version and help."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ HOW_TO_GET_IT = "install Nsight Systems (scripts/install-nsys; Debian: nsight-sy
 
 _ANSWER_TIMEOUT_S = 60
 _FIRST_NVTX_WITHOUT_OLD_NSYS = (0, 2, 12)
-"""From this nvtx on, nsys of 2022 and 2023 records no range (NVIDIA/NVTX issue 126)."""
+"""From this nvtx version on, nsys 2022 and 2023 record no range (NVIDIA/NVTX issue 126)."""
 _FIRST_NSYS_WITH_NEW_NVTX = (2024, 1)
 _LAST_NVTX_FOR_ALL = "0.2.11"
 _INJECTED = re.compile(r"LD_PRELOAD|NSYS_|QUADD_|NVTX_INJECTION|CUDA_INJECTION")
-"""Variables by which nsys gets into what it records; nsys itself, asked for its help, must not find them."""
+"""Variables through which nsys injects itself into an application; a query for its help must not have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nsys:
-    """An nsys, by what it says of itself."""
+    """An nsys, with the version and options that it reports."""
 
     path: str
     version: tuple[int, ...]
-    """(2022, 4, 2, 1); empty where it does not say."""
+    """(2022, 4, 2, 1); empty if nsys does not report it."""
     help: str = ""
-    """Of `nsys profile`; empty where it does not say, and then every option is taken to be there."""
+    """Help of `nsys profile`; empty if nsys prints none, and then every option is assumed to exist."""
 
     @property
     def version_text(self) -> str:
-        """As it is written: 2022.4.2.1."""
+        """The version as text: 2022.4.2.1."""
         return ".".join(map(str, self.version))
 
     def has(self, option: str) -> bool:
@@ -51,7 +51,7 @@ def under_nsys() -> bool:
 
 
 def find(path: str | None = None, patience_s: float = _ANSWER_TIMEOUT_S) -> Nsys | None:
-    """The nsys at `path`, or the one on PATH; None where there is none. It may take so long for each answer."""
+    """The nsys at `path`, or the one on PATH; None if there is none. `patience_s` limits each query."""
     program = path or shutil.which("nsys")
     if program is None:
         return None
@@ -76,7 +76,7 @@ def _answer(patience_s: float, *command: str) -> str:
 
 
 def nvtx_version(version: Callable[[str], str] = importlib.metadata.version) -> str | None:
-    """Version of the package nvtx, None where it is not installed as one."""
+    """Version of the package nvtx, or None if it is not installed as a package."""
     try:
         return version("nvtx")
     except importlib.metadata.PackageNotFoundError:
@@ -84,7 +84,7 @@ def nvtx_version(version: Callable[[str], str] = importlib.metadata.version) -> 
 
 
 def pair_problem(nsys: Nsys, nvtx: str | None) -> str | None:
-    """Why this nsys records no range of this nvtx and what to change; None where it does."""
+    """Why this nsys records no range of this nvtx, and what to change; None if it does record them."""
     parts = tuple(int(part) for part in re.findall(r"\d+", nvtx or "")[:3])
     if not nsys.version or nsys.version >= _FIRST_NSYS_WITH_NEW_NVTX or parts < _FIRST_NVTX_WITHOUT_OLD_NSYS:
         return None
@@ -97,9 +97,9 @@ def pair_problem(nsys: Nsys, nvtx: str | None) -> str | None:
 def prepare(
     find: Callable[[], Nsys | None] = find, nvtx_version: Callable[[], str | None] = nvtx_version
 ) -> Nsys | None:
-    """The nsys to use; None in the process that perfkit has started under one, which is to measure.
+    """The nsys to use; None in the measuring process, which perfkit has started under nsys.
 
-    Raises UsageError where there is no nsys, or where it would record no ranges.
+    Raises UsageError if there is no nsys, or if it would record no ranges.
     """
     if MARK in os.environ:
         return None
@@ -116,9 +116,9 @@ def prepare(
 
 
 def profile_command(nsys: Nsys, device: str, output: str | None = None) -> list[str]:
-    """`nsys profile` with the options that record a run on `device` best, for the application to be put after it.
+    """`nsys profile` with the best options to record a run on `device`; the caller appends the application.
 
-    docs/nsys.md says what each is for and what it costs. What this nsys does not know is left out.
+    docs/nsys.md gives the purpose and cost of each option. Options that this nsys does not know are left out.
     """
     traces = ["nvtx", "osrt"]
     if device != "cpu":
@@ -126,12 +126,12 @@ def profile_command(nsys: Nsys, device: str, output: str | None = None) -> list[
     wanted = {
         "--trace": ",".join(traces),
         "--sample": "none",
-        # Left to its default, nsys 2022.4 waits forever in some containers, now and then.
+        # With its default, nsys 2022.4 sometimes waits forever in some containers.
         "--cpuctxsw": "none",
     }
     if device != "cpu":
         wanted["--cuda-graph-trace"] = "node"
-    if nsys.has("--capture-range-end"):  # without it the application is ended with the range
+    if nsys.has("--capture-range-end"):  # without it, nsys ends the application with the range
         wanted["--capture-range"] = "nvtx"
         wanted["--nvtx-capture"] = f"{MEASURE.nvtx_text}@{NVTX_DOMAIN}"
         wanted["--capture-range-end"] = "stop"

@@ -1,4 +1,4 @@
-"""`--profiler nsys`: the same run once more, as a process of its own under `nsys profile`, and its report."""
+"""`--profiler nsys`: the same run again, in a separate process under `nsys profile`, and its report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from perfkit.schema.record import Failure, RunRecord
 
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
 EXPORTING = "exporting the report"
-"""Where a run is after nsys has ended."""
+"""The phase of a run after nsys has ended."""
 _CHECK = "run scripts/install-nsys --check to see whether nsys works here"
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a run under nsys does outside this process; tests put something else in its place."""
+    """The external tools of a run under nsys; tests replace them."""
 
     record: Callable[[Sequence[str], Callable[[str], None]], Ended] = nsys_process.run
     """Runs a command line and passes its lines on."""
@@ -45,12 +45,12 @@ def run(
     beside: Callable[[], dict[str, str]] = dict,
     tools: Tools = Tools(),
 ) -> RunRecord:
-    """Run a configuration in `folder`, which is empty, under nsys; `tell` gets a line whenever something happens.
+    """Run a configuration in `folder`, which is empty, under nsys; `tell` gets a line on each event.
 
-    The process under nsys writes its record; the report, its export and what `beside`, which is called after a run that
-    went well, leaves in the folder are named in it as soon as each is there: whatever ends this process, the record
-    names what lies beside it. Returns the record, whatever its status; there is a report unless the run failed before
-    its measured steps. Raises PerfkitError where there is no record or, after a run that went well, no report.
+    The process under nsys writes the record. perfkit adds the report, its export and the files of `beside`, which is
+    called after a successful run, to the record as soon as each exists: however this process ends, the record names the
+    files beside it. Returns the record with any status; there is a report unless the run failed before its measured
+    steps. Raises PerfkitError if there is no record or, after a successful run, no report.
     """
     command = nsys_program.profile_command(nsys, device, str(folder / REPORT))
     command += [sys.executable, "-m", "perfkit.run", *config.flags(), "--folder", str(folder)]
@@ -74,7 +74,7 @@ def run(
 
 
 def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:
-    """The record with the report's export, which a signal may cut short."""
+    """Export the report and return the record with it; a signal may interrupt the export."""
     try:
         with signals.raised():
             tools.export(folder / REPORT, folder / EXPORT, str(folder / REPORT))
@@ -89,7 +89,7 @@ def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:
 
 
 def _with_ranges(config: RunConfig) -> RunConfig:
-    """The same run, whose record says that there were ranges."""
+    """The configuration with annotate set to on if it was auto, so that the record shows the ranges."""
     return config.changed(annotate="on") if config.measurement.annotate == "auto" else config
 
 
@@ -102,7 +102,7 @@ def _no_report(ended: Ended, folder: Path) -> PerfkitError:
 
 
 def _record(ended: Ended, folder: Path, command: list[str]) -> RunRecord:
-    """What the run left. Raises its own error, with its own exit code, where it left nothing."""
+    """The record that the run saved. If there is none, raises the run's own error with its exit code."""
     if (folder / record.RECORD_FILE).is_file():
         return record.load(folder)
     if ended.interrupted is not None:

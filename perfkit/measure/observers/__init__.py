@@ -1,1 +1,1 @@
-"""What watches the steps of a run: one file an observer, each of which the loop calls (perfkit.measure.loop)."""
+"""Observers of a run's steps, one file each. The loop calls them (perfkit.measure.loop)."""

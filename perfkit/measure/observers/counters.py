@@ -1,4 +1,4 @@
-"""Cumulative counters of the interpreter and the kernel, cheap enough to be read at both edges of every step."""
+"""Cumulative counters of the interpreter and the kernel, cheap enough to read before and after every step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from perfkit.measure.loop import Now
 
 _NS = 1e9
 _MAX_THREADS = 32
-"""Reading one thread's counters costs about 1 us; beyond this many only those that used most CPU time are read."""
+"""Reading one thread's counters costs about 1 us. Beyond this many, only those with the most CPU time are read."""
 _DEAREST_READ_S = 50e-6
-"""/proc/stat has a line for each CPU and a word for each interrupt: on large machines it takes a millisecond."""
+"""/proc/stat has a line for each CPU and a number for each interrupt: on large machines reading it takes 1 ms."""
 _TASKS = Path("/proc/self/task")
 _THROTTLED = re.compile(rb"throttled_(usec|time) (\d+)")
 
 
 class GcTimer:
-    """CPU time and number of collections, by Python's own callbacks. What preempts a collection is not its time."""
+    """CPU time and number of garbage collections, from Python's own callbacks. Time spent preempted is not counted."""
 
     def __init__(self, now: Now = time.thread_time_ns) -> None:
         self.ns = 0
@@ -37,7 +37,7 @@ class GcTimer:
         self._began = 0
 
     def __call__(self, phase: str, info: dict[str, int]) -> None:
-        """A collection begins or ends."""
+        """Note that a collection begins or ends."""
         if phase == "start":
             self._began = self._now()
         elif self._began:
@@ -48,7 +48,8 @@ class GcTimer:
 class Threads:
     """Run delay of each thread: /proc/self/task/*/schedstat has CPU time, run delay (ns) and time slices.
 
-    `main` is the thread that runs the steps; of many, the `most` that used most CPU time are read, and that one.
+    `main` is the thread that runs the steps and is always read. At most `most`
+    threads are read: the main one and those that used the most CPU time.
     """
 
     def __init__(self, tasks: Path = _TASKS, main: int | None = None, most: int = _MAX_THREADS) -> None:
@@ -57,11 +58,11 @@ class Threads:
         self._files: dict[int, int] = {}
 
     def refresh(self) -> None:
-        """Look for threads that came or went."""
+        """Look for threads that started or ended."""
         self.close()
         opened = {}
         for name in os.listdir(self._tasks):  # noqa: PTH208
-            with suppress(OSError):  # it ended meanwhile, or the kernel keeps no such counters
+            with suppress(OSError):  # the thread has ended, or the kernel has no such counters
                 opened[int(name)] = os.open(f"{self._tasks}/{name}/schedstat", os.O_RDONLY)
         busiest = sorted(opened, key=lambda thread: (thread != self._main, -self._used(opened[thread])))
         self._files = {thread: opened[thread] for thread in busiest[: self._most]}
@@ -76,7 +77,7 @@ class Threads:
             return 0
 
     def delays(self) -> dict[int, int]:
-        """Thread -> nanoseconds it has waited for a CPU so far, the main thread under 0."""
+        """Nanoseconds each thread has waited for a CPU so far, by thread; the main thread has key 0."""
         waited = {}
         for thread, file in self._files.items():
             with suppress(OSError):  # the thread has ended
@@ -94,7 +95,7 @@ class KernelFiles:
     """Counters of the whole machine and of the control group.
 
     They are coarse and slow to read, so they are read once per step, after it; they include the time between steps.
-    `quotas` are the `cpu.stat` of groups that have one; default: this process's.
+    `quotas` are the `cpu.stat` files of the groups that have a CPU quota; default: this process's groups.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class KernelFiles:
         self._tick = 1 / (ticks_per_s or os.sysconf("SC_CLK_TCK"))
 
     def read(self) -> dict[str, float]:
-        """Seconds so far: steal_s, pressure_s, throttled_s, as far as there are such files."""
+        """Seconds so far: steal_s, pressure_s and throttled_s, each only if its file exists."""
         seconds = {}
         if self._stat is not None:  # cpu user nice system idle iowait irq softirq steal ...
             seconds["steal_s"] = int(os.pread(self._stat, 256, 0).split(None, 9)[8]) * self._tick
@@ -131,13 +132,13 @@ class KernelFiles:
 
 
 def _throttled(file: int) -> float:
-    """Seconds: version 2 counts `throttled_usec`, version 1 `throttled_time` in nanoseconds."""
+    """Throttled seconds: version 2 has `throttled_usec`, version 1 has `throttled_time` in nanoseconds."""
     match = _THROTTLED.search(os.pread(file, 1024, 0))
     return int(match[2]) * (1e-6 if match[1] == b"usec" else 1e-9) if match else 0.0
 
 
 def _cheap(file: int | None, dearest_s: float, now: Callable[[], float] = time.perf_counter) -> int | None:
-    """The file, unless reading it takes too long on this machine; then it is closed."""
+    """Return the file, or close it if reading it takes too long on this machine."""
     if file is None:
         return None
     stamps = [now()]
@@ -151,7 +152,7 @@ def _cheap(file: int | None, dearest_s: float, now: Callable[[], float] = time.p
 
 
 def _open(path: Path) -> int | None:
-    """A file that can be read again and again; None where there is none, or where it is there but refuses."""
+    """Open a file for repeated reading; None if it does not exist or cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
@@ -174,7 +175,7 @@ def seconds_per_fault(
     minor_faults: Callable[[], int] = _minor_faults,
     allocate: Callable[..., Any] = mmap.mmap,
 ) -> float | None:
-    """Cost of one minor page fault: touching fresh pages, less touching them again."""
+    """Cost of one minor page fault: the time to touch fresh pages minus the time to touch them again."""
     size = pages * mmap.PAGESIZE
     with allocate(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)

@@ -16,7 +16,7 @@ from perfkit.schema.probes import GpuSample
 from perfkit.schema.record import RunRecord, StepSample
 
 _CLOSE_S = 5.0
-"""How long the process may take to end before it is killed."""
+"""Seconds the process may take to end before it is killed."""
 
 
 class GpuSampler(Observer):
@@ -29,7 +29,7 @@ class GpuSampler(Observer):
         self.samples: list[GpuSample] = []
         self._patience_s = patience_s
         self._rest = b""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for a run; a pipe would fill during a long step
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open for the run; a pipe would fill in a long step
         self._read = 0
         self._process = subprocess.Popen(
             command or (sys.executable, "-m", gpu_sampler.__name__, uuid, str(os.getpid())),
@@ -39,7 +39,7 @@ class GpuSampler(Observer):
         )
 
     def after(self, step: StepId, sample: StepSample) -> None:
-        """Read the samples that have come."""
+        """Read the samples that have arrived."""
         self._take()
 
     def close(self) -> None:
@@ -55,11 +55,11 @@ class GpuSampler(Observer):
         self._file.close()
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its samples so far."""
+        """Add the samples read so far."""
         return dataclasses.replace(record, gpu=tuple(self.samples))
 
     def _take(self) -> None:
-        """Take the complete lines; the last line may be incomplete, after a kill permanently."""
+        """Take the complete lines. The last line may be incomplete, and stays so after a kill."""
         while new := os.pread(self._file.fileno(), 1 << 20, self._read):
             self._read += len(new)
             *lines, self._rest = (self._rest + new).split(b"\n")

@@ -1,9 +1,9 @@
-"""The GPU's own counters by NVML, about ten times a second, from a process of its own.
+"""The GPU's own counters read through NVML about ten times a second, in a separate process.
 
-A thread would share the interpreter's lock with the step it watches. Stamps are CLOCK_MONOTONIC, the clock of
+A thread would share the interpreter lock with the step it observes. Time stamps are CLOCK_MONOTONIC, the clock of
 StepProbes.began_s, so that samples and steps can be joined afterwards. NVML's values are averages over up to a second:
-they explain a level that lasts, never one short step. The process ends when its standard input does, so it cannot
-outlive the run.
+they can explain a lasting level, never one short step. The process ends when its standard input is closed, so it
+cannot outlive the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PERIOD_S = 0.1
 
 
 class Reader:
-    """One GPU, read through NVML (or, in tests, through what stands in for it)."""
+    """One GPU, read through NVML (or, in tests, through a substitute)."""
 
     def __init__(self, nvml: Any, uuid: str, own_pid: int) -> None:
         self._nvml, self._own = nvml, own_pid
@@ -31,7 +31,7 @@ class Reader:
         self._handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
 
     def read(self) -> GpuSample:
-        """Every value the driver has; what it does not support is None, never 0."""
+        """Read every value; one that the driver does not support is None, never 0."""
         nvml, handle = self._nvml, self._handle
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
         power, limit = (
@@ -61,8 +61,8 @@ class Reader:
             return None
 
     def _others(self) -> tuple[int | None, int | None]:
-        """Processes that are not ours. In a container the driver's process numbers are the host's, and ours is not
-        among them: then nobody can tell which of them are others."""
+        """Other processes on the GPU. In a container the driver reports the host's process IDs, which do not include
+        ours; then the other processes cannot be told from our own."""
         processes = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
         if processes is None or (processes and self._own not in [process.pid for process in processes]):
             return None, None
@@ -71,14 +71,14 @@ class Reader:
 
 
 def sample_until_closed(reader: Reader, out: IO[bytes], stop: IO[bytes], period_s: float = PERIOD_S) -> None:
-    """Write one sample a line until `stop` comes to its end."""
+    """Write one sample per line until `stop` reaches its end."""
     while not select.select([stop], [], [], period_s)[0]:
         out.write(msgspec.json.encode(reader.read()) + b"\n")
         out.flush()
 
 
 def main(arguments: Sequence[str], read: Callable[..., Reader] = Reader) -> int:
-    """`python -m perfkit.measure.observers.gpu_sampler UUID PID`: what the observer in gpu.py starts."""
+    """`python -m perfkit.measure.observers.gpu_sampler UUID PID`: the command that the observer in gpu.py starts."""
     uuid, own_pid = arguments
     try:
         reader = read(pynvml, uuid, int(own_pid))

@@ -14,10 +14,10 @@ from perfkit.schema.record import MemoryPeaks, RunRecord
 
 
 class Peaks(Observer):
-    """Counts peaks anew when the first measured step begins, and reads them when no step follows.
+    """Resets the peaks when the first measured step begins, and reads them after the last step.
 
-    So what the profiler does after the last step is not counted. `cuda` and `process` are torch.cuda and /proc/self,
-    or what stands in for them.
+    What the profiler allocates after the last step is therefore not counted. `cuda` and `process` are torch.cuda and
+    /proc/self, or test substitutes for them.
     """
 
     def __init__(self, device: str, *, cuda: Any = torch.cuda, process: Path = memory_limit.PROCESS) -> None:
@@ -26,7 +26,7 @@ class Peaks(Observer):
         self.peaks = MemoryPeaks()
 
     def before(self, step: StepId) -> None:
-        """Start to count before the first measured step."""
+        """Reset the peaks before the first measured step."""
         if step == StepId("measured", 0):
             self._counting = True
             self._reset()
@@ -37,7 +37,7 @@ class Peaks(Observer):
             self.peaks = self._read()
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its memory."""
+        """Add the memory peaks."""
         return dataclasses.replace(record, memory=self.peaks)
 
     def _reset(self) -> None:
@@ -46,7 +46,7 @@ class Peaks(Observer):
         try:
             (self._process / "clear_refs").write_text("5")  # sets VmHWM to the present resident set
         except OSError:
-            return  # then the peak covers the process's whole life, which is still an upper bound
+            return  # the peak then covers the process's whole life and is still an upper bound
 
     def _read(self) -> MemoryPeaks:
         resident = memory_limit.status_bytes("VmHWM", self._process)

@@ -1,7 +1,7 @@
-"""Counters read at the edges of each step, outside its timed region: what may explain why a step was slow.
+"""Counters read before and after each step, outside its timed region, that may explain why a step was slow.
 
-Everything is cumulative, so a step's share is the difference of two readings. What cannot be read on this machine is
-None, never zero. The readings time themselves, and the record says what they cost.
+All counters are cumulative, so a step's share is the difference of two readings. A counter that cannot be read on
+this machine is None, never zero. The readings time themselves, and the record contains their cost.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from perfkit.schema.record import RunRecord, StepSample
 
 _NS = 1e9
 _REFRESH_STEPS = 16
-"""Threads are looked for in each of the first so many steps, and in every so many-th after them."""
+"""The thread list is refreshed in each of the first N steps, and in every N-th step after them."""
 _DYNAMO = "torch._dynamo.utils"
 _COMPILE_SPANS = ("entire_frame_compile", "entire_backward_compile")
 """Keys of dynamo's own clock; their sum is its `total_wall_time`."""
 
 
 def supported(platform: str = sys.platform) -> bool:
-    """Whether this system has the counters: Linux."""
+    """Whether this system has the counters; only Linux does."""
     return platform.startswith("linux")
 
 
@@ -51,9 +51,9 @@ class _Reading:
 
 
 class Probes(Observer):
-    """Reads all counters before and after each step. To be the innermost observer: what it reads is next to the clock.
+    """Reads all counters before and after each step. Must be the innermost observer, to read them next to the clock.
 
-    None of them is there on another system than Linux (`supported`). `device` is a resolved one.
+    Only Linux has these counters (`supported`). `device` must be resolved.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Probes(Observer):
         if len(self._costs) < _REFRESH_STEPS or len(self._costs) % _REFRESH_STEPS == 0:
             self._threads.refresh()
         self._before = self._read()
-        self._before.cpu = time.thread_time_ns()  # last here and first in after(): the readings are not the step's
+        self._before.cpu = time.thread_time_ns()  # last here, first in after(): excludes the readings
         self._cost = self._now() - start
 
     def after(self, step: StepId, sample: StepSample) -> None:
@@ -92,13 +92,13 @@ class Probes(Observer):
         self._costs.append(self._cost + self._now() - start)
 
     def close(self) -> None:
-        """Stop watching, and close the files."""
+        """Stop observing and close the files."""
         gc.callbacks.remove(self._gc)
         self._threads.close()
         self._kernel.close()
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its steps with their counters, and what it cost to read them."""
+        """Add each step's counters and the cost of reading them."""
         probes = iter(self.steps)
         warmup, steps = (
             tuple(dataclasses.replace(sample, probes=next(probes, None)) for sample in samples)
@@ -126,7 +126,7 @@ class Probes(Observer):
 
 
 def _compiled(dynamo: ModuleType | None) -> tuple[int, float] | None:
-    """Graphs compiled and seconds spent so far; None where nothing has imported dynamo."""
+    """Graphs compiled and seconds spent so far; None if dynamo has not been imported."""
     if dynamo is None:
         return None
     spent = dynamo.cumulative_time_spent_ns
@@ -150,7 +150,7 @@ def _difference(before: _Reading, after: _Reading, machine: dict[str, float]) ->
         collections=after.gc[1] - before.gc[1],
         minor_faults=after.usage.ru_minflt - before.usage.ru_minflt,
         major_faults=after.usage.ru_majflt - before.usage.ru_majflt,
-        **{name: round(value, 9) for name, value in machine.items()},  # whole ticks and microseconds
+        **{name: round(value, 9) for name, value in machine.items()},  # the sources count whole ticks or microseconds
         compilations=compiled[0] - graphs if compiled else None,
         compile_s=compiled[1] - seconds if compiled else None,
         alloc_retries=device.get("num_alloc_retries"),

@@ -1,8 +1,8 @@
-"""Which modules each kernel of a torch.compile'd model comes from, noted while Inductor compiles (experimental).
+"""Which modules each kernel of a compiled model comes from, recorded while Inductor compiles (experimental).
 
-Inductor can write down which nodes of its graph went into each kernel, and a node knows the modules it was traced in.
+Inductor can record which nodes of its graph went into each kernel, and a node knows the modules it was traced in.
 Both are read at `CompiledFxGraph.post_compile`, which runs once for every graph, forward and backward. All of this is
-private to PyTorch (written for 2.13): what is missing in another version is said, and the run goes on without.
+private to PyTorch (written for 2.13). If another version lacks any of it, perfkit reports that, and the run goes on.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _NEEDED = {
     "torch._inductor.output_code": ("CompiledFxGraph.post_compile",),
     "torch.compiler.config": ("patch", "cache_key_tag"),
 }
-"""Module -> names. All but the last are private."""
+"""The names needed, by module. All but the last are private."""
 
 _HANDLE = re.compile(r"\[Provenance debug handles\] (\S+):(\d+)$", re.MULTILINE)
-"""A comment in generated code, above each kernel call: the kernel and the number of the call."""
+"""Matches the comment above each kernel call in generated code: the kernel and the number of the call."""
 
 _STEP = re.compile(r"\.?(\w+)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
-"""One step of a path in Dynamo's spelling: `.name`, `.0`, `['name']` or `[0]`."""
+"""One component of a path in Dynamo's notation: `.name`, `.0`, `['name']` or `[0]`."""
 
 _SELF = "L['self']"
-"""How Dynamo calls the module whose forward it traces."""
+"""Dynamo's name for the module whose forward it traces."""
 
 _WRAPPERS = ("_modules", "_orig_mod")
 
 
 class CompiledKernels(Observer):
-    """Notes every graph that is compiled until it is closed, in `provenance`.
+    """Records in `provenance` every graph that is compiled until the observer is closed.
 
-    `graphs` is Inductor's class of compiled graphs, and `nodes_of` gives its table of which nodes went into which call
-    of a kernel; both are looked up where PyTorch has them.
+    `graphs` is Inductor's class of compiled graphs, and `nodes_of` returns its table of the nodes behind each kernel
+    call. By default both are PyTorch's own.
     """
 
     def __init__(self, graphs: Any = None, nodes_of: Callable[[], dict[str, list[str]]] | None = None) -> None:
@@ -55,7 +55,7 @@ class CompiledKernels(Observer):
             return
         inductor = importlib.import_module("torch._inductor.config")
         compiler = importlib.import_module("torch.compiler.config")
-        # Level 2 notes the nodes of each kernel and nothing else. Without a profile, C++ kernels leave no event.
+        # Level 2 only records the nodes of each kernel. Without profiling code, C++ kernels emit no event.
         level = {"trace.provenance_tracking_level": 2, "cpp.enable_kernel_profile": True}
         self._undo.enter_context(inductor.patch(level))
         self._undo.enter_context(compiler.patch({"cache_key_tag": _tag()}))
@@ -63,17 +63,17 @@ class CompiledKernels(Observer):
         self._undo.enter_context(_noted(self.provenance, compiler, graphs, nodes_of or _nodes_of))
 
     def close(self) -> None:
-        """Note no further graph; leave PyTorch as it was."""
+        """Stop recording graphs and restore PyTorch."""
         self._undo.close()
 
 
 def _tag() -> str:
-    """A tag for cache keys that was never used: a graph out of a cache knows nothing of its modules."""
+    """Return a new tag for cache keys, because a graph from the cache does not know its modules."""
     return f"perfkit-{uuid.uuid4().hex}"
 
 
 def _missing() -> str | None:
-    """The first thing needed that this version of PyTorch does not have."""
+    """The first name needed that this version of PyTorch does not have."""
     for module, names in _NEEDED.items():
         try:
             there = importlib.import_module(module)
@@ -88,7 +88,7 @@ def _missing() -> str | None:
 
 
 def _nodes_of() -> dict[str, list[str]]:
-    """Inductor's table, which a compilation replaces."""
+    """Inductor's current table; each compilation replaces it."""
     debug = importlib.import_module("torch._inductor.debug")
     return debug._inductor_triton_kernel_to_post_grad_node_info
 
@@ -102,9 +102,9 @@ def _noted(
     def post_compile(compiled: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             _note(provenance, compiled, args, nodes_of())
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # another shape than 2.13's
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # differs from 2.13
             provenance.problem = f"PyTorch {torch.__version__} describes a graph in another way: {error!r}"
-        compiler.cache_key_tag = _tag()  # two layers of one shape are one graph to the cache, and two to us
+        compiler.cache_key_tag = _tag()  # the cache would merge layers of the same shape
         return original(compiled, *args, **kwargs)
 
     graph_class.post_compile = post_compile
@@ -127,12 +127,12 @@ def _note(provenance: Provenance, compiled: Any, args: tuple[Any, ...], nodes_of
         return
     calls = kernel_calls(code, nodes_of, {node.name: node for node in graph.nodes})
     if key in provenance.graphs and provenance.graphs[key].calls != calls:
-        calls = ()  # one key, two meanings: say nothing
+        calls = ()  # the key is ambiguous: record no calls
     provenance.graphs[key] = CompiledGraph(backward=bool(options.get("is_backward")), calls=calls)
 
 
 def kernel_calls(code: str, nodes_of: dict[str, list[str]], nodes: dict[str, Any]) -> tuple[KernelCall, ...]:
-    """The calls in generated code with their modules. `nodes_of`: `kernel:number` -> names of nodes."""
+    """The calls in generated code with their modules. `nodes_of` maps `kernel:number` to names of nodes."""
     handles = [(match[1], match[2]) for match in _HANDLE.finditer(code)]
     return tuple(
         KernelCall(kernel, _modules([nodes[name] for name in nodes_of.get(f"{kernel}:{number}", ()) if name in nodes]))
@@ -141,13 +141,13 @@ def kernel_calls(code: str, nodes_of: dict[str, list[str]], nodes: dict[str, Any
 
 
 def _modules(nodes: list[Any]) -> tuple[str, ...]:
-    """The modules of a kernel's nodes, by those that do its work; where there are none such, by all."""
+    """The modules of the nodes that do a kernel's work, or of all its nodes if none does."""
     working = {path for node in nodes if _works(node) and (path := _module(node)) is not None}
     return tuple(sorted(working or {path for node in nodes if (path := _module(node)) is not None}))
 
 
 def _works(node: Any) -> bool:
-    """False for what costs nothing and is often shared by modules: another view of a tensor, a constant."""
+    """False for a view of a tensor or a constant, which cost nothing and are often shared by modules."""
     is_view = getattr(node.target, "is_view", False) or str(node.target).startswith("aten._unsafe_view")
     return bool(node.all_input_nodes) and not is_view
 
@@ -155,7 +155,7 @@ def _works(node: Any) -> bool:
 def _module(node: Any) -> str | None:
     """The innermost module a node was traced in, relative to the compiled one.
 
-    None for what no module asked for, such as the sum of the gradients of a tensor used twice.
+    None if no module asked for it, as with the sum of the gradients of a tensor used twice.
     """
     for direction in ("", "fwd_"):
         if stack := node.meta.get(f"{direction}nn_module_stack"):
@@ -166,7 +166,7 @@ def _module(node: Any) -> str | None:
 
 
 def module_path(spelled: str) -> str | None:
-    """Dynamo's `L['self']._modules['layers'][0].attn` as `named_modules()` has it; None for what is no such path."""
+    """Dynamo's `L['self']._modules['layers'][0].attn` as `named_modules()` writes it; None if it is no such path."""
     if not spelled.startswith(_SELF):
         return None
     rest, place, names = spelled[len(_SELF) :], 0, []

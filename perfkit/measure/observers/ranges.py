@@ -1,4 +1,4 @@
-"""Ranges around modules, phases and steps: when they are wanted, and what they cost."""
+"""Ranges around modules, phases and steps: when a run has them, and what they cost."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from perfkit.workload.annotate import annotated
 from perfkit.workload.protocol import Workload
 
 _TRIALS, _TRIALS_UNDER_NSYS = 20_000, 200
-"""Ranges opened to know what one costs; under nsys each of them would be in the report."""
+"""Number of ranges opened to measure the cost of one; lower under nsys, whose report contains each of them."""
 
 
 def wanted(config: RunConfig, *, under_nsys: bool) -> bool:
-    """Whether a run has ranges: where they are asked for, or where something records them."""
+    """Whether a run has ranges: by default it does if a profiler records them."""
     if config.measurement.annotate != "auto":
         return config.measurement.annotate == "on"
     return config.measurement.profiler != "none" or under_nsys
 
 
 class Ranges(Observer):
-    """Annotates the workload until it is closed, and puts each step inside a range of its own.
+    """Annotates the workload until it is closed, and puts each step inside its own range.
 
-    `per_range` and `per_node` measure what one range costs, by as many as they are told.
+    `per_range` and `per_node` measure the cost of one range; their argument is the number of trials.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Ranges(Observer):
         self._step.enter_context(annotated(name))
 
     def after(self, step: StepId, sample: StepSample) -> None:
-        """Close it."""
+        """Close the step's range."""
         self._step.close()
 
     def close(self) -> None:
-        """Take all ranges out of the model; one that an exception left open is closed."""
+        """Remove all ranges from the model, and close any that an exception left open."""
         self._step.close()
         self._annotation.remove()
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its cost of annotation, with the number of backward nodes by the step."""
+        """Add the cost of annotation and, to each step, the number of its backward nodes."""
         steps = len(record.warmup) + len(record.steps)
         nodes = self._annotation.nodes / steps if self._annotation.nodes and steps else None
         return dataclasses.replace(record, annotation=dataclasses.replace(self._cost, nodes=nodes))

@@ -11,17 +11,17 @@ from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord
 
 Suggest = Callable[[RunConfig, int], tuple[str, ...]]
-"""From a configuration that ran out of memory and the bytes there were: flags that would fit."""
+"""Maps a configuration that ran out of memory, and the bytes that were available, to flags that would fit."""
 
 
 class Suggestions(Observer):
-    """Adds flags to try to a Transformer's failure for lack of memory. The model of memory is an analysis."""
+    """Adds flags to try to the out-of-memory failure of a Transformer. The memory model is in the analysis."""
 
     def __init__(self, suggest: Suggest) -> None:
         self._suggest = suggest
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its failure with suggestions."""
+        """Add suggestions to the failure."""
         failure = record.failure
         if record.status != "oom" or failure is None or failure.available is None:
             return record

@@ -1,4 +1,4 @@
-"""The measured steps under torch.profiler, with a trace where TensorBoard's PyTorch plugin finds it."""
+"""The measured steps under torch.profiler, with a trace saved where TensorBoard's PyTorch plugin looks for it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
 METADATA_KEY = "perfkit"
-"""Top-level key of the trace under which perfkit leaves what only it knows (the module tree, the configuration)."""
+"""Top-level key of the trace for perfkit's own data (the module tree, the configuration)."""
 
 
 def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]:
-    with warnings.catch_warnings():  # of no warm-up, on which the report has a line of its own
+    with warnings.catch_warnings():  # "no warm-up": perfkit's report has its own line on it
         warnings.simplefilter("ignore", UserWarning)
         steps = config.measurement
         return schedule(wait=steps.warmup_steps - warmup, warmup=warmup, active=steps.measure_steps, repeat=1)
 
 
 class TorchProfiler(Observer):
-    """Profiles the measured steps. To be the outermost observer: it is closed last, when the others know all they will.
+    """Profiles the measured steps. It must be the outermost observer: it is closed last, when the others are complete.
 
-    The profiler waits through all warm-up steps but the last, warms itself up on that one, and records the measured
-    ones. The trace `<worker>.<ns>.pt.trace.json.gz` is written when it is closed: of all steps, or of as many as there
-    were when an exception ended them. `writing` is called before that, which takes a while: a second signal cuts it
-    short, whether the first ended the steps or came later. `metadata` is complete when the first measured step begins.
+    The profiler waits through all warm-up steps but the last, warms up on that one, and records the measured steps.
+    When the observer is closed, it writes the trace `<worker>.<ns>.pt.trace.json.gz` of all steps recorded, even if an
+    exception ended them early. Writing takes a while, and `writing` is called before it. A second signal interrupts it,
+    whether the first ended the steps or came later. `metadata` must be complete when the first measured step begins.
     """
 
     def __init__(
@@ -63,27 +63,27 @@ class TorchProfiler(Observer):
         """Start the profiler, or tell it that another step begins."""
         if self._running:
             if self._device != "cpu":
-                self._synchronize(self._device)  # nothing launched before the window may end inside it
+                self._synchronize(self._device)  # no earlier kernel may end inside the recorded window
             self._profiler.step()
         else:
             self._profiler.__enter__()
             self._running = True
-        if step == StepId("measured", 0):  # recording has begun: the profiler takes metadata only now
+        if step == StepId("measured", 0):  # the profiler accepts metadata only while it records
             self._profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(self._metadata).decode())
 
     def close(self) -> None:
-        """Stop, and write the trace, if there is anything in it."""
+        """Stop the profiler, and write the trace if it contains any step."""
         if self._running:
             self._profiler.__exit__(None, None, None)
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Its trace, when that is written."""
+        """Add the trace, once it is written."""
         if self.trace is None:
             return record
         return dataclasses.replace(record, artifacts=record.artifacts | {"trace": self.trace.name})
 
     def _write(self, done: Any) -> None:
-        """Write the trace as TensorBoard's plugin wants it named, and in one step: an interrupted one is never seen."""
+        """Write the trace atomically, under the name that TensorBoard's plugin expects."""
         self._writing()
         draft = self._folder / "unfinished.json.gz"
         trace = self._folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz"
