@@ -132,7 +132,7 @@ def _checked(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the ~ of `--option=~/path` expanded, which few shells do. Empty arguments are refused."""
     for index, argument in enumerate(arguments):
         is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
-        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # --run takes two texts of flags, which may be empty
+        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # --run takes two, which may be empty
             option = argument.rstrip("=") or arguments[max(index - 1, 0)]
             what = f"{option} ''" if option.startswith("-") else "''"
             raise UsageError(f"{what} is empty: give it a value, or leave it out")

@@ -130,7 +130,7 @@ def held() -> _Doing:
 
 
 def patient() -> _Doing:
-    """In the body the first signal waits, and a second one raises Interrupted. For slow work that is worth finishing."""
+    """In the body the first signal waits, and a second raises Interrupted. For slow work that is worth finishing."""
     return _Doing(_Mode.PATIENT)
 
 
@@ -182,7 +182,7 @@ def installed(now: Callable[[], float] = time.monotonic) -> Iterator[None]:
 
 
 def ignored() -> None:
-    """Ignore the signals that `install` handles: the exit code is decided, and Python's shutdown must not be interrupted.
+    """Ignore the signals of `install` from now on: the exit code is decided; nothing may interrupt Python's shutdown.
 
     During shutdown Python restores the system's default handlers, with which a signal would kill the process.
     """

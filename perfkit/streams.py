@@ -19,7 +19,7 @@ def settle() -> bool:
     measurement goes on when its terminal is closed.
     """
     closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
-    for _ in closed:  # otherwise the next opened file would get one of these three numbers, because the lowest is given first
+    for _ in closed:  # otherwise the next opened files would get these numbers: the lowest free one is used
         os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -89,7 +89,7 @@ class _Recording:
         return self.now
 
     def _slot(self) -> int:
-        """Reserve the place of a range's text, which is known only when the range ends; parents come before children."""
+        """Reserve the place of a range's text, which is known only when the range ends; parents precede children."""
         self._lines.append("")
         self.events += 1
         return len(self._lines) - 1
