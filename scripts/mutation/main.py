@@ -1,4 +1,4 @@
-"""scripts/mutants: change one place of perfkit at a time and see whether the tests that belong to it notice."""
+"""scripts/mutants: change one place of perfkit at a time and check whether the tests that belong to it notice."""
 
 from __future__ import annotations
 
