@@ -1,4 +1,4 @@
-"""Command names; argv -> one command -> exit code. The only place that turns an error into text."""
+"""The command line: runs the command that argv names and returns its exit code. Only this file prints errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
         with naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
-            with signals.raised(), signals.blamed():  # only now: finding the command loads its modules
+            with signals.raised(), signals.blamed():  # only here: the lines above load the command's modules
                 code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()
                 signals.check()
@@ -82,31 +82,31 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
         _tell(str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
-        if debug:  # raised, it would make Python end itself by SIGINT
+        if debug:  # if it were raised, Python would end itself by SIGINT
             traceback.print_exc()
         return _interrupted(signals.by(error), error.__cause__)
     except OSError as error:
         _raise_if(debug and not isinstance(error, BrokenPipeError), error)
         return _stream_failed(error)
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # of rich, which wrote the help
+        if isinstance(error.__context__, BrokenPipeError):  # rich raised it while it wrote the help
             return 0
         raise
     return code if isinstance(code, int) else 0
 
 
 def _stream_failed(error: OSError) -> int:
-    """Handle a full disk, or a reader (head, less) or a terminal that was closed."""
+    """Handle a full disk, and a closed terminal or reader (head, less)."""
     has_reader = not isinstance(error, BrokenPipeError)
     if has_reader:
         _tell((f"{error.filename}: " if error.filename else "cannot write: ") + (error.strerror or str(error)))
-    # Point stdout elsewhere, or Python complains while it shuts down.
+    # Point stdout elsewhere; otherwise Python complains while it shuts down.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(has_reader)
 
 
 def _interrupted(number: Signals, told: BaseException | None) -> int:
-    """Print the signal that ended the command, and what was saved or what failed at the end."""
+    """Print which signal ended the command, and what was saved or what failed at the end."""
     if isinstance(told, InterruptedRunError):
         _tell(str(told))
     else:
@@ -132,7 +132,7 @@ def _checked(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the ~ of `--option=~/path` expanded, which few shells do. Empty arguments are refused."""
     for index, argument in enumerate(arguments):
         is_empty = not argument or (argument.startswith("--") and argument.endswith("="))
-        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # two texts of flags, which may be none
+        if is_empty and "--run" not in arguments[max(index - 2, 0) : index]:  # --run takes two, which may be empty
             option = argument.rstrip("=") or arguments[max(index - 1, 0)]
             what = f"{option} ''" if option.startswith("-") else "''"
             raise UsageError(f"{what} is empty: give it a value, or leave it out")
@@ -165,7 +165,7 @@ def _try_numpy(arguments: Sequence[str]) -> None:
         os.dup2(silent, 2)
         try:
             importlib.import_module("numpy")
-        finally:  # no exception is to get any further in a copy of this process
+        finally:  # no exception may leave this block in a copy of this process
             os._exit(sys.exception() is not None)
     if os.waitpid(child, 0)[1]:
         raise MemoryError

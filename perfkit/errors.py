@@ -41,7 +41,7 @@ class OutOfMemoryError(PerfkitError):
 
 
 class InterruptedRunError(PerfkitError):
-    """A signal asked for the end: ctrl-C, SIGTERM or SIGHUP. What was measured so far is saved."""
+    """A signal (ctrl-C, SIGTERM or SIGHUP) ended the run. What was measured so far is saved."""
 
     exit_code = signals.exit_code(Signals.SIGINT)
 

@@ -1,18 +1,18 @@
 """SIGINT, SIGTERM and SIGHUP, all handled alike: perfkit saves what it has measured, and ends.
 
-Ctrl-C sends the first, a batch system the second at its time limit, a terminal that closes the third. One handler
-takes all three, and what it does depends on what perfkit is doing:
+Ctrl-C sends SIGINT, a batch system sends SIGTERM at its time limit, and a terminal that closes sends SIGHUP. One
+handler takes all three, and what it does depends on what perfkit is doing:
 
-- loading modules (`at_once`, which is the default): one line on stderr, and the end. There is nothing to save, and an
-  exception in the middle of a module's C code may come out as another one, or as none.
-- working (`raised`): it raises Interrupted, a KeyboardInterrupt that knows its signal.
-- saving, or at work on what breaks when it is cut short (`held`): nothing, until that is done. What cleans up after
-  Interrupted is held too: a second signal reaches it only in what may take long, marked by `raised` or `patient`.
-- all done, and its exit code decided (`ignored`): nothing at all.
+- `at_once` (the default), while modules load: it prints one line on stderr and ends the process. There is nothing to
+  save, and an exception in the middle of a module's C code may come out as another one, or as none.
+- `raised`, while perfkit works: it raises Interrupted, a KeyboardInterrupt that knows its signal.
+- `held`, while perfkit saves or does what must not be cut short: it waits until that is done. The code that cleans up
+  after Interrupted is held too: a second signal interrupts only its slow parts, marked by `raised` or `patient`.
+- `ignored`, once the exit code is decided: it does nothing.
 
-A signal that perfkit is told to ignore when it starts (nohup) stays ignored. One that comes within SAME_S of the first
-is the same request: timeout(1) and batch systems signal the process, and its group as well. Used off the main thread,
-which is the one that Python gives signals to, all of this does nothing.
+A signal that is ignored when perfkit starts (nohup) stays ignored. A signal within SAME_S of the first counts as the
+same request, because timeout(1) and batch systems signal both the process and its group. Python delivers signals to
+the main thread only, so in any other thread all of this does nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Mode(Enum):
     AT_ONCE, RAISED, PATIENT, HELD = range(4)
 
 
-class _Received:  # no dataclass: those take long to load, and until the handler is there ctrl-C is a traceback
+class _Received:  # no dataclass: it takes long to load, and until the handler is set ctrl-C prints a traceback
     def __init__(self) -> None:
         self.reset()
         self.hook = sys.unraisablehook
@@ -47,9 +47,9 @@ class _Received:  # no dataclass: those take long to load, and until the handler
         """The first signal that came; perfkit ends with its exit code."""
         self.first_at = 0.0
         self.again = False
-        """Another one came."""
+        """Whether a second signal came."""
         self.waits = False
-        """A signal came and has not been raised yet."""
+        """Whether a signal came and has not been raised yet."""
         self.installed = False
         self.now: Callable[[], float] = time.monotonic
 
@@ -66,12 +66,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 def by(error: KeyboardInterrupt) -> Signals:
-    """The signal behind an exception; ctrl-C where it is Python's own."""
+    """The signal behind an exception; SIGINT if Python raised the exception itself."""
     return error.by if isinstance(error, Interrupted) else signal.SIGINT
 
 
 def first() -> Signals | None:
-    """The first signal that came; None where none did."""
+    """The first signal that came, or None."""
     return _state.first
 
 
@@ -81,7 +81,7 @@ def exit_code(number: Signals) -> int:
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has come, even where signals are held or something swallowed the exception."""
+    """Raise Interrupted if a signal has come, even if signals are held or some code swallowed the exception."""
     if _state.first is not None:
         raise _told()
 
@@ -93,7 +93,7 @@ def put_off(number: Signals) -> None:
 
 
 class _Doing:
-    """What perfkit does in the body of a with statement. Not made of a generator, in which a signal could get lost."""
+    """What perfkit does in the body of a with statement. It is no generator, because a signal could get lost in one."""
 
     def __init__(self, mode: _Mode) -> None:
         self._mode = mode
@@ -115,7 +115,7 @@ class _Doing:
 
 
 def at_once() -> _Doing:
-    """In the body a signal ends the process: for loading modules."""
+    """In the body a signal ends the process. For loading modules."""
     return _Doing(_Mode.AT_ONCE)
 
 
@@ -125,20 +125,20 @@ def raised() -> _Doing:
 
 
 def held() -> _Doing:
-    """In the body a signal waits until its end: for saving, and for what must be told of once it is done."""
+    """A signal waits until the end of the body. For saving, and for work that must be reported once it is done."""
     return _Doing(_Mode.HELD)
 
 
 def patient() -> _Doing:
-    """In the body a second signal raises Interrupted, and the first waits: for what takes long and is worth it."""
+    """In the body the first signal waits, and a second raises Interrupted. For slow work that is worth finishing."""
     return _Doing(_Mode.PATIENT)
 
 
 class blamed:  # noqa: N801 - reads as the context manager that it is
-    """If a signal has come, any other exception in the body is taken for its effect and becomes Interrupted.
+    """If a signal has come, any other exception in the body counts as its effect and becomes Interrupted.
 
-    C code that is interrupted may raise another exception instead, and Python code that is cut short may leave things
-    half made, which then fail in ways of their own.
+    Interrupted C code may raise another exception instead, and Python code that is cut short may leave objects
+    incomplete, which then fail in other ways.
     """
 
     def __enter__(self) -> None:
@@ -164,7 +164,7 @@ def install() -> None:
 
 @contextmanager
 def installed(now: Callable[[], float] = time.monotonic) -> Iterator[None]:
-    """`install` for the body alone; nothing where that was done already. `now` tells when a signal comes, in s."""
+    """`install` for the body only; do nothing if it was called before. `now` is the clock for signals, in seconds."""
     before = {number: signal.getsignal(number) for number in TAKEN}
     ours = not _state.installed
     install()
@@ -182,9 +182,9 @@ def installed(now: Callable[[], float] = time.monotonic) -> Iterator[None]:
 
 
 def ignored() -> None:
-    """Ignore what `install` took, from now on: the exit code is decided, and Python's own end is nothing to interrupt.
+    """Ignore the signals of `install` from now on: the exit code is decided; nothing may interrupt Python's shutdown.
 
-    While it ends, Python gives every handler of ours back to the system, by which a signal would kill the process.
+    During shutdown Python restores the system's default handlers, with which a signal would kill the process.
     """
     for number in TAKEN:
         if signal.getsignal(number) is _handle:
@@ -197,7 +197,7 @@ def _handle(number: int, _frame: FrameType | None) -> None:
         return
     if _state.first is None:
         _state.first, _state.first_at = Signals(number), now
-    elif _state.mode is _Mode.AT_ONCE:  # all is said already
+    elif _state.mode is _Mode.AT_ONCE:  # the message is printed already
         os._exit(exit_code(_state.first))
     else:
         _state.again = True
@@ -210,14 +210,14 @@ def _deliver(mode: _Mode) -> None:
         return
     if mode is _Mode.AT_ONCE:
         _end()
-    _state.mode = _Mode.HELD  # so that no second one meets what cleans up
+    _state.mode = _Mode.HELD  # so that a second signal does not interrupt the cleanup
     raise _told()
 
 
 def _told() -> Interrupted:
     error = Interrupted()
     _state.waits = False
-    if not _state.installed:  # Python's own ctrl-C, put off: who catches it may go on and be interrupted again
+    if not _state.installed:  # a deferred ctrl-C of Python's own: the code that catches it may be interrupted again
         _state.first = None
     return error
 
@@ -225,7 +225,7 @@ def _told() -> Interrupted:
 def _end() -> None:
     number = _state.first or signal.SIGINT
     with suppress(OSError):
-        os.write(2, f"perfkit: interrupted by {number.name}\n".encode())  # what was interrupted may have sys.stderr
+        os.write(2, f"perfkit: interrupted by {number.name}\n".encode())  # the interrupted code may hold sys.stderr
     os._exit(exit_code(number))
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 _NARROWEST = 20
-"""Least line width in characters, however narrow the terminal is: at four or fewer rich never ends."""
+"""Least line width in characters, however narrow the terminal is: with four or fewer, rich never ends."""
 _WIDEST = 10_000
 """Largest line width in characters, whatever COLUMNS says: rich pads frames to that width."""
 
@@ -19,7 +19,7 @@ def settle() -> bool:
     measurement goes on when its terminal is closed.
     """
     closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
-    for _ in closed:  # or the next file to be opened would be one of the three; the lowest free number is given first
+    for _ in closed:  # otherwise the next opened files would get these numbers: the lowest free one is used
         os.open(os.devnull, os.O_RDWR)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -1,13 +1,13 @@
-"""scripts/record-samples: a small run that perfkit records itself, without what identifies the machine.
+"""scripts/record-samples: small runs that perfkit records itself, without anything that identifies the machine.
 
-Left in traces/samples/<name>/: record.json and one .pt.trace.json.gz, each below 300 kB. What is taken out of them:
+It writes record.json and one .pt.trace.json.gz, each below 300 kB, to traces/samples/<name>/. It removes from them:
 
 * the host's name, from the record, from the trace's metadata and from the trace's file name (`sample_1.1.pt...`);
-* paths: the options that name files, the trace's own `traceName`, and environment variables altogether;
-* the operating system's build (`Linux` is left).
+* paths: the options that name files, the trace's own `traceName`, and all environment variables;
+* the operating system's build (`Linux` stays).
 
-The CPU's model, versions, process ids and all times stay. Whatever text stays is then searched for the host's name, the
-user's name and the folders in play; a find is an error. Times in the trace are never parsed, so they keep every digit.
+The CPU's model, versions, process ids and all times stay. It is an error if the remaining text still contains the
+host's name, the user's name or a folder in use. Times in the trace are never parsed, so they keep every digit.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from perfkit.schema.record import RunRecord
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "traces" / "samples"
 LIMIT = 300_000
-"""Bytes a file may have."""
+"""Largest size of a file, in bytes."""
 TRIES = 5
-"""Recordings of which the quickest is kept: a sample should show the code, not its neighbours on the machine."""
+"""Number of recordings; the fastest is kept, because a sample should not show other load on the machine."""
 TRACE_NAME = "sample_1.1.pt.trace.json.gz"
-"""As torch names traces, <worker>.<ns>.pt.trace.json.gz, so that TensorBoard finds it."""
+"""A name of torch's form, <worker>.<ns>.pt.trace.json.gz, so that TensorBoard finds the trace."""
 
 SAMPLES: dict[str, tuple[str, ...]] = {
     "tiny_train_cpu": (
@@ -54,7 +54,7 @@ class SampleError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Record the named samples, or all, in place of the old ones."""
+    """Record the named samples, or all of them, and replace the old ones."""
     parser = argparse.ArgumentParser(
         prog="scripts/record-samples", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -128,7 +128,7 @@ def stripped_trace(text: bytes) -> bytes:
 
 
 def check(folder: Path) -> None:
-    """Raise SampleError where a file is too large or still says where it was made."""
+    """Raise SampleError if a file is too large or still says where it was made."""
     telling = {platform.node(), str(ROOT), str(Path.home()), tempfile.gettempdir(), getpass.getuser()}
     for file in folder.iterdir():
         data = file.read_bytes()

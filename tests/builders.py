@@ -1,4 +1,4 @@
-"""Hand-built traces for tests: say what happened when, get a Trace."""
+"""Hand-built traces for tests: a test states what happened when, and gets a Trace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TraceBuilder:
     """Collects ranges and events; times are ns. Thread 0 is the main thread."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
-    """What a file of Kineto has beside its events."""
+    """The fields of a Kineto file other than its events."""
     facts: ReadFacts = field(default_factory=ReadFacts)
     names: dict[str, int] = field(default_factory=dict)
     host: list[dict[str, int]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class TraceBuilder:
         return self.names.setdefault(text, len(self.names))
 
     def range(self, name: str, start: int, end: int, kind: HostKind = HostKind.OP, **columns: Any) -> TraceBuilder:
-        """A host range; `columns` sets thread, correlation, sequence, forward_thread."""
+        """Add a host range; `columns` sets thread, correlation, sequence, forward_thread."""
         self.threads = max(self.threads, columns.get("thread", 0) + 1)
         defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
         forward = 0 if "sequence" in columns else MISSING
@@ -50,21 +50,21 @@ class TraceBuilder:
         return self
 
     def annotation(self, name: str, start: int, end: int, **columns: Any) -> TraceBuilder:
-        """A user's range."""
+        """Add a user's range."""
         return self.range(name, start, end, HostKind.ANNOTATION, **columns)
 
     def step(self, number: int, start: int, end: int) -> TraceBuilder:
-        """A profiled step."""
+        """Add a profiled step."""
         return self.annotation(f"ProfilerStep#{number}", start, end)
 
     def module(self, path: str, start: int, end: int, **columns: Any) -> TraceBuilder:
-        """A module's range by perfkit."""
+        """Add a module's range as perfkit writes it."""
         return self.range(f"perfkit::{path}", start, end, **columns)
 
     def node(
         self, name: str, start: int, end: int, sequence: int, *, thread: int = 0, forward: int = 1
     ) -> TraceBuilder:
-        """A backward node inside the engine's range round it, which is 2 ns longer."""
+        """Add a backward node inside the autograd engine's range, which is 2 ns longer."""
         columns: Any = {"thread": thread, "sequence": sequence, "forward_thread": forward}
         self.range(ENGINE + name, start, end + 2, **columns)
         return self.range(name, start + 1, end + 1, **columns)
@@ -78,7 +78,7 @@ class TraceBuilder:
         annotation: str = "",
         **columns: Any,
     ) -> TraceBuilder:
-        """A device event; `columns` sets device, stream, correlation, bytes, graph_node."""
+        """Add a device event; `columns` sets device, stream, correlation, bytes, graph_node."""
         defaults = dict.fromkeys(
             ("correlation", "external_id", "process", "bytes", "graph_node", "annotation"), MISSING
         )
@@ -89,7 +89,7 @@ class TraceBuilder:
         return self
 
     def launched(self, name: str, at: int, start: int, end: int, *, thread: int = 0, **columns: Any) -> TraceBuilder:
-        """A kernel and the call, 1 ns long at `at`, that launched it."""
+        """Add a kernel and the call that launched it, which starts at `at` and takes 1 ns."""
         correlation = 1000 + len(self.device)
         self.range("cudaLaunchKernel", at, at + 1, HostKind.RUNTIME, thread=thread, correlation=correlation)
         return self.event(name, start, end, correlation=correlation, **columns)
@@ -110,7 +110,7 @@ class TraceBuilder:
 
 
 def device_step() -> TraceBuilder:
-    """100 ns of a step: two kernels of 10 and 20 ns in a module, 5 ns of a copy at the same time, 5 ns outside."""
+    """A step of 100 ns: two kernels of 10 and 20 ns in a module, a copy of 5 ns at the same time, and 5 ns outside."""
     b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 5, 40, sequence=1)
     b.launched("gemm", 10, 100, 110).launched("gemm", 12, 110, 130)
     b.launched("Memcpy", 50, 115, 120, kind=DeviceKind.MEMCPY)
@@ -118,12 +118,12 @@ def device_step() -> TraceBuilder:
 
 
 def host_step() -> TraceBuilder:
-    """100 ns of a step: an operator of 30 ns in a module of 90 ns, and no device."""
+    """A step of 100 ns without a device: an operator of 30 ns in a module of 90 ns."""
     return TraceBuilder().step(0, 0, 100).module("net", 0, 90).range("aten::mm", 10, 40)
 
 
 def saying(trace: Trace, **said: Any) -> Trace:
-    """The trace, of a file that says this of itself: fields of Recording."""
+    """The trace with these fields of its Recording, as if its file had stated them."""
     return dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, **said))
 
 

@@ -1,4 +1,4 @@
-"""Hand-built Nsight Systems exports: say what happened when, get an sqlite file."""
+"""Hand-built Nsight Systems exports: a test states what happened when, and gets an sqlite file."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _TABLES = {
 
 
 def global_tid(pid: int, tid: int | None = None) -> int:
-    """As nsys packs it; the upper bits are the machine's."""
+    """Process and thread id as nsys packs them; the upper bits identify the machine."""
     return (1 << 48) | (pid << 24) | (pid if tid is None else tid)
 
 
 @dataclass
 class NsysExport:
-    """Collects rows. Only tables that get one are made, as nsys does it."""
+    """Collects rows. Only tables that get a row are made, as nsys does."""
 
     registered: bool = False
-    """Texts of ranges by way of the string table."""
+    """Whether the texts of ranges are stored in the string table."""
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     strings: dict[str, int] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class NsysExport:
         )
 
     def launched(self, name: str, at: int, start: int, end: int, correlation: int, pid: int = 100) -> NsysExport:
-        """A kernel and the call, 1 ns long at `at`, that launched it."""
+        """Add a kernel and the call that launched it, which starts at `at` and takes 1 ns."""
         self.call("cudaLaunchKernel_v7000", at, at + 1, correlation, pid)
         return self.kernel(name, start, end, correlation, pid)
 
@@ -104,7 +104,7 @@ class NsysExport:
 
 
 def as_nsys(trace: Trace) -> NsysExport:
-    """What emit_nvtx and nsys would have written; no forward threads, and no numbers on the engine's ranges."""
+    """The export that emit_nvtx and nsys would write: without forward threads and sequence numbers of engine ranges."""
     export, host, device = NsysExport(), trace.host, trace.device
     first = min(int(host.start.min()), int(device.start.min()))
     names, order = trace.host_names(), np.argsort(host.order, kind="stable")

@@ -1,4 +1,4 @@
-"""Reports by hand, and what people and scripts see of one."""
+"""Hand-made reports, and the parts of a report that people and scripts see."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perfkit.schema.table import Table
 
 
 def report(*tables: Table, summary: Mapping[str, Any] | None = None, findings: Sequence[Finding] = ()) -> Report:
-    """A report of these parts, for a writer."""
+    """A report with these parts, for tests of writers."""
     return Report("a report", dict(summary or {}), tables, findings=tuple(findings))
 
 
@@ -32,7 +32,7 @@ def tables_for_scripts(report: Report) -> tuple[Table, ...]:
 
 
 def evidence_that_misses(report: Report) -> list[Evidence]:
-    """Evidence of findings that leads to no row of the report's tables."""
+    """The findings' evidence that refers to no row of the report's tables."""
     return [row for finding in report.findings for row in finding.evidence if not _leads_somewhere(report, row)]
 
 

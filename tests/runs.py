@@ -1,4 +1,4 @@
-"""Small runs for tests: a configuration that takes milliseconds, fakes of what a run needs, and records by hand."""
+"""Small runs for tests: a configuration that takes milliseconds, fakes of what a run needs, and hand-made records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CPU_OOM = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
     "68719476736 bytes. Error code 12 (Cannot allocate memory)"
 )
-"""What PyTorch raises, as a RuntimeError, where a CPU allocation of 64 GiB fails."""
+"""The message of the RuntimeError that PyTorch raises when a CPU allocation of 64 GiB fails."""
 
 
 def quick(**changes: Any) -> RunConfig:
@@ -63,9 +63,9 @@ def saved(**changes: Any) -> RunRecord:
 
 
 class FakeWorkload:
-    """A workload of which nothing is measured: its steps only call on_phase, and fail where told to.
+    """A workload without work: its steps only call on_phase, and fail as `failures` says.
 
-    `failures` maps (step counted from 0 with the warm-up, phase) to what is raised in that phase.
+    `failures` maps (step, counted from 0 and including warm-up; phase) to the exception raised in that phase.
     """
 
     def __init__(self, config: RunConfig, failures: dict[tuple[int, str], BaseException] | None = None) -> None:
@@ -75,7 +75,7 @@ class FakeWorkload:
         self.failures = failures or {}
         self.steps = 0
         self.inside = False
-        """True while a step runs."""
+        """Whether a step is running."""
         self.during: Callable[[], None] = lambda: None
         """Called in the middle of every step."""
 
@@ -96,7 +96,7 @@ class FakeWorkload:
 
 
 class Journal(Observer):
-    """An observer that writes down what it is told."""
+    """An observer that records the calls that it gets."""
 
     def __init__(self, entries: list[str] | None = None) -> None:
         self.entries: list[str] = [] if entries is None else entries

@@ -136,7 +136,7 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]
             return list(reports.of_run(saved, folder, view, use_cache=use_cache))
         case RunsFolder(folder, records) if (
             len(records) == 1
-        ):  # the run left no record; the one here is of its plain steps
+        ):  # the run left no record; this one belongs to its plain steps
             return [reports.of_trace(folder, view, use_cache=use_cache)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:

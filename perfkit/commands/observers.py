@@ -1,4 +1,4 @@
-"""What `perfkit run` and sweeps add to the loop: suggested flags, and progress on stderr."""
+"""Observers that `perfkit run` and sweeps add to the loop: suggested flags, and progress on stderr."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunProgress(Observer):
                 self._config.measurement.measure_steps if self._config.measurement.target_ci is None else 0,
             )
 
-    def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - told more than it asks for
+    def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - the interface passes more than is used
         """Count one more step."""
         self._shown.advance()
 

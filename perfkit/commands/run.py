@@ -103,7 +103,7 @@ def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) ->
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What takes long or leaves this process; tests replace parts of it."""
+    """Calls that take long or start other processes; tests replace some of them."""
 
     run: Callable[[RunConfig, Path, Sequence[Observer]], RunRecord] = _run_here
     prepare_nsys: Callable[[], Nsys | None] = _prepare_nsys
@@ -205,7 +205,7 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
     made = reports.of_run(record, folder)
     own = next(made)
-    if options.output is not None:  # before printing: the reader of standard output may close it
+    if options.output is not None:  # before printing, because the reader of standard output may close it
         files.write(options.output, own.only(own.main))
     doing.show([own, *made], top=options.top)
     print(f"\nsaved in {folder}")

@@ -115,7 +115,7 @@ class SweepOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a sweep lets other processes do; tests replace parts of it."""
+    """Calls of a sweep that start other processes; tests replace some of them."""
 
     fresh: Callable[[float | None], Execute] = campaign.in_fresh_processes
     """Runs each point in its own process, with a time limit in seconds."""
@@ -318,7 +318,7 @@ class _Sweep:
 
 def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: SweepOptions) -> None:
     report = sweep_report.report(rows, expansion.varied, options.columns)
-    for path in options.tables:  # before printing: the reader of standard output may close it
+    for path in options.tables:  # before printing, because the reader of standard output may close it
         files.write(path, report.seen_by("people"))
     if options.plot is not None:
         report = report.plus(charts=(_chart(rows, expansion.varied, options.output),))

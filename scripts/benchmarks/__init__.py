@@ -1,1 +1,1 @@
-"""The parts of scripts/bench. The parent process stays small and plain; what is measured runs in children."""
+"""The parts of scripts/bench. The parent process stays small; the measured code runs in child processes."""

@@ -1,4 +1,4 @@
-"""The generated traces that the benchmarks of scale read: made on demand, kept in the cache folder."""
+"""Generated traces for the benchmarks of large traces: made when needed, and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scripts.benchmarks.measuring import cache_folder
 LARGE = 2_000_000
 QUARTER = LARGE // 4
 VERSION = 2
-"""Count up when make_trace.py changes what it writes."""
+"""Increase this number when make_trace.py changes what it writes."""
 
 
 def trace(events: int) -> tuple[Path, Made]:
-    """A training trace of at least so many complete events (uncompressed), and what it holds."""
+    """An uncompressed training trace of at least `events` complete events, and what it holds."""
     path = cache_folder() / f"training-{events}-v{VERSION}.json"
     facts = path.with_suffix(".facts")
     if not (path.is_file() and facts.is_file()):

@@ -1,7 +1,7 @@
 """What perfkit's own code costs a step, measured in one process (with torch): `harness_child.py WORK REPEATS`.
 
-steps   the loop over a step that does nothing: of one phase, of a training step's five, and inside a range
-ranges  one module range, beside torch.profiler.record_function; and `tiny`, annotated and bare, step about
+steps   the loop over a step that does nothing: with one phase, with a training step's five, and inside a range
+ranges  one module range, beside torch.profiler.record_function; and steps of `tiny`, annotated and bare in turn
 
 Prints JSON: for each case one time per repeat, in seconds.
 """
@@ -36,7 +36,7 @@ TINY_STEPS = 12
 
 
 class _Empty:
-    """A workload whose step does nothing but announce its one phase, as every step must."""
+    """A workload whose step only announces its single phase, as every step must."""
 
     def step(self, on_phase: Callable[[str], None]) -> None:
         """Announce."""
@@ -59,7 +59,7 @@ def _per_step(workload: _Empty | _Phases, count: int, observers: Sequence[Observ
 
 
 class _InRanges(Observer):
-    """A range round each step, as perfkit's own observer opens it."""
+    """Opens a range around each step, as perfkit's own observer does."""
 
     def __init__(self) -> None:
         self._step = ExitStack()

@@ -1,10 +1,10 @@
-"""Load a trace and make its kernel table with HolisticTraceAnalysis; runs in that package's own environment.
+"""Load a trace and make its kernel table with HolisticTraceAnalysis (HTA), in an environment of HTA's own.
 
     hta_child.py FILE BACKEND        BACKEND: json (its default) or ijson_batch_and_compress ("for best results")
 
-One trace, one process: with a single rank HTA uses no worker processes. The last profiler step is included, so that
-all kernels are counted, and nothing is drawn. Prints JSON: the CPU seconds of loading and of the table (imports left
-out), and what the table adds up to.
+With a single trace (one rank) HTA uses no worker processes. The last profiler step is included, so that all kernels
+are counted; no plots are drawn. Prints JSON: the CPU seconds of loading and of the table, without imports, and the
+table's totals.
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ BENCHMARKS: dict[str, Benchmark] = {
     "nsys": nsys.kernels,
 }
 BY_NAME_ONLY = ("hta", "nsys")
-"""Not run unless asked for: they need other tools, and minutes."""
+"""Benchmarks that run only when named, because they need other tools and take minutes."""
 REPEATS = 5
 
 _HEADINGS = ("", "measured", "ratio", "to", "bound", "")
 
 
 def main(argv: Sequence[str] | None = None, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> int:
-    """Run, print, and return 1 where a bound is broken or a benchmark could not run."""
+    """Run the benchmarks and print the table; return 1 if a bound is broken or a benchmark could not run."""
     chosen = _parser().parse_args(argv)
     names = chosen.names or [name for name in benchmarks if name not in BY_NAME_ONLY]
     if names == ["all"]:

@@ -2,10 +2,10 @@
 
     python -m scripts.benchmarks.make_trace --events 2000000 OUT.json[.gz]
 
-Nested nn.Module frames, operators with sequence numbers, backward nodes on their own thread, runtime launches,
-kernels, copies and both kinds of flow arrows, in ns resolution, laid out as Kineto lays them out: first all host
+The trace has nested nn.Module frames, operators with sequence numbers, backward nodes on their own thread, runtime
+launches, kernels, copies and both kinds of flow arrows, in ns resolution. Their order is Kineto's: first all host
 ranges by start, then launches and device work. The same arguments give the same bytes. `--events` counts complete
-events (ph X); arrows and metadata come on top. Needs the standard library only.
+events (ph X) but not arrows and metadata. The script needs the standard library only.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ LAYERS = 24
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a generated trace holds; its reader must find the same."""
+    """What a generated trace holds; a reader must find the same."""
 
     events: int
     steps: int
     kernels: int
     kernel_time_ns: int
     backward_nodes: int
-    """Backward nodes with a sequence number."""
+    """Number of backward nodes with a sequence number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _numbers(sequence: int, forward_thread: int) -> str:
 
 
 class _Recording:
-    """Writes one recording: clocks, counters, and where the text goes."""
+    """Writes one recording; holds its clocks, its counters and its output."""
 
     def __init__(self, host: IO[str], device: IO[str], seed: int) -> None:
         self._host = host
@@ -89,18 +89,18 @@ class _Recording:
         return self.now
 
     def _slot(self) -> int:
-        """A place for a range's text, which is known only when the range has ended; parents stand before children."""
+        """Reserve the place of a range's text, which is known only when the range ends; parents precede children."""
         self._lines.append("")
         self.events += 1
         return len(self._lines) - 1
 
     def flush(self) -> None:
-        """Write what is complete."""
+        """Write the complete ranges."""
         self._host.writelines(self._lines)
         self._lines.clear()
 
     def _end(self, slot: int, category: str, name: str, start: int, args: str) -> None:
-        """Fill in a range, which ends now."""
+        """Fill in the text of a range that ends now."""
         self._lines[slot] = (
             f'  {{\n    "ph": "X", "cat": "{category}", "name": "{name}", "pid": {PID}, "tid": {self.thread},\n'
             f'    "ts": {_us(start)}, "dur": {_us(self._tick() - start)},\n'
@@ -116,7 +116,7 @@ class _Recording:
         )
 
     def op(self, op: Op) -> None:
-        """An operator with all that happens inside it. One that autograd records uses up a sequence number."""
+        """Write an operator and everything inside it. An operator that autograd records uses up a sequence number."""
         self.external_id += 1
         external = self.external_id
         slot, start = self._slot(), self._tick()
@@ -163,7 +163,7 @@ class _Recording:
         )
 
     def module(self, module: Module, parent: int) -> None:
-        """A module's forward: its frame, the Python frame inside it, and what it calls."""
+        """Write a module's forward: its frame, the Python frame inside it, and its calls."""
         self.python_id += 2
         own = self.python_id
         outer, start = self._slot(), self._tick()
@@ -181,7 +181,7 @@ class _Recording:
         )  # fmt: skip
 
     def backward(self) -> None:
-        """Everything on the tape, last first, on autograd's thread."""
+        """Run all nodes of the tape in reverse order on autograd's thread."""
         self.thread = AUTOGRAD_THREAD
         for node in reversed(self.tape):
             self._node(node)
@@ -195,7 +195,7 @@ class _Recording:
             self._evaluate("torch::autograd::AccumulateGrad", (Op("aten::detach"),), None)
 
     def _evaluate(self, name: str, ops: tuple[Op, ...], sequence: int | None) -> None:
-        """The autograd engine runs a node: two nested ranges of its name around its operators."""
+        """Write a node that the autograd engine runs: two nested ranges with its name around its operators."""
         self.external_id += 2
         external = self.external_id
         numbers = "" if sequence is None else _numbers(sequence, 1)
@@ -209,7 +209,7 @@ class _Recording:
         self._end_op(outer, f"autograd::engine::evaluate_function: {name}", start, external - 1, numbers)
 
     def annotation(self, slot: int, name: str, start: int) -> None:
-        """A user's range that ends now."""
+        """Write a user's range that ends now."""
         self.external_id += 1
         self._end(slot, "user_annotation", name, start, f'"External id": {self.external_id}, "Record function id": 0')
 

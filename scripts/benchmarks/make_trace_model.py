@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An operator: what it calls, the kernel it launches, and the backward node autograd makes of it."""
+    """An operator: what it calls, the kernel it launches, and the backward node that autograd makes for it."""
 
     name: str
     inner: tuple[Op, ...] = ()
@@ -17,7 +17,7 @@ class Op:
     """Key into KERNELS."""
     node: str | None = None
     peeks: bool = False
-    """Carries autograd's next sequence number, whether or not it uses it up."""
+    """Whether it carries autograd's next sequence number without necessarily using it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +104,13 @@ BACKWARD: dict[str, tuple[Op, ...]] = {
     "LogSoftmaxBackward0": (Op("aten::_log_softmax_backward_data", kernel="log_softmax"),),
     "NllLossBackward0": (Op("aten::nll_loss_backward", kernel="nll"), _PLAIN_SUM),
 }
-"""Node -> what it runs."""
+"""Node -> the operators that it runs."""
 ACCUMULATES = frozenset({"TBackward0", "EmbeddingBackward0"})
 """Nodes after which a parameter's gradient is accumulated."""
 
 
 class _Numbering:
-    """Numbers modules as Kineto does: by first call, class by class."""
+    """Numbers modules as Kineto does: per class, in the order of their first calls."""
 
     def __init__(self) -> None:
         self._classes: Counter[str] = Counter()

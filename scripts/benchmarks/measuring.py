@@ -36,17 +36,17 @@ class Row:
     quantity: str
     measured: str
     against: str = ""
-    """What the ratio is to, with its own value."""
+    """What the value is compared with, and that quantity's own value."""
     ratio: float | None = None
     limit: str = ""
     """The bound, in words."""
     kept: bool | None = None
-    """Whether the bound holds; None where there is none."""
+    """Whether the bound holds; None if there is no bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What one child process cost, over its whole life, and what it printed."""
+    """What one child process cost from start to end, and what it printed."""
 
     wall_s: float
     cpu_s: float
@@ -64,9 +64,9 @@ class Child:
 def run_child(
     argv: Sequence[str | Path], *, timeout_s: float = CHILD_TIMEOUT_S, environment: Mapping[str, str] | None = None
 ) -> Child:
-    """Run a command to its end and read what it cost from the kernel (wait4).
+    """Run a command to its end and ask the kernel (wait4) what it cost.
 
-    Raises BenchError, with the end of its stderr, where it fails or takes longer than `timeout_s`.
+    Raises BenchError, with the end of its stderr, if it fails or takes longer than `timeout_s`.
     """
     command = [str(part) for part in argv]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -103,12 +103,12 @@ def _environment(changes: Mapping[str, str] | None) -> dict[str, str]:
 def run_python(
     *argv: str | Path, timeout_s: float = CHILD_TIMEOUT_S, environment: Mapping[str, str] | None = None
 ) -> Child:
-    """A child of this interpreter."""
+    """Measure a child process that runs this Python interpreter."""
     return run_child([sys.executable, *argv], timeout_s=timeout_s, environment=environment)
 
 
 def interleaved(cases: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Run every case once, then every case again, ...: slow drift of the machine falls on all of them alike."""
+    """Run every case once, then every case again, and so on: slow drift of the machine affects all cases alike."""
     answers: dict[str, list[T]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
@@ -121,7 +121,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def corpus_file(name: str) -> Path:
-    """A trace of the corpus. Raises BenchError where there is none."""
+    """A trace of the corpus. Raises BenchError if it does not exist."""
     path = corpus_folder() / "kineto" / f"{name}.json.gz"
     if not path.is_file():
         raise BenchError(f"{path} does not exist: set PERFKIT_TRACE_CORPUS to the folder of traces")
@@ -129,13 +129,13 @@ def corpus_file(name: str) -> Path:
 
 
 def corpus_folder() -> Path:
-    """Where the corpus lies, or would."""
+    """The folder of the corpus; it may not exist."""
     folder = os.environ.get("PERFKIT_TRACE_CORPUS")
     return Path(folder) if folder else ROOT.parent / "shared" / "traces"
 
 
 def cache_folder() -> Path:
-    """Where generated traces and the rivals' virtual environments are kept; safe to delete."""
+    """The folder of generated traces and the rivals' virtual environments; it is safe to delete."""
     base = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(base) if base else Path.home() / ".cache") / "perfkit" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def cache_folder() -> Path:
 
 
 def seconds(value: float) -> str:
-    """A time with a fitting unit."""
+    """A time as text, in a suitable unit."""
     for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms")):
         if abs(value) < limit:
             return f"{value * factor:.3g} {unit}"
@@ -151,5 +151,5 @@ def seconds(value: float) -> str:
 
 
 def megabytes(count: float) -> str:
-    """Bytes in millions."""
+    """A number of bytes as text, in megabytes (1e6 bytes)."""
     return f"{count / 1e6:,.0f} MB"

@@ -82,7 +82,7 @@ def _report_name(nsys: str) -> str:
 
 
 def _export() -> Path:
-    """A real export of the corpus with its kernels and calls repeated, each time later and with new correlations."""
+    """A real export of the corpus with its kernels and calls repeated; each copy is later and has new correlations."""
     source = corpus_folder() / "nsys" / "h100_2gpu_1s.sqlite"
     path = cache_folder() / f"kernels-{KERNELS}-v1.sqlite"
     if path.is_file():

@@ -1,4 +1,4 @@
-"""The reader, the attribution and the tables: speed against what is possible at all, memory, and growth."""
+"""The reader, the attribution and the tables: speed relative to a lower bound, memory, and growth with size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTRIBUTION_LIMIT_S = 4.0
 GROWTH_LIMIT = 4.6
 SECOND_LOOK = 10
 LARGE_REPEATS = 3
-"""Most repeats on the large trace: each takes tens of seconds."""
+"""Maximum number of repeats with the large trace, because each takes tens of seconds."""
 
 
 def _runs(works: Sequence[str], path: Path, repeats: int) -> dict[str, list[Child]]:
@@ -33,7 +33,7 @@ def _runs(works: Sequence[str], path: Path, repeats: int) -> dict[str, list[Chil
 
 
 def _times(runs: list[Child], *parts: str) -> list[float]:
-    """CPU seconds of some parts of the work together, run by run."""
+    """For each run, the total CPU seconds of some parts of the work."""
     return [sum(_number(run.answer(), part) for part in parts) for run in runs]
 
 
@@ -64,7 +64,7 @@ def scale(repeats: int) -> Iterator[Row]:
     works = ("bound", "load", "kernels", "report")
     cases = {
         f"{size} {work}": partial(run_python, CHILD, work, path)
-        for work in works  # each pair in direct succession: a busy machine slows both alike
+        for work in works  # both of a pair run in direct succession, so that a busy machine slows them alike
         for size, path in (("quarter", quarter), ("large", large))
     }
     runs = interleaved(cases, repeats)
@@ -90,7 +90,7 @@ def scale(repeats: int) -> Iterator[Row]:
 
 
 def _cached(path: Path, repeats: int) -> list[Child]:
-    """Reading twice, each time with a cache that is empty at first and gone afterwards."""
+    """Runs that read the file twice, each with a cache that is empty at first and deleted afterwards."""
     runs = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as scratch:

@@ -26,7 +26,7 @@ from scripts.benchmarks.measuring import (
 PACKAGES = ("HolisticTraceAnalysis==0.5.0", "ijson==3.6.0")
 """ijson's binary wheels bring yajl2_c, the backend HTA recommends for its `ijson_batch_and_compress`."""
 BACKENDS = ("json", "ijson_batch_and_compress")
-"""HTA's default, and what its documentation calls best. Each bound is held against the better of the two."""
+"""HTA's default, and the one that its documentation calls best. Each bound applies to the better of the two."""
 OWN_CHILD = Path(__file__).with_name("trace_child.py")
 HTA_CHILD = Path(__file__).with_name("hta_child.py")
 LARGE_REPEATS = 3
@@ -42,7 +42,7 @@ def hta(repeats: int) -> Iterator[Row]:
 
 
 def environment() -> Path:
-    """HTA's Python, installed at the first call. Raises BenchError where it cannot be."""
+    """The Python of HTA's environment, installed at the first call. Raises BenchError if that fails."""
     folder = cache_folder() / "hta-venv"
     python, mark = folder / "bin" / "python", folder / "installed.txt"
     wanted = "\n".join(PACKAGES)
@@ -59,7 +59,7 @@ def environment() -> Path:
 
 
 def _last_words(error: Exception) -> str:
-    """The last line that a command wrote to stderr, or how it ended."""
+    """The last line that the command wrote to stderr, or how it ended."""
     output = getattr(error, "stderr", None) or b""
     return (output.decode("utf-8", "replace").strip().splitlines()[-1:] or [str(error)])[0]
 
@@ -93,7 +93,7 @@ def _ratios(
     shown: Callable[[float], str],
     limit: float | None = None,
 ) -> Iterator[Row]:
-    """How many times what perfkit needs each backend of HTA needs; the bound holds against the better of them."""
+    """What each backend of HTA needs, as a multiple of what perfkit needs; the bound applies to the better backend."""
     mine = cost(own)
     best = min(cost(children) for children in rivals.values())
     for backend, children in rivals.items():
@@ -110,7 +110,7 @@ def _ratios(
 
 
 def _work(children: list[Child]) -> float:
-    """CPU seconds of loading and the table; Python's start and the imports are left out on both sides."""
+    """CPU seconds of loading and the table, without Python's start and the imports on both sides."""
     return median([sum(v for k, v in child.answer().items() if k.endswith("_s")) for child in children])
 
 

@@ -1,10 +1,10 @@
 """One piece of work on a trace file in a process of its own: `trace_child.py WORK FILE`; prints JSON.
 
-bound    unpacking and JSON scanning alone: what no reader of this file can be faster than
+bound    unpacking and JSON scanning alone: no reader of this file can be faster
 load     the reader: file to columns
 cached   the reader twice, through the cache of parsed traces (which the caller puts somewhere)
 kernels  load, attribution, and the kernel table alone
-summary  load of the kernels alone, and the table kernel_summary: what HolisticTraceAnalysis's is compared with
+summary  load of the kernels alone, and the table kernel_summary, which is compared with HolisticTraceAnalysis's
 report   load, attribution, and every table of `perfkit analyze`
 
 CPU seconds leave out Python's start and the imports.
@@ -25,7 +25,7 @@ SCAN_CHUNK = 512 * 1024
 
 
 class _Laps:
-    """CPU seconds by name."""
+    """Measures CPU seconds by name."""
 
     def __init__(self) -> None:
         self.times: dict[str, float] = {}
@@ -38,7 +38,7 @@ class _Laps:
 
 
 def bound(path: Path) -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415  # each piece of work imports its own, so that its peak memory is its own
+    import msgspec  # noqa: PLC0415  # each work imports only what it needs, so that its peak memory is its own
     from isal import igzip  # noqa: PLC0415
 
     laps = _Laps()

@@ -1,4 +1,4 @@
-"""Equal sides while something drifts: how often they are called different, by the order in which they were measured."""
+"""How often equal sides are called different while something drifts, by the order in which they were measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perfkit.analysis.statistics.stats import Floats
 from perfkit.analysis.statistics.welch import ALPHA
 
 Orders = npt.NDArray[np.bool_]
-"""(orders, processes): whether the process at that place is B's."""
+"""Shape (orders, processes): whether the process at that position belongs to B."""
 Drift = Callable[[np.random.Generator, tuple[int, int], float], Floats]
 
 
@@ -43,7 +43,7 @@ DRIFTS: dict[str, Drift] = {
     "an episode": _episode,
 }
 SIZES = (1.0, 3.0, 10.0)
-"""Of the drift over the whole comparison, in standard deviations of a process."""
+"""Sizes of the drift over the whole comparison, in standard deviations of a process."""
 
 
 def blocks(n_a: int, n_b: int) -> Orders:
@@ -52,20 +52,20 @@ def blocks(n_a: int, n_b: int) -> Orders:
 
 
 def rounds(generator: np.random.Generator, count: int, orders: int = 200) -> Orders:
-    """What `compare --run` does: rounds of A and B, each in random order."""
+    """The orders of `compare --run`: rounds of A and B, each round in random order."""
     first = generator.random((orders, count)) < 0.5
     return np.stack([first, ~first], axis=-1).reshape(orders, 2 * count)
 
 
 def any_order(generator: np.random.Generator, n_a: int, n_b: int, orders: int = 400) -> tuple[Orders, Orders]:
-    """Random orders: those that the rule takes for interleaved, and the others."""
+    """Random orders: those that the rule accepts as interleaved, and the others."""
     drawn = generator.permuted(np.repeat(blocks(n_a, n_b), orders, axis=0), axis=1)
     taken = np.array([order_of(np.flatnonzero(~in_b), np.flatnonzero(in_b)).interleaved for in_b in drawn])
     return drawn[taken], drawn[~taken]
 
 
 def claims(generator: np.random.Generator, orders: Orders, drift: str, size: float, trials: int = 20_000) -> float:
-    """Share of the trials that are called different, each with one of the orders."""
+    """Share of the trials, each with one of the orders, in which the sides are called different."""
     used = orders[generator.integers(len(orders), size=trials)]
     levels = generator.normal(size=used.shape) + DRIFTS[drift](generator, used.shape, size)
     n_a = int((~used[0]).sum())
@@ -75,6 +75,6 @@ def claims(generator: np.random.Generator, orders: Orders, drift: str, size: flo
 
 
 def worst(generator: np.random.Generator, orders: Orders, trials: int = 20_000) -> Iterator[tuple[str, float]]:
-    """The largest such share of each kind of drift, over its sizes."""
+    """For each kind of drift, the largest such share over all sizes."""
     for drift in DRIFTS:
         yield drift, max(claims(generator, orders, drift, size, trials) for size in SIZES)

@@ -1,4 +1,4 @@
-"""The tables of scripts/false-claims: equal sides called different, and patterns named in series without any."""
+"""The tables of scripts/false-claims: how often equal sides are called different and absent patterns are named."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _by_size(trials: int, seed: int) -> None:
-    """Each cell: plain Welch, then perfkit's intervals."""
+    """Print the table by size; each cell has plain Welch first, then perfkit's intervals."""
     print("Equal sides called different, %: plain Welch -> perfkit; any: the worst of 5 ratios of spreads, 1/4 to 4.")
     print("power: how often the detectable difference that one comparison prints is found by the next.")
     print(f"{'n':8}" + "".join(f"{noise:>14}{'any':>14}" for noise in sizes.NOISE) + f"{'detectable':>16}{'power':>14}")

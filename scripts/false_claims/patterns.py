@@ -1,4 +1,4 @@
-"""Series without a pattern: how often a period, or several speeds, are named in them."""
+"""How often a period, or several speeds, are named in series that have no pattern."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ NOISE: dict[str, Draw] = {
 }
 SIZES = (10, 20, 30, 50, 100, 200, 400)
 SPREAD = 0.05
-"""Coefficient of variation of every series: a difference of 2% is then nothing special."""
+"""Coefficient of variation of every series; a difference of 2% is small beside it."""
 
 
 def named(generator: np.random.Generator, n: int, noise: str, series: int) -> tuple[float, float]:
-    """Shares of the series of n steps in which a period is named, and in which several speeds are."""
+    """Shares of the series of n steps in which a period is named, and in which several speeds are named."""
     drawn = NOISE[noise](generator, (series, n))
     times = 1 + SPREAD * (drawn - drawn.mean(axis=1, keepdims=True)) / drawn.std(axis=1, keepdims=True)
     verdicts = [(patterns.period(series) is not None, bool(patterns.speeds(series))) for series in times]

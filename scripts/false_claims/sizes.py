@@ -1,4 +1,4 @@
-"""Groups of equal means: how often each interval leaves 0 out, and the power at the difference that it prints."""
+"""Groups of equal means: how often each interval excludes 0, and the power at the difference that it prints."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NOISE: dict[str, Draw] = {
     "skewed": lambda generator, shape: generator.exponential(size=shape) - 1,
     "heavy tails": lambda generator, shape: generator.standard_t(3, size=shape) / np.sqrt(3),
 }
-"""What logarithms of processes' medians differ by: mean 0, variance 1. skewed: exponential; heavy tails: t with 3."""
+"""Noise of the logarithm of a process's median: mean 0, variance 1. skewed: exponential; heavy tails: t with 3."""
 RATIOS = (1.0, 0.25, 0.5, 2.0, 4.0)
-"""Standard deviation of A's processes, in B's."""
+"""Standard deviation of A's processes, as a multiple of B's."""
 
 
 def groups(
@@ -35,19 +35,20 @@ def groups(
 
 
 def plain(a: Floats, b: Floats) -> Welch:
-    """Welch's test as the textbook and scipy have it."""
+    """Welch's test as textbooks and scipy define it."""
     freedom = stats.ttest_ind(b, a, axis=-1, equal_var=False).df  # type: ignore[attr-defined]
     return replace(welch.welch(a, b), freedom=freedom)
 
 
 def claims(test: Callable[[Floats, Floats], Welch], a: Floats, b: Floats) -> float:
-    """Share of the trials that are called different."""
+    """Share of the trials in which the groups are called different."""
     return float((test(a, b).p_different() < ALPHA).mean())
 
 
 def exact(freedom: Freedom, n_a: int, n_b: int, ratio: float = 1.0, nodes: int = 160) -> float:
-    """As `claims`, for normal noise and without chance: given both variances, a claim has the probability of a normal
-    tail, and that is averaged over their chi-squared distributions (Gauss and Legendre, denser where they are small).
+    """The share of `claims` for normal noise, computed without random numbers. Given both variances, a claim has the
+    probability of a normal tail; the average of that over the variances' chi-squared distributions is computed by
+    Gauss-Legendre quadrature with denser nodes at small variances.
     """
     x, weight = np.polynomial.legendre.leggauss(nodes)
     part, weights = (x + 1) / 2, weight / 2 * 3 * ((x + 1) / 2) ** 2
@@ -60,7 +61,7 @@ def exact(freedom: Freedom, n_a: int, n_b: int, ratio: float = 1.0, nodes: int =
 
 
 def plain_freedom(part_a: Floats, n_a: int, part_b: Floats, n_b: int) -> Floats:
-    """Welch's degrees of freedom, as the textbook has them."""
+    """Welch's degrees of freedom, as textbooks define them."""
     return np.square(part_a + part_b) / (np.square(part_a) / (n_a - 1) + np.square(part_b) / (n_b - 1))
 
 
@@ -74,7 +75,7 @@ def power(
     repeats: int = 100,
 ) -> tuple[float, float]:
     """Median of the detectable differences that `printed` comparisons print, in standard deviations of a process; and
-    how often the next comparison finds the difference that one printed, where it is the true one.
+    how often a second comparison finds the difference that the first one printed, if that is the true difference.
     """
     differences = test(*groups(generator, n_a, n_b, trials=printed)).detectable()
     shape = (repeats, printed)

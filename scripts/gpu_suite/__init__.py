@@ -1,1 +1,1 @@
-"""The parts of scripts/gpu-suite: what to run (points), how (running), what is left (results), the loop (main)."""
+"""The parts of scripts/gpu-suite: what it runs (points), how (running), what it writes (results), its loop (main)."""

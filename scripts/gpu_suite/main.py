@@ -1,4 +1,4 @@
-"""scripts/gpu-suite: within a time budget, run what needs a GPU, and leave one folder of results."""
+"""scripts/gpu-suite: run what needs a GPU within a time budget, and write one folder of results."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from scripts.gpu_suite.results import Results
 from scripts.gpu_suite.running import ANALYZE_TIMEOUT_S, ROOT, Outcome, environment, run_point
 
 PACK_S = 10.0
-"""Kept for writing the results."""
+"""Seconds of the budget that are kept for writing the results."""
 PACK_EVERY_S = 45.0
 WORTH_STARTING = 0.3
 """A reserved point is started if at least this share of its time is left."""
 NAMED_SKIPPED = 6
 PACE_FROM = 3
-"""Points after which the expected times are corrected by what points have taken so far."""
+"""Number of points after which the times taken so far correct the expected times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long things may take."""
+    """How long points and other work may take."""
 
     allowance: float = ALLOWANCE
-    """A point: so many times what is expected."""
+    """Time limit of a point, as a multiple of its expected time."""
     probe_s: float = 120.0
     analyze_s: float = ANALYZE_TIMEOUT_S
 
@@ -50,7 +50,7 @@ _PATIENCE = Patience()
 
 
 def main(argv: Sequence[str] | None = None, patience: Patience = _PATIENCE) -> int:
-    """Run the suite; 0 where every point that ran did as it should (out of memory included), else 1."""
+    """Run the suite; return 0 if every point that ran ended as it should (out of memory included), else 1."""
     began = time.monotonic()
     chosen = _parser().parse_args(argv)
     points = _selected(chosen.only)
@@ -107,7 +107,7 @@ def _interrupted(*_: object) -> NoReturn:
 
 
 def _selected(patterns: Sequence[str] | None) -> tuple[Point, ...] | None:
-    """The points to run, the reserved ones last; None, after a message, for a pattern that fits none."""
+    """The points to run, the reserved ones last. If a pattern matches no point, print a message and return None."""
     points = sorted(POINTS, key=lambda point: point.reserved)
     if patterns is None:
         return tuple(points)
@@ -138,7 +138,7 @@ def _planned(points: Sequence[Point], budget: float) -> list[Point]:
 
 
 def _probe(timeout_s: float) -> dict[str, Any]:
-    """This machine, described by a process of its own."""
+    """A description of this machine, made by a separate process."""
     argv = [sys.executable, "-m", "scripts.gpu_suite.probe"]
     answer = subprocess.run(
         argv, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=timeout_s
@@ -148,7 +148,7 @@ def _probe(timeout_s: float) -> dict[str, Any]:
 
 
 def _nvidia_smi() -> dict[str, str] | None:
-    """What nvidia-smi says of the first GPU; None without it."""
+    """What nvidia-smi says about the first GPU; None without nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -182,7 +182,7 @@ class _Suite:
     started: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
     packed: float = 0.0
     _paces: list[float] = field(default_factory=list)
-    """Seconds taken over seconds expected, for every run that came to its end."""
+    """Seconds taken divided by seconds expected, for every run that was not stopped."""
 
     @property
     def elapsed(self) -> float:
@@ -204,7 +204,7 @@ class _Suite:
         return 130 if ended == "interrupted" else int(bad)
 
     def run_all(self, points: Sequence[Point]) -> None:
-        """Every point that its time is there for; what the reserved ones leave over goes to those left out at first."""
+        """Run every point that fits the time; time that reserved points do not use goes to points left out before."""
         waiting = []
         for number, point in enumerate(points):
             place = f"[{number + 1:{len(str(len(points)))}}/{len(points)}]"
@@ -218,12 +218,12 @@ class _Suite:
                 self.results.outcomes.append(Outcome(name=point.name, status="skipped", message=message))
 
     def expected(self, point: Point) -> float:
-        """Seconds a point should take, going by those that have run."""
+        """Seconds that a point should take, judged by the points that have run."""
         pace = median(self._paces) if len(self._paces) >= PACE_FROM else 1.0
         return point.expected_s * (WORTH_STARTING if point.reserved else pace)
 
     def attempt(self, point: Point, place: str, left: float) -> bool:
-        """Run one point if the `left` seconds are enough for it; False where they are not."""
+        """Run one point if the `left` seconds are enough for it; return False if they are not."""
         if left < self.expected(point):
             return False
         folder = self.results.folder(point.name)
@@ -244,7 +244,7 @@ class _Suite:
         return True
 
     def said(self, outcome: Outcome) -> str:
-        """The gist of a point in a few words."""
+        """A point's result in a few words."""
         if outcome.message:
             return outcome.message[:140]
         saved = self.results.load(outcome.name)

@@ -18,13 +18,13 @@ Flags = dict[str, Flag]
 
 START_S = 10.0
 """Expected seconds of a fresh process that measures 15 quick steps: nearly all of it is starting PyTorch and CUDA.
-A guess, as the next three are; the suite corrects them by what its first points take."""
+This is a guess, like the next three; the suite corrects them by the times of its first points."""
 COMPILE_S = 45.0
 NSYS_S = 15.0
 LARGE_S = {"large": 3.0, "xl": 8.0, "2.7B": 14.0, "10B": 20.0}
-"""On top of START_S, by size."""
+"""Expected seconds in addition to START_S, by size."""
 ALLOWANCE = 4.0
-"""A point that takes so many times as long as expected is stopped."""
+"""A point is stopped when it has taken this many times its expected time."""
 
 REHEARSAL: Flags = {
     "model_size": "tiny",
@@ -40,7 +40,7 @@ REHEARSAL: Flags = {
     "measure_steps": 2,
     "num_threads": 1,
 }
-"""What every run becomes under --cpu-rehearsal; the other flags stay."""
+"""Flags that every run gets under --cpu-rehearsal; its other flags stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,9 @@ class Point:
     name: str
     expected_s: float
     flags: Flags | None = None
-    """Of `perfkit run`; None for a command."""
+    """Flags of `perfkit run`; None for a command."""
     command: tuple[str, ...] = ()
-    """With {python} and {folder} (the point's own, to write into)."""
+    """The command's arguments; {python} and {folder} (the point's own folder, for its output) are filled in."""
     fine: tuple[int, ...] = (0,)
     """Exit codes that mean success."""
     reserved: bool = False
@@ -68,12 +68,12 @@ class Point:
         return [sys.executable, "-m", "perfkit.run", *_as_arguments(flags), *files, *quick]
 
     def used_flags(self, *, rehearsal: bool = False) -> Flags | None:
-        """The flags of `perfkit run` that it is given."""
+        """The flags that the point gives to `perfkit run`."""
         return self.flags | REHEARSAL if self.flags is not None and rehearsal else self.flags
 
     @property
     def profiled(self) -> bool:
-        """Whether it leaves a trace."""
+        """Whether the point writes a trace."""
         return self.flags is not None and "profiler" in self.flags
 
 
@@ -100,7 +100,7 @@ _SHORT = {"forward-backward": "fwd-bwd", "forward": "fwd"}
 
 
 def _name(flags: Flags) -> str:
-    """Size, pass, then the rest of the flags; of an attention backend the backend alone."""
+    """A point's name: size, pass, then the other flags; an attention backend is named without its flag."""
     is_profiled = "profiler" in flags
     parts = ["profiled"] if is_profiled else []
     for key, value in flags.items():
@@ -132,7 +132,7 @@ def profiled(**flags: Flag | tuple[Flag, ...]) -> Iterator[Point]:
 
 
 def command(name: str, expected_s: float, *argv: str, fine: tuple[int, ...] = (0,), reserved: bool = False) -> Point:
-    """Something that is not a `perfkit run`."""
+    """A point that is not a `perfkit run`."""
     return Point(name=name, command=argv, expected_s=expected_s, fine=fine, reserved=reserved)
 
 
@@ -142,17 +142,17 @@ _BOTH = "forward-backward"
 _NO_TESTS_COLLECTED = 5
 
 _ORDERED: tuple[Iterable[Point], ...] = (
-    # Does it work at all: the default run, the doctor, a first trace of everything a training step does.
+    # Whether perfkit works at all: the default run, the doctor, a first trace of everything a training step does.
     runs(model_size="small", pass_type=_BOTH),
     [command("doctor", 10, "{python}", "-m", "perfkit", "doctor")],
     profiled(pass_type="train"),
-    # The table everyone asks for first; where memory ends is a row too (10B, on most GPUs).
+    # The table that everyone asks for first; a size that runs out of memory (10B, on most GPUs) is a row too.
     runs(model_size="small", pass_type=("forward", "train")),
     runs(model_size=("medium", "large", "xl", "2.7B", "10B"), pass_type=_BOTH),
-    # The usual ways to make it faster.
+    # The usual ways to make a step faster.
     runs(model_size=("small", "medium", "large"), pass_type=_BOTH, precision="bf16"),
     runs(model_size=("small", "medium"), pass_type=_BOTH, precision="bf16", attention="sdpa"),
-    # One trace of each way kernels come about. What compiling leaves in Inductor's cache serves the points below.
+    # One trace of each way in which kernels come about. The points below reuse Inductor's cache of compiled code.
     profiled(pass_type=_BOTH, precision="bf16", attention="sdpa"),
     profiled(pass_type=_BOTH, checkpoint=True),
     profiled(pass_type=_BOTH, precision="bf16", compile="block"),
@@ -183,10 +183,10 @@ _ORDERED: tuple[Iterable[Point], ...] = (
     runs(model_size="medium", pass_type=_BOTH, precision="bf16", compile=("block", "model")),
     runs(model_size=("xl", "2.7B"), pass_type=_BOTH, precision="bf16", attention=("eager", "sdpa")),
     profiled(num_layers=12, pass_type="train", precision="bf16", measure_steps=1),
-    # Everything else, as far as the time goes.
+    # Everything else, as far as the time allows.
     runs(model_size=_ALL_SIZES, pass_type=_PASSES, precision=("fp32", "bf16"), attention=("eager", "sdpa")),
     runs(model_size=_ALL_SIZES, pass_type=_PASSES, precision="bf16", attention="sdpa", compile=("block", "model")),
-    # The tests: their time is kept for them.
+    # The tests, whose time is reserved.
     [
         command(
             "pytest-gpu", 75, "{python}", "-m", "pytest", "-m", "gpu", "-rA", "-p", "no:cacheprovider",

@@ -1,5 +1,5 @@
-"""Describes this machine as JSON on one line: the Python, the packages, PyTorch, the GPU. Run in a process of its own,
-so that the suite itself never holds a CUDA context."""
+"""Describes this machine as JSON on one line: the Python, the packages, PyTorch, the GPU. It is a separate process, so
+that the suite itself never holds a CUDA context."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gpu() -> dict[str, Any] | None:
 
 
 def describe() -> dict[str, Any]:
-    """Everything."""
+    """The whole description."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,4 +1,4 @@
-"""The results folder: tables, manifest and archive, written anew as points come in, so that a crash loses nothing."""
+"""The results folder: tables, manifest and archive, written again after each point, so that a crash loses nothing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from scripts.gpu_suite.running import Outcome, run_folder
 
 ARCHIVE = "results.tar.gz"
 ARCHIVE_LIMIT = 15_500_000
-"""Bytes: small enough to carry away from a machine by most means."""
+"""Largest size in bytes, small enough to copy from a machine by most means."""
 TRACE_LIMIT = 1_000_000
-"""Bytes above which a trace is worth a remark."""
+"""Size in bytes above which a trace gets a remark."""
 
 _OWN = (
     Column("point"),
@@ -50,7 +50,7 @@ _FOR_PEOPLE = (
 
 @dataclass(slots=True)
 class Results:
-    """One results folder. `work` holds what the points left; it is `out` itself, or a temporary folder."""
+    """One results folder. `work` holds the files of the points; it is `out` itself, or a temporary folder."""
 
     out: Path
     work: Path
@@ -62,11 +62,11 @@ class Results:
     remarks: list[str] = field(default_factory=list)
 
     def folder(self, name: str) -> Path:
-        """Where a point's files go."""
+        """The folder of a point's files."""
         return self.work / "runs" / name
 
     def load(self, name: str) -> RunRecord | None:
-        """A point's record; None where it left none that can be read."""
+        """A point's record; None if it left no readable record."""
         run = run_folder(self.folder(name))
         try:
             return None if run is None else records.load(run)
@@ -75,7 +75,7 @@ class Results:
             return None
 
     def remark(self, text: str) -> None:
-        """Put a remark into the manifest, once."""
+        """Add a remark to the manifest, unless it is there already."""
         if text not in self.remarks:
             self.remarks.append(text)
 
@@ -93,7 +93,7 @@ class Results:
         _write_json(self.out / "manifest.json", facts | remarks | {"points": outcomes})
 
     def table(self) -> Table:
-        """One row for every point that is a run and was tried."""
+        """A table with one row for every run that was tried."""
         rows = [self._row(outcome) for outcome in self.outcomes if outcome.status != "skipped"]
         shown = run_report.result_table([])
         columns = (_OWN[0], *shown.columns, *_OWN[1:])
@@ -102,7 +102,7 @@ class Results:
         return Table("gpu_suite", "GPU suite", columns, frame.astype(whole), (self.machine(), *shown.notes))
 
     def machine(self) -> str:
-        """What the points ran on, in one line."""
+        """The machine that the points ran on, in one line."""
         known = self.environment
         device = known["gpu"]["name"] if known["gpu"] else "no GPU"
         driver = (known.get("driver") or {}).get("driver_version")
@@ -143,7 +143,7 @@ class Results:
                 self.remark(f"{name}: its trace has {size / 1e6:.1f} MB, more than {TRACE_LIMIT / 1e6:g} MB")
 
     def pack(self, facts: dict[str, Any]) -> Path:
-        """Write everything into one archive; the largest files stay out where it would be too large."""
+        """Write everything into one archive; leave out the largest files if it would be too large."""
         archive = self.out / ARCHIVE
         while True:
             self.write(facts)

@@ -1,4 +1,4 @@
-"""Runs one point in a process of its own, within a time limit, and says what became of it."""
+"""Runs one point in a separate process, within a time limit, and returns its outcome."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from scripts.gpu_suite.points import Flags, Point
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST_WORDS_S = 8.0
-"""Between ctrl-C and the end: time in which a run saves the samples it has."""
+"""Seconds between ctrl-C and SIGKILL, in which a run saves its samples."""
 ANALYZE_TIMEOUT_S = 60.0
 
 Status = Literal["ok", "oom", "refused", "failed", "timeout", "skipped"]
 _BY_CODE: dict[int, Status] = {2: "refused", 3: "oom"}
-"""perfkit's exit codes; any other but 0 is a failure."""
+"""perfkit's exit codes; any other code except 0 is a failure."""
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception|NotFound)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one point."""
+    """The outcome of one point."""
 
     name: str
     status: Status
     flags: Flags | None = None
-    """Of `perfkit run`; None for another command."""
+    """Flags of `perfkit run`; None for another command."""
     argv: list[str] = field(default_factory=list)
     seconds: float = 0.0
     exit_code: int | None = None
     message: str = ""
-    """The last thing it said, where it did not end well."""
+    """The last line of its output, if it failed."""
 
 
 def run_point(
     point: Point, folder: Path, timeout_s: float, *, rehearsal: bool = False, analyze_s: float = ANALYZE_TIMEOUT_S
 ) -> Outcome:
-    """Run a point; what it prints goes to output.txt in `folder`, which is made."""
+    """Run a point; make `folder` and write the point's output to output.txt in it."""
     folder.mkdir(parents=True, exist_ok=True)
     argv, flags = point.argv(str(folder), rehearsal=rehearsal), point.used_flags(rehearsal=rehearsal)
     output = folder / "output.txt"
@@ -62,7 +62,7 @@ def run_point(
 
 
 def run_in_time(argv: list[str], output: Path, timeout_s: float) -> int | None:
-    """Run a command with its output in a file. Returns its exit code, or None where it had to be stopped."""
+    """Run a command with its output in a file. Returns its exit code, or None if it had to be stopped."""
     with output.open("wb") as sink:
         process = subprocess.Popen(
             argv,
@@ -95,7 +95,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def environment() -> dict[str, str]:
-    """For children: this repository's perfkit, wide tables, nothing held back."""
+    """Environment of child processes: this repository's perfkit, wide tables, unbuffered output."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return os.environ | {"PYTHONPATH": path, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
 
@@ -107,7 +107,7 @@ def run_folder(folder: Path) -> Path | None:
 
 
 def _analyze(folder: Path, timeout_s: float) -> None:
-    """The tables of the trace once more, from the file alone: analysis.json, or what went wrong."""
+    """Analyze the trace again, from its file alone, and write analysis.json, or what went wrong."""
     run = run_folder(folder)
     if run is None:
         return
@@ -129,7 +129,7 @@ def _analyze(folder: Path, timeout_s: float) -> None:
 
 
 def _last_words(output: Path) -> str:
-    """The last line, and before it the first error of a traceback, which is the cause of the others."""
+    """The last line of the output, after the first error of a traceback, which is the cause of the others."""
     lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
     errors = [line for line in lines if _ERROR.match(line)]
     return " -> ".join(dict.fromkeys([*errors[:1], lines[-1].strip()]))

@@ -1,1 +1,1 @@
-"""scripts/kill-runs: perfkit ended by signals at random moments, and what is left each time."""
+"""scripts/kill-runs: ends perfkit by signals at random moments, and checks what is left each time."""

@@ -1,7 +1,7 @@
-"""The commands that are ended: how each is started, what it announces while it works, and what it must have kept.
+"""The commands that signals end: how each is started, what it announces while it works, and what it must have saved.
 
-What is finished is known from outside, by what a user sees: the bar of a run on a terminal counts its steps, a sweep
-has a line a result, a comparison a line a process. All of that is written when a step, a result or a process is over.
+The script counts what is finished by what a user sees: the bar of a run on a terminal counts its steps, a sweep prints
+one line per result, a comparison one line per process. All of this is written after the step, result or process ends.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _SIDE = " ".join([*_MODEL, "--warmup-steps", "1", "--measure-steps", "2"])
 
 
 class Broken(Exception):  # noqa: N818 - a finding, not an error of this script
-    """What should never be seen."""
+    """A fault of perfkit that a kill has shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One of perfkit's, with its bounds."""
+    """A perfkit command, and what is expected of it."""
 
     name: str
     arguments: tuple[str, ...]
-    """Run in a folder of its own, whose name is no part of them."""
+    """Arguments of the command, which runs in its own folder; they do not contain the folder's name."""
     on_terminal: bool
     """Whether standard error is a terminal."""
     all_of_them: int
-    """Steps, results or processes."""
+    """Total number of steps, results or processes."""
     announced: Callable[[str], int]
     """How many of them its standard error says are finished."""
     kept: Callable[[Path], int]
     """How many of them the files in its folder have."""
     outlives_sigkill: bool = True
-    """What is finished does."""
+    """Whether finished work outlives SIGKILL."""
     resumes: bool = False
-    """The next one goes on in the same folder."""
+    """Whether the next command continues in the same folder."""
     begins: str = ""
-    """What its standard error says as its work begins."""
+    """Text on its standard error when its work begins."""
 
 
 def _bar(total: int) -> Callable[[str], int]:
@@ -61,7 +61,7 @@ def _lines(said: str) -> int:
 
 
 def _processes(said: str) -> int:
-    """All but the one that has begun."""
+    """Number of announced processes without the one that is still running."""
     return max(len(re.findall(r"^process \d+ of ", said, re.MULTILINE)) - 1, 0)
 
 
@@ -103,7 +103,7 @@ COMMANDS = (
         outlives_sigkill=False,
         begins=_FIRST,
     ),
-    Command(  # so few steps that the profiler prepares, starts and stops for most of its time
+    Command(  # few steps, so that it spends most of its time preparing, starting and stopping the profiler
         "brief",
         (*_WARMED_UP, str(FEW), "--profiler", "torch", "--overhead", "off"),
         True,
@@ -126,7 +126,7 @@ COMMANDS = (
 
 
 def check_files(folder: Path, *, drafts: bool) -> None:
-    """Every file can be read; `drafts` of files may lie there, and runs' folders that nothing came into."""
+    """Check that every file can be read. With `drafts`, unfinished files and empty run folders are allowed."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             if not drafts and path.parent != folder and not any(path.iterdir()):

@@ -1,10 +1,10 @@
 """scripts/kill-runs: end perfkit by signals at random moments, and check what is left each time.
 
-SIGINT, SIGTERM, SIGHUP and SIGKILL, sent to the process, to its group, or to every process of the job, at times a
-second one while it cleans up; at any moment of run, `run --profiler torch` (of many and of few steps), sweep and
-`compare --run`. After each: no step, result or process that was announced is lost (but the steps of one run, by
-SIGKILL), every file can be read, the record names the signal, exit code and last line are right, no process is left.
-A sweep goes on with --resume.
+It sends SIGINT, SIGTERM, SIGHUP or SIGKILL to the process, to its group, or to every process of the job, and sometimes
+a second signal during the cleanup, at any moment of run, `run --profiler torch` (with many and with few steps), sweep
+and `compare --run`. After each kill no announced step, result or process may be lost (SIGKILL may lose the steps of one
+run), every file must be readable, the record must name the signal, the exit code and the last line must be right, and
+no process may be left. A sweep continues with --resume.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from scripts.kills.commands import COMMANDS, Broken, Command, check_files, runs
 ROOT = Path(__file__).resolve().parents[2]
 GENTLE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 600.0
-"""Until a command that was told to end must have ended, and one that was not must have done something."""
+"""Seconds until a command that got a signal must have ended, and until any other must have made progress."""
 GONE_S = 60.0
-"""How long the kernel and the keeper may take to end what SIGKILL leaves."""
+"""Seconds that the kernel and the keeper may take to end the processes that SIGKILL leaves."""
 _MARK = "PERFKIT_KILLS"
 _SECOND_S = 2.5
 _PYTHONS_OWN = re.compile(r"((Traceback|Fatal Python error|Could not import runpy)((?!/perfkit/[a-z]).)*)?", re.DOTALL)
-"""What is said where a signal meets Python's own start: nothing, or a traceback without a file of perfkit's but the
+"""Output if a signal comes while Python itself starts: nothing, or a traceback whose only files of perfkit are the
 first two, `__init__` and `__main__`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """When, whom, and by what."""
+    """When a signal is sent, to which processes, and which signal."""
 
     number: Signals
     whom: Literal["process", "group", "job"]
     announced: int | None
-    """Not before so many steps, results or processes are announced; 0: its work has begun; None: from the start."""
+    """Wait for this many announced steps, results or processes; 0: until work begins; None: count from the start."""
     after_s: float
     again: tuple[Signals, float] | None = None
-    """A second signal, and how long after the first."""
+    """A second signal, and how many seconds after the first."""
 
     def __str__(self) -> str:
         second = f", {self.again[0].name} {self.again[1]:.2f} s later" if self.again else ""
@@ -70,12 +70,12 @@ class Ended:
 
     code: int
     said: str
-    """On standard error."""
+    """Its output on standard error."""
     killed: bool
-    """Whether it was still there when the signal was sent."""
+    """Whether it was still running when the signal was sent."""
     announced: int
     announced_then: int
-    """When the signal was sent."""
+    """What was announced when the signal was sent."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("kills", nargs="?", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    for number in GENTLE:  # a shell has what it starts in the background ignore ctrl-C, and what that starts too
+    for number in GENTLE:  # a shell makes background processes and their children ignore ctrl-C
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as folder:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def torment(folder: Path, kills: int, generator: random.Random) -> Counter[tuple[str, str]]:
-    """Kill `kills` times, the commands in turn: (command, signal) -> how often. Raises Broken where something is."""
+    """Kill `kills` times, the commands in turn; return (command, signal) -> count. Raises Broken if a check fails."""
     took = {command.name: _undisturbed(command, folder / f"{command.name}-whole") for command in COMMANDS}
     print(", ".join(f"{name} takes {seconds:.1f} s" for name, seconds in took.items()), flush=True)
     done: Counter[tuple[str, str]] = Counter()
@@ -143,7 +143,7 @@ def _random_kill(left: int, took_s: float, generator: random.Random) -> Kill:
 
 
 def killed_once(command: Command, folder: Path, kill: Kill | None) -> tuple[Ended, int, int]:
-    """Run a command in `folder`, end it, and check what is left; how many were finished there before, and are now."""
+    """Run a command in `folder`, end it, check what is left; return also the finished counts before and after."""
     folder.mkdir(exist_ok=True)
     before = command.kept(folder)
     mark = uuid.uuid4().hex
@@ -196,12 +196,12 @@ def _has_come(command: Command, kill: Kill, said: str) -> bool:
 
 @contextmanager
 def _listening(*, on_terminal: bool) -> Iterator[tuple[int, list[bytes]]]:
-    """A descriptor to write to, and what is written to it; all of it, when the body is left."""
+    """A descriptor to write to, and the list of what was written; it is complete when the body ends."""
     source, sink = pty.openpty() if on_terminal else os.pipe()
     heard: list[bytes] = []
 
     def listen() -> None:
-        with suppress(OSError):  # how a terminal ends
+        with suppress(OSError):  # reading a closed terminal fails
             while data := os.read(source, 1 << 16):
                 heard.append(data)
 
@@ -210,7 +210,7 @@ def _listening(*, on_terminal: bool) -> Iterator[tuple[int, list[bytes]]]:
     try:
         yield sink, heard
     finally:
-        thread.join(GONE_S)  # longer where something that is left has it open, which is found later
+        thread.join(GONE_S)  # longer if a process that is left has it open; that is found later
         os.close(source)
 
 
@@ -253,7 +253,7 @@ def _marked(mark: str) -> list[psutil.Process]:
 
 
 def check_left(mark: str, gone_s: float = GONE_S) -> None:
-    """No process is left, within so many seconds."""
+    """Check that no process is left after `gone_s` seconds."""
     until = time.monotonic() + gone_s
     while left := _marked(mark):
         if time.monotonic() > until:
@@ -265,7 +265,7 @@ def check_left(mark: str, gone_s: float = GONE_S) -> None:
 
 
 def check(command: Command, folder: Path, kill: Kill | None, ended: Ended, before: int) -> int:
-    """Nothing is lost and everything is said; how many are finished now."""
+    """Check that nothing is lost and that the messages are right; return how many are finished now."""
     by_force = kill is not None and kill.number == signal.SIGKILL
     check_files(folder, drafts=by_force or command.resumes)
     after = command.kept(folder)
@@ -288,7 +288,7 @@ def check(command: Command, folder: Path, kill: Kill | None, ended: Ended, befor
 
 
 def _check_end(kill: Kill, ended: Ended, *, complete: bool, empty: bool) -> None:
-    """Exit code and last line. A signal's own end is right before perfkit has begun, and when it has all but ended."""
+    """Check exit code and last line. Death by the signal itself is right before perfkit begins and as it ends."""
     if kill.number == signal.SIGKILL:
         if ended.code != -signal.SIGKILL:
             raise Broken("another end than by SIGKILL")

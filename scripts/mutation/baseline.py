@@ -1,6 +1,6 @@
 """What the tests do without a mutant: which pass, how long each takes, and which lines each reaches.
 
-One run for each file of tests, kept in a folder and repeated only where that file, or a source that it reached, has
+Each test file has one run, which is kept in a folder and repeated only if that file, or a source that it reached, has
 changed. Processes that a test starts are measured too.
 """
 
@@ -32,29 +32,29 @@ IN_EACH_PROCESS = "import coverage\n\ncoverage.process_startup()\n"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """One file of tests, run without a mutant."""
+    """One test file, run without a mutant."""
 
     file: str
     tests: dict[str, tuple[str, float]]
-    """passed, failed or skipped, and seconds (measured: about twice what they take otherwise)."""
+    """Test -> passed, failed or skipped, and seconds (under coverage.py, about twice the usual time)."""
     reached: dict[str, dict[str, frozenset[int]]]
-    """By source file and test: its lines. The test '' is the import of the file."""
+    """Source file -> test -> the lines that it reached. The test '' is the import of the file."""
     digest: str
-    """Hash of the file and all of tests/ that it imports."""
+    """Hash of the file and of all files of tests/ that it imports."""
     reason: str = ""
-    """Why the first that failed did so."""
+    """Why the first failed test failed."""
 
     def passing(self) -> list[str]:
         return [test for test, (outcome, _) in self.tests.items() if outcome == "passed"]
 
     def reaching(self, source: str, first: int, last: int) -> set[str]:
-        """The tests that reach one of these lines of a source file; '' among them where its import does."""
+        """The tests that reach one of these lines of a source file, including '' if the import does."""
         lines = range(first, last + 1)
         return {test for test, own in self.reached.get(source, {}).items() if not own.isdisjoint(lines)}
 
 
 class Store:
-    """Baselines in a folder, each with the hashes of what it stands on. Several working trees may share the folder."""
+    """Baselines in a folder, each with the hashes of the files it depends on. Working trees may share the folder."""
 
     def __init__(self, folder: Path, root: Path, corpus: str | None) -> None:
         self.folder = folder
@@ -63,14 +63,14 @@ class Store:
         self._hashes: dict[str, str] = {}
 
     def hash_of(self, file: str) -> str:
-        """Of a file's content; '' where there is none."""
+        """Hash of a file's content; '' if there is no such file."""
         if file not in self._hashes:
             path = self.root / file
             self._hashes[file] = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
         return self._hashes[file]
 
     def load(self, file: str) -> Baseline | None:
-        """The baseline of a file of tests, or None where it has to be made."""
+        """The baseline of a test file, or None if it has to be made."""
         for path in self._kept(file):
             try:
                 kept = json.loads(path.read_text(encoding="utf-8"))
@@ -84,7 +84,7 @@ class Store:
         return all(self.hash_of(name) == digest for name, digest in files.items())
 
     def make(self, file: str, worker: Worker) -> Baseline:
-        """Run a file of tests and keep what came of it."""
+        """Run a test file and keep the result."""
         outcome, reached = _measure(file, worker)
         files = {name: self.hash_of(name) for name in (file, *_conftests(file), *outcome.imported, *reached)}
         kept = {
@@ -103,7 +103,7 @@ class Store:
         return _baseline(file, json.loads(path.read_text(encoding="utf-8")))
 
     def _kept(self, file: str) -> list[Path]:
-        """Baselines of a file of tests, the newest first."""
+        """Baselines of a test file, the newest first."""
         dated = [(path.stat().st_mtime, path) for path in self.folder.glob(f"{_flat(file)}~*.json")]
         return [path for _, path in sorted(dated, reverse=True)]
 
@@ -113,7 +113,7 @@ def _flat(file: str) -> str:
 
 
 def _baseline(file: str, kept: Any) -> Baseline:
-    """As it was kept."""
+    """The baseline, read from its stored form."""
     reached = {
         source: {test: frozenset(_unpacked(lines)) for test, lines in tests.items()}
         for source, tests in kept["reached"].items()
@@ -125,7 +125,7 @@ def _baseline(file: str, kept: Any) -> Baseline:
 
 
 def _measure(file: str, worker: Worker) -> tuple[Outcome, dict[str, dict[str, set[int]]]]:
-    """Run a file of tests under coverage.py; the lines reached, by file and test."""
+    """Run a test file under coverage.py; return the outcome, and the lines reached by file and test."""
     folder = worker.home / "coverage"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
@@ -160,7 +160,7 @@ def _conftests(file: str) -> Iterator[str]:
 
 
 def _packed(lines: set[int]) -> list[list[int]]:
-    """As ranges: [first, last] of each."""
+    """The lines as ranges, each [first, last]."""
     ranges: list[list[int]] = []
     for line in sorted(lines):
         if ranges and line == ranges[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""scripts/mutants: change one place of perfkit at a time and see whether the tests that belong to it notice."""
+"""scripts/mutants: change one place of perfkit at a time and check whether the tests that belong to it notice."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ T = TypeVar("T")
 _PATIENCE = Patience()
 PERFKIT = "perfkit"
 KILLS = re.compile(rb"\b(kill|killpg|send_signal|terminate|rmtree|unlink|rmdir|replace|rename|write_text|open)\(")
-"""Calls whose mutants could reach other processes and files, where nothing protects these: see server.py."""
+"""Calls whose mutants could affect other processes and files if these are not protected; see server.py."""
 
 
 def main(argv: Sequence[str] | None = None, patience: Patience = _PATIENCE) -> int:
-    """Try mutants; 0, or 1 where a limit is not met, 2 for a request that cannot work, 130 after ctrl-C."""
+    """Try mutants; return 0, 1 if a limit is not met, 2 for a request that cannot work, or 130 after ctrl-C."""
     chosen = _parser().parse_args(argv)
     began = time.monotonic()
     try:
@@ -102,7 +102,7 @@ def _percent_and_count(text: str) -> tuple[float, int]:
 
 
 def _plan(chosen: argparse.Namespace) -> report.Run:
-    """The mutants to try. ValueError for what is not there."""
+    """The mutants to try. Raises ValueError for a file or mutant that does not exist."""
     root: Path = chosen.root
     every = sites.sites_below(root, [PERFKIT])
     equivalent = _equivalent(root / EQUIVALENT)
@@ -143,13 +143,13 @@ def _equivalent(path: Path) -> dict[str, str]:
 
 
 def _try(run: report.Run, chosen: argparse.Namespace, began: float, patience: Patience) -> None:
-    """Try the mutants of a run, and fill it in."""
+    """Try the mutants of a run, and enter the results in it."""
     root, corpus = chosen.root.resolve(), os.environ.get("PERFKIT_TRACE_CORPUS")
     cache = chosen.cache or root / ".mutants"
     deadline = float("inf") if chosen.budget is None else began + chosen.budget
     pending = [site for site in run.sites if chosen.check_equivalent or site.id not in run.equivalent]
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
-        snapshot = Path(scratch) / "snapshot"  # what is edited meanwhile makes no difference
+        snapshot = Path(scratch) / "snapshot"  # later edits make no difference
         copy_tree(root, snapshot)
         with _Pool(snapshot, Path(scratch), chosen.jobs, corpus) as pool:
             if not pool.protected:
@@ -176,7 +176,7 @@ def _try(run: report.Run, chosen: argparse.Namespace, began: float, patience: Pa
 def _judge(
     run: report.Run, pending: Sequence[Site], judge: Judge, results: Results, pool: _Pool, deadline: float
 ) -> None:
-    """Find a verdict on each mutant, in the order of the sample: so a part of it is a sample too."""
+    """Find a verdict on each mutant, in the order of the sample, so that an incomplete run is a sample too."""
     for site in pending:
         if (kept := results.kept.get(site.id)) is not None and judge.holds(kept, site):
             run.verdicts[site.id] = kept
@@ -197,7 +197,7 @@ def _judge(
 
 
 def _baselines(root: Path, store: Store, pool: _Pool, pending: Iterable[Site], *, beside: bool) -> dict[str, Baseline]:
-    """The baseline of every file of tests that belongs to one of the mutants."""
+    """The baseline of every test file that belongs to one of the mutants."""
     sources = {site.file for site in pending}
     files = sorted({file for source in sources for file in selection.files_of(root, source, beside=beside)})
     baselines = {file: baseline for file in files if (baseline := store.load(file)) is not None}
@@ -236,7 +236,7 @@ class _Pool:
             worker.close()
 
     def each(self, do: Callable[[T, Worker], None], what: Iterable[T]) -> None:
-        """Do something for each, on a worker that is free. The first error ends it."""
+        """Call `do` for each item with a free worker. The first error ends it."""
 
         def on_worker(thing: T) -> None:
             if self._stop.is_set():

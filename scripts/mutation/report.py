@@ -1,4 +1,4 @@
-"""What a run of scripts/mutants says: rates by folder and by file, survivors with their lines, and a verdict."""
+"""The report of a run of scripts/mutants: rates by folder and by file, survivors with their lines, and a verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rate:
 
     @property
     def judged(self) -> int:
-        """Without those that are equivalent, which no test can notice."""
+        """Number of mutants without the equivalent ones, which no test can notice."""
         return self.noticed + self.survived
 
     @property
@@ -34,29 +34,29 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run must reach; None where anything will do."""
+    """What a run must reach; None means no limit."""
 
     at_least: float | None = None
     """Percent of all mutants."""
     file_at_least: tuple[float, int] | None = None
-    """Percent in each file with at least so many mutants."""
+    """Percent in each file, and the number of mutants from which on a file counts."""
     equivalent_at_most: float | None = None
     """Percent of all mutants."""
 
 
 @dataclass(slots=True)
 class Run:
-    """The mutants of a run and what came of them."""
+    """The mutants of a run and their results."""
 
     seed: int
     sites: list[Site]
     sources: dict[str, bytes]
     equivalent: dict[str, str]
-    """Reasons by id."""
+    """Id -> the reason why the mutant is equivalent."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     flaky: set[str] = field(default_factory=set)
     failing: dict[str, str] = field(default_factory=dict)
-    """Tests that fail without a mutant, with the reason of the first in each file."""
+    """Tests that fail without a mutant, with the reason for the first one in each file."""
     seconds: float = 0.0
 
     def rate(self, sites: Sequence[Site]) -> Rate:
@@ -64,7 +64,7 @@ class Run:
         return Rate(outcomes["noticed"] + outcomes["timeout"], outcomes["survived"], outcomes["equivalent"])
 
     def outcome(self, site: Site) -> str:
-        """noticed, timeout, survived, equivalent, or open where the time was up before."""
+        """noticed, timeout, survived, equivalent, or open if the time ran out before."""
         if site.id in self.equivalent:
             return "equivalent"
         return self.verdicts[site.id].verdict if site.id in self.verdicts else "open"
@@ -105,7 +105,7 @@ def summary(run: Run) -> str:
 
 
 def faults(run: Run, limits: Limits) -> list[str]:
-    """What falls short of the limits, a sentence each."""
+    """One sentence for each limit that is not met."""
     total = run.rate(run.sites)
     reasons = []
     if limits.at_least is not None and total.percent < limits.at_least:
@@ -139,7 +139,7 @@ def _survivors(run: Run) -> Iterator[str]:
 
 
 def changed_lines(before: bytes, after: bytes) -> tuple[list[str], list[str]]:
-    """The lines that differ, of both."""
+    """The lines that differ, from both versions."""
     old, new = before.decode().splitlines(), after.decode().splitlines()
     blocks = [block for block in SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if block[0] != "equal"]
     first, last = blocks[0], blocks[-1]

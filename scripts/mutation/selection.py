@@ -12,7 +12,7 @@ from scripts.mutation.baseline import Baseline
 from scripts.mutation.sites import Site
 
 BESIDE = {"analysis": ("reference", "truth"), "trace": ("reference", "truth"), "workload": ("reference", "truth")}
-"""Folders of tests that belong to a folder of perfkit, beside its own."""
+"""Folders of tests that belong to a folder of perfkit, in addition to its own."""
 AT_THE_TOP = ("commands", "docs")
 
 
@@ -30,16 +30,16 @@ class Selection:
 
     batches: tuple[Batch, ...]
     reached: bool
-    """False where no test is known to reach the line."""
+    """False if no test is known to reach the line."""
     cut: int
-    """Tests left out for their time."""
+    """Number of tests that are left out because they take too long."""
 
     def tests(self) -> list[str]:
         return [test for batch in self.batches for test in batch.tests]
 
 
 def files_of(root: Path, source: str, *, beside: bool = True) -> list[str]:
-    """The files of tests that belong to a source file, its own first: those of its folder, and of those beside it."""
+    """The test files that belong to a source file, its own first, then those of its folder and of BESIDE's folders."""
     parts = PurePosixPath(source).parts
     folders = (parts[1], *(BESIDE.get(parts[1], ()) if beside else ())) if len(parts) > 2 else AT_THE_TOP
     files = [
@@ -52,23 +52,23 @@ def files_of(root: Path, source: str, *, beside: bool = True) -> list[str]:
 
 
 class Selector:
-    """Chooses the tests of one mutant after the other."""
+    """Chooses the tests of each mutant."""
 
     def __init__(self, root: Path, baselines: dict[str, Baseline], at_most: float, *, beside: bool) -> None:
         self.root = root
         self.beside = beside
         self.baselines = baselines
         self.at_most = at_most
-        """Seconds of tests for one mutant, the slowest being left out."""
+        """Seconds of tests for one mutant; the slowest tests beyond that are left out."""
         self.flaky: set[str] = set()
-        """Tests that fail without a mutant too."""
+        """Tests that also fail without a mutant."""
         self._uses: dict[str, dict[str, list[int]]] | None = None
 
     def select(self, site: Site) -> Selection:
-        """The tests that reach the mutant, those of its own file first, the fastest first.
+        """The tests that reach the mutant, those of its own test file first, and the fastest first.
 
-        The rest of its own file's tests follow: what a cache or a shared object keeps, only the first test reaches. A
-        line that no test is known to reach has the tests that reach any line of the file.
+        The other tests of its own test file follow, because only the first test reaches code whose result a cache or
+        a shared object keeps. A line that no test is known to reach gets the tests that reach any line of the file.
         """
         baselines = {file: self.baselines[file] for file in files_of(self.root, site.file, beside=self.beside)}
         reaching = {file: self._reaching(site, baseline) for file, baseline in baselines.items()}
@@ -83,7 +83,7 @@ class Selector:
         return self._batches([tests for *_, tests in sorted(chosen, key=lambda entry: entry[:3])], reached)
 
     def _batches(self, chosen: Sequence[dict[str, float]], reached: bool) -> Selection:
-        """Three processes: the file's own tests or the fastest file's; one of each function of others; the rest."""
+        """Three batches: tests of the file's own or the fastest test file; one per other test function; the rest."""
         phases: tuple[list[str], list[str], list[str]] = ([], [], [])
         for place, tests in enumerate(chosen):
             firsts = _one_of_each(tests)
@@ -112,8 +112,8 @@ class Selector:
     def _reaching(self, site: Site, baseline: Baseline) -> set[str]:
         """The tests of a file that reach a site.
 
-        What runs at import is reached by the tests that run any line of that file, or a line that names the constant;
-        a function that the import calls as well.
+        A line that runs at import counts as reached by the tests that run any line of that file, or a line that names
+        the constant. The same holds for a function that the import calls.
         """
         reaching = baseline.reaching(site.file, *site.lines)
         if site.at_import or "" in reaching:
@@ -136,7 +136,7 @@ class Selector:
 
 
 def _one_of_each(tests: Iterable[str]) -> set[str]:
-    """Of each test function the first: what one of its parameters does not notice, another seldom does."""
+    """The first test of each test function; other parameters seldom notice what the first one misses."""
     return set({test.split("[", 1)[0]: test for test in reversed(list(tests))}.values())
 
 

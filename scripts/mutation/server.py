@@ -1,9 +1,9 @@
-"""One worker: process 1 of a namespace of its own, which forks a process for each run of tests.
+"""One worker: process 1 of its own PID namespace, which forks a process for each run of tests.
 
-It imports the packages that perfkit and its tests stand on, but nothing of perfkit, so that a run costs what its tests
-cost. A run reads perfkit from this worker's own copy of the tree. Whatever a mutant does with kill() or rmtree()
-reaches the processes and files of this worker only: the rest is out of sight, or read-only. This file runs by itself
-(`python -P server.py`), one JSON object a line: a request on stdin, an answer on stdout.
+It imports the packages that perfkit and its tests use, but nothing of perfkit, so that a run takes no longer than its
+tests. A run reads perfkit from this worker's own copy of the tree. A mutant's kill() or rmtree() affects only the
+processes and files of this worker: all others are invisible or read-only. This file runs alone (`python -P server.py`)
+and reads requests from stdin and writes answers to stdout, one JSON object per line.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Any, NoReturn
 import pytest
 
 BESIDE_TESTS_S = 60.0
-"""Time for collecting tests, and for ending after the last."""
+"""Seconds for collecting tests, and for ending after the last one."""
 FILE_BYTES = 2**31
 PSEUDO_FILES = ("/proc", "/sys", "/dev")
 
 
 class Plugin:
-    """Runs the tests asked for, in their order, and tells the server through a pipe how each goes."""
+    """Runs the requested tests in order, and reports each result to the server through a pipe."""
 
     def __init__(self, request: dict[str, Any], pipe: int, coverage: Any) -> None:
         self.order = {test: place for place, test in enumerate(request["tests"])}
@@ -46,7 +46,7 @@ class Plugin:
         os.write(self.pipe, json.dumps(what).encode() + b"\n")
 
     def pytest_sessionstart(self) -> None:
-        # A failing example is enough: no time is spent on making it small.
+        # A failing example is enough, so no time is spent on shrinking it.
         if (hypothesis := sys.modules.get("hypothesis")) is not None:
             phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
             hypothesis.settings.register_profile("mutants", hypothesis.settings(), phases=phases)
@@ -66,7 +66,7 @@ class Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
-        """What a shared fixture reaches is reached by all tests that ask for it, not by the first only."""
+        """Count the lines that a shared fixture reaches for all tests that use it, not only for the first."""
         item = getattr(request, "_pyfuncitem", None)
         if fixturedef.scope == "function" or self.coverage is None:
             return (yield)
@@ -77,7 +77,7 @@ class Plugin:
         return made
 
     def enter(self, context: str) -> None:
-        """What runs from here on, in this process and those it starts, is reached by `context`."""
+        """Count the lines that this process and its children run from now on as reached by `context`."""
         if self.coverage is not None:
             self.coverage.switch_context(context)
             os.environ["MUTATION_TEST"] = context
@@ -134,7 +134,7 @@ def _child(request: dict[str, Any], pipe: int, log: Path) -> NoReturn:
 
 
 def _own_files() -> Iterator[str]:
-    """Modules of tests that are loaded, by their files."""
+    """The files of the test modules that are loaded."""
     here = Path.cwd()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -147,10 +147,10 @@ class Server:
         self.temporary = home / "tmp"
         self.log = home / "log"
         self.alone = os.getpid() == 1
-        """True in a PID namespace: every other process there is one that a mutant left."""
+        """True in a PID namespace, where every other process was left by a mutant."""
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run tests in a forked process; what came of it."""
+        """Run tests in a forked process; return the outcome."""
         self.temporary.mkdir(exist_ok=True)
         reading, writing = os.pipe()
         began = time.monotonic()
@@ -168,7 +168,7 @@ class Server:
         return {**heard.answer(ended), "seconds": round(time.monotonic() - began, 3)}
 
     def _listen(self, pid: int, reading: int, heard: _Heard) -> bool:
-        """Hear the tests to their end; False where a test takes too long. Zombies are reaped meanwhile."""
+        """Read the tests' reports to the end, and reap zombies meanwhile; return False if a test takes too long."""
         rest = b""
         while True:
             ready, _, _ = select.select([reading], [], [], 0.05)
@@ -191,7 +191,7 @@ class Server:
         return gone
 
     def _kill(self, pid: int) -> None:
-        """End whatever the run has left."""
+        """Kill the processes that the run has left."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         if self.alone:
@@ -203,7 +203,7 @@ class Server:
 
 
 class _Heard:
-    """What the tests of one run have said so far."""
+    """What the tests of one run have reported so far."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.limits: dict[str, float] = request["limits"]
@@ -253,7 +253,7 @@ class _Heard:
 
 
 def _protect(home: Path) -> bool:
-    """Make all file systems read-only but this worker's own folder; False where that cannot be done."""
+    """Make all file systems read-only except this worker's own folder; return False if that is not possible."""
     mount = shutil.which("mount")
     if mount is None:
         return False
@@ -267,7 +267,7 @@ def _protect(home: Path) -> bool:
         if not place.startswith(PSEUDO_FILES) and place != str(home):
             read_only = mounted("-o", "remount,bind,ro", place)
             done &= read_only or place != "/"
-    os.chdir(Path.cwd())  # by its path: the folder as it is mounted now
+    os.chdir(Path.cwd())  # enter the folder again by its path, as it is mounted now
     return done
 
 

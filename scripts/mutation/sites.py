@@ -24,7 +24,7 @@ ARITHMETIC = {
 }  # fmt: skip
 LOGIC = {ast.And: ("and", "or"), ast.Or: ("or", "and")}
 
-# What follows is left alone: a change there is no change of behaviour, or one that no program survives.
+# The following are not changed: a change there does not alter behaviour, or breaks every program.
 KEYWORDS_LEFT_ALONE = {"strict", "copy", "repr", "kw_only", "frozen", "slots", "stacklevel"}
 NAMES_LEFT_ALONE = {"__all__", "__slots__", "__version__"}
 TYPING_CALLS = {"cast", "TypeVar", "NewType", "ParamSpec"}
@@ -32,7 +32,7 @@ ORDER_DOES_NOT_MATTER = {
     "isinstance", "issubclass", "hasattr", "getattr", "setattr", "max", "min", "maximum", "minimum", "logical_and",
     "logical_or", "gcd", "hypot", "array_equal", "pair_keys",
 } | TYPING_CALLS  # fmt: skip
-"""Calls whose first two arguments are not swapped: nothing changes, or nothing works at all."""
+"""Calls whose first two arguments are not swapped, because that changes nothing or breaks everything."""
 SEQUENCES = (ast.JoinedStr, ast.List, ast.Tuple, ast.ListComp)
 SHOWN = 50
 """Characters of source text in an id."""
@@ -45,8 +45,8 @@ class Site:
     """One mutant: source[start:end] becomes `new`. Offsets are in bytes."""
 
     id: str
-    """File, function, kind, change and ordinal among equal ones in that function: no line numbers, so that an edit
-    elsewhere in the file leaves it as it is."""
+    """File, function, kind, change and ordinal among equal ones in that function. It has no line numbers, so an edit
+    elsewhere in the file does not change it."""
     file: str
     scope: str
     kind: str
@@ -57,7 +57,7 @@ class Site:
     lines: Span
     """First and last line of the statement (its head, if it has a body)."""
     at_import: bool
-    """True where the line runs when the module is imported."""
+    """Whether the line runs when the module is imported."""
 
     def apply(self, source: bytes) -> bytes:
         """The mutant's source."""
@@ -65,7 +65,7 @@ class Site:
 
 
 def sites_of(file: str, source: bytes) -> list[Site]:
-    """Every site of a file, in the order of the text."""
+    """Every site of a file, in source order."""
     finder = _Finder(source)
     finder.body(ast.parse(source).body, _Place("<module>", (1, 1), at_import=True))
     finder.edits.sort(key=lambda edit: (edit.start, edit.end, edit.kind))
@@ -104,10 +104,10 @@ def sites_below(root: Path, paths: Sequence[str]) -> list[Site]:
 
 
 def sample(sites: Sequence[Site], seed: int, count: int | None) -> list[Site]:
-    """`count` sites, all as likely as any other.
+    """`count` sites, each chosen with equal probability.
 
-    Each has a rank drawn from the seed and its id. So the same seed gives the same sample; a larger count adds to it;
-    and an edit to the sources takes away and adds what it touches only.
+    Each site has a rank drawn from the seed and its id. So the same seed gives the same sample, a larger count adds to
+    it, and an edit to the sources removes and adds only the sites that it touches.
     """
     return sorted(sites, key=lambda site: hashlib.sha256(f"{seed}:{site.id}".encode()).digest())[:count]
 
@@ -196,7 +196,7 @@ class _Finder:
         """Mutants without this statement, or with another value returned."""
         match node:
             case ast.Raise() if "AssertionError" in ast.unparse(node) or "NotImplementedError" in ast.unparse(node):
-                pass  # says what cannot be
+                pass  # it states what cannot happen
             case (
                 ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Continue() | ast.Break() | ast.Delete()
                 | ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_])
@@ -233,7 +233,7 @@ class _Finder:
         self.guard(node, place, parent)
         match node:
             case ast.JoinedStr() | ast.Subscript(value=ast.Name(id="Literal" | "Annotated")):
-                return  # messages: and before Python 3.12, the places of expressions in them are wrong
+                return  # f-strings are messages; before Python 3.12 the positions of expressions in them are wrong too
             case ast.Compare():
                 for left, operation, right in zip(
                     (node.left, *node.comparators), node.ops, node.comparators, strict=False
@@ -269,7 +269,7 @@ class _Finder:
                 self.add("constant", self.span(node), repr(2 * value or 1.0), place, within=within)
 
     def guard(self, node: ast.expr, place: _Place, parent: ast.AST) -> None:
-        """A bare condition, which no other mutant turns round."""
+        """Negate a bare condition, which no other mutant negates."""
         bare = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
         match parent:
             case ast.If(test=test) | ast.IfExp(test=test) if test is node and bare:
@@ -297,7 +297,7 @@ class _Finder:
     def operator(
         self, kind: str, left: ast.expr, right: ast.expr, old: str, new: str, within: ast.AST, place: _Place
     ) -> None:
-        """Replace the operator between two operands: its first token, and the next for `is not` and `not in`."""
+        """Replace the operator between two operands: its first token, and for `is not` and `not in` the second too."""
         words = old.split()
         first = bisect_left(self.operators, (self.span(left)[1], ""))
         for index in range(first, len(self.operators)):
@@ -331,7 +331,7 @@ def _is_constant(node: ast.expr) -> bool:
 
 
 def _is_number(node: ast.expr) -> bool:
-    """False for what cannot be arithmetic: text, lists, paths, unions of types."""
+    """Whether a node may be a number: False for text, lists, paths and unions of types."""
     match node:
         case ast.BinOp():
             return _is_number(node.left) and _is_number(node.right)

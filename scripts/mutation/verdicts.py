@@ -18,7 +18,7 @@ from scripts.mutation.workers import Outcome, Request, Worker
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """A test that takes longer than this and so many times what it took when measured hangs."""
+    """The time limit of a test: seconds plus a multiple of its measured time. A test that takes longer hangs."""
 
     seconds: float = 30.0
     times: float = 4.0
@@ -30,26 +30,26 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests made of one mutant."""
+    """The result of the tests for one mutant."""
 
     id: str
     verdict: str
-    """noticed, timeout (noticed as well) or survived."""
+    """noticed, timeout (which counts as noticed) or survived."""
     by: str
     """The test that noticed."""
     reason: str
     reached: bool
     cut: int
-    """Tests that were left out for their time."""
+    """Number of tests that were left out because they take too long."""
     seconds: float
     source: str
     """Hash of the source file."""
     tests: str
-    """Hash of what the verdict stands on: the test that noticed, or all that did not."""
+    """Hash of the tests that the verdict depends on: the one that noticed, or all that did not."""
 
 
 class Judge:
-    """Runs the tests of mutants. Several workers may ask at once."""
+    """Runs the tests of mutants. Several threads may use it at once, each with its own worker."""
 
     def __init__(
         self, store: Store, selector: Selector, sources: dict[str, bytes], memory: int, patience: Patience
@@ -60,7 +60,7 @@ class Judge:
         self.memory = memory
         self.patience = patience
         self.trusted: set[str] = set()
-        """Tests that have noticed something, and pass without a mutant when they are run in the same way."""
+        """Tests that noticed a mutant, and pass without one when they are run in the same way."""
         self._lock = threading.Lock()
 
     def judge(self, site: Site, worker: Worker) -> Verdict:
@@ -82,7 +82,7 @@ class Judge:
             selection = self.selector.select(site)
 
     def _passes_otherwise(self, batch: Batch, outcome: Outcome, worker: Worker) -> bool:
-        """Whether the test that failed passes without the mutant, after the same tests; where not, it is left out."""
+        """Whether the failed test passes without the mutant, after the same tests; if not, it is left out."""
         test = outcome.test
         if test not in batch.tests or test in self.trusted:
             return True
@@ -118,9 +118,9 @@ class Judge:
         )  # fmt: skip
 
     def holds(self, verdict: Verdict, site: Site) -> bool:
-        """Whether a verdict of an earlier run is still right: the source and the tests it stands on are as they were.
+        """Whether an earlier run's verdict still holds: the source and the tests that it depends on are unchanged.
 
-        One that noticed stands on the test that did; one that survived on all that belong to it.
+        A noticed mutant depends on the test that noticed it; a survivor on all tests that belong to it.
         """
         if verdict.source != self.store.hash_of(site.file):
             return False
@@ -135,7 +135,7 @@ class Judge:
 
 
 class Results:
-    """A file of verdicts, one JSON object a line; the last one of a mutant counts."""
+    """A file of verdicts, one JSON object per line; a mutant's last one counts."""
 
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path = path
@@ -146,7 +146,7 @@ class Results:
             path.write_text("", encoding="utf-8")
         elif path.exists():
             text = path.read_text(encoding="utf-8")
-            complete = text[: text.rfind("\n") + 1]  # the last line may be torn
+            complete = text[: text.rfind("\n") + 1]  # the last line may be incomplete
             if complete != text:
                 path.write_text(complete, encoding="utf-8")
             for line in complete.splitlines():

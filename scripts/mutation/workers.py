@@ -25,39 +25,39 @@ class Request:
 
     files: Sequence[str]
     tests: Sequence[str] = ()
-    """In this order."""
+    """The tests, in the order in which they run."""
     left_out: Sequence[str] = ()
     limits: dict[str, float] = field(default_factory=dict)
-    """Seconds that a test may take; others have `limit`."""
+    """Test -> seconds that it may take; other tests have `limit`."""
     limit: float = 600.0
     stop: bool = True
     """Stop at the first failure."""
     coverage: str | None = None
-    """Settings of coverage.py, to measure with."""
+    """Settings of coverage.py, if it measures the run."""
     memory: int = 8 * 2**30
-    """Bytes of address space."""
+    """Limit of the address space, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a request."""
+    """The outcome of a request."""
 
     outcome: str
     """passed, failed, timeout or crashed."""
     test: str
-    """The first that failed, or the one that was running."""
+    """The first test that failed, or the one that was running."""
     reason: str
     tests: dict[str, tuple[str, float]]
-    """passed, failed or skipped, and seconds."""
+    """Test -> passed, failed or skipped, and seconds."""
     fixtures: dict[str, list[str]]
-    """Of each test, where it was measured."""
+    """Test -> its fixtures, if the run was measured."""
     imported: list[str]
-    """Files of tests/ that were loaded, where it was measured."""
+    """Files of tests/ that were loaded, if the run was measured."""
     seconds: float
 
 
 class WorkerError(Exception):
-    """A server ended by itself."""
+    """A server ended unexpectedly."""
 
 
 class Worker:
@@ -87,7 +87,7 @@ class Worker:
         )  # fmt: skip
         said = self._ask(imports_of(root))
         self.protected: bool = said["alone"] and said["protected"]
-        """True where a mutant cannot reach other processes and files."""
+        """Whether a mutant cannot affect other processes and files."""
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +96,7 @@ class Worker:
         self.close()
 
     def close(self) -> None:
-        """End the server and whatever runs under it."""
+        """End the server and all processes under it."""
         self._process.kill()
         self._process.wait()
 
@@ -109,8 +109,8 @@ class Worker:
     def change(self, file: str, source: bytes) -> None:
         """Write one file of the tree.
 
-        Python takes compiled code for that of a source with the same size and second of change. Each version gets a
-        second that no other has, so that none is ever taken for another, whenever it was compiled.
+        Python reuses compiled code if the source has the same size and the same modification time in seconds. Each
+        version gets a modification time of its own, so that its compiled code is never used for another version.
         """
         path = self.tree / file
         path.write_bytes(source)
@@ -131,7 +131,7 @@ class Worker:
 
 
 def copy_tree(root: Path, target: Path) -> None:
-    """What the tests need of a working tree: as it is now, committed or not, without what was compiled."""
+    """Copy what the tests need from a working tree as it is now, committed or not, without compiled files."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", ".hypothesis")
     target.mkdir(parents=True)
     for folder in FOLDERS:
@@ -143,7 +143,7 @@ def copy_tree(root: Path, target: Path) -> None:
 
 
 def imports_of(root: Path) -> list[str]:
-    """The modules that perfkit and its tests import from elsewhere: a server imports them once for all mutants."""
+    """The other packages' modules that perfkit and its tests import; a server imports them once for all mutants."""
     names = {"pytest"}
     for file in sorted((root / "perfkit").rglob("*.py")) + sorted((root / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_bytes())):
@@ -156,7 +156,7 @@ def imports_of(root: Path) -> list[str]:
 
 
 def _namespaces() -> list[str]:
-    """The command that gives a process its own processes and file systems; empty where the system has no such thing."""
+    """The command that runs a process in its own PID and mount namespaces; empty if the system has no such command."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return []

@@ -1,6 +1,6 @@
 """One real run of `tiny` with a cause of noise planted in it: python -m scripts.planted.child CAUSE FOLDER.
 
-The cause is planted by an observer, where a step's first phase begins: inside the step's time.
+An observer plants the cause where a step's first phase begins, so it lies inside the step's time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from perfkit.schema.config import RunConfig
 
 WARMUP, STEPS = 5, 30
 SLEEPING, SLEEP_S = 12, 0.5
-"""Measured step (from 0) that sleeps, and how long: about five steps of `tiny` on one thread."""
+"""The measured step (from 0) that sleeps, and for how many seconds: about five steps of `tiny` on one thread."""
 GARBAGE_EVERY, GARBAGE = 5, 150_000
 HOG_FROM = 15
-"""Measured step from which the hog runs, or steps do more work."""
+"""The measured step from which on the hog runs, or steps do more work."""
 MORE_WORK = 2_000_000
-"""Additions that a step does more, about 40 ms of one thread."""
+"""Number of additional additions per step: about 40 ms of one thread."""
 MORE_CPU_TIME = "more CPU time (more work, or a slower CPU)"
-"""What both a hog and more work look like from inside."""
+"""The cause that a run can see for both a hog and more work."""
 
 _SPIN = "while True: pass"
 _HOG = """
@@ -71,7 +71,7 @@ def sleep() -> Iterator[Hook]:
 
 @contextlib.contextmanager
 def garbage() -> Iterator[Hook]:
-    """Objects that refer to themselves, some of them kept: what the collector has to walk through."""
+    """Make objects that refer to themselves and keep some of them, so that the garbage collector has to visit them."""
     kept: list[Any] = []
 
     def hook(step: int) -> None:
@@ -87,7 +87,7 @@ def garbage() -> Iterator[Hook]:
 
 @contextlib.contextmanager
 def competitors() -> Iterator[Hook]:
-    """One spinning process on every CPU this one may use."""
+    """Run one spinning process on every CPU that this process may use."""
     with contextlib.ExitStack() as stack:
         for cpu in os.sched_getaffinity(0):
             stack.enter_context(_process(_SPIN, cpu))
@@ -96,12 +96,12 @@ def competitors() -> Iterator[Hook]:
 
 @contextlib.contextmanager
 def hog() -> Iterator[Hook]:
-    """This process on one CPU; on the others, from HOG_FROM on, processes that fill caches and memory bandwidth."""
+    """Keep this process on one CPU; from HOG_FROM on, processes on the others fill caches and memory bandwidth."""
     own, *others = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {own})
     with contextlib.ExitStack() as stack:
         hogs = [stack.enter_context(_process(_HOG, cpu)) for cpu in others]
-        time.sleep(2)  # until they have their arrays
+        time.sleep(2)  # wait until they have allocated their arrays
         for hog in hogs:
             hog.send_signal(signal.SIGSTOP)
 
@@ -117,7 +117,7 @@ def hog() -> Iterator[Hook]:
 
 @contextlib.contextmanager
 def more_work() -> Iterator[Hook]:
-    """From HOG_FROM on every step does more."""
+    """Make every step from HOG_FROM on do more work."""
     yield lambda step: sum(range(MORE_WORK)) if step >= HOG_FROM else None
 
 
@@ -141,7 +141,7 @@ PLANTS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[Hook]], d
     "hog": (hog, {}, MORE_CPU_TIME),
     "more-work": (more_work, {}, MORE_CPU_TIME),
 }
-"""Name -> what plants it, the fields of the configuration that go with it, and the cause the report should name."""
+"""Name -> what plants the cause, the configuration fields that it needs, and the cause the report should name."""
 
 
 def run(name: str, folder: Path, **fields: Any) -> None:

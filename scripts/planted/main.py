@@ -21,15 +21,15 @@ from scripts.planted.child import HOG_FROM, PLANTS
 ROOT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 300
 _ENVIRON = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "4294967296")
-"""Freed memory stays mapped: what glibc gives back and faults in anew is noise of 7 to 11% by itself, rightly named."""
+"""Keep freed memory mapped: otherwise page faults add 7 to 11% of noise, which the report would rightly name."""
 _NO_EFFECT = "(no effect on the steps)"
 _EFFECT = 0.05
 _SHARE = 0.9
-"""A planted cause is to be named first in nine runs of ten."""
+"""Share of runs in which a planted cause must be named first."""
 
 
 def main() -> int:
-    """Run every plant a number of times, in random order, and print the table; 1 where one is named too rarely."""
+    """Run every plant several times in random order and print the table; return 1 if one is named too rarely."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10, help="runs of each (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PLANTS, default=list(PLANTS), help="these plants only")
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _took_effect(made: RunRecord) -> bool:
-    """Where CPUs share neither cache nor enough of the memory's bandwidth, a hog on another one changes nothing."""
+    """Whether the plant changed anything: a hog does not if CPUs share neither cache nor scarce memory bandwidth."""
     walls = [step.wall_s for step in made.steps]
     return median(walls[HOG_FROM:]) >= (1 + _EFFECT) * median(walls[:HOG_FROM])
 

@@ -1,39 +1,38 @@
 """A slow, plain reference of the attribution rules: time per scope and phase, from raw Chrome-trace events.
 
-Written from the rules alone (docs/attribution.md names them by the same numbers) and without a look at
-`perfkit.analysis`, so that the two can be compared. Speed is no aim; being obviously right is.
+It was written from the rules alone (docs/attribution.md uses the same numbers), without looking at
+`perfkit.analysis`, so that the two can be compared. It aims to be obviously right, not fast.
 
-Where the rules can be read in more than one way, this is how they are read here:
+Where a rule can be read in more than one way, this file reads it as follows:
 
 A1.  Rule 1: the us-resolution test looks at `ts` of the complete events in use (host ranges and GPU events).
      Digits below a nanosecond are cut off; a negative `dur` counts as 0.
-A2.  Rule 2, "runtime events last": among ranges equal in ts, whatever their end. Next comes `Ev Idx` (a range
-     without one goes by its place in the file instead), then the order in the file.
-A3.  Rule 2, "runtime events are leaves": a runtime event is never anybody's parent.
-A4.  Rule 3, External id as a fallback: looked up among cpu_op events only, first in the file. An event found
-     this way counts as launched. A launch without an enclosing range is `other` whatever its thread is.
+A2.  Rule 2, "runtime events last": among ranges with equal ts, whatever their end. Ties are then broken by `Ev Idx`
+     (a range without one uses its position in the file instead), then by the order in the file.
+A3.  Rule 2, "runtime events are leaves": a runtime event is never a parent.
+A4.  Rule 3, External id as a fallback: it is looked up among cpu_op events only, and the first in the file counts.
+     An event found this way counts as launched. A launch without an enclosing range is `other` on any thread.
 A5.  Rule 4: any host range can carry a sequence number; a missing `Fwd thread id` counts as 0.
-A6.  Rule 5: the first such descendant (in forest order) that has a sequence number itself.
+A6.  Rule 5: it means the first such descendant (in forest order) that has a sequence number itself.
 A7.  Rule 6: one vote per flow whose `f` end lies exactly on the start of a range with `Fwd thread id` > 0 in
      the same thread, given to the thread of the `s` end; ids with a vote from flows ignore sequence numbers.
      Otherwise the distinct sequence numbers of the id's nodes count, per thread of the same process. On equal
-     counts the thread wins whose first forward-type op is the earlier in the file.
+     counts the thread whose first forward-type op comes earlier in the file wins.
 A8.  Rules 7 and 8: "last-started" and "last ... before" go by forest order, which breaks ties of ts; a link
      may have the same ts as the node, unless the operation runs in a node that starts with it (it came after
      that node and did not make it).
-     A number counts as carried if any forward-type op of the thread has it, were it a later one. For a number
-     that none carries the op with the largest smaller number is taken, of several the last-started one, provided
-     that the thread has a larger number too; if that
-     one did not start before the node, the node has no link.
+     A number counts as carried if any forward-type op of the thread has it, even a later one. For a number that
+     no op carries, the op with the largest smaller number is taken (of several, the last-started one), provided
+     that the thread has a larger number too; if that op did not start before the node, the node has no link.
 A9.  Rule 8 applies to nodes named `*AccumulateGrad*` that rule 7 did not link; "linked" means by rule 7.
      A mark (`perfkit.grad::`) counts for the nearest node around it, if that is named `*AccumulateGrad*`, and
      then for the nearest node around that one, if it is an engine's range of such a name and the first one is
-     not. Of several marks the first in forest order counts. Marks count with perfkit's own scopes only, and
-     come second to a scope that stands inside the node.
+     not. Of several marks the first in forest order counts. Marks count with perfkit's own scopes only, and a
+     scope inside the node takes precedence over them.
 A10. Rule 9: an instance "contains" its descendants in the forest, not itself; "inside a backward node" means
      that some ancestor is one. Names are compared in full (`occurs outside`), not as paths. Only plain
-     annotations are tested. "In the same node" means the same nearest node; the op or scope that an instance
-     stands in can be any ancestor between the instance and that node.
+     annotations are tested. "In the same node" means the same nearest node; the op or scope around an instance
+     can be any ancestor between the instance and that node.
 A11. Rule 10: Q is the nearest self-or-ancestor with a sequence number of its own. Q's "own node" is any node
      with Q's key (thread, sequence number), whichever operation of that key rule 7 links it to; "after B ended"
      is ts(node) >= end(B), for at least one such node. (Recorded double backwards settled this: operations that
@@ -43,10 +42,10 @@ A12. Rule 10, last point: a forward thread hosts a forward-type op outside every
 A13. Rule 11: at most 8 links are followed; an event still without a scope then is `<unattributed>`. `how` is
      what the first step used (seq and accumulate: the link of B), also when no scope turns up in the end
      (the loss, outside every module); `none` is for no scope and no link to follow. The share of `seq` in
-     section 4 (resnet, 87.56 %) is by this reading. What is run again outside the scopes that open again: "the
-     scope around" a scope is found by rule 11 for that scope's parent, without this correction, which is also
-     not applied to what is met on the way. A scope "opens again" inside a node if one of the same name has that
-     node as its nearest. At most 64 scopes are looked through.
+     section 4 (resnet, 87.56 %) follows this reading. For work run again outside the scopes that open again: "the
+     scope around" a scope is found by rule 11 for that scope's parent, without this correction, which is not
+     applied to ranges on the way either. A scope "opens again" inside a node if a scope of the same name has that
+     node as its nearest. At most 64 scopes are searched.
 A14. Rule 12 is applied whenever the scope found lies inside a backward node B, whatever the phase of the
      event and by however many links it was reached. "The path of link(B)'s scope" is found by rules 11 and 12
      again. P may be all of that path, or empty. Known forward paths are those of the scopes outside every
@@ -89,7 +88,7 @@ RECOMPUTE_PREFIX = "perfkit.recompute::"
 MARK_PREFIX = "perfkit.grad::"
 PHASE_PREFIX = "perfkit.phase::"
 STEP_PREFIX = "perfkit.step::"
-# Phases of perfkit's step that run outside every module and so are scopes of their own.
+# Phases of perfkit's step that run outside every module and are therefore scopes of their own.
 PHASE_SCOPES = ("perfkit.phase::loss", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
 NN_MODULE_PREFIX = "nn.Module: "
 EVALUATE_PREFIX = "autograd::engine::evaluate_function: "
@@ -122,7 +121,7 @@ Path_ = tuple[str, ...]
 
 @dataclass(eq=False)
 class Host:
-    """A host range, with what the rules find out about it."""
+    """A host range, and what the rules derive for it."""
 
     name: str
     cat: str
@@ -213,7 +212,7 @@ class Gpu:
 
 @dataclass
 class Result:
-    """What the rules make of a trace."""
+    """The result of the rules for a trace."""
 
     rows: dict[tuple[str, str], tuple[int, int, int]]  # (scope, phase) -> (count, total_ns, exclusive_ns)
     how: dict[str, tuple[int, int]]  # how -> (count, total_ns), every GPU event (CPU-only: range) once
@@ -497,7 +496,7 @@ def numbered_below(ops: dict[tuple[Thread, int], list[Host]], thread: Thread, se
 
 
 def mark_accumulations(hosts: list[Host]) -> None:
-    """Rule 8: whose parameter it is, where perfkit's mark says so."""
+    """Rule 8: use perfkit's mark, if there is one, to find the parameter's module."""
     marks = [h for h in hosts if h.name.startswith(MARK_PREFIX)]
     for mark in sorted(marks, key=lambda h: h.position):
         node = nearest_node(mark)
@@ -616,7 +615,7 @@ class Resolver:
         return "recompute" if self.is_run_again(host, node) else "backward"
 
     def is_run_again(self, host: Host, node: Host) -> bool:
-        """In a forward-type op inside the node, and not double backward."""
+        """Whether the range is in a forward-type op inside the node, and is not double backward."""
         op = next((h for h in chain(host) if h.own_seq >= 0), None)
         if op is None or not op.is_forward_op or op.depth <= node.depth:
             return False
@@ -636,7 +635,7 @@ class Resolver:
         return scope, how
 
     def follow(self, host: Host) -> tuple[Host | None, str]:
-        """Rule 11 without what it says of plain functions."""
+        """Rule 11 without its part about plain functions."""
         at: Host | None = host
         how = "scope"
         for _ in range(MAX_HOPS + 1):
@@ -724,7 +723,7 @@ def set_exclusive(gpu: list[Gpu]) -> None:
             for event in sorted(members, key=lambda g: (g.ts, g.file_index)):
                 start = max(event.ts, running_end)
                 if start < event.end:
-                    # Only the covers near the piece can matter; looking at all of them is the same, slower.
+                    # Only the covers near the piece can matter; checking all of them gives the same result more slowly.
                     near = [c for c in higher if c[1] > start and c[0] < event.end]
                     event.exclusive_ns = event.end - start - covered(start, event.end, near)
                 running_end = max(running_end, event.end)
@@ -799,7 +798,7 @@ def fill_cpu(table: Table, root: Host, resolver: Resolver) -> None:
 
 
 def attribute(events: list[dict[str, Any]]) -> Result:
-    """Give every GPU event (without any: the time of the steps on the host) to one (scope, phase)."""
+    """Give every GPU event (if there is none, the steps' time on the host) to one (scope, phase)."""
     hosts, gpu = read_hosts(events), read_gpu(events)
     threads = build_forest(hosts, tolerance(hosts, gpu))
     find_launches(hosts, gpu)

@@ -1,9 +1,9 @@
 """Small random traces that look like Kineto's: a training script of some kind, run by an imagined machine.
 
 `generate(seed)` gives the events, always the same ones for the same seed; `write_json` writes them as a file.
-The traces are meant to be nasty: equal timestamps, ranges of no length, ranges that cross, several forward
-threads, recomputation inside backward nodes, kernels without a launch. Two things are left out on purpose,
-since the rules do not settle them: votes that tie (rule 6), and thread ids for which some nodes have flows
+The traces contain hard cases: equal timestamps, ranges of no length, ranges that cross, several forward
+threads, recomputation inside backward nodes, kernels without a launch. Two cases are left out on purpose,
+because the rules do not settle them: votes that tie (rule 6), and thread ids for which some nodes have flows
 while no flow names the id.
 """
 
@@ -50,7 +50,7 @@ class TapeNode:
     thread: HostThread
     seq: int
     module: Module | None
-    forward_ts: int | None  # of the last-started op with this number; None where no op has it
+    forward_ts: int | None  # of the last-started op with this number; None if no op has it
     has_parameter: bool
 
 
@@ -66,7 +66,7 @@ class HostThread:
 
 
 class Machine:
-    """Writes the events down while the script runs."""
+    """Records the events while the script runs."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -88,12 +88,12 @@ class Machine:
         self.lost_launches = rng.choice((0.0, 0.05, 0.3))
         self.flows = rng.random() < 0.5
         self.whole_microseconds = rng.random() < 0.15
-        # How far the clocks run between two events; the start of a node with a flow must stay its own.
+        # How far the clocks advance between two events; a node with a flow must keep a start of its own.
         self.stride = rng.choice((1, 1, 7, 300))
         if self.whole_microseconds:
             self.stride = rng.choice((1300, 2700) if self.flows else (300, 1300))
         self.outer_seq = rng.choice((1.0, 1.0, 0.5, 0.0))  # how often evaluate_function has a number
-        self.marks = rng.choice((0.0, 0.5, 1.0))  # how often a gradient's accumulation says whose it is
+        self.marks = rng.choice((0.0, 0.5, 1.0))  # how often a gradient's accumulation names its module
         self.scope_kind = rng.choice(("perfkit op", "perfkit annotation", "nn.Module", "annotation"))
 
     # -- host ------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Machine:
 
     @contextmanager
     def range(self, thread: HostThread, name: str, cat: str = "cpu_op", **extra: Any) -> Iterator[Event]:
-        """A host range around what happens inside."""
+        """A host range around the events of the body."""
         args: Event = {}
         if cat != "python_function":
             args["External id"] = self.next_external_id
@@ -132,11 +132,11 @@ class Machine:
         self.tick(thread)
 
     def numbered(self, thread: HostThread, name: str, seq: int, logical_id: int = 0) -> Any:
-        """A range with a sequence number: forward where `logical_id` is 0, a backward node otherwise."""
+        """A range with a sequence number: forward if `logical_id` is 0, a backward node otherwise."""
         return self.range(thread, name, Sequence_number=seq, Fwd_thread_id=logical_id)
 
     def launch(self, thread: HostThread, communication: bool = False) -> None:
-        """A runtime call, and what it starts on a device: nothing, one event, or (a graph) several."""
+        """A runtime call, and what it starts on a device: nothing, one event, or several (a graph)."""
         if not self.has_runtime:
             return
         if self.rng.random() > 0.02:  # otherwise two calls share a number
@@ -177,7 +177,7 @@ class Machine:
         elif cat == "kernel" and rng.random() < 0.03:
             name = CROSS_REDUCE
         start = ready + rng.randint(0, 20) * self.stride
-        if rng.random() < 0.8:  # otherwise it overlaps what its stream still does
+        if rng.random() < 0.8:  # otherwise it overlaps earlier work of its stream
             start = max(start, self.gpu_now.get((device, stream), 0))
         dur = rng.choice((0, 1, 3, 10, 40, 200)) * self.stride
         self.gpu_now[device, stream] = max(self.gpu_now.get((device, stream), 0), start + dur)
@@ -201,7 +201,7 @@ class Machine:
         return self.range(thread, name, "user_annotation")
 
     def flow(self, node: TapeNode, thread: HostThread) -> None:
-        """An arrow from the forward op to the node that starts now; never the last one missing for an id."""
+        """An arrow from the forward op to the node that starts now; later ones of the same id may be left out."""
         if not self.flows or node.forward_ts is None:
             return
         if node.thread.logical_id in self.flow_ids_met and self.rng.random() < 0.3:
@@ -225,7 +225,7 @@ class Script:
         self.reentrant_depth = 0
 
     def make_model(self) -> Module:
-        """Modules of two or three levels; annotations repeat their names, as people's do."""
+        """Modules of two or three levels; annotations repeat names, as users' annotations do."""
         rng = self.rng
         qualified = self.machine.scope_kind.startswith("perfkit")
         model = Module("model")
@@ -240,7 +240,7 @@ class Script:
         return model
 
     def make_threads(self) -> list[HostThread]:
-        """The main thread first. Numbers of different threads meet only where flows tell them apart."""
+        """The threads, main thread first. Their sequence numbers overlap only if flows tell the threads apart."""
         rng = self.rng
         count = rng.choice((1, 2, 2, 3))
         logical_ids = list(range(1, count + 1))
@@ -305,7 +305,7 @@ class Script:
                 self.without_gradient(thread, child)
 
     def plain_function(self, thread: HostThread, inside: Module | None) -> None:
-        """What a checkpointed function runs again that is no module: children of a module, and ops between them."""
+        """A checkpointed plain function, which runs again: children of a module, and ops between them."""
         around = next((m for m in self.model.children if inside in m.children), self.model)
         for child in around.children:
             if self.rng.random() < 0.5:
@@ -357,7 +357,7 @@ class Script:
             self.forward(thread, module, tape)
             self.backward(thread, tape)
             self.reentrant_depth -= 1
-        elif what < 0.28:  # its own derivative is wanted later, or never
+        elif what < 0.28:  # an op whose own derivative is needed later, or never
             self.forward_op(thread, node.module, self.double if rng.random() < 0.7 else [])
         elif what < 0.36:  # a scope that nothing outside knows, or one without a forward op
             with machine.scope(thread, rng.choice(("only_in_backward", "model"))):
@@ -372,12 +372,12 @@ class Script:
         elif what < 0.52:  # a module that some function's backward runs
             self.without_gradient(thread, module or self.model)
         elif what < 0.54:
-            self.mark(thread, node.module)  # says nothing here
+            self.mark(thread, node.module)  # it has no effect here
         with machine.range(thread, "aten::backward_op"):
             machine.launch(thread)
 
     def mark(self, thread: HostThread, module: Module | None) -> None:
-        """perfkit's word on whose parameter it is, which may be a module that runs nowhere."""
+        """perfkit's mark of the parameter's module, which may be a module that never runs."""
         name = module.name if module is not None and self.rng.random() < 0.7 else self.rng.choice(MARKED)
         with self.machine.range(thread, MARK + name, self.rng.choice(("cpu_op", "cpu_op", "user_annotation"))):
             pass
@@ -401,7 +401,7 @@ class Script:
 
     @contextmanager
     def maybe(self, wanted: bool, thread: HostThread, name: str) -> Iterator[None]:
-        """An annotation, where it is wanted."""
+        """An annotation if `wanted`."""
         if not wanted:
             yield
             return
@@ -473,7 +473,7 @@ class Script:
             self.stranger()
 
     def stranger(self) -> None:
-        """A thread that has little to do with the model; its launches may lie in no range at all."""
+        """A thread that is mostly independent of the model; its launches may lie outside every range."""
         start = self.threads[0].now - self.rng.randint(0, 100) * self.machine.stride
         thread = HostThread(tid=-549452224, logical_id=0, now=start, next_seq=0)
         for _ in range(self.rng.randint(1, 3)):
@@ -509,7 +509,7 @@ def add_crossings(rng: random.Random, events: list[Event], stride: int) -> None:
 
 
 def to_whole_microseconds(events: list[Event], independently: bool) -> None:
-    """What older recordings do: floor start and duration, or start and end."""
+    """Round times as older recordings do: floor start and duration, or start and end."""
     for event in events:
         end = event["ts"] + event.get("dur", 0)
         if "dur" in event:

@@ -1,7 +1,7 @@
 """The plain reference against the golden numbers of the corpus, and against small traces worked out by hand.
 
-Golden numbers in nanoseconds; they were found by an earlier prototype and checked there against independent
-tools (TraceLens, HTA), see docs/attribution.md.
+The golden numbers are in nanoseconds. An earlier prototype computed them, and they were checked there against
+independent tools (TraceLens, HTA); see docs/attribution.md.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class TestInvariants:
         assert all(0 <= row[2] <= row[1] for row in rows)
 
     def test_external_id_names_the_innermost_op(self, name: str) -> None:
-        """An oracle for the forest: torch itself notes the op in which a launch happened."""
+        """An oracle for the forest: torch itself records the op in which a launch happened."""
         if name == "a100_small_iterations":
             pytest.skip("an old trace: External id is the correlation")
         checked = 0
@@ -258,7 +258,7 @@ class TestLinks:
         assert ref.attribute(events).rows == corpus_result(name).rows
 
     def test_same_rows_when_the_outer_node_has_no_sequence_number(self, name: str) -> None:
-        """Rule 5: what a record_function in a hook does to evaluate_function."""
+        """Rule 5: how a record_function in a hook changes evaluate_function."""
         events = copy.deepcopy(corpus_events(name))
         for event in events:
             if event["name"].startswith(ref.EVALUATE_PREFIX):
@@ -307,7 +307,7 @@ class TestDetails:
         assert len(lost) == count
 
     def test_exclusive_classes(self) -> None:
-        """Compute, exposed communication and exposed copies, as TraceLens and HTA give them."""
+        """Compute, exposed communication and exposed copies equal those of TraceLens and HTA."""
         by_class = {
             name: [sum(g.exclusive_ns for g in corpus_result(name).gpu if g.priority == p) for p in (0, 1, 2)]
             for name in (A100, V100)
@@ -318,7 +318,7 @@ class TestDetails:
         }
 
     def test_exclusive_classes_of_what_tracelens_keeps(self) -> None:
-        """It drops events without a launch, and hipMemset, which has no flow event."""
+        """TraceLens drops events without a launch, and hipMemset, which has no flow event."""
         kept = [copy.copy(g) for g in corpus_result(RESNET).gpu if g.launch is not None and g.kind != "memset"]
         ref.set_exclusive(kept)
         by_class = [sum(g.exclusive_ns for g in kept if g.priority == p) for p in (0, 1, 2)]
@@ -425,7 +425,7 @@ def test_accumulate_grad_follows_the_node_before_it() -> None:
 
 
 def test_flows_settle_what_sequence_numbers_leave_open() -> None:
-    """Two forward threads both count from 0; their ids are swapped against their tids."""
+    """Two forward threads both count from 0, and the order of their ids is the reverse of that of their tids."""
     trace = Trace()
     for tid, name in ((1, "a"), (2, "b")):
         trace.host(f"perfkit::{name}", 0, 100, tid=tid)
@@ -442,7 +442,7 @@ def test_flows_settle_what_sequence_numbers_leave_open() -> None:
 
 
 def recomputed(joined: bool) -> Trace:
-    """One block of two layers, computed anew inside the node of its second layer."""
+    """One block of two layers, recomputed inside the node of its second layer."""
     trace = Trace()
 
     def scope(name: str, ts: int, end: int, tid: int = 1) -> None:
@@ -681,7 +681,7 @@ def test_parents_by_the_letter_of_rule_2() -> None:
 
 
 def test_exclusive_time_instant_by_instant() -> None:
-    """Between two neighbouring starts or ends nothing changes: one look at each such piece settles it."""
+    """Nothing changes between two neighbouring starts or ends, so one check of each such piece is enough."""
     for seed in SEEDS:
         gpu = random_result(seed).gpu
         expected = dict.fromkeys(gpu, 0)

@@ -1,4 +1,4 @@
-"""Rules that recordings on the CPU brought to light (tests/truth), by hand, in both implementations."""
+"""Rules that CPU recordings (tests/truth) revealed, tested on hand-made traces in both implementations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCUMULATE = "torch::autograd::AccumulateGrad"
 
 @pytest.fixture
 def totals(tmp_path: Path):
-    """Rows of a trace, the same by both."""
+    """Rows of a trace, which must be the same from both implementations."""
 
     def both(trace: Trace) -> dict[tuple[str, str], int]:
         slow = trace.totals()
@@ -37,7 +37,7 @@ def _mul_in(trace: Trace, scope: str, ts: int, seq: int, cat: str = "cpu_op") ->
 
 
 def test_a_number_that_no_operation_carries_goes_to_the_one_below(totals):
-    """GIVEN a node made inside an operation of another number, and operations before and after it
+    """GIVEN a node made inside an operation with another number, and operations before and after it
     WHEN attributed THEN it goes with the operation that made it"""
     trace = Trace()
     _mul_in(trace, "perfkit::a", 0, seq=5)
@@ -64,7 +64,7 @@ def test_nothing_below_a_number_leaves_the_node_unlinked(totals):
 @pytest.mark.parametrize("scope", ["perfkit::a", "a"])
 def test_a_forward_without_gradient_inside_a_node_is_recompute(scope, totals):
     """GIVEN a checkpoint run again inside another, so that its operations have no number
-    WHEN attributed THEN its scopes count all the same"""
+    WHEN attributed THEN its scopes still count"""
     cat = "cpu_op" if "::" in scope else "user_annotation"
     trace = Trace()
     _mul_in(trace, scope.replace("a", "b"), 0, seq=4, cat=cat)
@@ -78,7 +78,7 @@ def test_a_forward_without_gradient_inside_a_node_is_recompute(scope, totals):
 
 
 def test_an_annotation_of_backward_alone_stays_transparent(totals):
-    """GIVEN an annotation in a node that holds no forward operation and stands in none, though forward knows its name
+    """GIVEN an annotation in a node, neither around nor inside a forward operation, whose name also occurs in forward
     WHEN attributed THEN the scope is the one that the node leads to"""
     trace = Trace()
     _mul_in(trace, "a", 0, seq=4, cat="user_annotation")
@@ -107,8 +107,8 @@ def test_a_checkpointed_plain_functions_own_work_is_its_callers(totals):
 
 @pytest.mark.parametrize("prefix", ["perfkit::", "perfkit.recompute::"])
 def test_what_runs_again_may_say_so_in_its_name(prefix, totals):
-    """GIVEN ranges named as recomputation, in a node or out of every one, or named as in forward
-    WHEN attributed THEN the name tells it where no node does, and a plain function's caller is found as ever"""
+    """GIVEN ranges named as recomputation, inside a node or outside every node, or named as in forward
+    WHEN attributed THEN the name shows recomputation if no node does, and a plain function's caller is still found"""
     trace = Trace()
     trace.host("perfkit::m", 0, 200)
     _mul_in(trace, "perfkit::m.up", 5, seq=4)
@@ -137,7 +137,7 @@ def _accumulation(trace: Trace, ts: int) -> None:
 
 def test_a_mark_says_whose_gradient_is_accumulated(totals):
     """GIVEN marks in two accumulations after one node WHEN attributed THEN each goes to the module that its first mark
-    names, were it one that never ran, and one without goes with the node"""
+    names, even if that never ran, and an accumulation without a mark goes with the node"""
     trace = Trace()
     _mul_in(trace, "perfkit::a", 0, seq=5)
     trace.node("MulBackward0", 300, 350, seq=5, fwd=1)

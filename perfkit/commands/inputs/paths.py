@@ -100,7 +100,7 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
 
 
 def _place(input_: Input) -> Path | str:
-    """What is the same for two spellings of one path; standard input is itself."""
+    """A key that is the same for all spellings of one path; for standard input, `-` itself."""
     return input_.path.resolve() if isinstance(input_.path, Path) else input_.path
 
 

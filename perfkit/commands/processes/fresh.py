@@ -22,8 +22,8 @@ def measure(
 ) -> None:
     """Run each point `repeats` times, interleaved in random order; each run's record is in `folder`/point/repeat.
 
-    With one point there is no folder level for it. A failure in the first round is raised, because it would happen
-    again; a later failure only leaves its record out.
+    A single point gets no folder level. A failure in the first round is raised, because it would happen again; after
+    a later failure only that run's record is missing.
     """
     turns = campaign.order(points, repeats, seed=random.randrange(2**32))
     single = len(points) == 1
@@ -70,6 +70,6 @@ def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
 
 
 def _remove_without_records(folder: Path) -> None:
-    """Remove the campaign's folder where no run left a record in it."""
+    """Remove the campaign's folder if no run left a record in it."""
     if not any(folder.rglob(RECORD_FILE)):
         shutil.rmtree(folder, ignore_errors=True)
