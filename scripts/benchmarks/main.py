@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         description="\n".join(["Measure perfkit itself.", "", *lines, "", default]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all for every one")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help="of each measurement (default: %(default)s)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; `all` means every one")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="repeats per measurement (default: %(default)s)")
     return parser
 
 

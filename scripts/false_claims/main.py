@@ -20,7 +20,7 @@ DESIGNS = ((2, 2), (3, 3), (5, 5), (10, 10), (2, 5), (4, 5), (5, 10))
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20_000, help="of each number (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=20_000, help="trials for each number (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="these tables only")
     options = parser.parse_args(argv)

@@ -81,12 +81,12 @@ def main(argv: Sequence[str] | None = None, patience: Patience = _PATIENCE) -> i
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/gpu-suite",
-        description="Run what needs a GPU on the GPU that is there, the most valuable first, within a time budget. "
-        "Leaves one folder: results.csv, results.md, environment.json, manifest.json (what ran, what was left out and "
+        description="Run what needs a GPU on this machine's GPU, the most valuable first, within a time budget. "
+        "Writes one folder: results.csv, results.md, environment.json, manifest.json (what ran, what was left out and "
         "why), suite.log, results.tar.gz (all of it, below 16 MB) and runs/. Without a GPU it says so and exits 0.",
     )
     add = parser.add_argument
-    add("--budget", type=_seconds, default=480.0, metavar="TIME", help="for all of it: 8m (default), 90s, 480")
+    add("--budget", type=_seconds, default=480.0, metavar="TIME", help="time for all points: 8m (default), 90s, 480")
     add("--out", type=Path, metavar="DIR", help="results folder (default: traces/gpu-suite-<time>)")
     add("--only", nargs="+", metavar="NAME", help="only these points, by name or pattern ('small_*'; see --dry-run)")
     add("--dry-run", action="store_true", help="list the points in order and what fits the budget; run nothing")

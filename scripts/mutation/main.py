@@ -59,27 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/mutants",
         description="Change one place of perfkit at a time (a comparison, a constant, a statement left out, two "
-        "arguments swapped, ...), run the tests that belong to it, and name the changes that none notices. The working "
-        "tree stays as it is. Set PERFKIT_TRACE_CORPUS, or the tests that need it are skipped.",
+        "arguments swapped, ...), run the tests that belong to it, and list the changes that no test notices. The "
+        "working tree is not changed. Without PERFKIT_TRACE_CORPUS the tests that need it are skipped.",
     )
     add = parser.add_argument
     add("--under", nargs="+", default=[PERFKIT], metavar="PATH", help="folders or files (default: perfkit)")
-    add("--seed", type=int, default=0, help="of the sample (default: 0); the same seed gives the same mutants")
-    add("--count", type=int, default=500, help="mutants in the sample (default: 500); more of them add to it")
+    add("--seed", type=int, default=0, help="seed of the sample (default: 0); the same seed gives the same mutants")
+    add("--count", type=int, default=500, help="mutants in the sample (default: 500); a larger count adds to it")
     add("--all", action="store_true", help="all mutants, not a sample")
     add("--id", nargs="+", metavar="ID", help="these mutants only")
     add("--list", action="store_true", help="print the ids of the mutants and try none")
-    add("--budget", type=_seconds, metavar="TIME", help="for all of it: 30m, 90s; what is left then is not tried")
+    add("--budget", type=_seconds, metavar="TIME", help="time limit, such as 30m or 90s; no mutant is tried after it")
     add("--jobs", type=int, default=1, help="mutants at a time (default: 1)")
     add("--results", type=Path, metavar="FILE", help="where verdicts are kept (default: .mutants/results.jsonl)")
-    add("--resume", action="store_true", help="keep the verdicts there whose source and tests are as they were")
+    add("--resume", action="store_true", help="keep the verdicts whose source and tests are unchanged")
     add("--own-folder", action="store_true", help="without tests/reference and tests/truth: quicker, and stricter")
-    add("--tests-at-most", type=_seconds, default=60.0, metavar="TIME", help="tests of one mutant (default: 60s)")
+    add("--tests-at-most", type=_seconds, default=60.0, metavar="TIME", help="time for a mutant's tests (default: 60s)")
     add("--memory", type=float, default=8.0, metavar="GIB", help="address space of one process (default: 8)")
     add("--check-equivalent", action="store_true", help="try those listed as equivalent too; a test that notices one")
-    add("--at-least", type=float, metavar="PERCENT", help="exit 1 where less of all mutants are noticed")
+    add("--at-least", type=float, metavar="PERCENT", help="exit 1 if fewer of all mutants are noticed")
     add("--file-at-least", type=_percent_and_count, metavar="PERCENT:N", help="the same for each file with N or more")
-    add("--equivalent-at-most", type=float, metavar="PERCENT", help="exit 1 where more are listed as equivalent")
+    add("--equivalent-at-most", type=float, metavar="PERCENT", help="exit 1 if more are listed as equivalent")
     add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     add(
         "--cache", type=Path, metavar="DIR", help="what tests reach is kept here, for several trees (default: .mutants)"

@@ -31,11 +31,11 @@ _SHARE = 0.9
 def main() -> int:
     """Run every plant several times in random order and print the table; return 1 if one is named too rarely."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10, help="runs of each (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=10, help="runs of each plant (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PLANTS, default=list(PLANTS), help="these plants only")
-    parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="keep the records in this folder")
-    parser.add_argument("--verbose", action="store_true", help="the findings of every run")
+    parser.add_argument("--verbose", action="store_true", help="print the findings of every run")
     options = parser.parse_args()
     points = [(name, index) for name in options.only for index in range(options.repeats)]
     random.Random(options.seed).shuffle(points)
