@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfkit.analysis.attribution.attribute import Phase
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, last_at_or_before, self_times
+from perfkit.analysis.attribution.attribute import Phase, steps_at
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, self_times
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.partial import Fold, Partial, Rows, columns_of
 from perfkit.analysis.time.trace_table import TraceTable
@@ -104,10 +104,8 @@ def _shown(account: Account, index: int, text: str) -> str:
 
 def _in_steps(account: Account) -> Bools:
     host = account.attribution.host
-    steps = [account.attribution.steps[index] for index in account.steps]
-    if not steps:  # everything, or nothing where only what lies outside the steps is accounted for
+    if not account.steps:  # everything, or nothing where only what lies outside the steps is accounted for
         return np.full(len(host.name), not account.steps_only)
-    zeros = np.zeros(len(host.name), dtype=np.int64)
-    starts, ends = (np.array(times, dtype=np.int64) for times in zip(*((s.start, s.end) for s in steps), strict=True))
-    step = last_at_or_before(zeros[: len(starts)], starts, zeros, host.start)
-    return (step != NONE) & (host.start < ends[step])
+    steps = tuple(account.attribution.steps[index] for index in account.steps)  # of one process: others count by time
+    process, known = np.zeros(len(host.name), dtype=np.int64), np.ones(len(host.name), dtype=bool)
+    return steps_at(account.trace, host.start, known, process, steps) != NONE
