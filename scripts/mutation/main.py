@@ -73,17 +73,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=1, help="mutants at a time (default: 1)")
     add("--results", type=Path, metavar="FILE", help="where verdicts are kept (default: .mutants/results.jsonl)")
     add("--resume", action="store_true", help="keep the verdicts whose source and tests are unchanged")
-    add("--own-folder", action="store_true", help="without tests/reference and tests/truth: quicker, and stricter")
+    add("--own-folder", action="store_true", help="do not run tests/reference and tests/truth: quicker and stricter")
     add("--tests-at-most", type=_seconds, default=60.0, metavar="TIME", help="time for a mutant's tests (default: 60s)")
     add("--memory", type=float, default=8.0, metavar="GIB", help="address space of one process (default: 8)")
-    add("--check-equivalent", action="store_true", help="try those listed as equivalent too; a test that notices one")
+    add(
+        "--check-equivalent",
+        action="store_true",
+        help="also try the mutants listed as equivalent; exit 2 if one is noticed",
+    )
     add("--at-least", type=float, metavar="PERCENT", help="exit 1 if fewer of all mutants are noticed")
-    add("--file-at-least", type=_percent_and_count, metavar="PERCENT:N", help="the same for each file with N or more")
+    add(
+        "--file-at-least",
+        type=_percent_and_count,
+        metavar="PERCENT:N",
+        help="exit 1 if fewer are noticed in a file with N or more mutants",
+    )
     add("--equivalent-at-most", type=float, metavar="PERCENT", help="exit 1 if more are listed as equivalent")
     add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
-    add(
-        "--cache", type=Path, metavar="DIR", help="what tests reach is kept here, for several trees (default: .mutants)"
-    )
+    add("--cache", type=Path, metavar="DIR", help="folder for what tests reach, shared by trees (default: .mutants)")
     return parser
 
 
