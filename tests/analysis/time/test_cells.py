@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import Phase
-from perfkit.analysis.kernels.categories import ALL
+from perfkit.analysis.kernels.kinds import ALL
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, categories
 from perfkit.trace.columns import HostKind
