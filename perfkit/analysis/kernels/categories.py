@@ -34,6 +34,7 @@ def of_operator(name: str) -> str | None:
     return named or of_fused(base.lower()) or first(OPERATORS, base.lower())
 
 
+@cache
 def _is_own(operator: str) -> bool:
     """Whether an operator is PyTorch's, or a kernel that Inductor generated."""
     return operator.startswith(("aten::", "prims::")) or of_fused(operator.lower()) is not None

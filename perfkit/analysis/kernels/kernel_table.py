@@ -58,7 +58,7 @@ KERNELS = table(
     (kinds.ATTENTION, "FlashInfer: BatchPrefillWithPagedKVCacheKernel, MergeStates; DeepGEMM: fp8_paged_mqa_logits",
         r"(prefill|decode)_with_(paged_|ragged_)?kv|merge_states?(?![a-z])|mqa_logits"),
     (kinds.ATTENTION, "Triton's tutorial, vLLM, SGLang: _fwd_kernel, _fwd_grouped_kernel_stage1, _bwd_preprocess, reduce_segments",
-        r"^_*(fwd|bwd)_(grouped_)?(kernel|preprocess)|reduce_segments"),
+        r"^_{0,2}(fwd|bwd)_(grouped_)?(kernel|preprocess)|reduce_segments"),
     (kinds.ATTENTION, "Linear attention (flash-linear-attention): chunk_gated_delta_rule_fwd_kernel_h",
         r"delta_rule|linear_attn|lightning|chunk_(fwd|bwd)_kernel|recompute_w_u|_kkt_|solve_tril|fused_recurrent|gdn_"),
     (kinds.NORMALISATION, f"{_ATEN}/layer_norm_kernel.cu, Normalization.cuh, group_norm_kernel.cu; vLLM, FlashInfer, Liger, AITER",

@@ -19,13 +19,13 @@ _OPEN, _CLOSE = "<([{", ">)]}"
 _ENTITY = re.compile(r"\b[A-Za-z_]\w*\b(?!\s*::)")
 _NOISE = re.compile(
     r"gpu_(index_)?kernel\w*|(load|store)_with\w*|\w*offset_calculator|\w*tensor_list_metadata|tensor_iterator\w*|lambda"
-    r"|operator|const|unsigned|bool|char|int|long|float|double|half|[a-z]?float\d*_t|enable_\w+"
+    r"|operator|const|void|unsigned|bool|char|int|long|float|double|half|[a-z]?float\d*_t|enable_\w+"
 )
 """Words in template arguments that are about how a kernel runs, not what it does."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_DSL = re.compile(r"^_*kernel_cutlass_(kernel_)?")
+_DSL = re.compile(r"^_{0,2}kernel_cutlass_(kernel_)?")
 """CuTe's Python DSL: kernel_cutlass_<function>_<module><class>_object_at__<arguments>."""
-_DSL_ARGUMENTS = re.compile(r"_+object_at_|_+tensorptr")
+_DSL_ARGUMENTS = re.compile(r"_{1,2}object_at_|_{1,2}tensorptr")
 
 # Mangled: a literal's value, a substitution, a template parameter, a type with a number in it; or a length, behind
 # which stands a name of that length.

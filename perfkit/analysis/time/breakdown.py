@@ -118,7 +118,7 @@ def with_share(frame: pd.DataFrame) -> pd.DataFrame:
 def copy_table(partial: Partial) -> Table:
     """Copies and memsets by name: what they move, and how fast; the rate is missing where the trace has no bytes."""
     frame = _by_name(partial, Work.MEMCPY, Work.MEMSET, sums=("bytes",))
-    frame["host_memory"] = [copies.host_memory(name) for name in frame["name"]]
+    frame["host_memory"] = pd.Series([copies.host_memory(name) for name in frame["name"]], dtype=object)
     moved, seconds = frame["bytes"].to_numpy(), frame["total_ns"].to_numpy() / 1e9
     frame["bytes_per_s"] = np.divide(moved, seconds, out=np.full(len(frame), np.nan), where=(moved > 0) & (seconds > 0))
     columns = (

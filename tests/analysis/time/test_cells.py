@@ -17,7 +17,7 @@ def category_names(rows: Account) -> list[str]:
 
 def test_categories_of_cells():
     assert category_names(account(every_kind())) == [
-        "elementwise", "other", "communication", "copy/cast", "memset", "optimizer", "matmul", "other", "other",
+        "elementwise", "other", "communication", "copy", "memset", "optimizer", "matmul", "other", "other",
     ]  # fmt: skip
     host = account(
         TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("call", 12, 15, HostKind.RUNTIME)
