@@ -24,8 +24,8 @@ class Pattern:
 
 
 def table(*rows: tuple[str, str, str]) -> tuple[Pattern, ...]:
-    """Rows of category, source and regular expression."""
-    return tuple(Pattern(category, re.compile(regex), source) for category, source, regex in rows)
+    """Rows of category, source and regular expression; `^` and `$` stand at the ends of a word."""
+    return tuple(Pattern(category, re.compile(regex, re.MULTILINE), source) for category, source, regex in rows)
 
 
 def first(patterns: Sequence[Pattern], text: str) -> str | None:

@@ -51,7 +51,7 @@ def test_less_than_two_percent_of_device_time_has_no_category(name: str) -> None
 
 def test_a_sample_that_was_read_by_hand() -> None:
     """GIVEN 100 kernel names of the corpus, drawn with the seed 11 WHEN categorised THEN as a person read them"""
-    names = set()
+    names: set[str] = set()
     for name in WITH_A_DEVICE:
         trace = load(corpus_file(name))
         names.update(str(text) for text in trace.device_names()[trace.device.kind == DeviceKind.KERNEL])
