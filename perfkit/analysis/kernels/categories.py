@@ -10,10 +10,10 @@ from functools import cache
 
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.fused import of_fused
-from perfkit.analysis.kernels.kernel_table import GENERAL, KERNELS, QUALIFIED
-from perfkit.analysis.kernels.names import KernelName, parse
+from perfkit.analysis.kernels.kernel_table import COLLECTIVE_WORDS, GENERAL, KERNELS, QUALIFIED
+from perfkit.analysis.kernels.names import LOOKED_AT, parse
 from perfkit.analysis.kernels.operator_table import COLLECTIVES, OPERATORS
-from perfkit.analysis.kernels.patterns import first, first_of
+from perfkit.analysis.kernels.patterns import first
 
 _OWN_KIND = (kinds.CAST, kinds.MEMSET, kinds.REDUCTION)
 """Kernels that stay what they are inside a matmul or a convolution, whoever asked for them."""
@@ -30,7 +30,7 @@ def of_operator(name: str) -> str | None:
     base = base.rstrip("_")
     named = None
     if not _is_own(name) and base.isidentifier():
-        named = first(KERNELS, parse(base).identifier)  # fbgemm::permute_2D_sparse_data: named as its kernels are
+        named = _of_word(parse(base).identifier)  # fbgemm::permute_2D_sparse_data: named as its kernels are
     return named or of_fused(base.lower()) or first(OPERATORS, base.lower())
 
 
@@ -44,21 +44,25 @@ def _is_own(operator: str) -> bool:
 def of_kernel(name: str) -> str | None:
     """Category by the kernel's name, None for a name that is not known."""
     parts = parse(name)
-    return first(QUALIFIED, parts.qualified) or of_fused(parts.identifier) or _of_parts(parts)
+    words = (parts.identifier, *parts.arguments)
+    asked = (of_word(word) for of_word in (_of_word, _of_general_word) for word in words)
+    return first(QUALIFIED, parts.qualified) or of_fused(parts.identifier) or next(filter(None, asked), None)
 
 
-def _of_parts(name: KernelName) -> str | None:
-    return (
-        first(KERNELS, name.identifier)
-        or first_of(KERNELS, name.arguments)
-        or first(GENERAL, name.identifier)
-        or first_of(GENERAL, name.arguments)
-    )
+@cache
+def _of_word(word: str) -> str | None:
+    return first(KERNELS, word)  # cached: template arguments are the same few words in most names
+
+
+@cache
+def _of_general_word(word: str) -> str | None:
+    return first(GENERAL, word)
 
 
 def is_communication(name: str) -> bool:
-    """Whether a kernel is a collective's."""
-    return of_kernel(name) == kinds.COMMUNICATION
+    """Whether a kernel is a collective's: asked of every kernel, so that names with no such word are told quickly."""
+    plain = name[:LOOKED_AT].lower().replace("_", "")
+    return any(word in plain for word in COLLECTIVE_WORDS) and of_kernel(name) == kinds.COMMUNICATION
 
 
 def category(kernel: str, operator: str | None, *, in_optimizer: bool) -> str:

@@ -129,6 +129,12 @@ KERNELS = table(
 )  # fmt: skip
 """Ordered: the first that matches decides."""
 
+COLLECTIVE_WORDS = (
+    "ccl", "hcom", "crossdevice", "allreduce", "allgather", "alltoall", "reducescatter", "sendrecv", "shmem", "multimem",
+    "shot", "userbuffers", "signal", "barrier", "a2a", "epdispatch", "epcombine", "deepep", "pplx",
+)  # fmt: skip
+"""Any name that the rows of communication match has one of these in it, in lower case and without `_`."""
+
 GENERAL = table(
     (kinds.ELEMENTWISE, f"{_ATEN}/CUDALoops.cuh, ForeachFunctors.cuh; cuDNN and MIOpen: OpTensor, MIOpenNeuronFwd; TensorRT: __myl_",
         r"elem(ent)?_?wise|pointwise|vectorized|unrolled|foreach|multi_tensor_apply|silu|gelu|relu|(?<![a-z])glu|sigmoid|tanh"

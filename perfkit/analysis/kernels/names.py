@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 LOOKED_AT = 8192
 """Characters of a name; the longest in the traces at hand has 5,123."""
 
 _TOKEN = re.compile(r"\(anonymous namespace\)|<unnamed>|operator ?\(\)|::|[<>()\[\]{}]|\s+|[^\s:<>()\[\]{}]+|:")
+_BRACKET = re.compile(r"[<>()\[\]{}]")
 _OPEN, _CLOSE = "<([{", ">)]}"
+_MOST_ARGUMENTS = 200
 _ENTITY = re.compile(r"\b[A-Za-z_]\w*\b(?!\s*::)")
 _NOISE = re.compile(
     r"gpu_(index_)?kernel\w*|(load|store)_with\w*|\w*offset_calculator|\w*tensor_list_metadata|tensor_iterator\w*|lambda"
@@ -50,7 +53,8 @@ def parse(name: str) -> KernelName:
     parts, arguments = _mangled(name) if name.startswith("_Z") else _signature(name)
     snake = [_snake(part) for part in parts] or [_snake(name)]
     words = dict.fromkeys(_snake(word) for word in arguments)
-    return KernelName(snake[-1], "::".join(snake), tuple(word for word in words if not _NOISE.fullmatch(word)))
+    telling = [word for word in islice(words, _MOST_ARGUMENTS) if not _NOISE.fullmatch(word)]
+    return KernelName(snake[-1], "::".join(snake), tuple(telling))
 
 
 def _snake(word: str) -> str:
@@ -63,8 +67,9 @@ def _signature(name: str) -> tuple[list[str], list[str]]:
     """The components of the function's name before its parameters, and the names in its template arguments."""
     parts: list[str] = []
     depth, begin, arguments, is_new = 0, 0, "", False
-    for match in _TOKEN.finditer(name):
-        token = match[0]
+    place = 0
+    while match := (_BRACKET if depth else _TOKEN).search(name, place):
+        token, place = match[0], match.end()
         if depth:
             depth += (token in _OPEN) - (token in _CLOSE)
             if not depth:

@@ -24,21 +24,10 @@ class Pattern:
 
 
 def table(*rows: tuple[str, str, str]) -> tuple[Pattern, ...]:
-    """Rows of category, source and regular expression; `^` and `$` stand at the ends of a word."""
-    return tuple(Pattern(category, re.compile(regex, re.MULTILINE), source) for category, source, regex in rows)
+    """Rows of category, source and regular expression."""
+    return tuple(Pattern(category, re.compile(regex), source) for category, source, regex in rows)
 
 
 def first(patterns: Sequence[Pattern], text: str) -> str | None:
     """Category of the first pattern that matches."""
     return next((pattern.category for pattern in patterns if pattern.regex.search(text, 0, LOOKED_AT)), None)
-
-
-def first_of(patterns: Sequence[Pattern], words: Sequence[str]) -> str | None:
-    """Category of the first word that any pattern matches; of several, by the first pattern. Reads each word once."""
-    lines = "\n".join(words)
-    found = [
-        (lines.count("\n", 0, match.start()), order, pattern.category)
-        for order, pattern in enumerate(patterns)
-        if (match := pattern.regex.search(lines, 0, LOOKED_AT))
-    ]
-    return min(found)[2] if found else None

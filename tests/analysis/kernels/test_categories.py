@@ -15,6 +15,11 @@ def test_kernels_by_name(category, name):
     assert categories.of_kernel(name) == category
 
 
+@pytest.mark.parametrize(("category", "name"), [(kind, name) for kind, names in BY_NAME.items() for name in names])
+def test_collectives_are_the_kernels_of_communication(category, name):
+    assert categories.is_communication(name) is (category == kinds.COMMUNICATION)
+
+
 @pytest.mark.parametrize(
     "name", ["mystery", "void flashinfer::mystery<cutlass::half_t>(int)", "_ZN5aiter7mysteryI14__hip_bfloat16EEvPT_",
              "void fbgemm_gpu::mystery(int)", "my::combine", "dispatch", "void moe::mystery<flash::X>(int)"],

@@ -59,6 +59,12 @@ def test_nothing_behind_what_is_looked_at_counts() -> None:
     assert parse("a::" * LOOKED_AT + "gemm").identifier == "a"
 
 
+def test_so_many_arguments_are_enough() -> None:
+    """GIVEN a template of 300 arguments WHEN taken apart THEN the first 200 are there"""
+    names = [f"a{number}" for number in range(300)]
+    assert parse(f"f<{', '.join(names)}>").arguments == tuple(names[:200])
+
+
 def test_a_length_that_no_name_has_is_no_name() -> None:
     """GIVEN mangled names whose lengths lead nowhere WHEN taken apart THEN no error, and what is there counts"""
     assert parse("_Z" + "9" * 5000).identifier == "_z" + "9" * 5000
