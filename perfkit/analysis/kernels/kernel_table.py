@@ -23,7 +23,7 @@ KERNELS = table(
     (kinds.COMMUNICATION, "NCCL: ncclKernel_ until 2.18, ncclDevKernel_ since; RCCL, MSCCL, HCCL",
         r"^(nccl|rccl|msccl|hccl|hcom_)"),
     (kinds.COMMUNICATION, "vLLM, csrc/custom_all_reduce.cuh; AITER; TensorRT-LLM and FlashInfer: allreduce_fusion_kernel",
-        r"cross_device_(reduce|store)|(?<![a-z])(all_?reduce|reduce_?scatter|all_?gather|all_?to_?all|send_?recv)"),
+        r"cross_device_(reduce|store)|(?<![a-z])(all_?reduce|reduce_?scatter|all_?gather|all_?(to|2)_?all|send_?recv)"),
     (kinds.COMMUNICATION, "PyTorch, symmetric memory (torch/csrc/distributed/c10d); NVSHMEM; Transformer Engine: userbuffers",
         r"nvshmem|multimem_|(one|two)_shot_(all_reduce|reduce_scatter)|user_?buffers|(put|wait)_signal|barrier_(on_stream|all|kernel$)"),
     (kinds.COMMUNICATION, "Exchange between experts: FlashInfer's and TensorRT-LLM's moeA2ADispatch, MORI's EpDispatch",
@@ -79,7 +79,7 @@ KERNELS = table(
     (kinds.EMBEDDING, f"{_ATEN}/Embedding.cu, EmbeddingBackwardKernel.cu, EmbeddingBag.cu",
         r"embedding|krn_partial"),
     (kinds.EMBEDDING, "FBGEMM's sparse operators: split_embedding_codegen, permute_2D_data, jagged_, bounds_check_indices",
-        r"jagged|permute_(1_?d|2_?d|pooled|indices|sequence|lengths|data)|bounds_check|linearize_|bucketize|long_segments"
+        r"jagged|permute_(1_?d|2_?d|pooled|sparse|indices|sequence|lengths|data)|bounds_check|linearize_|bucketize|long_segments"
         r"|offsets_range|lxu_cache|pooled_embs|segment_sum_csr"),
     (kinds.OPTIMIZER, f"{_ATEN}/fused_adam_impl.cu; Apex, csrc/multi_tensor_adam.cu; bitsandbytes: kOptimizer32bit2State",
         r"(?<![a-z])(adam|adam_?w|adagrad|sgd|lamb|lion|adafactor|novo_?grad|muon|rmsprop)(?![a-z])|fused_?adam|optimizer"),
@@ -130,7 +130,7 @@ KERNELS = table(
 """Ordered: the first that matches decides."""
 
 COLLECTIVE_WORDS = (
-    "ccl", "hcom", "crossdevice", "allreduce", "allgather", "alltoall", "reducescatter", "sendrecv", "shmem", "multimem",
+    "ccl", "hcom", "crossdevice", "allreduce", "allgather", "alltoall", "all2all", "reducescatter", "sendrecv", "shmem", "multimem",
     "shot", "userbuffers", "signal", "barrier", "a2a", "epdispatch", "epcombine", "deepep", "pplx",
 )  # fmt: skip
 """Any name that the rows of communication match has one of these in it, in lower case and without `_`."""
