@@ -8,7 +8,7 @@ COUNTS = ("count", "ranges", "x")
 
 
 def assert_regular(table: Table) -> None:
-    """Rows are numbered from 0; times end in _ns, shares say so, and what else is a number is a count or bytes."""
+    """Rows are numbered from 0; times end in _ns, rates in _per_s, shares say so; other numbers are counts or bytes."""
     assert table.frame.index.tolist() == list(range(len(table)))
     for column in table.columns:
         stem = column.name.removesuffix("_a").removesuffix("_b")
@@ -19,6 +19,8 @@ def assert_regular(table: Table) -> None:
             expected = ("1", "share")
         elif stem == "bytes":
             expected = ("B", "bytes")
+        elif stem.endswith("_per_s"):
+            expected = ("/s", "rate")
         elif stem.startswith(COUNTS):
             expected = ("", "count")
         assert (column.unit, column.kind) == expected, column.name

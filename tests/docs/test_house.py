@@ -15,6 +15,9 @@ GROUND = {"errors", "signals", "streams"}
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
     "run": "test_cli",
+    "analysis/kernels/kernel_table": "analysis/kernels/test_categories",
+    "analysis/kernels/kinds": "analysis/kernels/test_categories",
+    "analysis/kernels/operator_table": "analysis/kernels/test_categories",
     "schema/parts/measurement": "schema/test_config_limits",
     "schema/parts/step": "schema/test_config_limits",
     "schema/parts/workloads": "schema/test_config",

@@ -209,7 +209,14 @@ class Gpu:
 
     @property
     def is_communication(self) -> bool:
-        return self.kind == "kernel" and (self.name.startswith(("nccl", "rccl")) or "cross_device_reduce" in self.name)
+        if self.kind != "kernel":
+            return False
+        if self.name.startswith(("nccl", "rccl")):
+            return True
+        plain = self.name.partition("(")[0].lower().replace("_", "")
+        if any(word in plain for word in ("crossdevicereduce", "allreduce", "reducescatter", "multimem", "nvshmem")):
+            return True
+        return "deepep::" in plain and ("::dispatch" in plain or "::combine" in plain)
 
     @property
     def priority(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.analysis.kernels import fused, kernel_table, operator_table
 from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.render.terminal import render
@@ -61,7 +61,8 @@ def test_a_name_that_no_file_can_hold_is_kept_too(tmp_path: Path) -> None:
 
 def test_no_pattern_looks_to_the_end_from_every_place() -> None:
     """GIVEN the patterns of categories THEN none has an endless `.*` behind a word, which costs the square"""
-    for pattern in (*kernel_categories.OPERATORS, *kernel_categories.KERNELS):
+    tables = (operator_table.OPERATORS, kernel_table.QUALIFIED, kernel_table.KERNELS, kernel_table.GENERAL)
+    for pattern in (*(row for table in tables for row in table), *fused.WEIGHTIEST):
         assert not re.search(r"\.[*+]", pattern.regex.pattern), pattern.regex.pattern
 
 

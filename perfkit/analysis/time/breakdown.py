@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
-from perfkit.analysis.kernels import categories as kernel_categories
-from perfkit.analysis.kernels.categories import HOST
+from perfkit.analysis.kernels import copies, kinds
 from perfkit.analysis.time.cells import CELLS, Work, categories, scopes_of
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.analysis.time.passes import passes
@@ -19,7 +18,7 @@ from perfkit.schema.table import Audience, Column, Table
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
 _HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
-_CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
+_CATEGORIES = np.array(kinds.ALL, dtype=object)
 
 _TIMES = (
     Column("mean_ns", "ns", "time", "mean", scale="each", spare=True),
@@ -57,7 +56,7 @@ def _operator_table(partial: Partial) -> Table:
     frame = _by_name(partial, Work.OPERATOR)
     rest = int(cells["total_ns"].sum() - frame["total_ns"].sum())
     if len(cells):
-        frame.loc[len(frame)] = {"name": UNATTRIBUTED, "category": HOST, "count": 0, "total_ns": rest}
+        frame.loc[len(frame)] = {"name": UNATTRIBUTED, "category": kinds.HOST, "count": 0, "total_ns": rest}
     notes = (
         "no device work in this trace: operators by self time on the main thread, inside the steps",
         f"{UNATTRIBUTED} is the time between operators: Python, the framework, the profiler",
@@ -117,9 +116,21 @@ def with_share(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def copy_table(partial: Partial) -> Table:
-    """Copies and memsets by name."""
+    """Copies and memsets by name: what they move, and how fast; the rate is missing where the trace has no bytes."""
     frame = _by_name(partial, Work.MEMCPY, Work.MEMSET, sums=("bytes",))
-    columns = (Column("name"), *_SUM, _SHARE, Column("bytes", "B", "bytes", summed=True), *_TIMES)
+    frame["host_memory"] = pd.Series([copies.host_memory(name) for name in frame["name"]], dtype=object)
+    moved, seconds = frame["bytes"].to_numpy(), frame["total_ns"].to_numpy() / 1e9
+    frame["bytes_per_s"] = np.divide(moved, seconds, out=np.full(len(frame), np.nan), where=(moved > 0) & (seconds > 0))
+    columns = (
+        Column("name"),
+        Column("category"),
+        Column("host_memory", title="host memory"),
+        *_SUM,
+        _SHARE,
+        Column("bytes", "B", "bytes", summed=True),
+        Column("bytes_per_s", "/s", "rate", "B/s"),
+        *_TIMES,
+    )
     return Table("copies", "Copies and memsets", columns, with_share(frame))
 
 
@@ -226,7 +237,8 @@ LAYERS = TraceTable(
 COPIES = TraceTable(
     "copies",
     "a copy's or memset's name (with a device only)",
-    "`name`, `count`, `total_ns`, `share`, `bytes`, `mean_ns`, `min_ns`, `max_ns`",
+    "`name`, `category`, `host_memory`, `count`, `total_ns`, `share`, `bytes`, `bytes_per_s`, "
+    "`mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: copy_table(partial),
     _with_device,
 )

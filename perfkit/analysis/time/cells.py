@@ -11,7 +11,9 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, pair_keys
 from perfkit.analysis.attribution.scopes import How
-from perfkit.analysis.kernels import categories as kernel_categories
+from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.categories import category
+from perfkit.analysis.kernels.copies import direction
 from perfkit.analysis.time.account import Account, is_operator, scope_numbers
 from perfkit.analysis.time.partial import Fold, Partial, Rows, columns_of
 from perfkit.schema.range_names import HOOKS
@@ -28,7 +30,7 @@ REASONS = {
 """Why time has no scope. The cells' `reason` counts in it."""
 
 _REASONS = {reason: number for number, reason in enumerate(REASONS)}
-_CATEGORIES = {category: number for number, category in enumerate(kernel_categories.ALL)}
+_CATEGORIES = {kind: number for number, kind in enumerate(kinds.ALL)}
 
 
 class Work(IntEnum):
@@ -129,7 +131,7 @@ def scopes_of(partial: Partial, cells: pd.DataFrame) -> tuple[Ints, Any]:
 
 
 def categories(partial: Partial, cells: pd.DataFrame) -> Ints:
-    """Category of cells, as an index into kernel_categories.ALL: by the operator first, the kernel's name second."""
+    """Category of cells, as an index into kinds.ALL: of kernels by operator and name, of copies by direction."""
     if not len(cells):
         return np.empty(0, dtype=np.int64)
     name, operator, work = (cells[key].to_numpy() for key in ("name", "operator", "work"))
@@ -137,15 +139,16 @@ def categories(partial: Partial, cells: pd.DataFrame) -> Ints:
     _, first, place = np.unique(pair_keys(name, operator, in_optimizer), return_index=True, return_inverse=True)
     names = partial.facts.names
     by_key = [
-        kernel_categories.category(
+        category(
             names[name[row]],
             names[operator[row]] if operator[row] != NONE else None,
             in_optimizer=bool(in_optimizer[row]),
         )
         for row in first
     ]
-    per_cell = np.array([_CATEGORIES[category] for category in by_key], dtype=np.int64)[place]
-    per_cell[work == Work.MEMCPY] = _CATEGORIES[kernel_categories.COPY]
-    per_cell[work == Work.MEMSET] = _CATEGORIES[kernel_categories.MEMSET]
-    per_cell[work == Work.BETWEEN] = _CATEGORIES[kernel_categories.HOST]
+    per_cell = np.array([_CATEGORIES[kind] for kind in by_key], dtype=np.int64)[place]
+    copied = np.flatnonzero(work == Work.MEMCPY)
+    per_cell[copied] = [_CATEGORIES[direction(names[index])] for index in name[copied]]
+    per_cell[work == Work.MEMSET] = _CATEGORIES[kinds.MEMSET]
+    per_cell[work == Work.BETWEEN] = _CATEGORIES[kinds.HOST]
     return per_cell

@@ -12,7 +12,8 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
-from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
+from perfkit.analysis.kernels.categories import is_known
+from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.cells import CELLS, Work, unattributed
+from perfkit.analysis.time.cells import CELLS, Work, categories, unattributed
 from perfkit.analysis.time.partial import Fold, Partial, Rows
 
 Scalars: TypeAlias = Mapping[str, Any]
@@ -62,6 +63,7 @@ def summary(partial: Partial) -> dict[str, Any]:
         "total_ns": int(cells["total_ns"].sum()),
         "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),
         "unattributed_reasons_ns": unattributed(partial),
+        "other_category_ns": int(cells["total_ns"][categories(partial, cells) == ALL.index(OTHER)].sum()),
         "scope_source": facts.scope_source.value,
         "backward_nodes": int(nodes["nodes"].sum()),
         "backward_nodes_linked": int(nodes["linked"].sum()),

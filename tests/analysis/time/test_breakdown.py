@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
@@ -94,10 +96,10 @@ def test_people_see_the_count_per_forward_of_the_whole_step():
 @pytest.mark.parametrize(
     ("copied", "added", "category"),
     [
-        ((30,), (20, 5), "copy/cast"),  # more time
+        ((30,), (20, 5), "cast/layout"),  # more time
         ((20, 5), (30,), "elementwise"),
         ((30,), (15, 15), "elementwise"),  # as much time, more often
-        ((15, 15), (30,), "copy/cast"),
+        ((15, 15), (30,), "cast/layout"),
         ((30,), (30,), "elementwise"),  # a tie goes by the order of the categories
     ],
 )
@@ -168,18 +170,40 @@ def test_the_notes_say_what_the_times_are():
 
 
 def test_copies_have_their_bytes_and_an_unknown_size_counts_as_none():
+    """GIVEN 128 bytes from pinned memory in 8 ns, and copies and a memset without a size WHEN tabled THEN 16 GB/s"""
     b = two_steps().launched("Memset", 30, 500, 501, kind=DeviceKind.MEMSET)
+    pinned = "Memcpy HtoD (Pinned -> Device)"
     for at, size in ((2, 100), (3, 28)):
-        b.launched("Memcpy HtoD", at, 10 * at, 10 * at + 4, kind=DeviceKind.MEMCPY, bytes=size)
+        b.launched(pinned, at, 10 * at, 10 * at + 4, kind=DeviceKind.MEMCPY, bytes=size)
+    b.launched("Memcpy DtoH (Device -> Pageable)", 4, 40, 43, kind=DeviceKind.MEMCPY)
     table = breakdown.copy_table(account(b).partial)
-    assert table.frame[["name", "count", "total_ns", "share", "bytes", "mean_ns"]].to_numpy().tolist() == [
-        ["Memcpy HtoD", 2, 8, 8 / 9, 128, 4.0],
-        ["Memset", 1, 1, 1 / 9, 0, 1.0],
+    columns_of_copies = ["name", "category", "host_memory", "count", "total_ns", "share", "bytes", "mean_ns"]
+    assert table.frame[columns_of_copies].to_numpy().tolist() == [
+        [pinned, "host to device", "pinned", 2, 8, 8 / 12, 128, 4.0],
+        ["Memcpy DtoH (Device -> Pageable)", "device to host", "pageable", 1, 3, 3 / 12, 0, 3.0],
+        ["Memset", "memset", None, 1, 1, 1 / 12, 0, 1.0],
     ]
+    assert table.frame["bytes_per_s"].tolist() == pytest.approx([16e9, math.nan, math.nan], nan_ok=True)
     assert (table.name, table.title) == ("copies", "Copies and memsets")
-    assert columns.names(table) == ["name", "count", "total_ns", "share", "bytes", *TIMES]
+    assert columns.names(table) == [*columns_of_copies[:-1], "bytes_per_s", *TIMES]
     assert columns.summed(table) == ["count", "total_ns", "share", "bytes"]
     columns.assert_regular(table)
+
+
+def test_copies_that_take_no_time_have_no_rate():
+    b = TraceBuilder().launched("Memcpy HtoD", 0, 5, 5, kind=DeviceKind.MEMCPY, bytes=100)
+    assert breakdown.copy_table(account(b).partial).frame["bytes_per_s"].isna().all()
+
+
+def test_copies_and_casts_are_categories_of_their_own():
+    """GIVEN a copy to the device, one from it, and a kernel that casts WHEN tabled THEN three categories"""
+    b = TraceBuilder().launched("Memcpy HtoD (Pageable -> Device)", 0, 0, 5, kind=DeviceKind.MEMCPY)
+    b.launched("Memcpy DtoH (Device -> Pageable)", 10, 10, 13, kind=DeviceKind.MEMCPY)
+    b.range("aten::copy_", 20, 40).launched("direct_copy_kernel_cuda", 30, 30, 32)
+    frame = breakdown.category_table(account(b).partial).frame
+    assert frame[["category", "total_ns"]].to_numpy().tolist() == [
+        ["host to device", 5], ["device to host", 3], ["cast/layout", 2],
+    ]  # fmt: skip
 
 
 # --- layers, phases, categories -----------------------------------------------------------------------------------

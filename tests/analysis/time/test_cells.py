@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import Phase
-from perfkit.analysis.kernels.categories import ALL
+from perfkit.analysis.kernels.kinds import ALL
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, categories
 from perfkit.trace.columns import HostKind
@@ -17,7 +17,7 @@ def category_names(rows: Account) -> list[str]:
 
 def test_categories_of_cells():
     assert category_names(account(every_kind())) == [
-        "elementwise", "other", "communication", "copy/cast", "memset", "optimizer", "matmul", "other", "other",
+        "elementwise", "other", "communication", "copy", "memset", "optimizer", "matmul", "other", "other",
     ]  # fmt: skip
     host = account(
         TraceBuilder().module("net", 0, 50).range("aten::mm", 10, 20).range("call", 12, 15, HostKind.RUNTIME)

@@ -6,7 +6,7 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import device_span, summary
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.recording import Device
 from tests.builders import TraceBuilder, device_step, host_step, saying
 
@@ -34,6 +34,7 @@ def test_scalars_of_device_work():
         "total_ns": 40,
         "unattributed_ns": 5,
         "unattributed_reasons_ns": {"outside": 5},
+        "other_category_ns": 5,
         "scope_source": "perfkit",
         "backward_nodes": 2,
         "backward_nodes_linked": 1,
@@ -46,6 +47,17 @@ def test_scalars_of_host_times():
     assert [scalars[key] for key in ("kernels", "kernel_time_ns", "gpu_events", "gpu_time_ns", "busy_ns")] == [0] * 5
     assert (scalars["total_ns"], scalars["step_wall_ns"], scalars["unattributed_ns"]) == (100, 100, 10)
     assert scalars["devices"] == []
+
+
+def test_time_of_no_known_category_is_that_of_the_table():
+    """GIVEN a copy, a gemm, and 7 and 4 ns in kernels that nobody knows WHEN summed up THEN 11 ns; on the host alone,
+    the self time of operators that nobody knows, and none of what lies between operators
+    """
+    b = TraceBuilder().step(0, 0, 100).launched("mystery", 1, 20, 27).launched("riddle", 2, 30, 34)
+    b.launched("gemm", 3, 40, 60).launched("Memcpy HtoD", 4, 60, 80, kind=DeviceKind.MEMCPY)
+    assert summary(partial(b.build()))["other_category_ns"] == 11
+    host = TraceBuilder().step(0, 0, 100).range("my::op", 10, 40).range("aten::mm", 20, 30).annotation("mine", 50, 90)
+    assert summary(partial(host.build()))["other_category_ns"] == 20
 
 
 def test_the_span_goes_from_the_first_start_to_the_last_end_on_each_device():

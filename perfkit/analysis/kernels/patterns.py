@@ -1,0 +1,33 @@
+"""Ordered tables of patterns. The first pattern that matches wins, so special cases stand above general ones.
+
+No pattern looks further than 500 characters from where it begins, so that a long name takes no longer than many short
+ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perfkit.analysis.kernels.names import LOOKED_AT
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression, searched in a name in lower case, and the category it stands for."""
+
+    category: str
+    regex: re.Pattern[str]
+    source: str
+    """Where names of this kind come from."""
+
+
+def table(*rows: tuple[str, str, str]) -> tuple[Pattern, ...]:
+    """Rows of category, source and regular expression."""
+    return tuple(Pattern(category, re.compile(regex), source) for category, source, regex in rows)
+
+
+def first(patterns: Sequence[Pattern], text: str) -> str | None:
+    """Category of the first pattern that matches."""
+    return next((pattern.category for pattern in patterns if pattern.regex.search(text, 0, LOOKED_AT)), None)
