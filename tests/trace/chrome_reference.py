@@ -107,7 +107,7 @@ def ignored(trace_events: list[dict[str, Any]]) -> dict[str, int]:
         ph, cat = event.get("ph"), event.get("cat")
         kept = (ph == "X" and (cat in HOST or cat in DEVICE)) or (ph in ("s", "f") and cat == "fwdbwd")
         if not kept and ph != "M":
-            found[cat or f"ph {ph}"] += 1
+            found[cat or ("events without a category" if ph == "X" else f"ph {ph}")] += 1
     return dict(found)
 
 

@@ -13,7 +13,7 @@ from perfkit.analysis.attribution.attribute import Phase, external_ids_are_corre
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
-from perfkit.analysis.time import reading
+from perfkit.analysis.time import losses, reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
@@ -355,6 +355,7 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
+    losses.lost_device_events, losses.unknown_events,
     _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
     _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
