@@ -14,7 +14,7 @@ import numpy as np
 from perfkit.trace.columns import AutogradFlows, DeviceEvents, HostRanges, Trace, column_dtype
 
 HOST = {"cpu_op": 0, "user_annotation": 1, "python_function": 2, "cuda_runtime": 3, "cuda_driver": 3}
-DEVICE = {"kernel": 0, "gpu_memcpy": 1, "gpu_memset": 2}
+DEVICE = {"kernel": 0, "gpu_memcpy": 1, "gpu_memset": 2, "mtia_ccp_events": 0}
 
 
 def nanoseconds(microseconds: Any) -> int:

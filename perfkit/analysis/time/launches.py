@@ -103,6 +103,13 @@ def launches(trace: Trace, attribution: Attribution) -> Launches:
     )
 
 
+def all_have_events(trace: Trace, attribution: Attribution) -> bool:
+    """Whether every call but memsets has an event of its own: true of most files, and soon known."""
+    rows = _calls(trace, attribution)
+    needs = _kinds(trace, attribution)[attribution.host.name[rows]] != Call.MEMSET
+    return bool((_events_of(attribution.events.launch, len(attribution.host.name))[rows[needs]] != NONE).all())
+
+
 def _kinds(trace: Trace, attribution: Attribution) -> Ints:
     """The Call of each name that a call of the file has, NONE for none."""
     host = attribution.host
@@ -116,19 +123,17 @@ def _kinds(trace: Trace, attribution: Attribution) -> Ints:
 def _calls(trace: Trace, attribution: Attribution) -> Ints:
     """Rows of the host view. A call without a correlation cannot be judged, unless the file has no event at all."""
     host = attribution.host
-    kinds = _kinds(trace, attribution)
     rows = np.flatnonzero(host.is_runtime)
-    rows = rows[kinds[host.name[rows]] != NONE]
+    rows = rows[_kinds(trace, attribution)[host.name[rows]] != NONE]
     told = trace.host.correlation[host.forest.order[rows]] != MISSING
     return rows if not told.any() and not len(trace.device) else rows[told]
 
 
 def _events_of(launch: Ints, hosts: int) -> Ints:
     """An event of each host row that launched one, else NONE."""
-    event = np.full(hosts, NONE, dtype=np.int64)
-    launched = np.flatnonzero(launch != NONE)
-    event[launch[launched]] = launched
-    return event
+    event = np.full(hosts + 1, NONE, dtype=np.int64)
+    event[launch] = np.arange(len(launch))  # NONE is the last
+    return event[:-1]
 
 
 def _outermost(frame: pd.DataFrame) -> pd.DataFrame:

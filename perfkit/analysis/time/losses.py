@@ -7,7 +7,7 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import Bools
 from perfkit.analysis.kernels.calls import Call, tracer_of
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.launches import Launches, Place, launches
+from perfkit.analysis.time.launches import Launches, Place, all_have_events, launches
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 from perfkit.trace.columns import MISSING, NO_CATEGORY, DeviceKind
@@ -27,6 +27,8 @@ _PLACES = {Place.START: "at the start", Place.MIDDLE: "in the middle", Place.END
 
 def lost_device_events(account: Account) -> Finding | None:
     """Calls without their events, and whether that is more than the edges of the recording."""
+    if all_have_events(account.trace, account.attribution):
+        return None
     found = launches(account.trace, account.attribution)
     missing = found.is_missing & (found.kind != Call.MEMSET)
     if not missing.any():
