@@ -77,6 +77,53 @@ def test_a_device_behind_the_host_has_a_long_edge():
     assert missing(b) == [0, 0, 4, 4]
 
 
+def test_a_device_that_is_busy_until_the_end_may_have_more_to_come():
+    """GIVEN a last kernel that ends 4 ns before the recording THEN all launches after its own may be to come
+
+    The first of them is 47 ns old when the recording ends, while the longest took 44 ns.
+    """
+    b = TraceBuilder()
+    for at in range(0, 51, 10):
+        call(b, at, lag=40)
+    call(b, 51, ran=False)
+    call(b, 96, ran=False)
+    assert missing(b) == [0, 0, 2, 2]
+
+
+def test_a_stream_runs_in_order():
+    """GIVEN one launch that took 100 ns and a later one without an event WHEN the next has one THEN it is no edge"""
+    b = TraceBuilder()
+    call(b, 0, lag=96)
+    call(b, 10, ran=False)
+    call(b, 100)
+    assert missing(b) == [0, 1, 0, 0]
+
+
+def test_a_stream_that_is_behind_has_an_edge_as_long_as_the_longest_work():
+    """GIVEN a stream behind another THEN its launch of 224 ns before the end is lost where the longest took 204"""
+    b = TraceBuilder()
+    call(b, 0, stream=7)
+    call(b, 5, stream=20)
+    call(b, 10, ran=False)
+    call(b, 30, stream=7, lag=200)
+    assert missing(b) == [0, 1, 0, 0]
+
+
+def test_a_wait_is_for_the_device_of_its_caller():
+    """GIVEN a last launch without an event, and a wait of another device or process THEN it may be to come"""
+    two = TraceBuilder()
+    for place in range(5):
+        call(two, 10 * place, device=0)
+        call(two, 10 * place + 5, ran=place < 4, device=1, thread=1)
+    two.range("cudaDeviceSynchronize", 48, 49, HostKind.RUNTIME)
+    assert missing(two) == [0, 0, 1, 1]
+    one = series("xxxx.")
+    one.range("cudaDeviceSynchronize", 43, 45, HostKind.RUNTIME, thread=1)
+    trace = one.build()
+    assert missing(trace) == [0, 0, 1, 0]
+    assert missing(dataclasses.replace(trace, threads=(Thread(1, 1), Thread(2, 2)))) == [0, 0, 1, 1]
+
+
 def test_what_the_program_has_waited_for_is_no_edge():
     """GIVEN the last launch without an event WHEN the program then waits for the device THEN it ran, and is lost"""
     b = series("xxxx.")
@@ -186,6 +233,14 @@ def test_the_device_of_a_call_is_that_of_its_thread():
     call(b, 12, ran=False, thread=2)
     one = found(b)
     assert one.device[one.is_missing].tolist() == [0, -1]
+
+
+def test_the_device_of_a_call_is_else_that_of_its_process():
+    """GIVEN a thread without any event WHEN its process uses one device THEN its calls are of that one"""
+    b = series("xxx", device=3)
+    call(b, 15, ran=False, thread=1)
+    one = found(b)
+    assert one.device[one.is_missing].tolist() == [3]
 
 
 def test_the_table_counts_by_kind_and_device():

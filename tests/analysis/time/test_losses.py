@@ -71,6 +71,14 @@ def test_copies_and_graphs_are_counted_by_kind():
     assert [one.key["call"] for one in finding.evidence] == ["kernel launch", "copy", "graph launch"]
 
 
+def test_a_graph_alone_without_its_events():
+    b = series("xxxxx")
+    call(b, 15, ran=False, name=GRAPH)
+    finding = lost(b)
+    assert finding is not None
+    assert finding.what.startswith("1 of 1 graph launches have no device event: 1 in the middle")
+
+
 def test_a_device_whose_events_are_missing():
     """GIVEN a thread for each of two devices, one without its second half THEN the sentence says which"""
     b = TraceBuilder()
@@ -158,6 +166,14 @@ def test_a_launch_that_failed_is_no_loss(tmp_path):
     export.rows["CUPTI_ACTIVITY_KIND_RUNTIME"][2]["returnValue"] = 700
     del export.rows["StringIds"]
     assert lost(load(export.write(tmp_path / "failed.sqlite"))) is None
+
+
+def test_a_call_with_an_error_keeps_the_event_that_it_has(tmp_path):
+    """GIVEN a launch that returned the error of an earlier one, and its kernel THEN the two belong together"""
+    export = NsysExport().launched("k", 10, 13, 17, 1)
+    export.rows["CUPTI_ACTIVITY_KIND_RUNTIME"][0]["returnValue"] = 700
+    trace = load(export.write(tmp_path / "report.sqlite"))
+    assert attribute(trace).events.launch.tolist() == [0]
 
 
 def unknown(facts: ReadFacts, b: TraceBuilder) -> Finding | None:
