@@ -186,7 +186,8 @@ def _says_what_it_can(trace: Trace) -> bool:
     """Whether the other members have values that reading a file gives: valid counts, and no remarks yet."""
     facts, recording = trace.facts, trace.recording
     counted = {**facts.ignored, **facts.repairs}
-    counts = (facts.events, facts.negative_durations, facts.overhead_ns, facts.truncated_at or 0, *counted.values())
+    counts = [facts.events, facts.negative_durations, facts.overhead_ns, facts.truncated_at or 0, *counted.values()]
+    counts += [number for unknown in facts.unknown.values() for number in unknown]
     numbers = [recording.rank, recording.world_size, facts.base_time_ns]
     numbers += [number for thread in trace.threads for number in (thread.pid, thread.tid)]
     for device in recording.devices:
@@ -194,7 +195,7 @@ def _says_what_it_can(trace: Trace) -> bool:
     return (
         all(0 <= count <= LARGEST_SUM for count in counts)
         and all(number is None or -(1 << 63) <= number < 1 << 63 for number in numbers)
-        and all(what.isprintable() for what in counted)
+        and all(what.isprintable() for what in (*counted, *facts.unknown))
         and facts.resolution_ns in (1, 1000)
         and not facts.remarks
         and recording.tool is Tool.KINETO  # nsys exports are not cached

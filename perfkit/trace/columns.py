@@ -35,6 +35,9 @@ NO_TIME = " without a usable time"
 BEGIN_END = "begin and end events (ph B, E)"
 """In ReadFacts.ignored: intervals recorded as a begin and an end event, which PyTorch does not write."""
 
+NO_CATEGORY = "events without a category"
+"""In ReadFacts.ignored and ReadFacts.unknown: events with a duration (ph X) that name no category."""
+
 
 class HostKind(IntEnum):
     """The kind of a host range."""
@@ -164,6 +167,9 @@ class ReadFacts:
     """Total duration of the pauses that the profiler made and recorded."""
     base_time_ns: int | None = None
     """Unix time of the file's time zero, where given."""
+    unknown: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Events with a duration whose category does not say what they are: category -> count and ns. Those that are in no
+    column are in `ignored` too; the others are kernels for want of a better word."""
 
 
 class Content(Enum):

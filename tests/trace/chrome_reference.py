@@ -14,7 +14,7 @@ import numpy as np
 from perfkit.trace.columns import AutogradFlows, DeviceEvents, HostRanges, Trace, column_dtype
 
 HOST = {"cpu_op": 0, "user_annotation": 1, "python_function": 2, "cuda_runtime": 3, "cuda_driver": 3}
-DEVICE = {"kernel": 0, "gpu_memcpy": 1, "gpu_memset": 2}
+DEVICE = {"kernel": 0, "gpu_memcpy": 1, "gpu_memset": 2, "mtia_ccp_events": 0}
 
 
 def nanoseconds(microseconds: Any) -> int:
@@ -107,7 +107,7 @@ def ignored(trace_events: list[dict[str, Any]]) -> dict[str, int]:
         ph, cat = event.get("ph"), event.get("cat")
         kept = (ph == "X" and (cat in HOST or cat in DEVICE)) or (ph in ("s", "f") and cat == "fwdbwd")
         if not kept and ph != "M":
-            found[cat or f"ph {ph}"] += 1
+            found[cat or ("events without a category" if ph == "X" else f"ph {ph}")] += 1
     return dict(found)
 
 

@@ -32,6 +32,21 @@ def test_a_trace_comes_back_as_it_was_under_the_files_present_name():
     assert (again.names, again.threads, again.source) == (before.names, before.threads, "moved.json")
 
 
+def test_what_was_not_known_comes_back():
+    facts = dataclasses.replace(trace().facts, ignored={"npu": 3}, unknown={"npu": (2, 700)})
+    whole = b"".join(cache_entry.encode(NAME, dataclasses.replace(trace(), facts=facts)))
+    assert cache_entry.decode(whole, NAME, "t.json").facts == facts
+
+
+@pytest.mark.parametrize("unknown", [{"npu": (-1, 7)}, {"npu": (1, 2**63)}, {"\x1b": (1, 7)}])
+def test_what_no_file_has_as_unknown_is_damage(unknown):
+    facts = dataclasses.replace(trace().facts, unknown=unknown)
+    with pytest.raises(cache_entry.DamagedError):
+        cache_entry.decode(
+            b"".join(cache_entry.encode(NAME, dataclasses.replace(trace(), facts=facts))), NAME, "t.json"
+        )
+
+
 @pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])
 def test_an_entry_cut_anywhere_is_damaged(cut):
     with pytest.raises(cache_entry.DamagedError):

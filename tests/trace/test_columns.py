@@ -65,7 +65,7 @@ def test_names_of_rows() -> None:
 
 def test_what_a_file_does_not_say() -> None:
     """GIVEN nothing said THEN nothing is claimed, and a time is known to its nanosecond"""
-    assert ReadFacts() == ReadFacts(0, {}, {}, (), None, 1, 0, 0, None)
+    assert ReadFacts() == ReadFacts(0, {}, {}, (), None, 1, 0, 0, None, {})
     assert Thread(1, 2) == Thread(1, 2, "")
     trace = named()
     assert (trace.facts, trace.origin) == (ReadFacts(), None)

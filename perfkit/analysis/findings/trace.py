@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.breakdown import without_device
 from perfkit.analysis.time.cells import CELLS, REASONS
 from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
@@ -23,8 +24,8 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
     steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
     text = f"{steps} steps" if steps != 1 else "1 step"
     if not account.on_device:
-        of_operators = account.trace.recording.capabilities.operators
-        what = "no device work in this trace" if of_operators else "no GPU work was captured"
+        facts = account.partial.facts
+        what = without_device(facts) if facts.has_operators or facts.has_launches else "no GPU work was captured"
         return Finding(TRACE_TOTALS, f"{text}, {total} on the main thread; {what}")
     busy, span = scalars["busy_ns"], device_span(account.partial)
     text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.phases import no_phase_evidence
-from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
+from perfkit.analysis.time import breakdown, cells, grouping, integrity, launches, passes, ranges, threads
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
@@ -32,12 +32,14 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.COPIES,
     ranges.RANGES,
     threads.THREADS,
+    launches.LAUNCHES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
 FOLDS: tuple[Fold, ...] = (
     cells.BY_STEP,
     cells.CELLS,
+    launches.CALLS,
     passes.PASSES,
     ranges.EVERYWHERE,
     ranges.IN_STEPS,

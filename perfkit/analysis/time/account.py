@@ -13,7 +13,9 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
+from perfkit.analysis.attribution.host_view import present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
+from perfkit.analysis.kernels.calls import kind_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
@@ -83,7 +85,7 @@ class Account:
     @cached_property
     def partial(self) -> Partial:
         """The parts of the account that add up."""
-        trace, attribution = self.trace, self.attribution
+        trace, attribution, host = self.trace, self.attribution, self.attribution.host
         steps = (attribution.steps[index] for index in self.steps)
         facts = Facts(
             sources=(trace.source,),
@@ -99,6 +101,7 @@ class Account:
             only=self.only,
             on_device=self.on_device,
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
+            has_launches=any(kind_of(trace.names[index]) is not None for index in present(host.name[host.is_runtime])),
             several_threads=len(trace.threads) > 1,
         )
         return partial_of(self, facts)

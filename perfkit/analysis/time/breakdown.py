@@ -58,7 +58,7 @@ def _operator_table(partial: Partial) -> Table:
     if len(cells):
         frame.loc[len(frame)] = {"name": UNATTRIBUTED, "category": kinds.HOST, "count": 0, "total_ns": rest}
     notes = (
-        "no device work in this trace: operators by self time on the main thread, inside the steps",
+        f"{without_device(partial.facts)}: operators by self time on the main thread, inside the steps",
         f"{UNATTRIBUTED} is the time between operators: Python, the framework, the profiler",
     )
     columns = _present(_KERNEL_COLUMNS, partial)
@@ -195,7 +195,14 @@ def notes(partial: Partial) -> tuple[str, ...]:
             " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
         )
     counts = "" if (partial.of(CELLS)["work"] == Work.OPERATOR).any() else "; count: ranges"
-    return (f"no device work in this trace: {_HOST_TIMES}{counts}",)
+    return (f"{without_device(partial.facts)}: {_HOST_TIMES}{counts}",)
+
+
+def without_device(facts: Facts) -> str:
+    """Why times are the host's."""
+    return (
+        "device work was launched, but is not in this trace" if facts.has_launches else "no device work in this trace"
+    )
 
 
 def _unless_ranges_only(facts: Facts) -> Audience:

@@ -14,7 +14,7 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import is_known
 from perfkit.analysis.kernels.kinds import ALL, OTHER
-from perfkit.analysis.time import reading
+from perfkit.analysis.time import losses, reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
@@ -356,6 +356,7 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
+    losses.lost_device_events, losses.unknown_events,
     _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
     _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip

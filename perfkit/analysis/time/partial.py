@@ -106,6 +106,8 @@ class Facts:
     has_copies: bool
     has_operators: bool
     """The recording names operators, not ranges alone."""
+    has_launches: bool
+    """The recording has calls that give a device work."""
     several_threads: bool
 
     @property
@@ -213,6 +215,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         on_device=any(part.on_device for part in parts),
         has_copies=any(part.has_copies for part in parts),
         has_operators=any(part.has_operators for part in parts),
+        has_launches=any(part.has_launches for part in parts),
         several_threads=any(part.several_threads for part in parts),
     )
 

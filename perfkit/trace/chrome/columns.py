@@ -22,6 +22,7 @@ from perfkit.trace.chrome.events import (
 )
 from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.columns import (
+    MAX_NS,
     MISSING,
     NO_TIME,
     AutogradFlows,
@@ -74,6 +75,8 @@ class ColumnBuilder:
         """Events that ended before they started; their duration was set to zero."""
         self.overhead_ns = 0
         """Total duration of the profiler's own pauses."""
+        self.unknown: dict[str, tuple[int, int]] = {}
+        """Events with a duration whose category says too little: category -> count and ns, as in ReadFacts."""
 
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""
@@ -88,6 +91,7 @@ class ColumnBuilder:
             (Target.DEVICE, self._add_device),
             (Target.FLOW, self._add_flows),
             (Target.OVERHEAD, self._add_overhead),
+            (Target.UNKNOWN, self._add_unknown),
         ):
             rows = np.flatnonzero(targets == target)
             if len(rows):
@@ -148,6 +152,9 @@ class ColumnBuilder:
         graph_node = integers([a.graph_node for a in args])
         device = _or_else(integers([a.device for a in args]), [event.pid for event in events])
         start, end, valid = self._times(events)
+        unsorted = np.array([route.is_unsorted for route in self._router.routes])[rows.codes] & valid
+        if unsorted.any():
+            self._count_unknown(rows.codes[unsorted], (end - start)[unsorted])
         columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
@@ -184,6 +191,17 @@ class ColumnBuilder:
     def _add_overhead(self, rows: _Rows) -> None:
         durations, valid = nanoseconds([event.dur for event in rows.events])
         self.overhead_ns += sum(durations[valid].clip(0).tolist())  # a sum that int64 may not hold
+
+    def _add_unknown(self, rows: _Rows) -> None:
+        durations, valid = nanoseconds([event.dur for event in rows.events])
+        self._count_unknown(rows.codes, np.where(valid, durations, 0).clip(0, MAX_NS))
+
+    def _count_unknown(self, codes: Codes, durations: Int64s) -> None:
+        for code in np.unique(codes[durations > 0]).tolist():
+            times = durations[(codes == code) & (durations > 0)].tolist()  # a sum that int64 may not hold
+            label = self._router.routes[code].label
+            count, total = self.unknown.get(label, (0, 0))
+            self.unknown[label] = count + len(times), total + sum(times)
 
     def _add_metadata(self, event: Event) -> None:
         if event.name in ("thread_name", "process_name") and event.args is not None:

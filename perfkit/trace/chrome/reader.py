@@ -48,6 +48,7 @@ def read_chrome_json(
         facts=ReadFacts(
             events=columns.events,
             ignored=columns.ignored,
+            unknown=columns.unknown,
             repairs=dict(document.repairs + (repairs or Counter())),
             truncated_at=document.truncated_at,
             resolution_ns=columns.resolution_ns,

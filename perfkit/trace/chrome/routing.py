@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -12,32 +13,29 @@ import numpy.typing as npt
 
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome.events import Event
-from perfkit.trace.columns import BEGIN_END, Content, DeviceKind, HostKind, Int32s, Int64s
+from perfkit.trace.columns import BEGIN_END, NO_CATEGORY, Content, DeviceKind, HostKind, Int32s, Int64s
 
 _HOST = {
     "cpu_op": HostKind.OP,
     "operator": HostKind.OP,
     "user_annotation": HostKind.ANNOTATION,
     "python_function": HostKind.PYTHON,
-    "cuda_runtime": HostKind.RUNTIME,
-    "cuda_driver": HostKind.RUNTIME,
-    "runtime": HostKind.RUNTIME,
-    "hip_runtime": HostKind.RUNTIME,
-    "hip_driver": HostKind.RUNTIME,
-    "xpu_runtime": HostKind.RUNTIME,
-    "xpu_driver": HostKind.RUNTIME,
-    "mtia_runtime": HostKind.RUNTIME,
-    "privateuse1_runtime": HostKind.RUNTIME,
-    "privateuse1_driver": HostKind.RUNTIME,
 }
 """Host categories in lower case: traces of 2021 wrote `Operator`, `Runtime`, `Kernel`, `Memcpy`, `Memset`."""
-_DEVICE = {
-    "kernel": DeviceKind.KERNEL,
-    "gpu_memcpy": DeviceKind.MEMCPY,
-    "memcpy": DeviceKind.MEMCPY,
-    "gpu_memset": DeviceKind.MEMSET,
-    "memset": DeviceKind.MEMSET,
-}
+_CALL = re.compile(r"(?:\w+_)?(?:runtime|driver)")
+"""Calls, by whatever name an accelerator has: cuda_runtime, hip_driver, xpu_runtime, privateuse1_driver ..."""
+_DEVICE = {"kernel": DeviceKind.KERNEL, "concurrent_kernel": DeviceKind.KERNEL, "mtia_ccp_events": DeviceKind.KERNEL}
+_COPIES = {"memcpy": DeviceKind.MEMCPY, "memset": DeviceKind.MEMSET}
+_COPY = re.compile(r"(?:\w+_)?(?P<what>memcpy|memset)")
+"""gpu_memcpy, and those of the forks of Kineto that name their own device: mlu_memset, gcu_memcpy ..."""
+_UNSORTED = ("mtia_ccp_events",)
+"""Device categories that mix kernels, copies and waits: all of them count as kernels, and integrity says so."""
+_BESIDE = re.compile(
+    r"trace|external_correlation|cuda_event|cpu_instant_event|xpu_scope_profiler"
+    r"|\w+_(?:sync|counters?|profiler_range|user_annotation)"
+)
+"""Kineto's other categories (its ActivityType.h): waits, marks and metrics beside the work, which is in the columns."""
+_COMMON = ("cuda_runtime", "cuda_driver", "gpu_memcpy", "gpu_memset")
 _FLOWS = ("fwdbwd", "forward_backward")
 _INSTANTS = ("", "cpu_instant_event")
 """The categories that contain allocations, before and since 2022."""
@@ -63,6 +61,8 @@ class Target(IntEnum):
     """Possible allocations: not columns of a Trace, but of a table that is read on demand."""
     COUNTER = 7
     """Also read on demand."""
+    UNKNOWN = 8
+    """Events of a category that nobody told us of, or of none: counted, with their time."""
 
     @property
     def is_used(self) -> bool:
@@ -79,6 +79,8 @@ class Route:
     label: str
     """The category, under which events are counted."""
     complete: bool
+    is_unsorted: bool = False
+    """Whether the category does not say what its events are, although they are in a column."""
 
     @property
     def is_kernel(self) -> bool:
@@ -87,15 +89,11 @@ class Route:
 
 
 def _route(ph: str, cat: str) -> Route:
+    if ph == "X":
+        return _complete(cat)
     known = cat.lower()
-    if ph == "X" and known in _HOST:
-        return Route(Target.HOST, _HOST[known], cat, True)
-    if ph == "X" and known in _DEVICE:
-        return Route(Target.DEVICE, _DEVICE[known], cat, True)
     if ph in ("s", "f") and known in _FLOWS:
         return Route(Target.FLOW, int(ph == "s"), cat, False)
-    if ph == "X" and known == _OVERHEAD:
-        return Route(Target.OVERHEAD, 0, cat, True)
     if ph == "M":
         return Route(Target.METADATA, 0, cat, False)
     if ph in ("B", "E"):
@@ -105,7 +103,22 @@ def _route(ph: str, cat: str) -> Route:
         target = Target.COUNTER
     elif ph == "i" and known in _INSTANTS:
         target = Target.MEMORY
-    return Route(target, 0, printable(cat) or f"ph {printable(ph)}", ph == "X")
+    return Route(target, 0, printable(cat) or f"ph {printable(ph)}", False)
+
+
+def _complete(cat: str) -> Route:
+    """The route of events with a duration."""
+    known = cat.lower()
+    if known in _HOST or _CALL.fullmatch(known):
+        return Route(Target.HOST, _HOST.get(known, HostKind.RUNTIME), cat, True)
+    if known in _DEVICE:
+        return Route(Target.DEVICE, _DEVICE[known], cat, True, known in _UNSORTED)
+    if copy := _COPY.fullmatch(known):
+        return Route(Target.DEVICE, _COPIES[copy["what"]], cat, True)
+    if known == _OVERHEAD:
+        return Route(Target.OVERHEAD, 0, cat, True)
+    label = printable(cat) or NO_CATEGORY
+    return Route(Target.NONE if _BESIDE.fullmatch(known) else Target.UNKNOWN, 0, label, True)
 
 
 class Router:
@@ -114,7 +127,7 @@ class Router:
     def __init__(self) -> None:
         self.routes: list[Route] = []
         self._categories = Dictionary()
-        self._categories.encode((*_HOST, *_DEVICE, *_FLOWS), -1)
+        self._categories.encode((*_HOST, *_COMMON, *_DEVICE, *_FLOWS), -1)
         self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
 
     def encode(self, events: list[Event]) -> Codes:

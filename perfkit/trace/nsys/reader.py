@@ -51,7 +51,7 @@ _DEVICE = TIMES | {
     "deviceId": MISSING, "contextId": MISSING, "streamId": MISSING, "correlationId": MISSING, "globalPid": 0,
     "graphNodeId": 0,
 }  # fmt: skip
-_CALLS = TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING}
+_CALLS = TIMES | {"globalTid": 0, "correlationId": MISSING, "nameId": MISSING, "returnValue": 0}
 _DEVICE_TABLES = {
     DeviceKind.KERNEL: (KERNELS, _DEVICE | {"demangledName": MISSING, "shortName": MISSING}),
     DeviceKind.MEMCPY: (
@@ -208,7 +208,7 @@ def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
         thread=thread.astype(np.int32),
         start=start,
         end=np.maximum(start, end),
-        correlation=np.concatenate((np.full(counts[0], MISSING), _correlations(calls))),
+        correlation=np.concatenate((np.full(counts[0], MISSING), _call_correlations(read))),
         external_id=np.concatenate((nvtx.operation, nothing)),
         sequence=sequence,
         forward_thread=np.where(sequence == MISSING, MISSING, 0),  # emit_nvtx does not say: analysis.nvtx_nodes
@@ -227,6 +227,15 @@ def _call_names(read: _Read) -> Int32s:
 def _correlations(events: IntColumns) -> Int64s:
     """Convert CUDA's correlations, which count from 1, so that 0 means none."""
     return np.where(events["correlationId"] == 0, MISSING, events["correlationId"])
+
+
+def _call_correlations(read: _Read) -> Int64s:
+    """Those of the calls. One that returned an error and has no event launched nothing, so that none is missing."""
+    correlation, failed = _correlations(read.calls), read.calls["returnValue"] != 0
+    if not failed.any():
+        return correlation
+    launched = np.isin(correlation, np.concatenate([part["correlationId"] for part in read.device.values()]))
+    return np.where(failed & ~launched, MISSING, correlation)
 
 
 def _threads(export: Export, tids: Int64s) -> tuple[Thread, ...]:

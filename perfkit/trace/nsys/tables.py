@@ -43,6 +43,9 @@ _LONGEST_TEXT = 2**24
 _DRIVERS_WORDS = re.compile(r"(?:.*?Failed to \w+ \w+: )?(?P<said>.*?)(?: query: SELECT .*)?")
 """The text that the driver adds around sqlite's own message: where it failed, and the query."""
 
+_VERSIONED = re.compile(r"\w+_v(?P<version>[0-9]{1,4})")
+"""A `folded` name of a table with a version."""
+
 IntColumns: TypeAlias = dict[str, Int64s]
 
 
@@ -62,7 +65,7 @@ class Export:
         longest_text: int = _LONGEST_TEXT,
     ) -> None:
         self._connection = connection
-        self._contents = contents
+        self._contents = {**_unversioned(contents), **{name: (name, kind) for name, kind in contents.items()}}
         self._room, self._longest_text = room, longest_text
         self._progress = progress
         self._read = 0
@@ -76,12 +79,12 @@ class Export:
 
     def _columns_of(self, table: str) -> frozenset[str]:
         """The table's columns, `folded`; empty where the table does not exist."""
-        kind = self._contents.get(folded(table))
+        name, kind = self._contents.get(folded(table), ("", None))
         if kind is None:
             return frozenset()
         if kind != "table":
             raise self._refusal(f"{table} is a {kind}, but nsys writes a plain table")
-        columns = self._query(f"PRAGMA table_xinfo({quoted(table)})")
+        columns = self._query(f"PRAGMA table_xinfo({quoted(name)})")
         if any(columns["hidden"].to_pylist()):
             raise self._refusal(f"{table} has generated columns, which nsys does not write")
         names = decoded(columns["name"].cast(pa.binary()))
@@ -162,7 +165,7 @@ class Export:
         that perfkit accepts includes.
         """
         lengths = ", ".join(f"octet_length({quoted(name)}) AS length{i}" for i, name in enumerate(columns))
-        rows = f"SELECT {lengths} FROM {quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
+        rows = f"SELECT {lengths} FROM {self._quoted(table)} NOT INDEXED LIMIT {most_rows(self._room) + 1}"
         totals = [f"{how}(length{i}) AS {how}{i}" for how in ("sum", "max") for i, _ in enumerate(columns)]
         read = self._query(f"SELECT {', '.join(totals)} FROM ({rows})")
         sums, longest = np.array([column[0].as_py() or 0 for column in read.columns]).reshape(2, len(columns))
@@ -174,10 +177,14 @@ class Export:
     def _rows(self, table: str, chosen: Sequence[str]) -> pa.Table:
         most = most_rows(self._room)
         # Use no index: the order is the table's own, and an index of an expression could return other values.
-        rows = self._query(f"SELECT {', '.join(chosen)} FROM {quoted(table)} NOT INDEXED LIMIT {most + 1}")
+        rows = self._query(f"SELECT {', '.join(chosen)} FROM {self._quoted(table)} NOT INDEXED LIMIT {most + 1}")
         if len(rows) > most:
             raise self._refusal(f"{table} has more rows than the file has room for")
         return rows
+
+    def _quoted(self, table: str) -> str:
+        """The table's name in this file, for SQL."""
+        return quoted(self._contents[folded(table)][0])
 
     def _refusal(self, problem: str) -> UsageError:
         return UsageError(f"{self.source} is an sqlite file that perfkit refuses: {problem}; export it again")
@@ -197,6 +204,12 @@ class Export:
             if self._progress:
                 self._progress(self._read, None)
             yield batch
+
+
+def _unversioned(contents: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Names without the version that some exports add (..._KERNEL_V2) -> the newest such name, and its type."""
+    versions = sorted((int(match["version"]), name) for name in contents if (match := _VERSIONED.fullmatch(name)))
+    return {name[: name.rindex("_v")]: (name, contents[name]) for _, name in versions}
 
 
 @contextmanager

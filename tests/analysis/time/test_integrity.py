@@ -56,6 +56,12 @@ def test_work_launched_before_the_window():
     assert found.evidence == (Evidence("phases", {"phase": "unlaunched"}),)
 
 
+def test_kernels_of_a_file_without_any_launch():
+    """GIVEN three kernels and no launch THEN none is said to have run before the first that has one"""
+    b = TraceBuilder().event("gemm", 0, 30, correlation=1).event("gemm", 100, 130, correlation=2).event("k", 200, 230)
+    assert checks(b)["no launch"].what == "3 device events (90.00 ns, 100.0%) have no launch in the file"
+
+
 def test_a_cost_is_that_of_a_step():
     """GIVEN 30 ns without a launch in two steps, of 60 ns in all WHEN examined THEN a step has 15, half of all"""
     b = TraceBuilder().step(0, 0, 100).step(1, 100, 200).range("aten::mm", 10, 40).launched("gemm", 20, 50, 80)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from perfkit import cli
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.time.account import Selection
-from perfkit.measure.nsys import program as nsys_program
 from perfkit.schema import range_names, record
 from perfkit.schema.range_names import RangeName
 from perfkit.schema.record import RunRecord
@@ -33,6 +30,7 @@ from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
 from perfkit.workload.model import Transformer
 from perfkit.workload.step import TransformerWorkload
+from tests.measure.nsys.installed import each_nsys, first_on_path
 from tests.runs import QUICK_FLAGS, quick
 
 WARMUP, STEPS = 2, 3
@@ -41,15 +39,13 @@ TIMEOUT_S = 150
 """Until a recording counts as hanging: over ten times what it takes on a quiet machine; once more is tried."""
 _MARK = "PERFKIT_THIS_RECORDING"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys: scripts/install-nsys installs it"),
-    pytest.mark.skipif(
-        (found := nsys_program.find()) is not None
-        and nsys_program.pair_problem(found, nsys_program.nvtx_version()) is not None,
-        reason="this nsys records no range of this nvtx",
-    ),
-]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=each_nsys())
+def nsys(request: pytest.FixtureRequest) -> Path:
+    """Each that there is."""
+    return request.param
 
 
 @dataclass(frozen=True)
@@ -81,15 +77,15 @@ class Recording:
         return list(zip(names, host.start[rows].tolist(), host.end[rows].tolist(), strict=True))
 
 
-def _record(folder: Path, command: Callable[[Path], Sequence[str]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def _record(folder: Path, nsys: Path, command: Sequence[str]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Run a command in a folder; once more where nsys hangs, which it does now and then on some machines."""
-    environ = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", _MARK: str(folder)}
+    environ = {**first_on_path(nsys, folder), "COLUMNS": "200", "NO_COLOR": "1", _MARK: str(folder)}
     for attempt in ("first", "second"):
         place = folder / attempt
         place.mkdir()
         try:
             done = subprocess.run(
-                command(place), cwd=place, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+                command, cwd=place, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -112,11 +108,12 @@ def _left(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def by_hand(tmp_path_factory: pytest.TempPathFactory, nsys: Path) -> Recording:
     """`nsys profile python -m perfkit.run`, as a user would call it; the flags are those without which it may hang."""
     place, done = _record(
         tmp_path_factory.mktemp("by_hand"),
-        lambda _: [
+        nsys,
+        [
             "nsys", "profile", "-t", "nvtx,osrt", "-s", "none", "--cpuctxsw=none", "-o", "own",
             sys.executable, "-m", "perfkit.run", *FLAGS, "--folder", "run",
         ],
@@ -126,12 +123,13 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="module")
-def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def by_flag(tmp_path_factory: pytest.TempPathFactory, nsys: Path) -> Recording:
     """`perfkit run --profiler nsys`."""
     folder = tmp_path_factory.mktemp("by_flag")
     place, done = _record(
         folder,
-        lambda _: [
+        nsys,
+        [
             sys.executable,
             "-m",
             "perfkit.run",
@@ -150,8 +148,8 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(params=["by_hand", "by_flag"])
-def recording(request: pytest.FixtureRequest) -> Recording:
-    """Both."""
+def recording(request: pytest.FixtureRequest, nsys: Path) -> Recording:
+    """Both, of each nsys."""
     return request.getfixturevalue(request.param)
 
 

@@ -12,6 +12,7 @@ from perfkit.trace.chrome.events import Args, Event
 from perfkit.trace.columns import (
     BEGIN_END,
     MISSING,
+    NO_CATEGORY,
     AutogradFlows,
     Content,
     DeviceEvents,
@@ -39,6 +40,23 @@ HOST_KINDS = {
     "python_function": HostKind.PYTHON, "cuda_runtime": HostKind.RUNTIME, "cuda_driver": HostKind.RUNTIME,
     "Runtime": HostKind.RUNTIME, "hip_driver": HostKind.RUNTIME, "privateuse1_driver": HostKind.RUNTIME,
 }  # fmt: skip
+
+
+def test_events_of_unknown_categories_are_counted_with_their_time():
+    """GIVEN events of no known category, of none, and of one that mixes kinds THEN count and ns; 0 ns is no time"""
+    builder = built(
+        [
+            event("npu", dur="1.5"),
+            event("npu", dur="2"),
+            event("npu", dur="0"),
+            event("", dur="700"),
+            event("", dur='"x"'),
+        ],
+        [event("npu", dur="3"), event("mtia_ccp_events", dur="4"), event("mtia_ccp_events", dur="0"), event("kernel")],
+    )
+    assert builder.unknown == {"npu": (3, 6_500), NO_CATEGORY: (1, 700_000), "mtia_ccp_events": (1, 4_000)}
+    assert builder.ignored == {"npu": 4, NO_CATEGORY: 2}
+    assert builder.take(DeviceEvents).kind.tolist() == [DeviceKind.KERNEL] * 3
 
 
 def test_host_events_keep_their_order_across_chunks():
@@ -149,9 +167,9 @@ def test_known_categories_are_known_behind_any_number_of_others():
     builder = built(odd, [*odd, event("kernel"), event("user_annotation"), event("fwdbwd", ph="s", id=1)])
     assert [len(builder.take(table)) for table in (DeviceEvents, HostRanges, AutogradFlows)] == [1, 1, 1]
     assert builder.events == 602
-    # 24 are known beforehand; of the others the first 231 have names of their own, and the rest share one
+    # 13 are known beforehand; of the others the first 242 have names of their own, and the rest share one
     assert sum(builder.ignored.values()) == 600
-    assert len(builder.ignored) == 255 - 21 + 1
+    assert len(builder.ignored) == 255 - 13 + 1
 
 
 @pytest.mark.parametrize("odd", ["", "XX", "ü", "\u2028", "\0"])

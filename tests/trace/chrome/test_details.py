@@ -282,7 +282,7 @@ def test_they_stay_counted_as_events_of_no_column() -> None:
 
 HOST = ("cpu_op", "operator", "user_annotation", "python_function", "cuda_runtime", "cuda_driver", "runtime",
         "hip_runtime", "mtia_runtime")  # fmt: skip
-DEVICE = ("kernel", "gpu_memcpy", "gpu_memset", "memcpy", "memset")
+DEVICE = ("kernel", "gpu_memcpy", "gpu_memset", "memcpy", "memset", "mtia_ccp_events")
 TRUTH = sorted(path.name for path in CORPUS.glob("*.json.gz"))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -23,12 +21,10 @@ from perfkit.analysis.reports import trace as trace_report
 from perfkit.schema import range_names
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
+from tests.measure.nsys.installed import each_nsys, first_on_path
 from tests.reports import lines_in
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("nsys") is None, reason="no nsys: scripts/install-nsys installs it"),
-]
+pytestmark = pytest.mark.slow
 
 STEPS = 3
 """The last one with its backward in a thread, as it is on a GPU."""
@@ -71,14 +67,14 @@ class Recorded:
     modules: dict[str, str]
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+@pytest.fixture(scope="module", params=each_nsys())
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     folder = tmp_path_factory.mktemp("nsys")
     (folder / "program.py").write_text(PROGRAM)
     # Without --cpuctxsw=none nsys 2022.4 waits forever in some containers, now and then.
     flags = ["-t", "nvtx", "-s", "none", "--cpuctxsw=none", "-o", "report"]
-    command = ["nsys", "profile", *flags, sys.executable, "program.py"]
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [str(request.param), "profile", *flags, sys.executable, "program.py"]
+    environ = {**first_on_path(request.param, folder), "PYTHONPATH": str(Path(__file__).parents[3])}
     with (folder / "log").open("w") as log:
         nsys = subprocess.Popen(command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

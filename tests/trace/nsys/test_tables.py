@@ -195,3 +195,23 @@ def test_parts_in_a_row(parts: list[list[int]]) -> None:
 
 def test_names_in_quotes() -> None:
     assert [quoted(name) for name in ("a", 'a"b', "")] == ['"a"', '"a""b"', '""']
+
+
+def test_a_table_with_a_version_in_its_name(tmp_path: Path) -> None:
+    """GIVEN only KERNEL_V2, _V3 and _V10 WHEN asked for KERNEL THEN it is the newest; its own name wins over all"""
+    versions = [f"CREATE TABLE KERNEL_V{version}(a)" for version in (2, 10, 3)]
+    rows = [f"INSERT INTO KERNEL_V{version} VALUES ({version})" for version in (2, 10, 3)]
+    path = made(tmp_path / "x.sqlite", *versions, *rows)
+    with opened(path, "x") as export:
+        assert export.has("KERNEL", "a")
+        assert export.integers("KERNEL", {"a": 0})["a"].tolist() == [10]
+        assert export.integers("KERNEL_V3", {"a": 0})["a"].tolist() == [3]
+    path = made(path, "CREATE TABLE Kernel(b)", "INSERT INTO Kernel VALUES (1)")
+    with opened(path, "x") as export:
+        assert export.integers("KERNEL", {"b": 0})["b"].tolist() == [1]
+
+
+def test_a_view_with_a_version_in_its_name_is_refused(tmp_path: Path) -> None:
+    path = made(tmp_path / "x.sqlite", "CREATE TABLE T(a)", "CREATE VIEW KERNEL_V2 AS SELECT a FROM T")
+    with opened(path, "x") as export, pytest.raises(UsageError, match="KERNEL is a view"):
+        export.integers("KERNEL", {"a": 0})
