@@ -14,6 +14,7 @@ from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
 from perfkit.schema.progress import Progress
+from perfkit.trace import foreign
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
 from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
@@ -48,7 +49,7 @@ def load(
     nothing can be read.
     """
     if path == "-":
-        return _read(sys.stdin.buffer, "standard input", None, progress, content=content)
+        return _read(sys.stdin.buffer, foreign.STREAM, None, progress, content=content)
     chosen = Path(path)
     if chosen.is_dir():
         chosen = _only_trace_in(chosen)
@@ -122,7 +123,7 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise UsageError(f"{_shown(path)} does not exist: check the path") from error
+        raise foreign.missing(path, _shown(path)) from error
     except (OSError, ValueError) as error:  # ValueError: a path that contains a zero byte
         raise UsageError(f"{_shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
 
