@@ -16,6 +16,7 @@ from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.analysis.time.crossing import crossing_ranges
+from perfkit.analysis.time.unrecorded import unrecorded_threads
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
 
@@ -331,6 +332,7 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
+    unrecorded_threads,
     _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, crossing_ranges, _backward, _external_ids,
     _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
