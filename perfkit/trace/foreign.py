@@ -70,9 +70,9 @@ KINDS: tuple[Kind, ...] = (
          (".pt", ".pth", ".ckpt")),
     Kind("an execution trace (ExecutionTraceObserver), which has operators but no times", _TRACE,
          rb'\s*\{\s*"schema"\s*:\s*"\d'),
-    Kind("what key_averages().table() prints", _TRACE, rb"\s*-{3,}[- ]*\n\s*Name\s"),
+    Kind("what key_averages().table() prints", _TRACE, rb"\s*---[- ]*\n\s*Name\s"),
     Kind("a list of stacks with weights (prof.export_stacks, py-spy --format raw)", _TRACE,
-         rb"[^\n\0{<\[]+;[^\n\0]* \d+\r?\n"),
+         rb"[^\n\0{<\[;]++;[^\n\0]* \d+\r?\n"),
     # NVIDIA's
     Kind("a report of Nsight Compute, which has counters of single kernels but no timeline",
          "open it with ncu --import {file}, and record a timeline with nsys profile or torch.profiler",
@@ -83,7 +83,7 @@ KINDS: tuple[Kind, ...] = (
          rb'(\xef\xbb\xbf)?"?(Time ?\(%\)|Start \(ns\)|Duration \(ns\))"?,|[^\n]{0,300}Total Time \(ns\)'
          rb"|\s*\*\* [^\n]{3,80} \(\w+\):|(Generating|Processing) [^\n]*\.sqlite"),
     # Other profilers'
-    Kind("a profile of xprof (JAX, TensorFlow)", f"pass the .trace.json.gz beside it, or {_OWN_WRITER[5:]}",
+    Kind("a profile of xprof (JAX, TensorFlow), which perfkit does not read", _RECORD,
          rb"\n.{1,6}?(\x08.{1,10}?)?\x12.{1,2}?(/host:|/device:|Task Environment)", (".xplane.pb",)),
     Kind("a TensorBoard event file, which has scalars but no operators or kernels",
          "pass the .pt.trace.json that torch.profiler's tensorboard_trace_handler wrote",
@@ -108,7 +108,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("several JSON documents, one a line", _TRACE, rb"\s*\{[^\n]*\}[ \t\r]*\n\s*\{"),
     Kind("a JSON list of numbers or texts", _TRACE, rb'\s*\[\s*(-?\d|")'),
     Kind("a picture", _TRACE,
-         rb"\x89PNG|\xff\xd8\xff|GIF8|\s*(<\?xml[^>]*>\s*|<!DOCTYPE svg[^>]*>\s*|<!--.{0,500}?-->\s*)*<svg"),
+         rb"\x89PNG|\xff\xd8\xff|GIF8|\s*+((<\?xml|<!DOCTYPE svg)[^>]*+>\s*+|<!--.{0,500}?-->\s*+)*+<svg"),
     Kind("a web page (HTML)", _TRACE, rb"(?i)\s*(<!--.{0,500}?-->\s*)?<(!doctype html|html|head)",
          (".html", ".htm")),
     Kind("XML", _TRACE, rb"\s*<\?xml"),

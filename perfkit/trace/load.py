@@ -6,6 +6,8 @@ import dataclasses
 import os
 import stat
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -173,6 +175,15 @@ def _only_trace_in(directory: Path) -> Path:
         return traces[0]
     if not traces:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
-        raise UsageError(f"{_shown(directory)} is a directory that contains no {kinds}: name the trace file")
-    names = ", ".join(printable(path.name) for path in traces[:5]) + (", ..." if len(traces) > 5 else "")
+        there = _some(path.name + "/" * path.is_dir() for path in sorted(directory.glob("*"))) or "nothing"
+        raise UsageError(
+            f"{_shown(directory)} is a directory that contains no {kinds}, but {there}: name the trace file"
+        )
+    names = _some(path.name for path in traces)
     raise UsageError(f"{_shown(directory)} contains {len(traces)} traces ({names}): name one of them")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first five names."""
+    first = list(islice(names, 6))
+    return ", ".join(map(printable, first[:5])) + (", ..." if len(first) > 5 else "")

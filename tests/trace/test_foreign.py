@@ -10,6 +10,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,8 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "gputrace": (table("Start (ns)", "Duration (ns)", "CorrId"), "a table of nsys stats", ".nsys-rep or .sqlite"),
     "text": (b" ** CUDA API Summary (cuda_api_sum):\n\n Time (%)", "a table of nsys stats", ".nsys-rep or .sqlite"),
     "log": (b"Processing [r.sqlite] with [cuda_api_sum.py]...\n", "a table of nsys stats", ".nsys-rep or .sqlite"),
-    "x": (b"\n\xe4\x07\x08\x02" + field(2, b"/device:GPU:0"), "a profile of xprof", "the .trace.json.gz beside it"),
-    "x2": (field(1, field(2, b"/host:CPU")), "a profile of xprof", "the .trace.json.gz beside it"),
+    "x": (b"\n\xe4\x07\x08\x02" + field(2, b"/device:GPU:0"), "a profile of xprof", "record with torch.profiler"),
+    "x2": (field(1, field(2, b"/host:CPU")), "a profile of xprof", "record with torch.profiler"),
     "events": (struct.pack("<Q", len(EVENT)) + b"\1\2\3\4" + EVENT, "a TensorBoard event file", "tensorboard_trace_"),
     "p": (PACKET * 9, "a Perfetto trace in its binary form", "pass the file that torch.profiler wrote"),
     "p2": (b"\n\x0b" + b"\xe2\x03\x08\x08\x05\x12\x04main", "a Perfetto trace in its binary form", "pass the file"),
@@ -239,6 +240,13 @@ def test_only_the_beginning_is_read() -> None:
 )
 def test_what_may_be_a_trace_is_not_refused(text: bytes) -> None:
     refuse(text, "t.py")
+
+
+@pytest.mark.parametrize("unit", [b"<!-- -->", b"; 1", b"<?xml>", b"-", b" ", b"{}", b"a; 1 ", b"\n\x08", b"<!--"])
+def test_no_beginning_keeps_the_patterns_busy(unit: bytes) -> None:
+    """GIVEN text made to be matched in very many ways WHEN looked at THEN it is done, within the limit of any test"""
+    with suppress(UsageError):
+        refuse(unit * HEAD, "t.json")
 
 
 @pytest.mark.corpus
