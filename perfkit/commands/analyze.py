@@ -13,6 +13,7 @@ from perfkit.analysis.reports import kernels as kernel_summary
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import reports
@@ -44,7 +45,7 @@ class AnalyzeOptions:
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
     table: tuple[str, ...] = ()
-    """Show only these tables: kernels, layers, phases, categories, groups, threads, ranges, steps, findings, ..."""
+    """Show only these tables: groups, kernels, phases, findings, ... (an unknown name lists those of the file)."""
     top: int = 20
     """Show this many rows of each table (--format table and md); one more row has the sum of the others."""
     by: By = "component"
@@ -113,14 +114,21 @@ def execute(
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
     inputs = inputs_of(paths)
     if not more:
-        shown = show.chosen(_reports(inputs[0], view, options), options.table)
+        shown = _chosen(inputs[0], view, options, "here")
     else:
         shown = [
-            joined(name, show.chosen(_reports(input_, view, options), options.table, f"in {name}"))
+            joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
     show.write(shown, options.format, top=options.top, by_title=bool(more))
     return 0
+
+
+def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> list[Report]:
+    """The reports of one path, with the tables that are wanted."""
+    made = _reports(input_, view, options)
+    of_trace = any(breakdown.KERNELS.name in report.names for report in made)
+    return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
 
 
 def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:

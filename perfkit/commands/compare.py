@@ -33,6 +33,7 @@ from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RECORD_FILE
 from perfkit.schema.report import Report
+from perfkit.trace import foreign
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
 _OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
@@ -98,8 +99,8 @@ def execute(
     a: Annotated[Path | None, Parameter()] = None,
     b: Annotated[Path | None, Parameter()] = None,
     /,
+    *more: Annotated[str, Parameter(show=False)],
     options: Annotated[CompareOptions, Parameter(name="*")] = _DEFAULT,
-    *,
     run_child: Annotated[Callable[..., Finished], Parameter(parse=False)] = run_child,
 ) -> int:
     """Compare B with A: runs (a record, a folder of one or more, a sweep's results), or two traces; or measure first.
@@ -114,6 +115,8 @@ def execute(
         return _measured(options.run, options, run_child)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
+    if more:
+        raise UsageError(f"compare takes two paths, not {2 + len(more)}: name A and B (perfkit analyze takes several)")
     for path in (a, b):
         _check_there(path)
     match what_is(a), what_is(b):
@@ -129,7 +132,7 @@ def execute(
 
 def _check_there(path: Path) -> None:
     if not path.exists():
-        raise UsageError(f"{path} does not exist: check the path")
+        raise foreign.missing(path)
     if path.is_dir() and not any(path.iterdir()):
         raise UsageError(f"{path} is an empty folder: name one that holds runs, or a trace")
 

@@ -250,7 +250,10 @@ def artifact(record: RunRecord, folder: Path, kind: str) -> Path | None:
 
 def _check_header(header: _Header) -> None:
     if header.kind != "perfkit.run":  # the content of a foreign file is not shown
-        raise UsageError(f"not a perfkit record (its kind is {'another' if header.kind else 'missing'})")
+        kind = "another" if header.kind else "missing"
+        raise UsageError(
+            f"not a perfkit record (its kind is {kind}): pass a run's folder, its {RECORD_FILE}, or a trace"
+        )
     if header.format_version > FORMAT_VERSION:
         raise UsageError(
             f"record format {header.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"

@@ -18,6 +18,7 @@ from isal import igzip_lib, isal_zlib
 
 from perfkit.errors import UsageError
 from perfkit.schema.progress import Progress
+from perfkit.trace import foreign
 
 PIECE = 256 * 1024
 """Bytes read from the file at a time."""
@@ -49,15 +50,6 @@ _MAC = "__MACOSX/"
 _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
-_FOREIGN = {
-    b"SQLite format 3\0": "is an sqlite file, which cannot be read from a stream or packed: unpack and name the file",
-    b"NVIDIA Tegra Profiler Report": "is a report of nsys, which cannot be read from a stream: name the file",
-    b"\x28\xb5\x2f\xfd": "is Zstandard-compressed: unpack it first (zstd -d)",
-    b"\xfd7zXZ\0": "is xz-compressed: unpack it first (xz -d)",
-    b"BZh": "is bzip2-compressed: unpack it first (bzip2 -d)",
-    b"\xff\xfe": "is UTF-16 text: save it as UTF-8 first",
-    b"\xfe\xff": "is UTF-16 text: save it as UTF-8 first",
-}
 
 
 def printable(text: str) -> str:
@@ -92,6 +84,7 @@ def unpacked(
     `ratio_from`.
     """
     if file.seekable() and zipfile_magic(file):
+        foreign.refuse(_peeked(file, foreign.HEAD), name, by_name=False)
         pieces = _sniffed(_unzipped(file, name, facts), name, facts, depth=1)
     else:
         pieces = _sniffed(_blocks(file, facts, size, progress), name, facts, depth=2)
@@ -100,9 +93,13 @@ def unpacked(
 
 def zipfile_magic(file: IO[bytes]) -> bool:
     """Whether a zip archive starts here; the position does not change."""
-    magic = file.read(4)
-    file.seek(-len(magic), io.SEEK_CUR)
-    return magic in (_ZIP, b"PK\x05\x06")
+    return _peeked(file, 4) in (_ZIP, b"PK\x05\x06")
+
+
+def _peeked(file: IO[bytes], count: int) -> bytes:
+    head = file.read(count)
+    file.seek(-len(head), io.SEEK_CUR)
+    return head
 
 
 def _blocks(file: IO[bytes], facts: StreamFacts, size: int | None, progress: Progress | None) -> Iterator[bytes]:
@@ -118,16 +115,15 @@ def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int)
     head = b""
     for block in blocks:
         head += block
-        if len(head) >= 32:
+        if len(head) >= foreign.HEAD:
             break
     if not head:
         raise UsageError(f"{name} is empty: record the trace again")
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
-            raise UsageError(f"{name} {what}")
     blocks = chain((head,), blocks)
-    if depth and head.startswith(_GZIP):
-        return _sniffed(_gunzipped(blocks, name, facts), name, facts, depth - 1)
+    if head.startswith(_GZIP):
+        return _sniffed(_gunzipped(blocks, name, facts), name, facts, depth - 1) if depth else blocks
+    if not foreign.begins_as_json(head):
+        foreign.refuse(head, name, by_name=not head.startswith(_ZIP))
     if head.startswith(_ZIP):
         if depth < 2:
             raise UsageError(f"{name} is a zip archive in a gzip file or another zip: unpack it first")

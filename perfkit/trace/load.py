@@ -6,6 +6,8 @@ import dataclasses
 import os
 import stat
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +16,7 @@ from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
 from perfkit.schema.progress import Progress
+from perfkit.trace import foreign
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
 from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
@@ -48,7 +51,7 @@ def load(
     nothing can be read.
     """
     if path == "-":
-        return _read(sys.stdin.buffer, "standard input", None, progress, content=content)
+        return _read(sys.stdin.buffer, foreign.STREAM, None, progress, content=content)
     chosen = Path(path)
     if chosen.is_dir():
         chosen = _only_trace_in(chosen)
@@ -122,7 +125,7 @@ def _opened(path: Path) -> IO[bytes]:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise UsageError(f"{_shown(path)} does not exist: check the path") from error
+        raise foreign.missing(path, _shown(path)) from error
     except (OSError, ValueError) as error:  # ValueError: a path that contains a zero byte
         raise UsageError(f"{_shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
 
@@ -172,6 +175,15 @@ def _only_trace_in(directory: Path) -> Path:
         return traces[0]
     if not traces:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
-        raise UsageError(f"{_shown(directory)} is a directory that contains no {kinds}: name the trace file")
-    names = ", ".join(printable(path.name) for path in traces[:5]) + (", ..." if len(traces) > 5 else "")
+        there = _some(path.name + "/" * path.is_dir() for path in sorted(directory.glob("*"))) or "nothing"
+        raise UsageError(
+            f"{_shown(directory)} is a directory that contains no {kinds}, but {there}: name the trace file"
+        )
+    names = _some(path.name for path in traces)
     raise UsageError(f"{_shown(directory)} contains {len(traces)} traces ({names}): name one of them")
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first five names."""
+    first = list(islice(names, 6))
+    return ", ".join(map(printable, first[:5])) + (", ..." if len(first) > 5 else "")

@@ -13,9 +13,13 @@ import pandas as pd
 import pytest
 
 from perfkit import cli
+from perfkit.analysis.reports.trace import TABLES
+from perfkit.analysis.time.trace_table import everyone
+from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.schema import record
 from tests import runs
 from tests.corpus import corpus_file
+from tests.docs.pages import flags
 
 EVENTS = [
     {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#1", "pid": 1, "tid": 1, "ts": 0, "dur": 100},
@@ -294,7 +298,7 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--by", "nothing"], "layer"),
         (["--phase", "sideways"], "recompute"),
         (["--steps", "x"], "choose auto, all, or a step's number"),
-        (["--steps", "7"], "this trace has 1 steps"),
+        (["--steps", "7"], "this trace has 1 step,"),
         (["--depth", "0"], "must be at least 1"),
         (["--top", "-1"], "must be 0 or more"),
         (["--table", "nothing"], "choose from categories"),
@@ -319,8 +323,45 @@ def test_by_depth_and_phase_reach_the_analysis(trace, capsys):
     _, out, _ = run(capsys, str(trace), "--by", "op", "--phase", "forward", "--format", "json")
     document = json.loads(out)
     assert document["tables"]["groups"]["rows"][0]["scope"] == "aten::mm"
-    _, out, _ = run(capsys, str(trace), "--phase", "backward", "--format", "json")
-    assert json.loads(out)["summary"]["total_ns"] == 0
+    _, out, _ = run(capsys, str(trace), "--phase", "forward", "--format", "json")
+    assert json.loads(out)["summary"]["total_ns"] == 20500
+
+
+def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys):
+    """GIVEN inference WHEN asked for backward THEN one line, exit code 2, and the phases that the file has"""
+    code, out, err = run(capsys, str(trace), "--phase", "backward")
+    assert (code, out) == (2, "")
+    assert err == f"perfkit: --phase backward: {trace} has only forward: choose one of these\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, copies, "),
+        ("Phases", "(did you mean phases?); choose from"),
+        ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
+        ("finding", "(did you mean findings?); choose from"),
+        ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
+        ("nothing", "there is no table of that name here; choose from categories, copies, findings, groups, integrity, "
+                    "kernel_summary, kernels, layers, phases\n"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_not_there_is_refused_with_those_that_are(trace, capsys, asked, says):
+    """GIVEN a trace of one thread with a device WHEN asked for a table by a wrong name THEN the file's own are named"""
+    code, out, err = run(capsys, str(trace), "--table", asked)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"perfkit: --table {asked}: ")
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_help_names_only_tables_that_every_trace_has():
+    """GIVEN the help of --table WHEN read THEN each table that it names is there for a trace of any kind"""
+    [text] = [flag.text for flag in flags(AnalyzeOptions) if flag.name == "--table"]
+    named = text.partition("Show only these tables: ")[2].partition(", ...")[0].split(", ")
+    everywhere = {table.name for table in TABLES if table.audience is everyone}
+    assert set(named) <= everywhere | {"kernels", "findings"}  # kernels: for scripts where there are ranges only
+    assert len(named) > 1
 
 
 @pytest.mark.corpus

@@ -146,6 +146,8 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
     [
         ([], "name two things to compare"),
         (["A"], "name two things to compare"),
+        (["A", "B", "other"], "compare takes two paths, not 3: name A and B (perfkit analyze takes several)"),
+        (["A", "https://host/t.json"], "https://host/t.json is an address, not a path: download the file first"),
         (["A", "A"], "is named for both sides"),
         (["A", "nothing"], "nothing does not exist: check the path"),
         (["A", "A/1"], "is on both sides"),
@@ -158,6 +160,10 @@ def test_json_and_csv_for_scripts(tmp_path, capsys):
         (["A", "B", "--fail-on", "slower:2"], "--fail-on slower:2: write how much slower B may be, as in slower:2%"),
         (["A", "B", "--repeats", "0"], "must be at least 1"),
         (["A", "B", "--table", "nothing"], "choose from comparison, differences, findings, phases"),
+        (
+            ["A", "B", "--table", "phase"],
+            "there is no table of that name here (did you mean phases?); choose from",
+        ),
         (["A", "other"], "torch: 2.13.0 against 2.12.0; --force"),
         (["A", "--run", "", "--gc on"], "--run takes the flags of A"),
         (["--run", "--no-such 1", ""], "'--no-such 1': "),

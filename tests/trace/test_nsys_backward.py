@@ -221,7 +221,7 @@ def test_perfkits_own_search_for_nodes_is_no_part_of_what_it_stands_in(tmp_path:
     assert report.summary["unattributed_reasons_ns"] == {"hooks": 35 + 3, "outside": 13 + 25, "engine": 2}
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", [Phase.FORWARD, Phase.RECOMPUTE, Phase.BACKWARD, Phase.OTHER])
 def test_a_phase_alone_adds_up_in_the_table_of_ranges_too(tmp_path: Path, phase: Phase) -> None:
     # GIVEN a program without GPU work
     program = Program(engine=100).own("step::0", 0, 100).own("phase::forward", 5, 40).own("a", 10, 20)

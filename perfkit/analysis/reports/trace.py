@@ -12,9 +12,10 @@ from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.phases import no_phase_evidence
 from perfkit.analysis.time import breakdown, cells, grouping, integrity, launches, passes, ranges, threads
 from perfkit.analysis.time import summary as summaries
-from perfkit.analysis.time.account import Account, account_for
+from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.integrity import CHECKS, Check
 from perfkit.analysis.time.partial import Fold
+from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.schema.finding import Finding, Rule
@@ -71,9 +72,12 @@ def report(
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
 ) -> Report:
-    """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for."""
+    """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
+
+    Raises UsageError where the view selects a step or a phase that has no work.
+    """
     view = view or View()
-    account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    account = selected(trace, attribute(trace, modules=view.modules), view.selection)
     scalars = cache(lambda: summary(account.partial))
     return Report(
         Path(trace.source).name,

@@ -171,8 +171,11 @@ def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
 def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
     """The chosen steps; None for everything, inside steps or not."""
     if isinstance(choice, int):
+        if not there:
+            raise UsageError(f"--steps {choice}: this trace has no steps; drop --steps")
         if not 0 <= choice < len(there):
-            raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
+            count = "1 step" if len(there) == 1 else f"{len(there)} steps"
+            raise UsageError(f"--steps {choice}: this trace has {count}, counted from 0")
         return (there[choice],)
     own = choice == "auto" and trace.recording.own is not None and len(there) > 0
     return there if own else None

@@ -19,6 +19,7 @@ from perfkit.analysis.attribution.scopes import SEPARATOR, ScopeSource
 from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
 from perfkit.analysis.time.partial import Partial
+from perfkit.analysis.time.step_share import over_the_steps
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.schema.table import Column, Table
 
@@ -89,7 +90,7 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
     columns = (
         replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, partial)
     )
-    return Table("groups", title, tuple(columns), frame, (*notes(partial), *uncut), pinned)
+    return Table("groups", title, tuple(columns), frame, (*notes(partial), *uncut, *over_the_steps(partial)), pinned)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
+from perfkit.analysis.attribution.intervals import NONE, Bools, at
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import is_known
 from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time import losses, reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
+from perfkit.analysis.time.crossing import crossing_ranges
+from perfkit.analysis.time.unrecorded import unrecorded_threads
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
-from perfkit.trace.columns import ACROSS_THREADS
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -165,24 +165,6 @@ def _overlapping(account: Account) -> Finding | None:
     return Finding(OVERLAPPING, text, _part(account, time))
 
 
-CROSSING_RANGES = Rule("crossing-ranges", "integrity", "host ranges that begin inside another and end after it")
-
-
-def _crossing(account: Account) -> Finding | None:
-    """Host ranges that overlap without nesting: the forest gives both the same parent."""
-    host = account.attribution.host
-    lanes = [index for index, thread in enumerate(account.trace.threads) if thread.name == ACROSS_THREADS]
-    rows = np.flatnonzero(~host.is_runtime & ~np.isin(host.thread, lanes))
-    siblings = pd.DataFrame({"parent": _family(host.forest.parent[rows], host.thread[rows]), "end": host.end[rows]})
-    reach = siblings.groupby("parent")["end"].cummax()
-    before = reach.groupby(siblings["parent"]).shift(1, fill_value=np.iinfo(np.int64).min)
-    count = int((before.to_numpy() > host.start[rows] + account.trace.facts.resolution_ns - 1).sum())
-    if not count:
-        return None
-    text = f"{count:,} host ranges begin inside another and end after it; both count as children of one parent"
-    return Finding(CROSSING_RANGES, text)
-
-
 BACKWARD_RANGES = Rule(
     "backward-ranges",
     "integrity",
@@ -196,11 +178,6 @@ def _backward(account: Account) -> Finding | None:
     if both is None or both.agreeing == both.nodes:
         return None
     return Finding(BACKWARD_RANGES, str(both))
-
-
-def _family(parent: Ints, thread: Ints) -> Ints:
-    """One number for each set of siblings; the roots of each thread are one."""
-    return np.where(parent == NONE, ~thread, parent)  # below 0, where no row is
 
 
 EXTERNAL_IDS = Rule(
@@ -356,8 +333,8 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    losses.lost_device_events, losses.unknown_events,
-    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
+    losses.lost_device_events, losses.unknown_events, unrecorded_threads,
+    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, crossing_ranges, _backward, _external_ids,
     _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
 """In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,10 +74,13 @@ def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool 
         terminal.print_tables(console, each_note_once(tables), top=top)
 
 
-def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here") -> list[Report]:
+def chosen(
+    reports: Sequence[Report], names: tuple[str, ...], where: str = "here", also: tuple[str, ...] = ()
+) -> list[Report]:
     """Only the tables of these names (none: all), and the reports that have any. Raises UsageError for unknown names.
 
-    Tables of findings collect the findings of all reports and go with the last report that is kept.
+    `also` are tables that could be asked for, though no report has them. Tables of findings collect the findings of all
+    reports and go with the last report that is kept.
     """
     if not names:
         return [report for report in reports if report.names or report.findings]
@@ -85,8 +89,7 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
     known.update(table.name for table in of_findings)
     for name in names:
         if name not in known:
-            names_known = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"--table {name}: there is no table of that name {where}; choose from {names_known}")
+            raise UsageError(f"--table {name}: {_no_table(name, where, sorted({*known, *also}))}")
     kept = [
         report.only(*names)
         for report in reports
@@ -94,6 +97,16 @@ def chosen(reports: Sequence[Report], names: tuple[str, ...], where: str = "here
         or any(findings.is_of(name, finding) for name in names for finding in report.findings)
     ]
     return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
+
+
+def _no_table(name: str, where: str, known: list[str]) -> str:
+    """Why there is no such table, and what was perhaps meant."""
+    several = [part.strip() for part in name.split(",")]
+    if len(several) > 1 and all(part in known for part in several):
+        return f"put spaces between names, no commas: --table {' '.join(several)}"
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"there is no table of that name {where}{meant}; choose from {', '.join(known) or 'none'}"
 
 
 def _name_other_tables(reports: Sequence[Report]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from perfkit.schema.own_files import inside
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
+from perfkit.trace import foreign
 
 STANDARD_INPUT: Final = "-"
 
-_FIRST_KEY = b'"config"'  # of every record; no trace begins with it
+_FIRST_KEY = re.compile(rb'\s*\{\s*"config"')  # of every record; no trace begins with it
 _HEAD_BYTES = 64
 
 
@@ -71,6 +73,8 @@ def what_is(name: str | Path) -> Input:
     if name == STANDARD_INPUT:
         return TraceFile(STANDARD_INPUT)
     path = Path(name)
+    if foreign.is_address(name) and not path.exists():
+        raise foreign.missing(name)
     if path.is_dir():
         if (path / RECORD_FILE).is_file():
             return RunFolder(path, record.load(path))
@@ -92,7 +96,7 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
     for name in names:
         input_ = what_is(name)
         if isinstance(input_, TraceFile) and isinstance(input_.path, Path) and not input_.path.exists():
-            raise UsageError(f"{name} does not exist: check the path")
+            raise foreign.missing(name)
         if _place(input_) in map(_place, inputs):
             raise UsageError(f"{name} is named twice: name it once")
         inputs.append(input_)
@@ -160,8 +164,11 @@ def _sweep_rows(path: Path) -> list[SweepRow]:
     """The rows of a sweep's results file; a line on stderr says if an incomplete last line is left out."""
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise foreign.missing(path) from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    foreign.refuse(data, printable(str(path)), by_name=False)
     results = results_file.read(path, data)
     if results.torn:
         why = "the last line is incomplete and is left out: a sweep is still writing it, or was cut off"
@@ -175,6 +182,6 @@ def _is_record(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as stream:
-            return _FIRST_KEY in stream.read(_HEAD_BYTES)
+            return _FIRST_KEY.match(stream.read(_HEAD_BYTES)) is not None
     except OSError:
         return False

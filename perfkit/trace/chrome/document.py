@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from perfkit.errors import UsageError
+from perfkit.trace import foreign
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.chrome.events import DECODE_ERRORS
 from perfkit.trace.chrome.mend import mend, mended_event
@@ -54,6 +55,7 @@ class Document(Generic[T]):
         """Read the whole document. Raises UsageError where it cannot be a trace."""
         window = self._window
         first = window.skip_blank()
+        foreign.refuse(window.data, self._source)
         if window.data.startswith(b"\xef\xbb\xbf", window.at):
             window.at += 3
             first = window.skip_blank()
@@ -65,7 +67,8 @@ class Document(Generic[T]):
             self._read_object()
         else:
             # The message does not quote the file's beginning: the user may not want its content shown.
-            flaw = "does not begin with { or [" if len(window.data) > window.at else "contains only white space"
+            flaw = "is binary data of no known kind" if foreign.is_binary(window.data) else "does not begin with { or ["
+            flaw = flaw if len(window.data) > window.at else "contains only white space"
             raise UsageError(f"{self._source} is not a trace: it {flaw}; pass a torch.profiler trace (.json, .gz)")
 
     def _read_object(self) -> None:

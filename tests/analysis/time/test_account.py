@@ -114,7 +114,7 @@ def test_a_selection_narrows_every_table():
     assert breakdown.kernel_table(backward.partial).frame["name"].tolist() == ["gemm_da", "gemm_db"]
     in_step = account_for(trace, found, Selection(steps=0))
     assert "early" not in breakdown.kernel_table(in_step.partial).frame["name"].tolist()
-    with pytest.raises(UsageError, match="--steps 3: this trace has 1 steps"):
+    with pytest.raises(UsageError, match="--steps 3: this trace has 1 step,"):
         account_for(trace, found, Selection(steps=3))
 
 

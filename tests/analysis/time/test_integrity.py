@@ -81,11 +81,6 @@ def test_kernels_on_different_streams_do_not_overlap():
     assert "overlapping" not in checks(clean().launched("other", 25, 55, 65, stream=8))
 
 
-def test_crossing_ranges_are_counted():
-    b = clean().range("a", 92, 96).range("b", 94, 99)
-    assert checks(b)["crossing ranges"].what.startswith("1 host ranges")
-
-
 def test_external_ids_that_are_correlations():
     b = TraceBuilder().range("launch", 0, 1, HostKind.RUNTIME, correlation=5, external_id=5)
     assert "external ids" in checks(b.event("k", 2, 3, correlation=5))

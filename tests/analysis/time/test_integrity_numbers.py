@@ -11,7 +11,6 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.integrity import (
-    CROSSING_RANGES,
     CUDA_GRAPHS,
     CUT_STEPS,
     EXTERNAL_IDS,
@@ -30,7 +29,7 @@ from perfkit.analysis.time.integrity import (
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Table
-from perfkit.trace.columns import ACROSS_THREADS, DeviceKind, HostKind, ReadFacts, Thread, Trace
+from perfkit.trace.columns import DeviceKind, HostKind, ReadFacts, Trace
 from perfkit.trace.recording import WholeGraphs
 from tests.analysis import columns
 from tests.builders import TraceBuilder, saying
@@ -264,37 +263,6 @@ def test_two_events_may_overlap_and_one_cannot():
     one = TraceBuilder().launched("k", 0, 0, 10)
     assert "overlapping" not in found(one)
     assert found(one.launched("k", 1, 4, 6))["overlapping"].time_ns == 2
-
-
-@pytest.mark.parametrize(("resolution", "count"), [(1, 2), (1000, 1)])
-def test_ranges_that_cross(resolution, count):
-    """GIVEN ranges that cross by 1 and by 2000 ns, that touch, on another thread, or that are calls
-    WHEN examined at a resolution of 1 or 1000 ns THEN what the clock cannot tell apart does not count"""
-    b = TraceBuilder().annotation("a", 0, 5000).annotation("b", 3000, 9000).annotation("c", 8999, 20000)
-    b.annotation("d", 20000, 30000).annotation("other", 25000, 40000, thread=1)
-    b.range("call", 29000, 50000, HostKind.RUNTIME).launched("k", 29500, 0, 10)
-    trace = replace(b.build(), facts=ReadFacts(resolution_ns=resolution))
-    assert found(trace)["crossing ranges"] == (
-        CROSSING_RANGES, 0,
-        f"{count} host ranges begin inside another and end after it; both count as children of one parent",
-    )  # fmt: skip
-
-
-def test_children_of_one_range_cross_and_those_of_two_do_not():
-    b = TraceBuilder().annotation("a", 0, 100).annotation("x", 10, 50).annotation("y", 40, 60)
-    assert found(b.annotation("b", 100, 200).annotation("z", 110, 120))["crossing ranges"].what.startswith(
-        "1 host ranges"
-    )
-    apart = TraceBuilder().annotation("a", 0, 100).annotation("x", 10, 50).annotation("elsewhere", 20, 70, thread=1)
-    assert "crossing ranges" not in found(apart)
-
-
-def test_ranges_across_threads_may_cross():
-    b = TraceBuilder().annotation("a", 0, 50, thread=1).annotation("b", 40, 90, thread=1).annotation("c", 0, 9)
-    trace = b.build()
-    lanes = (Thread(1, 1), Thread(1, 0, ACROSS_THREADS))
-    assert "crossing ranges" in found(trace)
-    assert "crossing ranges" not in found(replace(trace, threads=lanes))
 
 
 # --- steps --------------------------------------------------------------------------------------------------------

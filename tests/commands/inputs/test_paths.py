@@ -93,3 +93,38 @@ def test_every_kind_of_runs_is_a_side(tmp_path: Path, kind: str) -> None:
     assert record_files(found) == [file]
     assert side(found, "B").path == str(path)
     assert [one.name for one in side(found, "B").processes] == ["record.json" if kind == "record" else "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "stats.csv",
+            "Time (%),Total Time (ns),Instances\n9,9,9\n",
+            "stats.csv is a table of nsys stats: pass the ",
+        ),
+        ("other.csv", "a,b\n1,2\n", "other.csv: not the results of a perfkit sweep"),
+        ("gone.csv", None, "gone.csv does not exist: check the path"),
+    ],
+)
+def test_a_table_that_no_sweep_wrote(tmp_path: Path, name: str, content: str | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError) as caught:
+        what_is(tmp_path / name)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["https://host/t.json", "s3://host/record.json", "https://host/r.csv"])
+def test_an_address_is_no_path_whatever_it_ends_with(name: str) -> None:
+    """GIVEN an address, as text or as a Path, which has a slash less WHEN asked what it is THEN: download it"""
+    for spelled in (name, Path(name)):
+        with pytest.raises(UsageError, match=f"^{name} is an address, not a path: download the file first"):
+            what_is(spelled)
+
+
+def test_a_file_with_a_config_of_its_own_is_no_record(tmp_path: Path) -> None:
+    """GIVEN JSON that names a configuration, but does not begin with it WHEN asked what it is THEN a trace, perhaps"""
+    file = tmp_path / "model.json"
+    file.write_text('{"name": "gpt", "config": {"layers": 2}}')
+    assert what_is(file) == TraceFile(file)

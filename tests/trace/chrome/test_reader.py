@@ -341,7 +341,7 @@ def test_any_style_and_chunk_size_gives_the_columns_of_the_slow_reading(
     ("text", "message"),
     [
         (b"hello", "t.json is not a trace: it does not begin with { or [; pass a torch.profiler trace"),
-        (b"\x89PNG\r\n", "is not a trace: it does not begin with { or ["),
+        (b"\x7fELF\2\1", "is not a trace: it is binary data of no known kind"),
         (b" \n ", "contains only white space"),
         (b"{}", "is JSON without traceEvents"),
         (b'{"a": 1, "b": [{}]}', "is JSON without traceEvents"),
