@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE, at
 from perfkit.analysis.time.account import Account
 from perfkit.schema import units
@@ -40,7 +41,7 @@ def _of_launches(account: Account) -> Finding | None:
     where = f"{threads} threads" if threads > 1 else "a thread"
     text = (
         f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {units.percent(time / whole)}) were launched in"
-        f" {where} whose operators the profiler did not record: they have no scope, and no phase of their own"
+        f" {where} whose operators the profiler did not record: they have no scope"
     )
     return _finding(account, text, time, whole)
 
@@ -49,7 +50,7 @@ def _of_backward(account: Account) -> Finding | None:
     """Forward operations and an optimizer's step, and not one backward node: it ran in another thread."""
     host, links = account.attribution.host, account.attribution.links
     step = np.flatnonzero(host.matching(lambda name: name.startswith("Optimizer.step")))
-    forward = np.flatnonzero(links.is_forward_op & (host.optimizer == NONE))
+    forward = np.flatnonzero(links.is_forward_op & (account.attribution.ranges.phase == Phase.FORWARD))
     if not len(step) or not len(forward) or links.is_node.any():
         return None
     forward = forward[np.argsort(host.start[forward], kind="stable")]

@@ -31,7 +31,7 @@ def test_work_launched_in_a_thread_without_operators() -> None:
     assert found(b) == Finding(
         UNRECORDED_THREADS,
         "2 device events (55.00 ns, 57.9%) were launched in a thread whose operators the profiler did not record: they"
-        " have no scope, and no phase of their own",
+        " have no scope",
         Cost(55, 55 / 95),
         advice=ADVICE,
         sure="derived",
