@@ -16,8 +16,11 @@ from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
 from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
+from perfkit.analysis.time.cost import cost as _cost
+from perfkit.analysis.time.cost import part as _part
+from perfkit.analysis.time.guesses import guessed_links
 from perfkit.schema import units
-from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
 from perfkit.trace.columns import ACROSS_THREADS
 
 _UNKNOWN_SHOWN = 3
@@ -35,16 +38,6 @@ def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Fi
     checks = CHECKS if checks is None else checks
     said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
     return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times in ns)")]
-
-
-def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
-    """A finding's time, per step where there are steps, and its share of `whole_ns` (no share where that is 0)."""
-    return Cost(round(time_ns / max(len(account.steps), 1)), time_ns / whole_ns if whole_ns else None)
-
-
-def _part(account: Account, time_ns: int) -> Cost:
-    """The same for time that is in the tables."""
-    return _cost(account, time_ns, int(account.total.sum()))
 
 
 NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
@@ -355,7 +348,7 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward, _external_ids,
-    _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+    _no_launch, _unlinked, guessed_links, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward,
+    _external_ids, _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
 """In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""

@@ -25,6 +25,8 @@ CORPUS = (
     "mi300_compiled_triton",
     "a100_small_iterations",
     "cpu_only",
+    "cpu_dlrm_old_format",
+    "sampled_rank0",
 )
 
 Rows = dict[tuple[str, str], tuple[int, int]]
