@@ -181,7 +181,7 @@ class Host:
 
     @property
     def is_numbered_node(self) -> bool:
-        return self.is_node and self.seq >= 0 and self.fwd_tid > 0
+        return self.is_node and self.seq >= 0 and self.fwd_tid > 0 and not self.name.endswith("GraphRoot")
 
 
 @dataclass(eq=False)

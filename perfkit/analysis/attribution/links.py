@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfkit.analysis.attribution import uncarried
 from perfkit.analysis.attribution.host_view import EVALUATE, HostView
 from perfkit.analysis.attribution.intervals import (
     NONE,
@@ -17,7 +18,6 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
     strictly_above,
 )
-from perfkit.analysis.attribution.uncarried import Nodes, Operations, guess, in_script
 from perfkit.trace.columns import MISSING, Trace
 
 _ACCUMULATE = "AccumulateGrad"
@@ -70,7 +70,8 @@ def link(trace: Trace, host: HostView) -> Links:
 
     sequence, forward_thread = _plumb(host, is_engine, numbered)
     thread_of = _forward_threads(trace, host, numbered, is_forward_op, sequence, forward_thread)
-    rows = np.flatnonzero(is_node)
+    is_root = host.matching(uncarried.is_root)
+    rows = np.flatnonzero(is_node & ~is_root)
     node = nearest(host.forest.parent, is_node)
     target, guessed, last_use = _last_started(
         host, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of
@@ -88,7 +89,7 @@ def link(trace: Trace, host: HostView) -> Links:
         operation=nearest(host.forest.parent, has_sequence),
         owner=owner,
         target=target,
-        numbered=numbered,
+        numbered=numbered & ~is_root,
         guessed=guessed,
         last_use=last_use,
     )
@@ -182,11 +183,11 @@ def _last_started(
     )
     operation_keys, node_keys = keys[: len(operations)], keys[len(operations) :]
     time = 2 * host.start[operations] + with_node
-    could_make = np.where(in_script(host)[operations], np.iinfo(np.int64).max, time)
+    could_make = np.where(uncarried.in_script(host)[operations], np.iinfo(np.int64).max, time)
     made_by = last_at_or_before(operation_keys, could_make, node_keys, 2 * host.start[rows])
-    candidates = Operations(host.thread[operations], host.sequence[operations], time)
-    nodes = Nodes(host.name[rows], threads, sequence, host.start[rows], np.isin(node_keys, operation_keys))
-    made_by, is_guess = guess(host, candidates, nodes, made_by)
+    candidates = uncarried.Operations(host.thread[operations], host.sequence[operations], time)
+    nodes = uncarried.Nodes(host.name[rows], threads, sequence, host.start[rows], np.isin(node_keys, operation_keys))
+    made_by, is_guess = uncarried.guess(host, candidates, nodes, made_by)
     target = np.full(len(is_forward_op), NONE, dtype=ROW)
     target[rows[made_by != NONE]] = operations[made_by[made_by != NONE]]
     guessed = np.zeros(len(is_forward_op), dtype=bool)

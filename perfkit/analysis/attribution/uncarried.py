@@ -11,6 +11,8 @@ that the counter showed when it began. Two kinds of node are made without an ope
   node's number began earlier and made no node, whatever it was. The first operation that carries the next number runs
   inside: it detaches an input. What runs in the range `<forward op>` works on detached inputs, and makes no node.
 
+The engine itself makes a `GraphRoot`, for a backward of several losses: it has no forward operation, and no link.
+
 For every other node an operation that is missing in the file is missing, and its number leads nowhere.
 """
 
@@ -36,6 +38,11 @@ def is_in_place(name: str) -> bool:
 def is_scripted(name: str) -> bool:
     """Whether a node, or the engine's range round it, is the backward of a part of a TorchScript graph."""
     return _bare(name) == "DifferentiableGraphBackward"
+
+
+def is_root(name: str) -> bool:
+    """Whether a node, or the engine's range round it, is the engine's own, in front of several losses."""
+    return _bare(name) == "GraphRoot"
 
 
 def in_script(host: HostView) -> Bools:

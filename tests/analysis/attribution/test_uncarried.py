@@ -129,6 +129,17 @@ def test_time_with_a_guessed_scope_is_marked():
     assert found.events.how.tolist() == [How.GUESSED]
 
 
+# --- the engine's own node ----------------------------------------------------------------------------------------
+
+
+def test_the_root_of_several_losses_has_no_operation_and_is_not_missed():
+    """GIVEN a GraphRoot, which takes a number that ones_like saw, WHEN linked THEN it is nobody's, nor counted"""
+    b = op(op(TraceBuilder(), "sum", 0, 5), "aten::ones_like", 10, 6)
+    found = Linked(b.node("torch::autograd::GraphRoot", 100, 110, 6).node("SumBackward0", 120, 130, 5))
+    assert found.targets == {ENGINE + "SumBackward0": "sum", "SumBackward0": "sum"}
+    assert found.flags(found.attribution.numbered) == {"SumBackward0"}
+
+
 # --- real traces --------------------------------------------------------------------------------------------------
 
 
