@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from perfkit.analysis.attribution import graphs
+from perfkit.analysis.attribution.captures import Captures, Replays, joined
 from perfkit.analysis.attribution.compiled import Compiled, find_compiled
 from perfkit.analysis.attribution.host_view import HostView, name_flags, view
 from perfkit.analysis.attribution.intervals import (
@@ -113,6 +115,8 @@ class Attribution:
     """Module path -> class, where the recording left its tree or the caller gave one."""
     compiled: Compiled | None = None
     """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
+    replays: Replays | None = None
+    """How far the graphs are those of the given captures; None where none were given."""
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -125,12 +129,14 @@ def attribute(
     trace: Trace,
     scope_source: Literal["auto"] | ScopeSource = "auto",
     modules: Mapping[str, str] | None = None,
+    captures: Captures | None = None,
 ) -> Attribution:
     """Attribute everything in a trace.
 
     `scope_source` auto takes the best kind of scope the file has (rule 9). `modules` is the model's tree, path ->
     class (`perfkit.module_tree(model)`); default: the one that perfkit's own recording left in the file. With it,
-    names such as `nn.Module: Linear_7` become qualified ones.
+    names such as `nn.Module: Linear_7` become qualified ones. `captures` are those of the trace's CUDA graphs, from
+    another trace; raises UsageError where none of them is.
     """
     host = view(trace)
     links = link(trace, host)
@@ -147,10 +153,23 @@ def attribute(
     )
     by_hooks = bool((links.is_hooked & links.is_node).any())
     events = _attribute_events(trace, host, ranges, steps, bare_calls_tell=by_hooks)
-    events, paths = _by_graph_annotation(trace, events, paths)
-    main = _main_thread(trace, host)
-    qualified = scopes.qualified
-    return Attribution(host, scopes.source, paths, steps, ranges, events, links, main, qualified, modules, compiled)
+    replays = joined(trace, host, events.launch, captures) if captures else None
+    events, paths = _in_graphs(trace, events, paths, replays)
+    spelled = captures or scopes
+    return Attribution(
+        host=host,
+        scope_source=captures.scope_source if captures else scopes.source,
+        paths=paths,
+        steps=steps,
+        ranges=ranges,
+        events=events,
+        links=links,
+        main_thread=_main_thread(trace, host),
+        qualified=spelled.qualified or (scopes.source is ScopeSource.ANNOTATION and graphs.names_modules(trace)),
+        modules=captures.modules if captures else modules,
+        compiled=compiled,
+        replays=replays,
+    )
 
 
 def _main_thread(trace: Trace, host: HostView) -> int:
@@ -259,22 +278,14 @@ def _attribute_events(
     )
 
 
-def _by_graph_annotation(
-    trace: Trace, events: EventAttribution, paths: tuple[str, ...]
+def _in_graphs(
+    trace: Trace, events: EventAttribution, paths: tuple[str, ...], replays: Replays | None
 ) -> tuple[EventAttribution, tuple[str, ...]]:
-    """Move nodes of CUDA graphs to the scope that was recorded at capture; the phase stays that of their launch."""
-    annotation = trace.device.annotation
-    noted = np.flatnonzero((annotation != MISSING) & (events.phase != Phase.COMMUNICATION))
-    if not len(noted):
-        return events, paths
-    numbers = {text: number for number, text in enumerate(paths)}
-    used, place = np.unique(annotation[noted], return_inverse=True)
-    own = [range_names.parse_trace(trace.names[index]) for index in used]
-    texts = [name.label if name else trace.names[index] for name, index in zip(own, used, strict=True)]
-    codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    path, how = events.path.copy(), events.how.copy()
-    path[noted], how[noted] = codes[place], How.GRAPH
-    return replace(events, path=path, how=how), tuple(numbers)
+    """Move nodes of CUDA graphs to the scopes that they had at capture; the phase stays that of their launch."""
+    movable = events.phase != Phase.COMMUNICATION
+    scoped = graphs.by_annotation(trace, graphs.Scoped(events.path, events.how, paths), movable)
+    scoped = graphs.by_capture(scoped, replays, movable) if replays else scoped
+    return replace(events, path=scoped.path, how=scoped.how), scoped.paths
 
 
 def _launches(trace: Trace, host: HostView) -> Ints:

@@ -69,7 +69,7 @@ def report(
 ) -> Report:
     """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for."""
     view = view or View()
-    account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    account = account_for(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     scalars = cache(lambda: summary(account.partial))
     return Report(
         Path(trace.source).name,
