@@ -76,8 +76,6 @@ class AnalyzeOptions:
             raise UsageError(
                 f"--table {kernel_summary.NAME} has no phases or steps: drop --phase and --steps, or choose kernels"
             )
-        if self.capture:
-            raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         return True
 
     def view(self) -> View:
@@ -90,6 +88,8 @@ class AnalyzeOptions:
         if self.depth is not None and self.depth < 1:
             raise UsageError(f"--depth {self.depth}: must be at least 1")
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
+        if self.capture and kernel_summary.NAME in self.table:
+            raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         modules = _module_tree(self.modules)
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
         return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, modules, captures)  # type: ignore[arg-type]

@@ -28,7 +28,8 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
 )
 from perfkit.analysis.attribution.links import Links, link, run_again
-from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
+from perfkit.analysis.attribution.pieces import by_piece
+from perfkit.analysis.attribution.scopes import SEPARATOR, How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -154,8 +155,9 @@ def attribute(
     by_hooks = bool((links.is_hooked & links.is_node).any())
     events = _attribute_events(trace, host, ranges, steps, bare_calls_tell=by_hooks)
     replays = joined(trace, host, events.launch, captures) if captures else None
-    events, paths = _in_graphs(trace, events, paths, replays)
     spelled = captures or scopes
+    qualified = spelled.qualified or (scopes.source is ScopeSource.ANNOTATION and graphs.names_modules(trace))
+    events, paths = _in_graphs(trace, host, events, paths, replays, "." if qualified else SEPARATOR)
     return Attribution(
         host=host,
         scope_source=captures.scope_source if captures else scopes.source,
@@ -165,7 +167,7 @@ def attribute(
         events=events,
         links=links,
         main_thread=_main_thread(trace, host),
-        qualified=spelled.qualified or (scopes.source is ScopeSource.ANNOTATION and graphs.names_modules(trace)),
+        qualified=qualified,
         modules=captures.modules if captures else modules,
         compiled=compiled,
         replays=replays,
@@ -279,12 +281,18 @@ def _attribute_events(
 
 
 def _in_graphs(
-    trace: Trace, events: EventAttribution, paths: tuple[str, ...], replays: Replays | None
+    trace: Trace,
+    host: HostView,
+    events: EventAttribution,
+    paths: tuple[str, ...],
+    replays: Replays | None,
+    separator: str,
 ) -> tuple[EventAttribution, tuple[str, ...]]:
     """Move nodes of CUDA graphs to the scopes that they had at capture; the phase stays that of their launch."""
     movable = events.phase != Phase.COMMUNICATION
     scoped = graphs.by_annotation(trace, graphs.Scoped(events.path, events.how, paths), movable)
     scoped = graphs.by_capture(scoped, replays, movable) if replays else scoped
+    scoped = by_piece(trace, host, events.launch, scoped, movable, separator)
     return replace(events, path=scoped.path, how=scoped.how), scoped.paths
 
 

@@ -73,6 +73,8 @@ class How(IntEnum):
     """A backward node: by perfkit's range round it, which names the module that made it."""
     GUESSED = auto()
     """Through a backward node whose own number tells nothing, to the operation that the numbers next to it tell."""
+    PIECE = auto()
+    """A piece of a piecewise CUDA graph, or what runs between two: by its place in the order of launches."""
 
 
 @dataclass(frozen=True, slots=True)

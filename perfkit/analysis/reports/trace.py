@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
-from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
+from perfkit.analysis.time import breakdown, cells, graphs, grouping, integrity, passes, ranges, threads
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
@@ -51,6 +51,8 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.trace_totals,
     trace_findings.unattributed_time,
     trace_findings.no_modules,
+    graphs.capture,
+    graphs.graph_without_scope,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
 )

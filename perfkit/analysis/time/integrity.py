@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
-from perfkit.analysis.attribution.scopes import How
+from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.kernels.categories import ALL, OTHER, is_known
 from perfkit.analysis.time import reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.analysis.time.cost import cost as _cost
 from perfkit.analysis.time.cost import part as _part
+from perfkit.analysis.time.graphs import by_graph, cuda_graphs
 from perfkit.analysis.time.guesses import guessed_links
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
@@ -208,39 +208,6 @@ def _external_ids(account: Account) -> Finding | None:
     )
 
 
-CUDA_GRAPHS = Rule(
-    "cuda-graphs",
-    "integrity",
-    "events of replayed graphs, which have the scope of the launch, or the one noted at capture",
-    "CUDA graphs",
-)
-
-
-def _graphs(account: Account) -> Finding | None:
-    if not account.on_device:
-        return None
-    launch = account.attribution.events.launch[account.row]
-    in_graph = (account.trace.device.graph_node[account.row] >= 0) | _by_graph(account)
-    if not in_graph.any():
-        return None
-    time = int(account.total[in_graph].sum())
-    launches = len(np.unique(launch[in_graph]))
-    noted = int((in_graph & (account.how == How.GRAPH)).sum())
-    text = (
-        f"{int(in_graph.sum()):,} device events ({units.duration_ns(time)}) ran in {launches:,} graph launches;"
-        + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
-        + " the scope of their launch, not of the code that was captured"
-    )
-    return Finding(CUDA_GRAPHS, text, _part(account, time))
-
-
-def _by_graph(account: Account) -> Bools:
-    """Rows whose launch is that of a graph: cudaGraphLaunch, cuGraphLaunch, hipGraphLaunch."""
-    host = account.attribution.host
-    graph = host.matching(lambda name: "GraphLaunch" in name) & host.is_runtime
-    return at(graph, account.attribution.events.launch[account.row], absent=False)
-
-
 SHARED_LAUNCHES = Rule(
     "shared-launches",
     "integrity",
@@ -255,7 +222,7 @@ def _shared_launches(account: Account) -> Finding | None:
     launch = account.attribution.events.launch[account.row]
     events = np.bincount(launch[launch != NONE], minlength=len(account.attribution.host.name))
     shared = at(events > 1, launch, absent=False)
-    shared &= ~_by_graph(account) & (account.trace.device.graph_node[account.row] < 0)
+    shared &= ~by_graph(account) & (account.trace.device.graph_node[account.row] < 0)
     if not shared.any():
         return None
     time = int(account.total[shared].sum())
@@ -349,6 +316,6 @@ def _unknown_names(account: Account) -> Finding | None:
 
 CHECKS: tuple[Check, ...] = (
     _no_launch, _unlinked, guessed_links, _outside_steps, _cut_steps, _zero, _overlapping, _crossing, _backward,
-    _external_ids, _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+    _external_ids, _shared_launches, cuda_graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
 """In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""
