@@ -29,6 +29,7 @@ from perfkit.analysis.attribution.intervals import (
 )
 from perfkit.analysis.attribution.links import Links, link, run_again
 from perfkit.analysis.attribution.pieces import by_piece
+from perfkit.analysis.attribution.repeats import twins
 from perfkit.analysis.attribution.scopes import SEPARATOR, How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
@@ -83,6 +84,8 @@ class EventAttribution:
     """Index into Attribution.steps, by launch time; NONE outside every step."""
     exclusive: Ints
     """ns of busy time that are counted for this event alone."""
+    twin: Ints
+    """On an event launched before the window: a launched one that it repeats, whose component it has; else NONE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +161,13 @@ def attribute(
     spelled = captures or scopes
     qualified = spelled.qualified or (scopes.source is ScopeSource.ANNOTATION and graphs.names_modules(trace))
     events, paths = _in_graphs(trace, host, events, paths, replays, "." if qualified else SEPARATOR)
+    source = captures.scope_source if captures else scopes.source
+    lost = events.launched_in == Phase.UNLAUNCHED
+    repeated = twins(trace, lost, events.path, paths, of_modules=source is not ScopeSource.ANNOTATION)
+    events = replace(events, twin=np.where(events.phase == Phase.UNLAUNCHED, repeated, NONE))
     return Attribution(
         host=host,
-        scope_source=captures.scope_source if captures else scopes.source,
+        scope_source=source,
         paths=paths,
         steps=steps,
         ranges=ranges,
@@ -277,6 +284,7 @@ def _attribute_events(
         how=how,
         step=_steps_of_launches(trace, host, launch, steps),
         exclusive=_exclusive(trace, communication),
+        twin=np.full(len(events), NONE, dtype=ROW),
     )
 
 

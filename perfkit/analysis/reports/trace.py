@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
-from perfkit.analysis.time import breakdown, cells, graphs, grouping, integrity, passes, ranges, threads
+from perfkit.analysis.time import breakdown, cells, graphs, grouping, integrity, passes, ranges, threads, unlaunched
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
@@ -31,6 +31,7 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.COPIES,
     ranges.RANGES,
     threads.THREADS,
+    unlaunched.UNLAUNCHED,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -43,6 +44,7 @@ FOLDS: tuple[Fold, ...] = (
     summaries.NODES,
     summaries.SPANS,
     threads.LANES,
+    unlaunched.UNLAUNCHED_WORK,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 
@@ -53,6 +55,7 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.no_modules,
     graphs.capture,
     graphs.graph_without_scope,
+    unlaunched.matched_unlaunched,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
 )
