@@ -341,6 +341,7 @@ def test_a_terminal_that_closes_loses_no_step(tmp_path):
         (["run", "--folder", ""], "--folder ''"),
         (["run", "--traces-dir="], "--traces-dir ''"),
         (["analyze", "t", "--modules", ""], "--modules ''"),
+        (["analyze", "t", "--capture", ""], "--capture ''"),
         (["analyze", ""], "''"),
         (["compare", "a", ""], "''"),
         (["sweep", "--output", ""], "--output ''"),

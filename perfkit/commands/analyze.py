@@ -61,6 +61,8 @@ class AnalyzeOptions:
 
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
+    capture: Path | None = None
+    """Trace of the capture of the CUDA graphs that this trace replays; their kernels get the modules that it shows."""
     no_cache: bool = False
     """Do not use the cache. By default large parsed traces are kept in the user's cache directory."""
 
@@ -87,7 +89,11 @@ class AnalyzeOptions:
         if self.depth is not None and self.depth < 1:
             raise UsageError(f"--depth {self.depth}: must be at least 1")
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
-        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, _module_tree(self.modules))  # type: ignore[arg-type]
+        if self.capture and kernel_summary.NAME in self.table:
+            raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
+        modules = _module_tree(self.modules)
+        captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
+        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, modules, captures)  # type: ignore[arg-type]
 
 
 def _module_tree(path: Path | None) -> dict[str, str] | None:

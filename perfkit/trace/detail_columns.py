@@ -49,6 +49,19 @@ class Operands:
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """What calls into the driver say of their work: one row for each row of Trace.host."""
+
+    kernel: Int32s
+    """Index into all_kernels; MISSING where the file does not say (only AMD's profilers do), and on other ranges."""
+    all_kernels: tuple[str, ...]
+    """The names of the kernels that are launched."""
+
+    def __len__(self) -> int:
+        return len(self.kernel)
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchGeometry:
     """Launch parameters of kernels: one row for each row of Trace.device. MISSING where the file has no value."""
 
@@ -121,6 +134,7 @@ class Details:
     """All details that are read on request."""
 
     operands: Operands
+    calls: Calls
     geometry: LaunchGeometry
     counters: Counters
     memory: MemoryEvents
@@ -130,6 +144,11 @@ def no_operands(rows: int) -> Operands:
     """The details of a file that has none."""
     nothing = np.full(rows, MISSING, np.int32)
     return Operands(nothing, nothing, nothing, nothing, (), (), (), ())
+
+
+def no_calls(rows: int) -> Calls:
+    """The details of a file that has none."""
+    return Calls(np.full(rows, MISSING, np.int32), ())
 
 
 def no_counters() -> Counters:

@@ -17,7 +17,7 @@ from perfkit.schema.progress import Progress
 from perfkit.trace.byte_stream import StreamFacts, unpacked
 from perfkit.trace.chrome.details import read_chrome_details
 from perfkit.trace.columns import Origin, Trace
-from perfkit.trace.detail_columns import Details, changed, no_counters, no_memory_events, no_operands
+from perfkit.trace.detail_columns import Details, changed, no_calls, no_counters, no_memory_events, no_operands
 from perfkit.trace.nsys.geometry import read_geometry
 from perfkit.trace.nsys.tables import SQLITE_MAGIC
 from perfkit.trace.recording import Tool
@@ -65,4 +65,5 @@ def _of_nsys(file: IO[bytes], trace: Trace, origin: Origin, progress: Progress |
     else:
         with exported(origin.path, trace.source, progress) as database:
             geometry = read_geometry(database, trace, progress)
-    return Details(no_operands(len(trace.host)), geometry, no_counters(), no_memory_events())
+    rows = len(trace.host)
+    return Details(no_operands(rows), no_calls(rows), geometry, no_counters(), no_memory_events())

@@ -305,6 +305,7 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--format", "xml"], "json"),
         (["--table", "kernel_summary", "kernels"], "cannot be combined with other tables"),
         (["--table", "kernel_summary", "--phase", "forward"], "drop --phase and --steps"),
+        (["--table", "kernel_summary", "--capture", "x"], "drop --capture"),
     ],
 )
 def test_bad_flags_name_the_choices(trace, capsys, arguments, says):
@@ -362,6 +363,81 @@ def test_help_names_only_tables_that_every_trace_has():
     everywhere = {table.name for table in TABLES if table.audience is everyone}
     assert set(named) <= everywhere | {"kernels", "findings"}  # kernels: for scripts where there are ranges only
     assert len(named) > 1
+
+
+# --- captures of CUDA graphs --------------------------------------------------------------------------------------
+
+
+def captured(folder: Path) -> Path:
+    """The trace of a capture of two kernels, each in a module, as AMD's profiler writes it."""
+
+    def call(name: str, at: int, **args: object) -> dict[str, object]:
+        return {"ph": "X", "cat": "cuda_runtime", "name": name, "pid": 1, "tid": 1, "ts": at, "dur": 1, "args": args}
+
+    def module(name: str, at: int) -> dict[str, object]:
+        return {
+            "ph": "X",
+            "cat": "cpu_op",
+            "name": f"perfkit::{name}",
+            "pid": 1,
+            "tid": 1,
+            "ts": at,
+            "dur": 8,
+            "args": {},
+        }
+
+    events = [
+        call("hipStreamBeginCapture", 5), call("hipStreamEndCapture", 40),
+        module("layers.0", 10), call("hipLaunchKernel", 12, kernel="gemm", correlation=1),
+        module("layers.1", 20), call("hipModuleLaunchKernel", 22, kernel="gelu", correlation=2),
+    ]  # fmt: skip
+    file = folder / "capture.json"
+    file.write_text(json.dumps({"traceEvents": events}))
+    return file
+
+
+def replayed(folder: Path, *kernels: str) -> Path:
+    launch = {"ph": "X", "cat": "cuda_runtime", "name": "hipGraphLaunch", "pid": 1, "tid": 1, "ts": 5, "dur": 1}
+    events = [launch | {"args": {"correlation": 9}}]
+    for place, kernel in enumerate(kernels):
+        times = {"ts": 10 + 10 * place, "dur": 5.5}
+        args = {"device": 0, "stream": 7, "correlation": 9}
+        events.append({"ph": "X", "cat": "kernel", "name": kernel, "pid": 0, "tid": 7, "args": args} | times)
+    file = folder / "replay.json"
+    file.write_text(json.dumps({"traceEvents": events}))
+    return file
+
+
+def test_a_capture_gives_the_replay_its_modules(tmp_path, capsys):
+    arguments = str(replayed(tmp_path, "gemm", "gelu")), "--capture", str(captured(tmp_path)), "--format", "json"
+    code, out, _ = run(capsys, *arguments)
+    document = json.loads(out)
+    assert code == 0
+    rows = document["tables"]["layers"]["rows"]
+    assert {row["scope"]: row["total_ns"] for row in rows} == {"layers.0": 5500, "layers.1": 5500}
+    assert document["summary"]["unattributed_ns"] == 0
+    assert "graph-without-scope" not in [one["rule"] for one in document["findings"]]
+    _, out, _ = run(capsys, *arguments, "--by", "layer")
+    assert [row["scope"] for row in json.loads(out)["tables"]["groups"]["rows"]] == ["layers.*"]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "capture", "says"),
+    [
+        (["gemm", "relu"], "capture.json", "kernel 1 (counted from 0) is 'relu' in the replay (2 in all) and 'gelu'"),
+        (["gemm", "gelu"], "replay.json", "captures no graph"),
+        (["gemm", "gelu"], "gone.json", "gone.json does not exist"),
+        ([], "capture.json", "has no launch of a graph"),
+    ],
+)
+def test_a_capture_that_does_not_fit_is_one_line(tmp_path, capsys, kernels, capture, says):
+    replay = replayed(tmp_path, *kernels)
+    captured(tmp_path)
+    code, out, err = run(capsys, str(replay), "--capture", str(tmp_path / capture))
+    assert (code, out) == (2, "")
+    assert says in err
+    assert "--capture" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.corpus

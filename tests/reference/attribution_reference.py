@@ -22,10 +22,14 @@ A7.  Rule 6: one vote per flow whose `f` end lies exactly on the start of a rang
 A8.  Rules 7 and 8: "last-started" and "last ... before" go by forest order, which breaks ties of ts; a link
      may have the same ts as the node, unless the operation runs in a node that starts with it (it came after
      that node and did not make it).
-     A number counts as carried if any forward-type op of the thread has it, even a later one. For a number that
-     no op carries, the op with the largest smaller number is taken (of several, the last-started one), provided
-     that the thread has a larger number too; if that op did not start before the node, the node has no link.
-A9.  Rule 8 applies to nodes named `*AccumulateGrad*` that rule 7 did not link; "linked" means by rule 7.
+     A number counts as carried if any forward-type op of the thread has it, even a later one. Only nodes of views
+     that were written to (`CopySlices`, `AsStridedBackward*`) go elsewhere without one: to the op with the largest
+     smaller number (of several, the last-started one), provided that the thread has a larger number too, and that
+     no node of another kind on that forward thread has a number in between. TorchScript's nodes go to the first op
+     with the next number, whatever carries their own. If the op did not start before the node, it has no link. Ops
+     inside `<forward op>` make no node; they still count as carrying.
+A9.  Rule 8 applies to nodes named `*AccumulateGrad*` that rule 7 did not link: they go where the last engine's
+     range with a number, own or plumbed, goes, which may be nowhere. Other accumulations of rule 8 are passed over.
      A mark (`perfkit.grad::`) counts for the nearest node around it, if that is named `*AccumulateGrad*`, and
      then for the nearest node around that one, if it is an engine's range of such a name and the first one is
      not. Of several marks the first in forest order counts. Marks count with perfkit's own scopes only, and a
@@ -151,7 +155,7 @@ class Host:
     seq: int = -1  # own, or plumbed by rule 5
     fwd_tid: int = 0
     link: Host | None = None
-    link_how: str = "none"  # seq | accumulate | none
+    link_how: str = "none"  # seq | guess | accumulate | none
     mark: Host | None = None  # of a gradient's accumulation: what names the parameter's module
     key_nodes: list[Host] = field(default_factory=list, repr=False)  # nodes with this op's thread and number
     # scopes
@@ -185,7 +189,7 @@ class Host:
 
     @property
     def is_numbered_node(self) -> bool:
-        return self.is_node and self.seq >= 0 and self.fwd_tid > 0
+        return self.is_node and self.seq >= 0 and self.fwd_tid > 0 and not self.name.endswith("GraphRoot")
 
 
 @dataclass(eq=False)
@@ -482,32 +486,69 @@ def link_nodes(hosts: list[Host], threads: dict[Thread, list[Host]], flows: list
             if host.is_forward_op:
                 forward_ops[thread, host.own_seq].append(host)
 
+    numbers_of_others: dict[Thread, set[int]] = defaultdict(set)
+    for host in hosts:
+        thread = mapping[host.thread[0], host.fwd_tid] if host.is_numbered_node else None
+        if thread is not None and kind_of(host) != "view":
+            numbers_of_others[thread].add(host.seq)
+
     for host in hosts:
         thread = mapping[host.thread[0], host.fwd_tid] if host.is_numbered_node else None
         if thread is None:
             continue
         same_key = forward_ops.get((thread, host.seq), [])
-        candidates = same_key or numbered_below(forward_ops, thread, host.seq)
+        candidates, how = candidates_of(host, thread, forward_ops, numbers_of_others)
         earlier = [op for op in candidates if op.ts < host.ts or (op.ts == host.ts and not starts_with_its_node(op))]
         if earlier:
-            host.link, host.link_how = earlier[-1], "seq"
+            host.link, host.link_how = earlier[-1], how
         for op in same_key:
             op.key_nodes.append(host)
 
+    follow_with_accumulations(threads)
+
+
+def follow_with_accumulations(threads: dict[Thread, list[Host]]) -> None:
+    """Rule 8."""
     for ranges in threads.values():
-        last_linked: Host | None = None
+        last_node: Host | None = None
         for host in ranges:
-            if host.is_node and host.link is None and "AccumulateGrad" in host.name and last_linked is not None:
-                host.link, host.link_how = last_linked.link, "accumulate"
-            if host.name.startswith(EVALUATE_PREFIX) and host.link_how == "seq":
-                last_linked = host
+            if host.is_node and host.link is None and host.is_accumulation:
+                if last_node is not None:
+                    host.link, host.link_how = last_node.link, "accumulate"
+            elif host.is_engine_range and host.seq >= 0:
+                last_node = host
 
 
-def numbered_below(ops: dict[tuple[Thread, int], list[Host]], thread: Thread, seq: int) -> list[Host]:
-    """For a number that no op carries: the last-started op with the largest number below it, if one is above too."""
+def kind_of(node: Host) -> str:
+    """Whether a node is made in an assignment to a view, by TorchScript, or by an operation of its own."""
+    name = node.name.removeprefix(EVALUATE_PREFIX).split("::")[-1]
+    if name == "CopySlices" or name.startswith("AsStridedBackward"):
+        return "view"
+    return "script" if name == "DifferentiableGraphBackward" else "other"
+
+
+def candidates_of(
+    node: Host, thread: Thread, ops: dict[tuple[Thread, int], list[Host]], others: dict[Thread, set[int]]
+) -> tuple[list[Host], str]:
+    """Rule 7: the operations that may have made a node, in forest order, and how that is known.
+
+    `others` has the numbers of the nodes that are not made in an assignment to a view, by forward thread.
+    """
+    same_key = ops.get((thread, node.seq), [])
+    if kind_of(node) == "script":
+        return ops.get((thread, node.seq + 1), [])[:1], "guess"
+    if same_key or kind_of(node) == "other":
+        return [op for op in same_key if not in_script(op)], "seq"
     numbers = [number for at, number in ops if at == thread]
-    below = [number for number in numbers if number < seq]
-    return ops[thread, max(below)][-1:] if below and max(numbers) > seq else []
+    below = max((number for number in numbers if number < node.seq), default=None)
+    if below is None or max(numbers) < node.seq:
+        return [], "guess"
+    missing = any(below < number < node.seq for number in others[thread])
+    return ([] if missing else ops[thread, below][-1:]), "guess"
+
+
+def in_script(op: Host) -> bool:
+    return any(h.name in ("<forward op>", "<foward op>") for h in chain(op))
 
 
 def mark_accumulations(hosts: list[Host]) -> None:
@@ -911,7 +952,7 @@ def attribute(events: list[dict[str, Any]]) -> Result:
         rows={key: (row[0], row[1], row[2]) for key, row in table.rows.items()},
         how={key: (row[0], row[1]) for key, row in table.how.items()},
         how_by_phase={key: (row[0], row[1]) for key, row in table.how_by_phase.items()},
-        nodes_linked=sum(1 for h in nodes if h.link_how == "seq"),
+        nodes_linked=sum(1 for h in nodes if h.link_how in ("seq", "guess")),
         nodes_total=len(nodes),
         flows=len(flows),
         scope_source=scope_source,

@@ -48,6 +48,9 @@ WORDS: tuple[dict[str, str], ...] = (
     },
 )
 """What a script calls the phases of its step; without a name it opens no range."""
+SCRIPTED = "torch::jit::(anonymous namespace)::DifferentiableGraphBackward"
+UNCARRIED = ("CopySlices", "AsStridedBackward0", "MulBackward0")
+"""Nodes whose number no op has: two of an assignment to a view, and one whose op is not in the file."""
 CROSS_REDUCE = "void vllm::cross_device_reduce_1stage<__half, 2>"
 BASES = (0, 4_458_676_522_690_655, 1_712_195_495_519_689_047)  # ns: a fresh clock, since boot, since 1970
 
@@ -302,7 +305,7 @@ class Script:
                 tape.append(TapeNode(op, thread, seq, module, last["ts"], rng.random() < 0.4))
             if rng.random() < 0.1:  # it made a second node, whose number no op has
                 if tape is not None:
-                    tape.append(TapeNode("CopySlices", thread, thread.next_seq, module, None, False))
+                    tape.append(TapeNode(rng.choice(UNCARRIED), thread, thread.next_seq, module, None, False))
                 thread.next_seq += 1
 
     def forward(self, thread: HostThread, module: Module, tape: list[TapeNode] | None) -> None:
@@ -313,7 +316,24 @@ class Script:
             for child in module.children:
                 self.forward(thread, child, tape)
             if self.rng.random() < 0.1:
+                self.script_graph(thread, module, tape)
+            if self.rng.random() < 0.1:
                 self.machine.launch(thread)
+
+    def script_graph(self, thread: HostThread, module: Module, tape: list[TapeNode] | None) -> None:
+        """A part of a TorchScript graph: its node is made first, and what runs inside makes none."""
+        told = [node for node in tape or () if node.thread is thread and node.forward_ts is not None]
+        if tape is not None and told:  # otherwise nothing may tell which thread's numbers these are
+            tape.append(TapeNode(SCRIPTED, thread, thread.next_seq, module, None, False))
+        thread.next_seq += 1
+        if self.rng.random() < 0.5:
+            with self.machine.numbered(thread, "aten::detach", thread.next_seq):
+                pass
+        with (
+            self.machine.range(thread, self.rng.choice(("<forward op>", "<foward op>"))),
+            self.machine.numbered(thread, "aten::mul", thread.next_seq),
+        ):
+            self.machine.launch(thread)
 
     def without_gradient(self, thread: HostThread, module: Module) -> None:
         """A forward whose ops have no number."""
@@ -347,7 +367,7 @@ class Script:
 
     def backward_node(self, thread: HostThread, node: TapeNode) -> None:
         rng, machine = self.rng, self.machine
-        name = f"{node.op}Backward0"
+        name = node.op if node.op in (*UNCARRIED, SCRIPTED) else f"{node.op}Backward0"
         if rng.random() < machine.outer_seq:
             outer = machine.numbered(thread, EVALUATE + name, node.seq, node.thread.logical_id)
         else:

@@ -644,6 +644,7 @@ def test_random_traces_reach_every_outcome() -> None:
     assert {how for r in results for how in r.how} == {
         "scope",
         "seq",
+        "guess",
         "accumulate",
         "parameter",
         "none",

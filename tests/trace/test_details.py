@@ -127,7 +127,7 @@ def exported(path: Path) -> Path:
 def check_nsys(trace: Trace) -> None:
     found = read_details(trace)
     assert found.geometry.grid.tolist() == [[5, 1, 1]]
-    assert len(found.operands) == len(trace.host) == 1
+    assert len(found.operands) == len(found.calls) == len(trace.host) == 1
     can = trace.recording.capabilities
     assert (can.operands, can.counters, can.memory_events) == (False, False, False)
 

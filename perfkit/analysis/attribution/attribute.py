@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from perfkit.analysis.attribution import graphs
+from perfkit.analysis.attribution.captures import Captures, Replays, joined
 from perfkit.analysis.attribution.compiled import Compiled, find_compiled
 from perfkit.analysis.attribution.host_view import HostView, name_flags, view
 from perfkit.analysis.attribution.intervals import (
@@ -27,7 +29,9 @@ from perfkit.analysis.attribution.intervals import (
 from perfkit.analysis.attribution.links import Links, link
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.attribution.phases import find_phases
-from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
+from perfkit.analysis.attribution.pieces import by_piece
+from perfkit.analysis.attribution.repeats import twins
+from perfkit.analysis.attribution.scopes import SEPARATOR, How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -73,6 +77,8 @@ class EventAttribution:
     """ns of busy time that are counted for this event alone."""
     is_evident: Bools
     """Something in the file says the phase, or there is no launch; where nothing does, it is OTHER."""
+    twin: Ints
+    """On an event launched before the window: a launched one that it repeats, whose component it has; else NONE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ class Attribution:
     """Module path -> class, where the recording left its tree or the caller gave one."""
     compiled: Compiled | None = None
     """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
+    replays: Replays | None = None
+    """How far the graphs are those of the given captures; None where none were given."""
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -118,12 +126,14 @@ def attribute(
     trace: Trace,
     scope_source: Literal["auto"] | ScopeSource = "auto",
     modules: Mapping[str, str] | None = None,
+    captures: Captures | None = None,
 ) -> Attribution:
     """Attribute everything in a trace.
 
     `scope_source` auto takes the best kind of scope the file has (rule 9). `modules` is the model's tree, path ->
     class (`perfkit.module_tree(model)`); default: the one that perfkit's own recording left in the file. With it,
-    names such as `nn.Module: Linear_7` become qualified ones.
+    names such as `nn.Module: Linear_7` become qualified ones. `captures` are those of the trace's CUDA graphs, from
+    another trace; raises UsageError where none of them is.
     """
     host = view(trace)
     links = link(trace, host)
@@ -139,10 +149,28 @@ def attribute(
         for row in np.flatnonzero(host.is_step)
     )
     events = _attribute_events(trace, host, ranges, steps)
-    events, paths = _by_graph_annotation(trace, events, paths)
-    main = _main_thread(trace, host)
-    qualified = scopes.qualified
-    return Attribution(host, scopes.source, paths, steps, ranges, events, links, main, qualified, modules, compiled)
+    replays = joined(trace, host, events.launch, captures) if captures else None
+    spelled = captures or scopes
+    qualified = spelled.qualified or (scopes.source is ScopeSource.ANNOTATION and graphs.names_modules(trace))
+    events, paths = _in_graphs(trace, host, events, paths, replays, "." if qualified else SEPARATOR)
+    source = captures.scope_source if captures else scopes.source
+    lost = events.launched_in == Phase.UNLAUNCHED
+    repeated = twins(trace, lost, events.path, paths, of_modules=source is not ScopeSource.ANNOTATION)
+    events = replace(events, twin=np.where(events.phase == Phase.UNLAUNCHED, repeated, NONE))
+    return Attribution(
+        host=host,
+        scope_source=source,
+        paths=paths,
+        steps=steps,
+        ranges=ranges,
+        events=events,
+        links=links,
+        main_thread=_main_thread(trace, host),
+        qualified=qualified,
+        modules=captures.modules if captures else modules,
+        compiled=compiled,
+        replays=replays,
+    )
 
 
 def _main_thread(trace: Trace, host: HostView) -> int:
@@ -210,25 +238,36 @@ def _attribute_events(
         step=_steps_of_launches(trace, host, launch, steps),
         exclusive=_exclusive(trace, communication),
         is_evident=communication | at(ranges.is_evident, place, absent=True),
+        twin=np.full(len(events), NONE, dtype=ROW),
     )
 
 
-def _by_graph_annotation(
-    trace: Trace, events: EventAttribution, paths: tuple[str, ...]
+def _in_graphs(
+    trace: Trace,
+    host: HostView,
+    events: EventAttribution,
+    paths: tuple[str, ...],
+    replays: Replays | None,
+    separator: str,
 ) -> tuple[EventAttribution, tuple[str, ...]]:
-    """Move nodes of CUDA graphs to the scope that was recorded at capture; the phase stays that of their launch."""
-    annotation = trace.device.annotation
-    noted = np.flatnonzero((annotation != MISSING) & (events.phase != Phase.COMMUNICATION))
-    if not len(noted):
-        return events, paths
-    numbers = {text: number for number, text in enumerate(paths)}
-    used, place = np.unique(annotation[noted], return_inverse=True)
-    own = [range_names.parse_trace(trace.names[index]) for index in used]
-    texts = [name.label if name else trace.names[index] for name, index in zip(own, used, strict=True)]
-    codes = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    path, how = events.path.copy(), events.how.copy()
-    path[noted], how[noted] = codes[place], How.GRAPH
-    return replace(events, path=path, how=how), tuple(numbers)
+    """Move nodes of CUDA graphs to the scopes that they had at capture.
+
+    The phase stays that of their launch; where nothing says that one, it is the phase that they had at capture.
+    """
+    movable = events.phase != Phase.COMMUNICATION
+    scoped = graphs.by_annotation(trace, graphs.Scoped(events.path, events.how, paths), movable)
+    scoped = graphs.by_capture(scoped, replays, movable) if replays else scoped
+    scoped = by_piece(trace, host, events.launch, scoped, movable, separator)
+    events = replace(events, path=scoped.path, how=scoped.how)
+    return (_phases_at_capture(events, replays) if replays else events), scoped.paths
+
+
+def _phases_at_capture(events: EventAttribution, replays: Replays) -> EventAttribution:
+    captured = np.array([NONE if phase is None else phase for phase in replays.phase], dtype=np.int64)
+    moved = ~events.is_evident & (captured != NONE)
+    launched_in = np.where(moved, captured, events.launched_in).astype(np.uint8)
+    phase = np.where(moved & (events.phase != Phase.COMMUNICATION), captured, events.phase)
+    return replace(events, phase=phase, launched_in=launched_in, is_evident=events.is_evident | moved)
 
 
 def _launches(trace: Trace, host: HostView) -> Ints:

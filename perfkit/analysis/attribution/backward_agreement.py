@@ -42,7 +42,7 @@ def agreement(attribution: Attribution) -> Agreement | None:
     # The engine's range holds perfkit's, which holds the node: the range around perfkit's has the number, if any has.
     ranges = np.flatnonzero(links.is_hooked & ~links.is_node & (links.node != NONE))
     around = links.node[ranges]
-    leading = (links.target[around] != NONE) & ~links.by_accumulation[around]
+    leading = (links.target[around] != NONE) & ~links.by_accumulation[around] & ~links.guessed[around]
     ranges, around = ranges[leading], around[leading]
     if not len(ranges):
         return None

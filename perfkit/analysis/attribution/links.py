@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfkit.analysis.attribution import uncarried
 from perfkit.analysis.attribution.host_view import EVALUATE, HostView
 from perfkit.analysis.attribution.intervals import (
     NONE,
@@ -42,12 +43,15 @@ class Links:
     operation: Ints
     """Nearest self-or-enclosing operation with a sequence number, of either direction; NONE for none."""
     owner: Ints
-    """On a node that links to no forward operation: row of what names its module, which is perfkit's mark in a
-    gradient accumulation, else perfkit's range round the node; NONE without either, and on other rows."""
+    """On a node that links to no forward operation, or by a guess: row of what names its module, which is
+    perfkit's mark in a gradient accumulation, else perfkit's range round the node; NONE without either, and on other
+    rows."""
     target: Ints
     """On a node: the forward operation it links to, NONE where the file has none. NONE on other rows."""
     numbered: Bools
     """Nodes proper (not the engine's range round them) with a sequence number: what should link."""
+    guessed: Bools
+    """Nodes whose target no number names: it was found by the numbers next to theirs."""
     last_use: Ints
     """On a forward operation: latest start of a node with its number and thread; the least integer where none has."""
 
@@ -66,13 +70,16 @@ def link(trace: Trace, host: HostView) -> Links:
 
     sequence, forward_thread = _plumb(host, is_engine, numbered)
     thread_of = _forward_threads(trace, host, numbered, is_forward_op, sequence, forward_thread)
-    rows = np.flatnonzero(is_node)
+    is_root = host.matching(uncarried.is_root)
+    rows = np.flatnonzero(is_node & ~is_root)
     node = nearest(host.forest.parent, is_node)
-    target, last_use = _last_started(host, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of)
+    target, guessed, last_use = _last_started(
+        host, is_forward_op, node, rows, sequence[rows], forward_thread[rows], thread_of
+    )
     by_accumulation = is_accumulate & (target == NONE)
-    target = _accumulations(host, target, is_engine, by_accumulation)
+    target = _accumulations(host, target, is_engine & (sequence >= 0) & ~by_accumulation, by_accumulation)
     owner = _owners(host, node, is_accumulate, is_engine)
-    owner = _by_hooks(host, node, owner, is_hooked, is_node & ((target == NONE) | by_accumulation))
+    owner = _by_hooks(host, node, owner, is_hooked, is_node & ((target == NONE) | by_accumulation | guessed))
     return Links(
         is_node=is_node,
         is_hooked=is_hooked,
@@ -82,7 +89,8 @@ def link(trace: Trace, host: HostView) -> Links:
         operation=nearest(host.forest.parent, has_sequence),
         owner=owner,
         target=target,
-        numbered=numbered,
+        numbered=numbered & ~is_root,
+        guessed=guessed,
         last_use=last_use,
     )
 
@@ -155,14 +163,11 @@ def _last_started(
     sequence: Ints,
     counter: Ints,
     thread_of: dict[int, int],
-) -> tuple[Ints, Ints]:
+) -> tuple[Ints, Bools, Ints]:
     """Rule 7: the last-started forward operation with the node's number on the node's forward thread.
 
-    Some nodes are made inside an operation that carries the number of another (the CopySlices of an assignment to a
-    view): a number that no operation carries goes to the last-started one with the largest number below it, if the
-    thread has a larger one too. (Otherwise the forward pass itself may lie outside the file.)
     `rows` are the nodes, with their sequence numbers and thread counters, MISSING where they have none. Also returns
-    Links.last_use.
+    Links.guessed (module `uncarried`) and Links.last_use.
     """
     operations = np.flatnonzero(is_forward_op)
     # An operation that starts together with the node it runs in came after it, and did not make it.
@@ -178,37 +183,34 @@ def _last_started(
     )
     operation_keys, node_keys = keys[: len(operations)], keys[len(operations) :]
     time = 2 * host.start[operations] + with_node
-    made_by = last_at_or_before(operation_keys, time, node_keys, 2 * host.start[rows])
-    uncarried = np.flatnonzero(~np.isin(node_keys, operation_keys))
-    below = last_at_or_before(
-        host.thread[operations], host.sequence[operations], threads[uncarried], sequence[uncarried]
-    )
-    above = last_at_or_before(
-        host.thread[operations], -host.sequence[operations], threads[uncarried], -sequence[uncarried]
-    )
-    before = (below != NONE) & (above != NONE)
-    before[before] = time[below[before]] <= 2 * host.start[rows[uncarried[before]]]
-    made_by[uncarried] = np.where(before, below, NONE)
+    could_make = np.where(uncarried.in_script(host)[operations], np.iinfo(np.int64).max, time)
+    made_by = last_at_or_before(operation_keys, could_make, node_keys, 2 * host.start[rows])
+    candidates = uncarried.Operations(host.thread[operations], host.sequence[operations], time)
+    nodes = uncarried.Nodes(host.name[rows], threads, sequence, host.start[rows], np.isin(node_keys, operation_keys))
+    made_by, is_guess = uncarried.guess(host, candidates, nodes, made_by)
     target = np.full(len(is_forward_op), NONE, dtype=ROW)
     target[rows[made_by != NONE]] = operations[made_by[made_by != NONE]]
+    guessed = np.zeros(len(is_forward_op), dtype=bool)
+    guessed[rows[is_guess]] = True
 
     latest = np.full(len(keys), NEVER)  # keys are dense
     np.maximum.at(latest, node_keys, host.start[rows])
     last_use = np.full(len(is_forward_op), NEVER)
     last_use[operations] = latest[operation_keys]
-    return target, last_use
+    return target, guessed, last_use
 
 
 def _owners(host: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) -> Ints:
     """The first mark in each accumulation node, and for the node's also in the engine's range round it."""
     kinds = {index for index, own in host.own_names.items() if own.kind == "grad"}
-    marks = np.flatnonzero(np.isin(host.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
+    marks = np.flatnonzero(np.isin(host.name, list(kinds)) & (node != NONE))
     marks = marks[is_accumulate[node[marks]]]
     owner = np.full(len(node), NONE, dtype=ROW)
     outer = strictly_above(host.forest.parent, node)[node[marks]]
     around = (outer != NONE) & ~is_engine[node[marks]] & is_engine[outer] & is_accumulate[outer]
-    owner[outer[around]] = marks[around]
-    owner[node[marks]] = marks
+    named, mark = np.concatenate((outer[around], node[marks])), np.concatenate((marks[around], marks))
+    first_last = np.argsort(-mark, kind="stable")  # of several, the first is assigned last
+    owner[named[first_last]] = mark[first_last]
     return owner
 
 
@@ -242,11 +244,13 @@ def run_again(host: HostView, links: Links) -> Bools:
     return inside & (last_use[operation] < ends[node])
 
 
-def _accumulations(host: HostView, target: Ints, is_engine: Bools, by_accumulation: Bools) -> Ints:
-    """Rule 8: gradient accumulation goes with the last linked node that started before it on its thread."""
-    linked = np.flatnonzero(is_engine & (target != NONE))
-    rows = np.flatnonzero(by_accumulation)
-    before = last_at_or_before(host.thread[linked], linked, host.thread[rows], rows)
+def _accumulations(host: HostView, target: Ints, numbered: Bools, by_accumulation: Bools) -> Ints:
+    """Rule 8: gradient accumulation goes with the last node that started before it on its thread, if that links.
+
+    `numbered` are the engine's ranges that have a number, their own or that of the node inside.
+    """
+    nodes, rows = np.flatnonzero(numbered), np.flatnonzero(by_accumulation)
+    before = last_at_or_before(host.thread[nodes], nodes, host.thread[rows], rows)
     result = target.copy()
-    result[rows[before != NONE]] = target[linked[before[before != NONE]]]
+    result[rows[before != NONE]] = target[nodes[before[before != NONE]]]
     return result

@@ -71,6 +71,10 @@ class How(IntEnum):
     """A node of a CUDA graph: by the scope that was recorded when the graph was captured."""
     HOOK = auto()
     """A backward node: by perfkit's range round it, which names the module that made it."""
+    GUESSED = auto()
+    """Through a backward node whose own number tells nothing, to the operation that the numbers next to it tell."""
+    PIECE = auto()
+    """A piece of a piecewise CUDA graph, or what runs between two: by its place in the order of launches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,8 @@ def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
         if hop == 0:
             how[waiting[settled]] = How.SCOPE
             how[waiting[mark != NONE]] = np.where(links.is_hooked[mark[mark != NONE]], How.HOOK, How.PARAMETER)
-            how[waiting[going]] = np.where(links.by_accumulation[node[going]], How.ACCUMULATE, How.SEQUENCE)
+            by_number = np.where(links.guessed[node[going]], How.GUESSED, How.SEQUENCE)
+            how[waiting[going]] = np.where(links.by_accumulation[node[going]], How.ACCUMULATE, by_number)
         here[waiting[going]] = target[going]
         waiting = waiting[going]
     return resolved, how

@@ -10,7 +10,18 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.phases import no_phase_evidence
-from perfkit.analysis.time import breakdown, cells, grouping, integrity, launches, passes, ranges, threads
+from perfkit.analysis.time import (
+    breakdown,
+    cells,
+    graphs,
+    grouping,
+    integrity,
+    launches,
+    passes,
+    ranges,
+    threads,
+    unlaunched,
+)
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.integrity import CHECKS, Check
@@ -34,6 +45,7 @@ TABLES: tuple[TraceTable, ...] = (
     ranges.RANGES,
     threads.THREADS,
     launches.LAUNCHES,
+    unlaunched.UNLAUNCHED,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -47,6 +59,7 @@ FOLDS: tuple[Fold, ...] = (
     summaries.NODES,
     summaries.SPANS,
     threads.LANES,
+    unlaunched.UNLAUNCHED_WORK,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 
@@ -56,6 +69,9 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.unattributed_time,
     no_phase_evidence,
     trace_findings.no_modules,
+    graphs.capture,
+    graphs.graph_without_scope,
+    unlaunched.matched_unlaunched,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
 )
@@ -77,7 +93,7 @@ def report(
     Raises UsageError where the view selects a step or a phase that has no work.
     """
     view = view or View()
-    account = selected(trace, attribute(trace, modules=view.modules), view.selection)
+    account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     scalars = cache(lambda: summary(account.partial))
     return Report(
         Path(trace.source).name,

@@ -102,7 +102,7 @@ def _work(account: Account) -> Ints:
 def _reason(account: Account) -> Ints:
     """Why each row has no scope; NONE where it has one, or needs none."""
     backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
-    is_linked = (account.how == How.SEQUENCE) | (account.how == How.ACCUMULATE)
+    is_linked = np.isin(account.how, (How.SEQUENCE, How.ACCUMULATE, How.GUESSED))
     conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
     reasons = [_REASONS[reason] for reason in ("unlaunched", "unscoped", "unlinked", "engine", "hooks")]
     return np.where(account.unattributed, np.select(conditions, reasons, default=_REASONS["outside"]), NONE)

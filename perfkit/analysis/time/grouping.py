@@ -158,6 +158,15 @@ def _labels(partial: Partial, by: By, spelled: Names, *, depth: int | None, fold
     return instances, [path if path in REST_SCOPES else folded(path) for path in instances]
 
 
+def components(partial: Partial) -> list[str]:
+    """The component of each scope of the trace: its place in all layers, as rows by component are named."""
+    paths, spelled = partial.facts.paths, names_of(partial)
+    code, scopes = scopes_of(partial, partial.of(CELLS))
+    used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
+    folded = _folder(spelled, _layer_prefixes(sorted(used), spelled))
+    return [folded(path) for path in paths]
+
+
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
     def key(path: str) -> str:
         if by == "class":

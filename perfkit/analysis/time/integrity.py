@@ -9,17 +9,20 @@ from typing import TypeAlias
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
-from perfkit.analysis.attribution.intervals import NONE, Bools, at
-from perfkit.analysis.attribution.scopes import How
+from perfkit.analysis.attribution.intervals import NONE, at
 from perfkit.analysis.kernels.categories import is_known
 from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time import losses, reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
+from perfkit.analysis.time.cost import cost as _cost
+from perfkit.analysis.time.cost import part as _part
 from perfkit.analysis.time.crossing import crossing_ranges
+from perfkit.analysis.time.graphs import by_graph, cuda_graphs
+from perfkit.analysis.time.guesses import guessed_links
 from perfkit.analysis.time.unrecorded import unrecorded_threads
 from perfkit.schema import units
-from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -36,16 +39,6 @@ def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Fi
     checks = CHECKS if checks is None else checks
     said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
     return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times in ns)")]
-
-
-def _cost(account: Account, time_ns: int, whole_ns: int) -> Cost:
-    """A finding's time, per step where there are steps, and its share of `whole_ns` (no share where that is 0)."""
-    return Cost(round(time_ns / max(len(account.steps), 1)), time_ns / whole_ns if whole_ns else None)
-
-
-def _part(account: Account, time_ns: int) -> Cost:
-    """The same for time that is in the tables."""
-    return _cost(account, time_ns, int(account.total.sum()))
 
 
 NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
@@ -193,39 +186,6 @@ def _external_ids(account: Account) -> Finding | None:
     )
 
 
-CUDA_GRAPHS = Rule(
-    "cuda-graphs",
-    "integrity",
-    "events of replayed graphs, which have the scope of the launch, or the one noted at capture",
-    "CUDA graphs",
-)
-
-
-def _graphs(account: Account) -> Finding | None:
-    if not account.on_device:
-        return None
-    launch = account.attribution.events.launch[account.row]
-    in_graph = (account.trace.device.graph_node[account.row] >= 0) | _by_graph(account)
-    if not in_graph.any():
-        return None
-    time = int(account.total[in_graph].sum())
-    launches = len(np.unique(launch[in_graph]))
-    noted = int((in_graph & (account.how == How.GRAPH)).sum())
-    text = (
-        f"{int(in_graph.sum()):,} device events ({units.duration_ns(time)}) ran in {launches:,} graph launches;"
-        + (f" {noted:,} have the scope noted at capture, the others" if noted else " they have")
-        + " the scope of their launch, not of the code that was captured"
-    )
-    return Finding(CUDA_GRAPHS, text, _part(account, time))
-
-
-def _by_graph(account: Account) -> Bools:
-    """Rows whose launch is that of a graph: cudaGraphLaunch, cuGraphLaunch, hipGraphLaunch."""
-    host = account.attribution.host
-    graph = host.matching(lambda name: "GraphLaunch" in name) & host.is_runtime
-    return at(graph, account.attribution.events.launch[account.row], absent=False)
-
-
 SHARED_LAUNCHES = Rule(
     "shared-launches",
     "integrity",
@@ -240,7 +200,7 @@ def _shared_launches(account: Account) -> Finding | None:
     launch = account.attribution.events.launch[account.row]
     events = np.bincount(launch[launch != NONE], minlength=len(account.attribution.host.name))
     shared = at(events > 1, launch, absent=False)
-    shared &= ~_by_graph(account) & (account.trace.device.graph_node[account.row] < 0)
+    shared &= ~by_graph(account) & (account.trace.device.graph_node[account.row] < 0)
     if not shared.any():
         return None
     time = int(account.total[shared].sum())
@@ -333,8 +293,8 @@ def _unknown_names(account: Account) -> Finding | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    losses.lost_device_events, losses.unknown_events, unrecorded_threads,
-    _no_launch, _unlinked, _outside_steps, _cut_steps, _zero, _overlapping, crossing_ranges, _backward, _external_ids,
-    _shared_launches, _graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
+    losses.lost_device_events, losses.unknown_events, unrecorded_threads, _no_launch, _unlinked, guessed_links,
+    _outside_steps, _cut_steps, _zero, _overlapping, crossing_ranges, _backward, _external_ids, _shared_launches,
+    cuda_graphs, _whole_graphs, _stale, _dropped, _profiler, _unknown_names,
 )  # fmt: skip
 """In the order of reading. A new one is one line here, and a file of its own: a rule, and a function."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from perfkit.analysis.attribution.captures import Captures
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.schema.report import LazyTable
@@ -24,6 +25,8 @@ class View:
     fold: bool = True
     modules: dict[str, str] | None = None
     """The model's tree, path -> class, for a trace that does not carry it."""
+    captures: Captures | None = None
+    """The captures of the trace's CUDA graphs, from another trace."""
 
 
 def everyone(_: Facts) -> Audience:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfkit.trace.chrome.annotations import annotation, is_annotated
 from perfkit.trace.chrome.events import (
     NO_ARGS,
     Args,
@@ -167,15 +168,18 @@ class ColumnBuilder:
             "process": np.full(len(events), MISSING, np.int64),
             "bytes": integers([a.bytes for a in args]),
             "graph_node": np.where(graph_node == 0, MISSING, graph_node),  # CUPTI's 0: not in a graph
-            "annotation": self._encode_annotations(args),
+            "annotation": self._encode_annotations(args, graph_node > 0),
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
 
-    def _encode_annotations(self, args: list[Args]) -> Int32s:
+    def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
-        rows = [row for row, a in enumerate(args) if a.annotation is not None]
-        if rows:
-            codes[rows] = self._names.encode([str(args[row].annotation) for row in rows], len(rows))
+        maybe = [
+            row for row, (a, graph) in enumerate(zip(args, in_graph.tolist(), strict=True)) if graph or is_annotated(a)
+        ]
+        texts = {row: text for row in maybe if (text := annotation(args[row], in_graph=bool(in_graph[row])))}
+        if texts:
+            codes[list(texts)] = self._names.encode(texts.values(), len(texts))
         return codes
 
     def _add_flows(self, rows: _Rows) -> None:

@@ -23,6 +23,7 @@ from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Ta
 from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import LONGEST_NAME, MISSING, Content, Int32s, Int64s, Thread, Trace
 from perfkit.trace.detail_columns import (
+    Calls,
     Counters,
     Details,
     LaunchGeometry,
@@ -53,6 +54,10 @@ class _OperandArgs(msgspec.Struct, gc=False):
     values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
 
 
+class _CallArgs(msgspec.Struct, gc=False):
+    kernel: msgspec.Raw = NOTHING
+
+
 class _GeometryArgs(msgspec.Struct, gc=False):
     grid: msgspec.Raw = NOTHING
     block: msgspec.Raw = NOTHING
@@ -63,6 +68,7 @@ class _GeometryArgs(msgspec.Struct, gc=False):
 
 _ARGS = msgspec.json.Decoder(list[_ArgsOf])
 _OPERAND_ARGS = msgspec.json.Decoder(_OperandArgs)
+_CALL_ARGS = msgspec.json.Decoder(_CallArgs)
 _GEOMETRY_ARGS = msgspec.json.Decoder(_GeometryArgs)
 _NO_OPERANDS = _OperandArgs()
 _ALLOCATION = "[memory]"
@@ -108,6 +114,7 @@ class _Collector:
         self._content = content
         self._threads = {(thread.pid, thread.tid): index for index, thread in enumerate(threads)}
         self._operands = {name: _Texts() for name in _OPERANDS}
+        self._kernels = _Texts()
         self._geometry = {name: _Texts() for name in _GEOMETRY}
         self._counter_names = Dictionary()
         self._pieces = {target: Pieces() for target in (Target.HOST, Target.DEVICE, Target.MEMORY, Target.COUNTER)}
@@ -140,6 +147,8 @@ class _Collector:
         others = {name: [getattr(operands, name) for operands in arguments] for name in _OPERANDS if name != "shapes"}
         texts = {"shapes": shapes} | others
         columns = {name: self._operands[name].encode(texts[name]) for name in _OPERANDS}
+        kernels = [_arguments(text, _CALL_ARGS).kernel if b'"kernel"' in text else NOTHING for text in args]
+        columns["kernel"] = self._kernels.encode(kernels)
         self._pieces[Target.HOST].append({"start": start} | columns)
 
     def _add_device(self, events: list[Event], args: list[bytes]) -> None:
@@ -190,7 +199,7 @@ class _Collector:
         rows = self._column(Target.HOST, "start"), self._column(Target.DEVICE, "start")
         if not all(map(np.array_equal, rows, (trace.host.start, trace.device.start))):
             raise changed(trace.source)
-        return Details(self._host_details(), self._device_details(), self._counters(), self._memory())
+        return Details(self._host_details(), self._calls(), self._device_details(), self._counters(), self._memory())
 
     def _column(self, target: Target, name: str) -> npt.NDArray[Any]:
         pieces = self._pieces[target]
@@ -202,6 +211,9 @@ class _Collector:
             rows = self._column(Target.HOST, name)
             columns[name], columns[f"all_{name}"] = self._operands[name].values(rows, parse)
         return Operands(**columns)
+
+    def _calls(self) -> Calls:
+        return Calls(*self._kernels.values(self._column(Target.HOST, "kernel"), _text))
 
     def _device_details(self) -> LaunchGeometry:
         rows = {
@@ -274,6 +286,10 @@ def _all_or_none(values: Iterable[_T | None]) -> tuple[_T, ...] | None:
 
 def _words(value: Any) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _sizes(value: Any, width: int) -> list[int]:

@@ -37,10 +37,15 @@ class Args(msgspec.Struct, gc=False):
     stream: Number = MISSING
     bytes: Number = MISSING
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
+    module_fqn: Number = None
+    """In the event of a graph node, the qualified name of its module: compilers annotate with it."""
+    fqn: Number = None
     annotation: Number = None
-    """In the event of a graph node: the annotation that torch.cuda._annotate_cuda_graph_trace wrote."""
+    """In the event of a graph node: an annotation that is no dictionary, or a list of them as JSON."""
+    text: Number = msgspec.field(default=None, name="str")
+    """In the event of a graph node: an annotation that is a string, by torch 2.12 and 2.13."""
     name: Number = None
-    """In a metadata event: the name of the process or thread."""
+    """The same by torch 2.14; in a metadata event, the name of the process or thread."""
 
 
 class Event(msgspec.Struct, gc=False):

@@ -226,27 +226,18 @@ def test_an_operation_that_starts_with_the_node_it_runs_in_did_not_make_it():
     assert Linked(b).targets == {"B": "early"}
 
 
-def test_a_number_that_no_operation_carries():
-    """GIVEN operations 5, 6 (twice) and 8 WHEN nodes carry 7 THEN the last 6 made them; 4 and 9 lead nowhere"""
-    b = TraceBuilder()
-    for start, number in ((0, 5), (10, 6), (20, 6), (30, 8)):
-        op(b, f"op {number} at {start}", start, number)
-    for start, number in ((100, 7), (110, 4), (120, 9), (130, 8)):
-        node(b, f"node {number}", start, number)
-    assert Linked(b).targets == {"node 7": "op 6 at 20", "node 8": "op 8 at 30"}
-
-
-@pytest.mark.parametrize(("at", "target"), [(100, {"B": "below"}), (101, {})])
-def test_what_made_it_ran_before_it_for_uncarried_numbers_too(at, target):
-    b = op(op(TraceBuilder(), "below", at, 6), "above", 10, 8)
-    found = Linked(node(node(b, "B", 100, 7, thread=1), "C", 300, 8, thread=1))
-    assert found.targets == {**target, "C": "above"}
-
-
-def test_numbers_below_and_above_are_those_of_the_nodes_thread():
-    b = op(op(TraceBuilder(), "below here", 0, 6), "above there", 10, 8, thread=1)
-    node(node(b, "B", 100, 7, thread=2), "A", 90, 6, thread=2)
-    assert Linked(b).targets == {"A": "below here"}
+def test_a_number_that_no_operation_carries_leads_nowhere():
+    """GIVEN operations 5 and 7 WHEN nodes carry 5, 6 and 7 THEN the operation of 6 is missing, and nothing takes it"""
+    b = op(op(TraceBuilder(), "addmm", 0, 5), "relu", 10, 7)
+    for start, name, number in (
+        (100, "ReluBackward0", 7),
+        (110, "ConvolutionBackward0", 6),
+        (120, "AddmmBackward0", 5),
+    ):
+        node(b, name, start, number)
+    found = Linked(b)
+    assert found.targets == {"ReluBackward0": "relu", "AddmmBackward0": "addmm"}
+    assert found.flags(found.attribution.guessed) == set()
 
 
 def test_the_last_use_of_a_number():
@@ -263,7 +254,7 @@ def test_the_last_use_of_a_number():
 def test_accumulation_goes_with_the_last_linked_engines_range_before_it_on_its_thread():
     b = op(op(TraceBuilder(), "one", 0, 1), "two", 10, 2)
     b.range(ENGINE + ACCUMULATE, 90, 95, thread=1)  # nothing ran before it
-    b.node("A", 100, 150, 1, thread=1).node("Lost", 160, 170, 99, thread=1)
+    b.node("A", 100, 150, 1, thread=1)
     node(b, "no engine's range", 180, 2, thread=1)
     b.range(ENGINE + ACCUMULATE, 200, 250, thread=1).range(ACCUMULATE, 210, 240, thread=1)
     b.node("B", 300, 350, 2, thread=0).range(ENGINE + ACCUMULATE, 400, 410, thread=1)
@@ -274,6 +265,14 @@ def test_accumulation_goes_with_the_last_linked_engines_range_before_it_on_its_t
     assert found.flags(found.attribution.by_accumulation) == {
         ENGINE + ACCUMULATE, ENGINE + ACCUMULATE + ".2", ENGINE + ACCUMULATE + ".3", ACCUMULATE,
     }  # fmt: skip
+
+
+def test_accumulation_after_a_node_that_links_nowhere_links_nowhere():
+    """GIVEN a linked node, then one whose operation is missing WHEN a gradient follows THEN it is not the first's"""
+    b = op(TraceBuilder(), "one", 0, 1).node("A", 100, 150, 1, thread=1).node("Lost", 160, 170, 99, thread=1)
+    found = Linked(b.range(ENGINE + ACCUMULATE, 200, 250, thread=1))
+    assert found.targets == {ENGINE + "A": "one", "A": "one"}
+    assert found.flags(found.attribution.by_accumulation) == {ENGINE + ACCUMULATE}
 
 
 def test_an_accumulation_with_a_number_of_its_own_goes_by_that():
@@ -308,6 +307,13 @@ def test_a_mark_names_nothing_further_out():
     assert Linked(other).owners == {}
     nested = TraceBuilder().range(ENGINE + ACCUMULATE, 0, 200).range(ENGINE + ACCUMULATE, 10, 100)
     assert Linked(nested.range("perfkit.grad::a", 20, 21)).owners == {ENGINE + ACCUMULATE + ".2": "perfkit.grad::a"}
+
+
+def test_the_first_of_several_marks_counts_wherever_they_stand():
+    """GIVEN a mark in the accumulation and one after it in the engine's range WHEN linked THEN both take the first"""
+    b = TraceBuilder().range(ENGINE + ACCUMULATE, 0, 100).range(ACCUMULATE, 10, 50).range("perfkit.grad::a", 20, 21)
+    owners = Linked(b.range("perfkit.grad::b", 60, 61)).owners
+    assert owners == {ENGINE + ACCUMULATE: "perfkit.grad::a", ACCUMULATE: "perfkit.grad::a"}
 
 
 def test_perfkits_range_names_a_node_that_leads_nowhere():

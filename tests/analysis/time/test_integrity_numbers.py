@@ -10,8 +10,8 @@ import pytest
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time import integrity
 from perfkit.analysis.time.account import Account, Selection, account_for
+from perfkit.analysis.time.graphs import CUDA_GRAPHS
 from perfkit.analysis.time.integrity import (
-    CUDA_GRAPHS,
     CUT_STEPS,
     EXTERNAL_IDS,
     NO_LAUNCH,
@@ -205,7 +205,7 @@ def test_nodes_of_graphs_whatever_their_launch_is_called():
     b = clean().range("replay", 60, 61, HostKind.RUNTIME, correlation=7)
     for node in (0, 1):
         b.event("gemm", 60 + node, 61 + node, correlation=7, graph_node=node)
-    assert found(b)["CUDA graphs"].what.startswith("2 device events (2.000 ns) ran in 1 graph launches;")
+    assert found(b)["CUDA graphs"].what.startswith("2 device events (2.000 ns) ran in 1 graph launch;")
     assert "shared launches" not in found(b)
     assert "CUDA graphs" not in found(clean().annotation("cudaGraphLaunch", 92, 93))
 
@@ -213,8 +213,8 @@ def test_nodes_of_graphs_whatever_their_launch_is_called():
 def test_noted_scopes_of_graphs():
     b = clean().event("a", 60, 70, correlation=1000, graph_node=5, annotation="layers.3.attn")
     assert found(b.event("b", 70, 71, correlation=1000, graph_node=6))["CUDA graphs"].what == (
-        "2 device events (11.00 ns) ran in 1 graph launches; 1 have the scope noted at capture, the others"
-        " the scope of their launch, not of the code that was captured"
+        "2 device events (11.00 ns) ran in 1 graph launch; 1 have the scope noted at capture, the others"
+        " have the scope of their launch, not of the code that was captured"
     )
 
 

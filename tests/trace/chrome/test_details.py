@@ -56,6 +56,27 @@ def launches(geometry: LaunchGeometry) -> list[tuple[Any, ...]]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
+# --- calls --------------------------------------------------------------------------------------------------------
+
+
+def test_the_kernels_that_calls_launch() -> None:
+    """GIVEN calls as AMD's profiler writes them, one as NVIDIA's, and odd ones WHEN asked THEN the kernels' names"""
+    said = [
+        {"kernel": "gemm", "grid": [1, 1, 1]},
+        {},
+        {"kernel": "gelu"},
+        {"kernel": 7},
+        {"kernel": ""},
+        {"kernel": "gemm"},
+    ]
+    events = [host_event(i, cat="cuda_runtime", name="hipLaunchKernel", args=args) for i, args in enumerate(said)]
+    calls = details(*events, host_event(7, name="kernel")).calls
+    names = [*calls.all_kernels, None]
+    assert [names[code] for code in calls.kernel] == ["gemm", None, "gelu", None, None, "gemm", None]
+    assert (len(calls), calls.kernel.dtype) == (7, np.int32)
+    assert len(details(device_event(0)).calls) == 0
+
+
 # --- operands -----------------------------------------------------------------------------------------------------
 
 
