@@ -47,6 +47,8 @@ class HostKind(IntEnum):
     """A Python frame (Kineto: python_function)."""
     RUNTIME = 3
     """A CUDA or HIP runtime or driver call, which launches device work."""
+    LIBRARY = 4
+    """A range that a library such as NCCL wrote round its own call (nsys: in an NVTX domain of its own)."""
 
 
 class DeviceKind(IntEnum):

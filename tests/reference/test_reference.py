@@ -644,6 +644,7 @@ def test_random_traces_reach_every_outcome() -> None:
         "scope",
         "seq",
         "accumulate",
+        "annotation",
         "parameter",
         "none",
         "nolaunch",

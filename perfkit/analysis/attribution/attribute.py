@@ -26,7 +26,7 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
 )
 from perfkit.analysis.attribution.links import Links, link, run_again
-from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
+from perfkit.analysis.attribution.scopes import How, Naming, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -113,6 +113,7 @@ class Attribution:
     """Module path -> class, where the recording left its tree or the caller gave one."""
     compiled: Compiled | None = None
     """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
+    naming: Naming = Naming()  # noqa: RUF009 - frozen
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -149,8 +150,10 @@ def attribute(
     events = _attribute_events(trace, host, ranges, steps, bare_calls_tell=by_hooks)
     events, paths = _by_graph_annotation(trace, events, paths)
     main = _main_thread(trace, host)
-    qualified = scopes.qualified
-    return Attribution(host, scopes.source, paths, steps, ranges, events, links, main, qualified, modules, compiled)
+    return Attribution(
+        host, scopes.source, paths, steps, ranges, events, links, main, scopes.qualified, modules, compiled,
+        scopes.naming,
+    )  # fmt: skip
 
 
 def _main_thread(trace: Trace, host: HostView) -> int:

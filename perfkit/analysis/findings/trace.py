@@ -15,6 +15,8 @@ from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 
+_NAMES_SHOWN = 3
+
 TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
 
 
@@ -57,6 +59,22 @@ def no_modules(account: Account, _: Scalars) -> Finding | None:
     if not len(cells) or (cells["reason"] == NONE).any() or (cells["operator"] == NONE).all():
         return None
     return Finding(NO_MODULES, "no range names a module; --by op shows the operators")
+
+
+SHARED_NAMES = Rule("shared-names", "trace", "modules of several models have the same names")
+
+
+def shared_names(account: Account, _: Scalars) -> Finding | None:
+    """Two models were annotated without names of their own: rows of these names hold the time of both."""
+    names = account.attribution.naming.roots.shared
+    if not names:
+        return None
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    shown = ", ".join(names[:_NAMES_SHOWN]) + more
+    text = f"modules of several models share names, and the rows of these names add them up: {shown}"
+    evidence = tuple(Evidence("layers", {"scope": name}) for name in names)
+    advice = 'annotate(model, root="NAME"), with another name for each model'
+    return Finding(SHARED_NAMES, text, evidence=evidence, advice=advice)
 
 
 PROVENANCE_UNAVAILABLE = Rule(

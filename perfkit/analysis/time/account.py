@@ -14,6 +14,7 @@ import numpy as np
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
+from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
@@ -95,6 +96,8 @@ class Account:
             scope_source=attribution.scope_source,
             qualified=attribution.qualified,
             modules=attribution.modules,
+            roots=attribution.naming.roots.inside,
+            separators=dict.fromkeys(attribution.naming.annotations, SEPARATOR),
             steps=tuple(step.end - step.start for step in steps),
             only=self.only,
             on_device=self.on_device,

@@ -97,6 +97,10 @@ class Facts:
     """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
     modules: Mapping[str, str]
     """Module path -> class, as far as it is known."""
+    roots: Mapping[str, tuple[str, ...]]
+    """Outermost module -> modules that run in it although their paths do not begin with its own."""
+    separators: Mapping[str, str]
+    """What joins the parts of a path, for paths spelled otherwise than modules; empty for paths of one part."""
     steps: tuple[int, ...]
     """Wall time of each step, ns."""
     only: Phase | None
@@ -208,6 +212,8 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         scope_source=scoped[0].scope_source,
         qualified=scoped[0].qualified,
         modules={path: name for part in parts for path, name in part.modules.items()},
+        roots={root: _union(part.roots.get(root, ()) for part in parts) for part in parts for root in part.roots},
+        separators={path: separator for part in parts for path, separator in part.separators.items()},
         steps=tuple(wall for part in parts for wall in part.steps),
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
