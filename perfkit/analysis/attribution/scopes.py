@@ -140,7 +140,7 @@ def _scopes_of(host: HostView, links: Links, kind: ScopeSource, labels: dict[int
         is_scope &= ~_backward_only(host, links, is_scope)
     scope = nearest(host.forest.parent, is_scope)
     owner = links.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
-    resolved, how = _resolve(links, scope, owner)
+    resolved, how = resolve(links, scope, owner)
     resolved = _around_checkpoint(host, links, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if qualified:
@@ -180,7 +180,7 @@ def _best_source(host: HostView) -> ScopeSource:
     return next((kind for kind in ScopeSource if _labels(host, kind)), ScopeSource.ANNOTATION)
 
 
-def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
+def resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
     A gradient's accumulation takes the scope of its mark, where it has one; a node without a link that of its range.

@@ -10,7 +10,7 @@ import numpy as np
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.cells import CELLS, REASONS
+from perfkit.analysis.time.cells import REASONS
 from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
@@ -54,11 +54,14 @@ NO_MODULES = Rule("no-modules", "trace", "no range names a module")
 
 
 def no_modules(account: Account, _: Scalars) -> Finding | None:
-    """Nothing has a scope, but there are operators to group by."""
-    cells = account.partial.of(CELLS)
-    if not len(cells) or (cells["reason"] == NONE).any() or (cells["operator"] == NONE).all():
+    """Ranges name no module, or hold little of the time: what tables by layer go by instead."""
+    if account.fallback is None or not len(account):
         return None
-    return Finding(NO_MODULES, "no range names a module; --by op shows the operators")
+    by, few = account.fallback.by.noun, bool((~account.unattributed).any())
+    which = "no module is named, and ranges hold less than half of the time" if few else "no range names a module"
+    rows = f"range or {by}" if few else by
+    text = f"{which}: tables by layer have a row for each {rows}"
+    return Finding(NO_MODULES, text, advice="perfkit.annotate(model) while recording")
 
 
 SHARED_NAMES = Rule("shared-names", "trace", "modules of several models have the same names")

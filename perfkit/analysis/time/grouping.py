@@ -18,7 +18,7 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.scopes import ScopeSource
-from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
+from perfkit.analysis.time.breakdown import REST_SCOPES, fallback_notes, notes, rest_last, row_kind, with_share
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.trace_table import By, TraceTable
@@ -27,6 +27,9 @@ from perfkit.schema.table import Column, Table
 _FOLDED = ("layer", "component")
 _CUT = ("layer", "module", "component")
 """Groupings whose rows are module paths, which a depth can cut."""
+
+_BY_SCOPE = ("layer", "module", "class", "component")
+"""Groupings whose rows are scopes, or what stands for them where a trace has none."""
 
 _EXACT = pd.Int64Dtype()
 """Integers of which some may be missing; else pandas makes floats of all."""
@@ -95,14 +98,17 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
     if by == "module":
         frame["inclusive_ns"] = _inclusive(frame, spelled, _roots(partial))
     pinned = int(frame["rest"].sum())
-    cut = f", to depth {depth}" if depth and by in _CUT else ""
-    title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
+    kind = row_kind(partial) if by in _BY_SCOPE else ""
+    cut = f", to depth {depth}" if depth and by in _CUT and not kind else ""
+    title = f"By {kind or by}{cut}" + (", self time" if by == "module" and not depth else "")
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
     unread = _for_scripts(by, frame)
     columns = (
-        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, partial)
+        replace(column, audience="scripts") if column.name in unread else column
+        for column in _columns(by, kind or by, partial)
     )
-    return Table("groups", title, tuple(columns), frame, (*notes(partial), *uncut), pinned)
+    why = fallback_notes(partial) if kind else ()
+    return Table("groups", title, tuple(columns), frame, (*notes(partial), *why, *uncut), pinned)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -116,7 +122,7 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
     return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
 
 
-def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
+def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     facts, phases = partial.facts, set(partial.of(CELLS)["phase"])
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     steps = (
@@ -125,7 +131,7 @@ def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
         Column("count_per_step", "", "count", "per step", spare=True),
     )
     return (
-        Column("scope", title=by),
+        Column("scope", title=heading),
         Column("x", "", "count", "x"),
         Column("count", "", "count", summed=True),
         *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),

@@ -66,6 +66,7 @@ def summary(partial: Partial) -> dict[str, Any]:
         "unattributed_reasons_ns": unattributed(partial),
         "scoped_ns": _scoped(on_device),
         "scope_source": facts.scope_source.value,
+        "layers_by": facts.layers_by.value,
         "backward_nodes": int(nodes["nodes"].sum()),
         "backward_nodes_linked": int(nodes["linked"].sum()),
         "backward_ranges": int(nodes["ranges"].sum()),

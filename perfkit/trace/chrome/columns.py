@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfkit.schema.python_frames import innermost_of_user
 from perfkit.trace.chrome.events import (
     NO_ARGS,
     Args,
@@ -139,6 +140,7 @@ class ColumnBuilder:
             "sequence": sequence,
             "forward_thread": np.where(sequence == MISSING, MISSING, forward_thread.clip(0)),
             "order": np.where(index == MISSING, rows.position, index),
+            "frame": self._encode_frames(args),
         }
         self._append(HostRanges, columns, valid, rows.codes)
 
@@ -163,6 +165,15 @@ class ColumnBuilder:
             "annotation": self._encode_annotations(args),
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
+
+    def _encode_frames(self, args: list[Args]) -> Int32s:
+        codes = np.full(len(args), MISSING, np.int32)
+        stacks = {row: str(a.call_stack) for row, a in enumerate(args) if a.call_stack}
+        frames = {stack: innermost_of_user(stack) for stack in set(stacks.values())}
+        known = {row: frame for row, stack in stacks.items() if (frame := frames[stack]) is not None}
+        if known:
+            codes[list(known)] = self._names.encode(known.values(), len(known))
+        return codes
 
     def _encode_annotations(self, args: list[Args]) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)

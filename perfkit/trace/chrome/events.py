@@ -39,6 +39,8 @@ class Args(msgspec.Struct, gc=False):
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
     annotation: Number = None
     """In the event of a graph node: the annotation that torch.cuda._annotate_cuda_graph_trace wrote."""
+    call_stack: Number = msgspec.field(default=None, name="Call stack")
+    """In an operator of a file of 2021: its Python frames, innermost first."""
     name: Number = None
     """In a metadata event: the name of the process or thread."""
 

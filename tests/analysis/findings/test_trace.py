@@ -60,12 +60,23 @@ def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, 
     b = TraceBuilder().step(0, 0, 100).launched("k", 20, 30, 40)
     b = b.module("net", 5, 90) if scope else b
     b = b.range("aten::mm", 10, 40) if operator else b
-    assert ("no range names a module; --by op shows the operators" in remarks(account(b.build()))) == said
+    line = "no range names a module: tables by layer have a row for each operator"
+    assert any(line in remark for remark in remarks(account(b.build()))) == said
+
+
+def test_ranges_that_hold_little_are_said_to():
+    b = TraceBuilder().annotation("load", 0, 50).launched("k", 10, 100, 110)
+    b.range("aten::mm", 60, 90).launched("k", 70, 110, 140)
+    line = (
+        "no module is named, and ranges hold less than half of the time: tables by layer have a row for each range or"
+        " operator; try perfkit.annotate(model) while recording"
+    )
+    assert line in remarks(account(b.build()))
 
 
 def test_nothing_shown_suggests_nothing():
     trace = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40).build()
-    assert not any("--by op" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
+    assert not any("names a module" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
 
 
 def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():

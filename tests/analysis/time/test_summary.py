@@ -36,6 +36,7 @@ def test_scalars_of_device_work():
         "unattributed_reasons_ns": {"outside": 5},
         "scoped_ns": 35,
         "scope_source": "perfkit",
+        "layers_by": "modules",
         "backward_nodes": 2,
         "backward_nodes_linked": 1,
         "backward_ranges": 1,

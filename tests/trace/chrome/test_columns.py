@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from perfkit.trace.chrome.columns import ColumnBuilder
-from perfkit.trace.chrome.events import Args, Event
+from perfkit.trace.chrome.events import Args, Event, Number
 from perfkit.trace.columns import (
     BEGIN_END,
     MISSING,
@@ -111,6 +111,16 @@ def test_a_forward_thread_goes_with_a_sequence_number(sequence, forward, kept):
 def test_only_runtime_calls_have_correlations():
     builder = built([event("cpu_op", args=Args(correlation=5)), event("cuda_runtime", args=Args(correlation=6))])
     assert builder.take(HostRanges).correlation.tolist() == [MISSING, 6]
+
+
+def test_the_frame_of_a_call_stack_is_the_innermost_outside_torch():
+    packages = "/env/site-packages"
+    stack = f"{packages}/torch/nn/functional.py(1): conv2d;{packages}/torchvision/r.py(9): forward;a.py(1): f"
+    stacks: list[Number] = [stack, None, "", stack, "/env/site-packages/torch/optim/sgd.py(1): step", 7]
+    builder = built([event("Operator", args=Args(call_stack=stack)) for stack in stacks] + [event("cpu_op")])
+    frames = builder.take(HostRanges).frame
+    assert frames.tolist() == [frames[0], MISSING, MISSING, frames[0], MISSING, MISSING, MISSING]
+    assert builder.names()[frames[0]] == "torchvision/r.py(9): forward"
 
 
 def test_flows_have_a_start_and_a_finish():
