@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
-from perfkit.analysis.attribution.intervals import NONE, ROW, Ints, at, depths, strictly_above
+from perfkit.analysis.attribution.intervals import NONE, ROW, Ints, at, depths
 from perfkit.analysis.attribution.links import Links
 
 SEPARATOR = "/"
@@ -32,11 +32,10 @@ def joined_paths(
     host: HostView, links: Links, rows: Ints, scope: Ints, labels: dict[int, str]
 ) -> tuple[Ints, list[str]]:
     """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
-    above = strictly_above(host.forest.parent, scope)
-    above = np.where(above > links.node, above, NONE)
-    is_scope = np.zeros(len(host.name), dtype=bool)
-    is_scope[rows] = True
-    level = depths(np.where(is_scope, above, NONE))[rows]
+    outer = at(scope, host.forest.parent[rows], absent=NONE)
+    above = np.full(len(scope), NONE, dtype=ROW)
+    above[rows] = np.where(outer > links.node[rows], outer, NONE)
+    level = depths(above)[rows]
     levels = np.split(rows[np.argsort(level, kind="stable")], np.cumsum(np.bincount(level))[:-1])
     path = np.full(len(host.name), NONE, dtype=ROW)
     paths = Numbered()

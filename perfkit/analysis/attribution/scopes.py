@@ -185,6 +185,8 @@ def resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
 
     A gradient's accumulation takes the scope of its mark, where it has one; a node without a link that of its range.
     """
+    if not links.is_node.any():
+        return scope, np.where(scope == NONE, np.uint8(How.NONE), np.uint8(How.SCOPE))
     count = len(scope)
     here = np.arange(count, dtype=ROW)
     waiting = here.copy()
@@ -213,9 +215,11 @@ def _around_checkpoint(host: HostView, links: Links, is_scope: Bools, scope: Int
     The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
     nearest that does not open again inside the node is the one that called the checkpoint.
     """
+    inside = np.flatnonzero(is_scope & (links.node != NONE))
+    if not len(inside):
+        return resolved
     bare = run_again(host, links) & (scope <= links.node)
     rows = np.flatnonzero(bare & (resolved != NONE))
-    inside = np.flatnonzero(is_scope & (links.node != NONE))
     name = _forward_names(host)
     node = links.node.astype(np.int64) * len(host.names)  # rows times names does not fit into what rows are kept in
     opened = node[inside] + name[inside]
@@ -274,6 +278,8 @@ def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     if, inside the same node, it stands in one (a recomputed part without gradient) or in a scope that counts.
     """
     inside = is_scope & (links.node != NONE)
+    if not inside.any():
+        return inside
     outside_names = np.zeros(len(host.names), dtype=bool)
     outside_names[host.name[is_scope & (links.node == NONE)]] = True
     holds_forward = np.zeros(len(is_scope), dtype=bool)

@@ -11,6 +11,7 @@ import numpy as np
 from perfkit.schema.python_frames import innermost_of_user
 from perfkit.trace.chrome.events import (
     NO_ARGS,
+    NOTHING,
     Args,
     Bools,
     Event,
@@ -18,6 +19,7 @@ from perfkit.trace.chrome.events import (
     decode,
     integers,
     nanoseconds,
+    text_of,
     thread_number,
     thread_numbers,
 )
@@ -68,6 +70,8 @@ class ColumnBuilder:
         self._names = Dictionary()
         self._threads = Dictionary()
         self._labels: dict[tuple[str, int, int], str] = {}
+        self._frames: dict[bytes, int] = {}
+        """Call stacks of 2021, and the code of the user's frame in each."""
         self._pieces: dict[type[Any], Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
@@ -168,11 +172,12 @@ class ColumnBuilder:
 
     def _encode_frames(self, args: list[Args]) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
-        stacks = {row: str(a.call_stack) for row, a in enumerate(args) if a.call_stack}
-        frames = {stack: innermost_of_user(stack) for stack in set(stacks.values())}
-        known = {row: frame for row, stack in stacks.items() if (frame := frames[stack]) is not None}
-        if known:
-            codes[list(known)] = self._names.encode(known.values(), len(known))
+        stacks = [(row, bytes(a.call_stack)) for row, a in enumerate(args) if a.call_stack is not NOTHING]
+        for new in {stack for _, stack in stacks} - self._frames.keys():
+            frame = innermost_of_user(text_of(new))
+            self._frames[new] = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
+        if stacks:
+            codes[[row for row, _ in stacks]] = [self._frames[stack] for _, stack in stacks]
         return codes
 
     def _encode_annotations(self, args: list[Args]) -> Int32s:

@@ -39,8 +39,8 @@ class Args(msgspec.Struct, gc=False):
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
     annotation: Number = None
     """In the event of a graph node: the annotation that torch.cuda._annotate_cuda_graph_trace wrote."""
-    call_stack: Number = msgspec.field(default=None, name="Call stack")
-    """In an operator of a file of 2021: its Python frames, innermost first."""
+    call_stack: msgspec.Raw = msgspec.field(default=NOTHING, name="Call stack")
+    """In an operator of a file of 2021: its Python frames, innermost first; the text, since few are different."""
     name: Number = None
     """In a metadata event: the name of the process or thread."""
 
@@ -88,6 +88,7 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
     if bytes(members.get("args", b""))[:1] == b"{":
         given = _RAW_MEMBERS.decode(members["args"])
         args = {name: _number(given[key]) for key, name in _ARG_FIELDS.items() if key in given}
+        args["call_stack"] = given.get("Call stack", NOTHING)
     return Event(
         ph=_text(members.get("ph")),
         cat=_text(members.get("cat")),
@@ -99,6 +100,12 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
         id=_number(members.get("id")),
         args=Args(**args),
     )
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text that a member holds; empty where it is no text."""
+    value = msgspec.json.decode(raw) if raw else None
+    return value if isinstance(value, str) else ""
 
 
 def _text(raw: msgspec.Raw | None) -> str:

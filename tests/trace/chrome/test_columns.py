@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from perfkit.trace.chrome.columns import ColumnBuilder
-from perfkit.trace.chrome.events import Args, Event, Number
+from perfkit.trace.chrome.events import Args, Event
 from perfkit.trace.columns import (
     BEGIN_END,
     MISSING,
@@ -116,8 +116,9 @@ def test_only_runtime_calls_have_correlations():
 def test_the_frame_of_a_call_stack_is_the_innermost_outside_torch():
     packages = "/env/site-packages"
     stack = f"{packages}/torch/nn/functional.py(1): conv2d;{packages}/torchvision/r.py(9): forward;a.py(1): f"
-    stacks: list[Number] = [stack, None, "", stack, "/env/site-packages/torch/optim/sgd.py(1): step", 7]
-    builder = built([event("Operator", args=Args(call_stack=stack)) for stack in stacks] + [event("cpu_op")])
+    texts = [msgspec.json.encode(said) for said in (stack, None, "", stack, f"{packages}/torch/a.py(1): step", 7)]
+    args = [Args(call_stack=msgspec.Raw(text)) for text in texts]
+    builder = built([event("Operator", args=each) for each in args] + [event("cpu_op")])
     frames = builder.take(HostRanges).frame
     assert frames.tolist() == [frames[0], MISSING, MISSING, frames[0], MISSING, MISSING, MISSING]
     assert builder.names()[frames[0]] == "torchvision/r.py(9): forward"
