@@ -29,6 +29,8 @@ class LayersBy(Enum):
     OPERATORS = "operators"
     """The innermost operator."""
     KERNELS = "kernels"
+    HOST_RANGES = "host_ranges"
+    """Any range, such as a step, in a trace without device work and operators."""
 
     @property
     def is_scope(self) -> bool:
@@ -38,7 +40,12 @@ class LayersBy(Enum):
     @property
     def noun(self) -> str:
         """What a row is called."""
-        return {LayersBy.FRAMES: "Python frame"}.get(self, self.value.removesuffix("s"))
+        return {LayersBy.FRAMES: "Python frame"}.get(self, self.value.removesuffix("s").replace("_", " "))
+
+    @property
+    def is_own_name(self) -> bool:
+        """Whether work goes by its own name, and not by what it ran or was launched in."""
+        return self in (LayersBy.KERNELS, LayersBy.HOST_RANGES)
 
 
 def layers_by(source: ScopeSource) -> LayersBy:
@@ -52,12 +59,12 @@ class Fallback:
 
     by: LayersBy
     label: Ints
-    """Of each host range in the forest's order; of each name in the trace, by kernels: index into texts, or NONE."""
+    """Of each host range in the forest's order, or of each name in the trace (`is_own_name`): index into texts."""
     texts: tuple[str, ...]
 
 
-def find_fallback(trace: Trace, host: HostView, links: Links, rows: Ints) -> Fallback | None:
-    """The best labels for work in these host ranges (NONE for none); None where the trace has nothing to go by."""
+def find_fallback(trace: Trace, host: HostView, links: Links, rows: Ints) -> Fallback:
+    """The best labels for work in these host ranges (NONE for none)."""
     operator = nearest(host.forest.parent, host.kind == HostKind.OP)
     names = np.where(operator == NONE, NONE, host.name[operator]) if len(operator) else operator
     frames = _frames(trace, host, links)
@@ -65,9 +72,8 @@ def find_fallback(trace: Trace, host: HostView, links: Links, rows: Ints) -> Fal
         return _labelled(LayersBy.FRAMES, trace, np.where(frames == NONE, names, frames))
     if (at(names, rows, absent=NONE) != NONE).any():
         return _labelled(LayersBy.OPERATORS, trace, names)
-    if len(trace.device):
-        return _labelled(LayersBy.KERNELS, trace, np.arange(len(trace.names)))
-    return None
+    own = LayersBy.KERNELS if len(trace.device) else LayersBy.HOST_RANGES
+    return _labelled(own, trace, np.arange(len(trace.names)))
 
 
 def _frames(trace: Trace, host: HostView, links: Links) -> Ints:

@@ -13,7 +13,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
-from perfkit.analysis.attribution.fallback import Fallback, LayersBy, find_fallback, layers_by
+from perfkit.analysis.attribution.fallback import Fallback, find_fallback, layers_by
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.scopes import ScopeSource
@@ -126,7 +126,7 @@ class Account:
             return self.path
         numbers = {text: number for number, text in enumerate(self.paths)}
         number = np.array([numbers[text] for text in self.fallback.texts], dtype=np.int64)
-        place = self.name if self.fallback.by is LayersBy.KERNELS else self.place
+        place = self.name if self.fallback.by.is_own_name else self.place
         label = at(number, at(self.fallback.label, place, absent=NONE), absent=NONE)
         return np.where(self.unattributed, label, self.path)
 

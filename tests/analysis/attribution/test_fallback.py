@@ -126,4 +126,6 @@ def test_modules_need_nothing_to_go_by():
 def test_operators_on_the_host_and_what_lies_between_them():
     b = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40)
     assert rows(b) == ("By operator", {"aten::mm": 30, UNATTRIBUTED: 70})
-    assert rows(TraceBuilder().step(0, 0, 100)) == ("By component", {UNATTRIBUTED: 100})
+    nothing = TraceBuilder().step(0, 0, 100).annotation("gloo:all_reduce", 20, 90)
+    assert rows(nothing) == ("By host range", {"gloo:all_reduce": 70, "ProfilerStep#0": 30})
+    assert summary(account(nothing).partial)["layers_by"] == "host_ranges"
