@@ -25,6 +25,10 @@ CORPUS = (
     "mi300_compiled_triton",
     "a100_small_iterations",
     "cpu_only",
+    "sglang_decode_replay",
+    "sglang_decode_capture",
+    "b300_moe_decode",
+    "mi300_moe_decode",
 )
 
 Rows = dict[tuple[str, str], tuple[int, int]]
