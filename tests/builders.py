@@ -45,7 +45,7 @@ class TraceBuilder:
         self.threads = max(self.threads, columns.get("thread", 0) + 1)
         defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
         forward = 0 if "sequence" in columns else MISSING
-        row = defaults | {"forward_thread": forward, "order": len(self.host)} | columns
+        row = defaults | {"forward_thread": forward, "order": len(self.host), "frame": MISSING} | columns
         self.host.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
 

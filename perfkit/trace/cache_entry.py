@@ -161,6 +161,7 @@ def _is_sound(trace: Trace) -> bool:
         (host.name, 0, names),
         (host.kind, 0, len(HostKind)),
         (host.thread, 0, threads),
+        (host.frame, MISSING, names),
         (device.name, 0, names),
         (device.kind, 0, len(DeviceKind)),
         (device.annotation, MISSING, names),

@@ -50,6 +50,8 @@ class HostKind(IntEnum):
     """A Python frame (Kineto: python_function)."""
     RUNTIME = 3
     """A CUDA or HIP runtime or driver call, which launches device work."""
+    LIBRARY = 4
+    """A range that a library such as NCCL wrote round its own call (nsys: in an NVTX domain of its own)."""
 
 
 class DeviceKind(IntEnum):
@@ -84,6 +86,9 @@ class HostRanges:
     """On a backward node's op: torch's number of the thread that ran forward (1, 2, ...); 0 on forward ops."""
     order: Int64s
     """Tie-breaker among ranges with equal ends: the recorder's own index, else the position in the file."""
+    frame: Int32s
+    """Index into Trace.names of the user's innermost Python frame, where a file of 2021 gives an operator its
+    `Call stack`; MISSING elsewhere. Later files have ranges of kind PYTHON instead."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -233,7 +238,7 @@ def _bounded(name: str) -> str:
 
 _DTYPES: dict[str, Any] = {
     "name": np.int32, "kind": np.uint8, "thread": np.int32, "device": np.int32, "annotation": np.int32,
-    "is_start": np.bool_,
+    "frame": np.int32, "is_start": np.bool_,
 }  # fmt: skip  # every other column is int64
 
 

@@ -65,6 +65,8 @@ A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, el
      outermost step range is "inside". Under the us tolerance a child may end after its parent: both
      its own time and its children's are then clipped, at every level, or else the sum would not be exact.
      The step's own remainder resolves like any other range (so a scope around the step would get it).
+A19. Rule 9, annotations beside better scopes: all the rules are applied a second time as if annotations were the only
+     scopes. What the first pass leaves without a scope has that of the second, if any; phases are of the first.
 A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
      order; an event of zero length gets nothing.
 A19. Words: names are split at capitals and at whatever is no letter. `forward`, `fwd`; `backward`, `bwd`; `optimizer`,
@@ -107,11 +109,21 @@ EVALUATE_PREFIX = "autograd::engine::evaluate_function: "
 
 NOT_A_SCOPE = (
     "ProfilerStep#",
+    "Optimizer.",
+    # collectives
     "nccl:",
     "gloo:",
-    "Optimizer.",
-    "DistributedDataParallel",
+    "mpi:",
+    "ucc:",
+    "hccl:",
+    "xccl:",
+    "rccl:",
+    "c10d::",
     "record_param_comms",
+    # wrappers round a whole model
+    "DistributedDataParallel",
+    "DataParallel.",
+    "FullyShardedDataParallel.forward",
     "perfkit.phase::",
     "perfkit.grad::",
     "perfkit.recompute::",
@@ -572,9 +584,11 @@ def starts_with_its_node(op: Host) -> bool:
 # -- rule 9: scopes ------------------------------------------------------------------------------------------
 
 
-def mark_scopes(hosts: list[Host]) -> str:
-    """Rule 9: set the scopes; return where they come from."""
-    if any(is_perfkit_module(h) for h in hosts):
+def mark_scopes(hosts: list[Host], only: str = "") -> str:
+    """Rule 9: set the scopes; return where they come from, which is `only` if that is given."""
+    if only:
+        source = only
+    elif any(is_perfkit_module(h) for h in hosts):
         source = "perfkit"
     elif any(is_nn_module(h) for h in hosts):
         source = "nn_module"
@@ -622,7 +636,7 @@ def used_before(operation: Host, end: int) -> bool:
     return bool(operation.key_nodes) and all(node.ts < end for node in operation.key_nodes)
 
 
-LIBRARY = re.compile("nccl|rccl|cub::|thrust::|cublas|cudnn|cufft|cusparse|cusolver|cutensor|nvshmem|ucx")
+LIBRARY = re.compile("(nccl|rccl|cublas|cudnn)[A-Z]|cub::|thrust::|(gloo|nccl|mpi|ucc):|record_param_comms|c10d::")
 OWN_PHASES = {"forward": "forward", "loss": "forward", "backward": "backward", "hooks": "other"}
 LOADING = ("dataload", "loadbatch", "loaddata", "todevice", "hosttodevice", "waitforbatch", "waitfortrainingbatch")
 
@@ -678,7 +692,7 @@ def scope_name(host: Host, source: str) -> str | None:
     if source == "nn_module":
         return host.name.removeprefix(NN_MODULE_PREFIX) if is_nn_module(host) else None
     is_scope = host.cat == "user_annotation" and not host.name.startswith(NOT_A_SCOPE)
-    return host.name if is_scope else None
+    return host.name if is_scope and not LIBRARY.match(host.name) else None
 
 
 # -- rules 10 to 12: phase, scope, path ----------------------------------------------------------------------
@@ -687,7 +701,9 @@ def scope_name(host: Host, source: str) -> str | None:
 class Resolver:
     """Phase and scope of any host range, once nodes are linked and scopes are marked."""
 
-    def __init__(self, hosts: list[Host], scope_source: str) -> None:
+    def __init__(self, hosts: list[Host], scope_source: str, annotated: Resolver | None = None) -> None:
+        self.hosts = {h.file_index: h for h in hosts}
+        self.annotated = annotated  # of another copy of the ranges, with annotations as the only scopes
         self.joined = scope_source != "perfkit"
         self.threads: dict[Thread, list[Host]] = defaultdict(list)
         for host in sorted(hosts, key=lambda h: h.position):
@@ -811,6 +827,9 @@ class Resolver:
         """(scope, phase, how) of a host range."""
         scope, how = self.find_scope(host)
         path = "/".join(self.path(scope)) if scope is not None else UNATTRIBUTED
+        if scope is None and self.annotated is not None:
+            around, _, _ = self.annotated.resolve(self.annotated.hosts[host.file_index])
+            path, how = (around, "annotation") if around != UNATTRIBUTED else (path, how)
         return path, self.phase(host), how
 
 
@@ -925,17 +944,28 @@ def fill_cpu(table: Table, root: Host, resolver: Resolver) -> None:
         table.add(scope, phase, how, self_ns, self_ns)
 
 
-def attribute(events: list[dict[str, Any]]) -> Result:
-    """Give every GPU event (if there is none, the steps' time on the host) to one (scope, phase)."""
-    hosts, gpu = read_hosts(events), read_gpu(events)
+def linked(hosts: list[Host], gpu: list[Gpu], events: list[dict[str, Any]]) -> tuple[dict[Thread, list[Host]], Any]:
+    """Rules 2 to 8: the ranges of each thread, and the arrows."""
     threads = build_forest(hosts, tolerance(hosts, gpu))
     find_launches(hosts, gpu)
     plumb(hosts)
     flows = read_flows(events)
     link_nodes(hosts, threads, flows)
     mark_accumulations(hosts)
+    return threads, flows
+
+
+def attribute(events: list[dict[str, Any]]) -> Result:
+    """Give every GPU event (if there is none, the steps' time on the host) to one (scope, phase)."""
+    hosts, gpu = read_hosts(events), read_gpu(events)
+    threads, flows = linked(hosts, gpu, events)
     scope_source = mark_scopes(hosts)
-    resolver = Resolver(hosts, scope_source)
+    annotated = None
+    if scope_source != "annotation":
+        again = read_hosts(events)
+        linked(again, read_gpu(events), events)
+        annotated = Resolver(again, mark_scopes(again, "annotation"))
+    resolver = Resolver(hosts, scope_source, annotated)
 
     table = Table()
     wall_ns = 0

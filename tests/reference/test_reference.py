@@ -646,6 +646,7 @@ def test_random_traces_reach_every_outcome() -> None:
         "seq",
         "guess",
         "accumulate",
+        "annotation",
         "parameter",
         "none",
         "nolaunch",

@@ -51,6 +51,7 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                     "sequence": sequence,
                     "forward_thread": args.get("Fwd thread id", 0) if sequence >= 0 else -1,
                     "order": args.get("Ev Idx", position),
+                    "frame": None,
                 }
             )
         else:
@@ -88,8 +89,8 @@ def _spelled_out(trace: Trace, columns: HostRanges | DeviceEvents | AutogradFlow
         lists[field.name] = column.tolist()
     if "name" in lists:
         lists["name"] = [trace.names[code] for code in lists["name"]]
-    if "annotation" in lists:
-        lists["annotation"] = [trace.names[code] if code >= 0 else None for code in lists["annotation"]]
+    for column in {"annotation", "frame"} & lists.keys():
+        lists[column] = [trace.names[code] if code >= 0 else None for code in lists[column]]
     if "thread" in lists:
         lists["thread"] = [(trace.threads[code].pid, trace.threads[code].tid) for code in lists["thread"]]
     for values in zip(*lists.values(), strict=True):

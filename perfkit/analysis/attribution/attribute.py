@@ -27,11 +27,12 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
 )
 from perfkit.analysis.attribution.links import Links, link
+from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.attribution.phases import find_phases
 from perfkit.analysis.attribution.pieces import by_piece
 from perfkit.analysis.attribution.repeats import twins
-from perfkit.analysis.attribution.scopes import SEPARATOR, How, Scopes, ScopeSource, find_scopes
+from perfkit.analysis.attribution.scopes import How, Naming, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
@@ -114,6 +115,7 @@ class Attribution:
     """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
     replays: Replays | None = None
     """How far the graphs are those of the given captures; None where none were given."""
+    naming: Naming = Naming()  # noqa: RUF009 - frozen
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""
@@ -170,6 +172,7 @@ def attribute(
         modules=captures.modules if captures else modules,
         compiled=compiled,
         replays=replays,
+        naming=scopes.naming,
     )
 
 

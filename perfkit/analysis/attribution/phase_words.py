@@ -94,8 +94,6 @@ _OPERATORS = _conventions(
 
 _OPTIMIZERS_OWN = re.compile(r"Optimizer\.(step|zero_grad)")
 """What torch.optim calls its own ranges: `Optimizer.step#AdamW.step`."""
-_LIBRARY = re.compile(r"(nccl|rccl|cub::|thrust::|cu(blas|dnn|fft|sparse|solver|tensor)|nvshmem|ucx)")
-"""Ranges that libraries open by themselves (NCCL, CCCL, cuBLAS, cuDNN in NVTX domains of their own)."""
 _DISPATCHED = re.compile(r"[a-z_][a-z_0-9]*::")
 _BEFORE_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[\s_\-:.#/|()\[\]]+")
@@ -145,11 +143,6 @@ def of_operator(name: str) -> Phase | None:
 def is_optimizers_own(name: str) -> bool:
     """Whether torch.optim opened the range."""
     return _OPTIMIZERS_OWN.match(name) is not None
-
-
-def is_library(name: str) -> bool:
-    """Whether a library opened the range by itself: such a range says nothing about the program."""
-    return _LIBRARY.match(name) is not None
 
 
 def _first(conventions: tuple[Convention, ...], name: str) -> Phase | None:

@@ -12,6 +12,7 @@ from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.analysis.attribution.links import NEVER, Links, run_again
 from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.attribution.user_ranges import is_of_library
 from perfkit.schema import range_names
 from perfkit.trace.columns import HostKind, Trace
 
@@ -133,7 +134,7 @@ def _backward_only_thread(host: HostView, links: Links, call: Ints) -> Bools:
 
 def _without_ranges(trace: Trace, host: HostView) -> Bools:
     """Rows of threads that have calls into the driver, and no ranges but those that libraries opened."""
-    own = ~host.is_runtime & ~host.matching(phase_words.is_library)
+    own = ~host.is_runtime & (host.kind != HostKind.LIBRARY) & ~host.matching(is_of_library)
     has_own = np.zeros(len(trace.threads), dtype=bool)
     has_own[host.thread[own]] = True
     return ~has_own[host.thread] if len(host.thread) else own

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
-from itertools import accumulate
 
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView, present
-from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, at, depths, nearest, strictly_above
+from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, nearest, strictly_above
 from perfkit.analysis.attribution.links import Links, run_again
+from perfkit.analysis.attribution.paths import Numbered, joined_paths, mended_paths, plain_paths
+from perfkit.analysis.attribution.roots import Roots, find_roots
+from perfkit.analysis.attribution.tree import Fit, fit
+from perfkit.analysis.attribution.user_ranges import is_of_user
 from perfkit.trace.columns import HostKind
 
-SEPARATOR = "/"
-"""Joins the names of nested foreign scopes. perfkit's own names are whole paths already."""
-
-LONGEST_PATH = 4096
-"""Characters of a path of joined names, where those of models have hundreds: what is nested deeper belongs to the scope
-around it. Otherwise ranges nested 10,000 deep would have a GiB of paths."""
-
 _MODULE_PREFIX = "nn.Module: "
-_NOT_SCOPES = re.compile(
-    r"ProfilerStep#|nccl:|gloo:|Optimizer\.|DistributedDataParallel|record_param_comms|Torch-Compiled Region"
-    r"|## Call CompiledFxGraph|CompiledFunction|TorchDynamo|AOTDispatcher|Pregraph|perfkit[.:]"
-)
 _MAX_HOPS = 8
 """Backward of backward of a checkpoint inside a checkpoint takes four; more means a cycle in a damaged file."""
 
@@ -75,6 +65,19 @@ class How(IntEnum):
     """Through a backward node whose own number tells nothing, to the operation that the numbers next to it tell."""
     PIECE = auto()
     """A piece of a piecewise CUDA graph, or what runs between two: by its place in the order of launches."""
+    ANNOTATION = auto()
+    """Outside every module: by the user's annotations that it stands in, or that the node's operation stands in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What is known of the names of a trace's scopes."""
+
+    annotations: frozenset[str] = frozenset()
+    """Paths, always joined ones, of annotations that are scopes beside those of a better kind."""
+    tree_problem: str = ""
+    """What speaks against the given tree, in words; empty where nothing does, or no tree was given."""
+    roots: Roots = Roots()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Scopes:
     paths: tuple[str, ...]
     qualified: bool
     """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
+    naming: Naming = Naming()
 
 
 def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[str, str]) -> Scopes:
@@ -104,26 +108,75 @@ def find_scopes(host: HostView, links: Links, source: object, modules: Mapping[s
     """
     kind = source if isinstance(source, ScopeSource) else _best_source(host)
     labels = _labels(host, kind)
-    if kind is ScopeSource.MODULE and (mapped := _by_tree(labels, modules)):
-        labels = mapped
-    qualified = kind is ScopeSource.PERFKIT or (kind is ScopeSource.MODULE and bool(mapped))
+    tree = _fit(host, links, kind, labels, modules)
+    qualified = kind is ScopeSource.PERFKIT or bool(tree.labels)
+    scopes = _scopes_of(host, links, kind, tree.labels or labels, qualified=qualified)
+    roots = Roots()
+    if qualified:
+        roots = find_roots(host, links, _is_module(host, kind) & (scopes.path != NONE), scopes.path, scopes.paths)
+    scopes = scopes if kind is ScopeSource.ANNOTATION else _with_annotations(host, links, scopes)
+    return replace(scopes, naming=replace(scopes.naming, tree_problem=tree.problem, roots=roots))
+
+
+def _is_module(host: HostView, kind: ScopeSource) -> Bools:
+    """Of scopes, those that are a module's forward: no phases, no marks, and nothing that runs again."""
+    return host.own("module") if kind is ScopeSource.PERFKIT else _right_kind(host, kind)
+
+
+def _fit(host: HostView, links: Links, kind: ScopeSource, labels: dict[int, str], modules: Mapping[str, str]) -> Fit:
+    """Names by the tree for module frames; perfkit's ranges have theirs."""
+    if kind is ScopeSource.PERFKIT:
+        return Fit()
+    frames = labels if kind is ScopeSource.MODULE else {}
+    return fit(host, frames, _is_scope(host, kind, frames), links.node, modules)
+
+
+def _is_scope(host: HostView, kind: ScopeSource, labels: dict[int, str]) -> Bools:
     usable = np.zeros(len(host.names), dtype=bool)
     usable[list(labels)] = True
-    is_scope = usable[host.name] & ~host.is_runtime & _right_kind(host, kind)
+    return usable[host.name] & ~host.is_runtime & _right_kind(host, kind)
+
+
+def _scopes_of(host: HostView, links: Links, kind: ScopeSource, labels: dict[int, str], *, qualified: bool) -> Scopes:
+    """The scopes of one kind alone."""
+    is_scope = _is_scope(host, kind, labels)
     if kind is ScopeSource.ANNOTATION:  # a module's range, by contrast, is opened only by its forward
         is_scope &= ~_backward_only(host, links, is_scope)
     scope = nearest(host.forest.parent, is_scope)
     owner = links.owner if kind is ScopeSource.PERFKIT else np.full(len(scope), NONE, dtype=ROW)
-    resolved, how = _resolve(links, scope, owner)
+    resolved, how = resolve(links, scope, owner)
     resolved = _around_checkpoint(host, links, is_scope, scope, resolved)
     rows = np.flatnonzero(is_scope)
     if qualified:
         marks = {index: own.label for index, own in host.own_names.items() if own.kind in ("grad", "backward")}
-        path, paths = _plain_paths(host, np.union1d(rows, owner[owner != NONE]), labels | marks)
+        path, paths = plain_paths(host, np.union1d(rows, owner[owner != NONE]), labels | marks)
     else:
-        path, paths = _joined_paths(host, links, rows, scope, labels)
-        path, paths = _mended_paths(links, rows, resolved, path, paths)
+        path, paths = joined_paths(host, links, rows, scope, labels)
+        path, paths = mended_paths(links, rows, resolved, path, paths)
     return Scopes(kind, scope, resolved, how, path, tuple(paths), qualified)
+
+
+def _with_annotations(host: HostView, links: Links, scopes: Scopes) -> Scopes:
+    """Rule 9: what is outside every scope has the user's annotations that it stands in, if any; rule 11 holds there."""
+    bare = scopes.resolved == NONE
+    labels = _labels(host, ScopeSource.ANNOTATION)
+    if not labels or not bare.any():
+        return scopes
+    found = _scopes_of(host, links, ScopeSource.ANNOTATION, labels, qualified=False)
+    taken = bare & (found.resolved != NONE)
+    paths = Numbered(list(scopes.paths))
+    number = np.array([paths.number(text) for text in found.paths], dtype=ROW)
+    rows = np.flatnonzero(found.path != NONE)  # no range is a scope of both kinds
+    path = scopes.path.copy()
+    path[rows] = number[found.path[rows]]
+    return replace(
+        scopes,
+        resolved=np.where(taken, found.resolved, scopes.resolved),
+        how=np.where(taken, How.ANNOTATION, scopes.how),
+        path=path,
+        paths=tuple(paths.texts),
+        naming=replace(scopes.naming, annotations=frozenset(found.paths) - frozenset(scopes.paths)),
+    )
 
 
 def _best_source(host: HostView) -> ScopeSource:
@@ -131,26 +184,13 @@ def _best_source(host: HostView) -> ScopeSource:
     return next((kind for kind in ScopeSource if _labels(host, kind)), ScopeSource.ANNOTATION)
 
 
-def _by_tree(labels: dict[int, str], modules: Mapping[str, str]) -> dict[int, str]:
-    """Qualified names for `Linear_7`: the eighth of its class in the tree. Empty unless every name is in it."""
-    of_class: dict[str, list[str]] = defaultdict(list)
-    for path, name in modules.items():
-        of_class[name].append(path)
-    mapped = {}
-    for index, label in labels.items():
-        name, _, number = label.rpartition("_")
-        paths = of_class.get(name, [])
-        if not number.isdecimal() or int(number) >= len(paths):
-            return {}
-        mapped[index] = paths[int(number)]
-    return mapped
-
-
-def _resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
+def resolve(links: Links, scope: Ints, owner: Ints) -> tuple[Ints, Ints]:
     """Rule 11: the scope inside the nearest backward node, else the scope of the operation that made the node.
 
     A gradient's accumulation takes the scope of its mark, where it has one; a node without a link that of its range.
     """
+    if not links.is_node.any():
+        return scope, np.where(scope == NONE, np.uint8(How.NONE), np.uint8(How.SCOPE))
     count = len(scope)
     here = np.arange(count, dtype=ROW)
     waiting = here.copy()
@@ -180,9 +220,11 @@ def _around_checkpoint(host: HostView, links: Links, is_scope: Bools, scope: Int
     The node that it runs in is only the first that asked for a tensor. Of that node's scope and those around it, the
     nearest that does not open again inside the node is the one that called the checkpoint.
     """
+    inside = np.flatnonzero(is_scope & (links.node != NONE))
+    if not len(inside):
+        return resolved
     bare = run_again(host, links) & (scope <= links.node)
     rows = np.flatnonzero(bare & (resolved != NONE))
-    inside = np.flatnonzero(is_scope & (links.node != NONE))
     name = _forward_names(host)
     node = links.node.astype(np.int64) * len(host.names)  # rows times names does not fit into what rows are kept in
     opened = node[inside] + name[inside]
@@ -222,7 +264,7 @@ def _labels(host: HostView, kind: ScopeSource) -> dict[int, str]:
             for index in names
             if host.names[index].startswith(_MODULE_PREFIX)
         }
-    return {index: host.names[index] for index in names if not _NOT_SCOPES.match(host.names[index])}
+    return {index: host.names[index] for index in names if is_of_user(host.names[index])}
 
 
 def _right_kind(host: HostView, kind: ScopeSource) -> Bools:
@@ -241,6 +283,8 @@ def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     if, inside the same node, it stands in one (a recomputed part without gradient) or in a scope that counts.
     """
     inside = is_scope & (links.node != NONE)
+    if not inside.any():
+        return inside
     outside_names = np.zeros(len(host.names), dtype=bool)
     outside_names[host.name[is_scope & (links.node == NONE)]] = True
     holds_forward = np.zeros(len(is_scope), dtype=bool)
@@ -258,98 +302,3 @@ def _backward_only(host: HostView, links: Links, is_scope: Bools) -> Bools:
     outer = nearest(host.forest.parent, counts)
     counts |= eligible & (outer > links.node)
     return inside & ~counts
-
-
-def _plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Ints, list[str]]:
-    """Where a scope's label is its whole path. Paths are numbered; rows that are no scope have NONE."""
-    path = np.full(len(host.name), NONE, dtype=ROW)
-    used, place = np.unique(host.name[rows], return_inverse=True)
-    paths = list(dict.fromkeys(labels[int(index)] for index in used))
-    numbers = {text: number for number, text in enumerate(paths)}
-    path[rows] = np.array([numbers[labels[int(index)]] for index in used], dtype=np.int64)[place]
-    return path, paths
-
-
-def _joined_paths(
-    host: HostView, links: Links, rows: Ints, scope: Ints, labels: dict[int, str]
-) -> tuple[Ints, list[str]]:
-    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
-    above = strictly_above(host.forest.parent, scope)
-    above = np.where(above > links.node, above, NONE)
-    is_scope = np.zeros(len(host.name), dtype=bool)
-    is_scope[rows] = True
-    level = depths(np.where(is_scope, above, NONE))[rows]
-    levels = np.split(rows[np.argsort(level, kind="stable")], np.cumsum(np.bincount(level))[:-1])
-    path = np.full(len(host.name), NONE, dtype=ROW)
-    paths = _Numbered()
-    for here in levels if len(rows) else ():
-        outer = np.where(above[here] == NONE, NONE, path[above[here]])
-        pairs, place = np.unique(np.stack((outer, host.name[here])), axis=1, return_inverse=True)
-        numbers = [
-            paths.number(labels[name] if front == NONE else _inside(paths.texts[front], labels[name]))
-            for front, name in pairs.T.tolist()
-        ]
-        path[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
-    return path, paths.texts
-
-
-def _inside(front: str, label: str) -> str:
-    path = front + SEPARATOR + label
-    return path if len(path) <= LONGEST_PATH else front
-
-
-def _mended_paths(links: Links, rows: Ints, resolved: Ints, path: Ints, texts: list[str]) -> tuple[Ints, list[str]]:
-    """Rule 12: give a recomputed chain the front that it had in forward.
-
-    The front comes from the scope of the operation that made the enclosing node; where that one is recomputed
-    too (a checkpoint in a checkpoint), its own front comes first.
-    """
-    paths = _Numbered(texts)
-    inside = links.node[rows] != NONE
-    forward_paths = {texts[number] for number in np.unique(path[rows[~inside]]).tolist()}
-    waiting = rows[inside]
-    target = links.target[links.node[waiting]]
-    origin = np.where(target == NONE, NONE, resolved[target])
-    mended = path.copy()
-    pending = np.zeros(len(path), dtype=bool)
-    pending[waiting] = True
-    while len(waiting):
-        ready = ~at(pending, origin, absent=False)
-        if not ready.any():  # each waits for another: a damaged file
-            ready[:] = True
-        here, front = waiting[ready], origin[ready]
-        front = np.where(at(pending, front, absent=True), NONE, mended[front])
-        pairs, place = np.unique(np.stack((front, path[here])), axis=1, return_inverse=True)
-        numbers = [
-            paths.number(_full_path("" if f == NONE else paths.texts[f], texts[chain], forward_paths))
-            for f, chain in pairs.T.tolist()
-        ]
-        mended[here] = np.array(numbers, dtype=np.int64)[place.reshape(-1)]
-        pending[here] = False
-        waiting, origin = waiting[~ready], origin[~ready]
-    return mended, paths.texts
-
-
-class _Numbered:
-    """Texts numbered in order of first use."""
-
-    def __init__(self, texts: list[str] | None = None) -> None:
-        self.texts = list(texts or ())
-        self._numbers = {text: number for number, text in enumerate(self.texts)}
-
-    def number(self, text: str) -> int:
-        """The text's number, a new one at its first use."""
-        number = self._numbers.setdefault(text, len(self.texts))
-        if number == len(self.texts):
-            self.texts.append(text)
-        return number
-
-
-def _full_path(origin: str, chain: str, forward_paths: set[str]) -> str:
-    """The longest front of `origin` that makes `chain` a known forward path, else the only path that ends so."""
-    fronts = accumulate(origin.split(SEPARATOR), lambda front, part: front + SEPARATOR + part) if origin else ()
-    candidates: list[str] = [chain, *(front + SEPARATOR + chain for front in fronts)]
-    if known_paths := [path for path in candidates if path in forward_paths]:
-        return known_paths[-1]
-    endings = [known for known in forward_paths if known.endswith(SEPARATOR + chain)]
-    return endings[0] if len(endings) == 1 else chain

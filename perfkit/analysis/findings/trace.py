@@ -11,10 +11,12 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import without_device
-from perfkit.analysis.time.cells import CELLS, REASONS
+from perfkit.analysis.time.cells import REASONS
 from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+
+_NAMES_SHOWN = 3
 
 TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
 
@@ -53,11 +55,30 @@ NO_MODULES = Rule("no-modules", "trace", "no range names a module")
 
 
 def no_modules(account: Account, _: Scalars) -> Finding | None:
-    """Nothing has a scope, but there are operators to group by."""
-    cells = account.partial.of(CELLS)
-    if not len(cells) or (cells["reason"] == NONE).any() or (cells["operator"] == NONE).all():
+    """Ranges name no module, or hold little of the time: what tables by layer go by instead."""
+    if account.fallback is None or not len(account):
         return None
-    return Finding(NO_MODULES, "no range names a module; --by op shows the operators")
+    by, few = account.fallback.by.noun, bool((~account.unattributed).any())
+    which = "no module is named, and ranges hold less than half of the time" if few else "no range names a module"
+    rows = f"range or {by}" if few else by
+    text = f"{which}: tables by layer have a row for each {rows}"
+    return Finding(NO_MODULES, text, advice="perfkit.annotate(model) while recording")
+
+
+SHARED_NAMES = Rule("shared-names", "trace", "modules of several models have the same names")
+
+
+def shared_names(account: Account, _: Scalars) -> Finding | None:
+    """Two models were annotated without names of their own: rows of these names hold the time of both."""
+    names = account.attribution.naming.roots.shared
+    if not names:
+        return None
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    shown = ", ".join(names[:_NAMES_SHOWN]) + more
+    text = f"modules of several models share names, and the rows of these names add them up: {shown}"
+    evidence = tuple(Evidence("layers", {"scope": name}) for name in names)
+    advice = 'annotate(model, root="NAME"), with another name for each model'
+    return Finding(SHARED_NAMES, text, evidence=evidence, advice=advice)
 
 
 PROVENANCE_UNAVAILABLE = Rule(

@@ -72,6 +72,7 @@ FINDINGS: tuple[Find, ...] = (
     graphs.capture,
     graphs.graph_without_scope,
     unlaunched.matched_unlaunched,
+    trace_findings.shared_names,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
 )
@@ -116,7 +117,8 @@ def findings_of(
 
 
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:
-    if not view.modules or account.attribution.qualified:
+    problem = account.attribution.naming.tree_problem
+    if not view.modules or not problem:
         return ()
-    text = "the given module tree does not fit the trace: some module frames of the trace are not in it"
-    return (Finding(MODULE_TREE_MISFIT, text),)
+    used = "" if account.attribution.qualified else ", so it is not used"
+    return (Finding(MODULE_TREE_MISFIT, f"the given module tree does not fit the trace{used}: {problem}"),)

@@ -13,8 +13,11 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
 from perfkit.analysis.attribution.backward_agreement import Agreement, agreement
+from perfkit.analysis.attribution.fallback import Fallback, find_fallback, layers_by
 from perfkit.analysis.attribution.host_view import present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
+from perfkit.analysis.attribution.paths import SEPARATOR
+from perfkit.analysis.attribution.scopes import ScopeSource
 from perfkit.analysis.kernels.calls import kind_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
@@ -63,6 +66,8 @@ class Account:
     """Whether work outside the steps is left out; where `steps` is empty, whether work inside them is."""
     only: Phase | None = None
     """The phase accounted for; None for all of them."""
+    fallback: Fallback | None = None
+    """What work without a scope goes by in tables by layer, where the trace has no modules and few ranges."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -93,10 +98,16 @@ class Account:
             has_operators=trace.recording.capabilities.operators,
             devices=tuple((device.index, device.name) for device in trace.recording.devices),
             names=trace.names,
-            paths=attribution.paths,
+            paths=self.paths,
             scope_source=attribution.scope_source,
+            layers_by=self.fallback.by if self.fallback else layers_by(attribution.scope_source),
             qualified=attribution.qualified,
             modules=attribution.modules,
+            roots=attribution.naming.roots.inside,
+            separators={
+                **dict.fromkeys(attribution.naming.annotations, SEPARATOR),
+                **dict.fromkeys(self.paths[len(attribution.paths) :], ""),
+            },
             steps=tuple(step.end - step.start for step in steps),
             only=self.only,
             on_device=self.on_device,
@@ -105,6 +116,27 @@ class Account:
             several_threads=len(trace.threads) > 1,
         )
         return partial_of(self, facts)
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of scopes, and behind them the labels of work without one."""
+        return tuple(dict.fromkeys((*self.attribution.paths, *(self.fallback.texts if self.fallback else ()))))
+
+    @cached_property
+    def path_or_label(self) -> Ints:
+        """Index into paths: the scope of each row, else its label; NONE without either."""
+        if self.fallback is None:
+            return self.path
+        numbers = {text: number for number, text in enumerate(self.paths)}
+        number = np.array([numbers[text] for text in self.fallback.texts], dtype=np.int64)
+        place = self.name if self.fallback.by.is_own_name else self.place
+        label = at(number, at(self.fallback.label, place, absent=NONE), absent=NONE)
+        return np.where(self.unattributed, label, self.path)
+
+    @property
+    def place(self) -> Ints:
+        """The host range of each row, or the one that it was launched in; NONE for none."""
+        return self.attribution.events.leaf[self.row] if self.on_device else self.row
 
     @cached_property
     def agreement(self) -> Agreement | None:
@@ -116,14 +148,12 @@ class Account:
         """Name index of the operator each row ran in, NONE for none."""
         host = self.attribution.host
         enclosing = nearest(host.forest.parent, is_operator(self.attribution))
-        place = self.attribution.events.leaf[self.row] if self.on_device else self.row
-        return at(host.name.astype(np.int64), at(enclosing, place, absent=NONE), absent=NONE)
+        return at(host.name.astype(np.int64), at(enclosing, self.place, absent=NONE), absent=NONE)
 
     @cached_property
     def in_node(self) -> Bools:
         """Rows that ran (or were launched) inside a backward node."""
-        place = self.attribution.events.leaf[self.row] if self.on_device else self.row
-        return at(self.attribution.links.node, place, absent=NONE) != NONE
+        return at(self.attribution.links.node, self.place, absent=NONE) != NONE
 
     @cached_property
     def scopes(self) -> tuple[str, ...]:
@@ -152,6 +182,7 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     there = own_steps(trace, attribution)
     steps = _chosen_steps(trace, there, selection.steps)
     whole = _device_rows(trace, attribution) if len(trace.device) else _host_rows(trace, attribution)
+    whole = replace(whole, fallback=_fallback(whole))
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
         whole = replace(whole, step=steps_of_events(trace, attribution)) if whole.on_device else whole
@@ -160,6 +191,15 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
         keep &= whole.phase == selection.phase
     chosen = there if steps is None else steps
     return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
+
+
+def _fallback(whole: Account) -> Fallback | None:
+    """Labels for a trace without modules whose ranges hold less than half of the time; None for any other."""
+    trace, attribution, bare = whole.trace, whole.attribution, whole.unattributed
+    own = whole.total[whole.phase != Phase.COMMUNICATION].sum()
+    if attribution.scope_source is not ScopeSource.ANNOTATION or 2 * whole.total[bare].sum() <= own:
+        return None
+    return find_fallback(trace, attribution.host, attribution.links, whole.place[bare])
 
 
 def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
+from perfkit.analysis.attribution.fallback import LayersBy
+from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels import copies, kinds
 from perfkit.analysis.time.cells import CELLS, Work, categories, scopes_of
 from perfkit.analysis.time.partial import Facts, Partial
@@ -153,8 +155,27 @@ def layer_table(partial: Partial) -> Table:
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
     columns = (Column("scope"), Column("phase"), *_ACCOUNT_COLUMNS)
     pinned = int(frame["rest"].sum())
-    title = "Layers by phase, self time"
-    return Table("layers", title, columns, with_share(frame), notes(partial), pinned)
+    kind = row_kind(partial)
+    title = f"{kind.capitalize()}s by phase, self time" if kind else "Layers by phase, self time"
+    return Table("layers", title, columns, with_share(frame), (*notes(partial), *fallback_notes(partial)), pinned)
+
+
+def row_kind(partial: Partial) -> str:
+    """What rows by layer are, where the trace lacks scopes: `operator`; empty where they are scopes."""
+    by = partial.facts.layers_by
+    if by.is_scope:
+        return ""
+    has_scopes = (partial.of(CELLS)["reason"] == NONE) & (partial.of(CELLS)["path"] != NONE)
+    return f"range or {by.noun}" if has_scopes.any() else by.noun
+
+
+def fallback_notes(partial: Partial) -> tuple[str, ...]:
+    """Why rows by layer are no scopes."""
+    by = partial.facts.layers_by
+    if by.is_scope:
+        return ()
+    else_by = ", without one by operator" if by is LayersBy.FRAMES else ""
+    return (f"no range of the trace names a module: time outside ranges goes by {by.noun}{else_by}; it has no scope",)
 
 
 def rest_last(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def _rows(account: Account) -> Rows:
         "name": account.name,
         "operator": account.operator,
         "phase": account.phase,
-        "path": account.path,
+        "path": account.path_or_label,
         "step": steps[account.step],
         "reason": _reason(account),
         "work": _work(account),

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
-from perfkit.analysis.attribution.scopes import SEPARATOR, ScopeSource
-from perfkit.analysis.time.breakdown import REST_SCOPES, notes, rest_last, with_share
+from perfkit.analysis.attribution.paths import SEPARATOR
+from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.time.breakdown import REST_SCOPES, fallback_notes, notes, rest_last, row_kind, with_share
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.step_share import over_the_steps
@@ -26,6 +28,9 @@ from perfkit.schema.table import Column, Table
 _FOLDED = ("layer", "component")
 _CUT = ("layer", "module", "component")
 """Groupings whose rows are module paths, which a depth can cut."""
+
+_BY_SCOPE = ("layer", "module", "class", "component")
+"""Groupings whose rows are scopes, or what stands for them where a trace has none."""
 
 _EXACT = pd.Int64Dtype()
 """Integers of which some may be missing; else pandas makes floats of all."""
@@ -49,10 +54,21 @@ class Names:
     """Path -> class, where the recording left its module tree."""
     numbered: bool
     """Foreign names carry a counter per class instead of a position: Linear_7."""
+    separators: Mapping[str, str] = field(default_factory=dict)
+    """Of paths that are spelled otherwise; empty for those of one part."""
 
     def parts(self, path: str) -> list[str]:
         """The path's components; the last of MOST_PARTS is the whole rest."""
-        return path.split(self.separator, MOST_PARTS - 1)
+        separator = self.of(path)
+        return path.split(separator, MOST_PARTS - 1) if separator else [path]
+
+    def fronts(self, path: str) -> list[str]:
+        """The path cut behind each of its components, the shortest first."""
+        return list(accumulate(self.parts(path), lambda front, part: front + self.of(path) + part))
+
+    def of(self, path: str) -> str:
+        """What joins the path's components."""
+        return self.separators.get(path, self.separator)
 
     def class_of(self, path: str) -> str:
         """The module's class, or the last component where it is not known."""
@@ -67,7 +83,7 @@ def names_of(partial: Partial) -> Names:
     """How this trace's scopes are spelled, and the classes from the model's tree where it is known."""
     facts = partial.facts
     numbered = facts.scope_source is ScopeSource.MODULE and not facts.qualified
-    return Names("." if facts.qualified else SEPARATOR, dict(facts.modules), numbered)
+    return Names("." if facts.qualified else SEPARATOR, dict(facts.modules), numbered, facts.separators)
 
 
 def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: bool = True) -> Table:
@@ -81,16 +97,21 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
     frame = with_share(rest_last(frame, ["total_ns", "scope"]))
     frame["step_share"] = frame["total_ns"] / wall if wall else np.nan
     if by == "module":
-        frame["inclusive_ns"] = _inclusive(frame, spelled)
+        frame["inclusive_ns"] = _inclusive(frame, spelled, _roots(partial))
     pinned = int(frame["rest"].sum())
-    cut = f", to depth {depth}" if depth and by in _CUT else ""
-    title = f"By {by}{cut}" + (", self time" if by == "module" and not depth else "")
+    kind = row_kind(partial) if by in _BY_SCOPE else ""
+    cut = f", to depth {depth}" if depth and by in _CUT and not kind else ""
+    title = f"By {kind or by}{cut}" + (", self time" if by == "module" and not depth else "")
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
     unread = _for_scripts(by, frame)
     columns = (
-        replace(column, audience="scripts") if column.name in unread else column for column in _columns(by, partial)
+        replace(column, audience="scripts") if column.name in unread else column
+        for column in _columns(by, kind or by, partial)
     )
-    return Table("groups", title, tuple(columns), frame, (*notes(partial), *uncut, *over_the_steps(partial)), pinned)
+    why = fallback_notes(partial) if kind else ()
+    return Table(
+        "groups", title, tuple(columns), frame, (*notes(partial), *why, *uncut, *over_the_steps(partial)), pinned
+    )
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -104,7 +125,7 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
     return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
 
 
-def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
+def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     facts, phases = partial.facts, set(partial.of(CELLS)["phase"])
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     steps = (
@@ -113,7 +134,7 @@ def _columns(by: str, partial: Partial) -> tuple[Column, ...]:
         Column("count_per_step", "", "count", "per step", spare=True),
     )
     return (
-        Column("scope", title=by),
+        Column("scope", title=heading),
         Column("x", "", "count", "x"),
         Column("count", "", "count", summed=True),
         *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),
@@ -173,7 +194,7 @@ def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None)
             return spelled.class_of(path)
         if by == "layer":
             path = layers.get(path, spelled.parts(path)[0])
-        return spelled.separator.join(spelled.parts(path)[:depth]) if depth else path
+        return spelled.fronts(path)[:depth][-1] if depth else path
 
     return key
 
@@ -184,9 +205,9 @@ def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
     depths = sorted({len(spelled.parts(front)) for front in fronts})
 
     def folded(path: str) -> str:
-        parts = spelled.parts(path)
+        cut = spelled.fronts(path)
         for count in depths:
-            front = spelled.separator.join(parts[:count])
+            front = cut[min(count, len(cut)) - 1]
             if front in fronts:
                 return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
         return path
@@ -226,7 +247,7 @@ def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
         for index, part in enumerate(parts):
             kind = _kind(part, spelled)
             if kind == "*" or (kind.endswith("_*") and len(siblings[parent, kind]) > 1):
-                prefixes[path] = spelled.separator.join(parts[: index + 1])
+                prefixes[path] = spelled.fronts(path)[index]
                 break
             parent = nodes[parent, part]
     return prefixes
@@ -263,20 +284,27 @@ def _grouped(partial: Partial, by: By, instances: list[str], groups: list[str]) 
     return frame
 
 
-def _inclusive(frame: pd.DataFrame, spelled: Names) -> list[int]:
-    """Each module's time with all its descendants'. These do not add up: a child's time is in every parent's."""
+def _inclusive(frame: pd.DataFrame, spelled: Names, roots: Mapping[str, set[str]]) -> list[int]:
+    """Each module's time with all its descendants'. These do not add up: a child's time is in every parent's.
+
+    `roots`: outermost modules, and those in them whose paths do not begin with theirs.
+    """
     inclusive = dict.fromkeys(frame["scope"], 0)
     for path, total in zip(frame["scope"], frame["total_ns"].tolist(), strict=True):
-        parts = [path] if path in REST_SCOPES else spelled.parts(path)
-        for depth in range(1, len(parts) + 1):
-            front = spelled.separator.join(parts[:depth])
-            if front in inclusive:
-                inclusive[front] += total
-    root = next(iter(spelled.classes), None)  # named by its class, so no front of the others' paths
-    if root in inclusive:
-        inside = frame["scope"].isin(spelled.classes)
-        inclusive[root] = int(frame["total_ns"][inside].sum())
+        cut = [path] if path in REST_SCOPES else spelled.fronts(path)
+        holders = set(cut) | {root for root, inside in roots.items() if not inside.isdisjoint(cut)}
+        for holder in holders & inclusive.keys():
+            inclusive[holder] += total
     return [inclusive[path] for path in frame["scope"]]
+
+
+def _roots(partial: Partial) -> dict[str, set[str]]:
+    """Outermost modules whose names are no fronts of those in them: as they ran, and by the tree where it is known."""
+    roots = {root: set(inside) for root, inside in partial.facts.roots.items()}
+    first, *others = partial.facts.modules or [""]
+    if not any(path.startswith(f"{first}.") for path in others):
+        roots[first] = roots.get(first, set()) | set(others)
+    return roots
 
 
 def _with_steps(frame: pd.DataFrame, cells: pd.DataFrame, steps: int) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.attribution.fallback import LayersBy
 from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.attribution.scopes import ScopeSource
 
@@ -91,12 +92,18 @@ class Facts:
     names: tuple[str, ...]
     """Of kernels, operators and ranges."""
     paths: tuple[str, ...]
-    """Of scopes."""
+    """Of scopes, and of what work without one goes by."""
     scope_source: ScopeSource
+    layers_by: LayersBy
+    """What tables by layer have rows for."""
     qualified: bool
     """Paths are qualified module names (layers.3.attn), not joined names of nested ranges."""
     modules: Mapping[str, str]
     """Module path -> class, as far as it is known."""
+    roots: Mapping[str, tuple[str, ...]]
+    """Outermost module -> modules that run in it although their paths do not begin with its own."""
+    separators: Mapping[str, str]
+    """What joins the parts of a path, for paths spelled otherwise than modules; empty for paths of one part."""
     steps: tuple[int, ...]
     """Wall time of each step, ns."""
     only: Phase | None
@@ -195,7 +202,8 @@ def _renumbered(part: Partial, fold: Fold, places: Mapping[str, Mapping[str, int
 
 
 def _merged_facts(parts: Sequence[Facts]) -> Facts:
-    scoped = [part for part in parts if part.paths] or list(parts)  # parts without scopes have no spelling
+    named = [part for part in parts if part.paths] or list(parts)
+    scoped = [part for part in named if part.layers_by.is_scope] or named  # parts without scopes have no spelling
     for what in ("scope_source", "qualified"):
         if len({getattr(part, what) for part in scoped}) > 1:
             raise ValueError(f"parts spell scopes differently: {', '.join(part.sources[0] for part in scoped)}")
@@ -208,8 +216,11 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         names=_union(part.names for part in parts),
         paths=_union(part.paths for part in parts),
         scope_source=scoped[0].scope_source,
+        layers_by=scoped[0].layers_by,
         qualified=scoped[0].qualified,
         modules={path: name for part in parts for path, name in part.modules.items()},
+        roots={root: _union(part.roots.get(root, ()) for part in parts) for part in parts for root in part.roots},
+        separators={path: separator for part in parts for path, separator in part.separators.items()},
         steps=tuple(wall for part in parts for wall in part.steps),
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),

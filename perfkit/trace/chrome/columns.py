@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from perfkit.schema.python_frames import innermost_of_user
 from perfkit.trace.chrome.annotations import annotation, is_annotated
 from perfkit.trace.chrome.events import (
     NO_ARGS,
+    NOTHING,
     Args,
     Bools,
     Event,
@@ -18,6 +20,7 @@ from perfkit.trace.chrome.events import (
     decode,
     integers,
     nanoseconds,
+    text_of,
     thread_number,
     thread_numbers,
 )
@@ -69,6 +72,8 @@ class ColumnBuilder:
         self._names = Dictionary()
         self._threads = Dictionary()
         self._labels: dict[tuple[str, int, int], str] = {}
+        self._frames: dict[bytes, int] = {}
+        """Call stacks of 2021, and the code of the user's frame in each."""
         self._pieces: dict[type[Any], Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
@@ -144,6 +149,7 @@ class ColumnBuilder:
             "sequence": sequence,
             "forward_thread": np.where(sequence == MISSING, MISSING, forward_thread.clip(0)),
             "order": np.where(index == MISSING, rows.position, index),
+            "frame": self._encode_frames(args),
         }
         self._append(HostRanges, columns, valid, rows.codes)
 
@@ -171,6 +177,16 @@ class ColumnBuilder:
             "annotation": self._encode_annotations(args, graph_node > 0),
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
+
+    def _encode_frames(self, args: list[Args]) -> Int32s:
+        codes = np.full(len(args), MISSING, np.int32)
+        stacks = [(row, bytes(a.call_stack)) for row, a in enumerate(args) if a.call_stack is not NOTHING]
+        for new in {stack for _, stack in stacks} - self._frames.keys():
+            frame = innermost_of_user(text_of(new))
+            self._frames[new] = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
+        if stacks:
+            codes[[row for row, _ in stacks]] = [self._frames[stack] for _, stack in stacks]
+        return codes
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)

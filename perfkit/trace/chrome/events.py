@@ -44,6 +44,8 @@ class Args(msgspec.Struct, gc=False):
     """In the event of a graph node: an annotation that is no dictionary, or a list of them as JSON."""
     text: Number = msgspec.field(default=None, name="str")
     """In the event of a graph node: an annotation that is a string, by torch 2.12 and 2.13."""
+    call_stack: msgspec.Raw = msgspec.field(default=NOTHING, name="Call stack")
+    """In an operator of a file of 2021: its Python frames, innermost first; the text, since few are different."""
     name: Number = None
     """The same by torch 2.14; in a metadata event, the name of the process or thread."""
 
@@ -91,6 +93,7 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
     if bytes(members.get("args", b""))[:1] == b"{":
         given = _RAW_MEMBERS.decode(members["args"])
         args = {name: _number(given[key]) for key, name in _ARG_FIELDS.items() if key in given}
+        args["call_stack"] = given.get("Call stack", NOTHING)
     return Event(
         ph=_text(members.get("ph")),
         cat=_text(members.get("cat")),
@@ -102,6 +105,12 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
         id=_number(members.get("id")),
         args=Args(**args),
     )
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text that a member holds; empty where it is no text."""
+    value = msgspec.json.decode(raw) if raw else None
+    return value if isinstance(value, str) else ""
 
 
 def _text(raw: msgspec.Raw | None) -> str:

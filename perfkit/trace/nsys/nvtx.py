@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,11 @@ _THREAD = 0xFFFFFF
 ACROSS = 1 << 62
 """Set in the thread id of a range that does not stay on one thread: such ranges get a separate lane per process."""
 
+_LIBRARY = re.compile(
+    r"nccl|rccl|cccl|cub|thrust|nvshmem|cu(?:blas|dnn|sparse|solver|fft|rand|tensor)\w*", re.IGNORECASE
+)
+"""Names of the domains in which libraries write their own calls. TensorRT's ranges are a model's layers."""
+
 _EMITTED = (
     r"(?s)^(?P<name>.*?)(?:, seq = (?P<seq>\d{1,18}))?(?:, op_id = (?P<op>\d{1,18}))?"
     r"(?P<rest>, (?:sizes|input_op_ids) ?= ?.*)?$"
@@ -41,7 +48,7 @@ class NvtxRanges:
     """Index into names."""
     names: tuple[str, ...]
     kind: Bytes
-    """OP for operators that emit_nvtx wrote, otherwise ANNOTATION."""
+    """OP for operators that emit_nvtx wrote, LIBRARY in the domain of a library, otherwise ANNOTATION."""
     global_tid: Int64s
     """The globalTid; with ACROSS and no thread where the range ends on another thread, or never ends."""
     start: Int64s
@@ -60,7 +67,8 @@ def read_nvtx(export: Export) -> NvtxRanges:
     """Read every range. Those of perfkit's own domain get the names that they have in a trace."""
     texts, place, numbers = _events(export)
     types = numbers["eventType"]
-    own = _own_domain(texts, place, numbers)
+    own = _in_domain(texts, place, numbers, lambda name: name == range_names.NVTX_DOMAIN)
+    library = _in_domain(texts, place, numbers, lambda name: _LIBRARY.fullmatch(name) is not None)
     ignored: Counter[str] = Counter()
     start_end = np.isin(types, _START_END)
     elsewhere = (numbers["endGlobalTid"] != 0) & (numbers["endGlobalTid"] != numbers["globalTid"])
@@ -82,7 +90,7 @@ def read_nvtx(export: Export) -> NvtxRanges:
     return NvtxRanges(
         name=named.name,
         names=named.names,
-        kind=named.kind,
+        kind=np.where(library[rows], np.uint8(HostKind.LIBRARY), named.kind),
         global_tid=np.where(across, numbers["globalTid"] & ~_THREAD | ACROSS, numbers["globalTid"])[rows],
         start=numbers["start"][rows],
         end=numbers["end"][rows],
@@ -106,13 +114,13 @@ def _events(export: Export) -> tuple[Any, Int64s, IntColumns]:
     return pa.chunked_array([*text["text"].chunks, *export.string_values.chunks]), place, read
 
 
-def _own_domain(texts: Any, place: Int64s, numbers: IntColumns) -> Any:
-    """Return the rows of the domain `perfkit`. A domain's number is valid only within its process."""
+def _in_domain(texts: Any, place: Int64s, numbers: IntColumns, wanted: Callable[[str], bool]) -> Any:
+    """Return the rows of domains with such a name. A domain's number is valid only within its process."""
     process, domain = numbers["globalTid"] >> 24, numbers["domainId"]
     created = np.flatnonzero(numbers["eventType"] == _DOMAIN_CREATE)
     different, again = distinct(place[created])
     names = decoded(texts.take(pa.array(place[created][different])))
-    ours = created[np.array([name == range_names.NVTX_DOMAIN for name in names], dtype=bool)[again]]
+    ours = created[np.array([wanted(name) for name in names], dtype=bool)[again]]
     domains = set(zip(process[ours].tolist(), domain[ours].tolist(), strict=True))
     if not domains:
         return np.zeros(len(process), dtype=bool)

@@ -9,6 +9,7 @@ from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
 from perfkit.analysis.reports.trace import findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.render.findings import lines
+from perfkit.schema.finding import Finding
 from perfkit.trace.columns import Trace
 from tests.builders import TraceBuilder, device_step, host_step
 
@@ -59,12 +60,23 @@ def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, 
     b = TraceBuilder().step(0, 0, 100).launched("k", 20, 30, 40)
     b = b.module("net", 5, 90) if scope else b
     b = b.range("aten::mm", 10, 40) if operator else b
-    assert ("no range names a module; --by op shows the operators" in remarks(account(b.build()))) == said
+    line = "no range names a module: tables by layer have a row for each operator"
+    assert any(line in remark for remark in remarks(account(b.build()))) == said
+
+
+def test_ranges_that_hold_little_are_said_to():
+    b = TraceBuilder().annotation("load", 0, 50).launched("k", 10, 100, 110)
+    b.range("aten::mm", 60, 90).launched("k", 70, 110, 140)
+    line = (
+        "no module is named, and ranges hold less than half of the time: tables by layer have a row for each range or"
+        " operator; try perfkit.annotate(model) while recording"
+    )
+    assert line in remarks(account(b.build()))
 
 
 def test_nothing_shown_suggests_nothing():
     trace = TraceBuilder().step(0, 0, 100).range("aten::mm", 10, 40).build()
-    assert not any("--by op" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
+    assert not any("names a module" in line for line in remarks(account(trace, phase=Phase.BACKWARD)))
 
 
 def test_ranges_and_numbers_that_agree_are_a_remark_and_else_an_issue():
@@ -91,3 +103,22 @@ def test_costs_are_a_step():
             b.step(step, 50 * step, 50 * step + 50)
         [finding] = [one for one in report(b.build()).findings if one.rule is UNATTRIBUTED_TIME]
         assert (finding.cost.ns, finding.cost.share) == (each, pytest.approx(1 / 6))
+
+
+def test_names_that_two_models_share_are_said_with_what_to_do():
+    b = TraceBuilder()
+    for root, at in (("G", 0), ("D", 500)):
+        b.module(root, at, at + 400)
+        for number in range(5):
+            b.module(f"{number}", at + 10 + 50 * number, at + 50 + 50 * number)
+    [found] = [f for f in trace_findings_of(b) if f.rule.id == "shared-names"]
+    assert found.what == (
+        "modules of several models share names, and the rows of these names add them up: 0, 1, 2 and 2 more"
+    )
+    assert found.advice == 'annotate(model, root="NAME"), with another name for each model'
+    assert [e.key["scope"] for e in found.evidence] == ["0", "1", "2", "3", "4"]
+    assert not any(f.rule.id == "shared-names" for f in trace_findings_of(TraceBuilder().module("net", 0, 9)))
+
+
+def trace_findings_of(b: TraceBuilder) -> tuple[Finding, ...]:
+    return findings_of(account(b.build()))

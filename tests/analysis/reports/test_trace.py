@@ -114,10 +114,13 @@ def test_views_fold_layers_by_component_unless_told_otherwise():
 
 def test_a_tree_that_does_not_fit_is_said():
     trace = TraceBuilder().range("nn.Module: Net_0", 0, 50, HostKind.PYTHON).launched("k", 5, 10, 20).build()
-    line = "the given module tree does not fit the trace: some module frames of the trace are not in it"
-    assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == line
-    assert line not in lines_in(report(trace, View(modules={"net": "Net"})))
-    assert line not in lines_in(report(trace))
+    line = "the given module tree does not fit the trace"
+    why = "a module frame of the trace is not in it: Net_0"
+    assert lines_in(report(trace, View(modules={"x": "Other"})))[-1] == f"{line}, so it is not used: {why}"
+    assert not any(line in said for said in lines_in(report(trace, View(modules={"net": "Net"}))))
+    assert not any(line in said for said in lines_in(report(trace)))
+    partly = lines_in(report(trace, View(modules={"net": "Net", "other": "Net"})))[-1]
+    assert partly.startswith(f"{line}: the trace has 1 of 2 Net: ")
 
 
 # --- reasons ------------------------------------------------------------------------------------------------------

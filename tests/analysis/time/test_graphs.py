@@ -44,7 +44,7 @@ def test_graphs_without_a_scope_say_how_much_time_and_what_to_do():
 
 
 def test_graphs_with_a_scope_are_no_finding():
-    assert graph_without_scope(account(replayed().annotation("decode", 55, 90)), {}) is not None  # modules come first
+    assert graph_without_scope(account(replayed().annotation("decode", 55, 90)), {}) is None
     assert graph_without_scope(account(replayed().module("decode", 55, 90)), {}) is None
     assert graph_without_scope(account(TraceBuilder().launched("gemm", 10, 100, 140)), {}) is None
     assert graph_without_scope(account(replayed(), captured("gemm", "gelu")), {}) is None

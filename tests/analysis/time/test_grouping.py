@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
-from perfkit.analysis.attribution.scopes import SEPARATOR
+from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.time import grouping
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.schema.table import Table
@@ -175,19 +175,57 @@ def test_unfolded_layers_have_rows_of_their_own():
 
 
 def test_time_with_children_belongs_to_modules_alone():
-    """GIVEN a model whose root is known WHEN grouped by module THEN the root has all modules' time, not the rest's"""
+    """GIVEN modules that run in a root, or that a tree puts there WHEN grouped THEN the root has their time alone"""
     b = two_layers().launched("root", 880, 880, 900).launched("stray", 950, 950, 957)
-    b.metadata = {"perfkit": {"modules": dict.fromkeys(["Model", "embedding", "layers.0.attn", "head"], "Module")}}
+    b.metadata = {
+        "perfkit": {"modules": dict.fromkeys(["Model", "embedding", "layers.0.attn", "head", "aside"], "Module")}
+    }
     b.module("layers.0", 600, 650).launched("k", 610, 610, 616)
+    b.module("aside", 920, 940).launched("k", 925, 925, 926).module("stranger", 960, 970).launched("k", 965, 965, 967)
     table = grouping.group_table(account(b, steps="all").partial, "module")
     assert dict(zip(table.frame["scope"], table.frame["inclusive_ns"], strict=True)) == {
-        "layers.0.attn": 40, "layers.1.attn": 40, "layers.0": 46, "head": 5, "embedding": 4, UNATTRIBUTED: 7,
-        "Model": 40 + 5 + 4 + 20,
+        "layers.0.attn": 40, "layers.1.attn": 40, "layers.0": 46, "head": 5, "embedding": 4, "aside": 1,
+        "stranger": 2, UNATTRIBUTED: 7, "Model": 40 + 40 + 6 + 5 + 4 + 1 + 20,
     }  # fmt: skip
     assert "inclusive_ns" in columns.names(table)
     assert "inclusive_ns" not in columns.summed(table)
     columns.assert_regular(without(table, "forward", "other"))
     assert "inclusive_ns" not in columns.names(grouping.group_table(account(b).partial, "class"))
+
+
+def test_a_root_without_a_tree_has_the_time_of_what_runs_in_it():
+    """GIVEN no tree, a module called three times, and backward WHEN grouped THEN the root has the sum, not its own"""
+    b = TraceBuilder().step(0, 0, 1000).module("Shared", 0, 400)
+    for at in (50, 150, 250):
+        b.module("fc", at, at + 80).range("aten::mm", at + 10, at + 20, sequence=at).launched("k", at + 12, at, at + 30)
+    b.launched("k", 390, 390, 397).node("MmBackward0", 500, 550, 150).launched("k", 510, 510, 561)
+    table = grouping.group_table(account(b).partial, "module")
+    assert dict(zip(table.frame["scope"], table.frame["inclusive_ns"], strict=True)) == {"fc": 141, "Shared": 148}
+    assert sums(table) == {"fc": 141, "Shared": 7}
+
+
+def test_two_roots_with_names_of_their_own_have_the_time_of_their_parts():
+    b = TraceBuilder().step(0, 0, 1000)
+    for root, at, time in (("G", 0, 10), ("D", 500, 20)):
+        b.module(root, at, at + 400).launched("k", at + 350, at + 350, at + 351)
+        b.module(f"{root}.0", at + 50, at + 300).launched("k", at + 60, at + 60, at + 60 + time)
+    b.metadata = {"perfkit": {"modules": dict.fromkeys(["G", "G.0", "D", "D.0"], "Module")}}
+    table = grouping.group_table(account(b, steps="all").partial, "module")
+    inclusive = dict(zip(table.frame["scope"], table.frame["inclusive_ns"], strict=True))
+    assert inclusive == {"G.0": 10, "D.0": 20, "G": 11, "D": 21}
+
+
+def test_annotations_beside_modules_keep_their_spelling():
+    """GIVEN ranges with dots in their names beside qualified modules WHEN grouped THEN only modules are cut at dots"""
+    b = two_layers().annotation("loader.py", 3000, 3100).annotation("fetch.v2", 3010, 3090)
+    b.launched("k", 3020, 3020, 3021).launched("k", 3095, 3095, 3097)
+    partial = account(b).partial
+    assert sums(grouping.group_table(partial, "component"))["loader.py/fetch.v2"] == 1
+    by_module = grouping.group_table(partial, "module").frame.set_index("scope")["inclusive_ns"]
+    assert (by_module["loader.py"], by_module["loader.py/fetch.v2"]) == (3, 1)
+    cut = sums(grouping.group_table(partial, "module", depth=1))
+    assert (cut["loader.py"], cut["layers"]) == (3, 80)
+    assert sums(grouping.group_table(partial, "layer"))["loader.py"] == 3
 
 
 def test_classes_are_the_trees_where_it_has_the_module():

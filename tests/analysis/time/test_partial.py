@@ -21,6 +21,7 @@ from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import FOLDS, TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import CELLS, unattributed
+from perfkit.analysis.time.grouping import group_table
 from perfkit.analysis.time.partial import Fold, Partial, columns_of, merge
 from perfkit.analysis.time.passes import PASSES, passes
 from perfkit.analysis.time.ranges import range_table
@@ -102,7 +103,7 @@ def test_the_steps_of_the_sample_make_the_whole(phase):
 @pytest.mark.parametrize(
     "name",
     ["kineto/v100_training.json.gz", "kineto/a100_ddp_training.json.gz", "kineto/cpu_only.json.gz",
-     "kineto/a100_small_iterations.json.gz", "nsys/rtx3080_tiny.sqlite"],
+     "kineto/a100_small_iterations.json.gz", "nsys/rtx3080_tiny.sqlite", "kineto/particle_transformer.json.gz"],
 )  # fmt: skip
 def test_the_steps_of_a_real_trace_make_the_whole(name):
     trace = load(corpus_file(name))
@@ -118,6 +119,19 @@ def test_the_steps_of_an_export_without_device_work_make_the_whole(tmp_path):
         )
     trace = load(export.write(tmp_path / "a.sqlite"))
     assert_parts_are_the_whole(trace, Selection(steps="all"), random.Random(3))
+
+
+@pytest.mark.parametrize("held", [10, 90])
+def test_steps_of_a_trace_without_modules_make_the_whole(held):
+    """GIVEN ranges that hold a tenth of the time, or nine, unevenly over steps WHEN cut THEN parts go by the same"""
+    b = TraceBuilder()
+    for step in range(3):
+        at = 1000 * step
+        b.step(step, at, at + 900).annotation("part", at + 10, at + 200).range("aten::mm", at + 300, at + 400)
+        if step:
+            b.launched("in", at + 50, at + 500, at + 500 + held)
+        b.launched("out", at + 310, at + 700, at + 750 - held // 2).launched("bare", at + 450, at + 800, at + 801)
+    assert_parts_are_the_whole(b.build(), Selection(), random.Random(4))
 
 
 def test_what_lies_outside_the_steps_is_a_part_of_its_own():
@@ -203,6 +217,19 @@ def test_host_times_do_not_count_beside_device_work():
 
 def partial_of(b: TraceBuilder, **selection) -> Partial:
     return account_for(trace := b.build(), attribute(trace), Selection(**selection)).partial
+
+
+def test_a_recording_without_scopes_goes_with_any_other():
+    """GIVEN a recording with modules and one with operators alone WHEN merged in either order THEN both have rows"""
+    parts = [
+        partial_of(TraceBuilder().module("net", 0, 50).launched("k", 10, 0, 5)),
+        partial_of(TraceBuilder().range("aten::mm", 0, 50).launched("k", 10, 0, 7)),
+    ]
+    for order in (parts, parts[::-1]):
+        result = merge(order)
+        assert (result.facts.scope_source.value, result.facts.layers_by.value) == ("perfkit", "modules")
+        table = group_table(result, "component").frame
+        assert dict(zip(table["scope"], table["total_ns"], strict=True)) == {"net": 5, "aten::mm": 7}
 
 
 def test_parts_of_different_phases_are_no_whole():

@@ -35,11 +35,22 @@ def test_scalars_of_device_work():
         "unattributed_ns": 5,
         "unattributed_reasons_ns": {"outside": 5},
         "other_category_ns": 5,
+        "scoped_ns": 35,
         "scope_source": "perfkit",
+        "layers_by": "modules",
         "backward_nodes": 2,
         "backward_nodes_linked": 1,
         "backward_ranges": 1,
     }
+
+
+def test_scoped_is_what_was_launched_in_a_scope_communication_aside():
+    """GIVEN kernels in a module, in a user's range, in nothing, without launch, and a collective THEN the first two"""
+    b = TraceBuilder().module("net", 0, 50).launched("k", 10, 100, 107).launched("ncclKernel", 20, 110, 130)
+    b.annotation("decode", 60, 90).launched("k", 70, 140, 143).launched("k", 95, 150, 151).event("k", 200, 250)
+    b.event("k", 300, 390, annotation="noted")
+    assert summary(partial(b.build()))["scoped_ns"] == 7 + 3
+    assert summary(partial(host_step().build()))["scoped_ns"] == 0
 
 
 def test_scalars_of_host_times():

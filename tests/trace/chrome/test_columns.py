@@ -131,6 +131,17 @@ def test_only_runtime_calls_have_correlations():
     assert builder.take(HostRanges).correlation.tolist() == [MISSING, 6]
 
 
+def test_the_frame_of_a_call_stack_is_the_innermost_outside_torch():
+    packages = "/env/site-packages"
+    stack = f"{packages}/torch/nn/functional.py(1): conv2d;{packages}/torchvision/r.py(9): forward;a.py(1): f"
+    texts = [msgspec.json.encode(said) for said in (stack, None, "", stack, f"{packages}/torch/a.py(1): step", 7)]
+    args = [Args(call_stack=msgspec.Raw(text)) for text in texts]
+    builder = built([event("Operator", args=each) for each in args] + [event("cpu_op")])
+    frames = builder.take(HostRanges).frame
+    assert frames.tolist() == [frames[0], MISSING, MISSING, frames[0], MISSING, MISSING, MISSING]
+    assert builder.names()[frames[0]] == "torchvision/r.py(9): forward"
+
+
 def test_flows_have_a_start_and_a_finish():
     # GIVEN
     builder = built([event("fwdbwd", ph="s", id=6, ts="1.5"), event("forward_backward", ph="f", id=6, tid=3, ts="2")])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from perfkit.analysis.attribution.attribute import attribute
 from perfkit.trace.columns import MISSING, HostKind
 from perfkit.trace.load import load
 from perfkit.trace.recording import OwnNotes
@@ -72,3 +73,14 @@ def test_what_emit_nvtx_repeats_of_perfkit_is_counted(tmp_path: Path) -> None:
     assert trace.host_names().tolist() == ["perfkit::fc", "other"]
     assert trace.facts.ignored == {"ranges of perfkit that emit_nvtx repeats": 1}
     assert trace.recording.own == OwnNotes()
+
+
+@pytest.mark.parametrize("domain", ["NCCL", "CCCL", "cuBLAS", "cublasLt", "cuDNN", "NVSHMEM"])
+def test_ranges_of_libraries_are_told_by_their_domain(tmp_path: Path, domain: str) -> None:
+    """GIVEN a library's domain in one process, whose number is a user's domain in another THEN only the first is so"""
+    export = NsysExport().domain(domain, 3).range("a call", 0, 9, domainId=3).range("mine", 10, 19)
+    export.domain("TensorRT", 3, pid=200).range("conv1 + relu", 0, 9, pid=200, domainId=3)
+    trace = load(export.write(tmp_path / "x.sqlite"))
+    kinds = dict(zip(trace.host_names().tolist(), map(HostKind, trace.host.kind.tolist()), strict=True))
+    assert kinds == {"a call": HostKind.LIBRARY, "mine": HostKind.ANNOTATION, "conv1 + relu": HostKind.ANNOTATION}
+    assert attribute(trace).paths == ("mine", "conv1 + relu")
