@@ -16,7 +16,8 @@ from perfkit.analysis.attribution.attribute import Attribution, attribute
 from perfkit.schema import range_names
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
-from perfkit.workload.annotate import annotate, annotated
+from perfkit.workload.annotate import annotate
+from perfkit.workload.ranges import annotated
 from tests.truth import models
 from tests.truth.witness import Naming, Witness
 
