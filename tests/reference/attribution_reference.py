@@ -53,6 +53,8 @@ A14. Rule 12 is applied whenever the scope found lies inside a backward node B, 
 A15. perfkit's phases: an enclosing optimizer or zero_grad range wins over rule 10 even with another phase
      range in between (like rule 10's optimizer); otherwise the nearest enclosing phase range decides. The
      thread test at the end of rule 10 comes before the phase ranges.
+     Optimizers: "directly in" means that no scope, no node and no range with a sequence number is between, nor
+     is the range itself one; of nested optimizers' ranges the innermost counts.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
 A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
      else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
@@ -89,7 +91,14 @@ MARK_PREFIX = "perfkit.grad::"
 PHASE_PREFIX = "perfkit.phase::"
 STEP_PREFIX = "perfkit.step::"
 # Phases of perfkit's step that run outside every module and are therefore scopes of their own.
-PHASE_SCOPES = ("perfkit.phase::loss", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
+PHASE_SCOPES = ("perfkit.phase::loss",)
+UPDATE_PREFIX = "perfkit.update::"
+OPTIMIZER_PREFIXES = {
+    "Optimizer.step": "optimizer",
+    "Optimizer.zero_grad": "zero_grad",
+    "perfkit.phase::optimizer": "optimizer",
+    "perfkit.phase::zero_grad": "zero_grad",
+}
 NN_MODULE_PREFIX = "nn.Module: "
 EVALUATE_PREFIX = "autograd::engine::evaluate_function: "
 
@@ -104,6 +113,7 @@ NOT_A_SCOPE = (
     "perfkit.grad::",
     "perfkit.recompute::",
     "perfkit.backward::",
+    "perfkit.update::",
     "perfkit.step::",
     "perfkit.warmup::",
     # wrappers of torch.compile
@@ -596,7 +606,7 @@ class Resolver:
         phases = [h.name.removeprefix(PHASE_PREFIX) for h in above if h.name.startswith(PHASE_PREFIX)]
         if "optimizer" in phases or "zero_grad" in phases:
             return "optimizer"
-        if any(h.name.startswith(("Optimizer.step", "Optimizer.zero_grad")) for h in above):
+        if any(h.name.startswith(("Optimizer.step", "Optimizer.zero_grad", UPDATE_PREFIX)) for h in above):
             return "optimizer"
         if any(h.is_scope or h.is_forward_op for h in above):
             return "forward"
@@ -683,7 +693,24 @@ class Resolver:
         """(scope, phase, how) of a host range."""
         scope, how = self.find_scope(host)
         path = "/".join(self.path(scope)) if scope is not None else UNATTRIBUTED
+        label = optimizer_label(host)
+        if label is not None and (scope is None or label[1]):
+            path, how = label[0], "optimizer"
         return path, self.phase(host), how
+
+
+def optimizer_label(host: Host) -> tuple[str, bool] | None:
+    """Rule 11, optimizers: the label of the optimizer's range that a range is or stands directly in; whether it is
+    that of one parameter's module, which counts more than any other scope."""
+    for above in chain(host):
+        if above.name.startswith(UPDATE_PREFIX):
+            return above.name.removeprefix(UPDATE_PREFIX), True
+        for prefix, label in OPTIMIZER_PREFIXES.items():
+            if above.name == prefix or (prefix.startswith("Optimizer") and above.name.startswith(prefix)):
+                return label, False
+        if above.is_node or above.own_seq >= 0 or above.is_scope:
+            return None
+    return None
 
 
 # -- time on the GPU -----------------------------------------------------------------------------------------

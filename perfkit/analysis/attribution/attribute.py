@@ -26,6 +26,7 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
 )
 from perfkit.analysis.attribution.links import Links, link, run_again
+from perfkit.analysis.attribution.optimizers import with_optimizers
 from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
@@ -136,7 +137,7 @@ def attribute(
     links = link(trace, host)
     recorded = trace.recording.own or OwnNotes()
     modules = recorded.modules if modules is None else modules
-    scopes = find_scopes(host, links, scope_source, modules)
+    scopes = with_optimizers(host, links, find_scopes(host, links, scope_source, modules))
     ranges = _attribute_ranges(host, links, scopes)
     compiled = find_compiled(trace, host, ranges.path, scopes.paths)
     paths = compiled.paths if compiled else scopes.paths

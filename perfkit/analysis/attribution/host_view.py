@@ -17,6 +17,7 @@ from perfkit.trace.columns import ACROSS_THREADS, HostKind, Trace
 
 __all__ = ["EVALUATE", "HostView", "name_flags", "view"]
 
+_OPTIMIZER_PHASES = (range_names.phase("optimizer"), range_names.phase("zero_grad"))
 _STEP = re.compile(r"ProfilerStep#\d+")
 
 
@@ -37,7 +38,7 @@ class HostView:
     is_step: Bools
     """torch.profiler's ProfilerStep# ranges; perfkit's own step ranges where there are none of those."""
     optimizer: Ints
-    """Row of the enclosing optimizer range (step or zero_grad), NONE outside."""
+    """Row of the enclosing optimizer range (step, zero_grad, or one parameter's update), NONE outside."""
     phase_range: Ints
     """Row of the enclosing perfkit.phase:: range, NONE outside."""
     own_names: dict[int, RangeName]
@@ -145,4 +146,4 @@ def _is_optimizer(name: str) -> bool:
     if name.startswith(("Optimizer.step", "Optimizer.zero_grad")):
         return True
     own = range_names.parse_trace(name)
-    return own is not None and own.kind == "phase" and own.label in ("optimizer", "zero_grad")
+    return own is not None and (own.kind == "update" or own in _OPTIMIZER_PHASES)

@@ -202,13 +202,14 @@ def _last_started(
 def _owners(host: HostView, node: Ints, is_accumulate: Bools, is_engine: Bools) -> Ints:
     """The first mark in each accumulation node, and for the node's also in the engine's range round it."""
     kinds = {index for index, own in host.own_names.items() if own.kind == "grad"}
-    marks = np.flatnonzero(np.isin(host.name, list(kinds)) & (node != NONE))[::-1]  # the first is assigned last
+    marks = np.flatnonzero(np.isin(host.name, list(kinds)) & (node != NONE))
     marks = marks[is_accumulate[node[marks]]]
     owner = np.full(len(node), NONE, dtype=ROW)
     outer = strictly_above(host.forest.parent, node)[node[marks]]
     around = (outer != NONE) & ~is_engine[node[marks]] & is_engine[outer] & is_accumulate[outer]
-    owner[outer[around]] = marks[around]
-    owner[node[marks]] = marks
+    nodes, named = np.concatenate((node[marks], outer[around])), np.concatenate((marks, marks[around]))
+    first = np.argsort(named, kind="stable")[::-1]  # the first is assigned last
+    owner[nodes[first]] = named[first]
     return owner
 
 

@@ -34,8 +34,8 @@ _MAX_HOPS = 8
 _MAX_NESTING = 64
 """Scopes inside each other that are looked through for the one that called a checkpoint."""
 
-_PHASE_SCOPES = ("loss", "optimizer", "zero_grad")
-"""Phases of perfkit's step that run outside every module and so are scopes of their own."""
+_PHASE_SCOPES = ("loss",)
+"""Phases of perfkit's step that run outside every module and so are scopes of their own (optimizers: optimizers.py)."""
 
 
 class ScopeSource(Enum):
@@ -71,6 +71,8 @@ class How(IntEnum):
     """A node of a CUDA graph: by the scope that was recorded when the graph was captured."""
     HOOK = auto()
     """A backward node: by perfkit's range round it, which names the module that made it."""
+    OPTIMIZER = auto()
+    """Directly in an optimizer's range, which is no scope of the recording's own kind."""
 
 
 @dataclass(frozen=True, slots=True)

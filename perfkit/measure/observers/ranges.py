@@ -43,7 +43,8 @@ class Ranges(Observer):
         backward = under_nsys and config.step.pass_type != "forward"
         trials = _TRIALS_UNDER_NSYS if under_nsys else _TRIALS
         gradients = config.measurement.profiler == "torch"
-        self._annotation = workload.annotate(gradients=gradients, backward=backward).install()
+        self._annotation = workload.annotate(gradients=gradients, backward=backward)
+        self._annotation.install()
         self._step = ExitStack()
         self._cost = AnnotationCost(
             ranges=self._annotation.hooked,
