@@ -53,8 +53,9 @@ A14. Rule 12 is applied whenever the scope found lies inside a backward node B, 
 A15. perfkit's phases: an enclosing optimizer or zero_grad range wins over rule 10 even with another phase
      range in between (like rule 10's optimizer); otherwise the nearest enclosing phase range decides. The
      thread test at the end of rule 10 comes before the phase ranges.
-     Optimizers: "directly in" means that no scope, no node and no range with a sequence number is between, nor
-     is the range itself one; of nested optimizers' ranges the innermost counts.
+     Optimizers: "directly in" means that no scope and no node is between, nor is the range itself one, and that Q,
+     if it is between, is no forward-type op all of whose own nodes start before the optimizer's range ends (Q and
+     own nodes as in A11). Of nested optimizers' ranges the innermost counts.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
 A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
      else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
@@ -702,15 +703,24 @@ class Resolver:
 def optimizer_label(host: Host) -> tuple[str, bool] | None:
     """Rule 11, optimizers: the label of the optimizer's range that a range is or stands directly in; whether it is
     that of one parameter's module, which counts more than any other scope."""
-    for above in chain(host):
-        if above.name.startswith(UPDATE_PREFIX):
-            return above.name.removeprefix(UPDATE_PREFIX), True
-        for prefix, label in OPTIMIZER_PREFIXES.items():
-            if above.name == prefix or (prefix.startswith("Optimizer") and above.name.startswith(prefix)):
-                return label, False
-        if above.is_node or above.own_seq >= 0 or above.is_scope:
-            return None
-    return None
+    own = next((above for above in chain(host) if label_of_optimizer(above.name)), None)
+    if own is None:
+        return None
+    between = [above for above in chain(host) if above.depth > own.depth]
+    if any(above.is_node or above.is_scope for above in between):
+        return None
+    numbered = next((above for above in between if above.own_seq >= 0), None)
+    if numbered is not None and numbered.key_nodes and max(node.ts for node in numbered.key_nodes) < own.end:
+        return None  # part of a closure, whose backward ran inside the step
+    return label_of_optimizer(own.name), own.name.startswith(UPDATE_PREFIX)
+
+
+def label_of_optimizer(name: str) -> str:
+    if name.startswith(UPDATE_PREFIX):
+        return name.removeprefix(UPDATE_PREFIX)
+    if name.startswith(PHASE_PREFIX):
+        return OPTIMIZER_PREFIXES.get(name, "")
+    return next((label for prefix, label in OPTIMIZER_PREFIXES.items() if name.startswith(prefix)), "")
 
 
 # -- time on the GPU -----------------------------------------------------------------------------------------

@@ -447,9 +447,12 @@ class Script:
     def update(self, thread: HostThread) -> None:
         """What an optimizer does: all at once, or parameter by parameter, or its closure's forward and loss first."""
         rng, machine = self.rng, self.machine
-        if rng.random() < 0.2:
-            self.forward(thread, self.model, [])
-            self.forward_op(thread, None, [])
+        if rng.random() < 0.3:
+            tape: list[TapeNode] = []
+            self.forward(thread, self.model, tape)
+            self.forward_op(thread, None, tape)
+            if rng.random() < 0.7:
+                self.backward(thread, tape)
         for _ in range(rng.choice((0, 0, 2))):
             with machine.range(thread, UPDATE + rng.choice(MARKED), rng.choice(("cpu_op", "user_annotation"))):
                 machine.launch(thread)

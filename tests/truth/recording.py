@@ -66,8 +66,12 @@ class Training:
     def __init__(self, model: nn.Module, witness: Witness) -> None:
         self.model, self.witness = model, witness
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters)
+        self.optimizer = self.make_optimizer()
         self.batch = models.batch()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """A loop over parameters, on a CPU."""
+        return torch.optim.AdamW(self.parameters)
 
     def __call__(self) -> None:
         self.zero_grad()
@@ -100,7 +104,8 @@ class Training:
             loss.backward()
 
     def optimize(self) -> None:
-        with self.phase("optimizer", "optimizer"):
+        one_by_one = not any(self.optimizer.defaults.get(at_once) for at_once in ("foreach", "fused"))
+        with self.phase("optimizer"), self.witness.updates(self.model, self.optimizer, one_by_one=one_by_one):
             self.optimizer.step()
 
 

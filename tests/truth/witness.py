@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.profiler import record_function
+from torch.utils._pytree import tree_leaves
 
 Naming = Literal["perfkit", "module", "annotation"]
 """Whose names the expected paths are in: perfkit's ranges, torch's own module frames, or plain ranges of the user's."""
@@ -174,9 +176,55 @@ class Witness:
         for remove in removes:
             remove.remove()
 
+    @contextmanager
+    def updates(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, one_by_one: bool) -> Iterator[None]:
+        """An optimizer's step: each operation is for the module whose parameter, gradient or state it was given, or
+        something made of them. Where it does not go from parameter to parameter, and where perfkit puts no ranges, all
+        of it is the optimizer's own. The witness looks at what every operation is called with, and so needs no
+        knowledge of how the optimizer goes about it.
+        """
+        self._begin("optimizer", "optimizer")
+        try:
+            with _Updates(_owners(model, optimizer) if one_by_one and self.naming == "perfkit" else {}):
+                yield
+        finally:
+            self._end()
+
     # -- what it says ----------------------------------------------------------------------------------
 
     def maker(self, thread: int, sequence: int) -> str | None:
         """Path of what made the node of that number on that thread; None outside everything."""
         log = self._logs[thread]
         return log[bisect_right(log, sequence, key=lambda change: change[0]) - 1][1]
+
+
+def _owners(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[int, str]:
+    """id of each parameter, its gradient and its states -> path of its module, the first in named_modules()."""
+    owners: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) not in owners:
+                tensors = [parameter, parameter.grad, *optimizer.state.get(parameter, {}).values()]
+                owners |= {id(tensor): path or type(model).__name__ for tensor in tensors if tensor is not None}
+    return owners
+
+
+class _Updates(TorchFunctionMode):
+    """Puts each call that knows one owner inside a range that says so."""
+
+    def __init__(self, owners: dict[int, str]) -> None:
+        super().__init__()
+        self._owners = owners
+        self._made: list[Any] = []
+        """What calls returned, kept so that no later tensor has its id."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = tree_leaves((args, kwargs or {}))
+        owners = {self._owners[id(tensor)] for tensor in given if id(tensor) in self._owners}
+        owner = owners.pop() if len(owners) == 1 else None
+        with _fast_range(f"{RANGE}{owner}::optimizer") if owner else nullcontext():
+            made = func(*args, **(kwargs or {}))
+        if owner and isinstance(made, torch.Tensor):
+            self._owners[id(made)] = owner
+            self._made.append(made)
+        return made

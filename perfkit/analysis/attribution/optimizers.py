@@ -7,9 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
-from perfkit.analysis.attribution.intervals import NONE
-from perfkit.analysis.attribution.links import Links
+from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
+from perfkit.analysis.attribution.links import NEVER, Links
 from perfkit.analysis.attribution.scopes import How, Scopes
+from perfkit.schema import range_names
+
+_PHASES = (range_names.phase("optimizer"), range_names.phase("zero_grad"))
+_STARTS = {"Optimizer.step": "optimizer", "Optimizer.zero_grad": "zero_grad"}
+"""How the names of torch.profiler's own ranges begin."""
 
 
 def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
@@ -18,22 +23,34 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
 
     A forward operation, a backward node or a scope inside the range is no work of the optimizer's: a closure's.
     """
-    own = host.optimizer
-    direct = (own != NONE) & (links.node <= own) & (links.operation <= own) & (scopes.scope <= own)
+    own = nearest(host.forest.parent, host.matching(lambda name: _label(name) is not None))
+    direct = (own != NONE) & (links.node <= own) & (_closure(host, links, own) <= own) & (scopes.scope <= own)
     rows = np.flatnonzero(direct & (host.own("update")[own] | (scopes.resolved == NONE)))
     if not len(rows):
         return scopes
     numbers = {text: number for number, text in enumerate(scopes.paths)}
     used, place = np.unique(host.name[own[rows]], return_inverse=True)
-    codes = [numbers.setdefault(_label(host, int(index)), len(numbers)) for index in used]
+    codes = [numbers.setdefault(_label(host.names[index]) or "", len(numbers)) for index in used]
     resolved, how, path = scopes.resolved.copy(), scopes.how.copy(), scopes.path.copy()
     resolved[rows], how[rows] = own[rows], How.OPTIMIZER
     path[own[rows]] = np.array(codes, dtype=path.dtype)[place]
     return replace(scopes, resolved=resolved, how=how, path=path, paths=tuple(numbers))
 
 
-def _label(host: HostView, index: int) -> str:
-    own = host.own_names.get(index)
+def _closure(host: HostView, links: Links, own: Ints) -> Ints:
+    """The nearest forward operation whose node runs before the optimizer's range ends; NONE for none.
+
+    Optimizers that work with gradients enabled make numbered operations too, but no backward follows in the range.
+    """
+    operation = links.operation
+    last_use = at(links.last_use, operation, absent=NEVER)
+    used = (last_use != NEVER) & (last_use < at(host.end, own, absent=NEVER))
+    return np.where(used, operation, NONE)
+
+
+def _label(text: str) -> str | None:
+    """The scope of an optimizer's range; None for any other range."""
+    own = range_names.parse_trace(text)
     if own is not None:
-        return own.label
-    return "zero_grad" if host.names[index].startswith("Optimizer.zero_grad") else "optimizer"
+        return own.label if own.kind == "update" or own in _PHASES else None
+    return next((label for start, label in _STARTS.items() if text.startswith(start)), None)

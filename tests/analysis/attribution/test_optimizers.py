@@ -78,6 +78,14 @@ def test_a_closures_forward_loss_and_backward_are_not_the_optimizers(around):
     assert said["in the loss"] == said["loss again"] == UNATTRIBUTED
 
 
+def test_an_optimizer_that_works_with_gradients_enabled_has_its_operations():
+    """GIVEN operations with numbers in a step, of which the last is that of the next forward's first node WHEN
+    attributed THEN no node of theirs runs in the step, and they are the optimizer's"""
+    b = TraceBuilder().annotation(STEP, 0, 90).range("aten::add_", 10, 20, sequence=1)
+    b.module("net", 100, 150).range("aten::mm", 110, 120, sequence=1).node("MmBackward0", 200, 220, sequence=1)
+    assert where(attribute(b.build()))["aten::add_"][0] == "optimizer"
+
+
 def test_an_update_goes_to_the_module_of_its_parameter():
     # GIVEN a loop over parameters, as perfkit has it recorded
     b = TraceBuilder().module("net", 0, 50).annotation(STEP, 100, 290).range("perfkit.phase::optimizer", 110, 280)
