@@ -105,7 +105,7 @@ class Training:
 
     def optimize(self) -> None:
         one_by_one = not any(self.optimizer.defaults.get(at_once) for at_once in ("foreach", "fused"))
-        with self.phase("optimizer"), self.witness.updates(self.model, self.optimizer, one_by_one=one_by_one):
+        with self.phase("optimizer"), self.witness.updates(self.optimizer, one_by_one=one_by_one):
             self.optimizer.step()
 
 

@@ -105,7 +105,7 @@ class _Judge:
         judged = self.seen.kind[row] == HostKind.OP and range_names.parse_trace(name) is None
         # Outside every scope, what needs no gradient is recomputed like any other, and nothing in a trace says so.
         judged &= expected != (None, "recompute") or self.seen.sequence[row] >= 0
-        if judged and expected is not None and not name.startswith(truth.RANGE):
+        if judged and expected is not None and not name.startswith((truth.RANGE, truth.GRADIENT)):
             self.verdict.count(kind, f"{row} {name}", expected, self._actual(row))
 
     def _own(self, row: int) -> tuple[str, Expected | None]:

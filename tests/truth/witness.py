@@ -62,6 +62,7 @@ class Witness:
         self._here = _OnThread(self)
         self._classes: dict[str, list[nn.Module]] = defaultdict(list)
         self._owner: dict[nn.Module, str | None] = {}
+        self._parameters: dict[nn.Parameter, str] = {}
 
     def add_log(self, log: list[tuple[int, str | None]]) -> int:
         """Number of a new thread's log."""
@@ -84,6 +85,7 @@ class Witness:
             else:
                 self._hook(module, label)
             for parameter in module.parameters(recurse=False):
+                self._parameters.setdefault(parameter, inside or label)  # tied: the first owner has it
                 self._follow_gradient(parameter, module, inside or label)
 
     def _hook(self, module: nn.Module, name: str) -> None:
@@ -98,7 +100,7 @@ class Witness:
                 self._owner.setdefault(called, path)
                 self._begin(path)
 
-        module.register_forward_pre_hook(before)
+        module.register_forward_pre_hook(before, prepend=True)
         module.register_forward_hook(lambda *_: self._end(), always_call=True)
 
     def _by_class(self, module: nn.Module) -> str:
@@ -177,7 +179,7 @@ class Witness:
             remove.remove()
 
     @contextmanager
-    def updates(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, one_by_one: bool) -> Iterator[None]:
+    def updates(self, optimizer: torch.optim.Optimizer, *, one_by_one: bool) -> Iterator[None]:
         """An optimizer's step: each operation is for the module whose parameter, gradient or state it was given, or
         something made of them. Where it does not go from parameter to parameter, and where perfkit puts no ranges, all
         of it is the optimizer's own. The witness looks at what every operation is called with, and so needs no
@@ -185,10 +187,18 @@ class Witness:
         """
         self._begin("optimizer", "optimizer")
         try:
-            with _Updates(_owners(model, optimizer) if one_by_one and self.naming == "perfkit" else {}):
+            with _Updates(self._owners(optimizer) if one_by_one and self.naming == "perfkit" else {}):
                 yield
         finally:
             self._end()
+
+    def _owners(self, optimizer: torch.optim.Optimizer) -> dict[int, str]:
+        """id of each parameter, its gradient and its states -> path of its module."""
+        owners: dict[int, str] = {}
+        for parameter, path in self._parameters.items():
+            tensors = [parameter, parameter.grad, *optimizer.state.get(parameter, {}).values()]
+            owners |= {id(tensor): path for tensor in tensors if tensor is not None}
+        return owners
 
     # -- what it says ----------------------------------------------------------------------------------
 
@@ -196,17 +206,6 @@ class Witness:
         """Path of what made the node of that number on that thread; None outside everything."""
         log = self._logs[thread]
         return log[bisect_right(log, sequence, key=lambda change: change[0]) - 1][1]
-
-
-def _owners(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[int, str]:
-    """id of each parameter, its gradient and its states -> path of its module, the first in named_modules()."""
-    owners: dict[int, str] = {}
-    for path, module in model.named_modules():
-        for parameter in module.parameters(recurse=False):
-            if id(parameter) not in owners:
-                tensors = [parameter, parameter.grad, *optimizer.state.get(parameter, {}).values()]
-                owners |= {id(tensor): path or type(model).__name__ for tensor in tensors if tensor is not None}
-    return owners
 
 
 class _Updates(TorchFunctionMode):
