@@ -11,7 +11,8 @@ A2.  Rule 2, "runtime events last": among ranges with equal ts, whatever their e
      (a range without one uses its position in the file instead), then by the order in the file.
 A3.  Rule 2, "runtime events are leaves": a runtime event is never a parent.
 A4.  Rule 3, External id as a fallback: it is looked up among cpu_op events only, and the first in the file counts.
-     An event found this way counts as launched. A launch without an enclosing range is `other` on any thread.
+     An event found this way counts as launched. A launch without an enclosing range is
+     `other`, but on a thread without ranges (A19).
 A5.  Rule 4: any host range can carry a sequence number; a missing `Fwd thread id` counts as 0.
 A6.  Rule 5: it means the first such descendant (in forest order) that has a sequence number itself.
 A7.  Rule 6: one vote per flow whose `f` end lies exactly on the start of a range with `Fwd thread id` > 0 in
@@ -50,12 +51,13 @@ A14. Rule 12 is applied whenever the scope found lies inside a backward node B, 
      event and by however many links it was reached. "The path of link(B)'s scope" is found by rules 11 and 12
      again. P may be all of that path, or empty. Known forward paths are those of the scopes outside every
      backward node; without a match the bare chain is the path. Scopes outside B never enter the chain.
-A15. perfkit's phases: an enclosing optimizer or zero_grad range wins over rule 10 even with another phase
-     range in between (like rule 10's optimizer); otherwise the nearest enclosing phase range decides. The
-     thread test at the end of rule 10 comes before the phase ranges.
-     Optimizers: "directly in" means that no scope and no node is between, nor is the range itself one, and that Q,
-     if it is between, is no forward-type op all of whose own nodes start before the optimizer's range ends (Q and
-     own nodes as in A11). Of nested optimizers' ranges the innermost counts.
+A15. perfkit's phases are words like others (A19), and its optimizer and zero_grad are the optimizer's own ranges like
+     torch.optim's. In those a forward operation counts only if every node with its number starts before the range
+     ends, and there is one: a closure's. A module's call further in than they are makes them no hindrance.
+     The thread test comes after the words.
+     Optimizers: "directly in" (rule 11) means that no scope and no node is between, nor is the range itself one, and
+     that Q, if it is between, does not count as forward by what is said above. Of nested optimizers' ranges the
+     innermost counts.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
 A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
      else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
@@ -64,12 +66,18 @@ A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, el
      The step's own remainder resolves like any other range (so a scope around the step would get it).
 A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
      order; an event of zero length gets nothing.
+A19. Words: names are split at capitals and at whatever is no letter. `forward`, `fwd`; `backward`, `bwd`; `optimizer`,
+     `optim`, zero and grad, clip and grad; two phases in one name cancel out. Loss (forward) and names of loading,
+     evaluation and logging (`other`) count where no other word does. The last part of a dotted name comes first.
+     A thread without ranges has none but driver calls and those of libraries; the range that is open "innermost" on
+     another thread is the last in forest order that has begun and not ended.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -567,6 +575,60 @@ def is_perfkit_module(host: Host) -> bool:
     return host.cat in ("cpu_op", "user_annotation") and host.name.startswith((MODULE_PREFIX, RECOMPUTE_PREFIX))
 
 
+def is_optimizers_own(host: Host) -> bool:
+    names = ("Optimizer.step", "Optimizer.zero_grad", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
+    return host.name.startswith((*names, UPDATE_PREFIX))
+
+
+def used_before(operation: Host, end: int) -> bool:
+    """Whether the operation's number made nodes, all of which began before the end."""
+    return bool(operation.key_nodes) and all(node.ts < end for node in operation.key_nodes)
+
+
+LIBRARY = re.compile("nccl|rccl|cub::|thrust::|cublas|cudnn|cufft|cusparse|cusolver|cutensor|nvshmem|ucx")
+OWN_PHASES = {"forward": "forward", "loss": "forward", "backward": "backward", "hooks": "other"}
+LOADING = ("dataload", "loadbatch", "loaddata", "todevice", "hosttodevice", "waitforbatch", "waitfortrainingbatch")
+
+
+def said_by(host: Host) -> str | None:
+    """The phase that the words of a range's name say (A19)."""
+    name = host.name
+    if host.is_runtime or host.cat == "python_function":
+        return None
+    if is_optimizers_own(host):
+        return "optimizer"
+    if name.startswith("perfkit"):
+        return OWN_PHASES.get(name.removeprefix(PHASE_PREFIX)) if name.startswith(PHASE_PREFIX) else None
+    if host.cat == "cpu_op" and re.match("[a-z_][a-z_0-9]*::", name):
+        if re.search(r"_backward(_data|_input|_weight)?\b", name):
+            return "backward"
+        return "optimizer" if re.match("aten::_(fused_(adam|adamw|adagrad|sgd)_|amp_)", name) else None
+    last = re.split(r"\.|::", name)[-1]
+    return said_by_words(last) or said_by_words(name)
+
+
+def said_by_words(text: str) -> str | None:
+    words = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", text).lower())
+    joined = "".join(words)
+    if "feedforward" in joined:
+        return None
+    said = set()
+    if {"forward", "fwd"} & set(words):
+        said.add("forward")
+    if {"backward", "bwd"} & set(words):
+        said.add("backward")
+    if {"optimizer", "optim"} & set(words) or any(w in joined for w in ("optstep", "zerograd", "clipgrad")):
+        said.add("optimizer")
+    if said:
+        return said.pop() if len(said) == 1 else None
+    loading = any(word in joined for word in LOADING)
+    other = loading or bool({"eval", "evaluate", "validation", "metric", "metrics", "logging"} & set(words))
+    loss = "loss" in words
+    if loss and other:
+        return None
+    return "forward" if loss else "other" if other else None
+
+
 def is_nn_module(host: Host) -> bool:
     return host.cat == "python_function" and host.name.startswith(NN_MODULE_PREFIX)
 
@@ -590,6 +652,9 @@ class Resolver:
 
     def __init__(self, hosts: list[Host], scope_source: str) -> None:
         self.joined = scope_source != "perfkit"
+        self.threads: dict[Thread, list[Host]] = defaultdict(list)
+        for host in sorted(hosts, key=lambda h: h.position):
+            self.threads[host.thread].append(host)
         self.node_threads = {h.thread for h in hosts if h.is_node}
         self.forward_threads = {h.thread for h in hosts if h.is_forward_op and nearest_node(h) is None}
         self.opened = {(nearest_node(h), h.scope_name) for h in hosts if h.is_scope}
@@ -604,20 +669,35 @@ class Resolver:
         if scope is not None and scope.name.startswith(RECOMPUTE_PREFIX):
             return "recompute"
         above = list(chain(host))
-        phases = [h.name.removeprefix(PHASE_PREFIX) for h in above if h.name.startswith(PHASE_PREFIX)]
-        if "optimizer" in phases or "zero_grad" in phases:
-            return "optimizer"
-        if any(h.name.startswith(("Optimizer.step", "Optimizer.zero_grad", UPDATE_PREFIX)) for h in above):
-            return "optimizer"
-        if any(h.is_scope or h.is_forward_op for h in above):
+        own = next((h for h in above if is_optimizers_own(h)), None)
+        call = next((h for h in above if is_perfkit_module(h) or is_nn_module(h)), None)
+        if call is not None and own is not None and call.depth > own.depth:
+            own = None
+        operation = next((h for h in above if h.own_seq >= 0), None)
+        if operation is not None and operation.is_forward_op and (own is None or used_before(operation, own.end)):
             return "forward"
-        if host.thread in self.node_threads and host.thread not in self.forward_threads:
-            return "backward"
-        if phases and phases[0] in ("forward", "loss"):
+        if call is not None and (own is None or call.depth > own.depth):
             return "forward"
-        if phases and phases[0] == "backward":
+        words = next((word for h in above if (word := said_by(h)) is not None), None)
+        if words is not None:
+            return words
+        bare = host.is_runtime and host.parent is None
+        if not bare and host.thread in self.node_threads and host.thread not in self.forward_threads:
             return "backward"
-        return "other"
+        return self.open_elsewhere(host) or "other"
+
+    def open_elsewhere(self, host: Host) -> str | None:
+        """On a thread without ranges of its own: what the innermost open words of the other threads say."""
+        if any(not h.is_runtime and not LIBRARY.match(h.name) for h in self.threads[host.thread]):
+            return None
+        said = set()
+        for thread, ranges in self.threads.items():
+            if thread == host.thread or thread[0] != host.thread[0]:
+                continue
+            words = [said_by(h) for h in ranges if h.ts <= host.ts < h.end]
+            if words := [word for word in words if word is not None]:
+                said.add(words[-1])
+        return said.pop() if len(said) == 1 else None
 
     def phase_in_node(self, host: Host, node: Host) -> str:
         scope = nearest_scope(host)
@@ -710,7 +790,7 @@ def optimizer_label(host: Host) -> tuple[str, bool] | None:
     if any(above.is_node or above.is_scope for above in between):
         return None
     numbered = next((above for above in between if above.own_seq >= 0), None)
-    if numbered is not None and numbered.key_nodes and max(node.ts for node in numbered.key_nodes) < own.end:
+    if numbered is not None and used_before(numbered, own.end):
         return None  # part of a closure, whose backward ran inside the step
     return label_of_optimizer(own.name), own.name.startswith(UPDATE_PREFIX)
 
@@ -794,7 +874,7 @@ def fill_gpu(table: Table, gpu: list[Gpu], resolver: Resolver) -> None:
         if event.leaf is not None:
             event.scope, event.phase, event.how = resolver.resolve(event.leaf)
         elif event.launch is not None:
-            event.scope, event.phase, event.how = UNATTRIBUTED, "other", "none"
+            event.scope, event.phase, event.how = UNATTRIBUTED, resolver.phase(event.launch), "none"
         if event.is_communication:
             event.scope, event.phase = COMMUNICATION, "communication"
         table.add(event.scope, event.phase, event.how, event.end - event.ts, event.exclusive_ns)

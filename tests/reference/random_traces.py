@@ -31,6 +31,24 @@ MARK = "perfkit.grad::"
 UPDATE = "perfkit.update::"
 MARKED = ("model", "layers.0", "layers.0.attn", "unused")
 TIMES = ("ts", "dur")
+WORDS: tuple[dict[str, str], ...] = (
+    {},
+    {
+        "zero_grad": "zero_grad",
+        "forward": "forward pass",
+        "loss": "compute_loss",
+        "backward": "backward",
+        "optimizer": "opt_step",
+    },
+    {"forward": "## forward ##", "backward": "## backward ##", "optimizer": "## optimizer ##"},
+    {
+        "forward": "Engine.forward",
+        "loss": "to_device",
+        "backward": "Engine.forward_backward",
+        "optimizer": "optimizerStep",
+    },
+)
+"""What a script calls the phases of its step; without a name it opens no range."""
 CROSS_REDUCE = "void vllm::cross_device_reduce_1stage<__half, 2>"
 BASES = (0, 4_458_676_522_690_655, 1_712_195_495_519_689_047)  # ns: a fresh clock, since boot, since 1970
 
@@ -222,6 +240,7 @@ class Script:
         self.machine = Machine(rng)
         self.model = self.make_model()
         self.threads = self.make_threads()
+        self.words = self.rng.choice(WORDS)
         self.double: list[TapeNode] = []  # forward ops of a backward that is differentiated again
         self.reentrant_depth = 0
 
@@ -412,18 +431,30 @@ class Script:
         with self.machine.range(thread, name, "user_annotation"):
             yield
 
+    @contextmanager
+    def phase(self, phases: bool, thread: HostThread, name: str) -> Iterator[None]:
+        """perfkit's range of a phase, and the script's own."""
+        own = self.words.get(name, "")
+        with (
+            self.maybe(phases, thread, f"perfkit.phase::{name}"),
+            self.maybe(own != "" and self.rng.random() < 0.9, thread, own),
+        ):
+            yield
+
     def step(self, phases: bool, optimizer: bool) -> None:
         rng, machine = self.rng, self.machine
         main = self.threads[0]
         backward_thread = rng.choice(self.threads)
         tape: list[TapeNode] = []
+        with self.maybe(rng.random() < 0.3, main, "enumerate(DataLoader)#_Iter.__next__"):
+            machine.launch(main)
         if optimizer and rng.random() < 0.7:
             with (
-                self.maybe(phases, main, "perfkit.phase::zero_grad"),
+                self.phase(phases, main, "zero_grad"),
                 self.maybe(rng.random() < 0.8, main, "Optimizer.zero_grad#SGD.zero_grad"),
             ):
                 machine.launch(main)
-        with self.maybe(phases, main, "perfkit.phase::forward"):
+        with self.phase(phases, main, "forward"):
             with self.maybe(rng.random() < 0.3, main, "DistributedDataParallel.forward"):
                 self.forward(main, self.model, tape)
             machine.launch(main)
@@ -431,13 +462,13 @@ class Script:
             if other is not backward_thread and rng.random() < 0.5:
                 other.now = max(other.now, main.now)
                 self.forward(other, rng.choice(self.model.children), tape)
-        with self.maybe(phases, main, "perfkit.phase::loss"):
+        with self.phase(phases, main, "loss"):
             self.forward_op(main, None, tape)
         if optimizer:
-            with self.maybe(phases, main, "perfkit.phase::backward"):
+            with self.phase(phases, main, "backward"):
                 self.run_backward(main, backward_thread, tape)
             with (
-                self.maybe(phases, main, "perfkit.phase::optimizer"),
+                self.phase(phases, main, "optimizer"),
                 self.maybe(rng.random() < 0.8, main, "Optimizer.step#SGD.step"),
             ):
                 self.update(main)
@@ -494,11 +525,13 @@ class Script:
 
     def stranger(self) -> None:
         """A thread that is mostly independent of the model; its launches may lie outside every range."""
-        start = self.threads[0].now - self.rng.randint(0, 100) * self.machine.stride
+        start = self.threads[0].now - self.rng.randint(0, 1000) * self.machine.stride
+        start = max(start, self.machine.base)
         thread = HostThread(tid=-549452224, logical_id=0, now=start, next_seq=0)
+        opened = self.rng.choice(("gloo:all_reduce", "ncclAllReduce", "forward", ""))
         for _ in range(self.rng.randint(1, 3)):
             self.machine.launch(thread)
-            with self.machine.range(thread, "gloo:all_reduce", "user_annotation"):
+            with self.maybe(opened != "", thread, opened):
                 self.machine.launch(thread, communication=self.rng.random() < 0.5)
 
 

@@ -74,7 +74,7 @@ GOLDEN = {
         kernel_ns=468_153_602,
         busy_ns=472_454_441,
         no_launch_ns=0,
-        phases={"forward": 150_553_924, "backward": 316_367_715, "optimizer": 5_532_802},
+        phases={"forward": 150_546_916, "backward": 316_374_723, "optimizer": 5_532_802},
         nodes=905,
         flows=905,
         backward_share={"seq": 98.36, "accumulate": 0.8, "none": 0.85},
@@ -90,8 +90,8 @@ GOLDEN = {
         no_launch_ns=0,
         phases={
             "communication": 46_876_493,
-            "forward": 38_711_000,
-            "backward": 77_520_067,
+            "forward": 38_706_904,
+            "backward": 77_524_163,
             "optimizer": 2_078_278,
         },
         nodes=543,
@@ -193,7 +193,8 @@ class TestGolden:
 
     def test_backward_share(self, name: str) -> None:
         result = corpus_result(name)
-        backward = {how: ns for (phase, how), (_, ns) in result.how_by_phase.items() if phase == "backward"}
+        by_how = result.how_by_phase.items()  # `scope` is what stands in `## backward ##` outside every node
+        backward = {how: ns for (phase, how), (_, ns) in by_how if phase == "backward" and how != "scope"}
         share = {how: 100 * ns / sum(backward.values()) for how, ns in backward.items()}
         assert share == pytest.approx(GOLDEN[name].backward_share, abs=0.0051)
 
@@ -589,7 +590,7 @@ def test_crossing_ranges_keep_the_sum() -> None:
     result = ref.attribute(trace.events)
     assert {key: row[1] for key, row in result.rows.items()} == {
         ("<unattributed>", "other"): 201 - 140,
-        ("body", "forward"): 140,
+        ("body", "other"): 140,
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -25,33 +24,23 @@ from perfkit.analysis.attribution.intervals import (
     last_at_or_before,
     pair_keys,
 )
-from perfkit.analysis.attribution.links import Links, link, run_again
+from perfkit.analysis.attribution.links import Links, link
 from perfkit.analysis.attribution.optimizers import with_optimizers
+from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.attribution.phases import find_phases
 from perfkit.analysis.attribution.scopes import How, Scopes, ScopeSource, find_scopes
 from perfkit.analysis.kernels import categories as kernel_categories
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, DeviceKind, HostKind, Trace
 from perfkit.trace.recording import OwnNotes
 
+__all__ = [
+    "COMMUNICATION", "UNATTRIBUTED", "Attribution", "EventAttribution", "Phase", "ProfiledStep", "RangeAttribution",
+    "attribute", "external_ids_are_correlations", "is_communication", "steps_at",
+]  # fmt: skip
+
 UNATTRIBUTED = "<unattributed>"
 COMMUNICATION = "<communication>"
-
-
-class Phase(IntEnum):
-    """What a piece of work is for. Gradient accumulation counts as backward."""
-
-    FORWARD = 0
-    RECOMPUTE = 1
-    BACKWARD = 2
-    OPTIMIZER = 3
-    COMMUNICATION = 4
-    OTHER = 5
-    UNLAUNCHED = 6
-
-    @property
-    def label(self) -> str:
-        """As written in tables."""
-        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +51,8 @@ class RangeAttribution:
     path: Ints
     """Index into Attribution.paths; NONE for unattributed."""
     how: Ints
+    is_evident: Bools
+    """Something in the file says the phase; where nothing does, it is OTHER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +72,8 @@ class EventAttribution:
     """Index into Attribution.steps, by launch time; NONE outside every step."""
     exclusive: Ints
     """ns of busy time that are counted for this event alone."""
+    is_evident: Bools
+    """Something in the file says the phase, or there is no launch; where nothing does, it is OTHER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +131,7 @@ def attribute(
     recorded = trace.recording.own or OwnNotes()
     modules = recorded.modules if modules is None else modules
     scopes = with_optimizers(host, links, find_scopes(host, links, scope_source, modules))
-    ranges = _attribute_ranges(host, links, scopes)
+    ranges = _attribute_ranges(trace, host, links, scopes)
     compiled = find_compiled(trace, host, ranges.path, scopes.paths)
     paths = compiled.paths if compiled else scopes.paths
     ranges = _by_provenance(ranges, compiled) if compiled else ranges
@@ -146,8 +139,7 @@ def attribute(
         ProfiledStep(host.name_of(int(row)), int(host.start[row]), int(host.end[row]), int(host.thread[row]))
         for row in np.flatnonzero(host.is_step)
     )
-    by_hooks = bool((links.is_hooked & links.is_node).any())
-    events = _attribute_events(trace, host, ranges, steps, bare_calls_tell=by_hooks)
+    events = _attribute_events(trace, host, ranges, steps)
     events, paths = _by_graph_annotation(trace, events, paths)
     main = _main_thread(trace, host)
     qualified = scopes.qualified
@@ -167,15 +159,16 @@ def _main_thread(trace: Trace, host: HostView) -> int:
 # --- host ranges (rule 10) -------------------------------------------------------------------------------
 
 
-def _attribute_ranges(host: HostView, links: Links, scopes: Scopes) -> RangeAttribution:
+def _attribute_ranges(trace: Trace, host: HostView, links: Links, scopes: Scopes) -> RangeAttribution:
     resolved = scopes.resolved
     path = np.where(resolved == NONE, NONE, scopes.path[resolved]) if len(resolved) else resolved
-    phase, how = _host_phases(host, links, scopes), scopes.how
+    phases, how = find_phases(trace, host, links, scopes.scope), scopes.how
+    phase = phases.phase
     searching = host.in_phase(range_names.HOOKS.label)
     if searching.any():  # in forward, or in the node that runs a part again: no work of either
         path, how = np.where(searching, NONE, path), np.where(searching, How.NONE, how)
-        phase[searching] = Phase.OTHER
-    return RangeAttribution(phase, path, how)
+        phase = np.where(searching, Phase.OTHER, phase)
+    return RangeAttribution(phase, path, how, phases.is_evident)
 
 
 def _by_provenance(ranges: RangeAttribution, compiled: Compiled) -> RangeAttribution:
@@ -186,50 +179,12 @@ def _by_provenance(ranges: RangeAttribution, compiled: Compiled) -> RangeAttribu
     )
 
 
-def _host_phases(host: HostView, links: Links, scopes: Scopes) -> Ints:
-    node, scope, operation = links.node, scopes.scope, links.operation
-    in_node = node != NONE
-    forward_op = (operation != NONE) & links.is_forward_op[operation]
-    own_recompute = host.own("recompute")[scope]  # without scopes none is inside a node, whatever this says
-    recomputed = run_again(host, links) | ((in_node | own_recompute) & (scope > node))
-
-    phase = np.full(len(node), Phase.OTHER, dtype=np.uint8)
-    phase[~in_node & ((scope != NONE) | forward_op)] = Phase.FORWARD
-    phase[~in_node & (host.optimizer != NONE)] = Phase.OPTIMIZER
-    phase[in_node] = Phase.BACKWARD
-    phase[recomputed] = Phase.RECOMPUTE
-    other = phase == Phase.OTHER
-    # Work of a backward thread outside every node is backward's: for example, a data-parallel wrapper's finaliser.
-    phase[other & _backward_only_thread(host, links, scope)] = Phase.BACKWARD
-    other &= phase == Phase.OTHER
-    phase[other & host.in_phase("forward", "loss")] = Phase.FORWARD
-    phase[other & host.in_phase("backward")] = Phase.BACKWARD
-    return phase
-
-
-def _backward_only_thread(host: HostView, links: Links, scope: Ints) -> Bools:
-    """Threads with nodes and no forward outside them. Where only perfkit's ranges mark nodes, scopes mark forward."""
-
-    def threads(rows: Bools) -> Bools:
-        """All rows of threads that have one of these."""
-        return np.isin(host.thread, host.thread[rows])
-
-    outside = links.node == NONE
-    told = links.is_node & ~links.is_hooked
-    only = (threads(told) | ~threads(outside & (scope != NONE))) & ~threads(links.is_forward_op & outside)
-    return threads(links.is_node) & only
-
-
 # --- device events (rules 3, 13, 14) -----------------------------------------------------------------------------
 
 
 def _attribute_events(
-    trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[ProfiledStep, ...], *, bare_calls_tell: bool
+    trace: Trace, host: HostView, ranges: RangeAttribution, steps: tuple[ProfiledStep, ...]
 ) -> EventAttribution:
-    """`bare_calls_tell`: a launch outside every range has the phase of its thread, where the thread runs backward only.
-
-    This holds where only perfkit's ranges mark nodes, because then the engine itself has no range.
-    """
     events = trace.device
     launch = _launches(trace, host)
     lost = launch == NONE
@@ -237,10 +192,8 @@ def _attribute_events(
     if lost.any():
         leaf[lost] = _operators_by_id(trace, host)[lost]
     inside = leaf != NONE
-    launched_in = np.where(lost & ~inside, Phase.UNLAUNCHED, Phase.OTHER).astype(np.uint8)
-    launched_in[inside] = ranges.phase[leaf[inside]]
-    bare = ~lost & ~inside & bare_calls_tell
-    launched_in[bare] = ranges.phase[launch[bare]]
+    place = np.where(inside, leaf, launch)  # a call outside every range has a phase of its own
+    launched_in = at(ranges.phase, place, absent=Phase.UNLAUNCHED)
     path = np.full(len(events), NONE, dtype=ROW)
     path[inside] = ranges.path[leaf[inside]]
     how = np.where(launched_in == Phase.UNLAUNCHED, How.UNLAUNCHED, How.NONE).astype(np.uint8)
@@ -257,6 +210,7 @@ def _attribute_events(
         how=how,
         step=_steps_of_launches(trace, host, launch, steps),
         exclusive=_exclusive(trace, communication),
+        is_evident=communication | at(ranges.is_evident, place, absent=True),
     )
 
 

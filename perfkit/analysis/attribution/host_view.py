@@ -17,7 +17,6 @@ from perfkit.trace.columns import ACROSS_THREADS, HostKind, Trace
 
 __all__ = ["EVALUATE", "HostView", "name_flags", "view"]
 
-_OPTIMIZER_PHASES = (range_names.phase("optimizer"), range_names.phase("zero_grad"))
 _STEP = re.compile(r"ProfilerStep#\d+")
 
 
@@ -37,8 +36,6 @@ class HostView:
     is_runtime: Bools
     is_step: Bools
     """torch.profiler's ProfilerStep# ranges; perfkit's own step ranges where there are none of those."""
-    optimizer: Ints
-    """Row of the enclosing optimizer range (step, zero_grad, or one parameter's update), NONE outside."""
     phase_range: Ints
     """Row of the enclosing perfkit.phase:: range, NONE outside."""
     own_names: dict[int, RangeName]
@@ -107,7 +104,6 @@ def view(trace: Trace) -> HostView:
     )
     is_step = named_step if named_step.any() else _own_rows(own_names, len(trace.names), name, "step")
     phase_ranges = _own_rows(own_names, len(trace.names), name, "phase")
-    optimizer = name_flags(trace.names, name, _is_optimizer)
     return HostView(
         names=trace.names,
         forest=forest,
@@ -120,7 +116,6 @@ def view(trace: Trace) -> HostView:
         forward_thread=_forward_threads(trace, forest),
         is_runtime=kind == HostKind.RUNTIME,
         is_step=is_step,
-        optimizer=nearest(forest.parent, optimizer),
         phase_range=nearest(forest.parent, phase_ranges),
         own_names=own_names,
     )
@@ -140,10 +135,3 @@ def _forward_threads(trace: Trace, forest: Forest) -> Ints:
     return nvtx_nodes.forward_threads(
         trace.names, forest, host.name[order], host.thread[order], process, host.start[order], host.sequence[order]
     )
-
-
-def _is_optimizer(name: str) -> bool:
-    if name.startswith(("Optimizer.step", "Optimizer.zero_grad")):
-        return True
-    own = range_names.parse_trace(name)
-    return own is not None and (own.kind == "update" or own in _OPTIMIZER_PHASES)

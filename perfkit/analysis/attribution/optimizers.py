@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
-from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
-from perfkit.analysis.attribution.links import NEVER, Links
+from perfkit.analysis.attribution.intervals import NONE, nearest
+from perfkit.analysis.attribution.links import Links, in_closure
 from perfkit.analysis.attribution.scopes import How, Scopes
 from perfkit.schema import range_names
 
@@ -24,7 +24,8 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
     A forward operation, a backward node or a scope inside the range is no work of the optimizer's: a closure's.
     """
     own = nearest(host.forest.parent, host.matching(lambda name: _label(name) is not None))
-    direct = (own != NONE) & (links.node <= own) & (_closure(host, links, own) <= own) & (scopes.scope <= own)
+    closure = np.where(in_closure(host, links, own), links.operation, NONE)
+    direct = (own != NONE) & (links.node <= own) & (closure <= own) & (scopes.scope <= own)
     rows = np.flatnonzero(direct & (host.own("update")[own] | (scopes.resolved == NONE)))
     if not len(rows):
         return scopes
@@ -35,17 +36,6 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
     resolved[rows], how[rows] = own[rows], How.OPTIMIZER
     path[own[rows]] = np.array(codes, dtype=path.dtype)[place]
     return replace(scopes, resolved=resolved, how=how, path=path, paths=tuple(numbers))
-
-
-def _closure(host: HostView, links: Links, own: Ints) -> Ints:
-    """The nearest forward operation whose node runs before the optimizer's range ends; NONE for none.
-
-    Optimizers that work with gradients enabled make numbered operations too, but no backward follows in the range.
-    """
-    operation = links.operation
-    last_use = at(links.last_use, operation, absent=NEVER)
-    used = (last_use != NEVER) & (last_use < at(host.end, own, absent=NEVER))
-    return np.where(used, operation, NONE)
 
 
 def _label(text: str) -> str | None:

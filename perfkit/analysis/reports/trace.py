@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import trace as trace_findings
+from perfkit.analysis.findings.phases import no_phase_evidence
 from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
@@ -50,6 +51,7 @@ Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
     trace_findings.trace_totals,
     trace_findings.unattributed_time,
+    no_phase_evidence,
     trace_findings.no_modules,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,

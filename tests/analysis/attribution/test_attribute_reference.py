@@ -25,6 +25,14 @@ CORPUS = (
     "mi300_compiled_triton",
     "a100_small_iterations",
     "cpu_only",
+    "cpu_dlrm_old_format",
+    "cpu_rank_non_gpu",
+    "sampled_rank0",
+    "particle_transformer",
+    "b300_moe_decode",
+    "mi300_moe_decode",
+    "sglang_decode_capture",
+    "sglang_decode_replay",
 )
 
 Rows = dict[tuple[str, str], tuple[int, int]]

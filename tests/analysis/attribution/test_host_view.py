@@ -54,19 +54,6 @@ def test_ranges_across_threads_hold_nothing_and_are_no_steps():
     assert view(b.build()).forest.parent.tolist() == [NONE, NONE, 1]
 
 
-@pytest.mark.parametrize(
-    ("name", "inside"),
-    [
-        ("Optimizer.step#AdamW.step", True), ("Optimizer.zero_grad#SGD.zero_grad", True), ("Optimizer.other", False),
-        ("my Optimizer.step", False), ("perfkit.phase::optimizer", True), ("perfkit.phase::zero_grad", True),
-        ("perfkit.phase::loss", False), ("perfkit::optimizer", False), ("optimizer", False),
-    ],
-)  # fmt: skip
-def test_ranges_of_the_optimizer(name, inside):
-    host = view(TraceBuilder().range(name, 0, 50).range("work", 10, 20).range("after", 60, 70).build())
-    assert enclosing(host, host.optimizer) == ({name: name, "work": name} if inside else {})
-
-
 def test_phases_hold_what_is_inside_them():
     b = TraceBuilder().range("perfkit.phase::forward", 0, 50).range("a", 10, 20).range("perfkit.phase::loss", 60, 90)
     host = view(
