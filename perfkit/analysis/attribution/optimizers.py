@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfkit.analysis.attribution.host_view import HostView
+from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, nearest
 from perfkit.analysis.attribution.links import Links, in_closure
 from perfkit.analysis.attribution.scopes import How, Scopes
@@ -23,7 +23,12 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
 
     A forward operation, a backward node or a scope inside the range is no work of the optimizer's: a closure's.
     """
-    own = nearest(host.forest.parent, host.matching(lambda name: _label(name) is not None))
+    labels = _labels(host)
+    if not labels:
+        return scopes
+    named = np.zeros(len(host.names), dtype=bool)
+    named[list(labels)] = True
+    own = nearest(host.forest.parent, named[host.name])
     closure = np.where(in_closure(host, links, own), links.operation, NONE)
     direct = (own != NONE) & (links.node <= own) & (closure <= own) & (scopes.scope <= own)
     rows = np.flatnonzero(direct & (host.own("update")[own] | (scopes.resolved == NONE)))
@@ -31,16 +36,15 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
         return scopes
     numbers = {text: number for number, text in enumerate(scopes.paths)}
     used, place = np.unique(host.name[own[rows]], return_inverse=True)
-    codes = [numbers.setdefault(_label(host.names[index]) or "", len(numbers)) for index in used]
+    codes = [numbers.setdefault(labels[int(index)], len(numbers)) for index in used]
     resolved, how, path = scopes.resolved.copy(), scopes.how.copy(), scopes.path.copy()
     resolved[rows], how[rows] = own[rows], How.OPTIMIZER
     path[own[rows]] = np.array(codes, dtype=path.dtype)[place]
     return replace(scopes, resolved=resolved, how=how, path=path, paths=tuple(numbers))
 
 
-def _label(text: str) -> str | None:
-    """The scope of an optimizer's range; None for any other range."""
-    own = range_names.parse_trace(text)
-    if own is not None:
-        return own.label if own.kind == "update" or own in _PHASES else None
-    return next((label for start, label in _STARTS.items() if text.startswith(start)), None)
+def _labels(host: HostView) -> dict[int, str]:
+    """Name index -> scope, for the names of optimizers' ranges."""
+    own = {i: name.label for i, name in host.own_names.items() if name.kind == "update" or name in _PHASES}
+    starts = ((i, start) for i in present(host.name) for start in _STARTS if host.names[i].startswith(start))
+    return own | {i: _STARTS[start] for i, start in starts}
