@@ -142,7 +142,7 @@ def test_scopes_of_rows():
         "b", "b", COMMUNICATION, "b", "b", "optimizer", UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED,
     ]  # fmt: skip
     assert rows.scopes[-2:] == (UNATTRIBUTED, COMMUNICATION)
-    assert rows.unattributed.tolist() == [False] * 5 + [True] * 4
+    assert rows.unattributed.tolist() == [False] * 6 + [True] * 3
 
 
 def test_operators_of_rows():
