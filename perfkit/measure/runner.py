@@ -123,11 +123,8 @@ def _watch(
     No counters are read under torch.profiler, whose trace would show the readings as unexplained time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
-    tree = annotate.module_tree(workload.model)
-    if config.measurement.profiler == "torch" or nsys:
-        module_tree.save(tree, folder)
+    metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
     if config.measurement.profiler == "torch":
-        metadata: dict[str, Any] = {"modules": tree}
         if config.measurement.experimental_provenance:
             compiled = CompiledKernels()
             own.insert(0, compiled)
@@ -140,6 +137,9 @@ def _watch(
     if nsys:
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
-        own.append(Ranges(workload, config, under_nsys=nsys))
+        own.append(named := Ranges(workload, config, under_nsys=nsys))
+        metadata["modules"] = named.modules
+    if config.measurement.profiler == "torch" or nsys:
+        module_tree.save(metadata["modules"], folder)
     if config.measurement.profiler != "torch" and probes.supported():
         own.append(Probes(device))

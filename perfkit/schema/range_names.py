@@ -7,6 +7,7 @@ In a torch.profiler trace, where ranges of all origins share one name space:
     perfkit.backward::layers.3.attn  one backward node that the module's forward made, or that accumulates the
                                      gradient of one of its parameters
     perfkit.grad::layers.3.attn      a mark inside a gradient's accumulation: whose parameter it is
+    perfkit.update::layers.3.attn    an optimizer's update of one of the module's parameters
     perfkit.phase::backward          a phase of the step: zero_grad, forward, loss, backward, optimizer; and
                                      hooks, perfkit's own search for backward nodes
     perfkit.step::3                  measured step 3 (counted from 0)
@@ -15,8 +16,9 @@ In a torch.profiler trace, where ranges of all origins share one name space:
 
 In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
 the same words: `layers.3.attn`, `recompute::layers.3.attn`, `backward::layers.3.attn`, `grad::layers.3.attn`,
-`phase::backward`, `step::3`, `warmup::0`; `measure`, for which `nsys profile --capture-range=nvtx` can wait, goes
-without the colons. (A module's name cannot hold `::`; one that is called `measure` is written `module::measure`.)
+`update::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`; `measure`, for which
+`nsys profile --capture-range=nvtx` can wait, goes without the colons. (A module's name cannot hold `::`; one that is
+called `measure` is written `module::measure`.)
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ from typing import Literal
 NVTX_DOMAIN = "perfkit"
 STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
 
-Kind = Literal["module", "recompute", "backward", "grad", "phase", "step", "warmup", "measure"]
+Kind = Literal["module", "recompute", "backward", "grad", "update", "phase", "step", "warmup", "measure"]
 
 _PREFIX: dict[Kind, str] = {
     "module": "perfkit::",
     "recompute": "perfkit.recompute::",
     "backward": "perfkit.backward::",
     "grad": "perfkit.grad::",
+    "update": "perfkit.update::",
     "phase": "perfkit.phase::",
     "step": "perfkit.step::",
     "warmup": "perfkit.warmup::",
@@ -81,6 +84,11 @@ def backward(path: str) -> RangeName:
 def gradient(path: str) -> RangeName:
     """The mark that says whose parameter's gradient is accumulated; `path` as of `module`."""
     return RangeName("grad", path)
+
+
+def update(path: str) -> RangeName:
+    """The range of an optimizer's update of one parameter; `path` of the module that owns it, as of `module`."""
+    return RangeName("update", path)
 
 
 def phase(name: str) -> RangeName:

@@ -1,83 +1,36 @@
 """Ranges named by module: in NVTX (domain `perfkit`, for nsys) and in torch.profiler traces.
 
-`annotate(model)` installs a hook before and after every module's forward; removing it leaves the model as it was.
-A module that torch.compile owns is wrapped at its compiled call and never hooked inside: inner hooks would break
-the graph into pieces (docs/attribution.md). A forward that runs again in backward is named as such.
+While a `with annotate(model)` is open, a hook before and after every module's forward opens and closes its range;
+after it the model is as it was. A module that torch.compile owns is wrapped at its compiled call and never hooked
+inside: inner hooks would break the graph into pieces (docs/attribution.md). A forward that runs again in backward
+is named as such.
 
 Under torch.profiler backward needs no hook: autograd's sequence numbers link each backward kernel to the forward
 operation, and so to the module, that made it. Only gradient accumulation has no number, so
 `gradients=True` marks each with its parameter's module. NVTX has no such numbers, so under nsys `backward=True`
-puts ranges round the backward nodes themselves (backward_ranges.py).
+puts ranges round the backward nodes themselves (backward_ranges.py). Optimizers have ranges too (optimizer_ranges.py).
 """
 
 from __future__ import annotations
 
-import threading
+import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
-import nvtx
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from perfkit.schema import range_names
-from perfkit.schema.range_names import RangeName
+from perfkit.workload import optimizer_ranges
 from perfkit.workload.backward_ranges import Maker, Nodes
-
-_fast_record_function: Any = torch._C._profiler._RecordFunctionFast
-"""It costs 0.3 us per range, torch.profiler.record_function 6 us; in a trace it is a cpu_op of the given name."""
+from perfkit.workload.ranges import Range, annotated, close_all, innermost
 
 
-class _OpenRanges(threading.local):
-    """The ranges open on this thread, innermost last: (the hook that opened it, its profiler range)."""
-
-    def __init__(self) -> None:
-        self.stack: list[tuple[_Range, Any]] = []
-
-
-_open = _OpenRanges()
-
-
-def _close_last() -> None:
-    owner, recorded = _open.stack.pop()
-    owner.nvtx_range.__exit__(None, None, None)
-    recorded.__exit__(None, None, None)
-
-
-def _innermost_module() -> _ModuleRange | None:
-    return next((owner for owner, _ in reversed(_open.stack) if isinstance(owner, _ModuleRange)), None)
-
-
-class _Range:
-    """A named range that can be opened and closed again and again; its two methods serve as hooks."""
-
-    __slots__ = ("nvtx_range", "text")
-
-    def __init__(self, name: RangeName) -> None:
-        self.text = name.trace_text
-        # It has no state after construction: each enter pushes the same registered string, each exit pops.
-        self.nvtx_range = nvtx.annotate(message=name.nvtx_text, domain=range_names.NVTX_DOMAIN)
-
-    def open(self, *_: Any) -> None:
-        recorded = _fast_record_function(self.text)
-        recorded.__enter__()
-        self.nvtx_range.__enter__()
-        _open.stack.append((self, recorded))
-
-    def close(self, *_: Any) -> None:
-        """Close this range, after any inner one that an exception left open."""
-        if any(owner is self for owner, _ in _open.stack):
-            while _open.stack[-1][0] is not self:
-                _close_last()
-            _close_last()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Range:
-        return self  # a copied model keeps its names; nothing here belongs to the original
-
-
-class _NodeRange(_Range):
+class _NodeRange(Range):
     """The range of one module's backward nodes, which outlive the annotation that hooked them."""
 
     __slots__ = ("nodes",)
@@ -92,28 +45,35 @@ class _NodeRange(_Range):
             super().open()
 
 
-class _ModuleRange(_Range):
-    """The range of a module's forward; with backward ranges, it also records which module makes the nodes."""
+class _ModuleRange(Range):
+    """The range of a module's forward; with backward ranges, it also records which module makes the nodes.
 
-    __slots__ = ("again", "maker", "nodes")
+    A copy of the module has the same hooks, and so the same object, which opens nothing once `shown` is off.
+    """
 
-    def __init__(self, path: str, nodes: Nodes | None) -> None:
+    __slots__ = ("__weakref__", "again", "maker", "nodes", "path", "shown", "update")
+
+    def __init__(self, path: str, nodes: Nodes | None = None) -> None:
         super().__init__(range_names.module(path))
-        self.again = _Range(range_names.recompute(path))
+        self.again = Range(range_names.recompute(path))
+        self.update = Range(range_names.update(path))
         self.nodes = nodes
         self.maker: Maker | None = _NodeRange(path, nodes) if nodes else None
+        self.path = path
+        self.shown = False
+        """False before and after the annotation, and where another annotation names the module."""
 
     def open(self, *_: Any) -> None:
+        if not self.shown:
+            return
         if self.nodes and self.maker:
             self.nodes.begin(self.maker, outermost=_innermost_module() is None)
-        shown = self.again if torch._C._current_graph_task_id() >= 0 else self
-        recorded = _fast_record_function(shown.text)
-        recorded.__enter__()
-        shown.nvtx_range.__enter__()
-        _open.stack.append((self, recorded))
+        self.open_as(self.again if torch._C._current_graph_task_id() >= 0 else self)
 
     def close(self, *hooked: Any) -> None:
         """Close the range; the last of a forward hook's arguments is what the module returned, None if it raised."""
+        if not self.is_open():
+            return
         super().close()
         if self.nodes:
             outer = _innermost_module()
@@ -122,34 +82,54 @@ class _ModuleRange(_Range):
                     self.nodes.hook(hooked[-1])
             self.nodes.end(outer.maker if outer else None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ModuleRange:
+        return self
 
-@contextmanager
-def annotated(name: RangeName) -> Iterator[None]:
-    """Put the body inside a range: for phases and steps, where a context manager's cost does not matter."""
-    opened = _Range(name)
-    opened.open()
-    try:
-        yield
-    finally:
-        opened.close()
+    def __reduce__(self) -> tuple[Callable[[str, str], _ModuleRange], tuple[str, str]]:
+        key = uuid.uuid4().hex
+        _pickled[key] = self
+        return _unpickled, (key, self.path)
 
 
-@dataclass(slots=True)
+_pickled: WeakValueDictionary[str, _ModuleRange] = WeakValueDictionary()
+"""Ranges that were pickled in this process, by a key that is in the pickle."""
+
+
+def _unpickled(key: str, path: str) -> _ModuleRange:
+    return _pickled.get(key) or _ModuleRange(path)  # in another process it is never shown
+
+
+def _innermost_module() -> _ModuleRange | None:
+    found = innermost(lambda owner: isinstance(owner, _ModuleRange))
+    return found if isinstance(found, _ModuleRange) else None
+
+
 class Annotation:
-    """The changes that `annotate` made to a model; undoes them. Usable as a context manager."""
+    """Ranges of a model's modules, for as long as a `with` is open; it can be entered again and again."""
 
-    modules: dict[str, str]
-    """Module path -> class name, in the order of `named_modules()`; complete even below compiled modules."""
-    hooked: int
-    """Modules that have ranges of their own."""
-    _undo: list[Callable[[], None]] = field(default_factory=list)
-    _ranges: list[_Range] = field(default_factory=list)
-    _nodes: Nodes | None = None
+    def __init__(self, model: nn.Module, root: str | None, *, gradients: bool, backward: bool) -> None:
+        self.model, self.root = model, root
+        self.hooked = 0
+        """Modules that have ranges of their own, as of the last time that hooks were installed."""
+        self._gradients, self._backward = gradients, backward
+        self._entered = 0
+        self._used = False
+        self._undo: list[Callable[[], None]] = []
+        self._ranges: dict[nn.Module, _ModuleRange] = {}
+        self._parameters: dict[nn.Parameter, _ModuleRange] = {}
+        self._inside: set[nn.Module] = set()
+        self._nodes: list[Nodes] = []
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """Module path -> class name, in the order of `named_modules()`; complete even below compiled modules."""
+        self._used = True
+        return module_tree(self.model, root=self.root)
 
     @property
     def nodes(self) -> int:
         """Ranges of backward nodes opened so far."""
-        return self._nodes.opened if self._nodes else 0
+        return sum(nodes.opened for nodes in self._nodes)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Callable[[object], None]]:
@@ -159,61 +139,133 @@ class Annotation:
         forward's that its outputs did not lead to (an auxiliary loss kept in a module) that of their module.
         """
         made: list[object] = []
+        nodes = self._nodes[-1] if self._nodes and self._nodes[-1].active else None
         with annotated(range_names.phase(name)):
-            if self._nodes:
-                self._nodes.begin(_NodeRange(name, self._nodes), outermost=False)
+            if nodes:
+                nodes.begin(_NodeRange(name, nodes), outermost=False)
             yield made.append
-            if self._nodes:
-                self._nodes.hook(made)
-                self._nodes.end(None)
+            if nodes:
+                nodes.hook(made)
+                nodes.end(None)
+
+    def install(self) -> Annotation:
+        """Install the hooks, as entering a `with` does, until `remove` is called; nothing where they are installed."""
+        self._used = True
+        if self in _installed:
+            return self
+        nodes = Nodes() if self._backward else None
+        self._nodes += [nodes] if nodes else []
+        self._inside = set(self.model.modules())
+        self.hooked = 0
+        _annotate_tree(self, self.model, self.root or "", nodes)
+        if not _installed:
+            _optimizers.append(optimizer_ranges.install(_update_of))
+        _installed.append(self)
+        _settle()
+        if shared := _shared_names():
+            warnings.warn(_advice(shared), RuntimeWarning, stacklevel=3)
+        return self
 
     def remove(self) -> None:
         """Remove every hook and wrapper. Calling it twice is harmless.
 
         Ranges that are still open on this thread (Ctrl-C in a forward leaves them open) are closed.
         """
+        self._entered = 0
+        if self not in _installed:
+            return
+        _installed.remove(self)
         while self._undo:
             self._undo.pop()()
         if self._nodes:
-            self._nodes.active = False
-            self._nodes.owners.clear()
-        while any(self._opened(owner) for owner, _ in _open.stack):
-            _close_last()
-
-    def _opened(self, owner: _Range) -> bool:
-        return owner in self._ranges or (isinstance(owner, _NodeRange) and owner.nodes is self._nodes)
+            self._nodes[-1].active = False
+            self._nodes[-1].owners.clear()
+        own, nodes = set(self._ranges.values()), self._nodes
+        for ranged in own:
+            ranged.shown = False
+        self._ranges, self._parameters, self._inside = {}, {}, set()
+        _settle()
+        if not _installed:
+            _optimizers.pop()()
+        close_all(lambda owner: owner in own or (isinstance(owner, _NodeRange) and owner.nodes in nodes))
 
     def __enter__(self) -> Annotation:
-        return self
+        self._entered += 1
+        return self.install()
 
     def __exit__(self, *_: object) -> None:
-        self.remove()
+        self._entered -= 1
+        if self._entered <= 0:
+            self.remove()
+
+    def __del__(self) -> None:
+        if not self._used:
+            text = "perfkit.annotate(model) put no range anywhere: use it as `with perfkit.annotate(model):`"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+_installed: list[Annotation] = []
+"""Those with hooks in place, in the order in which they were entered."""
+_optimizers: list[Callable[[], None]] = []
+"""What removes the ranges in optimizers, which all annotations share."""
+_owners: Any = WeakIdKeyDictionary()
+"""Parameter -> range of the module it belongs to."""
+
+
+def _settle() -> None:
+    """Let each module and parameter be named once: by the model that holds the others, else by the first entered."""
+    taken: set[object] = set()
+    _owners.clear()
+    for annotation in sorted(_installed, key=lambda own: sum(own.model in other._inside for other in _installed)):
+        for module, ranged in annotation._ranges.items():
+            ranged.shown = module not in taken
+        for parameter, ranged in annotation._parameters.items():
+            _owners.setdefault(parameter, ranged)
+        taken.update(annotation._ranges)
+
+
+def _shared_names() -> list[str]:
+    """Names that modules of several annotations have, other than one module in all of them."""
+    names = [ranged.path for annotation in _installed for ranged in annotation._ranges.values() if ranged.shown]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def _update_of(parameter: Tensor) -> Range | None:
+    owner = _owners.get(parameter)
+    return owner.update if owner else None
 
 
 def annotate(
     model: nn.Module, *, root: str | None = None, gradients: bool = False, backward: bool = False
 ) -> Annotation:
-    """Put every module's forward of `model` inside a range named by its fully qualified name.
+    """Put every module's forward of `model`, while a `with` is open, inside a range named by its qualified name.
 
-    `root` names the outermost module, which has no qualified name; default: its class name. A module that is
-    used in several places goes by the first of its names, as `named_modules()` has it. `gradients` also leaves
-    a mark inside the accumulation of each gradient that is wanted now: the module its parameter belongs to.
-    `backward` puts a range, with the module's name, round each backward node that a module's forward made and round
-    each accumulation of its parameters' gradients, on whatever thread they run; needed under nsys only.
+    `root` goes before all names, as in `generator.layers.0`, and names the outermost module: give one to each model
+    where several are annotated at once. Without it names are those of `named_modules()`, and the outermost module,
+    which has none, goes by its class. A module that is used in several places goes by the first of its names. Where
+    both a model and a part of it are annotated, the names and the settings of the whole model count.
+
+    `gradients` also leaves a mark inside the accumulation of each gradient that is wanted when the `with` is entered:
+    the module its parameter belongs to. `backward` puts a range, with the module's name, round each backward node
+    that a module's forward made and round each accumulation of its parameters' gradients, on whatever thread they
+    run; needed under nsys only. Steps of optimizers have ranges in any case, and those of PyTorch's optimizers that
+    update one parameter after the other have one with the module's name round each update.
+
+    Warns (RuntimeWarning) where two annotated models share names.
     """
-    root = root or type(_unwrapped(model)).__name__
-    annotation = Annotation(modules=module_tree(model, root=root), hooked=0, _nodes=Nodes() if backward else None)
-    _annotate_tree(model, "", root, annotation, seen=set(), gradients=gradients)
-    return annotation
+    return Annotation(model, root, gradients=gradients, backward=backward)
 
 
 def module_tree(model: nn.Module, *, root: str | None = None) -> dict[str, str]:
-    """Return module path -> class name for a whole model; compiled wrappers are looked through."""
-    root = root or type(_unwrapped(model)).__name__
+    """Return module path -> class name for a whole model, with the root first; compiled wrappers are looked through.
+
+    `root` as in `annotate`.
+    """
     tree: dict[str, str] = {}
     for path, module in _unwrapped(model).named_modules():
-        clean = ".".join(name for name in path.split(".") if name != "_orig_mod")
-        tree[clean or root] = type(_unwrapped(module)).__name__
+        parts = [name for name in path.split(".") if name not in ("", "_orig_mod")]
+        label = ".".join([root, *parts] if root else parts)
+        tree[label or type(_unwrapped(model)).__name__] = type(_unwrapped(module)).__name__
     return tree
 
 
@@ -235,75 +287,76 @@ def _takes_hooks(module: nn.Module) -> bool:
     return _unwrapped(module) is not module or type(module).forward is not nn.Module.forward
 
 
-def _annotate_tree(
-    module: nn.Module, path: str, root: str, annotation: Annotation, seen: set[object], *, gradients: bool
-) -> None:
-    if module in seen:
+def _annotate_tree(annotation: Annotation, module: nn.Module, path: str, nodes: Nodes | None) -> None:
+    if module in annotation._ranges:
         return
-    seen.add(module)
-    hooks = _ModuleRange(path or root, annotation._nodes)
+    ranged = annotation._ranges[module] = _ModuleRange(path or type(_unwrapped(module)).__name__, nodes)
     if getattr(module, "_compiled_call_impl", None) is not None:
-        annotation._undo.append(_wrap_compiled_call(module, hooks))
+        annotation._undo.append(_wrap_compiled_call(module, ranged))
         annotation.hooked += 1
-        annotation._ranges.append(hooks)
     elif _takes_hooks(module):
-        before = module.register_forward_pre_hook(hooks.open, prepend=True)
-        after = module.register_forward_hook(hooks.close, always_call=True)
+        before = module.register_forward_pre_hook(ranged.open, prepend=True)
+        after = module.register_forward_hook(ranged.close, always_call=True)
         annotation._undo += [before.remove, after.remove]
         annotation.hooked += 1
-        annotation._ranges.append(hooks)
-    _own_parameters(module, path or root, hooks, annotation, seen, gradients=gradients)
+    _own_parameters(annotation, module, ranged)
     if not _is_opaque(module):
         for name, child in module.named_children():
-            _annotate_tree(child, f"{path}.{name}" if path else name, root, annotation, seen, gradients=gradients)
+            _annotate_tree(annotation, child, f"{path}.{name}" if path else name, nodes)
 
 
-def _own_parameters(
-    module: nn.Module,
-    path: str,
-    hooks: _ModuleRange,
-    annotation: Annotation,
-    seen: set[object],
-    *,
-    gradients: bool,
-) -> None:
-    """Mark the accumulation of gradients with the module; it owns all parameters inside it that have no inner range."""
+def _own_parameters(annotation: Annotation, module: nn.Module, ranged: _ModuleRange) -> None:
+    """Give the module its parameters, and mark the accumulation of their gradients with it.
+
+    All parameters inside it that have no inner range are its own. One that is tied belongs to its first owner.
+    """
     for parameter in module.parameters(recurse=_is_opaque(module)):
-        if parameter.requires_grad and parameter not in seen:  # a tied parameter belongs to its first owner
-            seen.add(parameter)
-            if hooks.nodes:
-                hooks.nodes.owners[parameter] = hooks.maker
-            if gradients:
-                annotation._undo.append(_mark_gradient(parameter, path))
+        if parameter not in annotation._parameters:
+            annotation._parameters[parameter] = ranged
+            if ranged.nodes:
+                ranged.nodes.owners[parameter] = ranged.maker
+            if annotation._gradients and parameter.requires_grad:
+                annotation._undo.append(_mark_gradient(parameter, ranged))
 
 
-def _mark_gradient(parameter: nn.Parameter, path: str) -> Callable[[], None]:
-    mark = _Range(range_names.gradient(path))
+def _mark_gradient(parameter: nn.Parameter, ranged: _ModuleRange) -> Callable[[], None]:
+    mark = Range(range_names.gradient(ranged.path))
 
-    def leave(_: torch.Tensor) -> None:
-        mark.open()
-        mark.close()
+    def leave(accumulated: Tensor) -> None:
+        if _owners.get(accumulated) is ranged:
+            mark.open()
+            mark.close()
 
     handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
     return handle.remove
 
 
-def _wrap_compiled_call(module: nn.Module, hooks: _ModuleRange) -> Callable[[], None]:
+def _wrap_compiled_call(module: nn.Module, ranged: _ModuleRange) -> Callable[[], None]:
     """Put a range round the compiled call of `module.compile()`, whose hooks would be traced into the graph."""
     compiled: Any = module._compiled_call_impl
 
-    def ranged(*args: Any, **kwargs: Any) -> Any:
-        hooks.open()
+    def call(*args: Any, **kwargs: Any) -> Any:
+        ranged.open()
         made = None
         try:
             made = compiled(*args, **kwargs)
             return made
         finally:
-            hooks.close(made)
+            ranged.close(made)
 
-    module._compiled_call_impl = ranged
+    module._compiled_call_impl = call
 
     def undo() -> None:
-        module._compiled_call_impl = compiled
+        if module._compiled_call_impl is call:  # another annotation's may be around it
+            module._compiled_call_impl = compiled
 
     return undo
+
+
+def _advice(shared: list[str]) -> str:
+    names = ", ".join(f"`{name}`" for name in shared[:3])
+    more = f" and {len(shared) - 3:,} more" if len(shared) > 3 else ""
+    return (
+        f"perfkit: annotated models share the names {names}{more}, and the time of modules of one name is added up; "
+        'give each model a root: annotate(model, root="generator")'
+    )

@@ -16,7 +16,7 @@ def seconds_per_range(count: int = 20_000, now: Callable[[], float] = time.perf_
     target = nn.Identity()
     times = []
     for annotated_now in (False, True):
-        annotation = annotate(target) if annotated_now else None
+        annotation = annotate(target).install() if annotated_now else None
         begin = now()
         for _ in range(count):
             target(None)

@@ -21,7 +21,7 @@ class Workload(Protocol):
         """The module whose forward the step runs; its tree of modules is saved with a profile."""
 
     def annotate(self, *, gradients: bool, backward: bool) -> Annotation:
-        """Put every module and phase inside ranges from now on; the arguments are those of `annotate.annotate`."""
+        """Return what puts ranges round the modules once it is installed; the arguments are those of `annotate`."""
 
     def step(self, on_phase: OnPhase) -> None:
         """Run one step and call `on_phase` as each phase begins. On a GPU it only enqueues: the caller synchronises."""

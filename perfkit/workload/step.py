@@ -137,7 +137,7 @@ class TransformerWorkload:
                 layer.compile()
 
     def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
-        """Put every module and phase inside ranges from now on; `gradients` and `backward` as in `annotate`."""
+        """Put every phase inside a range from now on, and every module while the annotation is entered or installed."""
         self.annotation = annotate(self.model, gradients=gradients, backward=backward)
         return self.annotation
 

@@ -26,7 +26,7 @@ from perfkit.schema.range_names import STEP_PHASES
 from perfkit.schema.record import StepSample
 from perfkit.schema.stopping import exactly
 from perfkit.workload import annotation_cost
-from perfkit.workload.annotate import annotated
+from perfkit.workload.ranges import annotated
 from perfkit.workload.step import TransformerWorkload
 
 STEPS = 2_000
@@ -125,7 +125,7 @@ def _tiny(repeats: int) -> dict[str, list[float]]:
     with timing.quiet_garbage_collector(enabled=True):
         for _ in range(repeats * TINY_STEPS):
             times["bare"].append(_one_step(workload))
-            annotation = workload.annotate()
+            annotation = workload.annotate().install()
             hooked = annotation.hooked
             times["annotated"].append(_one_step(workload))
             annotation.remove()

@@ -25,6 +25,7 @@ TESTED_WITH_OTHERS = {
     "schema/probes": "schema/test_record",
     "schema/progress": "commands/console/test_progress",
     "trace/detail_columns": "trace/test_details",
+    "workload/ranges": "workload/test_annotate",
     "workload/protocol": "workload/test_step",
 }
 """Modules without a file of tests of their own: types, and what is best asked of the whole."""

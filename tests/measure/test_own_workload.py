@@ -16,7 +16,7 @@ from perfkit import Measurement, Own, RunConfig, RunRecord, Step, annotate, cli
 from perfkit.commands import observers
 from perfkit.errors import UsageError
 from perfkit.measure import runner
-from perfkit.schema import record
+from perfkit.schema import module_tree, record
 from perfkit.workload.annotate import Annotation
 from tests.runs import quick
 
@@ -86,6 +86,19 @@ def test_its_modules_are_in_the_tables_of_a_profile(tmp_path, capsys):
     run(own(profiler="torch"), tmp_path)
     found = tables(capsys, "analyze", str(tmp_path), "--by", "module")
     assert "2" in {row["scope"] for row in found["groups"]["rows"]}  # nn.Sequential names its children by number
+
+
+def test_a_root_is_in_the_tree_of_a_profile_too(tmp_path):
+    # GIVEN
+    class Rooted(TwoLayers):
+        def annotate(self, *, gradients: bool, backward: bool) -> Annotation:
+            return annotate(self.model, root="net", gradients=gradients, backward=backward)
+
+    # WHEN
+    runner.run(runner.resolve(own(profiler="torch")), tmp_path, workload=Rooted())
+
+    # THEN
+    assert list(module_tree.load(tmp_path / module_tree.FILE)) == ["net", "net.0", "net.1", "net.2"]
 
 
 def test_two_runs_are_compared_by_what_the_caller_says_of_them(tmp_path, capsys):

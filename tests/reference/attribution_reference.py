@@ -59,6 +59,9 @@ A15. perfkit's phases are words like others (A19), and its optimizer and zero_gr
      torch.optim's. In those a forward operation counts only if every node with its number starts before the range
      ends, and there is one: a closure's. A module's call further in than they are makes them no hindrance.
      The thread test comes after the words.
+     Optimizers: "directly in" (rule 11) means that no scope and no node is between, nor is the range itself one, and
+     that Q, if it is between, does not count as forward by what is said above. Of nested optimizers' ranges the
+     innermost counts.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
 A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
      else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
@@ -79,6 +82,7 @@ A19. Words: names are split at capitals and at whatever is no letter. `forward`,
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 from collections import Counter, defaultdict
@@ -103,7 +107,14 @@ MARK_PREFIX = "perfkit.grad::"
 PHASE_PREFIX = "perfkit.phase::"
 STEP_PREFIX = "perfkit.step::"
 # Phases of perfkit's step that run outside every module and are therefore scopes of their own.
-PHASE_SCOPES = ("perfkit.phase::loss", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
+PHASE_SCOPES = ("perfkit.phase::loss",)
+UPDATE_PREFIX = "perfkit.update::"
+OPTIMIZER_PREFIXES = {
+    "Optimizer.step": "optimizer",
+    "Optimizer.zero_grad": "zero_grad",
+    "perfkit.phase::optimizer": "optimizer",
+    "perfkit.phase::zero_grad": "zero_grad",
+}
 NN_MODULE_PREFIX = "nn.Module: "
 EVALUATE_PREFIX = "autograd::engine::evaluate_function: "
 
@@ -128,6 +139,7 @@ NOT_A_SCOPE = (
     "perfkit.grad::",
     "perfkit.recompute::",
     "perfkit.backward::",
+    "perfkit.update::",
     "perfkit.step::",
     "perfkit.warmup::",
     # wrappers of torch.compile
@@ -406,7 +418,7 @@ def nearest_scope(host: Host | None) -> Host | None:
 def find_launches(hosts: list[Host], gpu: list[Gpu]) -> None:
     runtime = [h for h in hosts if h.is_runtime]
     launches: dict[int, Host] = {}
-    for host in sorted(runtime, key=lambda h: (h.ts, h.file_index)):
+    for host in sorted(runtime, key=forest_order):
         if host.correlation is not None:
             launches.setdefault(host.correlation, host)
 
@@ -628,7 +640,7 @@ def is_perfkit_module(host: Host) -> bool:
 
 def is_optimizers_own(host: Host) -> bool:
     names = ("Optimizer.step", "Optimizer.zero_grad", "perfkit.phase::optimizer", "perfkit.phase::zero_grad")
-    return host.name.startswith(names)
+    return host.name.startswith((*names, UPDATE_PREFIX))
 
 
 def used_before(operation: Host, end: int) -> bool:
@@ -827,10 +839,48 @@ class Resolver:
         """(scope, phase, how) of a host range."""
         scope, how = self.find_scope(host)
         path = "/".join(self.path(scope)) if scope is not None else UNATTRIBUTED
+        label = optimizer_label(host)
+        annotation = None
         if scope is None and self.annotated is not None:
-            around, _, _ = self.annotated.resolve(self.annotated.hosts[host.file_index])
-            path, how = (around, "annotation") if around != UNATTRIBUTED else (path, how)
+            annotation, _ = self.annotated.find_scope(self.annotated.hosts[host.file_index])
+        if annotation is not None and self.annotated is not None:
+            path, how = "/".join(self.annotated.path(annotation)), "annotation"
+        if (
+            label is not None
+            and (scope is None or label[1])
+            and not (annotation and inside_optimizer(host, annotation))
+        ):
+            path, how = label[0], "optimizer"
         return path, self.phase(host), how
+
+
+def optimizer_label(host: Host) -> tuple[str, bool] | None:
+    """Rule 11, optimizers: the label of the optimizer's range that a range is or stands directly in; whether it is
+    that of one parameter's module, which counts more than any other scope."""
+    own = next((above for above in chain(host) if label_of_optimizer(above.name)), None)
+    if own is None:
+        return None
+    between = [above for above in chain(host) if above.depth > own.depth]
+    if any(above.is_node or above.is_scope for above in between):
+        return None
+    numbered = next((above for above in between if above.own_seq >= 0), None)
+    if numbered is not None and used_before(numbered, own.end):
+        return None  # part of a closure, whose backward ran inside the step
+    return label_of_optimizer(own.name), own.name.startswith(UPDATE_PREFIX)
+
+
+def inside_optimizer(host: Host, annotation: Host) -> bool:
+    """Whether the annotation stands between the range and the optimizer's range round it."""
+    between = itertools.takewhile(lambda above: not label_of_optimizer(above.name), chain(host))
+    return any(above.file_index == annotation.file_index for above in between)
+
+
+def label_of_optimizer(name: str) -> str:
+    if name.startswith(UPDATE_PREFIX):
+        return name.removeprefix(UPDATE_PREFIX)
+    if name.startswith(PHASE_PREFIX):
+        return OPTIMIZER_PREFIXES.get(name, "")
+    return next((label for prefix, label in OPTIMIZER_PREFIXES.items() if name.startswith(prefix)), "")
 
 
 # -- time on the GPU -----------------------------------------------------------------------------------------

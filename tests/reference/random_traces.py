@@ -28,6 +28,7 @@ OPS = ("Mm", "Addmm", "Mul", "Relu", "NativeLayerNorm", "T")
 KERNELS = ("gemm", "elementwise", "reduce", "softmax", "gemm")
 COMM_KERNELS = ("ncclDevKernel_AllReduce_Sum_f32", "ncclKernel_Broadcast", "rcclGenericKernel")
 MARK = "perfkit.grad::"
+UPDATE = "perfkit.update::"
 MARKED = ("model", "layers.0", "layers.0.attn", "unused")
 TIMES = ("ts", "dur")
 WORDS: tuple[dict[str, str], ...] = (
@@ -428,6 +429,9 @@ class Script:
                 machine.launch(thread)
                 while self.rng.random() < machine.marks * 0.7:
                     self.mark(thread, module)
+                if self.rng.random() < 0.05:  # a hook that steps an optimizer of its own
+                    with self.maybe(True, thread, "Optimizer.step#SGD.step"):
+                        self.update(thread)
                 if self.rng.random() < 0.05:  # a hook that runs a module
                     self.forward(thread, self.model, None)
             if self.rng.random() < machine.marks * 0.1:
@@ -486,16 +490,27 @@ class Script:
             with (
                 self.phase(phases, main, "optimizer"),
                 self.maybe(rng.random() < 0.8, main, "Optimizer.step#SGD.step"),
-                machine.range(main, "aten::_foreach_add_"),
             ):
-                machine.launch(main)
-                if rng.random() < 0.3:  # a closure, whose nodes run in it, or an optimizer that leaves gradients on
-                    closure: list[TapeNode] = []
-                    self.forward(main, rng.choice(self.model.children), closure)
-                    self.forward_op(main, None, closure)
-                    self.backward(main, closure if rng.random() < 0.5 else [])
+                self.update(main)
         if rng.random() < 0.3:
             machine.launch(main)
+
+    def update(self, thread: HostThread) -> None:
+        """What an optimizer does: all at once, or parameter by parameter, or its closure's forward and loss first."""
+        rng, machine = self.rng, self.machine
+        if rng.random() < 0.3:
+            tape: list[TapeNode] = []
+            self.forward(thread, self.model, tape)
+            self.forward_op(thread, None, tape)
+            if rng.random() < 0.7:
+                self.backward(thread, tape)
+        for _ in range(rng.choice((0, 0, 2))):
+            with machine.range(thread, UPDATE + rng.choice(MARKED), rng.choice(("cpu_op", "user_annotation"))):
+                machine.launch(thread)
+                if rng.random() < 0.2:
+                    self.forward_op(thread, None, [])
+        with machine.range(thread, "aten::_foreach_add_"):
+            machine.launch(thread)
 
     def run_backward(self, main: HostThread, thread: HostThread, tape: list[TapeNode]) -> None:
         """Backward on `thread`; the main thread waits for it."""

@@ -16,7 +16,8 @@ from perfkit.analysis.attribution.attribute import Attribution, attribute
 from perfkit.schema import range_names
 from perfkit.trace.columns import Trace
 from perfkit.trace.load import load
-from perfkit.workload.annotate import annotate, annotated
+from perfkit.workload.annotate import annotate
+from perfkit.workload.ranges import annotated
 from tests.truth import models
 from tests.truth.witness import Naming, Witness
 
@@ -65,8 +66,12 @@ class Training:
     def __init__(self, model: nn.Module, witness: Witness) -> None:
         self.model, self.witness = model, witness
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters)
+        self.optimizer = self.make_optimizer()
         self.batch = models.batch()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """A loop over parameters, on a CPU."""
+        return torch.optim.AdamW(self.parameters)
 
     def __call__(self) -> None:
         self.zero_grad()
@@ -99,7 +104,8 @@ class Training:
             loss.backward()
 
     def optimize(self) -> None:
-        with self.phase("optimizer", "optimizer"):
+        one_by_one = not any(self.optimizer.defaults.get(at_once) for at_once in ("foreach", "fused"))
+        with self.phase("optimizer"), self.witness.updates(self.optimizer, one_by_one=one_by_one):
             self.optimizer.step()
 
 

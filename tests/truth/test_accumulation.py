@@ -76,7 +76,7 @@ def test_marks_among_other_hooks(kind: str, tmp_path: Path) -> None:
 def test_no_mark_is_left_behind(tmp_path: Path) -> None:
     """GIVEN an annotation with marks WHEN removed THEN no parameter has a hook of its, and no trace a mark"""
     model = Net(Block())
-    annotation = annotate(model, gradients=True)
+    annotation = annotate(model, gradients=True).install()
     assert all(len(parameter._post_accumulate_grad_hooks) == 1 for parameter in model.parameters())
     annotation.remove()
     assert not any(parameter._post_accumulate_grad_hooks for parameter in model.parameters())

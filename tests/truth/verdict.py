@@ -105,7 +105,7 @@ class _Judge:
         judged = self.seen.kind[row] == HostKind.OP and range_names.parse_trace(name) is None
         # Outside every scope, what needs no gradient is recomputed like any other, and nothing in a trace says so.
         judged &= expected != (None, "recompute") or self.seen.sequence[row] >= 0
-        if judged and expected is not None and not name.startswith(truth.RANGE):
+        if judged and expected is not None and not name.startswith((truth.RANGE, truth.GRADIENT)):
             if self.witness.naming == "annotation" and not self.attribution.ranges.is_evident[row]:
                 assert self.seen.sequence[row] < 0  # in a user's range nothing says that this one is forward
                 expected = expected[0], Phase.OTHER.label

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.profiler import record_function
+from torch.utils._pytree import tree_leaves
 
 Naming = Literal["perfkit", "module", "annotation"]
 """Whose names the expected paths are in: perfkit's ranges, torch's own module frames, or plain ranges of the user's."""
@@ -60,6 +62,7 @@ class Witness:
         self._here = _OnThread(self)
         self._classes: dict[str, list[nn.Module]] = defaultdict(list)
         self._owner: dict[nn.Module, str | None] = {}
+        self._parameters: dict[nn.Parameter, str] = {}
 
     def add_log(self, log: list[tuple[int, str | None]]) -> int:
         """Number of a new thread's log."""
@@ -82,6 +85,7 @@ class Witness:
             else:
                 self._hook(module, label)
             for parameter in module.parameters(recurse=False):
+                self._parameters.setdefault(parameter, inside or label)  # tied: the first owner has it
                 self._follow_gradient(parameter, module, inside or label)
 
     def _hook(self, module: nn.Module, name: str) -> None:
@@ -96,7 +100,7 @@ class Witness:
                 self._owner.setdefault(called, path)
                 self._begin(path)
 
-        module.register_forward_pre_hook(before)
+        module.register_forward_pre_hook(before, prepend=True)
         module.register_forward_hook(lambda *_: self._end(), always_call=True)
 
     def _by_class(self, module: nn.Module) -> str:
@@ -174,9 +178,52 @@ class Witness:
         for remove in removes:
             remove.remove()
 
+    @contextmanager
+    def updates(self, optimizer: torch.optim.Optimizer, *, one_by_one: bool) -> Iterator[None]:
+        """An optimizer's step: each operation is for the module whose parameter, gradient or state it was given, or
+        something made of them. Where it does not go from parameter to parameter, and where perfkit puts no ranges, all
+        of it is the optimizer's own. The witness looks at what every operation is called with, and so needs no
+        knowledge of how the optimizer goes about it.
+        """
+        self._begin("optimizer", "optimizer")
+        try:
+            with _Updates(self._owners(optimizer) if one_by_one and self.naming == "perfkit" else {}):
+                yield
+        finally:
+            self._end()
+
+    def _owners(self, optimizer: torch.optim.Optimizer) -> dict[int, str]:
+        """id of each parameter, its gradient and its states -> path of its module."""
+        owners: dict[int, str] = {}
+        for parameter, path in self._parameters.items():
+            tensors = [parameter, parameter.grad, *optimizer.state.get(parameter, {}).values()]
+            owners |= {id(tensor): path for tensor in tensors if tensor is not None}
+        return owners
+
     # -- what it says ----------------------------------------------------------------------------------
 
     def maker(self, thread: int, sequence: int) -> str | None:
         """Path of what made the node of that number on that thread; None outside everything."""
         log = self._logs[thread]
         return log[bisect_right(log, sequence, key=lambda change: change[0]) - 1][1]
+
+
+class _Updates(TorchFunctionMode):
+    """Puts each call that knows one owner inside a range that says so."""
+
+    def __init__(self, owners: dict[int, str]) -> None:
+        super().__init__()
+        self._owners = owners
+        self._made: list[Any] = []
+        """What calls returned, kept so that no later tensor has its id."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = tree_leaves((args, kwargs or {}))
+        owners = {self._owners[id(tensor)] for tensor in given if id(tensor) in self._owners}
+        owner = owners.pop() if len(owners) == 1 else None
+        with _fast_range(f"{RANGE}{owner}::optimizer") if owner else nullcontext():
+            made = func(*args, **(kwargs or {}))
+        if owner and isinstance(made, torch.Tensor):
+            self._owners[id(made)] = owner
+            self._made.append(made)
+        return made

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from perfkit.workload import annotate as annotate_module
+from perfkit.workload import ranges as ranges_module
+from perfkit.workload.annotate import _installed
 from tests.workload.ranges import FakeNvtx
 
 
@@ -19,10 +20,17 @@ def _one_thread_and_one_seed() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _no_annotation_lasts() -> Iterator[None]:
+    yield
+    for annotation in list(_installed):
+        annotation.remove()
+
+
 @pytest.fixture
 def nvtx(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvtx]:
     """A fake NVTX for everything annotated in the test, at the end of which no range may be open."""
     fake = FakeNvtx()
-    monkeypatch.setattr(annotate_module, "nvtx", fake)
+    monkeypatch.setattr(ranges_module, "nvtx", fake)
     yield fake
-    assert annotate_module._open.stack == []
+    assert ranges_module._open.stack == []

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from perfkit.schema import range_names
-from perfkit.workload.annotate import annotate, annotated, module_tree
+from perfkit.workload.annotate import annotate, module_tree
 from perfkit.workload.model import Transformer
+from perfkit.workload.ranges import annotated
 from tests.runs import quick
 from tests.workload.ranges import FakeNvtx, hooks, recorded_paths
 
@@ -95,7 +96,7 @@ class Tree(nn.Module):
 
 def test_every_module_has_a_range_by_its_name_in_nvtx(nvtx, transformer):
     # WHEN
-    annotation = annotate(transformer)
+    annotation = annotate(transformer).install()
     transformer(TOKENS)
 
     # THEN
@@ -105,7 +106,7 @@ def test_every_module_has_a_range_by_its_name_in_nvtx(nvtx, transformer):
 
 
 def test_every_module_has_a_range_by_its_name_in_a_profile(transformer):
-    annotate(transformer)
+    annotate(transformer).install()
     assert recorded_paths(lambda: transformer(TOKENS)) == expected(layers=2)
 
 
@@ -120,15 +121,15 @@ def test_the_module_tree_has_every_path_and_class(transformer):
     assert (tree["layers.1.attn"], tree["layers.1.mlp.up_proj"]) == ("EagerAttention", "Linear")
 
 
-def test_the_root_can_be_named(nvtx):
+def test_a_root_that_is_given_goes_before_all_names(nvtx):
     # WHEN
     model = nn.Sequential(nn.Identity())
-    annotation = annotate(model, root="net")
+    annotation = annotate(model, root="net").install()
     model(X)
 
     # THEN
-    assert nvtx.paths() == ["net", "net > 0"]
-    assert annotation.modules == {"net": "Sequential", "0": "Identity"}
+    assert nvtx.paths() == ["net", "net > net.0"]
+    assert annotation.modules == {"net": "Sequential", "net.0": "Identity"}
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
@@ -138,7 +139,7 @@ def test_ranges_stay_balanced_when_a_forward_raises(nvtx, depth):
     model: nn.Module = failing
     for _ in range(depth):
         model = nn.Sequential(nn.Identity(), model, nn.Identity())
-    annotate(model)
+    annotate(model).install()
     model(X)
     before = nvtx.paths()
     nvtx.events.clear()
@@ -161,7 +162,7 @@ def test_ranges_stay_balanced_in_a_profile_when_a_forward_raises():
     failing = Failing()
     failing.error = ArithmeticError("no")
     model = nn.Sequential(Catching(nn.Sequential(failing)), nn.Identity())
-    annotate(model)
+    annotate(model).install()
 
     # THEN what comes after is no child of what failed
     assert recorded_paths(lambda: model(X)) == [
@@ -182,7 +183,7 @@ def test_ranges_stay_balanced_when_a_hook_of_somebody_else_raises(nvtx):
         raise ArithmeticError
 
     model[1].register_forward_pre_hook(refuse)
-    annotate(model)
+    annotate(model).install()
 
     # WHEN
     with pytest.raises(ArithmeticError):
@@ -197,7 +198,7 @@ def test_an_outer_range_closes_what_ctrl_c_left_open(nvtx):
     failing = Failing()
     failing.error = KeyboardInterrupt()
     model = nn.Sequential(failing)
-    annotate(model)
+    annotate(model).install()
 
     # WHEN
     with pytest.raises(KeyboardInterrupt), annotated(range_names.phase("forward")):
@@ -238,7 +239,7 @@ def test_ranges_stay_balanced_when_checkpointing_stops_a_recomputation_early(nvt
     # GIVEN
     torch.manual_seed(0)
     model = Transformer(quick(num_layers=2, checkpoint=True))
-    annotate(model)
+    annotate(model).install()
 
     # WHEN
     model(TOKENS).sum().backward()
@@ -260,7 +261,7 @@ def test_removal_leaves_no_hook(transformer, how):
     assert hooks(transformer) == 0
 
     # WHEN
-    annotation = annotate(transformer)
+    annotation = annotate(transformer).install()
     assert hooks(transformer) == 3 * annotation.hooked  # before, after, and the latter is always called
     if how in ("remove", "twice"):
         annotation.remove()
@@ -285,7 +286,7 @@ def test_gradients_are_marked_with_the_module_their_parameter_belongs_to(nvtx):
     model[2].bias.requires_grad_(False)
 
     # WHEN
-    annotation = annotate(model, gradients=True)
+    annotation = annotate(model, gradients=True).install()
     out = model(X)
     nvtx.events.clear()
     out.sum().backward()
@@ -308,7 +309,7 @@ def test_removal_leaves_the_hooks_of_others():
     model[0].register_forward_hook(lambda *_: called.append("other"))
 
     # WHEN
-    annotate(model).remove()
+    annotate(model).install().remove()
     model(X)
 
     # THEN
@@ -320,7 +321,7 @@ def test_hooks_change_neither_output_nor_gradients(transformer):
     plain = copy.deepcopy(transformer)
 
     # WHEN
-    annotate(transformer)
+    annotate(transformer).install()
     for model in (plain, transformer):
         model(TOKENS).sum().backward()
 
@@ -333,7 +334,7 @@ def test_hooks_change_neither_output_nor_gradients(transformer):
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_of_an_annotated_model_has_ranges_and_does_not_call_the_original(transformer, duplicate):
     # GIVEN
-    annotate(transformer)
+    annotate(transformer).install()
     copied = duplicate(transformer)
     for module in transformer.modules():
         module.forward = None  # calling it would raise
@@ -348,7 +349,7 @@ def test_a_module_used_in_two_places_goes_by_its_first_name(nvtx):
     model = nn.Sequential(nn.Sequential(shared), shared, shared)
 
     # WHEN
-    annotation = annotate(model)
+    annotation = annotate(model).install()
     model(X)
 
     # THEN
@@ -362,7 +363,7 @@ def test_a_module_used_in_two_places_goes_by_its_first_name(nvtx):
 
 def test_a_module_may_call_itself(nvtx):
     model = Tree()
-    annotate(model)
+    annotate(model).install()
     model(2)
     assert nvtx.paths() == ["Tree", "Tree > Tree", "Tree > Tree > Tree", "Tree > Tree > Tree > leaf"]
 
@@ -377,7 +378,7 @@ def test_threads_do_not_see_each_others_ranges(nvtx):
             return x
 
     model = nn.Sequential(Meeting(), nn.Sequential(Meeting()))
-    annotate(model)
+    annotate(model).install()
     done: list[int] = []
 
     def call() -> None:
@@ -403,7 +404,7 @@ def test_torchscript_takes_no_hooks_and_is_passed_over(nvtx):
     model = nn.Sequential(torch.jit.script(nn.Linear(2, 2)), nn.ReLU())
 
     # WHEN
-    annotation = annotate(model)
+    annotation = annotate(model).install()
     model(X)
 
     # THEN

@@ -65,7 +65,7 @@ def test_the_scaling_of_the_loss_has_a_range_too(nvtx):
             loss.backward()
 
     workload = Noting(quick(num_layers=1, pass_type="forward-backward", precision="fp16"))
-    annotation = workload.annotate(backward=True)
+    annotation = workload.annotate(backward=True).install()
 
     # WHEN
     workload.step(lambda _: None)
@@ -84,7 +84,7 @@ def test_a_step_has_a_range_for_each_node_of_its_graph(nvtx, checkpoint):
     nodes = graph_nodes(F.cross_entropy(logits.flatten(0, 1), workload.targets.flatten()))
 
     # WHEN
-    annotation = workload.annotate(backward=True)
+    annotation = workload.annotate(backward=True).install()
     for _ in range(2):
         workload.step(lambda _: None)
 
@@ -105,7 +105,7 @@ def test_a_step_has_a_range_for_each_node_of_its_graph(nvtx, checkpoint):
 def test_backward_in_a_thread_of_its_own(nvtx):
     # GIVEN
     model = two_layers()
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
     loss = model(X).sum()
 
     # WHEN
@@ -132,7 +132,7 @@ def test_backward_inside_backward_nests(nvtx):
             return result
 
     model = Outer()
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
     out = model(X)
     nvtx.events.clear()
 
@@ -153,7 +153,7 @@ def test_backward_inside_backward_nests(nvtx):
 
 def test_a_graph_run_twice_has_its_ranges_twice(nvtx):
     model = two_layers()
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
     loss = model(X).sum()
     loss.backward(retain_graph=True)
     loss.backward()
@@ -164,7 +164,7 @@ def test_backward_of_backward_is_balanced_and_right(nvtx):
     # GIVEN
     model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
     twin = copy.deepcopy(model)
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
 
     # WHEN
     for net in (model, twin):
@@ -180,7 +180,7 @@ def test_backward_of_backward_is_balanced_and_right(nvtx):
 
 def test_a_model_that_is_called_on_its_own_output_has_each_node_once(nvtx):
     model = two_layers()
-    annotation = annotate(model, backward=True)
+    annotation = annotate(model, backward=True).install()
     loss = model(model(X)).sum()
     loss.backward()
     assert annotation.nodes == graph_nodes(model(model(X)).sum()) - 1  # all but the sum
@@ -190,7 +190,7 @@ def test_a_model_that_is_called_on_its_own_output_has_each_node_once(nvtx):
 def test_calls_without_gradients_make_no_difference(nvtx):
     # GIVEN
     model = two_layers()
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
 
     # WHEN
     with torch.no_grad():
@@ -215,7 +215,7 @@ def test_what_a_module_keeps_to_itself_is_found_from_the_loss(nvtx):
             return x * 2
 
     model = nn.Sequential(nn.Linear(2, 2), Keeping())
-    annotation = annotate(model, backward=True)
+    annotation = annotate(model, backward=True).install()
 
     # WHEN
     out = model(X)
@@ -232,7 +232,7 @@ def test_what_a_module_keeps_to_itself_is_found_from_the_loss(nvtx):
 def test_an_error_in_backward_leaves_nothing_open(nvtx, outermost):
     # GIVEN
     model = two_layers()
-    annotation = annotate(model, backward=True)
+    annotation = annotate(model, backward=True).install()
 
     def refuse(_: Tensor) -> None:
         raise ArithmeticError
@@ -268,18 +268,18 @@ def test_removal_silences_graphs_that_still_live_and_a_new_annotation_names_them
     assert nvtx.events == {}
 
     # WHEN the parameters' own nodes live on in the first graph
-    annotate(model, root="other", backward=True)
+    annotate(model, root="other", backward=True).install()
     model(X).sum().backward()
 
     # THEN
-    assert backward_counts(nvtx) == TWO_LAYERS
+    assert backward_counts(nvtx) == {f"other.{name}": count for name, count in TWO_LAYERS.items()}
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_has_backward_ranges_too(duplicate):
     # GIVEN
     model = two_layers()
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
     copied = duplicate(model)
 
     # WHEN
@@ -297,7 +297,7 @@ def test_neither_results_nor_operations_change():
     torch.manual_seed(0)
     plain = Transformer(quick(num_layers=2))
     ranged = copy.deepcopy(plain)
-    annotate(ranged, backward=True)
+    annotate(ranged, backward=True).install()
 
     # WHEN
     operations, peaks = [], []
@@ -331,7 +331,7 @@ def test_the_graph_is_walked_once_however_deep_the_modules_are(nvtx, monkeypatch
     monkeypatch.setattr(backward_ranges._Waiting, "pop", noted)
 
     # WHEN
-    annotate(inner, backward=True)
+    annotate(inner, backward=True).install()
     inner(X).sum().backward()
 
     # THEN
@@ -348,7 +348,7 @@ class Chain(nn.Module):
 def test_chains_too_long_for_pytorch_to_free_get_no_ranges_below_a_depth(nvtx):
     """GIVEN calls on each other's output, or one call WHEN they make a chain of 200,000 nodes THEN freeing it works"""
     model = Chain()
-    annotation = annotate(model, backward=True)
+    annotation = annotate(model, backward=True).install()
     x = torch.ones((), requires_grad=True)
     y = model(x, 9_000)
     with pytest.warns(RuntimeWarning, match="deeper than 10,000 nodes"):
@@ -390,7 +390,7 @@ def test_no_tensor_lives_longer(nvtx, run_backward):
             return Saved.apply(x)
 
     model = nn.Sequential(nn.Linear(2, 2), Saving(), nn.Linear(2, 2))
-    annotate(model, backward=True)
+    annotate(model, backward=True).install()
 
     # WHEN
     out = model(X)

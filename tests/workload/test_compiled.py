@@ -108,7 +108,7 @@ def test_compiled_blocks_have_a_range_each_and_share_a_graph(transformer):
 def test_ranges_stay_balanced_when_a_compiled_call_raises(transformer, nvtx):
     # GIVEN
     transformer.layers[1].compile(backend="eager")
-    annotate(transformer)
+    annotate(transformer).install()
 
     # WHEN
     with pytest.raises(IndexError):
@@ -124,7 +124,7 @@ def test_ranges_stay_balanced_when_a_compiled_call_raises(transformer, nvtx):
 def test_a_compiled_and_checkpointed_step_really_compiled_is_annotated_block_by_block():
     # GIVEN Inductor and a C++ compiler
     workload = TransformerWorkload(quick(num_layers=2, compile="block", checkpoint=True))
-    workload.annotate(gradients=True)
+    workload.annotate(gradients=True).install()
 
     # WHEN
     workload.step(lambda _: None)

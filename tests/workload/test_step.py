@@ -14,7 +14,7 @@ from torch._inductor import config as inductor
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.workload import step
-from perfkit.workload.annotate import _open
+from perfkit.workload.ranges import _open
 from perfkit.workload.step import TransformerWorkload
 from tests.runs import QUICK, quick
 from tests.workload.ranges import hooks, recorded_paths
@@ -200,7 +200,7 @@ def test_fp32_means_fp32():
 def test_phases_are_ranges_when_annotated(pass_type):
     # GIVEN
     workload = TransformerWorkload(quick(pass_type=pass_type))
-    workload.annotate()
+    workload.annotate().install()
 
     # WHEN
     paths = recorded_paths(lambda: workload.step(lambda _: None))
@@ -222,7 +222,7 @@ def test_off_means_off():
 def test_a_phase_that_fails_leaves_nothing_open():
     # GIVEN
     workload = TransformerWorkload(quick())
-    workload.annotate()
+    workload.annotate().install()
 
     def fail(phase: str) -> None:
         if phase == "backward":

@@ -27,6 +27,7 @@ from perfkit.analysis.attribution.intervals import (
     pair_keys,
 )
 from perfkit.analysis.attribution.links import Links, link
+from perfkit.analysis.attribution.optimizers import with_optimizers
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.attribution.phases import find_phases
@@ -141,7 +142,7 @@ def attribute(
     links = link(trace, host)
     recorded = trace.recording.own or OwnNotes()
     modules = recorded.modules if modules is None else modules
-    scopes = find_scopes(host, links, scope_source, modules)
+    scopes = with_optimizers(host, links, find_scopes(host, links, scope_source, modules))
     ranges = _attribute_ranges(trace, host, links, scopes)
     compiled = find_compiled(trace, host, ranges.path, scopes.paths)
     paths = compiled.paths if compiled else scopes.paths

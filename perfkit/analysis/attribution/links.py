@@ -13,6 +13,7 @@ from perfkit.analysis.attribution.intervals import (
     ROW,
     Bools,
     Ints,
+    at,
     last_at_or_before,
     nearest,
     pair_keys,
@@ -242,6 +243,17 @@ def run_again(host: HostView, links: Links) -> Bools:
     node, operation = links.node, links.operation
     inside = (node != NONE) & (operation != NONE) & links.is_forward_op[operation] & (operation > node)
     return inside & (last_use[operation] < ends[node])
+
+
+def in_closure(host: HostView, links: Links, optimizer: Ints) -> Bools:
+    """Rows in an operation whose node runs before the end of the row's optimizer's range, as a closure's does.
+
+    Operations of an optimizer that works with gradients enabled carry a number too: that of the node that the next
+    forward makes.
+    """
+    last_use = at(links.last_use, links.operation, absent=NEVER)
+    before: Bools = (last_use != NEVER) & (last_use < at(host.end, optimizer, absent=NEVER))
+    return before
 
 
 def _accumulations(host: HostView, target: Ints, numbered: Bools, by_accumulation: Bools) -> Ints:

@@ -10,7 +10,7 @@ import numpy as np
 from perfkit.analysis.attribution import phase_words
 from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
-from perfkit.analysis.attribution.links import NEVER, Links, run_again
+from perfkit.analysis.attribution.links import Links, in_closure, run_again
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.attribution.user_ranges import is_of_library
 from perfkit.schema import range_names
@@ -91,6 +91,8 @@ def _said(host: HostView) -> Ints:
 
 
 def _of_own(name: range_names.RangeName) -> Phase | None:
+    if name.kind == "update":
+        return Phase.OPTIMIZER
     return _OF_OWN_PHASES.get(name.label) if name.kind == "phase" else None
 
 
@@ -108,14 +110,10 @@ def _is_optimizers_own(host: HostView) -> Bools:
 def _in_forward(host: HostView, links: Links, operation: Ints, optimizer: Ints) -> Bools:
     """Rows in a forward operation outside every node.
 
-    Operations of an optimizer that works with gradients enabled carry a number too: that of the node that the next
-    forward makes. So in the optimizer's own range one counts only if its node runs before that range ends, as it does
-    in a closure.
+    In the optimizer's own range one counts only if it is a closure's.
     """
     numbered = (operation != NONE) & links.is_forward_op[operation]
-    last_use = at(links.last_use, operation, absent=NEVER)
-    in_closure = (last_use != NEVER) & (last_use < at(host.end, optimizer, absent=NEVER))
-    counts: Bools = (links.node == NONE) & numbered & ((optimizer == NONE) | in_closure)
+    counts: Bools = (links.node == NONE) & numbered & ((optimizer == NONE) | in_closure(host, links, optimizer))
     return counts
 
 

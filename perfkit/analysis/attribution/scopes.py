@@ -24,8 +24,8 @@ _MAX_HOPS = 8
 _MAX_NESTING = 64
 """Scopes inside each other that are looked through for the one that called a checkpoint."""
 
-_PHASE_SCOPES = ("loss", "optimizer", "zero_grad")
-"""Phases of perfkit's step that run outside every module and so are scopes of their own."""
+_PHASE_SCOPES = ("loss",)
+"""Phases of perfkit's step that run outside every module and so are scopes of their own (optimizers: optimizers.py)."""
 
 
 class ScopeSource(Enum):
@@ -67,6 +67,8 @@ class How(IntEnum):
     """A piece of a piecewise CUDA graph, or what runs between two: by its place in the order of launches."""
     ANNOTATION = auto()
     """Outside every module: by the user's annotations that it stands in, or that the node's operation stands in."""
+    OPTIMIZER = auto()
+    """Directly in an optimizer's range, which is no scope of the recording's own kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, pair_keys
-from perfkit.analysis.attribution.scopes import How
+from perfkit.analysis.attribution.scopes import How, ScopeSource
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.categories import category
 from perfkit.analysis.kernels.copies import direction
@@ -59,6 +59,7 @@ def _rows(account: Account) -> Rows:
         "count": account.is_counted.astype(np.int64),
         "total_ns": account.total,
         "exclusive_ns": account.exclusive,
+        "scoped_ns": np.where(_is_scoped(account), account.total, 0),
         "min_ns": account.total,
         "max_ns": account.total,
         "bytes": np.maximum(account.trace.device.bytes[account.row], 0) if account.on_device else account.total * 0,
@@ -74,6 +75,7 @@ BY_STEP = Fold(
         "count": "sum",
         "total_ns": "sum",
         "exclusive_ns": "sum",
+        "scoped_ns": "sum",
         "min_ns": "min",
         "max_ns": "max",
         "bytes": "sum",
@@ -106,6 +108,18 @@ def _reason(account: Account) -> Ints:
     conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
     reasons = [_REASONS[reason] for reason in ("unlaunched", "unscoped", "unlinked", "engine", "hooks")]
     return np.where(account.unattributed, np.select(conditions, reasons, default=_REASONS["outside"]), NONE)
+
+
+def _is_scoped(account: Account) -> Bools:
+    """Launched device work with a scope, communication aside.
+
+    An optimizer's range that is no scope of the recording's own kind names what runs, not a part of the program.
+    """
+    if not account.on_device:
+        return np.zeros(len(account), dtype=bool)
+    counts: Bools = (account.path != NONE) & ~np.isin(account.phase, (Phase.COMMUNICATION, Phase.UNLAUNCHED))
+    own = account.attribution.scope_source is ScopeSource.PERFKIT
+    return counts if own else counts & (account.how != How.OPTIMIZER)
 
 
 def _in_hooks(account: Account) -> Bools:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 
-from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time.account import Account
@@ -66,19 +64,13 @@ def summary(partial: Partial) -> dict[str, Any]:
         "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),
         "unattributed_reasons_ns": unattributed(partial),
         "other_category_ns": int(cells["total_ns"][categories(partial, cells) == ALL.index(OTHER)].sum()),
-        "scoped_ns": _scoped(on_device),
+        "scoped_ns": int(cells["scoped_ns"].sum()),
         "scope_source": facts.scope_source.value,
         "layers_by": facts.layers_by.value,
         "backward_nodes": int(nodes["nodes"].sum()),
         "backward_nodes_linked": int(nodes["linked"].sum()),
         "backward_ranges": int(nodes["ranges"].sum()),
     }
-
-
-def _scoped(cells: pd.DataFrame) -> int:
-    """Launched device time without communication that has a scope, ns."""
-    aside = cells["phase"].isin((Phase.COMMUNICATION, Phase.UNLAUNCHED))
-    return int(cells["total_ns"][(cells["reason"] == NONE) & ~aside].sum())
 
 
 def device_span(partial: Partial) -> int:

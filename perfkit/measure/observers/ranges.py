@@ -11,8 +11,8 @@ from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import AnnotationCost, RunRecord, StepSample
 from perfkit.workload import annotation_cost
-from perfkit.workload.annotate import annotated
 from perfkit.workload.protocol import Workload
+from perfkit.workload.ranges import annotated
 
 _TRIALS, _TRIALS_UNDER_NSYS = 20_000, 200
 """Number of ranges opened to measure the cost of one; lower under nsys, whose report contains each of them."""
@@ -42,13 +42,20 @@ class Ranges(Observer):
     ) -> None:
         backward = under_nsys and config.step.pass_type != "forward"
         trials = _TRIALS_UNDER_NSYS if under_nsys else _TRIALS
-        self._annotation = workload.annotate(gradients=config.measurement.profiler == "torch", backward=backward)
+        gradients = config.measurement.profiler == "torch"
+        self._annotation = workload.annotate(gradients=gradients, backward=backward)
+        self._annotation.install()
         self._step = ExitStack()
         self._cost = AnnotationCost(
             ranges=self._annotation.hooked,
             seconds_per_range=per_range(trials),
             seconds_per_node=per_node(trials) if backward else None,
         )
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The tree of the annotated model, by the names of its ranges."""
+        return self._annotation.modules
 
     def before(self, step: StepId) -> None:
         """Open the step's range."""

@@ -291,6 +291,12 @@ def test_the_first_mark_names_the_accumulation_and_the_engines_range_round_it():
     assert Linked(b).owners == {ENGINE + ACCUMULATE: "perfkit.grad::a", ACCUMULATE: "perfkit.grad::a"}
 
 
+def test_a_mark_after_the_accumulation_does_not_rename_the_engines_range():
+    b = TraceBuilder().range(ENGINE + ACCUMULATE, 0, 90).range(ACCUMULATE, 10, 60)
+    b.range("perfkit.grad::a", 20, 30).range("perfkit.grad::b", 70, 80)
+    assert Linked(b).owners == {ENGINE + ACCUMULATE: "perfkit.grad::a", ACCUMULATE: "perfkit.grad::a"}
+
+
 def test_a_mark_in_the_engines_range_alone_names_that():
     b = TraceBuilder().range(ENGINE + ACCUMULATE, 0, 100).range("perfkit.grad::a", 20, 21)
     assert Linked(b).owners == {ENGINE + ACCUMULATE: "perfkit.grad::a"}

@@ -263,7 +263,7 @@ def test_a_wait_for_data_stays_visible_beside_perfkits_ranges():
 def test_steps_and_optimizers_are_no_ranges_of_users():
     b = TraceBuilder().step(0, 0, 100).annotation("Optimizer.step#SGD.step", 10, 50).range("aten::add_", 20, 30)
     found = attributed(b.module("net", 60, 70))
-    assert (where(found)["aten::add_"], found.naming.annotations) == (UNATTRIBUTED, frozenset())
+    assert (where(found)["aten::add_"], found.naming.annotations) == ("optimizer", frozenset())
 
 
 def test_backward_goes_to_the_annotation_that_its_forward_stood_in():

@@ -12,7 +12,7 @@ from tests.builders import TraceBuilder
 @pytest.mark.parametrize(
     "name",
     [
-        "ProfilerStep#3", "nccl:all_reduce", "gloo:broadcast", "Optimizer.step#SGD.step",
+        "ProfilerStep#3", "nccl:all_reduce", "gloo:broadcast", "Optimizer.other",
         "DistributedDataParallel.forward", "record_param_comms", "Torch-Compiled Region: 0/0",
         "## Call CompiledFxGraph x ##", "CompiledFunction", "TorchDynamo Cache Lookup", "AOTDispatcher Runtime Wrapper",
         "Pregraph bytecode", "graph_0_inductor_wrapper_call", "perfkit.step::0", "perfkit:x", "hccl:all_to_all",

@@ -139,10 +139,10 @@ def every_kind() -> TraceBuilder:
 def test_scopes_of_rows():
     rows = account(every_kind())
     assert [rows.scopes[index] for index in rows.scope] == [
-        "b", "b", COMMUNICATION, "b", "b", UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED,
+        "b", "b", COMMUNICATION, "b", "b", "optimizer", UNATTRIBUTED, UNATTRIBUTED, UNATTRIBUTED,
     ]  # fmt: skip
     assert rows.scopes[-2:] == (UNATTRIBUTED, COMMUNICATION)
-    assert rows.unattributed.tolist() == [False] * 5 + [True] * 4
+    assert rows.unattributed.tolist() == [False] * 6 + [True] * 3
 
 
 def test_operators_of_rows():

@@ -40,7 +40,9 @@ def ranges(workload: Any = None, *, under_nsys: bool = False, asked: list[Any] |
 )
 def test_few_trial_ranges_are_opened_where_nsys_would_record_them(nsys, pass_type, asked, per_node):
     counts: list[Any] = []
-    cost = ranges(under_nsys=nsys, asked=counts, pass_type=pass_type).add_to(saved()).annotation
+    observer = ranges(under_nsys=nsys, asked=counts, pass_type=pass_type)
+    observer.close()
+    cost = observer.add_to(saved()).annotation
     assert cost == AnnotationCost(ranges=3, seconds_per_range=0.25, seconds_per_node=per_node)
     assert counts == asked
 
@@ -50,7 +52,7 @@ def test_few_trial_ranges_are_opened_where_nsys_would_record_them(nsys, pass_typ
     [(12, 1, 3, 3.0), (12, 0, 1, 12.0), (12, 1, 0, 12.0), (0, 1, 1, None), (12, 0, 0, None)],
 )
 def test_nodes_are_counted_by_the_step_with_warm_up(nodes, warmup, steps, per_step):
-    annotation = SimpleNamespace(hooked=3, nodes=nodes)
+    annotation = SimpleNamespace(hooked=3, nodes=nodes, install=lambda: None)
     observer = ranges(SimpleNamespace(annotate=lambda **_: annotation))
     record: RunRecord = saved(warmup=(sample(),) * warmup, steps=(sample(),) * steps)
     assert observer.add_to(record).annotation == AnnotationCost(ranges=3, seconds_per_range=0.25, nodes=per_step)

@@ -35,7 +35,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 from perfkit.schema import range_names
-from perfkit.workload.annotate import annotated
+from perfkit.workload.ranges import annotated
 from perfkit.workload.step import TransformerWorkload
 from tests.runs import quick
 from tests.workload.test_backward_ranges import graph_nodes
@@ -43,7 +43,7 @@ from tests.workload.test_backward_ranges import graph_nodes
 workload = TransformerWorkload(quick(num_layers=2, pass_type="forward-backward"))
 logits = workload.model(workload.tokens)
 nodes = graph_nodes(F.cross_entropy(logits.flatten(0, 1), workload.targets.flatten()))
-annotation = workload.annotate(backward=True)
+annotation = workload.annotate(backward=True).install()
 Path("expected.json").write_text(json.dumps({"nodes": nodes, "modules": annotation.modules}))
 
 def in_a_thread(loss):
