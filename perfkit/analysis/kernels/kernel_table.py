@@ -20,6 +20,10 @@ QUALIFIED = table(
 """By the name with its namespaces: only where both together are the name of one library's function."""
 
 KERNELS = table(
+    (kinds.WAIT, "Kineto's mtia_ccp_events: event_wait, event_record", r"^event_(wait|record)$"),
+    (kinds.COPY, "Kineto's mtia_ccp_events: dma_request", r"^dma_request$"),
+    (kinds.PROGRAM, "Kineto's mtia_ccp_events: pe_exe; remote and merge, the two parts of a served model",
+        r"^(pe_exe|remote|merge)$"),
     (kinds.COMMUNICATION, "NCCL: ncclKernel_ until 2.18, ncclDevKernel_ since; RCCL, MSCCL, HCCL",
         r"^(nccl|rccl|msccl|hccl|hcom_)"),
     (kinds.COMMUNICATION, "vLLM, csrc/custom_all_reduce.cuh; AITER; TensorRT-LLM and FlashInfer: allreduce_fusion_kernel",

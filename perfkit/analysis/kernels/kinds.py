@@ -29,6 +29,10 @@ COPY = "copy"
 MEMSET = "memset"
 COMMUNICATION = "communication"
 RANDOM = "random"
+PROGRAM = "program"
+"""A whole compiled program that an accelerator runs as one event."""
+WAIT = "wait"
+"""Nothing runs: an accelerator's queue waits for an event, or records one."""
 OTHER = "other"
 HOST = "host"
 """Host time between operators, in a trace without a device."""
@@ -36,5 +40,5 @@ HOST = "host"
 ALL = (
     MATMUL, CONVOLUTION, ATTENTION, CACHE, SOFTMAX, NORMALISATION, ROPE, ELEMENTWISE, REDUCTION, EMBEDDING, POOLING,
     ROUTING, QUANTISATION, LOSS, OPTIMIZER, CAST, HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE, COPY, MEMSET,
-    COMMUNICATION, RANDOM, OTHER, HOST,
+    COMMUNICATION, RANDOM, PROGRAM, WAIT, OTHER, HOST,
 )  # fmt: skip

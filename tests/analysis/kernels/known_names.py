@@ -5,6 +5,9 @@ from __future__ import annotations
 from perfkit.analysis.kernels import kinds
 
 BY_NAME = {
+    kinds.WAIT: ["event_wait", "event_record"],
+    kinds.PROGRAM: ["pe_exe", "remote", "merge"],
+    kinds.COPY: ["dma_request"],
     kinds.MATMUL: [
         "nvjet_tst_128x256_64x4_1x2_h_bz_coopA_TNT",
         "nvjet_sm103_tst_64x16_64x16_4x1_v_bz_splitK_TNT",
