@@ -54,19 +54,23 @@ A15. perfkit's phases: an enclosing optimizer or zero_grad range wins over rule 
      range in between (like rule 10's optimizer); otherwise the nearest enclosing phase range decides. The
      thread test at the end of rule 10 comes before the phase ranges.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
-A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
-     else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
-     outermost step range is "inside". Under the us tolerance a child may end after its parent: both
+A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time, else the
+     one with a user's steps (rule 16, by name), else the one whose tid is its pid, else that of the first host range.
+     Everything in the subtree of an outermost step range is "inside"; with a user's steps, all of the thread is.
+     Under the us tolerance a child may end after its parent: both
      its own time and its children's are then clipped, at every level, or else the sum would not be exact.
      The step's own remainder resolves like any other range (so a scope around the step would get it).
 A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
      order; an event of zero length gets nothing.
+A19. Rule 16: only its ranges by name are here, since ranges that merely repeat change no row. Of several threads of
+     a process with such ranges, the one with most time in them counts, and then the first in the file.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -115,6 +119,9 @@ NOT_A_SCOPE = (
     "## Call CompiledFxGraph",
 )
 
+STEP_WORDS = {"step", "iteration", "iter", "batch", "epoch", "train", "training", "decode", "prefill"}
+NO_STEP_WORDS = {"forward", "backward", "optimizer", "loss", "data", "load", "wait", "layer", "block", "layers", "norm"}
+
 Thread = tuple[Any, Any]
 Path_ = tuple[str, ...]
 
@@ -149,6 +156,7 @@ class Host:
     # scopes
     scope_name: str | None = None  # a candidate of rule 9
     is_scope: bool = False
+    is_own_step: bool = False  # a user's range that serves as a step
     contains_forward_op: bool = False
 
     @property
@@ -571,6 +579,33 @@ def scope_name(host: Host, source: str) -> str | None:
     return host.name if is_scope else None
 
 
+# -- rule 16: steps ------------------------------------------------------------------------------------------
+
+
+def mark_steps(hosts: list[Host]) -> None:
+    """Rule 16, by name: the outermost ranges that repeat and are called steps, if nothing else is a step."""
+    if any(h.name.startswith(("ProfilerStep#", STEP_PREFIX)) for h in hosts):
+        return
+    common: dict[tuple[Thread, str], list[Host]] = defaultdict(list)
+    for host in hosts:
+        if host.cat == "user_annotation" and "::" not in host.name and not host.name.startswith(NOT_A_SCOPE):
+            common[host.thread, re.sub(r"\[.*?\]|\(.*?\)|\d+", "#", host.name)].append(host)
+    repeated = {h for group in common.values() if len(group) > 1 for h in group}
+    time_of: dict[Any, Counter[Thread]] = defaultdict(Counter)
+    steps = []
+    for host in hosts:
+        if host in repeated and not any(a in repeated for a in chain(host.parent)) and is_called_step(host.name):
+            steps.append(host)
+            time_of[host.thread[0]][host.thread] += host.end - host.ts
+    for host in steps:
+        host.is_own_step = time_of[host.thread[0]].most_common(1)[0][0] == host.thread
+
+
+def is_called_step(name: str) -> bool:
+    words = set(re.findall("[a-z]+", re.sub(r"\[.*?\]|\(.*?\)", "", name).lower()))
+    return bool(words & STEP_WORDS) and not words & NO_STEP_WORDS
+
+
 # -- rules 10 to 12: phase, scope, path ----------------------------------------------------------------------
 
 
@@ -657,7 +692,7 @@ class Resolver:
         for host in chain(scope):
             if host.is_node:
                 break
-            if host.is_scope and host.scope_name is not None:
+            if host.is_scope and host.scope_name is not None and (host is scope or not host.is_own_step):
                 names.insert(0, host.scope_name)
         return tuple(names) if self.joined else tuple(names[-1:])
 
@@ -773,7 +808,11 @@ def step_roots(threads: dict[Thread, list[Host]]) -> list[Host]:
                 time_of[thread] = sum(h.end - h.ts for h in steps)
         if time_of:
             return outermost(threads[max(time_of, key=lambda t: time_of[t])], prefix)
+    own_time: Counter[Thread] = Counter()
+    for thread, ranges in threads.items():
+        own_time[thread] = sum(h.end - h.ts for h in ranges if h.is_own_step)
     main = next((t for t in threads if t[0] == t[1]), next(iter(threads), None))
+    main = max(own_time, key=lambda t: own_time[t]) if any(own_time.values()) else main
     return [h for h in threads[main] if h.parent is None] if main is not None else []
 
 
@@ -806,6 +845,7 @@ def attribute(events: list[dict[str, Any]]) -> Result:
     flows = read_flows(events)
     link_nodes(hosts, threads, flows)
     mark_accumulations(hosts)
+    mark_steps(hosts)
     scope_source = mark_scopes(hosts)
     resolver = Resolver(hosts, scope_source)
 

@@ -268,9 +268,15 @@ def _plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[In
 def _joined_paths(
     host: HostView, links: Links, rows: Ints, scope: Ints, labels: dict[int, str]
 ) -> tuple[Ints, list[str]]:
-    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
+    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins.
+
+    Ranges that are named as steps name only what is in no scope inside them.
+    """
     above = strictly_above(host.forest.parent, scope)
     above = np.where(above > links.node, above, NONE)
+    if host.step_source.is_named:  # a step is no part of the path of what it contains
+        in_step = at(host.is_step, above, absent=False)
+        above[in_step] = above[above[in_step]]
     is_scope = np.zeros(len(host.name), dtype=bool)
     is_scope[rows] = True
     level = depths(np.where(is_scope, above, NONE))[rows]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
 from perfkit.analysis.time import summary as summaries
@@ -49,6 +50,7 @@ FOLDS: tuple[Fold, ...] = (
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
     trace_findings.trace_totals,
+    step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     trace_findings.no_modules,
     trace_findings.provenance,

@@ -96,6 +96,7 @@ class Account:
             qualified=attribution.qualified,
             modules=attribution.modules,
             steps=tuple(step.end - step.start for step in steps),
+            step_source=attribution.host.step_source,
             only=self.only,
             on_device=self.on_device,
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
@@ -147,7 +148,7 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
     there = own_steps(trace, attribution)
-    steps = _chosen_steps(trace, there, selection.steps)
+    steps = _chosen_steps(trace, attribution, there, selection.steps)
     whole = _device_rows(trace, attribution) if len(trace.device) else _host_rows(trace, attribution)
     keep = np.ones(len(whole), dtype=bool)
     if steps is not None:
@@ -165,14 +166,16 @@ def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
     return tuple(i for i, step in enumerate(attribution.steps) if on_device or step.thread == attribution.main_thread)
 
 
-def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
+def _chosen_steps(
+    trace: Trace, attribution: Attribution, there: tuple[int, ...], choice: StepChoice
+) -> tuple[int, ...] | None:
     """The chosen steps; None for everything, inside steps or not."""
     if isinstance(choice, int):
         if not 0 <= choice < len(there):
             raise UsageError(f"--steps {choice}: this trace has {len(there)} steps, counted from 0")
         return (there[choice],)
-    own = choice == "auto" and trace.recording.own is not None and len(there) > 0
-    return there if own else None
+    own = choice == "auto" and trace.recording.own is not None and attribution.host.step_source.is_certain
+    return there if own and there else None
 
 
 def steps_of_events(trace: Trace, attribution: Attribution) -> Ints:
@@ -231,9 +234,9 @@ def is_operator(attribution: Attribution) -> Bools:
 
 
 def in_account(attribution: Attribution) -> Bools:
-    """Host rows inside the steps on the main thread; without steps, everything on it."""
+    """Host rows inside the steps on the main thread; without steps, or with guessed ones, everything on it."""
     host = attribution.host
     main = attribution.main_thread
-    if not host.is_step.any():
+    if not host.step_source.is_certain:
         return host.thread == main
     return nearest(host.forest.parent, host.is_step & (host.thread == main)) != NONE

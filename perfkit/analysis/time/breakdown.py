@@ -18,7 +18,7 @@ from perfkit.schema.table import Audience, Column, Table
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
-_HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
+_HOST_TIMES = "host self time on the main thread"
 _CATEGORIES = np.array(kernel_categories.ALL, dtype=object)
 
 _TIMES = (
@@ -183,8 +183,9 @@ def notes(partial: Partial) -> tuple[str, ...]:
             "sum: durations of kernels, copies and memsets added up;"
             " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
         )
+    whole = "; the rows add up to the steps' wall time" if partial.facts.step_source.is_certain else ""
     counts = "" if (partial.of(CELLS)["work"] == Work.OPERATOR).any() else "; count: ranges"
-    return (f"no device work in this trace: {_HOST_TIMES}{counts}",)
+    return (f"no device work in this trace: {_HOST_TIMES}{whole}{counts}",)
 
 
 def _unless_ranges_only(facts: Facts) -> Audience:

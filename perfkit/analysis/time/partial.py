@@ -20,6 +20,7 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.attribution.steps import StepSource
 
 if TYPE_CHECKING:
     from perfkit.analysis.time.account import Account
@@ -99,6 +100,7 @@ class Facts:
     """Module path -> class, as far as it is known."""
     steps: tuple[int, ...]
     """Wall time of each step, ns."""
+    step_source: StepSource
     only: Phase | None
     """The phase accounted for; None for all of them."""
     on_device: bool
@@ -209,6 +211,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         qualified=scoped[0].qualified,
         modules={path: name for part in parts for path, name in part.modules.items()},
         steps=tuple(wall for part in parts for wall in part.steps),
+        step_source=next((part.step_source for part in parts if part.steps), parts[0].step_source),
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
         has_copies=any(part.has_copies for part in parts),

@@ -59,6 +59,7 @@ def summary(partial: Partial) -> dict[str, Any]:
         "busy_ns": int(on_device["exclusive_ns"].sum()),
         "steps": len(facts.steps),
         "step_wall_ns": facts.step_wall,
+        "step_source": facts.step_source.value,
         "total_ns": int(cells["total_ns"].sum()),
         "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),
         "unattributed_reasons_ns": unattributed(partial),

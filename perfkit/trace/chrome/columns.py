@@ -230,6 +230,10 @@ class ColumnBuilder:
                 return self._labels[where]
         return ""
 
+    def has(self, category: str) -> bool:
+        """Whether the file has events of a category, which is in lower case."""
+        return any(route.label.lower() == category for route in self._router.routes)
+
     @property
     def events(self) -> int:
         """Complete events taken, of all categories."""
