@@ -60,8 +60,8 @@ A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, el
      Under the us tolerance a child may end after its parent: both
      its own time and its children's are then clipped, at every level, or else the sum would not be exact.
      The step's own remainder resolves like any other range (so a scope around the step would get it).
-A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
-     order; an event of zero length gets nothing.
+A18. "Exclusive" goes by `args.device` (the pid where it is missing) and the pid, which merged files keep apart;
+     ties of start inside a class go by file order; an event of zero length gets nothing.
 A19. Rule 16: only its ranges by name are here, since ranges that merely repeat change no row. Of several threads of
      a process with such ranges, the one with most time in them counts, and then the first in the file.
 """
@@ -306,7 +306,7 @@ def read_gpu(events: list[dict[str, Any]]) -> list[Gpu]:
             Gpu(
                 name=event["name"],
                 kind=GPU_KINDS[event["cat"]],
-                device=args.get("device", event.get("pid")),
+                device=(args.get("device", event.get("pid")), event.get("pid")),
                 ts=start,
                 end=start + max(0, to_ns(event.get("dur", 0))),
                 correlation=args.get("correlation"),

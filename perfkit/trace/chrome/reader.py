@@ -57,6 +57,7 @@ def read_chrome_json(
             overhead_ns=columns.overhead_ns,
             base_time_ns=integer(document.members.get("baseTimeNanoseconds")),
         ),
+        devices=columns.identified().devices,
     )
     check_sums(source, sums(trace))
     return trace
