@@ -10,7 +10,7 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
-from perfkit.analysis.time import breakdown, cells, grouping, integrity, passes, ranges, threads
+from perfkit.analysis.time import breakdown, cells, devices, grouping, integrity, passes, ranges, steps, threads
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.integrity import CHECKS, Check
@@ -30,7 +30,9 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.KERNELS,
     breakdown.LAYERS,
     breakdown.COPIES,
+    devices.DEVICES,
     ranges.RANGES,
+    steps.STEPS,
     threads.THREADS,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
@@ -41,6 +43,7 @@ FOLDS: tuple[Fold, ...] = (
     passes.PASSES,
     ranges.EVERYWHERE,
     ranges.IN_STEPS,
+    steps.STEP_TIMES,
     summaries.NODES,
     summaries.SPANS,
     threads.LANES,

@@ -5,6 +5,7 @@ Every table is a grouping of these rows (`partial`) and so adds up to the same t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -89,7 +90,8 @@ class Account:
             sources=(trace.source,),
             tools=(trace.recording.tool.value,),
             has_operators=trace.recording.capabilities.operators,
-            devices=tuple((device.index, device.name) for device in trace.recording.devices),
+            devices=tuple(_named_devices(trace)),
+            device_labels=self.device_labels,
             names=trace.names,
             paths=attribution.paths,
             scope_source=attribution.scope_source,
@@ -118,6 +120,18 @@ class Account:
         return at(host.name.astype(np.int64), at(enclosing, place, absent=NONE), absent=NONE)
 
     @cached_property
+    def device_labels(self) -> tuple[str, ...]:
+        """The labels of the devices that have events in the file, by number; `device` counts in them."""
+        return tuple(map(self.trace.device_label, np.unique(self.trace.device.device).tolist()))
+
+    @cached_property
+    def device(self) -> Ints:
+        """The device of each row, as an index into `device_labels`; NONE for host times."""
+        if not self.on_device:
+            return np.full(len(self), NONE, dtype=np.int64)
+        return np.unique(self.trace.device.device, return_inverse=True)[1][self.row]
+
+    @cached_property
     def in_node(self) -> Bools:
         """Rows that ran (or were launched) inside a backward node."""
         place = self.attribution.events.leaf[self.row] if self.on_device else self.row
@@ -137,6 +151,15 @@ class Account:
     def unattributed(self) -> Bools:
         """Rows without a scope."""
         return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
+
+
+def _named_devices(trace: Trace) -> Iterator[tuple[str, str]]:
+    """Labels of devices, and their names, where the file has some."""
+    names = {device.index: device.name for device in trace.recording.devices}
+    if trace.devices:
+        yield from ((device.label, names[device.index]) for device in trace.devices if device.index in names)
+    else:
+        yield from ((str(index), name) for index, name in names.items())
 
 
 def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:

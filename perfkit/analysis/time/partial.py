@@ -46,8 +46,8 @@ class Fold:
     measures: Mapping[str, Literal["sum", "min", "max"]]
     """How a measure of two rows is combined. A fact of the whole file, whatever part of it is accounted for, has the
     key `source` and is combined by max, so that the parts of one file count it once."""
-    texts: Mapping[str, Literal["names", "paths"]] = field(default_factory=dict)
-    """Keys that number the texts of `Facts.names` or `Facts.paths`; NONE for none."""
+    texts: Mapping[str, Literal["names", "paths", "device_labels"]] = field(default_factory=dict)
+    """Keys that number the texts of a field of `Facts`; NONE for none."""
     is_counted: bool = False
     """Whether the rows are those of the account: host times, which are not counted where there is device work."""
 
@@ -87,8 +87,10 @@ class Facts:
     """The files."""
     tools: tuple[str, ...]
     """What recorded them."""
-    devices: tuple[tuple[int, str], ...]
-    """Index and name of the devices that the files name."""
+    devices: tuple[tuple[str, str], ...]
+    """Label and name of the devices that the files name."""
+    device_labels: tuple[str, ...]
+    """Of the devices that have events. One label in two files is one device: they are of one process."""
     names: tuple[str, ...]
     """Of kernels, operators and ranges."""
     paths: tuple[str, ...]
@@ -129,6 +131,15 @@ class Partial:
     of: Callable[[Fold], pd.DataFrame]
     """The rows of a fold, added up; made when they are first asked for, and once."""
 
+    def on(self, device: int) -> Partial:
+        """The rows of one device, of the folds that tell devices apart; the others whole."""
+
+        def rows(fold: Fold) -> pd.DataFrame:
+            frame = self.of(fold)
+            return frame[frame["device"] == device] if "device" in fold.keys else frame
+
+        return Partial(self.facts, cache(rows))
+
     def settled(self, *folds: Fold) -> Partial:
         """The rows of these folds and of no other, made now: it needs no trace any more, and can be pickled."""
         return Partial(self.facts, _Made({fold.name: self.of(fold) for fold in folds}))
@@ -163,6 +174,7 @@ def merge(parts: Sequence[Partial]) -> Partial:
     places = {
         "names": {text: number for number, text in enumerate(facts.names)},
         "paths": {text: number for number, text in enumerate(facts.paths)},
+        "device_labels": {text: number for number, text in enumerate(facts.device_labels)},
     }
 
     def rows(fold: Fold) -> pd.DataFrame:
@@ -205,6 +217,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         sources=_union(part.sources for part in parts),
         tools=_union(part.tools for part in parts),
         devices=_union(part.devices for part in parts),
+        device_labels=_union(part.device_labels for part in parts),
         names=_union(part.names for part in parts),
         paths=_union(part.paths for part in parts),
         scope_source=scoped[0].scope_source,
