@@ -60,6 +60,8 @@ class Account:
     """Steps accounted for, as indices into attribution.steps."""
     steps_only: bool = False
     """Whether work outside the steps is left out; where `steps` is empty, whether work inside them is."""
+    is_whole: bool = True
+    """Whether work outside the steps is accounted for, too: here, or in another of the account's parts."""
     only: Phase | None = None
     """The phase accounted for; None for all of them."""
 
@@ -101,6 +103,8 @@ class Account:
             step_source=attribution.host.step_source,
             only=self.only,
             on_device=self.on_device,
+            is_whole=self.is_whole,
+            has_ranges=bool(is_range(attribution, trace).any()),
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
             several_threads=len(trace.threads) > 1,
         )
@@ -180,7 +184,10 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
     chosen = there if steps is None else steps
-    return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
+    is_whole = steps is None and (whole.on_device or not attribution.host.step_source.is_certain)
+    return replace(
+        whole.kept(keep), steps=chosen, steps_only=steps is not None, is_whole=is_whole, only=selection.phase
+    )
 
 
 def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
@@ -251,9 +258,21 @@ def _host_rows(trace: Trace, attribution: Attribution) -> Account:
 
 def is_operator(attribution: Attribution) -> Bools:
     """Host rows that are operators, and not ranges that perfkit itself wrote as such."""
+    return (attribution.host.kind == HostKind.OP) & ~_is_own(attribution)
+
+
+def _is_own(attribution: Attribution) -> Bools:
     own = np.zeros(len(attribution.host.names), dtype=bool)
     own[list(attribution.host.own_names)] = True
-    return (attribution.host.kind == HostKind.OP) & ~own[attribution.host.name]
+    return own[attribution.host.name]
+
+
+def is_range(attribution: Attribution, trace: Trace) -> Bools:
+    """Host rows that are ranges by a user, perfkit or NVTX; of a tool that knows no operators, all but calls."""
+    host = attribution.host
+    if not trace.recording.capabilities.operators:
+        return ~host.is_runtime
+    return (host.kind == HostKind.ANNOTATION) | ((host.kind == HostKind.OP) & _is_own(attribution))
 
 
 def in_account(attribution: Attribution) -> Bools:

@@ -107,7 +107,11 @@ class Facts:
     """The phase accounted for; None for all of them."""
     on_device: bool
     """Times are those of device events, not of the host's ranges."""
+    is_whole: bool
+    """What lies outside the steps is accounted for, too."""
     has_copies: bool
+    has_ranges: bool
+    """There are ranges by the user, perfkit or NVTX."""
     has_operators: bool
     """The recording names operators, not ranges alone."""
     several_threads: bool
@@ -227,6 +231,8 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         step_source=next((part.step_source for part in parts if part.steps), parts[0].step_source),
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
+        is_whole=all(part.is_whole for part in parts),
+        has_ranges=any(part.has_ranges for part in parts),
         has_copies=any(part.has_copies for part in parts),
         has_operators=any(part.has_operators for part in parts),
         several_threads=any(part.several_threads for part in parts),
