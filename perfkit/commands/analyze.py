@@ -53,6 +53,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    by_device: bool = False
+    """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
     """Show only this phase, in every table."""
     steps: str = "auto"
@@ -70,9 +72,10 @@ class AnalyzeOptions:
             return False
         if self.table != (kernel_summary.NAME,):
             raise UsageError(f"--table {kernel_summary.NAME} cannot be combined with other tables: name it alone")
-        if self.phase or self.steps != "auto":
+        if self.phase or self.steps != "auto" or self.by_device:
             raise UsageError(
-                f"--table {kernel_summary.NAME} has no phases or steps: drop --phase and --steps, or choose kernels"
+                f"--table {kernel_summary.NAME} has no phases, steps or devices: drop --phase, --steps and --by-device,"
+                " or choose kernels"
             )
         return True
 
@@ -86,7 +89,8 @@ class AnalyzeOptions:
         if self.depth is not None and self.depth < 1:
             raise UsageError(f"--depth {self.depth}: must be at least 1")
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
-        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, _module_tree(self.modules))  # type: ignore[arg-type]
+        selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
+        return View(selection, self.by, self.depth, not self.no_fold, modules, self.by_device)
 
 
 def _module_tree(path: Path | None) -> dict[str, str] | None:

@@ -300,7 +300,8 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--table", "nothing"], "choose from categories"),
         (["--format", "xml"], "json"),
         (["--table", "kernel_summary", "kernels"], "cannot be combined with other tables"),
-        (["--table", "kernel_summary", "--phase", "forward"], "drop --phase and --steps"),
+        (["--table", "kernel_summary", "--phase", "forward"], "drop --phase, --steps and --by-device"),
+        (["--table", "kernel_summary", "--by-device"], "drop --phase, --steps and --by-device"),
     ],
 )
 def test_bad_flags_name_the_choices(trace, capsys, arguments, says):

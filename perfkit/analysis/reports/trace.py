@@ -17,6 +17,7 @@ from perfkit.analysis.time.integrity import CHECKS, Check
 from perfkit.analysis.time.partial import Fold
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
+from perfkit.errors import UsageError
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
@@ -72,9 +73,14 @@ def report(
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
 ) -> Report:
-    """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for."""
+    """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
+
+    Raises UsageError where the view is by device, and the trace has no device work.
+    """
     view = view or View()
     account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    if view.by_device and not account.on_device:
+        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
     scalars = cache(lambda: summary(account.partial))
     return Report(
         Path(trace.source).name,

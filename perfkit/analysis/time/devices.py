@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis.time.cells import CELLS, Work
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import SPANS
-from perfkit.analysis.time.trace_table import TraceTable
+from perfkit.analysis.time.trace_table import TraceTable, by_numbers
 from perfkit.schema.table import Column, Table
 
 _COUNTED = {"kernels": Work.KERNEL, "copies": Work.MEMCPY, "memsets": Work.MEMSET}
@@ -23,11 +21,6 @@ _COLUMNS = (
     Column("span_ns", "ns", "time", "first to last", scale="time"),
     Column("busy_share", "1", "share", "busy"),
 )
-
-
-def in_order(label: str) -> list[tuple[bool, int, str]]:
-    """Sorts labels of devices by the numbers in them: 9 before 10."""
-    return [(at % 2 == 1, len(part) * (at % 2), part) for at, part in enumerate(re.split(r"0*(\d+)", label))]
 
 
 def device_table(partial: Partial) -> Table:
@@ -43,7 +36,7 @@ def device_table(partial: Partial) -> Table:
     frame["busy_share"] = (frame["busy_ns"] / frame["span_ns"]).where(frame["span_ns"] > 0, np.nan)
     names = dict(facts.devices)
     labels = sorted((facts.device_labels[number], number) for number in frame.index)
-    labels.sort(key=lambda device: in_order(device[0]))
+    labels.sort(key=lambda device: by_numbers(device[0]))
     frame = frame.loc[[number for _, number in labels]].reset_index(drop=True)
     frame["device"] = pd.Series([label for label, _ in labels], dtype=object)
     frame["name"] = pd.Series([names.get(label) for label, _ in labels], dtype=object)
@@ -56,4 +49,5 @@ DEVICES = TraceTable(
     "`device`, `name`, `kernels`, `copies`, `memsets`, `total_ns`, `busy_ns`, `span_ns`, `busy_share`",
     lambda partial, _: device_table(partial),
     lambda facts: ("everyone" if len(facts.device_labels) > 1 else "scripts") if facts.on_device else None,
+    divides=False,
 )

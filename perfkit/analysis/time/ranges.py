@@ -148,6 +148,7 @@ RANGES = TraceTable(
         fold=view.fold and partial.facts.scope_source is not ScopeSource.PERFKIT,
     ),
     _audience,
+    divides=False,
 )
 
 

@@ -7,9 +7,8 @@ import pandas as pd
 
 from perfkit.analysis.attribution.intervals import NONE, covered
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.devices import in_order
 from perfkit.analysis.time.partial import Fold, Partial, Rows
-from perfkit.analysis.time.trace_table import TraceTable
+from perfkit.analysis.time.trace_table import TraceTable, by_numbers
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import MISSING
 
@@ -70,7 +69,7 @@ def step_table(partial: Partial) -> Table:
     frame["idle_ns"] = frame["wall_ns"] - frame["busy_ns"]
     labels = [None if pd.isna(device) else facts.device_labels[int(device)] for device in frame["device"]]
     frame["device"] = pd.Series(labels, frame.index, dtype=object)
-    order = sorted(range(len(frame)), key=lambda row: (frame["step"].iat[row], in_order(labels[row] or "")))
+    order = sorted(range(len(frame)), key=lambda row: (frame["step"].iat[row], by_numbers(labels[row] or "")))
     notes = (_NOTE,) if has_device.any() else () if len(frame) else ("this trace has no steps",)
     return Table("steps", "Steps", _COLUMNS, frame.iloc[order].reset_index(drop=True), notes)
 
@@ -81,4 +80,5 @@ STEPS = TraceTable(
     "`step`, `name`, `device`, `wall_ns`, `busy_ns`, `idle_ns`",
     lambda partial, _: step_table(partial),
     lambda _: "scripts",
+    divides=False,
 )

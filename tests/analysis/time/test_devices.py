@@ -8,10 +8,10 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.time.account import Selection, account_for
-from perfkit.analysis.time.devices import DEVICES, device_table, in_order
+from perfkit.analysis.time.devices import DEVICES, device_table
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import summary
-from perfkit.analysis.time.trace_table import View
+from perfkit.analysis.time.trace_table import View, by_numbers
 from perfkit.trace.columns import DeviceKind, Trace, TraceDevice
 from perfkit.trace.load import load
 from perfkit.trace.recording import Device
@@ -80,7 +80,7 @@ def test_whom_the_table_is_for():
 
 def test_numbers_in_labels_are_numbers():
     labels = ["[TP10] 0", "[TP09] 0", "10", "9", "x", "09"]
-    assert sorted(labels, key=in_order) == ["9", "09", "10", "[TP09] 0", "[TP10] 0", "x"]
+    assert sorted(labels, key=by_numbers) == ["9", "09", "10", "[TP09] 0", "[TP10] 0", "x"]
 
 
 @pytest.mark.corpus

@@ -30,7 +30,8 @@ def test_numbers_that_differ_fold(one, other, star):
     "names",
     [
         ("conv2d", "conv3d"), ("fp8", "fp16"), ("sha256", "sha512"), ("h100", "h200"), ("conv1", "conv2"),
-        ("fc1", "fc2"), ("layers[0]", "layer[1]"), ("iteration 3",), ("mm 1024x1024", "mm 2048x2048"), ("x1y", "x2y"), ("v1", "v2"),
+        ("fc1", "fc2"), ("layers[0]", "layer[1]"), ("iteration 3",), ("mm 1024x1024", "mm 2048x2048"),
+        ("x1y", "x2y"), ("v1", "v2"),
     ],
 )  # fmt: skip
 def test_numbers_that_are_a_part_of_the_word_or_stand_alone_do_not(names):
@@ -43,7 +44,7 @@ def test_only_the_numbers_that_differ_fold():
 
 
 def test_paths_fold_among_those_whose_fronts_fold_into_one():
-    """GIVEN iterations with a layer each, and another range with one THEN the iterations' layers fold, and its own not"""
+    """GIVEN iterations with a layer each, and another range with one THEN only the iterations' layers fold"""
     paths = [("iteration 0", "layer 0"), ("iteration 1", "layer 1"), ("iteration 1",), ("eval", "layer 0")]
     assert folded_paths(paths) == {
         ("iteration 0", "layer 0"): ("iteration *", "layer *"),
