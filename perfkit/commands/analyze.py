@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
+from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
@@ -19,7 +20,7 @@ from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import traces
+from perfkit.commands.inputs import recordings, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -30,6 +31,7 @@ from perfkit.commands.inputs.paths import (
     inputs_of,
     side,
 )
+from perfkit.commands.inputs.recordings import RecordingFile
 from perfkit.errors import UsageError
 from perfkit.schema import module_tree
 from perfkit.schema.report import Report, joined
@@ -54,6 +56,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    by_device: bool = False
+    """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
     """Show only this phase, in every table."""
     steps: str = "auto"
@@ -73,9 +77,10 @@ class AnalyzeOptions:
             return False
         if self.table != (kernel_summary.NAME,):
             raise UsageError(f"--table {kernel_summary.NAME} cannot be combined with other tables: name it alone")
-        if self.phase or self.steps != "auto":
+        if self.phase or self.steps != "auto" or self.by_device:
             raise UsageError(
-                f"--table {kernel_summary.NAME} has no phases or steps: drop --phase and --steps, or choose kernels"
+                f"--table {kernel_summary.NAME} has no phases, steps or devices: drop --phase, --steps and --by-device,"
+                " or choose kernels"
             )
         return True
 
@@ -91,9 +96,9 @@ class AnalyzeOptions:
         steps = int(self.steps) if self.steps.isdecimal() else self.steps
         if self.capture and kernel_summary.NAME in self.table:
             raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
-        modules = _module_tree(self.modules)
+        selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
-        return View(Selection(phase, steps), self.by, self.depth, not self.no_fold, modules, captures)  # type: ignore[arg-type]
+        return View(selection, self.by, self.depth, not self.no_fold, modules, captures, self.by_device)
 
 
 def _module_tree(path: Path | None) -> dict[str, str] | None:
@@ -106,27 +111,34 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 def execute(
     path: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, one after the other.")],
+    *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, ranks in one table.")],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
 
-    The path - is a trace on standard input; of several paths it comes first. Each path is shown separately.
+    The path - is a trace on standard input; of several paths it comes first. Each path is shown separately, but several
+    traces of one job (ranks, the profiler's cycles), or a folder of them, as one table with a row each.
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
     view, paths = options.view(), (path, *more)
-    if more and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
+    files = _of_one_job(inputs_of(paths))
+    if files and options.table in ((), (recordings_report.NAME,)):
+        folder = None if more else Path(path)
+        show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
+        return 0
+    paths = tuple(str(file.path) for file in files) or paths
+    if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
     inputs = inputs_of(paths)
-    if not more:
+    if len(paths) == 1:
         shown = _chosen(inputs[0], view, options, "here")
     else:
         shown = [
             joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
-    show.write(shown, options.format, top=options.top, by_title=bool(more))
+    show.write(shown, options.format, top=options.top, by_title=len(paths) > 1)
     return 0
 
 
@@ -135,6 +147,32 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> l
     made = _reports(input_, view, options)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
+
+
+def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
+    """The traces of a folder with several, or of several paths, where they are recordings of one job; else none."""
+    match inputs:
+        case [TraceFile(Path() as folder)] if folder.is_dir():
+            return recordings.in_folder(folder)
+        case _:
+            return recordings.of_one_job(inputs)
+
+
+def _recordings(folder: Path | None, files: list[RecordingFile], view: View, options: AnalyzeOptions) -> Report:
+    """A row for each recording, by its place in the folder; names what cannot be read. Raises UsageError for none."""
+    rows, unread = [], []
+    for file in files:
+        try:
+            trace = traces.load(file.path, use_cache=not options.no_cache)
+        except UsageError as error:
+            unread.append(str(error))
+            continue
+        rank = trace.recording.rank if file.rank is None else file.rank
+        name = file.path.relative_to(folder) if folder else file.path
+        rows.append(recordings_report.row_of(trace, str(name), rank, view))
+    if not rows:
+        raise UsageError(unread[0])
+    return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
 def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:

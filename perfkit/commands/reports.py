@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from perfkit.analysis.reports import overhead
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
+from perfkit.analysis.time.steps import STEPS
+from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import traces
 from perfkit.schema import record
@@ -16,11 +18,17 @@ from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 
 
-def of_trace(path: Path | str, view: View | None = None, *, use_cache: bool = True) -> Report:
+def of_trace(
+    path: Path | str,
+    view: View | None = None,
+    *,
+    use_cache: bool = True,
+    tables: Iterable[TraceTable] = trace_report.TABLES,
+) -> Report:
     """Where the time of a trace went."""
     trace = traces.load(path, use_cache=use_cache)
     with attributing(trace.facts.events):
-        made = trace_report.report(trace, view)
+        made = trace_report.report(trace, view, tables=tables)
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     return made
 
@@ -28,11 +36,13 @@ def of_trace(path: Path | str, view: View | None = None, *, use_cache: bool = Tr
 def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True) -> Iterator[Report]:
     """Reports of a run's record, its plain steps and its trace, as far as its folder holds them.
 
-    They come one by one, so the first can be shown before a large trace is read.
+    They come one by one, so the first can be shown before a large trace is read. The record has a table of steps, so
+    that of the trace is left out.
     """
     yield run_report.report(saved)
     plain, trace = (record.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     if plain is not None and plain.exists():
         yield overhead.report(saved, record.load(plain))
     if trace is not None:
-        yield of_trace(trace, view, use_cache=use_cache)
+        others = (table for table in trace_report.TABLES if table is not STEPS)
+        yield of_trace(trace, view, use_cache=use_cache, tables=others)

@@ -30,6 +30,7 @@ from perfkit.trace.columns import (
     ReadFacts,
     Thread,
     Trace,
+    TraceDevice,
     column_dtype,
 )
 from perfkit.trace.plausible import LARGEST_SUM, are_usable, sums
@@ -60,6 +61,7 @@ class _Head:
     threads: tuple[Thread, ...]
     recording: Recording
     facts: ReadFacts
+    devices: tuple[TraceDevice, ...]
 
 
 def encode(key: str, trace: Trace) -> list[Any]:
@@ -72,6 +74,7 @@ def encode(key: str, trace: Trace) -> list[Any]:
         threads=trace.threads,
         recording=trace.recording,
         facts=trace.facts,
+        devices=trace.devices,
     )
     pieces = [msgspec.json.encode(head), b"\n", *blocks]
     digest = hashlib.sha256()
@@ -116,6 +119,7 @@ def decode(data: bytes, key: str, source: str) -> Trace:
         threads=head.threads,
         recording=head.recording,
         facts=head.facts,
+        devices=head.devices,
         **columns,
     )
     if not (_is_sound(trace) and _has_times(trace) and _says_what_it_can(trace)):
@@ -191,12 +195,14 @@ def _says_what_it_can(trace: Trace) -> bool:
     counts += [number for unknown in facts.unknown.values() for number in unknown]
     numbers = [recording.rank, recording.world_size, facts.base_time_ns]
     numbers += [number for thread in trace.threads for number in (thread.pid, thread.tid)]
+    numbers += [number for device in trace.devices for number in (device.number, device.index)]
     for device in recording.devices:
         numbers += [device.index, device.memory, device.multiprocessors, device.compute_major, device.compute_minor]
     return (
         all(0 <= count <= LARGEST_SUM for count in counts)
         and all(number is None or -(1 << 63) <= number < 1 << 63 for number in numbers)
         and all(what.isprintable() for what in (*counted, *facts.unknown))
+        and len({device.label for device in trace.devices}) == len(trace.devices)
         and facts.resolution_ns in (1, 1000)
         and not facts.remarks
         and recording.tool is Tool.KINETO  # nsys exports are not cached

@@ -103,6 +103,7 @@ class DeviceEvents:
     kind: Bytes
     """DeviceKind."""
     device: Int32s
+    """The device's number, unique in the trace: in a merged file not always its process's own (Trace.devices)."""
     stream: Int64s
     start: Int64s
     """ns."""
@@ -112,7 +113,8 @@ class DeviceEvents:
     """The launching call's correlation; unique only within a process."""
     external_id: Int64s
     process: Int64s
-    """Host process that owns the correlation ids; MISSING where the file has one process only (Kineto)."""
+    """Host process that owns the correlation ids; MISSING where the file has one process only (Kineto), or does not
+    tell."""
     bytes: Int64s
     """Bytes copied or set; MISSING for kernels and where unknown."""
     graph_node: Int64s
@@ -122,6 +124,18 @@ class DeviceEvents:
 
     def __len__(self) -> int:
         return len(self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceDevice:
+    """A device whose label is not its number."""
+
+    number: int
+    """As in DeviceEvents.device."""
+    label: str
+    """For people and scripts; no other device of the trace has it."""
+    index: int
+    """The number that its process has for it, as in Recording.devices; MISSING where the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +227,17 @@ class Trace:
     facts: ReadFacts = ReadFacts()
     origin: Origin | None = None
     """None for a file that cannot be read a second time: standard input, a pipe."""
+    devices: tuple[TraceDevice, ...] = ()
+    """The devices of a file merged from processes that number theirs alike; empty in others."""
 
     def __post_init__(self) -> None:
         if any(len(name) > LONGEST_NAME for name in self.names):
             object.__setattr__(self, "names", tuple(map(_bounded, self.names)))
+
+    def device_label(self, number: int) -> str:
+        """What a device is called; no other of the trace has the same label."""
+        labels = (device.label for device in self.devices if device.number == number)
+        return next(labels, "unknown" if number == MISSING else str(number))
 
     def host_names(self, rows: npt.NDArray[Any] | slice = slice(None)) -> npt.NDArray[np.object_]:
         """Names of host ranges as text."""

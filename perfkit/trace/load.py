@@ -167,10 +167,15 @@ def _with_age(trace: Trace, export: Path) -> Trace:
     return trace
 
 
-def _only_trace_in(directory: Path) -> Path:
-    paths = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(pattern))
+def traces_in(directory: Path, below: str = "") -> list[Path]:
+    """The files of a directory that are traces by their names; `below` is a pattern of folders in it, `*/`."""
+    paths = sorted(path for pattern in _TRACE_NAMES for path in directory.glob(below + pattern))
     reports = {path.with_suffix("") for path in paths if path.suffix in _REPORTS}
-    traces = [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
+    return [path for path in paths if path.suffix != ".sqlite" or path.with_suffix("") not in reports]
+
+
+def _only_trace_in(directory: Path) -> Path:
+    traces = traces_in(directory)
     if len(traces) == 1:
         return traces[0]
     if not traces:

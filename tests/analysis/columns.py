@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perfkit.schema.table import Table
 
-COUNTS = ("count", "ranges", "x")
+COUNTS = ("count", "ranges", "x", "kernels", "copies", "memsets")
 
 
 def assert_regular(table: Table) -> None:

@@ -304,8 +304,9 @@ def test_bad_files_are_one_line_and_exit_code_2(tmp_path, capsys, name, content,
         (["--table", "nothing"], "choose from categories"),
         (["--format", "xml"], "json"),
         (["--table", "kernel_summary", "kernels"], "cannot be combined with other tables"),
-        (["--table", "kernel_summary", "--phase", "forward"], "drop --phase and --steps"),
         (["--table", "kernel_summary", "--capture", "x"], "drop --capture"),
+        (["--table", "kernel_summary", "--phase", "forward"], "drop --phase, --steps and --by-device"),
+        (["--table", "kernel_summary", "--by-device"], "drop --phase, --steps and --by-device"),
     ],
 )
 def test_bad_flags_name_the_choices(trace, capsys, arguments, says):
@@ -451,3 +452,37 @@ def test_no_torch_and_no_scipy_on_a_real_trace():
     answer = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["summary"]["kernel_time_ns"] == 307197
+
+
+def test_ranks_are_a_row_each(trace, tmp_path, capsys):
+    """GIVEN a trace of two ranks, in a folder or named THEN a row each; --table shows those of each file"""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    paths = [folder / f"rank{rank}.json" for rank in (0, 1)]
+    for path in paths:
+        path.write_bytes(trace.read_bytes())
+    for arguments in ([str(folder)], [str(path) for path in paths]):
+        code, out, _ = run(capsys, *arguments, "--format", "json")
+        rows = json.loads(out)["tables"]["recordings"]["rows"]
+        assert code == 0
+        assert [(Path(row["recording"]).name, row["rank"], row["kernels"]) for row in rows] == [
+            ("rank0.json", 0, 1), ("rank1.json", 1, 1),
+        ]  # fmt: skip
+        assert run(capsys, *arguments, "--format", "csv")[1].startswith("recording,rank,cycle")
+    _, out, _ = run(capsys, str(folder), "--table", "phases", "--format", "json")
+    assert set(json.loads(out)["tables"]) == {str(path) for path in paths}
+    assert "can hold only one table" in run(capsys, str(folder), "--table", "phases", "--format", "csv")[2]
+
+
+def test_a_rank_that_cannot_be_read_is_left_out(trace, tmp_path, capsys):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "rank0.json").write_bytes(trace.read_bytes())
+    (folder / "rank1.json").write_text('{"traceEvents": []}')
+    code, out, _ = run(capsys, str(folder))
+    assert code == 0
+    assert "left out: " in out
+    (folder / "rank0.json").write_text('{"traceEvents": []}')
+    code, _, err = run(capsys, str(folder))
+    assert code == 2
+    assert "holds no events" in err

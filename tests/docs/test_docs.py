@@ -248,7 +248,8 @@ def test_the_json_of_a_trace_is_documented():
             assert f"`{key}`" in page, key
         for table in found.tables:
             assert f"| `{table.name}` |" in page, table.name
-            [row] = [line for line in page.splitlines() if line.startswith(f"| `{table.name}` |") and "`" in line[20:]]
+            lines = (line for line in page.splitlines() if line.startswith(f"| `{table.name}` |"))
+            row = next(line for line in lines if "`" in line[20:])  # a record has a table `steps`, too, further down
             for column in table.columns:
                 assert f"`{column.name}`" in row or column.name in prose_of("docs/attribution.md"), column.name
 
@@ -290,11 +291,11 @@ def test_every_key_of_a_finding_is_documented():
 def test_the_rules_are_numbered():
     """GIVEN the rule numbers that the code refers to WHEN reading the page THEN each is a heading"""
     assert [int(n) for n in re.findall(r"^### (\d+)\. ", text_of("docs/attribution.md"), re.MULTILINE)] == list(
-        range(1, 16)
+        range(1, 17)
     )
     for file in (pages.ROOT / "perfkit").rglob("*.py"):
         for number in re.findall(r"[Rr]ules? (\d+)", file.read_text(encoding="utf-8")):
-            assert 1 <= int(number) <= 15, file
+            assert 1 <= int(number) <= 16, file
 
 
 def test_every_column_of_a_sweep_is_documented():

@@ -63,20 +63,23 @@ A15. perfkit's phases are words like others (A19), and its optimizer and zero_gr
      that Q, if it is between, does not count as forward by what is said above. Of nested optimizers' ranges the
      innermost counts.
 A16. Rule 13: comm is recognised by the name of kernels, case-sensitive; `nccl*` and `rccl*` are prefixes.
-A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time,
-     else the one whose tid is its pid, else that of the first host range. Everything in the subtree of an
-     outermost step range is "inside". Under the us tolerance a child may end after its parent: both
+A17. CPU-only: the main thread is the one with the most `ProfilerStep#` time, else `perfkit.step::` time, else the
+     one with a user's steps (rule 16, by name), else the one whose tid is its pid, else that of the first host range.
+     Everything in the subtree of an outermost step range is "inside"; with a user's steps, all of the thread is.
+     Under the us tolerance a child may end after its parent: both
      its own time and its children's are then clipped, at every level, or else the sum would not be exact.
      The step's own remainder resolves like any other range (so a scope around the step would get it).
-A19. Rule 9, annotations beside better scopes: all the rules are applied a second time as if annotations were the only
-     scopes. What the first pass leaves without a scope has that of the second, if any; phases are of the first.
-A18. "Exclusive" goes by `args.device` (the pid where it is missing); ties of start inside a class go by file
-     order; an event of zero length gets nothing.
+A18. "Exclusive" goes by `args.device` (the pid where it is missing) and the pid, which merged files keep apart;
+     ties of start inside a class go by file order; an event of zero length gets nothing.
 A19. Words: names are split at capitals and at whatever is no letter. `forward`, `fwd`; `backward`, `bwd`; `optimizer`,
      `optim`, zero and grad, clip and grad; two phases in one name cancel out. Loss (forward) and names of loading,
      evaluation and logging (`other`) count where no other word does. The last part of a dotted name comes first.
      A thread without ranges has none but driver calls and those of libraries; the range that is open "innermost" on
      another thread is the last in forest order that has begun and not ended.
+A20. Rule 9, annotations beside better scopes: all the rules are applied a second time as if annotations were the only
+     scopes. What the first pass leaves without a scope has that of the second, if any; phases are of the first.
+A21. Rule 16: only its ranges by name are here, since ranges that merely repeat change no row. Of several threads of
+     a process with such ranges, the one with most time in them counts, and then the first in the file.
 """
 
 from __future__ import annotations
@@ -151,6 +154,22 @@ NOT_A_SCOPE = (
     "## Call CompiledFxGraph",
 )
 
+STEP_WORDS = {"step", "iteration", "iter", "batch", "epoch", "train", "training", "decode", "prefill"}
+NO_STEP_WORDS = {
+    "forward",
+    "backward",
+    "optimizer",
+    "opt",
+    "loss",
+    "data",
+    "load",
+    "wait",
+    "layer",
+    "block",
+    "layers",
+    "norm",
+}
+
 Thread = tuple[Any, Any]
 Path_ = tuple[str, ...]
 
@@ -185,6 +204,7 @@ class Host:
     # scopes
     scope_name: str | None = None  # a candidate of rule 9
     is_scope: bool = False
+    is_own_step: bool = False  # a user's range that serves as a step
     contains_forward_op: bool = False
 
     @property
@@ -341,7 +361,7 @@ def read_gpu(events: list[dict[str, Any]]) -> list[Gpu]:
             Gpu(
                 name=event["name"],
                 kind=GPU_KINDS[event["cat"]],
-                device=args.get("device", event.get("pid")),
+                device=(args.get("device", event.get("pid")), event.get("pid")),
                 ts=start,
                 end=start + max(0, to_ns(event.get("dur", 0))),
                 correlation=args.get("correlation"),
@@ -707,6 +727,33 @@ def scope_name(host: Host, source: str) -> str | None:
     return host.name if is_scope and not LIBRARY.match(host.name) else None
 
 
+# -- rule 16: steps ------------------------------------------------------------------------------------------
+
+
+def mark_steps(hosts: list[Host]) -> None:
+    """Rule 16, by name: the outermost ranges that repeat and are called steps, if nothing else is a step."""
+    if any(h.name.startswith(("ProfilerStep#", STEP_PREFIX)) for h in hosts):
+        return
+    common: dict[tuple[Thread, str], list[Host]] = defaultdict(list)
+    for host in hosts:
+        if host.cat == "user_annotation" and "::" not in host.name and not host.name.startswith(NOT_A_SCOPE):
+            common[host.thread, re.sub(r"\[.*?\]|\(.*?\)|\d+", "#", host.name)].append(host)
+    repeated = {h for group in common.values() if len(group) > 1 for h in group}
+    time_of: dict[Any, Counter[Thread]] = defaultdict(Counter)
+    steps = []
+    for host in hosts:
+        if host in repeated and not any(a in repeated for a in chain(host.parent)) and is_called_step(host.name):
+            steps.append(host)
+            time_of[host.thread[0]][host.thread] += host.end - host.ts
+    for host in steps:
+        host.is_own_step = time_of[host.thread[0]].most_common(1)[0][0] == host.thread
+
+
+def is_called_step(name: str) -> bool:
+    words = set(re.findall("[a-z]+", re.sub(r"\[.*?\]|\(.*?\)", "", name).lower()))
+    return bool(words & STEP_WORDS) and not words & NO_STEP_WORDS
+
+
 # -- rules 10 to 12: phase, scope, path ----------------------------------------------------------------------
 
 
@@ -813,7 +860,7 @@ class Resolver:
         for host in chain(scope):
             if host.is_node:
                 break
-            if host.is_scope and host.scope_name is not None:
+            if host.is_scope and host.scope_name is not None and (host is scope or not host.is_own_step):
                 names.insert(0, host.scope_name)
         return tuple(names) if self.joined else tuple(names[-1:])
 
@@ -970,7 +1017,11 @@ def step_roots(threads: dict[Thread, list[Host]]) -> list[Host]:
                 time_of[thread] = sum(h.end - h.ts for h in steps)
         if time_of:
             return outermost(threads[max(time_of, key=lambda t: time_of[t])], prefix)
+    own_time: Counter[Thread] = Counter()
+    for thread, ranges in threads.items():
+        own_time[thread] = sum(h.end - h.ts for h in ranges if h.is_own_step)
     main = next((t for t in threads if t[0] == t[1]), next(iter(threads), None))
+    main = max(own_time, key=lambda t: own_time[t]) if any(own_time.values()) else main
     return [h for h in threads[main] if h.parent is None] if main is not None else []
 
 
@@ -1009,11 +1060,13 @@ def attribute(events: list[dict[str, Any]]) -> Result:
     """Give every GPU event (if there is none, the steps' time on the host) to one (scope, phase)."""
     hosts, gpu = read_hosts(events), read_gpu(events)
     threads, flows = linked(hosts, gpu, events)
+    mark_steps(hosts)
     scope_source = mark_scopes(hosts)
     annotated = None
     if scope_source != "annotation":
         again = read_hosts(events)
         linked(again, read_gpu(events), events)
+        mark_steps(again)
         annotated = Resolver(again, mark_scopes(again, "annotation"))
     resolver = Resolver(hosts, scope_source, annotated)
 

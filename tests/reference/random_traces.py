@@ -530,6 +530,8 @@ class Script:
         phases = rng.random() < 0.4
         optimizer = rng.random() < 0.85
         step_name = rng.choice(("ProfilerStep#{}", "perfkit.step::{}", "both", ""))
+        if not step_name and not machine.base:
+            step_name = "train_step {}"
         if rng.random() < 0.2:
             with machine.range(main, "perfkit.warmup::0", "user_annotation"):
                 self.step(phases, optimizer)

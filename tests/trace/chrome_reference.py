@@ -59,7 +59,7 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                 timed
                 | {
                     "kind": DEVICE[cat],
-                    "device": args.get("device", event["pid"]),
+                    "device": (args.get("device"), event["pid"]),
                     "stream": args.get("stream", event["tid"]),
                     "correlation": args.get("correlation", -1),
                     "external_id": args.get("External id", -1),
@@ -69,7 +69,28 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                     "annotation": args.get("annotation"),
                 }
             )
+    number_devices(found["device"])
     return found
+
+
+def number_devices(events: list[dict[str, Any]]) -> None:
+    """A device's number, or, where events of that number have another pid, one above all."""
+    said = [event["device"] for event in events]
+    of_pid = {pid: {index for index, other in said if other == pid and index is not None} for _, pid in said}
+    devices = []
+    for event in events:
+        index, pid = event["device"]
+        if index is None:
+            index = min(of_pid[pid]) if len(of_pid[pid]) == 1 else pid
+        devices.append((index, pid))
+    next_number = max((index for index, _ in devices), default=0) + 1
+    numbers: dict[tuple[int, int], int] = {}
+    for device in devices:
+        if device not in numbers and device[0] in [index for index, _ in numbers]:
+            numbers[device], next_number = next_number, next_number + 1
+        numbers.setdefault(device, device[0])
+    for event, device in zip(events, devices, strict=True):
+        event["device"] = numbers[device]
 
 
 def trace_rows(trace: Trace) -> dict[str, list[dict[str, Any]]]:

@@ -180,7 +180,7 @@ def attribute(
 def _main_thread(trace: Trace, host: HostView) -> int:
     if not len(trace.host):
         return NONE
-    if host.is_step.any():
+    if host.step_source.is_named:
         rows = np.flatnonzero(host.is_step)
         return int(np.bincount(host.thread[rows], weights=(host.end - host.start)[rows]).argmax())
     first = [index for index, thread in enumerate(trace.threads) if thread.pid == thread.tid]

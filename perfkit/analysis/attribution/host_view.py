@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,13 +10,12 @@ import numpy as np
 from perfkit.analysis.attribution import nvtx_nodes
 from perfkit.analysis.attribution.intervals import NONE, Bools, Forest, Ints, build_forest, nearest
 from perfkit.analysis.attribution.nvtx_nodes import EVALUATE
+from perfkit.analysis.attribution.steps import HostColumns, StepSource, find_steps
 from perfkit.schema import range_names
 from perfkit.schema.range_names import RangeName
 from perfkit.trace.columns import ACROSS_THREADS, HostKind, Trace
 
 __all__ = ["EVALUATE", "HostView", "name_flags", "view"]
-
-_STEP = re.compile(r"ProfilerStep#\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,12 @@ class HostView:
     forward_thread: Ints
     is_runtime: Bools
     is_step: Bools
-    """torch.profiler's ProfilerStep# ranges; perfkit's own step ranges where there are none of those."""
+    """The steps, from the best source that the file has (rule 16)."""
     phase_range: Ints
     """Row of the enclosing perfkit.phase:: range, NONE outside."""
     own_names: dict[int, RangeName]
     """Name index -> parsed name, for perfkit's own ranges."""
+    step_source: StepSource = StepSource.NONE
 
     def name_of(self, row: int) -> str:
         """A range's name."""
@@ -98,26 +97,26 @@ def view(trace: Trace) -> HostView:
     own_names = {
         index: parsed for index in present(name) if (parsed := range_names.parse_trace(trace.names[index])) is not None
     }
-
-    named_step = (
-        (kind == HostKind.ANNOTATION) & ~on_none & name_flags(trace.names, name, lambda n: bool(_STEP.fullmatch(n)))
-    )
-    is_step = named_step if named_step.any() else _own_rows(own_names, len(trace.names), name, "step")
+    thread, start, end = host.thread[order], host.start[order], host.end[order]
+    process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[thread]
+    columns = HostColumns(trace.names, forest, name, kind, thread, process, start, end, nests=~on_none)
+    is_step, step_source = find_steps(columns, own_names)
     phase_ranges = _own_rows(own_names, len(trace.names), name, "phase")
     return HostView(
         names=trace.names,
         forest=forest,
         name=name,
         kind=kind,
-        thread=host.thread[order],
-        start=host.start[order],
-        end=host.end[order],
+        thread=thread,
+        start=start,
+        end=end,
         sequence=host.sequence[order],
         forward_thread=_forward_threads(trace, forest),
         is_runtime=kind == HostKind.RUNTIME,
         is_step=is_step,
         phase_range=nearest(forest.parent, phase_ranges),
         own_names=own_names,
+        step_source=step_source,
     )
 
 

@@ -179,6 +179,11 @@ def union_length(start: Ints, end: Ints) -> int:
     return int((cover[1] - cover[0]).sum())
 
 
+def covered(start: Ints, end: Ints, by_start: Ints, by_end: Ints) -> Ints:
+    """Length of each half-open interval that the union of others shares with it."""
+    return _overlap(start, end, *_merge(by_start, by_end))
+
+
 def _merge(start: Ints, end: Ints) -> tuple[Ints, Ints]:
     """The union as disjoint intervals in order."""
     if not len(start):

@@ -31,10 +31,16 @@ def plain_paths(host: HostView, rows: Ints, labels: dict[int, str]) -> tuple[Int
 def joined_paths(
     host: HostView, links: Links, rows: Ints, scope: Ints, labels: dict[int, str]
 ) -> tuple[Ints, list[str]]:
-    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins."""
+    """Join nested names, level by level; a chain stops at a backward node, where a recomputed part begins.
+
+    Ranges that are named as steps name only what is in no scope inside them.
+    """
     outer = at(scope, host.forest.parent[rows], absent=NONE)
     above = np.full(len(scope), NONE, dtype=ROW)
     above[rows] = np.where(outer > links.node[rows], outer, NONE)
+    if host.step_source.is_named:
+        in_step = rows[at(host.is_step, above[rows], absent=False)]
+        above[in_step] = above[above[in_step]]
     level = depths(above)[rows]
     levels = np.split(rows[np.argsort(level, kind="stable")], np.cumsum(np.bincount(level))[:-1])
     path = np.full(len(host.name), NONE, dtype=ROW)

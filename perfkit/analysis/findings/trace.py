@@ -12,11 +12,14 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import without_device
 from perfkit.analysis.time.cells import REASONS
+from perfkit.analysis.time.devices import device_table
 from perfkit.analysis.time.summary import Scalars, device_span
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 
 _NAMES_SHOWN = 3
+_MOST_DEVICES = 8
+"""Devices that a sentence names; the table has all."""
 
 TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
 
@@ -32,8 +35,17 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
     busy, span = scalars["busy_ns"], device_span(account.partial)
     text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"
     if span:
-        text += f" ({units.percent(busy / span)} of the time from first to last)"
+        text += f" ({_shares(account) or units.percent(busy / span)} of the time from first to last)"
     return Finding(TRACE_TOTALS, text)
+
+
+def _shares(account: Account) -> str:
+    """The busy share of each of a few devices; empty where there is one, or many."""
+    devices = device_table(account.partial).frame
+    if not 1 < len(devices) <= _MOST_DEVICES or devices["busy_share"].isna().any():
+        return ""
+    shares = zip(devices["device"], devices["busy_share"], strict=True)
+    return ", ".join(f"device {label}: {units.percent(share)}" for label, share in shares)
 
 
 UNATTRIBUTED_TIME = Rule("unattributed-time", "trace", "time has no scope, by the reasons for it")

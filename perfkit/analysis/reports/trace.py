@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.phases import no_phase_evidence
 from perfkit.analysis.time import (
     breakdown,
     cells,
+    devices,
     graphs,
     grouping,
     integrity,
     launches,
     passes,
     ranges,
+    steps,
     threads,
     unlaunched,
 )
@@ -29,6 +32,7 @@ from perfkit.analysis.time.partial import Fold
 from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
+from perfkit.errors import UsageError
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
@@ -42,7 +46,9 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.KERNELS,
     breakdown.LAYERS,
     breakdown.COPIES,
+    devices.DEVICES,
     ranges.RANGES,
+    steps.STEPS,
     threads.THREADS,
     launches.LAUNCHES,
     unlaunched.UNLAUNCHED,
@@ -56,6 +62,7 @@ FOLDS: tuple[Fold, ...] = (
     passes.PASSES,
     ranges.EVERYWHERE,
     ranges.IN_STEPS,
+    steps.STEP_TIMES,
     summaries.NODES,
     summaries.SPANS,
     threads.LANES,
@@ -66,6 +73,7 @@ FOLDS: tuple[Fold, ...] = (
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
     trace_findings.trace_totals,
+    step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
     trace_findings.no_modules,
@@ -91,10 +99,13 @@ def report(
 ) -> Report:
     """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
 
-    Raises UsageError where the view selects a step or a phase that has no work.
+    Raises UsageError where the view selects a step or a phase that has no work, or is by device, and the trace has no
+    device work.
     """
     view = view or View()
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
+    if view.by_device and not account.on_device:
+        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
     scalars = cache(lambda: summary(account.partial))
     return Report(
         Path(trace.source).name,

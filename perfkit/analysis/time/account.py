@@ -5,6 +5,7 @@ Every table is a grouping of these rows (`partial`) and so adds up to the same t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -64,6 +65,8 @@ class Account:
     """Steps accounted for, as indices into attribution.steps."""
     steps_only: bool = False
     """Whether work outside the steps is left out; where `steps` is empty, whether work inside them is."""
+    is_whole: bool = True
+    """Whether work outside the steps is accounted for, too: here, or in another of the account's parts."""
     only: Phase | None = None
     """The phase accounted for; None for all of them."""
     fallback: Fallback | None = None
@@ -96,7 +99,8 @@ class Account:
             sources=(trace.source,),
             tools=(trace.recording.tool.value,),
             has_operators=trace.recording.capabilities.operators,
-            devices=tuple((device.index, device.name) for device in trace.recording.devices),
+            devices=tuple(_named_devices(trace)),
+            device_labels=self.device_labels,
             names=trace.names,
             paths=self.paths,
             scope_source=attribution.scope_source,
@@ -109,8 +113,11 @@ class Account:
                 **dict.fromkeys(self.paths[len(attribution.paths) :], ""),
             },
             steps=tuple(step.end - step.start for step in steps),
+            step_source=attribution.host.step_source,
             only=self.only,
             on_device=self.on_device,
+            is_whole=self.is_whole,
+            has_ranges=bool(is_range(attribution, trace).any()),
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
             has_launches=any(kind_of(trace.names[index]) is not None for index in present(host.name[host.is_runtime])),
             several_threads=len(trace.threads) > 1,
@@ -151,6 +158,18 @@ class Account:
         return at(host.name.astype(np.int64), at(enclosing, self.place, absent=NONE), absent=NONE)
 
     @cached_property
+    def device_labels(self) -> tuple[str, ...]:
+        """The labels of the devices that have events in the file, by number; `device` counts in them."""
+        return tuple(map(self.trace.device_label, np.unique(self.trace.device.device).tolist()))
+
+    @cached_property
+    def device(self) -> Ints:
+        """The device of each row, as an index into `device_labels`; NONE for host times."""
+        if not self.on_device:
+            return np.full(len(self), NONE, dtype=np.int64)
+        return np.unique(self.trace.device.device, return_inverse=True)[1][self.row]
+
+    @cached_property
     def in_node(self) -> Bools:
         """Rows that ran (or were launched) inside a backward node."""
         return at(self.attribution.links.node, self.place, absent=NONE) != NONE
@@ -171,6 +190,15 @@ class Account:
         return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
 
 
+def _named_devices(trace: Trace) -> Iterator[tuple[str, str]]:
+    """Labels of devices, and their names, where the file has some."""
+    names = {device.index: device.name for device in trace.recording.devices}
+    if trace.devices:
+        yield from ((device.label, names[device.index]) for device in trace.devices if device.index in names)
+    else:
+        yield from ((str(index), name) for index, name in names.items())
+
+
 def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:
     """The scope of rows, where the two rest rows come after `paths` scopes: <unattributed>, <communication>."""
     return np.where(phase == Phase.COMMUNICATION, paths + 1, np.where(path == NONE, paths, path))
@@ -180,7 +208,7 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     """The rows to account for: device events, or without any the host time of the steps on the main thread."""
     selection = selection or Selection()
     there = own_steps(trace, attribution)
-    steps = _chosen_steps(trace, there, selection.steps)
+    steps = _chosen_steps(trace, attribution, there, selection.steps)
     whole = _device_rows(trace, attribution) if len(trace.device) else _host_rows(trace, attribution)
     whole = replace(whole, fallback=_fallback(whole))
     keep = np.ones(len(whole), dtype=bool)
@@ -190,7 +218,10 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
     if selection.phase is not None:
         keep &= whole.phase == selection.phase
     chosen = there if steps is None else steps
-    return replace(whole.kept(keep), steps=chosen, steps_only=steps is not None, only=selection.phase)
+    is_whole = steps is None and (whole.on_device or not attribution.host.step_source.is_certain)
+    return replace(
+        whole.kept(keep), steps=chosen, steps_only=steps is not None, is_whole=is_whole, only=selection.phase
+    )
 
 
 def _fallback(whole: Account) -> Fallback | None:
@@ -208,7 +239,9 @@ def own_steps(trace: Trace, attribution: Attribution) -> tuple[int, ...]:
     return tuple(i for i, step in enumerate(attribution.steps) if on_device or step.thread == attribution.main_thread)
 
 
-def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> tuple[int, ...] | None:
+def _chosen_steps(
+    trace: Trace, attribution: Attribution, there: tuple[int, ...], choice: StepChoice
+) -> tuple[int, ...] | None:
     """The chosen steps; None for everything, inside steps or not."""
     if isinstance(choice, int):
         if not there:
@@ -217,8 +250,8 @@ def _chosen_steps(trace: Trace, there: tuple[int, ...], choice: StepChoice) -> t
             count = "1 step" if len(there) == 1 else f"{len(there)} steps"
             raise UsageError(f"--steps {choice}: this trace has {count}, counted from 0")
         return (there[choice],)
-    own = choice == "auto" and trace.recording.own is not None and len(there) > 0
-    return there if own else None
+    own = choice == "auto" and trace.recording.own is not None and attribution.host.step_source.is_certain
+    return there if own and there else None
 
 
 def steps_of_events(trace: Trace, attribution: Attribution) -> Ints:
@@ -271,15 +304,27 @@ def _host_rows(trace: Trace, attribution: Attribution) -> Account:
 
 def is_operator(attribution: Attribution) -> Bools:
     """Host rows that are operators, and not ranges that perfkit itself wrote as such."""
+    return (attribution.host.kind == HostKind.OP) & ~_is_own(attribution)
+
+
+def _is_own(attribution: Attribution) -> Bools:
     own = np.zeros(len(attribution.host.names), dtype=bool)
     own[list(attribution.host.own_names)] = True
-    return (attribution.host.kind == HostKind.OP) & ~own[attribution.host.name]
+    return own[attribution.host.name]
+
+
+def is_range(attribution: Attribution, trace: Trace) -> Bools:
+    """Host rows that are ranges by a user, perfkit or NVTX; of a tool that knows no operators, all but calls."""
+    host = attribution.host
+    if not trace.recording.capabilities.operators:
+        return ~host.is_runtime
+    return (host.kind == HostKind.ANNOTATION) | ((host.kind == HostKind.OP) & _is_own(attribution))
 
 
 def in_account(attribution: Attribution) -> Bools:
-    """Host rows inside the steps on the main thread; without steps, everything on it."""
+    """Host rows inside the steps on the main thread; without steps, or with guessed ones, everything on it."""
     host = attribution.host
     main = attribution.main_thread
-    if not host.is_step.any():
+    if not host.step_source.is_certain:
         return host.thread == main
     return nearest(host.forest.parent, host.is_step & (host.thread == main)) != NONE

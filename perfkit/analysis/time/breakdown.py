@@ -19,7 +19,7 @@ from perfkit.schema.table import Audience, Column, Table
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
-_HOST_TIMES = "host self time on the main thread; the rows add up to the steps' wall time"
+_HOST_TIMES = "host self time on the main thread"
 _CATEGORIES = np.array(kinds.ALL, dtype=object)
 
 _TIMES = (
@@ -215,8 +215,9 @@ def notes(partial: Partial) -> tuple[str, ...]:
             "sum: durations of kernels, copies and memsets added up;"
             " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
         )
+    whole = "; the rows add up to the steps' wall time" if partial.facts.step_source.is_certain else ""
     counts = "" if (partial.of(CELLS)["work"] == Work.OPERATOR).any() else "; count: ranges"
-    return (f"{without_device(partial.facts)}: {_HOST_TIMES}{counts}",)
+    return (f"{without_device(partial.facts)}: {_HOST_TIMES}{whole}{counts}",)
 
 
 def without_device(facts: Facts) -> str:

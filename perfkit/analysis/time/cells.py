@@ -56,6 +56,7 @@ def _rows(account: Account) -> Rows:
         "step": steps[account.step],
         "reason": _reason(account),
         "work": _work(account),
+        "device": account.device,
         "count": account.is_counted.astype(np.int64),
         "total_ns": account.total,
         "exclusive_ns": account.exclusive,
@@ -66,7 +67,7 @@ def _rows(account: Account) -> Rows:
     }
 
 
-_KEYS = ("name", "operator", "phase", "path", "reason", "work")
+_KEYS = ("name", "operator", "phase", "path", "reason", "work", "device")
 BY_STEP = Fold(
     "by step",
     _rows,
@@ -80,10 +81,10 @@ BY_STEP = Fold(
         "max_ns": "max",
         "bytes": "sum",
     },
-    texts={"name": "names", "operator": "names", "path": "paths"},
+    texts={"name": "names", "operator": "names", "path": "paths", "device": "device_labels"},
     is_counted=True,
 )
-"""One row for each name, operator, phase, scope, reason for having no scope, kind of work, and step."""
+"""One row for each name, operator, phase, scope, reason for having no scope, kind of work, device, and step."""
 CELLS = Fold(
     "cells",
     lambda account: columns_of(account.partial.of(BY_STEP)),

@@ -20,6 +20,7 @@ from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.scopes import ScopeSource
 from perfkit.analysis.time.breakdown import REST_SCOPES, fallback_notes, notes, rest_last, row_kind, with_share
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
+from perfkit.analysis.time.folding import folded, folded_paths, layer_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.step_share import over_the_steps
 from perfkit.analysis.time.trace_table import By, TraceTable
@@ -56,6 +57,11 @@ class Names:
     """Foreign names carry a counter per class instead of a position: Linear_7."""
     separators: Mapping[str, str] = field(default_factory=dict)
     """Of paths that are spelled otherwise; empty for those of one part."""
+
+    @property
+    def free(self) -> bool:
+        """Names are a user's own, not those of modules."""
+        return self.separator == SEPARATOR and not self.numbered
 
     def parts(self, path: str) -> list[str]:
         """The path's components; the last of MOST_PARTS is the whole rest."""
@@ -170,13 +176,31 @@ def _labels(partial: Partial, by: By, spelled: Names, *, depth: int | None, fold
         return names, names
     code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
+    if spelled.free and by != "module":
+        of_path = _free_labels(sorted(used), by, spelled, depth)
+        both = [of_path.get(path, (path, path)) for path in scopes]
+        return [instance for instance, _ in both], [group if fold else instance for instance, group in both]
     layers = _layer_prefixes(sorted(used), spelled)
     key = _path_key(by, spelled, layers, depth)
     instances = [key(path) if path in used else path for path in scopes]
     if not fold or by not in _FOLDED:
         return instances, instances
-    folded = _folder(spelled, layers)
-    return instances, [path if path in REST_SCOPES else folded(path) for path in instances]
+    star = _folder(spelled, layers)
+    return instances, [path if path in REST_SCOPES else star(path) for path in instances]
+
+
+def _free_labels(paths: list[str], by: By, spelled: Names, depth: int | None) -> dict[str, tuple[str, str]]:
+    """Path -> instance and group, of a user's own ranges: numbers in them fold, wherever they stand."""
+    if by == "class":
+        classes = {path: spelled.class_of(path) for path in paths}
+        group = folded(sorted(classes.values()))
+        return {path: (name, group[name]) for path, name in classes.items()}
+    labels = {}
+    for parts, starred in folded_paths(map(spelled.parts, paths)).items():
+        both = layer_of(parts, starred) if by == "layer" else (parts, starred)
+        instance, group_of = (spelled.separator.join(one[:depth]) for one in both)
+        labels[spelled.separator.join(parts)] = instance, group_of
+    return labels
 
 
 def components(partial: Partial) -> list[str]:
@@ -184,8 +208,8 @@ def components(partial: Partial) -> list[str]:
     paths, spelled = partial.facts.paths, names_of(partial)
     code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
-    folded = _folder(spelled, _layer_prefixes(sorted(used), spelled))
-    return [folded(path) for path in paths]
+    star = _folder(spelled, _layer_prefixes(sorted(used), spelled))
+    return [star(path) for path in paths]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -204,7 +228,7 @@ def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
     fronts = set(layers.values())
     depths = sorted({len(spelled.parts(front)) for front in fronts})
 
-    def folded(path: str) -> str:
+    def star(path: str) -> str:
         cut = spelled.fronts(path)
         for count in depths:
             front = cut[min(count, len(cut)) - 1]
@@ -212,7 +236,7 @@ def _folder(spelled: Names, layers: dict[str, str]) -> Callable[[str], str]:
                 return _starred(front, spelled) + _without_counters(path[len(front) :], spelled)
         return path
 
-    return folded
+    return star
 
 
 def _starred(front: str, spelled: Names) -> str:

@@ -21,6 +21,7 @@ from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.fallback import LayersBy
 from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.attribution.steps import StepSource
 
 if TYPE_CHECKING:
     from perfkit.analysis.time.account import Account
@@ -46,8 +47,8 @@ class Fold:
     measures: Mapping[str, Literal["sum", "min", "max"]]
     """How a measure of two rows is combined. A fact of the whole file, whatever part of it is accounted for, has the
     key `source` and is combined by max, so that the parts of one file count it once."""
-    texts: Mapping[str, Literal["names", "paths"]] = field(default_factory=dict)
-    """Keys that number the texts of `Facts.names` or `Facts.paths`; NONE for none."""
+    texts: Mapping[str, Literal["names", "paths", "device_labels"]] = field(default_factory=dict)
+    """Keys that number the texts of a field of `Facts`; NONE for none."""
     is_counted: bool = False
     """Whether the rows are those of the account: host times, which are not counted where there is device work."""
 
@@ -87,8 +88,10 @@ class Facts:
     """The files."""
     tools: tuple[str, ...]
     """What recorded them."""
-    devices: tuple[tuple[int, str], ...]
-    """Index and name of the devices that the files name."""
+    devices: tuple[tuple[str, str], ...]
+    """Label and name of the devices that the files name."""
+    device_labels: tuple[str, ...]
+    """Of the devices that have events. One label in two files is one device: they are of one process."""
     names: tuple[str, ...]
     """Of kernels, operators and ranges."""
     paths: tuple[str, ...]
@@ -106,11 +109,16 @@ class Facts:
     """What joins the parts of a path, for paths spelled otherwise than modules; empty for paths of one part."""
     steps: tuple[int, ...]
     """Wall time of each step, ns."""
+    step_source: StepSource
     only: Phase | None
     """The phase accounted for; None for all of them."""
     on_device: bool
     """Times are those of device events, not of the host's ranges."""
+    is_whole: bool
+    """What lies outside the steps is accounted for, too."""
     has_copies: bool
+    has_ranges: bool
+    """There are ranges by the user, perfkit or NVTX."""
     has_operators: bool
     """The recording names operators, not ranges alone."""
     has_launches: bool
@@ -135,6 +143,15 @@ class Partial:
     facts: Facts
     of: Callable[[Fold], pd.DataFrame]
     """The rows of a fold, added up; made when they are first asked for, and once."""
+
+    def on(self, device: int) -> Partial:
+        """The rows of one device, of the folds that tell devices apart; the others whole."""
+
+        def rows(fold: Fold) -> pd.DataFrame:
+            frame = self.of(fold)
+            return frame[frame["device"] == device] if "device" in fold.keys else frame
+
+        return Partial(self.facts, cache(rows))
 
     def settled(self, *folds: Fold) -> Partial:
         """The rows of these folds and of no other, made now: it needs no trace any more, and can be pickled."""
@@ -170,6 +187,7 @@ def merge(parts: Sequence[Partial]) -> Partial:
     places = {
         "names": {text: number for number, text in enumerate(facts.names)},
         "paths": {text: number for number, text in enumerate(facts.paths)},
+        "device_labels": {text: number for number, text in enumerate(facts.device_labels)},
     }
 
     def rows(fold: Fold) -> pd.DataFrame:
@@ -213,6 +231,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         sources=_union(part.sources for part in parts),
         tools=_union(part.tools for part in parts),
         devices=_union(part.devices for part in parts),
+        device_labels=_union(part.device_labels for part in parts),
         names=_union(part.names for part in parts),
         paths=_union(part.paths for part in parts),
         scope_source=scoped[0].scope_source,
@@ -222,8 +241,11 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         roots={root: _union(part.roots.get(root, ()) for part in parts) for part in parts for root in part.roots},
         separators={path: separator for part in parts for path, separator in part.separators.items()},
         steps=tuple(wall for part in parts for wall in part.steps),
+        step_source=next((part.step_source for part in parts if part.steps), parts[0].step_source),
         only=parts[0].only,
         on_device=any(part.on_device for part in parts),
+        is_whole=all(part.is_whole for part in parts),
+        has_ranges=any(part.has_ranges for part in parts),
         has_copies=any(part.has_copies for part in parts),
         has_operators=any(part.has_operators for part in parts),
         has_launches=any(part.has_launches for part in parts),

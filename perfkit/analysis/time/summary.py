@@ -19,13 +19,18 @@ Scalars: TypeAlias = Mapping[str, Any]
 
 def _spans(account: Account) -> Rows:
     events = account.trace.device
-    device, start, end = events.device, events.start, events.end
-    if not account.on_device:
-        return {"device": device[:0], "first": start[:0], "last": end[:0]}
-    return {"device": device[account.row], "first": start[account.row], "last": end[account.row]}
+    row = account.row if account.on_device else account.row[:0]
+    return {"device": account.device[: len(row)], "first": events.start[row], "last": events.end[row]}
 
 
-SPANS = Fold("spans", _spans, keys=("device",), measures={"first": "min", "last": "max"}, is_counted=True)
+SPANS = Fold(
+    "spans",
+    _spans,
+    keys=("device",),
+    measures={"first": "min", "last": "max"},
+    texts={"device": "device_labels"},
+    is_counted=True,
+)
 """From when to when each device has work, ns."""
 
 
@@ -47,12 +52,12 @@ def summary(partial: Partial) -> dict[str, Any]:
     facts, cells = partial.facts, partial.of(CELLS)
     on_device = cells if facts.on_device else cells[:0]
     kernels = on_device[on_device["work"] == Work.KERNEL]
-    used = set(partial.of(SPANS)["device"])
+    used = {facts.device_labels[number] for number in partial.of(SPANS)["device"]}
     nodes = partial.of(NODES)
     return {
         "source": ", ".join(facts.sources),
         "format": ", ".join(facts.tools),
-        "devices": [name for index, name in facts.devices if index in used],
+        "devices": [name for label, name in facts.devices if label in used],
         "kernels": int(kernels["count"].sum()),
         "kernel_time_ns": int(kernels["total_ns"].sum()),
         "gpu_events": int(on_device["count"].sum()),
@@ -60,6 +65,7 @@ def summary(partial: Partial) -> dict[str, Any]:
         "busy_ns": int(on_device["exclusive_ns"].sum()),
         "steps": len(facts.steps),
         "step_wall_ns": facts.step_wall,
+        "step_source": facts.step_source.value,
         "total_ns": int(cells["total_ns"].sum()),
         "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),
         "unattributed_reasons_ns": unattributed(partial),

@@ -63,4 +63,5 @@ THREADS = TraceTable(
     "`thread`, `role`, `ranges`, `busy_ns`",
     lambda partial, _: thread_table(partial),
     _with_several,
+    divides=False,
 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import pandas as pd
 
 from perfkit.analysis.attribution.captures import Captures
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.schema.report import LazyTable
-from perfkit.schema.table import Audience, Table
+from perfkit.schema.table import Audience, Column, Table
 
 By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
 
@@ -27,6 +30,8 @@ class View:
     """The model's tree, path -> class, for a trace that does not carry it."""
     captures: Captures | None = None
     """The captures of the trace's CUDA graphs, from another trace."""
+    by_device: bool = False
+    """Tables of device work have rows for each device."""
 
 
 def everyone(_: Facts) -> Audience:
@@ -48,8 +53,31 @@ class TraceTable:
     """Computes it from a partial."""
     audience: Callable[[Facts], Audience | None] = everyone
     """Its audience for such a trace; None where it is not made."""
+    divides: bool = True
+    """Its rows are sums of device work, which can be told by device. Tables of the host, and of devices, do not."""
 
     def of(self, partial: Partial, view: View) -> LazyTable | None:
         """The table of one trace, to be computed when asked for; None where such a trace has none."""
         audience = self.audience(partial.facts)
-        return LazyTable(self.name, lambda: self.build(partial, view), audience) if audience else None
+        build = self._by_device if self.divides and view.by_device and partial.facts.on_device else self.build
+        return LazyTable(self.name, lambda: build(partial, view), audience) if audience else None
+
+    def _by_device(self, partial: Partial, view: View) -> Table:
+        """The tables of the devices as one, the longest rows of all first; rows that are pinned stay at the end."""
+        whole, labels = self.build(partial, view), partial.facts.device_labels
+        parts = [(self.build(partial.on(labels.index(label)), view), label) for label in sorted(labels, key=by_numbers)]
+        frames = [part.frame.assign(device=pd.Series(label, part.frame.index, dtype=object)) for part, label in parts]
+        upper = pd.concat([frame[: len(frame) - part.pinned] for frame, (part, _) in zip(frames, parts, strict=True)])
+        pinned = pd.concat([frame[len(frame) - part.pinned :] for frame, (part, _) in zip(frames, parts, strict=True)])
+        upper = upper.sort_values("total_ns", ascending=False, kind="stable")
+        frame = pd.concat([upper, pinned], ignore_index=True)
+        if "share" in frame:
+            total = frame["total_ns"].sum()
+            frame["share"] = frame["total_ns"] / total if total else 0.0
+        columns = (Column("device"), *whole.columns)
+        return replace(whole, columns=columns, frame=frame, pinned=sum(part.pinned for part, _ in parts))
+
+
+def by_numbers(label: str) -> list[tuple[bool, int, str]]:
+    """Sorts labels of devices by the numbers in them: 9 before 10."""
+    return [(at % 2 == 1, len(part) * (at % 2), part) for at, part in enumerate(re.split(r"0*(\d+)", label))]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from perfkit.schema.python_frames import innermost_of_user
 from perfkit.trace.chrome.annotations import annotation, is_annotated
+from perfkit.trace.chrome.devices import Identified, Lane, identify
 from perfkit.trace.chrome.events import (
     NO_ARGS,
     NOTHING,
@@ -71,6 +72,8 @@ class ColumnBuilder:
         self._untimed: Counter[str] = Counter()
         self._names = Dictionary()
         self._threads = Dictionary()
+        self._lanes = Dictionary()
+        self._pid_texts: dict[int, str] = {}
         self._labels: dict[tuple[str, int, int], str] = {}
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
@@ -124,6 +127,7 @@ class ColumnBuilder:
         change = np.ones(len(rows), np.bool_)
         change[1:] = (pids[1:] != pids[:-1]) | (tids[1:] != tids[:-1])
         first = np.flatnonzero(change)
+        self._keep_texts(pids[first], [events[row].pid for row in rows[first].tolist()])
         runs = self._threads.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True), len(first))
         codes[rows] = runs[np.cumsum(change) - 1]
         if tids.min() < MISSING:
@@ -157,7 +161,6 @@ class ColumnBuilder:
         events = rows.events
         args = [event.args or NO_ARGS for event in events]
         graph_node = integers([a.graph_node for a in args])
-        device = _or_else(integers([a.device for a in args]), [event.pid for event in events])
         start, end, valid = self._times(events)
         unsorted = np.array([route.is_unsorted for route in self._router.routes])[rows.codes] & valid
         if unsorted.any():
@@ -165,7 +168,7 @@ class ColumnBuilder:
         columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
-            "device": np.where((device >= 0) & (device < 1 << 31), device, MISSING).astype(np.int32),
+            "device": self._encode_lanes(events, args),  # their numbers come with the last chunk
             "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
             "start": start,
             "end": end,
@@ -177,6 +180,24 @@ class ColumnBuilder:
             "annotation": self._encode_annotations(args, graph_node > 0),
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
+
+    def _encode_lanes(self, events: list[Event], args: list[Args]) -> Int32s:
+        """Events of one device are mostly adjacent, as those of one thread are."""
+        given = [event.pid for event in events]
+        index, pids = integers([a.device for a in args]), thread_numbers(given)
+        index = np.where((index >= 0) & (index < 1 << 31), index, MISSING)
+        change = np.ones(len(events), np.bool_)
+        change[1:] = (index[1:] != index[:-1]) | (pids[1:] != pids[:-1])
+        first = np.flatnonzero(change)
+        self._keep_texts(pids[first], [given[row] for row in first.tolist()])
+        runs = self._lanes.encode(zip(index[first].tolist(), pids[first].tolist(), strict=True), len(first))
+        return runs[np.cumsum(change) - 1]
+
+    def _keep_texts(self, pids: Int64s, given: list[Number]) -> None:
+        """Keep the pids that are texts, for the labels of devices."""
+        for row in np.flatnonzero(pids < MISSING).tolist():
+            if isinstance(given[row], str):
+                self._pid_texts[int(pids[row])] = str(given[row])
 
     def _encode_frames(self, args: list[Args]) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
@@ -251,7 +272,18 @@ class ColumnBuilder:
     def take(self, table: type[Any]) -> Any:
         """Return the finished columns of one kind. They are not kept: call this once for each kind."""
         pieces = self._pieces.pop(table, None)
-        return table(*(pieces.column(f.name) for f in fields(table))) if pieces else empty(table)
+        columns = table(*(pieces.column(f.name) for f in fields(table))) if pieces else empty(table)
+        if not isinstance(columns, DeviceEvents) or not len(columns):
+            return columns
+        found, lane = self.identified(), columns.device
+        number, process = np.array(found.numbers, np.int32)[lane], np.array(found.processes, np.int64)[lane]
+        return replace(columns, device=number, process=process)
+
+    def identified(self) -> Identified:
+        """Which device the events of each lane ran on, once all events are there."""
+        lanes = [Lane(index, pid) for index, pid in self._lanes]
+        hosts = list(dict.fromkeys(pid for pid, _ in self._threads))
+        return identify(lanes, self._pid_texts, hosts, lambda pid: self._labels.get(("process_name", pid, MISSING), ""))
 
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of the codes."""
@@ -267,6 +299,10 @@ class ColumnBuilder:
             if where in self._labels:
                 return self._labels[where]
         return ""
+
+    def has(self, category: str) -> bool:
+        """Whether the file has events of a category, which is in lower case."""
+        return any(route.label.lower() == category for route in self._router.routes)
 
     @property
     def events(self) -> int:

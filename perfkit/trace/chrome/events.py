@@ -153,15 +153,19 @@ def _integer(value: Number) -> int:
 
 def thread_numbers(values: list[Number]) -> Int64s:
     """Process or thread ids as integers; a text that is not a number gets a negative one, the same in every file."""
-    try:
-        return np.fromiter(values, np.int64, len(values))
-    except (TypeError, ValueError, OverflowError):
-        return np.fromiter((thread_number(value) for value in values), np.int64, len(values))
+    if str not in set(map(type, values)):
+        try:
+            return np.fromiter(values, np.int64, len(values))
+        except (TypeError, ValueError, OverflowError):
+            pass
+    numbers = {value: thread_number(value) for value in set(values)}
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values))
 
 
 def thread_number(value: Number) -> int:
-    """One process or thread id as an integer."""
-    number = _integer(value)
+    """One process or thread id as an integer. `0_71` is a text: rank 0 and process 71, in some merged files."""
+    joined = isinstance(value, str) and "_" in value  # Python would read it as 71
+    number = MISSING if joined else _integer(value)
     if number == MISSING and isinstance(value, str):
         return -2 - zlib.crc32(value.encode("utf-8", "replace"))
     return number

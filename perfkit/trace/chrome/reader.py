@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.document import CHUNK, Document
+from perfkit.trace.chrome.old_ranges import OLD_CATEGORY, with_annotations
 from perfkit.trace.chrome.recording import integer, recording
 from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import AutogradFlows, Content, DeviceEvents, HostRanges, ReadFacts, Trace
@@ -37,11 +38,12 @@ def read_chrome_json(
     host, device = columns.take(HostRanges), columns.take(DeviceEvents)
     if not len(host) and not len(device) and not (content is Content.KERNELS and columns.events):
         raise UsageError(f"{source} {_nothing_found(document.truncated_at, columns.ignored)}")
+    names = columns.names()
     trace = Trace(
         source=source,
-        names=columns.names(),
+        names=names,
         threads=columns.threads(),
-        host=host,
+        host=with_annotations(host, names, any_name=columns.has(OLD_CATEGORY)),
         device=device,
         flows=columns.take(AutogradFlows),
         recording=recording(document.members),
@@ -56,6 +58,7 @@ def read_chrome_json(
             overhead_ns=columns.overhead_ns,
             base_time_ns=integer(document.members.get("baseTimeNanoseconds")),
         ),
+        devices=columns.identified().devices,
     )
     check_sums(source, sums(trace))
     return trace

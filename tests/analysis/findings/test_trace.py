@@ -23,15 +23,19 @@ def remarks(account: Account) -> list[str]:
 
 
 def test_the_first_line_says_how_much_there_is_and_how_busy_the_device_was():
-    """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; time between devices is not counted"""
+    """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; each of two devices has its share"""
     assert remarks(account(device_step().build()))[0] == (
         "1 step; 4 device events, 40.00 ns in sum, 35.00 ns busy (35.0% of the time from first to last)"
     )
     two = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 0, 40)
     two.launched("k", 2, 60, 100).launched("k", 3, 1000, 1020, device=1)
     assert remarks(account(two.build()))[0] == (
-        "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy (83.3% of the time from first to last)"
+        "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy"
+        " (device 0: 80.0%, device 1: 100.0% of the time from first to last)"
     )
+    for number in range(2, 9):
+        two.launched("k", 2, 0, 10, device=number)
+    assert "170.0 ns busy (89.5% of the time from first to last)" in remarks(account(two.build()))[0]
 
 
 def test_a_moment_of_no_length_has_no_share():

@@ -58,7 +58,7 @@ def test_tables_of_device_work():
     copying = report(device_step().build())
     assert (names(scripts(plain)), names(people(plain))) == ([*SCRIPTS, "copies"], PEOPLE)
     assert (names(scripts(copying)), names(people(copying))) == (
-        [*SCRIPTS, "copies"],
+        [*SCRIPTS, "copies", "ranges"],
         [*PEOPLE, "copies"],
     )
 
@@ -69,14 +69,14 @@ def test_tables_of_several_threads():
     host = report(host_step().range("other", 0, 10, thread=1).build())
     assert (names(scripts(device))[-1], names(people(device))[-1]) == ("threads", "copies")
     assert (names(scripts(host)), names(people(host))) == (
-        [*SCRIPTS, "threads"],
+        [*SCRIPTS, "ranges", "threads"],
         [*PEOPLE, "threads"],
     )
 
 
 def test_tables_of_host_times():
     one = report(host_step().build())
-    assert (names(scripts(one)), names(people(one))) == (SCRIPTS, PEOPLE)
+    assert (names(scripts(one)), names(people(one))) == ([*SCRIPTS, "ranges"], PEOPLE)
 
 
 def test_tables_of_an_export_without_device_work(tmp_path: Path):

@@ -301,17 +301,37 @@ def test_only_the_outermost_layer_folds():
     assert set(sums(grouping.group_table(account(b).partial, "layer"))) == {"stages.*"}
 
 
-def test_annotations_fold_by_plain_numbers_and_keep_their_counters():
-    """GIVEN a user's ranges: numbers are layers there too, but part_0 is a name as good as any"""
+def test_annotations_fold_by_their_numbers_wherever_they_stand():
+    """GIVEN a user's ranges THEN numbers fold at every level, and in classes; the outermost makes the layer"""
     b = TraceBuilder()
     for number, path in enumerate((("enc", "0", "part_0"), ("enc", "1", "part_1"))):
         for level, name in enumerate(path):
             b.annotation(name, 100 * number + level, 100 * number + 90 - level)
         b.launched("k", 100 * number + 50, 10, 20)
     found = account(b)
-    assert sums(grouping.group_table(found.partial, "component")) == {"enc/*/part_0": 10, "enc/*/part_1": 10}
-    assert sums(grouping.group_table(found.partial, "class")) == {"part_0": 10, "part_1": 10}
+    assert sums(grouping.group_table(found.partial, "component")) == {"enc/*/part_*": 20}
+    assert sums(grouping.group_table(found.partial, "layer")) == {"enc/*": 20}
+    assert sums(grouping.group_table(found.partial, "class")) == {"part_*": 20}
+    assert sums(grouping.group_table(found.partial, "module")) == {"enc/0/part_0": 10, "enc/1/part_1": 10}
+    assert sums(grouping.group_table(found.partial, "component", depth=2)) == {"enc/*": 20}
+    for by in ("component", "layer", "class"):
+        assert len(sums(grouping.group_table(found.partial, by, fold=False))) == 2
     assert grouping.names_of(found.partial) == grouping.Names(SEPARATOR, {}, numbered=False)
+
+
+def test_how_many_instances_a_folded_row_has():
+    """GIVEN four iterations of three layers, as users name them THEN the steps are no part of the layers' names"""
+    b = TraceBuilder()
+    for iteration in range(4):
+        at = 1000 * iteration
+        b.annotation(f"iteration {iteration}", at, at + 900).launched("k", at + 800, at + 800, at + 810)
+        for layer in range(3):
+            b.annotation(f"layer {layer}", at + 100 * layer, at + 100 * layer + 90)
+            b.launched("k", at + 100 * layer + 10, at + 100 * layer, at + 100 * layer + 50)
+    frame = grouping.group_table(account(b).partial, "component").frame
+    assert frame[["scope", "x", "count", "total_ns"]].to_numpy().tolist() == [
+        ["layer *", 3, 12, 600], ["iteration *", 4, 4, 40],
+    ]  # fmt: skip
 
 
 def test_how_names_are_spelled():

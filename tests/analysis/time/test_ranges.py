@@ -6,11 +6,14 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.time.account import Selection, account_for
-from perfkit.analysis.time.ranges import range_table
+from perfkit.analysis.time.ranges import RANGES, range_table
+from perfkit.analysis.time.trace_table import View
 from perfkit.schema.table import Table
 from perfkit.trace.columns import HostKind
+from perfkit.trace.load import load
 from tests.analysis import columns
 from tests.builders import TraceBuilder
+from tests.corpus import corpus_file
 
 
 def table_of(builder: TraceBuilder, phase: Phase | None = None, **options: bool) -> Table:
@@ -94,7 +97,7 @@ def test_calls_into_the_driver_are_no_ranges():
     ],
 )
 def test_perfkits_own_ranges_go_by_their_names_in_nvtx(text, shown):
-    assert shown in set(table_of(TraceBuilder().range(text, 0, 10)).frame["name"])
+    assert shown in set(table_of(TraceBuilder().annotation(text, 0, 10)).frame["name"])
 
 
 def test_steps_are_one_row():
@@ -102,11 +105,75 @@ def test_steps_are_one_row():
     assert rows(table_of(b), "name", "count", "total_ns") == [("step::*", 2, 30)]
 
 
+def on_device() -> TraceBuilder:
+    """Two steps with a layer each, in which an operator launches; and a launch and a range outside them."""
+    b = TraceBuilder()
+    for number in (0, 1):
+        at = 100 * number
+        b.annotation(f"iteration {number}", at, at + 80).annotation("layer 0", at + 10, at + 50)
+        b.range("aten::mm", at + 15, at + 40).launched("k", at + 20, at + 20, at + 27 + number)
+        b.launched("copy", at + 60, at + 60, at + 65)
+    return b.annotation("eval", 300, 350).launched("k", 310, 310, 313).launched("k", 400, 400, 440)
+
+
+def test_ranges_have_the_time_of_what_is_launched_in_them():
+    """GIVEN kernels in a layer in a step THEN both have it; operators are no ranges; what is outside steps counts"""
+    table = table_of(on_device(), fold=True)
+    assert rows(table, "name", "x", "count", "total_ns", "device_ns") == [
+        ("iteration *", 2, 2, 160, 25), ("layer 0", 1, 2, 80, 15), ("eval", 1, 1, 50, 3),
+    ]  # fmt: skip
+    assert "x" in columns.names(table.seen_by("people"))
+    assert table.notes[1:] == (
+        "device: durations of what was launched in the range on its thread, inner ranges included",
+        "ranges inside and outside the steps",
+    )
+    assert [name for (name,) in rows(table_of(on_device()), "name")] == [
+        "iteration 0",
+        "iteration 1",
+        "layer 0",
+        "eval",
+    ]
+
+
+def test_only_one_steps_ranges():
+    trace = on_device().build()
+    partial = account_for(trace, attribute(trace), Selection(steps=1)).partial
+    assert rows(range_table(partial), "name", "device_ns") == [("iteration 1", 13), ("layer 0", 8)]
+    assert range_table(partial).notes[-1] == "only ranges that start inside these steps"
+
+
+def test_whom_the_table_is_for():
+    traces = (on_device(), TraceBuilder().range("aten::mm", 0, 10), TraceBuilder().module("net", 0, 10))
+    partials = [account_for(trace := b.build(), attribute(trace)).partial for b in traces]
+    assert [RANGES.audience(partial.facts) for partial in partials] == ["scripts", None, "scripts"]
+
+
+def test_the_table_folds_the_users_names_and_no_modules():
+    """GIVEN numbered steps, and modules THEN --no-fold keeps the first apart; the modules' names are whole"""
+    trace = on_device().build()
+    partial = account_for(trace, attribute(trace)).partial
+    assert "iteration *" in set(RANGES.build(partial, View()).frame["name"])
+    assert "iteration 1" in set(RANGES.build(partial, View(fold=False)).frame["name"])
+    trace = TraceBuilder().module("layers.0", 0, 10).module("layers.1", 10, 20).build()
+    partial = account_for(trace, attribute(trace)).partial
+    assert set(RANGES.build(partial, View()).frame["name"]) == {"layers.0", "layers.1"}
+
+
+@pytest.mark.corpus
+def test_the_wait_for_data_of_a_real_trace():
+    """Issue 11: the DataLoader of resnet50_torch18_workers0 takes 272.769 ms."""
+    trace = load(corpus_file("kineto/resnet50_torch18_workers0.json.gz"))
+    frame = range_table(account_for(trace, attribute(trace)).partial).frame
+    waits = frame[frame["name"].str.startswith("enumerate(DataLoader)")]
+    assert waits[["count", "total_ns"]].to_numpy().tolist() == [[6, 272_769_000]]
+
+
 def test_columns():
     table = table_of(two_steps())
     assert columns.names(table) == [
-        "thread", "name", "count", "total_ns", "self_ns", "mean_ns", "min_ns", "max_ns",
+        "thread", "name", "x", "count", "total_ns", "self_ns", "mean_ns", "min_ns", "max_ns",
     ]  # fmt: skip
+    assert columns.names(table.seen_by("people"))[:3] == ["thread", "name", "count"]
     assert columns.spare(table) == ["mean_ns", "min_ns", "max_ns"]
     assert columns.summed(table) == []  # inner ranges are in outer ones
     columns.assert_regular(table)

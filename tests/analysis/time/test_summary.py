@@ -31,6 +31,7 @@ def test_scalars_of_device_work():
         "busy_ns": 35,
         "steps": 1,
         "step_wall_ns": 100,
+        "step_source": "profiler",
         "total_ns": 40,
         "unattributed_ns": 5,
         "unattributed_reasons_ns": {"outside": 5},

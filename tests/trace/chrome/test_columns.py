@@ -99,7 +99,8 @@ def test_device_events_take_their_place_from_args_or_pid_and_tid():
 
 @pytest.mark.parametrize(("value", "kept"), [(0, 0), (-2, MISSING), (2**31 - 1, 2**31 - 1), (2**31, MISSING)])
 def test_a_device_number_has_31_bits(value, kept):
-    assert built([event("kernel", args=Args(device=value))]).take(DeviceEvents).device.tolist() == [kept]
+    events = [event("kernel", args=Args(device=value), pid=None)]
+    assert built(events).take(DeviceEvents).device.tolist() == [kept]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def test_thread_numbers_are_stable_and_apart_from_real_ones() -> None:
     assert thread_number("Spans") == thread_number("Spans") < MISSING
     assert thread_number("Spans") != thread_number("Traces")
     assert thread_numbers([7, "7", "Spans", None]).tolist() == [7, 7, thread_number("Spans"), MISSING]
+    assert thread_number("0_71") < MISSING  # int("0_71") is 71
+    assert thread_numbers(["0_71", "71"]).tolist() == [thread_number("0_71"), 71]
 
 
 def _one(**members: str) -> Event:

@@ -1,0 +1,91 @@
+"""Recordings of one job, a row each: ranks, and cycles of the profiler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.time.account import account_for
+from perfkit.analysis.time.summary import device_span, summary
+from perfkit.analysis.time.trace_table import View
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+from perfkit.trace.columns import Trace
+
+NAME = "recordings"
+
+_COLUMNS = (
+    Column("recording"),
+    Column("rank"),
+    Column("cycle"),
+    Column("devices"),
+    Column("kernels", "", "count"),
+    Column("steps"),
+    Column("step_ns", "ns", "time", "mean step", scale="step"),
+    Column("total_ns", "ns", "time", "sum", scale="time"),
+    Column("busy_ns", "ns", "time", "busy", scale="time"),
+    Column("span_ns", "ns", "time", "first to last", scale="time", spare=True),
+    Column("unattributed_ns", "ns", "time", "unattributed", scale="time", spare=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One recording; times in ns, of the device where there is one."""
+
+    recording: str
+    rank: int | None
+    started: int
+    devices: str
+    kernels: int
+    steps: int
+    step_ns: float | None
+    total_ns: int
+    busy_ns: int
+    span_ns: int
+    unattributed_ns: int
+
+
+def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) -> Row:
+    """The row of a trace; what is left of it is small."""
+    view = view or View()
+    partial = account_for(trace, attribute(trace, modules=view.modules), view.selection).partial
+    found = summary(partial)
+    first = [int(part.start.min()) for part in (trace.host, trace.device) if len(part)]
+    return Row(
+        recording=name,
+        rank=rank,
+        started=(trace.facts.base_time_ns or 0) + min(first, default=0),
+        devices=", ".join(partial.facts.device_labels) if partial.facts.on_device else "",
+        kernels=found["kernels"],
+        steps=found["steps"],
+        step_ns=found["step_wall_ns"] / found["steps"] if found["steps"] else None,
+        total_ns=found["total_ns"],
+        busy_ns=found["busy_ns"],
+        span_ns=device_span(partial),
+        unattributed_ns=found["unattributed_ns"],
+    )
+
+
+RECORDINGS = Rule("recordings", "trace", "several traces are read as recordings of one job: its ranks, or cycles")
+UNREAD_RECORDINGS = Rule("unread-recordings", "trace", "traces of a folder that could not be read")
+
+
+def report(title: str, rows: Sequence[Row], unread: Sequence[str] = ()) -> Report:
+    """A row a recording, by rank and time; a rank's cycles are counted from 0. `unread`: why others are missing."""
+    ordered = sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.started, row.recording))
+    frame = pd.DataFrame([asdict(row) for row in ordered])
+    frame["cycle"] = frame.groupby("rank", dropna=False).cumcount()
+    frame["rank"] = frame["rank"].astype(pd.Int64Dtype())
+    ranks, cycles = int(frame["rank"].nunique()), int(frame["cycle"].max()) + 1
+    parts = [f"{ranks} ranks"] * (ranks > 1) + [f"{cycles} cycles"] * (cycles > 1)
+    text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "")
+    findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
+    if unread:
+        findings.append(Finding(UNREAD_RECORDINGS, f"left out: {'; '.join(unread)}"))
+    table = Table(NAME, "Recordings", _COLUMNS, frame)
+    return Report(title, {"recordings": len(rows), "ranks": ranks}, (table,), findings=findings)

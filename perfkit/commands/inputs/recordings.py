@@ -1,0 +1,83 @@
+"""Several traces of one job: of its ranks, of the profiler's cycles, or of both; told by names and by first bytes."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfkit.commands.inputs.paths import Input, TraceFile
+from perfkit.trace import load as loader
+
+_HEAD_BYTES = 2**18
+"""Kineto writes what it knows of the process before the events."""
+_GZIP = b"\x1f\x8b"
+_RANK = re.compile(r"(?:^|[^A-Za-z])(?:rank|tp)[-_. ]?(\d+)(?!\d)", re.IGNORECASE)
+_WORKER = re.compile(r"(.+)\.\d{10,}\.pt\.trace\.json(?:\.gz)?")
+"""As torch.profiler.tensorboard_trace_handler names files: a worker and a time."""
+_DISTRIBUTED = re.compile(rb'"distributedInfo"\s*:\s*\{')
+_MEMBERS = {name: re.compile(rb'"%s"\s*:\s*(\d{1,9})\b' % name.encode()) for name in ("rank", "world_size")}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFile:
+    """A trace beside others."""
+
+    path: Path
+    rank: int | None
+    """By the file, where it says that there are several, else by its name, or its folder's."""
+    world_size: int | None
+
+
+def in_folder(folder: Path) -> list[RecordingFile]:
+    """The traces of a folder, where there are several; of its folders, where it has none itself."""
+    for depth in ("", "*/"):
+        files = loader.traces_in(folder, depth)
+        if not files:
+            found = sorted(path for name in ("*.json", "*.json.gz") for path in folder.glob(depth + name))
+            files = [path for path in found if b'"traceEvents"' in _head(path)]
+        if files:
+            return [recording_file(path) for path in files] if len(files) > 1 else []
+    return []
+
+
+def of_one_job(inputs: Sequence[Input]) -> list[RecordingFile]:
+    """Several files, where they are recordings of one job; else none.
+
+    They are where all have a rank and the ranks differ, or where all are of one worker, by the profiler's names.
+    """
+    paths = [input_.path for input_ in inputs if isinstance(input_, TraceFile)]
+    files = [recording_file(path) for path in paths if isinstance(path, Path) and path.is_file()]
+    if len(files) < 2 or len(files) != len(inputs):
+        return []
+    ranks, worlds = {file.rank for file in files}, {file.world_size for file in files} - {None}
+    are_ranks = None not in ranks and len(ranks) > 1 and len(worlds) < 2
+    workers = {named[1] if (named := _WORKER.fullmatch(file.path.name)) else None for file in files}
+    are_cycles = None not in workers and len(workers) == 1
+    return files if are_ranks or are_cycles else []
+
+
+def recording_file(path: Path) -> RecordingFile:
+    """What the name and the beginning of a trace say of its place in a job."""
+    head = _head(path)
+    found = _DISTRIBUTED.search(head)
+    members = {name: pattern.search(head, found.end()) if found else None for name, pattern in _MEMBERS.items()}
+    rank, world_size = (int(member[1]) if member else None for member in members.values())
+    named = _RANK.search(path.name) or _RANK.search(path.absolute().parent.name)
+    if named and (world_size or 1) == 1:
+        return RecordingFile(path, int(named[1]), None)
+    return RecordingFile(path, rank, world_size)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, unpacked; none where it cannot be read: the reader will say why."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            return stream.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""

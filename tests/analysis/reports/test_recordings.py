@@ -1,0 +1,55 @@
+"""Recordings of one job, a row each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from perfkit.analysis.reports.recordings import Row, report, row_of
+from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.trace_table import View
+from perfkit.trace.columns import ReadFacts
+from tests.analysis import columns
+from tests.builders import TraceBuilder, device_step, host_step
+
+
+def test_a_row_has_the_numbers_of_its_trace():
+    """GIVEN 3 kernels and a copy, 40 ns in sum, 35 busy between 100 and 200, 5 without a scope; a step of 100 ns"""
+    trace = dataclasses.replace(device_step().build(), facts=ReadFacts(base_time_ns=1000))
+    assert row_of(trace, "a.json", 3) == Row(
+        "a.json", 3, started=1000, devices="0", kernels=3, steps=1, step_ns=100.0, total_ns=40, busy_ns=35,
+        span_ns=100, unattributed_ns=5,
+    )  # fmt: skip
+
+
+def test_a_row_of_host_times_and_of_a_trace_without_steps():
+    assert row_of(host_step().build(), "a", None).devices == ""
+    assert row_of(host_step().build(), "a", None).total_ns == 100
+    two = TraceBuilder().event("k", 5, 9, device=1).event("k", 5, 9, device=0)
+    row = row_of(two.build(), "a", None, View(Selection(steps="all")))
+    assert (row.devices, row.steps, row.step_ns, row.started) == ("0, 1", 0, None, 5)
+
+
+def row(name: str, rank: int | None, started: int) -> Row:
+    return Row(name, rank, started, "0", 1, 0, None, 1, 1, 1, 0)
+
+
+def test_rows_are_by_rank_and_time_and_a_ranks_cycles_are_counted():
+    rows = [row("a", 1, 30), row("b", 0, 40), row("c", 1, 20), row("d", 0, 10), row("e", None, 5)]
+    found = report("job", rows)
+    table = found.tables[0]
+    frame = table.frame[["recording", "rank", "cycle"]]
+    assert frame.astype(object).where(frame.notna(), None).to_numpy().tolist() == [
+        ["d", 0, 0], ["b", 0, 1], ["c", 1, 0], ["a", 1, 1], ["e", None, 0],
+    ]  # fmt: skip
+    columns.assert_regular(table)
+    assert found.summary == {"recordings": 5, "ranks": 2}
+    assert [finding.what for finding in found.findings] == [
+        "5 recordings (2 ranks, 2 cycles), a row each: name one of them, or --table, to see more"
+    ]
+
+
+def test_what_could_not_be_read_is_said():
+    found = report("job", [row("a", 0, 0), row("b", 0, 1)], ["c is empty"])
+    assert [finding.what for finding in found.findings] == [
+        "2 recordings (2 cycles), a row each: name one of them, or --table, to see more", "left out: c is empty",
+    ]  # fmt: skip

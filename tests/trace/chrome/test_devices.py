@@ -1,0 +1,90 @@
+"""Devices of merged files: which lanes are one device, what it is called, and whose it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from perfkit.trace.chrome.devices import Lane, identify
+from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.columns import MISSING, Trace
+
+
+def merged(*kernels: tuple[object, int | None], hosts: tuple[object, ...] = ()) -> Trace:
+    """A file with kernels of these (pid, args.device), and a call in each of the host processes."""
+    events: list[dict[str, Any]] = [
+        {"ph": "X", "cat": "cuda_runtime", "name": "launch", "pid": pid, "tid": 1, "ts": 0, "dur": 1} for pid in hosts
+    ]
+    for at, (pid, device) in enumerate(kernels):
+        args = {} if device is None else {"device": device}
+        events.append({"ph": "X", "cat": "kernel", "name": "k", "pid": pid, "tid": 7, "ts": at, "dur": 1, "args": args})
+    events.append({"ph": "M", "name": "process_name", "pid": 2_000_000_000, "tid": 0, "args": {"name": "python"}})
+    return read_chrome_json([json.dumps({"traceEvents": events}).encode()], "t.json")
+
+
+def labels(trace: Trace) -> list[str]:
+    return [trace.device_label(number) for number in trace.device.device.tolist()]
+
+
+def test_the_usual_file_has_numbers():
+    trace = merged((0, 0), (1, 1), (0, 0), (3, None))
+    assert (labels(trace), trace.device.device.tolist()) == (["0", "1", "0", "3"], [0, 1, 0, 3])
+    assert (trace.devices, trace.device.process.tolist()) == ((), [MISSING] * 4)
+
+
+def test_one_number_in_two_processes_is_two_devices():
+    """GIVEN sglang's merged file: pids are texts THEN their texts are the labels, and name the host process"""
+    trace = merged(("[TP00] 0", 0), ("[TP01] 0", 0), ("[TP00] 0", 0), hosts=("[TP00] 5000", "[TP01] 5001"))
+    assert labels(trace) == ["[TP00] 0", "[TP01] 0", "[TP00] 0"]
+    assert trace.device.device.tolist() == [0, 1, 0]
+    assert [device.index for device in trace.devices] == [0, 0]
+    first, second = (thread.pid for thread in trace.threads)
+    assert trace.device.process.tolist() == [first, second, first]
+
+
+def test_new_numbers_are_above_all_others():
+    assert merged(("a 0", 0), ("b 0", 0), ("b 1", 1)).device.device.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("pids", "hosts"),
+    [(("0_0", "1_0"), ("0_71", "1_72")), (("0 (rank 0)", "0 (rank 1)"), ("71 (rank 0)", "72 (rank 1)")),
+     (("rank0 GPU", "rank1 GPU"), ("rank0 71", "rank1 72")), ((0, 10**9), (71, 10**9 + 72))],
+)  # fmt: skip
+def test_a_pid_tells_the_process(pids, hosts):
+    trace = merged(*((pid, 0) for pid in pids), hosts=hosts)
+    of_host = dict(zip(hosts, (thread.pid for thread in trace.threads), strict=True))
+    expected = [of_host[host] for host in hosts]
+    if pids[0] == "rank0 GPU":  # nothing but a number that is the rank, too: it could be either's
+        expected = [MISSING, MISSING]
+    assert trace.device.process.tolist() == expected
+    assert len(set(labels(trace))) == 2
+
+
+def test_offsets_smaller_than_a_pid_may_be_do_not_tell():
+    """GIVEN pids with 1,000 more for the second process: 1071 may be the first's THEN the process is not known"""
+    trace = merged((0, 0), (1000, 0), hosts=(71, 1071))
+    assert (trace.device.process.tolist(), trace.device.device.tolist()) == ([MISSING, MISSING], [0, 1])
+
+
+def test_numbers_of_merged_files_have_the_processs_number_and_name():
+    assert labels(merged((1_000_000_000, 0), (2_000_000_000, 0))) == ["1000000000/0", "2000000000/0 python"]
+
+
+def test_a_text_without_the_number_gets_it():
+    assert labels(merged(("TP00", 0), ("TP00", 1), ("TP01", 0), ("rank 10", 0))) == [
+        "TP00 0", "TP00 1", "TP01 0", "rank 10 0",
+    ]  # fmt: skip
+
+
+def test_events_that_do_not_say_their_device_are_on_that_of_their_pid():
+    trace = merged(("[TP00] 0", 0), ("[TP00] 0", None), ("[TP01] 0", 0))
+    assert labels(trace) == ["[TP00] 0", "[TP00] 0", "[TP01] 0"]
+    assert labels(merged(("first", None), ("second", None), (None, None))) == ["first", "second", "unknown"]
+
+
+def test_labels_are_unique():
+    found = identify([Lane(0, -5), Lane(0, -6)], {-5: "a 0", -6: "a"}, (), lambda _: "")
+    assert [device.label for device in found.devices] == ["a 0", "a 0 (2)"]
