@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfkit.trace import cache_entry
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import Trace, TraceDevice
 from tests.builders import TraceBuilder
 
 NAME = "a" * 64
@@ -30,6 +30,16 @@ def test_a_trace_comes_back_as_it_was_under_the_files_present_name():
         for field in dataclasses.fields(one):
             assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
     assert (again.names, again.threads, again.source) == (before.names, before.threads, "moved.json")
+
+
+def test_labels_of_devices_come_back_and_two_alike_are_damage():
+    devices = (TraceDevice(0, "[TP00] 0", 0), TraceDevice(1, "[TP01] 0", 0))
+    merged = dataclasses.replace(trace(), devices=devices)
+    again = cache_entry.decode(b"".join(cache_entry.encode(NAME, merged)), NAME, "t.json")
+    assert again.devices == devices
+    alike = dataclasses.replace(merged, devices=(devices[0], dataclasses.replace(devices[0], number=1)))
+    with pytest.raises(cache_entry.DamagedError, match="no trace can have"):
+        cache_entry.decode(b"".join(cache_entry.encode(NAME, alike)), NAME, "t.json")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])

@@ -120,9 +120,12 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
 
 
 def _folded(frame: pd.DataFrame) -> pd.DataFrame:
-    stars = folded(sorted(frame["name"]))
-    frame = frame.assign(name=frame["name"].map(stars), x=1)
-    return frame.groupby(["thread", "name"]).agg({"x": "sum", **IN_STEPS.measures}).reset_index()
+    """Rows of names that differ only in their numbers as one, the main thread's apart from those of the others."""
+    stars = pd.Series(frame["name"].to_numpy(), frame.index, dtype=object)
+    for _, names in frame.groupby("thread")["name"]:
+        stars[names.index] = names.map(folded(sorted(names)))
+    grouped = frame.assign(name=stars, x=1).groupby(["thread", "name"])
+    return grouped.agg({"x": "sum", **IN_STEPS.measures}).reset_index()
 
 
 def _notes(facts: Facts, phase: Phase | None, *, everywhere: bool) -> tuple[str, ...]:
