@@ -168,7 +168,11 @@ def _in_account(account: Account) -> Bools:
     if account.is_whole and not account.steps_only:
         return np.ones(len(host.name), dtype=bool)
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[host.thread]
-    step = steps_at(trace, host.start, np.ones(len(process), dtype=bool), process, attribution.steps)
-    if account.steps or not account.is_whole:
+    known = np.ones(len(process), dtype=bool)
+    if not account.is_whole:  # where all are of one process, ranges of others count by time
+        chosen = tuple(attribution.steps[index] for index in account.steps)
+        return steps_at(trace, host.start, known, process, chosen) != NONE
+    step = steps_at(trace, host.start, known, process, attribution.steps)
+    if account.steps:
         return np.isin(step, account.steps)
     return ~np.isin(step, own_steps(trace, attribution))  # the part of a whole that lies outside the steps
