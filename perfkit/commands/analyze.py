@@ -122,15 +122,16 @@ def execute(
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
     view, paths = options.view(), (path, *more)
-    files = _of_one_job(inputs_of(paths))
+    inputs = inputs_of(paths)
+    files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
-    paths = tuple(str(file.path) for file in files) or paths
+    if files:
+        paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
-    inputs = inputs_of(paths)
     if len(paths) == 1:
         shown = _chosen(inputs[0], view, options, "here")
     else:

@@ -14,7 +14,7 @@ GROUND = {"errors", "signals", "streams"}
 """Files that anything may import: no arrows of their own."""
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
-    "analysis/time/cost": "analysis/time/test_integrity_numbers",
+    "analysis/time/cost": "analysis/findings/test_integrity_numbers",
     "run": "test_cli",
     "analysis/kernels/kernel_table": "analysis/kernels/test_categories",
     "analysis/kernels/kinds": "analysis/kernels/test_categories",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from perfkit.analysis.findings.reading import READING, REPAIRED_JSON, TRUNCATED_FILE
 from perfkit.analysis.noise.stability import DRIFT, SLOW_STEPS
-from perfkit.analysis.time.reading import READING, REPAIRED_JSON, TRUNCATED_FILE
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Cost, Finding
 

@@ -221,7 +221,7 @@ def last_is(number: int) -> Callable[[Any], Any]:
     [
         with_column("host", "name", last_is(-1)),
         with_column("host", "name", last_is(10**6)),
-        with_column("host", "kind", last_is(4)),
+        with_column("host", "kind", last_is(5)),
         with_column("host", "thread", last_is(-1)),
         with_column("host", "thread", last_is(10**6)),
         with_column("host", "end", last_is(-(2**62))),

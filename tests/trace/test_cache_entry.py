@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perfkit.trace import cache_entry
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import Trace, TraceDevice
 from tests.builders import TraceBuilder
 
 NAME = "a" * 64
@@ -45,6 +45,16 @@ def test_what_no_file_has_as_unknown_is_damage(unknown):
         cache_entry.decode(
             b"".join(cache_entry.encode(NAME, dataclasses.replace(trace(), facts=facts))), NAME, "t.json"
         )
+
+
+def test_labels_of_devices_come_back_and_two_alike_are_damage():
+    devices = (TraceDevice(0, "[TP00] 0", 0), TraceDevice(1, "[TP01] 0", 0))
+    merged = dataclasses.replace(trace(), devices=devices)
+    again = cache_entry.decode(b"".join(cache_entry.encode(NAME, merged)), NAME, "t.json")
+    assert again.devices == devices
+    alike = dataclasses.replace(merged, devices=(devices[0], dataclasses.replace(devices[0], number=1)))
+    with pytest.raises(cache_entry.DamagedError, match="no trace can have"):
+        cache_entry.decode(b"".join(cache_entry.encode(NAME, alike)), NAME, "t.json")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 63, 64, 65, 66, 1000, -1])

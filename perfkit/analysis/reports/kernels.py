@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.time import reading
+from perfkit.analysis.findings import reading
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule

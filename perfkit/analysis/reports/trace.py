@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
+from perfkit.analysis.findings.integrity import CHECKS, Check
 from perfkit.analysis.findings.phases import no_phase_evidence
 from perfkit.analysis.time import (
     breakdown,
@@ -17,7 +19,6 @@ from perfkit.analysis.time import (
     devices,
     graphs,
     grouping,
-    integrity,
     launches,
     passes,
     ranges,
@@ -27,7 +28,6 @@ from perfkit.analysis.time import (
 )
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.integrity import CHECKS, Check
 from perfkit.analysis.time.partial import Fold
 from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary

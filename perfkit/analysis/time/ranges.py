@@ -120,9 +120,12 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
 
 
 def _folded(frame: pd.DataFrame) -> pd.DataFrame:
-    stars = folded(sorted(frame["name"]))
-    frame = frame.assign(name=frame["name"].map(stars), x=1)
-    return frame.groupby(["thread", "name"]).agg({"x": "sum", **IN_STEPS.measures}).reset_index()
+    """Rows of names that differ only in their numbers as one, the main thread's apart from those of the others."""
+    stars = pd.Series(frame["name"].to_numpy(), frame.index, dtype=object)
+    for _, names in frame.groupby("thread")["name"]:
+        stars[names.index] = names.map(folded(sorted(names)))
+    grouped = frame.assign(name=stars, x=1).groupby(["thread", "name"])
+    return grouped.agg({"x": "sum", **IN_STEPS.measures}).reset_index()
 
 
 def _notes(facts: Facts, phase: Phase | None, *, everywhere: bool) -> tuple[str, ...]:
@@ -165,7 +168,11 @@ def _in_account(account: Account) -> Bools:
     if account.is_whole and not account.steps_only:
         return np.ones(len(host.name), dtype=bool)
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[host.thread]
-    step = steps_at(trace, host.start, np.ones(len(process), dtype=bool), process, attribution.steps)
-    if account.steps or not account.is_whole:
+    known = np.ones(len(process), dtype=bool)
+    if not account.is_whole:  # where all are of one process, ranges of others count by time
+        chosen = tuple(attribution.steps[index] for index in account.steps)
+        return steps_at(trace, host.start, known, process, chosen) != NONE
+    step = steps_at(trace, host.start, known, process, attribution.steps)
+    if account.steps:
         return np.isin(step, account.steps)
     return ~np.isin(step, own_steps(trace, attribution))  # the part of a whole that lies outside the steps

@@ -127,7 +127,8 @@ class ColumnBuilder:
         change = np.ones(len(rows), np.bool_)
         change[1:] = (pids[1:] != pids[:-1]) | (tids[1:] != tids[:-1])
         first = np.flatnonzero(change)
-        self._keep_texts(pids[first], [events[row].pid for row in rows[first].tolist()])
+        if pids.min() < MISSING:
+            self._keep_texts(pids[first], [events[row].pid for row in rows[first].tolist()])
         runs = self._threads.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True), len(first))
         codes[rows] = runs[np.cumsum(change) - 1]
         if tids.min() < MISSING:
@@ -189,7 +190,8 @@ class ColumnBuilder:
         change = np.ones(len(events), np.bool_)
         change[1:] = (index[1:] != index[:-1]) | (pids[1:] != pids[:-1])
         first = np.flatnonzero(change)
-        self._keep_texts(pids[first], [given[row] for row in first.tolist()])
+        if pids.min() < MISSING:
+            self._keep_texts(pids[first], [given[row] for row in first.tolist()])
         runs = self._lanes.encode(zip(index[first].tolist(), pids[first].tolist(), strict=True), len(first))
         return runs[np.cumsum(change) - 1]
 

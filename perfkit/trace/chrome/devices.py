@@ -50,16 +50,16 @@ def identify(
     """
     said = [_with_index(lane, lanes) for lane in lanes]
     first = {lane.index: lane for lane in reversed(said)}
-    unnamed = any(lane.index == MISSING and lane.pid in texts for lane in said)
-    if not unnamed and all(lane == first[lane.index] for lane in said):
-        return Identified(tuple(lane.index for lane in said), (MISSING,) * len(lanes), ())
+    repeated = any(lane != first[lane.index] for lane in said)
+    owners = _owners(said, texts, hosts) if repeated or any(lane.pid in texts for lane in said) else (MISSING,)
+    processes = (MISSING,) * len(lanes) if MISSING in owners else owners
+    if not repeated and not any(lane.index == MISSING and lane.pid in texts for lane in said):
+        return Identified(tuple(lane.index for lane in said), processes, ())
     fresh = iter(range(max(first) + 1, _MOST))
     numbers = {lane: lane.index if lane == first[lane.index] else next(fresh) for lane in dict.fromkeys(said)}
     labels = _unique(_label(lane, texts.get(lane.pid), name_of(lane.pid)) for lane in numbers)
     devices = tuple(TraceDevice(numbers[lane], label, lane.index) for lane, label in zip(numbers, labels, strict=True))
-    owners = _owners(said, texts, hosts)
-    unknown = (MISSING,) * len(lanes)
-    return Identified(tuple(numbers[lane] for lane in said), unknown if MISSING in owners else owners, devices)
+    return Identified(tuple(numbers[lane] for lane in said), processes, devices)
 
 
 def _with_index(lane: Lane, lanes: Sequence[Lane]) -> Lane:

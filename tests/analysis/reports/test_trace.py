@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
+from perfkit.analysis.findings.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
 from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.cells import unattributed
-from perfkit.analysis.time.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import Scalars
 from perfkit.analysis.time.trace_table import By, TraceTable

@@ -11,10 +11,11 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase, attribute
 from perfkit.analysis.attribution.intervals import union_length
+from perfkit.analysis.findings import integrity
+from perfkit.analysis.findings.integrity import OUTSIDE_STEPS
 from perfkit.analysis.reports.trace import View, report
-from perfkit.analysis.time import breakdown, grouping, integrity
+from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Selection, account_for
-from perfkit.analysis.time.integrity import OUTSIDE_STEPS
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.load import load

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from perfkit.analysis.attribution.attribute import attribute
 from perfkit.trace.chrome.devices import Lane, identify
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.columns import MISSING, Trace
@@ -42,6 +43,25 @@ def test_one_number_in_two_processes_is_two_devices():
     assert [device.index for device in trace.devices] == [0, 0]
     first, second = (thread.pid for thread in trace.threads)
     assert trace.device.process.tolist() == [first, second, first]
+
+
+def test_ranks_whose_devices_have_different_numbers_keep_them_and_their_processes():
+    trace = merged(("[TP00] 0", 0), ("[TP01] 1", 1), hosts=("[TP00] 5000", "[TP01] 5001"))
+    assert (labels(trace), trace.devices) == (["0", "1"], ())
+    assert trace.device.process.tolist() == [thread.pid for thread in trace.threads]
+
+
+def test_each_rank_has_its_own_launches():
+    """GIVEN two ranks whose calls share a correlation THEN an event belongs to that of its process, not to the first"""
+    events: list[dict[str, Any]] = []
+    for rank, at in (("[TP00]", 0), ("[TP01]", 5)):
+        common = {"ph": "X", "dur": 2, "args": {"correlation": 7, "device": 0}}
+        events.append({**common, "cat": "cuda_runtime", "name": "launch", "pid": f"{rank} 50", "tid": 1, "ts": at})
+        events.append({**common, "cat": "kernel", "name": "k", "pid": f"{rank} 0", "tid": 7, "ts": at + 10})
+    trace = read_chrome_json([json.dumps({"traceEvents": events}).encode()], "t.json")
+    found = attribute(trace)
+    assert found.host.start[found.events.launch].tolist() == [0, 5000]
+    assert found.events.exclusive.tolist() == [2000, 2000]
 
 
 def test_new_numbers_are_above_all_others():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
-from perfkit.analysis.time import integrity
+from perfkit.analysis.findings import integrity
 from perfkit.analysis.time.account import account_for
 from perfkit.schema.finding import CLEAN, Cost, Evidence, Finding
 from perfkit.trace.columns import BEGIN_END, NO_TIME, HostKind, ReadFacts

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings.crossing import _NEVER, CROSSING_RANGES, _ends_of_others, crossing_ranges
+from perfkit.analysis.findings.integrity import CHECKS
 from perfkit.analysis.time.account import account_for
-from perfkit.analysis.time.crossing import _NEVER, CROSSING_RANGES, _ends_of_others, crossing_ranges
-from perfkit.analysis.time.integrity import CHECKS
 from perfkit.schema.finding import Cost, Finding
 from perfkit.trace.columns import ACROSS_THREADS, HostKind, ReadFacts, Thread, Trace
 from perfkit.trace.load import load

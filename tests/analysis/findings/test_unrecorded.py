@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings.integrity import CHECKS
+from perfkit.analysis.findings.unrecorded import UNRECORDED_THREADS, unrecorded_threads
 from perfkit.analysis.time.account import account_for
-from perfkit.analysis.time.integrity import CHECKS
-from perfkit.analysis.time.unrecorded import UNRECORDED_THREADS, unrecorded_threads
 from perfkit.schema.finding import Cost, Finding
 from perfkit.trace.columns import HostKind, Trace
 from perfkit.trace.recording import Tool

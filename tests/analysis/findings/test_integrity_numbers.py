@@ -8,10 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
-from perfkit.analysis.time import integrity
-from perfkit.analysis.time.account import Account, Selection, account_for
-from perfkit.analysis.time.graphs import CUDA_GRAPHS
-from perfkit.analysis.time.integrity import (
+from perfkit.analysis.findings import integrity
+from perfkit.analysis.findings.integrity import (
     CUT_STEPS,
     EXTERNAL_IDS,
     NO_LAUNCH,
@@ -26,6 +24,8 @@ from perfkit.analysis.time.integrity import (
     WHOLE_CUDA_GRAPHS,
     ZERO_DURATIONS,
 )
+from perfkit.analysis.time.account import Account, Selection, account_for
+from perfkit.analysis.time.graphs import CUDA_GRAPHS
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Table

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings import losses
 from perfkit.analysis.reports.trace import report
-from perfkit.analysis.time import losses
 from perfkit.analysis.time.account import account_for
 from perfkit.schema.finding import Cost, Evidence, Finding
 from perfkit.trace.columns import NO_CATEGORY, DeviceKind, HostKind, ReadFacts, Trace

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.findings.guesses import guessed_links
 from perfkit.analysis.time.account import account_for
-from perfkit.analysis.time.guesses import guessed_links
 from perfkit.schema.finding import Cost, Finding
 from perfkit.trace.columns import Trace
 from tests.builders import TraceBuilder

@@ -10,17 +10,17 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
 from perfkit.analysis.attribution.intervals import NONE, at
+from perfkit.analysis.findings import losses, reading
+from perfkit.analysis.findings.crossing import crossing_ranges
+from perfkit.analysis.findings.guesses import guessed_links
+from perfkit.analysis.findings.unrecorded import unrecorded_threads
 from perfkit.analysis.kernels.categories import is_known
 from perfkit.analysis.kernels.kinds import ALL, OTHER
-from perfkit.analysis.time import losses, reading
 from perfkit.analysis.time.account import Account, steps_of_events
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.analysis.time.cost import cost as _cost
 from perfkit.analysis.time.cost import part as _part
-from perfkit.analysis.time.crossing import crossing_ranges
 from perfkit.analysis.time.graphs import by_graph, cuda_graphs
-from perfkit.analysis.time.guesses import guessed_links
-from perfkit.analysis.time.unrecorded import unrecorded_threads
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
 

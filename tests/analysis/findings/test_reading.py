@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from perfkit.analysis.time import reading
-from perfkit.analysis.time.reading import (
+from perfkit.analysis.findings import reading
+from perfkit.analysis.findings.reading import (
     NEGATIVE_DURATIONS,
     READING,
     REPAIRED_JSON,
