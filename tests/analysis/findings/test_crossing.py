@@ -88,7 +88,7 @@ def test_ranges_of_one_scope_but_of_two_phases() -> None:
 
 def test_the_longest_range_of_another_scope_decides() -> None:
     """GIVEN a long range of the same name and a shorter one of another, both crossed WHEN compared THEN the other"""
-    b = TraceBuilder().annotation("b", 0, 60).annotation("a", 10, 70).annotation("b", 50, 90)
+    b = TraceBuilder().annotation("block b", 0, 60).annotation("a", 10, 70).annotation("block b", 50, 90)
     inside = b.launched("k", 65, 100, 120).launched("k", 72, 120, 150)
     finding = found(inside)
     assert finding is not None
