@@ -249,13 +249,21 @@ def _rows(account: Account) -> Rows:
     for name, where in zip(_COUNTS[3:], Place, strict=True):
         frame[name] = missing & (found.place == where)
     frame = frame.groupby(["call", "device"]).sum().reset_index()
+    numbers = np.unique(account.trace.device.device)
+    frame["device"] = np.where(np.isin(frame["device"], numbers), np.searchsorted(numbers, frame["device"]), NONE)
     return {
         "source": np.full(len(frame), account.trace.source, dtype=object),
         **{name: frame[name].to_numpy(dtype=np.int64) for name in ("call", "device", *_COUNTS)},
     }
 
 
-CALLS = Fold("calls", _rows, keys=("source", "call", "device"), measures=dict.fromkeys(_COUNTS, "max"))
+CALLS = Fold(
+    "calls",
+    _rows,
+    keys=("source", "call", "device"),
+    measures=dict.fromkeys(_COUNTS, "max"),
+    texts={"device": "device_labels"},
+)
 """One row a kind of call and device of each file."""
 
 
@@ -263,7 +271,8 @@ def launch_table(partial: Partial) -> Table:
     """Calls that give a device work, by kind and device: how many have an event, and where those are that have none."""
     frame = partial.of(CALLS).groupby(["call", "device"])[list(_COUNTS)].sum().reset_index()
     frame["call"] = [Call(kind).label for kind in frame["call"]]
-    frame["device"] = ["" if device == MISSING else str(device) for device in frame["device"]]
+    labels = (*partial.facts.device_labels, "")  # the last is for NONE
+    frame["device"] = [labels[device] for device in frame["device"]]
     columns = (
         Column("call"),
         Column("device"),
@@ -287,4 +296,5 @@ LAUNCHES = TraceTable(
     "`call`, `device`, " + ", ".join(f"`{name}`" for name in _COUNTS),
     lambda partial, _: launch_table(partial),
     _with_launches,
+    divides=False,
 )

@@ -37,6 +37,7 @@ def _rows(account: Account) -> Rows:
     events = account.attribution.events
     return {
         "like": at(events.path, events.twin[account.row[rows]], absent=NONE).astype(np.int64),
+        "device": account.device[rows],
         "count": np.ones(len(rows), dtype=np.int64),
         "total_ns": account.total[rows],
         "exclusive_ns": account.exclusive[rows],
@@ -46,9 +47,9 @@ def _rows(account: Account) -> Rows:
 UNLAUNCHED_WORK = Fold(
     "unlaunched work",
     _rows,
-    keys=("like",),
+    keys=("like", "device"),
     measures=dict.fromkeys(("count", "total_ns", "exclusive_ns"), "sum"),
-    texts={"like": "paths"},
+    texts={"like": "paths", "device": "device_labels"},
     is_counted=True,
 )
 """Events launched before the window, by the scope of the work that they repeat: of some layer, not of theirs."""
