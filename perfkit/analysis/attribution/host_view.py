@@ -38,6 +38,8 @@ class HostView:
     """Row of the enclosing perfkit.phase:: range, NONE outside."""
     own_names: dict[int, RangeName]
     """Name index -> parsed name, for perfkit's own ranges."""
+    present_names: tuple[int, ...]
+    """Name indexes that occur among host ranges, ascending."""
     step_source: StepSource = StepSource.NONE
 
     def name_of(self, row: int) -> str:
@@ -46,7 +48,9 @@ class HostView:
 
     def matching(self, test: Callable[[str], bool]) -> Bools:
         """Rows whose name passes a test; each distinct name is tested once."""
-        return name_flags(self.names, self.name, test)
+        flags = np.zeros(len(self.names), dtype=bool)
+        flags[[index for index in self.present_names if test(self.names[index])]] = True
+        return flags[self.name] if len(self.name) else np.zeros(0, dtype=bool)
 
     def own(self, *kinds: str) -> Bools:
         """Rows that are perfkit's own ranges of one of these kinds."""
@@ -94,9 +98,8 @@ def view(trace: Trace) -> HostView:
     name, kind = host.name[order], host.kind[order]
     on_none = _on_no_thread(trace)[order]
     forest = replace(forest, parent=np.where(on_none, NONE, forest.parent).astype(forest.parent.dtype))
-    own_names = {
-        index: parsed for index in present(name) if (parsed := range_names.parse_trace(trace.names[index])) is not None
-    }
+    names = tuple(present(name))
+    own_names = {i: parsed for i in names if (parsed := range_names.parse_trace(trace.names[i])) is not None}
     thread, start, end = host.thread[order], host.start[order], host.end[order]
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[thread]
     columns = HostColumns(trace.names, forest, name, kind, thread, process, start, end, nests=~on_none)
@@ -116,6 +119,7 @@ def view(trace: Trace) -> HostView:
         is_step=is_step,
         phase_range=nearest(forest.parent, phase_ranges),
         own_names=own_names,
+        present_names=names,
         step_source=step_source,
     )
 

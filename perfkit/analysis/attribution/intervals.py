@@ -100,19 +100,24 @@ def depths(parent: Ints) -> Ints:
 def nearest(parent: Ints, flagged: Bools) -> Ints:
     """The nearest self-or-ancestor that is flagged, NONE where there is none."""
     count = len(parent)
-    answer = np.empty(count, dtype=ROW)
-    for begin in range(0, count, _BLOCK):
-        end = min(begin + _BLOCK, count)
-        block, own = answer[begin:end], flagged[begin:end]
-        block[:] = np.where(own, np.arange(begin, end, dtype=ROW), parent[begin:end])
-        rows = np.flatnonzero((block != NONE) & ~own)
-        above = block[rows]
+    if not flagged.any():  # as often as not: a file has few of the things that may be looked for
+        return np.full(count, NONE, dtype=ROW)
+    answer = np.where(flagged, np.arange(count, dtype=ROW), parent)
+    holds = np.zeros(count + 1, dtype=bool)
+    holds[parent] = True  # one more row, for NONE
+    asking = (answer != NONE) & ~flagged
+    inner = np.flatnonzero(asking & holds[:-1])
+    for begin in range(0, len(inner), _BLOCK):
+        rows = inner[begin : begin + _BLOCK]
+        above = parent[rows]
         while len(rows):
             wrong = ~flagged[above]
             rows, above = rows[wrong], answer[above[wrong]]
-            block[rows] = above
+            answer[rows] = above
             climbing = above != NONE
             rows, above = rows[climbing], above[climbing]
+    leaves = np.flatnonzero(asking & ~holds[:-1])  # most rows: each takes its parent's answer
+    answer[leaves] = answer[parent[leaves]]
     return answer
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfkit.analysis.attribution.host_view import HostView, present
+from perfkit.analysis.attribution.host_view import HostView
 from perfkit.analysis.attribution.intervals import NONE, at, nearest
 from perfkit.analysis.attribution.links import Links, in_closure
 from perfkit.analysis.attribution.scopes import How, Scopes
@@ -47,5 +47,5 @@ def with_optimizers(host: HostView, links: Links, scopes: Scopes) -> Scopes:
 def _labels(host: HostView) -> dict[int, str]:
     """Name index -> scope, for the names of optimizers' ranges."""
     own = {i: name.label for i, name in host.own_names.items() if name.kind == "update" or name in _PHASES}
-    starts = ((i, start) for i in present(host.name) for start in _STARTS if host.names[i].startswith(start))
+    starts = ((i, start) for i in host.present_names for start in _STARTS if host.names[i].startswith(start))
     return own | {i: _STARTS[start] for i, start in starts}

@@ -19,11 +19,6 @@ _OF_REGIONS = ("name", "str")
 """Members in a dictionary of annotations, the most telling first."""
 
 
-def is_annotated(args: Args) -> bool:
-    """Whether the args have a member that only annotations have."""
-    return args.annotation is not None or args.module_fqn is not None or args.fqn is not None
-
-
 def annotation(args: Args, *, in_graph: bool) -> str | None:
     """The scope that an event was annotated with; None for none. `name` and `str` count for graph nodes only."""
     said: dict[str, Any] = {"module_fqn": args.module_fqn, "fqn": args.fqn}

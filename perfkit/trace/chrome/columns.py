@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from perfkit.schema.python_frames import innermost_of_user
-from perfkit.trace.chrome.annotations import annotation, is_annotated
+from perfkit.trace.chrome.annotations import annotation
 from perfkit.trace.chrome.devices import Identified, Lane, identify
 from perfkit.trace.chrome.events import (
     NO_ARGS,
@@ -160,16 +161,17 @@ class ColumnBuilder:
 
     def _add_device(self, rows: _Rows) -> None:
         events = rows.events
-        args = [event.args or NO_ARGS for event in events]
+        args, pids = [event.args or NO_ARGS for event in events], [event.pid for event in events]
         graph_node = integers([a.graph_node for a in args])
         start, end, valid = self._times(events)
-        unsorted = np.array([route.is_unsorted for route in self._router.routes])[rows.codes] & valid
-        if unsorted.any():
+        mixed = [code for code, route in enumerate(self._router.routes) if route.is_unsorted]
+        if mixed:
+            unsorted = np.isin(rows.codes, mixed) & valid
             self._count_unknown(rows.codes[unsorted], (end - start)[unsorted])
         columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
-            "device": self._encode_lanes(events, args),  # their numbers come with the last chunk
+            "device": self._lanes.encode(zip([a.device for a in args], pids, strict=True), len(events)),  # for now
             "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
             "start": start,
             "end": end,
@@ -182,19 +184,6 @@ class ColumnBuilder:
         }
         self._append(DeviceEvents, columns, valid, rows.codes)
 
-    def _encode_lanes(self, events: list[Event], args: list[Args]) -> Int32s:
-        """Events of one device are mostly adjacent, as those of one thread are."""
-        given = [event.pid for event in events]
-        index, pids = integers([a.device for a in args]), thread_numbers(given)
-        index = np.where((index >= 0) & (index < 1 << 31), index, MISSING)
-        change = np.ones(len(events), np.bool_)
-        change[1:] = (index[1:] != index[:-1]) | (pids[1:] != pids[:-1])
-        first = np.flatnonzero(change)
-        if pids.min() < MISSING:
-            self._keep_texts(pids[first], [given[row] for row in first.tolist()])
-        runs = self._lanes.encode(zip(index[first].tolist(), pids[first].tolist(), strict=True), len(first))
-        return runs[np.cumsum(change) - 1]
-
     def _keep_texts(self, pids: Int64s, given: list[Number]) -> None:
         """Keep the pids that are texts, for the labels of devices."""
         for row in np.flatnonzero(pids < MISSING).tolist():
@@ -202,20 +191,29 @@ class ColumnBuilder:
                 self._pid_texts[int(pids[row])] = str(given[row])
 
     def _encode_frames(self, args: list[Args]) -> Int32s:
-        codes = np.full(len(args), MISSING, np.int32)
-        stacks = [(row, bytes(a.call_stack)) for row, a in enumerate(args) if a.call_stack is not NOTHING]
-        for new in {stack for _, stack in stacks} - self._frames.keys():
-            frame = innermost_of_user(text_of(new))
-            self._frames[new] = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
-        if stacks:
-            codes[[row for row, _ in stacks]] = [self._frames[stack] for _, stack in stacks]
-        return codes
+        """The user's frame in each operator's call stack: few are different, and inner operators have the outer's."""
+        stacks = [a.call_stack for a in args]
+        if stacks.count(NOTHING) == len(stacks):
+            return np.full(len(args), MISSING, np.int32)
+        runs = [(self._frame(bytes(stack)), sum(1 for _ in run)) for stack, run in groupby(stacks)]
+        frames, lengths = zip(*runs, strict=True)
+        return np.repeat(np.array(frames, np.int32), lengths)
+
+    def _frame(self, stack: bytes) -> int:
+        """The code of the user's frame in a call stack, MISSING for none."""
+        code = self._frames.get(stack)
+        if code is None:
+            frame = innermost_of_user(text_of(stack))
+            code = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
+            self._frames[stack] = code
+        return code
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
-        maybe = [
-            row for row, (a, graph) in enumerate(zip(args, in_graph.tolist(), strict=True)) if graph or is_annotated(a)
-        ]
+        said = [a.annotation is not None or a.module_fqn is not None or a.fqn is not None for a in args]
+        if True not in said and not in_graph.any():  # `name` and `str` count in graphs only
+            return codes
+        maybe = np.flatnonzero(in_graph | np.array(said)).tolist()
         texts = {row: text for row in maybe if (text := annotation(args[row], in_graph=bool(in_graph[row])))}
         if texts:
             codes[list(texts)] = self._names.encode(texts.values(), len(texts))
@@ -283,7 +281,8 @@ class ColumnBuilder:
 
     def identified(self) -> Identified:
         """Which device the events of each lane ran on, once all events are there."""
-        lanes = [Lane(index, pid) for index, pid in self._lanes]
+        lanes = [Lane(_device_index(index), thread_number(pid)) for index, pid in self._lanes]
+        self._keep_texts(thread_numbers(given := [pid for _, pid in self._lanes]), given)
         hosts = list(dict.fromkeys(pid for pid, _ in self._threads))
         return identify(lanes, self._pid_texts, hosts, lambda pid: self._labels.get(("process_name", pid, MISSING), ""))
 
@@ -332,6 +331,11 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
     times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
     start, end = times[:count], times[:count] + times[count:]
     return start, end, valid[:count] & valid[count:] & are_usable(start, end)
+
+
+def _device_index(value: Number) -> int:
+    index = int(integers([value])[0])
+    return index if 0 <= index < 1 << 31 else MISSING
 
 
 def _external_ids(args: list[Args]) -> Int64s:
