@@ -769,6 +769,7 @@ class Resolver:
             self.threads[host.thread].append(host)
         self.node_threads = {h.thread for h in hosts if h.is_node}
         self.forward_threads = {h.thread for h in hosts if h.is_forward_op and nearest_node(h) is None}
+        self.last_of = {(h.thread, h.own_seq): h for ranges in self.threads.values() for h in ranges if h.is_forward_op}
         self.opened = {(nearest_node(h), h.scope_name) for h in hosts if h.is_scope}
         self.known_paths: set[Path_] = {self.bare_chain(h) for h in hosts if h.is_scope and nearest_node(h) is None}
 
@@ -786,17 +787,23 @@ class Resolver:
         if call is not None and own is not None and call.depth > own.depth:
             own = None
         operation = next((h for h in above if h.own_seq >= 0), None)
-        if operation is not None and operation.is_forward_op and (own is None or used_before(operation, own.end)):
-            return "forward"
         if call is not None and (own is None or call.depth > own.depth):
             return "forward"
         words = next((word for h in above if (word := said_by(h)) is not None), None)
+        if operation is not None and operation.is_forward_op and (own is None or used_before(operation, own.end)):
+            made_one = any(h.is_forward_op and self.last_with_number(h).ts < h.end for h in above)
+            if words is None or made_one:
+                return "forward"
         if words is not None:
             return words
         bare = host.is_runtime and host.parent is None
         if not bare and host.thread in self.node_threads and host.thread not in self.forward_threads:
             return "backward"
         return self.open_elsewhere(host) or "other"
+
+    def last_with_number(self, operation: Host) -> Host:
+        """The one that made the node, if any did: the last that started on the thread with the number."""
+        return self.last_of[operation.thread, operation.own_seq]
 
     def open_elsewhere(self, host: Host) -> str | None:
         """On a thread without ranges of its own: what the innermost open words of the other threads say."""
@@ -1037,8 +1044,9 @@ def fill_cpu(table: Table, root: Host, resolver: Resolver) -> None:
     while pending:
         host, end = pending.pop()
         self_ns = end - host.ts
-        for child in host.children:
-            child_end = max(child.ts, min(child.end, end))
+        later_starts = [child.ts for child in host.children[1:]]
+        for child, until in zip(host.children, [*later_starts, end], strict=False):
+            child_end = max(child.ts, min(child.end, until, end))
             self_ns -= child_end - child.ts
             pending.append((child, child_end))
         scope, phase, how = resolver.resolve(host)

@@ -126,13 +126,18 @@ def strictly_above(parent: Ints, nearest_flagged: Ints) -> Ints:
     return np.where(parent == NONE, NONE, nearest_flagged[parent])
 
 
-def self_times(parent: Ints, start: Ints, end: Ints) -> Ints:
+def self_times(parent: Ints, start: Ints, end: Ints, whole: Bools) -> Ints:
     """Duration less the durations of direct children. Over any subtree they add up to its root's duration, exactly.
 
-    Where a clock of coarse resolution lets a child outlast its parent, the child is cut at the parent's end.
+    Of two children that overlap (they cross, or the first is a call into the driver), the first is cut where the second
+    starts, unless it is to stay `whole`; one that outlasts its parent, by a coarse clock, is cut at the parent's end.
     """
     clipped = end.copy()
     rows = np.flatnonzero(parent != NONE)
+    siblings = rows[np.argsort(parent[rows], kind="stable")]
+    first, second = siblings[:-1], siblings[1:]
+    cut = (parent[first] == parent[second]) & (end[first] > start[second]) & ~whole[first]
+    clipped[first[cut]] = start[second[cut]]
     while True:
         late = rows[clipped[rows] > clipped[parent[rows]]]
         if not len(late):

@@ -9,7 +9,7 @@ import numpy as np
 
 from perfkit.analysis.attribution import phase_words
 from perfkit.analysis.attribution.host_view import HostView, present
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
+from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, at, nearest, pair_keys, strictly_above
 from perfkit.analysis.attribution.links import Links, in_closure, run_again
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.attribution.user_ranges import is_of_library
@@ -56,7 +56,9 @@ def find_phases(trace: Trace, host: HostView, links: Links, scope: Ints) -> Phas
     call = nearest(host.forest.parent, _is_call(host))
     own = nearest(host.forest.parent, _is_optimizers_own(host))
     phase[(call != NONE) & (call > own)] = Phase.FORWARD
-    phase[_in_forward(host, links, operation, np.where(call > own, NONE, own))] = Phase.FORWARD
+    forward = _in_forward(host, links, operation, np.where(call > own, NONE, own))
+    worded = (phase != _SILENT) & (phase != Phase.FORWARD)
+    phase[forward & ~(worded & _made_no_node(host, links, forward & worded))] = Phase.FORWARD
     phase[in_node] = Phase.BACKWARD
     recompute = host.own("recompute")[scope]  # without scopes none is inside a node, whatever this says
     phase[run_again(host, links) | ((in_node | recompute) & (scope > node))] = Phase.RECOMPUTE
@@ -115,6 +117,23 @@ def _in_forward(host: HostView, links: Links, operation: Ints, optimizer: Ints) 
     numbered = (operation != NONE) & links.is_forward_op[operation]
     counts: Bools = (links.node == NONE) & numbered & ((optimizer == NONE) | in_closure(host, links, optimizer))
     return counts
+
+
+def _made_no_node(host: HostView, links: Links, asked: Bools) -> Bools:
+    """Rows whose operations all made no node: others of the thread took the same numbers after they had ended.
+
+    Where gradients are enabled, an operation that needs none has the number of the next node, as a transform of the
+    data has. It is no sign of forward against words.
+    """
+    if not asked.any():
+        return asked
+    operations = np.flatnonzero(links.is_forward_op)
+    numbers = pair_keys(host.thread[operations], host.sequence[operations])
+    last = np.zeros(int(numbers.max()) + 1, dtype=ROW)
+    np.maximum.at(last, numbers, operations.astype(ROW))
+    made = np.zeros(len(asked), dtype=bool)
+    made[operations] = host.start[last[numbers]] < host.end[operations]
+    return nearest(host.forest.parent, made) == NONE
 
 
 def _backward_only_thread(host: HostView, links: Links, call: Ints) -> Bools:

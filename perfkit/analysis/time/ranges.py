@@ -45,7 +45,7 @@ def _rows(account: Account, rows: Ints) -> Rows:
         "phase": attribution.ranges.phase[rows],
         "count": np.ones(len(rows), dtype=np.int64),
         "total_ns": wall,
-        "self_ns": self_times(host.forest.parent, host.start, host.end)[rows],
+        "self_ns": self_times(host.forest.parent, host.start, host.end, host.is_step)[rows],
         "device_ns": _launched_in(account)[rows],
         "min_ns": wall,
         "max_ns": wall,

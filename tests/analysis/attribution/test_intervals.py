@@ -56,12 +56,13 @@ def test_self_times_add_up_over_every_subtree(ranges, tolerance):
     """GIVEN any forest WHEN self times are added over a root's subtree THEN they are the root's duration, exactly"""
     forest = forest_of(ranges, tolerance)
     _, start, end, _ = (column[forest.order] for column in columns(ranges))
-    own = intervals.self_times(forest.parent, start, end)
+    own = intervals.self_times(forest.parent, start, end, np.zeros(len(start), dtype=bool))
     root = np.arange(len(start))
     while (forest.parent[root] != NONE).any():
         root = np.where(forest.parent[root] == NONE, root, forest.parent[root])
     for row in np.flatnonzero(forest.parent == NONE):
         assert own[root == row].sum() == end[row] - start[row]
+    assert (own >= 0).all()  # also of a range in which others cross
 
 
 @settings(SAME_BLOCKS, max_examples=100)
@@ -147,10 +148,18 @@ def test_a_child_that_outlasts_its_parent_is_cut_at_every_level():
     """GIVEN a root of 10 ns whose child and grandchild end 2 and 3 ns late WHEN self times are asked for THEN the cut
     goes down: 10 = 4 + 3 + 3"""
     parent = np.array([NONE, 0, 1])
-    own = intervals.self_times(parent, np.array([0, 4, 7]), np.array([10, 12, 13]))
+    own = intervals.self_times(parent, np.array([0, 4, 7]), np.array([10, 12, 13]), np.zeros(3, dtype=bool))
     assert own.tolist() == [4, 3, 3]
-    late = intervals.self_times(np.array([NONE, 0]), np.array([0, 12]), np.array([10, 15]))
+    late = intervals.self_times(np.array([NONE, 0]), np.array([0, 12]), np.array([10, 15]), np.zeros(2, dtype=bool))
     assert late.tolist() == [10, 0]  # began after its parent's end: nothing is left of it
+
+
+def test_of_two_children_that_overlap_the_first_is_cut_where_the_second_starts():
+    """GIVEN a call of 30 ns round a range that cannot be its child WHEN self times are asked for THEN nothing counts
+    twice; a step stays whole"""
+    parent, start, end = np.array([NONE, 0, 0]), np.array([0, 5, 6]), np.array([100, 35, 34])
+    assert intervals.self_times(parent, start, end, np.zeros(3, dtype=bool)).tolist() == [71, 1, 28]
+    assert intervals.self_times(parent, start, end, np.array([False, True, False])).tolist() == [42, 30, 28]
 
 
 def test_a_union_of_touching_intervals():

@@ -94,6 +94,21 @@ def test_numbered_operations_of_an_optimizer_are_forward_only_in_a_closure():
     ]  # fmt: skip
 
 
+def test_a_number_that_a_later_operation_takes_is_no_sign_of_forward_against_words():
+    """GIVEN transforms in a loader's range with the number of the next real operation, and a composite operation with
+    one that needs no gradient and one that does WHEN attributed THEN only the transforms have the range's phase"""
+    b = TraceBuilder().annotation("load batch", 0, 100).range("aten::div", 10, 30, sequence=7)
+    b.range("aten::true_divide", 15, 20, sequence=7)
+    b.annotation("logging", 200, 300).range("aten::linear", 210, 290, sequence=7).range("aten::t", 220, 230, sequence=7)
+    b.range("aten::addmm", 240, 250, sequence=7).range("aten::detach", 260, 270, sequence=8)
+    b.range("aten::mul", 310, 320, sequence=8).range("aten::item", 330, 340, sequence=9)
+    b.range("aten::sum", 350, 360, sequence=9)
+    found = phases(b)
+    assert [found[name] for name in ("aten::div", "aten::true_divide")] == ["other", "other"]
+    assert [found[name] for name in ("aten::linear", "aten::t", "aten::addmm", "aten::detach")] == ["forward"] * 4
+    assert [found[name] for name in ("aten::mul", "aten::item")] == ["forward", "forward"]  # no word says another phase
+
+
 def test_fused_optimizers_and_backwards_are_known_by_their_operators():
     b = TraceBuilder().range("aten::_fused_adamw_", 0, 10).range("aten::convolution_backward", 20, 30)
     assert list(phases(b.range("aten::mm", 40, 50)).values()) == ["optimizer", "backward", "other?"]
