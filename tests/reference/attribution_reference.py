@@ -745,12 +745,23 @@ def mark_steps(hosts: list[Host]) -> None:
         if host in repeated and not any(a in repeated for a in chain(host.parent)) and is_called_step(host.name):
             steps.append(host)
             time_of[host.thread[0]][host.thread] += host.end - host.ts
-    for host in steps:
-        host.is_own_step = time_of[host.thread[0]].most_common(1)[0][0] == host.thread
+    outermost = [h for h in repeated if not any(a in repeated for a in chain(h.parent))]
+    halves = {h.thread for h in outermost if {"backward", "bwd"} & words_of(h.name)}
+    launching = {h.thread for h in hosts if h.is_runtime}
+    for process, times in time_of.items():
+        able = {thread: time for thread, time in times.items() if thread in launching} or times
+        busiest = max(able, key=lambda thread: able[thread])
+        for host in steps:
+            if host.thread[0] == process:
+                host.is_own_step = host.thread == busiest and busiest not in halves
+
+
+def words_of(name: str) -> set[str]:
+    return set(re.findall("[a-z]+", re.sub(r"\[.*?\]|\(.*?\)", "", name).lower()))
 
 
 def is_called_step(name: str) -> bool:
-    words = set(re.findall("[a-z]+", re.sub(r"\[.*?\]|\(.*?\)", "", name).lower()))
+    words = words_of(name)
     return bool(words & STEP_WORDS) and not words & NO_STEP_WORDS
 
 

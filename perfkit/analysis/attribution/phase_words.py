@@ -51,12 +51,16 @@ CONVENTIONS = _conventions(
     (Phase.FORWARD, _LIGHTNING, r"^\[pl\]\[module\]"),
     (Phase.FORWARD, _LIGHTNING, r"^\[pl\]\[profile\].*\.(training|validation|test|predict)_step$"),
     (Phase.OTHER, _LIGHTNING, r"^\[pl\]\[profile\].*(_next|batch_to_device|transfer_batch_to_device)$"),
+    (None, _LIGHTNING, r"^\[pl\]\[profile\]\[LightningModule\]\w+\.(on_\w+|configure_(optimizers|model|callbacks))$"),
     (None, _LIGHTNING, r"^\[pl\]\[profile\](run_\w+_(epoch|batch)|\[(Callback|Logger)\].*)$"),
     (Phase.OPTIMIZER, _DEEPSPEED, r"^DeepSpeedEngine\.(_take_model_)?step$"),
-    (Phase.BACKWARD, _DEEPSPEED, r"Optimizer\w*\.\w*(reduce|partition|ipg|bucket|accumulate)\w*$"),
+    (Phase.BACKWARD, _DEEPSPEED, r"Optimizer\w*\.\w*(reduce|partition|ipg|bucket|accumulate|scatter)\w*$"),
     (Phase.BACKWARD, f"{_DEEPSPEED}; {_MEGATRON}",
         r"(?i)(reduce|sync)\w{0,20}[-_. ]grad(s|ients?)(?![a-z])|grads?[-_](sync|[\w-]{0,20}reduce)"),
     (Phase.OPTIMIZER, _MEGATRON, r"^params-all-gather"),
+    (Phase.OPTIMIZER, f"{_DEEPSPEED}; GradScaler", r"(?i)scaler?[-_. ]update"),
+    (None, "scaling the loss, in backward or round it", r"(?i)loss[-_ ]?scal(e|er|ing)(?![a-z])"),
+    (Phase.OPTIMIZER, "plain name", r"^(?i:optimi[sz]e|apply_grad(ient)?s)$"),
     (None, "feed-forward, the layer", r"(?i)feed[-_ ]?forward"),
 )  # fmt: skip
 """Names that only their own library uses, or that mislead the general words."""
@@ -66,7 +70,7 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
     (Phase.BACKWARD, r"backwards?|bwd|bprop|back_?prop(agation)?"),
     (
         Phase.OPTIMIZER,
-        r"optimi[sz]ers?|optim|opt_step|zero_grad(ients)?|clip_grad(s|ients?)?(_norm)?|grad(ient)?_clip(ping)?"
+        r"optimi[sz]ers?|optim|opt_step|zero_grad(s|ients)?|clip_grad(s|ients?)?(_norm)?|grad(ient)?_clip(ping)?"
         r"|weights?_update|update_(weights?|parameters|params)|(parameter|param)_update",
     ),
 )
@@ -79,7 +83,8 @@ _WEAK: tuple[tuple[Phase, str], ...] = (
     (
         Phase.OTHER,
         r"data_?load(ers?|ing)?|load_(data|batch(es)?)|batch_(load(er|ing)?|generator)|(get|fetch|next|wait_for)_(\w+_)?batch"
-        r"|input_pipeline|to_device|h2d|host_to_device|data_transfer|collate(_fn)?"
+        r"|^data$|(get|fetch|next|wait_for)_data|input_pipeline|to_device|h2d|host_to_device|data_transfer|collate(_fn)?"
+        r"|test_(step|epoch|batch)"
         r"|eval(uat(e|ion))?|validat(e|ion)|(save|load|write)_checkpoint|checkpoint_(save|load)|logging|metrics?",
     ),
 )
@@ -94,6 +99,9 @@ _OPERATORS = _conventions(
 
 _OPTIMIZERS_OWN = re.compile(r"Optimizer\.(step|zero_grad)")
 """What torch.optim calls its own ranges: `Optimizer.step#AdamW.step`."""
+_FSDP = re.compile(r"^(FSDP::\w+) \(.*\)$")
+"""FSDP2's ranges: what it does, and the module that it does it for, whose name says no phase
+(torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, _with_fqn)."""
 _DISPATCHED = re.compile(r"[a-z_][a-z_0-9]*::")
 _BEFORE_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[\s_\-:.#/|()\[\]]+")
@@ -117,7 +125,7 @@ def of_range(name: str) -> Phase | None:
     """
     if is_optimizers_own(name):
         return Phase.OPTIMIZER
-    name = name[:_LOOKED_AT]
+    name = _FSDP.sub(r"\1", name[:_LOOKED_AT])
     for convention in CONVENTIONS:
         if convention.regex.search(name):
             return convention.phase

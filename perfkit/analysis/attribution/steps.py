@@ -41,6 +41,7 @@ _OTHER_WORDS = frozenset(
     )
 )
 _FORWARD = frozenset(("forward", "fwd"))
+_BACKWARD = frozenset(("backward", "bwd"))
 
 _NOT_USERS = re.compile(
     r"nccl:|gloo:|ucc:|mpi:|xccl:|hccl:|Optimizer\.|enumerate\(DataLoader\)|DistributedDataParallel"
@@ -157,8 +158,10 @@ def spelled(name: str) -> str:
 
 
 def _named(host: HostColumns, rows: Ints, words: dict[int, frozenset[str]]) -> Ints:
-    """The ranges whose words say that they are steps."""
-    return _of_busiest_thread(host, rows[np.isin(host.name[rows], [i for i, has in words.items() if _says_step(has)])])
+    """The ranges whose words say that they are steps, unless backward stands beside them: a step holds it."""
+    called = _of_busiest_thread(host, rows[_having(host, [i for i, has in words.items() if _says_step(has)])[rows]])
+    beside = rows[_having(host, [i for i, has in words.items() if has & _BACKWARD])[rows]]
+    return called[:0] if np.isin(host.thread[beside], host.thread[called]).any() else called
 
 
 def _repeated(host: HostColumns, rows: Ints, words: dict[int, frozenset[str]]) -> Ints:
@@ -179,9 +182,11 @@ def _says_step(words: frozenset[str]) -> bool:
 
 
 def _of_busiest_thread(host: HostColumns, rows: Ints) -> Ints:
-    """Rows of the thread with most time in them."""
+    """Rows of the thread with most time in them; of those that launch anything, where some do."""
     if not len(rows):
         return rows
+    launches = np.isin(host.thread[rows], host.thread[host.kind == HostKind.RUNTIME])
+    rows = rows[launches] if launches.any() else rows
     time: Counter[int] = Counter()
     for thread, duration in zip(host.thread[rows].tolist(), (host.end - host.start)[rows].tolist(), strict=True):
         time[thread] += duration

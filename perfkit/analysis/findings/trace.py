@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import without_device
 from perfkit.analysis.time.cells import REASONS
@@ -70,7 +71,7 @@ def no_modules(account: Account, _: Scalars) -> Finding | None:
     """Ranges name no module, or hold little of the time: what tables by layer go by instead."""
     if account.fallback is None or not len(account):
         return None
-    by, few = account.fallback.by.noun, bool((~account.unattributed).any())
+    by, few = account.fallback.by.noun, bool((~account.unattributed & (account.how != How.OPTIMIZER)).any())
     which = "no module is named, and ranges hold less than half of the time" if few else "no range names a module"
     rows = f"range or {by}" if few else by
     text = f"{which}: tables by layer have a row for each {rows}"

@@ -18,7 +18,7 @@ from perfkit.analysis.attribution.fallback import Fallback, find_fallback, layer
 from perfkit.analysis.attribution.host_view import present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
 from perfkit.analysis.attribution.paths import SEPARATOR
-from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.attribution.scopes import How, ScopeSource
 from perfkit.analysis.kernels.calls import kind_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
@@ -227,7 +227,8 @@ def account_for(trace: Trace, attribution: Attribution, selection: Selection | N
 def _fallback(whole: Account) -> Fallback | None:
     """Labels for a trace without modules whose ranges hold less than half of the time; None for any other."""
     trace, attribution, bare = whole.trace, whole.attribution, whole.unattributed
-    own = whole.total[whole.phase != Phase.COMMUNICATION].sum()
+    others = (whole.phase == Phase.COMMUNICATION) | (whole.how == How.OPTIMIZER)  # no range of the user's names these
+    own = whole.total[~others].sum()
     if attribution.scope_source is not ScopeSource.ANNOTATION or 2 * whole.total[bare].sum() <= own:
         return None
     return find_fallback(trace, attribution.host, attribution.links, whole.place[bare])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, pair_keys
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, pair_keys
 from perfkit.analysis.attribution.scopes import How, ScopeSource
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.categories import category
@@ -23,6 +23,7 @@ REASONS = {
     "outside": "outside every scope",
     "unlinked": "in backward nodes that link to no forward operation in the file",
     "engine": "in backward between nodes: the autograd engine itself, or code it calls outside them",
+    "nodeless": "in backward, on threads where the file has no autograd nodes, which would name the modules",
     "hooks": "perfkit's own search for the nodes that get backward ranges",
     "unlaunched": "launched before recording began, or its launch was not recorded",
     "unscoped": "in backward nodes made by a forward operation outside every scope",
@@ -106,9 +107,20 @@ def _reason(account: Account) -> Ints:
     """Why each row has no scope; NONE where it has one, or needs none."""
     backward = (account.phase == Phase.BACKWARD) | (account.phase == Phase.RECOMPUTE)
     is_linked = np.isin(account.how, (How.SEQUENCE, How.ACCUMULATE, How.GUESSED))
-    conditions = [account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, backward, _in_hooks(account)]
-    reasons = [_REASONS[reason] for reason in ("unlaunched", "unscoped", "unlinked", "engine", "hooks")]
+    between = backward & _has_nodes(account)
+    conditions = [
+        account.how == How.UNLAUNCHED, is_linked, backward & account.in_node, between, backward, _in_hooks(account),
+    ]  # fmt: skip
+    names = ("unlaunched", "unscoped", "unlinked", "engine", "nodeless", "hooks")
+    reasons = [_REASONS[reason] for reason in names]
     return np.where(account.unattributed, np.select(conditions, reasons, default=_REASONS["outside"]), NONE)
+
+
+def _has_nodes(account: Account) -> Bools:
+    """Rows on threads that run backward nodes."""
+    host, links = account.attribution.host, account.attribution.links
+    threads = at(host.thread, account.place, absent=NONE)
+    return np.isin(threads, host.thread[links.is_node])
 
 
 def _is_scoped(account: Account) -> Bools:

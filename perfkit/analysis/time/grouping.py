@@ -63,6 +63,10 @@ class Names:
         """Names are a user's own, not those of modules."""
         return self.separator == SEPARATOR and not self.numbered
 
+    def is_users(self, path: str) -> bool:
+        """The path is a user's range, not a module's."""
+        return self.free or path in self.separators
+
     def parts(self, path: str) -> list[str]:
         """The path's components; the last of MOST_PARTS is the whole rest."""
         separator = self.of(path)
@@ -176,17 +180,15 @@ def _labels(partial: Partial, by: By, spelled: Names, *, depth: int | None, fold
         return names, names
     code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
-    if spelled.free and by != "module":
-        of_path = _free_labels(sorted(used), by, spelled, depth)
-        both = [of_path.get(path, (path, path)) for path in scopes]
-        return [instance for instance, _ in both], [group if fold else instance for instance, group in both]
-    layers = _layer_prefixes(sorted(used), spelled)
-    key = _path_key(by, spelled, layers, depth)
-    instances = [key(path) if path in used else path for path in scopes]
-    if not fold or by not in _FOLDED:
-        return instances, instances
-    star = _folder(spelled, layers)
-    return instances, [path if path in REST_SCOPES else star(path) for path in instances]
+    of_users = {} if by == "module" else _free_labels(sorted(filter(spelled.is_users, used)), by, spelled, depth)
+    layers = _layer_prefixes(sorted(used - of_users.keys()), spelled)
+    key, star = _path_key(by, spelled, layers, depth), _folder(spelled, layers)
+    instances, groups = [], []
+    for path in scopes:
+        instance, group = of_users.get(path) or (key(path) if path in used else path, "")
+        instances.append(instance)
+        groups.append(group or (star(instance) if by in _FOLDED and path in used else instance))
+    return instances, groups if fold else instances
 
 
 def _free_labels(paths: list[str], by: By, spelled: Names, depth: int | None) -> dict[str, tuple[str, str]]:
@@ -196,10 +198,12 @@ def _free_labels(paths: list[str], by: By, spelled: Names, depth: int | None) ->
         group = folded(sorted(classes.values()))
         return {path: (name, group[name]) for path, name in classes.items()}
     labels = {}
-    for parts, starred in folded_paths(map(spelled.parts, paths)).items():
-        both = layer_of(parts, starred) if by == "layer" else (parts, starred)
-        instance, group_of = (spelled.separator.join(one[:depth]) for one in both)
-        labels[spelled.separator.join(parts)] = instance, group_of
+    starred = folded_paths(map(spelled.parts, paths))
+    for path in paths:
+        parts = tuple(spelled.parts(path))
+        both = layer_of(parts, starred[parts]) if by == "layer" else (parts, starred[parts])
+        instance, group_of = (spelled.of(path).join(one[:depth]) for one in both)
+        labels[path] = instance, group_of
     return labels
 
 
@@ -208,8 +212,9 @@ def components(partial: Partial) -> list[str]:
     paths, spelled = partial.facts.paths, names_of(partial)
     code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
-    star = _folder(spelled, _layer_prefixes(sorted(used), spelled))
-    return [star(path) for path in paths]
+    of_users = _free_labels(sorted(filter(spelled.is_users, used)), "component", spelled, depth=None)
+    star = _folder(spelled, _layer_prefixes(sorted(used - of_users.keys()), spelled))
+    return [of_users[path][1] if path in of_users else star(path) for path in paths]
 
 
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
@@ -255,8 +260,9 @@ def _without_counters(tail: str, spelled: Names) -> str:
 def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
     """Path -> the front of it that is a layer: the outermost component that is one of several of its kind.
 
-    In qualified names that is a number (`layers.3`); in foreign names, one of several siblings that differ only in
-    their counter (`BertLayer_3`).
+    In qualified names that is a number (`layers.3`), but not of the plain parts of an `nn.Sequential`, of several
+    classes and with nothing in them; in foreign names, one of several siblings that differ only in their counter
+    (`BertLayer_3`).
     """
     nodes: dict[tuple[int, str], int] = {}  # of the tree that the paths make: (parent, part) -> number, 0 for the root
     siblings: dict[tuple[int, str], set[str]] = defaultdict(set)
@@ -265,16 +271,38 @@ def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:
         for part in spelled.parts(path):
             siblings[parent, _kind(part, spelled)].add(part)
             parent = nodes.setdefault((parent, part), len(nodes) + 1)
-    prefixes = {}
+    prefixes, plain = {}, _plain_parts(paths, spelled)
     for path in paths:
         parts, parent = spelled.parts(path), 0
         for index, part in enumerate(parts):
             kind = _kind(part, spelled)
-            if kind == "*" or (kind.endswith("_*") and len(siblings[parent, kind]) > 1):
+            if (kind == "*" and spelled.fronts(path)[index] not in plain) or (
+                kind.endswith("_*") and len(siblings[parent, kind]) > 1
+            ):
                 prefixes[path] = spelled.fronts(path)[index]
                 break
             parent = nodes[parent, part]
     return prefixes
+
+
+def _plain_parts(paths: list[str], spelled: Names) -> set[str]:
+    """Numbered modules with nothing in them, whose siblings are of other classes: Linear, ReLU, Linear.
+
+    Where classes are not known, those whose whole path is a number: parts of an `nn.Sequential`, likely.
+    """
+    if not spelled.classes:
+        return set() if any("." in path for path in paths) else {path for path in paths if path.isdigit()}
+    siblings: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, kind in spelled.classes.items():
+        parent, _, last = path.rpartition(".")
+        if path:
+            siblings[parent][path] = kind if last.isdigit() else ""
+    return {
+        path
+        for children in siblings.values()
+        for path, kind in children.items()
+        if kind and len(set(children.values()) - {""}) > 1 and siblings.keys().isdisjoint(children)
+    }
 
 
 def _kind(part: str, spelled: Names) -> str:

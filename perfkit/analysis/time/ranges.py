@@ -110,7 +110,7 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
     rows = partial.of(EVERYWHERE if everywhere else IN_STEPS)
     rows = rows if phase is None else rows[rows["phase"] == phase]
     frame = rows.groupby(["thread", "name"]).agg(IN_STEPS.measures).reset_index()
-    frame = _folded(frame) if fold else frame.assign(x=1)
+    frame = _folded(frame, _modules(facts)) if fold else frame.assign(x=1)
     frame["mean_ns"] = frame["total_ns"] / frame["count"]
     frame = frame.sort_values(["thread", "total_ns", "name"], ascending=[True, False, True], ignore_index=True)
     columns = tuple(column for column in _COLUMNS if facts.on_device or column.name != "device_ns")
@@ -119,10 +119,19 @@ def range_table(partial: Partial, phase: Phase | None = None, *, everywhere: boo
     return Table("ranges", "Host ranges, wall time", columns, frame, _notes(facts, phase, everywhere=everywhere))
 
 
-def _folded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of names that differ only in their numbers as one, the main thread's apart from those of the others."""
+def _modules(facts: Facts) -> set[str]:
+    """Names of modules, where perfkit's ranges name them."""
+    return set(facts.paths) - facts.separators.keys() if facts.scope_source is ScopeSource.PERFKIT else set()
+
+
+def _folded(frame: pd.DataFrame, kept: set[str]) -> pd.DataFrame:
+    """Rows of names that differ only in their numbers as one, the main thread's apart from those of the others.
+
+    Modules, and perfkit's ranges for them (`update::blocks.0`), stay apart.
+    """
     stars = pd.Series(frame["name"].to_numpy(), frame.index, dtype=object)
-    for _, names in frame.groupby("thread")["name"]:
+    of_users = frame["name"].map(lambda name: name.rpartition("::")[2] not in kept).astype(bool)
+    for _, names in frame[of_users].groupby("thread")["name"]:
         stars[names.index] = names.map(folded(sorted(names)))
     grouped = frame.assign(name=stars, x=1).groupby(["thread", "name"])
     return grouped.agg({"x": "sum", **IN_STEPS.measures}).reset_index()
@@ -148,7 +157,7 @@ RANGES = TraceTable(
         partial,
         partial.facts.only,
         everywhere=view.selection.steps == "all",
-        fold=view.fold and partial.facts.scope_source is not ScopeSource.PERFKIT,
+        fold=view.fold,
     ),
     _audience,
     divides=False,

@@ -112,6 +112,13 @@ def test_ranges_that_hold_half_of_the_time_suffice(held, falls_back):
     assert scalars["layers_by"] == ("operators" if falls_back else "ranges")
 
 
+def test_an_optimizers_range_does_not_stand_for_layers():
+    """GIVEN a plain loop without ranges, whose optimizer takes half of the time THEN the rest goes by its operators"""
+    b = TraceBuilder().range("aten::mm", 0, 50).launched("gemm", 10, 100, 140)
+    b.annotation("Optimizer.step#SGD.step", 60, 90).launched("add", 70, 150, 250)
+    assert rows(b) == ("By range or operator", {"optimizer": 100, "aten::mm": 40})
+
+
 def test_a_label_that_is_a_ranges_name_too_is_one_row_with_it():
     b = TraceBuilder().annotation("aten::mm", 0, 50).launched("in", 10, 100, 101)
     assert rows(b.range("aten::mm", 60, 90).launched("out", 70, 200, 210))[1] == {"aten::mm": 11}

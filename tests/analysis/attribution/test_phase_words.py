@@ -13,6 +13,7 @@ _NAMES = {
         "forward-compute", "FullyShardedDataParallel._pre_forward", "Stage::run-merge.forward", "loss",
         "compute_loss", "criterion", "forward loss", "[pl][module]torch.nn.modules.linear.Linear: layer",
         "[pl][profile][Strategy]SingleDeviceStrategy.training_step", "transformer_engine._Linear.forward.gemm",
+        "FSDP::pre_forward (layers.0.feed_forward)",
     ),
     Phase.BACKWARD: (
         "backward", "Backward pass", "bwd", "## backward ##", "loss.backward", "loss_backward", "backward_step",
@@ -21,20 +22,22 @@ _NAMES = {
         "DeepSpeedZeroOptimizer_Stage3.backward", "DeepSpeedEngine.allreduce_gradients",
         "DeepSpeedZeroOptimizer_Stage3.reduce_ready_partitions", "backward-compute", "all-grads-sync",
         "layernorm-grads-all-reduce", "[pl][profile][Strategy]SingleDeviceStrategy.backward",
-        "_Linear.backward.wgrad_gemm",
+        "_Linear.backward.wgrad_gemm", "FSDP::post_backward_reduce (model.loss_head)",
+        "FSDP::post_backward (backbone.forward_proj)", "DeepSpeedZeroOptimizer_Stage3.__avg_scatter_grads",
     ),
     Phase.OPTIMIZER: (
         "optimizer", "optimizer step", "optimizer_step", "OptimizerStep", "## optimizer ##", "zero_grad",
         "## zero_grad ##", "Optimizer.step#AdamW.step", "Optimizer.zero_grad#SGD.zero_grad", "clip_grad_norm_",
         "gradient clipping", "DeepSpeedEngine.step", "BF16_Optimizer.step", "optimizer-inner-step",
         "params-all-gather", "weight_update", "[pl][profile][LightningModule]Net.optimizer_step",
-        "[pl][profile][LightningModule]Net.configure_gradient_clipping",
+        "[pl][profile][LightningModule]Net.configure_gradient_clipping", "zero_grads", "optimize", "apply_gradients",
+        "DeepSpeedZeroOptimizer_Stage3._overflow_check_and_loss_scale_update", "scaler.update()",
     ),
     Phase.OTHER: (
         "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "data_loading", "load_batch",
         "## load_batch ##", "to_device", "get_batch", "batch-generator", "eval", "validation", "save_checkpoint",
         "log metrics", "[pl][profile][_TrainingEpochLoop].train_dataloader_next",
-        "[pl][profile][Strategy]DDPStrategy.batch_to_device",
+        "[pl][profile][Strategy]DDPStrategy.batch_to_device", "data", "fetch_data", "test_step",
     ),
     None: (
         "step", "training_step_7", "train_step", "iteration 3", "layer_0", "layers[0]", "attention", "feed_forward",
@@ -42,6 +45,7 @@ _NAMES = {
         "straightforward", "optimal", "lossless", "decode", "step[DECODE bs=4]", "ncclAllReduce",
         "cub::DeviceReduce::Sum", "[pl][profile]run_training_batch",
         "[pl][profile][Callback]OptimizerMonitor.on_train_batch_end", "", "##", "a.b.",
+        "[pl][profile][LightningModule]LossModel.on_train_start", "loss scaler", "data 3", "database", "optimize_graph",
     ),
 }  # fmt: skip
 

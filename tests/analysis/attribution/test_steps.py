@@ -78,7 +78,13 @@ def test_what_torch_or_perfkit_wrote_as_steps_comes_first():
 
 def test_of_two_threads_the_one_with_more_time_in_steps_has_them():
     b = loop("step 0", "step 1").annotation("batch 0", 0, 120, thread=1).annotation("batch 1", 130, 240, thread=1)
-    assert steps(b)[1] == ["batch 0", "batch 1"]
+    assert steps(b)[1] == ["step 0", "step 1"]  # the other launches nothing: it prepares them
+    assert steps(b.launched("k", 140, 150, 160, thread=1))[1] == ["batch 0", "batch 1"]
+
+
+def test_a_range_beside_backward_is_a_part_of_the_step():
+    assert steps(loop("forward", "backward", "ema_step", "forward", "backward", "ema_step"))[0] is StepSource.NONE
+    assert steps(loop("train_step", "validation_step", "train_step", "validation_step"))[0] is StepSource.NAMED
 
 
 def test_every_process_has_steps_of_its_own():

@@ -228,6 +228,22 @@ def test_annotations_beside_modules_keep_their_spelling():
     assert sums(grouping.group_table(partial, "layer"))["loader.py"] == 3
 
 
+def test_annotations_beside_modules_fold_by_their_numbers():
+    b = two_layers().annotation("batch 0", 3000, 3100).launched("k", 3020, 3020, 3021)
+    b.annotation("batch 1", 3200, 3300).launched("k", 3220, 3220, 3222)
+    partial = account(b).partial
+    assert sums(grouping.group_table(partial, "component"))["batch *"] == 3
+    assert {"batch 0", "batch 1"} <= sums(grouping.group_table(partial, "component", fold=False)).keys()
+
+
+@pytest.mark.parametrize(("second", "folds"), [("ReLU", False), ("Linear", True)])
+def test_the_plain_parts_of_a_sequence_are_no_layers(second, folds):
+    """GIVEN numbered modules with nothing in them WHEN grouped THEN they fold only where all are of one class"""
+    b = TraceBuilder().module("0", 0, 100).launched("k", 10, 10, 15).module("1", 200, 300).launched("k", 210, 210, 217)
+    b.metadata = {"perfkit": {"modules": {"": "Sequential", "0": "Linear", "1": second}}}
+    assert sums(grouping.group_table(account(b).partial, "component")) == ({"*": 12} if folds else {"0": 5, "1": 7})
+
+
 def test_classes_are_the_trees_where_it_has_the_module():
     b = two_layers()
     b.metadata = {

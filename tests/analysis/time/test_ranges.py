@@ -157,6 +157,10 @@ def test_the_table_folds_the_users_names_and_no_modules():
     trace = TraceBuilder().module("layers.0", 0, 10).module("layers.1", 10, 20).build()
     partial = account_for(trace, attribute(trace)).partial
     assert set(RANGES.build(partial, View()).frame["name"]) == {"layers.0", "layers.1"}
+    b = TraceBuilder().module("layers.0", 0, 10).module("layers.1", 10, 20).annotation("batch 0", 30, 40)
+    trace = b.annotation("batch 1", 50, 60).build()
+    partial = account_for(trace, attribute(trace)).partial
+    assert set(RANGES.build(partial, View()).frame["name"]) == {"layers.0", "layers.1", "batch *"}
 
 
 @pytest.mark.corpus

@@ -37,6 +37,14 @@ def test_a_row_for_each_component_and_one_for_the_rest():
     assert table.pinned == 1
 
 
+def test_numbers_in_a_users_ranges_fold_too():
+    """GIVEN layers that are a user's own ranges WHEN their work was launched before the window THEN no row says which"""
+    parts = [(f"layers.{layer}.{part}", f"{part} {k}") for layer in range(2) for part in ("a", "m") for k in range(2)]
+    b = Stream().before(parts).inside(parts * 6, scope="").trace
+    frame = unlaunched_table(account(b).partial).frame
+    assert set(frame["component"]) == {"layers.*.a", "layers.*.m"}
+
+
 def test_it_adds_up_to_the_phase_and_changes_no_other_number():
     whole = account(busy())
     scalars = summary(whole.partial)
