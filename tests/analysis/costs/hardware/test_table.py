@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.costs.hardware.lookup import PARTS
-from perfkit.analysis.costs.hardware.model import Peak
 from perfkit.analysis.costs.hardware.part import Part
 from tests.analysis.costs.hardware.printed import MEMORY, PRINTED, TWO_SPEEDS
 
@@ -91,7 +90,7 @@ def key(part: Part, table: object) -> str:
 def test_peaks_are_those_that_the_vendor_prints(part: Part):
     """GIVEN a part WHEN its peaks are compared with the printed ones THEN none is off by more than 2%"""
     printed = PRINTED.get(key(part, PRINTED), {})
-    peaks: dict[str, Peak] = dict(part.hardware().peaks)
+    peaks = {str(precision): peak for precision, peak in part.hardware().peaks.items()}
     for precision, tera in printed.items():
         assert peaks[precision].flops_per_s == pytest.approx(tera * 1e12, rel=0.02), precision
 
