@@ -9,8 +9,9 @@ from functools import reduce
 from typing import TypeVar
 
 from perfkit.analysis.costs.hardware import amd, datacentre, geforce, workstation
-from perfkit.analysis.costs.hardware.model import Hardware
+from perfkit.analysis.costs.hardware.model import Bandwidth, Hardware
 from perfkit.analysis.costs.hardware.part import Part
+from perfkit.trace.recording import Device
 
 PARTS = (*datacentre.PARTS, *workstation.PARTS, *geforce.PARTS, *amd.PARTS)
 
@@ -47,6 +48,28 @@ def hardware_of(
         parts = [part for part in _BY_NAME.get(name, ()) if part.could_be(memory, multiprocessors)]
         hardware = reduce(_common, (part.hardware() for part in parts)) if parts else None
     return hardware if hardware is None or mhz is None else hardware.at_clock(mhz)
+
+
+def hardware_of_device(device: Device, mhz: float | None = None) -> Hardware | None:
+    """`hardware_of` with everything that a recording says of one of its devices.
+
+    nsys also says what the driver reports: the boost clock of this very board, which is used where the vendor has one
+    clock for all units, and the bandwidth, which is used where the name leaves it open.
+    """
+    hardware = hardware_of(device.name, device.memory, device.multiprocessors)
+    if hardware is None:
+        return None
+    if hardware.bandwidth is None and device.bytes_per_s and not _SLICE.fullmatch(device.name):
+        hardware = replace(hardware, bandwidth=Bandwidth(float(device.bytes_per_s), "as its driver reports it"))
+    if mhz is None and device.clock_hz and len(_clocks(hardware)) < 2:
+        mhz = device.clock_hz * 1e-6
+    return hardware if mhz is None else hardware.at_clock(mhz)
+
+
+def _clocks(hardware: Hardware) -> set[int]:
+    """The clocks of its peaks, in MHz."""
+    rates = hardware.flops_per_clock or {}
+    return {round(peak.flops_per_s / rates[precision] * 1e-6) for precision, peak in hardware.peaks.items()}
 
 
 def _slice(whole: str, name: str, multiprocessors: int | None) -> Hardware | None:

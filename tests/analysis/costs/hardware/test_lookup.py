@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.analysis.costs.hardware.lookup import PARTS, hardware_of
+from perfkit.analysis.costs.hardware.lookup import PARTS, hardware_of, hardware_of_device
 from perfkit.trace.load import load
+from perfkit.trace.recording import Device
 from tests.corpus import corpus_file
 
 GIB = 2**30
@@ -123,6 +124,45 @@ def test_every_device_of_the_table_is_found_by_its_name():
         found = hardware_of(part.name, round(part.gib * GIB * 0.95), part.multiprocessors)
         assert found is not None
         assert found.flops_per_clock == part.hardware().flops_per_clock
+
+
+LAPTOP = Device(
+    0, "NVIDIA GeForce RTX 3060 Laptop GPU", 6 * GIB, 30, clock_hz=1_703_000_000, bytes_per_s=336_000_000_000
+)
+
+
+def test_what_the_driver_says_of_a_board_fills_what_the_name_leaves_open():
+    """GIVEN a laptop's card of several clocks and memories WHEN nsys has its own THEN 30 x 128 x 2 x 1.703 GHz"""
+    found = hardware_of_device(LAPTOP)
+    assert found.peak("fp32").flops_per_s == pytest.approx(13.08e12, rel=1e-3)
+    assert (found.bandwidth.bytes_per_s, found.bandwidth.source) == (336e9, "as its driver reports it")
+    measured = hardware_of_device(LAPTOP, mhz=1000)
+    assert measured.peak("fp32").flops_per_s == pytest.approx(7.68e12)
+
+
+def test_a_card_with_two_boost_clocks_keeps_them_and_a_known_bandwidth_stays():
+    """GIVEN an H100, whose driver reports the clock of its fp32 units WHEN asked THEN tensor cores are not at it"""
+    h100 = Device(0, "NVIDIA H100 80GB HBM3", 85 * 10**9, 132, clock_hz=1_980_000_000, bytes_per_s=1)
+    assert hardware_of_device(h100) == hardware_of("NVIDIA H100 80GB HBM3")
+
+
+def test_an_instance_has_not_the_bandwidth_of_the_whole():
+    instance = Device(0, "NVIDIA A100-SXM4-80GB MIG 3g.40gb", 40 * GIB, 42, bytes_per_s=2 * 10**12)
+    assert hardware_of_device(instance).bandwidth is None
+
+
+def test_an_unknown_device_stays_unknown_whatever_it_says():
+    assert hardware_of_device(Device(0, "X1", GIB, 1, clock_hz=1, bytes_per_s=1)) is None
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("file", ["rtx3080_tiny", "rtx3090_2023_schema"])
+def test_two_drivers_report_the_very_clock_and_bandwidth_of_the_table(file):
+    """GIVEN two cards that nsys recorded WHEN compared with the table THEN an oracle that nobody typed agrees: 0.1%"""
+    device, *_ = load(corpus_file(f"nsys/{file}.sqlite")).recording.devices
+    found = hardware_of(device.name, device.memory, device.multiprocessors)
+    assert found.bandwidth.bytes_per_s == pytest.approx(device.bytes_per_s, rel=1e-3)
+    assert hardware_of_device(device).peak("bf16").flops_per_s == pytest.approx(found.peak("bf16").flops_per_s)
 
 
 @pytest.mark.corpus
