@@ -198,6 +198,7 @@ def _says_what_it_can(trace: Trace) -> bool:
     numbers += [number for device in trace.devices for number in (device.number, device.index)]
     for device in recording.devices:
         numbers += [device.index, device.memory, device.multiprocessors, device.compute_major, device.compute_minor]
+        numbers += [device.clock_hz, device.bytes_per_s]
     return (
         all(0 <= count <= LARGEST_SUM for count in counts)
         and all(number is None or -(1 << 63) <= number < 1 << 63 for number in numbers)

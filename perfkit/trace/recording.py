@@ -87,6 +87,10 @@ class Device:
     compute_major: int | None = None
     compute_minor: int | None = None
     """CUDA's compute capability; of AMD devices, the first two numbers of the gfx version."""
+    clock_hz: int | None = None
+    """The boost clock of this very board, as its driver reports it; not the clock that it ran at."""
+    bytes_per_s: int | None = None
+    """The memory bandwidth, as the driver reports it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,16 @@ from unittest.mock import patch
 from cyclopts import Parameter
 
 from perfkit import cli
+from perfkit.analysis.costs.hardware.lookup import PARTS
+from perfkit.analysis.costs.hardware.part import Part
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
+from perfkit.commands.doctor import DoctorOptions
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
+from perfkit.schema.ceilings import Precision
 from perfkit.schema.finding import CLEAN, Rule, Topic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +45,7 @@ OPTIONS = {
     "sweep": (SweepOptions,),
     "analyze": (AnalyzeOptions,),
     "compare": (CompareOptions,),
+    "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""
 WIDTH = 120
@@ -188,7 +193,47 @@ def trace_tables() -> str:
     return "\n".join([*lines, *(f"| `{table.name}` | {table.row} | {table.columns} |" for table in TABLES)]) + "\n"
 
 
-MADE = {"rules": rule_table, "integrity": integrity_table, "tables of a trace": trace_tables}
+def hardware_table() -> str:
+    """A Markdown table of the devices whose peaks are known: TFLOP/s and GB/s."""
+    precisions = typing.get_args(Precision)
+    head = ["device", "memory", "units", "MHz", *precisions, "GB/s", "links"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(_hardware_row(part, precisions) for part in PARTS)]) + "\n"
+
+
+def _hardware_row(part: Part, precisions: tuple[Precision, ...]) -> str:
+    hardware = part.hardware()
+    clocks = part.mhz if isinstance(part.mhz, tuple) else (part.mhz,)
+    cells = [
+        part.name,
+        f"{part.gib:g} GB",
+        str(part.multiprocessors),
+        " / ".join("-" if mhz is None else str(mhz) for mhz in clocks),
+        *("-" if (peak := hardware.peak(of)) is None else f"{peak.flops_per_s * 1e-12:.1f}" for of in precisions),
+        "-" if part.gb_per_s is None else f"{part.gb_per_s:g}",
+        ", ".join(f"{link.kind} {link.bytes_per_s * 1e-9:.4g}" for link in hardware.links) or "-",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def hardware_sources() -> str:
+    """A Markdown list of the documents behind the table, each with its devices."""
+    devices: dict[str, list[str]] = {}
+    for part in PARTS:
+        devices.setdefault(f"{part.source}; {part.chip.source}", []).append(part.name)
+    lines = ["| documents: the card's; the chip's | devices |", "|---|---|"]
+    return (
+        "\n".join([*lines, *(f"| {of} | {', '.join(dict.fromkeys(names))} |" for of, names in devices.items())]) + "\n"
+    )
+
+
+MADE = {
+    "rules": rule_table,
+    "integrity": integrity_table,
+    "tables of a trace": trace_tables,
+    "hardware": hardware_table,
+    "sources of hardware": hardware_sources,
+}
 """What stands between `<!-- NAME -->` and `<!-- end -->` of a page."""
 
 

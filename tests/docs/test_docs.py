@@ -25,7 +25,7 @@ from perfkit.commands.sweep import SweepOptions
 from perfkit.measure import doctor
 from perfkit.render import findings
 from perfkit.render.writers import WRITERS
-from perfkit.schema import range_names, record, sweep
+from perfkit.schema import ceilings, range_names, record, sweep
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import CLEAN, Finding
 from perfkit.schema.parts.measurement import Measurement
@@ -205,7 +205,7 @@ def test_lines_of_prose_are_not_too_long(name: str):
     "kind",
     [
         record.RunRecord, record.StepSample, record.MemoryPeaks, record.Failure, record.AnnotationCost,
-        record.Environment, RunConfig, Transformer, Own, Step, Measurement,
+        record.Environment, RunConfig, Transformer, Own, Step, Measurement, ceilings.Ceilings, ceilings.Timing,
     ],
     ids=lambda kind: kind.__name__,
 )  # fmt: skip
@@ -274,9 +274,15 @@ def test_every_reason_is_documented():
 
 @pytest.mark.parametrize(
     ("page", "name"),
-    [("record_format", "rules"), ("record_format", "tables of a trace"), ("analyze", "integrity")],
+    [
+        ("record_format", "rules"),
+        ("record_format", "tables of a trace"),
+        ("analyze", "integrity"),
+        ("hardware", "hardware"),
+        ("hardware", "sources of hardware"),
+    ],
 )
-def test_every_rule_and_table_is_documented(page, name):
+def test_what_is_made_of_the_code_is_on_its_page(page, name):
     """GIVEN rules and tables of the code WHEN reading their page THEN it has just the table that is made of them"""
     made = f"<!-- {name} -->\n{pages.MADE[name]()}<!-- end -->"
     assert made in text_of(f"docs/{page}.md"), "run python -m tests.docs.pages"

@@ -15,6 +15,12 @@ GROUND = {"errors", "signals", "streams"}
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
     "analysis/time/cost": "analysis/findings/test_integrity_numbers",
+    "analysis/costs/hardware/amd": "analysis/costs/hardware/test_table",
+    "analysis/costs/hardware/chips": "analysis/costs/hardware/test_table",
+    "analysis/costs/hardware/datacentre": "analysis/costs/hardware/test_table",
+    "analysis/costs/hardware/geforce": "analysis/costs/hardware/test_table",
+    "analysis/costs/hardware/part": "analysis/costs/hardware/test_table",
+    "analysis/costs/hardware/workstation": "analysis/costs/hardware/test_table",
     "run": "test_cli",
     "analysis/kernels/kernel_table": "analysis/kernels/test_categories",
     "analysis/kernels/kinds": "analysis/kernels/test_categories",

@@ -268,6 +268,8 @@ def last_is(number: int) -> Callable[[Any], Any]:
         lambda trace: saying(trace, devices=(Device(0, "gpu", multiprocessors=2**63),)),
         lambda trace: saying(trace, devices=(Device(0, "gpu", compute_major=2**63),)),
         lambda trace: saying(trace, devices=(Device(0, "gpu", compute_minor=2**63),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", clock_hz=2**63),)),
+        lambda trace: saying(trace, devices=(Device(0, "gpu", bytes_per_s=2**63),)),
         lambda trace: saying(trace, world_size=2**63),
         lambda trace: saying(trace, tool=Tool.NSYS),
         lambda trace: saying(trace, newer_report="a.nsys-rep"),

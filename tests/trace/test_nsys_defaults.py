@@ -305,20 +305,25 @@ def test_kernels_alone_say_nothing_of_where_they_ran(tmp_path: Path) -> None:
 
 # --- the file about itself ----------------------------------------------------------------------------------------
 
-GPU = {"id": 1, "name": "H100", "totalMemory": 80, "smCount": 132, "computeMajor": 9, "computeMinor": 0}
+GPU = {
+    "id": 1, "name": "H100", "totalMemory": 80, "smCount": 132, "computeMajor": 9, "computeMinor": 0, "clockRate": 1980,
+    "memoryBandwidth": 3350,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("content", list(Content))
 @pytest.mark.parametrize(
     ("without", "expected"),
     [
-        ("", [Device(1, "H100", 80, 132, 9, 0)]),
+        ("", [Device(1, "H100", 80, 132, 9, 0, 1980, 3350)]),
         ("id", []),
         ("name", []),
-        ("totalMemory", [Device(1, "H100", None, 132, 9, 0)]),
-        ("smCount", [Device(1, "H100", 80, None, 9, 0)]),
-        ("computeMajor", [Device(1, "H100", 80, 132, None, 0)]),
-        ("computeMinor", [Device(1, "H100", 80, 132, 9, None)]),
+        ("totalMemory", [Device(1, "H100", None, 132, 9, 0, 1980, 3350)]),
+        ("smCount", [Device(1, "H100", 80, None, 9, 0, 1980, 3350)]),
+        ("computeMajor", [Device(1, "H100", 80, 132, None, 0, 1980, 3350)]),
+        ("computeMinor", [Device(1, "H100", 80, 132, 9, None, 1980, 3350)]),
+        ("clockRate", [Device(1, "H100", 80, 132, 9, 0, None, 3350)]),
+        ("memoryBandwidth", [Device(1, "H100", 80, 132, 9, 0, 1980, None)]),
     ],
 )
 def test_devices(tmp_path: Path, without: str, expected: list[Device], content: Content) -> None:

@@ -335,12 +335,13 @@ def _streams(device: Int64s, process: Int64s, events: IntColumns) -> Int64s:
 def _devices(export: Export) -> tuple[Device, ...]:
     if not export.has("TARGET_INFO_GPU", "id", "name"):
         return ()
-    wanted = {"id": UNUSABLE, "totalMemory": 0, "smCount": MISSING, "computeMajor": MISSING, "computeMinor": MISSING}
+    more = ("smCount", "computeMajor", "computeMinor", "clockRate", "memoryBandwidth")
+    wanted = {"id": UNUSABLE, "totalMemory": 0, **dict.fromkeys(more, MISSING)}
     text, numbers = export.read("TARGET_INFO_GPU", wanted, ("name",))
     rows = zip(*(column.tolist() for column in numbers.values()), strict=True)
     return tuple(
-        Device(number, name[:LONGEST_NAME], memory or None, *(None if value == MISSING else value for value in more))
-        for name, (number, memory, *more) in zip(decoded(text["name"]), rows, strict=True)
+        Device(number, name[:LONGEST_NAME], memory or None, *(None if value == MISSING else value for value in rest))
+        for name, (number, memory, *rest) in zip(decoded(text["name"]), rows, strict=True)
         if number != UNUSABLE
     )
 
