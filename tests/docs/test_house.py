@@ -15,6 +15,11 @@ GROUND = {"errors", "signals", "streams"}
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
     "analysis/time/cost": "analysis/findings/test_integrity_numbers",
+    "analysis/time/idle/doing": "analysis/time/idle/test_tables",
+    "analysis/time/idle/folds": "analysis/time/test_partial",
+    "analysis/time/idle/kinds": "analysis/time/idle/test_wall",
+    "analysis/time/idle/regions": "reference/test_wall",
+    "analysis/time/idle/waits": "analysis/time/idle/test_wall",
     "run": "test_cli",
     "analysis/kernels/kernel_table": "analysis/kernels/test_categories",
     "analysis/kernels/kinds": "analysis/kernels/test_categories",

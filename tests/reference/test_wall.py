@@ -6,7 +6,6 @@ import os
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from perfkit.analysis.attribution.attribute import Attribution, attribute
@@ -33,8 +32,10 @@ def rows_of(trace: Trace, attribution: Attribution) -> Rows:
 def expected(trace: Trace, attribution: Attribution) -> Rows:
     rows = attribution.host.forest.order[attribution.events.launch].tolist() if len(trace.host) else []
     launch = attribution.events.launch.tolist()
-    hosts = [None if call == NONE else row for call, row in zip(launch, rows, strict=True)] if rows else [None] * len(
-        launch
+    hosts = (
+        [None if call == NONE else row for call, row in zip(launch, rows, strict=True)]
+        if rows
+        else [None] * len(launch)
     )
     steps = [Step(n, step.start, step.end, step.thread) for n, step in enumerate(attribution.steps)]
     return wall_reference.wall(trace, hosts, steps)
@@ -131,11 +132,11 @@ def assert_closes(trace: Trace, attribution: Attribution) -> None:
     rows = rows_of(trace, attribution)
     for device in set(trace.device.device.tolist()):
         label, on = trace.device_label(device), trace.device.device == device
-        total = {step: 0 for step in (None, *range(len(attribution.steps)))}
+        total: dict[int | None, int] = dict.fromkeys((None, *range(len(attribution.steps))), 0)
         for (of, step, _, _), ns in rows.items():
             total[step] += ns if of == label else 0
-        for number, step in enumerate(attribution.steps):
-            assert total[number] == step.end - step.start
+        for number, profiled in enumerate(attribution.steps):
+            assert total[number] == profiled.end - profiled.start
         first, last = int(trace.device.start[on].min()), int(trace.device.end[on].max())
         inside = sum(max(min(last, step.end) - max(first, step.start), 0) for step in attribution.steps)
         assert total[None] == last - first - inside

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
 
@@ -89,7 +90,7 @@ def read_works(trace: Trace, launch: list[int | None]) -> list[Work]:
             firsts[call] = min(firsts.get(call, 1 << 62), int(trace.device.start[row]))
     for row, name in enumerate(trace.device_names()):
         kind = "copy" if trace.device.kind[row] == DeviceKind.MEMCPY else "compute"
-        if kind == "compute" and "nccl" in name.lower() or "rccl" in name.lower() or "cross_device_reduce" in name:
+        if (kind == "compute" and "nccl" in name.lower()) or "rccl" in name.lower() or "cross_device_reduce" in name:
             kind = "communication"
         start, end, stream = (int(getattr(trace.device, column)[row]) for column in ("start", "end", "stream"))
         call = launch[row]
@@ -150,7 +151,7 @@ def busy(works: list[Work]) -> Iterable[tuple[int, int, str]]:
             changes[work.start].append((work.kind, 1))
             changes[work.end].append((work.kind, -1))
     running = {"compute": 0, "communication": 0, "copy": 0}
-    for start, end in zip(times, times[1:], strict=False):
+    for start, end in pairwise(times):
         for kind, change in changes[start]:
             running[kind] += change
         if now := next((kind for kind, count in running.items() if count), None):
@@ -195,7 +196,7 @@ def judged(
     for borders in (*thread.loading, *((step.start, step.end) for step in steps)):
         cuts.update(time for time in borders if start < time < end)
     ordered = sorted(cuts)
-    for piece, stop in zip(ordered, ordered[1:], strict=False):
+    for piece, stop in pairwise(ordered):
         yield piece, stop, cause_at(piece, thread, steps, blocked)
 
 

@@ -154,13 +154,13 @@ _NOTES = (
 
 def queue_table(partial: Partial) -> Table:
     """One row for each device and step; step null for what lies outside."""
-    frame = partial.of(QUEUE_TIMES)
+    frame = with_texts(partial.of(QUEUE_TIMES), partial.facts)
 
     def ratio(part: str, whole: str) -> pd.Series:
         return (frame[part] / frame[whole]).where(frame[whole] > 0, np.nan)
 
     has_late = frame["late"] > 0
-    frame = with_texts(frame, partial.facts).assign(
+    frame = frame.assign(
         launches_per_s=ratio("launches", "wall_ns") * 1e9,
         latency_mean_ns=ratio("latency_ns", "late"),
         latency_min_ns=frame["latency_min_ns"].astype(pd.Int64Dtype()).where(has_late),
