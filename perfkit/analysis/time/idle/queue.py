@@ -50,7 +50,7 @@ def _of_device(account: Account, device: int, regions: Regions) -> dict[str, Int
     late = late[gaps.is_first[late] | (host.start[gaps.launch[late]] >= gaps.start[late])]
     late = late[np.argsort(host.start[gaps.launch[late]], kind="stable")]
     late_at = host.start[gaps.launch[late]]
-    latency = gaps.end[late] - late_at
+    latency = np.maximum(gaps.end[late] - late_at, 0)
     depth = _Depth(called, np.sort(begun))
     launches, launched, enders = (_within(times, regions) for times in (calls, called, late_at))
     return {

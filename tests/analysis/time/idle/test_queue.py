@@ -26,3 +26,9 @@ def test_a_step_without_launches_has_no_latency():
     assert frame["launches"].tolist() == [1, 0]
     assert frame["latency_min_ns"].isna().tolist() == [False, True]
     assert frame["queued_share"].tolist() == [0.2, 0.0]
+
+
+def test_work_that_seems_to_start_before_its_launch_did_not_wait():
+    """GIVEN clocks that differ, so that a kernel starts 3 ns before its call WHEN told THEN it was never queued"""
+    frame = queue_table(account_of(TraceBuilder().launched("a", 5, 5, 10).launched("b", 15, 12, 20)).partial).frame
+    assert frame[["wait_mean_ns", "depth_max", "latency_min_ns"]].to_numpy().tolist() == [[0, 0, 0]]

@@ -305,3 +305,29 @@ def test_an_export_of_nsys_is_read_alike(tmp_path: Path):
     export.range("aten::item", 11, 26).range("dataloader", 30, 50)
     trace = load(export.write(tmp_path / "a.sqlite"))
     assert idle(trace) == {(0, "blocking"): 30, (0, "data-loading"): 20, (0, "launch-starved"): 10 + 10}
+
+
+def test_before_the_first_event_nothing_is_known_to_be_awaited_or_queued():
+    """GIVEN a step that begins inside a wait, and before its first kernel starts WHEN told THEN that time is starved
+
+    In the second trace the kernel was even launched before the step.
+    """
+    b = call(TraceBuilder().step(0, 50, 100), "cudaDeviceSynchronize", 40, 60).launched("a", 70, 80, 100)
+    assert idle(b) == {(0, "launch-starved"): 30}
+    assert idle(TraceBuilder().step(0, 50, 100).launched("a", 10, 80, 100)) == {(0, "launch-starved"): 30}
+
+
+def test_a_launch_inside_the_call_that_waits_ends_what_it_blocks():
+    """GIVEN a wait to 90, and in it the launch at 70 that ends the gap WHEN told THEN the gap is blocked to 70"""
+    assert idle(call(gap(), "cudaDeviceSynchronize", 12, 90))[0, "blocking"] == 50
+
+
+def test_outside_the_steps_the_span_of_the_device_ends_with_its_last_event():
+    """GIVEN a kernel that ends between two steps WHEN told THEN time after it counts in the second step alone"""
+    b = TraceBuilder().step(0, 0, 50).step(1, 90, 100).launched("a", 10, 20, 70)
+    assert rows(b) == [
+        ("0", 0, "compute", None, 30),
+        ("0", 0, "idle", "launch-starved", 20),
+        ("0", 1, "idle", "launch-starved", 10),
+        ("0", None, "compute", None, 20),
+    ]

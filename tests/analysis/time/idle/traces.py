@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time.account import Account, account_for
 from perfkit.trace.columns import HostKind
@@ -10,8 +12,8 @@ from tests.builders import TraceBuilder
 USERS = "train.py(7): loss_of"
 
 
-def account_of(b: TraceBuilder) -> Account:
-    trace = b.build()
+def account_of(b: TraceBuilder, source: str = "built by a test") -> Account:
+    trace = replace(b.build(), source=source)
     return account_for(trace, attribute(trace))
 
 
