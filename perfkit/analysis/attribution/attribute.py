@@ -41,7 +41,7 @@ from perfkit.trace.recording import OwnNotes
 
 __all__ = [
     "COMMUNICATION", "UNATTRIBUTED", "Attribution", "EventAttribution", "Phase", "ProfiledStep", "RangeAttribution",
-    "attribute", "external_ids_are_correlations", "is_communication", "steps_at",
+    "attribute", "external_ids_are_correlations", "is_communication", "precedence", "steps_at",
 ]  # fmt: skip
 
 UNATTRIBUTED = "<unattributed>"
@@ -347,10 +347,16 @@ def is_communication(trace: Trace) -> Bools:
     return named & (trace.device.kind == DeviceKind.KERNEL)
 
 
+def precedence(kind: Ints, communication: Bools) -> Ints:
+    """Rank of device events, of which the lowest has an instant that several share: compute (kernels and memsets), 0,
+    before communication, 1, before copies, 2."""
+    return np.where(communication, 1, np.where(kind == DeviceKind.MEMCPY, 2, 0))
+
+
 def _exclusive(trace: Trace, communication: Bools) -> Ints:
-    """Exclusive busy time per event: compute (kernels and memsets) before communication before copies, per device."""
+    """Exclusive busy time per event, per device."""
     events = trace.device
-    rank = np.where(communication, 1, np.where(events.kind == DeviceKind.MEMCPY, 2, 0))
+    rank = precedence(events.kind, communication)
     own = np.zeros(len(events), dtype=np.int64)
     for device in np.unique(events.device):
         rows = np.flatnonzero(events.device == device)

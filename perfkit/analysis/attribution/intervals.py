@@ -185,17 +185,17 @@ def pair_keys(*columns: Ints) -> Ints:
 
 def union_length(start: Ints, end: Ints) -> int:
     """Length of the union of half-open intervals."""
-    cover = _merge(start, end)
+    cover = union(start, end)
     return int((cover[1] - cover[0]).sum())
 
 
 def covered(start: Ints, end: Ints, by_start: Ints, by_end: Ints) -> Ints:
     """Length of each half-open interval that the union of others shares with it."""
-    return _overlap(start, end, *_merge(by_start, by_end))
+    return _overlap(start, end, *union(by_start, by_end))
 
 
-def _merge(start: Ints, end: Ints) -> tuple[Ints, Ints]:
-    """The union as disjoint intervals in order."""
+def union(start: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """The union as disjoint intervals in order, of which none begins where another ends."""
     if not len(start):
         return start, end
     order = np.argsort(start, kind="stable")
@@ -220,7 +220,7 @@ def exclusive_times(start: Ints, end: Ints, rank: Ints) -> Ints:
         begin[1:] = np.maximum(begin[1:], reach[:-1])
         finish = np.maximum(end[rows], begin)
         own[rows] = finish - begin - _overlap(begin, finish, cover_start, cover_end)
-        cover_start, cover_end = _merge(
+        cover_start, cover_end = union(
             np.concatenate((cover_start, start[rows])), np.concatenate((cover_end, end[rows]))
         )
     return own

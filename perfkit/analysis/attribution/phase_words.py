@@ -78,13 +78,17 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
 `FSDP::pre_backward (2)` and `FullyShardedDataParallel._post_backward_hook`, DeepSpeed's `DeepSpeedEngine.backward`,
 Megatron's `forward-compute` and `optimizer-inner-step`, TransformerEngine's `_Linear.backward.wgrad`."""
 
+_LOADING = (
+    r"data_?load(ers?|ing)?|load_(data|batch(es)?)|batch_(load(er|ing)?|generator)|(get|fetch|next|wait_for)_(\w+_)?batch"
+    r"|^data$|(get|fetch|next|wait_for)_data|input_pipeline|collate(_fn)?"
+)
+"""Words for getting the next batch of data on the host."""
+
 _WEAK: tuple[tuple[Phase, str], ...] = (
     (Phase.FORWARD, r"loss(es)?|criterion"),
     (
         Phase.OTHER,
-        r"data_?load(ers?|ing)?|load_(data|batch(es)?)|batch_(load(er|ing)?|generator)|(get|fetch|next|wait_for)_(\w+_)?batch"
-        r"|^data$|(get|fetch|next|wait_for)_data|input_pipeline|to_device|h2d|host_to_device|data_transfer|collate(_fn)?"
-        r"|test_(step|epoch|batch)"
+        rf"{_LOADING}|to_device|h2d|host_to_device|data_transfer|test_(step|epoch|batch)"
         r"|eval(uat(e|ion))?|validat(e|ion)|(save|load|write)_checkpoint|checkpoint_(save|load)|logging|metrics?",
     ),
 )
@@ -115,6 +119,7 @@ def _searches(words: tuple[tuple[Phase, str], ...]) -> tuple[tuple[Phase, re.Pat
 
 
 _STRONG_SEARCHES, _WEAK_SEARCHES = _searches(_WORDS), _searches(_WEAK)
+_LOADING_SEARCH = _searches(((Phase.OTHER, _LOADING),))[0][1]
 
 
 @cache
@@ -133,8 +138,19 @@ def of_range(name: str) -> Phase | None:
     return next((phase for part in (*parts, name) if (phase := _said(part)) is not None), None)
 
 
+@cache
+def is_loading(name: str) -> bool:
+    """Whether a range of this name gets data: its words say so, and say no phase of the step."""
+    return of_range(name) is Phase.OTHER and _LOADING_SEARCH.search(_words(name[:_LOOKED_AT])) is not None
+
+
+def _words(text: str) -> str:
+    """Words in lower case, with one sign between them."""
+    return _SEPARATORS.sub("_", _BEFORE_CAPITAL.sub("_", text)).lower()
+
+
 def _said(text: str) -> Phase | None:
-    words = _SEPARATORS.sub("_", _BEFORE_CAPITAL.sub("_", text)).lower()
+    words = _words(text)
     for searches in (_STRONG_SEARCHES, _WEAK_SEARCHES):
         said = [phase for phase, regex in searches if regex.search(words)]
         if said:

@@ -37,6 +37,16 @@ _KINDS = (
 )  # fmt: skip
 _BEGINS_CAPTURE, _ENDS_CAPTURE = re.compile(r"StreamBeginCapture"), re.compile(r"StreamEndCapture")
 _WAITS_FOR_ALL = re.compile(r"(?:Device|Ctx)Synchronize")
+_WAITS = re.compile(
+    # cudaStreamSynchronize, hipDeviceSynchronize, zeCommandQueueSynchronize; aclrtSynchronizeStream;
+    # cnrtQueueSync; urQueueFinish
+    r"Synchroni[sz]e|QueueSync(?![a-z])|QueueFinish"
+    # freeing device memory or page-locked memory waits for the device's work (CUDA and HIP runtime references)
+    r"|^(?:cuda|hip)Free(?:Host|Array)?$|^cuMemFree(?:Host)?(?:_v\d+)?$"
+)
+_PLAIN_COPY = re.compile(r"^(?:cuda|cu|hip|aclrt)Memcpy(?!\w*(?:Async|Peer|DtoD))")
+"""Copies between devices, and asynchronous ones, return before they are done."""
+_DEVICE_WAITS = re.compile(r"Stream(?:Wait(?:Event|Value\w*)|BatchMemOp)|QueueWaitEvent|EnqueueEventsWait")
 _TRACERS = (("cu", "CUPTI"), ("hip", "roctracer"))
 
 
@@ -58,6 +68,16 @@ def ends_capture(name: str) -> bool:
 def waits_for_device(name: str) -> bool:
     """Whether the call returns when its device has run everything."""
     return _WAITS_FOR_ALL.search(name) is not None
+
+
+def waits_for_work(name: str) -> bool:
+    """Whether the call is made to return when work of a device is done: a synchronisation, a free, a plain copy."""
+    return (_WAITS.search(name) or _PLAIN_COPY.search(name)) is not None
+
+
+def makes_stream_wait(name: str) -> bool:
+    """Whether the call makes what a stream is given next wait, for an event or a value, while the host goes on."""
+    return _DEVICE_WAITS.search(name) is not None
 
 
 def tracer_of(name: str) -> str:

@@ -28,6 +28,8 @@ from perfkit.analysis.time import (
 )
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.idle import folds, queue
+from perfkit.analysis.time.idle import tables as idle_tables
 from perfkit.analysis.time.partial import Fold
 from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary
@@ -46,6 +48,11 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.KERNELS,
     breakdown.LAYERS,
     breakdown.COPIES,
+    idle_tables.WALL,
+    idle_tables.WALL_TIMES,
+    idle_tables.GAPS,
+    idle_tables.SYNCS,
+    queue.QUEUE,
     devices.DEVICES,
     ranges.RANGES,
     steps.STEPS,
@@ -58,6 +65,11 @@ TABLES: tuple[TraceTable, ...] = (
 FOLDS: tuple[Fold, ...] = (
     cells.BY_STEP,
     cells.CELLS,
+    folds.WALL_TIME,
+    folds.IDLE_TIME,
+    folds.LONGEST_GAPS,
+    folds.WAITING_CALLS,
+    queue.QUEUE_TIMES,
     launches.CALLS,
     passes.PASSES,
     ranges.EVERYWHERE,

@@ -20,6 +20,7 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, neares
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.scopes import How, ScopeSource
 from perfkit.analysis.kernels.calls import kind_of
+from perfkit.analysis.time.idle.wall import Wall, wall_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
@@ -123,6 +124,11 @@ class Account:
             several_threads=len(trace.threads) > 1,
         )
         return partial_of(self, facts)
+
+    @cached_property
+    def wall(self) -> Wall:
+        """Where the wall time of the steps went, and of what lies outside where the account has it."""
+        return wall_of(self)
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from perfkit.schema.table import Audience, Column, Table
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
+_NO_WALL = "no table wall either, which says where the wall time of a device goes"
 _HOST_TIMES = "host self time on the main thread"
 _CATEGORIES = np.array(kinds.ALL, dtype=object)
 
@@ -191,7 +192,8 @@ def phase_table(partial: Partial) -> Table:
     frame = frame.reindex([int(phase) for phase in Phase], fill_value=0).reset_index()
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     columns = (Column("phase"), *_ACCOUNT_COLUMNS)
-    return Table("phases", "Phases", columns, with_share(frame), notes(partial), pinned=len(frame))
+    wall = () if partial.facts.on_device else (_NO_WALL,)
+    return Table("phases", "Phases", columns, with_share(frame), (*notes(partial), *wall), pinned=len(frame))
 
 
 def category_table(partial: Partial) -> Table:
