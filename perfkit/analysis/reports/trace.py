@@ -29,6 +29,7 @@ from perfkit.analysis.time import (
 from perfkit.analysis.time import summary as summaries
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.partial import Fold
+from perfkit.analysis.time.replay import tables as replays
 from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
@@ -52,6 +53,8 @@ TABLES: tuple[TraceTable, ...] = (
     threads.THREADS,
     launches.LAUNCHES,
     unlaunched.UNLAUNCHED,
+    replays.REPLAY,
+    replays.CRITICAL,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -62,6 +65,8 @@ FOLDS: tuple[Fold, ...] = (
     passes.PASSES,
     ranges.EVERYWHERE,
     ranges.IN_STEPS,
+    replays.CRITICAL_PARTS,
+    replays.STEP_REPLAYS,
     steps.STEP_TIMES,
     summaries.NODES,
     summaries.SPANS,

@@ -178,9 +178,7 @@ class Queue:
     """For each of them the end of its launch, as a node."""
 
 
-def queues(
-    work: Work, attribution: Attribution, point: Ints, least: int = LEAST_QUEUE
-) -> tuple[list[Queue], Bools]:
+def queues(work: Work, attribution: Attribution, point: Ints, least: int = LEAST_QUEUE) -> tuple[list[Queue], Bools]:
     """The queues that were full, and which launches (rows of `work`) waited for room.
 
     A driver keeps a bounded number of launches for each stream (1,022 in a trace of a V100), and then lets the host

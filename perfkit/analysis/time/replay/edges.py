@@ -12,8 +12,8 @@ from perfkit.analysis.attribution.intervals import NONE, Ints
 
 LONGEST_DELAY = 50_000
 """ns. What passes between a cause and its effect (a launch and its kernel, a kernel and the next, a kernel and the
-return of who waits for it) is some microseconds. A longer time is a wait for something that the graph does not know: the
-replay leaves it out, and what that costs shows in its error."""
+return of who waits for it) is some microseconds. A longer time is a wait for something that the graph does not know:
+it is no example of a delay, and what the replay lacks without it shows in its error."""
 
 
 class EdgeKind(IntEnum):

@@ -26,7 +26,9 @@ class Graph:
     trace: Trace
     attribution: Attribution
     steps: tuple[ProfiledStep, ...]
-    """Those of the main thread; where there are none, all of it as one."""
+    """Those of the main thread in the order of time; where there are none, all of it as one."""
+    numbers: tuple[int, ...]
+    """Their numbers in the attribution; empty where there are none."""
     spans: Spans
     work: Work
     edges: Edges
@@ -45,9 +47,11 @@ class Graph:
         return 2 * len(self.spans)
 
     @property
-    def has_steps(self) -> bool:
-        """Whether the trace itself has them."""
-        return any(step.thread == self.attribution.main_thread for step in self.attribution.steps)
+    def problem(self) -> str:
+        """Why the trace cannot be replayed at all; empty where it can."""
+        if not self.trace.recording.capabilities.operators:
+            return "only traces of torch.profiler are replayed"
+        return "" if self.steps else "the trace has no host thread to replay"
 
     @cached_property
     def place(self) -> Ints:
@@ -65,7 +69,7 @@ class Graph:
 
 def graph_of(trace: Trace, attribution: Attribution, *, least_queue: int = LEAST_QUEUE) -> Graph:
     """The graph of a trace. `least_queue`: launches; what is taken for a driver's queue must hold as many."""
-    steps = _steps(trace, attribution)
+    steps, numbers = _steps(trace, attribution)
     spans = find_spans(trace, attribution, [(step.thread, step.start, step.end) for step in steps])
     work, first = work_of(trace, attribution), 2 * len(spans)
     time = np.concatenate((np.column_stack((spans.start, spans.end)).reshape(-1), work.end))
@@ -74,19 +78,21 @@ def graph_of(trace: Trace, attribution: Attribution, *, least_queue: int = LEAST
     full, blocked = queues(work, attribution, point, least_queue)
     sync, cost = sync_edges(trace, attribution, spans, work, first)
     cost = _of_blocked(spans, point[blocked] // 2, cost)
-    found = joined((_chains(spans, cost), _handovers(spans), device_edges(trace, attribution, work, point, first), sync))
+    found = joined(
+        (_chains(spans, cost), _handovers(spans), device_edges(trace, attribution, work, point, first), sync)
+    )
     found, rank = _forward(found, time)
-    return Graph(trace, attribution, steps, spans, work, found, tuple(full), time, rank, own)
+    return Graph(trace, attribution, steps, numbers, spans, work, found, tuple(full), time, rank, own)
 
 
-def _steps(trace: Trace, attribution: Attribution) -> tuple[ProfiledStep, ...]:
-    """The steps of the main thread in the order of time; where there are none, everything that is on it as one."""
-    main = attribution.main_thread
-    steps = sorted((step for step in attribution.steps if step.thread == main), key=lambda step: step.start)
+def _steps(trace: Trace, attribution: Attribution) -> tuple[tuple[ProfiledStep, ...], tuple[int, ...]]:
+    """The steps of the main thread and their numbers; where there are none, everything that is on it as one."""
+    main, steps = attribution.main_thread, attribution.steps
+    numbers = sorted((i for i, step in enumerate(steps) if step.thread == main), key=lambda i: steps[i].start)
     mine = trace.host.thread == main
-    if steps or not mine.any():
-        return tuple(steps)
-    return (ProfiledStep("", int(trace.host.start[mine].min()), int(trace.host.end[mine].max()), main),)
+    if numbers or not mine.any():
+        return tuple(steps[number] for number in numbers), tuple(numbers)
+    return (ProfiledStep("", int(trace.host.start[mine].min()), int(trace.host.end[mine].max()), main),), ()
 
 
 def _launch_points(attribution: Attribution, spans: Spans, work: Work) -> Ints:

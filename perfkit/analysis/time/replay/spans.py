@@ -57,7 +57,9 @@ def find_spans(trace: Trace, attribution: Attribution, steps: list[tuple[int, in
     host = attribution.host
     launches = np.unique(attribution.events.launch)
     launches = launches[launches != NONE].astype(np.int64)
-    waits = np.setdiff1d(np.flatnonzero(calls_like(attribution, lambda name: calls.wait_of(name) is not None)), launches)
+    waits = np.setdiff1d(
+        np.flatnonzero(calls_like(attribution, lambda name: calls.wait_of(name) is not None)), launches
+    )
     parts = [
         (Role.LAUNCH, host.thread[launches], host.start[launches], host.end[launches], launches),
         (Role.WAIT, host.thread[waits], host.start[waits], host.end[waits], waits),
