@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.time.replay.device import LEAST_QUEUE
 from perfkit.analysis.time.replay.edit import Edit
 from perfkit.analysis.time.replay.graph import Graph, graph_of
 from perfkit.analysis.time.replay.replay import replay
@@ -17,12 +18,12 @@ from perfkit.analysis.time.replay.times import times_of
 from tests.reference.machine import Action, Machine, faster, program, without
 
 
-def graph(steps: list[tuple[Action, ...]], **columns: int) -> tuple[Graph, int]:
+def graph(steps: list[tuple[Action, ...]], queue: int = 10**9) -> tuple[Graph, int]:
     """The graph of what a machine recorded, and the time that it took."""
-    machine = Machine(**columns)
+    machine = Machine(queue)
     total = machine.run(steps)
     trace = machine.trace.build()
-    return graph_of(trace, attribute(trace), least_queue=columns.get("queue", 64)), total
+    return graph_of(trace, attribute(trace), least_queue=min(queue, LEAST_QUEUE)), total
 
 
 def names_in(steps: list[tuple[Action, ...]], what: str) -> list[str]:
@@ -61,7 +62,7 @@ def test_operators_taken_away(seed, share):
     expected = Machine().run(without(steps, gone))
     edit = Edit(host=one.attribution.host.matching(lambda name: name in gone))
     times = times_of(one, edit)
-    begin, end = one.borders
+    _, end = one.borders
     assert int(max(times.time[end].max(), times.time[one.first_event :].max())) == expected
 
 
@@ -82,13 +83,13 @@ def test_kernels_made_faster_or_slower(seed, factor):
 
 @pytest.mark.parametrize("limit", [4, 30])
 def test_a_queue_of_limited_length(limit):
-    """GIVEN a device that is behind and a queue that is full WHEN every third launch is taken away THEN it stays right"""
+    """GIVEN a device that is behind and a full queue WHEN every third launch is taken away THEN it stays right"""
     launches = [Action("op", f"op{k}", 4, inside=(Action("launch", f"k{k}", 100 + k),)) for k in range(80)]
     steps = [tuple(launches)] * 2
     one, total = graph(steps, queue=limit)
     assert [queue.limit for queue in one.queues] == [limit]
     assert int(replay(one).times.time.max()) == total
     gone = {f"op{k}" for k in range(0, 80, 3)}
-    expected = Machine(queue=limit).run(without(steps, gone))
+    expected = Machine(limit).run(without(steps, gone))
     times = times_of(one, Edit(host=one.attribution.host.matching(lambda name: name in gone)))
     assert int(times.time.max()) == expected

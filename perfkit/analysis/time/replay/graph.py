@@ -78,10 +78,8 @@ def graph_of(trace: Trace, attribution: Attribution, *, least_queue: int = LEAST
     full, blocked = queues(work, attribution, point, least_queue)
     sync, cost = sync_edges(trace, attribution, spans, work, first)
     cost = _of_blocked(spans, point[blocked] // 2, cost)
-    found = joined(
-        (_chains(spans, cost), _handovers(spans), device_edges(trace, attribution, work, point, first), sync)
-    )
-    found, rank = _forward(found, time)
+    on_device = device_edges(trace, attribution, work, point, first)
+    found, rank = _forward(joined((_chains(spans, cost), _handovers(spans), on_device, sync)), time)
     return Graph(trace, attribution, steps, numbers, spans, work, found, tuple(full), time, rank, own)
 
 

@@ -50,7 +50,7 @@ class Replayed:
 
     @property
     def sure(self) -> Sure:
-        """How sure gains are. Without a device there is no wait to compute: any such replay agrees with its recording."""
+        """How sure gains are: without a device there is hardly a wait to compute, and any replay fits its recording."""
         return "derived" if len(self.graph.work.start) else "guessed"
 
     @property

@@ -1,4 +1,4 @@
-"""Spans of host threads where they meet a device, another thread, or the border of a step; between them a thread is busy.
+"""Spans of host threads where they meet a device, another thread, or a step's border; between them a thread is busy.
 
 A span has two points, its start and its end. In the order of time the points of a thread make a chain; the time from
 one point to the next is the thread's own busy time, or a wait, which a replay computes anew.
