@@ -14,6 +14,7 @@ import numpy as np
 from perfkit.analysis.attribution.attribute import Attribution
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.time.replay.edges import EdgeKind
+from perfkit.analysis.time.replay.graph import Graph
 from perfkit.analysis.time.replay.replay import Replayed, windows
 
 
@@ -84,14 +85,14 @@ def critical_path(replayed: Replayed) -> Path:
     begins, ends = windows(graph, times.time)
     begin, now = int(begins[0]), int(ends[-1])
     node = int(np.flatnonzero(times.time == now)[0])
-    via, first = _deciding(replayed).tolist(), graph.first_event
+    via = _deciding(replayed).tolist()
     walk = _Walk(graph.attribution, now)
     edges = {column.name: getattr(times.edges, column.name).tolist() for column in fields(times.edges)}
     own_of = times.own.tolist()
     while walk.now > begin:
         edge, own = via[node], own_of[node]
         delay = edges["delay"][edge] if edge != NONE else 0
-        walk.add(PathKind.DEVICE, own + min(delay, 0), event=node - first)
+        walk.add(PathKind.DEVICE, own + min(delay, 0), event=_event(graph, node))
         if edge == NONE:
             walk.add(PathKind.UNKNOWN, walk.now - begin)
             break
@@ -100,9 +101,13 @@ def critical_path(replayed: Replayed) -> Path:
             walk.go_on(edges["thread"][edge], edges["end"][edge] - delay, edges["end"][edge])
         elif kind is not EdgeKind.QUEUE:
             row = edges["row"][edge] if kind is EdgeKind.SYNC else NONE
-            walk.add(_OF_EDGE[kind], max(delay, 0), event=NONE if row != NONE else node - first, row=row)
+            walk.add(_OF_EDGE[kind], max(delay, 0), event=NONE if row != NONE else _event(graph, node), row=row)
         node = edges["source"][edge]
     return walk.path(now).between(begin, now)
+
+
+def _event(graph: Graph, node: int) -> int:
+    return int(graph.work.row[node - graph.first_event]) if node >= graph.first_event else NONE
 
 
 def _deciding(replayed: Replayed) -> Ints:

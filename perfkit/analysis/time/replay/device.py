@@ -28,8 +28,11 @@ LEAST_QUEUE = 64
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The device events of a trace, one row each, in the trace's order."""
+    """The device events that are replayed, one row each, in the trace's order."""
 
+    row: Ints
+    """Their rows in the trace."""
+    device: Ints
     call: Ints
     """The host row of its launch; NONE for none."""
     called: Ints
@@ -44,17 +47,20 @@ class Work:
     """ns: the end of that event; NEVER for the first."""
 
 
-def work_of(trace: Trace, attribution: Attribution) -> Work:
-    """The device events of a trace, with the order on each stream: that of their starts."""
-    device, call = trace.device, attribution.events.launch.astype(np.int64)
-    stream = pair_keys(device.device, device.stream) if len(device) else call
+def work_of(trace: Trace, attribution: Attribution, last: int) -> Work:
+    """The events launched before `last` (or, without a launch, started), with their order on each stream, by starts."""
+    call = attribution.events.launch.astype(np.int64)
     called = at(attribution.host.start, call, absent=NEVER)
-    order = np.lexsort((device.end, device.start, stream))
-    before = np.full(len(device), NONE, dtype=np.int64)
+    row = np.flatnonzero(np.where(call == NONE, trace.device.start, called) < last)
+    device, start, end = (column[row] for column in (trace.device.device, trace.device.start, trace.device.end))
+    stream = pair_keys(device, trace.device.stream[row]) if len(row) else row
+    order = np.lexsort((end, start, stream))
+    before = np.full(len(row), NONE, dtype=np.int64)
     same = stream[order][1:] == stream[order][:-1]
     before[order[1:][same]] = order[:-1][same]
-    before[(before != NONE) & (device.end[before] > device.end)] = NONE  # runs beside it: no order
-    return Work(call, called, device.start, device.end, stream, before, at(device.end, before, absent=NEVER))
+    before[(before != NONE) & (end[before] > end)] = NONE  # runs beside it: no order
+    until = at(end, before, absent=NEVER)
+    return Work(row, device, call[row], called[row], start, end, stream, before, until)
 
 
 def last_launched(work: Work, time: Ints) -> tuple[Ints, Ints]:
@@ -77,7 +83,7 @@ def last_launched(work: Work, time: Ints) -> tuple[Ints, Ints]:
 # --- waits of a stream for another ---------------------------------------------------------------------------------
 
 
-def stream_waits(trace: Trace, attribution: Attribution, work: Work) -> tuple[Ints, Ints]:
+def stream_waits(attribution: Attribution, work: Work) -> tuple[Ints, Ints]:
     """Pairs (event, event that it waits for) across streams.
 
     The file has the calls that make a stream wait, but neither the stream nor the event. So the next launch of the
@@ -101,7 +107,7 @@ def stream_waits(trace: Trace, attribution: Attribution, work: Work) -> tuple[In
         waits = mine[place]
         valid = (sources != NONE) & (ends <= work.start[waits][:, None])
         valid &= np.arange(sources.shape[1]) != work.stream[waits][:, None]
-        valid[valid] = trace.device.device[sources[valid]] == trace.device.device[waits[np.nonzero(valid)[0]]]
+        valid[valid] = work.device[sources[valid]] == work.device[waits[np.nonzero(valid)[0]]]
         event.append(waits[np.nonzero(valid)[0]])
         source.append(sources[valid])
     graph = _in_graphs(work)
@@ -132,13 +138,13 @@ def _in_graphs(work: Work) -> tuple[Ints, Ints]:
 # --- edges -----------------------------------------------------------------------------------------------------------
 
 
-def device_edges(trace: Trace, attribution: Attribution, work: Work, point: Ints, first: int) -> Edges:
+def device_edges(attribution: Attribution, work: Work, point: Ints, first: int) -> Edges:
     """What events wait for. `point`: for each event the start of its launch as a node, whose end is the next node.
 
     `first`: the node of the first event.
     """
     host, events = attribution.host, np.arange(len(work.start))
-    waits, source = stream_waits(trace, attribution, work)
+    waits, source = stream_waits(attribution, work)
     waited = np.full(len(events), NEVER)
     np.maximum.at(waited, waits, work.end[source])
     until = np.maximum(work.until, waited)

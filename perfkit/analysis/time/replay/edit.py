@@ -28,7 +28,7 @@ def edited(graph: Graph, edit: Edit) -> tuple[Edges, Ints, Bools]:
     """The edges and own times of an edited graph, and which events' launches are gone."""
     host, work, first = graph.attribution.host, graph.work, graph.first_event
     found, own = graph.edges, graph.own.copy()
-    changed = np.zeros(len(work.start), dtype=bool) if edit.device is None else edit.device.copy()
+    changed = np.zeros(len(work.start), dtype=bool) if edit.device is None else edit.device[work.row]
     gone, delay = np.zeros(len(work.start), dtype=bool), found.delay.copy()
     if edit.host is not None:
         inside = np.append(nearest(host.forest.parent, edit.host) != NONE, False)

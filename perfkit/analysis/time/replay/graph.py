@@ -8,13 +8,17 @@ from functools import cached_property
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution, ProfiledStep
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.time.replay.device import LEAST_QUEUE, Queue, Work, device_edges, queues, work_of
 from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, joined
 from perfkit.analysis.time.replay.spans import Role, Spans, find_spans
 from perfkit.analysis.time.replay.waits import sync_edges
 from perfkit.trace.columns import Trace
 
+MOST_LAUNCHES = 50_000
+"""Launches, and so some tenths of a second for a replay. Of a trace with more, the first steps with so many are
+replayed, at least one, from the begin of the recording: what the device still had to do then is part of it."""
+FOREVER = np.iinfo(np.int64).max
 _ROUNDS = 100
 """So many nodes at one instant may wait for each other in a row; further edges between them are left out."""
 
@@ -26,7 +30,7 @@ class Graph:
     trace: Trace
     attribution: Attribution
     steps: tuple[ProfiledStep, ...]
-    """Those of the main thread in the order of time; where there are none, all of it as one."""
+    """The replayed ones of the main thread, in the order of time; where there are none, all of it as one."""
     numbers: tuple[int, ...]
     """Their numbers in the attribution; empty where there are none."""
     spans: Spans
@@ -67,30 +71,46 @@ class Graph:
         return 2 * rows, 2 * rows + 1
 
 
-def graph_of(trace: Trace, attribution: Attribution, *, least_queue: int = LEAST_QUEUE) -> Graph:
-    """The graph of a trace. `least_queue`: launches; what is taken for a driver's queue must hold as many."""
-    steps, numbers = _steps(trace, attribution)
-    spans = find_spans(trace, attribution, [(step.thread, step.start, step.end) for step in steps])
-    work, first = work_of(trace, attribution), 2 * len(spans)
+def graph_of(
+    trace: Trace, attribution: Attribution, *, most_launches: int = MOST_LAUNCHES, least_queue: int = LEAST_QUEUE
+) -> Graph:
+    """The graph of a trace, of its first steps up to `most_launches`, and of all before them.
+
+    `least_queue`: launches; what is taken for a driver's queue must hold as many.
+    """
+    steps, numbers, until = _steps(trace, attribution, most_launches)
+    spans = find_spans(trace, attribution, [(step.thread, step.start, step.end) for step in steps], until)
+    work, first = work_of(trace, attribution, until), 2 * len(spans)
     time = np.concatenate((np.column_stack((spans.start, spans.end)).reshape(-1), work.end))
     own = np.concatenate((np.zeros(first, dtype=np.int64), work.end - work.start))
     point = _launch_points(attribution, spans, work)
     full, blocked = queues(work, attribution, point, least_queue)
     sync, cost = sync_edges(trace, attribution, spans, work, first)
     cost = _of_blocked(spans, point[blocked] // 2, cost)
-    on_device = device_edges(trace, attribution, work, point, first)
+    on_device = device_edges(attribution, work, point, first)
     found, rank = _forward(joined((_chains(spans, cost), _handovers(spans), on_device, sync)), time)
     return Graph(trace, attribution, steps, numbers, spans, work, found, tuple(full), time, rank, own)
 
 
-def _steps(trace: Trace, attribution: Attribution) -> tuple[tuple[ProfiledStep, ...], tuple[int, ...]]:
-    """The steps of the main thread and their numbers; where there are none, everything that is on it as one."""
+def _steps(trace: Trace, attribution: Attribution, most: int) -> tuple[tuple[ProfiledStep, ...], tuple[int, ...], int]:
+    """The first steps of the main thread with so many launches, their numbers, and when the last ends.
+
+    Where there are no steps, everything that is on the thread is one.
+    """
     main, steps = attribution.main_thread, attribution.steps
     numbers = sorted((i for i, step in enumerate(steps) if step.thread == main), key=lambda i: steps[i].start)
     mine = trace.host.thread == main
-    if numbers or not mine.any():
-        return tuple(steps[number] for number in numbers), tuple(numbers)
-    return (ProfiledStep("", int(trace.host.start[mine].min()), int(trace.host.end[mine].max()), main),), ()
+    if not numbers and mine.any():
+        return (
+            (ProfiledStep("", int(trace.host.start[mine].min()), int(trace.host.end[mine].max()), main),),
+            (),
+            FOREVER,
+        )
+    called = np.sort(at(attribution.host.start, attribution.events.launch, absent=0))
+    launches = np.searchsorted(called, [steps[number].end for number in numbers])
+    kept = numbers[: max(int((launches <= most).sum()), 1)]
+    until = FOREVER if kept == numbers else steps[kept[-1]].end
+    return tuple(steps[number] for number in kept), tuple(kept), until
 
 
 def _launch_points(attribution: Attribution, spans: Spans, work: Work) -> Ints:
@@ -104,8 +124,9 @@ def _launch_points(attribution: Attribution, spans: Spans, work: Work) -> Ints:
 def _of_blocked(spans: Spans, blocked: Ints, cost: Ints) -> Ints:
     """What launches that waited for room in a queue cost without it: as much as the others, at the median."""
     launching = spans.of(Role.LAUNCH)
-    others = np.setdiff1d(launching, blocked)
-    duration = spans.end - spans.start
+    duration, is_free = spans.end - spans.start, np.ones(len(spans), dtype=bool)
+    is_free[blocked] = False
+    others = launching[is_free[launching]]
     cost = cost.copy()
     cost[blocked] = np.minimum(duration[blocked], int(np.median(duration[others])) if len(others) else 0)
     return cost

@@ -129,5 +129,5 @@ def _longest_unexplained(replayed: Replayed) -> str:
     explained = explained[graph.first_event :]
     wait = np.where(explained > np.iinfo(np.int64).min, graph.work.start - explained, 0)
     event = int(wait.argmax())
-    name = printable(graph.trace.names[int(graph.trace.device.name[event])][:_SHOWN])
+    name = printable(graph.trace.names[int(graph.trace.device.name[graph.work.row[event]])][:_SHOWN])
     return f"; the longest wait that it cannot explain is {duration_ns(int(wait[event]))}, before {name}"

@@ -52,19 +52,20 @@ class Spans:
         return np.flatnonzero(self.role == role)
 
 
-def find_spans(trace: Trace, attribution: Attribution, steps: list[tuple[int, int, int]]) -> Spans:
-    """The spans of a trace; `steps` are (thread, start, end)."""
-    host = attribution.host
-    launches = np.unique(attribution.events.launch)
-    launches = launches[launches != NONE].astype(np.int64)
-    waits = np.setdiff1d(
-        np.flatnonzero(calls_like(attribution, lambda name: calls.wait_of(name) is not None)), launches
-    )
+def find_spans(trace: Trace, attribution: Attribution, steps: list[tuple[int, int, int]], until: int) -> Spans:
+    """The spans that begin before `until`; `steps` are (thread, start, end)."""
+    host, early = attribution.host, attribution.host.start < until
+    launches = np.zeros(len(host.name) + 1, dtype=bool)
+    launches[attribution.events.launch] = True  # NONE is the last
+    launches = launches[:-1] & early
+    is_wait = calls_like(attribution, lambda name: calls.wait_of(name) is not None)
+    waits = np.flatnonzero(is_wait & early & ~launches)
+    launches = np.flatnonzero(launches)
     parts = [
         (Role.LAUNCH, host.thread[launches], host.start[launches], host.end[launches], launches),
         (Role.WAIT, host.thread[waits], host.start[waits], host.end[waits], waits),
         (Role.STEP, *np.array(steps, dtype=np.int64).reshape(-1, 3).T, np.arange(len(steps))),
-        *_handovers(trace, attribution),
+        *_handovers(trace, attribution, early),
     ]
     role = np.concatenate([np.full(len(row), kind) for kind, *_, row in parts])
     columns = [np.concatenate([part[place] for part in parts]).astype(np.int64) for place in range(1, 5)]
@@ -77,7 +78,7 @@ def calls_like(attribution: Attribution, test: Callable[[str], bool]) -> Bools:
     return host.is_runtime & host.matching(test)
 
 
-def _handovers(trace: Trace, attribution: Attribution) -> list[tuple[Role, Ints, Ints, Ints, Ints]]:
+def _handovers(trace: Trace, attribution: Attribution, early: Bools) -> list[tuple[Role, Ints, Ints, Ints, Ints]]:
     """Where the main thread does nothing while others work for it, and what those do.
 
     A gap between two borders of ranges on the main thread is one if outermost ranges of another thread of its process
@@ -87,8 +88,9 @@ def _handovers(trace: Trace, attribution: Attribution) -> list[tuple[Role, Ints,
     host, main = attribution.host, attribution.main_thread
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
     mine = host.thread == main
-    borders = np.unique(np.concatenate((host.start[mine], host.end[mine])))
-    others = (host.forest.parent == NONE) & ~mine & (process[host.thread] == process[main])
+    borders = np.sort(np.concatenate((host.start[mine & early], host.end[mine & early])))
+    borders = borders[np.append(np.diff(borders) > 0, True)]
+    others = (host.forest.parent == NONE) & early & ~mine & (process[host.thread] == process[main])
     works = _working_roots(attribution)
     roots = np.flatnonzero(others)
     gap = np.searchsorted(borders, host.start[roots], side="right")

@@ -98,6 +98,6 @@ def _copies(trace: Trace, attribution: Attribution, spans: Spans, work: Work) ->
     span = span_of[work.call]
     waits = (span != NONE) & (work.end <= at(host.end, work.call, absent=NEVER))
     by_name = at(host.matching(calls.returns_after_copy), work.call, absent=False)
-    pageable = name_flags(trace.names, trace.device.name, lambda name: "Pageable" in name)
+    pageable = name_flags(trace.names, trace.device.name[work.row], lambda name: "Pageable" in name)
     rows = np.flatnonzero(waits & (by_name | pageable))
     return span[rows], rows
