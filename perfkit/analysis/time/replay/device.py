@@ -153,7 +153,7 @@ def device_edges(attribution: Attribution, work: Work, point: Ints, first: int) 
     returned = at(host.end, work.call, absent=NEVER)
     after = free & (work.start >= returned)
     latency = usual((work.start - work.called)[free], _LATENCY)
-    delay = np.full(len(events), latency)
+    delay = np.minimum(latency, np.where(launched, work.start - np.where(launched, work.called, 0), 0))
     delay[free] = usual((work.start - work.called)[free & ~after], _LATENCY)
     delay[after] = usual((work.start - returned)[after], _LATENCY)
     follows = until != NEVER

@@ -89,7 +89,7 @@ def _handovers(trace: Trace, attribution: Attribution, early: Bools) -> list[tup
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
     mine = host.thread == main
     borders = np.sort(np.concatenate((host.start[mine & early], host.end[mine & early])))
-    borders = borders[np.append(np.diff(borders) > 0, True)]
+    borders = borders[np.append(np.diff(borders) > 0, True)[: len(borders)]]
     others = (host.forest.parent == NONE) & early & ~mine & (process[host.thread] == process[main])
     works = _working_roots(attribution)
     roots = np.flatnonzero(others)
