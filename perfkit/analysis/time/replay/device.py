@@ -213,3 +213,11 @@ def queues(work: Work, attribution: Attribution, point: Ints, least: int = LEAST
         blocked[rows[full & (duration > usual)]] = True
         found.append(Queue(limit, rows, point[rows] + 1))
     return found, blocked
+
+
+def queue_edges(queue: Queue, gone: Bools, first: int) -> Edges:
+    """A launch returns when the work so many launches before it has ended; launches that are gone do not count."""
+    kept = ~gone[queue.events]
+    events, point = queue.events[kept], queue.point[kept]
+    source, target = first + events[: -queue.limit], point[queue.limit :]
+    return edges(EdgeKind.QUEUE, source, target, np.zeros(len(source), dtype=np.int64))

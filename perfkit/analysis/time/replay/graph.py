@@ -9,7 +9,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution, ProfiledStep
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
-from perfkit.analysis.time.replay.device import LEAST_QUEUE, Queue, Work, device_edges, queues, work_of
+from perfkit.analysis.time.replay.device import LEAST_QUEUE, Queue, Work, device_edges, queue_edges, queues, work_of
 from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, joined
 from perfkit.analysis.time.replay.spans import Role, Spans, find_spans
 from perfkit.analysis.time.replay.waits import sync_edges
@@ -88,7 +88,9 @@ def graph_of(
     sync, cost = sync_edges(trace, attribution, spans, work, first)
     cost = _of_blocked(spans, point[blocked] // 2, cost)
     on_device = device_edges(attribution, work, point, first)
-    found, rank = _forward(joined((_chains(spans, cost), _handovers(spans), on_device, sync)), time)
+    found = joined((_chains(spans, cost), _handovers(spans), on_device, sync))
+    none_gone = np.zeros(len(work.row), dtype=bool)
+    found, rank = _forward(found, [queue_edges(queue, none_gone, first) for queue in full], time)
     return Graph(trace, attribution, steps, numbers, spans, work, found, tuple(full), time, rank, own)
 
 
@@ -171,17 +173,17 @@ def _handovers(spans: Spans) -> Edges:
     return joined(parts)
 
 
-def _forward(found: Edges, time: Ints) -> tuple[Edges, Ints]:
-    """The edges that do not lead back in time, and an order of the nodes at one instant that agrees with them."""
+def _forward(found: Edges, others: list[Edges], time: Ints) -> tuple[Edges, Ints]:
+    """The edges that do not lead back in time, and an order of the nodes at one instant that agrees with all edges."""
     found = found.kept(time[found.source] <= time[found.target])
     rank = np.zeros(len(time), dtype=np.int64)
-    ties = time[found.source] == time[found.target]
-    source, target = found.source[ties], found.target[ties]
+    every = joined((found, *others))
+    at_once = time[every.source] == time[every.target]
+    source, target = every.source[at_once], every.target[at_once]
     for _ in range(_ROUNDS):
         late = rank[target] <= rank[source]
         if not late.any():
             break
         np.maximum.at(rank, target[late], rank[source[late]] + 1)
-    keep: Bools = ~ties
-    keep[ties] = rank[target] > rank[source]
+    keep: Bools = (time[found.source] < time[found.target]) | (rank[found.source] < rank[found.target])
     return found.kept(keep), rank

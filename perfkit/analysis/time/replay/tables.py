@@ -10,7 +10,7 @@ from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
 from perfkit.analysis.time.account import Account, is_operator
 from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows
 from perfkit.analysis.time.replay.critical import Path, PathKind, paths
-from perfkit.analysis.time.replay.graph import Graph, graph_of
+from perfkit.analysis.time.replay.graph import MOST_LAUNCHES, Graph, graph_of
 from perfkit.analysis.time.replay.replay import Replayed, replay
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Audience, Column, Table
@@ -45,7 +45,7 @@ _BETWEEN = "<outside every range>"
 
 def replay_of(account: Account) -> Replayed:
     """The replay of an account's trace."""
-    return replay(graph_of(account.trace, account.attribution))
+    return replay(graph_of(account.trace, account.attribution, most_launches=MOST_LAUNCHES))
 
 
 def _numbers(account: Account, graph: Graph) -> list[tuple[int, int]]:
@@ -148,6 +148,9 @@ def replay_table(partial: Partial) -> Table:
     notes = [f"no gain is derived from this trace: {text}" for text in refused]
     if len(frame):
         notes.append(f"mean error of the steps: {percent(float(frame['error_share'].mean()))}")
+    if 0 < len(frame) < len(partial.facts.steps):
+        replayed = "step is" if len(frame) == 1 else f"{len(frame)} steps are"
+        notes.append(f"the first {replayed} replayed, of {len(partial.facts.steps)}")
     frame = frame.drop(columns=["source", "refused"]).astype({"step": pd.Int64Dtype()})
     frame["step"] = frame["step"].astype(object).where(frame["step"] != NONE, None)
     return Table("replay", "Replay of the steps", _STEP_COLUMNS, frame.reset_index(drop=True), tuple(notes))
@@ -168,7 +171,8 @@ def critical_table(partial: Partial) -> Table:
         }
     )
     frame = frame.groupby(["kind", "scope", "name"], sort=False)["total_ns"].sum().reset_index()
-    frame = frame.sort_values("total_ns", ascending=False, kind="stable").reset_index(drop=True)
+    keys = ["total_ns", "kind", "scope", "name"]
+    frame = frame.sort_values(keys, ascending=[False, True, True, True]).reset_index(drop=True)
     frame["share"] = frame["total_ns"] / max(int(frame["total_ns"].sum()), 1)
     return Table("critical", "Critical path", _PART_COLUMNS, frame, (_NOTE,))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import Bools, Ints
-from perfkit.analysis.time.replay.device import Queue
-from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, joined
+from perfkit.analysis.attribution.intervals import Ints
+from perfkit.analysis.time.replay.device import queue_edges
+from perfkit.analysis.time.replay.edges import Edges, joined
 from perfkit.analysis.time.replay.edit import Edit, edited
 from perfkit.analysis.time.replay.graph import Graph
 
@@ -34,7 +34,7 @@ def times_of(graph: Graph, edit: Edit | None = None) -> Times:
     found, own, gone = graph.edges, graph.own, np.zeros(len(graph.work.start), dtype=bool)
     if edit is not None:
         found, own, gone = edited(graph, edit)
-    found = joined((found, *(_queue(queue, gone, graph.first_event) for queue in graph.queues)))
+    found = joined((found, *(queue_edges(queue, gone, graph.first_event) for queue in graph.queues)))
     found = found.kept(graph.place[found.source] < graph.place[found.target])
     found = found.kept(np.argsort(graph.place[found.target], kind="stable"))
     waits_for_nothing = np.ones(len(own), dtype=bool)
@@ -45,11 +45,3 @@ def times_of(graph: Graph, edit: Edit | None = None) -> Times:
         at = time[source] + after
         time[target] = max(time[target], at)
     return Times(found, own, np.array(time, dtype=np.int64))
-
-
-def _queue(queue: Queue, gone: Bools, first: int) -> Edges:
-    """A launch returns when the work so many launches before it has ended; launches that are gone do not count."""
-    kept = ~gone[queue.events]
-    events, point = queue.events[kept], queue.point[kept]
-    source, target = first + events[: -queue.limit], point[queue.limit :]
-    return edges(EdgeKind.QUEUE, source, target, np.zeros(len(source), dtype=np.int64))

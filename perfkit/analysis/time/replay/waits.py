@@ -12,10 +12,12 @@ from perfkit.analysis.kernels.calls import Wait
 from perfkit.analysis.time.replay.device import NEVER, Work, last_launched
 from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, usual
 from perfkit.analysis.time.replay.spans import Role, Spans
-from perfkit.trace.columns import Trace
+from perfkit.trace.columns import DeviceKind, Trace
 
 _COST = 2_000
 """ns that a wait for nothing takes, where the file has no example."""
+_EXAMPLES, _NEARLY_ALL = 20, 0.98
+"""So many kernels, and such a share of them, must have ended before their launches did to say that launches block."""
 
 
 def sync_edges(trace: Trace, attribution: Attribution, spans: Spans, work: Work, first: int) -> tuple[Edges, Ints]:
@@ -41,10 +43,10 @@ def sync_edges(trace: Trace, attribution: Attribution, spans: Spans, work: Work,
 
 def _waited_for(trace: Trace, attribution: Attribution, spans: Spans, work: Work) -> tuple[Ints, Ints]:
     """Pairs (span, event): a call, and work that it waits for."""
-    copies = _copies(trace, attribution, spans, work)
+    own = _blocking(trace, attribution, spans, work)
     waiting = spans.of(Role.WAIT)
     if not len(waiting) or not len(work.start):
-        return copies
+        return own
     host = attribution.host
     events, ends = last_launched(work, spans.start[waiting])
     ended = (events != NONE) & (ends <= spans.end[waiting][:, None])
@@ -60,8 +62,8 @@ def _waited_for(trace: Trace, attribution: Attribution, spans: Spans, work: Work
     known = (latest != NONE) & (at(work.end, latest, absent=NEVER) > spans.start[by_event])
     known &= at(work.called, latest, absent=NEVER) < spans.start[by_event]
     return (
-        np.concatenate((copies[0], span, by_event[known])),
-        np.concatenate((copies[1], event, latest[known])),
+        np.concatenate((own[0], span, by_event[known])),
+        np.concatenate((own[1], event, latest[known])),
     )
 
 
@@ -89,8 +91,12 @@ def _of_one(ended: Ints, ends: Ints, stream: Ints) -> Ints:
     return chosen
 
 
-def _copies(trace: Trace, attribution: Attribution, spans: Spans, work: Work) -> tuple[Ints, Ints]:
-    """Copies that return when they are done: those that are called so, and those from or to pageable memory."""
+def _blocking(trace: Trace, attribution: Attribution, spans: Spans, work: Work) -> tuple[Ints, Ints]:
+    """Launches that return when their work is done.
+
+    Those are copies that are called so, and copies from or to pageable memory; with CUDA_LAUNCH_BLOCKING=1 they are all
+    launches, which shows where nearly none returns before its work is done.
+    """
     launching = spans.of(Role.LAUNCH)
     span_of = np.full(len(attribution.host.name) + 1, NONE, dtype=np.int64)
     span_of[spans.row[launching]] = launching
@@ -99,5 +105,7 @@ def _copies(trace: Trace, attribution: Attribution, spans: Spans, work: Work) ->
     waits = (span != NONE) & (work.end <= at(host.end, work.call, absent=NEVER))
     by_name = at(host.matching(calls.returns_after_copy), work.call, absent=False)
     pageable = name_flags(trace.names, trace.device.name[work.row], lambda name: "Pageable" in name)
-    rows = np.flatnonzero(waits & (by_name | pageable))
+    is_kernel = (trace.device.kind[work.row] == DeviceKind.KERNEL) & (span != NONE)
+    all_block = waits[is_kernel].mean() >= _NEARLY_ALL if is_kernel.sum() >= _EXAMPLES else False
+    rows = np.flatnonzero(waits & (by_name | pageable | all_block))
     return span[rows], rows

@@ -38,7 +38,7 @@ def assert_adds_up(base: Replayed) -> None:
 
 
 def test_a_step_that_the_host_paces():
-    """GIVEN operators from 0 to 40 and 40 to 90 in a step of 100 ns, which launch for 1 ns each THEN those are the path"""
+    """GIVEN operators from 0 to 40 and 40 to 90 in a step of 100 ns, with a launch of 1 ns each THEN they are the path"""
     base = replay(graph(host_bound()))
     [path] = paths(base)
     expected = {"aten::a": 39, "aten::b": 49, "cudaLaunchKernel": 2, "ProfilerStep#0": 10}
@@ -74,6 +74,7 @@ def test_two_threads():
 def test_work_from_before_the_recording():
     """GIVEN a step that waits for work without a launch THEN that is told apart"""
     b = TraceBuilder().step(0, 0, 100).event("before", 20, 60).launched("k", 5, 60, 80)
+    b.launched("free", 7, 9, 10, stream=20)  # an example of a launch
     base = replay(graph(b.range("cudaDeviceSynchronize", 10, 82, HostKind.RUNTIME)))
     [path] = paths(base)
     assert parts(base, path)["before the recording", ""] == 20
