@@ -64,7 +64,7 @@ def work_of(trace: Trace, attribution: Attribution, last: int) -> Work:
 
 
 def last_launched(work: Work, time: Ints) -> tuple[Ints, Ints]:
-    """For each time and stream, the last event of the stream that was launched before it: [times, streams]; its end.
+    """For each time and stream, the last event of the stream that was launched up to it: [times, streams]; its end.
 
     Streams run in the order of their events, and so the event whose predecessors have all been launched is the last
     one that any wait can be for. NONE and NEVER where a stream had none.
@@ -75,7 +75,7 @@ def last_launched(work: Work, time: Ints) -> tuple[Ints, Ints]:
         rows = np.flatnonzero(work.stream == stream)
         rows = rows[np.argsort(work.start[rows], kind="stable")]
         called = np.maximum.accumulate(work.called[rows])
-        place = np.searchsorted(called, time, side="left") - 1
+        place = np.searchsorted(called, time, side="right") - 1
         event[:, stream] = at(rows, place, absent=NONE)
     return event, at(work.end, event.reshape(-1), absent=NEVER).reshape(event.shape)
 

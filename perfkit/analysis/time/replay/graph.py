@@ -139,11 +139,13 @@ def _chains(spans: Spans, cost: Ints) -> Edges:
     span = np.repeat(np.arange(len(spans)), 2)
     is_end = np.tile([0, 1], len(spans))
     time = np.column_stack((spans.start, spans.end)).reshape(-1)
-    # At one instant: what began earlier ends before the next begins, and of what begins the longest is outermost.
-    inner = np.where(is_end, spans.start[span], -spans.end[span])
-    later = np.where(is_end, spans.start[span] == spans.end[span], True)
-    outer_last = np.where(is_end, -spans.start[span], inner)
-    order = np.lexsort((is_end, span, outer_last, later, time, spans.thread[span]))
+    # At one instant what began earlier ends first, the innermost of it; then begin steps and the like, the longest
+    # first; then come calls: those without length, since calls do not nest, and then the begins of others.
+    is_call = np.isin(spans.role, (Role.LAUNCH, Role.WAIT))[span]
+    is_short = (spans.start == spans.end)[span]
+    turn = np.where(is_short, 2, np.where(is_end, 0, np.where(is_call, 3, 1)))
+    depth = np.where(is_short, 0, np.where(is_end, -spans.start[span], -spans.end[span]))
+    order = np.lexsort((is_end, span, depth, turn, time, spans.thread[span]))
     source, target = order[:-1], order[1:]
     same = spans.thread[span[source]] == spans.thread[span[target]]
     source, target = source[same], target[same]

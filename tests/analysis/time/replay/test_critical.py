@@ -38,7 +38,7 @@ def assert_adds_up(base: Replayed) -> None:
 
 
 def test_a_step_that_the_host_paces():
-    """GIVEN operators from 0 to 40 and 40 to 90 in a step of 100 ns, with a launch of 1 ns each THEN they are the path"""
+    """GIVEN operators from 0 to 40 and 40 to 90 of a step of 100 ns, with a launch of 1 ns each THEN they are it"""
     base = replay(graph(host_bound()))
     [path] = paths(base)
     expected = {"aten::a": 39, "aten::b": 49, "cudaLaunchKernel": 2, "ProfilerStep#0": 10}

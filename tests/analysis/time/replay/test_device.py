@@ -46,7 +46,7 @@ def test_the_last_that_was_launched():
     """GIVEN launches on two streams THEN a call waits for the last of each before it, although they run later"""
     b = TraceBuilder().launched("a", 1, 100, 110).launched("b", 5, 110, 120).launched("c", 3, 50, 60, stream=20)
     one = work(b)
-    event, end = last_launched(one, one.called + 1)
+    event, end = last_launched(one, one.called)
     assert event.tolist() == [[0, -1], [1, 2], [0, 2]]
     assert end[1].tolist() == [120, 60]
 
