@@ -86,6 +86,8 @@ def _handovers(trace: Trace, attribution: Attribution, early: Bools) -> list[tup
     backward waits (torch's Engine::execute), and so do the threads of DataParallel.
     """
     host, main = attribution.host, attribution.main_thread
+    if main == NONE:
+        return []
     process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
     mine = host.thread == main
     borders = np.sort(np.concatenate((host.start[mine & early], host.end[mine & early])))

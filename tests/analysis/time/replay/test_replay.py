@@ -210,7 +210,7 @@ def test_only_traces_of_the_profiler_are_replayed(tmp_path):
 
 
 def test_a_trace_without_host_ranges_is_not_replayed():
-    one = graph(TraceBuilder().event("k", 0, 10))
+    one = graph(dataclasses.replace(TraceBuilder().event("k", 0, 10).build(), threads=()))
     assert replay(one).refused == "the trace has no host thread to replay"
     assert replay(one).error == 0
 
