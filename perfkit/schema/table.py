@@ -12,7 +12,8 @@ import pandas as pd
 Unit = Literal["", "ns", "s", "B", "1", "params", "/s"]
 Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params"]
 Viewer = Literal["people", "scripts"]
-Audience = Literal["everyone", Viewer]
+Audience = Literal["everyone", Viewer, "asked"]
+"""asked: whoever asks for it by name, and nobody else, since it costs more than others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,3 +83,37 @@ def makes_stream_wait(name: str) -> bool:
 def tracer_of(name: str) -> str:
     """The vendor's library that records what such a call started."""
     return next((tracer for prefix, tracer in _TRACERS if name.startswith(prefix)), "its tracing library")
+
+
+class Wait(IntEnum):
+    """What a call of the host waits for."""
+
+    DEVICE = 0
+    """Everything that was launched before it."""
+    STREAM = 1
+    """What was launched before it on one stream, which the file does not name."""
+    EVENT = 2
+    """What was launched before an event was recorded, which the file does not name."""
+
+
+_WAITS = (
+    # cudaFree and hipFree wait for the device before they give memory back (CUDA Runtime API, "cudaFree").
+    (Wait.DEVICE, re.compile(r"(?:Device|Ctx|Context)Synchronize|^(?:cuda|hip)Free$|^cuMemFree(?:_v2)?$")),
+    (Wait.STREAM, re.compile(r"StreamSynchronize")),
+    (Wait.EVENT, re.compile(r"EventSynchronize")),
+)
+
+
+def wait_of(name: str) -> Wait | None:
+    """What the call waits for, on the host; None for calls that do not wait for a device, or do so only at times."""
+    return next((wait for wait, pattern in _WAITS if pattern.search(name)), None)
+
+
+def makes_stream_wait(name: str) -> bool:
+    """Whether what is launched next on a stream waits for an event, while the host goes on."""
+    return "StreamWaitEvent" in name
+
+
+def returns_after_copy(name: str) -> bool:
+    """Whether it is a copy whose call is said to return when the copy is done: cudaMemcpy, cuMemcpyDtoH_v2 ..."""
+    return kind_of(name) is Call.COPY and "Async" not in name and "Graph" not in name

@@ -31,6 +31,7 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.idle import folds, queue
 from perfkit.analysis.time.idle import tables as idle_tables
 from perfkit.analysis.time.partial import Fold
+from perfkit.analysis.time.replay import tables as replays
 from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
@@ -59,6 +60,8 @@ TABLES: tuple[TraceTable, ...] = (
     threads.THREADS,
     launches.LAUNCHES,
     unlaunched.UNLAUNCHED,
+    replays.REPLAY,
+    replays.CRITICAL,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -74,6 +77,8 @@ FOLDS: tuple[Fold, ...] = (
     passes.PASSES,
     ranges.EVERYWHERE,
     ranges.IN_STEPS,
+    replays.CRITICAL_PARTS,
+    replays.STEP_REPLAYS,
     steps.STEP_TIMES,
     summaries.NODES,
     summaries.SPANS,
