@@ -1,0 +1,86 @@
+"""Attention that is written out, or that PyTorch's fused attention carries out as separate operations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfkit.analysis.attribution.intervals import at, nearest
+from perfkit.analysis.findings.performance.case import Case, names_of
+from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.units import Kind
+from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
+
+_LEAST = 0.01
+"""Share of the step from which the findings are made."""
+
+EAGER_ATTENTION = Rule(
+    "eager-attention",
+    "performance",
+    "a softmax between two batched matmuls: attention written out, where scaled_dot_product_attention fits",
+)
+
+
+def eager_attention(case: Case) -> Finding | None:
+    """Attention written out.
+
+    At stake is all that stands between the two matmuls, in forward, recomputation and backward: scale, mask, softmax,
+    dropout and casts of scores, which a fused kernel keeps on the chip. The matmuls themselves remain.
+    """
+    between = case.attention_units
+    if not between.any():
+        return None
+    rows = case.rows_of(between)
+    time = case.time(rows)
+    if not case.is_worth(time, _LEAST):
+        return None
+    calls = int((between & (case.units.kind == Kind.SOFTMAX)).sum())
+    text = (
+        f"attention is written out {calls / case.step_count:,.4g} times a step:"
+        f" {names_of(case, np.flatnonzero(between))} between its two matmuls, with their backward, take"
+        f" {units.duration_ns(time / case.share_of)} a step, and a fused kernel does them inside"
+    )
+    advice = (
+        "torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
+        " matmuls and the softmax (perfkit run: --attention sdpa)"
+    )
+    return Finding(EAGER_ATTENTION, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+SDPA_MATH = Rule(
+    "sdpa-math",
+    "performance",
+    "scaled_dot_product_attention ran as separate matmuls and softmax (its math backend), not as one kernel",
+)
+_MATH = "_scaled_dot_product_attention_math"
+
+
+def sdpa_math(case: Case) -> Finding | None:
+    """Calls of scaled_dot_product_attention that fell to the math backend.
+
+    At stake is their time without that of their batched matmuls, which a fused kernel has too, in forward and backward.
+    """
+    host, account = case.host, case.account
+    is_math = host.matching(lambda name: _MATH in name)
+    calls = int(is_math.sum())
+    if not calls:
+        return None
+    inside = nearest(host.forest.parent, is_math)
+    links = account.attribution.links
+    target = at(links.target, at(links.node, account.place, absent=-1), absent=-1)
+    rows = (at(inside, account.place, absent=-1) != -1) | (at(inside, target, absent=-1) != -1)
+    matmul = host.matching(lambda name: name.endswith(("::bmm", "::baddbmm")))
+    rows &= at(nearest(host.forest.parent, matmul), account.place, absent=-1) == -1
+    time = case.time(rows)
+    if not case.is_worth(time, _LEAST):
+        return None
+    text = (
+        f"scaled_dot_product_attention fell to its math backend {calls / case.step_count:,.4g} times a step; masks,"
+        f" softmax and copies of its scores take {units.duration_ns(time / case.share_of)} a step"
+    )
+    advice = (
+        "inputs that a fused backend takes: fp16 or bf16 on a GPU, a head width that is a multiple of 8, is_causal=True"
+        " in place of a mask that needs gradients, no dropout on a CPU; with sdpa_kernel([FLASH_ATTENTION,"
+        " EFFICIENT_ATTENTION]) PyTorch warns why it refuses (perfkit run: --sdpa-backend auto)"
+    )
+    return Finding(SDPA_MATH, text, case.cost(time), kernel_rows(case, rows), advice, "derived")

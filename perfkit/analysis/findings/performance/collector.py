@@ -1,0 +1,115 @@
+"""Python's garbage collector, recorded or inferred from silence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis.attribution.intervals import NONE, union_length
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
+from perfkit.trace.columns import HostKind
+
+_COLLECTS = re.compile(
+    r"^Python GC|<built-in function collect>|^gc\.py\(\d+\): collect|^gc(\.collect)?$", re.IGNORECASE
+)
+_LEAST = 0.01
+"""Share of the step from which recorded collections are a finding."""
+_LEAST_SILENT = 0.02
+_SILENT_NS = 10_000_000
+"""A silence is at least 10 ms: a full collection looks at 10 to 50 million objects a second, and smaller heaps do not
+matter. The TensorBoard-era rule of 200 ms misses all but the largest heaps."""
+_LONG_NS = 100_000_000
+"""A single silence is longer than what another program on the processor makes of a step now and then."""
+_STEPS = 3
+"""Steps, from which it can be told whether a silence is part of each."""
+_ALWAYS = 0.7
+"""A silence at the same place in more than this share of the steps is the program's own work."""
+_WAITS = re.compile(r"DataLoader|data_?load|next_batch|get_batch|Synchronize", re.IGNORECASE)
+
+GARBAGE_COLLECTION = Rule(
+    "garbage-collection",
+    "performance",
+    "Python collects garbage in the steps: recorded, or inferred from silences of the host that come now and then",
+)
+
+
+def garbage_collection(case: Case) -> Finding | None:
+    """Recorded collections, else long silences: nothing runs on any thread, in some steps and not in others.
+
+    At stake: their time.
+    """
+    host = case.host
+    rows = np.flatnonzero(host.matching(lambda name: _COLLECTS.search(name) is not None))
+    rows = rows[case.steps_at(host.start[rows]) != NONE]
+    time = union_length(host.start[rows], host.end[rows])
+    advice = (
+        "gc.freeze() after warm-up, gc.disable() in the loop and gc.collect() between epochs (perfkit run: --gc off)"
+    )
+    if time and time >= _LEAST * case.step_ns * case.step_count:
+        text = f"Python collects garbage {len(rows) / case.step_count:,.4g} times a step,"
+        text += f" for {units.duration_ns(time / case.step_count)}"
+        return Finding(GARBAGE_COLLECTION, text, case.host_cost(time), (), advice, "measured")
+    if case.step_count < _STEPS or not case.account.steps:
+        return None
+    silences = _silences(case)
+    time = int(sum(silence.ns for silence in silences))
+    if not (len(silences) > 1 or time >= _LONG_NS) or time < _LEAST_SILENT * case.step_ns * case.step_count:
+        return None
+    steps = sorted({silence.step for silence in silences})
+    longest = max(silence.ns for silence in silences)
+    text = (
+        f"the host is silent {len(silences)} times, for up to {units.duration_ns(longest)}, in {len(steps)} of"
+        f" {case.step_count} steps: no operator runs on any thread, as when Python collects garbage"
+    )
+    where = f"step {', '.join(map(str, steps[:4]))}"
+    return Finding(GARBAGE_COLLECTION, text, case.host_cost(time), (), advice, "guessed", where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """Time without anything on any thread."""
+
+    step: int
+    ns: int
+    before: int
+    """Name of what ran before it."""
+    after: int
+
+
+def _silences(case: Case) -> list[_Silence]:
+    """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence."""
+    host = case.host
+    waits = host.matching(lambda name: _WAITS.search(name) is not None)
+    frames = (host.kind == HostKind.ANNOTATION) | (host.kind == HostKind.PYTHON) | host.is_step
+    wrappers = host.matching(lambda name: "::" not in name and not name[:1].islower())
+    rows = np.flatnonzero((~frames & ~(wrappers & ~host.is_runtime)) | waits)
+    rows = rows[np.argsort(host.start[rows], kind="stable")]
+    if not len(rows):
+        return []
+    # The steps' own ends are silent, too: what follows the last operator.
+    last = int(case.bounds[1][-1])
+    rows = np.append(rows, rows[-1])
+    start = np.append(host.start[rows[:-1]], last)
+    reach = np.maximum.accumulate(host.end[rows])
+    length = np.append(0, start[1:] - reach[:-1])
+    starts, ends = case.bounds
+    found = []
+    for place in np.flatnonzero(length >= _SILENT_NS).tolist():
+        names = host.name[rows[place - 1]], host.name[rows[place]]
+        inside = np.minimum(ends, start[place]) - np.maximum(starts, reach[place - 1])
+        step = int(inside.argmax())
+        if inside[step] >= _SILENT_NS:
+            found.append(_Silence(step, int(inside[step]), int(names[0]), int(names[1])))
+    return _only_inside(found, case.step_count)
+
+
+def _only_inside(silences: list[_Silence], steps: int) -> list[_Silence]:
+    """Those that are not at the same place, between operators of the same names, in nearly every step."""
+    by_place: dict[tuple[int, int], set[int]] = {}
+    for one in silences:
+        by_place.setdefault((one.before, one.after), set()).add(one.step)
+    return [one for one in silences if len(by_place[one.before, one.after]) <= _ALWAYS * steps]
