@@ -36,13 +36,11 @@ def allocator_calls(case: Case) -> Finding | None:
     At stake: their time on the host; cudaFree also waits for the device.
     """
     host = case.host
-    launches = np.flatnonzero(host.is_runtime & host.matching(lambda name: kind_of(name) is Call.KERNEL))
+    launches = np.flatnonzero(host.is_runtime & case.ranges(lambda name: kind_of(name) is Call.KERNEL))
     begin = int(host.start[launches].min()) if len(launches) else 0
 
     def rows_of(pattern: re.Pattern[str]) -> np.ndarray:
-        flagged = host.is_runtime & host.matching(
-            lambda name: bool(pattern.search(name)) and not _FROM_POOL.search(name)
-        )
+        flagged = host.is_runtime & case.ranges(lambda name: bool(pattern.search(name)) and not _FROM_POOL.search(name))
         rows = np.flatnonzero(flagged & (host.start >= begin))
         return rows[case.steps_at(host.start[rows]) != NONE]
 

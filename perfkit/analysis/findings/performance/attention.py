@@ -61,7 +61,7 @@ def sdpa_math(case: Case) -> Finding | None:
     At stake is their time without that of their batched matmuls, which a fused kernel has too, in forward and backward.
     """
     host, account = case.host, case.account
-    is_math = host.matching(lambda name: _MATH in name)
+    is_math = case.ranges(lambda name: _MATH in name)
     calls = int(is_math.sum())
     if not calls:
         return None
@@ -69,8 +69,7 @@ def sdpa_math(case: Case) -> Finding | None:
     links = account.attribution.links
     target = at(links.target, at(links.node, account.place, absent=-1), absent=-1)
     rows = (at(inside, account.place, absent=-1) != -1) | (at(inside, target, absent=-1) != -1)
-    matmul = host.matching(lambda name: name.endswith(("::bmm", "::baddbmm")))
-    rows &= at(nearest(host.forest.parent, matmul), account.place, absent=-1) == -1
+    rows &= ~case.within(case.ranges(lambda name: name.endswith(("::bmm", "::baddbmm"))))
     time = case.time(rows)
     if not case.is_worth(time, _LEAST):
         return None

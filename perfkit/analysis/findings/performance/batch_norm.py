@@ -28,14 +28,14 @@ def sync_batch_norm(case: Case) -> Finding | None:
     the statistics together.
     """
     host = case.host
-    gathers = np.flatnonzero(host.matching(lambda name: base(name).startswith("batch_norm_gather_stats")))
+    gathers = np.flatnonzero(case.ranges(lambda name: base(name).startswith("batch_norm_gather_stats")))
     count = int((case.steps_at(host.start[gathers]) != NONE).sum()) / case.step_count
     if count <= _MANY:
         return None
-    inside = nearest(host.forest.parent, host.matching(lambda name: _SYNCHRONISED.search(name) is not None))
-    elementwise = host.matching(lambda name: base(name) in ("batch_norm_elemt", "batch_norm_backward_elemt"))
+    inside = nearest(host.forest.parent, case.ranges(lambda name: _SYNCHRONISED.search(name) is not None))
+    elementwise = case.ranges(lambda name: base(name) in ("batch_norm_elemt", "batch_norm_backward_elemt"))
     rows = at(inside, case.account.place, absent=NONE) != NONE
-    rows &= at(nearest(host.forest.parent, elementwise), case.account.place, absent=NONE) == NONE
+    rows &= ~case.within(elementwise)
     time = case.time(rows)
     text = (
         f"{count:,.4g} batch norms a step gather their statistics from all ranks:"
@@ -79,9 +79,8 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
         return None
     flags = np.zeros(len(table), dtype=bool)
     flags[biased] = True
-    host = case.host
-    adds = host.matching(lambda name: base(name) in ("add_", "sum", "add"))
-    counted = case.rows_of(flags) & (at(nearest(host.forest.parent, adds), case.account.place, absent=NONE) != NONE)
+    adds = case.ranges(lambda name: base(name) in ("add_", "sum", "add"))
+    counted = case.rows_of(flags) & case.within(adds)
     time = case.time(counted)
     text = (
         f"{len(biased) / case.step_count:,.4g} convolutions a step add a bias that the batch norm after them takes away"

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from perfkit.analysis.attribution.host_view import HostView
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, self_times
+from perfkit.analysis.attribution.host_view import HostView, present
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.units import Kind, Units, find_attention, find_chains, find_units
 from perfkit.analysis.time.account import Account
@@ -110,10 +110,11 @@ class Case:
 
     # --- costs --------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def share_of(self) -> int:
         """What times are divided by to be those of a step: steps x devices."""
-        return self.step_count * max(len(np.unique(self.account.device[self.is_inside])), 1)
+        devices = np.bincount(self.account.device[self.is_inside] - NONE)  # NONE, which is -1, is the host
+        return self.step_count * max(int((devices > 0).sum()), 1)
 
     def cost(self, time_ns: float) -> Cost:
         """Time at stake in all steps -> per step, and as a share of the step."""
@@ -167,6 +168,33 @@ class Case:
     def time(self, rows: Bools) -> int:
         """The same, added up, over all steps."""
         return int(self.times(rows).sum())
+
+    # --- host ranges by name, and what is inside them -----------------------------------------------------------
+
+    @cached_property
+    def present(self) -> list[int]:
+        """Indices of the names that host ranges have."""
+        return present(self.host.name)
+
+    @cached_property
+    def _no_range(self) -> Bools:
+        return np.zeros(len(self.host.name), dtype=bool)
+
+    def ranges(self, test: Callable[[str], object]) -> Bools:
+        """Host ranges whose name passes a test; quick where none does."""
+        names = self.host.names
+        found = [index for index in self.present if test(names[index])]
+        if not found:
+            return self._no_range
+        flags = np.zeros(len(names), dtype=bool)
+        flags[found] = True
+        return flags[self.host.name]
+
+    def within(self, ranges: Bools) -> Bools:
+        """Rows of the account inside one of these ranges; quick where there are none."""
+        if not ranges.any():
+            return np.zeros(len(self.account), dtype=bool)
+        return at(nearest(self.host.forest.parent, ranges), self.account.place, absent=NONE) != NONE
 
     # --- what rows of the account are ---------------------------------------------------------------------------
 
@@ -237,6 +265,11 @@ class Case:
         """The chain of elementwise operations that each unit is in, by number; NONE for none."""
         wanted = np.isin(self.unit_phase, (Phase.FORWARD, Phase.RECOMPUTE, Phase.OTHER)) & ~self.attention_units
         return find_chains(self.units, self.works, wanted)
+
+    @cached_property
+    def unclaimed(self) -> Bools:
+        """Rows of the account outside attention written out and chains, and outside their backward."""
+        return ~self.rows_of(self.attention_units | (self.chains != NONE))
 
 
 def names_of(case: Case, units: Iterable[int], most: int = 6) -> str:

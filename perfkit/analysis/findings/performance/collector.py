@@ -28,6 +28,8 @@ _STEPS = 3
 """Steps, from which it can be told whether a silence is part of each."""
 _ALWAYS = 0.7
 """A silence at the same place in more than this share of the steps is the program's own work."""
+_LONG_ENOUGH_NS = 1_000_000
+"""Besides the outermost operators, calls and library's ranges of 1 ms break a silence of ten."""
 _WAITS = re.compile(r"DataLoader|data_?load|next_batch|get_batch|Synchronize", re.IGNORECASE)
 
 GARBAGE_COLLECTION = Rule(
@@ -43,7 +45,7 @@ def garbage_collection(case: Case) -> Finding | None:
     At stake: their time.
     """
     host = case.host
-    rows = np.flatnonzero(host.matching(lambda name: _COLLECTS.search(name) is not None))
+    rows = np.flatnonzero(case.ranges(lambda name: _COLLECTS.search(name) is not None))
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = union_length(host.start[rows], host.end[rows])
     advice = (
@@ -83,10 +85,13 @@ class _Silence:
 def _silences(case: Case) -> list[_Silence]:
     """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence."""
     host = case.host
-    waits = host.matching(lambda name: _WAITS.search(name) is not None)
-    frames = (host.kind == HostKind.ANNOTATION) | (host.kind == HostKind.PYTHON) | host.is_step
-    wrappers = host.matching(lambda name: "::" not in name and not name[:1].islower())
-    rows = np.flatnonzero((~frames & ~(wrappers & ~host.is_runtime)) | waits)
+    waits = case.ranges(_WAITS.search).copy()
+    long = np.flatnonzero(host.end - host.start >= _LONG_ENOUGH_NS)
+    works = (host.kind[long] == HostKind.OP) & ~case.ranges(_is_wrapper)[long]
+    works = (works & ~host.is_step[long]) | host.is_runtime[long] | (host.kind[long] == HostKind.LIBRARY)
+    waits[long[works]] = True
+    waits[case.units.row] = True
+    rows = np.flatnonzero(waits)
     rows = rows[np.argsort(host.start[rows], kind="stable")]
     if not len(rows):
         return []
@@ -105,6 +110,11 @@ def _silences(case: Case) -> list[_Silence]:
         if inside[step] >= _SILENT_NS:
             found.append(_Silence(step, int(inside[step]), int(names[0]), int(names[1])))
     return _only_inside(found, case.step_count)
+
+
+def _is_wrapper(name: str) -> bool:
+    """Whether a range holds other work, and Python: `DistributedDataParallel.forward`, `Optimizer.step`."""
+    return "::" not in name and not name[:1].islower()
 
 
 def _only_inside(silences: list[_Silence], steps: int) -> list[_Silence]:

@@ -44,7 +44,7 @@ def compilation(case: Case) -> Finding | None:
     At stake: their time, which a warmed-up program does not have.
     """
     host = case.host
-    flagged = host.matching(is_compiling)
+    flagged = case.ranges(is_compiling)
     rows = np.flatnonzero(_outermost(case, flagged))
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = union_length(host.start[rows], host.end[rows])
@@ -75,7 +75,7 @@ def graph_breaks(case: Case) -> Finding | None:
     At stake: the self time on the host of these regions and of the look-ups between them.
     """
     host = case.host
-    region = host.matching(lambda name: _REGION.search(name) is not None)
+    region = case.ranges(lambda name: _REGION.search(name) is not None)
     if not region.any():
         return None
     above = strictly_above(host.forest.parent, nearest(host.forest.parent, region))
@@ -83,7 +83,7 @@ def graph_breaks(case: Case) -> Finding | None:
     resumed = resumed[case.steps_at(host.start[resumed]) != NONE]
     if not len(resumed):
         return None
-    glue = host.matching(_is_glue)
+    glue = case.ranges(_is_glue)
     inside = nearest(host.forest.parent, region) != NONE
     rows = np.flatnonzero(glue & (inside | region))
     rows = rows[case.steps_at(host.start[rows]) != NONE]
@@ -114,13 +114,13 @@ def recompiles(case: Case) -> Finding | None:
     """
     host = case.host
     versions: dict[str, set[str]] = defaultdict(set)
-    for index in np.unique(host.name).tolist():
+    for index in case.present:
         if match := _REGION.search(host.names[index]):
             versions[match[1]].add(match[2])
     most = max(((len(numbers), frame) for frame, numbers in versions.items()), default=(0, ""))
     if most[0] < _SEVERAL:
         return None
-    flagged = _outermost(case, host.matching(is_compiling))
+    flagged = _outermost(case, case.ranges(is_compiling))
     rows = np.flatnonzero(flagged)
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = union_length(host.start[rows], host.end[rows])

@@ -48,7 +48,7 @@ def layout_copies(case: Case) -> Finding | None:
 
     At stake: their time, with the backward nodes that are such copies themselves.
     """
-    rows = _in(case, "clone", "contiguous", "_reshape_copy") & ~_in(case, "_to_copy") & _is_of_model(case)
+    rows = _in(case, "clone") & ~case.within(_named(case, "_to_copy")) & _is_of_model(case)
     advice = (
         "one layout from the start (memory_format=torch.channels_last, weights stored as they are used), einsum or SDPA"
         " in place of transpose and contiguous, view in place of reshape where it does not copy"
@@ -97,19 +97,20 @@ def _of_copies(
     return Finding(rule, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
 
 
+def _named(case: Case, *operators: str) -> Bools:
+    """Ranges of operators of these names."""
+    ends = tuple(f"::{operator}" for operator in operators)
+    return case.ranges(lambda name: name.endswith(ends))
+
+
 def _outermost(case: Case, *operators: str) -> np.ndarray:
     """Of each row of the account, the operator of one of these names that it is in; NONE outside."""
-    host = case.host
-    ends = tuple(f"::{operator}" for operator in operators)
-    named = host.matching(lambda name: name.endswith(ends))
-    return at(nearest(host.forest.parent, named), case.account.place, absent=NONE)
+    return at(nearest(case.host.forest.parent, _named(case, *operators)), case.account.place, absent=NONE)
 
 
 def _in(case: Case, *operators: str) -> Bools:
     """Rows in an operator of one of these names, attention written out and elementwise chains aside."""
-    inside = _outermost(case, *operators) != NONE
-    claimed = case.attention_units | (case.chains != NONE)
-    return inside & ~case.rows_of(claimed)
+    return case.within(_named(case, *operators)) & case.unclaimed
 
 
 def _is_of_model(case: Case) -> Bools:

@@ -33,7 +33,7 @@ def launch_blocking(case: Case) -> Finding | None:
     if not case.on_device:
         return None
     launch = account.attribution.events.launch[account.row]
-    calls = host.matching(lambda name: kind_of(name) is Call.KERNEL) & host.is_runtime
+    calls = case.ranges(lambda name: kind_of(name) is Call.KERNEL) & host.is_runtime
     rows = np.flatnonzero((launch != NONE) & at(calls, launch, absent=False) & case.is_inside)
     if len(rows) < _LAUNCHES:
         return None
@@ -61,7 +61,7 @@ def _waits_next(case: Case) -> np.ndarray:
     calls = np.flatnonzero(host.is_runtime)
     if len(calls) > 1:
         calls = calls[np.lexsort((host.start[calls], host.thread[calls]))]
-        synchronises = host.matching(lambda name: "Synchronize" in name)
+        synchronises = case.ranges(lambda name: "Synchronize" in name)
         same = host.thread[calls[1:]] == host.thread[calls[:-1]]
         waits[calls[:-1]] = synchronises[calls[1:]] & same
     return waits
@@ -85,11 +85,11 @@ def anomaly_mode(case: Case) -> Finding | None:
         return None
     rows = case.units.row[test]
     rows = rows[links.node[rows] != NONE]
-    engine = host.matching(lambda name: name.startswith("autograd::engine::"))
+    engine = case.ranges(lambda name: name.startswith("autograd::engine::"))
     around = nearest(host.forest.parent, engine)
     tested = np.unique(around[rows])
     tested = tested[tested != NONE]
-    nodes = int((engine & ~host.matching(lambda name: "AccumulateGrad" in name)).sum())
+    nodes = int((engine & ~case.ranges(lambda name: "AccumulateGrad" in name)).sum())
     if not nodes or len(tested) < _MOST * nodes:
         return None
     in_test = test | (case.units.named("item", "any", "isnan") & _beside(case, tested))

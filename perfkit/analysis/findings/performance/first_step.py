@@ -31,10 +31,12 @@ def slow_first_step(case: Case) -> Finding | None:
         return None
     wall = ends - starts
     median, slowest = float(np.median(wall[1:])), int(wall[1:].max())
-    causes = _causes(case, int(starts[0]), int(ends[0]))
     excess = float(wall[0] - median)
+    if excess < _LEAST_NS or wall[0] < _FAR_FOR_A_REASON * median or wall[0] < 1.2 * slowest:
+        return None
+    causes = _causes(case, int(starts[0]), int(ends[0]))
     far = _FAR_FOR_A_REASON if causes else _FAR
-    if excess < _LEAST_NS or wall[0] < far * median or wall[0] < 1.2 * slowest:
+    if wall[0] < far * median:
         return None
     text = (
         f"the first step takes {units.duration_ns(int(wall[0]))}, the others {units.duration_ns(round(median))}"
@@ -55,4 +57,4 @@ def _causes(case: Case, start: int, end: int) -> str:
         "it loads modules": lambda name: "ModuleLoad" in name or "LibraryLoad" in name,
         "it allocates memory": lambda name: name.startswith(("cudaMalloc", "hipMalloc")),
     }
-    return ", ".join(text for text, sign in signs.items() if (host.matching(sign) & inside).any())
+    return ", ".join(text for text, sign in signs.items() if (case.ranges(sign) & inside).any())

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, Bools, at, nearest
+from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
@@ -85,15 +85,13 @@ def unfused_optimizer(case: Case) -> Finding | None:
     return Finding(UNFUSED_OPTIMIZER, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
 
 
-def _in_optimizer(case: Case) -> Bools:
-    """Rows in an optimizer's step; its zero_grad aside."""
-    zeroing = nearest(case.host.forest.parent, case.host.matching(_zeroes))
-    is_zeroing: Bools = at(zeroing, case.account.place, absent=NONE) != NONE
-    return case.in_phase(Phase.OPTIMIZER) & ~is_zeroing
-
-
 def _zeroes(name: str) -> bool:
     return "zero_grad" in name
+
+
+def _in_optimizer(case: Case) -> Bools:
+    """Rows in an optimizer's step; its zero_grad aside."""
+    return case.in_phase(Phase.OPTIMIZER) & ~case.within(case.ranges(_zeroes))
 
 
 ZEROED_GRADIENTS = Rule(
@@ -110,8 +108,7 @@ def zeroed_gradients(case: Case) -> Finding | None:
     At stake: the fills, and the additions of the new gradients to them, one for each fill.
     """
     host = case.host
-    zeroing = nearest(host.forest.parent, host.matching(_zeroes))
-    inside = at(zeroing, case.account.place, absent=NONE) != NONE
+    inside = case.within(case.ranges(_zeroes))
     operator = case.account.operator
     fills = np.zeros(len(host.names) + 1, dtype=bool)
     for index in np.unique(operator[inside]).tolist():
@@ -119,8 +116,7 @@ def zeroed_gradients(case: Case) -> Finding | None:
     filling = inside & fills[operator] & case.is_inside
     if not filling.any():
         return None
-    accumulate = nearest(host.forest.parent, host.matching(lambda name: name.endswith("AccumulateGrad")))
-    adding = at(accumulate, case.account.place, absent=NONE) != NONE
+    adding = case.within(case.ranges(lambda name: name.endswith("AccumulateGrad")))
     time = case.time(filling) + case.time(adding)
     if not case.is_worth(time, _WORTH_SAYING):
         return None

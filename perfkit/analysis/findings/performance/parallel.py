@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, at, nearest
+from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.schema import units
@@ -29,11 +29,10 @@ def data_parallel(case: Case) -> Finding | None:
     At stake: what its Broadcast, Scatter, Gather and the additions of gradients take, where the file names them.
     """
     host = case.host
-    wrapper = host.matching(lambda name: _WRAPPER.search(name) is not None)
+    wrapper = case.ranges(lambda name: _WRAPPER.search(name) is not None)
     if not wrapper.any():
         return None
-    exchange = nearest(host.forest.parent, host.matching(lambda name: _EXCHANGE.search(name) is not None))
-    rows = at(exchange, case.account.place, absent=NONE) != NONE
+    rows = case.within(case.ranges(lambda name: _EXCHANGE.search(name) is not None))
     time = case.time(rows)
     calls = int((case.steps_at(host.start[np.flatnonzero(wrapper)]) != NONE).sum())
     text = (
@@ -59,10 +58,10 @@ def bucket_copies(case: Case) -> Finding | None:
     At stake: their time, since a gradient can be a view of its bucket.
     """
     host = case.host
-    copies = host.matching(lambda name: name.endswith(_COPIES_BACK))
+    copies = case.ranges(lambda name: name.endswith(_COPIES_BACK))
     if not copies.any():
         return None
-    rows = at(nearest(host.forest.parent, copies), case.account.place, absent=NONE) != NONE
+    rows = case.within(copies)
     time = case.time(rows)
     if not case.is_worth(time, _LEAST):
         return None
