@@ -26,6 +26,7 @@ from unittest.mock import patch
 from cyclopts import Parameter
 
 from perfkit import cli
+from perfkit.analysis.findings.performance.catalogue import LOOKS
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
@@ -188,7 +189,23 @@ def trace_tables() -> str:
     return "\n".join([*lines, *(f"| `{table.name}` | {table.row} | {table.columns} |" for table in TABLES)]) + "\n"
 
 
-MADE = {"rules": rule_table, "integrity": integrity_table, "tables of a trace": trace_tables}
+def performance_table() -> str:
+    """A Markdown table of what each performance rule looks for and what it says is at stake, from its docstring."""
+    lines = ["| rule | looks for | at stake |", "|---|---|---|"]
+    for look in LOOKS:
+        paragraphs = (inspect.getdoc(look.find) or "").split("\n\n")
+        stake = next(text for text in paragraphs if "at stake" in text.lower())
+        stake = " ".join(stake.removeprefix("At stake: ").split())
+        lines.append(f"| `{look.rule.id}` | {look.rule.doc} | {stake[:1].lower()}{stake[1:].rstrip('.')} |")
+    return "\n".join(lines) + "\n"
+
+
+MADE = {
+    "rules": rule_table,
+    "integrity": integrity_table,
+    "tables of a trace": trace_tables,
+    "performance": performance_table,
+}
 """What stands between `<!-- NAME -->` and `<!-- end -->` of a page."""
 
 

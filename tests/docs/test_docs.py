@@ -274,7 +274,12 @@ def test_every_reason_is_documented():
 
 @pytest.mark.parametrize(
     ("page", "name"),
-    [("record_format", "rules"), ("record_format", "tables of a trace"), ("analyze", "integrity")],
+    [
+        ("record_format", "rules"),
+        ("record_format", "tables of a trace"),
+        ("analyze", "integrity"),
+        ("findings", "performance"),
+    ],
 )
 def test_every_rule_and_table_is_documented(page, name):
     """GIVEN rules and tables of the code WHEN reading their page THEN it has just the table that is made of them"""

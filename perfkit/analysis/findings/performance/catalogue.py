@@ -6,25 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from perfkit.analysis.findings.performance import (
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.kernels import layers, lengths, precision, tensor_cores
+from perfkit.analysis.findings.performance.operators import attention, batch_norm, chains, copies, loops, optimizer
+from perfkit.analysis.findings.performance.program import (
     allocator,
-    attention,
-    batch_norm,
-    chains,
     collector,
     compiling,
-    copies,
     debugging,
     first_step,
-    kernels,
-    layers,
-    loops,
-    optimizer,
     parallel,
-    precision,
-    tensor_cores,
 )
-from perfkit.analysis.findings.performance.case import Case
 from perfkit.schema.finding import Finding, Rule
 
 Need: TypeAlias = Literal["operators", "shapes", "steps", "device"]
@@ -57,8 +49,8 @@ LOOKS: tuple[Look, ...] = (
     Look(copies.INDEX_PUTS, copies.index_puts, ("operators",)),
     Look(copies.COPIES_BEFORE_DEVICE, copies.copies_before_device, ("device", "operators")),
     Look(loops.INDEXING_LOOP, loops.indexing_loop, ("operators",)),
-    Look(kernels.TINY_KERNELS, kernels.tiny_kernels, ("device",)),
-    Look(kernels.HOT_SPOT, kernels.hot_spot),
+    Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",)),
+    Look(lengths.HOT_SPOT, lengths.hot_spot),
     Look(layers.RECOMPUTATION, layers.recomputation),
     Look(layers.UNEVEN_LAYERS, layers.uneven_layers),
     Look(first_step.SLOW_FIRST_STEP, first_step.slow_first_step, ("steps",)),

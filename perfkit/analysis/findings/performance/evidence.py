@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import Bools
-from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.schema.finding import Evidence
 
 _MOST = 3
-
-
-def phase_rows(case: Case, rows: Bools) -> tuple[Evidence, ...]:
-    """The phases that rows of the account are in."""
-    present = np.unique(case.account.phase[rows & case.is_inside]).tolist()
-    return tuple(Evidence("phases", {"phase": Phase(phase).label}) for phase in present)
 
 
 def kernel_rows(case: Case, rows: Bools) -> tuple[Evidence, ...]:

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, Bools, at, nearest
+from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
@@ -89,8 +89,8 @@ def _of_copies(
     time = case.time(rows)
     if not case.is_worth(time, _LEAST):
         return None
-    places = np.unique(_outermost(case, *operators)[rows & case.is_inside])
-    count = len(places[places != NONE]) / case.step_count
+    calls = np.unique(case.unit[rows & case.is_inside & case.within(_named(case, *operators))])
+    count = len(calls[calls != NONE]) / case.step_count
     if rule is REPEATED_CASTS and count < _FEW:
         return None
     text = f"{count:,.4g} {what} a step take {units.duration_ns(time / case.share_of)}"
@@ -101,11 +101,6 @@ def _named(case: Case, *operators: str) -> Bools:
     """Ranges of operators of these names."""
     ends = tuple(f"::{operator}" for operator in operators)
     return case.ranges(lambda name: name.endswith(ends))
-
-
-def _outermost(case: Case, *operators: str) -> np.ndarray:
-    """Of each row of the account, the operator of one of these names that it is in; NONE outside."""
-    return at(nearest(case.host.forest.parent, _named(case, *operators)), case.account.place, absent=NONE)
 
 
 def _in(case: Case, *operators: str) -> Bools:

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, union_length
 from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.time.account import is_operator
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.trace.columns import HostKind
@@ -87,7 +88,7 @@ def _silences(case: Case) -> list[_Silence]:
     host = case.host
     waits = case.ranges(_WAITS.search).copy()
     long = np.flatnonzero(host.end - host.start >= _LONG_ENOUGH_NS)
-    works = (host.kind[long] == HostKind.OP) & ~case.ranges(_is_wrapper)[long]
+    works = is_operator(case.account.attribution)[long] & ~case.ranges(_is_wrapper)[long]
     works = (works & ~host.is_step[long]) | host.is_runtime[long] | (host.kind[long] == HostKind.LIBRARY)
     waits[long[works]] = True
     waits[case.units.row] = True
@@ -95,9 +96,9 @@ def _silences(case: Case) -> list[_Silence]:
     rows = rows[np.argsort(host.start[rows], kind="stable")]
     if not len(rows):
         return []
-    # The steps' own ends are silent, too: what follows the last operator.
+    # What follows the last operator is a silence too, up to the last step's end, as if the first came again.
     last = int(case.bounds[1][-1])
-    rows = np.append(rows, rows[-1])
+    rows = np.append(rows, rows[0])
     start = np.append(host.start[rows[:-1]], last)
     reach = np.maximum.accumulate(host.end[rows])
     length = np.append(0, start[1:] - reach[:-1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.analysis.findings.performance.compiling import is_compiling
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.units import is_view
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.time.cells import CELLS, Work, categories

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.analysis.findings.performance.compiling import is_compiling
+from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
 
@@ -53,8 +53,12 @@ def _causes(case: Case, start: int, end: int) -> str:
     host = case.host
     inside = (host.start >= start) & (host.start < end)
     signs = {
-        "it compiles": is_compiling,
-        "it loads modules": lambda name: "ModuleLoad" in name or "LibraryLoad" in name,
+        "it compiles": lambda name: is_compiling(name) and not _loads(name),
+        "it loads modules": _loads,
         "it allocates memory": lambda name: name.startswith(("cudaMalloc", "hipMalloc")),
     }
     return ", ".join(text for text, sign in signs.items() if (case.ranges(sign) & inside).any())
+
+
+def _loads(name: str) -> bool:
+    return "ModuleLoad" in name or "LibraryLoad" in name
