@@ -99,6 +99,7 @@ def report(
     tables: Iterable[TraceTable] = TABLES,
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
+    looks: Iterable[Look] = catalogue.LOOKS,
 ) -> Report:
     """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
 
@@ -114,7 +115,7 @@ def report(
         Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
-        findings=lambda: (*findings_of(account, scalars(), findings, checks), *_misfit(account, view)),
+        findings=lambda: (*findings_of(account, scalars(), findings, checks, looks), *_misfit(account, view)),
         main="kernels",
     )
 

@@ -15,6 +15,7 @@ from perfkit.analysis.findings.performance.units import Kind, Units, find_attent
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.summary import Scalars
 from perfkit.errors import UsageError
+from perfkit.schema import units
 from perfkit.schema.finding import Cost
 from perfkit.trace.columns import Trace
 from perfkit.trace.detail_columns import Details
@@ -129,6 +130,23 @@ class Case:
     def is_worth(self, time_ns: float, least: float) -> bool:
         """Whether time at stake in all steps is at least this share of the steps."""
         return time_ns > 0 and time_ns >= least * self.step_ns * self.share_of
+
+    @property
+    def a_step(self) -> str:
+        """` a step`, to follow what is counted or timed by step; empty for a recording without steps."""
+        return " a step" if self.account.steps else ""
+
+    def count(self, number: float) -> str:
+        """How many in all steps, as words: how many in one."""
+        return amount(number / self.step_count)
+
+    def each(self, time_ns: float) -> str:
+        """Time at stake in all steps, as words: `35.2 us a step`."""
+        return units.duration_ns(round(time_ns / self.share_of)) + self.a_step
+
+    def each_of_host(self, time_ns: float) -> str:
+        """The same of time on the host."""
+        return units.duration_ns(round(time_ns / self.step_count)) + self.a_step
 
     @cached_property
     def _before(self) -> tuple[Ints, Ints]:
@@ -270,6 +288,11 @@ class Case:
     def unclaimed(self) -> Bools:
         """Rows of the account outside attention written out and chains, and outside their backward."""
         return ~self.rows_of(self.attention_units | (self.chains != NONE))
+
+
+def amount(value: float) -> str:
+    """A number of things: whole where it is whole or large."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def names_of(case: Case, units: Iterable[int], most: int = 6) -> str:

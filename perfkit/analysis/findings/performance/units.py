@@ -52,7 +52,7 @@ _VIEWS = re.compile(
 )
 """Operators that move no data, some of them only where there is no copy inside."""
 _REDUCTIONS = re.compile(r"mean|sum|var|std|var_mean|std_mean|amax|amin|norm|linalg_vector_norm|prod|logsumexp")
-_FILLS = re.compile(r"ones|zeros|full|fill|ones_like|zeros_like|full_like|arange|scalar_tensor|zero")
+_FILLS = re.compile(r"(new_)?(ones|zeros|full)|(ones|zeros|full)_like|fill|zero|arange|scalar_tensor")
 _OF_CATEGORY = {kinds.ELEMENTWISE: Kind.POINTWISE, kinds.CAST: Kind.COPY}
 _OF_NAME = (
     (Kind.VIEW, _VIEWS),

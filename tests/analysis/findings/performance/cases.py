@@ -24,13 +24,14 @@ from perfkit.trace.detail_columns import (
     no_memory_events,
     no_operands,
 )
+from perfkit.trace.details import read_details
 from tests.builders import TraceBuilder
 
 US, MS = 1_000, 1_000_000
 
 
 def case_of(builder: TraceBuilder | Trace, details: Details | None = None) -> Case:
-    """What rules may look at; `details` are what a second pass over the file would give."""
+    """What rules may look at; `details` are what a second pass over the file would give, if it is one made by hand."""
     trace = builder if isinstance(builder, Trace) else builder.build()
     account = account_for(trace, attribute(trace))
 
@@ -38,7 +39,7 @@ def case_of(builder: TraceBuilder | Trace, details: Details | None = None) -> Ca
         assert details is not None, "no rule reads details without need"
         return details
 
-    return Case(account, summary(account.partial), read)
+    return Case(account, summary(account.partial), read_details if trace.origin else read)
 
 
 def found(find: Callable[[Case], Finding | None], builder: TraceBuilder | Trace, details: Details | None = None) -> Any:

@@ -32,7 +32,7 @@ def recomputation(case: Case) -> Finding | None:
     if not case.is_worth(time, _LEAST):
         return None
     text = (
-        f"recomputation for backward (activation checkpointing) takes {units.duration_ns(time / case.share_of)} a step:"
+        f"recomputation for backward (activation checkpointing) takes {case.each(time)}:"
         " the price of the memory that it saves"
     )
     advice = (
@@ -49,10 +49,10 @@ UNEVEN_LAYERS = Rule(
 )
 _SIBLINGS = 4
 """Layers, from which a typical one can be told."""
-_ALIKE = 0.1
-"""Median deviation of the layers from their median, as a share of it, up to which they are alike."""
-_FAR = 1.5
-"""A layer of this many medians is far from its siblings."""
+_FAR = 2.0
+"""A layer of this many medians is far from its siblings,"""
+_DEVIATIONS = 6 * 1.4826
+"""if it is also this many median deviations away: six standard deviations, where times are normal."""
 _FEW = 0.25
 """Share of the layers, up to which those far from the others are exceptions."""
 _NUMBER = re.compile(r"^(.*?)[_\[.]?(\d+)\]?$")
@@ -69,9 +69,10 @@ class _Place:
 
 
 def uneven_layers(case: Case) -> Finding | None:
-    """Layers of one group (`layers.*`): their time with all that is in them, the median over the steps.
+    """Layers of one group (`layers.*`): their time with all that is in them, in the step where that is least.
 
-    At stake: what the layers that stand out take beyond the median of their siblings.
+    At stake: what the layers that stand out take beyond the median of their siblings. Whatever else a machine does
+    makes a layer slower, never faster, so that the step in which it was quickest is the one that counts.
     """
     found = max(_groups(case), key=lambda item: item[0], default=None)
     if found is None:
@@ -80,11 +81,9 @@ def uneven_layers(case: Case) -> Finding | None:
     if not case.is_worth(excess * case.share_of, _LEAST):
         return None
     shown = ", ".join(f"{scope} {units.duration_ns(time)}" for scope, time in scopes[:3])
-    text = (
-        f"{shown} a step, where its siblings take {units.duration_ns(median)}"
-        if len(scopes) == 1
-        else f"{len(scopes)} layers stand out: {shown} a step, where their siblings take {units.duration_ns(median)}"
-    )
+    lead = f"{len(scopes)} layers stand out: " if len(scopes) > 1 else ""
+    siblings = "their siblings" if len(scopes) > 1 else "its siblings"
+    text = f"{lead}{shown}{case.a_step}, where {siblings} take {units.duration_ns(median)}"
     evidence = tuple(Evidence("layers", {"scope": scope}) for scope, _ in scopes[:3])
     advice = "--by module --no-fold, which shows what these layers do more than the others"
     sure: Sure = "derived" if case.step_count > 1 else "guessed"
@@ -108,13 +107,13 @@ def _groups(case: Case) -> Iterator[tuple[float, list[tuple[str, float]], float]
         if len(layers) < _SIBLINGS or _differ(case, group, layers, parts, scope_of):
             continue
         numbers = sorted(layers)
-        each = np.array([np.median(times[layers[number]].sum(axis=0)) for number in numbers]) / (
+        each = np.array([times[layers[number]].sum(axis=0).min() for number in numbers]) / (
             case.share_of / case.step_count
         )
         median = float(np.median(each))
         spread = float(np.median(np.abs(each - median)))
-        far = np.flatnonzero(each > _FAR * median)
-        if not median or spread > _ALIKE * median or not 0 < len(far) <= _FEW * len(each):
+        far = np.flatnonzero(each > max(_FAR * median, median + _DEVIATIONS * spread))
+        if not median or not 0 < len(far) <= _FEW * len(each):
             continue
         scopes = [(scope_of[group, numbers[one]], float(each[one])) for one in far.tolist()]
         yield float((each[far] - median).sum()), scopes, median

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.units import is_view
@@ -40,8 +40,8 @@ def tiny_kernels(case: Case) -> Finding | None:
     if count < _KERNELS * case.share_of or 2 * count < of or not case.is_worth(time, _LEAST):
         return None
     text = (
-        f"{count / case.share_of:,.4g} of {of / case.share_of:,.4g} kernels a step are shorter than 10 us; with the"
-        f" idle time between them they take {units.duration_ns(time / case.share_of)} a step"
+        f"{amount(count / case.share_of)} of {amount(of / case.share_of)} kernels{case.a_step} are shorter than 10 us;"
+        f" with the idle time between them they take {case.each(time)}"
     )
     advice = (
         'torch.compile(mode="reduce-overhead"), which fuses kernels and replays them as a CUDA graph, or a larger batch'
@@ -86,10 +86,7 @@ def hot_spot(case: Case) -> Finding | None:
         return None
     if not case.is_worth(case.time(rows), _LEAST_HOT):
         return None
-    text = (
-        f"{name[:80]} ({kind}) alone takes {units.percent(share)} of the time,"
-        f" {units.duration_ns(case.time(rows) / case.share_of)} a step"
-    )
+    text = f"{name[:80]} ({kind}) alone takes {units.percent(share)} of the time, {case.each(case.time(rows))}"
     cost = case.cost(case.time(rows))
     advice = "--table layers, which says where it is called, and another algorithm or a fused kernel for it"
     return Finding(HOT_SPOT, text, cost, (Evidence("kernels", {"name": name}),), advice, "measured")

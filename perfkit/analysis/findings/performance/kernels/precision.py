@@ -9,7 +9,6 @@ import numpy as np
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.time.account import Account
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.02
@@ -51,10 +50,10 @@ def fp32_matmuls(case: Case) -> Finding | None:
         " bf16 (perfkit run: --precision tf32 or bf16)"
     )
     if not _has_tf32(case.account):
-        advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision bf16)"
+        advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision fp16)"
     text = (
-        f"matmuls in fp32 outside the tensor cores take {units.duration_ns(time / case.share_of)} a step;"
-        " TF32 or 16 bits are two to eight times as fast"
+        f"matmuls in fp32 outside the tensor cores take {case.each(time)};"
+        " on tensor cores they would be two to eight times as fast"
     )
     return Finding(FP32_MATMULS, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
 

@@ -67,7 +67,7 @@ def odd_shapes(case: Case) -> Finding | None:
         return None
     text = (
         f"matmuls with a side that is no multiple of 8 ({', '.join(map(str, sides))}) take"
-        f" {units.duration_ns(time / case.share_of)} a step: tensor cores load 16 bytes at once"
+        f" {case.each(time)}: tensor cores load 16 bytes at once"
     )
     advice = "sizes that are multiples of 8, better 64: a padded vocabulary, width or batch (perfkit run: --vocab-size)"
     return Finding(ODD_SHAPES, text, case.cost(time / 2), kernel_rows(case, counted), advice, "guessed")
@@ -139,7 +139,7 @@ def few_tiles(case: Case) -> Finding | None:
         return None
     text = (
         f"matmuls leave part of the {device.multiprocessors} multiprocessors without a tile:"
-        f" {units.duration_ns(lost / case.share_of)} a step by the blocks that they launched"
+        f" {case.each(lost)} by the blocks that they launched"
         f" ({units.percent(float(np.average(wasted[known])))} of the slots on average)"
     )
     advice = "a larger batch or several small matmuls in one (one projection for q, k and v; bmm; grouped_mm)"

@@ -8,7 +8,6 @@ from perfkit.analysis.attribution.intervals import at, nearest
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import Kind
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.01
@@ -36,9 +35,9 @@ def eager_attention(case: Case) -> Finding | None:
         return None
     calls = int((between & (case.units.kind == Kind.SOFTMAX)).sum())
     text = (
-        f"attention is written out {calls / case.step_count:,.4g} times a step:"
+        f"attention is written out {case.count(calls)} times{case.a_step}:"
         f" {names_of(case, np.flatnonzero(between))} between its two matmuls, with their backward, take"
-        f" {units.duration_ns(time / case.share_of)} a step, and a fused kernel does them inside"
+        f" {case.each(time)}, and a fused kernel does them inside"
     )
     advice = (
         "torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
@@ -74,8 +73,8 @@ def sdpa_math(case: Case) -> Finding | None:
     if not case.is_worth(time, _LEAST):
         return None
     text = (
-        f"scaled_dot_product_attention fell to its math backend {calls / case.step_count:,.4g} times a step; masks,"
-        f" softmax and copies of its scores take {units.duration_ns(time / case.share_of)} a step"
+        f"scaled_dot_product_attention fell to its math backend {case.count(calls)} times{case.a_step}; masks,"
+        f" softmax and copies of its scores take {case.each(time)}"
     )
     advice = (
         "inputs that a fused backend takes: fp16 or bf16 on a GPU, a head width that is a multiple of 8, is_causal=True"

@@ -7,10 +7,9 @@ import re
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
-from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import base
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 SYNC_BATCH_NORM = Rule(
@@ -38,8 +37,8 @@ def sync_batch_norm(case: Case) -> Finding | None:
     rows &= ~case.within(elementwise)
     time = case.time(rows)
     text = (
-        f"{count:,.4g} batch norms a step gather their statistics from all ranks:"
-        f" {units.duration_ns(time / case.share_of)} a step for the exchange"
+        f"{amount(count)} batch norms{case.a_step} gather their statistics from all ranks:"
+        f" {case.each(time)} for the exchange"
     )
     advice = "plain BatchNorm where each rank's batch is large enough, GroupNorm, or statistics frozen after warm-up"
     return Finding(SYNC_BATCH_NORM, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
@@ -83,8 +82,8 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
     counted = case.rows_of(flags) & case.within(adds)
     time = case.time(counted)
     text = (
-        f"{len(biased) / case.step_count:,.4g} convolutions a step add a bias that the batch norm after them takes away"
-        f" again{f': {units.duration_ns(time / case.share_of)} a step' if time else ''}"
+        f"{case.count(len(biased))} convolutions{case.a_step} add a bias that the batch norm after them takes"
+        f" away again{f': {case.each(time)}' if time else ''}"
     )
     advice = "bias=False in these convolutions; the norm has a shift of its own"
     return Finding(BIAS_BEFORE_BATCH_NORM, text, case.cost(time), kernel_rows(case, counted), advice, "derived")

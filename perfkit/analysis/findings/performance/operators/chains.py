@@ -8,7 +8,6 @@ from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import SHORTEST_CHAIN
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.02
@@ -37,8 +36,8 @@ def elementwise_chains(case: Case) -> Finding | None:
         return None
     count, members = len(np.unique(chain[inside])), _costliest(case, chain)
     text = (
-        f"{count / case.step_count:,.4g} stretches a step of {SHORTEST_CHAIN} or more elementwise operations in a row,"
-        f" such as {names_of(case, members)}: {units.duration_ns(case.time(backward) / case.share_of)} a step with"
+        f"{case.count(count)} stretches{case.a_step} of {SHORTEST_CHAIN} or more elementwise operations in a"
+        f" row, such as {names_of(case, members)}: {case.each(case.time(backward))} with"
         " their backward, and each operation reads and writes all elements again"
     )
     advice = (

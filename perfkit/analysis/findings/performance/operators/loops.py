@@ -8,7 +8,6 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 INDEXING_LOOP = Rule(
@@ -54,7 +53,7 @@ def indexing_loop(case: Case) -> Finding | None:
     pattern = range(first, first + int(period[first]))
     text = (
         f"a Python loop runs {names_of(case, pattern)} up to {int(passes.max()):,} times in a row, on one element or"
-        f" slice each: {units.duration_ns(time / case.share_of)} a step"
+        f" slice each: {case.each(time)}"
     )
     advice = "one operation on the whole tensor (indexing by a tensor, broadcasting, bmm, torch.vmap)"
     return Finding(INDEXING_LOOP, text, case.cost(time), kernel_rows(case, case.rows_of(rows)), advice, "derived")

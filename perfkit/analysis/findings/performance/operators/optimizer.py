@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import Kind, base, kind_of
 from perfkit.schema import units
@@ -77,8 +77,7 @@ def unfused_optimizer(case: Case) -> Finding | None:
     how = "in several passes (foreach)" if foreach else "one parameter after the other"
     what = "kernels" if case.on_device else "operators"
     text = (
-        f"{name} updates {how}: {count:,.4g} {what} and {units.duration_ns(whole / case.share_of)} a step,"
-        " which one fused kernel does in one pass"
+        f"{name} updates {how}: {amount(count)} {what} and {case.each(whole)}, which one fused kernel does in one pass"
     )
     advice = "fused=True" if fused else "foreach=True, or an optimizer that has fused=True"
     advice += " when the optimizer is made (perfkit run: --optimizer adamw-fused)"
@@ -123,7 +122,7 @@ def zeroed_gradients(case: Case) -> Finding | None:
     text = (
         f"zero_grad fills gradients with zeros, and backward adds to them:"
         f" {units.duration_ns(case.time(filling) / case.share_of)} of fills and"
-        f" {units.duration_ns(case.time(adding) / case.share_of)} of additions a step"
+        f" {units.duration_ns(case.time(adding) / case.share_of)} of additions{case.a_step}"
     )
     advice = "optimizer.zero_grad(set_to_none=True), PyTorch's default, or model.zero_grad(set_to_none=True)"
     return Finding(ZEROED_GRADIENTS, text, case.cost(time), kernel_rows(case, filling), advice, "derived")

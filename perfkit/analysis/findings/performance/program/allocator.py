@@ -50,8 +50,8 @@ def allocator_calls(case: Case) -> Finding | None:
     if len(rows) < (1 if case.account.steps else _FEW) or time < _LEAST * case.step_ns * case.step_count:
         return None
     counts = {"allocations": len(made), "frees": len(freed), "pinned allocations": len(pinned)}
-    said = ", ".join(f"{count / case.step_count:,.4g} {what}" for what, count in counts.items() if count)
-    text = f"{said} a step go to the driver and take {units.duration_ns(time / case.step_count)} of the host"
+    said = ", ".join(f"{case.count(count)} {what}" for what, count in counts.items() if count)
+    text = f"{said}{case.a_step} go to the driver and take {units.duration_ns(time / case.step_count)} of the host"
     advice = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, shapes that repeat, and steps before recording"
     if len(freed) and len(made):
         text += ": memory is given back and asked for again (empty_cache in the loop, or retries of a full device)"

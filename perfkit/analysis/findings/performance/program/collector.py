@@ -53,7 +53,7 @@ def garbage_collection(case: Case) -> Finding | None:
         "gc.freeze() after warm-up, gc.disable() in the loop and gc.collect() between epochs (perfkit run: --gc off)"
     )
     if time and time >= _LEAST * case.step_ns * case.step_count:
-        text = f"Python collects garbage {len(rows) / case.step_count:,.4g} times a step,"
+        text = f"Python collects garbage {case.count(len(rows))} times{case.a_step},"
         text += f" for {units.duration_ns(time / case.step_count)}"
         return Finding(GARBAGE_COLLECTION, text, case.host_cost(time), (), advice, "measured")
     if case.step_count < _STEPS or not case.account.steps:

@@ -9,7 +9,6 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, nearest, strictly_above, union_length
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
 
 _COMPILING = re.compile(
@@ -54,7 +53,7 @@ def compilation(case: Case) -> Finding | None:
     steps = np.unique(case.steps_at(host.start[rows]))
     where = ", ".join(f"step {step}" for step in steps[:4].tolist()) if case.account.steps else ""
     text = (
-        f"compilation and loading inside the recorded window take {units.duration_ns(time / case.step_count)} a step"
+        f"compilation and loading inside the recorded window take {case.each_of_host(time)}"
         f" ({', '.join(names[:3])}{'; ' + where if where else ''})"
     )
     advice = (
@@ -89,8 +88,8 @@ def graph_breaks(case: Case) -> Finding | None:
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = int(case.self_time[rows].sum())
     text = (
-        f"compiled graphs break {len(resumed) / case.step_count:,.4g} times a step: between the pieces Python and"
-        f" guards run, {units.duration_ns(time / case.step_count)} a step, and nothing is fused across them"
+        f"compiled graphs break {case.count(len(resumed))} times{case.a_step}: between the pieces Python and"
+        f" guards run, {case.each_of_host(time)}, and nothing is fused across them"
     )
     advice = 'TORCH_LOGS="graph_breaks", or torch.compile(fullgraph=True), which fails at the line that breaks'
     return Finding(GRAPH_BREAKS, text, case.host_cost(time), _steps(case, np.arange(1)), advice, "derived")
@@ -125,7 +124,7 @@ def recompiles(case: Case) -> Finding | None:
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = union_length(host.start[rows], host.end[rows])
     text = f"compiled function {most[1]} ran in {most[0]} versions: it was compiled again for other shapes or values"
-    text += f", {units.duration_ns(time / case.step_count)} a step in the window" if time else " before the window"
+    text += f", {case.each_of_host(time)} in the window" if time else " before the window"
     advice = (
         'TORCH_LOGS="recompiles", which says what differed; torch.compile(dynamic=True), mark_dynamic, or inputs padded'
         " to few shapes"

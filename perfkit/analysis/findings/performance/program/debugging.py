@@ -46,7 +46,7 @@ def launch_blocking(case: Case) -> Finding | None:
     how = "the launch returns only when the kernel has ended" if ended.mean() >= _MOST else "a synchronisation follows"
     text = (
         f"the host waits for {units.percent(share)} of the kernels before it goes on ({how}):"
-        f" the device is idle for {units.duration_ns(idle / case.share_of)} a step"
+        f" the device is idle for {case.each(idle)}"
     )
     advice = (
         "unset CUDA_LAUNCH_BLOCKING (and AMD_SERIALIZE_KERNEL, HIP_LAUNCH_BLOCKING); no synchronize() after each call"
@@ -97,7 +97,7 @@ def anomaly_mode(case: Case) -> Finding | None:
     time = case.time(counted)
     text = (
         f"autograd tests the gradients of {len(tested):,} of {nodes:,} backward nodes for NaN (anomaly mode):"
-        f" {units.duration_ns(time / case.share_of)} a step, and a Python stack is kept for each forward operation"
+        f" {case.each(time)}, and a Python stack is kept for each forward operation"
     )
     advice = "without torch.autograd.detect_anomaly() and set_detect_anomaly(True)"
     return Finding(ANOMALY_MODE, text, case.cost(time), kernel_rows(case, counted), advice, "derived")
@@ -132,7 +132,7 @@ def python_stacks(case: Case) -> Finding | None:
     if time < _LEAST * case.step_ns * case.step_count:
         return None
     text = (
-        f"{len(rows) / case.step_count:,.4g} Python frames a step were recorded: at about half a microsecond each they"
+        f"{case.count(len(rows))} Python frames{case.a_step} were recorded: at about half a microsecond each they"
         f" are {units.duration_ns(time / case.step_count)} of the step, which the program does not take by itself"
     )
     evidence = (Evidence("steps", {"step": 0}),) if case.account.steps else ()

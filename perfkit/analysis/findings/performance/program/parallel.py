@@ -9,7 +9,6 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 DATA_PARALLEL = Rule(
@@ -35,10 +34,8 @@ def data_parallel(case: Case) -> Finding | None:
     rows = case.within(case.ranges(lambda name: _EXCHANGE.search(name) is not None))
     time = case.time(rows)
     calls = int((case.steps_at(host.start[np.flatnonzero(wrapper)]) != NONE).sum())
-    text = (
-        f"nn.DataParallel runs {calls / case.step_count:,.4g} times a step: one process copies the model to each device"
-    )
-    text += f" and gathers results, {units.duration_ns(time / case.share_of)} a step" if time else ""
+    text = f"nn.DataParallel runs {case.count(calls)} times{case.a_step}: one process copies the model to each device"
+    text += f" and gathers results, {case.each(time)}" if time else ""
     advice = "torch.nn.parallel.DistributedDataParallel with a process for each device (torchrun)"
     return Finding(DATA_PARALLEL, text, case.cost(time), kernel_rows(case, rows), advice, "measured")
 
@@ -67,8 +64,8 @@ def bucket_copies(case: Case) -> Finding | None:
         return None
     calls = int((case.steps_at(host.start[np.flatnonzero(copies)]) != NONE).sum())
     text = (
-        f"DistributedDataParallel copies {calls / case.step_count:,.4g} gradients a step out of its buckets:"
-        f" {units.duration_ns(time / case.share_of)} a step"
+        f"DistributedDataParallel copies {case.count(calls)} gradients{case.a_step} out of its buckets:"
+        f" {case.each(time)}"
     )
     advice = "DistributedDataParallel(model, gradient_as_bucket_view=True)"
     return Finding(BUCKET_COPIES, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
