@@ -9,9 +9,16 @@ from functools import cached_property
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView, present
-from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, self_times
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, pair_keys, self_times
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.units import Kind, Units, find_attention, find_chains, find_units
+from perfkit.analysis.findings.performance.units import (
+    Kind,
+    Units,
+    find_attention,
+    find_chains,
+    find_units,
+    kind_of_kernel,
+)
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.summary import Scalars
 from perfkit.errors import UsageError
@@ -276,7 +283,21 @@ class Case:
     @cached_property
     def attention_units(self) -> Bools:
         """Units between the two matmuls of attention written out, which are no chain and no layout copy besides."""
-        return find_attention(self.units, self.works)
+        found, rows = np.zeros(len(self.units), dtype=bool), np.flatnonzero(self.works)
+        found[rows] = find_attention(self.units.kind[rows], self.units.thread[rows])
+        return found
+
+    @cached_property
+    def attention_rows(self) -> Bools:
+        """Rows of the account that are attention written out, with their backward; by kernels without operators."""
+        if len(self.units) or not self.on_device:
+            return self.rows_of(self.attention_units)
+        events, row = self.trace.device, self.account.row
+        found = np.zeros(len(row), dtype=bool)
+        order = np.lexsort((events.start[row], events.stream[row], self.account.device))
+        kinds = np.array([kind_of_kernel(name) for name in self.trace.names], dtype=np.int64)[self.account.name[order]]
+        found[order] = find_attention(kinds, pair_keys(self.account.device[order], events.stream[row][order]))
+        return found
 
     @cached_property
     def chains(self) -> Ints:

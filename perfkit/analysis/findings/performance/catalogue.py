@@ -35,7 +35,7 @@ class Look:
 
 
 LOOKS: tuple[Look, ...] = (
-    Look(attention.EAGER_ATTENTION, attention.eager_attention, ("operators",)),
+    Look(attention.EAGER_ATTENTION, attention.eager_attention),
     Look(attention.SDPA_MATH, attention.sdpa_math, ("operators",)),
     Look(precision.FP32_MATMULS, precision.fp32_matmuls, ("device",)),
     Look(tensor_cores.ODD_SHAPES, tensor_cores.odd_shapes, ("device", "shapes"), tensor_cores.multiplies),
@@ -77,6 +77,7 @@ LOOKS: tuple[Look, ...] = (
 UNCHECKED = Rule(
     "unchecked", "performance", "rules that could not look, because the file lacks what they need, and what to record"
 )
+_SHOWN = 4
 _RECORD: dict[Need, tuple[str, str]] = {
     "operators": ("operators", "torch.profiler (perfkit run: --profiler torch)"),
     "shapes": ("shapes", "profile(record_shapes=True)"),
@@ -120,6 +121,11 @@ def _unchecked(looks: Iterable[Look], missing: dict[str, tuple[Need, ...]]) -> F
             lost.setdefault(needs[0], []).append(look.rule.title)
     if not lost:
         return None
-    said = "; ".join(f"without {_RECORD[need][0]}: {', '.join(titles)}" for need, titles in lost.items())
+    said = "; ".join(f"without {_RECORD[need][0]}: {_some(titles)}" for need, titles in lost.items())
     advice = " and ".join(_RECORD[need][1] for need in lost)
     return Finding(UNCHECKED, f"not checked, {said}", advice=advice)
+
+
+def _some(titles: list[str]) -> str:
+    more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
+    return ", ".join(titles[:_SHOWN]) + more

@@ -14,7 +14,7 @@ import numpy as np
 from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.analysis.kernels import kinds
-from perfkit.analysis.kernels.categories import of_operator
+from perfkit.analysis.kernels.categories import of_kernel, of_operator
 
 _DISPATCHED = re.compile(r"[A-Za-z_]\w*::\w")
 _NO_OPERATORS = ("autograd::", "torch::autograd::", "perfkit::")
@@ -146,6 +146,21 @@ def kind_of(name: str) -> Kind:
     return _OF_CATEGORY.get(of_operator(f"aten::{name}") or "", Kind.OTHER) if named is None else named
 
 
+_OF_KERNEL = {
+    kinds.MATMUL: Kind.BATCHED_MATMUL,
+    kinds.SOFTMAX: Kind.SOFTMAX,
+    kinds.ELEMENTWISE: Kind.POINTWISE,
+    kinds.RANDOM: Kind.POINTWISE,
+    kinds.CAST: Kind.COPY,
+    kinds.MEMSET: Kind.FILL,
+}
+
+
+def kind_of_kernel(name: str) -> Kind:
+    """What a kernel is by its name, which does not tell a batched matmul from others."""
+    return _OF_KERNEL.get(of_kernel(name) or "", Kind.OTHER)
+
+
 def is_view(name: str) -> bool:
     """Whether an operator of this name moves no data, but for a copy inside it."""
     return _DISPATCHED.match(name) is not None and kind_of(base(name)) is Kind.VIEW
@@ -155,28 +170,27 @@ _LONGEST = 12
 """Operators between a matmul of attention and its softmax: scale, mask, bias, cast, cap, and what makes the mask."""
 
 
-def find_attention(units: Units, works: Bools) -> Bools:
-    """Units between two batched matmuls, if one of them is a softmax and the others only scale, mask, cast or drop.
+def find_attention(kind: Ints, lane: Ints) -> Bools:
+    """Work between two batched matmuls, if some of it is a softmax and the rest only scales, masks, casts or drops.
 
-    This is attention written out: scores, softmax, weighted sum.
+    This is attention written out: scores, softmax, weighted sum. `kind` is what each piece of work is, and `lane` the
+    thread or stream that it is on, one after the other.
     """
-    found = np.zeros(len(units), dtype=bool)
-    rows = np.flatnonzero(works)
-    if not len(rows):
+    found = np.zeros(len(kind), dtype=bool)
+    if not len(kind):
         return found
-    kind, thread = units.kind[rows], units.thread[rows]
     is_between = np.isin(kind, (Kind.POINTWISE, Kind.COPY, Kind.FILL, Kind.SOFTMAX))
-    place = np.arange(len(rows))
+    place = np.arange(len(kind))
     before = np.maximum.accumulate(np.where(is_between, NONE, place))
-    after = np.minimum.accumulate(np.where(is_between, len(rows), place)[::-1])[::-1]
+    after = np.minimum.accumulate(np.where(is_between, len(kind), place)[::-1])[::-1]
     softmax = np.flatnonzero(kind == Kind.SOFTMAX)
     first, last = before[softmax], after[softmax]
-    near = (first != NONE) & (last < len(rows)) & (softmax - first <= _LONGEST) & (last - softmax <= _LONGEST)
+    near = (first != NONE) & (last < len(kind)) & (softmax - first <= _LONGEST) & (last - softmax <= _LONGEST)
     first, last = first[near], last[near]
     is_matmul = kind == Kind.BATCHED_MATMUL
-    both = is_matmul[first] & is_matmul[last] & (thread[first] == thread[last])
+    both = is_matmul[first] & is_matmul[last] & (lane[first] == lane[last])
     for begin, end in zip(first[both].tolist(), last[both].tolist(), strict=True):
-        found[rows[begin + 1 : end]] = True
+        found[begin + 1 : end] = True
     return found
 
 

@@ -15,11 +15,10 @@ _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
 
 _FP32 = re.compile(
-    r"(?<![a-z])(?:ampere|volta|turing|maxwell|pascal|hopper|sm\d+)?_?sgemm|simt_sgemm|simt_fprop|gemmSN"
-    r"|xmma_\w*f32f32_f32f32_f32|implicit_convolve_sgemm|scudnn|cudnn_\w*sgemm|_s_?gemm_|winograd\w*_f32|Cijk_\w+_S_?B_\w*"
+    r"sgemm|simt_fprop|scudnn|xmma_\w*f32f32_f32f32_f32|(dgrad|wgrad|fprop)\w*_engine<float|Cijk_\w+_S_?B_\w*"
 )
-"""Kernels that multiply in fp32 on ordinary cores: cuBLAS (sgemm, f32f32_f32f32), CUTLASS (simt), cuDNN (scudnn,
-implicit_convolve_sgemm), Tensile for AMD (Cijk_..._SB_)."""
+"""Kernels that multiply in fp32 on ordinary cores: cuBLAS (sgemm, f32f32_f32f32), CUTLASS (simt_sgemm), cuDNN (scudnn,
+implicit_convolve_sgemm, dgrad_engine<float), Tensile for AMD (Cijk_..._SB_)."""
 _TENSOR_CORES = re.compile(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
 _AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d)X?\b|Radeon")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import at, nearest
+from perfkit.analysis.attribution.intervals import Bools, at, nearest
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import Kind
@@ -19,6 +19,11 @@ EAGER_ATTENTION = Rule(
     "a softmax between two batched matmuls: attention written out, where scaled_dot_product_attention fits",
 )
 
+_ADVICE = (
+    "torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
+    " matmuls and the softmax (perfkit run: --attention sdpa)"
+)
+
 
 def eager_attention(case: Case) -> Finding | None:
     """Attention written out.
@@ -26,24 +31,29 @@ def eager_attention(case: Case) -> Finding | None:
     At stake is all that stands between the two matmuls, in forward, recomputation and backward: scale, mask, softmax,
     dropout and casts of scores, which a fused kernel keeps on the chip. The matmuls themselves remain.
     """
-    between = case.attention_units
-    if not between.any():
-        return None
-    rows = case.rows_of(between)
+    rows = case.attention_rows
     time = case.time(rows)
     if not case.is_worth(time, _LEAST):
         return None
+    between = case.attention_units
     calls = int((between & (case.units.kind == Kind.SOFTMAX)).sum())
+    if not calls:
+        return _by_kernels(case, rows)
     text = (
         f"attention is written out {case.count(calls)} times{case.a_step}:"
         f" {names_of(case, np.flatnonzero(between))} between its two matmuls, with their backward, take"
         f" {case.each(time)}, and a fused kernel does them inside"
     )
-    advice = (
-        "torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
-        " matmuls and the softmax (perfkit run: --attention sdpa)"
+    return Finding(EAGER_ATTENTION, text, case.cost(time), kernel_rows(case, rows), _ADVICE, "derived")
+
+
+def _by_kernels(case: Case, rows: Bools) -> Finding:
+    """The same where the recording has no operators: a softmax kernel between two matmuls of its stream."""
+    text = (
+        "attention seems to be written out: softmax, masks and the like between two matmuls of a stream take"
+        f" {case.each(case.time(rows))}, and a fused kernel does them inside"
     )
-    return Finding(EAGER_ATTENTION, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+    return Finding(EAGER_ATTENTION, text, case.cost(case.time(rows)), kernel_rows(case, rows), _ADVICE, "guessed")
 
 
 SDPA_MATH = Rule(

@@ -27,6 +27,7 @@ def step(kernel: str, metadata=A100) -> TraceBuilder:
         "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize128x128x8_stage3_warpsize2x4x1_ffma_aligna4_alignc4_execute",
         "volta_scudnn_128x64_relu_interior_nn_v1",
         "void implicit_convolve_sgemm<float, float, 1024, 5, 5, 3, 3, 3, 1, false>(int)",
+        "void cudnn::detail::dgrad_engine<float, 512, 6, 5, 3, 3, 3, false>(int, int, int)",
         "Cijk_Ailk_Bljk_SB_MT64x64x16_MI16x16x4x1_SE_1LDSB0",
     ],
 )

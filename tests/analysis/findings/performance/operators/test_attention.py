@@ -79,3 +79,28 @@ def test_sdpa_that_is_fused():
     b.range("aten::_scaled_dot_product_flash_attention_for_cpu", 100, 160)
     assert found(sdpa_math, b) is None
     assert found(eager_attention, b) is None
+
+
+def test_without_operators_kernels_tell():
+    """GIVEN kernels on a stream: matmul, scale, mask, softmax, matmul THEN the 30 ns between seem to be attention"""
+    b = TraceBuilder().step(0, 0, 1000)
+    names = (
+        "ampere_sgemm_nn",
+        "elementwise_kernel",
+        "masked_fill_elementwise_kernel",
+        "softmax_warp_forward",
+        "ampere_sgemm_nt",
+    )
+    for number, name in enumerate(names):
+        b.launched(name, number, 100 + 10 * number, 110 + 10 * number)
+    finding = found(eager_attention, b)
+    assert (finding.cost, finding.sure) == (Cost(30, 0.03), "guessed")
+    b.launched("sort_kernel", 7, 125, 126)  # in between: a router
+    assert found(eager_attention, b) is None
+
+
+def test_streams_are_apart():
+    b = TraceBuilder().step(0, 0, 1000)
+    for number, name in enumerate(("ampere_sgemm_nn", "softmax_warp_forward", "ampere_sgemm_nt")):
+        b.launched(name, number, 100 + 10 * number, 110 + 10 * number, stream=number)
+    assert found(eager_attention, b) is None
