@@ -21,10 +21,13 @@ _LEAST = 0.01
 """Share of the step from which recorded collections are a finding."""
 _LEAST_SILENT = 0.02
 _SILENT_NS = 10_000_000
-"""A silence is at least 10 ms: a full collection looks at 10 to 50 million objects a second, and smaller heaps do not
-matter. The TensorBoard-era rule of 200 ms misses all but the largest heaps."""
-_LONG_NS = 100_000_000
-"""A single silence is longer than what another program on the processor makes of a step now and then."""
+"""A silence is at least 10 ms: a full collection looks at 10 to 50 million objects a second, and small heaps are quick."""
+_OF_STEP = 0.25
+"""A silence is at least this share of a usual step: other programs on the processor take shorter slices of it."""
+_LONG_NS = 200_000_000
+"""A single silence counts from 200 ms on, as in the TensorBoard plugin's rule."""
+_ALIKE = 3
+"""Several are alike, within this factor: a full collection looks at the same heap each time."""
 _STEPS = 3
 """Steps, from which it can be told whether a silence is part of each."""
 _ALWAYS = 0.7
@@ -60,7 +63,7 @@ def garbage_collection(case: Case) -> Finding | None:
         return None
     silences = _silences(case)
     time = int(sum(silence.ns for silence in silences))
-    if not (len(silences) > 1 or time >= _LONG_NS) or time < _LEAST_SILENT * case.step_ns * case.step_count:
+    if not _are_collections(silences) or time < _LEAST_SILENT * case.step_ns * case.step_count:
         return None
     steps = sorted({silence.step for silence in silences})
     longest = max(silence.ns for silence in silences)
@@ -84,7 +87,10 @@ class _Silence:
 
 
 def _silences(case: Case) -> list[_Silence]:
-    """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence."""
+    """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence.
+
+    Neither is what the profiler itself does: start in the first step, and stop behind the last operator.
+    """
     host = case.host
     waits = case.ranges(_WAITS.search).copy()
     long = np.flatnonzero(host.end - host.start >= _LONG_ENOUGH_NS)
@@ -96,21 +102,27 @@ def _silences(case: Case) -> list[_Silence]:
     rows = rows[np.argsort(host.start[rows], kind="stable")]
     if not len(rows):
         return []
-    # What follows the last operator is a silence too, up to the last step's end, as if the first came again.
-    last = int(case.bounds[1][-1])
-    rows = np.append(rows, rows[0])
-    start = np.append(host.start[rows[:-1]], last)
-    reach = np.maximum.accumulate(host.end[rows])
+    start, reach = host.start[rows], np.maximum.accumulate(host.end[rows])
     length = np.append(0, start[1:] - reach[:-1])
     starts, ends = case.bounds
+    least = max(_SILENT_NS, _OF_STEP * float(np.median(ends - starts)))
     found = []
     for place in np.flatnonzero(length >= _SILENT_NS).tolist():
         names = host.name[rows[place - 1]], host.name[rows[place]]
         inside = np.minimum(ends, start[place]) - np.maximum(starts, reach[place - 1])
         step = int(inside.argmax())
-        if inside[step] >= _SILENT_NS:
+        if step and inside[step] >= least:
             found.append(_Silence(step, int(inside[step]), int(names[0]), int(names[1])))
     return _only_inside(found, case.step_count)
+
+
+def _are_collections(silences: list[_Silence]) -> bool:
+    """Whether there are several, in several steps and alike, or a single long one."""
+    lengths = [silence.ns for silence in silences]
+    if not lengths:
+        return False
+    several = len({silence.step for silence in silences}) > 1 and max(lengths) <= _ALIKE * min(lengths)
+    return several or min(lengths) >= _LONG_NS
 
 
 def _is_wrapper(name: str) -> bool:
