@@ -147,6 +147,11 @@ class Case:
         """How many in all steps, as words: how many in one."""
         return amount(number / self.step_count)
 
+    def times_a_step(self, number: float) -> str:
+        """How often in all steps, as words: `once a step`, `4 times a step`."""
+        each = self.count(number)
+        return ("once" if each == "1" else f"{each} times") + self.a_step
+
     def each(self, time_ns: float) -> str:
         """Time at stake in all steps, as words: `35.2 us a step`."""
         return units.duration_ns(round(time_ns / self.share_of)) + self.a_step

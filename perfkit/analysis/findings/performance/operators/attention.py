@@ -40,7 +40,7 @@ def eager_attention(case: Case) -> Finding | None:
     if not calls:
         return _by_kernels(case, rows)
     text = (
-        f"attention is written out {case.count(calls)} times{case.a_step}:"
+        f"attention is written out {case.times_a_step(calls)}:"
         f" {names_of(case, np.flatnonzero(between))} between its two matmuls, with their backward, take"
         f" {case.each(time)}, and a fused kernel does them inside"
     )
@@ -83,7 +83,7 @@ def sdpa_math(case: Case) -> Finding | None:
     if not case.is_worth(time, _LEAST):
         return None
     text = (
-        f"scaled_dot_product_attention fell to its math backend {case.count(calls)} times{case.a_step}; masks,"
+        f"scaled_dot_product_attention fell to its math backend {case.times_a_step(calls)}; masks,"
         f" softmax and copies of its scores take {case.each(time)}"
     )
     advice = (

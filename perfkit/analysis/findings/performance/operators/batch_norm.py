@@ -37,8 +37,8 @@ def sync_batch_norm(case: Case) -> Finding | None:
     rows &= ~case.within(elementwise)
     time = case.time(rows)
     text = (
-        f"{amount(count)} batch norms{case.a_step} gather their statistics from all ranks:"
-        f" {case.each(time)} for the exchange"
+        f"batch norms that gather their statistics from all ranks: {amount(count)}{case.a_step}, and the exchange takes"
+        f" {case.each(time)}"
     )
     advice = "plain BatchNorm where each rank's batch is large enough, GroupNorm, or statistics frozen after warm-up"
     return Finding(SYNC_BATCH_NORM, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
@@ -82,8 +82,8 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
     counted = case.rows_of(flags) & case.within(adds)
     time = case.time(counted)
     text = (
-        f"{case.count(len(biased))} convolutions{case.a_step} add a bias that the batch norm after them takes"
-        f" away again{f': {case.each(time)}' if time else ''}"
+        f"convolutions that add a bias which the batch norm after them takes away again:"
+        f" {case.count(len(biased))}{case.a_step}{f', {case.each(time)}' if time else ''}"
     )
     advice = "bias=False in these convolutions; the norm has a shift of its own"
     return Finding(BIAS_BEFORE_BATCH_NORM, text, case.cost(time), kernel_rows(case, counted), advice, "derived")

@@ -36,9 +36,9 @@ def elementwise_chains(case: Case) -> Finding | None:
         return None
     count, members = len(np.unique(chain[inside])), _costliest(case, chain)
     text = (
-        f"{case.count(count)} stretches{case.a_step} of {SHORTEST_CHAIN} or more elementwise operations in a"
-        f" row, such as {names_of(case, members)}: {case.each(case.time(backward))} with"
-        " their backward, and each operation reads and writes all elements again"
+        f"{SHORTEST_CHAIN} or more elementwise operations in a row, {case.times_a_step(count)}, such as"
+        f" {names_of(case, members)}: with their backward {case.each(case.time(backward))}, and each operation reads"
+        " and writes all elements again"
     )
     advice = (
         "torch.compile (perfkit run: --compile block), or one operation that does it all: nn.RMSNorm, F.layer_norm,"

@@ -10,7 +10,6 @@ from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.trace.columns import DeviceKind
 
@@ -93,7 +92,7 @@ def _of_copies(
     count = len(calls[calls != NONE]) / case.step_count
     if rule is REPEATED_CASTS and count < _FEW:
         return None
-    text = f"{amount(count)} {what}{case.a_step} take {units.duration_ns(time / case.share_of)}"
+    text = f"{what}: {amount(count)}{case.a_step}, {case.each(time)}"
     return Finding(rule, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
 
 
@@ -161,8 +160,8 @@ def copies_before_device(case: Case) -> Finding | None:
         return None
     names = ", ".join(dict.fromkeys(table.names[table.name[row]] for row in filled.tolist()))
     text = (
-        f"{case.count(len(moved))} tensors{case.a_step} are filled on the host ({names}) and then copied to the"
-        f" device: {case.each_of_host(time)}"
+        f"tensors that are filled on the host ({names}) and then copied to the device: {case.count(len(moved))}"
+        f"{case.a_step}, {case.each_of_host(time)}"
     )
     rows = np.isin(case.unit, moved)
     advice = "device=... when the tensor is made, or making it once outside the loop"

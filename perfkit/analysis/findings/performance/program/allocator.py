@@ -9,7 +9,6 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.kernels.calls import Call, kind_of
-from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.01
@@ -50,8 +49,8 @@ def allocator_calls(case: Case) -> Finding | None:
     if len(rows) < (1 if case.account.steps else _FEW) or time < _LEAST * case.step_ns * case.step_count:
         return None
     counts = {"allocations": len(made), "frees": len(freed), "pinned allocations": len(pinned)}
-    said = ", ".join(f"{case.count(count)} {what}" for what, count in counts.items() if count)
-    text = f"{said}{case.a_step} go to the driver and take {units.duration_ns(time / case.step_count)} of the host"
+    said = ", ".join(f"{what} {case.count(count)}" for what, count in counts.items() if count)
+    text = f"calls to the driver's allocator take {case.each_of_host(time)} of the host ({said})"
     advice = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, shapes that repeat, and steps before recording"
     if len(freed) and len(made):
         text += ": memory is given back and asked for again (empty_cache in the loop, or retries of a full device)"

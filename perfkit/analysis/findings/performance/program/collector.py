@@ -21,7 +21,7 @@ _LEAST = 0.01
 """Share of the step from which recorded collections are a finding."""
 _LEAST_SILENT = 0.02
 _SILENT_NS = 10_000_000
-"""A silence is at least 10 ms: a full collection looks at 10 to 50 million objects a second, and small heaps are quick."""
+"""A silence is at least 10 ms, what a full collection needs for some 100,000 objects."""
 _OF_STEP = 0.25
 """A silence is at least this share of a usual step: other programs on the processor take shorter slices of it."""
 _LONG_NS = 200_000_000
@@ -56,7 +56,7 @@ def garbage_collection(case: Case) -> Finding | None:
         "gc.freeze() after warm-up, gc.disable() in the loop and gc.collect() between epochs (perfkit run: --gc off)"
     )
     if time and time >= _LEAST * case.step_ns * case.step_count:
-        text = f"Python collects garbage {case.count(len(rows))} times{case.a_step},"
+        text = f"Python collects garbage {case.times_a_step(len(rows))},"
         text += f" for {units.duration_ns(time / case.step_count)}"
         return Finding(GARBAGE_COLLECTION, text, case.host_cost(time), (), advice, "measured")
     if case.step_count < _STEPS or not case.account.steps:
@@ -66,9 +66,10 @@ def garbage_collection(case: Case) -> Finding | None:
     if not _are_collections(silences) or time < _LEAST_SILENT * case.step_ns * case.step_count:
         return None
     steps = sorted({silence.step for silence in silences})
+    often = f"{len(silences)} times" if len(silences) > 1 else "once"
     longest = max(silence.ns for silence in silences)
     text = (
-        f"the host is silent {len(silences)} times, for up to {units.duration_ns(longest)}, in {len(steps)} of"
+        f"the host is silent {often}, for up to {units.duration_ns(longest)}, in {len(steps)} of"
         f" {case.step_count} steps: no operator runs on any thread, as when Python collects garbage"
     )
     where = f"step {', '.join(map(str, steps[:4]))}"

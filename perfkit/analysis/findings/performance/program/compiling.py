@@ -88,7 +88,7 @@ def graph_breaks(case: Case) -> Finding | None:
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = int(case.self_time[rows].sum())
     text = (
-        f"compiled graphs break {case.count(len(resumed))} times{case.a_step}: between the pieces Python and"
+        f"compiled graphs break {case.times_a_step(len(resumed))}: between the pieces Python and"
         f" guards run, {case.each_of_host(time)}, and nothing is fused across them"
     )
     advice = 'TORCH_LOGS="graph_breaks", or torch.compile(fullgraph=True), which fails at the line that breaks'

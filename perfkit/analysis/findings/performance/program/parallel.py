@@ -34,7 +34,7 @@ def data_parallel(case: Case) -> Finding | None:
     rows = case.within(case.ranges(lambda name: _EXCHANGE.search(name) is not None))
     time = case.time(rows)
     calls = int((case.steps_at(host.start[np.flatnonzero(wrapper)]) != NONE).sum())
-    text = f"nn.DataParallel runs {case.count(calls)} times{case.a_step}: one process copies the model to each device"
+    text = f"nn.DataParallel runs {case.times_a_step(calls)}: one process copies the model to each device"
     text += f" and gathers results, {case.each(time)}" if time else ""
     advice = "torch.nn.parallel.DistributedDataParallel with a process for each device (torchrun)"
     return Finding(DATA_PARALLEL, text, case.cost(time), kernel_rows(case, rows), advice, "measured")

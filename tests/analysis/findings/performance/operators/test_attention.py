@@ -29,7 +29,7 @@ def test_a_softmax_between_two_batched_matmuls(on_device):
     finding = found(eager_attention, step(EAGER, on_device=on_device))
     assert finding.rule is EAGER_ATTENTION
     assert finding.cost == Cost(40, 0.04)
-    assert "1 times a step: mul, masked_fill, softmax, dropout between" in finding.what
+    assert "once a step: mul, masked_fill, softmax, dropout between" in finding.what
     assert "scaled_dot_product_attention" in finding.advice
     assert {row.table for row in finding.evidence} == {"kernels"}
 
@@ -71,7 +71,7 @@ def test_sdpa_that_fell_to_math():
     b.range("aten::bmm", 100, 110).range("aten::_softmax", 110, 140).range("aten::bmm", 150, 160)
     finding = found(sdpa_math, b)
     assert (finding.rule, finding.cost) == (SDPA_MATH, Cost(40, 0.04))
-    assert "math backend 1 times a step" in finding.what
+    assert "math backend once a step" in finding.what
 
 
 def test_sdpa_that_is_fused():

@@ -27,7 +27,7 @@ def test_many_norms_exchange_their_statistics():
     """GIVEN 21 of them THEN 21 x 6 ns are at stake; the gaps of 64 ns between them belong to others"""
     finding = found(sync_batch_norm, synchronised(21))
     assert finding.cost == Cost(126, 0.0126)
-    assert "21 batch norms a step" in finding.what
+    assert "from all ranks: 21 a step" in finding.what
 
 
 def test_twenty_are_not_too_many():
@@ -49,7 +49,7 @@ def convolution(*, bias, counter=True, norm="batch_norm", metadata=None):
 def test_a_bias_before_batch_norm(counter):
     finding = found(bias_before_batch_norm, *convolution(bias=True, counter=counter))
     assert finding.cost == Cost(20, 0.02)
-    assert "1 convolutions a step add a bias" in finding.what
+    assert "takes away again: 1 a step, 20.00 ns a step" in finding.what
 
 
 def test_without_a_bias_or_a_norm_after_it():
