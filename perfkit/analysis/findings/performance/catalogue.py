@@ -37,7 +37,7 @@ class Look:
 LOOKS: tuple[Look, ...] = (
     Look(attention.EAGER_ATTENTION, attention.eager_attention),
     Look(attention.SDPA_MATH, attention.sdpa_math, ("operators",)),
-    Look(precision.FP32_MATMULS, precision.fp32_matmuls, ("device",)),
+    Look(precision.UNUSED_TENSOR_CORES, precision.unused_tensor_cores, ("device",)),
     Look(tensor_cores.ODD_SHAPES, tensor_cores.odd_shapes, ("device", "shapes"), tensor_cores.multiplies),
     Look(tensor_cores.FEW_TILES, tensor_cores.few_tiles, ("device", "shapes"), tensor_cores.multiplies),
     Look(optimizer.UNFUSED_OPTIMIZER, optimizer.unfused_optimizer),

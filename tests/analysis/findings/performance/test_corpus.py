@@ -40,15 +40,15 @@ SAID = {
     # 77 cudaMalloc of a first iteration.
     "kineto/particle_transformer.json.gz": ["allocator-calls", "unchecked"],
     # volta_scudnn and volta_sgemm on a V100; zero_grad of 2021, which filled.
-    "kineto/resnet50_torch18_workers0.json.gz": ["fp32-matmuls", "zeroed-gradients", "unchecked"],
-    "kineto/resnet50_torch19_workers4.json.gz": ["fp32-matmuls", "zeroed-gradients", "unfused-optimizer", "unchecked"],
+    "kineto/resnet50_torch18_workers0.json.gz": ["unused-tensor-cores", "zeroed-gradients", "unchecked"],
+    "kineto/resnet50_torch19_workers4.json.gz": ["unused-tensor-cores", "zeroed-gradients", "unfused-optimizer", "unchecked"],
     # A recommender's interactions: sides of 7, 10, 15, 17.
     "kineto/sampled_rank0.json.gz": ["odd-shapes"],
     # 54,000 Python frames in 34 ms.
     "kineto/sglang_decode_capture.json.gz": ["python-stacks"],
     "kineto/sglang_decode_replay.json.gz": ["unchecked"],
     # Half of the device's time are volta_sgemm, volta_scudnn and cuDNN's engines for float.
-    "kineto/v100_training.json.gz": ["fp32-matmuls", "unchecked"],
+    "kineto/v100_training.json.gz": ["unused-tensor-cores", "unchecked"],
     "nsys/h100_2gpu_1s.sqlite": ["unchecked"],
     "nsys/rtx3080_tiny.sqlite": ["unchecked"],
     "nsys/rtx3090_2023_schema.sqlite": ["unchecked"],

@@ -22,14 +22,14 @@ implicit_convolve_sgemm, dgrad_engine<float), Tensile for AMD (Cijk_..._SB_)."""
 _TENSOR_CORES = re.compile(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
 _AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d)X?\b|Radeon")
 
-FP32_MATMULS = Rule(
-    "fp32-matmuls",
+UNUSED_TENSOR_CORES = Rule(
+    "unused-tensor-cores",
     "performance",
     "matmuls and convolutions run in fp32 outside the tensor cores, which TF32 or bf16 would use",
 )
 
 
-def fp32_matmuls(case: Case) -> Finding | None:
+def unused_tensor_cores(case: Case) -> Finding | None:
     """Kernels whose names say that they multiply in fp32 on ordinary cores.
 
     At stake: their time, less an eighth: the fp32 peak over the TF32 peak of NVIDIA's A100, 19.5 over 156 TFLOP/s, and
@@ -54,7 +54,7 @@ def fp32_matmuls(case: Case) -> Finding | None:
         f"matmuls in fp32 outside the tensor cores take {case.each(time)};"
         " on tensor cores they would be two to eight times as fast"
     )
-    return Finding(FP32_MATMULS, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
+    return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
 
 
 def _has_tf32(account: Account) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.analysis.findings.performance.kernels.precision import fp32_matmuls
+from perfkit.analysis.findings.performance.kernels.precision import unused_tensor_cores
 from perfkit.schema.finding import Cost
 from tests.analysis.findings.performance.cases import found, operators
 from tests.builders import TraceBuilder
@@ -33,7 +33,7 @@ def step(kernel: str, metadata=A100) -> TraceBuilder:
 )
 def test_fp32_kernels(kernel):
     """GIVEN 400 of 1,000 ns THEN seven eighths of them are at stake"""
-    finding = found(fp32_matmuls, step(kernel))
+    finding = found(unused_tensor_cores, step(kernel))
     assert finding.cost == Cost(350, 0.35)
     assert "set_float32_matmul_precision" in finding.advice
     assert "--precision tf32" in finding.advice
@@ -54,18 +54,18 @@ def test_fp32_kernels(kernel):
     ],
 )
 def test_kernels_of_tensor_cores_and_others(kernel):
-    assert found(fp32_matmuls, step(kernel)) is None
+    assert found(unused_tensor_cores, step(kernel)) is None
 
 
 def test_a_device_without_tf32_is_told_of_16_bits():
-    finding = found(fp32_matmuls, step("volta_sgemm_128x64_nn", V100))
+    finding = found(unused_tensor_cores, step("volta_sgemm_128x64_nn", V100))
     assert "tf32" not in finding.advice.lower()
     assert "fp16" in finding.advice
 
 
 def test_little_of_it_and_hosts_are_none():
     b = TraceBuilder().step(0, 0, 30_000).launched("ampere_sgemm_128x64_nn", 10, 100, 500)
-    assert found(fp32_matmuls, b) is None
+    assert found(unused_tensor_cores, b) is None
     host = TraceBuilder().step(0, 0, 100)
     operators(host, ["mm"], 10, 80)
-    assert found(fp32_matmuls, host) is None
+    assert found(unused_tensor_cores, host) is None
