@@ -41,7 +41,9 @@ SAID = {
     "kineto/particle_transformer.json.gz": ["allocator-calls", "unchecked"],
     # volta_scudnn and volta_sgemm on a V100; zero_grad of 2021, which filled.
     "kineto/resnet50_torch18_workers0.json.gz": ["unused-tensor-cores", "zeroed-gradients", "unchecked"],
-    "kineto/resnet50_torch19_workers4.json.gz": ["unused-tensor-cores", "zeroed-gradients", "unfused-optimizer", "unchecked"],
+    "kineto/resnet50_torch19_workers4.json.gz": [
+        "unused-tensor-cores", "zeroed-gradients", "unfused-optimizer", "unchecked",
+    ],
     # A recommender's interactions: sides of 7, 10, 15, 17.
     "kineto/sampled_rank0.json.gz": ["odd-shapes"],
     # 54,000 Python frames in 34 ms.
