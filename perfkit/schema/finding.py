@@ -8,7 +8,9 @@ from typing import Literal
 
 Sure = Literal["measured", "derived", "guessed"]
 """measured: read off the recording; derived: computed from it by a rule or a model; guessed: likely, not certain."""
-Topic = Literal["integrity", "trace", "run", "noise", "processes", "comparison", "sweep", "memory", "machine"]
+Topic = Literal[
+    "integrity", "trace", "run", "noise", "processes", "comparison", "sweep", "memory", "machine", "performance"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def test_json_is_the_documented_document(trace, capsys):
     assert phases == ["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
     assert list(document) == ["summary", "tables", "findings"]
     assert not {"findings", "integrity"} & set(document["tables"])
-    assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean"]
+    assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean", "unchecked"]
     assert "1 device events" in err
     assert "1 device events" in document["findings"][0]["what"]
 

@@ -28,6 +28,7 @@ from cyclopts import Parameter
 from perfkit import cli
 from perfkit.analysis.costs.hardware.lookup import PARTS
 from perfkit.analysis.costs.hardware.part import Part
+from perfkit.analysis.findings.performance.catalogue import LOOKS
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
@@ -227,12 +228,24 @@ def hardware_sources() -> str:
     )
 
 
+def performance_table() -> str:
+    """A Markdown table of what each performance rule looks for and what it says is at stake, from its docstring."""
+    lines = ["| rule | looks for | at stake |", "|---|---|---|"]
+    for look in LOOKS:
+        paragraphs = (inspect.getdoc(look.find) or "").split("\n\n")
+        stake = next(text for text in paragraphs if "at stake" in text.lower())
+        stake = " ".join(stake.removeprefix("At stake: ").split())
+        lines.append(f"| `{look.rule.id}` | {look.rule.doc} | {stake[:1].lower()}{stake[1:].rstrip('.')} |")
+    return "\n".join(lines) + "\n"
+
+
 MADE = {
     "rules": rule_table,
     "integrity": integrity_table,
     "tables of a trace": trace_tables,
     "hardware": hardware_table,
     "sources of hardware": hardware_sources,
+    "performance": performance_table,
 }
 """What stands between `<!-- NAME -->` and `<!-- end -->` of a page."""
 

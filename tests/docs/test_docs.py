@@ -280,6 +280,7 @@ def test_every_reason_is_documented():
         ("analyze", "integrity"),
         ("hardware", "hardware"),
         ("hardware", "sources of hardware"),
+        ("findings", "performance"),
     ],
 )
 def test_what_is_made_of_the_code_is_on_its_page(page, name):

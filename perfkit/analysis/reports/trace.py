@@ -12,6 +12,9 @@ from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.integrity import CHECKS, Check
+from perfkit.analysis.findings.performance import catalogue
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.catalogue import Look
 from perfkit.analysis.findings.phases import no_phase_evidence
 from perfkit.analysis.time import (
     breakdown,
@@ -113,6 +116,7 @@ def report(
     tables: Iterable[TraceTable] = TABLES,
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
+    looks: Iterable[Look] = catalogue.LOOKS,
 ) -> Report:
     """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
 
@@ -128,7 +132,7 @@ def report(
         Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
-        findings=lambda: (*findings_of(account, scalars(), findings, checks), *_misfit(account, view)),
+        findings=lambda: (*findings_of(account, scalars(), findings, checks, looks), *_misfit(account, view)),
         main="kernels",
     )
 
@@ -138,10 +142,15 @@ def findings_of(
     scalars: Scalars | None = None,
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
+    looks: Iterable[Look] = catalogue.LOOKS,
 ) -> tuple[Finding, ...]:
-    """What to know before trusting the tables, and why some time is unattributed. `scalars`: its summary, if there."""
+    """What to know before trusting the tables, why some time is unattributed, and what could be faster.
+
+    `scalars`: its summary, if there.
+    """
     scalars = scalars or summary(account.partial)
-    return (*filter(None, (find(account, scalars) for find in findings)), *integrity.findings(account, checks))
+    said = filter(None, (find(account, scalars) for find in findings))
+    return (*said, *integrity.findings(account, checks), *catalogue.findings(Case(account, scalars), looks))
 
 
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:

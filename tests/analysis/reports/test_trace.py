@@ -10,6 +10,8 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.integrity import NO_LAUNCH, UNKNOWN_KERNELS
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.catalogue import Look
 from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
 from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
@@ -19,6 +21,7 @@ from perfkit.analysis.time.summary import Scalars
 from perfkit.analysis.time.trace_table import By, TraceTable
 from perfkit.commands.console import show
 from perfkit.render.findings import lines
+from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
 from perfkit.trace.columns import HostKind, Trace
@@ -239,7 +242,11 @@ def test_what_looks_for_findings_runs_once():
     def find(account: Account, scalars: Scalars) -> None:
         calls.append("finding")
 
-    made = report(device_step().build(), findings=(find,), checks=(integrity,))
+    def look(case: Case) -> None:
+        calls.append("performance")
+
+    looks = (Look(Rule("made-by-a-test", "performance", ""), look),)
+    made = report(device_step().build(), findings=(find,), checks=(integrity,), looks=looks)
     for one in (made, made.only("phases"), made.seen_by("scripts"), made):
         assert [finding.rule.id for finding in one.findings] == ["clean"]
-    assert calls == ["finding", "integrity"]
+    assert calls == ["finding", "integrity", "performance"]

@@ -1,0 +1,131 @@
+"""Every performance rule, what evidence it needs, and their findings, dearest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.kernels import layers, lengths, precision, tensor_cores
+from perfkit.analysis.findings.performance.operators import attention, batch_norm, chains, copies, loops, optimizer
+from perfkit.analysis.findings.performance.program import (
+    allocator,
+    collector,
+    compiling,
+    debugging,
+    first_step,
+    parallel,
+)
+from perfkit.schema.finding import Finding, Rule
+
+Need: TypeAlias = Literal["operators", "shapes", "steps", "device"]
+"""What a rule cannot do without. A rule about devices is not missed where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A rule, the function that looks for it, and what it needs to see."""
+
+    rule: Rule
+    find: Callable[[Case], Finding | None]
+    needs: tuple[Need, ...] = ()
+    matters: Callable[[Case], bool] = lambda _: True
+    """Whether what it looks for can be in this recording at all, so that not looking is worth a word."""
+
+
+LOOKS: tuple[Look, ...] = (
+    Look(attention.EAGER_ATTENTION, attention.eager_attention),
+    Look(attention.SDPA_MATH, attention.sdpa_math, ("operators",)),
+    Look(precision.UNUSED_TENSOR_CORES, precision.unused_tensor_cores, ("device",)),
+    Look(tensor_cores.ODD_SHAPES, tensor_cores.odd_shapes, ("device", "shapes"), tensor_cores.multiplies),
+    Look(tensor_cores.FEW_TILES, tensor_cores.few_tiles, ("device", "shapes"), tensor_cores.multiplies),
+    Look(optimizer.UNFUSED_OPTIMIZER, optimizer.unfused_optimizer),
+    Look(optimizer.ZEROED_GRADIENTS, optimizer.zeroed_gradients, ("operators",)),
+    Look(chains.ELEMENTWISE_CHAINS, chains.elementwise_chains, ("operators",)),
+    Look(copies.REPEATED_CASTS, copies.repeated_casts, ("operators",)),
+    Look(copies.LAYOUT_COPIES, copies.layout_copies, ("operators",)),
+    Look(copies.CONCATENATIONS, copies.concatenations, ("operators",)),
+    Look(copies.INDEX_PUTS, copies.index_puts, ("operators",)),
+    Look(copies.COPIES_BEFORE_DEVICE, copies.copies_before_device, ("device", "operators")),
+    Look(loops.INDEXING_LOOP, loops.indexing_loop, ("operators",)),
+    Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",)),
+    Look(lengths.HOT_SPOT, lengths.hot_spot),
+    Look(layers.RECOMPUTATION, layers.recomputation),
+    Look(layers.UNEVEN_LAYERS, layers.uneven_layers),
+    Look(first_step.SLOW_FIRST_STEP, first_step.slow_first_step, ("steps",)),
+    Look(compiling.COMPILATION, compiling.compilation),
+    Look(compiling.GRAPH_BREAKS, compiling.graph_breaks, ("operators",)),
+    Look(compiling.RECOMPILES, compiling.recompiles, ("operators",)),
+    Look(allocator.ALLOCATOR_CALLS, allocator.allocator_calls, ("device",)),
+    Look(collector.GARBAGE_COLLECTION, collector.garbage_collection, ("steps",)),
+    Look(debugging.LAUNCH_BLOCKING, debugging.launch_blocking, ("device",)),
+    Look(debugging.ANOMALY_MODE, debugging.anomaly_mode, ("operators",)),
+    Look(debugging.PYTHON_STACKS, debugging.python_stacks),
+    Look(batch_norm.SYNC_BATCH_NORM, batch_norm.sync_batch_norm, ("operators",)),
+    Look(
+        batch_norm.BIAS_BEFORE_BATCH_NORM,
+        batch_norm.bias_before_batch_norm,
+        ("operators", "shapes"),
+        batch_norm.has_both,
+    ),
+    Look(parallel.DATA_PARALLEL, parallel.data_parallel, ("operators",)),
+    Look(parallel.BUCKET_COPIES, parallel.bucket_copies, ("operators",)),
+)
+"""A new rule is one line here, and a file of its own."""
+
+UNCHECKED = Rule(
+    "unchecked", "performance", "rules that could not look, because the file lacks what they need, and what to record"
+)
+_SHOWN = 4
+_RECORD: dict[Need, tuple[str, str]] = {
+    "operators": ("operators", "torch.profiler (perfkit run: --profiler torch)"),
+    "shapes": ("shapes", "profile(record_shapes=True)"),
+    "steps": ("steps", "profiler.step() after each step"),
+}
+"""What is missing, and how to record it."""
+
+
+def findings(case: Case, looks: Iterable[Look] = LOOKS) -> tuple[Finding, ...]:
+    """What the rules find, the dearest first; findings without a cost follow, and what could not be checked is last.
+
+    None for a single phase, since rules are about the step.
+    """
+    if not len(case.account) or case.account.only is not None:
+        return ()
+    looks = tuple(looks)
+    missing = {look.rule.id: _missing(case, look) for look in looks}
+    found = filter(None, (look.find(case) for look in looks if not missing[look.rule.id]))
+    ranked = sorted(found, key=lambda finding: -(finding.cost.ns or 0))
+    unchecked = _unchecked([look for look in looks if missing[look.rule.id] and look.matters(case)], missing)
+    return (*ranked, unchecked) if unchecked else tuple(ranked)
+
+
+def _missing(case: Case, look: Look) -> tuple[Need, ...]:
+    """What a rule needs and the recording lacks."""
+    there = {
+        "operators": len(case.units) > 0,
+        "shapes": case.has_shapes,
+        "steps": bool(case.account.steps),
+        "device": case.on_device,
+    }
+    return tuple(need for need in look.needs if not there[need])
+
+
+def _unchecked(looks: Iterable[Look], missing: dict[str, tuple[Need, ...]]) -> Finding | None:
+    """One finding about all rules that could not look; rules about devices are no loss where there is none."""
+    lost: dict[Need, list[str]] = {}
+    for look in looks:
+        needs = missing[look.rule.id]
+        if needs and "device" not in needs:
+            lost.setdefault(needs[0], []).append(look.rule.title)
+    if not lost:
+        return None
+    said = "; ".join(f"without {_RECORD[need][0]}: {_some(titles)}" for need, titles in lost.items())
+    advice = " and ".join(_RECORD[need][1] for need in lost)
+    return Finding(UNCHECKED, f"not checked, {said}", advice=advice)
+
+
+def _some(titles: list[str]) -> str:
+    more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
+    return ", ".join(titles[:_SHOWN]) + more

@@ -1,0 +1,1 @@
+"""Rules about how the work runs: its precision, its shapes, its lengths, its layers."""

@@ -1,0 +1,155 @@
+"""Layers: work done twice, and one layer that takes longer than its siblings."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analysis.attribution.intervals import NONE, Ints
+from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.schema import units
+from perfkit.schema.finding import Evidence, Finding, Rule, Sure
+
+RECOMPUTATION = Rule(
+    "recomputation", "performance", "how much of the step runs forward again for backward: activation checkpointing"
+)
+_LEAST = 0.01
+"""Share of the step from which the findings are made."""
+
+
+def recomputation(case: Case) -> Finding | None:
+    """Work in phase recompute.
+
+    At stake: all of it, if memory allows to keep what it makes again.
+    """
+    rows = case.in_phase(Phase.RECOMPUTE)
+    time = case.time(rows)
+    if not case.is_worth(time, _LEAST):
+        return None
+    text = (
+        f"recomputation for backward (activation checkpointing) takes {case.each(time)}:"
+        " the price of the memory that it saves"
+    )
+    advice = (
+        "checkpointing fewer layers, or only cheap operations (create_selective_checkpoint_contexts), if memory has"
+        " room (perfkit run: without --checkpoint)"
+    )
+    return Finding(
+        RECOMPUTATION, text, case.cost(time), (Evidence("phases", {"phase": Phase.RECOMPUTE.label}),), advice
+    )
+
+
+UNEVEN_LAYERS = Rule(
+    "uneven-layers", "performance", "a layer takes far longer than its siblings, which are alike among themselves"
+)
+_SIBLINGS = 4
+"""Layers, from which a typical one can be told."""
+_FAR = 2.0
+"""A layer of this many medians is far from its siblings,"""
+_DEVIATIONS = 6 * 1.4826
+"""if it is also this many median deviations away: six standard deviations, where times are normal."""
+_FEW = 0.25
+"""Share of the layers, up to which those far from the others are exceptions."""
+_NUMBER = re.compile(r"^(.*?)[_\[.]?(\d+)\]?$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A numbered part of a path: `layers.3.attn` is in layer 3 of `layers.*`, and `.attn` of it."""
+
+    group: str
+    number: int
+    scope: str
+    rest: str
+
+
+def uneven_layers(case: Case) -> Finding | None:
+    """Layers of one group (`layers.*`): their time with all that is in them, in the step where that is least.
+
+    At stake: what the layers that stand out take beyond the median of their siblings. Whatever else a machine does
+    makes a layer slower, never faster, so that the step in which it was quickest is the one that counts.
+    """
+    found = max(_groups(case), key=lambda item: item[0], default=None)
+    if found is None:
+        return None
+    excess, scopes, median = found
+    if not case.is_worth(excess * case.share_of, _LEAST):
+        return None
+    shown = ", ".join(f"{scope} {units.duration_ns(time)}" for scope, time in scopes[:3])
+    lead = f"{len(scopes)} layers stand out: " if len(scopes) > 1 else ""
+    siblings = "their siblings" if len(scopes) > 1 else "its siblings"
+    text = f"{lead}{shown}{case.a_step}, where {siblings} take {units.duration_ns(median)}"
+    evidence = tuple(Evidence("layers", {"scope": scope}) for scope, _ in scopes[:3])
+    advice = "--by module --no-fold, which shows what these layers do more than the others"
+    sure: Sure = "derived" if case.step_count > 1 else "guessed"
+    cost = case.cost(excess * case.share_of)
+    return Finding(UNEVEN_LAYERS, text, cost, evidence, advice, sure, where=", ".join(scope for scope, _ in scopes[:3]))
+
+
+def _groups(case: Case) -> Iterator[tuple[float, list[tuple[str, float]], float]]:
+    """Excess ns a step, the layers that stand out with their times, and the median, of each group that has some."""
+    paths = case.account.attribution.paths
+    places: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    parts: dict[tuple[str, int], set[str]] = defaultdict(set)
+    scope_of: dict[tuple[str, int], str] = {}
+    for index, path in enumerate(paths):
+        for place in _places(path):
+            places[place.group][place.number].append(index)
+            parts[place.group, place.number].add(place.rest)
+            scope_of[place.group, place.number] = place.scope
+    times = _by_step(case)
+    for group, layers in places.items():
+        if len(layers) < _SIBLINGS or _differ(case, group, layers, parts, scope_of):
+            continue
+        numbers = sorted(layers)
+        each = np.array([times[layers[number]].sum(axis=0).min() for number in numbers]) / (
+            case.share_of / case.step_count
+        )
+        median = float(np.median(each))
+        spread = float(np.median(np.abs(each - median)))
+        far = np.flatnonzero(each > max(_FAR * median, median + _DEVIATIONS * spread))
+        if not median or not 0 < len(far) <= _FEW * len(each):
+            continue
+        scopes = [(scope_of[group, numbers[one]], float(each[one])) for one in far.tolist()]
+        yield float((each[far] - median).sum()), scopes, median
+
+
+def _by_step(case: Case) -> Ints:
+    """ns by path and step: [paths, steps]."""
+    account = case.account
+    inside = case.is_inside & (account.path != NONE)
+    steps = np.searchsorted(account.steps, account.step[inside]) if account.steps else np.zeros(inside.sum(), int)
+    shape = (len(account.attribution.paths), case.step_count)
+    flat = np.bincount(
+        account.path[inside] * shape[1] + steps, weights=account.exclusive[inside], minlength=shape[0] * shape[1]
+    )
+    return flat.reshape(shape)
+
+
+def _places(path: str) -> Iterator[_Place]:
+    """Every numbered part of a path, which is of names joined by `.` or `/`."""
+    cuts = [match.start() for match in re.finditer(r"[./]", path)] + [len(path)]
+    begin = 0
+    for cut in cuts:
+        match = _NUMBER.match(path[begin:cut])
+        if match:
+            yield _Place(f"{path[:begin]}{match[1]}*", int(match[2]), path[:cut], path[cut:])
+        begin = cut + 1
+
+
+def _differ(
+    case: Case,
+    group: str,
+    layers: dict[int, list[int]],
+    parts: dict[tuple[str, int], set[str]],
+    scope_of: dict[tuple[str, int], str],
+) -> bool:
+    """Whether the layers are not of one kind: of several classes or, where those are unknown, of several parts."""
+    modules = case.account.attribution.modules
+    classes = {modules.get(scope_of[group, number], "") for number in layers}
+    return len(classes) > 1 or len({frozenset(parts[group, number]) for number in layers}) > 1

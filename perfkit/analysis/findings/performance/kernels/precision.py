@@ -1,0 +1,65 @@
+"""Matmuls and convolutions in full fp32, which tensor cores do not take."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.time.account import Account
+from perfkit.schema.finding import Finding, Rule
+
+_LEAST = 0.02
+"""Share of the step at stake from which the finding is made."""
+
+_FP32 = re.compile(
+    r"sgemm|simt_fprop|scudnn|xmma_\w*f32f32_f32f32_f32|(dgrad|wgrad|fprop)\w*_engine<float|Cijk_\w+_S_?B_\w*"
+)
+"""Kernels that multiply in fp32 on ordinary cores: cuBLAS (sgemm, f32f32_f32f32), CUTLASS (simt_sgemm), cuDNN (scudnn,
+implicit_convolve_sgemm, dgrad_engine<float), Tensile for AMD (Cijk_..._SB_)."""
+_TENSOR_CORES = re.compile(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
+_AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d)X?\b|Radeon")
+
+UNUSED_TENSOR_CORES = Rule(
+    "unused-tensor-cores",
+    "performance",
+    "matmuls and convolutions run in fp32 outside the tensor cores, which TF32 or bf16 would use",
+)
+
+
+def unused_tensor_cores(case: Case) -> Finding | None:
+    """Kernels whose names say that they multiply in fp32 on ordinary cores.
+
+    At stake: their time, less an eighth: the fp32 peak over the TF32 peak of NVIDIA's A100, 19.5 over 156 TFLOP/s, and
+    about the same on an H100 (67 over 495). Cards with fewer tensor cores gain half of it at most, in bf16.
+    """
+    names = case.trace.names
+    is_fp32 = np.array([_FP32.search(name) is not None and not _TENSOR_CORES.search(name) for name in names] or [False])
+    if not case.on_device or not is_fp32.any():
+        return None
+    rows = is_fp32[case.account.name]
+    time = case.time(rows)
+    ceiling = time * (7 / 8)
+    if not case.is_worth(ceiling, _LEAST):
+        return None
+    advice = (
+        'torch.set_float32_matmul_precision("high") and torch.backends.cudnn.allow_tf32 = True, or torch.autocast in'
+        " bf16 (perfkit run: --precision tf32 or bf16)"
+    )
+    if not _has_tf32(case.account):
+        advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision fp16)"
+    text = (
+        f"matmuls in fp32 outside the tensor cores take {case.each(time)};"
+        " on tensor cores they would be two to eight times as fast"
+    )
+    return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
+
+
+def _has_tf32(account: Account) -> bool:
+    """Whether some device of the recording has TF32: NVIDIA's from Ampere on (8.0), AMD's from MI300 on."""
+    devices = account.trace.recording.devices
+    return not devices or any(
+        (device.compute_major or 8) >= 8 and not _AMD_WITHOUT_TF32.search(device.name) for device in devices
+    )

@@ -1,0 +1,1 @@
+"""Rules about what the program calls: attention, norms, copies, loops, the optimizer."""

@@ -1,0 +1,128 @@
+"""The optimizer's step: parameter by parameter, or all at once; and gradients filled with zeros."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from perfkit.analysis.attribution.intervals import NONE, Bools
+from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.findings.performance.case import Case, amount
+from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.units import Kind, base, kind_of
+from perfkit.schema import units
+from perfkit.schema.finding import Finding, Rule
+
+_LEAST = 0.01
+"""Share of the step from which the findings are made."""
+_FUSED = re.compile(r"fused_?(adam|adamw|sgd|adagrad|lamb|novograd)|FusedOptimizer|FusedAdam|distributed_fused", re.I)
+_FOREACH = re.compile(r"_foreach_|multi_tensor_apply|ForeachFunctor|TensorListMetadata")
+_HAS_FUSED = ("Adam", "AdamW", "SGD", "Adagrad")
+"""Optimizers of torch.optim that have fused=True."""
+_NAMED = re.compile(r"Optimizer\.step#(\w+)\.step")
+_MANY = 8
+"""Operators of an optimizer's step, below which there is nothing to fuse."""
+
+_ONE_PASS = 7 / 20
+"""Memory traffic of one pass against separate operations. An unfused Adam reads and writes 20 values a parameter (lerp
+3, mul 2, addcmul 3, sqrt 2, div 2, add 2, addcdiv 4, decay 2), a fused one 7 (parameter, gradient, two moments in;
+parameter, two moments out)."""
+_LARGE_NS, _ONE_LARGE_PASS = 100_000, 1 / 10
+"""On a host, operations on tensors too large for a cache make new pages for each result besides: a fused step of 4
+matrices of 1024 x 1024 took 2.4 ms where the separate one took 31 (one thread, torch 2.13)."""
+_KEPT = {1: 1.0, 2: 5 / 8, 3: 5 / 8}
+"""The same by the number of different operations: SGD has one (3 values), with momentum two or three (8 against 5)."""
+_EACH_NS = 2_000
+"""What a kernel or an operator takes at least, whatever its size: not memory traffic, and saved with the operation."""
+
+UNFUSED_OPTIMIZER = Rule(
+    "unfused-optimizer",
+    "performance",
+    "the optimizer updates parameter by parameter, or in several passes, where one fused kernel would do",
+)
+
+
+def unfused_optimizer(case: Case) -> Finding | None:
+    """An optimizer's step of many operations.
+
+    At stake: the step's time (with the idle time between its kernels, on a device; with its Python, on a host), less
+    one pass over the same memory: for Adam 7 of 20 values of what its kernels or operators take beyond 2 us each. Of
+    foreach kernels, which share their launches, the kernels' own time less the same.
+    """
+    inside = _in_optimizer(case)
+    rows = inside & case.account.is_counted & case.is_inside
+    if not rows.any():
+        return None
+    names = case.trace.names
+    present = np.unique(np.append(case.account.name[rows], case.account.operator[rows]))
+    texts = [names[index] for index in present.tolist() if index != NONE]
+    optimizer = next(filter(None, map(_NAMED.search, case.host.names)), None)
+    if any(map(_FUSED.search, texts)) or (optimizer and "Fused" in optimizer[1]):
+        return None
+    foreach = any(map(_FOREACH.search, texts))
+    count = int(rows.sum()) / case.step_count
+    own = case.account.exclusive[rows]
+    kernels, whole = int(own.sum()), case.time(inside)
+    passes = len({base(text) for text in texts if Kind.POINTWISE is kind_of(base(text))}) if case.units else 5
+    kept = np.full(len(own), _KEPT.get(max(passes, 1), _ONE_PASS))
+    if not case.on_device and passes > 1:
+        kept[own >= _LARGE_NS] = _ONE_LARGE_PASS
+    floor = int((np.maximum(own - _EACH_NS, 0) * kept).sum())
+    time = (kernels if foreach else whole) - floor
+    if count < _MANY or (passes == 1 and not case.on_device) or not case.is_worth(time, _LEAST):
+        return None
+    name = optimizer[1] if optimizer else "the optimizer"
+    fused = optimizer is None or optimizer[1] in _HAS_FUSED
+    how = "in several passes (foreach)" if foreach else "one parameter after the other"
+    what = "kernels" if case.on_device else "operators"
+    text = (
+        f"{name} updates {how}: {amount(count)} {what} and {case.each(whole)}, which one fused kernel does in one pass"
+    )
+    advice = "fused=True" if fused else "foreach=True, or an optimizer that has fused=True"
+    advice += " when the optimizer is made (perfkit run: --optimizer adamw-fused)"
+    return Finding(UNFUSED_OPTIMIZER, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+def _zeroes(name: str) -> bool:
+    return "zero_grad" in name
+
+
+def _in_optimizer(case: Case) -> Bools:
+    """Rows in an optimizer's step; its zero_grad aside."""
+    return case.in_phase(Phase.OPTIMIZER) & ~case.within(case.ranges(_zeroes))
+
+
+ZEROED_GRADIENTS = Rule(
+    "zeroed-gradients",
+    "performance",
+    "zero_grad fills gradients with zeros, to which backward then adds, where it could let go of them",
+)
+_WORTH_SAYING = 0.001
+
+
+def zeroed_gradients(case: Case) -> Finding | None:
+    """Fills inside zero_grad.
+
+    At stake: the fills, and the additions of the new gradients to them, one for each fill.
+    """
+    host = case.host
+    inside = case.within(case.ranges(_zeroes))
+    operator = case.account.operator
+    fills = np.zeros(len(host.names) + 1, dtype=bool)
+    for index in np.unique(operator[inside]).tolist():
+        fills[index] = index != NONE and re.search(r"zero_|fill_|_foreach_zero", host.names[index]) is not None
+    filling = inside & fills[operator] & case.is_inside
+    if not filling.any():
+        return None
+    adding = case.within(case.ranges(lambda name: name.endswith("AccumulateGrad")))
+    time = case.time(filling) + case.time(adding)
+    if not case.is_worth(time, _WORTH_SAYING):
+        return None
+    text = (
+        f"zero_grad fills gradients with zeros, and backward adds to them:"
+        f" {units.duration_ns(case.time(filling) / case.share_of)} of fills and"
+        f" {units.duration_ns(case.time(adding) / case.share_of)} of additions{case.a_step}"
+    )
+    advice = "optimizer.zero_grad(set_to_none=True), PyTorch's default, or model.zero_grad(set_to_none=True)"
+    return Finding(ZEROED_GRADIENTS, text, case.cost(time), kernel_rows(case, filling), advice, "derived")

@@ -1,0 +1,1 @@
+"""Rules about the program round the step: compilation, allocation, collection, switches, processes."""

@@ -1,0 +1,87 @@
+"""Switches for debugging that were left on."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.analysis.findings.performance.program.debugging import anomaly_mode, launch_blocking, python_stacks
+from perfkit.trace.columns import HostKind
+from tests.analysis.findings.performance.cases import US, call, found, operators
+from tests.builders import TraceBuilder
+
+
+def launches(count=20, *, blocking=0, synchronises=0) -> TraceBuilder:
+    """Kernels of 5 ns every 10 ns; the first `blocking` calls wait for theirs, the next are followed by a wait."""
+    b = TraceBuilder().step(0, 0, 10 * count)
+    for number in range(count):
+        at = 10 * number
+        blocks = number < blocking
+        b.event("k", at + 1, at + 6, correlation=number)
+        call(b, "cudaLaunchKernel", at, at + (8 if blocks else 1), correlation=number)
+        if number < synchronises:
+            call(b, "cudaStreamSynchronize", at + 2, at + 7)
+    return b
+
+
+def test_launches_that_wait_for_their_kernel():
+    """GIVEN 20 kernels of 5 ns every 10 THEN the 19 gaps of 5 ns between them are at stake"""
+    finding = found(launch_blocking, launches(blocking=20))
+    assert finding.cost.ns == 95
+    assert "100.0% of the kernels" in finding.what
+    assert finding.advice.startswith("unset CUDA_LAUNCH_BLOCKING")
+
+
+def test_a_synchronisation_after_each_launch():
+    assert "a synchronisation follows" in found(launch_blocking, launches(synchronises=20)).what
+
+
+def test_half_of_them_are_the_limit():
+    assert found(launch_blocking, launches(synchronises=10)) is not None
+    assert found(launch_blocking, launches(synchronises=9)) is None
+    assert found(launch_blocking, launches(19, synchronises=19)) is None
+    assert found(launch_blocking, launches()) is None
+
+
+def backward(tested, nodes=4) -> TraceBuilder:
+    b = TraceBuilder().step(0, 0, 1000)
+    operators(b, ["mm"] * nodes, 0, sequence=1)
+    for number in range(nodes):
+        start = 100 + 100 * number
+        b.range(
+            "autograd::engine::evaluate_function: MmBackward0",
+            start,
+            start + 80,
+            sequence=nodes - number,
+            forward_thread=1,
+        )
+        b.range("MmBackward0", start + 1, start + 30, sequence=nodes - number, forward_thread=1)
+        if number < tested:
+            operators(b, ["isnan", "_is_any_true", "item"], start + 40)
+    return b
+
+
+def test_anomaly_mode():
+    """GIVEN three tests of 10 ns after each of four nodes THEN 120 of 1,000 ns"""
+    finding = found(anomaly_mode, backward(4))
+    assert finding.cost.ns == 120
+    assert "4 of 4 backward nodes" in finding.what
+    assert "detect_anomaly" in finding.advice
+
+
+def test_a_test_for_nan_of_the_programs_own():
+    assert found(anomaly_mode, backward(1)) is None
+    b = backward(0)
+    operators(b, ["isnan", "any", "item"], 700)
+    assert found(anomaly_mode, b) is None
+
+
+@pytest.mark.parametrize(("frames", "said"), [(200, True), (199, False)])
+def test_python_frames_that_slow_the_program(frames, said):
+    """GIVEN half a microsecond a frame WHEN it is a tenth of 1 ms THEN it is said, and costs the program nothing"""
+    b = TraceBuilder().step(0, 0, 1000 * US).range("aten::mm", 0, 900 * US)
+    for number in range(frames):
+        b.range("train.py(3): f", number * US, number * US + 500, HostKind.PYTHON)
+    finding = found(python_stacks, b)
+    assert (finding is not None) == said
+    if finding:
+        assert finding.cost.ns is None
