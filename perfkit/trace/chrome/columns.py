@@ -18,6 +18,7 @@ from perfkit.trace.chrome.events import (
     Bools,
     Event,
     Number,
+    ShapedArgs,
     decode,
     integers,
     nanoseconds,
@@ -27,9 +28,11 @@ from perfkit.trace.chrome.events import (
 )
 from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.columns import (
+    LONGEST_NAME,
     MAX_NS,
     MISSING,
     NO_TIME,
+    Arguments,
     AutogradFlows,
     Bytes,
     Content,
@@ -77,6 +80,7 @@ class ColumnBuilder:
         self._labels: dict[tuple[str, int, int], str] = {}
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
+        self._arguments = Dictionary()
         self._pieces: dict[type[Any], Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
@@ -155,6 +159,7 @@ class ColumnBuilder:
             "forward_thread": np.where(sequence == MISSING, MISSING, forward_thread.clip(0)),
             "order": np.where(index == MISSING, rows.position, index),
             "frame": self._encode_frames(args),
+            "arguments": self._encode_arguments(args, valid),
         }
         self._append(HostRanges, columns, valid, rows.codes)
 
@@ -209,6 +214,16 @@ class ColumnBuilder:
             self._frames[new] = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
         if stacks:
             codes[[row for row, _ in stacks]] = [self._frames[stack] for _, stack in stacks]
+        return codes
+
+    def _encode_arguments(self, args: list[Args], wanted: Bools) -> Int32s:
+        codes = np.full(len(args), MISSING, np.int32)
+        if ShapedArgs not in set(map(type, args)):
+            return codes
+        texts = ((row, _texts(a)) for row, a in enumerate(args) if isinstance(a, ShapedArgs))
+        told = {row: text for row, text in texts if text is not None and wanted[row]}
+        if told:
+            codes[list(told)] = self._arguments.encode(told.values(), len(told))
         return codes
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
@@ -287,6 +302,10 @@ class ColumnBuilder:
         hosts = list(dict.fromkeys(pid for pid, _ in self._threads))
         return identify(lanes, self._pid_texts, hosts, lambda pid: self._labels.get(("process_name", pid, MISSING), ""))
 
+    def arguments(self) -> tuple[Arguments, ...]:
+        """The different arguments of operators, in the order of the codes."""
+        return tuple(Arguments(*(text.decode("utf-8", "replace") for text in texts)) for texts in self._arguments)
+
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of the codes."""
         return tuple(self._names)
@@ -332,6 +351,18 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
     times, valid = nanoseconds([event.ts for event in events] + [event.dur for event in events])
     start, end = times[:count], times[:count] + times[count:]
     return start, end, valid[:count] & valid[count:] & are_usable(start, end)
+
+
+def _texts(a: ShapedArgs) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """The texts of an operator's arguments; None where there are none. One longer than any name counts as none."""
+    shapes = a.shapes if a.shapes is not NOTHING else a.old_shapes
+    if shapes is NOTHING and a.dtypes is NOTHING and a.strides is NOTHING and a.values is NOTHING:
+        return None
+    given = (bytes(shapes), bytes(a.dtypes), bytes(a.strides), bytes(a.values))
+    if len(given[0]) + len(given[1]) + len(given[2]) + len(given[3]) <= LONGEST_NAME:
+        return given
+    first, second, third, fourth = (text if len(text) <= LONGEST_NAME else b"" for text in given)
+    return (first, second, third, fourth) if first or second or third or fourth else None
 
 
 def _external_ids(args: list[Args]) -> Int64s:
