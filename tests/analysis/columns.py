@@ -21,6 +21,10 @@ def assert_regular(table: Table) -> None:
             expected = ("B", "bytes")
         elif stem.endswith("_per_s"):
             expected = ("/s", "rate")
+        elif stem.endswith("flops"):
+            expected = ("FLOP", "flops")
+        elif stem.endswith("_per_byte"):
+            expected = ("", "rate")
         elif stem.startswith(COUNTS):
             expected = ("", "count")
         assert (column.unit, column.kind) == expected, column.name

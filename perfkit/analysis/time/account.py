@@ -121,6 +121,7 @@ class Account:
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
             has_launches=any(kind_of(trace.names[index]) is not None for index in present(host.name[host.is_runtime])),
             several_threads=len(trace.threads) > 1,
+            has_shapes=bool(trace.arguments),
         )
         return partial_of(self, facts)
 
