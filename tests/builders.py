@@ -69,6 +69,12 @@ class TraceBuilder:
         said = Arguments(*("" if part is None else json.dumps(part) for part in (shapes, dtypes, strides, values)))
         return self.range(name, start, end, arguments=self.arguments.setdefault(said, len(self.arguments)), **columns)
 
+    def collective(self, start: int, end: int, message: list[Any]) -> TraceBuilder:
+        """Add PyTorch's operator round a collective; `message` as in Arguments.collective."""
+        said = Arguments("", "", "", "", json.dumps(message))
+        code = self.arguments.setdefault(said, len(self.arguments))
+        return self.range("record_param_comms", start, end, arguments=code)
+
     def annotation(self, name: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """Add a user's range."""
         return self.range(name, start, end, HostKind.ANNOTATION, **columns)

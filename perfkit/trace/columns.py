@@ -168,6 +168,8 @@ class Arguments:
     dtypes: str
     strides: str
     values: str
+    collective: str = ""
+    """Of a collective: its name, elements given and received by this rank, number of ranks, type; a list."""
 
 
 @dataclass(frozen=True, slots=True)

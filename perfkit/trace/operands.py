@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, fields
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,9 +17,35 @@ from perfkit.trace.detail_columns import Operand, Operands, Sizes
 _T = TypeVar("_T")
 
 
-def has_operands(trace: Trace) -> bool:
-    """Whether the file says anything of operators' arguments."""
-    return bool(trace.arguments)
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a collective moves, as the rank that was recorded sees it."""
+
+    collective: str
+    """PyTorch's name: allreduce, _allgather_base, all_to_allv, broadcast ..."""
+    elements_in: int
+    elements_out: int
+    ranks: int
+    dtype: str
+    """PyTorch's name, without a namespace: Float, BFloat16."""
+
+
+def has_shapes(trace: Trace) -> bool:
+    """Whether the file says the shapes of any operator's arguments."""
+    return any(arguments.shapes for arguments in trace.arguments)
+
+
+def messages_of(trace: Trace) -> tuple[Message | None, ...]:
+    """The message of each of `trace.arguments`; None of operators that are no collective, or of which too little is
+    said."""
+    return tuple(_message(_decoded(arguments.collective)) for arguments in trace.arguments)
+
+
+def _message(value: Any) -> Message | None:
+    try:
+        return msgspec.convert(dict(zip(_MESSAGE, value, strict=True)), Message) if value else None
+    except (msgspec.ValidationError, TypeError, ValueError):  # another type, no list, another length
+        return None
 
 
 def operands_of(trace: Trace) -> Operands:
@@ -66,6 +92,7 @@ def _words(value: Any) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
 
 
+_MESSAGE = tuple(field.name for field in fields(Message))
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "shapes": _operands, "dtypes": _words, "strides": _operands, "values": _words,
 }  # fmt: skip

@@ -17,7 +17,7 @@ def assert_regular(table: Table) -> None:
             expected = ("ns", "time")
         elif stem.endswith("share"):
             expected = ("1", "share")
-        elif stem == "bytes":
+        elif stem in ("bytes", "message_bytes"):
             expected = ("B", "bytes")
         elif stem.endswith("_per_s"):
             expected = ("/s", "rate")

@@ -77,8 +77,10 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def arguments(args: dict[str, Any]) -> tuple[Any, ...] | None:
     """What is said of an operator's arguments."""
     keys = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
-    said = tuple(args.get(key) for key in keys)
-    return said if any(key in args for key in keys) else None
+    of_collective = ("Collective name", "In msg nelems", "Out msg nelems", "Group size", "dtype")
+    message = [args.get(key) for key in of_collective] if "Collective name" in args else None
+    said = (*(args.get(key) for key in keys), message)
+    return said if any(key in args for key in (*keys, "Collective name")) else None
 
 
 def number_devices(events: list[dict[str, Any]]) -> None:

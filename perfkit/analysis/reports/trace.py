@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
 from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
@@ -55,6 +56,7 @@ TABLES: tuple[TraceTable, ...] = (
     unlaunched.UNLAUNCHED,
     work.OPERATORS,
     work.LAYERS,
+    collectives.COLLECTIVES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -71,6 +73,7 @@ FOLDS: tuple[Fold, ...] = (
     threads.LANES,
     unlaunched.UNLAUNCHED_WORK,
     work.WORK,
+    collectives.MESSAGES,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 

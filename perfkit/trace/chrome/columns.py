@@ -353,16 +353,27 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
     return start, end, valid[:count] & valid[count:] & are_usable(start, end)
 
 
-def _texts(a: ShapedArgs) -> tuple[bytes, bytes, bytes, bytes] | None:
+def _texts(a: ShapedArgs) -> tuple[bytes, ...] | None:
     """The texts of an operator's arguments; None where there are none. One longer than any name counts as none."""
     shapes = a.shapes if a.shapes is not NOTHING else a.old_shapes
     if shapes is NOTHING and a.dtypes is NOTHING and a.strides is NOTHING and a.values is NOTHING:
-        return None
-    given = (bytes(shapes), bytes(a.dtypes), bytes(a.strides), bytes(a.values))
-    if len(given[0]) + len(given[1]) + len(given[2]) + len(given[3]) <= LONGEST_NAME:
-        return given
-    first, second, third, fourth = (text if len(text) <= LONGEST_NAME else b"" for text in given)
-    return (first, second, third, fourth) if first or second or third or fourth else None
+        return None if a.collective is NOTHING else _whole(b"", b"", b"", b"", _collective(a))
+    return _whole(bytes(shapes), bytes(a.dtypes), bytes(a.strides), bytes(a.values), _collective(a))
+
+
+def _collective(a: ShapedArgs) -> bytes:
+    """What is said of a collective, as a list; empty for other operators."""
+    if a.collective is NOTHING:
+        return b""
+    said = (a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype)
+    return b"[" + b",".join(bytes(part) or b"null" for part in said) + b"]"
+
+
+def _whole(*texts: bytes) -> tuple[bytes, ...] | None:
+    if sum(map(len, texts)) <= LONGEST_NAME:
+        return texts
+    kept = tuple(text if len(text) <= LONGEST_NAME else b"" for text in texts)
+    return kept if any(kept) else None
 
 
 def _external_ids(args: list[Args]) -> Int64s:

@@ -51,7 +51,7 @@ class Args(msgspec.Struct, gc=False):
 
 
 class ShapedArgs(Args, gc=False):
-    """The same in files with shapes."""
+    """The same with what files say of the arguments of operators and collectives."""
 
     shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
     old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
@@ -59,6 +59,11 @@ class ShapedArgs(Args, gc=False):
     dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
     strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
     values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
+    collective: msgspec.Raw = msgspec.field(default=NOTHING, name="Collective name")
+    elements_in: msgspec.Raw = msgspec.field(default=NOTHING, name="In msg nelems")
+    elements_out: msgspec.Raw = msgspec.field(default=NOTHING, name="Out msg nelems")
+    ranks: msgspec.Raw = msgspec.field(default=NOTHING, name="Group size")
+    dtype: msgspec.Raw = NOTHING
 
 
 class Event(msgspec.Struct, gc=False):
@@ -86,8 +91,8 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _EVENTS = msgspec.json.Decoder(list[Event])
 _SHAPED_EVENTS = msgspec.json.Decoder(list[_ShapedEvent])
-_SHAPED = b"Input"
-"""In the name of every member that ShapedArgs adds."""
+_SHAPED = b'"In'
+"""How a member that ShapedArgs adds begins, in every event that has any of them."""
 _RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_EVENTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ARG_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Args)}
