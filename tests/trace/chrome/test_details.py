@@ -139,6 +139,12 @@ def test_args_that_are_none(args: Any) -> None:
     assert launches(found.geometry) == [([MISSING] * 3, [MISSING] * 3, MISSING, MISSING, MISSING)]
 
 
+def test_an_event_with_a_member_of_an_odd_type_keeps_its_operands() -> None:
+    assert spelled(details(host_event(0, name=5, args=SHAPES)).operands) == spelled(
+        details(host_event(0, args=SHAPES)).operands
+    )
+
+
 # --- launches -----------------------------------------------------------------------------------------------------
 
 
