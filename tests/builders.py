@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from perfkit.trace.chrome.recording import recording
 from perfkit.trace.columns import (
     MISSING,
+    Arguments,
     AutogradFlows,
     DeviceEvents,
     DeviceKind,
@@ -35,6 +37,7 @@ class TraceBuilder:
     names: dict[str, int] = field(default_factory=dict)
     host: list[dict[str, int]] = field(default_factory=list)
     device: list[dict[str, int]] = field(default_factory=list)
+    arguments: dict[Arguments, int] = field(default_factory=dict)
     threads: int = 1
 
     def _name(self, text: str) -> int:
@@ -45,9 +48,32 @@ class TraceBuilder:
         self.threads = max(self.threads, columns.get("thread", 0) + 1)
         defaults = {"thread": 0, "correlation": MISSING, "external_id": MISSING, "sequence": MISSING}
         forward = 0 if "sequence" in columns else MISSING
-        row = defaults | {"forward_thread": forward, "order": len(self.host), "frame": MISSING} | columns
+        defaults |= {"forward_thread": forward, "order": len(self.host), "frame": MISSING, "arguments": MISSING}
+        row = defaults | columns
         self.host.append(row | {"name": self._name(name), "kind": int(kind), "start": start, "end": end})
         return self
+
+    def call(
+        self,
+        name: str,
+        start: int,
+        end: int,
+        shapes: list[Any],
+        dtypes: list[str] | str = "float",
+        values: list[str] | None = None,
+        strides: list[Any] | None = None,
+        **columns: Any,
+    ) -> TraceBuilder:
+        """Add an operator and its arguments' shapes. One type is that of all tensors; what has no shape is a number."""
+        dtypes = ["Scalar" if shape == [] else dtypes for shape in shapes] if isinstance(dtypes, str) else dtypes
+        said = Arguments(*("" if part is None else json.dumps(part) for part in (shapes, dtypes, strides, values)))
+        return self.range(name, start, end, arguments=self.arguments.setdefault(said, len(self.arguments)), **columns)
+
+    def collective(self, start: int, end: int, message: list[Any]) -> TraceBuilder:
+        """Add PyTorch's operator round a collective; `message` as in Arguments.collective."""
+        said = Arguments("", "", "", "", json.dumps(message))
+        code = self.arguments.setdefault(said, len(self.arguments))
+        return self.range("record_param_comms", start, end, arguments=code)
 
     def annotation(self, name: str, start: int, end: int, **columns: Any) -> TraceBuilder:
         """Add a user's range."""
@@ -106,6 +132,7 @@ class TraceBuilder:
             flows=flows,
             recording=recording(self.metadata),
             facts=self.facts,
+            arguments=tuple(self.arguments),
         )
 
 

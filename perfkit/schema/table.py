@@ -9,8 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-Unit = Literal["", "ns", "s", "B", "1", "params", "/s"]
-Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params"]
+Unit = Literal["", "ns", "s", "B", "1", "params", "/s", "FLOP"]
+Kind = Literal["text", "count", "time", "bytes", "share", "rate", "params", "flops"]
 Viewer = Literal["people", "scripts"]
 Audience = Literal["everyone", Viewer, "asked"]
 """asked: whoever asks for it by name, and nobody else, since it costs more than others."""
@@ -21,7 +21,7 @@ class Column:
     """What a column holds: its key in the frame, the unit of the raw values, and how to show them.
 
     unit: "ns" and "s" are times, "B" bytes, "1" a ratio (0.058 is shown as 5.80%), "/s" a rate,
-    "params" a parameter count, "" a plain count or text.
+    "params" a parameter count, "FLOP" floating-point operations, "" a plain count or text.
     """
 
     name: str

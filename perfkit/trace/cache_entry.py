@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from perfkit.trace.columns import (
     MISSING,
+    Arguments,
     AutogradFlows,
     DeviceEvents,
     DeviceKind,
@@ -62,6 +63,7 @@ class _Head:
     recording: Recording
     facts: ReadFacts
     devices: tuple[TraceDevice, ...]
+    arguments: tuple[Arguments, ...]
 
 
 def encode(key: str, trace: Trace) -> list[Any]:
@@ -75,6 +77,7 @@ def encode(key: str, trace: Trace) -> list[Any]:
         recording=trace.recording,
         facts=trace.facts,
         devices=trace.devices,
+        arguments=trace.arguments,
     )
     pieces = [msgspec.json.encode(head), b"\n", *blocks]
     digest = hashlib.sha256()
@@ -120,6 +123,7 @@ def decode(data: bytes, key: str, source: str) -> Trace:
         recording=head.recording,
         facts=head.facts,
         devices=head.devices,
+        arguments=head.arguments,
         **columns,
     )
     if not (_is_sound(trace) and _has_times(trace) and _says_what_it_can(trace)):
@@ -166,6 +170,7 @@ def _is_sound(trace: Trace) -> bool:
         (host.kind, 0, len(HostKind)),
         (host.thread, 0, threads),
         (host.frame, MISSING, names),
+        (host.arguments, MISSING, len(trace.arguments)),
         (device.name, 0, names),
         (device.kind, 0, len(DeviceKind)),
         (device.annotation, MISSING, names),

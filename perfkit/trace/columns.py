@@ -89,6 +89,8 @@ class HostRanges:
     frame: Int32s
     """Index into Trace.names of the user's innermost Python frame, where a file of 2021 gives an operator its
     `Call stack`; MISSING elsewhere. Later files have ranges of kind PYTHON instead."""
+    arguments: Int32s
+    """Index into Trace.arguments; MISSING where the file says nothing of them (record_shapes was off)."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -153,6 +155,21 @@ class AutogradFlows:
 
     def __len__(self) -> int:
         return len(self.flow)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What a file says of the arguments of an operator's call, as JSON texts; empty where it says nothing.
+
+    Calls repeat, so there are few different ones. `trace.operands` reads the texts.
+    """
+
+    shapes: str
+    dtypes: str
+    strides: str
+    values: str
+    collective: str = ""
+    """Of a collective: its name, elements given and received by this rank, number of ranks, type; a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +246,8 @@ class Trace:
     """None for a file that cannot be read a second time: standard input, a pipe."""
     devices: tuple[TraceDevice, ...] = ()
     """The devices of a file merged from processes that number theirs alike; empty in others."""
+    arguments: tuple[Arguments, ...] = ()
+    """The different ones that operators were called with; empty in a file without shapes."""
 
     def __post_init__(self) -> None:
         if any(len(name) > LONGEST_NAME for name in self.names):
@@ -259,7 +278,7 @@ def _bounded(name: str) -> str:
 
 _DTYPES: dict[str, Any] = {
     "name": np.int32, "kind": np.uint8, "thread": np.int32, "device": np.int32, "annotation": np.int32,
-    "frame": np.int32, "is_start": np.bool_,
+    "frame": np.int32, "arguments": np.int32, "is_start": np.bool_,
 }  # fmt: skip  # every other column is int64
 
 

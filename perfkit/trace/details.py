@@ -1,7 +1,7 @@
 """Read what a trace's file says beyond times, in a second pass on request.
 
-Few analyses use shapes or launches, and decoding them in the first pass would slow every read. So the reader skips
-them, and cache entries do not have them either.
+Few analyses use launches, counters or allocations, and decoding them in the first pass would slow every read. So the
+reader skips them, and cache entries do not have them either. Shapes are in the trace itself (`trace.operands`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_details(trace: Trace, progress: Progress | None = None) -> Details:
     """
     if trace.origin is None:
         raise UsageError(
-            f"{trace.source} can be read only once, but shapes and launches need a second pass:"
+            f"{trace.source} can be read only once, but launches and allocations need a second pass:"
             " save it as a file and pass the file"
         )
     with _same_file(trace, trace.origin) as file:

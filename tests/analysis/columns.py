@@ -17,10 +17,14 @@ def assert_regular(table: Table) -> None:
             expected = ("ns", "time")
         elif stem.endswith("share"):
             expected = ("1", "share")
-        elif stem == "bytes":
+        elif stem in ("bytes", "message_bytes"):
             expected = ("B", "bytes")
         elif stem.endswith("_per_s"):
             expected = ("/s", "rate")
+        elif stem.endswith("flops"):
+            expected = ("FLOP", "flops")
+        elif stem.endswith("_per_byte"):
+            expected = ("", "rate")
         elif stem.startswith(COUNTS):
             expected = ("", "count")
         assert (column.unit, column.kind) == expected, column.name

@@ -14,6 +14,13 @@ GROUND = {"errors", "signals", "streams"}
 """Files that anything may import: no arrows of their own."""
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
+    "analysis/costs/flops/attentions": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/call": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/convolutions": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/formula": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/matmuls": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/optimizers": "analysis/costs/flops/test_operators",
+    "analysis/costs/flops/tensors": "analysis/costs/flops/test_operators",
     "analysis/time/cost": "analysis/findings/test_integrity_numbers",
     "analysis/costs/hardware/amd": "analysis/costs/hardware/test_table",
     "analysis/costs/hardware/chips": "analysis/costs/hardware/test_table",
@@ -39,6 +46,7 @@ TESTED_WITH_OTHERS = {
     "schema/probes": "schema/test_record",
     "schema/progress": "commands/console/test_progress",
     "trace/detail_columns": "trace/test_details",
+    "trace/operands": "trace/chrome/test_details",
     "workload/ranges": "workload/test_annotate",
     "workload/protocol": "workload/test_step",
 }

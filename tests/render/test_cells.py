@@ -40,6 +40,14 @@ def test_time_unit_follows_the_largest_value(largest, heading, shown):
     assert cells(NS, pd.Series([largest])) == (heading, [shown])
 
 
+@pytest.mark.parametrize(
+    ("value", "heading", "shown"),
+    [(812, "work (FLOP)", "812"), (8.25e9, "work (GFLOP)", "8.250"), (8.25e15, "work (PFLOP)", "8.250")],
+)
+def test_operations(value, heading, shown):
+    assert cells(Column("flops", "FLOP", "flops", "work"), pd.Series([value])) == (heading, [shown])
+
+
 def test_seconds_and_nanoseconds_look_the_same():
     # GIVEN the same times in seconds and in nanoseconds
     seconds = cells(Column("total_s", "s", "time"), pd.Series([0.0308, 0.0012]))

@@ -52,6 +52,7 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                     "forward_thread": args.get("Fwd thread id", 0) if sequence >= 0 else -1,
                     "order": args.get("Ev Idx", position),
                     "frame": None,
+                    "arguments": arguments(args),
                 }
             )
         else:
@@ -71,6 +72,15 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
             )
     number_devices(found["device"])
     return found
+
+
+def arguments(args: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What is said of an operator's arguments."""
+    keys = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
+    of_collective = ("Collective name", "In msg nelems", "Out msg nelems", "Group size", "dtype")
+    message = [args.get(key) for key in of_collective] if "Collective name" in args else None
+    said = (*(args.get(key) for key in keys), message)
+    return said if any(key in args for key in (*keys, "Collective name")) else None
 
 
 def number_devices(events: list[dict[str, Any]]) -> None:
@@ -112,6 +122,10 @@ def _spelled_out(trace: Trace, columns: HostRanges | DeviceEvents | AutogradFlow
         lists["name"] = [trace.names[code] for code in lists["name"]]
     for column in {"annotation", "frame"} & lists.keys():
         lists[column] = [trace.names[code] if code >= 0 else None for code in lists[column]]
+    if "arguments" in lists:
+        told = [dataclasses.astuple(texts) for texts in trace.arguments]
+        spelled = [tuple(json.loads(text) if text else None for text in texts) for texts in told]
+        lists["arguments"] = [spelled[code] if code >= 0 else None for code in lists["arguments"]]
     if "thread" in lists:
         lists["thread"] = [(trace.threads[code].pid, trace.threads[code].tid) for code in lists["thread"]]
     for values in zip(*lists.values(), strict=True):
@@ -137,6 +151,7 @@ def equal(left: Trace, right: Trace) -> bool:
     """Whether two readings of the same events agree in every column."""
     return (
         left.names == right.names
+        and left.arguments == right.arguments
         and left.threads == right.threads
         and all(
             np.array_equal(getattr(getattr(left, part), f.name), getattr(getattr(right, part), f.name))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.costs.flops import collectives
+from perfkit.analysis.costs.flops import table as work
 from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
@@ -65,6 +67,9 @@ TABLES: tuple[TraceTable, ...] = (
     unlaunched.UNLAUNCHED,
     replays.REPLAY,
     replays.CRITICAL,
+    work.OPERATORS,
+    work.LAYERS,
+    collectives.COLLECTIVES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
@@ -87,6 +92,8 @@ FOLDS: tuple[Fold, ...] = (
     summaries.SPANS,
     threads.LANES,
     unlaunched.UNLAUNCHED_WORK,
+    work.WORK,
+    collectives.MESSAGES,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 
@@ -127,7 +134,7 @@ def report(
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
-    scalars = cache(lambda: summary(account.partial))
+    scalars = cache(lambda: {**summary(account.partial), **work.scalars(account.partial)})
     return Report(
         Path(trace.source).name,
         scalars,

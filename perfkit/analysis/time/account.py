@@ -24,6 +24,7 @@ from perfkit.analysis.time.idle.wall import Wall, wall_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
+from perfkit.trace.operands import has_shapes
 
 StepChoice = Literal["auto", "all"] | int
 """auto: the measured steps of a trace that perfkit recorded, everything of any other; or one step, counted from 0."""
@@ -122,6 +123,8 @@ class Account:
             has_copies=self.on_device and bool((trace.device.kind[self.row] != DeviceKind.KERNEL).any()),
             has_launches=any(kind_of(trace.names[index]) is not None for index in present(host.name[host.is_runtime])),
             several_threads=len(trace.threads) > 1,
+            has_shapes=has_shapes(trace),
+            has_collectives=any(arguments.collective for arguments in trace.arguments),
         )
         return partial_of(self, facts)
 

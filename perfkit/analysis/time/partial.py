@@ -124,6 +124,10 @@ class Facts:
     has_launches: bool
     """The recording has calls that give a device work."""
     several_threads: bool
+    has_shapes: bool
+    """The recording says shapes of operators' arguments."""
+    has_collectives: bool
+    """The recording says what collectives move."""
 
     @property
     def step_wall(self) -> int:
@@ -250,6 +254,8 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         has_operators=any(part.has_operators for part in parts),
         has_launches=any(part.has_launches for part in parts),
         several_threads=any(part.several_threads for part in parts),
+        has_shapes=any(part.has_shapes for part in parts),
+        has_collectives=any(part.has_collectives for part in parts),
     )
 
 

@@ -19,6 +19,7 @@ from perfkit.trace.chrome.events import (
     Bools,
     Event,
     Number,
+    ShapedArgs,
     decode,
     integers,
     nanoseconds,
@@ -28,9 +29,11 @@ from perfkit.trace.chrome.events import (
 )
 from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.columns import (
+    LONGEST_NAME,
     MAX_NS,
     MISSING,
     NO_TIME,
+    Arguments,
     AutogradFlows,
     Bytes,
     Content,
@@ -78,6 +81,7 @@ class ColumnBuilder:
         self._labels: dict[tuple[str, int, int], str] = {}
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
+        self._arguments = Dictionary()
         self._pieces: dict[type[Any], Pieces] = {}
         self._seen = 0
         self._all_whole_us = True
@@ -156,6 +160,7 @@ class ColumnBuilder:
             "forward_thread": np.where(sequence == MISSING, MISSING, forward_thread.clip(0)),
             "order": np.where(index == MISSING, rows.position, index),
             "frame": self._encode_frames(args),
+            "arguments": self._encode_arguments(args, valid),
         }
         self._append(HostRanges, columns, valid, rows.codes)
 
@@ -207,6 +212,16 @@ class ColumnBuilder:
             code = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
             self._frames[stack] = code
         return code
+
+    def _encode_arguments(self, args: list[Args], wanted: Bools) -> Int32s:
+        codes = np.full(len(args), MISSING, np.int32)
+        if ShapedArgs not in set(map(type, args)):
+            return codes
+        texts = ((row, _texts(a)) for row, a in enumerate(args) if isinstance(a, ShapedArgs))
+        told = {row: text for row, text in texts if text is not None and wanted[row]}
+        if told:
+            codes[list(told)] = self._arguments.encode(told.values(), len(told))
+        return codes
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
@@ -286,6 +301,10 @@ class ColumnBuilder:
         hosts = list(dict.fromkeys(pid for pid, _ in self._threads))
         return identify(lanes, self._pid_texts, hosts, lambda pid: self._labels.get(("process_name", pid, MISSING), ""))
 
+    def arguments(self) -> tuple[Arguments, ...]:
+        """The different arguments of operators, in the order of the codes."""
+        return tuple(Arguments(*(text.decode("utf-8", "replace") for text in texts)) for texts in self._arguments)
+
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of the codes."""
         return tuple(self._names)
@@ -336,6 +355,29 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
 def _device_index(value: Number) -> int:
     index = int(integers([value])[0])
     return index if 0 <= index < 1 << 31 else MISSING
+
+
+def _texts(a: ShapedArgs) -> tuple[bytes, ...] | None:
+    """The texts of an operator's arguments; None where there are none. One longer than any name counts as none."""
+    shapes = a.shapes if a.shapes is not NOTHING else a.old_shapes
+    if shapes is NOTHING and a.dtypes is NOTHING and a.strides is NOTHING and a.values is NOTHING:
+        return None if a.collective is NOTHING else _whole(b"", b"", b"", b"", _collective(a))
+    return _whole(bytes(shapes), bytes(a.dtypes), bytes(a.strides), bytes(a.values), _collective(a))
+
+
+def _collective(a: ShapedArgs) -> bytes:
+    """What is said of a collective, as a list; empty for other operators."""
+    if a.collective is NOTHING:
+        return b""
+    said = (a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype)
+    return b"[" + b",".join(bytes(part) or b"null" for part in said) + b"]"
+
+
+def _whole(*texts: bytes) -> tuple[bytes, ...] | None:
+    if sum(map(len, texts)) <= LONGEST_NAME:
+        return texts
+    kept = tuple(text if len(text) <= LONGEST_NAME else b"" for text in texts)
+    return kept if any(kept) else None
 
 
 def _external_ids(args: list[Args]) -> Int64s:

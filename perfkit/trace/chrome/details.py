@@ -28,13 +28,12 @@ from perfkit.trace.detail_columns import (
     Details,
     LaunchGeometry,
     MemoryEvents,
-    Operand,
-    Operands,
     changed,
     no_counters,
     no_memory_events,
     small,
 )
+from perfkit.trace.operands import operands_of
 
 _Said: TypeAlias = tuple[Event, msgspec.Raw]
 """An event, and the text of its args; NOTHING where it has no args."""
@@ -43,15 +42,6 @@ _T = TypeVar("_T")
 
 class _ArgsOf(msgspec.Struct, gc=False):
     args: msgspec.Raw = NOTHING
-
-
-class _OperandArgs(msgspec.Struct, gc=False):
-    shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
-    old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
-    """The name of this member in traces of 2021."""
-    dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
-    strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
-    values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
 
 
 class _CallArgs(msgspec.Struct, gc=False):
@@ -67,10 +57,8 @@ class _GeometryArgs(msgspec.Struct, gc=False):
 
 
 _ARGS = msgspec.json.Decoder(list[_ArgsOf])
-_OPERAND_ARGS = msgspec.json.Decoder(_OperandArgs)
 _CALL_ARGS = msgspec.json.Decoder(_CallArgs)
 _GEOMETRY_ARGS = msgspec.json.Decoder(_GeometryArgs)
-_NO_OPERANDS = _OperandArgs()
 _ALLOCATION = "[memory]"
 """The name that torch gives to its allocations and frees."""
 
@@ -113,7 +101,6 @@ class _Collector:
         self._router = Router()
         self._content = content
         self._threads = {(thread.pid, thread.tid): index for index, thread in enumerate(threads)}
-        self._operands = {name: _Texts() for name in _OPERANDS}
         self._kernels = _Texts()
         self._geometry = {name: _Texts() for name in _GEOMETRY}
         self._counter_names = Dictionary()
@@ -142,14 +129,8 @@ class _Collector:
 
     def _add_host(self, events: list[Event], args: list[bytes]) -> None:
         start, args = _timed(events, args)
-        arguments = [_arguments(text, _OPERAND_ARGS) if b"Input" in text else _NO_OPERANDS for text in args]
-        shapes = [operands.shapes if len(operands.shapes) else operands.old_shapes for operands in arguments]
-        others = {name: [getattr(operands, name) for operands in arguments] for name in _OPERANDS if name != "shapes"}
-        texts = {"shapes": shapes} | others
-        columns = {name: self._operands[name].encode(texts[name]) for name in _OPERANDS}
         kernels = [_arguments(text, _CALL_ARGS).kernel if b'"kernel"' in text else NOTHING for text in args]
-        columns["kernel"] = self._kernels.encode(kernels)
-        self._pieces[Target.HOST].append({"start": start} | columns)
+        self._pieces[Target.HOST].append({"start": start, "kernel": self._kernels.encode(kernels)})
 
     def _add_device(self, events: list[Event], args: list[bytes]) -> None:
         start, args = _timed(events, args)
@@ -199,18 +180,11 @@ class _Collector:
         rows = self._column(Target.HOST, "start"), self._column(Target.DEVICE, "start")
         if not all(map(np.array_equal, rows, (trace.host.start, trace.device.start))):
             raise changed(trace.source)
-        return Details(self._host_details(), self._calls(), self._device_details(), self._counters(), self._memory())
+        return Details(operands_of(trace), self._calls(), self._device_details(), self._counters(), self._memory())
 
     def _column(self, target: Target, name: str) -> npt.NDArray[Any]:
         pieces = self._pieces[target]
         return pieces.column(name) if pieces else np.empty(0, np.int64)
-
-    def _host_details(self) -> Operands:
-        columns: dict[str, Any] = {}
-        for name, parse in _OPERANDS.items():
-            rows = self._column(Target.HOST, name)
-            columns[name], columns[f"all_{name}"] = self._operands[name].values(rows, parse)
-        return Operands(**columns)
 
     def _calls(self) -> Calls:
         return Calls(*self._kernels.values(self._column(Target.HOST, "kernel"), _text))
@@ -264,30 +238,6 @@ def _decoded(text: bytes) -> Any:
         return None
 
 
-def _operands(value: Any) -> tuple[Operand, ...] | None:
-    """The sizes of each argument: a list of numbers, or for a list of tensors a list of such lists."""
-    return _all_or_none(map(_operand, value)) if isinstance(value, list) else None
-
-
-def _operand(value: Any) -> Operand | None:
-    sizes = _tensor(value)
-    return _all_or_none(map(_tensor, value)) if sizes is None and isinstance(value, list) else sizes
-
-
-def _tensor(value: Any) -> tuple[int, ...] | None:
-    return _all_or_none(map(integer, value)) if isinstance(value, list) else None
-
-
-def _all_or_none(values: Iterable[_T | None]) -> tuple[_T, ...] | None:
-    every = tuple(values)
-    kept = tuple(value for value in every if value is not None)
-    return kept if len(kept) == len(every) else None
-
-
-def _words(value: Any) -> tuple[str, ...] | None:
-    return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
@@ -299,10 +249,6 @@ def _sizes(value: Any, width: int) -> list[int]:
     return fit if len(fit) == len(sizes) == width else [MISSING] * width
 
 
-_OPERANDS: dict[str, Callable[[Any], Any]] = {
-    "shapes": _operands, "dtypes": _words, "strides": _operands, "values": _words,
-}  # fmt: skip
-"""Columns of Operands, and what their texts mean."""
 _GEOMETRY = {"grid": 3, "block": 3, "registers": 1, "shared_memory": 1, "occupancy": 1}
 """Columns of LaunchGeometry, and how many sizes each has."""
 _MEMORY = {

@@ -50,6 +50,22 @@ class Args(msgspec.Struct, gc=False):
     """The same by torch 2.14; in a metadata event, the name of the process or thread."""
 
 
+class ShapedArgs(Args, gc=False):
+    """The same with what files say of the arguments of operators and collectives."""
+
+    shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
+    old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
+    """The name of this member in traces of 2021."""
+    dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
+    strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
+    values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
+    collective: msgspec.Raw = msgspec.field(default=NOTHING, name="Collective name")
+    elements_in: msgspec.Raw = msgspec.field(default=NOTHING, name="In msg nelems")
+    elements_out: msgspec.Raw = msgspec.field(default=NOTHING, name="Out msg nelems")
+    ranks: msgspec.Raw = msgspec.field(default=NOTHING, name="Group size")
+    dtype: msgspec.Raw = NOTHING
+
+
 class Event(msgspec.Struct, gc=False):
     """One trace event. `ts` and `dur` stay text (microseconds) until `nanoseconds` reads them in bulk."""
 
@@ -64,15 +80,23 @@ class Event(msgspec.Struct, gc=False):
     args: Args | None = None
 
 
+class _ShapedEvent(Event, gc=False):
+    args: ShapedArgs | None = None
+
+
 NO_ARGS = Args()
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises on text that is not JSON, not UTF-8, has unexpected types, or is nested too deeply."""
 
 _EVENTS = msgspec.json.Decoder(list[Event])
+_SHAPED_EVENTS = msgspec.json.Decoder(list[_ShapedEvent])
+_SHAPED = b'"In'
+"""How a member that ShapedArgs adds begins, in every event that has any of them."""
 _RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_EVENTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ARG_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Args)}
+_TEXT_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(ShapedArgs)[len(_ARG_FIELDS) :]}
 
 
 def decode(text: bytes | memoryview) -> list[Event]:
@@ -82,6 +106,8 @@ def decode(text: bytes | memoryview) -> list[Event]:
     """
     array = b"".join((b"[", text, b"]"))
     try:
+        if _SHAPED in array:
+            return _SHAPED_EVENTS.decode(array)  # type: ignore[return-value]  # they are Events
         return _EVENTS.decode(array)
     except msgspec.ValidationError:
         return [_loose(members) for members in _RAW_EVENTS.decode(array)]
@@ -90,10 +116,12 @@ def decode(text: bytes | memoryview) -> list[Event]:
 def _loose(members: dict[str, msgspec.Raw]) -> Event:
     """Decode an event that has a member of an unexpected type, and read such members as far as possible."""
     args: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     if bytes(members.get("args", b""))[:1] == b"{":
         given = _RAW_MEMBERS.decode(members["args"])
         args = {name: _number(given[key]) for key, name in _ARG_FIELDS.items() if key in given}
         args["call_stack"] = given.get("Call stack", NOTHING)
+        texts = {name: given[key] for key, name in _TEXT_FIELDS.items() if key in given}
     return Event(
         ph=_text(members.get("ph")),
         cat=_text(members.get("cat")),
@@ -103,7 +131,7 @@ def _loose(members: dict[str, msgspec.Raw]) -> Event:
         ts=members.get("ts", NOTHING),
         dur=members.get("dur", NOTHING),
         id=_number(members.get("id")),
-        args=Args(**args),
+        args=ShapedArgs(**args, **texts) if texts else Args(**args),
     )
 
 

@@ -59,6 +59,7 @@ def read_chrome_json(
             base_time_ns=integer(document.members.get("baseTimeNanoseconds")),
         ),
         devices=columns.identified().devices,
+        arguments=columns.arguments(),
     )
     check_sums(source, sums(trace))
     return trace

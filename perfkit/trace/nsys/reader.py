@@ -214,6 +214,7 @@ def _host(read: _Read) -> tuple[tuple[Thread, ...], HostRanges, int]:
         forward_thread=np.where(sequence == MISSING, MISSING, 0),  # emit_nvtx does not say: analysis.nvtx_nodes
         order=np.arange(sum(counts)),
         frame=np.full(sum(counts), MISSING, np.int32),
+        arguments=np.full(sum(counts), MISSING, np.int32),
     )
     return _threads(read.export, tid[first]), host, int((end < start).sum())
 

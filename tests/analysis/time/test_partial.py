@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perfkit.analysis import time
+from perfkit.analysis import costs, time
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.reports.trace import FOLDS, TABLES
 from perfkit.analysis.time.account import Account, Selection, account_for
@@ -296,7 +296,8 @@ def test_rows_of_equal_keys_are_added_up_in_the_order_in_which_they_come_first(r
 
 def every_fold() -> tuple[Fold, ...]:
     """The folds at the top of the modules that count; one that several modules import comes once."""
-    names = [module.name for module in pkgutil.walk_packages(time.__path__, f"{time.__name__}.")]
+    rooms = (time, costs)
+    names = [module.name for room in rooms for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
     values = [value for name in names for value in vars(importlib.import_module(name)).values()]
     return tuple(dict.fromkeys(value for value in values if isinstance(value, Fold)))
 

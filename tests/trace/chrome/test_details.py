@@ -128,7 +128,8 @@ def test_words_that_are_none_are_not_said(key: str, place: int, value: Any) -> N
 @pytest.mark.parametrize(("length", "is_said"), [(65_536, True), (65_537, False)])
 def test_a_text_longer_than_any_name_says_nothing(length: int, is_said: bool) -> None:
     said = ["x" * (length - len('[""]'))]
-    assert (spelled(details(host_event(0, args={"Concrete Inputs": said})).operands)[0][3] is not None) is is_said
+    shapes, *_, values = spelled(details(host_event(0, args=SHAPES | {"Concrete Inputs": said})).operands)[0]
+    assert (shapes is not None, values is not None) == (True, is_said)
 
 
 @pytest.mark.parametrize("args", [None, 7, "Input", ["Input Dims"], [[[]]]])
@@ -136,6 +137,12 @@ def test_args_that_are_none(args: Any) -> None:
     found = details(host_event(0, args=args), device_event(1, args=args))
     assert spelled(found.operands) == [(None,) * 4]
     assert launches(found.geometry) == [([MISSING] * 3, [MISSING] * 3, MISSING, MISSING, MISSING)]
+
+
+def test_an_event_with_a_member_of_an_odd_type_keeps_its_operands() -> None:
+    assert spelled(details(host_event(0, name=5, args=SHAPES)).operands) == spelled(
+        details(host_event(0, args=SHAPES)).operands
+    )
 
 
 # --- launches -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Operations and bytes of the operators in a trace, from the shapes that it recorded."""
