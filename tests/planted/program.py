@@ -11,7 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.planted import programs
+from tests.planted import built, programs
+from tests.planted.machine import Machine
 
 HERE = Path(__file__).parent
 RULES = HERE / "rules.toml"
@@ -36,6 +37,18 @@ class Program:
     """(fault, device) -> the model (an nn.Module), and the step."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A fault that only a GPU shows, and its healthy twin, both played on a Machine."""
+
+    name: str
+    """As the program's of the same fault, which runs on a real GPU."""
+    wrong: str
+    where: str
+    step: Callable[[bool], Callable[[Machine], None]]
+    """fault -> what plays one step."""
+
+
 def program(name: str) -> Program:
     """The program of that name; KeyError where there is none."""
     if name not in _names(programs):
@@ -47,6 +60,19 @@ def program(name: str) -> Program:
 def all_programs() -> tuple[Program, ...]:
     """Every program, by name."""
     return tuple(map(program, _names(programs)))
+
+
+def pair(name: str) -> Pair:
+    """The built pair of that name; KeyError where there is none."""
+    if name not in _names(built):
+        raise KeyError(name)
+    module = importlib.import_module(f"{built.__name__}.{name}")
+    return Pair(name, module.WRONG, module.WHERE, module.step)
+
+
+def all_pairs() -> tuple[Pair, ...]:
+    """Every built pair, by name."""
+    return tuple(map(pair, _names(built)))
 
 
 def accepted_rules(path: Path = RULES) -> dict[str, frozenset[str]]:
