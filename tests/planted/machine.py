@@ -102,7 +102,8 @@ class Machine:
     def op(self, name: str, dims: list[list[int]], *, own_ns: int = OP_NS, **args: Any) -> Iterator[None]:
         """An operator of PyTorch with the shapes of its inputs."""
         types = ["c10::BFloat16" if one else "Scalar" for one in dims]
-        with self.range(name, own_ns=own_ns, **args, **{"Input Dims": dims, "Input type": types}):
+        shapes: dict[str, Any] = {"Input Dims": dims, "Input type": types}
+        with self.range(name, own_ns=own_ns, **args, **shapes):
             yield
 
     def sequence(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tests.planted.machine import AUTOGRAD, Machine, matmul_ns, moving_ns
 
@@ -120,7 +121,7 @@ class Network:
         with self.machine.on_thread(AUTOGRAD):
             while self._tape:
                 node = self._tape.pop()
-                numbers = {"Sequence number": node.number, "Fwd thread id": 1}
+                numbers: dict[str, Any] = {"Sequence number": node.number, "Fwd thread id": 1}
                 with (
                     self.machine.range(f"autograd::engine::evaluate_function: {node.name}", own_ns=2_000, **numbers),
                     self.machine.range(node.name, own_ns=2_000, **numbers),

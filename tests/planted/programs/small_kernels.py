@@ -18,10 +18,11 @@ class ByHand(nn.LSTM):
     """One layer of nn.LSTM with its own weights, as textbooks write it."""
 
     def forward(self, x: Tensor, hx: object = None) -> tuple[Tensor, object]:  # type: ignore[override]
+        into_weight, hidden_weight, into_bias, hidden_bias = self.all_weights[0]
         hidden = cell = x.new_zeros(BATCH, UNITS)
         outputs = []
         for now in x:
-            gates = now @ self.weight_ih_l0.T + self.bias_ih_l0 + hidden @ self.weight_hh_l0.T + self.bias_hh_l0
+            gates = now @ into_weight.T + into_bias + hidden @ hidden_weight.T + hidden_bias
             into, forget, new, out = gates.chunk(4, 1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * torch.tanh(new)
             hidden = torch.sigmoid(out) * torch.tanh(cell)
