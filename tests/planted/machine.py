@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ PAGEABLE, PINNED = 6e9, 25e9
 """Bytes a second, to and from the device."""
 FLOPS, BANDWIDTH = 600e12, 2.5e12
 """What large kernels reach: FLOP/s in bf16 by matmuls, bytes/s by all others."""
+STEADY_STEPS = 5000
+"""At the latest after so many steps a program is as it will be: more than the queue can hold."""
 MAIN, AUTOGRAD = 4242, 4301
 """Threads."""
 COMPUTE, COPIES = 7, 20
@@ -77,6 +79,11 @@ class Machine:
         self._ids = {"External id": 0, "correlation": 0, "Sequence number": 0}
         self._open: list[int] = []
 
+    @property
+    def lag(self) -> int:
+        """How long the device will go on working from now on, if nothing more is launched."""
+        return max(0, max(self._free.values(), default=0) - self.now)
+
     def busy(self, ns: int) -> None:
         """Host time in which nothing is recorded: Python."""
         self.now += ns
@@ -94,7 +101,7 @@ class Machine:
         self._open.pop()
         row.end = self.now
 
-    def module(self, path: str) -> Any:
+    def module(self, path: str) -> AbstractContextManager[None]:
         """The range that perfkit.annotate opens round a module's forward."""
         return self.range(f"perfkit::{path}")
 
@@ -125,7 +132,7 @@ class Machine:
 
     def synchronise(self, stream: int | None = None) -> None:
         """Wait for one stream, or for the whole device."""
-        until = max(self._free.values(), default=0) if stream is None else self._free[stream]
+        until = self.now + self.lag if stream is None else self._free[stream]
         name = "cudaDeviceSynchronize" if stream is None else "cudaStreamSynchronize"
         self._call(name, max(RETURN_NS, until + RETURN_NS - self.now))
 
@@ -185,18 +192,25 @@ class Played:
     step_ns: int
 
 
-def play(step: Callable[[Machine], None], *, warmup: int = 30, steps: int = 5) -> Played:
-    """Run a program: so many steps unrecorded, until the queue is as full as it gets, then some recorded.
+def play(step: Callable[[Machine], None], steps: int = 5) -> Played:
+    """Run a program until it is steady, and then record some steps of it.
 
-    The time of a step is the host's: it cannot run further ahead of the device than the queue lets it.
+    A host ahead of its device goes on gaining until the queue is full. From then on a step takes as long on the host as
+    it does on the device, and from one step to the next the device lags behind by as much as before.
     """
     machine = Machine()
-    for _ in range(warmup):
-        step(machine)
+    done, lag = 0, None
+    while done < STEADY_STEPS:
+        start = machine.now
+        for _ in range(steps):
+            step(machine)
+        done, before, lag = done + steps, lag, machine.lag
+        if before is not None and abs(lag - before) <= (machine.now - start) // 1000:
+            break
     machine.recording = True
     start = machine.now
-    for number in range(steps):
-        with machine.range(f"ProfilerStep#{number + warmup}", "user_annotation"):
+    for number in range(done, done + steps):
+        with machine.range(f"ProfilerStep#{number}", "user_annotation", own_ns=0):
             step(machine)
     taken = machine.now - start
     machine.synchronise()  # the profiler does, when it stops
