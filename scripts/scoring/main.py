@@ -24,9 +24,9 @@ BUSY = 0.5
 """A load average above which other programs take part in what is timed."""
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure and judge; 0 where the score is as good as it is asked to be, else 1."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     fields = ("repeats", "rounds", "steps", "recorded", "stacks")
     plan = Plan(**{field: getattr(options, field) for field in fields})
     accepted, topics = accepted_rules(), topics_of_rules()

@@ -28,10 +28,9 @@ def built(request, tmp_path_factory):
 def test_perfkit_finds_every_piece_of_device_work_with_its_time(built):
     played, trace = built
     device = [one for one in played.happened if one.category in ("kernel", "gpu_memcpy")]
-    work = trace.device.kind != DeviceKind.ANNOTATION if hasattr(DeviceKind, "ANNOTATION") else slice(None)
-    assert len(trace.device.start[work]) == len(device)
-    spans = (trace.device.end - trace.device.start)[work]
-    assert spans.sum() == sum(one.end - one.start for one in device)
+    spans = trace.device.end - trace.device.start
+    assert sorted(spans) == sorted(one.end - one.start for one in device)
+    assert (trace.device.kind == DeviceKind.MEMCPY).sum() == sum(one.category == "gpu_memcpy" for one in device)
 
 
 def test_all_device_work_has_a_launch_and_layers_have_forward_and_backward(built):
@@ -43,7 +42,6 @@ def test_all_device_work_has_a_launch_and_layers_have_forward_and_backward(built
     assert set(asked) <= {"clean", "unknown-kernels"}
     layers = made.table("layers").frame
     of_layers = layers[layers.scope.str.startswith("layers.")]
-    assert of_layers.total_ns.sum() > 0.5 * made.summary["total_ns"] or "copy" in str(trace.names)
     trains = any("Optimizer.step" in name for name in trace.names)
     assert set(of_layers.phase) == ({"forward", "backward"} if trains else {"forward"})
 
@@ -65,10 +63,8 @@ def test_a_fault_costs_between_15_and_60_percent(one):
 def test_the_work_on_the_device_is_the_same_but_for_the_fault():
     """GIVEN faults of waiting, THEN both twins run the same kernels."""
     for name in ("item_each_step", "synchronise_each_layer", "pageable_copy"):
-        fault, healthy = (play(pair(name).step(side), steps=1).happened for side in (True, False))
-        kernels = [
-            [(one.name, one.end - one.start) for one in side if one.category == "kernel"] for side in (fault, healthy)
-        ]
+        sides = [play(pair(name).step(fault), steps=1).happened for fault in (True, False)]
+        kernels = [[(one.name, one.end - one.start) for one in side if one.category == "kernel"] for side in sides]
         assert kernels[0] == kernels[1]
 
 

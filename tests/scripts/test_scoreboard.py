@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -188,21 +187,8 @@ def test_the_table_has_a_line_for_each_fault_and_the_summary_what_is_asked():
     everything = [judged(found(ms=30.0)), judged(healthy_ms=99.0, name="weak"), judged(accepted=(), name="new")]
     head, first, weak, new = main.table(everything)
     assert head.split()[:3] == ["fault", "source", "step"]
-    assert first.split() == [
-        "planted",
-        "cpu",
-        "100.00",
-        "40.00",
-        "(40.0%)",
-        "40.00..40.00",
-        "1",
-        "30.00",
-        "too",
-        "low",
-        "25.0%",
-        "right",
-        "-",
-    ]
+    shown = "planted cpu 100.00 40.00 (40.0%) 40.00..40.00 1 30.00 too low 25.0% right -"
+    assert first.split() == shown.split()
     assert "no effect" in weak
     assert "no rule yet" in new
     text = "\n".join(main.summary(everything, score(everything)))
@@ -221,27 +207,21 @@ def test_everything_is_told_on_demand_and_in_json():
     assert (data["faults"][0]["place"], data["faults"][0]["accepted"]) == (1, ["right"])
 
 
-def run(*flags):
-    return subprocess.run(
-        [sys.executable, "scripts/scoreboard", *flags], cwd=ROOT, capture_output=True, check=False, text=True
-    )
+def test_the_command_lists_faults_and_says_where_there_are_none(capsys):
+    assert main.main(["--list", "--source", "built", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "built  item_each_step" in out
+    assert "cpu    attention_by_hand" in out
+    with pytest.raises(SystemExit, match="see --list"):
+        main.main(["--only", "nothing"])
 
 
-def test_the_command_lists_faults_and_says_where_there_are_none():
-    done = run("--list", "--source", "built", "cpu")
-    assert done.returncode == 0
-    assert "built  item_each_step" in done.stdout
-    assert "cpu    attention_by_hand" in done.stdout
-    done = run("--only", "nothing")
-    assert done.returncode == 1
-    assert "see --list" in done.stderr
-
-
-def test_the_command_measures_and_judges_a_built_pair(tmp_path):
+def test_the_script_measures_and_judges_a_built_pair(tmp_path):
     file = tmp_path / "score.json"
-    done = run("--source", "built", "--only", "item_each_step", "--output", str(file), "--keep", str(tmp_path))
-    assert done.returncode in (0, 1)
-    assert "item_each_step  built" in done.stdout
-    assert len(json.loads(file.read_text())["faults"]) == 1
-    assert len(list(tmp_path.glob("item_each_step.built.*.pt.trace.json.gz"))) == 2
-    assert measuring.SIDES == ("fault", "healthy")
+    flags = ["--source", "built", "--only", "item_each_step", "--output", str(file), "--keep", str(tmp_path)]
+    done = subprocess.run(["scripts/scoreboard", *flags], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert "item_each_step  built" in done.stdout, done.stderr
+    assert "named first: " in done.stdout
+    [fault] = json.loads(file.read_text())["faults"]
+    assert fault["gain_ns"] > 0
+    assert len(list(tmp_path.glob("item_each_step.built.*.pt.trace.json.gz"))) == len(measuring.SIDES)
