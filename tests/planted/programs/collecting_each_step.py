@@ -1,4 +1,4 @@
-"""A training loop that calls gc.collect() in each step, with a large data set's index in memory."""
+"""A training loop that calls gc.collect() in each step, as a forum once advised against running out of memory."""
 
 import gc
 import sys
@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WRONG = "gc.collect() in each step, over the many objects of the data set's index"
+WRONG = "gc.collect() in each step: it looks at every object that Python and PyTorch have made"
 WHERE = "the end of the step"
 DEVICES = ("cpu", "cuda")
-RECORDS, WIDTH, ROWS = 10_000, 512, 512
+RECORDS, WIDTH, ROWS = 2_000, 512, 1536
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
