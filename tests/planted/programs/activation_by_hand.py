@@ -44,9 +44,10 @@ class Mlp(nn.Module):
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    rows = ROWS if device == "cpu" else 128 * ROWS
     model = Mlp(by_hand=fault).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    x, labels = torch.randn(ROWS, WIDTH, device=device), torch.randint(10, (ROWS,), device=device)
+    x, labels = torch.randn(rows, WIDTH, device=device), torch.randint(10, (rows,), device=device)
 
     def step() -> Tensor:
         optimizer.zero_grad()

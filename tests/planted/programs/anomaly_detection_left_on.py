@@ -10,7 +10,7 @@ from torch.nn import functional
 
 WRONG = "torch.autograd.set_detect_anomaly(True): a Python stack for each operator, a look for NaN after each node"
 WHERE = "forward and backward"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WIDTH, LAYERS, ROWS = 128, 24, 512
 
 

@@ -65,9 +65,10 @@ class GPT(nn.Module):
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    batch = BATCH if device == "cpu" else 16 * BATCH
     model = GPT(fused=not fault).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    tokens = torch.randint(TOKENS, (BATCH, CONTEXT + 1), device=device)
+    tokens = torch.randint(TOKENS, (batch, CONTEXT + 1), device=device)
 
     def step() -> Tensor:
         optimizer.zero_grad()

@@ -40,9 +40,10 @@ class Stack(nn.Module):
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    rows = ROWS if device == "cpu" else 32 * ROWS
     model = Stack(checkpointed=fault).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    x, target = torch.randn(ROWS, WIDTH, device=device), torch.randn(ROWS, 1, device=device)
+    x, target = torch.randn(rows, WIDTH, device=device), torch.randn(rows, 1, device=device)
 
     def step() -> Tensor:
         optimizer.zero_grad()

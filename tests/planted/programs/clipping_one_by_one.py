@@ -11,7 +11,7 @@ from torch.nn import functional
 
 WRONG = "gradients are clipped in a loop over parameters: for each a check, a norm and a factor, and two .item()"
 WHERE = "clip, between backward and the optimizer"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WIDTH, LAYERS, ROWS = 48, 200, 16
 LIMIT = 1.0
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 WRONG = "no cache of keys and values: the model runs on the whole text so far for each new token"
 WHERE = "blocks.*"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WORDS, WIDTH, HEADS, LAYERS, PROMPT, NEW = 512, 128, 4, 4, 96, 2
 
 

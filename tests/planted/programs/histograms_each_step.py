@@ -10,7 +10,7 @@ from torch.nn import functional
 
 WRONG = "a histogram of each weight and each gradient is made in each step, for plots that nobody reads that often"
 WHERE = "watch, after backward"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WIDTH, HIDDEN, LAYERS, ROWS = 128, 1024, 6, 384
 
 

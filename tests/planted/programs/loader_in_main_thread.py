@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 WRONG = "samples are read, one after the other, by the thread that trains: DataLoader has no workers"
 WHERE = "the loop over the DataLoader, before forward"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 BATCH, SIDE, READ_S = 16, 32, 0.0015
 """READ_S: what it takes to read one file from shared storage."""
 

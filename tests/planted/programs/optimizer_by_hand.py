@@ -10,7 +10,7 @@ from torch.nn import functional
 
 WRONG = "Adam written by hand: a dozen small operators for each of many small parameters"
 WHERE = "the optimizer's step"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WIDTH, LAYERS, ROWS = 64, 80, 256
 LR, BETA1, BETA2, EPS = 1e-4, 0.9, 0.999, 1e-8
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 WRONG = "the encoder runs once for each sample of the batch, in a Python loop, where one call could take the batch"
 WHERE = "encoder"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 BATCH, MEMBERS, FEATURES, WIDTH = 192, 16, 32, 128
 
 

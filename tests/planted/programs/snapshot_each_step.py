@@ -11,7 +11,7 @@ from torch.nn import functional
 
 WRONG = "copy.deepcopy(model.state_dict()) in each step"
 WHERE = "the end of the step"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WORDS, WIDTH, HIDDEN, ROWS = 80_000, 256, 1024, 512
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 WRONG = "texts are split and looked up in a dictionary by Python in each step, before the model can begin"
 WHERE = "tokenise, before forward"
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu",)
 WORDS, WIDTH, BATCH, LENGTH = 5000, 64, 160, 256
 PATTERN = re.compile(r"[a-z]+|[0-9]+|[^\w\s]")
 

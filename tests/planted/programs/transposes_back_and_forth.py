@@ -46,9 +46,10 @@ class Tagger(nn.Module):
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    batch = BATCH if device == "cpu" else 32 * BATCH
     model = Tagger(turning=fault).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    x, labels = torch.randn(BATCH, WIDTH, LENGTH, device=device), torch.randint(10, (BATCH,), device=device)
+    x, labels = torch.randn(batch, WIDTH, LENGTH, device=device), torch.randint(10, (batch,), device=device)
 
     def step() -> Tensor:
         optimizer.zero_grad()

@@ -27,11 +27,12 @@ class Net(nn.Module):
 
 
 def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
+    size = ROWS if device == "cpu" else 32 * ROWS
     model = Net().to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    rows, labels = torch.randn(3 * ROWS, WIDTH, device=device), torch.randint(10, (3 * ROWS,), device=device)
+    rows, labels = torch.randn(3 * size, WIDTH, device=device), torch.randint(10, (3 * size,), device=device)
 
-    held_out = list(zip(rows[ROWS:].split(ROWS), labels[ROWS:].split(ROWS), strict=True))
+    held_out = list(zip(rows[size:].split(size), labels[size:].split(size), strict=True))
 
     @torch.no_grad()
     def evaluate() -> Tensor:
@@ -42,7 +43,7 @@ def build(fault: bool, device: str) -> tuple[nn.Module, Callable[[], Tensor]]:
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        loss = functional.cross_entropy(model(rows[:ROWS]), labels[:ROWS])
+        loss = functional.cross_entropy(model(rows[:size]), labels[:size])
         loss.backward()
         optimizer.step()
         if fault:
