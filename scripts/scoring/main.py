@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         chosen = list(_chosen(options.source, options.only, plan, folder))
-        if not chosen:
-            sys.exit("scoreboard: nothing to measure: no fault of that name is made for this source; see --list")
+        if missing := sorted(set(options.only or ()) - {name for _, name, _, _ in chosen}):
+            sys.exit(f"scoreboard: {', '.join(missing)}: no such fault is made for this source; see --list")
         if options.list:
             print("\n".join(f"{source:5}  {name:26}  {wrong}" for source, name, wrong, _ in chosen))
             return 0
