@@ -212,7 +212,7 @@ def test_the_command_lists_faults_and_says_where_there_are_none(capsys):
     out = capsys.readouterr().out
     assert "built  item_each_step" in out
     assert "cpu    attention_by_hand" in out
-    with pytest.raises(SystemExit, match="nothing: no such fault .* see --list"):
+    with pytest.raises(SystemExit, match=r"nothing: no such fault .* see --list"):
         main.main(["--list", "--only", "attention_by_hand", "nothing"])
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 WRONG = "each layer casts its input to float32 and its output back to bfloat16, although all work is done in float32"
 WHERE = "layers.*"
 DEVICES = ("cpu", "cuda")
-WIDTH, LAYERS, ROWS = 64, 8, 8192
+WIDTH, LAYERS, ROWS = 32, 8, 16384
 
 
 class Layer(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional
 WRONG = "the table of positions and the mask, the same in each step, are computed from Python numbers in each step"
 WHERE = "positions"
 DEVICES = ("cpu",)
-WIDTH, CONTEXT, BATCH, HEADS = 64, 512, 3, 4
+WIDTH, CONTEXT, BATCH, HEADS = 64, 512, 2, 4
 
 
 def table() -> list[list[float]]:
