@@ -1,0 +1,1 @@
+"""Performance faults, planted in programs, and how well perfkit finds them."""

@@ -1,0 +1,1 @@
+"""Programs with one performance fault each, and what runs, records and builds them: see docs/scoreboard.md."""
