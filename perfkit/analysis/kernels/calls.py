@@ -96,7 +96,7 @@ class Wait(IntEnum):
     """What was launched before an event was recorded, which the file does not name."""
 
 
-_WAITS = (
+_WAIT_KINDS = (
     # cudaFree and hipFree wait for the device before they give memory back (CUDA Runtime API, "cudaFree").
     (Wait.DEVICE, re.compile(r"(?:Device|Ctx|Context)Synchronize|^(?:cuda|hip)Free$|^cuMemFree(?:_v2)?$")),
     (Wait.STREAM, re.compile(r"StreamSynchronize")),
@@ -106,12 +106,7 @@ _WAITS = (
 
 def wait_of(name: str) -> Wait | None:
     """What the call waits for, on the host; None for calls that do not wait for a device, or do so only at times."""
-    return next((wait for wait, pattern in _WAITS if pattern.search(name)), None)
-
-
-def makes_stream_wait(name: str) -> bool:
-    """Whether what is launched next on a stream waits for an event, while the host goes on."""
-    return "StreamWaitEvent" in name
+    return next((wait for wait, pattern in _WAIT_KINDS if pattern.search(name)), None)
 
 
 def returns_after_copy(name: str) -> bool:

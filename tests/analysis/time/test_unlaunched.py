@@ -38,7 +38,7 @@ def test_a_row_for_each_component_and_one_for_the_rest():
 
 
 def test_numbers_in_a_users_ranges_fold_too():
-    """GIVEN layers that are a user's own ranges WHEN their work was launched before the window THEN no row says which"""
+    """GIVEN layers that are a user's own ranges WHEN work of theirs came before the window THEN no row says which"""
     parts = [(f"layers.{layer}.{part}", f"{part} {k}") for layer in range(2) for part in ("a", "m") for k in range(2)]
     b = Stream().before(parts).inside(parts * 6, scope="").trace
     frame = unlaunched_table(account(b).partial).frame
