@@ -14,6 +14,9 @@ from perfkit.schema.finding import Cost, Finding
 MOST = 5
 """Replays of edited graphs, at most: each takes some milliseconds for a thousand launches."""
 
+_NOTHING = 0.001
+"""Share of the step, below which a gain is none: replays miss their recordings by as much."""
+
 
 def with_gains(case: Case, findings: Sequence[Finding], looks: Mapping[str, Look]) -> list[Finding]:
     """The findings with the gains of those at the top, the one with most at stake first.
@@ -58,5 +61,8 @@ def _with_gain(case: Case, finding: Finding, look: Look) -> Finding:
     if look.is_idle:
         ns = min(ns, finding.cost.ns or 0)
     step = int(case.replay.pace.sum()) // len(case.replay.pace)
-    said = f"at most {units.duration_ns(ns)} of {units.duration_ns(step)}{case.a_step} to gain, by a replay"
-    return replace(finding, what=f"{finding.what}; {said}", gain=Cost(ns, ns / step if step else None))
+    whole, share = units.duration_ns(step) + case.a_step, ns / max(step, 1)
+    said = f"at most {units.duration_ns(ns)} of {whole} to gain, by a replay without it"
+    if share < _NOTHING:
+        said = f"a replay without it gains nothing, since something else sets the pace of {whole}"
+    return replace(finding, what=f"{finding.what}; {said}", gain=Cost(ns, share))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, covered, union
+from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.wall.places import idle_row, pieces_of
@@ -29,6 +31,9 @@ _LEAST = 0.1
 """Share of the step that long stretches have to have,"""
 _LEAST_OF_ALL = 0.4
 """or all stretches without a device: operators are then too small for what calling them takes."""
+_COLLECTIVE = re.compile(r"all_?reduce|all_?gather|all_?to_?all|reduce_?scatter|broadcast_|barrier|c10d::|comms")
+_FEW = 10
+"""Operators a step, below which the recording hardly knows what the program does."""
 _OTHERS = ("autograd::engine", "torch::autograd", "Optimizer.step", "Optimizer.zero_grad")
 """Ranges that hold no Python of the user's, or whose Python is an optimizer's: `unfused-optimizer` judges it."""
 
@@ -77,26 +82,55 @@ def is_of_python(case: Case, rows: Ints) -> Bools:
 
 
 def stretches(case: Case) -> Pair:
-    """When they begin and end; none without steps or operators, which would say what belongs to the program."""
+    """When they begin and end; none without steps or operators, which would say what belongs to the program.
+
+    While another thread runs operators, as autograd's does in backward, the main thread waits for it; in backward it is
+    in autograd's engine, and after a collective it waits for other ranks.
+    """
     host, main = case.host, case.account.attribution.main_thread
-    if not case.account.steps or not len(case.units):
+    if not case.account.steps or len(case.units) < _FEW * case.step_count:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     calls = case.ranges(lambda name: is_compiling(name) or name.startswith(_OTHERS)) | host.is_runtime
     calls = calls | (host.kind == HostKind.LIBRARY)
+    calls &= host.thread == main
     calls[case.units.row] = True
-    rows = np.flatnonzero(calls & (host.thread == main))
-    loads = loading(host).get(main, (rows[:0], rows[:0]))
+    rows = np.flatnonzero(calls)
     starts, ends = case.bounds
-    calls_start, calls_end = union(
-        np.concatenate((host.start[rows], loads[0])), np.concatenate((host.end[rows], loads[1]))
-    )
+    known = ((host.start[rows], host.end[rows]), loading(host).get(main), _backward_elsewhere(case))
+    calls_start, calls_end = union(*(np.concatenate(column) for column in zip(*filter(None, known), strict=True)))
     border = np.concatenate(([np.iinfo(np.int64).min], calls_end)), np.append(calls_start, np.iinfo(np.int64).max)
     first, last = np.searchsorted(border[1], starts, "right"), np.searchsorted(border[0], ends, "left")
     gap = np.concatenate([np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)])
     step = np.repeat(np.arange(len(starts)), last - first)
     begin, until = np.maximum(border[0][gap], starts[step]), np.minimum(border[1][gap], ends[step])
-    some = until > begin
-    return begin[some], until[some]
+    some = (until > begin) & ~_follows_collective(case, begin)
+    begin, until = begin[some], until[some]
+    row = open_at(host, np.full(len(begin), main, dtype=np.int64), begin + (until - begin) // 2)
+    of_engine = at(case.account.attribution.ranges.phase, row, absent=Phase.OTHER) == Phase.BACKWARD
+    return begin[~of_engine], until[~of_engine]
+
+
+def _follows_collective(case: Case, time: Ints) -> Bools:
+    """Times before which the main thread's last operator was a collective: then it waits for other ranks."""
+    table, host = case.units, case.host
+    mine = np.flatnonzero(table.thread == case.account.attribution.main_thread)
+    last = np.append(mine, NONE)[np.searchsorted(table.end[mine], time, "right") - 1]
+    follows: Bools = at(host.matching(lambda name: _COLLECTIVE.search(name) is not None)[table.row], last, absent=False)
+    return follows
+
+
+def _backward_elsewhere(case: Case) -> Pair:
+    """For each step the time from its first backward node on another thread to its last: the main thread waits."""
+    host = case.host
+    nodes = np.flatnonzero(case.account.attribution.links.is_node)
+    nodes = nodes[host.thread[nodes] != case.account.attribution.main_thread]
+    step = case.steps_at(host.start[nodes])
+    nodes, step = nodes[step != NONE], step[step != NONE]
+    steps = np.unique(step)
+    first, last = np.full(case.step_count, np.iinfo(np.int64).max), np.full(case.step_count, np.iinfo(np.int64).min)
+    np.minimum.at(first, step, host.start[nodes])
+    np.maximum.at(last, step, host.end[nodes])
+    return first[steps], last[steps]
 
 
 def _place(case: Case, start: Ints, end: Ints) -> str:
@@ -107,8 +141,8 @@ def _place(case: Case, start: Ints, end: Ints) -> str:
     mine = np.flatnonzero(table.thread == main[0])
     before = np.searchsorted(table.end[mine], start, "right") - 1
     after = np.searchsorted(table.start[mine], end, "left")
-    names = np.array([*(f"aten::{name}" for name in table.names), "the step's begin", "its end"], dtype=object)
-    code = np.append(table.name[mine], [len(table.names), len(table.names) + 1])
+    names = np.array([*host.names, "the step's begin", "its end"], dtype=object)
+    code = np.append(host.name[table.row[mine]], [len(host.names), len(host.names) + 1])
     first = names[code[np.where(before < 0, len(mine), before)]]
     last = names[code[np.where(after == len(mine), len(mine) + 1, after)]]
     users = (host.kind == HostKind.ANNOTATION) & ~host.is_step
