@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.summary import summary
@@ -35,6 +37,14 @@ def test_a_row_for_each_component_and_one_for_the_rest():
         ("<unattributed>", "", 1, 5),
     ]  # fmt: skip
     assert table.pinned == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_users_range_has_no_number_of_a_layer(layers):
+    """GIVEN ranges `layer 0`, `layer 1` of the user's WHEN one ran before the window THEN it is `layer *`"""
+    work = [(f"layer {layer}", f"k{number}") for layer in range(layers) for number in range(40)]
+    trace = Stream().before(work[:40]).inside(work * 3, scope="").trace
+    assert unlaunched_table(account(trace).partial).frame["component"].tolist() == ["layer *"]
 
 
 def test_it_adds_up_to_the_phase_and_changes_no_other_number():
