@@ -298,8 +298,8 @@ def _profiler(account: Account) -> Finding | None:
     count = facts.ignored.get("overhead", 0)
     if not count:
         return None
-    time = units.duration_ns(facts.overhead_ns)
-    text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
+    time, often = units.duration_ns(facts.overhead_ns), "once" if count == 1 else f"{count:,} times"
+    text = f"the profiler paused the program {often}, for {time} in all (buffers, flushes)"
     return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
 
 
