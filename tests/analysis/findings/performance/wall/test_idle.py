@@ -15,7 +15,13 @@ from tests.builders import TraceBuilder
 
 def late(count: int = 50, kernel: int = 20 * US, idle: int = 20 * US, length: int = 2 * MS) -> TraceBuilder:
     """A step in which each kernel ends before the host launches the next: so much idle time before each."""
-    b = TraceBuilder().step(0, 0, length).module("layers.3.mlp", 0, length - 1).range("aten::linear", 1, length - 2)
+    b = (
+        TraceBuilder()
+        .launched("before", -20, -10, -5)
+        .step(0, 0, length)
+        .module("layers.3.mlp", 0, length - 1)
+        .range("aten::linear", 1, length - 2)
+    )
     for number in range(count):
         at = number * (kernel + idle)
         b.launched("gemm", at + idle - 1, at + idle, at + idle + kernel)
@@ -30,6 +36,14 @@ def test_a_device_that_waits_for_launches():
     assert "idle for 1.000 ms a step (50.0%)" in finding.what
     assert "aten::linear (100.0%), work of layers.*.mlp (100.0%)" in finding.what
     assert dict(finding.evidence[0].key) == {"what": "idle: launch-starved"}
+
+
+def test_nobody_knows_what_a_device_did_before_its_first_event():
+    """GIVEN a step whose first 49 gaps come before the first event in the file THEN they are no late launches"""
+    b = TraceBuilder().step(0, 0, 2 * MS)
+    for number in range(50):
+        b.range("aten::mm", number * 20 * US, (number + 1) * 20 * US)
+    assert found(launch_bound, b.launched("gemm", MS, MS + 10, 2 * MS)) is None
 
 
 @pytest.mark.parametrize(("idle", "said"), [(6 * US, True), (5_999, False)])
