@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 
 from perfkit.analysis.findings.performance.wall.idle import host_synchronisation, launch_bound
+from perfkit.analysis.findings.performance.wall.places import pieces_of
+from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.recording import OwnNotes
-from tests.analysis.findings.performance.cases import MS, US, call, found
+from tests.analysis.findings.performance.cases import MS, US, call, case_of, found
 from tests.builders import TraceBuilder
 
 
@@ -39,11 +41,10 @@ def test_a_device_that_waits_for_launches():
 
 
 def test_nobody_knows_what_a_device_did_before_its_first_event():
-    """GIVEN a step whose first 49 gaps come before the first event in the file THEN they are no late launches"""
-    b = TraceBuilder().step(0, 0, 2 * MS)
-    for number in range(50):
-        b.range("aten::mm", number * 20 * US, (number + 1) * 20 * US)
-    assert found(launch_bound, b.launched("gemm", MS, MS + 10, 2 * MS)) is None
+    """GIVEN a step whose first event comes after half of it, and idle time after that THEN only the latter is late"""
+    b = TraceBuilder().step(0, 0, 2 * MS).range("aten::mm", 0, 2 * MS).launched("gemm", MS - 1, MS, MS + 500 * US)
+    case = case_of(b.launched("gemm", MS + 600 * US, MS + 600 * US, 2 * MS))
+    assert case.wall.pieces.ns[pieces_of(case, Cause.LAUNCH_STARVED)].tolist() == [100 * US]
 
 
 @pytest.mark.parametrize(("idle", "said"), [(6 * US, True), (5_999, False)])
