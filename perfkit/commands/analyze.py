@@ -84,6 +84,13 @@ class AnalyzeOptions:
             )
         return True
 
+    @property
+    def narrowing(self) -> tuple[str, ...]:
+        """The flags that choose what is analysed, as they were given."""
+        given = {"--steps": self.steps if self.steps != "auto" else None, "--modules": self.modules,
+                 "--capture": self.capture}  # fmt: skip
+        return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
+
     def view(self) -> View:
         """The options as the analysis expects them."""
         phase = Phase[self.phase.upper()] if self.phase else None
@@ -139,7 +146,8 @@ def execute(
             joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
-    show.write(shown, options.format, top=options.top, by_title=len(paths) > 1)
+    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)
+    show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
 
 

@@ -11,7 +11,9 @@ from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Column, Table
 
 FINDINGS, INTEGRITY = "findings", "integrity"
-"""Names of the tables that are made of findings. A JSON document has findings in their own place."""
+MADE_OF_FINDINGS = (FINDINGS, INTEGRITY)
+"""Names of the tables that are made of findings: people read sentences instead, JSON has findings in their own place.
+"""
 
 _COLUMNS = (
     Column("rule"),
@@ -24,9 +26,9 @@ _COLUMNS = (
 )
 
 
-def lines(findings: Iterable[Finding]) -> list[str]:
-    """For people: a line each; the same advice is given once."""
-    given = {""}
+def lines(findings: Iterable[Finding], said: Iterable[str] = ()) -> list[str]:
+    """For people: a line each; the same advice is given once, and not where it has been `said`."""
+    given = {"", *said}
     written = []
     for finding in findings:
         hint = "" if finding.advice in given else f"; try {finding.advice}"

@@ -38,7 +38,7 @@ def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Fi
     """The findings of the checks (all of CHECKS by default), in their order; `clean` where there are none."""
     checks = CHECKS if checks is None else checks
     said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
-    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times in ns)")]
+    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events)")]
 
 
 NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")
@@ -266,7 +266,8 @@ def _profiler(account: Account) -> Finding | None:
     if not count:
         return None
     time = units.duration_ns(facts.overhead_ns)
-    text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
+    often = "once" if count == 1 else f"{count:,} times"
+    text = f"the profiler paused the program {often}, for {time} in all (buffers, flushes)"
     return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
 
 

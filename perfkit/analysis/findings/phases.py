@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import Bools
+from perfkit.analysis.findings.trace import ANNOTATE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.summary import Scalars
 from perfkit.schema import units
@@ -15,7 +16,6 @@ NO_PHASE_EVIDENCE = Rule(
 )
 _MUCH = 0.01
 """Share of the total time from which the finding is made."""
-_ADVICE = "ranges named forward, backward and optimizer round these parts, or a recording under perfkit.annotate(model)"
 
 
 def no_phase_evidence(account: Account, scalars: Scalars) -> Finding | None:
@@ -27,11 +27,11 @@ def no_phase_evidence(account: Account, scalars: Scalars) -> Finding | None:
         return None
     known = is_evident & (account.phase != Phase.UNLAUNCHED) & (account.phase != Phase.COMMUNICATION)
     share = f"{units.duration_ns(time)} ({units.percent(time / total)})"
-    text = f"nothing in the file says which phase {share} of its work belongs to: phase other"
+    text = f"{share} are in phase other: nothing in the file says which phase it is"
     if not known.any():
-        text = f"phases cannot be told: no range, operation or module in the file says one ({share} in phase other)"
+        text = "phases cannot be told: no range, operation or module in the file says one"
     cost = Cost(round(time / max(scalars["steps"], 1)), time / total)
-    return Finding(NO_PHASE_EVIDENCE, text, cost, (Evidence("phases", {"phase": Phase.OTHER.label}),), _ADVICE)
+    return Finding(NO_PHASE_EVIDENCE, text, cost, (Evidence("phases", {"phase": Phase.OTHER.label}),), ANNOTATE)
 
 
 def _is_evident(account: Account) -> Bools:

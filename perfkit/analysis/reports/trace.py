@@ -10,7 +10,7 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
-from perfkit.analysis.findings import integrity
+from perfkit.analysis.findings import integrity, totals
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.integrity import CHECKS, Check
@@ -99,7 +99,7 @@ FOLDS: tuple[Fold, ...] = (
 
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
-    trace_findings.trace_totals,
+    totals.trace_totals,
     step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
