@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from perfkit.render.cells import MISSING
 from perfkit.render.layout import layout
 from perfkit.render.opening import AT_STAKE, NOTHING, TITLE, Change, Opening
 from perfkit.render.shorten import shorten
@@ -38,7 +39,7 @@ def opening(shown: Opening) -> str:
     """What comes before the tables: what it is about, a numbered list of what to change, a list of notes."""
     parts = [f"**{_escaped(printable(sentence))}**\n" for sentence in shown.about]
     if shown.changes:
-        parts.append(f"### {AT_STAKE if any(change.cost.strip() for change in shown.changes) else TITLE}\n")
+        parts.append(f"### {AT_STAKE if any(change.cost for change in shown.changes) else TITLE}\n")
         parts.append("".join(f"{number}. {_change(change)}\n" for number, change in enumerate(shown.changes, start=1)))
     if shown.more:
         parts.append(f"and {shown.more} more: `--table findings`\n")
@@ -50,8 +51,8 @@ def opening(shown: Opening) -> str:
 
 
 def _change(change: Change) -> str:
-    cost, share = change.cost.strip(), change.share.strip()
-    stake = f"**{cost} ({share})** " if share else f"**{cost}** " if cost else ""
+    known = [text for text in (change.cost.strip(), change.share.strip()) if text not in ("", MISSING)]
+    stake = f"**{', '.join(known)}** " if known else ""
     advice = f"; try {change.advice}" if change.advice else ""
     return stake + _escaped(printable(change.what + advice))
 

@@ -31,7 +31,7 @@ class Change:
     """A finding about what to change."""
 
     cost: str
-    """The time at stake, and its unit; blank where it is not known."""
+    """The time at stake, and its unit; a dash where it is not known, empty where it is known of none."""
     share: str
     """Of the step."""
     what: str
@@ -90,9 +90,9 @@ def _changes(findings: Sequence[Finding]) -> Iterator[Change]:
 
 
 def _texts(column: Column, values: Sequence[float | None]) -> list[str]:
-    """Texts of one length, blank for nothing and for zero."""
+    """Texts of one length, a dash for nothing and for zero; empty where there is nothing else."""
     texts = quantities(column, pd.Series([value or None for value in values], dtype=float))
-    return [text if value else " " * len(text) * any(values) for text, value in zip(texts, values, strict=True)]
+    return texts if any(values) else [""] * len(values)
 
 
 def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str, bool]]:
@@ -115,7 +115,7 @@ def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str
 def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str, bool]]:
     if not shown.changes:
         return
-    yield AT_STAKE if any(change.cost.strip() for change in shown.changes) else TITLE, True
+    yield AT_STAKE if any(change.cost for change in shown.changes) else TITLE, True
     for change in shown.changes:
         lead = "  " + "".join(f"{text}  " for text in (change.cost, change.share) if text)
         blank = " " * len(lead)

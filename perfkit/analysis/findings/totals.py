@@ -19,10 +19,7 @@ from perfkit.schema.finding import TRACE_TOTALS, Finding, Rule
 _WORTH_SAYING = 0.01
 """Smaller shares of the time are left out of the line; the tables have them."""
 _APART = 0.05
-"""Devices that are busy for shares further apart than this are not one number."""
-_LONGER = 1.02
-"""A step whose work takes so many times its own length cannot be finished in it: the device runs behind the host."""
-
+"""Devices that are busy for shares further apart than this are not one number; nor are a step's work and its length."""
 _WHY = {
     Cause.LAUNCH_STARVED: "the host is too slow",
     Cause.BLOCKING: "the host waits for the device",
@@ -115,14 +112,17 @@ def _busy(rows: pd.DataFrame, mean: float) -> str:
 
 
 def _behind(partial: Partial) -> str:
-    """Where the steps launch more than fits into them: the queue grows, and the device is the limit."""
-    facts, rows = partial.facts, partial.of(BY_STEP)
-    devices = max(len(facts.device_labels), 1)
+    """Where the device still works on what a step launched when the step has ended."""
+    facts, rows, wall = partial.facts, partial.of(BY_STEP), partial.of(WALL_TIME)
+    devices = max(len(partial.of(SPANS)), 1)
     launched = int(rows["exclusive_ns"][rows["step"] != NONE].sum()) / devices
-    if not facts.steps or launched <= _LONGER * facts.step_wall:
+    ran = int(wall["total_ns"][(wall["step"] != NONE) & (wall["kind"] != Kind.IDLE)].sum()) / devices
+    if not facts.steps or launched - ran <= _APART * facts.step_wall:
         return ""
-    each = units.duration_ns(launched / len(facts.steps))
-    return f"; a step launches {each} of work: the device runs behind the host"
+    if launched > facts.step_wall:
+        each = units.duration_ns(launched / len(facts.steps))
+        return f"; a step launches {each} of work: the device runs behind the host"
+    return f"; {units.percent(1 - ran / launched)} of what a step launches runs after it"
 
 
 def _phases(partial: Partial, scalars: Scalars) -> str:
