@@ -66,9 +66,10 @@ def _table(name: str, title: str, findings: Sequence[Finding]) -> Table:
 
 
 def json_value(finding: Finding) -> dict[str, Any]:
-    """`{rule, what, cost_ns, share, evidence, advice, sure, where}`; null where cost or share is not known."""
+    """`{rule, topic, what, cost_ns, share, evidence, advice, sure, where}`; null where cost or share is not known."""
     return {
         "rule": finding.rule.id,
+        "topic": finding.rule.topic,
         "what": finding.what,
         "cost_ns": finding.cost.ns,
         "share": finding.cost.share,

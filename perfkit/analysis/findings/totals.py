@@ -56,12 +56,12 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
 
 
 def _of_phase(facts: Facts, scalars: Scalars) -> str:
-    """`forward: 12.90 ms a step (3 steps)`, of device work or on the host."""
+    """`phase forward: 12.90 ms a step (3 steps) of device work`, or on the host."""
     steps, total = max(len(facts.steps), 1), scalars["total_ns"]
     where = "of device work" if facts.on_device else "on the main thread"
     each = f" a step ({_steps(facts)})" if facts.steps else ""
     name = Phase(facts.only).label if facts.only is not None else ""
-    return f"phase {name}: {units.duration_ns(total / steps)} {where}{each}"
+    return f"phase {name}: {units.duration_ns(total / steps)}{each} {where}"
 
 
 def _steps(facts: Facts) -> str:
