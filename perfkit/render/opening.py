@@ -81,8 +81,8 @@ def opening(findings: Sequence[Finding], tables: Collection[str] = ()) -> Openin
 
 
 def _changes(findings: Sequence[Finding]) -> Iterator[Change]:
-    costs = _texts(_COST, [finding.cost.ns for finding in findings])
-    shares = _texts(_SHARE, [finding.cost.share for finding in findings])
+    costs = _texts(_COST, [finding.at_stake.ns for finding in findings])
+    shares = _texts(_SHARE, [finding.at_stake.share for finding in findings])
     given = set()
     for finding, cost, share in zip(findings, costs, shares, strict=True):
         yield Change(cost, share, finding.what, "" if finding.advice in given else finding.advice)

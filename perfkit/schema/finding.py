@@ -85,6 +85,13 @@ class Finding:
     sure: Sure = "measured"
     where: str = ""
     """The scope, step, side or rank it is about; empty where it is about all."""
+    gain: Cost = NO_COST
+    """What a replay of the trace without it gains at most, per step; without one where none could be made."""
+
+    @property
+    def at_stake(self) -> Cost:
+        """The gain where there is one, else the cost: findings are ranked by it."""
+        return self.cost if self.gain.ns is None else self.gain
 
 
 def in_reading_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -97,4 +104,4 @@ def _place(rule: Rule) -> int:
 
 
 def _at_stake(finding: Finding) -> int:
-    return (finding.cost.ns or 0) if finding.rule.asks_for_change else 0
+    return (finding.at_stake.ns or 0) if finding.rule.asks_for_change else 0

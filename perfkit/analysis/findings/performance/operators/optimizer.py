@@ -50,7 +50,7 @@ def unfused_optimizer(case: Case) -> Finding | None:
     one pass over the same memory: for Adam 7 of 20 values of what its kernels or operators take beyond 2 us each. Of
     foreach kernels, which share their launches, the kernels' own time less the same.
     """
-    inside = _in_optimizer(case)
+    inside = optimizer_rows(case)
     rows = inside & case.account.is_counted & case.is_inside
     if not rows.any():
         return None
@@ -88,7 +88,7 @@ def _zeroes(name: str) -> bool:
     return "zero_grad" in name
 
 
-def _in_optimizer(case: Case) -> Bools:
+def optimizer_rows(case: Case) -> Bools:
     """Rows in an optimizer's step; its zero_grad aside."""
     return case.in_phase(Phase.OPTIMIZER) & ~case.within(case.ranges(_zeroes))
 
