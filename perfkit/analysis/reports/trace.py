@@ -10,6 +10,8 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
+from perfkit.analysis.costs.roofline import starved, utilisation
+from perfkit.analysis.costs.roofline import tables as roofline
 from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
@@ -69,6 +71,9 @@ TABLES: tuple[TraceTable, ...] = (
     replays.CRITICAL,
     work.OPERATORS,
     work.LAYERS,
+    roofline.OPERATORS,
+    roofline.LAYERS,
+    roofline.STEPS,
     collectives.COLLECTIVES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
@@ -93,6 +98,7 @@ FOLDS: tuple[Fold, ...] = (
     threads.LANES,
     unlaunched.UNLAUNCHED_WORK,
     work.WORK,
+    starved.STARVED,
     collectives.MESSAGES,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
@@ -134,7 +140,13 @@ def report(
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
-    scalars = cache(lambda: {**summary(account.partial), **work.scalars(account.partial)})
+    scalars = cache(
+        lambda: {
+            **summary(account.partial),
+            **work.scalars(account.partial),
+            **utilisation.scalars(account.partial, view.mhz),
+        }
+    )
     return Report(
         Path(trace.source).name,
         scalars,
