@@ -19,7 +19,7 @@ from perfkit.analysis.findings.integrity import CHECKS, Check
 from perfkit.analysis.findings.performance import catalogue
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.catalogue import Look
-from perfkit.analysis.findings.phases import no_phase_evidence
+from perfkit.analysis.findings.phases import backward_unmarked, no_phase_evidence
 from perfkit.analysis.time import (
     breakdown,
     cells,
@@ -109,6 +109,7 @@ FINDINGS: tuple[Find, ...] = (
     step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
+    backward_unmarked,
     trace_findings.no_modules,
     graphs.capture,
     graphs.graph_without_scope,
