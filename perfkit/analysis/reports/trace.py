@@ -10,7 +10,7 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
-from perfkit.analysis.costs.roofline import starved, utilisation
+from perfkit.analysis.costs.roofline import attention, starved, utilisation
 from perfkit.analysis.costs.roofline import tables as roofline
 from perfkit.analysis.findings import integrity
 from perfkit.analysis.findings import steps as step_findings
@@ -27,6 +27,7 @@ from perfkit.analysis.time import (
     graphs,
     grouping,
     launches,
+    mix,
     passes,
     ranges,
     steps,
@@ -52,6 +53,7 @@ __all__ = ["FINDINGS", "TABLES", "View", "findings_of", "report"]
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
     breakdown.CATEGORIES,
+    mix.MIX,
     grouping.GROUPS,
     breakdown.KERNELS,
     breakdown.LAYERS,
@@ -74,6 +76,7 @@ TABLES: tuple[TraceTable, ...] = (
     roofline.OPERATORS,
     roofline.LAYERS,
     roofline.STEPS,
+    attention.ATTENTION,
     collectives.COLLECTIVES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution.intervals import NONE, Bools
+from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.costs.flops import precision
 from perfkit.analysis.costs.flops.table import CALL, WORK
 from perfkit.analysis.costs.flops.work import PRODUCTS
@@ -96,8 +96,8 @@ def _hardware(device: Device | None, mhz: float | None) -> Hardware | None:
 def roofed(partial: Partial, devices: Devices, *keys: str) -> pd.DataFrame:
     """Equal calls, one row each for every combination of `keys`, with what their roofs are.
 
-    Sums as in `WORK`; `precision` is tf32 where fp32 products are faster than the fp32 peak; `bound` is NONE where there
-    is no roof; `roof_ps`, and `roofed_ns`, the time of what has one.
+    Sums as in `WORK`; `precision` is tf32 where fp32 products are faster than the fp32 peak; `bound` is NONE where
+    there is no roof; `roof_ps`, and `roofed_ns`, the time of what has one.
     """
     frame = partial.of(WORK).groupby([*CALL, *keys], sort=True)[list(SUMS)].sum().reset_index()
     frame = frame.assign(precision=with_tf32(frame, devices))
@@ -170,9 +170,3 @@ def rate(rows: pd.DataFrame) -> float:
     """FLOP/s of rows together, without what masks hide; 0 where they took no time."""
     time = int(rows["total_ns"].sum())
     return int((rows["flops"] - rows["masked_flops"]).sum()) / time * 1e9 if time else 0.0
-
-
-def has_peaks(frame: pd.DataFrame, devices: Devices) -> Bools:
-    """Rows whose precision has a peak on their device."""
-    found: Bools = ~np.isnan(peaks(frame, devices))
-    return found

@@ -8,6 +8,7 @@ bound        what bounds most of the time: compute, memory or, where kernels are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.schema import units
 from perfkit.schema.table import Audience, Column, Table
 
-_ALL = [*SUMS, *ROOFS]
+ALL = [*SUMS, *ROOFS]
+"""What adds up."""
 _RATES = (
     Column("flops_per_s", "/s", "rate", "FLOP/s"),
     Column("bytes_per_s", "/s", "rate", "B/s", spare=True),
@@ -42,7 +44,7 @@ _WORK = (
     Column("bytes", "B", "bytes", summed=True, audience="scripts"),
 )
 _NOTE = (
-    "efficiency: the roof, the least time by peak and bandwidth, over the time; above: the time beyond the roof; a dash:"
+    "efficiency: the roof, the least time by peak and bandwidth, over the time; above: time beyond the roof; a dash:"
     " not counted, or a roof that is not known"
 )
 _UNKNOWN = (
@@ -58,7 +60,7 @@ def operator_table(partial: Partial, view: View) -> Table:
     keys = ["name", "kind", "shapes", "kernel", "precision"]
     idle = starved.of_operators(partial).drop(columns=["precision", "phase"])
     calls = [key for key in keys if key != "precision"]
-    frame = frame.groupby(keys)[_ALL].sum().reset_index()
+    frame = frame.groupby(keys)[ALL].sum().reset_index()
     frame = _with_idle(frame, idle, calls)
     names = np.array([*partial.facts.names, NO_OPERATOR], dtype=object)
     frame["operator"] = names[frame["name"].to_numpy()]
@@ -77,10 +79,10 @@ def operator_table(partial: Partial, view: View) -> Table:
         Column("category", audience="scripts"),
         Column("shapes"),
         Column("precision"),
-        *_times(partial),
+        *times(partial),
     )
     rest = int(frame["rest"].sum())
-    return Table("roofline", "Roofline by operator", columns, _derived(frame, partial), _notes(partial, devices), rest)
+    return Table("roofline", "Roofline by operator", columns, derived(frame, partial), _notes(partial, devices), rest)
 
 
 def layer_table(partial: Partial, view: View) -> Table:
@@ -88,20 +90,20 @@ def layer_table(partial: Partial, view: View) -> Table:
     devices = devices_of(partial.facts, view.mhz)
     cells = roofed(partial, devices, "path", "phase")
     cells = _with_idle(
-        cells.groupby(["path", "phase"])[_ALL].sum().reset_index(), starved.of_layers(partial), ["path", "phase"]
+        cells.groupby(["path", "phase"])[ALL].sum().reset_index(), starved.of_layers(partial), ["path", "phase"]
     )
     number, texts = scopes_of(partial, cells)
-    frame = cells.assign(scope=number).groupby(["scope", "phase"])[_ALL].sum().reset_index()
+    frame = cells.assign(scope=number).groupby(["scope", "phase"])[ALL].sum().reset_index()
     frame["scope"] = texts[frame["scope"].to_numpy()]
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
-    columns = (Column("scope"), Column("phase"), *_times(partial))
+    columns = (Column("scope"), Column("phase"), *times(partial))
     rest = int(frame["rest"].sum())
     return Table(
         "roofline_layers",
         "Roofline by layer and phase",
         columns,
-        _derived(frame, partial),
+        derived(frame, partial),
         _notes(partial, devices),
         rest,
     )
@@ -111,7 +113,7 @@ def step_table(partial: Partial, view: View) -> Table:
     """One row a step and device; without steps, a device."""
     facts, devices = partial.facts, devices_of(partial.facts, view.mhz)
     frame = roofed(partial, devices, "step")
-    frame = frame.groupby(["step", "device"])[_ALL].sum().reset_index()
+    frame = frame.groupby(["step", "device"])[ALL].sum().reset_index()
     if facts.steps:
         frame = frame[frame["step"] != NONE].reset_index(drop=True)
     frame = _with_idle(frame, starved.of_steps(partial), ["step", "device"])
@@ -156,7 +158,7 @@ def _with_idle(frame: pd.DataFrame, idle: pd.DataFrame, keys: list[str]) -> pd.D
     return frame.assign(launch_ns=frame["launch_ns"] + np.where(first, added, 0))
 
 
-def _derived(frame: pd.DataFrame, partial: Partial) -> pd.DataFrame:
+def derived(frame: pd.DataFrame, partial: Partial) -> pd.DataFrame:
     """Add rates, roofs and shares: times are those of the rows, roofs those of what has one."""
     frame = _rates(frame, "total_ns", frame["roofed_ns"])
     steps = max(len(partial.facts.steps), 1)
@@ -182,13 +184,16 @@ def _rates(frame: pd.DataFrame, time: str, roofed_ns: pd.Series[Any]) -> pd.Data
     )
 
 
-def _times(partial: Partial) -> tuple[Column, ...]:
+def times(partial: Partial, *, shows_work: bool = False) -> tuple[Column, ...]:
+    """Columns of counts, times, work, rates and roofs; work is for scripts, unless it is to be shown."""
+    work = (replace(column, audience="everyone" if shows_work else column.audience) for column in _WORK[:1])
     per_step = (Column("above_step_ns", "ns", "time", "above, a step", summed=True, scale="above"),)
     return (
         Column("count", "", "count", summed=True),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
         Column("share", "1", "share", summed=True),
-        *_WORK,
+        *work,
+        *_WORK[1:],
         *_RATES,
         Column("above_ns", "ns", "time", "above", summed=True, scale="time", audience="scripts"),
         *(per_step if partial.facts.steps else ()),
@@ -222,7 +227,8 @@ def _or_none(numbers: pd.Series[Any], texts: Any) -> pd.Series[Any]:
     return pd.Series(every[numbers.to_numpy()], numbers.index, dtype=object)
 
 
-def _with_shapes(facts: Facts) -> Audience | None:
+def with_shapes(facts: Facts) -> Audience | None:
+    """The audience of a table that needs shapes."""
     return "scripts" if facts.has_shapes else None
 
 
@@ -233,20 +239,20 @@ OPERATORS = TraceTable(
     f"`operator`, `kernel` (with a device only), `category`, `shapes`, `precision`, `count`, `total_ns`, `share`, "
     f"{_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
     operator_table,
-    _with_shapes,
+    with_shapes,
 )
 LAYERS = TraceTable(
     "roofline_layers",
     "scope and phase (with shapes only)",
     f"`scope`, `phase`, `count`, `total_ns`, `share`, {_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
     layer_table,
-    _with_shapes,
+    with_shapes,
 )
 STEPS = TraceTable(
     "roofline_steps",
     "a step and a device; step null without steps (with shapes only)",
     f"`step`, `device`, `pace_ns`, `total_ns`, `roof_ns`, `above_ns`, {_NAMES}, `mfu`, `hfu`",
     step_table,
-    _with_shapes,
+    with_shapes,
     divides=False,
 )
