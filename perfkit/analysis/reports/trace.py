@@ -11,8 +11,10 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
 from perfkit.analysis.costs.roofline import attention, starved, utilisation
+from perfkit.analysis.costs.roofline import chart as roofline_chart
 from perfkit.analysis.costs.roofline import tables as roofline
 from perfkit.analysis.findings import integrity
+from perfkit.analysis.findings import roofline as roofline_findings
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.integrity import CHECKS, Check
@@ -120,6 +122,8 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.shared_names,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
+    roofline_findings.tf32_used,
+    roofline_findings.above_roof,
 )
 """Functions that look for findings, in the order of reading; the checks of `integrity.CHECKS` come after them."""
 
@@ -155,6 +159,7 @@ def report(
         Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
+        charts=(roofline_chart.chart(account.partial, view),) if view.roofline_chart else (),
         findings=lambda: (*findings_of(account, scalars(), findings, checks, looks), *_misfit(account, view)),
         main="kernels",
     )

@@ -97,10 +97,10 @@ def roofed(partial: Partial, devices: Devices, *keys: str) -> pd.DataFrame:
     """Equal calls, one row each for every combination of `keys`, with what their roofs are.
 
     Sums as in `WORK`; `precision` is tf32 where fp32 products are faster than the fp32 peak; `bound` is NONE where
-    there is no roof; `roof_ps`, and `roofed_ns`, the time of what has one.
+    there is no roof; `roof_ps`, and `roofed_ns`, the time of what has one; `told` the precision without rates.
     """
     frame = partial.of(WORK).groupby([*CALL, *keys], sort=True)[list(SUMS)].sum().reset_index()
-    frame = frame.assign(precision=with_tf32(frame, devices))
+    frame = frame.assign(told=frame["precision"], precision=with_tf32(frame, devices))
     seconds = frame["total_ns"].to_numpy() / 1e9
     peak, bandwidth = peaks(frame, devices), _bandwidths(frame, devices)
     is_product = frame["kind"].isin(PRODUCT_KINDS).to_numpy()

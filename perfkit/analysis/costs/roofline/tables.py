@@ -211,12 +211,10 @@ def _notes(partial: Partial, devices: Devices) -> tuple[str, ...]:
     for device, number in pairs:
         hardware, peak = devices.of[device], devices.peak(device, precision.ALL[number])
         if hardware is not None and peak is not None:
-            roofs.setdefault(hardware.name, []).append(
-                f"{precision.ALL[number]} {units.significant(peak / 1e12)} TFLOP/s"
-            )
+            roofs.setdefault(hardware.name, []).append(f"{precision.ALL[number]} {units.rate(peak)}FLOP/s")
     for number, hardware in enumerate(devices.of):
         if hardware is not None and (speed := devices.bandwidth(number)) is not None:
-            roofs.setdefault(hardware.name, []).append(f"{units.significant(speed / 1e9)} GB/s")
+            roofs.setdefault(hardware.name, []).append(f"{units.rate(speed)}B/s")
     said = "; ".join(f"{name}: {', '.join(dict.fromkeys(texts))}" for name, texts in roofs.items())
     return (_NOTE, f"peaks of {said}") if said else (_NOTE,)
 
