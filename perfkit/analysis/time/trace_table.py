@@ -64,7 +64,7 @@ class TraceTable:
         """The table of one trace, to be computed when asked for; None where such a trace has none."""
         audience = self.audience(partial.facts)
         build = self._by_device if self.divides and view.by_device and partial.facts.on_device else self.build
-        return LazyTable(self.name, lambda: build(partial, view), audience) if audience else None
+        return LazyTable(self.name, lambda: replace(build(partial, view), brief=True), audience) if audience else None
 
     def _by_device(self, partial: Partial, view: View) -> Table:
         """The tables of the devices as one, the longest rows of all first; rows that are pinned stay at the end."""
