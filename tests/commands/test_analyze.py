@@ -344,14 +344,14 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, copies, "),
+        ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, "),
         ("Phases", "(did you mean phases?); choose from"),
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
         ("finding", "(did you mean findings?); choose from"),
         ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
-        ("nothing", "there is no table of that name here; choose from categories, copies, critical, devices, findings, "
-                    "gaps, groups, integrity, kernel_summary, kernels, launches, layers, phases, queue, ranges, "
-                    "replay, steps, syncs, unlaunched, wall, wall_time\n"),
+        ("nothing", "there is no table of that name here; choose from categories, categories_by_phase, copies, "
+                    "critical, devices, findings, gaps, groups, integrity, kernel_summary, kernels, launches, layers, "
+                    "phases, queue, ranges, replay, steps, syncs, unlaunched, wall, wall_time\n"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_not_there_is_refused_with_those_that_are(trace, capsys, asked, says):
@@ -492,3 +492,31 @@ def test_a_rank_that_cannot_be_read_is_left_out(trace, tmp_path, capsys):
     code, _, err = run(capsys, str(folder))
     assert code == 2
     assert "holds no events" in err
+
+
+def test_a_roofline_is_drawn_where_it_is_asked_for(tmp_path, trace, capsys):
+    """GIVEN a trace with shapes THEN --plot writes a picture beside the tables; without shapes, of several traces, or
+    into a file of another kind it is refused"""
+    sizes = {"Input Dims": [[10, 10], [10, 10]], "Input type": ["float", "float"]}
+    events = [{**event, "args": sizes} if event["name"] == "aten::mm" else event for event in EVENTS]
+    shapes, picture = tmp_path / "shapes.json", tmp_path / "roofline.svg"
+    shapes.write_text(json.dumps({"traceEvents": events}))
+    code, out, _ = run(capsys, str(shapes), "--plot", str(picture), "--table", "roofline")
+    assert (code, "Roofline by operator" in out) == (0, True)
+    assert picture.read_text().startswith("<?xml")
+    for arguments, why in (
+        ([str(trace), "--plot", str(picture)], "a roofline needs shapes"),
+        ([str(shapes), "--plot", "roofline.txt"], "use .png, .svg, .pdf"),
+        ([str(shapes), str(trace), "--plot", str(picture)], "needs shapes"),
+        ([str(shapes), "--table", "kernel_summary", "--plot", str(picture)], "of one trace"),
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert (code, why in err) == (2, True), err
+
+
+def test_ranks_have_no_roofline(trace, tmp_path, capsys):
+    for rank in (0, 1):
+        (tmp_path / f"rank{rank}.json.gz").write_bytes(trace.read_bytes())
+    trace.unlink()
+    code, _, err = run(capsys, str(tmp_path), "--plot", str(tmp_path / "roofline.svg"))
+    assert (code, "of one trace" in err) == (2, True)
