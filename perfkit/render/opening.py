@@ -68,7 +68,10 @@ def opening(findings: Sequence[Finding], tables: Collection[str] = ()) -> Openin
         changes = [finding for finding in changes if any(row.table in tables for row in finding.evidence)]
     if set(tables) == {sentences.INTEGRITY}:
         notes = [finding for finding in notes if finding.rule.topic == "integrity" or finding.rule.read == "first"]
-    shown = changes if all_are_wanted else changes[:FIRST]
+    gaining = [
+        finding for finding in changes if finding.gain.ns != 0
+    ]  # of others a replay knows that they gain nothing
+    shown = changes if all_are_wanted else (gaining or changes)[:FIRST]
     is_judged = any(finding.rule == TRACE_TOTALS for finding in findings)
     given = {finding.advice for finding in shown}
     return Opening(

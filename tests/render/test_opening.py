@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perfkit.analysis.findings.integrity import NO_LAUNCH
 from perfkit.render import markdown
 from perfkit.render.opening import FIRST, lines, opening
@@ -48,6 +50,14 @@ def test_five_are_shown_and_the_command_for_the_others():
     shown = said([ABOUT, *found])
     assert shown[-2:] == ["   6.00 ms  10.0%  number 4", f"  and 3 more: {COMMAND}"]
     assert "number 7" in said([ABOUT, *found], ("findings",))[-1]
+
+
+def test_what_gains_nothing_is_not_among_the_first():
+    """GIVEN a change that a replay says gains nothing WHEN shown THEN it waits with the others, unless there are none"""
+    idle = replace(change("in vain", ms(2, 0.2)), gain=Cost(0, 0.0))
+    assert said([idle, change("much", ms(1, 0.1))])[1:] == ["  1.000 ms  10.0%  much", f"  and 1 more: {COMMAND}"]
+    assert said([idle]) == ["What to change first", "  in vain"]
+    assert "in vain" in said([idle, change("much", ms(1, 0.1))], ("findings",))[-1]
 
 
 def test_a_table_asked_for_comes_with_what_rests_on_it():
