@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from perfkit.render import charts
@@ -56,7 +58,9 @@ def test_the_area_of_a_bubble_is_its_share(monkeypatch):
     )  # fmt: skip
     axes = Figure().subplots()
     charts._panel(axes, panel)
-    assert axes.collections[-1].get_sizes().tolist() == [18.0, 909.0]
+    bubbles = axes.collections[-1]
+    assert isinstance(bubbles, PathCollection)
+    assert np.asarray(bubbles.get_sizes()).tolist() == [18.0, 909.0]
     assert {"fp32 roof", "matmul", "a device", "100 G", "1 T"} <= texts(Chart(rows=((panel,),)), monkeypatch)
 
 

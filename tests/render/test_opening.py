@@ -53,7 +53,7 @@ def test_five_are_shown_and_the_command_for_the_others():
 
 
 def test_what_gains_nothing_is_not_among_the_first():
-    """GIVEN a change that a replay says gains nothing WHEN shown THEN it waits with the others, unless there are none"""
+    """GIVEN a change that a replay says gains nothing WHEN shown THEN it waits, unless there is no other"""
     idle = replace(change("in vain", ms(2, 0.2)), gain=Cost(0, 0.0))
     assert said([idle, change("much", ms(1, 0.1))])[1:] == ["  1.000 ms  10.0%  much", f"  and 1 more: {COMMAND}"]
     assert said([idle]) == ["What to change first", "  in vain"]

@@ -43,7 +43,9 @@ def mix_table(partial: Partial) -> Table:
 MIX = TraceTable(
     "categories_by_phase",
     "a kind of work, with its share of each phase that has any",
-    "`category`, `<phase>_share` for each phase, `share`, `total_ns`",
+    "`category`, for each phase that has any "
+    + ", ".join(f"`{phase.label}_share`" for phase in Phase)
+    + ", `share`, `total_ns`",
     lambda partial, _: mix_table(partial),
     lambda _: "scripts",
 )
