@@ -18,7 +18,8 @@ from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import reports
-from perfkit.commands.console import show
+from perfkit.commands.console import plots, show
+from perfkit.commands.console.plots import PICTURES
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import recordings, traces
 from perfkit.commands.inputs.paths import (
@@ -33,9 +34,13 @@ from perfkit.commands.inputs.paths import (
 )
 from perfkit.commands.inputs.recordings import RecordingFile
 from perfkit.errors import UsageError
+from perfkit.render import files
 from perfkit.schema import module_tree
+from perfkit.schema.chart import Chart
 from perfkit.schema.report import Report, joined
 from perfkit.trace.columns import Content
+
+_ONE_TRACE = "--plot draws the roofline of one trace: name one trace, or a run that has one"
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -63,6 +68,9 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
+    plot: Path | None = None
+    """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
+
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
@@ -84,6 +92,13 @@ class AnalyzeOptions:
             )
         return True
 
+    @property
+    def narrowing(self) -> tuple[str, ...]:
+        """The flags that choose what is analysed, as they were given."""
+        given = {"--steps": self.steps if self.steps != "auto" else None, "--modules": self.modules,
+                 "--capture": self.capture}  # fmt: skip
+        return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
+
     def view(self) -> View:
         """The options as the analysis expects them."""
         phase = Phase[self.phase.upper()] if self.phase else None
@@ -98,7 +113,18 @@ class AnalyzeOptions:
             raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
-        return View(selection, self.by, self.depth, not self.no_fold, modules, captures, self.by_device)
+        if self.plot is not None:
+            files.check_place(self.plot, PICTURES)
+        return View(
+            selection,
+            self.by,
+            self.depth,
+            not self.no_fold,
+            modules,
+            captures,
+            self.by_device,
+            roofline_chart=self.plot is not None,
+        )
 
 
 def _module_tree(path: Path | None) -> dict[str, str] | None:
@@ -125,6 +151,8 @@ def execute(
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
+        if options.plot is not None:
+            raise UsageError(_ONE_TRACE)
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
@@ -139,8 +167,17 @@ def execute(
             joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
-    show.write(shown, options.format, top=options.top, by_title=len(paths) > 1)
+    if options.plot is not None:
+        _draw([chart for report in shown for chart in report.charts], options.plot)
+    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)
+    show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
+
+
+def _draw(found: list[Chart], path: Path) -> None:
+    if len(found) != 1:
+        raise UsageError(_ONE_TRACE)
+    plots.draw(found[0], path)
 
 
 def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> list[Report]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.reports import overhead
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import trace as trace_report
@@ -42,8 +44,10 @@ def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cach
     """
     yield run_report.report(saved)
     plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
-    if plain is not None and plain.exists():
-        yield overhead.report(saved, records.load(plain))
+    plains = [records.load(plain)] if plain is not None and plain.exists() else []
+    for one in plains:
+        yield overhead.report(saved, one)
     if trace is not None:
+        view = replace(view or View(), mhz=clock_mhz(saved, *plains))
         others = (table for table in trace_report.TABLES if table is not STEPS)
         yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved)

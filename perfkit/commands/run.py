@@ -203,11 +203,11 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 
 
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
-    made = reports.of_run(record, folder)
-    own = next(made)
+    own, *others = reports.of_run(record, folder)
     if options.output is not None:  # before printing, because the reader of standard output may close it
-        files.write(options.output, own.only(own.main))
-    doing.show([own, *made], top=options.top)
+        found = (finding for report in others for finding in report.findings)
+        files.write(options.output, own.only(own.main).plus(findings=found))
+    doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
     print(f"\nsaved in {folder}")
 
 

@@ -20,7 +20,7 @@ from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
-from perfkit.commands.console import show
+from perfkit.commands.console import plots, show
 from perfkit.commands.console.campaigns import SweepProgress
 from perfkit.commands.inputs import flags
 from perfkit.commands.inputs import grid as grids
@@ -47,7 +47,6 @@ _TABLES = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds 
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that may not happen again. Out of memory is a result, not a failure."""
 _LISTED = 5
-_PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +198,7 @@ def _check_reports(options: SweepOptions) -> None:
     for path in options.tables:
         files.check(path)
     if options.plot is not None:
-        files.check_place(options.plot, _PICTURES)
+        files.check_place(options.plot, plots.PICTURES)
     written = [path.resolve() for path in (options.output, *options.tables, *filter(None, [options.plot]))]
     if len(set(written)) < len(written):
         raise UsageError("--output, --tables and --plot name the same file twice: name another")
@@ -322,7 +321,7 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
         files.write(path, report.seen_by("people"))
     if options.plot is not None:
         report = report.plus(charts=(_chart(rows, expansion.varied, options.output),))
-        _draw(report.charts[0], options.plot)
+        plots.draw(report.charts[0], options.plot)
     show.print_reports([report], top=None)
     print()
     if others:
@@ -335,13 +334,6 @@ def _chart(rows: list[SweepRow], varied: tuple[str, ...], output: Path) -> Chart
         records = [load(record_file(output, row)) for row in rows if row.record is not None]
         return sweep_chart.warmup_chart(records, varied)
     return sweep_chart.chart(rows, varied)
-
-
-def _draw(chart: Chart, path: Path) -> None:
-    with signals.at_once():
-        from perfkit.render import charts
-
-    files.replace(path, charts.draw(chart, path.suffix.lower()))
 
 
 def _exit_code(rows: list[SweepRow], options: SweepOptions) -> int:

@@ -39,7 +39,7 @@ class Recorder:
         """Bytes available when the run began."""
         self._config, self._folder = config, folder
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._environment = environment.collect(config)
+        self.environment = environment.collect(config)
 
     def write(self, error: BaseException | None) -> RunRecord:
         """Write the record so far; `error` is the error that ended the steps, or None.
@@ -49,7 +49,7 @@ class Recorder:
         status, failure = self._end(error)
         record = RunRecord(
             config=self._config,
-            environment=self._environment,
+            environment=self.environment,
             created=self._created,
             status=status,
             steps=tuple(self.measured.steps),

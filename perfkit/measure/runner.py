@@ -124,6 +124,9 @@ def _watch(
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
     metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
+    if device == "cpu":  # whose peaks utilisation is a part of
+        said = recorder.environment
+        metadata["cpu"] = {"model": said.cpu_model, "threads": said.num_threads}
     if config.measurement.profiler == "torch":
         if config.measurement.experimental_provenance:
             compiled = CompiledKernels()

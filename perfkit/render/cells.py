@@ -73,6 +73,15 @@ def cells(
     return _heading(column, scale), [scale.text(value) for value in (*values, *sums)]
 
 
+def quantities(column: Column, series: pd.Series[Any]) -> list[str]:
+    """Each value with its unit, all in one unit and of one length: ` 2.09 ms`, `10.90 ms`."""
+    values = floats(series)
+    scale = _scale(column, [abs(value) for value in values if value and math.isfinite(value)])
+    texts = [scale.text(value) + (f" {scale.unit}" if scale.unit and not math.isnan(value) else "") for value in values]
+    width = max(map(len, texts), default=0)
+    return [written.rjust(width) for written in texts]
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """A column of numbers for a writer that formats them itself."""

@@ -42,7 +42,11 @@ _LOOKS: dict[Look, dict[str, Any]] = {
     "marks": {"linestyle": "none", "marker": "_", "markersize": 12, "markeredgewidth": 1.5, "zorder": 3},
     "dots": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
     "circles": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
+    "bubbles": {"alpha": 0.6, "linewidths": 0.4, "edgecolors": "white", "zorder": 3},
+    "roof": {"linewidth": 1.2},
 }
+_LEAST_AREA, _WHOLE_AREA = 9.0, 900.0
+"""Of a bubble, in square points: of a share of 0, and what a share of 1 adds."""
 _BARS: Any = {"capsize": 3, "elinewidth": 1.1}
 _MISSING: Any = {
     "marker": "x",
@@ -103,10 +107,14 @@ def _panel(axes: Axes, panel: Panel) -> None:
 
 def _series(axes: Axes, series: Series) -> None:
     color, label, look = _color(series.color), series.label, dict(_LOOKS[series.look])
-    if series.look == "line":
+    if series.look in ("line", "roof"):
         look["linestyle"] = _DASHES[series.dash % len(_DASHES)]
+    if series.look == "line":
         look["marker"] = _MARKERS[(series.color + series.dash) % len(_MARKERS)]
-    if series.look in ("line", "marks"):
+    if series.look == "bubbles":
+        areas = [_LEAST_AREA + _WHOLE_AREA * share for share in series.share]
+        axes.scatter(series.x, series.y, s=areas, color=color, label=label, **look)
+    elif series.look in ("line", "marks", "roof"):
         axes.errorbar(series.x, series.y, yerr=_bars(series), color=color, label=label, **_BARS, **look)
     else:
         face = color if series.look == "dots" else "none"
@@ -148,6 +156,8 @@ def _scales(axes: Axes, panel: Panel) -> None:
 def _formatter(panel: Panel) -> Formatter:
     if panel.y_quantity == "s":
         return EngFormatter(unit="s")
+    if panel.y_quantity == "/s":
+        return EngFormatter()
     if panel.y_quantity == "B":
         return FuncFormatter(lambda value, _: units.size(value))
     return FuncFormatter(lambda value, _: units.count(value))
@@ -158,7 +168,7 @@ def _legend(axes: Axes, panel: Panel) -> None:
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
     if labels:
-        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.02)}
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.1 if panel.title else 1.02)}
         columns = _legend_columns(labels)
         axes.legend([drawn[label] for label in labels], labels, ncols=columns, frameon=False, fontsize=8, **place)
 

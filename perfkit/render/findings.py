@@ -11,7 +11,9 @@ from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Column, Table
 
 FINDINGS, INTEGRITY = "findings", "integrity"
-"""Names of the tables that are made of findings. A JSON document has findings in their own place."""
+MADE_OF_FINDINGS = (FINDINGS, INTEGRITY)
+"""Names of the tables that are made of findings: people read sentences instead, JSON has findings in their own place.
+"""
 
 _COLUMNS = (
     Column("rule"),
@@ -24,9 +26,9 @@ _COLUMNS = (
 )
 
 
-def lines(findings: Iterable[Finding]) -> list[str]:
-    """For people: a line each; the same advice is given once."""
-    given = {""}
+def lines(findings: Iterable[Finding], said: Iterable[str] = ()) -> list[str]:
+    """For people: a line each; the same advice is given once, and not where it has been `said`."""
+    given = {"", *said}
     written = []
     for finding in findings:
         hint = "" if finding.advice in given else f"; try {finding.advice}"
@@ -64,9 +66,10 @@ def _table(name: str, title: str, findings: Sequence[Finding]) -> Table:
 
 
 def json_value(finding: Finding) -> dict[str, Any]:
-    """`{rule, what, cost_ns, share, gain_ns, evidence, ...}`; null where cost, share or gain is not known."""
+    """`{rule, topic, what, cost_ns, share, gain_ns, ...}`; null where cost, share or gain is not known."""
     return {
         "rule": finding.rule.id,
+        "topic": finding.rule.topic,
         "what": finding.what,
         "cost_ns": finding.cost.ns,
         "share": finding.cost.share,

@@ -15,6 +15,7 @@ import pandas as pd
 
 from perfkit.render import findings
 from perfkit.render.cells import encodable
+from perfkit.schema.finding import in_reading_order
 
 if TYPE_CHECKING:
     from perfkit.schema.report import Report
@@ -42,7 +43,8 @@ def _document(reports: Sequence[Report], *, by_title: bool) -> dict[str, Any]:
     summaries = [dict(report.summary) for report in reports]
     tables = [_json_tables(report) for report in reports]
     if not by_title and _is_apart(summaries) and _is_apart(tables):
-        values = [findings.json_value(finding) for report in reports for finding in report.findings]
+        every = in_reading_order(finding for report in reports for finding in report.findings)
+        values = [findings.json_value(finding) for finding in every]
         return {"summary": _union(summaries), "tables": _union(tables), "findings": values}
     titles = _titles(reports)
     values = [
@@ -59,7 +61,7 @@ def _document(reports: Sequence[Report], *, by_title: bool) -> dict[str, Any]:
 
 def _json_tables(report: Report) -> dict[str, Any]:
     """Name -> table, without those that are made of findings."""
-    tables = [table for table in report.tables if table.name not in (findings.FINDINGS, findings.INTEGRITY)]
+    tables = [table for table in report.tables if table.name not in findings.MADE_OF_FINDINGS]
     if len({table.name for table in tables}) < len(tables):
         raise ValueError(f"tables share a name: {', '.join(table.name for table in tables)}")
     return {table.name: _json_table(table) for table in tables}

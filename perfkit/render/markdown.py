@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from perfkit.render.cells import MISSING
 from perfkit.render.layout import layout
+from perfkit.render.opening import AT_STAKE, NOTHING, TITLE, Change, Opening
 from perfkit.render.shorten import shorten
 from perfkit.schema.printable import printable
 
@@ -31,6 +33,28 @@ def markdown(table: Table, *, top: int | None = None, name_width: int | None = N
     if table.notes:
         parts.append("".join(f"- {_escaped(printable(note))}\n" for note in table.notes))
     return "\n".join(parts)
+
+
+def opening(shown: Opening) -> str:
+    """What comes before the tables: what it is about, a numbered list of what to change, a list of notes."""
+    parts = [f"**{_escaped(printable(sentence))}**\n" for sentence in shown.about]
+    if shown.changes:
+        parts.append(f"### {AT_STAKE if any(change.cost for change in shown.changes) else TITLE}\n")
+        parts.append("".join(f"{number}. {_change(change)}\n" for number, change in enumerate(shown.changes, start=1)))
+    if shown.more:
+        parts.append(f"and {shown.more} more: `--table findings`\n")
+    if shown.nothing_found:
+        parts.append(f"{NOTHING}\n")
+    if shown.notes:
+        parts.append("".join(f"- {_escaped(printable(note))}\n" for note in shown.notes))
+    return "\n".join(parts)
+
+
+def _change(change: Change) -> str:
+    known = [text for text in (change.cost.strip(), change.share.strip()) if text not in ("", MISSING)]
+    stake = f"**{', '.join(known)}** " if known else ""
+    advice = f"; try {change.advice}" if change.advice else ""
+    return stake + _escaped(printable(change.what + advice))
 
 
 def _rows(table: Table, top: int | None, name_width: int | None) -> str:

@@ -17,6 +17,8 @@ class Medium:
 
     top: int | None = None
     """Rows of each table that people are shown; None: all."""
+    tables: tuple[str, ...] = ()
+    """Those that were asked for by name; empty: all."""
     by_title: bool = False
     """The reports are of several sources: each stands under its title."""
     is_terminal: bool = False

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perfkit.render import markdown
 from perfkit.render.csv import csv
+from perfkit.render.findings import MADE_OF_FINDINGS
 from perfkit.render.json import ascii_json, json_document
 from perfkit.render.latex import latex
-from perfkit.render.markdown import markdown
 from perfkit.render.medium import Medium, main_table
+from perfkit.render.opening import opening
 from perfkit.render.typst import typst
 from perfkit.schema.table import each_note_once
 
@@ -32,6 +34,8 @@ class Writer:
     viewer: Viewer = "scripts"
     """Who reads it on standard output."""
     holds_one_table: bool = False
+    has_sentences: bool = False
+    """Findings are part of the document, for people to read before the tables."""
 
 
 def _json(reports: Sequence[Report], medium: Medium) -> str:
@@ -46,8 +50,12 @@ def _csv(reports: Sequence[Report], medium: Medium) -> str:
 
 def _markdown(reports: Sequence[Report], medium: Medium) -> str:
     if medium.by_title:
-        return "\n".join(f"## {report.title}\n\n{_markdown([report], Medium(top=medium.top))}" for report in reports)
-    return "\n".join(markdown(table, top=medium.top) for table in each_note_once(_tables(reports)))
+        each = Medium(top=medium.top, tables=medium.tables)
+        return "\n".join(f"## {report.title}\n\n{_markdown([report], each)}" for report in reports)
+    found = [finding for report in reports for finding in report.findings]
+    sentences = markdown.opening(opening(found, medium.tables))
+    tables = [table for table in each_note_once(_tables(reports)) if table.name not in MADE_OF_FINDINGS]
+    return "\n".join(filter(None, (sentences, *(markdown.markdown(table, top=medium.top) for table in tables))))
 
 
 def _latex(reports: Sequence[Report], medium: Medium) -> str:
@@ -71,7 +79,7 @@ def _tables(reports: Sequence[Report]) -> list[Table]:
 WRITERS = (
     Writer(extension=".json", document=_json, form="json"),
     Writer(extension=".csv", document=_csv, form="csv", holds_one_table=True),
-    Writer(extension=".md", document=_markdown, form="md", viewer="people"),
+    Writer(extension=".md", document=_markdown, form="md", viewer="people", has_sentences=True),
     Writer(extension=".tex", document=_latex),
     Writer(extension=".typ", document=_typst),
     Writer(extension=".xlsx", document=_excel),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Quantity = Literal["s", "B", ""]
-"""Seconds, bytes, or a plain number."""
-Look = Literal["line", "dots", "circles", "marks"]
-"""line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each."""
+Quantity = Literal["s", "B", "/s", ""]
+"""Seconds, bytes, a rate, or a plain number."""
+Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof"]
+"""line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each; bubbles:
+filled, of the area that `share` says; roof: a line without markers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class Series:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    share: tuple[float, ...] = ()
+    """Of bubbles: which part of a whole each point is."""
     look: Look = "line"
     color: int = 0
     dash: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,11 @@ Sure = Literal["measured", "derived", "guessed"]
 Topic = Literal[
     "integrity", "trace", "run", "noise", "processes", "comparison", "sweep", "memory", "machine", "performance"
 ]
+
+_PLACES: Mapping[Topic, int] = {"performance": 2, "integrity": 3, "trace": 4, "run": 4, "noise": 4}
+_VERDICT = 1
+"""The place of other topics, which are the answer of a command: a comparison's verdict, an estimate's peak."""
+_ENDS = {"first": 0, "last": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,13 @@ class Rule:
     """What it finds, for the documents."""
     name: str | None = None
     """For people, where that differs from `id`."""
+    read: Literal["first", "by topic", "last"] = "by topic"
+    """first: what the whole is about; last: that nothing was found, or not looked for."""
+
+    @property
+    def asks_for_change(self) -> bool:
+        """Whether its findings are something to change in the program, and so ranked by the time at stake."""
+        return self.topic == "performance" and self.read == "by topic"
 
     @property
     def title(self) -> str:
@@ -31,7 +43,11 @@ class Rule:
         return self.id.replace("-", " ") if self.name is None else self.name
 
 
-CLEAN = Rule("clean", "integrity", "nothing in the trace asks for caution", "")
+CLEAN = Rule("clean", "integrity", "nothing in the trace asks for caution", "", "last")
+TRACE_TOTALS = Rule(
+    "trace-totals", "trace", "how long a step takes, how busy the device is in it, and why it is idle", read="first"
+)
+"""A trace that has it was judged by the rules about performance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +92,16 @@ class Finding:
     def at_stake(self) -> Cost:
         """The gain where there is one, else the cost: findings are ranked by it."""
         return self.cost if self.gain.ns is None else self.gain
+
+
+def in_reading_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What the whole is about, verdicts, what to change (the dearest first), cautions, notes, what was not found."""
+    return tuple(sorted(findings, key=lambda finding: (_place(finding.rule), -_at_stake(finding))))
+
+
+def _place(rule: Rule) -> int:
+    return _ENDS[rule.read] if rule.read in _ENDS else _PLACES.get(rule.topic, _VERDICT)
+
+
+def _at_stake(finding: Finding) -> int:
+    return (finding.at_stake.ns or 0) if finding.rule.asks_for_change else 0

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from perfkit.schema.chart import Chart
-from perfkit.schema.finding import Finding
+from perfkit.schema.finding import Finding, in_reading_order
 from perfkit.schema.table import Audience, Table, Viewer
 
 _Value = TypeVar("_Value")
@@ -81,7 +81,7 @@ class Report:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Findings, in the order in which people read them: before the tables."""
-        return tuple(self._findings())
+        return in_reading_order(self._findings())
 
     @property
     def tables(self) -> tuple[Table, ...]:

@@ -62,6 +62,8 @@ class Table:
     """The last so many rows are shown however few rows are asked for: what is unattributed must not be hidden."""
     audience: Audience = "everyone"
     """Who sees the table without asking for it by name: some facts are one table for scripts and several for people."""
+    brief: bool = False
+    """People are shown no row and no column whose numbers are all zero or missing, such as phases that do not occur."""
 
     def __post_init__(self) -> None:
         missing = [c.name for c in self.columns if c.name not in self.frame.columns]
@@ -72,10 +74,22 @@ class Table:
         return len(self.frame)
 
     def seen_by(self, viewer: Viewer) -> Table:
-        """The table without the columns that are for others."""
-        return replace(
-            self, columns=tuple(column for column in self.columns if column.audience in ("everyone", viewer))
-        )
+        """The table without the columns that are for others; for people without what is empty, if it is to be brief."""
+        columns = tuple(column for column in self.columns if column.audience in ("everyone", viewer))
+        seen = replace(self, columns=columns)
+        return seen._without_nothing() if self.brief and viewer == "people" else seen
+
+    def _without_nothing(self) -> Table:
+        """Without rows of zeros, and without columns of zeros or of nothing; unchanged where nothing else is in it."""
+        numbers = [column.name for column in self.columns if column.kind != "text"]
+        says = self.frame[numbers].apply(pd.to_numeric, errors="coerce").fillna(0).ne(0)
+        rows = says.any(axis="columns").to_numpy(dtype=bool)
+        if not rows.any():
+            return self
+        kept = [(says if column.name in numbers else self.frame.notna())[column.name].any() for column in self.columns]
+        columns = tuple(column for column, is_kept in zip(self.columns, kept, strict=True) if is_kept)
+        pinned = int(rows[len(rows) - self.pinned :].sum())
+        return replace(self, columns=columns, frame=self.frame[rows].reset_index(drop=True), pinned=pinned)
 
 
 def each_note_once(tables: Iterable[Table]) -> list[Table]:

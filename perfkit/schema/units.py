@@ -8,6 +8,7 @@ import re
 from perfkit.errors import UsageError
 
 _TIME_STEPS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s"))
+_RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -32,6 +33,12 @@ def significant(value: float, digits: int = 4) -> str:
         return "0" if value == 0 else "-"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}"
+
+
+def rate(per_second: float) -> str:
+    """A rate without its unit: 989.4e12 -> `989.4 T`, to be followed by FLOP/s or B/s."""
+    factor, prefix = next((step for step in _RATES if abs(per_second) >= step[0]), (1.0, ""))
+    return f"{significant(per_second / factor)} {prefix}"
 
 
 def size(count: float) -> str:

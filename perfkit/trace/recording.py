@@ -94,6 +94,15 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Cpu:
+    """The CPU that a program ran on."""
+
+    model: str
+    threads: int
+    """PyTorch's threads."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnNotes:
     """What perfkit's recorder noted about the run."""
 
@@ -101,6 +110,8 @@ class OwnNotes:
     """The model's tree, module path -> class, in the order of `named_modules()`; empty where it was not noted."""
     provenance: Provenance | None = None
     """The origin of compiled kernels, if the run was asked for it."""
+    cpu: Cpu | None = None
+    """What the run was on; None of a run on a GPU, and of older files."""
 
 
 @dataclass(frozen=True, slots=True)

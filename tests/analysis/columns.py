@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfkit.schema.table import Table
 
+UTILISATIONS = ("efficiency", "mfu", "hfu")
 COUNTS = ("count", "ranges", "x", "kernels", "copies", "memsets")
 
 
@@ -15,7 +16,7 @@ def assert_regular(table: Table) -> None:
         expected = ("", "text")
         if stem.endswith("_ns"):
             expected = ("ns", "time")
-        elif stem.endswith("share"):
+        elif stem.endswith("share") or stem in UTILISATIONS:
             expected = ("1", "share")
         elif stem in ("bytes", "message_bytes"):
             expected = ("B", "bytes")
@@ -23,7 +24,7 @@ def assert_regular(table: Table) -> None:
             expected = ("/s", "rate")
         elif stem.endswith("flops"):
             expected = ("FLOP", "flops")
-        elif stem.endswith("_per_byte"):
+        elif stem.endswith(("_per_byte", "_by_softmax")):
             expected = ("", "rate")
         elif stem.startswith(COUNTS):
             expected = ("", "count")

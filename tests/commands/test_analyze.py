@@ -63,8 +63,8 @@ def test_json_is_the_documented_document(trace, capsys):
     assert list(document) == ["summary", "tables", "findings"]
     assert not {"findings", "integrity"} & set(document["tables"])
     assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean", "unchecked"]
-    assert "1 device events" in err
-    assert "1 device events" in document["findings"][0]["what"]
+    assert err.startswith("100.0 us a step (1 step): busy 20.5%")
+    assert document["findings"][0]["what"] == err.splitlines()[0]
 
 
 SECRET = "root:x:0:0:the content of a file that is nobody's to see"
@@ -119,8 +119,8 @@ def test_names_in_remarks_do_not_reach_the_terminal_raw(tmp_path, capsys, form):
     file = tmp_path / "t.json"
     file.write_text(json.dumps({"traceEvents": [*EVENTS[:-1], event]}))
     _, out, err = run(capsys, str(file), "--format", form)
-    (line,) = (line for line in (out if form == "table" else err).splitlines() if "unknown kernels" in line)
-    assert r"\x1b[31mred\nline" in line
+    (line,) = (line for line in (err if form in ("json", "csv") else out).splitlines() if "unknown kernels" in line)
+    assert r"x1b\[31mred" in line if form == "md" else r"\x1b[31mred\nline" in line
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
@@ -166,15 +166,19 @@ def test_findings_come_before_the_tables(trace, capsys):
     """GIVEN a trace WHEN shown to people THEN what to know comes first, a line each, then an empty line"""
     _, out, _ = run(capsys, str(trace), "--table", "phases")
     lines = out.splitlines()
-    assert lines[0].startswith("1 step; 1 device events")
+    assert lines[0].startswith("100.0 us a step (1 step): busy 20.5%")
     assert lines[lines.index("Phases") - 1] == ""
 
 
 @pytest.mark.parametrize("name", ["findings", "integrity"])
 def test_findings_are_a_table_for_who_asks(trace, capsys, name):
-    """GIVEN a trace WHEN asked for the table THEN people and CSV have it; JSON has findings in their own place"""
-    _, out, _ = run(capsys, str(trace), "--table", name)
-    assert name.capitalize() in out.splitlines()
+    """GIVEN a trace WHEN asked for the table THEN CSV has it, people read sentences, JSON has its own place"""
+    for form in ("table", "md"):
+        _, out, err = run(capsys, str(trace), "--table", name, "--format", form)
+        assert "100.0 us a step" in out
+        assert "integrity: clean" in out
+        assert ("no rule found anything" in out) == ("not checked" in out) == (name == "findings")
+        assert (name.capitalize() in out, err) == (False, "")
     _, out, _ = run(capsys, str(trace), "--table", name, "--format", "csv")
     assert list(pd.read_csv(io.StringIO(out)).columns) == [
         "rule", "what", "cost_ns", "share", "advice", "sure", "where",
@@ -192,7 +196,8 @@ def test_table_and_markdown_show_the_same_rows(trace, capsys):
         assert code == 0
         assert "gemm" in out
         assert "Model" in out
-        assert "integrity: clean" in (err if form == "md" else out)
+        assert "integrity: clean" in out
+        assert err == ""
 
 
 def test_kernel_summary_reads_kernels_alone(trace, capsys):
@@ -228,7 +233,7 @@ def test_several_paths_are_apart_in_json(two, capsys):
         assert document["tables"][path] == alone["tables"]
         of_it = [one["what"] for one in document["findings"] if one["where"].startswith(path)]
         assert of_it == [one["what"] for one in alone["findings"]]
-    assert f"{two[0]}: 1 step; 1 device events" in err
+    assert f"{two[0]}: 100.0 us a step (1 step): busy 20.5%" in err
 
 
 def test_several_paths_are_shown_one_after_the_other(two, capsys):
@@ -339,14 +344,14 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, copies, "),
+        ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, "),
         ("Phases", "(did you mean phases?); choose from"),
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
         ("finding", "(did you mean findings?); choose from"),
         ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
-        ("nothing", "there is no table of that name here; choose from categories, copies, critical, devices, findings, "
-                    "gaps, groups, integrity, kernel_summary, kernels, launches, layers, phases, queue, ranges, "
-                    "replay, steps, syncs, unlaunched, wall, wall_time\n"),
+        ("nothing", "there is no table of that name here; choose from categories, categories_by_phase, copies, "
+                    "critical, devices, findings, gaps, groups, integrity, kernel_summary, kernels, launches, layers, "
+                    "phases, queue, ranges, replay, steps, syncs, unlaunched, wall, wall_time\n"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_not_there_is_refused_with_those_that_are(trace, capsys, asked, says):
@@ -487,3 +492,31 @@ def test_a_rank_that_cannot_be_read_is_left_out(trace, tmp_path, capsys):
     code, _, err = run(capsys, str(folder))
     assert code == 2
     assert "holds no events" in err
+
+
+def test_a_roofline_is_drawn_where_it_is_asked_for(tmp_path, trace, capsys):
+    """GIVEN a trace with shapes THEN --plot writes a picture beside the tables; without shapes, of several traces, or
+    into a file of another kind it is refused"""
+    sizes = {"Input Dims": [[10, 10], [10, 10]], "Input type": ["float", "float"]}
+    events = [{**event, "args": sizes} if event["name"] == "aten::mm" else event for event in EVENTS]
+    shapes, picture = tmp_path / "shapes.json", tmp_path / "roofline.svg"
+    shapes.write_text(json.dumps({"traceEvents": events}))
+    code, out, _ = run(capsys, str(shapes), "--plot", str(picture), "--table", "roofline")
+    assert (code, "Roofline by operator" in out) == (0, True)
+    assert picture.read_text().startswith("<?xml")
+    for arguments, why in (
+        ([str(trace), "--plot", str(picture)], "a roofline needs shapes"),
+        ([str(shapes), "--plot", "roofline.txt"], "use .png, .svg, .pdf"),
+        ([str(shapes), str(trace), "--plot", str(picture)], "needs shapes"),
+        ([str(shapes), "--table", "kernel_summary", "--plot", str(picture)], "of one trace"),
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert (code, why in err) == (2, True), err
+
+
+def test_ranks_have_no_roofline(trace, tmp_path, capsys):
+    for rank in (0, 1):
+        (tmp_path / f"rank{rank}.json.gz").write_bytes(trace.read_bytes())
+    trace.unlink()
+    code, _, err = run(capsys, str(tmp_path), "--plot", str(tmp_path / "roofline.svg"))
+    assert (code, "of one trace" in err) == (2, True)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from perfkit.analysis.time.trace_table import View
 from perfkit.commands import reports
 from perfkit.errors import UsageError
 from perfkit.schema import record
+from perfkit.schema.probes import GpuSample
 from tests.docs.pages import ROOT
 
 SAMPLE = ROOT / "traces" / "samples" / "tiny_train_cpu"
@@ -36,6 +38,19 @@ def test_a_run_with_plain_steps_has_the_profilers_overhead_too(folder: Path) -> 
     both = dataclasses.replace(saved, artifacts={"plain": "plain/record.json"})
     titles = [report.title for report in reports.of_run(both, folder)]
     assert titles[1:] == ["Overhead of --profiler torch"]
+
+
+def test_peaks_are_at_the_clock_of_the_plain_steps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a profiled run whose plain steps were measured at 1,500 MHz THEN the trace is looked at with that clock"""
+    saved = record.load(folder)
+    (folder / "plain").mkdir()
+    gpu = (GpuSample(at_s=1.0, sm_mhz=1_500, utilization=100),)
+    record.save(dataclasses.replace(saved, artifacts={}, gpu=gpu), folder / "plain")
+    both = dataclasses.replace(saved, artifacts={**saved.artifacts, "plain": "plain/record.json"})
+    views: list[View | None] = []
+    monkeypatch.setattr(reports, "of_trace", lambda trace, view, **_: views.append(view))
+    assert len(list(reports.of_run(both, folder))) == 3
+    assert [view.mhz for view in views if view] == [1_500]
 
 
 def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:

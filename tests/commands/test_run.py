@@ -72,7 +72,7 @@ def test_a_run_shows_its_tables_and_saves_its_record(run):
     assert result.code == 0
     assert re.fullmatch(r"\d{8}-\d{6}_tiny_train", result.folder.name)
     assert f"saved in traces/{result.folder.name}" in result.out
-    for text in ("tiny  32/64/1/2", "median 95% low", "optimizer", "warm-up, 1 step:", "n = 2: the mean is known to"):
+    for text in ("tiny  32/64/1/2", "median (ms)", "optimizer", "warm-up, 1 step:", "n = 2: the mean is known to"):
         assert text in result.out
     assert result.err.splitlines()[0].startswith("tiny: ")
     assert result.err.splitlines()[1:] == ["building the model", "warm-up steps, 1", "measured steps, 2"]

@@ -20,6 +20,7 @@ TESTED_WITH_OTHERS = {
     "analysis/costs/flops/formula": "analysis/costs/flops/test_operators",
     "analysis/costs/flops/matmuls": "analysis/costs/flops/test_operators",
     "analysis/costs/flops/optimizers": "analysis/costs/flops/test_operators",
+    "analysis/costs/roofline/starved": "analysis/costs/roofline/test_tables",
     "analysis/costs/flops/tensors": "analysis/costs/flops/test_operators",
     "analysis/findings/performance/look": "analysis/findings/performance/test_catalogue",
     "analysis/findings/performance/program/memory": "analysis/findings/test_capacity",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 
 from perfkit.render import charts
 from perfkit.schema.chart import Chart, Missing, Panel, Series
@@ -42,6 +45,23 @@ def test_a_picture_says_what_the_chart_says(monkeypatch):
 def test_memory_is_marked_in_powers_of_two(monkeypatch):
     chart = Chart(rows=((MEMORY,),))
     assert {"0 B", "1.0 GiB", "2.0 GiB", "3.0 GiB"} <= texts(chart, monkeypatch)
+
+
+def test_the_area_of_a_bubble_is_its_share(monkeypatch):
+    """GIVEN points of 1% and 100% of the time below a roof THEN areas of 18 and 909 square points"""
+    panel = Panel(
+        series=(
+            Series(label="fp32 roof", x=(0.1, 100.0), y=(1e10, 1e12), look="roof"),
+            Series(label="matmul", x=(1.0, 10.0), y=(5e10, 5e11), share=(0.01, 1.0), look="bubbles"),
+        ),
+        title="a device", y_quantity="/s", x_ticks=((1.0, "1"), (10.0, "10")), x_log=True, y_log=True,
+    )  # fmt: skip
+    axes = Figure().subplots()
+    charts._panel(axes, panel)
+    bubbles = axes.collections[-1]
+    assert isinstance(bubbles, PathCollection)
+    assert np.asarray(bubbles.get_sizes()).tolist() == [18.0, 909.0]
+    assert {"fp32 roof", "matmul", "a device", "100 G", "1 T"} <= texts(Chart(rows=((panel,),)), monkeypatch)
 
 
 def test_a_chart_of_nothing_is_a_picture_too():

@@ -24,3 +24,29 @@ def test_a_column_that_the_frame_lacks_is_refused_by_name():
     frame = pd.DataFrame({"a": [1]})
     with pytest.raises(ValueError, match="table times: no such column in its frame: b, c"):
         Table("times", "T", (Column("a"), Column("b"), Column("c")), frame)
+
+
+def test_people_are_spared_rows_and_columns_of_nothing():
+    """GIVEN a row of zeros and columns of zeros, gaps and no text WHEN brief THEN people lack them, scripts do not"""
+    frame = pd.DataFrame(
+        {
+            "phase": ["forward", "recompute", "other"],
+            "count": [3, 0, 1],
+            "zero": [0, 0, 0],
+            "missing": pd.Series([pd.NA] * 3, dtype="Int64"),
+            "place": [None] * 3,
+        }
+    )
+    numbers = tuple(Column(name, "", "count") for name in ("count", "zero", "missing"))
+    table = Table("t", "T", (Column("phase"), *numbers, Column("place")), frame, pinned=2, brief=True)
+    people, scripts = table.seen_by("people"), table.seen_by("scripts")
+    assert [column.name for column in people.columns] == ["phase", "count"]
+    assert people.frame["phase"].tolist() == ["forward", "other"]
+    assert people.pinned == 1
+    assert (len(scripts), len(scripts.columns), scripts.pinned) == (3, 5, 2)
+
+
+def test_a_table_of_nothing_but_zeros_stays_whole():
+    table = Table("t", "T", (Column("a"), Column("n", "", "count")), pd.DataFrame({"a": ["x"], "n": [0]}), brief=True)
+    assert (len(table.seen_by("people")), len(table.seen_by("people").columns)) == (1, 2)
+    assert len(Table("t", "T", (Column("a"),), pd.DataFrame({"a": ["x"]}), brief=True).seen_by("people")) == 1

@@ -39,7 +39,7 @@ def findings(account: Account, checks: Iterable[Check] | None = None) -> list[Fi
     """The findings of the checks (all of CHECKS by default), in their order; `clean` where there are none."""
     checks = CHECKS if checks is None else checks
     said = [*reading.findings(account.trace), *filter(None, (check(account) for check in checks))]
-    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events, times in ns)")]
+    return said or [Finding(CLEAN, f"clean ({account.trace.facts.events:,} events)")]
 
 
 NO_LAUNCH = Rule("no-launch", "integrity", "device events whose launch is not in the file")

@@ -8,6 +8,7 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE, Bools, at
 from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.findings.trace import ANNOTATE
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.summary import Scalars
 from perfkit.schema import units
@@ -20,8 +21,7 @@ NO_PHASE_EVIDENCE = Rule(
 )
 _MUCH = 0.01
 """Share of the total time from which the finding is made."""
-_ADVICE = "ranges named forward, backward and optimizer round these parts"
-_OR_ANNOTATE = ", or a recording under perfkit.annotate(model)"
+_NAME_THEM = "ranges named forward, backward and optimizer round these parts"
 
 
 def no_phase_evidence(account: Account, scalars: Scalars) -> Finding | None:
@@ -33,14 +33,14 @@ def no_phase_evidence(account: Account, scalars: Scalars) -> Finding | None:
         return None
     known = is_evident & (account.phase != Phase.UNLAUNCHED) & (account.phase != Phase.COMMUNICATION)
     share = f"{units.duration_ns(time)} ({units.percent(time / total)})"
-    text = f"nothing in the file says which phase {share} of its work belongs to: phase other"
+    place = _where_most_is(account, lacking)
+    most = f", most of it in {place}" if place else ""
+    text = f"{share} are in phase other{most}: nothing in the file says which phase it is"
     if not known.any():
-        text = f"phases cannot be told: no range, operation or module in the file says one ({share} in phase other)"
-    elif place := _where_most_is(account, lacking):
-        text += f", most of it in {place}"
+        text = "phases cannot be told: no range, operation or module in the file says one"
     cost = Cost(round(time / max(scalars["steps"], 1)), time / total)
     annotated = account.attribution.scope_source is ScopeSource.PERFKIT
-    advice = _ADVICE if annotated else _ADVICE + _OR_ANNOTATE
+    advice = _NAME_THEM if annotated else ANNOTATE
     return Finding(NO_PHASE_EVIDENCE, text, cost, (Evidence("phases", {"phase": Phase.OTHER.label}),), advice)
 
 

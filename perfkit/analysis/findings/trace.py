@@ -11,43 +11,12 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.breakdown import without_device
 from perfkit.analysis.time.cells import REASONS
-from perfkit.analysis.time.devices import device_table
-from perfkit.analysis.time.summary import Scalars, device_span
+from perfkit.analysis.time.summary import Scalars
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 
 _NAMES_SHOWN = 3
-_MOST_DEVICES = 8
-"""Devices that a sentence names; the table has all."""
-
-TRACE_TOTALS = Rule("trace-totals", "trace", "how many steps, how much time, and how busy the device was")
-
-
-def trace_totals(account: Account, scalars: Scalars) -> Finding:
-    """Steps, time and device use, in one line."""
-    steps, total = scalars["steps"], units.duration_ns(scalars["total_ns"])
-    text = f"{steps} steps" if steps != 1 else "1 step"
-    if not account.on_device:
-        facts = account.partial.facts
-        what = without_device(facts) if facts.has_operators or facts.has_launches else "no GPU work was captured"
-        return Finding(TRACE_TOTALS, f"{text}, {total} on the main thread; {what}")
-    busy, span = scalars["busy_ns"], device_span(account.partial)
-    text += f"; {scalars['gpu_events']:,} device events, {total} in sum, {units.duration_ns(busy)} busy"
-    if span:
-        text += f" ({_shares(account) or units.percent(busy / span)} of the time from first to last)"
-    return Finding(TRACE_TOTALS, text)
-
-
-def _shares(account: Account) -> str:
-    """The busy share of each of a few devices; empty where there is one, or many."""
-    devices = device_table(account.partial).frame
-    if not 1 < len(devices) <= _MOST_DEVICES or devices["busy_share"].isna().any():
-        return ""
-    shares = zip(devices["device"], devices["busy_share"], strict=True)
-    return ", ".join(f"device {label}: {units.percent(share)}" for label, share in shares)
-
 
 UNATTRIBUTED_TIME = Rule("unattributed-time", "trace", "time has no scope, by the reasons for it")
 
@@ -57,12 +26,18 @@ def unattributed_time(_: Account, scalars: Scalars) -> Finding | None:
     rest, total = scalars["unattributed_ns"], scalars["total_ns"]
     if not rest:
         return None
-    times = scalars["unattributed_reasons_ns"].items()
-    reasons = [f"{units.duration_ns(time)} {REASONS[reason]}" for reason, time in times]
-    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)}): {'; '.join(reasons)}"
+    times = scalars["unattributed_reasons_ns"]
+    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)})"
+    if len(times) == 1:
+        text += f" {REASONS[next(iter(times))]}"
+    else:
+        text += f": {'; '.join(f'{units.duration_ns(time)} {REASONS[reason]}' for reason, time in times.items())}"
     cost = Cost(round(rest / max(scalars["steps"], 1)), rest / total)
     return Finding(UNATTRIBUTED_TIME, text, cost, (Evidence("layers", {"scope": UNATTRIBUTED}),))
 
+
+ANNOTATE = "perfkit.annotate(model) while recording"
+"""The advice where modules or phases cannot be told."""
 
 NO_MODULES = Rule("no-modules", "trace", "no range names a module")
 
@@ -75,7 +50,7 @@ def no_modules(account: Account, _: Scalars) -> Finding | None:
     which = "no module is named, and ranges hold less than half of the time" if few else "no range names a module"
     rows = f"range or {by}" if few else by
     text = f"{which}: tables by layer have a row for each {rows}"
-    return Finding(NO_MODULES, text, advice="perfkit.annotate(model) while recording")
+    return Finding(NO_MODULES, text, advice=ANNOTATE)
 
 
 SHARED_NAMES = Rule("shared-names", "trace", "modules of several models have the same names")

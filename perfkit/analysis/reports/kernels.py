@@ -31,7 +31,7 @@ _COLUMNS = (
 )
 
 
-KERNEL_TOTALS = Rule("kernel-totals", "trace", "how many kernels a whole file has, and their time")
+KERNEL_TOTALS = Rule("kernel-totals", "trace", "how many kernels a whole file has, and their time", read="first")
 
 
 def report(trace: Trace) -> Report:

@@ -106,7 +106,7 @@ _TIME = ("steps", "mean_s", "std_s", "cv", "median_s", "median_low_s", "median_h
 def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Table:
     """Some columns of a table that is too wide for a screen."""
     chosen = tuple(column for column in table.columns if column.name in columns)
-    return Table(name, title, tuple(sorted(chosen, key=lambda c: columns.index(c.name))), table.frame)
+    return Table(name, title, tuple(sorted(chosen, key=lambda c: columns.index(c.name))), table.frame, brief=True)
 
 
 def phase_times(record: RunRecord) -> Table:

@@ -10,7 +10,11 @@ from typing import TypeAlias
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
-from perfkit.analysis.findings import integrity
+from perfkit.analysis.costs.roofline import attention, starved, utilisation
+from perfkit.analysis.costs.roofline import chart as roofline_chart
+from perfkit.analysis.costs.roofline import tables as roofline
+from perfkit.analysis.findings import integrity, totals
+from perfkit.analysis.findings import roofline as roofline_findings
 from perfkit.analysis.findings import steps as step_findings
 from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.integrity import CHECKS, Check
@@ -25,6 +29,7 @@ from perfkit.analysis.time import (
     graphs,
     grouping,
     launches,
+    mix,
     passes,
     ranges,
     steps,
@@ -51,6 +56,7 @@ __all__ = ["FINDINGS", "TABLES", "View", "findings_of", "report"]
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
     breakdown.CATEGORIES,
+    mix.MIX,
     grouping.GROUPS,
     breakdown.KERNELS,
     breakdown.LAYERS,
@@ -70,6 +76,10 @@ TABLES: tuple[TraceTable, ...] = (
     replays.CRITICAL,
     work.OPERATORS,
     work.LAYERS,
+    roofline.OPERATORS,
+    roofline.LAYERS,
+    roofline.STEPS,
+    attention.ATTENTION,
     collectives.COLLECTIVES,
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
@@ -94,13 +104,14 @@ FOLDS: tuple[Fold, ...] = (
     threads.LANES,
     unlaunched.UNLAUNCHED_WORK,
     work.WORK,
+    starved.STARVED,
     collectives.MESSAGES,
 )
 """What the tables, the summary and the findings of a trace ask a partial for: to settle it before it is sent."""
 
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
-    trace_findings.trace_totals,
+    totals.trace_totals,
     step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
@@ -112,6 +123,8 @@ FINDINGS: tuple[Find, ...] = (
     trace_findings.shared_names,
     trace_findings.provenance,
     trace_findings.backward_ranges_agree,
+    roofline_findings.tf32_used,
+    roofline_findings.above_roof,
 )
 """Functions that look for findings, in the order of reading; the checks of `integrity.CHECKS` come after them."""
 
@@ -137,11 +150,18 @@ def report(
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
-    scalars = cache(lambda: {**summary(account.partial), **work.scalars(account.partial)})
+    scalars = cache(
+        lambda: {
+            **summary(account.partial),
+            **work.scalars(account.partial),
+            **utilisation.scalars(account.partial, view.mhz),
+        }
+    )
     return Report(
         Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
+        charts=(roofline_chart.chart(account.partial, view),) if view.roofline_chart else (),
         findings=lambda: (*findings_of(account, scalars(), findings, checks, looks, record), *_misfit(account, view)),
         main="kernels",
     )

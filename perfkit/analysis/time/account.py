@@ -25,6 +25,7 @@ from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
 from perfkit.trace.operands import has_shapes
+from perfkit.trace.recording import Device
 
 StepChoice = Literal["auto", "all"] | int
 """auto: the measured steps of a trace that perfkit recorded, everything of any other; or one step, counted from 0."""
@@ -102,6 +103,7 @@ class Account:
             tools=(trace.recording.tool.value,),
             has_operators=trace.recording.capabilities.operators,
             devices=tuple(_named_devices(trace)),
+            cpus=tuple(own.cpu for own in (trace.recording.own,) if own and own.cpu),
             device_labels=self.device_labels,
             names=trace.names,
             paths=self.paths,
@@ -199,13 +201,13 @@ class Account:
         return (self.path == NONE) & (self.phase != Phase.COMMUNICATION)
 
 
-def _named_devices(trace: Trace) -> Iterator[tuple[str, str]]:
-    """Labels of devices, and their names, where the file has some."""
-    names = {device.index: device.name for device in trace.recording.devices}
+def _named_devices(trace: Trace) -> Iterator[tuple[str, Device]]:
+    """Labels of devices, and what the file says of them, where it does."""
+    named = {device.index: device for device in trace.recording.devices}
     if trace.devices:
-        yield from ((device.label, names[device.index]) for device in trace.devices if device.index in names)
+        yield from ((device.label, named[device.index]) for device in trace.devices if device.index in named)
     else:
-        yield from ((str(index), name) for index, name in names.items())
+        yield from ((str(index), device) for index, device in named.items())
 
 
 def scope_numbers(path: Ints, phase: Ints, paths: int) -> Ints:

@@ -34,7 +34,7 @@ def device_table(partial: Partial) -> Table:
         frame[name] = counts.reindex(frame.index, fill_value=0)
     frame["span_ns"] = spans["last"] - spans["first"]
     frame["busy_share"] = (frame["busy_ns"] / frame["span_ns"]).where(frame["span_ns"] > 0, np.nan)
-    names = dict(facts.devices)
+    names = {label: device.name for label, device in facts.devices}
     labels = sorted((facts.device_labels[number], number) for number in frame.index)
     labels.sort(key=lambda device: by_numbers(device[0]))
     frame = frame.loc[[number for _, number in labels]].reset_index(drop=True)

@@ -22,6 +22,7 @@ from perfkit.analysis.attribution.fallback import LayersBy
 from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.attribution.scopes import ScopeSource
 from perfkit.analysis.attribution.steps import StepSource
+from perfkit.trace.recording import Cpu, Device
 
 if TYPE_CHECKING:
     from perfkit.analysis.time.account import Account
@@ -88,8 +89,10 @@ class Facts:
     """The files."""
     tools: tuple[str, ...]
     """What recorded them."""
-    devices: tuple[tuple[str, str], ...]
-    """Label and name of the devices that the files name."""
+    devices: tuple[tuple[str, Device], ...]
+    """Label and description of the devices that the files name."""
+    cpus: tuple[Cpu, ...]
+    """The CPUs that the files say their programs ran on."""
     device_labels: tuple[str, ...]
     """Of the devices that have events. One label in two files is one device: they are of one process."""
     names: tuple[str, ...]
@@ -235,6 +238,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         sources=_union(part.sources for part in parts),
         tools=_union(part.tools for part in parts),
         devices=_union(part.devices for part in parts),
+        cpus=_union(part.cpus for part in parts),
         device_labels=_union(part.device_labels for part in parts),
         names=_union(part.names for part in parts),
         paths=_union(part.paths for part in parts),

@@ -57,7 +57,7 @@ def summary(partial: Partial) -> dict[str, Any]:
     return {
         "source": ", ".join(facts.sources),
         "format": ", ".join(facts.tools),
-        "devices": [name for label, name in facts.devices if label in used],
+        "devices": [device.name for label, device in facts.devices if label in used],
         "kernels": int(kernels["count"].sum()),
         "kernel_time_ns": int(kernels["total_ns"].sum()),
         "gpu_events": int(on_device["count"].sum()),

@@ -32,6 +32,10 @@ class View:
     """The captures of the trace's CUDA graphs, from another trace."""
     by_device: bool = False
     """Tables of device work have rows for each device."""
+    mhz: float | None = None
+    """The clock of the device that was measured: peaks are then at that clock."""
+    roofline_chart: bool = False
+    """The report has a chart of the roofline."""
 
 
 def everyone(_: Facts) -> Audience:
@@ -60,7 +64,7 @@ class TraceTable:
         """The table of one trace, to be computed when asked for; None where such a trace has none."""
         audience = self.audience(partial.facts)
         build = self._by_device if self.divides and view.by_device and partial.facts.on_device else self.build
-        return LazyTable(self.name, lambda: build(partial, view), audience) if audience else None
+        return LazyTable(self.name, lambda: replace(build(partial, view), brief=True), audience) if audience else None
 
     def _by_device(self, partial: Partial, view: View) -> Table:
         """The tables of the devices as one, the longest rows of all first; rows that are pinned stay at the end."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from perfkit.errors import PerfkitError, UsageError
-from perfkit.render import findings, terminal
+from perfkit.render import findings, opening, terminal
 from perfkit.render.medium import Medium
 from perfkit.render.writers import WRITERS
+from perfkit.schema.finding import Finding
 from perfkit.schema.printable import printable
 from perfkit.schema.report import Report
 from perfkit.schema.table import each_note_once
@@ -23,21 +27,48 @@ else:
     Format = Literal[("table", *FORMS)]  # a type checker cannot follow types made from values
 
 
-def write(reports: Sequence[Report], form: Format, *, top: int | None, by_title: bool = False) -> None:
-    """Write reports to standard output, with findings before the tables, or on standard error for other formats.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a command was asked for."""
+
+    tables: tuple[str, ...] = ()
+    """Names of tables; empty: all."""
+    source: str = ""
+    """The path; empty where the reports are by their titles, or where there is none to analyze again."""
+    flags: tuple[str, ...] = ()
+    """Those that choose what of the source is analysed."""
+
+    def command(self, title: str) -> str:
+        """What shows all findings."""
+        again = shlex.join(("perfkit", "analyze", self.source or title, *self.flags, "--table", findings.FINDINGS))
+        return printable(again)
+
+
+EVERYTHING = Asked()
+
+
+def write(
+    reports: Sequence[Report], form: Format, *, top: int | None, by_title: bool = False, asked: Asked = EVERYTHING
+) -> None:
+    """Write reports to standard output: sentences, then tables. Formats without sentences have them on standard error.
 
     `by_title`: the reports have several sources; show each below its title.
     """
     if form == "table":
-        print_reports(reports, top=top, by_title=by_title)
+        print_reports(reports, top=top, by_title=by_title, asked=asked)
         return
-    for report in reports:
-        for line in findings.lines(report.findings):
-            print(printable(f"{report.title}: {line}" if by_title else line), file=sys.stderr)
     writer = FORMS[form]
+    if not writer.has_sentences:
+        for title, found in _sources(reports, by_title):
+            for line, _ in opening.lines(opening.opening(found, asked.tables), None, asked.command(title)):
+                print(f"{printable(title)}: {line}" if title and line else line, file=sys.stderr)
     shown = [report.seen_by(writer.viewer) for report in reports]
     medium = Medium(
-        top=top, by_title=by_title, is_terminal=sys.stdout.isatty(), encoding=sys.stdout.encoding or "utf-8"
+        top=top,
+        tables=asked.tables,
+        by_title=by_title,
+        is_terminal=sys.stdout.isatty(),
+        encoding=sys.stdout.encoding or "utf-8",
     )
     document = writer.document(shown, medium)
     assert isinstance(document, str), f"--format {form}: no text"
@@ -58,20 +89,36 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
         raise ending
 
 
-def print_reports(reports: Sequence[Report], *, top: int | None, by_title: bool = False) -> None:
-    """Print each report: its findings, one line each, then its tables."""
+def print_reports(
+    reports: Sequence[Report], *, top: int | None, by_title: bool = False, asked: Asked = EVERYTHING
+) -> None:
+    """Print what the reports are about, what to change first and what else to know; then their tables.
+
+    `by_title`: each report below its title, with its own tables.
+    """
     console = terminal.open_console(sys.stdout)
-    for index, report in enumerate(reports):
+    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    shown = [report.seen_by("people") for report in reports]
+    for index, (title, found) in enumerate(_sources(shown, by_title)):
         if index:
             console.print()
-        if by_title:
-            console.print(printable(report.title), style="bold", markup=False, soft_wrap=True)
-        for line in findings.lines(report.findings):
-            console.print(printable(line), markup=False, soft_wrap=True)
-        tables = report.seen_by("people").tables
-        if tables and report.findings:
-            console.print()
-        terminal.print_tables(console, each_note_once(tables), top=top)
+        if title:
+            console.print(printable(title), style="bold", markup=False, soft_wrap=True)
+        sentences = opening.opening(found, asked.tables)
+        for line, is_heading in opening.lines(sentences, width, asked.command(title)):
+            console.print(line, style="bold" if is_heading else None, markup=False, soft_wrap=True)
+        for place, report in enumerate([shown[index]] if by_title else shown):
+            tables = [table for table in report.tables if table.name not in findings.MADE_OF_FINDINGS]
+            if tables and (found or place):
+                console.print()
+            terminal.print_tables(console, each_note_once(tables), top=top)
+
+
+def _sources(reports: Sequence[Report], by_title: bool) -> list[tuple[str, list[Finding]]]:
+    """The title and the findings of each source; one without a title where all reports are of one source."""
+    if by_title:
+        return [(report.title, list(report.findings)) for report in reports]
+    return [("", [finding for report in reports for finding in report.findings])] if reports else []
 
 
 def chosen(

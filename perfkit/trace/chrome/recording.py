@@ -7,7 +7,7 @@ from typing import Any
 from perfkit.schema import provenance
 from perfkit.trace.byte_stream import printable
 from perfkit.trace.columns import LONGEST_NAME
-from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions
+from perfkit.trace.recording import Cpu, Device, OwnNotes, Recording, Tool, Versions
 
 _OPTIONS = ("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules")
 """The torch.profiler arguments that it writes into the file; 1 means enabled."""
@@ -90,7 +90,15 @@ def _own(said: object) -> OwnNotes | None:
     return OwnNotes(
         {path: kind for path, kind in tree if isinstance(kind, str)},
         provenance.read(said[provenance.KEY]) if provenance.KEY in said else None,
+        _cpu(said.get("cpu")),
     )
+
+
+def _cpu(said: object) -> Cpu | None:
+    if not isinstance(said, dict):
+        return None
+    model, threads = said.get("model"), integer(said.get("threads"))
+    return Cpu(model, threads) if isinstance(model, str) and threads is not None else None
 
 
 def _log(members: dict[str, Any]) -> tuple[str, ...]:

@@ -27,9 +27,7 @@ def test_a_file_in_which_nothing_says_a_phase():
     said = finding(TraceBuilder().annotation("layer 0", 0, 50).launched("k", 10, 20, 50).launched("l", 12, 60, 70))
     assert said is not None
     assert said.rule is NO_PHASE_EVIDENCE
-    assert said.what == (
-        "phases cannot be told: no range, operation or module in the file says one (40.00 ns (100.0%) in phase other)"
-    )
+    assert said.what == "phases cannot be told: no range, operation or module in the file says one"
     assert (said.cost.ns, said.cost.share) == (40, 1.0)
     assert "perfkit.annotate(model)" in said.advice
 
@@ -38,7 +36,7 @@ def test_a_file_with_some_work_that_nothing_tells():
     b = TraceBuilder().annotation("forward", 0, 50).launched("k", 10, 20, 50).launched("l", 60, 70, 80)
     said = finding(b.annotation("to_device", 90, 99).launched("a copy", 91, 100, 110))
     assert said is not None
-    assert said.what == "nothing in the file says which phase 10.00 ns (20.0%) of its work belongs to: phase other"
+    assert said.what == "10.00 ns (20.0%) are in phase other: nothing in the file says which phase it is"
 
 
 def test_where_most_of_it_is():
@@ -46,7 +44,7 @@ def test_where_most_of_it_is():
     b = TraceBuilder().annotation("forward", 0, 50).launched("k", 10, 20, 50).annotation("misc", 60, 90)
     said = finding(b.launched("l", 65, 70, 80).launched("m", 70, 80, 90).launched("n", 95, 100, 110))
     assert said is not None
-    assert said.what.endswith("phase other, most of it in misc")
+    assert " are in phase other, most of it in misc: " in said.what
 
 
 def test_advice_is_not_to_annotate_what_is_annotated():
@@ -54,7 +52,7 @@ def test_advice_is_not_to_annotate_what_is_annotated():
     said = finding(b.launched("l", 60, 70, 80))
     assert said is not None
     assert "annotate" not in said.advice
-    assert said.what.endswith("most of it in aten::norm")
+    assert ", most of it in aten::norm: " in said.what
 
 
 @pytest.mark.parametrize(

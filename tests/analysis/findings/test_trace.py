@@ -11,7 +11,7 @@ from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Finding
 from perfkit.trace.columns import Trace
-from tests.builders import TraceBuilder, device_step, host_step
+from tests.builders import TraceBuilder, device_step
 
 
 def account(trace: Trace, **selection) -> Account:
@@ -22,44 +22,17 @@ def remarks(account: Account) -> list[str]:
     return lines(findings_of(account))
 
 
-def test_the_first_line_says_how_much_there_is_and_how_busy_the_device_was():
-    """GIVEN 35 ns busy between 100 and 200 WHEN reported THEN by hand: 35.0%; each of two devices has its share"""
-    assert remarks(account(device_step().build()))[0] == (
-        "1 step; 4 device events, 40.00 ns in sum, 35.00 ns busy (35.0% of the time from first to last)"
-    )
-    two = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 0, 40)
-    two.launched("k", 2, 60, 100).launched("k", 3, 1000, 1020, device=1)
-    assert remarks(account(two.build()))[0] == (
-        "2 steps; 3 device events, 100.0 ns in sum, 100.0 ns busy"
-        " (device 0: 80.0%, device 1: 100.0% of the time from first to last)"
-    )
-    for number in range(2, 9):
-        two.launched("k", 2, 0, 10, device=number)
-    assert "170.0 ns busy (89.5% of the time from first to last)" in remarks(account(two.build()))[0]
-
-
-def test_a_moment_of_no_length_has_no_share():
-    assert remarks(account(TraceBuilder().launched("k", 0, 5, 5).build()))[0] == (
-        "0 steps; 1 device events, 0 ns in sum, 0 ns busy"
-    )
-
-
-def test_the_first_line_of_host_times():
-    assert remarks(account(host_step().build()))[0] == (
-        "1 step, 100.0 ns on the main thread; no device work in this trace"
-    )
-
-
 def test_backward_without_a_node_in_the_file_is_not_called_the_engines():
     """GIVEN backward known by an operator alone WHEN explained THEN the reason is that the file has no nodes"""
     b = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
     texts = remarks(account(b.range("aten::linear_backward", 60, 80).launched("k", 65, 70, 90).build()))
-    assert any("20.00 ns in backward, on threads where the file has no autograd nodes" in line for line in texts)
+    why = "<unattributed>: 20.00 ns (66.7%) in backward, on threads where the file has no autograd nodes"
+    assert any(line.startswith(why) for line in texts)
 
 
 def test_the_rest_is_explained_where_there_is_one():
     texts = remarks(account(device_step().build()))
-    assert "<unattributed>: 5.000 ns (12.5%): 5.000 ns outside every scope" in texts
+    assert "<unattributed>: 5.000 ns (12.5%) outside every scope" in texts
     scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
     assert not any("<unattributed>" in line for line in remarks(account(scoped.build())))
 
@@ -75,12 +48,18 @@ def test_where_no_range_names_a_module_operators_are_suggested(scope, operator, 
     assert any(line in remark for remark in remarks(account(b.build()))) == said
 
 
+def test_what_lacks_phases_and_modules_is_told_once_what_to_try():
+    b = TraceBuilder().annotation("load", 0, 50).launched("k", 10, 100, 110)
+    told = [line for line in remarks(account(b.build())) if "try perfkit.annotate(model) while recording" in line]
+    assert len(told) == 1
+
+
 def test_ranges_that_hold_little_are_said_to():
     b = TraceBuilder().annotation("load", 0, 50).launched("k", 10, 100, 110)
     b.range("aten::mm", 60, 90).launched("k", 70, 110, 140)
     line = (
         "no module is named, and ranges hold less than half of the time: tables by layer have a row for each range or"
-        " operator; try perfkit.annotate(model) while recording"
+        " operator"
     )
     assert line in remarks(account(b.build()))
 

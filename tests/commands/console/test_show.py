@@ -58,3 +58,28 @@ def test_without_an_error_that_waits_that_of_the_body_is_raised():
         raise BrokenPipeError
     with show.and_then(None):
         pass
+
+
+def test_what_is_not_shown_has_a_command_that_shows_it(capsys):
+    """GIVEN seven things to change WHEN shown THEN the command for all has the path, quoted, and the flags given"""
+    rule = Rule("a-change", "performance", "for a test")
+    made = report(table("a"), findings=[Finding(rule, f"number {number}") for number in range(7)])
+    asked = show.Asked(source="my trace.json", flags=("--steps", "all"))
+    show.print_reports([made], top=None, asked=asked)
+    assert "  and 2 more: perfkit analyze 'my trace.json' --steps all --table findings\n" in capsys.readouterr().out
+    show.write([made], "csv", top=None, by_title=True)
+    said = capsys.readouterr().err
+    assert "a report:   and 2 more: perfkit analyze 'a report' --table findings\n" in said
+
+
+def test_sentences_of_all_reports_of_one_source_come_before_their_tables(capsys):
+    """GIVEN two reports of one run WHEN shown THEN what both say, then the tables of both; of two sources, apart"""
+    reports = [report(table("a"), findings=[Finding(RULE, "one")]), report(table("b"), findings=[Finding(RULE, "two")])]
+    show.print_reports(reports, top=None)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["one", "two", "", "A"]
+    assert "B" in lines[4:]
+    show.print_reports(reports, top=None, by_title=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["a report", "one", "", "A"]
+    assert lines.index("two") > lines.index("A")

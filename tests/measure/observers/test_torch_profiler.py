@@ -100,6 +100,12 @@ def test_the_trace_holds_the_measured_steps_and_no_other(folder):
     assert found["perfkit::layers.0.attn.scores"] == 3
 
 
+def test_the_trace_knows_the_cpu_and_its_threads(folder):
+    """GIVEN a run on a CPU with one thread THEN the trace says so: whose peaks utilisation is a part of"""
+    environment = record.load(folder).environment
+    assert document(folder)["perfkit"]["cpu"] == {"model": environment.cpu_model, "threads": 1}
+
+
 def test_the_trace_knows_the_module_tree(folder):
     assert document(folder)["perfkit"]["modules"] == annotate.module_tree(Transformer(quick()))
 

@@ -8,7 +8,7 @@ import pytest
 
 from perfkit.schema.provenance import CompiledGraph, KernelCall, Provenance
 from perfkit.trace.chrome.recording import integer, recording
-from perfkit.trace.recording import Device, OwnNotes, Recording, Tool, Versions
+from perfkit.trace.recording import Cpu, Device, OwnNotes, Recording, Tool, Versions
 
 NOTHING = Recording(Tool.KINETO)
 NO_VALUE = [None, "text", 3.5, True, [], [[]], [7], {}, {"x": 1}, 1 << 63]
@@ -144,3 +144,19 @@ def test_an_origin_that_cannot_be_read_is_a_problem(said: Any) -> None:
 )
 def test_integers(value: object, expected: int | None) -> None:
     assert integer(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"model": "AMD EPYC", "threads": 2}, Cpu("AMD EPYC", 2)),
+        ({"model": "AMD EPYC"}, None),
+        ({"model": 7, "threads": 2}, None),
+        ("AMD EPYC", None),
+        (None, None),
+    ],
+)
+def test_the_cpu_that_a_run_was_on(said: Any, expected: Cpu | None) -> None:
+    own = recording({"perfkit": {"cpu": said}}).own
+    assert own is not None
+    assert own.cpu == expected

@@ -56,7 +56,10 @@ def _formula(
         out = q.like((*q.shape[:-1], v.shape[-1]))
         written = (q, k, v, out) if gradients else ()
         return Counted(
-            per_pair * of_heads * queries * keys, moved(q, k, v, out, *written), per_pair * of_heads * hidden
+            per_pair * of_heads * queries * keys,
+            moved(q, k, v, out, *written),
+            per_pair * of_heads * hidden,
+            2 * q.shape[-1] * of_heads * queries * keys if gradients else 0,
         )
 
     return Formula(kinds.ATTENTION, Level.PRODUCT, count)

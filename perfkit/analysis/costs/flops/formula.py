@@ -38,6 +38,8 @@ class Counted:
     not say the types."""
     masked: int = 0
     """Operations in `flops` whose result a causal mask hides: a kernel may leave them out, and fused ones do."""
+    repeated: int = 0
+    """Operations in `flops` that the forward operator did before: fused attention's backward computes scores again."""
 
 
 Count: TypeAlias = Callable[[Call], Counted]

@@ -14,8 +14,10 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
+from perfkit.analysis.costs.flops import precision
 from perfkit.analysis.costs.flops.work import PRODUCTS, Work, work_of
 from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.names import LOOKED_AT
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import rest_last, with_share
 from perfkit.analysis.time.cells import scopes_of
@@ -23,12 +25,12 @@ from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Audience, Column, Table
 from perfkit.trace.columns import MISSING
-from perfkit.trace.detail_columns import Operand
+from perfkit.trace.detail_columns import Operand, Operands
 from perfkit.trace.operands import operands_of
 
 NO_OPERATOR = "<no operator>"
 """The row of time outside every operator."""
-_MEASURES = ("count", "flops", "masked_flops", "bytes", "count_without_bytes", "total_ns")
+_MEASURES = ("count", "flops", "masked_flops", "repeated_flops", "bytes", "count_without_bytes", "total_ns")
 
 
 def _rows(account: Account) -> Rows:
@@ -40,12 +42,11 @@ def _rows(account: Account) -> Rows:
     steps[list(account.steps)] = np.arange(len(account.steps))  # the last element belongs to NONE
     host, row = account.attribution.host, np.where(carries, owner, NONE)
     moved = at(work.bytes, row, absent=0)
-    recorded = at(host.forest.order.astype(np.int64), owner, absent=NONE)
     frame = pd.DataFrame(
         {
             "name": np.where(owner == NONE, account.operator, at(host.name.astype(np.int64), owner, absent=NONE)),
-            "shapes": at(operands.shapes.astype(np.int64), recorded, absent=NONE),
-            "kind": at(work.kind, owner, absent=NONE),
+            **(calls := of_calls(account, operands, work, owner)),
+            "kernel": np.where((owner == NONE) & account.on_device, account.name, calls["kernel"]),
             "phase": account.phase.astype(np.int64),
             "path": account.path_or_label.astype(np.int64),
             "step": steps[account.step],
@@ -53,15 +54,57 @@ def _rows(account: Account) -> Rows:
             "count": carries.astype(np.int64),
             "flops": at(work.flops, row, absent=0),
             "masked_flops": at(work.masked, row, absent=0),
+            "repeated_flops": at(work.repeated, row, absent=0),
             "bytes": np.maximum(moved, 0),
             "count_without_bytes": (moved == MISSING).astype(np.int64),
             "total_ns": account.total,
         }
     )
     added = frame.groupby(list(_KEYS), sort=False)[list(_MEASURES)].sum().reset_index()
-    rows: dict[str, Any] = {str(name): added[name].to_numpy() for name in added}
+    return with_texts({str(name): added[name].to_numpy() for name in added}, operands)
+
+
+def with_texts(rows: Rows, operands: Operands) -> Rows:
+    """The rows with shapes as text."""
     texts = np.array([*map(_shapes, operands.all_shapes), ""], dtype=object)  # the last is for NONE
-    return rows | {"shapes": texts[rows["shapes"]]}
+    return {**rows, "shapes": texts[rows["shapes"]]}
+
+
+def of_calls(account: Account, operands: Operands, work: Work, owner: Ints) -> dict[str, Ints]:
+    """What tells calls of one name apart: shapes by number, kind of work, precision, and the kernel of most time."""
+    order = account.attribution.host.forest.order.astype(np.int64)
+    kernel = _main_kernels(account, work)
+    return {
+        "shapes": at(operands.shapes.astype(np.int64), at(order, owner, absent=NONE), absent=NONE),
+        "kind": at(work.kind, owner, absent=NONE),
+        "precision": at(_precisions(account, operands, work, kernel), owner, absent=NONE),
+        "kernel": at(kernel, owner, absent=NONE),
+    }
+
+
+def _main_kernels(account: Account, work: Work) -> Ints:
+    """Of each host range whose work is counted, the name of the kernel that took most of its time; NONE for none."""
+    events = account.trace.device
+    owner = owners_of_events(account, work)
+    kernel = np.full(len(work.kind), NONE, dtype=np.int64)
+    order = np.argsort(events.end - events.start, kind="stable")  # the last of equal indices stays: the longest
+    order = order[owner[order] != NONE]
+    kernel[owner[order]] = events.name[order]
+    return kernel
+
+
+def _precisions(account: Account, operands: Operands, work: Work, kernel: Ints) -> Ints:
+    """The precision of each host range; of matmuls and their like also by the names of their kernels."""
+    found = precision.of_arguments(operands)[account.attribution.host.forest.order]
+    products = np.isin(work.kind, [kinds.ALL.index(kind) for kind in PRODUCTS])
+    fp32, tf32 = precision.ALL.index("fp32"), precision.ALL.index("tf32")
+    names, asked = account.trace.names, products & (kernel != NONE) & np.isin(found, (NONE, fp32))
+    for index in np.unique(kernel[asked]).tolist():
+        name, rows = names[index][:LOOKED_AT], asked & (kernel == index)
+        found[rows & (found == NONE)] = precision.of_kernel(name)
+        if precision.is_tf32(name):
+            found[rows & (found == fp32)] = tf32
+    return found
 
 
 def _carries(account: Account, work: Work) -> Bools:
@@ -90,16 +133,19 @@ def _shape(operand: Operand) -> str:
     return "x".join(map(str, operand))
 
 
-_KEYS = ("name", "shapes", "kind", "phase", "path", "step", "device")
+CALL = ("name", "shapes", "kind", "precision", "kernel", "device")
+"""Calls that are equal in these do equal work."""
+_KEYS = (*CALL, "phase", "path", "step")
 WORK = Fold(
     "work",
     _rows,
     keys=_KEYS,
     measures=dict.fromkeys(_MEASURES, "sum"),
-    texts={"name": "names", "path": "paths", "device": "device_labels"},
+    texts={"name": "names", "kernel": "names", "path": "paths", "device": "device_labels"},
     is_counted=True,
 )
-"""One row for each operator, shapes of its arguments, kind of work (NONE: not counted), phase, scope, step, device."""
+"""One row for each operator, shapes and precision of its arguments, kind of work (NONE: not counted), kernel that took
+most of its time, phase, scope, step, device. Where nothing is counted the kernel is each one's own."""
 
 _COLUMNS = (
     Column("count", "", "count", summed=True),

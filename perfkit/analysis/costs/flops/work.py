@@ -33,6 +33,8 @@ class Work:
     """Operations; 0 on rows that are not counted."""
     masked: Ints
     """Those among them that a causal mask hides, which fused kernels leave out."""
+    repeated: Ints
+    """Those among them that repeat what the forward operator did."""
     bytes: Ints
     """The least that has to be moved; MISSING where the trace does not tell it, and on rows that are not counted."""
     kind: Ints
@@ -56,16 +58,17 @@ def work_of(operands: Operands, attribution: Attribution) -> Work:
     level = np.array([how.level for how in formulas], dtype=np.int64)[formula]
     innermost = level > _levels_inside(host, rows, level)
     rows, key, formula = rows[innermost], key[innermost], formula[innermost]
-    flops, masked, moved, kind = (
+    flops, masked, repeated, moved, kind = (
         _placed(len(host.name), rows, values, absent)
         for values, absent in (
             (np.array([count.flops if count else 0 for count in found], dtype=np.int64)[key], 0),
             (np.array([count.masked if count else 0 for count in found], dtype=np.int64)[key], 0),
+            (np.array([count.repeated if count else 0 for count in found], dtype=np.int64)[key], 0),
             (np.array([_bytes(count) for count in found], dtype=np.int64)[key], MISSING),
             (np.array([kinds.ALL.index(how.kind) for how in formulas], dtype=np.int64)[formula], NONE),
         )
     )
-    return Work(flops, masked, moved, kind, nearest(host.forest.parent, kind != NONE))
+    return Work(flops, masked, repeated, moved, kind, nearest(host.forest.parent, kind != NONE))
 
 
 def _bytes(count: Counted | None) -> int:

@@ -95,7 +95,10 @@ LOOKS: tuple[Look, ...] = (
 """A new rule is one line here, and a file of its own."""
 
 UNCHECKED = Rule(
-    "unchecked", "performance", "rules that could not look, because the file lacks what they need, and what to record"
+    "unchecked",
+    "performance",
+    "rules that could not look, because the file lacks what they need, and what to record",
+    read="last",
 )
 _SHOWN = 4
 _RECORD: dict[Need, tuple[str, str]] = {

@@ -1,0 +1,20 @@
+"""Draws charts into files. What draws is loaded only where a picture was asked for: it takes half a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perfkit import signals
+from perfkit.render import files
+from perfkit.schema.chart import Chart
+
+PICTURES = (".png", ".svg", ".pdf")
+"""Extensions that choose the format."""
+
+
+def draw(chart: Chart, path: Path) -> None:
+    """Write the chart, completely or not at all. Raises UsageError where the file cannot be written."""
+    with signals.at_once():
+        from perfkit.render import charts
+
+    files.replace(path, charts.draw(chart, path.suffix.lower()))
