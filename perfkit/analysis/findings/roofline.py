@@ -23,7 +23,9 @@ _LEAST = 0.02
 _CACHE = 256 * 2**20
 """Bytes of the largest last-level cache: that of AMD's MI300X (CDNA 3 white paper, 2023)."""
 
-TF32_USED = Rule("tf32-used", "trace", "fp32 matmuls or convolutions are faster than the fp32 peak: TF32 was on")
+TENSOR_FLOAT_USED = Rule(
+    "tensor-float-used", "trace", "fp32 matmuls or convolutions are faster than the fp32 peak: TF32 was on"
+)
 ABOVE_ROOF = Rule("above-roof", "trace", "work or steps are faster than the device can be, by more than 5%, and why")
 
 
@@ -37,7 +39,7 @@ def tf32_used(account: Account, _: Scalars) -> Finding | None:
     hardware = _hardware(longest, devices)
     said = above_fp32(hardware, rate(longest)) if hardware else ""
     text = f"{_named(longest, account)} takes fp32 tensors: {said}"
-    return Finding(TF32_USED, text, evidence=(_evidence(longest, account),), sure="derived")
+    return Finding(TENSOR_FLOAT_USED, text, evidence=(_evidence(longest, account),), sure="derived")
 
 
 def above_roof(account: Account, scalars: Scalars) -> Finding | None:
