@@ -30,6 +30,9 @@ from perfkit.trace.details import read_details
 
 _LONGEST_IDLE_NS = 1_000_000
 """Of idle time between two kernels, at most 1 ms, hundreds of launches, goes with them; the rest has other causes."""
+_RECORDING_NS, _RECORDING_SHAPES_NS = 200, 350
+"""What the profiler adds to the program for each operator that it records, without and with shapes. Measured with
+torch 2.13 in loops of item, add_, linear and views: 195 to 221 and 347 to 436 ns of the process's time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,11 @@ class Case:
     def is_worth(self, time_ns: float, least: float) -> bool:
         """Whether time at stake in all steps is at least this share of the steps."""
         return time_ns > 0 and time_ns >= least * self.step_ns * self.share_of
+
+    @property
+    def recording_ns(self) -> int:
+        """What recording a range on the host took: of many short ones a good part of their time."""
+        return _RECORDING_SHAPES_NS if self.has_shapes else _RECORDING_NS
 
     @property
     def a_step(self) -> str:
@@ -264,9 +272,26 @@ class Case:
         return self.account.attribution.ranges.phase[self.units.row]
 
     @cached_property
+    def unit_path(self) -> Ints:
+        """Path of the module that each unit is in; NONE for none."""
+        return self.account.attribution.ranges.path[self.units.row]
+
+    @cached_property
     def unit_time(self) -> Ints:
         """ns of the account's rows in each unit."""
         return self.per_unit(np.where(self.is_inside, self.account.exclusive, 0))
+
+    def stretch(self, found: Bools) -> int:
+        """ns that the host takes for some units: their length, and the Python between two of them in a row."""
+        table, rows = self.units, np.flatnonzero(found)
+        if not len(rows):
+            return 0
+        gap = np.clip(table.start[rows[1:]] - table.end[rows[:-1]], 0, None)
+        working = np.append(0, np.cumsum(self.works))
+        in_a_row = (working[rows[1:]] == working[rows[:-1] + 1]) & (table.thread[rows[1:]] == table.thread[rows[:-1]])
+        length = int((table.end[rows] - table.start[rows]).sum()) + int(gap[in_a_row & (gap <= _LONGEST_IDLE_NS)].sum())
+        recorded = int(at(found, self.units.of, absent=False).sum()) * self.recording_ns
+        return max(length - recorded, 0)
 
     @cached_property
     def works(self) -> Bools:

@@ -11,6 +11,7 @@ from perfkit.analysis.findings.performance.kernels import layers, lengths, preci
 from perfkit.analysis.findings.performance.operators import attention, batch_norm, chains, copies, loops, optimizer
 from perfkit.analysis.findings.performance.program import (
     allocator,
+    beside,
     collector,
     compiling,
     debugging,
@@ -48,12 +49,13 @@ LOOKS: tuple[Look, ...] = (
     Look(copies.CONCATENATIONS, copies.concatenations, ("operators",)),
     Look(copies.INDEX_PUTS, copies.index_puts, ("operators",)),
     Look(copies.COPIES_BEFORE_DEVICE, copies.copies_before_device, ("device", "operators")),
-    Look(loops.INDEXING_LOOP, loops.indexing_loop, ("operators",)),
+    Look(loops.PYTHON_LOOP, loops.python_loop, ("operators",)),
     Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",)),
     Look(lengths.HOT_SPOT, lengths.hot_spot),
     Look(layers.RECOMPUTATION, layers.recomputation),
     Look(layers.UNEVEN_LAYERS, layers.uneven_layers),
     Look(first_step.SLOW_FIRST_STEP, first_step.slow_first_step, ("steps",)),
+    Look(beside.WORK_BESIDE_TRAINING, beside.work_beside_training, ("steps", "operators")),
     Look(compiling.COMPILATION, compiling.compilation),
     Look(compiling.GRAPH_BREAKS, compiling.graph_breaks, ("operators",)),
     Look(compiling.RECOMPILES, compiling.recompiles, ("operators",)),
