@@ -8,7 +8,15 @@ from typing import Literal, TypeAlias
 
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.kernels import layers, lengths, precision, tensor_cores
-from perfkit.analysis.findings.performance.operators import attention, batch_norm, chains, copies, loops, optimizer
+from perfkit.analysis.findings.performance.operators import (
+    attention,
+    batch_norm,
+    chains,
+    copies,
+    loops,
+    optimizer,
+    wasted,
+)
 from perfkit.analysis.findings.performance.program import (
     allocator,
     beside,
@@ -50,6 +58,9 @@ LOOKS: tuple[Look, ...] = (
     Look(copies.INDEX_PUTS, copies.index_puts, ("operators",)),
     Look(copies.COPIES_BEFORE_DEVICE, copies.copies_before_device, ("device", "operators")),
     Look(loops.PYTHON_LOOP, loops.python_loop, ("operators",)),
+    Look(wasted.DOUBLE_PRECISION, wasted.double_precision, ("operators", "shapes")),
+    Look(wasted.ONE_HOT_MATMUL, wasted.one_hot_matmul, ("operators",)),
+    Look(wasted.NO_KV_CACHE, wasted.no_kv_cache, ("operators", "shapes")),
     Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",)),
     Look(lengths.HOT_SPOT, lengths.hot_spot),
     Look(layers.RECOMPUTATION, layers.recomputation),

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import Case, names_of
+from perfkit.analysis.findings.performance.case import CALL_NS, Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.schema.finding import Finding, Rule
 
@@ -24,8 +24,6 @@ _RECURRENT = ("gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
 """Cells, each of which needs what the one before made."""
 _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
-_CALL_NS = 5_000
-"""What an operator takes besides its arithmetic, about: dispatch, checks, views inside, memory for the result."""
 
 
 def python_loop(case: Case) -> Finding | None:
@@ -138,7 +136,7 @@ def _units(case: Case, begins: Ints, ends: Ints) -> Bools:
 def _arithmetic(case: Case, units: Bools) -> int:
     """ns that units take beyond a call."""
     length = case.units.end[units] - case.units.start[units]
-    return int(np.maximum(length - _CALL_NS, 0).sum())
+    return int(np.maximum(length - CALL_NS, 0).sum())
 
 
 def _backward(case: Case, units: Bools) -> int:
