@@ -13,7 +13,7 @@ from perfkit.analysis.time.steps import STEPS
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import traces
-from perfkit.schema import record
+from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 
@@ -24,11 +24,12 @@ def of_trace(
     *,
     use_cache: bool = True,
     tables: Iterable[TraceTable] = trace_report.TABLES,
+    record: RunRecord | None = None,
 ) -> Report:
-    """Where the time of a trace went."""
+    """Where the time of a trace went; `record` is that of the perfkit run that it belongs to."""
     trace = traces.load(path, use_cache=use_cache)
     with attributing(trace.facts.events):
-        made = trace_report.report(trace, view, tables=tables)
+        made = trace_report.report(trace, view, tables=tables, record=record)
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     return made
 
@@ -40,9 +41,9 @@ def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cach
     that of the trace is left out.
     """
     yield run_report.report(saved)
-    plain, trace = (record.artifact(saved, folder, kind) for kind in ("plain", "trace"))
+    plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     if plain is not None and plain.exists():
-        yield overhead.report(saved, record.load(plain))
+        yield overhead.report(saved, records.load(plain))
     if trace is not None:
         others = (table for table in trace_report.TABLES if table is not STEPS)
-        yield of_trace(trace, view, use_cache=use_cache, tables=others)
+        yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved)

@@ -64,12 +64,13 @@ def _table(name: str, title: str, findings: Sequence[Finding]) -> Table:
 
 
 def json_value(finding: Finding) -> dict[str, Any]:
-    """`{rule, what, cost_ns, share, evidence, advice, sure, where}`; null where cost or share is not known."""
+    """`{rule, what, cost_ns, share, gain_ns, evidence, ...}`; null where cost, share or gain is not known."""
     return {
         "rule": finding.rule.id,
         "what": finding.what,
         "cost_ns": finding.cost.ns,
         "share": finding.cost.share,
+        "gain_ns": finding.gain.ns,
         "evidence": [{"table": row.table, "key": dict(row.key)} for row in finding.evidence],
         "advice": finding.advice,
         "sure": finding.sure,

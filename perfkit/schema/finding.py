@@ -69,3 +69,10 @@ class Finding:
     sure: Sure = "measured"
     where: str = ""
     """The scope, step, side or rank it is about; empty where it is about all."""
+    gain: Cost = NO_COST
+    """What a replay of the trace without it gains at most, per step; without one where none could be made."""
+
+    @property
+    def at_stake(self) -> Cost:
+        """The gain where there is one, else the cost: findings are ranked by it."""
+        return self.cost if self.gain.ns is None else self.gain

@@ -251,8 +251,10 @@ def annotate(
     run; needed under nsys only. Steps of optimizers have ranges in any case, and those of PyTorch's optimizers that
     update one parameter after the other have one with the module's name round each update.
 
-    Warns (RuntimeWarning) where two annotated models share names.
+    Warns (RuntimeWarning) where two annotated models share names. Raises TypeError where `model` is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"annotate wants a torch.nn.Module, not {type(model).__name__}: pass the model itself")
     return Annotation(model, root, gradients=gradients, backward=backward)
 
 

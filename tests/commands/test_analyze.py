@@ -344,9 +344,9 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
         ("finding", "(did you mean findings?); choose from"),
         ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
-        ("nothing", "there is no table of that name here; choose from categories, copies, devices, findings, gaps, "
-                    "groups, integrity, kernel_summary, kernels, launches, layers, phases, queue, ranges, steps, "
-                    "syncs, unlaunched, wall, wall_time\n"),
+        ("nothing", "there is no table of that name here; choose from categories, copies, critical, devices, findings, "
+                    "gaps, groups, integrity, kernel_summary, kernels, launches, layers, phases, queue, ranges, "
+                    "replay, steps, syncs, unlaunched, wall, wall_time\n"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_not_there_is_refused_with_those_that_are(trace, capsys, asked, says):

@@ -456,3 +456,8 @@ def test_a_fake_nvtx_tells_ranges_that_are_not_balanced():
     fake.note(None)
     with pytest.raises(AssertionError, match="without a push"):
         fake.paths()
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match="not function: pass the model itself"):
+        annotate(lambda x: x)  # type: ignore[arg-type]

@@ -2,8 +2,13 @@
 
 A profiler that starts while the device is busy records kernels whose launches it did not see. They are the end of what
 the program does over and over, so the same names in the same order come again later on the stream, with launches. Where
-every place at which they do gives a kernel the same component (the same scope up to the numbers of layers), it has that
-component. Which layer it was nobody knows: a model's layers launch the same names.
+every place at which they could stand gives a kernel the same component (the same scope up to the numbers of layers), it
+has that component. Which layer it was nobody knows: a model's layers launch the same names.
+
+Two things are asked. That the names and what follows them come again, 32 names at least, and what follows is in the
+same components there. And that no other place contradicts: none after which the window only ends too soon, none that
+begins before it (six layers among more also stand a layer later), and none at which a part of several layers stands
+with its last ones only, where the end of the window keeps the others from it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints
 from perfkit.trace.columns import Trace
 
-_NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+")
+NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+")
 """The number of a layer in a scope: layers.3.attn, Linear_7; not that of Conv2d."""
 _FEWEST = 32
 """Names that must agree at least, those that follow the work included."""
@@ -42,7 +47,7 @@ def twins(trace: Trace, unlaunched: Bools, path: Ints, paths: tuple[str, ...], *
     if not unlaunched.any() or not (path != NONE).any():
         return twin
     folded: dict[str, int] = {}
-    component = np.array([folded.setdefault(_NUMBER.sub("*", text), len(folded)) for text in paths] + [NONE])[path]
+    component = np.array([folded.setdefault(NUMBER.sub("*", text), len(folded)) for text in paths] + [NONE])[path]
     for device in np.unique(events.device[unlaunched]):
         for stream in np.unique(events.stream[unlaunched & (events.device == device)]):
             rows = np.flatnonzero((events.device == device) & (events.stream == stream))
@@ -64,17 +69,56 @@ def _repeated(name: Ints, component: Ints, lead: int, fewest: int) -> Ints:
     if not lead or len(name) - lead < _FEWEST:
         return place
     sequence = _Sequence(name, lead)
+    component = np.where(np.arange(len(name)) < lead, NONE, component)
     end = lead
     for _ in range(_MOST_PARTS):
         begin, found = sequence.longest(end, fewest)
         if begin == end:
             break
-        there = found[:, None] + np.arange(end - begin)
-        if len(found):
-            agree = (component[there] == component[there[0]]).all(axis=0) & (component[there[0]] != NONE)
-            place[begin:end][agree] = there[0][agree]
+        found = _followed_alike(component, end, found + (end - begin))
+        if len(found) >= fewest:
+            there = found[0] - (end - begin) + np.arange(end - begin)
+            agree = _uncontradicted(component, there, begin, sequence.shifts(begin, end))
+            place[begin:end][agree] = there[agree]
+            component[begin:end][agree] = component[there[agree]]
         end = begin
     return place
+
+
+def _followed_alike(component: Ints, end: int, ends: Ints) -> Ints:
+    """Those of the places, by where they end, that the components after `end` follow, as far as those are known."""
+    later = ends[:, None] + np.arange(_FEWEST)
+    inside = later < len(component)
+    there = component[np.minimum(later, len(component) - 1)]
+    here = component[end : end + _FEWEST]
+    return ends[((there == here) | (here == NONE) | ~inside).all(axis=1)]
+
+
+def _uncontradicted(component: Ints, there: Ints, begin: int, shifts: Ints) -> Bools:
+    """Whether each event of the part that begins at `begin` is in the component of its place `there`, however shifted.
+
+    A part that overlaps itself when shifted has a period: its events are what stands some periods later, and those a
+    period apart are one, since the end of the window alone may keep some of them from a place. A place that the end
+    cuts off contradicts only if it does before the last _FEWEST names, whose following is not known; then it may be the
+    true one, and the whole part is in doubt.
+    """
+    size = len(there)
+    end, last = begin + size, len(component) - 1
+    part = np.arange(begin, end)
+    if len(shifts) * size > _MOST_COMPARED:
+        return np.zeros(size, dtype=bool)
+    shifted = part + np.maximum(-(-(end - part) // shifts[:, None]), 1) * shifts[:, None]
+    differs = component[np.minimum(shifted, last)] != component[there]
+    is_cut = shifts + end > last + 1
+    if (differs & (part + shifts[:, None] + _FEWEST <= last))[is_cut].any():
+        return np.zeros(size, dtype=bool)
+    whole = shifts[~is_cut]
+    period = min(int(np.diff(whole, prepend=0).min(initial=size)), size)
+    first = component[there][np.arange(size) % period]
+    doubt = differs[~is_cut].any(axis=0) | (component[there] != first) | (first == NONE)
+    of_period = np.zeros(period, dtype=bool)
+    np.logical_or.at(of_period, np.arange(size) % period, doubt)
+    return ~of_period[np.arange(size) % period]
 
 
 class _Sequence:
@@ -120,6 +164,13 @@ class _Sequence:
         length = np.minimum(whole, len(self._name) - place)
         same = self._hashes(place, length) == self._hashes(np.full(len(place), begin), length)
         return place[same], length[same]
+
+    def shifts(self, begin: int, end: int) -> Ints:
+        """By how much the names from `begin` to `end` can be moved, with the _FEWEST that follow, as far as they go."""
+        shift = np.arange(1, len(self._name) - begin)
+        length = np.minimum(end - begin + _FEWEST, len(self._name) - begin - shift)
+        first = np.full(len(shift), begin)
+        return shift[self._hashes(first + shift, length) == self._hashes(first, length)]
 
     def _verified(self, begin: int, end: int, places: Ints) -> Ints:
         """Those of the places where the names are equal indeed; none where there are too many to compare."""

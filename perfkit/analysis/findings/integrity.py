@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Phase, external_ids_are_correlations
-from perfkit.analysis.attribution.intervals import NONE, at
+from perfkit.analysis.attribution.intervals import NONE, Ints, at
 from perfkit.analysis.findings import losses, reading
 from perfkit.analysis.findings.crossing import crossing_ranges
 from perfkit.analysis.findings.guesses import guessed_links
@@ -23,6 +23,7 @@ from perfkit.analysis.time.cost import part as _part
 from perfkit.analysis.time.graphs import by_graph, cuda_graphs
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
+from perfkit.trace.columns import MISSING, HostKind, Trace
 
 _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
@@ -138,6 +139,7 @@ def _zero(account: Account) -> Finding | None:
     return Finding(ZERO_DURATIONS, text) if count else None
 
 
+_MOST = np.iinfo(np.int64).max
 OVERLAPPING = Rule("overlapping", "integrity", "events of one stream that overlap")
 
 
@@ -155,7 +157,38 @@ def _overlapping(account: Account) -> Finding | None:
         return None
     time = int(overlap.sum())
     text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
-    return Finding(OVERLAPPING, text, _part(account, time))
+    foreign = _of_two_processes(account.trace, rows[:-1][overlap > 0], rows[1:][overlap > 0])
+    if not foreign:
+        return Finding(OVERLAPPING, text, _part(account, time))
+    text += (
+        f"; {foreign:,} of them by the calls of another process: these may be recordings of several processes, joined"
+        " without renaming their devices, so that two devices count as one, whose busy time lacks the overlap"
+    )
+    advice = "analyzing each recording by itself, or joining them with another pid for the devices of each process"
+    return Finding(OVERLAPPING, text, _part(account, time), advice=advice)
+
+
+def _of_two_processes(trace: Trace, first: Ints, second: Ints) -> int:
+    """How many pairs of events have calls of more than one process, or share their numbers with another process's.
+
+    Where the file names the process of an event, it also keeps the streams of processes apart.
+    """
+    calls = np.flatnonzero((trace.host.kind == HostKind.RUNTIME) & (trace.host.correlation != MISSING))
+    pid = np.array([thread.pid for thread in trace.threads], dtype=np.int64)[trace.host.thread[calls]]
+    if not len(pid) or (pid == pid[0]).all() or (trace.device.process != MISSING).any():
+        return 0
+    number, place = np.unique(trace.host.correlation[calls], return_inverse=True)
+    lowest, highest = np.full(len(number) + 1, _MOST), np.full(len(number) + 1, -_MOST)  # the last for no call
+    np.minimum.at(lowest, place, pid)
+    np.maximum.at(highest, place, pid)
+    low, high = [], []
+    for events in (first, second):
+        wanted = trace.device.correlation[events]
+        found = np.searchsorted(number, wanted)
+        found[number[np.minimum(found, len(number) - 1)] != wanted] = len(number)
+        low.append(lowest[found])
+        high.append(highest[found])
+    return int((np.minimum(*low) < np.maximum(*high)).sum())
 
 
 BACKWARD_RANGES = Rule(
@@ -265,8 +298,8 @@ def _profiler(account: Account) -> Finding | None:
     count = facts.ignored.get("overhead", 0)
     if not count:
         return None
-    time = units.duration_ns(facts.overhead_ns)
-    text = f"the profiler paused the program {count:,} times, for {time} in all (buffers, flushes)"
+    time, often = units.duration_ns(facts.overhead_ns), "once" if count == 1 else f"{count:,} times"
+    text = f"the profiler paused the program {often}, for {time} in all (buffers, flushes)"
     return Finding(PROFILER_OVERHEAD, text, _cost(account, facts.overhead_ns, 0))
 
 

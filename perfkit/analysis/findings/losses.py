@@ -15,7 +15,7 @@ from perfkit.trace.columns import MISSING, NO_CATEGORY, DeviceKind
 LOST_DEVICE_EVENTS = Rule(
     "lost-device-events",
     "integrity",
-    "launches and copies whose device events are not in the file, away from the edges of the recording",
+    "launches and copies whose device events (or some, of a graph) are not in the file, away from its edges",
 )
 EDGE_LAUNCHES = Rule(
     "edge-launches",
@@ -38,7 +38,7 @@ def lost_device_events(account: Account) -> Finding | None:
     if (missing & kernels).any() and not (account.trace.device.kind == DeviceKind.KERNEL).any():
         return Finding(LOST_DEVICE_EVENTS, _no_kernel(account, found, missing & kernels), evidence=evidence,
                        advice="recording again with no other profiler of the device at work")  # fmt: skip
-    text = f"{_counts(found, missing)} have no device event: {_where(found, missing)}"
+    text = f"{_what(found, missing)}: {_where(found, missing)}"
     if (missing & ~found.at_edge).any():
         text += f"; {_cause(account)}{_by_device(found, missing)}{_memsets(found)}"
         return Finding(LOST_DEVICE_EVENTS, text, evidence=evidence, advice="recording fewer steps at a time")
@@ -57,6 +57,15 @@ def _no_kernel(account: Account, found: Launches, missing: Bools) -> str:
 def _cause(account: Account) -> str:
     cut = account.trace.facts.truncated_at is not None
     return "the end of the file is missing" if cut else "the profiler lost them, and every sum lacks their time"
+
+
+def _what(found: Launches, missing: Bools) -> str:
+    """Calls without any event, and graph launches without some of theirs."""
+    parts = [f"{_counts(found, none)} have no device event"] if (none := missing & (found.lacks == 0)).any() else []
+    if (some := missing & (found.lacks > 0)).any():
+        parts.append(f"{_counts(found, some)} lack {int(found.lacks[some].sum()):,} device events that others of their"
+                     " graph have")  # fmt: skip
+    return ", and ".join(parts)
 
 
 def _counts(found: Launches, missing: Bools) -> str:

@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.attribution.attribute import Phase, attribute
+from perfkit.analysis.findings.performance.wall.communication import of_ranks
 from perfkit.analysis.time.account import account_for
+from perfkit.analysis.time.idle import causes as idle_causes
+from perfkit.analysis.time.idle.kinds import Kind
+from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import device_span, summary
 from perfkit.analysis.time.trace_table import View
 from perfkit.schema.finding import Finding, Rule
@@ -48,12 +52,17 @@ class Row:
     busy_ns: int
     span_ns: int
     unattributed_ns: int
+    compute_ns: int = 0
+    """A step, added up over devices: time in which they compute, and are not in a collective, where ranks wait."""
+    exchanges: bool = False
+    """Whether there are collectives."""
 
 
 def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) -> Row:
     """The row of a trace; what is left of it is small."""
     view = view or View()
-    partial = account_for(trace, attribute(trace, modules=view.modules), view.selection).partial
+    account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    partial, exchange = account.partial, account.phase == Phase.COMMUNICATION
     found = summary(partial)
     first = [int(part.start.min()) for part in (trace.host, trace.device) if len(part)]
     return Row(
@@ -68,7 +77,23 @@ def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) 
         busy_ns=found["busy_ns"],
         span_ns=device_span(partial),
         unattributed_ns=found["unattributed_ns"],
+        compute_ns=_compute_ns(partial),
+        exchanges=account.on_device and bool(exchange.any()),
     )
+
+
+def _compute_ns(partial: Partial) -> int:
+    """ns a step in which devices compute; without steps, in all."""
+    return (idle_causes.cost_of(partial, Kind.COMPUTE).ns or 0) if partial.facts.on_device else 0
+
+
+def _unbalanced(rows: Sequence[Row]) -> Finding | None:
+    """Of the ranks, where each has one recording with collectives: one that computes longer than the others."""
+    known = [row for row in rows if row.exchanges and row.rank is not None and row.step_ns]
+    if len({row.rank for row in known}) < len(known):
+        return None
+    step_ns = sum(row.step_ns or 0 for row in known) / max(len(known), 1)
+    return of_ranks([f"rank {row.rank}" for row in known], [row.compute_ns for row in known], step_ns)
 
 
 RECORDINGS = Rule("recordings", "trace", "several traces are read as recordings of one job: its ranks, or cycles")
@@ -87,5 +112,8 @@ def report(title: str, rows: Sequence[Row], unread: Sequence[str] = ()) -> Repor
     findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
     if unread:
         findings.append(Finding(UNREAD_RECORDINGS, f"left out: {'; '.join(unread)}"))
+    unbalanced = _unbalanced(ordered)
+    if unbalanced:
+        findings.append(unbalanced)
     table = Table(NAME, "Recordings", _COLUMNS, frame)
     return Report(title, {"recordings": len(rows), "ranks": ranks}, (table,), findings=findings)

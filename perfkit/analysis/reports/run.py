@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis.findings.capacity import over_capacity
 from perfkit.analysis.noise import enough, stability
 from perfkit.analysis.noise import tables as noise_report
 from perfkit.analysis.runs import summary as run_summary
@@ -80,6 +81,7 @@ def report(record: RunRecord) -> Report:
         _little_warmup(record),
         enough.finding(record, noise),
         *(noise.findings if noise is not None else ()),
+        None if "trace" in record.artifacts else over_capacity(record),  # else the trace's report has it
         _range_cost(record),
         _probe_cost(record),
     )

@@ -16,8 +16,8 @@ from perfkit.analysis.findings import trace as trace_findings
 from perfkit.analysis.findings.integrity import CHECKS, Check
 from perfkit.analysis.findings.performance import catalogue
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.analysis.findings.performance.catalogue import Look
-from perfkit.analysis.findings.phases import no_phase_evidence
+from perfkit.analysis.findings.performance.look import Look
+from perfkit.analysis.findings.phases import backward_unmarked, no_phase_evidence
 from perfkit.analysis.time import (
     breakdown,
     cells,
@@ -42,6 +42,7 @@ from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.errors import UsageError
 from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 
@@ -103,6 +104,7 @@ FINDINGS: tuple[Find, ...] = (
     step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
+    backward_unmarked,
     trace_findings.no_modules,
     graphs.capture,
     graphs.graph_without_scope,
@@ -124,11 +126,12 @@ def report(
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
     looks: Iterable[Look] = catalogue.LOOKS,
+    record: RunRecord | None = None,
 ) -> Report:
     """Attribute a trace and describe where its time went: tables, summary and findings when they are asked for.
 
-    Raises UsageError where the view selects a step or a phase that has no work, or is by device, and the trace has no
-    device work.
+    `record`: of the perfkit run that the trace belongs to. Raises UsageError where the view selects a step or a phase
+    that has no work, or is by device, and the trace has no device work.
     """
     view = view or View()
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
@@ -139,7 +142,7 @@ def report(
         Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
-        findings=lambda: (*findings_of(account, scalars(), findings, checks, looks), *_misfit(account, view)),
+        findings=lambda: (*findings_of(account, scalars(), findings, checks, looks, record), *_misfit(account, view)),
         main="kernels",
     )
 
@@ -150,6 +153,7 @@ def findings_of(
     findings: Iterable[Find] = FINDINGS,
     checks: Iterable[Check] = CHECKS,
     looks: Iterable[Look] = catalogue.LOOKS,
+    record: RunRecord | None = None,
 ) -> tuple[Finding, ...]:
     """What to know before trusting the tables, why some time is unattributed, and what could be faster.
 
@@ -157,7 +161,11 @@ def findings_of(
     """
     scalars = scalars or summary(account.partial)
     said = filter(None, (find(account, scalars) for find in findings))
-    return (*said, *integrity.findings(account, checks), *catalogue.findings(Case(account, scalars), looks))
+    return (
+        *said,
+        *integrity.findings(account, checks),
+        *catalogue.findings(Case(account, scalars, record=record), looks),
+    )
 
 
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:

@@ -17,6 +17,7 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.paths import SEPARATOR
+from perfkit.analysis.attribution.repeats import NUMBER
 from perfkit.analysis.attribution.scopes import ScopeSource
 from perfkit.analysis.time.breakdown import REST_SCOPES, fallback_notes, notes, rest_last, row_kind, with_share
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
@@ -208,8 +209,13 @@ def _free_labels(paths: list[str], by: By, spelled: Names, depth: int | None) ->
 
 
 def components(partial: Partial) -> list[str]:
-    """The component of each scope of the trace: its place in all layers, as rows by component are named."""
+    """The component of each scope of the trace: its place in all layers, as rows by component are named.
+
+    In a user's own ranges every number is starred, though it occurs once: a component has no layer's index.
+    """
     paths, spelled = partial.facts.paths, names_of(partial)
+    if spelled.free:
+        return [NUMBER.sub("*", path) for path in paths]
     code, scopes = scopes_of(partial, partial.of(CELLS))
     used = set(scopes[np.unique(code)]) - set(REST_SCOPES)
     of_users = _free_labels(sorted(filter(spelled.is_users, used)), "component", spelled, depth=None)

@@ -1,7 +1,8 @@
 """Calls that give a device work, one row each, and whether the work is in the file.
 
 A call without its event is no loss where a stream was being captured, where the call failed (the reader drops its
-correlation), or where another call around it has the event. The rest is counted by kind, time and device.
+correlation), or where another call around it has the event. A launch of a graph without all of its events is one.
+The rest is counted by kind, time and device.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from perfkit.analysis.kernels import calls
 from perfkit.analysis.kernels.calls import Call
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows
+from perfkit.analysis.time.short_replays import missing_events
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Audience, Column, Table
 from perfkit.trace.columns import MISSING, Trace
@@ -48,6 +50,9 @@ class Launches:
     start: Ints
     """ns."""
     has_event: Bools
+    """All of them, of a graph."""
+    lacks: Ints
+    """How many events are missing of a graph launch that has others."""
     is_captured: Bools
     """Without an event, because it went into a graph."""
     place: Ints
@@ -70,14 +75,16 @@ def launches(trace: Trace, attribution: Attribution) -> Launches:
     """Every call of the file that gives a device work and can be judged."""
     rows = _calls(trace, attribution)
     host, events = attribution.host, attribution.events
+    kinds = np.where(host.is_runtime, _kinds(trace, attribution)[host.name], NONE)
     frame = pd.DataFrame(
         {
             "row": rows,
-            "kind": _kinds(trace, attribution)[host.name[rows]],
+            "kind": kinds[rows],
             "thread": host.thread[rows].astype(np.int64),
             "start": host.start[rows],
             "end": host.end[rows],
             "event": _events_of(events.launch, len(host.name))[rows],
+            "lacks": missing_events(trace, attribution, kinds == Call.GRAPH)[rows],
             "correlation": trace.host.correlation[host.forest.order[rows]],
         }
     )
@@ -87,8 +94,9 @@ def launches(trace: Trace, attribution: Attribution) -> Launches:
         frame.loc[frame["kind"] == Call.GRAPH, "has_event"] = True
     frame["has_event"] |= _repeated(trace, frame)
     frame["device"] = _devices(trace, frame)
-    has_event = frame["has_event"].to_numpy(dtype=bool)
-    is_captured = ~has_event & _in_capture(trace, attribution, frame)
+    lacks = frame["lacks"].to_numpy()
+    is_captured = ~frame["has_event"].to_numpy(dtype=bool) & _in_capture(trace, attribution, frame)
+    has_event = frame["has_event"].to_numpy(dtype=bool) & (lacks == 0)
     place, at_edge = _places(trace, attribution, frame)
     return Launches(
         name=host.name[frame["row"]],
@@ -96,6 +104,7 @@ def launches(trace: Trace, attribution: Attribution) -> Launches:
         process=frame["process"].to_numpy(),
         start=frame["start"].to_numpy(),
         has_event=has_event,
+        lacks=lacks,
         is_captured=is_captured,
         place=place,
         at_edge=at_edge & ~has_event & ~is_captured,
@@ -105,9 +114,13 @@ def launches(trace: Trace, attribution: Attribution) -> Launches:
 
 def all_have_events(trace: Trace, attribution: Attribution) -> bool:
     """Whether every call but memsets has an event of its own: true of most files, and soon known."""
-    rows = _calls(trace, attribution)
-    needs = _kinds(trace, attribution)[attribution.host.name[rows]] != Call.MEMSET
-    return bool((_events_of(attribution.events.launch, len(attribution.host.name))[rows[needs]] != NONE).all())
+    rows, host = _calls(trace, attribution), attribution.host
+    kinds = _kinds(trace, attribution)[host.name]
+    needs = rows[kinds[rows] != Call.MEMSET]
+    if (_events_of(attribution.events.launch, len(host.name))[needs] == NONE).any():
+        return False
+    is_graph = host.is_runtime & (kinds == Call.GRAPH)
+    return not is_graph.any() or not missing_events(trace, attribution, is_graph).any()
 
 
 def _kinds(trace: Trace, attribution: Attribution) -> Ints:
@@ -143,8 +156,13 @@ def _outermost(frame: pd.DataFrame) -> pd.DataFrame:
     """
     before = frame.groupby("thread")["end"].cummax().groupby(frame["thread"]).shift(1, fill_value=_NEVER)
     outer = ~((frame["start"] < before) & (frame["end"] <= before)).to_numpy()
-    event = frame.groupby(np.cumsum(outer))["event"].max().to_numpy()
-    return frame[outer].assign(event=event, has_event=event != NONE).reset_index(drop=True)
+    inside = frame.groupby(np.cumsum(outer))[["event", "lacks"]].max()
+    event = inside["event"].to_numpy()
+    return (
+        frame[outer]
+        .assign(event=event, lacks=inside["lacks"].to_numpy(), has_event=event != NONE)
+        .reset_index(drop=True)
+    )
 
 
 def _repeated(trace: Trace, frame: pd.DataFrame) -> Bools:
@@ -196,7 +214,7 @@ def _places(trace: Trace, attribution: Attribution, frame: pd.DataFrame) -> tupl
     """The Place of each call, and whether its work may lie beyond an edge of its process's recording."""
     place, at_edge = np.full(len(frame), Place.MIDDLE, dtype=np.int64), np.zeros(len(frame), dtype=bool)
     for _, group in frame.groupby("process"):
-        done = group[group["event"] != NONE]
+        done = group[(group["event"] != NONE) & (group["lacks"] == 0)]
         if not len(done):
             continue
         start = group["start"].to_numpy()

@@ -35,11 +35,9 @@ class RecordingFile:
 def in_folder(folder: Path) -> list[RecordingFile]:
     """The traces of a folder, where there are several; of its folders, where it has none itself."""
     for depth in ("", "*/"):
-        files = loader.traces_in(folder, depth)
-        if not files:
-            found = sorted(path for name in ("*.json", "*.json.gz") for path in folder.glob(depth + name))
-            files = [path for path in found if b'"traceEvents"' in _head(path)]
-        if files:
+        named = loader.traces_in(folder, depth)
+        others = {path for name in ("*.json", "*.json.gz") for path in folder.glob(depth + name)} - set(named)
+        if files := sorted({*named, *(path for path in others if b'"traceEvents"' in _head(path))}):
             return [recording_file(path) for path in files] if len(files) > 1 else []
     return []
 

@@ -51,7 +51,8 @@ def identify(
     said = [_with_index(lane, lanes) for lane in lanes]
     first = {lane.index: lane for lane in reversed(said)}
     repeated = any(lane != first[lane.index] for lane in said)
-    owners = _owners(said, texts, hosts) if repeated or any(lane.pid in texts for lane in said) else (MISSING,)
+    is_merged = repeated or any(lane.pid in texts for lane in said) or len({_offset(lane) for lane in said}) > 1
+    owners = _owners(said, texts, hosts) if is_merged else (MISSING,)
     processes = (MISSING,) * len(lanes) if MISSING in owners else owners
     if not repeated and not any(lane.index == MISSING and lane.pid in texts for lane in said):
         return Identified(tuple(lane.index for lane in said), processes, ())
@@ -95,15 +96,39 @@ def _unique(labels: Iterator[str]) -> list[str]:
 def _owners(lanes: Sequence[Lane], texts: Mapping[int, str], hosts: Sequence[int]) -> tuple[int, ...]:
     """The host process of each lane, where its pid tells: by what is the same in both texts, or by the offset."""
     fronts = {pid: _without_a_number(texts[pid]) for pid in (*hosts, *(lane.pid for lane in lanes)) if pid in texts}
+    offsets = {_offset(lane) for lane in lanes if lane.pid not in texts}
+    of_offset = _of_offsets(offsets, [pid for pid in hosts if pid not in texts])
     owners = []
     for lane in lanes:
         if lane.pid in texts:
             alike = [pid for pid in hosts if pid in fronts and fronts[pid] & fronts[lane.pid]]
+            owners.append(alike[0] if len(alike) == 1 else MISSING)
         else:
-            offset = lane.pid - lane.index
-            alike = [pid for pid in hosts if pid not in texts and 0 <= pid - offset < _LARGEST_PID]
-        owners.append(alike[0] if len(alike) == 1 else MISSING)
+            owners.append(of_offset.get(_offset(lane), MISSING))
     return tuple(owners)
+
+
+def _offset(lane: Lane) -> int:
+    return lane.pid - lane.index
+
+
+def _of_offsets(offsets: set[int], hosts: Sequence[int]) -> dict[int, int]:
+    """The host process of each offset, if there is one way only to give each its own; else of none.
+
+    What is left of a process's pid without the offset is a number below _LARGEST_PID, so 100,005 may be 100,005 of
+    offset 0 or 5 of offset 100,000; but where 100,000 has no other, offset 0 has the other one. If there is one way,
+    some offset has a single process that fits, without it the same is true of the rest, and so on.
+    """
+    fitting = {offset: {pid for pid in hosts if 0 <= pid - offset < _LARGEST_PID} for offset in offsets}
+    found: dict[int, int] = {}
+    while fitting:
+        offset = next((offset for offset, pids in fitting.items() if len(pids) == 1), None)
+        if offset is None:
+            return {}
+        (found[offset],) = fitting.pop(offset)
+        for pids in fitting.values():
+            pids.discard(found[offset])
+    return found
 
 
 def _without_a_number(text: str) -> frozenset[str]:

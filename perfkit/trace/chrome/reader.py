@@ -70,5 +70,7 @@ def _nothing_found(truncated_at: int | None, ignored: dict[str, int]) -> str:
         return f"is cut off at byte {truncated_at:,}, before any whole event: copy or record it again"
     if not ignored:
         return "holds no events: the profiler recorded no step; call prof.step() and check its schedule"
+    if "Trace" in ignored:  # torch.profiler's own mark round a recording
+        return "holds nothing that was recorded: export it while a step of the profiler's schedule is active"
     others = ", ".join(f"{n} {category}" for category, n in sorted(ignored.items())[:4])
     return f"holds no operator, range, runtime call or kernel, only {others}: record with torch.profiler"

@@ -108,6 +108,78 @@ def test_what_follows_must_follow_again():
     assert set(Stream().before(work).inside([*after, *work, *after]).components()) == {"decoder"}
 
 
+def tower(name: str, layers: int) -> list[tuple[str, str]]:
+    """Layers of four kernels, the same in every tower."""
+    names = (("attn", "qkv"), ("attn", "flash"), ("mlp", "up"), ("mlp", "down"))
+    return [(f"{name}.layers.{number}.{module}", kernel) for number in range(layers) for module, kernel in names]
+
+
+def once(name: str, count: int) -> list[tuple[str, str]]:
+    """As many kernels, each another one."""
+    return [(name, f"k{number}") for number in range(count)]
+
+
+@pytest.mark.parametrize(("cut", "steps", "layers"), [(24, 1, 24), (12, 1, 12), (6, 1, 12), (6, 1, 24), (6, 2, 24)])
+def test_two_towers_of_equal_kernels(cut, steps, layers):
+    """GIVEN the last layers of a decoder, then an encoder and the decoder WHEN both launch the same THEN nobody knows
+
+    In a shorter window fewer shifts by a layer have room, and all of those put the first layers into the encoder.
+    """
+    encoder, decoder = tower("encoder", layers), tower("decoder", layers)
+    found = Stream().before(decoder[-4 * cut :]).inside((encoder + decoder) * steps).components()
+    assert set(found) == {""}
+
+
+@pytest.mark.parametrize(("first", "second"), [(59, 59), (200, 59), (200, 10), (200, 1)])
+def test_one_name_in_two_modules(first, second):
+    """GIVEN a kernel over and over, in A and then in B WHEN 40 ran before them THEN any shift is as good, B's, too"""
+    a, b = [("A", "gemm")] * first, [("B", "gemm")] * second
+    assert set(Stream().before(b[:1] * 40).inside(a + b).components()) == {""}
+
+
+def test_a_place_that_begins_before_the_window():
+    """GIVEN half of an encoder WHEN its other half follows, then a longer decoder THEN it may be either's
+
+    It has room in the decoder only; that it stands in the encoder is known by shifting it by one layer.
+    """
+    encoder, decoder, loss = tower("encoder", 24), tower("decoder", 40), once("loss", 40)
+    half = len(encoder) // 2
+    found = Stream().before(encoder[:half]).inside(encoder[half:] + loss + decoder + loss).components()
+    assert set(found) == {""}
+
+
+@pytest.mark.parametrize("left", [40, 36])
+def test_a_place_that_the_end_of_the_window_cuts_off(left):
+    """GIVEN 40 names in an encoder, and in a decoder, of which the window has 36 THEN before it they may be either's"""
+    encoder, decoder, loss = once("encoder", 40), once("decoder", 40), [("", f"x{number}") for number in range(32)]
+    found = Stream().before(decoder).inside([*loss, *encoder, *loss, *decoder[:left]]).components()
+    assert set(found) == {""}
+    assert set(Stream().before(encoder).inside([*loss, *encoder, *loss]).components()) == {"encoder"}
+
+
+def test_the_end_of_a_decoder_whose_encoder_is_longer_in_the_window():
+    """GIVEN the last 20 names of either WHEN an encoder and a decoder follow THEN nothing after the decoder speaks"""
+    encoder, decoder = once("encoder", 40), once("decoder", 40)
+    assert set(Stream().before(decoder[-20:]).inside(encoder + decoder).components()) == {""}
+
+
+def test_what_follows_must_be_in_the_same_components():
+    """GIVEN teacher, projection, student, projection, all of equal kernels WHEN the window ends in the student
+
+    THEN the projection before the window is not the teacher's: a student follows that, and a teacher this.
+    """
+    teacher, student = tower("teacher", 12), tower("student", 12)
+    own, other = once("teacher.proj", 4), once("student.proj", 4)
+    assert set(Stream().before(student[-24:] + other).inside(teacher + own + student[:32]).components()) == {""}
+
+
+def test_a_last_norm_at_the_end_of_the_window_is_no_contradiction():
+    """GIVEN a window of one pass, whose last norm launches what those of its layers do WHEN the end of a pass ran
+    before it THEN it is that end: that the norm of each layer is the last one, and layers follow, speaks for nothing"""
+    work = forward()[:-1]
+    assert Stream().before(work[-40:]).inside(work).components() == starred(work[-40:])
+
+
 def test_few_names_tell_nothing():
     """GIVEN fewer names than a sequence needs, and no more after them WHEN matched THEN they have no component"""
     work = [("net", f"k{number}") for number in range(31)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
@@ -29,7 +30,7 @@ from perfkit.analysis.time.graphs import CUDA_GRAPHS
 from perfkit.render.findings import lines, tables
 from perfkit.schema.finding import CLEAN, Finding, Rule
 from perfkit.schema.table import Table
-from perfkit.trace.columns import DeviceKind, HostKind, ReadFacts, Trace
+from perfkit.trace.columns import DeviceKind, HostKind, ReadFacts, Thread, Trace
 from perfkit.trace.recording import WholeGraphs
 from tests.analysis import columns
 from tests.builders import TraceBuilder, saying
@@ -263,6 +264,53 @@ def test_two_events_may_overlap_and_one_cannot():
     one = TraceBuilder().launched("k", 0, 0, 10)
     assert "overlapping" not in found(one)
     assert found(one.launched("k", 1, 4, 6))["overlapping"].time_ns == 2
+
+
+def two_ranks(*, numbers_repeat: bool = False) -> TraceBuilder:
+    """Three kernels of 10 ns, each from a call of thread 0 and, 4 ns later, from one of thread 1; all on one stream."""
+    b = TraceBuilder()
+    for kernel in range(3):
+        for rank in range(2):
+            at, number = 20 * kernel + 4 * rank, 10 * kernel + (0 if numbers_repeat else rank)
+            b.range("cudaLaunchKernel", at, at + 1, HostKind.RUNTIME, thread=rank, correlation=number)
+            b.event("k", at + 5, at + 15, correlation=number)
+    return b
+
+
+def in_processes(trace: Trace) -> Trace:
+    """The trace with a process for each thread."""
+    return replace(trace, threads=(Thread(5000, 1), Thread(5001, 1)))
+
+
+@pytest.mark.parametrize("numbers_repeat", [False, True])
+def test_recordings_joined_without_renaming_devices(numbers_repeat):
+    """GIVEN two ranks' kernels on one stream of device 0 WHEN they overlap THEN what that may be, and what to do
+
+    Also where their calls have the same numbers, so that all events belong to the first rank's.
+    """
+    trace = in_processes(two_ranks(numbers_repeat=numbers_repeat).build())
+    (finding,) = (one for one in integrity.findings(account(trace)) if one.rule is OVERLAPPING)
+    assert finding.what == (
+        "3 device events overlap the one before them on their stream, by 18.00 ns in all; 3 of them by the calls of"
+        " another process: these may be recordings of several processes, joined without renaming their devices, so that"
+        " two devices count as one, whose busy time lacks the overlap"
+    )
+    assert finding.advice == (
+        "analyzing each recording by itself, or joining them with another pid for the devices of each process"
+    )
+
+
+def test_overlaps_in_one_process_are_its_own():
+    """GIVEN a process of two threads, or one beside another that has no part in it, or events that name their process
+
+    WHEN they overlap THEN no recordings were joined: dependent launches, or a file that keeps devices apart
+    """
+    assert "process" not in found(two_ranks())["overlapping"].what
+    own = TraceBuilder().launched("k", 0, 5, 15).launched("k", 2, 9, 19).launched("k", 50, 55, 65, thread=1)
+    assert "process" not in found(in_processes(own.event("k", 60, 70).build()))["overlapping"].what
+    known = in_processes(two_ranks().build())
+    known = replace(known, device=replace(known.device, process=np.array([5000, 5001] * 3)))
+    assert "process" not in found(known)["overlapping"].what
 
 
 # --- steps --------------------------------------------------------------------------------------------------------

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from perfkit.analysis.attribution.attribute import attribute
-from perfkit.analysis.findings.phases import NO_PHASE_EVIDENCE, no_phase_evidence
+from perfkit.analysis.findings.phases import NO_PHASE_EVIDENCE, backward_unmarked, no_phase_evidence
 from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.summary import summary
 from perfkit.schema.finding import Finding
 from perfkit.trace.columns import HostKind
+from perfkit.trace.recording import Recording, Tool
 from tests.builders import TraceBuilder
 
 
@@ -34,6 +39,45 @@ def test_a_file_with_some_work_that_nothing_tells():
     said = finding(b.annotation("to_device", 90, 99).launched("a copy", 91, 100, 110))
     assert said is not None
     assert said.what == "nothing in the file says which phase 10.00 ns (20.0%) of its work belongs to: phase other"
+
+
+def test_where_most_of_it_is():
+    """GIVEN two kernels of a user's range without a word, and one outside THEN the finding names the range"""
+    b = TraceBuilder().annotation("forward", 0, 50).launched("k", 10, 20, 50).annotation("misc", 60, 90)
+    said = finding(b.launched("l", 65, 70, 80).launched("m", 70, 80, 90).launched("n", 95, 100, 110))
+    assert said is not None
+    assert said.what.endswith("phase other, most of it in misc")
+
+
+def test_advice_is_not_to_annotate_what_is_annotated():
+    b = TraceBuilder().module("net", 0, 50).launched("k", 10, 20, 50).range("aten::norm", 55, 70)
+    said = finding(b.launched("l", 60, 70, 80))
+    assert said is not None
+    assert "annotate" not in said.advice
+    assert said.what.endswith("most of it in aten::norm")
+
+
+@pytest.mark.parametrize(
+    ("tool", "names", "speaks"),
+    [
+        (Tool.NSYS, ("net", "optimizer"), True),
+        (Tool.KINETO, ("net", "optimizer"), False),
+        (Tool.NSYS, ("net",), False),
+        (Tool.NSYS, ("net", "optimizer", "backward"), False),
+    ],
+)
+def test_annotated_training_under_nsys_without_backward(tool, names, speaks):
+    """GIVEN perfkit's modules in a recording WHEN it trains and nothing marks backward THEN it is said"""
+    b = TraceBuilder()
+    for place, name in enumerate(names):
+        at = 100 * place
+        b = b.module(name, at, at + 90) if name == "net" else b.annotation(name, at, at + 90)
+        b.launched("k", at + 10, at + 20, at + 30)
+    trace = replace(b.build(), recording=Recording(tool))
+    account = account_for(trace, attribute(trace))
+    said = backward_unmarked(account, summary(account.partial))
+    assert (said is not None) is speaks
+    assert said is None or "backward=True" in said.advice
 
 
 def test_under_a_hundredth_of_the_time_nothing_is_said():

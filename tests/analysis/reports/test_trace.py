@@ -11,7 +11,7 @@ import pytest
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.integrity import NO_LAUNCH, UNKNOWN_KERNELS
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.analysis.findings.performance.catalogue import Look
+from perfkit.analysis.findings.performance.look import Look
 from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
 from perfkit.analysis.reports.trace import TABLES, View, findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for

@@ -45,6 +45,13 @@ def test_numbers_in_a_users_ranges_fold_too():
     assert set(frame["component"]) == {"layers.*.a", "layers.*.m"}
 
 
+def test_a_users_range_has_no_number_of_a_layer():
+    """GIVEN one range `layer 0` of the user's WHEN it ran before the window too THEN it is `layer *`"""
+    work = [("layer 0", f"k{number}") for number in range(40)]
+    trace = Stream().before(work).inside(work * 3, scope="").trace
+    assert unlaunched_table(account(trace).partial).frame["component"].tolist() == ["layer *"]
+
+
 def test_it_adds_up_to_the_phase_and_changes_no_other_number():
     whole = account(busy())
     scalars = summary(whole.partial)

@@ -35,12 +35,12 @@ def test_the_file_says_its_rank_else_its_name(tmp_path, name, said, rank, world_
 
 
 def test_a_folder_of_traces(tmp_path):
-    """GIVEN a folder with one trace, two by the profiler's names, or others by their content THEN several count"""
+    """GIVEN a folder with one trace, two by the profiler's names, and others by their content THEN all count"""
     written(tmp_path / "a.pt.trace.json")
     assert in_folder(tmp_path) == []
     written(tmp_path / "b.pt.trace.json.gz")
     written(tmp_path / "c.json")
-    assert [file.path.name for file in in_folder(tmp_path)] == ["a.pt.trace.json", "b.pt.trace.json.gz"]
+    assert [file.path.name for file in in_folder(tmp_path)] == ["a.pt.trace.json", "b.pt.trace.json.gz", "c.json"]
     other = tmp_path / "other"
     written(other / "rank0.json")
     written(other / "rank1.json.gz")

@@ -83,10 +83,39 @@ def test_a_pid_tells_the_process(pids, hosts):
     assert len(set(labels(trace))) == 2
 
 
-def test_offsets_smaller_than_a_pid_may_be_do_not_tell():
-    """GIVEN pids with 1,000 more for the second process: 1071 may be the first's THEN the process is not known"""
-    trace = merged((0, 0), (1000, 0), hosts=(71, 1071))
+@pytest.mark.parametrize("offset", [1_000, 100_000, 1_000_000, 10_000_000])
+def test_each_offset_has_a_process_of_its_own(offset):
+    """GIVEN pids with an offset for the second and third process THEN each has its lanes, in whatever order they come
+
+    1,071 may be the first one's number, too; but the second one has no other.
+    """
+    pids, hosts = (0, 1, offset, 2 * offset), (71 + offset, 70, 2 * offset + 3)
+    trace = merged(*zip(pids, (0, 1, 0, 0), strict=True), hosts=hosts)
+    assert trace.device.process.tolist() == [70, 70, 71 + offset, 2 * offset + 3]
+
+
+def test_ranks_with_offsets_and_devices_of_their_own():
+    """GIVEN two ranks on devices 0 and 1, whose events are in the lanes 0 and 100,001 THEN each has its process"""
+    trace = merged((0, 0), (100_001, 1), hosts=(71, 100_072))
+    assert (labels(trace), trace.device.process.tolist()) == (["0", "1"], [71, 100_072])
+
+
+@pytest.mark.parametrize("hosts", [(1071, 1072), (71, 1071, 1072), (71,), (71, 72)])
+def test_offsets_that_do_not_tell(hosts):
+    """GIVEN lanes 0 and 1,000 WHEN processes fit them in two ways or in none THEN no lane has a process"""
+    trace = merged((0, 0), (1000, 0), hosts=hosts)
     assert (trace.device.process.tolist(), trace.device.device.tolist()) == ([MISSING, MISSING], [0, 1])
+
+
+def test_ranks_merged_with_a_small_offset_have_their_own_launches():
+    """GIVEN the calls of two ranks with the same correlation, 5 us apart, and pids 100,000 apart THEN as with texts"""
+    events: list[dict[str, Any]] = []
+    for offset, at in ((0, 0), (100_000, 5)):
+        common = {"ph": "X", "dur": 2, "args": {"correlation": 7, "device": 0}}
+        events.append({**common, "cat": "cuda_runtime", "name": "launch", "pid": offset + 5000, "tid": 1, "ts": at})
+        events.append({**common, "cat": "kernel", "name": "k", "pid": offset, "tid": 7, "ts": at + 10})
+    found = attribute(read_chrome_json([json.dumps({"traceEvents": events}).encode()], "t.json"))
+    assert found.host.start[found.events.launch].tolist() == [0, 5000]
 
 
 def test_numbers_of_merged_files_have_the_processs_number_and_name():

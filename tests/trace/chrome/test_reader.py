@@ -348,6 +348,10 @@ def test_any_style_and_chunk_size_gives_the_columns_of_the_slow_reading(
         (b'{"traceEvents": 3}', "is JSON without traceEvents"),
         (b'{"traceEvents": []}', "holds no events: the profiler recorded no step"),
         (b"[]", "holds no events"),
+        (
+            b'{"traceEvents": [{"ph": "X", "cat": "Trace", "name": "PyTorch Profiler (0)", "ts": 1, "dur": 2}]}',
+            "holds nothing that was recorded: export it while a step of the profiler's schedule is active",
+        ),
         (b'{"traceEvents": [', "is cut off at byte 17, before any whole event"),
         (b'{"deviceProp', "is cut off at byte"),
         (b'{"traceEvents": [{"ph":"X","cat":"overhead","ts":1,"dur":1}]}', "only 1 overhead: record with"),

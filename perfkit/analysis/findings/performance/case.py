@@ -11,6 +11,9 @@ import numpy as np
 from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, pair_keys, self_times
 from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.costs.flops.work import Work, work_of
+from perfkit.analysis.costs.hardware.lookup import hardware_of_device
+from perfkit.analysis.costs.hardware.model import Hardware
 from perfkit.analysis.findings.performance.units import (
     Kind,
     Units,
@@ -20,13 +23,22 @@ from perfkit.analysis.findings.performance.units import (
     kind_of_kernel,
 )
 from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.idle.folds import WALL_TIME
+from perfkit.analysis.time.idle.kinds import Cause
+from perfkit.analysis.time.idle.kinds import Kind as WallKind
+from perfkit.analysis.time.idle.wall import Wall
+from perfkit.analysis.time.replay.graph import graph_of
+from perfkit.analysis.time.replay.replay import Replayed, replay
 from perfkit.analysis.time.summary import Scalars
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Cost
-from perfkit.trace.columns import Trace
+from perfkit.schema.record import RunRecord
+from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.detail_columns import Details
 from perfkit.trace.details import read_details
+from perfkit.trace.operands import has_shapes, operands_of
+from perfkit.trace.recording import Device
 
 _LONGEST_IDLE_NS = 1_000_000
 """Of idle time between two kernels, at most 1 ms, hundreds of launches, goes with them; the rest has other causes."""
@@ -50,6 +62,8 @@ class Case:
     scalars: Scalars
     read: Callable[[Trace], Details] = read_details
     """What reads the details of a trace's file."""
+    record: RunRecord | None = None
+    """Of the perfkit run that the trace belongs to; None for any other trace."""
 
     @property
     def trace(self) -> Trace:
@@ -80,6 +94,54 @@ class Case:
             return self.read(self.trace)
         except UsageError:
             return None
+
+    @cached_property
+    def is_copy(self) -> Bools:
+        """Device events that are copies."""
+        return self.trace.device.kind == DeviceKind.MEMCPY
+
+    @cached_property
+    def is_kernel(self) -> Bools:
+        """Device events that are kernels."""
+        return self.trace.device.kind == DeviceKind.KERNEL
+
+    # --- what others count --------------------------------------------------------------------------------------
+
+    @property
+    def wall(self) -> Wall:
+        """What devices did with their time; empty without one."""
+        return self.account.wall
+
+    def wall_ns(self, what: Cause | WallKind) -> int:
+        """ns of all steps and devices with this cause of idle time, or this kind of work exposed."""
+        rows = self.account.partial.of(WALL_TIME)
+        inside = rows[rows["step"] != NONE] if self.account.steps else rows
+        return int(inside["total_ns"][inside["cause" if isinstance(what, Cause) else "kind"] == what].sum())
+
+    @cached_property
+    def work(self) -> Work | None:
+        """Operations and bytes of each host range; None where the file has no shapes."""
+        return work_of(operands_of(self.trace), self.account.attribution) if has_shapes(self.trace) else None
+
+    @cached_property
+    def device(self) -> Device | None:
+        """What the file says of the devices with events; None where it says nothing, or they are not all alike."""
+        used = set(self.trace.device.device.tolist())
+        found = [device for device in self.trace.recording.devices if device.index in used]
+        return found[0] if found and len({device.name for device in found}) == 1 else None
+
+    @cached_property
+    def hardware(self) -> Hardware | None:
+        """What these devices can do, at their nominal clock; None where that is not known."""
+        return None if self.device is None else hardware_of_device(self.device)
+
+    @cached_property
+    def replay(self) -> Replayed | None:
+        """The trace replayed as it is; None where that says nothing: without a device, or where it is refused."""
+        if not self.on_device or not self.trace.recording.capabilities.operators:
+            return None
+        base = replay(graph_of(self.trace, self.account.attribution))
+        return None if base.refused else base
 
     # --- steps --------------------------------------------------------------------------------------------------
 

@@ -104,13 +104,18 @@ def follows_stream_wait(host: HostView, found: HostCalls, launch: Ints) -> Bools
 
 def loading(host: HostView) -> dict[int, Pair]:
     """Thread -> when it was in a range of a data loader, as disjoint intervals in order."""
-    worded = _of_kind(host, is_loading, HostKind.OP, HostKind.ANNOTATION)
-    rows = np.union1d(worded, _of_kind(host, _is_frame_of_loader, HostKind.PYTHON))
-    rows = np.setdiff1d(rows, _round_steps(host))
+    rows = ranges_of_loaders(host)
     return {
         int(host.thread[rows[begin]]): union(host.start[rows[begin:until]], host.end[rows[begin:until]])
         for begin, until in _by_thread(host, rows)
     }
+
+
+def ranges_of_loaders(host: HostView) -> Ints:
+    """Rows of ranges and Python frames of a data loader; those that hold steps are none."""
+    worded = _of_kind(host, is_loading, HostKind.OP, HostKind.ANNOTATION)
+    rows = np.union1d(worded, _of_kind(host, _is_frame_of_loader, HostKind.PYTHON))
+    return np.setdiff1d(rows, _round_steps(host))
 
 
 def _of_kind(host: HostView, test: Callable[[str], bool], *kinds: HostKind) -> Ints:

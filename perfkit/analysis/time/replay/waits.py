@@ -6,11 +6,11 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
 from perfkit.analysis.attribution.host_view import name_flags
-from perfkit.analysis.attribution.intervals import NONE, Ints, at
+from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.kernels import calls
 from perfkit.analysis.kernels.calls import Wait
 from perfkit.analysis.time.replay.device import NEVER, Work, last_launched
-from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, usual
+from perfkit.analysis.time.replay.edges import EdgeKind, Edges, edges, joined, usual
 from perfkit.analysis.time.replay.spans import Role, Spans
 from perfkit.trace.columns import DeviceKind, Trace
 
@@ -27,8 +27,9 @@ def sync_edges(trace: Trace, attribution: Attribution, spans: Spans, work: Work,
     """
     span, event = _waited_for(trace, attribution, spans, work)
     cost = np.full(len(spans), NONE, dtype=np.int64)
+    staged = _staged(trace, attribution, spans, work, first, cost)
     if not len(span):
-        return edges(EdgeKind.SYNC, span, event, span), cost
+        return staged, cost
     until = np.full(len(spans), NEVER)
     np.maximum.at(until, span, work.end[event])
     rows = np.unique(span)
@@ -38,7 +39,8 @@ def sync_edges(trace: Trace, attribution: Attribution, spans: Spans, work: Work,
     returns = usual(back[has_waited], _COST)
     cost[rows] = np.where(has_waited, np.minimum(usual(duration[~has_waited], returns), duration), duration)
     delay = np.full(len(span), returns)
-    return edges(EdgeKind.SYNC, first + event, 2 * span + 1, delay, row=spans.row[span]), cost
+    waits = edges(EdgeKind.SYNC, first + event, 2 * span + 1, delay, row=spans.row[span])
+    return joined((waits, staged)), cost
 
 
 def _waited_for(trace: Trace, attribution: Attribution, spans: Spans, work: Work) -> tuple[Ints, Ints]:
@@ -97,15 +99,43 @@ def _blocking(trace: Trace, attribution: Attribution, spans: Spans, work: Work) 
     Those are copies that are called so, and copies from or to pageable memory; with CUDA_LAUNCH_BLOCKING=1 they are all
     launches, which shows where nearly none returns before its work is done.
     """
-    launching = spans.of(Role.LAUNCH)
-    span_of = np.full(len(attribution.host.name) + 1, NONE, dtype=np.int64)
-    span_of[spans.row[launching]] = launching
-    host = attribution.host
-    span = span_of[work.call]
+    host, span = attribution.host, _launching(attribution, spans, work)
     waits = (span != NONE) & (work.end <= at(host.end, work.call, absent=NEVER))
     by_name = at(host.matching(calls.returns_after_copy), work.call, absent=False)
-    pageable = name_flags(trace.names, trace.device.name[work.row], lambda name: "Pageable" in name)
+    pageable = _of_pageable(trace, work)
     is_kernel = (trace.device.kind[work.row] == DeviceKind.KERNEL) & (span != NONE)
     all_block = waits[is_kernel].mean() >= _NEARLY_ALL if is_kernel.sum() >= _EXAMPLES else False
     rows = np.flatnonzero(waits & (by_name | pageable | all_block))
     return span[rows], rows
+
+
+def _launching(attribution: Attribution, spans: Spans, work: Work) -> Ints:
+    """The span of each event's launch; NONE for none."""
+    launching = spans.of(Role.LAUNCH)
+    span_of = np.full(len(attribution.host.name) + 1, NONE, dtype=np.int64)
+    span_of[spans.row[launching]] = launching
+    return span_of[work.call]
+
+
+def _of_pageable(trace: Trace, work: Work) -> Bools:
+    return name_flags(trace.names, trace.device.name[work.row], lambda name: "Pageable" in name)
+
+
+def _staged(trace: Trace, attribution: Attribution, spans: Spans, work: Work, first: int, cost: Ints) -> Edges:
+    """Calls that copy pageable memory and return during the copy: it could not begin before what its stream had to do.
+
+    The driver moves such memory through a buffer of its own, part by part, and returns when the last part is there. So
+    the call waits for the work before the copy, and then is busy for as long as it was since. Writes that to `cost`.
+    """
+    span = _launching(attribution, spans, work)
+    returned = at(spans.end, span, absent=NEVER)
+    rows = np.flatnonzero(_of_pageable(trace, work) & (returned > work.start) & (returned < work.end))
+    order = np.lexsort((work.start, work.stream))
+    before = np.full(len(order), NONE, dtype=np.int64)
+    same = work.stream[order[1:]] == work.stream[order[:-1]]
+    before[order[1:][same]] = order[:-1][same]
+    rows = rows[before[rows] != NONE]
+    rows = rows[work.end[before[rows]] > spans.start[span[rows]]]
+    cost[span[rows]] = returned[rows] - work.start[rows]
+    delay = returned[rows] - work.end[before[rows]]
+    return edges(EdgeKind.SYNC, first + before[rows], 2 * span[rows] + 1, delay, row=spans.row[span[rows]])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.performance import catalogue
 from perfkit.analysis.findings.performance.case import Case
-from perfkit.analysis.findings.performance.catalogue import LOOKS, UNCHECKED, Look
+from perfkit.analysis.findings.performance.catalogue import LOOKS, UNCHECKED
+from perfkit.analysis.findings.performance.look import Look
 from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.summary import summary
 from perfkit.schema.finding import Cost, Finding, Rule

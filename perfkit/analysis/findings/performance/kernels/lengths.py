@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from perfkit.analysis.attribution.intervals import Bools
 from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
@@ -12,7 +13,6 @@ from perfkit.analysis.kernels import kinds
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
-from perfkit.trace.columns import DeviceKind
 
 TINY_KERNELS = Rule(
     "tiny-kernels", "performance", "most kernels are shorter than a launch takes, and their sum is a part of the step"
@@ -33,8 +33,7 @@ def tiny_kernels(case: Case) -> Finding | None:
     if not case.on_device:
         return None
     account = case.account
-    kernels = (case.trace.device.kind[account.row] == DeviceKind.KERNEL) & case.is_inside
-    short = kernels & (account.total < _SHORT_NS)
+    kernels, short = case.is_kernel[account.row] & case.is_inside, short_kernels(case)
     count, of = int(short.sum()), int(kernels.sum())
     time = case.time(short)
     if count < _KERNELS * case.share_of or 2 * count < of or not case.is_worth(time, _LEAST):
@@ -48,6 +47,11 @@ def tiny_kernels(case: Case) -> Finding | None:
         " (perfkit run: --compile model, --batch-size)"
     )
     return Finding(TINY_KERNELS, text, case.cost(time), kernel_rows(case, short), advice, "derived")
+
+
+def short_kernels(case: Case) -> Bools:
+    """Rows of the account that are such kernels, in the steps."""
+    return case.is_kernel[case.account.row] & case.is_inside & (case.account.total < _SHORT_NS)
 
 
 HOT_SPOT = Rule(

@@ -6,11 +6,14 @@ import re
 
 import numpy as np
 
+from perfkit.analysis.attribution.intervals import Bools
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.time.account import Account
 from perfkit.schema.finding import Finding, Rule
 
+KEPT = 1 / 8
+"""What is left of their time: 19.5 over 156 TFLOP/s, NVIDIA's A100 in fp32 and TF32."""
 _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
 
@@ -35,13 +38,11 @@ def unused_tensor_cores(case: Case) -> Finding | None:
     At stake: their time, less an eighth: the fp32 peak over the TF32 peak of NVIDIA's A100, 19.5 over 156 TFLOP/s, and
     about the same on an H100 (67 over 495). Cards with fewer tensor cores gain half of it at most, in bf16.
     """
-    names = case.trace.names
-    is_fp32 = np.array([_FP32.search(name) is not None and not _TENSOR_CORES.search(name) for name in names] or [False])
-    if not case.on_device or not is_fp32.any():
+    rows = fp32_rows(case)
+    if not case.on_device or not rows.any():
         return None
-    rows = is_fp32[case.account.name]
     time = case.time(rows)
-    ceiling = time * (7 / 8)
+    ceiling = time * (1 - KEPT)
     if not case.is_worth(ceiling, _LEAST):
         return None
     advice = (
@@ -55,6 +56,14 @@ def unused_tensor_cores(case: Case) -> Finding | None:
         " on tensor cores they would be two to eight times as fast"
     )
     return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
+
+
+def fp32_rows(case: Case) -> Bools:
+    """Rows of the account whose kernels multiply in fp32 on ordinary cores."""
+    names = case.trace.names
+    is_fp32 = np.array([_FP32.search(name) is not None and not _TENSOR_CORES.search(name) for name in names] or [False])
+    rows: Bools = is_fp32[case.account.name]
+    return rows
 
 
 def _has_tf32(account: Account) -> bool:

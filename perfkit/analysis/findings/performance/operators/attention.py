@@ -69,16 +69,11 @@ def sdpa_math(case: Case) -> Finding | None:
 
     At stake is their time without that of their batched matmuls, which a fused kernel has too, in forward and backward.
     """
-    host, account = case.host, case.account
     is_math = case.ranges(lambda name: _MATH in name)
     calls = int(is_math.sum())
     if not calls:
         return None
-    inside = nearest(host.forest.parent, is_math)
-    links = account.attribution.links
-    target = at(links.target, at(links.node, account.place, absent=-1), absent=-1)
-    rows = (at(inside, account.place, absent=-1) != -1) | (at(inside, target, absent=-1) != -1)
-    rows &= ~case.within(case.ranges(lambda name: name.endswith(("::bmm", "::baddbmm"))))
+    rows = math_rows(case)
     time = case.time(rows)
     if not case.is_worth(time, _LEAST):
         return None
@@ -92,3 +87,12 @@ def sdpa_math(case: Case) -> Finding | None:
         " EFFICIENT_ATTENTION]) PyTorch warns why it refuses (perfkit run: --sdpa-backend auto)"
     )
     return Finding(SDPA_MATH, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+def math_rows(case: Case) -> Bools:
+    """Rows of the account in the math backend, and in the backward of its operators, but for their batched matmuls."""
+    account, links = case.account, case.account.attribution.links
+    inside = nearest(case.host.forest.parent, case.ranges(lambda name: _MATH in name))
+    target = at(links.target, at(links.node, account.place, absent=-1), absent=-1)
+    rows = (at(inside, account.place, absent=-1) != -1) | (at(inside, target, absent=-1) != -1)
+    return rows & ~case.within(case.ranges(lambda name: name.endswith(("::bmm", "::baddbmm"))))

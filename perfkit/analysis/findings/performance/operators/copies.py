@@ -34,7 +34,7 @@ def repeated_casts(case: Case) -> Finding | None:
 
     At stake: their time.
     """
-    rows = _in(case, "_to_copy") & _stays(case) & _is_of_model(case)
+    rows = cast_rows(case)
     advice = (
         "weights that are kept in the type they are used in, one cast before the loop, torch.autocast, which casts each"
         " weight once a step, or torch.compile, which casts where it reads (perfkit run: --precision bf16)"
@@ -42,12 +42,17 @@ def repeated_casts(case: Case) -> Finding | None:
     return _of_copies(case, REPEATED_CASTS, "casts between number types", rows, ("_to_copy",), advice)
 
 
+def cast_rows(case: Case) -> Bools:
+    """Rows of the account that are casts."""
+    return _in(case, "_to_copy") & _stays(case) & _is_of_model(case)
+
+
 def layout_copies(case: Case) -> Finding | None:
     """Copies inside clone, contiguous or reshape.
 
     At stake: their time, with the backward nodes that are such copies themselves.
     """
-    rows = _in(case, "clone") & ~case.within(_named(case, "_to_copy")) & _is_of_model(case)
+    rows = layout_rows(case)
     advice = (
         "one layout from the start (memory_format=torch.channels_last, weights stored as they are used), einsum or SDPA"
         " in place of transpose and contiguous, view in place of reshape where it does not copy"
@@ -55,13 +60,17 @@ def layout_copies(case: Case) -> Finding | None:
     return _of_copies(case, LAYOUT_COPIES, "copies into another layout", rows, ("clone",), advice)
 
 
+def layout_rows(case: Case) -> Bools:
+    """Rows of the account that are copies into another layout."""
+    return _in(case, "clone") & ~case.within(_named(case, "_to_copy")) & _is_of_model(case)
+
+
 def concatenations(case: Case) -> Finding | None:
     """Tensors put together.
 
     At stake: the time of cat and stack, with their backward.
     """
-    named = case.units.named("cat", "stack", "hstack", "vstack", "concat", "concatenate")
-    rows = case.rows_of(named & (case.chains == NONE)) & _is_of_model(case)
+    rows = joining_rows(case)
     advice = (
         "one tensor that is made once and written in slices, a layer that takes the parts separately, or torch.compile,"
         " which writes them where they belong (a key-value cache: index_copy_ into a buffer)"
@@ -69,17 +78,28 @@ def concatenations(case: Case) -> Finding | None:
     return _of_copies(case, CONCATENATIONS, "concatenations", rows, ("cat", "stack"), advice)
 
 
+def joining_rows(case: Case) -> Bools:
+    """Rows of the account that put tensors together, with their backward."""
+    named = case.units.named("cat", "stack", "hstack", "vstack", "concat", "concatenate")
+    return case.rows_of(named & (case.chains == NONE)) & _is_of_model(case)
+
+
 def index_puts(case: Case) -> Finding | None:
     """index_put_ in forward or backward.
 
     At stake: its time, most of which gather, index_select or an embedding would not take.
     """
-    rows = _in(case, "index_put_", "_index_put_impl_", "index_put") & _is_of_model(case)
+    rows = index_put_rows(case)
     advice = (
         "torch.index_select, gather, take_along_dim or F.embedding for what is indexed, whose backward adds without a"
         " sort, or a mask with torch.where"
     )
     return _of_copies(case, INDEX_PUTS, "writes by a tensor of indices", rows, ("_index_put_impl_",), advice)
+
+
+def index_put_rows(case: Case) -> Bools:
+    """Rows of the account in index_put."""
+    return _in(case, "index_put_", "_index_put_impl_", "index_put") & _is_of_model(case)
 
 
 def _of_copies(

@@ -54,7 +54,7 @@ def unfused_optimizer(case: Case) -> Finding | None:
     foreach kernels, which share their launches, the kernels' own time less the same. On a host, less what recording
     took, too, and 3 us of Python for each parameter.
     """
-    inside = _in_optimizer(case)
+    inside = optimizer_rows(case)
     rows = inside & case.account.is_counted & case.is_inside
     if not rows.any():
         return None
@@ -114,7 +114,7 @@ def _zeroes(name: str) -> bool:
     return "zero_grad" in name
 
 
-def _in_optimizer(case: Case) -> Bools:
+def optimizer_rows(case: Case) -> Bools:
     """Rows in an optimizer's step; its zero_grad aside."""
     return case.in_phase(Phase.OPTIMIZER) & ~case.within(case.ranges(_zeroes))
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.schema.finding import Finding, Rule
@@ -55,7 +55,7 @@ def bucket_copies(case: Case) -> Finding | None:
     At stake: their time, since a gradient can be a view of its bucket.
     """
     host = case.host
-    copies = case.ranges(lambda name: name.endswith(_COPIES_BACK))
+    copies = copies_back(case)
     if not copies.any():
         return None
     rows = case.within(copies)
@@ -69,3 +69,8 @@ def bucket_copies(case: Case) -> Finding | None:
     )
     advice = "DistributedDataParallel(model, gradient_as_bucket_view=True)"
     return Finding(BUCKET_COPIES, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+def copies_back(case: Case) -> Bools:
+    """Ranges that copy a gradient out of its bucket."""
+    return case.ranges(lambda name: name.endswith(_COPIES_BACK))
