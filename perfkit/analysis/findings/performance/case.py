@@ -35,7 +35,7 @@ from perfkit.schema import units
 from perfkit.schema.finding import Cost
 from perfkit.schema.record import RunRecord
 from perfkit.trace.columns import DeviceKind, Trace
-from perfkit.trace.detail_columns import Details
+from perfkit.trace.detail_columns import Details, Operands
 from perfkit.trace.details import read_details
 from perfkit.trace.operands import has_shapes, operands_of
 from perfkit.trace.recording import Device
@@ -119,9 +119,14 @@ class Case:
         return int(inside["total_ns"][inside["cause" if isinstance(what, Cause) else "kind"] == what].sum())
 
     @cached_property
+    def operands(self) -> Operands | None:
+        """Shapes and types of operators' arguments, by row of the trace; None where the file has none."""
+        return operands_of(self.trace) if has_shapes(self.trace) else None
+
+    @cached_property
     def work(self) -> Work | None:
         """Operations and bytes of each host range; None where the file has no shapes."""
-        return work_of(operands_of(self.trace), self.account.attribution) if has_shapes(self.trace) else None
+        return None if self.operands is None else work_of(self.operands, self.account.attribution)
 
     @cached_property
     def device(self) -> Device | None:

@@ -138,9 +138,9 @@ def _calls(case: Case, paths: list[int]) -> _Calls:
     """How often the modules of some paths call which operator with which shapes (None: not recorded), in forward."""
     rows = np.flatnonzero(np.isin(case.unit_path, paths) & (case.unit_phase == Phase.FORWARD) & case.works)
     texts = [case.units.names[name] for name in case.units.name[rows].tolist()]
-    if case.on_device or case.details is None:
+    if case.on_device or case.operands is None:
         return Counter((text, None) for text in texts)
-    operands = case.details.operands
+    operands = case.operands
     codes = operands.shapes[case.host.forest.order[case.units.row[rows]]].tolist()
     shapes = [None if code == MISSING else operands.all_shapes[code] for code in codes]
     return Counter(zip(texts, shapes, strict=True))
@@ -153,7 +153,7 @@ def _stands_out(case: Case, calls: _Calls, others: list[_Calls]) -> bool:
     """
     usual, count = Counter(map(_names, others)).most_common(1)[0]
     alike = 2 * count > len(others) and 2 * len(usual & _names(calls)) >= len(usual)
-    return alike and (case.on_device or case.details is None or calls not in others)
+    return alike and (case.on_device or case.operands is None or calls not in others)
 
 
 def _names(calls: _Calls) -> frozenset[str]:

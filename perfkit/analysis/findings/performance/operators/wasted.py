@@ -58,9 +58,9 @@ def _several(sizes: tuple[Any, ...]) -> bool:
 def _with_operands(case: Case, test: Any) -> Bools:
     """Units whose shapes and types pass a test; each different pair is looked at once."""
     found = np.zeros(len(case.units), dtype=bool)
-    if case.details is None:
+    if case.operands is None:
         return found
-    operands = case.details.operands
+    operands = case.operands
     rows = case.host.forest.order[case.units.row]
     shape, dtype = operands.shapes[rows], operands.dtypes[rows]
     known = np.flatnonzero((shape != MISSING) & (dtype != MISSING))
@@ -122,7 +122,7 @@ def no_kv_cache(case: Case) -> Finding | None:
     At stake: what the passes after the first of a text take, but for one token each, as if each token of a pass took
     as long; on a host, less the 5 us of a call for each of their operators.
     """
-    if case.details is None or (case.unit_phase == Phase.BACKWARD).any():
+    if case.operands is None or (case.unit_phase == Phase.BACKWARD).any():
         return None
     lengths = _passes(case)
     grown = np.append(False, np.diff(lengths) == 1) & (lengths > 1)
@@ -147,8 +147,8 @@ def no_kv_cache(case: Case) -> Finding | None:
 
 def _passes(case: Case) -> Ints:
     """How many queries attend in each pass; calls in a row with as many are one pass."""
-    assert case.details is not None
-    table, operands = case.units, case.details.operands
+    assert case.operands is not None
+    table, operands = case.units, case.operands
     rows = np.flatnonzero(table.named(*_ATTENTION) & (case.steps_at(table.start) != NONE))
     lengths: list[int] = []
     for code in operands.shapes[case.host.forest.order[table.row[rows]]].tolist():

@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.analysis.findings.performance.kernels.layers import recomputation, uneven_layers
 from perfkit.schema.finding import Cost, Evidence
-from tests.analysis.findings.performance.cases import MS, US, found, shapes, sibling
+from tests.analysis.findings.performance.cases import MS, US, found
 from tests.builders import TraceBuilder
 
 
@@ -122,9 +122,9 @@ def test_siblings_call_the_same_operators(rows, stands_out):
 @pytest.mark.parametrize("wide", [False, True])
 def test_on_a_host_a_layer_with_its_siblings_shapes_is_not_slow_by_itself(wide):
     """GIVEN a layer of three times its siblings' time WHEN its shapes are theirs, or not THEN only then is it told"""
-    b = of_operators([BLOCK] * 4 + [[("linear", 150), ("gelu", 150)]])
-    trace = sibling(b.build(), options=("record_shapes",))
-    rows = [row for row, name in enumerate(trace.host.name) if trace.names[name].startswith("aten::")]
-    same, other = (((8, 16),), ("float",)), (((8, 48),), ("float",))
-    details = shapes(len(trace.host), {row: other if wide and row == rows[-2] else same for row in rows})
-    assert bool(found(uneven_layers, trace, details)) is wide
+    b = TraceBuilder(metadata={"record_shapes": 1}).step(0, 0, 4000)
+    for number in range(5):
+        last = number == 4
+        begin, end = 400 * number, 400 * number + (300 if last else 100)
+        b.module(f"layers.{number}", begin, end).call("aten::linear", begin, end, [[8, 48 if last and wide else 16]])
+    assert bool(found(uneven_layers, b)) is wide

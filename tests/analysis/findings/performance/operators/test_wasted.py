@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.findings.performance.operators.wasted import double_precision, no_kv_cache, one_hot_matmul
-from tests.analysis.findings.performance.cases import MS, US, found, nodes, operators, shapes
+from tests.analysis.findings.performance.cases import MS, US, found, nodes, operators
 from tests.builders import TraceBuilder
 
 SHAPES = {"record_shapes": 1}
 
 
-def of_types(*arguments):
-    """A step of operators of 10 us with these arguments, (sizes, type) each, and what the file says of them."""
+def of_types(*arguments) -> TraceBuilder:
+    """A step of operators of 10 us with these arguments: sizes and type."""
     b = TraceBuilder(metadata=SHAPES).step(0, 0, MS)
-    operators(b, ["mul"] * len(arguments), 0, 10 * US)
-    rows = {row: ((sizes, ()), (dtype, "Scalar")) for row, (sizes, dtype) in enumerate(arguments, 1)}
-    return b, shapes(len(b.host), rows)
+    for number, (sizes, dtype) in enumerate(arguments):
+        b.call("aten::mul", 10 * number * US, 10 * (number + 1) * US, [sizes, []], [dtype, "Scalar"])
+    return b
 
 
 def test_operators_on_float64():
     """GIVEN four operators of 10 us on float64 and one on float32 THEN half of 40 us is at stake"""
-    finding = found(double_precision, *of_types(*[((8, 8), "double")] * 4, ((8, 8), "float")))
+    finding = found(double_precision, of_types(*[([8, 8], "double")] * 4, ([8, 8], "float")))
     assert finding.cost.ns == 20 * US
     assert finding.what.startswith("operators on float64: 4 a step, 40.00 us a step")
 
@@ -29,14 +29,14 @@ def test_operators_on_float64():
 @pytest.mark.parametrize(
     "argument",
     [
-        ((), "double"),  # a number, which Python's are
-        ((1,), "double"),
-        ((8, 8), "float"),
-        (((8, 8), (8, 8)), "TensorList"),
+        ([], "double"),  # a number, which Python's are
+        ([1], "double"),
+        ([8, 8], "float"),
+        ([[8, 8], [8, 8]], "TensorList"),
     ],
 )
 def test_what_is_no_work_in_float64(argument):
-    assert found(double_precision, *of_types(*[argument] * 8)) is None
+    assert found(double_precision, of_types(*[argument] * 8)) is None
 
 
 def test_one_hot_rows_times_a_table():
@@ -58,15 +58,16 @@ def test_one_hot_rows_for_something_else(names):
     assert found(one_hot_matmul, b) is None
 
 
-def attending(lengths, name="scaled_dot_product_attention", *, layers=2, backward=False):
+def attending(lengths, name="scaled_dot_product_attention", *, layers=2, backward=False) -> TraceBuilder:
     """A step of passes with as many queries each, 100 us a layer."""
     b = TraceBuilder(metadata=SHAPES).step(0, 0, MS)
     calls = [length for length in lengths for _ in range(layers)]
-    end = operators(b, [name] * len(calls), 0, 100 * US, sequence=1)
-    of = {row: (((4, 2, length, 16),), ("float",)) for row, length in enumerate(calls, 1)}
+    for number, length in enumerate(calls):
+        begin = 100 * number * US
+        b.call(f"aten::{name}", begin, begin + 100 * US, [[4, 2, length, 16]], sequence=number + 1)
     if backward:
-        nodes(b, ["Attention"], end, 1)
-    return b, shapes(len(b.host), of)
+        nodes(b, ["Attention"], 900 * US, 1)
+    return b
 
 
 @pytest.mark.parametrize("name", ["scaled_dot_product_attention", "softmax"])
@@ -75,7 +76,7 @@ def test_a_text_that_grows(name):
 
     AND the passes that were need 6 of 8 calls of 5 us anyway
     """
-    finding = found(no_kv_cache, *attending([9, 10, 11, 12], name))
+    finding = found(no_kv_cache, attending([9, 10, 11, 12], name))
     assert finding.cost.ns == pytest.approx(MS * 30 / 42 - 30 * US, abs=1)
     assert "up to 12" in finding.what
 
@@ -90,4 +91,4 @@ def test_a_text_that_grows(name):
     ],
 )
 def test_texts_that_do_not(lengths, backward):
-    assert found(no_kv_cache, *attending(lengths, backward=backward)) is None
+    assert found(no_kv_cache, attending(lengths, backward=backward)) is None
