@@ -99,11 +99,11 @@ def test_json_has_findings_beside_summary_and_tables(kernels):
     document = msgspec.json.decode(json_document([report(kernels, findings=(FINDING, Finding(CLEAN, "clean")))]))
     assert list(document) == ["summary", "tables", "findings"]
     assert document["findings"] == [
-        {"rule": "unattributed-time", "what": "5 ns", "cost_ns": 5, "share": 0.5,
+        {"rule": "unattributed-time", "what": "5 ns", "cost_ns": 5, "share": 0.5, "gain_ns": None,
          "evidence": [{"table": "kernels", "key": {"kernel": "gemm"}}], "advice": "--by op", "sure": "derived",
          "where": "net"},
-        {"rule": "clean", "what": "clean", "cost_ns": None, "share": None, "evidence": [], "advice": "",
-         "sure": "measured", "where": ""},
+        {"rule": "clean", "what": "clean", "cost_ns": None, "share": None, "gain_ns": None, "evidence": [],
+         "advice": "", "sure": "measured", "where": ""},
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfkit.analysis.costs.flops.transformer import step_flops
 from perfkit.analysis.costs.hardware.lookup import hardware_of
-from perfkit.analysis.memory.model import estimate
+from perfkit.analysis.memory import fit
 from perfkit.schema import units
 from perfkit.schema.finding import NO_COST, Cost, Finding, Rule
 from perfkit.schema.parts.workloads import Transformer
@@ -19,34 +19,48 @@ OVER_CAPACITY = Rule(
 )
 
 
+_SLOW = 10
+"""Steps that take so many times what their FLOPs need at the peak, though the model runs at a sixth of it elsewhere."""
+_SURELY = fit.FITS_NOT_ABOVE
+"""Above this share of the memory the formula alone says that it cannot fit."""
+
+
 def over_capacity(record: RunRecord) -> Finding | None:
     """What the run held at its peak or, for perfkit's own model, what the formula of memory says it needs.
 
-    At stake: what its steps take beyond their FLOPs at the device's peak, where that is known.
+    A need just above the memory counts if the steps take ten times what their FLOPs need at the device's peak.
+
+    At stake: what the steps take beyond their FLOPs at the peak, where that is known.
     """
     total, step = record.environment.device_memory, record.config.step
     if step.device == "cpu" or not total or not record.steps:
         return None
-    held = max(record.memory.reserved or 0, record.memory.allocated or 0)
-    is_own = isinstance(record.config.workload, Transformer) and step.compile == "off"
-    needed = max(held, estimate(record.config).peak if is_own and held <= total else 0)
-    if needed <= total:
-        return None
     wall = float(np.median([sample.wall_s for sample in record.steps]))
-    least = _seconds_at_peak(record) if isinstance(record.config.workload, Transformer) else None
-    how = "the allocator held" if held > total else "the step needs, by the formula of memory,"
+    is_own = isinstance(record.config.workload, Transformer)
+    least = _seconds_at_peak(record) if is_own else None
+    held = max(record.memory.reserved or 0, record.memory.allocated or 0)
+    if held > total:
+        what = f"the allocator held {units.size(held)}"
+    elif is_own and step.compile == "off" and _cannot_fit(record, total, is_slow=wall > _SLOW * (least or wall)):
+        peak = fit.predict(record.config).peak_bytes
+        what = f"the step needs {units.size(peak)} for tensors, by the formula of memory, and some more for CUDA itself"
+    else:
+        return None
     text = (
-        f"{how} {units.size(needed)}, and the GPU has {units.size(total)}: what does not fit is in the system's memory,"
-        f" across the bus; a step takes {units.duration(wall)}"
+        f"{what}; the GPU has {units.size(total)}: what does not fit is in the system's memory, across the bus; a step"
+        f" takes {units.duration(wall)}"
     )
     cost = NO_COST
     if least is not None and least < wall:
-        text += f", where its FLOPs take {units.duration(least)} at the device's peak"
+        text += f", where its FLOPs need {units.duration(least)} at the device's peak"
         cost = Cost(round((wall - least) * 1e9), 1 - least / wall)
-    advice = (
-        "less memory: --batch-size, --context-length, --checkpoint, --precision bf16 (perfkit memory says what fits)"
-    )
+    advice = "less memory: --batch-size, --context-length, --checkpoint, --precision bf16"
     return Finding(OVER_CAPACITY, text, cost, (), advice, "measured" if held > total else "derived")
+
+
+def _cannot_fit(record: RunRecord, total: int, *, is_slow: bool) -> bool:
+    share = fit.predict(record.config, total).share or 0.0
+    return share > (1.0 if is_slow else _SURELY)
 
 
 def _seconds_at_peak(record: RunRecord) -> float | None:

@@ -53,3 +53,19 @@ def test_what_could_not_be_read_is_said():
     assert [finding.what for finding in found.findings] == [
         "2 recordings (2 cycles), a row each: name one of them, or --table, to see more", "left out: c is empty",
     ]  # fmt: skip
+
+
+def test_ranks_that_compute_longer_are_found():
+    """GIVEN ranks that compute for 300, 320 and 700 us of 1 ms, and then reduce THEN rank 2 makes them wait"""
+
+    def rank(number: int, time: int) -> Row:
+        b = TraceBuilder().step(0, 0, 1_000_000).launched("gemm", 1, 10, 10 + time)
+        b.launched("ncclDevKernel_AllReduce_Sum_f32_RING_LL", 2, 10 + time, 900_000, stream=20)
+        return row_of(b.build(), f"{number}.json", number)
+
+    found = [rank(0, 300_000), rank(1, 320_000), rank(2, 700_000)]
+    assert [one.compute_ns for one in found] == [300_000, 320_000, 700_000]
+    (finding,) = (one for one in report("job", found).findings if one.rule.id == "unbalanced-ranks")
+    assert (finding.cost.ns, finding.where) == (390_000, "rank 2")  # 700 - the median of the others, 310
+    for others in (found[:2], [*found, found[2]], [dataclasses.replace(one, exchanges=False) for one in found]):
+        assert all(one.rule.id != "unbalanced-ranks" for one in report("job", others).findings)

@@ -8,11 +8,12 @@ import math
 
 import pytest
 
+from perfkit.analysis.findings.capacity import OVER_CAPACITY
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, WARMUP_TIMES
 from perfkit.render.medium import Medium
 from perfkit.render.writers import WRITERS
-from perfkit.schema.record import AnnotationCost
+from perfkit.schema.record import AnnotationCost, MemoryPeaks
 from tests.reports import tables_for_people, tables_for_scripts
 from tests.runs import quick, sample, saved
 
@@ -157,3 +158,11 @@ def test_the_headline_says_what_is_measured(changes, flags):
     assert "batch 3 x context 32" in line
     assert flags in line
     assert ("compile" in line, "checkpoint" in line) == ("compile" in changes, "checkpoint" in changes)
+
+
+@pytest.mark.parametrize(("artifacts", "is_said"), [({}, True), ({"trace": "trace.json"}, False)])
+def test_a_run_that_spilled_says_so_unless_its_trace_does(artifacts, is_said):
+    """GIVEN 32 GiB reserved of 16 THEN the run says it; with a trace, whose report has it, it does not"""
+    config = dataclasses.replace(quick(), step=dataclasses.replace(quick().step, device="cuda"))
+    held = MemoryPeaks(reserved=2**35)
+    assert (said(OVER_CAPACITY, config=config, memory=held, artifacts=artifacts) is not None) == is_said

@@ -9,6 +9,7 @@ from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.kernels.lengths import short_kernels
 from perfkit.analysis.findings.performance.kernels.precision import fp32_rows, kept
+from perfkit.analysis.findings.performance.kernels.tensor_cores import matmul_rows
 from perfkit.analysis.findings.performance.operators import copies
 from perfkit.analysis.findings.performance.operators.attention import math_rows
 from perfkit.analysis.findings.performance.operators.optimizer import optimizer_rows
@@ -48,6 +49,22 @@ def on_tensor_cores(case: Case, _: Finding) -> Edit:
     device = np.zeros(len(case.trace.device.start), dtype=bool)
     device[case.account.row[fp32_rows(case)]] = True
     return Edit(device=device, factor=kept(case))
+
+
+def faster_matmuls(case: Case, finding: Finding) -> Edit:
+    """Matmuls, all of them less what the finding says could be saved of some."""
+    rows = matmul_rows(case)
+    device, time = np.zeros(len(case.trace.device.start), dtype=bool), case.time(rows)
+    device[case.account.row[rows]] = True
+    return Edit(device=device, factor=max(1 - (finding.cost.ns or 0) * case.share_of / time, 0.0) if time else 1.0)
+
+
+def without_zeroing(case: Case, _: Finding) -> Edit:
+    """Gradients that are let go of: without what fills them with zeros, and without the additions to them."""
+    adding = case.within(case.ranges(lambda name: name.endswith("AccumulateGrad")))
+    device = np.zeros(len(case.trace.device.start), dtype=bool)
+    device[case.account.row[adding]] = True
+    return Edit(device=device, host=case.ranges(lambda name: "zero_grad" in name))
 
 
 def without_scores(case: Case, _: Finding) -> Edit:

@@ -42,7 +42,7 @@ def with_gains(case: Case, findings: Sequence[Finding], looks: Mapping[str, Look
 
 
 def _ranked(findings: Sequence[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: -(finding.at_stake.ns or 0))
+    return sorted(findings, key=lambda finding: (-(finding.at_stake.ns or 0), -(finding.cost.ns or 0)))
 
 
 def _is_open(finding: Finding, looks: Mapping[str, Look], tried: set[str]) -> bool:

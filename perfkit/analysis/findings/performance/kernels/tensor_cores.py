@@ -33,10 +33,10 @@ _STEP_OF = {
 
 def multiplies(case: Case) -> bool:
     """Whether matmuls take enough of a device's time to be worth a look at their shapes."""
-    return case.on_device and case.is_worth(case.time(_is_matmul(case)), 2 * _LEAST)
+    return case.on_device and case.is_worth(case.time(matmul_rows(case)), 2 * _LEAST)
 
 
-def _is_matmul(case: Case) -> Bools:
+def matmul_rows(case: Case) -> Bools:
     """Rows of the account whose kernels are matmuls, by their own names."""
     flags = [of_kernel(name) in (kinds.MATMUL, kinds.ATTENTION) for name in case.trace.names]
     return np.array(flags, dtype=bool)[case.account.name]
@@ -120,7 +120,7 @@ def few_tiles(case: Case) -> Finding | None:
         return None
     geometry, account = case.details.geometry, case.account
     row = account.row
-    known = _is_matmul(case) & (geometry.grid[row] > 0).all(axis=1) & (geometry.block[row] > 0).all(axis=1)
+    known = matmul_rows(case) & (geometry.grid[row] > 0).all(axis=1) & (geometry.block[row] > 0).all(axis=1)
     known &= geometry.registers[row] > 0
     if not known.any():
         return None

@@ -29,8 +29,9 @@ _LONG_NS = 200_000
 """Between two operators of a usual model the host needs some microseconds, with a profiler some tens of them."""
 _LEAST = 0.1
 """Share of the step that long stretches have to have,"""
-_LEAST_OF_ALL = 0.4
-"""or all stretches without a device: operators are then too small for what calling them takes."""
+_LEAST_OF_ALL, _MANY = 0.4, 20
+"""or all stretches together, without a device, if there are so many a step: then operators are too small for what it
+takes to call them."""
 _COLLECTIVE = re.compile(r"all_?reduce|all_?gather|all_?to_?all|reduce_?scatter|broadcast_|barrier|c10d::|comms")
 _FEW = 10
 """Operators a step, below which the recording hardly knows what the program does."""
@@ -52,7 +53,7 @@ def python_between_operators(case: Case) -> Finding | None:
         cost, evidence = case.cost(time), (idle_row(Cause.LAUNCH_STARVED),)
     else:
         time, every = int((end - start)[long].sum()), int((end - start).sum())
-        if every >= _LEAST_OF_ALL * case.step_ns * case.step_count:
+        if len(start) >= _MANY * case.step_count and every >= _LEAST_OF_ALL * case.step_ns * case.step_count:
             time, long = every, np.ones(len(start), dtype=bool)
         cost, evidence = case.host_cost(time), (Evidence("steps", {"step": 0}),)
     if not time or (cost.share or 0.0) < _LEAST:

@@ -106,7 +106,9 @@ def late_reductions(case: Case) -> Bools:
     """Rows of reductions that the host launches after the last backward node of their step, before its end."""
     account, host = case.account, case.host
     rows = _exchange(case)
-    nodes = np.flatnonzero(account.attribution.links.is_node) if rows.any() else np.empty(0, np.int64)
+    if not rows.any():
+        return rows
+    nodes = np.flatnonzero(account.attribution.links.is_node)
     step = case.steps_at(host.start[nodes])
     last = np.full(case.step_count + 1, np.iinfo(np.int64).max)
     first = last[:-1].copy()

@@ -36,7 +36,7 @@ _SHORT_NS = 1_000_000
 def launch_bound(case: Case) -> Finding | None:
     """Launch-starved idle time in many gaps, most of it in gaps under 1 ms; long stretches of Python aside.
 
-    At stake: this idle time.
+    At stake: the idle time of these gaps.
     """
     rows = _late(case)
     ns = case.wall.pieces.ns[rows]
@@ -83,7 +83,7 @@ def host_synchronisation(case: Case) -> Finding | None:
     Waiting itself costs nothing as long as the device has work. The wait at the end of perfkit's own steps is part of
     measuring them.
 
-    At stake: this idle time.
+    At stake: the idle time from these calls to the next launches.
     """
     rows = _blocked(case)
     time = int(case.wall.pieces.ns[rows].sum())

@@ -25,7 +25,7 @@ _STEPS = 3
 def data_loader(case: Case) -> Finding | None:
     """Ranges of a data loader on the main thread, in the steps and between them: on a device, what it is idle for.
 
-    At stake: this time.
+    At stake: the time in these ranges, on a device what it is idle in them.
     """
     name = _name(case)
     if not name:

@@ -20,7 +20,7 @@ def training(between=(), after=(), *, steps=3, makes_nodes=False) -> TraceBuilde
         operators(b, between, start + 300 * US, 20 * US)
         b.annotation("Optimizer.step#AdamW.step", start + 500 * US, start + 550 * US)
         operators(b, ["_fused_adamw_"], start + 501 * US, 40 * US)
-        operators(b, after, start + 600 * US, 20 * US, **({"sequence": sequence + 50} if makes_nodes else {}))
+        operators(b, after, start + 600 * US, 20 * US, sequence=sequence + 50 if makes_nodes else None)
         if makes_nodes and number + 1 < steps:
             nodes(b, after, start + MS + 110 * US, sequence + 50, 5 * US)
     return b
