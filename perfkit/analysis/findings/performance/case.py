@@ -42,9 +42,9 @@ from perfkit.trace.recording import Device
 
 _LONGEST_IDLE_NS = 1_000_000
 """Of idle time between two kernels, at most 1 ms, hundreds of launches, goes with them; the rest has other causes."""
-_RECORDING_NS, _RECORDING_SHAPES_NS = 200, 350
-"""What the profiler adds to the program for each operator that it records, without and with shapes. Measured with
-torch 2.13 in loops of item, add_, linear and views: 195 to 221 and 347 to 436 ns of the process's time."""
+RECORDING_NS = 200
+"""What the profiler adds to the program for each operator that it records, at least. Measured with torch 2.13 in loops
+of item, add_, linear and views: 195 to 221 ns of the process's time, and 347 to 436 with shapes."""
 CALL_NS = 5_000
 """What an operator takes on a host besides its arithmetic, about: dispatch, checks, views inside, memory for the
 result."""
@@ -212,11 +212,6 @@ class Case:
         return time_ns > 0 and time_ns >= least * self.step_ns * self.share_of
 
     @property
-    def recording_ns(self) -> int:
-        """What recording a range on the host took: of many short ones a good part of their time."""
-        return _RECORDING_SHAPES_NS if self.has_shapes else _RECORDING_NS
-
-    @property
     def a_step(self) -> str:
         """` a step`, to follow what is counted or timed by step; empty for a recording without steps."""
         return " a step" if self.account.steps else ""
@@ -360,7 +355,7 @@ class Case:
         working = np.append(0, np.cumsum(self.works))
         in_a_row = (working[rows[1:]] == working[rows[:-1] + 1]) & (table.thread[rows[1:]] == table.thread[rows[:-1]])
         length = int((table.end[rows] - table.start[rows]).sum()) + int(gap[in_a_row & (gap <= _LONGEST_IDLE_NS)].sum())
-        recorded = int(at(found, self.units.of, absent=False).sum()) * self.recording_ns
+        recorded = int(at(found, self.units.of, absent=False).sum()) * RECORDING_NS
         return max(length - recorded, 0)
 
     @cached_property

@@ -62,7 +62,7 @@ LOOKS: tuple[Look, ...] = (
     Look(loops.PYTHON_LOOP, loops.python_loop, ("operators",)),
     Look(wasted.DOUBLE_PRECISION, wasted.double_precision, ("operators", "shapes")),
     Look(wasted.ONE_HOT_MATMUL, wasted.one_hot_matmul, ("operators",)),
-    Look(wasted.NO_KV_CACHE, wasted.no_kv_cache, ("operators", "shapes")),
+    Look(wasted.NO_KV_CACHE, wasted.no_kv_cache, ("operators", "shapes"), wasted.attends_without_backward),
     Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",), edit=edits.without_tiny),
     Look(lengths.HOT_SPOT, lengths.hot_spot, edit=edits.without_hot_spot),
     Look(layers.RECOMPUTATION, layers.recomputation, edit=edits.without_recomputation),

@@ -6,7 +6,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import CALL_NS, Case, names_of
+from perfkit.analysis.findings.performance.case import CALL_NS, RECORDING_NS, Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.schema.finding import Finding, Rule
 
@@ -56,7 +56,7 @@ def python_loop(case: Case) -> Finding | None:
     else:
         stretch = (table.end[ends - 1] - table.start[begins]) * kept
         recorded = int(at(rows, case.units.of, absent=False).sum())
-        time = float(stretch.sum()) - recorded * case.recording_ns - _arithmetic(case, rows) + _backward(case, rows)
+        time = float(stretch.sum()) - recorded * RECORDING_NS - _arithmetic(case, rows) + _backward(case, rows)
     if not case.is_worth(time, _LEAST):
         return None
     first = int(begins[np.argmax(ends - begins)])
@@ -147,5 +147,5 @@ def _backward(case: Case, units: Bools) -> int:
     )
     outermost = made & (strictly_above(host.forest.parent, nearest(host.forest.parent, made)) == NONE)
     inside = nearest(host.forest.parent, made) != NONE
-    recorded = int(inside.sum()) * case.recording_ns
+    recorded = int(inside.sum()) * RECORDING_NS
     return int((host.end - host.start)[outermost].sum()) - recorded - _arithmetic(case, inside[case.units.row])

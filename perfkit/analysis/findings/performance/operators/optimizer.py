@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, at
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import Case, amount
+from perfkit.analysis.findings.performance.case import RECORDING_NS, Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import Kind, kind_of
 from perfkit.schema import units
@@ -74,7 +74,7 @@ def unfused_optimizer(case: Case) -> Finding | None:
         kept[own >= _LARGE_NS] = _ONE_LARGE_PASS
     floor = int((np.maximum(own - _EACH_NS, 0) * kept).sum())
     if not case.on_device:
-        floor += int(inside.sum()) * case.recording_ns + _parameters(case) * _PARAMETER_NS
+        floor += int(inside.sum()) * RECORDING_NS + _parameters(case) * _PARAMETER_NS
     time = (kernels if foreach else whole) - floor
     if count < _MANY or (passes == 1 and not case.on_device) or not case.is_worth(time, _LEAST):
         return None

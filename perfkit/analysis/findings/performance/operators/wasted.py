@@ -116,13 +116,18 @@ _OFTEN = 1 / 3
 """Share of the passes that are: batches of any length are seldom one longer than the one before."""
 
 
+def attends_without_backward(case: Case) -> bool:
+    """Whether there is attention, and no backward."""
+    return bool(case.units.named(*_ATTENTION).any()) and not (case.unit_phase == Phase.BACKWARD).any()
+
+
 def no_kv_cache(case: Case) -> Finding | None:
     """Attention without backward, whose queries are one more from pass to pass.
 
     At stake: what the passes after the first of a text take, but for one token each, as if each token of a pass took
     as long; on a host, less the 5 us of a call for each of their operators.
     """
-    if case.operands is None or (case.unit_phase == Phase.BACKWARD).any():
+    if case.operands is None or not attends_without_backward(case):
         return None
     lengths = _passes(case)
     grown = np.append(False, np.diff(lengths) == 1) & (lengths > 1)
