@@ -1055,9 +1055,8 @@ def fill_cpu(table: Table, root: Host, resolver: Resolver) -> None:
     while pending:
         host, end = pending.pop()
         self_ns = end - host.ts
-        later_starts = [child.ts for child in host.children[1:]]
-        for child, until in zip(host.children, [*later_starts, end], strict=False):
-            child_end = max(child.ts, min(child.end, until, end))
+        for child in host.children:
+            child_end = max(child.ts, min(child.end, end))
             self_ns -= child_end - child.ts
             pending.append((child, child_end))
         scope, phase, how = resolver.resolve(host)

@@ -126,18 +126,20 @@ def strictly_above(parent: Ints, nearest_flagged: Ints) -> Ints:
     return np.where(parent == NONE, NONE, nearest_flagged[parent])
 
 
-def self_times(parent: Ints, start: Ints, end: Ints, whole: Bools) -> Ints:
+def self_times(parent: Ints, start: Ints, end: Ints, whole: Bools | None = None) -> Ints:
     """Duration less the durations of direct children. Over any subtree they add up to its root's duration, exactly.
 
-    Of two children that overlap (they cross, or the first is a call into the driver), the first is cut where the second
-    starts, unless it is to stay `whole`; one that outlasts its parent, by a coarse clock, is cut at the parent's end.
+    A child that outlasts its parent, by a coarse clock, is cut at the parent's end. With `whole`, of two children that
+    overlap (they cross, or the first is a call into the driver) the first is cut where the second starts, unless it is
+    to stay whole; without, both count, and the parent's own time may be below zero.
     """
     clipped = end.copy()
     rows = np.flatnonzero(parent != NONE)
-    siblings = rows[np.argsort(parent[rows], kind="stable")]
-    first, second = siblings[:-1], siblings[1:]
-    cut = (parent[first] == parent[second]) & (end[first] > start[second]) & ~whole[first]
-    clipped[first[cut]] = start[second[cut]]
+    if whole is not None:
+        siblings = rows[np.argsort(parent[rows], kind="stable")]
+        first, second = siblings[:-1], siblings[1:]
+        cut = (parent[first] == parent[second]) & (end[first] > start[second]) & ~whole[first]
+        clipped[first[cut]] = start[second[cut]]
     while True:
         late = rows[clipped[rows] > clipped[parent[rows]]]
         if not len(late):

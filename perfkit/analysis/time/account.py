@@ -292,7 +292,7 @@ def _device_rows(trace: Trace, attribution: Attribution) -> Account:
 def _host_rows(trace: Trace, attribution: Attribution) -> Account:
     host, ranges = attribution.host, attribution.ranges
     rows = np.flatnonzero(in_account(attribution))
-    own = self_times(host.forest.parent, host.start, host.end, host.is_step)[rows]
+    own = self_times(host.forest.parent, host.start, host.end)[rows]
     operators = is_operator(attribution)[rows]
     number = np.full(len(host.name), NONE, dtype=np.int64)
     number[np.flatnonzero(host.is_step)] = np.arange(len(attribution.steps))

@@ -119,7 +119,10 @@ def _reason(account: Account) -> Ints:
 def _has_nodes(account: Account) -> Bools:
     """Rows on threads that run backward nodes."""
     host, links = account.attribution.host, account.attribution.links
-    threads = at(host.thread, account.place, absent=NONE)
+    place = account.place
+    if account.on_device:  # a call outside every range has a thread, too
+        place = np.where(place == NONE, account.attribution.events.launch[account.row], place)
+    threads = at(host.thread, place, absent=NONE)
     return np.isin(threads, host.thread[links.is_node])
 
 

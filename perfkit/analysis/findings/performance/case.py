@@ -304,7 +304,7 @@ class Case:
     @cached_property
     def self_time(self) -> Ints:
         """Self time of every host range, ns."""
-        return self_times(self.host.forest.parent, self.host.start, self.host.end, self.host.is_step)
+        return self_times(self.host.forest.parent, self.host.start, self.host.end)
 
     # --- operators, outermost first -----------------------------------------------------------------------------
 

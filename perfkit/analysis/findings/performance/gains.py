@@ -60,7 +60,7 @@ def _with_gain(case: Case, finding: Finding, look: Look) -> Finding:
     ns = max(found.ns_per_step, 0)
     if look.is_idle:
         ns = min(ns, finding.cost.ns or 0)
-    step = int(case.replay.pace.sum()) // len(case.replay.pace)
+    step = case.replay.step_ns
     whole, share = units.duration_ns(step) + case.a_step, ns / max(step, 1)
     said = f"at most {units.duration_ns(ns)} of {whole} to gain, by a replay without it"
     if share < _NOTHING:

@@ -16,6 +16,8 @@ from perfkit.schema.units import duration_ns
 
 WORST_ERROR = 0.05
 """A replay that misses the steps by more is of no use, and is refused."""
+_STEPS = 3
+"""Steps, from which the first is left out."""
 _SHOWN = 60
 """Characters of a kernel's name in the reason."""
 
@@ -42,11 +44,26 @@ class Replayed:
 
     @property
     def error(self) -> float:
-        """The mean of the steps' errors or, if that is larger, the error of their pace, all together."""
+        """The mean of the steady steps' errors or, if that is larger, the error of their pace, all together."""
         if not len(self.measured):
             return 0.0
-        whole = int(self.measured_pace.sum())
-        return max(float(self.errors.mean()), abs(int(self.pace.sum()) - whole) / max(whole, 1))
+        whole, replayed = (int(pace[self.steady].sum()) for pace in (self.measured_pace, self.pace))
+        return max(float(self.errors[self.steady].mean()), abs(replayed - whole) / max(whole, 1))
+
+    @property
+    def steady(self) -> slice:
+        """The steps whose pace counts: of three or more all but the first.
+
+        The first is done when work is done that may have been launched before the recording, and without what is taken
+        away for a gain it still begins where the recording did.
+        """
+        return slice(1 if len(self.pace) >= _STEPS else 0, None)
+
+    @property
+    def step_ns(self) -> int:
+        """The pace of these steps, replayed, on average."""
+        pace = self.pace[self.steady]
+        return int(pace.sum()) // max(len(pace), 1)
 
     @property
     def sure(self) -> Sure:
@@ -89,8 +106,9 @@ def gain(graph: Graph, edit: Edit, base: Replayed | None = None) -> Gain | None:
     base = base or replay(graph)
     if base.refused:
         return None
-    before, after = int(base.pace.sum()), int(_paces(graph, times_of(graph, edit).time).sum())
-    return Gain((before - after) // len(base.pace), (before - after) / max(before, 1))
+    paces = base.pace, _paces(graph, times_of(graph, edit).time)
+    before, after = (int(pace[base.steady].sum()) for pace in paces)
+    return Gain((before - after) // len(base.pace[base.steady]), (before - after) / max(before, 1))
 
 
 def windows(graph: Graph, time: Ints) -> tuple[Ints, Ints]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from perfkit.analysis.time.idle.kinds import Cause, Kind
 from perfkit.errors import UsageError
 from perfkit.schema.finding import Cost
 from perfkit.trace.columns import Trace
 from perfkit.trace.detail_columns import Details
-from tests.analysis.findings.performance.cases import case_of, operators, shapes
+from perfkit.trace.load import load
+from perfkit.trace.recording import Device
+from tests.analysis.findings.performance.cases import case_of, operators, shapes, sibling
 from tests.builders import TraceBuilder
+from tests.nsys_export import NsysExport
 
 
 def test_costs_are_of_a_step_and_a_device():
@@ -97,3 +101,42 @@ def test_times_are_in_steps(time, step):
     operators(b, ["mm"], 10)
     case = case_of(b)
     assert case.steps_at(case.bounds[0][:1] * 0 + time).tolist() == [step]
+
+
+def test_what_others_count_is_made_when_asked_for():
+    """GIVEN a step of 100 ns with a kernel of 20 THEN 80 are idle, and it can be replayed"""
+    b = TraceBuilder().step(0, 0, 100).launched("k", 5, 10, 30)
+    made = case_of(sibling(b.build(), devices=(Device(0, "NVIDIA A100-SXM4-80GB"),)))
+    assert (made.wall_ns(Kind.COMPUTE), made.wall_ns(Kind.IDLE), made.wall_ns(Cause.DEPENDENCY)) == (20, 80, 0)
+    assert made.hardware is not None
+    assert made.hardware.multiprocessors == 108
+    assert made.replay is not None
+    assert made.replay.step_ns == 100
+    assert made.work is None
+    assert made.record is None
+
+
+def test_devices_that_are_not_alike_and_unknown_ones_have_no_hardware():
+    b = TraceBuilder().step(0, 0, 100).launched("k", 5, 10, 30).launched("k", 6, 10, 30, device=1)
+    two = (Device(0, "NVIDIA A100-SXM4-80GB"), Device(1, "NVIDIA L4"))
+    assert case_of(sibling(b.build(), devices=two)).hardware is None
+    assert case_of(b).device is None
+    unknown = case_of(sibling(b.build(), devices=(Device(0, "a GPU"),)))
+    assert unknown.device is not None
+    assert unknown.hardware is None
+
+
+def test_operators_with_shapes_are_counted():
+    """GIVEN a matmul of 2 x 3 and 3 x 4 THEN it has 48 operations"""
+    b = TraceBuilder().step(0, 0, 100).call("aten::mm", 5, 10, [[2, 3], [3, 4]])
+    work = case_of(b).work
+    assert work is not None
+    assert work.flops.sum() == 48
+
+
+def test_a_host_alone_and_an_export_of_nsys_are_not_replayed(tmp_path):
+    b = TraceBuilder().step(0, 0, 100)
+    operators(b, ["mm"], 10)
+    assert case_of(b).replay is None
+    export = NsysExport().kernel("k", 10, 20, correlation=1).call("cudaLaunchKernel", 1, 2, 1).write(tmp_path / "a")
+    assert case_of(load(export)).replay is None

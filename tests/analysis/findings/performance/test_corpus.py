@@ -50,7 +50,7 @@ SAID = {
         "data-loader", "zeroed-gradients", "blocking-copies", "unused-tensor-cores", "unchecked",
     ],
     "kineto/resnet50_torch19_workers4.json.gz": [
-        "blocking-copies", "unused-tensor-cores", "zeroed-gradients", "unfused-optimizer", "unchecked",
+        "blocking-copies", "zeroed-gradients", "unused-tensor-cores", "unfused-optimizer", "unchecked",
     ],
     # A recommender: all-to-all and all-reduce exposed, in front of a host that is slower; sides of 7, 10, 15, 17.
     "kineto/sampled_rank0.json.gz": ["exposed-communication", "odd-shapes"],
@@ -86,11 +86,12 @@ def test_a_step_that_waits_for_launches_and_one_that_does_not():
     """GIVEN the two traces of data-parallel training of the issue THEN their first findings tell opposite stories
 
     HolisticTraceAnalysis: the A100 is idle for 503.05 ms, 76.2% of its span; of the V100's 7.6 ms, 83% in front of
-    queued work. The gain is the idle time that the host causes, 505.3 ms in three steps of 667.1.
+    queued work. The gain is the idle time that the host causes: 499.2 ms in three steps of 667.1, without the 6.1 ms
+    before the first event, of which nobody knows.
     """
     (first, *_) = catalogue.findings(case_of(load(corpus_file("kineto/a100_ddp_training.json.gz"))))
-    assert (first.rule.id, first.gain.ns) == ("launch-bound", pytest.approx(168.43e6, rel=0.001))
-    assert "idle for 168.4 ms a step (75.7%)" in first.what
+    assert (first.rule.id, first.gain.ns) == ("launch-bound", pytest.approx(166.40e6, rel=0.001))
+    assert "idle for 166.4 ms a step (74.8%)" in first.what
     (first, *_) = catalogue.findings(case_of(load(corpus_file("kineto/v100_training.json.gz"))))
     assert first.rule.id == "unused-tensor-cores"
-    assert "at most 47.78 ms of 96.56 ms a step to gain" in first.what
+    assert "at most 47.79 ms of 95.44 ms a step to gain" in first.what

@@ -121,6 +121,28 @@ def test_a_copy_of_pageable_memory_that_returns_while_it_runs():
     assert saved(one, without_ranges(one, "cudaMemcpyAsync")) == 50
 
 
+def test_the_first_of_several_steps_is_left_out():
+    """GIVEN three steps, each with an item() of 60 ns, of 90 in the first WHEN they are gone THEN a step gains 60 ns
+
+    The first may wait for work of before the recording. So it says little of how long a step takes.
+    """
+    b = TraceBuilder()
+    for number, at in enumerate((0, 130, 230)):
+        late = 30 if number == 0 else 0
+        b.step(number, at, at + 100 + late).range("aten::item", at + 1, at + 61 + late)
+        b.launched("k", at + 2, at + 30, at + 58 + late)
+        b.range("cudaStreamSynchronize", at + 5, at + 60 + late, RUNTIME).range(
+            "aten::mm", at + 62 + late, at + 100 + late
+        )
+    one = graph(b)
+    base = replay(one)
+    assert base.steady == slice(1, None)
+    assert base.step_ns == int(base.pace[1:].mean())
+    found = gain(one, without_ranges(one, "aten::item"), base)
+    assert found is not None
+    assert found.ns_per_step == 60
+
+
 def test_two_streams_and_a_wait_between_them():
     """GIVEN a collective that waits for a kernel, and a kernel that waits for it THEN both pace the step
 
@@ -237,9 +259,9 @@ def test_a_trace_without_host_ranges_is_not_replayed():
         ("cpu_rank_non_gpu", 1, 0.0),
         ("h100_bert_small_inference", 1, 0.0001),
         ("h100_qwen_0.5b_inference", 1, 0.007),
-        ("mi300_resnet_checkpoint_training", 3, 0.046),
+        ("mi300_resnet_checkpoint_training", 3, 0.006),
         ("resnet50_torch18_workers0", 6, 0.001),
-        ("resnet50_torch19_workers4", 6, 0.0025),
+        ("resnet50_torch19_workers4", 6, 0.003),
         ("sampled_rank0", 2, 0.0001),
         ("sglang_decode_capture", 1, 0.0),
         ("v100_training", 5, 0.002),

@@ -19,7 +19,7 @@ _LEAST, _LEAST_OF_WORKERS = 0.05, 0.1
 """Share of the step: of a loader in the step's own process (the TensorBoard plugin has 5%), and of waiting for workers
 (TraceML warns from 10% on), whose speed is that of a machine with other things to do."""
 _STEPS = 3
-"""Steps, from which the first, when workers start, counts no more than the others do on average."""
+"""Steps, from which the first, when workers start, counts as the others do on average."""
 
 
 def data_loader(case: Case) -> Finding | None:
@@ -53,10 +53,8 @@ _WORKERS = "MultiProcessing"
 
 
 def _usual(by_step: Ints) -> int:
-    """The time of all steps, the first at most as much as the others on average."""
-    if len(by_step) < _STEPS:
-        return int(by_step.sum())
-    return int(by_step[1:].sum() + min(float(by_step[0]), float(by_step[1:].mean())))
+    """The time of all steps, the first as much as the others on average."""
+    return int(by_step[1:].mean() * len(by_step)) if len(by_step) >= _STEPS else int(by_step.sum())
 
 
 def _advice(name: str, *, on_device: bool) -> str:

@@ -21,10 +21,13 @@ _LAYER = re.compile(r"(?<=[._])\d+(?![A-Za-z\d])")
 
 
 def pieces_of(case: Case, cause: Cause) -> Ints:
-    """Rows of the wall's pieces with this cause, inside the steps."""
+    """Rows of the wall's pieces with this cause, inside the steps.
+
+    What lies before a device's first event is left out: it may have had work that was launched before the recording.
+    """
     pieces = case.wall.pieces
     inside = pieces.step != NONE if case.account.steps else np.ones(len(pieces.cause), dtype=bool)
-    return np.flatnonzero((pieces.cause == cause) & inside)
+    return np.flatnonzero((pieces.cause == cause) & inside & ~case.wall.gaps.is_first[pieces.gap])
 
 
 def idle_row(cause: Cause) -> Evidence:

@@ -73,6 +73,10 @@ def test_while_autograds_thread_works_the_main_thread_waits():
     assert found(python_between_operators, b) is None
 
 
+def test_in_backward_the_main_thread_is_in_autograds_engine():
+    assert found(python_between_operators, paused(2 * MS, name="## backward ##")) is None
+
+
 def test_after_a_collective_the_main_thread_waits_for_other_ranks():
     b = TraceBuilder().step(0, 0, 10 * MS)
     end = operators(b, ["mm"] * 10, 0, 100 * US)

@@ -7,15 +7,23 @@ import dataclasses
 import pytest
 
 from perfkit.analysis.findings.performance.wall.idle import host_synchronisation, launch_bound
+from perfkit.analysis.findings.performance.wall.places import pieces_of
+from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.trace.columns import DeviceKind, HostKind
 from perfkit.trace.recording import OwnNotes
-from tests.analysis.findings.performance.cases import MS, US, call, found
+from tests.analysis.findings.performance.cases import MS, US, call, case_of, found
 from tests.builders import TraceBuilder
 
 
 def late(count: int = 50, kernel: int = 20 * US, idle: int = 20 * US, length: int = 2 * MS) -> TraceBuilder:
     """A step in which each kernel ends before the host launches the next: so much idle time before each."""
-    b = TraceBuilder().step(0, 0, length).module("layers.3.mlp", 0, length - 1).range("aten::linear", 1, length - 2)
+    b = (
+        TraceBuilder()
+        .launched("before", -20, -10, -5)
+        .step(0, 0, length)
+        .module("layers.3.mlp", 0, length - 1)
+        .range("aten::linear", 1, length - 2)
+    )
     for number in range(count):
         at = number * (kernel + idle)
         b.launched("gemm", at + idle - 1, at + idle, at + idle + kernel)
@@ -30,6 +38,13 @@ def test_a_device_that_waits_for_launches():
     assert "idle for 1.000 ms a step (50.0%)" in finding.what
     assert "aten::linear (100.0%), work of layers.*.mlp (100.0%)" in finding.what
     assert dict(finding.evidence[0].key) == {"what": "idle: launch-starved"}
+
+
+def test_nobody_knows_what_a_device_did_before_its_first_event():
+    """GIVEN a step whose first event comes after half of it, and idle time after that THEN only the latter is late"""
+    b = TraceBuilder().step(0, 0, 2 * MS).range("aten::mm", 0, 2 * MS).launched("gemm", MS - 1, MS, MS + 500 * US)
+    case = case_of(b.launched("gemm", MS + 600 * US, MS + 600 * US, 2 * MS))
+    assert case.wall.pieces.ns[pieces_of(case, Cause.LAUNCH_STARVED)].tolist() == [100 * US]
 
 
 @pytest.mark.parametrize(("idle", "said"), [(6 * US, True), (5_999, False)])
