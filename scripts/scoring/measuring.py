@@ -98,7 +98,7 @@ def played(pair: Pair, folder: Path) -> Measured:
         done = play(pair.step(side == "fault"))
         file = folder / f"{pair.name}.built.{side}.pt.trace.json.gz"
         kineto.write(done.happened, file)
-        sides.append(Side(done.step_ns, done.step_ns, file))
+        sides.append(Side(done.step_ns, done.recorded_ns, file))
     fault, healthy = sides
     return Measured(pair.name, "built", fault, healthy, (fault.step_ns - healthy.step_ns,))
 

@@ -22,6 +22,10 @@ _H100: dict[str, Any] = {
     "sharedMemPerBlock": 49152, "numSms": 132, "regsPerMultiprocessor": 65536, "sharedMemPerBlockOptin": 232448,
     "sharedMemPerMultiprocessor": 233472,
 }  # fmt: skip
+_MULTIPROCESSORS = 132
+_SLOTS = _MULTIPROCESSORS * 4
+"""Blocks of 256 threads of 64 registers that fit at once: the model knows no tiles, so that kernels fill
+their waves."""
 
 
 def document(happened: list[Happened]) -> dict[str, Any]:
@@ -68,9 +72,14 @@ def _device_args(one: Happened) -> dict[str, Any]:
         return {"cbid": _CBID[one.name]}
     if one.category == "gpu_memcpy":
         return {"context": 1, "memory bandwidth (GB/s)": one.args["bytes"] / (one.end - one.start)}
-    grid = max(1, (one.end - one.start) // 100)
+    grid = _SLOTS * max(1, (one.end - one.start) // 100_000)
     launched = {"grid": [grid, 1, 1], "block": [256, 1, 1], "registers per thread": 64, "shared memory": 0}
-    return {"context": 1, "queued": 0, "blocks per SM": grid / 132, "warps per SM": grid * 8 / 132} | launched
+    return {
+        "context": 1,
+        "queued": 0,
+        "blocks per SM": grid / _MULTIPROCESSORS,
+        "warps per SM": grid * 8 / _MULTIPROCESSORS,
+    } | launched
 
 
 def _arrow(one: Happened) -> list[dict[str, Any]]:

@@ -190,13 +190,16 @@ class Played:
 
     happened: list[Happened]
     step_ns: int
+    recorded_ns: int
+    """What a step took while it was recorded."""
 
 
 def play(step: Callable[[Machine], None], steps: int = 5) -> Played:
-    """Run a program until it is steady, and then record some steps of it.
+    """Run a program until it is steady, time some steps of it, wait for the device, and record some more.
 
     A host ahead of its device goes on gaining until the queue is full. From then on a step takes as long on the host as
-    it does on the device, and from one step to the next the device lags behind by as much as before.
+    it does on the device, and from one step to the next the device lags behind by as much as before. A recording begins
+    with an empty queue, as one of a program does (Running.record): its last step waits for the device.
     """
     machine = Machine()
     done, lag = 0, None
@@ -204,14 +207,16 @@ def play(step: Callable[[Machine], None], steps: int = 5) -> Played:
         start = machine.now
         for _ in range(steps):
             step(machine)
+        taken = machine.now - start
         done, before, lag = done + steps, lag, machine.lag
-        if before is not None and abs(lag - before) <= (machine.now - start) // 1000:
+        if before is not None and abs(lag - before) <= taken // 1000:
             break
+    machine.synchronise()
     machine.recording = True
     start = machine.now
     for number in range(done, done + steps):
         with machine.range(f"ProfilerStep#{number}", "user_annotation", own_ns=0):
             step(machine)
-    taken = machine.now - start
-    machine.synchronise()  # the profiler does, when it stops
-    return Played(machine.happened, taken // steps)
+            if number == done + steps - 1:
+                machine.synchronise()
+    return Played(machine.happened, taken // steps, (machine.now - start) // steps)

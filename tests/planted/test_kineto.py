@@ -51,7 +51,7 @@ def test_steps_follow_each_other_and_take_what_the_model_says(built):
     named = dict(enumerate(trace.names))
     steps = [row for row, name in enumerate(trace.host.name) if named[name].startswith("ProfilerStep#")]
     [start, _], [_, end] = trace.host.start[steps], trace.host.end[steps]
-    assert (end - start) // 2 == played.step_ns
+    assert (end - start) // 2 == played.recorded_ns
 
 
 @pytest.mark.parametrize("one", all_pairs(), ids=lambda one: one.name)

@@ -12,7 +12,6 @@ from tests.planted.machine import (
     LAUNCH_NS,
     OP_NS,
     PINNED,
-    QUEUE,
     RETURN_NS,
     Machine,
     matmul_ns,
@@ -35,13 +34,19 @@ def test_a_step_takes_what_the_host_takes_where_the_device_has_little_to_do():
 
 
 def test_a_step_takes_what_the_device_takes_where_the_host_runs_ahead():
-    """GIVEN one launch a step, so that a thousand steps pass before the queue is full, THEN those are not recorded."""
+    """GIVEN one launch a step, THEN a step is timed after a thousand, when the queue is full"""
+    assert play(lambda machine: machine.kernel("large", LONG)).step_ns == LONG + GAP_NS
+
+
+def test_a_recording_begins_with_an_empty_queue_and_ends_with_the_device():
+    """GIVEN five kernels of 1 ms THEN the first starts when it was launched, and the last step waits for the last"""
     played = play(lambda machine: machine.kernel("large", LONG))
-    assert played.step_ns == LONG + GAP_NS
-    [first, *_, last] = named(played, "cudaLaunchKernel")
-    assert last.end - last.start == LONG + GAP_NS
-    [start, *_] = [one for one in played.happened if one.category == "kernel"]
-    assert start.start - first.start > (QUEUE - 2) * LONG
+    [first, *_, last] = named(played, "large")
+    [launch, *_] = named(played, "cudaLaunchKernel")
+    assert first.start == launch.end + LATENCY_NS
+    whole = LAUNCH_NS + LATENCY_NS + 5 * LONG + 4 * GAP_NS + RETURN_NS
+    assert played.recorded_ns == whole // 5
+    assert [one for one in played.happened if one.category == "user_annotation"][-1].end == last.end + RETURN_NS
 
 
 def test_a_synchronising_call_adds_host_and_device_up():

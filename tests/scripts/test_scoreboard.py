@@ -104,7 +104,9 @@ def test_a_twin_that_dies_is_said_to_be_dead_and_how_to_see_why(capfd):
 
 def test_only_findings_of_performance_count_in_their_order():
     rows = [("clean", None), ("b", 5), ("a", None)]
-    document = {"findings": [{"rule": rule, "what": "-", "where": "", "cost_ns": cost} for rule, cost in rows]}
+    document = {
+        "findings": [{"rule": rule, "what": "-", "where": "", "cost_ns": cost, "gain_ns": None} for rule, cost in rows]
+    }
     topics = {"clean": "integrity", "a": "performance", "b": "performance"}
     assert [(one.rule, one.ns) for one in performance(document, topics)] == [("b", 5), ("a", None)]
 
@@ -166,7 +168,11 @@ def test_both_recordings_are_analysed(monkeypatch):
     rows = {"f.json": [("right", 40e6)], "h.json": [("right", 1e6), ("other", 1e6)]}
 
     def analysed(trace):
-        return {"findings": [{"rule": rule, "what": "", "where": "", "cost_ns": ns} for rule, ns in rows[trace.name]]}
+        return {
+            "findings": [
+                {"rule": rule, "what": "", "where": "", "cost_ns": ns, "gain_ns": None} for rule, ns in rows[trace.name]
+            ]
+        }
 
     monkeypatch.setattr(judging, "analyse", analysed)
     one = Measured("planted", "cpu", side(trace="f.json"), side(60.0, trace="h.json"), (40e6,))

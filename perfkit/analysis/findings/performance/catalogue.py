@@ -10,9 +10,18 @@ from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.gains import with_gains
 from perfkit.analysis.findings.performance.kernels import layers, lengths, precision, tensor_cores
 from perfkit.analysis.findings.performance.look import Look, Need
-from perfkit.analysis.findings.performance.operators import attention, batch_norm, chains, copies, loops, optimizer
+from perfkit.analysis.findings.performance.operators import (
+    attention,
+    batch_norm,
+    chains,
+    copies,
+    loops,
+    optimizer,
+    wasted,
+)
 from perfkit.analysis.findings.performance.program import (
     allocator,
+    beside,
     clocks,
     collector,
     compiling,
@@ -50,12 +59,16 @@ LOOKS: tuple[Look, ...] = (
     Look(copies.CONCATENATIONS, copies.concatenations, ("operators",), edit=edits.without_joining),
     Look(copies.INDEX_PUTS, copies.index_puts, ("operators",), edit=edits.without_index_puts),
     Look(copies.COPIES_BEFORE_DEVICE, copies.copies_before_device, ("device", "operators")),
-    Look(loops.INDEXING_LOOP, loops.indexing_loop, ("operators",)),
+    Look(loops.PYTHON_LOOP, loops.python_loop, ("operators",)),
+    Look(wasted.DOUBLE_PRECISION, wasted.double_precision, ("operators", "shapes")),
+    Look(wasted.ONE_HOT_MATMUL, wasted.one_hot_matmul, ("operators",)),
+    Look(wasted.NO_KV_CACHE, wasted.no_kv_cache, ("operators", "shapes"), wasted.attends_without_backward),
     Look(lengths.TINY_KERNELS, lengths.tiny_kernels, ("device",), edit=edits.without_tiny),
     Look(lengths.HOT_SPOT, lengths.hot_spot, edit=edits.without_hot_spot),
     Look(layers.RECOMPUTATION, layers.recomputation, edit=edits.without_recomputation),
     Look(layers.UNEVEN_LAYERS, layers.uneven_layers),
     Look(first_step.SLOW_FIRST_STEP, first_step.slow_first_step, ("steps",)),
+    Look(beside.WORK_BESIDE_TRAINING, beside.work_beside_training, ("steps", "operators")),
     Look(compiling.COMPILATION, compiling.compilation, edit=edits.without_compiling),
     Look(compiling.GRAPH_BREAKS, compiling.graph_breaks, ("operators",)),
     Look(compiling.RECOMPILES, compiling.recompiles, ("operators",)),

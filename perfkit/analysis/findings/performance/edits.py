@@ -8,7 +8,7 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, at, nearest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.kernels.lengths import short_kernels
-from perfkit.analysis.findings.performance.kernels.precision import KEPT, fp32_rows
+from perfkit.analysis.findings.performance.kernels.precision import fp32_rows, kept
 from perfkit.analysis.findings.performance.kernels.tensor_cores import matmul_rows
 from perfkit.analysis.findings.performance.operators import copies
 from perfkit.analysis.findings.performance.operators.attention import math_rows
@@ -48,7 +48,7 @@ def on_tensor_cores(case: Case, _: Finding) -> Edit:
     """Multiplications in fp32 on tensor cores."""
     device = np.zeros(len(case.trace.device.start), dtype=bool)
     device[case.account.row[fp32_rows(case)]] = True
-    return Edit(device=device, factor=KEPT)
+    return Edit(device=device, factor=kept(case))
 
 
 def faster_matmuls(case: Case, finding: Finding) -> Edit:

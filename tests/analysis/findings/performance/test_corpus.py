@@ -24,9 +24,9 @@ SAID = {
     "kineto/b300_moe_decode.json.gz": ["tiny-kernels", "few-tiles", "python-stacks", "unchecked"],
     # Adagrad over 16 tables, in a loop of torch.optim.
     "kineto/cpu_dlrm_old_format.json.gz": ["unfused-optimizer"],
-    "kineto/cpu_only.json.gz": [],
+    "kineto/cpu_only.json.gz": ["unchecked"],  # no shapes: double precision
     # Clamps, products and sums of a recommender's features, one by one.
-    "kineto/cpu_rank_non_gpu.json.gz": ["elementwise-chains"],
+    "kineto/cpu_rank_non_gpu.json.gz": ["elementwise-chains", "unchecked"],
     # One small batch on an H100: busy for 0.3 of 4.4 ms. An item() in the attention mask. Sequences of 141 tokens, a
     # vocabulary of 30,522; matmuls of 512 columns do not fill 132 multiprocessors.
     "kineto/h100_bert_small_inference.json.gz": [

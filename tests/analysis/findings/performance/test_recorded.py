@@ -195,7 +195,7 @@ PLANTED: dict[str, tuple[Callable[[], Step], Callable[[], Step]]] = {
         lambda: training(Layers(slow=None), torch.randn(4, 256), set_to_none=False),
         lambda: training(Layers(slow=None), torch.randn(4, 256)),
     ),
-    "indexing-loop": (lambda: rows(loop=True), lambda: rows(loop=False)),
+    "python-loop": (lambda: rows(loop=True), lambda: rows(loop=False)),
     "anomaly-mode": (lambda: checked(mode=True), lambda: checked(mode=False)),
     "recomputation": (
         lambda: training(Layers(slow=None, again=True), torch.randn(256, 256)),

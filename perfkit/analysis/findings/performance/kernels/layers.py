@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule, Sure
+from perfkit.trace.columns import MISSING
 
 RECOMPUTATION = Rule(
     "recomputation", "performance", "how much of the step runs forward again for backward: activation checkpointing"
@@ -25,10 +26,15 @@ _LEAST = 0.01
 def recomputation(case: Case) -> Finding | None:
     """Work in phase recompute.
 
-    At stake: all of it, if memory allows to keep what it makes again.
+    At stake: all of it, on a host with the Python between its operators, if memory allows to keep what it makes again.
     """
-    rows = case.in_phase(Phase.RECOMPUTE)
-    time = case.time(rows)
+    again = case.unit_phase == Phase.RECOMPUTE
+    on_host = not case.on_device and again.any()
+    time = (
+        case.stretch(again & (case.steps_at(case.units.start) != NONE))
+        if on_host
+        else case.time(case.in_phase(Phase.RECOMPUTE))
+    )
     if not case.is_worth(time, _LEAST):
         return None
     text = (
@@ -72,7 +78,9 @@ def uneven_layers(case: Case) -> Finding | None:
     """Layers of one group (`layers.*`): their time with all that is in them, in the step where that is least.
 
     At stake: what the layers that stand out take beyond the median of their siblings. Whatever else a machine does
-    makes a layer slower, never faster, so that the step in which it was quickest is the one that counts.
+    makes a layer slower, never faster, so that the step in which it was quickest is the one that counts. Layers that
+    call different operators are no siblings. On a host, one that does what its siblings do, to the same shapes, is
+    slower for reasons that are not its own: memory that the others had used before it.
     """
     found = max(_groups(case), key=lambda item: item[0], default=None)
     if found is None:
@@ -115,8 +123,41 @@ def _groups(case: Case) -> Iterator[tuple[float, list[tuple[str, float]], float]
         far = np.flatnonzero(each > max(_FAR * median, median + _DEVIATIONS * spread))
         if not median or not 0 < len(far) <= _FEW * len(each):
             continue
+        calls = [_calls(case, layers[number]) for number in numbers]
+        others = [call for number, call in enumerate(calls) if number not in far]
+        if any(not _stands_out(case, calls[number], others) for number in far.tolist()):
+            continue
         scopes = [(scope_of[group, numbers[one]], float(each[one])) for one in far.tolist()]
         yield float((each[far] - median).sum()), scopes, median
+
+
+_Calls = Counter[tuple[str, object]]
+
+
+def _calls(case: Case, paths: list[int]) -> _Calls:
+    """How often the modules of some paths call which operator with which shapes (None: not recorded), in forward."""
+    rows = np.flatnonzero(np.isin(case.unit_path, paths) & (case.unit_phase == Phase.FORWARD) & case.works)
+    texts = [case.units.names[name] for name in case.units.name[rows].tolist()]
+    if case.on_device or case.operands is None:
+        return Counter((text, None) for text in texts)
+    operands = case.operands
+    codes = operands.shapes[case.host.forest.order[case.units.row[rows]]].tolist()
+    shapes = [None if code == MISSING else operands.all_shapes[code] for code in codes]
+    return Counter(zip(texts, shapes, strict=True))
+
+
+def _stands_out(case: Case, calls: _Calls, others: list[_Calls]) -> bool:
+    """Whether a layer is its siblings' like, by the operators that it calls, and does other work than they do.
+
+    Most siblings call the same operators, of which the layer calls half or more.
+    """
+    usual, count = Counter(map(_names, others)).most_common(1)[0]
+    alike = 2 * count > len(others) and 2 * len(usual & _names(calls)) >= len(usual)
+    return alike and (case.on_device or case.operands is None or calls not in others)
+
+
+def _names(calls: _Calls) -> frozenset[str]:
+    return frozenset(name for name, _ in calls)
 
 
 def _by_step(case: Case) -> Ints:

@@ -72,6 +72,8 @@ _EXPECTED = (
 def hot_spot(case: Case) -> Finding | None:
     """The kernel or operator with most time.
 
+    Where operators were recorded, casts and copies, chains and attention have rules of their own, which know more.
+
     At stake: its time.
     """
     cells = case.account.partial.of(CELLS)
@@ -87,6 +89,8 @@ def hot_spot(case: Case) -> Finding | None:
     share = by_name[index] / total
     name = case.trace.names[index]
     if share < _HALF or kind in _EXPECTED or is_compiling(name) or is_view(name):
+        return None
+    if len(case.units) and (kind == kinds.CAST or 2 * case.time(rows & ~case.unclaimed) > case.time(rows)):
         return None
     if not case.is_worth(case.time(rows), _LEAST_HOT):
         return None

@@ -12,8 +12,8 @@ from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.time.account import Account
 from perfkit.schema.finding import Finding, Rule
 
-KEPT = 1 / 8
-"""What is left of their time: 19.5 over 156 TFLOP/s, NVIDIA's A100 in fp32 and TF32."""
+_KEPT = 1 / 8
+"""What is left of their time on a device that is not known: 19.5 over 156 TFLOP/s, NVIDIA's A100 in fp32 and TF32."""
 _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
 
@@ -35,14 +35,15 @@ UNUSED_TENSOR_CORES = Rule(
 def unused_tensor_cores(case: Case) -> Finding | None:
     """Kernels whose names say that they multiply in fp32 on ordinary cores.
 
-    At stake: their time, less an eighth: the fp32 peak over the TF32 peak of NVIDIA's A100, 19.5 over 156 TFLOP/s, and
-    about the same on an H100 (67 over 495). Cards with fewer tensor cores gain half of it at most, in bf16.
+    At stake: their time, less the fp32 peak over the device's TF32 peak or, where TF32 is no faster (GeForce and RTX
+    cards), over that in 16 bits: an eighth on an A100, half on an RTX 4090, an eighth where the device is not known.
     """
     rows = fp32_rows(case)
     if not case.on_device or not rows.any():
         return None
     time = case.time(rows)
-    ceiling = time * (1 - KEPT)
+    left = kept(case)
+    ceiling = time * (1 - left)
     if not case.is_worth(ceiling, _LEAST):
         return None
     advice = (
@@ -53,9 +54,17 @@ def unused_tensor_cores(case: Case) -> Finding | None:
         advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision fp16)"
     text = (
         f"matmuls in fp32 outside the tensor cores take {case.each(time)};"
-        " on tensor cores they would be two to eight times as fast"
+        f" on tensor cores they would be up to {1 / left:.2g} times as fast"
     )
     return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
+
+
+def kept(case: Case) -> float:
+    """What is left of such a kernel's time on tensor cores, by the dense peaks of the recording's device."""
+    peaks = {} if case.hardware is None else {name: peak.flops_per_s for name, peak in case.hardware.peaks.items()}
+    fp32 = peaks.get("fp32")
+    faster = [peak for name in ("tf32", "bf16", "fp16") if (peak := peaks.get(name)) and fp32 and peak > 1.05 * fp32]
+    return fp32 / faster[0] if fp32 and faster else _KEPT
 
 
 def fp32_rows(case: Case) -> Bools:

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, Bools
+from perfkit.analysis.attribution.intervals import NONE, Bools, at
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import Case, amount
+from perfkit.analysis.findings.performance.case import RECORDING_NS, Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
-from perfkit.analysis.findings.performance.units import Kind, base, kind_of
+from perfkit.analysis.findings.performance.units import Kind, kind_of
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
@@ -28,9 +28,12 @@ _ONE_PASS = 7 / 20
 """Memory traffic of one pass against separate operations. An unfused Adam reads and writes 20 values a parameter (lerp
 3, mul 2, addcmul 3, sqrt 2, div 2, add 2, addcdiv 4, decay 2), a fused one 7 (parameter, gradient, two moments in;
 parameter, two moments out)."""
-_LARGE_NS, _ONE_LARGE_PASS = 100_000, 1 / 10
-"""On a host, operations on tensors too large for a cache make new pages for each result besides: a fused step of 4
-matrices of 1024 x 1024 took 2.4 ms where the separate one took 31 (one thread, torch 2.13)."""
+_LARGE_NS, _ONE_LARGE_PASS = 30_000, 1 / 10
+"""On a host, operations on tensors too large for a cache make new pages for each result besides. AdamW one by one and
+fused, one thread, torch 2.13: 4 matrices of 1024 x 1024 31 and 2.4 ms, 12 of 512 x 512 (about 90 us an operation) 10.2
+and 1.8, but 24 of 256 x 256 (12 us) 2.5 and 0.9."""
+_PARAMETER_NS = 3_000
+"""Python of a fused step for each parameter on a host: 320 small ones took 1.3 ms, a third of it arithmetic."""
 _KEPT = {1: 1.0, 2: 5 / 8, 3: 5 / 8}
 """The same by the number of different operations: SGD has one (3 values), with momentum two or three (8 against 5)."""
 _EACH_NS = 2_000
@@ -48,7 +51,8 @@ def unfused_optimizer(case: Case) -> Finding | None:
 
     At stake: the step's time (with the idle time between its kernels, on a device; with its Python, on a host), less
     one pass over the same memory: for Adam 7 of 20 values of what its kernels or operators take beyond 2 us each. Of
-    foreach kernels, which share their launches, the kernels' own time less the same.
+    foreach kernels, which share their launches, the kernels' own time less the same. On a host, less what recording
+    took, too, and 3 us of Python for each parameter.
     """
     inside = optimizer_rows(case)
     rows = inside & case.account.is_counted & case.is_inside
@@ -64,11 +68,13 @@ def unfused_optimizer(case: Case) -> Finding | None:
     count = int(rows.sum()) / case.step_count
     own = case.account.exclusive[rows]
     kernels, whole = int(own.sum()), case.time(inside)
-    passes = len({base(text) for text in texts if Kind.POINTWISE is kind_of(base(text))}) if case.units else 5
+    passes = _passes(case, rows)
     kept = np.full(len(own), _KEPT.get(max(passes, 1), _ONE_PASS))
     if not case.on_device and passes > 1:
         kept[own >= _LARGE_NS] = _ONE_LARGE_PASS
     floor = int((np.maximum(own - _EACH_NS, 0) * kept).sum())
+    if not case.on_device:
+        floor += int(inside.sum()) * RECORDING_NS + _parameters(case) * _PARAMETER_NS
     time = (kernels if foreach else whole) - floor
     if count < _MANY or (passes == 1 and not case.on_device) or not case.is_worth(time, _LEAST):
         return None
@@ -82,6 +88,26 @@ def unfused_optimizer(case: Case) -> Finding | None:
     advice = "fused=True" if fused else "foreach=True, or an optimizer that has fused=True"
     advice += " when the optimizer is made (perfkit run: --optimizer adamw-fused)"
     return Finding(UNFUSED_OPTIMIZER, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+def _passes(case: Case, rows: Bools) -> int:
+    """How many different operations on elements an optimizer calls; 5 where the recording has no operators.
+
+    What is inside of an operation, such as the sums of sparse gradients that `add_` makes, is no pass of its own.
+    """
+    if not len(case.units):
+        return 5
+    table, found = case.units, np.unique(case.unit[rows])
+    names = {table.names[name].rstrip("_") for name in table.name[found[found != NONE]].tolist()}
+    return sum(kind_of(name) is Kind.POINTWISE for name in names)
+
+
+def _parameters(case: Case) -> int:
+    """Gradients that all steps accumulate."""
+    host = case.host
+    nodes = case.ranges(lambda name: name.endswith("AccumulateGrad"))
+    outermost = nodes & ~at(nodes, host.forest.parent, absent=False)
+    return int((case.steps_at(host.start[outermost]) != NONE).sum())
 
 
 def _zeroes(name: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, at, nearest
+from perfkit.analysis.attribution.links import NEVER
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.units import base
 from perfkit.analysis.kernels.calls import Call, kind_of
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
@@ -72,12 +74,15 @@ ANOMALY_MODE = Rule(
     "performance",
     "autograd looks for NaN in the result of each backward node: torch.autograd.detect_anomaly",
 )
+_VIEWS = ("t", "transpose", "view", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "_unsafe_view")
+"""Operators that move no data and make a node of their own."""
 
 
 def anomaly_mode(case: Case) -> Finding | None:
     """Backward nodes followed by a test for NaN in the engine's range round them.
 
-    At stake: the tests. What else the mode costs, a Python stack for each forward operation, is not recorded.
+    At stake: the tests, and the Python stack that the mode keeps for each node: what a view in forward that made a node
+    takes by itself, which is next to nothing otherwise.
     """
     host, links = case.host, case.account.attribution.links
     test = case.units.named("isnan", "_is_any_true")
@@ -95,12 +100,23 @@ def anomaly_mode(case: Case) -> Finding | None:
     in_test = test | (case.units.named("item", "any", "isnan") & _beside(case, tested))
     counted = case.rows_of(in_test, backward=False)
     time = case.time(counted)
+    stacks = _stack_ns(case) * nodes / case.step_count
     text = (
         f"autograd tests the gradients of {len(tested):,} of {nodes:,} backward nodes for NaN (anomaly mode):"
-        f" {case.each(time)}, and a Python stack is kept for each forward operation"
+        f" {case.each(time)}, and keeps a Python stack for each node of forward"
+        f"{f', {units.duration_ns(round(stacks))}' if stacks else ''}"
     )
     advice = "without torch.autograd.detect_anomaly() and set_detect_anomaly(True)"
-    return Finding(ANOMALY_MODE, text, case.cost(time), kernel_rows(case, counted), advice, "derived")
+    cost = case.host_cost((time / case.share_of + stacks) * case.step_count)
+    return Finding(ANOMALY_MODE, text, cost, kernel_rows(case, counted), advice, "derived")
+
+
+def _stack_ns(case: Case) -> float:
+    """What keeping a Python stack takes: the median self time of views in forward that made a node; 0 without any."""
+    host, links = case.host, case.account.attribution.links
+    made = links.is_forward_op & (links.last_use > NEVER) & (links.node == NONE)
+    views = made & case.ranges(lambda name: base(name) in _VIEWS) & (case.steps_at(host.start) != NONE)
+    return float(np.median(case.self_time[views])) if views.any() else 0.0
 
 
 def _beside(case: Case, tested: np.ndarray) -> np.ndarray:

@@ -6,16 +6,21 @@ import pytest
 
 from perfkit.analysis.findings.performance.kernels.layers import recomputation, uneven_layers
 from perfkit.schema.finding import Cost, Evidence
-from tests.analysis.findings.performance.cases import found
+from tests.analysis.findings.performance.cases import MS, US, found
 from tests.builders import TraceBuilder
 
 
 def test_work_that_runs_again():
-    """GIVEN a forward operation of 30 ns inside a node that ends after it THEN 30 of 1,000 ns are recomputation"""
-    b = TraceBuilder().step(0, 0, 1000).module("net", 0, 100).range("aten::mm", 10, 40, sequence=1)
-    b.node("MmBackward0", 200, 300, 1).range("perfkit::net", 210, 245).range("aten::mm", 212, 242, sequence=2)
+    """GIVEN two forward operations of 10 us, 5 us apart, inside a node that ends after them
+
+    THEN 25 us less 200 ns to record each are recomputation, of 1 ms
+    """
+    b = TraceBuilder().step(0, 0, MS).module("net", 0, 50 * US)
+    b.range("aten::mm", 0, 10 * US, sequence=1).range("aten::relu", 15 * US, 25 * US, sequence=2)
+    b.node("MmBackward0", 200 * US, 300 * US, 1).range("perfkit::net", 210 * US, 245 * US)
+    b.range("aten::mm", 212 * US, 222 * US, sequence=3).range("aten::relu", 227 * US, 237 * US, sequence=4)
     finding = found(recomputation, b)
-    assert finding.cost == Cost(35, 0.035)  # with the module's own range
+    assert finding.cost == Cost(24_600, 0.0246)
     assert finding.evidence == (Evidence("phases", {"phase": "recompute"}),)
 
 
@@ -84,3 +89,42 @@ def test_module_frames_have_numbers_of_their_own():
     for number, time in enumerate([100, 100, 100, 300, 100]):
         b.module(f"Net_0/Block_{number}", 500 * number, 500 * number + time)
     assert found(uneven_layers, b).where == "Net_0/Block_3"
+
+
+def of_operators(rows) -> TraceBuilder:
+    """A step of layers, each of which calls these operators: (name, ns)."""
+    b = TraceBuilder().step(0, 0, 4000)
+    begin = 0
+    for number, called in enumerate(rows):
+        b.module(f"layers.{number}", begin, begin + sum(time for _, time in called))
+        for name, time in called:
+            b.range(f"aten::{name}", begin, begin + time)
+            begin += time
+    return b
+
+
+BLOCK = [("linear", 50), ("gelu", 50)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "stands_out"),
+    [
+        ([BLOCK] * 4 + [[("linear", 150), ("gelu", 150)]], True),
+        ([BLOCK] * 4 + [[("linear", 50), ("gelu", 50), ("histc", 200)]], True),  # its siblings' work and more
+        ([[("conv2d", 300)], [("batch_norm", 100)], [("relu", 100)], [("max_pool2d", 100)]], False),  # a Sequential
+        ([BLOCK] * 4 + [[("embedding_bag", 300)]], False),
+    ],
+)
+def test_siblings_call_the_same_operators(rows, stands_out):
+    assert bool(found(uneven_layers, of_operators(rows))) is stands_out
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_on_a_host_a_layer_with_its_siblings_shapes_is_not_slow_by_itself(wide):
+    """GIVEN a layer of three times its siblings' time WHEN its shapes are theirs, or not THEN only then is it told"""
+    b = TraceBuilder(metadata={"record_shapes": 1}).step(0, 0, 4000)
+    for number in range(5):
+        last = number == 4
+        begin, end = 400 * number, 400 * number + (300 if last else 100)
+        b.module(f"layers.{number}", begin, end).call("aten::linear", begin, end, [[8, 48 if last and wide else 16]])
+    assert bool(found(uneven_layers, b)) is wide

@@ -58,3 +58,11 @@ def test_what_may_well_take_most_of_the_time(name):
 def test_a_hot_spot_of_a_device_that_hardly_works_is_none():
     b = TraceBuilder().step(0, 0, 10_000).launched("sort_kernel", 5, 10, 20)
     assert found(hot_spot, b) is None
+
+
+@pytest.mark.parametrize("names", [["to>_to_copy>copy_"] * 9, ["mul"] * 9])
+def test_what_other_rules_are_about_is_no_hot_spot(names):
+    """GIVEN casts, or a chain, that take nearly all of the time THEN their own rules tell"""
+    b = TraceBuilder().step(0, 0, 1000)
+    operators(b, names, 0, 100)
+    assert found(hot_spot, b) is None

@@ -69,3 +69,21 @@ def test_little_of_it_and_hosts_are_none():
     host = TraceBuilder().step(0, 0, 100)
     operators(host, ["mm"], 10, 80)
     assert found(unused_tensor_cores, host) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("NVIDIA A100-SXM4-40GB", 19.5 / 156),
+        ("NVIDIA H100 80GB HBM3", 66.9 / 494.7),
+        ("NVIDIA GeForce RTX 4090", 1 / 2),  # TF32 as fast as fp32, bf16 twice
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 1 / 2),
+        ("Tesla V100-SXM2-32GB", 15.7 / 125),  # fp16
+        ("Some GPU", 1 / 8),
+    ],
+)
+def test_what_is_left_follows_from_the_devices_peaks(name, left):
+    """GIVEN 400 ns in fp32 THEN what is left of them is the ratio of the vendor's dense peaks"""
+    metadata = {"deviceProperties": [{"id": 0, "name": name, "computeMajor": 8, "computeMinor": 0}]}
+    finding = found(unused_tensor_cores, step("ampere_sgemm_128x64_nn", metadata))
+    assert finding.cost.ns == pytest.approx(400 * (1 - left), rel=0.01)

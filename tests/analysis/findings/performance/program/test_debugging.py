@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.analysis.findings.performance.program.debugging import anomaly_mode, launch_blocking, python_stacks
 from perfkit.trace.columns import HostKind
-from tests.analysis.findings.performance.cases import US, call, found, operators
+from tests.analysis.findings.performance.cases import MS, US, call, found, operators
 from tests.builders import TraceBuilder
 
 
@@ -42,36 +42,39 @@ def test_half_of_them_are_the_limit():
     assert found(launch_blocking, launches()) is None
 
 
-def backward(tested, nodes=4) -> TraceBuilder:
-    b = TraceBuilder().step(0, 0, 1000)
-    operators(b, ["mm"] * nodes, 0, sequence=1)
+def backward(tested, nodes=4, forward="mm") -> TraceBuilder:
+    """Forward operators of 10 us, and their backward nodes, the first of which are tested for NaN for 30 us each."""
+    b = TraceBuilder().step(0, 0, MS)
+    operators(b, [forward] * nodes, 0, 10 * US, sequence=1)
     for number in range(nodes):
-        start = 100 + 100 * number
-        b.range(
-            "autograd::engine::evaluate_function: MmBackward0",
-            start,
-            start + 80,
-            sequence=nodes - number,
-            forward_thread=1,
-        )
-        b.range("MmBackward0", start + 1, start + 30, sequence=nodes - number, forward_thread=1)
+        start = (100 + 100 * number) * US
+        numbered = {"sequence": nodes - number, "forward_thread": 1}
+        b.range(f"autograd::engine::evaluate_function: {forward}Backward0", start, start + 80 * US, **numbered)
+        b.range(f"{forward}Backward0", start + 1, start + 30 * US, **numbered)
         if number < tested:
-            operators(b, ["isnan", "_is_any_true", "item"], start + 40)
+            operators(b, ["isnan", "_is_any_true", "item"], start + 40 * US, 10 * US)
     return b
 
 
 def test_anomaly_mode():
-    """GIVEN three tests of 10 ns after each of four nodes THEN 120 of 1,000 ns"""
+    """GIVEN three tests of 10 us after each of four nodes THEN 120 us of 1 ms"""
     finding = found(anomaly_mode, backward(4))
-    assert finding.cost.ns == 120
+    assert finding.cost.ns == 120 * US
     assert "4 of 4 backward nodes" in finding.what
     assert "detect_anomaly" in finding.advice
+
+
+def test_what_a_view_takes_is_a_python_stack():
+    """GIVEN the same with transposes in forward, of 10 us each THEN the stacks of four nodes are at stake, too"""
+    finding = found(anomaly_mode, backward(4, forward="t"))
+    assert finding.cost.ns == 160 * US
+    assert finding.what.endswith("a Python stack for each node of forward, 40.00 us")
 
 
 def test_a_test_for_nan_of_the_programs_own():
     assert found(anomaly_mode, backward(1)) is None
     b = backward(0)
-    operators(b, ["isnan", "any", "item"], 700)
+    operators(b, ["isnan", "any", "item"], 700 * US, 10 * US)
     assert found(anomaly_mode, b) is None
 
 
