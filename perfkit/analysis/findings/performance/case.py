@@ -225,6 +225,11 @@ class Case:
         each = self.count(number)
         return ("once" if each == "1" else f"{each} times") + self.a_step
 
+    @property
+    def with_backward(self) -> str:
+        """` with their backward`, where the recording has any."""
+        return " with their backward" if bool((self.account.phase == Phase.BACKWARD).any()) else ""
+
     def each(self, time_ns: float) -> str:
         """Time at stake in all steps, as words: `35.2 us a step`."""
         return units.duration_ns(round(time_ns / self.share_of)) + self.a_step

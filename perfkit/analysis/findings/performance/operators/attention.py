@@ -41,7 +41,7 @@ def eager_attention(case: Case) -> Finding | None:
         return _by_kernels(case, rows)
     text = (
         f"attention is written out {case.times_a_step(calls)}:"
-        f" {names_of(case, np.flatnonzero(between))} between its two matmuls, with their backward, take"
+        f" {names_of(case, np.flatnonzero(between))} between its two matmuls take{case.with_backward}"
         f" {case.each(time)}, and a fused kernel does them inside"
     )
     return Finding(EAGER_ATTENTION, text, case.cost(time), kernel_rows(case, rows), _ADVICE, "derived")

@@ -37,7 +37,7 @@ def elementwise_chains(case: Case) -> Finding | None:
     count, members = len(np.unique(chain[inside])), _costliest(case, chain)
     text = (
         f"{SHORTEST_CHAIN} or more elementwise operations in a row, {case.times_a_step(count)}, such as"
-        f" {names_of(case, members)}: with their backward {case.each(case.time(backward))}, and each operation reads"
+        f" {names_of(case, members)}:{case.with_backward} {case.each(case.time(backward))}, and each operation reads"
         " and writes all elements again"
     )
     advice = (
