@@ -75,10 +75,10 @@ class _Place:
 
 
 def uneven_layers(case: Case) -> Finding | None:
-    """Layers of one group (`layers.*`): their time with all that is in them, in the step where that is least.
+    """Layers of one group (`layers.*`): their time with all that is in them.
 
-    At stake: what the layers that stand out take beyond the median of their siblings. Whatever else a machine does
-    makes a layer slower, never faster, so that the step in which it was quickest is the one that counts. Layers that
+    Whatever else a machine does makes a layer slower, never faster, so that a layer stands out by the step in which it
+    was quickest. At stake: what such layers take beyond the median of their siblings, in the median step. Layers that
     call different operators are no siblings. On a host, one that does what its siblings do, to the same shapes, is
     slower for reasons that are not its own: memory that the others had used before it.
     """
@@ -115,9 +115,9 @@ def _groups(case: Case) -> Iterator[tuple[float, list[tuple[str, float]], float]
         if len(layers) < _SIBLINGS or _differ(case, group, layers, parts, scope_of):
             continue
         numbers = sorted(layers)
-        each = np.array([times[layers[number]].sum(axis=0).min() for number in numbers]) / (
-            case.share_of / case.step_count
-        )
+        by_step = np.array([times[layers[number]].sum(axis=0) for number in numbers])
+        by_step = by_step / (case.share_of / case.step_count)
+        each = by_step.min(axis=1)
         median = float(np.median(each))
         spread = float(np.median(np.abs(each - median)))
         far = np.flatnonzero(each > max(_FAR * median, median + _DEVIATIONS * spread))
@@ -127,8 +127,9 @@ def _groups(case: Case) -> Iterator[tuple[float, list[tuple[str, float]], float]
         others = [call for number, call in enumerate(calls) if number not in far]
         if any(not _stands_out(case, calls[number], others) for number in far.tolist()):
             continue
-        scopes = [(scope_of[group, numbers[one]], float(each[one])) for one in far.tolist()]
-        yield float((each[far] - median).sum()), scopes, median
+        usual = np.median(by_step, axis=1)
+        scopes = [(scope_of[group, numbers[one]], float(usual[one])) for one in far.tolist()]
+        yield float((usual[far] - np.median(usual)).sum()), scopes, float(np.median(usual))
 
 
 _Calls = Counter[tuple[str, object]]

@@ -81,6 +81,7 @@ def concatenations(case: Case) -> Finding | None:
 def joining_rows(case: Case) -> Bools:
     """Rows of the account that put tensors together, with their backward."""
     named = case.units.named("cat", "stack", "hstack", "vstack", "concat", "concatenate")
+    named &= case.unit_phase != Phase.BACKWARD  # there cat is how the gradient of a split is made
     return case.rows_of(named & (case.chains == NONE)) & _is_of_model(case)
 
 
@@ -110,7 +111,7 @@ def _of_copies(
         return None
     calls = np.unique(case.unit[rows & case.is_inside & case.within(_named(case, *operators))])
     count = len(calls[calls != NONE]) / case.step_count
-    if rule is REPEATED_CASTS and count < _FEW:
+    if rule in (REPEATED_CASTS, CONCATENATIONS) and count < _FEW:
         return None
     text = f"{what}: {amount(count)}{case.a_step}, {case.each(time)}"
     return Finding(rule, text, case.cost(time), kernel_rows(case, rows), advice, "derived")

@@ -12,6 +12,7 @@ from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.schema.finding import Finding, Rule
+from perfkit.trace.columns import HostKind
 
 WORK_BESIDE_TRAINING = Rule(
     "work-beside-training",
@@ -45,7 +46,8 @@ def work_beside_training(case: Case) -> Finding | None:
     runs beside it; behind it, what averages weights. The last step does not count: what follows its backward may be the
     forward of a step that was not recorded.
 
-    At stake: on a device their time; on a host also the Python between them.
+    At stake: on a device their time; on a host also the Python between them and, as far as it is no longer than they
+    are, that behind the last of a step, which lets go of what they made.
     """
     tails = _tails(case)
     if not tails:
@@ -55,7 +57,9 @@ def work_beside_training(case: Case) -> Finding | None:
         if not _named(case, tail.between, _OF_GRADIENTS).any():
             found[tail.between] = True
         found[tail.after[~_named(case, tail.after, _OF_AVERAGES)]] = True
-    time = case.time(case.rows_of(found, backward=False)) if case.on_device else case.stretch(found)
+    time = (
+        case.time(case.rows_of(found, backward=False)) if case.on_device else case.stretch(found) + _python(case, found)
+    )
     time = round(time * case.step_count / len(tails))
     if not case.is_worth(time, _LEAST):
         return None
@@ -93,6 +97,24 @@ def _tails(case: Case) -> list[_Tail]:
         first = int(updates.min()) if len(updates) else ends
         tails.append(_Tail(rows[table.start[rows] < first], rows[table.start[rows] >= first]))
     return tails
+
+
+def _python(case: Case, found: Bools) -> int:
+    """ns from the last of these units in each step to the next unit that works, or range; else to the step's end."""
+    table, host, ends = case.units, case.host, case.bounds[1]
+    rows = np.flatnonzero(found)
+    step = case.steps_at(table.start[rows])
+    begins = (host.kind == HostKind.ANNOTATION) & ~host.is_step
+    begins[table.row[case.works]] = True
+    begins = np.sort(host.start[begins & (host.thread == case.account.attribution.main_thread)])
+    time = 0
+    for number in np.unique(step).tolist():
+        mine = rows[step == number]
+        last = int(table.end[mine].max())
+        place = int(np.searchsorted(begins, last))
+        until = min(int(ends[number]), int(begins[place]) if place < len(begins) else int(ends[number]))
+        time += min(until - last, int((table.end[mine] - table.start[mine]).sum()))
+    return time
 
 
 def _named(case: Case, rows: Ints, pattern: re.Pattern[str]) -> Bools:

@@ -84,6 +84,17 @@ def test_of_several_steps_the_quickest_counts():
     assert found(uneven_layers, b) is None
 
 
+def test_the_median_step_says_what_a_layer_costs():
+    """GIVEN a layer that takes 140, 200 and 210 ns THEN 200 less the 60 of its siblings are at stake"""
+    b = TraceBuilder()
+    for number, slow in enumerate([140, 200, 210]):
+        start = 1000 * number
+        b.step(number, start, start + 1000)
+        for layer in range(4):
+            b.module(f"layers.{layer}", start + 220 * layer, start + 220 * layer + (slow if layer == 1 else 60))
+    assert found(uneven_layers, b).cost.ns == 140
+
+
 def test_module_frames_have_numbers_of_their_own():
     b = TraceBuilder().step(0, 0, 4000)
     for number, time in enumerate([100, 100, 100, 300, 100]):

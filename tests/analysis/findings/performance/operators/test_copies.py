@@ -101,3 +101,20 @@ def moved(fill, *, launches=False, between=False, copies=True) -> TraceBuilder:
     b.range("aten::to", 150, 200)
     name = "Memcpy HtoD (Pageable -> Device)" if copies else "kernel"
     return b.launched(name, 160, 170, 190, kind=DeviceKind.MEMCPY if copies else DeviceKind.KERNEL)
+
+
+def test_the_gradient_of_a_split_is_no_concatenation():
+    """GIVEN chunks in forward, and cat in their backward nodes THEN there is nothing that the program puts together"""
+    b = TraceBuilder().step(0, 0, 1000)
+    operators(b, ["chunk"] * 4, 0, sequence=1)
+    for number in range(4):
+        b.node("SplitBackward0", 100 + 60 * number, 150 + 60 * number, 4 - number)
+        b.range("aten::cat", 101 + 60 * number, 150 + 60 * number)
+    assert found(concatenations, b) is None
+
+
+def test_one_stack_of_all_results_is_the_healthy_way():
+    """GIVEN one stack a step that takes a fifth of it THEN nothing, and from four a step on something"""
+    b = TraceBuilder().step(0, 0, 1000)
+    operators(b, ["stack>cat"], 0, 200)
+    assert found(concatenations, b) is None
