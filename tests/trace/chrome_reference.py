@@ -40,6 +40,8 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         start = nanoseconds(event["ts"])
         timed = {"name": event["name"], "start": start, "end": start + nanoseconds(event["dur"])}
         if cat in HOST:
+            order = args.get("Ev Idx", position)
+            args = args if HOST[cat] != 2 else {}  # a frame of Python is no call: it has neither numbers nor arguments
             sequence = args.get("Sequence number", -1)
             found["host"].append(
                 timed
@@ -50,7 +52,7 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
                     "external_id": args.get("External id", -1),
                     "sequence": sequence,
                     "forward_thread": args.get("Fwd thread id", 0) if sequence >= 0 else -1,
-                    "order": args.get("Ev Idx", position),
+                    "order": order,
                     "frame": None,
                     "arguments": arguments(args),
                 }

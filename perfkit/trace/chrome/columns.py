@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
+from itertools import islice, pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from perfkit.schema.python_frames import innermost_of_user
@@ -19,7 +21,6 @@ from perfkit.trace.chrome.events import (
     Bools,
     Event,
     Number,
-    ShapedArgs,
     decode,
     integers,
     nanoseconds,
@@ -27,6 +28,7 @@ from perfkit.trace.chrome.events import (
     thread_number,
     thread_numbers,
 )
+from perfkit.trace.chrome.old_ranges import OLD_CATEGORY
 from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Pieces, Router, Target
 from perfkit.trace.columns import (
     LONGEST_NAME,
@@ -46,6 +48,10 @@ from perfkit.trace.columns import (
     empty,
 )
 from perfkit.trace.plausible import are_usable
+
+_SEPARATOR = b"\0"
+"""Stands in no JSON text, which has control characters as escapes only."""
+_NO_ARGUMENTS = _SEPARATOR * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,10 @@ class ColumnBuilder:
         self._labels: dict[tuple[str, int, int], str] = {}
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
-        self._arguments = Dictionary()
+        self._arguments = Dictionary({_NO_ARGUMENTS: 0})
         self._pieces: dict[type[Any], Pieces] = {}
+        self._is_old = False
+        """Whether the file is of 2021."""
         self._seen = 0
         self._all_whole_us = True
         self.negative_durations = 0
@@ -97,6 +105,7 @@ class ColumnBuilder:
         codes = self._router.encode(events)
         self._counts.update(dict(enumerate(np.bincount(codes).tolist())))
         targets = self._router.targets(content=self._content)[codes]
+        self._is_old = self.has(OLD_CATEGORY)
         kinds = np.array([route.kind for route in self._router.routes], np.uint8)[codes]
         names = self._encode_names(events, (targets == Target.HOST) | (targets == Target.DEVICE))
         threads = self._encode_threads(events, (targets == Target.HOST) | (targets == Target.FLOW))
@@ -118,7 +127,7 @@ class ColumnBuilder:
     def _encode_names(self, events: list[Event], wanted: Bools) -> Int32s:
         codes = np.zeros(len(events), np.int32)
         rows = np.flatnonzero(wanted)
-        codes[rows] = self._names.encode([events[row].name for row in rows.tolist()], len(rows))
+        codes[rows] = self._names.encode([events[row].name for row in rows.tolist()])
         return codes
 
     def _encode_threads(self, events: list[Event], wanted: Bools) -> Int32s:
@@ -134,7 +143,7 @@ class ColumnBuilder:
         first = np.flatnonzero(change)
         if pids.min() < MISSING:
             self._keep_texts(pids[first], [events[row].pid for row in rows[first].tolist()])
-        runs = self._threads.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True), len(first))
+        runs = self._threads.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True))
         codes[rows] = runs[np.cumsum(change) - 1]
         if tids.min() < MISSING:
             for row in rows[np.flatnonzero(tids < MISSING)].tolist():
@@ -143,9 +152,6 @@ class ColumnBuilder:
 
     def _add_host(self, rows: _Rows) -> None:
         args = [event.args or NO_ARGS for event in rows.events]
-        correlation = integers([a.correlation for a in args])
-        sequence = integers([a.sequence for a in args]).clip(MISSING)
-        forward_thread = integers([a.forward_thread for a in args])
         index = integers([a.index for a in args])
         start, end, valid = self._times(rows.events)
         columns: Columns = {
@@ -154,15 +160,31 @@ class ColumnBuilder:
             "thread": rows.thread,
             "start": start,
             "end": end,
-            "correlation": np.where(rows.kind == HostKind.RUNTIME, correlation, MISSING),
+            "order": np.where(index == MISSING, rows.position, index),
+        }
+        calls = np.flatnonzero((rows.kind != HostKind.PYTHON) & valid)
+        if len(calls) == len(args):
+            columns |= self._calls(args, rows.kind)
+        else:  # frames of Python, most of some files, have no numbers and no arguments
+            for name, column in self._calls([args[row] for row in calls.tolist()], rows.kind[calls]).items():
+                columns[name] = np.full(len(args), MISSING, column.dtype)
+                columns[name][calls] = column
+        self._append(HostRanges, columns, valid, rows.codes)
+
+    def _calls(self, args: list[Args], kind: Bytes) -> Columns:
+        correlation = integers([a.correlation for a in args])
+        sequence = integers([a.sequence for a in args]).clip(MISSING)
+        forward_thread = np.full(len(args), MISSING, np.int64)
+        numbered = np.flatnonzero(sequence != MISSING)
+        forward_thread[numbered] = integers([args[row].forward_thread for row in numbered.tolist()]).clip(0)
+        return {
+            "correlation": np.where(kind == HostKind.RUNTIME, correlation, MISSING),
             "external_id": _external_ids(args),
             "sequence": sequence,
-            "forward_thread": np.where(sequence == MISSING, MISSING, forward_thread.clip(0)),
-            "order": np.where(index == MISSING, rows.position, index),
+            "forward_thread": forward_thread,
             "frame": self._encode_frames(args),
-            "arguments": self._encode_arguments(args, valid),
+            "arguments": self._encode_arguments(args),
         }
-        self._append(HostRanges, columns, valid, rows.codes)
 
     def _add_device(self, rows: _Rows) -> None:
         events = rows.events
@@ -176,7 +198,7 @@ class ColumnBuilder:
         columns: Columns = {
             "name": rows.name,
             "kind": rows.kind,
-            "device": self._lanes.encode(zip([a.device for a in args], pids, strict=True), len(events)),  # for now
+            "device": self._lanes.encode(zip([a.device for a in args], pids, strict=True)),  # for now
             "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
             "start": start,
             "end": end,
@@ -197,31 +219,39 @@ class ColumnBuilder:
 
     def _encode_frames(self, args: list[Args]) -> Int32s:
         """The user's frame in each operator's call stack: few are different, and inner operators have the outer's."""
-        stacks = [a.call_stack for a in args]
-        if stacks.count(NOTHING) == len(stacks):
+        if not self._is_old or (stacks := [a.call_stack for a in args]).count(NOTHING) == len(args):
             return np.full(len(args), MISSING, np.int32)
-        runs = [(self._frame(bytes(stack)), sum(1 for _ in run)) for stack, run in groupby(stacks)]
-        frames, lengths = zip(*runs, strict=True)
-        return np.repeat(np.array(frames, np.int32), lengths)
+        first = [0, *(row for row, (a, b) in enumerate(pairwise(stacks), 1) if a != b)]
+        frames = np.array([self._frame(bytes(stacks[row])) for row in first], np.int32)
+        return np.repeat(frames, np.diff(first, append=len(stacks)))
 
     def _frame(self, stack: bytes) -> int:
         """The code of the user's frame in a call stack, MISSING for none."""
         code = self._frames.get(stack)
         if code is None:
             frame = innermost_of_user(text_of(stack))
-            code = MISSING if frame is None else int(self._names.encode([frame], 1)[0])
+            code = MISSING if frame is None else int(self._names.encode([frame])[0])
             self._frames[stack] = code
         return code
 
-    def _encode_arguments(self, args: list[Args], wanted: Bools) -> Int32s:
+    def _encode_arguments(self, args: list[Args]) -> Int32s:
+        """What is said of each operator's arguments. Files with shapes have them nearly everywhere, others nowhere."""
         codes = np.full(len(args), MISSING, np.int32)
-        if ShapedArgs not in set(map(type, args)):
-            return codes
-        texts = ((row, _texts(a)) for row, a in enumerate(args) if isinstance(a, ShapedArgs))
-        told = {row: text for row, text in texts if text is not None and wanted[row]}
-        if told:
-            codes[list(told)] = self._arguments.encode(told.values(), len(told))
+        shapes = [a.shapes for a in args]
+        if self._is_old:
+            shapes = [b if a is NOTHING else a for a, b in zip(shapes, [a.old_shapes for a in args], strict=True)]
+        if shapes.count(NOTHING) < len(args):
+            others = [a.dtypes for a in args], [a.strides for a in args], [a.values for a in args]
+            codes = self._encode_texts(map(_SEPARATOR.join, zip(shapes, *others, strict=True)))
+        if (collectives := [a.collective for a in args]).count(NOTHING) < len(args):
+            rows = [row for row, collective in enumerate(collectives) if collective is not NOTHING]
+            codes[rows] = self._encode_texts(_SEPARATOR.join((shapes[row], *_others(args[row]))) for row in rows)
         return codes
+
+    def _encode_texts(self, texts: Iterable[bytes]) -> Int32s:
+        """The code of each text of arguments; MISSING where it says nothing."""
+        kept = (text if len(text) <= LONGEST_NAME else _shortened(text) for text in texts)
+        return self._arguments.encode(kept) - 1
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
@@ -231,7 +261,7 @@ class ColumnBuilder:
         maybe = np.flatnonzero(in_graph | np.array(said)).tolist()
         texts = {row: text for row in maybe if (text := annotation(args[row], in_graph=bool(in_graph[row])))}
         if texts:
-            codes[list(texts)] = self._names.encode(texts.values(), len(texts))
+            codes[list(texts)] = self._names.encode(texts.values())
         return codes
 
     def _add_flows(self, rows: _Rows) -> None:
@@ -303,7 +333,7 @@ class ColumnBuilder:
 
     def arguments(self) -> tuple[Arguments, ...]:
         """The different arguments of operators, in the order of the codes."""
-        return tuple(Arguments(*(text.decode("utf-8", "replace") for text in texts)) for texts in self._arguments)
+        return tuple(map(_arguments, islice(self._arguments, 1, None)))
 
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of the codes."""
@@ -357,33 +387,26 @@ def _device_index(value: Number) -> int:
     return index if 0 <= index < 1 << 31 else MISSING
 
 
-def _texts(a: ShapedArgs) -> tuple[bytes, ...] | None:
-    """The texts of an operator's arguments; None where there are none. One longer than any name counts as none."""
-    shapes = a.shapes if a.shapes is not NOTHING else a.old_shapes
-    if shapes is NOTHING and a.dtypes is NOTHING and a.strides is NOTHING and a.values is NOTHING:
-        return None if a.collective is NOTHING else _whole(b"", b"", b"", b"", _collective(a))
-    return _whole(bytes(shapes), bytes(a.dtypes), bytes(a.strides), bytes(a.values), _collective(a))
+def _others(a: Args) -> tuple[msgspec.Raw, ...]:
+    """All that is said of a collective's arguments but their shapes."""
+    return a.dtypes, a.strides, a.values, a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype
 
 
-def _collective(a: ShapedArgs) -> bytes:
-    """What is said of a collective, as a list; empty for other operators."""
-    if a.collective is NOTHING:
-        return b""
-    said = (a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype)
-    return b"[" + b",".join(bytes(part) or b"null" for part in said) + b"]"
+def _shortened(text: bytes) -> bytes:
+    """Leave out what is longer than any name."""
+    return _SEPARATOR.join(part if len(part) <= LONGEST_NAME else b"" for part in text.split(_SEPARATOR))
 
 
-def _whole(*texts: bytes) -> tuple[bytes, ...] | None:
-    if sum(map(len, texts)) <= LONGEST_NAME:
-        return texts
-    kept = tuple(text if len(text) <= LONGEST_NAME else b"" for text in texts)
-    return kept if any(kept) else None
+def _arguments(text: bytes) -> Arguments:
+    parts = text.split(_SEPARATOR)
+    message = b"[" + b",".join(part or b"null" for part in parts[4:]) + b"]" if parts[4:] else b""
+    return Arguments(*(part.decode("utf-8", "replace") for part in (*parts[:4], message)))
 
 
 def _external_ids(args: list[Args]) -> Int64s:
     ids = integers([a.external_id for a in args])
-    if (ids == MISSING).any():
-        ids = np.where(ids == MISSING, integers([a.old_external_id for a in args]), ids)
+    rows = np.flatnonzero(ids == MISSING)
+    ids[rows] = integers([args[row].old_external_id for row in rows.tolist()])
     return ids
 
 

@@ -79,7 +79,7 @@ class _Texts:
     def encode(self, texts: Sequence[msgspec.Raw]) -> Int32s:
         """Return the code of each text. A text longer than any name is treated as missing."""
         kept = (bytes(text) if len(text) <= LONGEST_NAME else b"" for text in texts)
-        return self._numbers.encode(kept, len(texts))
+        return self._numbers.encode(kept)
 
     def values(self, codes: Int32s, parse: Callable[[Any], Any]) -> tuple[Int32s, tuple[Any, ...]]:
         """Return for each code the index of its value, and the distinct values; `parse` returns None for no value."""
@@ -165,8 +165,8 @@ class _Collector:
             return
         time, valid = nanoseconds([event.ts for event, _, _ in rows])
         columns: Columns = {
-            "name": self._counter_names.encode([event.name[:LONGEST_NAME] for event, _, _ in rows], len(rows)),
-            "series": self._counter_names.encode([series[:LONGEST_NAME] for _, series, _ in rows], len(rows)),
+            "name": self._counter_names.encode([event.name[:LONGEST_NAME] for event, _, _ in rows]),
+            "series": self._counter_names.encode([series[:LONGEST_NAME] for _, series, _ in rows]),
             "time": time,
             "value": np.array([value for _, _, value in rows], np.float64),
             "process": thread_numbers([event.pid for event, _, _ in rows]),

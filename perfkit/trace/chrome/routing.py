@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfkit.trace.byte_stream import printable
-from perfkit.trace.chrome.events import Event
+from perfkit.trace.chrome.events import Event, packed
 from perfkit.trace.columns import BEGIN_END, NO_CATEGORY, Content, DeviceKind, HostKind, Int32s, Int64s
 
 _HOST = {
@@ -127,12 +127,12 @@ class Router:
     def __init__(self) -> None:
         self.routes: list[Route] = []
         self._categories = Dictionary()
-        self._categories.encode((*_HOST, *_COMMON, *_DEVICE, *_FLOWS), -1)
+        self._categories.encode((*_HOST, *_COMMON, *_DEVICE, *_FLOWS))
         self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
 
     def encode(self, events: list[Event]) -> Codes:
         """Return a code for each event. Categories after the first 255 (invalid, then) share one."""
-        cats = self._categories.encode([event.cat for event in events], len(events)).clip(max=_MAX_CATEGORIES)
+        cats = self._categories.encode([event.cat for event in events]).clip(max=_MAX_CATEGORIES)
         phases = [event.ph for event in events]
         letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
         if len(letters) != len(events) or "" in phases:
@@ -160,9 +160,9 @@ class Dictionary(dict[Any, int]):
         self[key] = code = len(self)
         return code
 
-    def encode(self, values: Iterable[Any], count: int) -> Int32s:
+    def encode(self, values: Iterable[Any]) -> Int32s:
         """Return the integer of each value."""
-        return np.fromiter(map(self.__getitem__, values), np.int32, count)
+        return packed(list(map(self.__getitem__, values))).astype(np.int32)
 
 
 @dataclass(slots=True)

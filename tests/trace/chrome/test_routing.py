@@ -90,8 +90,8 @@ def test_of_kernels_alone_nothing_else_has_a_target():
 
 def test_a_dictionary_numbers_by_first_appearance():
     dictionary = Dictionary()
-    assert dictionary.encode(["b", "a", "b"], 3).tolist() == [0, 1, 0]
-    assert dictionary.encode(["c", "a"], 2).tolist() == [2, 1]
+    assert dictionary.encode(["b", "a", "b"]).tolist() == [0, 1, 0]
+    assert dictionary.encode(["c", "a"]).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("chunks", [1, 63, 64, 65, 128])
