@@ -32,6 +32,9 @@ class Found:
     where: str
     ns: float | None
     """What it says is to be gained a step: by a replay where there is one, else what is at stake."""
+    is_ceiling: bool = False
+    """Whether a replay gave it, which says `at most`. What is at stake is the time that something took, without
+    what it makes slower by taking caches from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,14 @@ class Judged:
         return abs(self.predicted_ns - self.measured.gain_ns) / self.measured.gain_ns
 
     @property
-    def ceiling_too_low(self) -> bool:
-        """Whether more was gained than the finding said could be."""
+    def is_too_low(self) -> bool:
+        """Whether more was gained than the finding said."""
         return self.predicted_ns is not None and self.predicted_ns < (1 - CEILING) * self.measured.gain_ns
+
+    @property
+    def ceiling_too_low(self) -> bool:
+        """The same, although it said that no more could be."""
+        return self.is_too_low and self.place is not None and self.found[self.place - 1].is_ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ class Score:
     twins: int
     """Healthy twins: those of faults without effect, too."""
     error: float | None
+    ceilings: int
     ceilings_too_low: int
+    costs_too_low: int
 
     @property
     def passed(self) -> bool:
@@ -116,7 +126,13 @@ def analyse(trace: Path) -> dict[str, Any]:
 def performance(document: dict[str, Any], topics: dict[str, str]) -> tuple[Found, ...]:
     """The findings about performance, in the order in which people read them."""
     return tuple(
-        Found(one["rule"], one["what"], one["where"], one["cost_ns"] if one["gain_ns"] is None else one["gain_ns"])
+        Found(
+            one["rule"],
+            one["what"],
+            one["where"],
+            one["cost_ns"] if one["gain_ns"] is None else one["gain_ns"],
+            one["gain_ns"] is not None,
+        )
         for one in document["findings"]
         if topics.get(one["rule"]) == "performance"
     )
@@ -152,5 +168,7 @@ def score(judged: Iterable[Judged]) -> Score:
         alarmed=sum(bool(one.alarms) for one in everything),
         twins=len(everything),
         error=median(errors) if errors else None,
+        ceilings=sum(one.place is not None and one.found[one.place - 1].is_ceiling for one in counted),
         ceilings_too_low=sum(one.ceiling_too_low for one in counted),
+        costs_too_low=sum(one.is_too_low and not one.ceiling_too_low for one in counted),
     )

@@ -115,7 +115,7 @@ def _row(one: Judged) -> tuple[str, ...]:
         f"{_ms(measured.gain_ns)} ({units.percent(measured.gain_ns / measured.fault.step_ns)})",
         f"{_ms(lowest)}..{_ms(highest)}",
         place,
-        "-" if one.predicted_ns is None else _ms(one.predicted_ns) + (" too low" if one.ceiling_too_low else ""),
+        "-" if one.predicted_ns is None else _ms(one.predicted_ns) + (" too low" if one.is_too_low else ""),
         "-" if one.error is None else units.percent(one.error),
         one.found[0].rule if one.found else "-",
         ", ".join(alarm.rule for alarm in one.alarms) or "-",
@@ -133,7 +133,9 @@ def summary(judged: list[Judged], found: Score) -> list[str]:
         f"named in the first three: {found.in_three} of {found.faults}",
         f"false alarms: {found.alarmed} of {found.twins} healthy twins (asked: at most {units.percent(ALARMS)})",
         f"median error of predicted gains: {error} (asked: at most {units.percent(ERROR)})",
-        f"ceilings more than {units.percent(CEILING)} below the gain: {found.ceilings_too_low} (asked: none)",
+        f"ceilings more than {units.percent(CEILING)} below the gain: {found.ceilings_too_low} of {found.ceilings}"
+        " (asked: none)",
+        f"costs that no replay made a ceiling, as far below it: {found.costs_too_low}",
     ]
     if idle:
         lines.append(f"not counted, since they cost less than {units.percent(EFFECT)} here: {', '.join(idle)}")

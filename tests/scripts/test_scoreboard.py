@@ -26,8 +26,8 @@ def measured(fault_ms=100.0, healthy_ms=60.0, name="planted"):
     return Measured(name, "cpu", side(fault_ms), side(healthy_ms), (1e6 * (fault_ms - healthy_ms),))
 
 
-def found(rule="right", ms=40.0):
-    return Found(rule, f"{rule} costs much", "layers.0", None if ms is None else 1e6 * ms)
+def found(rule="right", ms=40.0, *, is_ceiling=True):
+    return Found(rule, f"{rule} costs much", "layers.0", None if ms is None else 1e6 * ms, is_ceiling)
 
 
 def judged(*findings, alarms=(), accepted=("right",), **times):
@@ -136,6 +136,8 @@ def test_a_fault_has_the_place_and_the_gain_of_the_first_finding_that_names_it()
 @pytest.mark.parametrize(("ms", "low"), [(37.9, True), (38.1, False), (80.0, False), (None, False)])
 def test_a_ceiling_may_not_lie_below_what_was_gained(ms, low):
     assert judged(found(ms=ms)).ceiling_too_low is low
+    cost = judged(found(ms=ms, is_ceiling=False))  # what no replay says is what something took, and no ceiling
+    assert (cost.is_too_low, cost.ceiling_too_low) == (low, False)
 
 
 def test_the_score_counts_faults_with_an_effect_and_a_rule():
@@ -146,12 +148,13 @@ def test_the_score_counts_faults_with_an_effect_and_a_rule():
         judged(found("other"), alarms=(found(),)),
         judged(found(), healthy_ms=96.0),  # no effect
         judged(found(), accepted=()),
+        judged(found("other"), found(ms=30.0, is_ceiling=False)),
     ]
     counted = score(everything)
-    assert (counted.faults, counted.first, counted.in_three) == (4, 1, 2)
-    assert (counted.alarmed, counted.twins) == (1, 6)
+    assert (counted.faults, counted.first, counted.in_three) == (5, 1, 3)
+    assert (counted.alarmed, counted.twins) == (1, 7)
     assert counted.error == pytest.approx(0.25)
-    assert counted.ceilings_too_low == 1
+    assert (counted.ceilings, counted.ceilings_too_low, counted.costs_too_low) == (3, 1, 1)
     assert not counted.passed
 
 
@@ -199,7 +202,8 @@ def test_the_table_has_a_line_for_each_fault_and_the_summary_what_is_asked():
     assert "no rule yet" in new
     text = "\n".join(main.summary(everything, score(everything)))
     assert "named first: 1 of 1 faults (asked: 90.0%)" in text
-    assert "ceilings more than 5.00% below the gain: 1 (asked: none)" in text
+    assert "ceilings more than 5.00% below the gain: 1 of 1 (asked: none)" in text
+    assert "costs that no replay made a ceiling, as far below it: 0" in text
     assert "not counted, since they cost less than 5.00% here: weak" in text
     assert "not counted, since tests/planted/rules.toml names no rule: new" in text
 

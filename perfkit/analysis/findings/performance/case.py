@@ -87,7 +87,7 @@ class Case:
 
     @cached_property
     def details(self) -> Details | None:
-        """Shapes, types and launches, by a second pass over the file; None where it has none or cannot be read."""
+        """Launches, by a second pass over the file; None where it has none or cannot be read."""
         if not self.has_shapes:
             return None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.summary import summary
 from perfkit.schema.finding import Finding
-from perfkit.trace.columns import MISSING, HostKind, Trace
+from perfkit.trace.columns import MISSING, Arguments, HostKind, Trace
 from perfkit.trace.detail_columns import (
     Details,
     LaunchGeometry,
@@ -33,6 +34,8 @@ US, MS = 1_000, 1_000_000
 def case_of(builder: TraceBuilder | Trace, details: Details | None = None) -> Case:
     """What rules may look at; `details` are what a second pass over the file would give, if it is one made by hand."""
     trace = builder if isinstance(builder, Trace) else builder.build()
+    if details is not None:
+        trace = _with_arguments(trace, details.operands)
     account = account_for(trace, attribute(trace))
 
     def read(_: Trace) -> Details:
@@ -91,6 +94,17 @@ def nodes(b: TraceBuilder, names: Sequence[str], begin: int, sequence: int, each
         b.range(f"aten::{name}_backward", begin + 1, begin + each)
         begin += each + 2
     return begin
+
+
+def _with_arguments(trace: Trace, operands: Operands) -> Trace:
+    """The trace with these shapes and types, as the reader keeps them."""
+    if not operands.all_shapes:
+        return trace
+    said = zip(operands.all_shapes, operands.all_dtypes, strict=True)
+    arguments = tuple(Arguments(json.dumps(shapes), json.dumps(dtypes), "", "") for shapes, dtypes in said)
+    return dataclasses.replace(
+        trace, host=dataclasses.replace(trace.host, arguments=operands.shapes), arguments=arguments
+    )
 
 
 def sibling(trace: Trace, **columns: Any) -> Trace:

@@ -54,9 +54,9 @@ def odd_shapes(case: Case) -> Finding | None:
 
     At stake: half of their time; NVIDIA's guide shows matmuls of odd sides at about half the speed of their neighbours.
     """
-    if not multiplies(case) or case.details is None:
+    if not multiplies(case) or case.operands is None:
         return None
-    host, operands = case.host, case.details.operands
+    host, operands = case.host, case.operands
     rows = np.flatnonzero(host.matching(lambda name: base(name) in _MATMULS))
     odd, sides = _odd(operands, host.forest.order[rows])
     is_odd = np.zeros(len(host.name), dtype=bool)

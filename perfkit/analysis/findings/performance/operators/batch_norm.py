@@ -66,7 +66,7 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
     inside its own kernel.
     """
     table = case.units
-    if not has_both(case) or case.details is None:
+    if not has_both(case) or case.operands is None:
         return None
     convolutions, norms = table.named(*_CONVOLUTIONS), table.named(*_NORMS)
     rows = np.flatnonzero(case.works & ~table.named("add_"))  # the norm's count of batches, before it
@@ -91,8 +91,8 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
 
 def _has_bias(case: Case, found: Ints) -> np.ndarray:
     """Which convolutions have a third argument with a size."""
-    assert case.details is not None
-    operands = case.details.operands
+    operands = case.operands
+    assert operands is not None
     code = operands.shapes[case.host.forest.order[case.units.row[found]]]
     has = [len(sizes) > _BIAS and len(sizes[_BIAS]) > 0 for sizes in operands.all_shapes]
     return at(np.array(has, dtype=bool), code, absent=False)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.findings.performance.case import Case, amount
+from perfkit.analysis.findings.performance.case import Case, amount, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.units import Kind
 from perfkit.schema.finding import Finding, Rule
-from perfkit.trace.columns import DeviceKind
+from perfkit.trace.columns import MISSING, DeviceKind
+from perfkit.trace.detail_columns import Operand
 
 _LEAST = 0.02
 """Share of the step from which the findings are made."""
 _FEW = 4
 """Copies a step, below which nothing repeats."""
+_LARGE = 16_384
+"""Elements of a tensor that a core's first cache does not hold; in smaller ones the order of reading matters less."""
 _MODEL = (Phase.FORWARD, Phase.RECOMPUTE, Phase.BACKWARD, Phase.OTHER)
 
 REPEATED_CASTS = Rule("repeated-casts", "performance", "casts from one number type to another that come in every step")
@@ -50,14 +56,56 @@ def cast_rows(case: Case) -> Bools:
 def layout_copies(case: Case) -> Finding | None:
     """Copies inside clone, contiguous or reshape.
 
-    At stake: their time, with the backward nodes that are such copies themselves.
+    At stake: their time, with the backward nodes that are such copies themselves. On a host also the time of
+    elementwise operators that read one tensor along its rows and another across: what is copied on the way back is
+    there a view across, and its readers are slow instead.
     """
     rows = layout_rows(case)
+    across = _across(case) & ~rows
     advice = (
         "one layout from the start (memory_format=torch.channels_last, weights stored as they are used), einsum or SDPA"
         " in place of transpose and contiguous, view in place of reshape where it does not copy"
     )
-    return _of_copies(case, LAYOUT_COPIES, "copies into another layout", rows, ("clone",), advice)
+    finding = _of_copies(case, LAYOUT_COPIES, "copies into another layout", rows, ("clone",), advice)
+    slow = case.time(across)
+    if finding is None or not slow:
+        return finding
+    units = np.unique(case.unit[across & case.is_inside])
+    said = f"{names_of(case, units)} on tensors of two layouts: {case.times_a_step(len(units))}, {case.each(slow)}"
+    cost = case.cost(case.time(rows | across))
+    return replace(finding, what=f"{finding.what}; {said}", cost=cost)
+
+
+def _across(case: Case) -> Bools:
+    """Rows of the account in elementwise operators whose tensors of one shape lie in memory in different orders."""
+    operands = case.operands
+    if case.on_device or operands is None:
+        return np.zeros(len(case.account), dtype=bool)
+    table = case.units
+    rows = case.host.forest.order[table.row]
+    pairs = np.stack((operands.shapes[rows], operands.strides[rows]), axis=1)
+    pairs[table.kind != Kind.POINTWISE] = MISSING
+    different, place = np.unique(pairs, axis=0, return_inverse=True)
+    mixed = [
+        MISSING not in pair and _mixed(operands.all_shapes[pair[0]], operands.all_strides[pair[1]])
+        for pair in different.tolist()
+    ]
+    return (
+        case.rows_of(np.array(mixed, dtype=bool)[place.ravel()], backward=False) & case.unclaimed & _is_of_model(case)
+    )
+
+
+def _mixed(shapes: Sequence[Operand], strides: Sequence[Operand]) -> bool:
+    """Whether large tensors of one shape have their dimensions in different orders."""
+    orders: dict[Operand, set[tuple[int, ...]]] = {}
+    for shape, stride in zip(shapes, strides, strict=False):
+        sizes, steps = np.array(shape), np.array(stride)
+        if sizes.ndim != 1 or sizes.shape != steps.shape or sizes.prod() < _LARGE:
+            continue
+        long = np.flatnonzero(sizes > 1)
+        if (steps[long] > 0).all():  # 0: the same element again and again
+            orders.setdefault(shape, set()).add(tuple(np.argsort(-steps[long], kind="stable").tolist()))
+    return any(len(found) > 1 for found in orders.values())
 
 
 def layout_rows(case: Case) -> Bools:

@@ -86,7 +86,8 @@ def stretches(case: Case) -> Pair:
     """When they begin and end; none without steps or operators, which would say what belongs to the program.
 
     While another thread runs operators, as autograd's does in backward, the main thread waits for it; in backward it is
-    in autograd's engine, and after a collective it waits for other ranks.
+    in autograd's engine, and after a collective it waits for other ranks. Behind the last operator of all the profiler
+    stops, so that the last step is taken to end as long behind its last operator as others do.
     """
     host, main = case.host, case.account.attribution.main_thread
     if not case.account.steps or len(case.units) < _FEW * case.step_count:
@@ -97,6 +98,7 @@ def stretches(case: Case) -> Pair:
     calls[case.units.row] = True
     rows = np.flatnonzero(calls)
     starts, ends = case.bounds
+    ends = np.append(ends[:-1], _end_of_last(case, starts, ends))
     known = ((host.start[rows], host.end[rows]), loading(host).get(main), _backward_elsewhere(case))
     calls_start, calls_end = union(*(np.concatenate(column) for column in zip(*filter(None, known), strict=True)))
     border = np.concatenate(([np.iinfo(np.int64).min], calls_end)), np.append(calls_start, np.iinfo(np.int64).max)
@@ -109,6 +111,16 @@ def stretches(case: Case) -> Pair:
     row = open_at(host, np.full(len(begin), main, dtype=np.int64), begin + (until - begin) // 2)
     of_engine = at(case.account.attribution.ranges.phase, row, absent=Phase.OTHER) == Phase.BACKWARD
     return begin[~of_engine], until[~of_engine]
+
+
+def _end_of_last(case: Case, starts: Ints, ends: Ints) -> int:
+    """When the last step ends without the profiler's stop, ns."""
+    table = case.units
+    mine = table.thread == case.account.attribution.main_thread
+    last = np.maximum.accumulate(np.append(starts[0], table.end[mine]))[np.searchsorted(table.start[mine], ends)]
+    tails = ends - np.clip(last, starts, ends)
+    usual = max(float(np.median(tails[:-1])) if len(tails) > 1 else 0.0, _LONG_NS / 2)
+    return int(ends[-1] - max(tails[-1] - usual, 0))
 
 
 def _follows_collective(case: Case, time: Ints) -> Bools:

@@ -54,6 +54,25 @@ def test_copies_into_another_layout():
     assert found(layout_copies, step(["to>_to_copy>clone>copy_", "mm"] * 9)) is None
 
 
+@pytest.mark.parametrize(
+    ("strides", "shape", "more"),
+    [
+        ([[4096, 1, 64], [4096, 64, 1]], [16, 64, 64], 100),  # across, and along the rows
+        ([[4096, 64, 1], [4096, 64, 1]], [16, 64, 64], 0),
+        ([[0, 1, 0], [4096, 64, 1]], [16, 64, 64], 0),  # one row, repeated
+        ([[4096, 1, 64], [4096, 64, 1]], [3, 64, 64], 0),  # small
+        ([[1, 64, 1], [32768, 64, 1]], [1, 512, 64], 0),  # there is one of the first dimension, wherever it lies
+    ],
+)
+def test_operators_that_read_two_layouts(strides, shape, more):
+    """GIVEN four copies of 9 ns and an operator of 100 whose tensors lie in different orders THEN it counts, too"""
+    b = step(["contiguous>clone>copy_", "mm"] * 4)
+    b.call("aten::threshold_backward", 500, 600, [shape, shape, []], strides=[*strides, []])
+    finding = found(layout_copies, b)
+    assert finding.cost.ns == 36 + more
+    assert ("threshold_backward on tensors of two layouts: once a step" in finding.what) == bool(more)
+
+
 def test_copies_of_attention_written_out_are_attentions():
     names = ["matmul>bmm", "mul", "contiguous>clone>copy_", "softmax", "contiguous>clone>copy_", "matmul>bmm"]
     assert found(layout_copies, step(names * 3)) is None

@@ -103,6 +103,27 @@ def test_stretches_are_cut_at_the_steps():
     assert list(zip(start.tolist(), end.tolist(), strict=True)) == [(100, 200), (300, 1000), (1200, 1300), (1400, 2000)]
 
 
+def stopped(steps: int, usual: int, last: int) -> TraceBuilder:
+    """Steps of 10 operators and 10 ms, with a pause behind the last operator of each."""
+    b = TraceBuilder()
+    for number in range(steps):
+        pause = last if number == steps - 1 else usual
+        b.step(number, number * 10 * MS, (number + 1) * 10 * MS)
+        operators(b, ["mm"] * 10, number * 10 * MS, (10 * MS - pause) // 10)
+    return b
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_profilers_stop_is_no_python_of_the_users(steps):
+    """GIVEN 6 ms behind the last operator of all, which no other step has THEN nothing is found"""
+    assert found(python_between_operators, stopped(steps, 0, 6 * MS)) is None
+
+
+def test_what_every_step_has_at_its_end():
+    """GIVEN 2 ms behind each step's operators, and 6 behind the last's THEN 2 ms a step"""
+    assert found(python_between_operators, stopped(3, 2 * MS, 6 * MS)).cost.ns == 2 * MS
+
+
 def test_on_a_device_only_its_idle_time_counts():
     """GIVEN a pause of 4 ms, and a device that has work for the first 3 THEN 1 ms is lost, and not by slow launches"""
     b = TraceBuilder().step(0, 0, 10 * MS)
