@@ -40,7 +40,7 @@ from perfkit.schema.ceilings import Precision
 from perfkit.schema.finding import CLEAN, Rule, Topic
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 OPTIONS = {
     "run": (RunFlags, RunOptions),
     "sweep": (SweepOptions,),
@@ -56,6 +56,7 @@ MEASURES = ("saved in traces/", "results in ")
 
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 _MADE = re.compile(r"(<!-- (?!end)([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_HEAD = re.compile(r" \| head -n (\d+)$")
 _CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 _BY_NAME = {options.__name__: options for found in OPTIONS.values() for options in found}
 
@@ -286,16 +287,21 @@ def environment() -> dict[str, str]:
 
 
 def run(command: str) -> tuple[int, str]:
-    """Exit code and output (standard output, then errors) of a perfkit command, run in the repository's root."""
+    """Exit code and output (standard output, then errors) of a perfkit command, run in the repository's root.
+
+    Where the command ends with `| head -n N`, of standard output its first N lines.
+    """
     out, err = io.StringIO(), io.StringIO()
+    head = _HEAD.search(command)
     with (
         contextlib.chdir(ROOT),
         patch.dict(os.environ, environment()),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        code = cli.main(shlex.split(os.path.expandvars(command))[1:])
-    return code, out.getvalue() + err.getvalue()
+        code = cli.main(shlex.split(os.path.expandvars(_HEAD.sub("", command)))[1:])
+    lines = out.getvalue().splitlines(keepends=True)
+    return code, "".join(lines[: int(head[1])] if head else lines) + err.getvalue()
 
 
 def renewed(text: str) -> str:
