@@ -38,6 +38,7 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/regions": "reference/test_wall",
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
     "run": "test_cli",
+    "schema/page": "render/html/test_figures",
     "analysis/time/replay/edges": "analysis/time/replay/test_waits",
     "analysis/time/replay/edit": "analysis/time/replay/test_replay",
     "analysis/time/replay/times": "reference/test_machine",
