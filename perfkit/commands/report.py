@@ -36,7 +36,7 @@ from perfkit.commands.inputs.paths import (
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema import record as records
-from perfkit.schema.page import Page, Part
+from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RunRecord
 
@@ -49,7 +49,7 @@ MOST_SOURCES = 8
 class ReportOptions:
     """Where the report goes."""
 
-    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("report.html")
+    output: Annotated[Path, Parameter(alias="-o")] = Path("report.html")
     """The file to write: .html, complete in itself."""
     open: bool = False
     """Open the file in the browser."""

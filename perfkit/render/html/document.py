@@ -17,7 +17,7 @@ from perfkit.render.opening import AT_STAKE, NOTHING, TITLE, Change, opening
 from perfkit.schema.table import each_note_once
 
 if TYPE_CHECKING:
-    from perfkit.schema.page import Page, Part, Section
+    from perfkit.schema.page.sections import Page, Part, Section
 
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("tables.js", "timeline.js", "charts.js", "page.js")

@@ -11,7 +11,7 @@ import numpy as np
 
 from perfkit.render.html.text import clean
 from perfkit.schema.chart import Chart, Panel
-from perfkit.schema.page import Bars, Figure, HeatMap, Ints, Lane, Timeline, Tree
+from perfkit.schema.page.figures import Bars, Figure, HeatMap, Ints, Lane, Timeline, Tree
 
 
 def data(figure: Figure) -> dict[str, Any]:

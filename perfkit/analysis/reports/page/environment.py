@@ -9,7 +9,7 @@ from dataclasses import fields
 import pandas as pd
 
 from perfkit.schema import units
-from perfkit.schema.page import Section
+from perfkit.schema.page.sections import Section
 from perfkit.schema.record import RunRecord
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
@@ -22,9 +22,13 @@ def of_record(record: RunRecord) -> Section:
     """The machine, the versions, the settings, and the command as it was typed."""
     where = record.environment
     rows: list[tuple[str, object]] = [("recorded", record.created), ("status", record.status)]
-    rows += [(field.name, getattr(where, field.name)) for field in fields(where) if field.name not in _APART]
+    rows += [
+        (field.name.replace("_", " "), getattr(where, field.name))
+        for field in fields(where)
+        if field.name not in _APART
+    ]
     if where.device_memory is not None:
-        rows.append(("device_memory", units.size(where.device_memory)))
+        rows.append(("device memory", units.size(where.device_memory)))
     rows += sorted(where.variables.items())
     rows += [(f"{name} (library)", version) for name, version in sorted(where.libraries.items())]
     settings = [(f"--{name.replace('_', '-')}", value) for name, value in record.config.flat().items()]
@@ -58,6 +62,6 @@ def of_recording(trace: Trace) -> Section:
 
 
 def _table(name: str, title: str, rows: Iterable[tuple[str, object]]) -> Table:
-    shown = [(what.replace("_", " "), str(value)) for what, value in rows if value not in (None, "", ())]
+    shown = [(what, str(value)) for what, value in rows if value not in (None, "", ())]
     columns = (Column("what"), Column("value", whole=True))
     return Table(name, title, columns, pd.DataFrame(shown, columns=["what", "value"]), pinned=len(shown))

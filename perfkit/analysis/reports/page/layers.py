@@ -11,7 +11,8 @@ from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.grouping import Names, names_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.schema import units
-from perfkit.schema.page import Figure, HeatMap, Section, Tree
+from perfkit.schema.page.figures import Figure, HeatMap, Tree
+from perfkit.schema.page.sections import Section
 from perfkit.schema.table import Table
 
 MOST_NODES = 1_500

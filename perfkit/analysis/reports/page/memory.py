@@ -11,7 +11,7 @@ import pandas as pd
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Panel, Series
-from perfkit.schema.page import Section
+from perfkit.schema.page.sections import Section
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import MISSING, Trace
 from perfkit.trace.detail_columns import Details, MemoryEvents

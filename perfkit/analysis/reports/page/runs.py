@@ -11,7 +11,8 @@ from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.page import environment, steps
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.schema import units
-from perfkit.schema.page import BarPart, Bars, Part, Section
+from perfkit.schema.page.figures import BarPart, Bars
+from perfkit.schema.page.sections import Part, Section
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import SweepRow

@@ -14,7 +14,7 @@ from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.steps import step_table
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Panel, Series
-from perfkit.schema.page import Section
+from perfkit.schema.page.sections import Section
 from perfkit.schema.record import RunRecord
 from perfkit.schema.table import Table
 

@@ -13,7 +13,8 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.grouping import layers_of_scopes
 from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.schema import units
-from perfkit.schema.page import Lane, LaneKind, Section, Timeline
+from perfkit.schema.page.figures import Lane, LaneKind, Timeline
+from perfkit.schema.page.sections import Section
 from perfkit.trace.columns import DeviceKind, HostKind
 
 MOST_EVENTS = 12_000

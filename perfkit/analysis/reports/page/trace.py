@@ -19,7 +19,7 @@ from perfkit.analysis.time.trace_table import View
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.chart import Chart
-from perfkit.schema.page import Part, Section
+from perfkit.schema.page.sections import Part, Section
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
@@ -79,7 +79,9 @@ def _kernels(tables: Sequence[Table]) -> Section:
     name = str(first["short_name"] if "short_name" in frame else first["name"])
     name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
     ten = float(np.sort(frame["share"].to_numpy())[::-1][:10].sum())
-    takeaway = f"{name} takes {units.percent(float(first['share']))} of the sum, {units.count(first['count'])} times"
+    calls = int(first["count"])
+    often = "once" if calls == 1 else f"{calls:,} times"
+    takeaway = f"{name} takes {units.percent(float(first['share']))} of the sum, {often}"
     takeaway += f"; the first ten of {len(frame):,} take {units.percent(ten)}" if len(frame) > 10 else ""
     return Section(anchor="kernels", title=title, takeaway=takeaway, tables=tuple(tables))
 

@@ -15,7 +15,8 @@ from perfkit.analysis.time.idle.folds import WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause, Kind
 from perfkit.analysis.time.partial import Partial
 from perfkit.schema import units
-from perfkit.schema.page import BarPart, Bars, Section
+from perfkit.schema.page.figures import BarPart, Bars
+from perfkit.schema.page.sections import Section
 from perfkit.schema.table import Table
 
 MOST_BARS = 40

@@ -1,11 +1,10 @@
-"""Page: what an HTML report shows, before anything is drawn. Analyses return Pages; `render.html` writes them.
+"""Figures of a report beside schema.chart's, before anything is drawn.
 
 Times are in ns. A `key` names a colour by what it stands for, a phase or a cause: `forward`, `launch-starved`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from perfkit.schema.chart import Chart
-from perfkit.schema.finding import Finding
-from perfkit.schema.table import Table
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 LaneKind = Literal["band", "gaps", "device", "host"]
@@ -88,44 +85,3 @@ class Timeline:
 
 
 Figure: TypeAlias = Chart | Bars | Tree | HeatMap | Timeline
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One question and its answer: a sentence, a figure, the tables behind it."""
-
-    anchor: str
-    """In the page's address: `wall-time`."""
-    title: str
-    takeaway: str = ""
-    """The figure's caption: what it shows, with its numbers and units."""
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What is left out, and how to read the figure."""
-    lacking: str = ""
-    """What to record, where the evidence for the section is missing."""
-    folded: bool = False
-    """Closed until somebody opens it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """What there is to say of one source, or of a comparison of two: the answer, then its sections."""
-
-    title: str
-    findings: Sequence[Finding]
-    sections: tuple[Section, ...]
-    source: str = ""
-    """The path, for the command that shows it in a terminal; empty where there is none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A report: one part a source, a comparison first."""
-
-    title: str
-    parts: tuple[Part, ...]
-    command: str
-    """The command that made it."""
-    version: str
