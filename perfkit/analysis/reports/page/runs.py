@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports.comparison import VERDICT
 from perfkit.analysis.reports.page import environment, steps
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.schema import units
@@ -77,12 +78,13 @@ def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], sourc
         notes=figures[0].notes if figures else (),
         lacking="" if measured else "no point of the sweep was measured",
     )
-    return Part(title=report.title, findings=report.findings, sections=(section,), source=source)
+    return Part(title=f"Sweep {source}", findings=report.findings, sections=(section,), source=source)
 
 
 def comparison(report: Report) -> Part:
     """B against A: by phase as paired bars, with the verdicts."""
     tables = {table.name: table for table in report.seen_by("people").tables if len(table)}
+    verdict = next((finding.what for finding in report.findings if finding.rule is VERDICT), "")
     sections: list[Section] = []
     for name, columns in (("phases", ("a_s", "b_s")), ("phases", ("total_ns_a", "total_ns_b")),
                           ("groups", ("total_ns_a", "total_ns_b"))):  # fmt: skip
@@ -101,7 +103,7 @@ def comparison(report: Report) -> Part:
             Section(
                 anchor=f"comparison-{name}",
                 title="B against A" if not sections else table.title,
-                takeaway=_takeaway(labels, *(frame[column] * factor for column in columns)),
+                takeaway="; ".join(filter(None, (verdict, _change(labels, *(frame[c] * factor for c in columns))))),
                 figures=(bars,) if bars.labels else (),
                 tables=(*ahead, table),
             )
@@ -125,7 +127,7 @@ def _pair(labels: Sequence[str], a: pd.Series[float], b: pd.Series[float]) -> Ba
     return Bars(labels=tuple(labels[kept]), parts=parts, stacked=False)
 
 
-def _takeaway(labels: Sequence[str], a: pd.Series[float], b: pd.Series[float]) -> str:
+def _change(labels: Sequence[str], a: pd.Series[float], b: pd.Series[float]) -> str:
     """The row whose time changed most."""
     change = (b.fillna(0) - a.fillna(0)).to_numpy()
     if not len(change):

@@ -22,6 +22,7 @@ from perfkit.schema.table import Table
 MOST_BARS = 40
 """Steps with a bar each: the first ones, where there are more."""
 _ANCHOR, _TITLE = "wall-time", "Wall time by cause"
+_COUNTED = "the trace's steps are counted from 0, as --steps takes them"
 _BUSY = {Kind.COMPUTE: "compute", Kind.COMMUNICATION: "exposed communication", Kind.COPY: "exposed copies"}
 
 
@@ -38,7 +39,8 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
     if partial.facts.steps:
         rows = rows[rows["step"] != NONE]
     bars, left_out = _bars(rows, partial)
-    notes = (f"{left_out} more bars are left out; the tables have everything",) if left_out else ()
+    cut = (f"{left_out} more bars are left out; the tables have everything",) if left_out else ()
+    notes = (*cut, _COUNTED) if partial.facts.steps else cut
     return Section(
         anchor=_ANCHOR,
         title=_TITLE,

@@ -54,7 +54,7 @@ class Charts {
     const text = this.color("--text");
     const f = Bokeh.Plotting.figure({
       height, sizing_mode: "stretch_width", toolbar_location: null, tools: [], outline_line_color: null,
-      background_fill_color: this.color("--surface"), border_fill_color: this.color("--surface"), min_border_right: 20,
+      background_fill_color: null, border_fill_color: null, min_border_right: 20,
       ...options,
     });
     for (const axis of f.axes) {
@@ -97,7 +97,7 @@ class Charts {
     const ys = [...every("y"), ...every("low"), ...every("high")];
     const [xLow, xHigh] = extent(xs, panel.x_log, 0.04);
     let [yLow, yHigh] = extent(ys, panel.y_log, 0.06);
-    if (!panel.y_log) yLow = Math.min(0, yLow);
+    if (!panel.y_log) [yLow, yHigh] = [Math.min(0, yLow), Math.max(0, ...ys) * 1.07 || 1];
     const f = this.figure(300, {
       x_range: [xLow, xHigh], y_range: [yLow, yHigh], x_axis_type: panel.x_log ? "log" : "linear",
       y_axis_type: panel.y_log ? "log" : "linear",
@@ -247,7 +247,7 @@ function extent(values, log, margin) {
   const known = log ? values.filter((value) => value > 0) : values;
   let [low, high] = known.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
   if (!Number.isFinite(low)) [low, high] = log ? [1, 10] : [0, 1];
-  if (log) return [low / 1.4, high * 1.4];
+  if (log) return [low / 2, high * 2];
   const by = (high - low || Math.abs(high) || 1) * margin;
   return [low - by, high + by];
 }

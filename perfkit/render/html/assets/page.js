@@ -5,6 +5,31 @@ async function unpacked(id) {
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
+/** The canvases in an element, those of shadow roots too. */
+function canvasesIn(root) {
+  return [...root.querySelectorAll("*")].flatMap((one) => [
+    ...(one.tagName === "CANVAS" && one.width && one.height ? [one] : []),
+    ...(one.shadowRoot ? canvasesIn(one.shadowRoot) : []),
+  ]);
+}
+
+/** Pictures of what is drawn, for paper: they shrink with its width, and canvases do not. */
+function pictured(root) {
+  root.querySelectorAll("img.paper").forEach((old) => old.remove());
+  for (const box of root.querySelectorAll(".plot, .canvas")) {
+    const layers = canvasesIn(box);
+    if (!layers.length) continue;
+    const all = document.createElement("canvas");
+    [all.width, all.height] = [layers[0].width, layers[0].height];
+    layers.forEach((layer) => all.getContext("2d").drawImage(layer, 0, 0));
+    const picture = new Image();
+    picture.className = "paper";
+    picture.alt = root.dataset.label;
+    picture.src = all.toDataURL();
+    box.after(picture);
+  }
+}
+
 const pause = () => new Promise((resume) => setTimeout(resume, 0));
 
 class ReportPage {
@@ -25,6 +50,7 @@ class ReportPage {
     this.tables = [...document.querySelectorAll("div.table")].map((root) => new SortedTable(root, byId.get(root.id)));
     this.figures = data.figures.map((figure, at) => ({ ...figure, root: document.getElementById(`figure-${at}`) }));
     this.theme();
+    addEventListener("beforeprint", () => this.figures.forEach((figure) => pictured(figure.root)));
     document.addEventListener("perfkit-name", (event) => this.find(event.detail));
     await pause();
     if (this.figures.some((figure) => figure.kind !== "timeline")) {
@@ -87,7 +113,6 @@ class ReportPage {
     const charts = new Charts((name) => this.color(name));
     const place = figure.root.querySelector(".drawing");
     charts.width = place.clientWidth;
-    figure.root.style.setProperty("--drawn-width", Math.max(place.clientWidth, 1));
     if (figure.kind === "tree") return this.icicle(figure, charts, place);
     const made =
       figure.kind === "chart" ? figure.rows.flat().map((panel) => charts.panel(panel)) : [charts[figure.kind](figure)];

@@ -62,9 +62,9 @@ class TimelineView {
     this.frame.append(this.canvas);
     this.legend = make("p", { class: "legend" });
     this.data.keys.forEach((key) => {
-      const used = this.lanes.some((lane) => lane.key.includes(this.data.keys.indexOf(key)));
-      if (!used) return;
-      const entry = make("span", {}, key);
+      const lane = this.lanes.find((one) => one.key.includes(this.data.keys.indexOf(key)));
+      if (!lane) return;
+      const entry = make("span", {}, lane.kind === "gaps" ? `idle: ${key}` : key);
       const swatch = make("i", { "data-key": key });
       entry.prepend(swatch);
       this.legend.append(entry);
@@ -151,8 +151,7 @@ class TimelineView {
     const c = this.canvas.getContext("2d");
     const style = this.colors;
     c.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    c.fillStyle = style("--surface");
-    c.fillRect(0, 0, this.width, this.canvas.height);
+    c.clearRect(0, 0, this.width, this.canvas.height);
     c.font = "11px system-ui, sans-serif";
     c.textBaseline = "middle";
     c.direction = "ltr";
