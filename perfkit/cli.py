@@ -44,6 +44,9 @@ def build_app() -> App:
         name="compare",
         help="Say whether B is faster or slower than A, and how certain that is.",
     )
+    app.command(
+        "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
+    )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
     return app
 

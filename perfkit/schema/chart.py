@@ -28,6 +28,8 @@ class Series:
     color: int = 0
     dash: int = 0
     """Places in the palette and among the dash patterns."""
+    texts: tuple[str, ...] = ()
+    """What each point is, for a reader who points at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,9 @@ class Panel:
     """Where and how x is written; these are all."""
     x_log: bool = False
     y_log: bool = False
+    x_quantity: Quantity = ""
+    shaded: tuple[tuple[float, float, str], ...] = ()
+    """Stretches of x with a word for each: from, to, `warm-up`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

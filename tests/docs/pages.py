@@ -34,6 +34,7 @@ from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.doctor import DoctorOptions
 from perfkit.commands.inputs.flags import RunFlags
+from perfkit.commands.report import ReportOptions
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
 from perfkit.schema.ceilings import Precision
@@ -46,6 +47,7 @@ OPTIONS = {
     "sweep": (SweepOptions,),
     "analyze": (AnalyzeOptions,),
     "compare": (CompareOptions,),
+    "report": (ReportOptions,),
     "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""

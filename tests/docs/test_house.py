@@ -38,6 +38,8 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/regions": "reference/test_wall",
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
     "run": "test_cli",
+    "schema/page/figures": "render/html/test_figures",
+    "schema/page/sections": "render/html/test_document",
     "analysis/time/replay/edges": "analysis/time/replay/test_waits",
     "analysis/time/replay/edit": "analysis/time/replay/test_replay",
     "analysis/time/replay/times": "reference/test_machine",

@@ -150,6 +150,20 @@ def report(
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
+    return report_of(account, view, tables=tables, findings=findings, checks=checks, looks=looks, record=record)
+
+
+def report_of(
+    account: Account,
+    view: View,
+    *,
+    tables: Iterable[TraceTable] = TABLES,
+    findings: Iterable[Find] = FINDINGS,
+    checks: Iterable[Check] = CHECKS,
+    looks: Iterable[Look] = catalogue.LOOKS,
+    record: RunRecord | None = None,
+) -> Report:
+    """The report of an account, for whoever needs the account too."""
     scalars = cache(
         lambda: {
             **summary(account.partial),
@@ -158,7 +172,7 @@ def report(
         }
     )
     return Report(
-        Path(trace.source).name,
+        Path(account.trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
         charts=(roofline_chart.chart(account.partial, view),) if view.roofline_chart else (),

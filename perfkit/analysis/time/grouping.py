@@ -223,6 +223,11 @@ def components(partial: Partial) -> list[str]:
     return [of_users[path][1] if path in of_users else star(path) for path in paths]
 
 
+def layers_of_scopes(partial: Partial) -> list[str]:
+    """The layer of each scope of the trace, as rows by layer are named without folding."""
+    return _labels(partial, "layer", names_of(partial), depth=None, fold=False)[0][: len(partial.facts.paths)]
+
+
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
     def key(path: str) -> str:
         if by == "class":

@@ -58,6 +58,8 @@ def chart(partial: Partial, view: View) -> Chart:
         raise UsageError(
             "--plot: nothing in the trace has counted operations and bytes: --table work shows what there is"
         )
+    names = partial.facts.names
+    points = points.assign(text=[names[name] for name in points["name"]])
     panels = tuple(
         _panel(points[points["device"] == number], devices, number, partial) for number in points["device"].unique()
     )
@@ -89,7 +91,13 @@ def _series(points: pd.DataFrame) -> tuple[Series, ...]:
     groups.append(("others", points[~points["kind"].isin(largest)]))
     return tuple(
         Series(
-            label=name, x=tuple(rows["x"]), y=tuple(rows["y"]), share=tuple(rows["share"]), look="bubbles", color=color
+            label=name,
+            x=tuple(rows["x"]),
+            y=tuple(rows["y"]),
+            share=tuple(rows["share"]),
+            look="bubbles",
+            color=color,
+            texts=tuple(rows["text"]),
         )
         for color, (name, rows) in enumerate(groups)
         if len(rows)

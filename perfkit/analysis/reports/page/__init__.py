@@ -1,0 +1,1 @@
+"""What an HTML report says: sections with their figures, tables and sentences."""

@@ -1,0 +1,145 @@
+"""The parts of runs: one record, several processes, a sweep, a comparison of two sides or of two traces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports.comparison import VERDICT
+from perfkit.analysis.reports.page import environment, steps
+from perfkit.analysis.sweeps import chart as sweep_chart
+from perfkit.schema import units
+from perfkit.schema.page.figures import BarPart, Bars
+from perfkit.schema.page.sections import Part, Section
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import SweepRow
+
+MOST_BARS = 30
+"""Bars of a comparison: the first, where there are more."""
+_LACKING_TRACE = (
+    ("wall-time", "Wall time by cause", "to see when the device was idle, and why"),
+    ("modules", "Where the time went", "to see the time of each module"),
+    ("kernels", "Kernels", "to see the time of each kernel"),
+    ("timeline", "Timeline", "to see what ran when"),
+)
+
+
+def run(record: RunRecord, traced: Part | None = None, more: Sequence[Report] = (), source: str = "") -> Part:
+    """A run: its steps, then what its trace says, then where it ran."""
+    report = run_report.report(record)
+    tables = [table for one in (report, *more) for table in one.seen_by("people").tables if len(table)]
+    found = [finding for one in (report, *more) for finding in one.findings]
+    if traced is None:
+        lacking = tuple(
+            Section(anchor=anchor, title=title, lacking=f"no trace: measure with --profiler torch {why}")
+            for anchor, title, why in _LACKING_TRACE
+        )
+        sections: tuple[Section, ...] = lacking
+    else:
+        sections, found = traced.sections, [*traced.findings, *found]
+    return Part(
+        title=report.title,
+        findings=found,
+        sections=(steps.of_record(record, tables), *sections, environment.of_record(record)),
+        source=source,
+    )
+
+
+def processes(report: Report, record: RunRecord, source: str) -> Part:
+    """Several processes of one configuration."""
+    tables = tuple(table for table in report.seen_by("people").tables if len(table))
+    section = Section(anchor="processes", title="Processes", tables=tables)
+    return Part(
+        title=report.title, findings=report.findings, sections=(section, environment.of_record(record)), source=source
+    )
+
+
+def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], source: str) -> Part:
+    """The points of a sweep."""
+    tables = {table.name: table for table in report.seen_by("people").tables if len(table)}
+    measured = [row for row in rows if row.record is not None]
+    figures = (sweep_chart.chart(rows, varied),) if measured else ()
+    medians = [float(value) for value in tables["results"].frame.get("median_s", [])] if "results" in tables else []
+    known = [value for value in medians if not math.isnan(value)]
+    takeaway = ""
+    if known:
+        fastest, slowest = units.duration(min(known)), units.duration(max(known))
+        takeaway = f"{len(known)} points measured: median step from {fastest} to {slowest}"
+    section = Section(
+        anchor="sweep",
+        title="Sweep",
+        takeaway=takeaway,
+        figures=figures,
+        tables=tuple(tables.values()),
+        notes=figures[0].notes if figures else (),
+        lacking="" if measured else "no point of the sweep was measured",
+    )
+    return Part(title=f"Sweep {source}", findings=report.findings, sections=(section,), source=source)
+
+
+def comparison(report: Report) -> Part:
+    """B against A: by phase as paired bars, with the verdicts."""
+    tables = {table.name: table for table in report.seen_by("people").tables if len(table)}
+    verdict = next((finding.what for finding in report.findings if finding.rule is VERDICT), "")
+    sections: list[Section] = []
+    for name, columns in (("phases", ("a_s", "b_s")), ("phases", ("total_ns_a", "total_ns_b")),
+                          ("groups", ("total_ns_a", "total_ns_b"))):  # fmt: skip
+        table = tables.get(name)
+        if table is None or not set(columns) <= set(table.frame):
+            continue
+        tables.pop(name)
+        ahead = [tables.pop(other) for other in ("comparison", "differences", "recordings") if other in tables]
+        steps_too = [one.frame.assign(phase="step") for one in ahead if one.name == "comparison"]
+        frame = pd.concat([*steps_too, table.frame], ignore_index=True)
+        frame = frame[frame[list(columns)].fillna(0).sum(axis="columns") > 0]
+        labels = _labels(frame, [c.name for c in table.columns if c.kind == "text"])
+        factor = 1e9 if columns[0].endswith("_s") else 1.0
+        bars = _pair(labels, *(frame[column] * factor for column in columns))
+        sections.append(
+            Section(
+                anchor=f"comparison-{name}",
+                title="B against A" if not sections else table.title,
+                takeaway="; ".join(filter(None, (verdict, _change(labels, *(frame[c] * factor for c in columns))))),
+                figures=(bars,) if bars.labels else (),
+                tables=(*ahead, table),
+            )
+        )
+    if tables:
+        sections.append(Section(anchor="comparison-tables", title="More of the comparison", tables=(*tables.values(),)))
+    return Part(title=report.title, findings=report.findings, sections=tuple(sections))
+
+
+def _labels(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    told = [name for name in names if name not in ("verdict", "disagrees", "processes") and name in frame]
+    return [", ".join(str(value) for value in line) for line in frame[told].itertuples(index=False)]
+
+
+def _pair(labels: Sequence[str], a: pd.Series[float], b: pd.Series[float]) -> Bars:
+    kept = slice(0, MOST_BARS)
+    parts = tuple(
+        BarPart(name=name, values=tuple(float(value) for value in side.iloc[kept]), key=f"side-{name.lower()}")
+        for name, side in (("A", a), ("B", b))
+    )
+    return Bars(labels=tuple(labels[kept]), parts=parts, stacked=False)
+
+
+def _change(labels: Sequence[str], a: pd.Series[float], b: pd.Series[float]) -> str:
+    """The row whose time changed most."""
+    change = (b.fillna(0) - a.fillna(0)).to_numpy()
+    if not len(change):
+        return ""
+    row = int(abs(change).argmax())
+    if not change[row]:
+        return "the sides take the same time in every row"
+    more = "more" if change[row] > 0 else "less"
+    return f"{labels[row]} changed most: B takes {units.duration_ns(abs(change[row]))} {more}"
+
+
+def not_compared(why: str) -> Part:
+    """Two sides that say nothing of each other."""
+    section = Section(anchor="comparison", title="B against A", lacking=f"not compared: {why}")
+    return Part(title="Comparison", findings=(), sections=(section,))

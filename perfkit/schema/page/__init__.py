@@ -1,0 +1,1 @@
+"""What an HTML report shows, before anything is drawn."""

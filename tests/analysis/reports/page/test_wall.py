@@ -1,0 +1,50 @@
+"""Bars of wall time: their parts add up to each step."""
+
+from __future__ import annotations
+
+from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.reports.page import wall
+from perfkit.analysis.time.account import account_for
+from perfkit.schema.page.figures import Bars
+from tests.builders import TraceBuilder, host_step
+
+
+def section(builder: TraceBuilder):
+    trace = builder.build()
+    return wall.section(account_for(trace, attribute(trace)).partial, ())
+
+
+def bars(of) -> Bars:
+    [figure] = of.figures
+    assert isinstance(figure, Bars)
+    return figure
+
+
+def test_the_parts_of_a_bar_add_up_to_the_step():
+    """GIVEN a step of 100 ns in which a kernel runs from 20 to 50 THEN 30 ns of compute and 70 ns of idle time"""
+    of = section(TraceBuilder().step(0, 0, 100).range("aten::mm", 5, 90).launched("gemm", 10, 20, 50))
+    drawn = bars(of)
+    assert drawn.labels == ("step 0",)
+    assert {part.name: part.values for part in drawn.parts}["compute"] == (30.0,)
+    assert sum(part.values[0] for part in drawn.parts) == 100
+    assert all(part.key in ("compute", "launch-starved", "unknown") for part in drawn.parts)
+    assert of.takeaway.startswith("busy 30.0% of the steps' wall time; most idle time is ")
+
+
+def test_very_many_steps_are_cut_and_said(monkeypatch):
+    """GIVEN room for two bars WHEN there are three steps THEN one is left out, by a note"""
+    monkeypatch.setattr(wall, "MOST_BARS", 2)
+    builder = TraceBuilder()
+    for step in range(3):
+        at = 1000 * step
+        builder.step(step, at, at + 100).launched("gemm", at + 10, at + 20, at + 50)
+    of = section(builder)
+    assert bars(of).labels == ("step 0", "step 1")
+    assert of.notes[0] == "1 more bars are left out; the tables have everything"
+
+
+def test_without_a_device_there_are_phases_and_what_to_record():
+    """GIVEN a host's step of 100 ns THEN a bar of it by phase, and a word about ProfilerActivity.CUDA"""
+    of = section(host_step())
+    assert "ProfilerActivity.CUDA" in of.lacking
+    assert sum(part.values[0] for part in bars(of).parts) == 100

@@ -1,0 +1,218 @@
+"""Reports as people open them: in a browser, without a network."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfkit import cli
+from perfkit.schema import record as records
+from perfkit.schema.record import StepSample
+from tests import runs
+from tests.corpus import corpus_file
+
+HOSTILE = [
+    "</script><script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "';document.title='owned';//\u2028\u2029",
+    "\u202egnp.exe \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627",
+    "k" * 10_000,
+]
+
+DRAWN = """
+async (figure) => {
+  const pixels = (canvas) => {
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const colors = new Set();
+    for (let at = 0; at < data.length; at += 4) colors.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
+    return colors.size;
+  };
+  const inside = (root) => [...root.querySelectorAll("*")].flatMap(
+    (one) => [...(one.tagName === "CANVAS" ? [one] : []), ...(one.shadowRoot ? inside(one.shadowRoot) : [])],
+  );
+  return Math.max(0, ...inside(figure).filter((canvas) => canvas.width && canvas.height).map(pixels));
+}
+"""
+"""How many colours the canvas with most has, shadow roots included."""
+
+
+def trace(folder: Path, kernels: list[str], *, shapes: bool = True) -> Path:
+    """A trace of one step in which two layers launch these kernels, of 20 us each, 5 us apart."""
+    span = 25.0 * len(kernels) + 200
+    said = {"Input Dims": [[8, 4096], [4096, 64]], "Input type": ["float", "float"]} if shapes else {}
+    events: list[dict[str, Any]] = [
+        {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#1", "pid": 1, "tid": 1, "ts": 0, "dur": span},
+        {"ph": "X", "cat": "cpu_op", "name": "perfkit::layers.0", "pid": 1, "tid": 1, "ts": 1, "dur": span / 2},
+        {"ph": "X", "cat": "cpu_op", "name": "perfkit::layers.1", "pid": 1, "tid": 1, "ts": span / 2 + 2,
+         "dur": span / 2 - 3},
+    ]  # fmt: skip
+    for number, kernel in enumerate(kernels, start=1):
+        at = 25.0 * number
+        events += [
+            {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": at, "dur": 9,
+             "args": said},
+            {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 1, "tid": 1, "ts": at + 1, "dur": 3,
+             "args": {"correlation": number}},
+            {"ph": "X", "cat": "kernel", "name": kernel, "pid": 0, "tid": 7, "ts": at + 5,
+             "dur": 20 + (kernel in HOSTILE), "args": {"device": 0, "stream": 7, "correlation": number}},
+        ]  # fmt: skip
+    path = folder / "host_1.2.pt.trace.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"traceEvents": events}).encode(), 1))
+    return path
+
+
+def report(*paths: Path) -> Path:
+    """The report of these."""
+    file = paths[0].parent / "report.html"
+    assert cli.main(["report", *map(str, paths), "-o", str(file)]) == 0
+    return file
+
+
+def drawn(shown: Any) -> dict[str, int]:
+    """Kind of figure -> how many colours it has."""
+    return {
+        figure.get_attribute("class").split()[-1]: figure.evaluate(DRAWN)
+        for figure in shown.page.query_selector_all("figure")
+    }
+
+
+@pytest.fixture(scope="module")
+def of_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a trace of 30 kernels of 26 names."""
+    return report(trace(tmp_path_factory.mktemp("trace"), [f"gemm_{chr(97 + n % 26)}" for n in range(30)]))
+
+
+def test_the_report_of_a_trace_draws_without_a_request(of_trace, opened):
+    """GIVEN a trace WHEN its report is opened THEN each figure has pixels, nothing is requested, nothing complains"""
+    shown = opened(of_trace)
+    assert (shown.errors, shown.requests) == ([], [])
+    colors = drawn(shown)
+    assert set(colors) == {"chart", "bars", "tree", "heat", "timeline"}
+    assert min(colors.values()) > 3
+    assert "a step" in shown.page.inner_text(".about")
+
+
+def test_a_table_sorts_and_filters(of_trace, opened):
+    """GIVEN the kernel table WHEN sorted by name, by count, filtered THEN its rows are those, and are counted"""
+    page = opened(of_trace).page
+    table = page.locator("div.table[data-name=kernels]")
+    first = table.locator("tbody tr:first-child td:first-child")
+    name, count = (table.locator("thead button").filter(has_text=heading) for heading in ("name", "count"))
+    name.click()
+    assert first.inner_text() == "gemm_a"
+    name.press("Enter")  # by the keyboard, the other way round
+    assert first.inner_text() == "gemm_z"
+    assert table.locator("thead th").first.get_attribute("aria-sort") == "descending"
+    count.click()
+    assert first.inner_text() in {"gemm_a", "gemm_b", "gemm_c", "gemm_d"}  # these four ran twice
+    table.locator("input").fill("GEMM_Q")
+    assert table.locator("tbody tr").count() == 1
+    assert first.inner_text() == "gemm_q"
+    assert table.locator(".count").inner_text() == "1 of 1 rows"
+    table.locator("input").fill("")
+    table.locator("button.more").click()
+    assert table.locator("tbody tr").count() == 26
+
+
+def test_the_timeline_zooms_searches_and_leads_to_the_row(of_trace, opened):
+    """GIVEN the timeline WHEN zoomed by key, searched, clicked THEN it shows less, the hit, and the kernel's row"""
+    page = opened(of_trace).page
+    figure = page.locator("figure.timeline")
+    span = float(figure.get_attribute("data-to"))
+    figure.locator("canvas").focus()
+    page.keyboard.press("+")
+    narrower = float(figure.get_attribute("data-to")) - float(figure.get_attribute("data-from"))
+    assert narrower == pytest.approx(0.6 * span, rel=0.01)
+    figure.locator("input").fill("gemm_q")
+    assert figure.locator(".count").inner_text().startswith("1 found")
+    figure.locator("input").press("Enter")
+    assert "gemm_q: 20.00 us" in figure.locator(".tip").inner_text()
+    place = figure.locator("canvas").bounding_box()
+    rows = page.evaluate("document.querySelectorAll('figure.timeline .legend span').length")
+    assert rows >= 1
+    found = False
+    for y in range(20, int(place["height"]), 6):  # the item found is in the middle, in one of the lanes
+        figure.locator("canvas").click(position={"x": place["width"] / 2, "y": y})
+        if found := page.locator("tr.found").filter(has_text="gemm_q").count() > 0:
+            break
+    assert found
+
+
+def test_the_switch_and_the_system_choose_the_theme(of_trace, opened):
+    """GIVEN a dark system WHEN opened, then switched to light THEN page and charts follow"""
+    page = opened(of_trace, color_scheme="dark").page
+    surface = "getComputedStyle(document.querySelector('section')).backgroundColor"
+    assert page.evaluate(surface) == "rgb(26, 32, 39)"
+    assert page.get_attribute("html", "data-drawn") == "dark"
+    page.locator("#theme").press("Enter")
+    page.wait_for_selector("html[data-drawn=light]")
+    assert page.evaluate(surface) == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(of_trace, opened, scheme):
+    """GIVEN a report WHEN axe-core looks at it (landmarks, names, contrast, tables) THEN no rule is violated"""
+    axe = pytest.importorskip("axe_core_python")
+    page = opened(of_trace, color_scheme=scheme).page
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    page.evaluate(script)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    said = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found["violations"]]
+    assert said == []
+
+
+def test_hostile_names_are_text(tmp_path, opened):
+    """GIVEN 50,000 kernels, among them names of HTML, 10 kB, and right-to-left text WHEN opened THEN they are text"""
+    names = [*HOSTILE, *(f"kernel_{number}" for number in range(50_000 - len(HOSTILE)))]
+    file = report(trace(tmp_path, names, shapes=False))
+    assert file.stat().st_size < 2.5e6
+    shown = opened(file)
+    page = shown.page
+    assert (shown.errors, shown.requests) == ([], [])
+    assert page.title() != "owned"
+    assert min(drawn(shown).values()) > 2
+    table = page.locator("div.table[data-name=kernels]")
+    table.locator("input").fill("document.title")
+    shown_names = table.locator("tbody bdi").all_inner_texts()
+    assert "</script><script>document.title='owned'</script>" in shown_names
+    assert page.locator("main img, main script").count() == 0
+    table.locator("input").fill("kkkkkk")
+    assert len(table.locator("tbody bdi").first.inner_text()) < 100
+    assert page.evaluate("getComputedStyle(document.querySelector('td bdi')).unicodeBidi") == "isolate"
+
+
+def test_a_run_and_a_comparison(tmp_path, opened):
+    """GIVEN two runs of four steps WHEN reported together THEN pairs of bars, each sample, and warm-up shaded"""
+    folders = []
+    for name, factor in (("a", 1.0), ("b", 1.5)):
+        steps = tuple(
+            StepSample(wall_s=factor * wall, phases_s={"forward": factor * wall / 3, "backward": factor * wall / 2})
+            for wall in (0.02, 0.021, 0.022, 0.02)
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        records.save(runs.saved(steps=steps), folder)
+        folders.append(folder)
+    shown = opened(report(*folders))
+    assert (shown.errors, shown.requests) == ([], [])
+    colors = drawn(shown)
+    assert {"bars", "chart"} <= set(colors)
+    assert min(colors.values()) > 3
+    text = shown.page.inner_text("main")
+    assert "B takes 1.500 times as long as A" in text
+    assert "4 steps: median 20.50 ms, from 20.00 ms to 22.00 ms" in text
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["kineto/sglang_decode_capture.json.gz", "nsys/rtx3080_tiny.sqlite"])
+def test_the_report_of_a_real_trace_draws(name, tmp_path, opened):
+    """GIVEN a trace of another project WHEN its report is opened THEN all is drawn, nothing is requested"""
+    file = tmp_path / "report.html"
+    assert cli.main(["report", str(corpus_file(name)), "-o", str(file)]) == 0
+    shown = opened(file)
+    assert (shown.errors, shown.requests) == ([], [])
+    assert min(drawn(shown).values()) > 2

@@ -1,0 +1,97 @@
+"""`perfkit report` as a user meets it. What the pages look like in a browser: tests/browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit import cli
+from perfkit.schema import record as records
+from tests import runs
+from tests.commands.test_analyze import trace
+
+__all__ = ["trace"]
+
+
+def run(capsys, *arguments: str, **seams) -> tuple[int, str]:
+    code = cli.main(["report", *arguments], **seams)
+    return code, capsys.readouterr().err
+
+
+def folder(path: Path, **changes) -> Path:
+    path.mkdir()
+    records.save(runs.saved(**changes), path)
+    return path
+
+
+def test_a_trace_becomes_one_file(trace, tmp_path, capsys):
+    """GIVEN a trace WHEN reported THEN the file holds its sections and the command, and standard error says its size"""
+    file = tmp_path / "out.html"
+    code, err = run(capsys, str(trace), "-o", str(file))
+    assert code == 0
+    text = file.read_text("utf-8")
+    assert "gemm" in text
+    assert f"-o {file}" in text
+    assert err.startswith(f"wrote {file} (")
+
+
+def test_it_opens_the_file_when_asked(trace, tmp_path, capsys):
+    """GIVEN --open THEN a browser is asked for the file; where none can be started, the exit code says so"""
+    file = tmp_path / "out.html"
+    asked: list[str] = []
+
+    def show(address: str) -> bool:
+        asked.append(address)
+        return True
+
+    assert run(capsys, str(trace), "-o", str(file), "--open", show=show)[0] == 0
+    assert asked == [file.as_uri()]
+    code, err = run(capsys, str(trace), "-o", str(file), "--open", show=lambda _: False)
+    assert code == 2
+    assert "no browser could be started" in err
+
+
+def test_runs_a_folder_of_them_and_two_sides(tmp_path, capsys):
+    """GIVEN a run, a folder of runs, two runs THEN steps; processes; a comparison before both"""
+    file = tmp_path / "out.html"
+    several = tmp_path / "several"
+    several.mkdir()
+    one, two = folder(several / "1"), folder(several / "2")
+    for paths, wanted in (((one,), "no trace: measure with --profiler torch"), ((several,), "Processes"),
+                          ((one / "record.json",), "Step times"), ((one, two), "B against A")):  # fmt: skip
+        code, _ = run(capsys, *map(str, paths), "-o", str(file))
+        assert code == 0
+        assert wanted in file.read_text("utf-8")
+
+
+def test_sides_that_cannot_be_compared_are_both_shown(tmp_path, capsys):
+    """GIVEN two runs of other configurations THEN the reason in place of the comparison"""
+    file = tmp_path / "out.html"
+    one = folder(tmp_path / "one")
+    other = folder(tmp_path / "other", environment=runs.ENVIRONMENT, steps=())
+    code, _ = run(capsys, str(one), str(other), "-o", str(file))
+    assert code == 0
+    assert "not compared: " in file.read_text("utf-8")
+
+
+def test_a_trace_beside_a_run_is_not_compared(trace, tmp_path, capsys):
+    file = tmp_path / "out.html"
+    assert run(capsys, str(trace), str(folder(tmp_path / "one")), "-o", str(file))[0] == 0
+    assert "B against A" not in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("TRACE", "-o", "out.pdf"), "the extension chooses the format: use .html, .htm"),
+        (("nowhere.json",), "nowhere.json"),
+        (tuple(f"{number}.json" for number in range(9)), "a report holds 8 sources, not 9"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_read(arguments, said, trace, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, err = run(capsys, *(str(trace) if part == "TRACE" else part for part in arguments))
+    assert code == 2
+    assert said in err
+    assert not list(tmp_path.glob("*.html"))
