@@ -30,7 +30,8 @@ def by_graph(account: Account) -> Bools:
     return at(graph, account.attribution.events.launch[account.row], absent=False)
 
 
-def _in_graph(account: Account) -> Bools:
+def in_graph(account: Account) -> Bools:
+    """Rows that ran in a graph, by their launch or by the node that nsys says they are."""
     return (account.trace.device.graph_node[account.row] >= 0) | by_graph(account)
 
 
@@ -40,12 +41,12 @@ def _launches(count: int) -> str:
 
 def cuda_graphs(account: Account) -> Finding | None:
     """How many events ran in graphs, and where their scopes are from."""
-    if not account.on_device or not (in_graph := _in_graph(account)).any():
+    if not account.on_device or not (inside := in_graph(account)).any():
         return None
-    time = int(account.total[in_graph].sum())
-    launches = len(np.unique(account.attribution.events.launch[account.row][in_graph]))
-    count = int(in_graph.sum())
-    noted, pieces = (int((in_graph & (account.how == how)).sum()) for how in (How.GRAPH, How.PIECE))
+    time = int(account.total[inside].sum())
+    launches = len(np.unique(account.attribution.events.launch[account.row][inside]))
+    count = int(inside.sum())
+    noted, pieces = (int((inside & (account.how == how)).sum()) for how in (How.GRAPH, How.PIECE))
     parts = [f"{noted:,} have the scope noted at capture"] if noted else []
     parts += [f"{pieces:,} are in pieces of a step, numbered by the order of their launches"] if pieces else []
     if count > noted + pieces:

@@ -111,7 +111,11 @@ def _advice(optimizer: str, *, foreach: bool, on_device: bool) -> str:
     if optimizer in _HAS_FUSED or (optimizer == "Adagrad" and not on_device):
         return "fused=True when the optimizer is made"
     compiled = "torch.compile of optimizer.step, or an optimizer that has fused=True"
-    return f"foreach=True when the optimizer is made, {compiled}" if optimizer in _HAS_FOREACH and not foreach else compiled
+    return (
+        f"foreach=True when the optimizer is made, {compiled}"
+        if optimizer in _HAS_FOREACH and not foreach
+        else compiled
+    )
 
 
 def is_unfused(case: Case) -> bool:
