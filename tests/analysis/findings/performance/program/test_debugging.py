@@ -91,7 +91,7 @@ def test_python_frames_that_slow_the_program(frames, said):
 
 
 def test_frames_are_counted_against_what_there_is():
-    """GIVEN steps of no length THEN nothing is said of frames that are not there; without steps they are of the whole"""
+    """GIVEN steps of no length THEN nothing is said; without steps frames are of the recording"""
     assert found(python_stacks, TraceBuilder().step(0, 0, 0).launched("k", 0, 0, 0)) is None
     b = TraceBuilder()
     for number in range(10):
