@@ -45,7 +45,7 @@ def data_loader(case: Case) -> Finding | None:
         f"{who} for {units.duration_ns(cost.ns or 0)}{case.a_step} ({units.percent(cost.share or 0.0)}) while"
         f" the data loader gets the next batch ({name[:100]})"
     )
-    advice = _advice(on_device=case.on_device, has_workers=bool(case.ranges(lambda range: _WORKERS in range).any()))
+    advice = _advice(on_device=case.on_device, has_workers=bool(case.ranges(lambda text: _WORKERS in text).any()))
     return Finding(DATA_LOADER, text, cost, (evidence,), advice, "measured")
 
 
