@@ -51,7 +51,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 
-__all__ = ["FINDINGS", "TABLES", "View", "findings_of", "report"]
+__all__ = ["FINDINGS", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
 
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
@@ -147,7 +147,27 @@ def report(
     that has no work, or is by device, and the trace has no device work.
     """
     view = view or View()
-    account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
+    account = account_of(trace, view)
+    return report_of(account, view, tables=tables, findings=findings, checks=checks, looks=looks, record=record)
+
+
+def account_of(trace: Trace, view: View) -> Account:
+    """Attribute a trace and select what the view asks for. Raises UsageError where that has no work."""
+    return selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
+
+
+def report_of(
+    account: Account,
+    view: View,
+    *,
+    tables: Iterable[TraceTable] = TABLES,
+    findings: Iterable[Find] = FINDINGS,
+    checks: Iterable[Check] = CHECKS,
+    looks: Iterable[Look] = catalogue.LOOKS,
+    record: RunRecord | None = None,
+) -> Report:
+    """The report of an account that is there already, as `report` makes it."""
+    trace = account.trace
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
     scalars = cache(

@@ -1,0 +1,75 @@
+"""`perfkit analyze --export-perfetto` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from perfkit import cli
+from tests.builders import TraceBuilder
+from tests.commands.test_analyze import EVENTS
+from tests.export.perfetto.reading import timeline
+from tests.nsys_export import as_nsys
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    file = tmp_path / "one.pt.trace.json"
+    file.write_text(json.dumps({"traceEvents": EVENTS}))
+    return file
+
+
+def _analyze(capsys, *arguments: str | Path) -> tuple[int, str, str]:
+    code = cli.main(["analyze", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_the_tables_are_shown_and_the_file_is_written(trace, tmp_path, capsys):
+    """GIVEN a trace WHEN analysed with --export-perfetto THEN tables as ever, findings and the recording in the file"""
+    code, out, _ = _analyze(capsys, trace, "--export-perfetto", tmp_path / "out")
+    found = timeline((tmp_path / "out").read_bytes())
+    assert code == 0
+    assert "gemm" in out
+    assert [(s.name, s.start, s.end) for s in found.of("kernel")] == [("gemm", 10250, 30750)]
+    assert found.of("perfkit.finding")
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_nsys_recordings_too(tmp_path, capsys):
+    b = TraceBuilder().step(0, 0, 90).module("net", 0, 80).launched("gemm", 10, 100, 110).launched("gemm", 12, 110, 130)
+    export = as_nsys(b.build()).write(tmp_path / "r.sqlite")
+    code, *_ = _analyze(capsys, export, "--export-perfetto", tmp_path / "out")
+    found = timeline((tmp_path / "out").read_bytes())
+    assert code == 0
+    assert [(s.name, s.start, s.end) for s in found.of("kernel")] == [("gemm", 100, 110), ("gemm", 110, 130)]
+    assert [(s.name, s.start, s.end) for s in found.of("perfkit.module")] == [("net", 100, 130)]
+
+
+def test_the_trace_itself_is_not_replaced(trace, capsys):
+    before = trace.read_bytes()
+    code, _, err = _analyze(capsys, trace, "--export-perfetto", trace)
+    assert code == 2
+    assert f"--export-perfetto {trace}: is the trace itself: name another file" in err
+    assert trace.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["no such folder/out", "."])
+def test_a_place_that_cannot_be_written_is_refused_first(where, tmp_path, capsys):
+    """GIVEN such a place, and no trace WHEN analysed THEN the place is refused, before the trace is looked for"""
+    code, _, err = _analyze(capsys, tmp_path / "missing", "--export-perfetto", tmp_path / where)
+    assert code == 2
+    assert "missing" not in err
+    assert len(err.splitlines()) == 1
+
+
+def test_several_traces_are_refused(trace, tmp_path, capsys):
+    shutil.copy(trace, tmp_path / "two.pt.trace.json")
+    for paths in ([trace, tmp_path / "two.pt.trace.json"], [tmp_path]):
+        code, _, err = _analyze(capsys, *paths, "--export-perfetto", tmp_path / "out")
+        assert code == 2
+        assert "--export-perfetto writes one trace" in err
+        assert not (tmp_path / "out").exists()
