@@ -93,7 +93,8 @@ def test_a_zero_length_range_at_the_end_of_another():
 @pytest.mark.parametrize(
     "name",
     ["kineto/h100_bert_small_inference.json.gz", "kineto/b300_moe_decode.json.gz", "kineto/mtia_inference.json.gz",
-     "kineto/mi300_compiled_triton.json.gz", "kineto/sampled_rank0.json.gz", "kineto/cpu_rank_non_gpu.json.gz", "nsys/rtx3090_2023_schema.sqlite",
+     "kineto/mi300_compiled_triton.json.gz", "kineto/sampled_rank0.json.gz",
+     "kineto/cpu_rank_non_gpu.json.gz", "nsys/rtx3090_2023_schema.sqlite",
      "nsys/h100_2gpu_1s.sqlite"],
 )  # fmt: skip
 def test_all_of_a_real_recording_is_there(name):
