@@ -15,7 +15,7 @@ from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import exports, reports
 from perfkit.commands.console import plots, show
@@ -76,6 +76,9 @@ class AnalyzeOptions:
     """Also write the trace for ui.perfetto.dev, with layers, phases, idle gaps, findings and counters as tracks of
     their own: protobuf, or JSON for .json; compressed if .gz follows."""
 
+    export_tensorboard: Path | None = None
+    """Also write results, tables and figures into this folder, for TensorBoard; of a sweep, a folder for each run."""
+
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
@@ -103,6 +106,13 @@ class AnalyzeOptions:
         given = {"--steps": self.steps if self.steps != "auto" else None, "--modules": self.modules,
                  "--capture": self.capture}  # fmt: skip
         return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
+
+    def refuse_exports(self) -> None:
+        """Raise UsageError where what is for one path alone was asked for."""
+        if self.export_perfetto is not None:
+            raise UsageError(_ONE_EXPORT)
+        if self.export_tensorboard is not None:
+            raise UsageError("--export-tensorboard writes one run, trace or sweep: name one path")
 
     def view(self) -> View:
         """The options as the analysis expects them."""
@@ -160,8 +170,7 @@ def execute(
     if files and options.table in ((), (recordings_report.NAME,)):
         if options.plot is not None:
             raise UsageError(_ONE_TRACE)
-        if options.export_perfetto is not None:
-            raise UsageError(_ONE_EXPORT)
+        options.refuse_exports()
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
@@ -169,8 +178,8 @@ def execute(
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
-    if len(paths) > 1 and options.export_perfetto is not None:
-        raise UsageError(_ONE_EXPORT)
+    if len(paths) > 1:
+        options.refuse_exports()
     if len(paths) == 1:
         shown = _chosen(inputs[0], view, options, "here")
     else:
@@ -225,13 +234,26 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
 
 
 def _exported(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
-    """The reports of one path; writes the file for Perfetto where it is wanted."""
-    if options.export_perfetto is None:
-        return _reports(input_, view, options)
-    done = exports.Perfetto(options.export_perfetto)
-    made = _reports(input_, view, options, also=done)
-    if not done.was_called:
+    """The reports of one path; writes what is wanted for other viewers."""
+    perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
+    board = exports.TensorBoard(options.export_tensorboard) if options.export_tensorboard is not None else None
+    wanted = [each for each in (perfetto, board) if each is not None]
+
+    def also(account: Account, report: Report) -> None:
+        for each in wanted:
+            each(account, report)
+
+    made = _reports(input_, view, options, also if wanted else None)
+    if perfetto is not None and not perfetto.was_called:
         raise UsageError(_ONE_EXPORT)
+    if board is not None:
+        match input_:
+            case RecordFile(record=saved) | RunFolder(_, saved):
+                board.write(saved, made)
+            case SweepResults(rows=rows):
+                board.write(rows, made)
+            case _:
+                board.write(None, made)
     return made
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from perfkit import cli
+from perfkit.schema import record, sweep
 from tests.builders import TraceBuilder
 from tests.commands.test_analyze import EVENTS
 from tests.export.perfetto.reading import timeline
+from tests.export.tensorboard.reading import Events
 from tests.nsys_export import as_nsys
+from tests.runs import quick, saved
+from tests.sweeps import row
 
 
 @pytest.fixture
@@ -73,3 +77,47 @@ def test_several_traces_are_refused(trace, tmp_path, capsys):
         assert code == 2
         assert "--export-perfetto writes one trace" in err
         assert not (tmp_path / "out").exists()
+
+
+def test_a_trace_for_tensorboard(trace, tmp_path, capsys):
+    """GIVEN a trace WHEN exported THEN its findings and tables are texts in a folder that is made for it"""
+    code, *_ = _analyze(capsys, trace, "--export-tensorboard", tmp_path / "new" / "tb")
+    found = Events(tmp_path / "new" / "tb")
+    assert code == 0
+    assert {"findings", "tables/kernels"} <= found.tags("text")
+    assert "gemm" in found.text("tables/kernels")
+
+
+def test_a_run_and_its_record_for_tensorboard(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record.save(saved(), folder)
+    for number, path in enumerate((folder, folder / "record.json")):
+        code, *_ = _analyze(capsys, path, "--export-tensorboard", tmp_path / str(number))
+        found = Events(tmp_path / str(number))
+        assert code == 0
+        assert found.scalars("step_ms/total") == pytest.approx({0: 20.0, 1: 40.0})
+        assert found.tags("images") == {"figures/steps"}
+
+
+def test_a_sweep_for_tensorboard(tmp_path, capsys):
+    rows = [row(quick(batch_size=size), 0.25 * size) for size in (1, 2)]
+    path = tmp_path / "r.csv"
+    path.write_text(sweep.header_line() + "".join(map(sweep.to_line, rows)))
+    code, *_ = _analyze(capsys, path, "--export-tensorboard", tmp_path / "tb")
+    assert code == 0
+    assert [Events(tmp_path / "tb" / f"{one.key}_1").scalars("result/median_ms")[0] for one in rows] == [250.0, 500.0]
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(trace, capsys):
+    code, _, err = _analyze(capsys, trace, "--export-tensorboard", trace / "below a file")
+    assert code == 2
+    assert "cannot be written: " in err
+    assert len(err.splitlines()) == 1
+
+
+def test_tensorboard_takes_one_path(trace, tmp_path, capsys):
+    shutil.copy(trace, tmp_path / "two.pt.trace.json")
+    code, _, err = _analyze(capsys, trace, tmp_path / "two.pt.trace.json", "--export-tensorboard", tmp_path / "tb")
+    assert code == 2
+    assert "--export-tensorboard writes one run, trace or sweep" in err
