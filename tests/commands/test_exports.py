@@ -15,7 +15,7 @@ from tests.commands.test_analyze import EVENTS
 from tests.export.perfetto.reading import timeline
 from tests.export.tensorboard.reading import Events
 from tests.nsys_export import as_nsys
-from tests.runs import quick, saved
+from tests.runs import QUICK_FLAGS, quick, saved
 from tests.sweeps import row
 
 
@@ -121,3 +121,28 @@ def test_tensorboard_takes_one_path(trace, tmp_path, capsys):
     code, _, err = _analyze(capsys, trace, tmp_path / "two.pt.trace.json", "--export-tensorboard", tmp_path / "tb")
     assert code == 2
     assert "--export-tensorboard writes one run, trace or sweep" in err
+
+
+def test_a_run_writes_its_events(tmp_path, capsys):
+    """GIVEN a profiled run WHEN it is over THEN its events have the record's numbers, tables and figures"""
+    flags = [*QUICK_FLAGS, "--device", "cpu", "--warmup-steps", "1", "--measure-steps", "2", "--overhead", "off"]
+    assert cli.main(["run", *flags, "--profiler", "torch", "--folder", str(tmp_path / "run")]) == 0
+    done, found = record.load(tmp_path / "run"), Events(tmp_path / "run")
+    assert (tmp_path / "run" / done.artifacts["tensorboard"]).is_file()
+    for tag, samples in {"step_ms": done.steps, "warm-up_ms": done.warmup}.items():
+        expected = {index: sample.wall_s * 1e3 for index, sample in enumerate(samples)}
+        assert found.scalars(f"{tag}/total") == pytest.approx(expected, rel=1e-6)
+    assert {"findings", "tables/phases", "tables/kernels", "tables/run"} <= found.tags("text")
+    assert found.tags("images") == {"figures/steps", "figures/roofline"}
+    assert found.status() == 1
+
+
+def test_a_run_can_do_without_events(tmp_path, capsys):
+    flags = [*QUICK_FLAGS, "--device", "cpu", "--warmup-steps", "0", "--measure-steps", "1", "--tensorboard", "off"]
+    assert cli.main(["run", *flags, "--folder", str(tmp_path / "run")]) == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["record.json"]
+
+
+def test_any_other_value_is_refused(capsys):
+    assert cli.main(["run", "--tensorboard", "live"]) == 2
+    assert "tensorboard" in capsys.readouterr().err
