@@ -24,7 +24,10 @@ class Events:
         )
 
     def scalars(self, tag: str) -> dict[int, float]:
-        return {event.step: float(self._array(event)) for event in self._events.Tensors(tag)}
+        """By step; fails where a step has two."""
+        found = {event.step: float(self._array(event)) for event in self._events.Tensors(tag)}
+        assert len(found) == len(self._events.Tensors(tag))
+        return found
 
     def text(self, tag: str) -> str:
         [event] = self._events.Tensors(tag)
