@@ -21,7 +21,7 @@ function pictured(root) {
     if (!layers.length) continue;
     const all = document.createElement("canvas");
     [all.width, all.height] = [layers[0].width, layers[0].height];
-    layers.forEach((layer) => all.getContext("2d").drawImage(layer, 0, 0));
+    layers.filter((layer) => layer.width === all.width).forEach((layer) => all.getContext("2d").drawImage(layer, 0, 0));
     const picture = new Image();
     picture.className = "paper";
     picture.alt = root.dataset.label;
@@ -116,17 +116,20 @@ class ReportPage {
     if (figure.kind === "tree") return this.icicle(figure, charts, place);
     const made =
       figure.kind === "chart" ? figure.rows.flat().map((panel) => charts.panel(panel)) : [charts[figure.kind](figure)];
-    return this.put(place, made, figure.root.dataset.label);
+    return this.put(place, made, figure.root.dataset.label, charts.legends);
   }
 
-  async put(place, made, label) {
+  async put(place, made, label, legends = new Map()) {
     const boxes = made.map(() => document.createElement("div"));
     boxes.forEach((box) => {
       box.className = "plot";
       box.setAttribute("role", "img");
       box.setAttribute("aria-label", label);
     });
-    place.replaceChildren(...boxes);
+    place.replaceChildren(...made.flatMap((figure, at) => {
+      const entries = legends.get(figure) || [];
+      return entries.length ? [legendOf(entries), boxes[at]] : [boxes[at]];
+    }));
     for (const [at, figure] of made.entries()) await Bokeh.Plotting.show(figure, boxes[at]);
   }
 
