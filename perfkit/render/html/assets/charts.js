@@ -137,6 +137,7 @@ class Charts {
       const rows = series.low.map((low, at) => [low, at]).filter(([low, at]) => low !== null && series.high[at] !== null).map(([, at]) => at);
       f.segment({ x0: rows.map((at) => series.x[at]), x1: rows.map((at) => series.x[at]), y0: rows.map((at) => series.low[at]), y1: rows.map((at) => series.high[at]), line_color: color, line_width: 1.4 });
     }
+    if (series.look === "steps") return f.step({ ...fields, ...line, mode: "after" });
     if (series.look === "roof" || series.look === "line") f.line({ ...fields, ...line });
     if (series.look === "roof") return;
     const size = series.look === "bubbles" ? series.share.map((one) => 5 + 32 * Math.sqrt(one)) : series.look === "marks" ? 16 : 8;
@@ -299,7 +300,7 @@ function legendOf(entries) {
     const entry = document.createElement("span");
     const swatch = document.createElement("i");
     swatch.className = look;
-    const isLine = look === "line" || look === "roof";
+    const isLine = ["line", "roof", "steps"].includes(look);
     if (isLine) swatch.style.borderTop = `2px ${dash === "dotdash" ? "dashed" : dash} ${color}`;
     else if (look === "circles") swatch.style.border = `1.5px solid ${color}`;
     else swatch.style.background = color;

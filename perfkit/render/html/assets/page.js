@@ -126,11 +126,14 @@ class ReportPage {
       box.setAttribute("role", "img");
       box.setAttribute("aria-label", label);
     });
+    (place.views || []).forEach((view) => view.remove()); // and the tips that they left beside the pointer
     place.replaceChildren(...made.flatMap((figure, at) => {
       const entries = legends.get(figure) || [];
       return entries.length ? [legendOf(entries), boxes[at]] : [boxes[at]];
     }));
-    for (const [at, figure] of made.entries()) await Bokeh.Plotting.show(figure, boxes[at]);
+    const views = [];
+    for (const [at, figure] of made.entries()) views.push(await Bokeh.Plotting.show(figure, boxes[at]));
+    place.views = views;
   }
 
   async icicle(figure, charts, place) {
@@ -172,9 +175,9 @@ class ReportPage {
       figure.at = node === figure.at ? Math.max(figure.parents[node], 0) : node;
       setTimeout(again, 0);
     });
-    const box = document.createElement("div");
-    await this.put(box, [made], figure.root.dataset.label);
-    place.replaceChildren(tools, box);
+    figure.box ||= document.createElement("div");
+    place.replaceChildren(tools, figure.box);
+    await this.put(figure.box, [made], figure.root.dataset.label);
   }
 
   /** The row of a name in the first table that has it. */
