@@ -199,11 +199,11 @@ class Charts {
     const data = {
       x: there.map((cell) => cell.column), y: there.map((cell) => cell.row), name: there.map((cell) => cell.name),
       value: there.map((cell) => quantity("s", cell.value / 1e9)), alpha: there.map((cell) => 0.06 + 0.9 * Math.sqrt(cell.value / most)),
-      text: there.map((cell) => (Math.sqrt(cell.value / most) > 0.55 ? this.color("--on-heat") : this.color("--text"))),
+      ink: there.map((cell) => readable(this.color("--heat"), 0.06 + 0.9 * Math.sqrt(cell.value / most), this.color("--surface"))),
     };
     const source = new Bokeh.ColumnDataSource({ data });
     const drawn = f.rect({ x: { field: "x" }, y: { field: "y" }, width: 0.98, height: 0.92, source, fill_color: this.color("--heat"), fill_alpha: { field: "alpha" }, line_color: null });
-    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "value" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "text" } });
+    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "value" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
     this.tip(f, [drawn], [["", "@name"], ["time", "@value"]]);
     return f;
   }
@@ -220,12 +220,12 @@ class Charts {
       left: nodes.map((node) => node.left), right: nodes.map((node) => node.left + node.share), top: nodes.map((node) => node.depth),
       bottom: nodes.map((node) => node.depth + 1), name: nodes.map((node) => node.name), value: nodes.map((node) => `${quantity("s", node.total / 1e9)}, ${(node.share * 100).toPrecision(3)}%`),
       own: nodes.map((node) => quantity("s", node.own / 1e9)), color: nodes.map((node) => this.palette(node.branch)),
-      alpha: nodes.map((node) => Math.max(0.35, 0.9 - node.depth * 0.07)), x: nodes.map((node) => node.left + 4 / width), y: nodes.map((node) => node.depth + 0.5),
+      alpha: nodes.map(faded), ink: nodes.map((node) => readable(this.palette(node.branch), faded(node), this.color("--surface"))), x: nodes.map((node) => node.left + 4 / width), y: nodes.map((node) => node.depth + 0.5),
       text: nodes.map((node) => fittedName(node.label, node.share * width - 8)), node: nodes.map((node) => node.row),
     };
     const source = new Bokeh.ColumnDataSource({ data });
     const drawn = f.quad({ left: { field: "left" }, right: { field: "right" }, top: { field: "top" }, bottom: { field: "bottom" }, source, fill_color: { field: "color" }, fill_alpha: { field: "alpha" }, line_color: this.color("--surface"), line_width: 1 });
-    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, source, text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: this.color("--on-icicle") });
+    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, source, text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
     this.tip(f, [drawn], [["", "@name"], ["with children", "@value"], ["alone", "@own"]]);
     f.add_tools(new Bokeh.TapTool({ renderers: [drawn] }));
     source.selected.change.connect(() => {
@@ -238,6 +238,21 @@ class Charts {
 }
 
 const FONT = "system-ui, sans-serif";
+
+/** Deeper nodes are paler. */
+function faded(node) {
+  return Math.max(0.35, 0.9 - node.depth * 0.07);
+}
+
+/** Black or white: what is easier to read on a colour over a background (WCAG 2's relative luminance). */
+function readable(color, alpha, background) {
+  const parts = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16) / 255);
+  const under = parts(background);
+  const mixed = parts(color).map((part, at) => part * alpha + under[at] * (1 - alpha));
+  const linear = mixed.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return luminance > 0.179 ? "#101418" : "#ffffff"; // where contrast with black and with white is the same
+}
 
 function extent(values, log, margin) {
   const known = log ? values.filter((value) => value > 0) : values;
