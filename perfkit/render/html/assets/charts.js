@@ -289,7 +289,7 @@ function icicle(figure, phases, at) {
   const children = labels.map(() => []);
   for (let row = 1; row < labels.length; row++) children[parents[row]].push(row);
   const nodes = [];
-  const place = (row, left, depth, branch) => {
+  const place = (row, left, depth, branch, isOpen) => {
     const share = total[at] ? total[row] / total[at] : 0;
     if (share < 0.0004 && row !== at) return;
     const front = row && labels[parents[row]];
@@ -299,11 +299,12 @@ function icicle(figure, phases, at) {
     const numbered = children[row].every((child) => /\d$/.test(labels[child]));
     const order = (a, b) => (numbered ? labels[a].localeCompare(labels[b], "en", { numeric: true }) : total[b] - total[a]);
     children[row].sort(order).forEach((child, number) => {
-      place(child, begin, depth + 1, row === at ? number : branch);
+      const holdsMost = isOpen && total[child] > 0.75 * total[row]; // its children have colours of their own
+      place(child, begin, depth + 1, isOpen ? number % 6 : branch, holdsMost);
       begin += total[at] ? total[child] / total[at] : 0;
     });
   };
-  place(at, 0, 0, 7);
+  place(at, 0, 0, 7, true);
   return nodes;
 }
 
