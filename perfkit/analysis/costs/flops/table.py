@@ -98,12 +98,14 @@ def _precisions(account: Account, operands: Operands, work: Work, kernel: Ints) 
     found = precision.of_arguments(operands)[account.attribution.host.forest.order]
     products = np.isin(work.kind, [kinds.ALL.index(kind) for kind in PRODUCTS])
     fp32, tf32 = precision.ALL.index("fp32"), precision.ALL.index("tf32")
-    names, asked = account.trace.names, products & (kernel != NONE) & np.isin(found, (NONE, fp32))
-    for index in np.unique(kernel[asked]).tolist():
-        name, rows = names[index][:LOOKED_AT], asked & (kernel == index)
-        found[rows & (found == NONE)] = precision.of_kernel(name)
-        if precision.is_tf32(name):
-            found[rows & (found == fp32)] = tf32
+    rows = np.flatnonzero(products & (kernel != NONE) & np.isin(found, (NONE, fp32)))
+    unique, place = np.unique(kernel[rows], return_inverse=True)
+    names = [account.trace.names[code][:LOOKED_AT] for code in unique.tolist()]
+    told = np.array([precision.of_kernel(name) for name in names], dtype=np.int64)[place]
+    own = np.where(found[rows] == NONE, told, found[rows])
+    found[rows] = np.where(
+        np.array([precision.is_tf32(name) for name in names], dtype=bool)[place] & (own == fp32), tf32, own
+    )
     return found
 
 

@@ -11,7 +11,7 @@ from perfkit.schema.ceilings import Precision
 
 LinkKind = Literal["NVLink", "NVLink-C2C", "Infinity Fabric", "PCIe"]
 
-_SLACK = 1.05
+SLACK = 1.05
 """Clocks go somewhat beyond the nominal boost."""
 
 
@@ -96,10 +96,10 @@ def above_fp32(hardware: Hardware, flops_per_s: float) -> str:
     both peaks is an anomaly. 5% above the fp32 peak count as clocks beyond the nominal boost.
     """
     fp32, tf32 = hardware.peak("fp32"), hardware.peak("tf32")
-    if fp32 is None or flops_per_s <= fp32.flops_per_s * _SLACK:
+    if fp32 is None or flops_per_s <= fp32.flops_per_s * SLACK:
         return ""
     said = f"{_tera(flops_per_s)} TFLOP/s is more than the {_tera(fp32.flops_per_s)} of fp32"
-    if tf32 is not None and flops_per_s <= tf32.flops_per_s * _SLACK:
+    if tf32 is not None and flops_per_s <= tf32.flops_per_s * SLACK:
         return f"{said}: TF32 was on, whose peak is {_tera(tf32.flops_per_s)}"
     return f"{said} and than TF32 can explain: the clock was higher, or FLOPs are counted that were not executed"
 

@@ -7,6 +7,7 @@ Times of roofs are whole picoseconds of groups of equal calls, so that sums are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -20,7 +21,7 @@ from perfkit.analysis.costs.flops.table import CALL, WORK
 from perfkit.analysis.costs.flops.work import PRODUCTS
 from perfkit.analysis.costs.hardware.lookup import hardware_of_device
 from perfkit.analysis.costs.hardware.measured import measured_peaks
-from perfkit.analysis.costs.hardware.model import Hardware, above_fp32
+from perfkit.analysis.costs.hardware.model import SLACK, Hardware
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.schema.ceilings import Precision
@@ -138,11 +139,12 @@ def peaks(frame: pd.DataFrame, devices: Devices) -> Any:
     own = frame["precision"].to_numpy()
     units = np.where(own == _FP64, _FP64, _FP32)
     wanted = np.where(frame["kind"].isin(PRODUCT_KINDS), own, units)
-    return _looked_up(
-        frame["device"].to_numpy(),
-        wanted,
-        lambda device, code: None if code == NONE else devices.peak(device, precision.ALL[code]),
-    )
+    return _looked_up(frame["device"].to_numpy(), wanted, _peak_of(devices))
+
+
+def _peak_of(devices: Devices) -> Callable[[int, int], float | None]:
+    """The peak of a device for a precision by its number."""
+    return lambda device, code: None if code == NONE else devices.peak(device, precision.ALL[code])
 
 
 def _bandwidths(frame: pd.DataFrame, devices: Devices) -> Any:
@@ -160,11 +162,13 @@ def _looked_up(device: Any, code: Any, of: Any) -> Any:
 def with_tf32(frame: pd.DataFrame, devices: Devices) -> Any:
     """The precision of each row: tf32 of fp32 products that are faster than the fp32 peak, all over the recording."""
     found = frame["precision"].to_numpy().copy()
-    for _, rows in products_in_fp32(frame).groupby([*CALL]):
-        hardware = devices.of[rows["device"].to_numpy()[0]]
-        peak = hardware.peak("tf32") if hardware else None
-        if hardware and peak and above_fp32(hardware, rate(rows)) and rate(rows) <= 1.05 * peak.flops_per_s:
-            found[rows.index.to_numpy()] = _TF32
+    rows = products_in_fp32(frame)
+    sums = rows.groupby([*CALL])[["flops", "masked_flops", "total_ns"]].transform("sum")
+    time = sums["total_ns"].to_numpy(dtype=np.float64)
+    done = (sums["flops"] - sums["masked_flops"]).to_numpy() / np.where(time > 0, time, np.inf) * 1e9
+    device = rows["device"].to_numpy()
+    fp32, tf32 = (_looked_up(device, np.full_like(device, code), _peak_of(devices)) for code in (_FP32, _TF32))
+    found[rows.index[(done > SLACK * fp32) & (done <= SLACK * tf32)].to_numpy()] = _TF32  # nan is neither
     return found
 
 
