@@ -21,7 +21,7 @@ def data(figure: Figure) -> dict[str, Any]:
             return {"kind": "chart", "rows": [[_panel(panel) for panel in row] for row in figure.rows]}
         case Bars():
             parts = [
-                {"name": clean(part.name), "values": _numbers(part.values), "key": part.key} for part in figure.parts
+                {"name": clean(part.name), "values": _whole(part.values), "key": part.key} for part in figure.parts
             ]
             return {"kind": "bars", "labels": _texts(figure.labels), "parts": parts, "stacked": figure.stacked}
         case Tree():
@@ -94,6 +94,11 @@ def _ints(values: Ints) -> list[int]:
 def _numbers(values: Iterable[float]) -> list[float | None]:
     """Six significant digits: more cannot be seen."""
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+
+
+def _whole(times: Iterable[float]) -> list[int | None]:
+    """Times of bars to the nanosecond: they are few, and add up to a table's."""
+    return [round(time) if math.isfinite(time) else None for time in times]
 
 
 def _texts(texts: Iterable[str]) -> list[str]:

@@ -25,6 +25,13 @@ def test_charts_keep_six_digits_and_no_nan():
     assert found["missing"] == [{"x": 2.0, "label": "gone", "color": 0}]
 
 
+def test_bars_keep_every_nanosecond():
+    """GIVEN bars of 1 s and 1 ns, and of a mean THEN whole nanoseconds, which add up as the table's do"""
+    parts = (BarPart(name="a", values=(1_000_000_001.0, 10 / 3), key="other"),)
+    found = figures.data(Bars(labels=("one", "mean"), parts=parts, stacked=True))
+    assert found["parts"][0]["values"] == [1_000_000_001, 3]
+
+
 def test_a_timeline_has_differences_of_starts():
     """GIVEN items at 5, 8 and 20 THEN 5, 3, 12, and texts by number"""
     numbers = np.array([0, 1, 0])

@@ -15,7 +15,7 @@ from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.schema import units
 from perfkit.schema.page.figures import Lane, LaneKind, Timeline
 from perfkit.schema.page.sections import Section
-from perfkit.trace.columns import DeviceKind, HostKind
+from perfkit.trace.columns import DeviceKind, HostKind, Thread
 
 MOST_EVENTS = 12_000
 """Device events, and as many host ranges, that are drawn: the longest."""
@@ -137,13 +137,16 @@ def _bands(account: Account, device_rows: Ints, window: _Window, names: _Texts, 
     if not len(start):
         return
     layers = layers_of_scopes(account.partial)
+    start = np.maximum(start, window.begin)  # what began before the window may be over for its layer by then
     label, number = np.unique(np.array([*layers, ""], dtype=object), return_inverse=True)
     layer = number[path]  # NONE takes the last
     for title, value, texts in (("phase", phase, [each.label for each in Phase]), ("layer", layer, label.tolist())):
         first, last = _runs(value)
         until = np.maximum.accumulate(end)[last]
         until[:-1] = np.minimum(until[:-1], start[first[1:]])
-        shown = np.flatnonzero([bool(texts[each]) for each in value[first]])
+        shown = np.flatnonzero([bool(texts[each]) for each in value[first]] & (until > start[first]))
+        if not len(shown):
+            continue
         names_of = names.of([texts[each] for each in value[first[shown]]])
         key = _phases(keys, phase[first[shown]])
         zero = np.zeros(len(shown), dtype=np.int64)
@@ -228,9 +231,16 @@ def _threads(account: Account, window: _Window, names: _Texts, keys: _Texts) -> 
         key = _phases(keys, account.attribution.ranges.phase[own])
         name = _named(names, account.trace.names, host.name[own].astype(np.int64))
         least = depth[on] - depth[on].min()
-        title, start, end = account.trace.threads[thread].name, host.start[own], host.end[own]
+        title, start, end = _titled(account.trace.threads[thread]), host.start[own], host.end[own]
         lanes.append(_lane(title, "host", window, start, end, depth=least, name=name, key=key))
     return lanes, left_out + more + int(counts.sum() - counts[kept].sum())
+
+
+def _titled(thread: Thread) -> str:
+    """Its name, and its number where the name has none: two of a process may have one name, or none."""
+    if not thread.name or str(thread.tid) in thread.name:
+        return thread.name or f"thread {thread.tid}"
+    return f"{thread.name}, thread {thread.tid}"
 
 
 def _without(parent: Ints, is_kept: Bools) -> Ints:

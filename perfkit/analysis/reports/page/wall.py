@@ -35,12 +35,15 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
         return Section(
             anchor=_ANCHOR, title=_TITLE, takeaway=takeaway, lacking=lacking, figures=figures, tables=tuple(tables)
         )
-    rows = partial.of(WALL_TIME)
-    if partial.facts.steps:
-        rows = rows[rows["step"] != NONE]
+    every = partial.of(WALL_TIME)
+    rows = every[every["step"] != NONE] if partial.facts.steps else every
+    outside = int(every["total_ns"].sum() - rows["total_ns"].sum())
     bars, left_out = _of_devices(rows, partial)
     cut = (f"the longest {MOST_BARS} of {MOST_BARS + left_out:,} are drawn, and the mean of all",) if left_out else ()
-    notes = (*cut, _COUNTED) if partial.facts.steps else cut
+    beside = (
+        (f"the bars are of the steps; {units.duration_ns(outside)} outside them are in the table",) if outside else ()
+    )
+    notes = (*cut, *beside, _COUNTED) if partial.facts.steps else cut
     return Section(
         anchor=_ANCHOR,
         title=_TITLE,

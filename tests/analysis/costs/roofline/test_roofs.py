@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from perfkit.analysis.costs.flops import precision
-from perfkit.analysis.costs.hardware.model import Hardware
+from perfkit.analysis.costs.hardware.model import Hardware, Peak
 from perfkit.analysis.costs.roofline.roofs import Bound, devices_of, rate, roofed
 from perfkit.analysis.time.partial import Partial
+from perfkit.schema.ceilings import Precision
 from tests.analysis.costs.roofline.devices import SQUARE, account_of, one_step, save_peaks, traced
 from tests.builders import TraceBuilder
 
@@ -63,19 +64,25 @@ def test_fp32_above_its_peak_is_tf32(kernel: str, ns: int, expected: str):
 
 
 def test_peaks_are_looked_up_once_whatever_the_number_of_shapes(monkeypatch):
-    """GIVEN matmuls of 2 and of 20 different shapes THEN the device is asked for its peaks as often: a trace with 50,000
-    shapes takes no group of a frame for each"""
+    """GIVEN matmuls of 2 and of 20 different shapes THEN the device is asked for its peaks as often: a trace with
+    50,000 shapes takes no group of a frame for each"""
     asked: list[str] = []
     peak = Hardware.peak
-    monkeypatch.setattr(Hardware, "peak", lambda self, name: asked.append(name) or peak(self, name))
+
+    def told(self: Hardware, name: Precision) -> Peak | None:
+        asked.append(name)
+        return peak(self, name)
+
+    monkeypatch.setattr(Hardware, "peak", told)
     counts = []
     for shapes in (2, 20):
         b = traced()
         for at in range(shapes):
             b.call("aten::mm", 100 * at + 5, 100 * at + 20, [[10 + at, 10], [10, 10]])
             b.launched(f"gemm_{at}", 100 * at + 10, 100 * at + 30, 100 * at + 40)
+        partial = account_of(b).partial
         asked.clear()
-        roofed(account_of(b).partial, devices_of(account_of(b).partial.facts))
+        roofed(partial, devices_of(partial.facts))
         counts.append(len(asked))
     assert counts[0] == counts[1] > 0
 

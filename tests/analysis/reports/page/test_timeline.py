@@ -8,7 +8,7 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.reports.page import timeline
 from perfkit.analysis.time.account import account_for
 from perfkit.schema.page.figures import Lane, Timeline
-from perfkit.trace.columns import HostKind
+from perfkit.trace.columns import HostKind, Thread
 from tests.builders import TraceBuilder
 
 
@@ -47,6 +47,26 @@ def test_the_median_step_is_drawn_from_its_begin():
     assert items(figure, by_title["phase"]) == [("forward", 30, 20, 0)]
     assert items(figure, by_title["layer"]) == [("layers.0", 30, 20, 0)]
     assert notes == ()
+
+
+def test_work_that_began_before_the_step_has_its_part_in_it():
+    """GIVEN kernels without a module that began 60 and 50 ns before a step and run into it, then a module's THEN the
+    bands begin with the step, none has a length below 1, and a lane without a band is not there"""
+    b = TraceBuilder().launched("early", 5, 40, 105).launched("optimizer_kernel", 8, 50, 110)
+    b.step(0, 100, 200).range("aten::mm", 102, 190).launched("gemm", 110, 120, 150)
+    figure, _, _ = lanes(b)
+    bands = [lane for lane in figure.lanes if lane.kind == "band"]
+    assert bands
+    for lane in bands:
+        assert (lane.start >= 0).all()
+        assert (lane.length > 0).all()
+        assert len(lane.start)
+
+
+def test_a_lane_of_a_thread_has_a_title_of_its_own():
+    """GIVEN threads of one name, of none, and of one that has its number THEN three titles that tell them apart"""
+    named = [timeline._titled(Thread(1, 7, name)) for name in ("python3", "", "thread 7 (python3)")]
+    assert named == ["python3, thread 7", "thread 7", "thread 7 (python3)"]
 
 
 def test_idle_time_is_coloured_by_its_cause():

@@ -33,6 +33,14 @@ def test_the_parts_of_a_bar_add_up_to_the_step():
     assert of.takeaway.startswith("busy 30.0% of the steps' wall time; most idle time is ")
 
 
+def test_what_is_outside_the_steps_is_said():
+    """GIVEN a step of 100 ns and a kernel from 200 to 250 after it THEN the bar is of the step, and a note has the
+    other 150 ns"""
+    of = section(TraceBuilder().step(0, 0, 100).launched("gemm", 10, 20, 50).launched("late", 150, 200, 250))
+    assert sum(part.values[0] for part in bars(of).parts) == 100
+    assert "the bars are of the steps; 150.0 ns outside them are in the table" in of.notes
+
+
 def test_of_very_many_steps_the_longest_are_drawn_after_the_mean(monkeypatch):
     """GIVEN room for two bars WHEN there are steps of 100, 400 and 300 ns with 30 of compute THEN the last two"""
     monkeypatch.setattr(wall, "MOST_BARS", 2)
