@@ -75,14 +75,16 @@ def _flops_per_s(account: Account, rate: npt.NDArray[np.float64], device: int) -
 
 
 def recorded(counters: Counters) -> Iterator[Counter]:
-    """The file's own counters, a row for each series."""
+    """The file's own counters, a row for each series, without values that are no number: JSON has none for them."""
+    is_number = np.isfinite(counters.value)
     keys = np.stack((counters.process, counters.name, counters.series))
     for key in np.unique(keys, axis=1).T:
-        rows = np.flatnonzero((keys == key[:, None]).all(axis=0))
+        rows = np.flatnonzero((keys == key[:, None]).all(axis=0) & is_number)
         rows = rows[np.argsort(counters.time[rows], kind="stable")]
         process, name, series = key.tolist()
         title = f"{counters.names[name]} {counters.names[series]} (process {process})"
-        yield Counter(title, "unit of the file", counters.time[rows], counters.value[rows])
+        if len(rows):
+            yield Counter(title, "unit of the file", counters.time[rows], counters.value[rows])
 
 
 def memory(events: MemoryEvents) -> Iterator[Counter]:

@@ -36,14 +36,17 @@ def export(
         if is_packed:  # without a time, so that equal traces give equal files
             packed = igzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0)  # type: ignore[no-untyped-call]
             out = closing.enter_context(packed)
-        first, unix_ns = _first(account), account.trace.facts.base_time_ns
+        first, unix_ns = _first(account, details), account.trace.facts.base_time_ns
         writer: Writer = ChromeWriter(out, first, unix_ns) if is_json else ProtobufWriter(out, max(0, -first), unix_ns)
         write(writer, account, findings, details)
         writer.close()
 
 
-def _first(account: Account) -> int:
-    times = (account.trace.host.start, account.trace.device.start)
+def _first(account: Account, details: Details | None) -> int:
+    """The earliest time of anything: counters may begin before the first event."""
+    times = [account.trace.host.start, account.trace.device.start]
+    if details is not None:
+        times += [details.memory.time, details.counters.time]
     return min((int(column.min()) for column in times if len(column)), default=0)
 
 

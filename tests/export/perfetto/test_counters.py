@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +71,35 @@ def test_counters_and_memory_of_the_file(tmp_path):
     assert found.counter("Device 0", "memory allocated") == [(1000, 512), (2500, 1024)]
     assert found.counter("Device 0", "memory reserved") == [(1000, 4096), (2500, 4096)]
     assert found.counter("GPU power W") == [(1250, 250.5)]
+
+
+def _of(path: Path, *counters: tuple[float, float], name: str) -> bytes:
+    """The export of a file with a kernel from 1 to 3 us and these values of a counter, by time in us."""
+    kernel = {"ph": "X", "cat": "kernel", "name": "k", "pid": 0, "tid": 7, "ts": 1, "dur": 2,
+              "args": {"device": 0, "stream": 7}}  # fmt: skip
+    values = [{"ph": "C", "name": "power", "pid": 0, "ts": at, "args": {"W": value}} for at, value in counters]
+    path.write_text(json.dumps({"traceEvents": [kernel, *values]}))
+    trace = load(path, use_cache=False)
+    return exported(account_for(trace, attribute(trace)), (), read_details(trace), name=name)
+
+
+def test_a_counter_may_begin_before_the_first_event(tmp_path):
+    """GIVEN a counter's value 2 us before a kernel, at -1 us WHEN exported THEN protobuf, which has no times below 0,
+    has it at 0, and JSON, which counts from the first, too"""
+    found = timeline(_of(tmp_path / "a.json", (-1, 250.0), (1.25, 260.0), name="out"))
+    assert found.counter("power") == [(0, 250.0), (2250, 260.0)]
+    assert [(s.start, s.end) for s in found.of("kernel")] == [(2000, 4000)]
+    events = json.loads(_of(tmp_path / "a.json", (0.5, 250.0), name="out.json"))["traceEvents"]
+    assert [(e["ph"], e["ts"]) for e in events if e["ph"] == "C" and "power" in e["name"]] == [("C", 0)]
+    assert [e["ts"] for e in events if e.get("cat") == "kernel"] == [0.5]
+
+
+def test_a_value_that_is_no_number_is_left_out(tmp_path):
+    """GIVEN a counter of NaN, infinity and 3 WHEN exported as JSON THEN it is JSON by its standard, with the 3"""
+    data = _of(tmp_path / "a.json", (1, math.nan), (2, math.inf), (3, 3.0), name="out.json")
+    document = json.loads(data, parse_constant=pytest.fail)
+    values = [e["args"]["value"] for e in document["traceEvents"] if e["ph"] == "C" and "power" in e["name"]]
+    assert values == [3.0]
 
 
 def test_a_trace_of_nothing_has_a_file():
