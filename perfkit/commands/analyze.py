@@ -30,6 +30,7 @@ from perfkit.commands.inputs.paths import (
     SweepResults,
     TraceFile,
     inputs_of,
+    refuse_overwriting,
     side,
 )
 from perfkit.commands.inputs.recordings import RecordingFile
@@ -235,6 +236,8 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
 
 def _exported(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
     """The reports of one path; writes what is wanted for other viewers."""
+    if options.export_perfetto is not None:
+        refuse_overwriting(options.export_perfetto, input_.path, options.modules, options.capture)
     perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
     board = exports.TensorBoard(options.export_tensorboard) if options.export_tensorboard is not None else None
     wanted = [each for each in (perfetto, board) if each is not None]

@@ -7,8 +7,9 @@ import sys
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
@@ -31,6 +32,7 @@ from perfkit.commands.inputs.paths import (
     SweepResults,
     TraceFile,
     inputs_of,
+    refuse_overwriting,
     side,
 )
 from perfkit.errors import UsageError
@@ -39,6 +41,7 @@ from perfkit.schema import record as records
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RunRecord
+from perfkit.trace.columns import Trace
 
 EXTENSIONS = (".html", ".htm")
 MOST_SOURCES = 8
@@ -58,6 +61,7 @@ class ReportOptions:
 
 
 _DEFAULT = ReportOptions()
+_Read: TypeAlias = Callable[[Path | str], Trace]
 
 
 def execute(
@@ -78,8 +82,12 @@ def execute(
     if len(paths) > MOST_SOURCES:
         raise UsageError(f"a report holds {MOST_SOURCES} sources, not {len(paths)}: write several reports")
     inputs = inputs_of(paths)
-    parts = [_part(input_, name, use_cache=not options.no_cache) for input_, name in zip(inputs, paths, strict=True)]
-    if len(inputs) == 2 and (compared := _compared(*inputs, use_cache=not options.no_cache)) is not None:
+    refuse_overwriting(options.output, *(input_.path for input_ in inputs))
+    read: _Read = partial(traces.load, use_cache=not options.no_cache)
+    if len(inputs) == 2:
+        read = cache(read)  # for the comparison too: standard input is there once
+    parts = [_part(input_, name, read) for input_, name in zip(inputs, paths, strict=True)]
+    if len(inputs) == 2 and (compared := _compared(*inputs, read)) is not None:
         parts.insert(0, compared)
     command = printable(shlex.join(["perfkit", "report", *paths, "-o", str(options.output)]))
     title = (
@@ -100,16 +108,16 @@ def execute(
     return 0
 
 
-def _part(input_: Input, name: str, *, use_cache: bool) -> Part:
+def _part(input_: Input, name: str, read: _Read) -> Part:
     match input_:
         case TraceFile(source):
-            return _of_trace(source, use_cache=use_cache)
+            return _of_trace(source, read)
         case RecordFile(record=saved):
             return runs.run(saved, source=name)
         case RunFolder(folder, saved):
-            return _of_run(saved, folder, name, use_cache=use_cache)
+            return _of_run(saved, folder, name, read)
         case RunsFolder(folder, saved_runs) if len(saved_runs) == 1:
-            return _of_trace(folder, use_cache=use_cache)
+            return _of_trace(folder, read)
         case RunsFolder(folder, saved_runs):
             if len({saved.config for _, saved in saved_runs}) > 1:
                 raise UsageError(
@@ -121,28 +129,31 @@ def _part(input_: Input, name: str, *, use_cache: bool) -> Part:
             return runs.sweep(sweep_report.report(rows, varied), rows, varied, name)
 
 
-def _of_run(saved: RunRecord, folder: Path, name: str, *, use_cache: bool) -> Part:
+def _of_run(saved: RunRecord, folder: Path, name: str, read: _Read) -> Part:
     """A run with its plain steps and its trace, as far as its folder holds them."""
     plain, traced = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     plains = [records.load(plain)] if plain is not None and plain.exists() else []
     part = None
     if traced is not None:
-        part = _of_trace(traced, View(mhz=clock_mhz(saved, *plains)), saved, use_cache=use_cache)
+        part = _of_trace(traced, read, View(mhz=clock_mhz(saved, *plains)), saved)
     return runs.run(saved, part, [overhead.report(saved, one) for one in plains], name)
 
 
-def _of_trace(path: Path | str, view: View | None = None, record: RunRecord | None = None, *, use_cache: bool) -> Part:
-    loaded = traces.load(path, use_cache=use_cache)
+def _of_trace(path: Path | str, read: _Read, view: View | None = None, record: RunRecord | None = None) -> Part:
+    loaded = read(path)
     with attributing(loaded.facts.events):
         return replace(trace.part(loaded, view, record=record), source=str(path))
 
 
-def _compared(a: Input, b: Input, *, use_cache: bool) -> Part | None:
-    """B against A; None where they are a trace and a run. Runs that cannot be compared have the reason in its place."""
+def _compared(a: Input, b: Input, read: _Read) -> Part | None:
+    """B against A; None of a trace and a run. Where they cannot be compared, the reason stands in its place."""
     if isinstance(a, TraceFile) and isinstance(b, TraceFile):
-        before, after = (traces.load(one.path, use_cache=use_cache) for one in (a, b))
-        with attributing(before.facts.events + after.facts.events):
-            return runs.comparison(trace_comparison.report(before, after))
+        before, after = (read(one.path) for one in (a, b))
+        try:
+            with attributing(before.facts.events + after.facts.events):
+                return runs.comparison(trace_comparison.report(before, after))
+        except UsageError as error:
+            return runs.not_compared(str(error))
     if isinstance(a, TraceFile) or isinstance(b, TraceFile):
         return None
     try:

@@ -53,12 +53,23 @@ def test_nsys_recordings_too(tmp_path, capsys):
     assert [(s.name, s.start, s.end) for s in found.of("perfkit.module")] == [("net", 100, 130)]
 
 
-def test_the_trace_itself_is_not_replaced(trace, capsys):
-    before = trace.read_bytes()
-    code, _, err = _analyze(capsys, trace, "--export-perfetto", trace)
-    assert code == 2
-    assert f"--export-perfetto {trace}: is the trace itself: name another file" in err
-    assert trace.read_bytes() == before
+def test_what_is_read_is_not_replaced(trace, tmp_path, capsys):
+    """GIVEN a trace, a link to it, a tree of modules, a run's record WHEN one is to be written THEN it is refused"""
+    link, modules, folder = tmp_path / "link.json", tmp_path / "modules.json", tmp_path / "run"
+    link.symlink_to(trace)
+    modules.write_text('{"net": "Net"}')
+    folder.mkdir()
+    record.save(saved(), folder)
+    for read, written in (
+        ((trace,), trace),
+        ((trace,), link),
+        ((trace, "--modules", modules), modules),
+        ((folder,), folder / "record.json"),
+    ):
+        before = written.read_bytes()
+        code, _, err = _analyze(capsys, *read, "--export-perfetto", written)
+        assert (code, written.read_bytes()) == (2, before)
+        assert f"{written}: is one of the files that are read: name another file" in err
 
 
 @pytest.mark.parametrize("where", ["no such folder/out", "."])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,39 @@ def test_a_trace_beside_a_run_is_not_compared(trace, tmp_path, capsys):
     file = tmp_path / "out.html"
     assert run(capsys, str(trace), str(folder(tmp_path / "one")), "-o", str(file))[0] == 0
     assert "B against A" not in file.read_text("utf-8")
+
+
+def test_what_is_read_is_not_replaced(trace, tmp_path, capsys):
+    """GIVEN a trace whose name ends in .html, and a link to it WHEN either is the output THEN the trace stays"""
+    file, link = tmp_path / "trace.html", tmp_path / "link.html"
+    file.write_bytes(trace.read_bytes())
+    link.symlink_to(file)
+    for output in (file, link):
+        code, err = run(capsys, str(file), "-o", str(output))
+        assert code == 2
+        assert "is one of the files that are read: name another file" in err
+    assert file.read_bytes() == trace.read_bytes()
+
+
+def test_traces_that_cannot_be_compared_are_both_shown(trace, tmp_path, capsys):
+    """GIVEN a trace with device work and one of the host alone THEN both, and the reason in place of the comparison"""
+    host, file = tmp_path / "host.pt.trace.json", tmp_path / "out.html"
+    host.write_text(
+        json.dumps(
+            {"traceEvents": [{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 5, "dur": 9}]}
+        )
+    )
+    assert run(capsys, str(trace), str(host), "-o", str(file))[0] == 0
+    assert "not compared: only A holds device work" in file.read_text("utf-8")
+
+
+def test_a_trace_from_standard_input_is_read_once(trace, tmp_path, capsys, monkeypatch):
+    """GIVEN a trace from standard input beside a file WHEN reported THEN both and their comparison"""
+    other, file = tmp_path / "other.pt.trace.json", tmp_path / "out.html"
+    other.write_bytes(trace.read_bytes())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(trace.read_bytes())))
+    assert run(capsys, "-", str(other), "-o", str(file))[0] == 0
+    assert "B against A" in file.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

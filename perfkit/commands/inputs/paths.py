@@ -103,6 +103,14 @@ def inputs_of(names: Sequence[str]) -> list[Input]:
     return inputs
 
 
+def refuse_overwriting(output: Path, *read: Path | str | None) -> None:
+    """Raise UsageError where a file to be written is one that is read, or the record of a run that is."""
+    place = output.resolve()
+    for path in read:
+        if isinstance(path, Path) and place in (path.resolve(), path.resolve() / RECORD_FILE):
+            raise UsageError(f"{output}: is one of the files that are read: name another file")
+
+
 def _place(input_: Input) -> Path | str:
     """A key that is the same for all spellings of one path; for standard input, `-` itself."""
     return input_.path.resolve() if isinstance(input_.path, Path) else input_.path
