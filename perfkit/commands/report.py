@@ -87,7 +87,7 @@ def execute(
     if len(inputs) == 2:
         read = cache(read)  # for the comparison too: standard input is there once
     parts = [_part(input_, name, read) for input_, name in zip(inputs, paths, strict=True)]
-    if len(inputs) == 2 and (compared := _compared(*inputs, read)) is not None:
+    if len(inputs) == 2 and (compared := _compared(inputs[0], inputs[1], read)) is not None:
         parts.insert(0, compared)
     command = printable(shlex.join(["perfkit", "report", *paths, "-o", str(options.output)]))
     title = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from perfkit.render.html import figures, tables
 from perfkit.render.html.library import javascript, packed
-from perfkit.render.html.text import escaped, isolated
+from perfkit.render.html.text import LONGEST, clean, escaped, isolated
 from perfkit.render.opening import AT_STAKE, NOTHING, TITLE, Change, opening
 from perfkit.schema.table import each_note_once
 
@@ -25,13 +26,38 @@ _SCRIPTS = ("tables.js", "timeline.js", "charts.js", "page.js")
 _LONGEST_SENTENCE = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What a page holds of a trace whose names are many and long."""
+
+    letters: int
+    """Of a name in a figure or in a tip."""
+    rows: int
+    """Of a table."""
+
+
+_LIMITS = (_Limits(LONGEST, tables.MOST_ROWS), _Limits(120, 500), _Limits(48, 100))
+"""From the widest; the first that keeps the file below MOST_BYTES is taken, else the last."""
+MOST_BYTES = 2_500_000
+
+
 def document(page: Page) -> str:
     """The file's content."""
     library = javascript()
+    library_packed = packed(library)
+    made = ""
+    for limits in _LIMITS:
+        made = _document(page, library, library_packed, limits)
+        if len(made) < MOST_BYTES:
+            break
+    return made
+
+
+def _document(page: Page, library: str, library_packed: str, limits: _Limits) -> str:
     script = "".join((_ASSETS / name).read_text("utf-8") for name in _SCRIPTS)
-    parts = _Parts()
+    parts = _Parts(limits.rows)
     body = "".join(parts.part(part, several=len(page.parts) > 1) for part in page.parts)
-    data = msgspec.json.encode({"tables": parts.tables, "figures": parts.figures}).decode()
+    data = msgspec.json.encode(_shortened({"tables": parts.tables, "figures": parts.figures}, limits.letters)).decode()
     policy = (
         f"default-src 'none'; script-src {_hash(script)} {_hash(library)}; style-src 'unsafe-inline';"
         " img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -59,14 +85,28 @@ def document(page: Page) -> str:
 {body}
 </main>
 <footer><p>Made by perfkit {escaped(page.version)} with <code>{isolated(page.command)}</code>. This file is complete in
-itself: it makes no request. Tables hold up to {tables.MOST_ROWS:,} rows; <code>perfkit analyze --format json</code>
-has everything.</p></footer>
+itself: it makes no request. Tables hold up to {limits.rows:,} rows, names up to {limits.letters} characters;
+<code>perfkit analyze --format json</code> has everything.</p></footer>
 <script type="text/plain" id="data">{packed(data)}</script>
-<script type="text/plain" id="library">{packed(library)}</script>
+<script type="text/plain" id="library">{library_packed}</script>
 <script>{script}</script>
 </body>
 </html>
 """
+
+
+def _shortened(data: Any, letters: int) -> Any:
+    """The data of a page with its texts cut to so many letters, all in the same way: equal ones stay equal."""
+    if letters >= LONGEST:
+        return data
+    match data:
+        case str():
+            return clean(data, letters)
+        case dict():
+            return {key: _shortened(value, letters) for key, value in data.items()}
+        case list() | tuple() if data and not isinstance(data[0], int | float):
+            return [_shortened(value, letters) for value in data]
+    return data
 
 
 def _style() -> str:
@@ -87,7 +127,8 @@ def _hash(script: str) -> str:
 class _Parts:
     """Writes parts, and collects what their tables and figures need."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
         self.tables: list[dict[str, Any]] = []
         self.figures: list[dict[str, Any]] = []
         self.contents = ""
@@ -134,7 +175,7 @@ class _Parts:
         )
 
     def _table(self, table: Any) -> str:
-        markup, data = tables.table(table, next(self._numbers), table.title)
+        markup, data = tables.table(table, next(self._numbers), table.title, self._most_rows)
         if data is not None:
             self.tables.append(data)
         return markup

@@ -30,12 +30,12 @@ class _Row:
     kind: str = ""
 
 
-def table(of: Table, number: int, caption: str) -> tuple[str, dict[str, Any] | None]:
+def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> tuple[str, dict[str, Any] | None]:
     """The table as HTML, and its data where it has more rows than the HTML.
 
     The identifier is `table-NUMBER`; the data is {columns: [is text], rows: [[texts], ...], tips: [{column: text}]}.
     """
-    shown, names = _shown(of)
+    shown, names = _shown(of, most_rows)
     rows = _rows(shown, names)
     if not shown.headings[0] and shown.total is None and shown.rest is None:
         shown = replace(shown, headings=shown.headings[1:], is_text=shown.is_text[1:])
@@ -77,9 +77,9 @@ def table(of: Table, number: int, caption: str) -> tuple[str, dict[str, Any] | N
     return markup, data
 
 
-def _shown(of: Table) -> tuple[Layout, list[str] | None]:
+def _shown(of: Table, most_rows: int) -> tuple[Layout, list[str] | None]:
     """Its text, and where it has short names the whole names that they stand for."""
-    capped = MOST_ROWS if len(of) > MOST_ROWS else None
+    capped = most_rows if len(of) > most_rows else None
     if "short_name" not in of.frame or not any(column.name == "name" for column in of.columns):
         return layout(of, capped), None
     columns = tuple(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+import zlib
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -95,3 +98,26 @@ def test_only_scripts_of_known_hashes_run():
 def test_folded_sections_wait_to_be_opened():
     assert "<details>" in document(page(part(folded=True)))
     assert "<details>" not in document(page(part()))
+
+
+def test_many_long_names_are_cut_until_the_page_is_small(monkeypatch):
+    """GIVEN a heat map of 400 modules with names of 400 letters, no two alike, and a tenth of their bytes for a page
+    THEN names are cut to 48 letters, and the page says so; with room they are whole"""
+    names = tuple(hashlib.sha512(bytes([n // 256, n % 256])).hexdigest() * 3 for n in range(400))
+    heat = HeatMap(rows=names, columns=("forward",), values=((1,),) * 400)
+    large = Part(title="one", findings=(), sections=(Section(anchor="a", title="A", figures=(heat,)),))
+    whole = document(page(large))
+    monkeypatch.setattr(documents, "MOST_BYTES", 60_000)
+    small = document(page(large))
+    assert "Tables hold up to 2,000 rows, names up to 400 characters" in whole
+    assert "Tables hold up to 100 rows, names up to 48 characters" in small
+    [rows] = [figure["rows"] for figure in data_of(small)["figures"]]
+    assert {len(row) for row in rows} == {48}
+    assert len(set(rows)) == 400
+
+
+def data_of(markup: str) -> dict[str, Any]:
+    """The data that the page unpacks."""
+    [found] = re.findall(r'id="data">([^<]*)<', markup)
+    unpacked: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found)))
+    return unpacked

@@ -61,10 +61,9 @@ def test_a_long_table_begins_in_html_and_goes_on_as_data():
     assert data["text"] == [True, False]
 
 
-def test_more_rows_than_a_page_holds_are_one_row(monkeypatch):
+def test_more_rows_than_a_page_holds_are_one_row():
     """GIVEN room for 25 rows WHEN there are 30 THEN the five last are added up"""
-    monkeypatch.setattr(tables, "MOST_ROWS", 25)
-    markup, data = tables.table(made([(f"k{n}", 1) for n in range(30)]), 1, "Kernels")
+    markup, data = tables.table(made([(f"k{n}", 1) for n in range(30)]), 1, "Kernels", 25)
     assert data is not None
     assert len(data["rows"]) == 25
     assert Reader(markup).rows[-2:] == [["… 5 more rows", "5"], ["total", "30"]]
