@@ -142,6 +142,49 @@ def test_the_timeline_zooms_searches_and_leads_to_the_row(of_trace, opened):
     assert found
 
 
+def test_of_two_traces_each_timeline_leads_to_its_own_table(tmp_path, opened):
+    """GIVEN a report of two traces whose address names the second's timeline WHEN opened THEN that is at the top when
+    all is drawn, and a name that both have leads to the second's kernels"""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    file = report(*(trace(tmp_path / name, ["gemm_a", f"gemm_{name}", "gemm_z"]) for name in ("a", "b")))
+    page = opened(file).page
+    page.goto(f"{file.resolve().as_uri()}#timeline-2")
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert 0 <= page.evaluate("document.getElementById('timeline-2').getBoundingClientRect().top") < 30
+    page.evaluate(
+        "document.dispatchEvent(new CustomEvent('perfkit-name',"
+        " { detail: { name: 'gemm_a', from: document.querySelectorAll('figure.timeline')[1] } }))"
+    )
+    place = "document.querySelector('tr.found').closest('section').id"
+    assert page.evaluate(place) == "kernels-2"
+    search = page.locator("figure.timeline").nth(1).locator("input")
+    search.fill("gemm")
+    search.press("Shift+Enter")  # from the end
+    assert page.locator("figure.timeline .count").nth(1).inner_text() == "3 of 3"
+
+
+def test_modules_are_enlarged_from_the_keyboard_and_tips_can_be_read(of_trace, opened):
+    """GIVEN a dark page WHEN a module is chosen from the list THEN it takes the width, and a button leads back; the tip
+    of a chart has the page's colours, and no text in another"""
+    page = opened(of_trace, color_scheme="dark").page
+    tools = page.locator("figure.tree .tools")
+    tools.locator("select").select_option(label="layers")
+    page.wait_for_selector("figure.tree button:text('Up from layers')")
+    assert tools.locator("option").all_inner_texts()[1:] == ["layers.0", "layers.1"]
+    plot = page.locator("figure.tree .plot")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 14)
+    tip = page.locator(".bk-Tooltip")
+    tip.wait_for()
+    assert "with children: " in tip.evaluate("(tip) => tip.shadowRoot.textContent")
+    assert tip.evaluate("(tip) => getComputedStyle(tip).backgroundColor") == "rgb(26, 32, 39)"
+    labels = "(tip) => [...tip.shadowRoot.querySelectorAll('.bk-tooltip-row-label')].map((one) => one.textContent)"
+    assert set(tip.evaluate(labels)) <= {"", ": "}
+
+
 def test_the_switch_and_the_system_choose_the_theme(of_trace, opened):
     """GIVEN a dark system WHEN opened, then switched to light THEN page and charts follow"""
     page = opened(of_trace, color_scheme="dark").page

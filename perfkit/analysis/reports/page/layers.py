@@ -54,32 +54,37 @@ def _tree(frame: pd.DataFrame, spelled: Names) -> tuple[Tree, int]:
     phases = tuple(phase.label for phase in Phase if phase.label in there)
     own: dict[str, dict[str, int]] = {}
     total: dict[str, int] = {}
-    above: dict[str, str] = {}
+    above: dict[str, str | None] = {}  # None for the root: a module may be called ""
     for scope, phase, ns in zip(frame["scope"], frame["phase"], frame["total_ns"], strict=True):
         fronts = spelled.fronts(scope) if scope not in breakdown.REST_SCOPES else [scope]
         own.setdefault(scope, {}).setdefault(phase, 0)
         own[scope][phase] += int(ns)
-        for parent, child in zip(["", *fronts], fronts, strict=False):
+        for parent, child in zip([None, *fronts], fronts, strict=False):
             above.setdefault(child, parent)
             total[child] = total.get(child, 0) + int(ns)
     kept = set(sorted(total, key=lambda path: -total[path])[:MOST_NODES])  # a parent has no less than its children
-    while any(above[path] and above[path] not in kept for path in kept):
-        kept = {path for path in kept if not above[path] or above[path] in kept}
+    while any(above[path] is not None and above[path] not in kept for path in kept):
+        kept = {path for path in kept if above[path] is None or above[path] in kept}
     order = sorted(kept, key=lambda path: (len(spelled.fronts(path)), -total[path], path))
     number = {path: row for row, path in enumerate(order, start=1)}
     times = [[0] * len(phases) for _ in range(len(order) + 1)]
     for path, by_phase in own.items():
-        place = path
-        while place and place not in number:
+        place: str | None = path
+        while place is not None and place not in number:
             place = above[place]
         for phase, ns in by_phase.items():
-            times[number.get(place, 0)][phases.index(phase)] += ns
+            times[_row(number, place)][phases.index(phase)] += ns
     return Tree(
         labels=("all", *order),
-        parents=(-1, *(number.get(above[path], 0) for path in order)),
+        parents=(-1, *(_row(number, above[path]) for path in order)),
         phases=phases,
         own=tuple(map(tuple, times)),
     ), len(total) - len(order)
+
+
+def _row(number: dict[str, int], path: str | None) -> int:
+    """The row of a module, or of the root."""
+    return 0 if path is None else number[path]
 
 
 def _heat(frame: pd.DataFrame, phases: Sequence[str]) -> tuple[HeatMap, int]:

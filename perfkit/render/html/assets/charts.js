@@ -70,8 +70,10 @@ class Charts {
     return f;
   }
 
+  /** A tip of [what, field] rows; as one text each, because the library has a pale colour for labels. */
   tip(f, renderers, rows) {
-    const hover = new Bokeh.HoverTool({ tooltips: rows, renderers, point_policy: "follow_mouse" });
+    const tooltips = rows.map(([what, field]) => ["", what ? `${what}: ${field}` : field]);
+    const hover = new Bokeh.HoverTool({ tooltips, renderers, point_policy: "follow_mouse" });
     f.add_tools(hover);
   }
 

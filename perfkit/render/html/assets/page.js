@@ -51,7 +51,9 @@ class ReportPage {
     this.figures = data.figures.map((figure, at) => ({ ...figure, root: document.getElementById(`figure-${at}`) }));
     this.theme();
     addEventListener("beforeprint", () => this.figures.forEach((figure) => pictured(figure.root)));
-    document.addEventListener("perfkit-name", (event) => this.find(event.detail));
+    document.addEventListener("perfkit-name", (event) => this.find(event.detail.name, event.detail.from));
+    let isRead = false; // whoever scrolls before all is drawn is left alone
+    ["wheel", "keydown", "pointerdown"].forEach((what) => addEventListener(what, () => (isRead = true), { once: true }));
     await pause();
     if (this.figures.some((figure) => figure.kind !== "timeline")) {
       const library = document.createElement("script");
@@ -60,6 +62,8 @@ class ReportPage {
       Bokeh.set_log_level("error");
     }
     await this.draw();
+    const wanted = location.hash && document.getElementById(location.hash.slice(1));
+    if (wanted && !isRead) wanted.scrollIntoView(); // charts have moved it since the browser went there
     document.documentElement.dataset.ready = "yes";
   }
 
@@ -162,13 +166,13 @@ class ReportPage {
     });
     const up = document.createElement("button");
     up.type = "button";
-    up.textContent = figure.at ? `Up from ${short(figure.labels[figure.at], 50)}` : "A click on a module enlarges it";
-    up.disabled = !figure.at;
+    up.textContent = `Up from ${short(figure.labels[figure.at], 50)}`;
+    up.hidden = !figure.at;
     up.addEventListener("click", () => {
       figure.at = Math.max(figure.parents[figure.at], 0);
       again();
     });
-    tools.append(up);
+    tools.append(up, this.into(figure, again));
     const [, , names] = groups.find(([name]) => name === figure.shown);
     const phases = names.map((name) => figure.phases.indexOf(name));
     const made = charts.tree(figure, phases, figure.at, (node) => {
@@ -180,11 +184,35 @@ class ReportPage {
     await this.put(figure.box, [made], figure.root.dataset.label);
   }
 
-  /** The row of a name in the first table that has it. */
-  find(name) {
-    const first = this.tables.filter((table) => table.root.dataset.name === "kernels");
-    [...first, ...this.tables].some((table) => table.find(name));
+  /** What a click does, for those without a pointer: a list of the modules in the one that is shown. */
+  into(figure, again) {
+    const total = figure.own.map((times) => times.reduce((sum, time) => sum + time, 0));
+    for (let row = total.length - 1; row > 0; row--) total[figure.parents[row]] += total[row];
+    const inner = [...figure.labels.keys()].filter((row) => row && figure.parents[row] === figure.at);
+    const list = document.createElement("select");
+    list.className = "into";
+    list.setAttribute("aria-label", "Enlarge a module");
+    list.append(new Option("Enlarge a module", ""));
+    inner.sort((a, b) => total[b] - total[a]).slice(0, 100).forEach((row) => list.append(new Option(short(figure.labels[row], 60, true), row)));
+    list.hidden = !inner.length;
+    list.addEventListener("change", () => {
+      figure.at = Number(list.value);
+      again().then(() => (figure.root.querySelector(".into:not([hidden])") || figure.root.querySelector("button:enabled")).focus());
+    });
+    return list;
   }
+
+  /** The row of a name in the first table that has it: of the part that it is asked from, kernels first. */
+  find(name, from) {
+    const rank = (table) => 2 * (partOf(table.root) !== partOf(from)) + (table.root.dataset.name !== "kernels");
+    [...this.tables].sort((a, b) => rank(a) - rank(b)).some((table) => table.find(name));
+  }
+}
+
+/** How many parts of the page begin before an element. */
+function partOf(element) {
+  const begins = (answer) => answer.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING;
+  return [...document.querySelectorAll("section.answer")].filter(begins).length;
 }
 
 if (typeof document !== "undefined") new ReportPage().start();

@@ -117,6 +117,7 @@ class SortedTable {
     const line = this.body.rows[this.order.indexOf(at)];
     this.root.querySelectorAll("tr.found").forEach((other) => other.classList.remove("found"));
     line.classList.add("found");
+    if (this.root.closest("details")) this.root.closest("details").open = true;
     line.tabIndex = -1;
     line.scrollIntoView({ block: "center" });
     line.focus({ preventScroll: true });

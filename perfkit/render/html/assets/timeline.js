@@ -251,7 +251,7 @@ class TimelineView {
   choose(x, y) {
     const item = this.at(x, y);
     this.tip.textContent = item ? this.tell(item) : "";
-    if (item) document.dispatchEvent(new CustomEvent("perfkit-name", { detail: this.data.names[item.lane.name[item.row]] }));
+    if (item) document.dispatchEvent(new CustomEvent("perfkit-name", { detail: { name: this.data.names[item.lane.name[item.row]], from: this.root } }));
   }
 
   look(text) {
@@ -269,7 +269,8 @@ class TimelineView {
 
   next(step) {
     if (!this.list || !this.list.length) return;
-    this.place = (this.place + step + this.list.length) % this.list.length;
+    const from = this.place < 0 && step < 0 ? 0 : this.place; // the first way back leads to the last
+    this.place = (from + step + this.list.length) % this.list.length;
     const item = this.list[this.place];
     const [start, length] = [item.lane.start[item.row], item.lane.length[item.row]];
     const span = Math.min(Math.max(length * 8, 1000), this.data.span);

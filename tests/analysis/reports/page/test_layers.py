@@ -37,6 +37,15 @@ def test_the_icicle_has_each_module_once_below_its_parent():
     assert all(parent < row for row, parent in enumerate(tree.parents))
 
 
+def test_a_module_without_a_name_is_a_module():
+    """GIVEN a module called "" beside another THEN both are below the root, and nothing is its own parent"""
+    b = TraceBuilder().step(0, 0, 300).module("", 0, 90).launched("gemm", 10, 400, 430)
+    b.module("net", 100, 190).launched("gemm", 110, 430, 440)
+    tree = figures(b)[1][Tree]
+    assert dict(zip(tree.labels, tree.parents, strict=True)) == {"all": -1, "": 0, "net": 0}
+    assert sum(map(sum, tree.own)) == 40
+
+
 def test_modules_without_room_are_part_of_what_contains_them(monkeypatch):
     """GIVEN room for two nodes THEN their own times still add up to 45 ns, and a note says how many are left out"""
     monkeypatch.setattr(layers, "MOST_NODES", 2)
