@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,9 +31,10 @@ class EventFile:
     """A new event file in a folder. `at` is Unix time, in seconds, of what an event is about. Raises OSError."""
 
     def __init__(self, folder: Path) -> None:
-        before = set(folder.glob("events.out.tfevents.*"))
+        own = f"events.out.tfevents.*.{os.getpid()}.*"  # other processes may write into the folder at the same time
+        before = set(folder.glob(own))
         self._writer = EventFileWriter(str(folder))
-        [self.path] = set(folder.glob("events.out.tfevents.*")) - before
+        [self.path] = set(folder.glob(own)) - before
 
     def close(self) -> None:
         """Write what is left, and end the thread that writes."""

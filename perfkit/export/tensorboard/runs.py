@@ -156,9 +156,18 @@ def write_trace(folder: Path, reports: Sequence[Report], pictures: Mapping[str, 
 def write_sweep(folder: Path, rows: Sequence[SweepRow], report: Report, pictures: Mapping[str, bytes]) -> None:
     """A row of HPARAMS for each run of a sweep, each in a folder of its own; tables and chart beside them."""
     write_trace(folder, [report], pictures)
-    for row in rows:
-        name = f"{row.key}_{row.repeat}"
+    for row, name in zip(rows, folder_names([f"{row.key}_{row.repeat}" for row in rows]), strict=True):
         (folder / name).mkdir(exist_ok=True)
         events, at = EventFile(folder / name), time.time()
         add_trial(events, row.config, metrics(row), name, at, succeeded=row.outcome == "ok")
         events.close()
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """A folder's name for each, no two alike: what a file says must not lead out of the folder that was asked for."""
+    found: dict[str, None] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.+=-]", "-", name, flags=re.ASCII)[:100].lstrip(".") or "run"
+        unique = (plain, *(f"{plain}-{number}" for number in range(2, len(names) + 2)))
+        found[next(each for each in unique if each not in found)] = None
+    return list(found)

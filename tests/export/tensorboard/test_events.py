@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from perfkit.export.tensorboard import events
 from perfkit.export.tensorboard.events import EventFile
 from perfkit.render import charts
 from perfkit.schema.chart import Chart, Panel, Series
@@ -56,6 +60,19 @@ def test_a_second_file_of_a_folder_is_told_from_the_first(tmp_path):
     for file in paths:
         file.close()
     assert len({file.path for file in paths}) == 2
+
+
+def test_another_process_may_write_into_the_folder(tmp_path, monkeypatch):
+    """GIVEN another process's file that appears while one is made THEN the own one is known by its process"""
+
+    def made(folder: str) -> EventFileWriter:
+        (Path(folder) / "events.out.tfevents.1.host.1.0").touch()
+        return EventFileWriter(folder)
+
+    monkeypatch.setattr(events, "EventFileWriter", made)
+    file = EventFile(tmp_path)
+    file.close()
+    assert f".{os.getpid()}." in file.path.name
 
 
 def test_neither_torch_nor_tensorflow_is_loaded(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from tensorboard.plugin_util import markdown_to_safe_html
@@ -98,3 +100,13 @@ def test_each_run_of_a_sweep_is_a_trial(tmp_path):
     assert "result/median_ms" not in second.tags("scalars")
     assert (first.status(), second.status()) == (1, 2)  # STATUS_SUCCESS, STATUS_FAILURE
     assert Events(tmp_path).tags("images") == {"figures/sweep"}
+
+
+def test_names_of_a_sweep_stay_in_the_folder(tmp_path):
+    """GIVEN rows of a file with keys that lead elsewhere, are 300 letters long, or alike WHEN written THEN each has a
+    folder of its own, all in the one that was asked for"""
+    keys = ("../../out", str(tmp_path / "absolute"), "x" * 300, "a/b", "a-b", "..")
+    runs.write_sweep(tmp_path / "tb", [replace(row(quick(), 0.25), key=key) for key in keys], Report("sweep", {}), {})
+    folders = [path.parent for path in tmp_path.rglob("events.out.tfevents.*")]
+    assert len({*folders}) == len(folders) == 1 + len(keys)
+    assert {path.parent for path in folders if path != tmp_path / "tb"} == {tmp_path / "tb"}
