@@ -133,6 +133,12 @@ class AnalyzeOptions:
             files.check_place(self.plot, PICTURES)
         if self.export_perfetto is not None:
             files.check_writable(self.export_perfetto)
+        if (
+            self.export_tensorboard is not None
+            and self.export_tensorboard.exists()
+            and not self.export_tensorboard.is_dir()
+        ):
+            raise UsageError(f"--export-tensorboard {self.export_tensorboard}: is a file: name a folder")
         return View(
             selection,
             self.by,

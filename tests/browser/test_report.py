@@ -252,6 +252,20 @@ def test_a_run_and_a_comparison(tmp_path, opened):
     assert "4 steps: median 20.50 ms, from 20.00 ms to 22.00 ms" in text
 
 
+def test_what_failed_in_a_sweep_is_a_cross_within_the_plot(tmp_path, opened):
+    """GIVEN a sweep with a point that ran out of memory and one that failed WHEN reported THEN each is a cross, below
+    the upper end of the axis, and the legend says which"""
+    file = tmp_path / "sweep.csv"
+    file.write_bytes((Path(__file__).parents[1] / "fixtures" / "sweep_v1.csv").read_bytes())
+    page = opened(report(file)).page
+    crosses = """
+    Bokeh.documents.flatMap((all) => [...all._all_models.values()]).filter((one) => one.type === "Figure").flatMap(
+      (f) => f.renderers.filter((one) => one.glyph.type === "Scatter" && one.glyph.marker.value === "x")
+        .map((one) => [...one.data_source.get("y")].every((y) => y < f.y_range.end)))"""
+    assert page.evaluate(crosses) == [True] * 4
+    assert page.locator(".legend .missing").all_inner_texts() == ["\u00d7"] * 4
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["kineto/sglang_decode_capture.json.gz", "nsys/rtx3080_tiny.sqlite"])
 def test_the_report_of_a_real_trace_draws(name, tmp_path, opened):

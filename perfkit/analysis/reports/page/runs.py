@@ -68,7 +68,8 @@ def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], sourc
     takeaway = ""
     if known:
         fastest, slowest = units.duration(min(known)), units.duration(max(known))
-        takeaway = f"{len(known)} points measured: median step from {fastest} to {slowest}"
+        of_all = f"from {fastest} to {slowest}" if len(known) > 1 else fastest
+        takeaway = f"{len(known)} point{'s' if len(known) > 1 else ''} measured: median step {of_all}"
     section = Section(
         anchor="sweep",
         title="Sweep",

@@ -116,7 +116,8 @@ class Charts {
     }
     panel.series.forEach((series) => this.series(f, series, panel));
     panel.missing.forEach((one) => {
-      f.scatter({ x: [one.x], y: [yHigh], size: 11, marker: "x", line_width: 3, line_color: this.palette(one.color) });
+      const y = panel.y_log ? yHigh * (yLow / yHigh) ** 0.05 : yHigh - (yHigh - yLow) * 0.05; // all of it within the plot
+      f.scatter({ x: [one.x], y: [y], size: 11, marker: { value: "x" }, line_width: 3, line_color: this.palette(one.color) }); // "x" alone is the column x
     });
     const entries = [...panel.series, ...panel.missing.map((one) => ({ ...one, look: "missing" }))];
     this.legend(f, entries.filter((one) => one.label).map((one) => [one.label, one.look, this.palette(one.color), DASHES[(one.dash || 0) % DASHES.length]]));
@@ -320,6 +321,7 @@ function legendOf(entries) {
     swatch.className = look;
     const isLine = ["line", "roof", "steps"].includes(look);
     if (isLine) swatch.style.borderTop = `2px ${dash === "dotdash" ? "dashed" : dash} ${color}`;
+    else if (look === "missing") Object.assign(swatch, { textContent: "\u00d7" }).style.color = color;
     else if (look === "circles") swatch.style.border = `1.5px solid ${color}`;
     else swatch.style.background = color;
     entry.append(swatch, label);

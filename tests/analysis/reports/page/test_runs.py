@@ -68,4 +68,6 @@ def test_a_sweep_has_its_chart_and_says_its_range():
     varied = sweep_report.varied(rows)
     [section] = pages.sweep(sweep_report.report(rows, varied), rows, varied, "sweep.csv").sections
     assert section.takeaway == "2 points measured: median step from 10.00 ms to 30.00 ms"
+    [alone] = pages.sweep(sweep_report.report(rows[:1], []), rows[:1], [], "sweep.csv").sections
+    assert alone.takeaway == "1 point measured: median step 10.00 ms"
     assert len(section.figures) == 1
