@@ -81,6 +81,13 @@ def test_a_place_that_cannot_be_written_is_refused_first(where, tmp_path, capsys
     assert len(err.splitlines()) == 1
 
 
+def test_a_file_in_place_of_tensorboards_folder_is_refused_first(trace, tmp_path, capsys):
+    """GIVEN a file, and no trace WHEN analysed THEN the file is refused, before the trace is looked for"""
+    code, _, err = _analyze(capsys, tmp_path / "missing", "--export-tensorboard", trace)
+    assert code == 2
+    assert f"--export-tensorboard {trace}: is a file: name a folder" in err
+
+
 def test_several_traces_are_refused(trace, tmp_path, capsys):
     shutil.copy(trace, tmp_path / "two.pt.trace.json")
     for paths in ([trace, tmp_path / "two.pt.trace.json"], [tmp_path]):
