@@ -33,7 +33,7 @@ _NARROWEST = 12  # no text column is shortened below this; a narrower terminal w
 _NARROWEST_PROSE = 40  # title and notes are not wrapped below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 _ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
-_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u"})  # noqa: RUF001
+_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "-"})  # noqa: RUF001
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -121,7 +121,8 @@ def _least_width(shown: Layout) -> int:
     for index, content in enumerate(_contents(shown)):
         heading = shown.headings[index]
         if shown.is_text[index]:
-            least += max(content if shown.is_whole[index] else min(content, _READABLE), min(len(heading), _NARROWEST))
+            readable = _COMFORTABLE if shown.is_short[index] else _READABLE
+            least += max(content if shown.is_whole[index] else min(content, readable), min(len(heading), _NARROWEST))
         else:
             least += max(content, *map(cell_len, heading.split(" ")))
     return least
@@ -216,6 +217,7 @@ def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
         headings=line(shown.headings),
         is_text=shown.is_text,
         is_whole=shown.is_whole,
+        is_short=shown.is_short,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
         rest_at=shown.rest_at,

@@ -121,7 +121,7 @@ def test_columns():
     found = compared(kernels(("x", 30)), kernels(("x", 30)))
     kernels_table = table(found, "kernels")
     assert columns.names(kernels_table) == [
-        "name", *SIDES, "difference_ns", "share_a", "share_b", "difference_share", "disagrees",
+        "name", "short_name", *SIDES, "difference_ns", "share_a", "share_b", "difference_share", "disagrees",
     ]  # fmt: skip
     assert columns.summed(kernels_table) == [*SIDES, "difference_ns", "share_a", "share_b"]
     for name in ("phases", "groups", "kernels"):
@@ -130,7 +130,7 @@ def test_columns():
     assert titles == {
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
-    assert tables_for_people(found) == found.tables
+    assert [one.name for one in tables_for_people(found)] == list(titles)
 
 
 def test_groups_are_those_of_the_view():
