@@ -170,7 +170,10 @@ def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
 
 
 def _widths(shown: Layout, width: int) -> list[int]:
-    """Characters for each column: numbers take what they need, the widest text column gives way first."""
+    """Characters for each column: numbers take what they need, the widest text column gives way first.
+
+    Short forms of names give way last, once they are at a comfortable width.
+    """
     contents = _contents(shown)
     widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
     texts = [i for i, is_text in enumerate(shown.is_text) if is_text and not shown.is_whole[i]]
@@ -190,7 +193,8 @@ def _widths(shown: Layout, width: int) -> list[int]:
         shrinkable = [i for i in texts if widths[i] > floors[i]]
         if not shrinkable:
             break
-        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+        spared = [shown.is_short[i] and widths[i] <= _COMFORTABLE for i in range(len(widths))]
+        widths[max(shrinkable, key=lambda i: (not spared[i], widths[i]))] -= 1
     return widths
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 from perfkit.analysis.kernels.names import LOOKED_AT, parse
@@ -17,7 +18,7 @@ from perfkit.analysis.kernels.short_names.forms import (
     words,
 )
 
-_CPP = (*pytorch.RULES, *vendors.RULES)
+_CPP: tuple[tuple[re.Pattern[str], Callable[[Name], Form | None]], ...] = (*pytorch.RULES, *vendors.RULES)
 _HAS_CPP = re.compile(r"[<(]|::|^_Z")
 _ATTENTION = re.compile(r"^_{0,2}(fwd|bwd)_(?!.*(ep_|mla_))")
 """What kernels of Triton's tutorial and of those that grew from it are called, whose names do not say attention."""
@@ -83,10 +84,14 @@ def _cpp(name: str) -> Form:
         return (
             _plain(text) if text else Form(name)
         )  # a plain name with parameters: ncclKernel_AllReduce_...(ncclWorkElem)
-    for pattern, make in _CPP:
-        if pattern.match(taken.last) and (found := make(taken)):
-            return found
-    return _in_words(taken)
+    found = (make(taken) for make in _makers(taken.last))
+    return next(filter(None, found), None) or _in_words(taken)
+
+
+@cache
+def _makers(function: str) -> tuple[Callable[[Name], Form | None], ...]:
+    """The rules for a function's own name: most kernels of a trace share a few of them."""
+    return tuple(make for pattern, make in _CPP if pattern.match(function))
 
 
 def _in_words(name: Name) -> Form:

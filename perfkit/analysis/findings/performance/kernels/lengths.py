@@ -10,6 +10,7 @@ from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.units import is_view
 from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
@@ -94,7 +95,8 @@ def hot_spot(case: Case) -> Finding | None:
         return None
     if not case.is_worth(case.time(rows), _LEAST_HOT):
         return None
-    text = f"{name[:80]} ({kind}) alone takes {units.percent(share)} of the time, {case.each(case.time(rows))}"
+    said = short_names(case.account.partial.facts.device_names).get(name, name[:80])
+    text = f"{said} ({kind}) alone takes {units.percent(share)} of the time, {case.each(case.time(rows))}"
     cost = case.cost(case.time(rows))
     advice = "--table layers, which says where it is called, and another algorithm or a fused kernel for it"
     return Finding(HOT_SPOT, text, cost, (Evidence("kernels", {"name": name}),), advice, "measured")
