@@ -62,6 +62,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    wide: bool = False
+    """Show kernels' full names, however wide the table gets, instead of their short ones."""
     by_device: bool = False
     """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
@@ -204,6 +206,7 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> l
     """The reports of one path, with the tables that are wanted."""
     made = _exported(input_, view, options)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
+    made = [report.in_full() for report in made] if options.wide else made
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
 
 
