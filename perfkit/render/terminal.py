@@ -33,7 +33,7 @@ _NARROWEST = 12  # no text column is shortened below this; a narrower terminal w
 _NARROWEST_PROSE = 40  # title and notes are not wrapped below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 _ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
-_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u"})  # noqa: RUF001
+_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "|"})  # noqa: RUF001
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -196,6 +196,11 @@ def _widths(shown: Layout, width: int) -> list[int]:
 def _lines(heading: str, width: int) -> list[str]:
     """The heading in lines of at most `width` characters, broken between words where it can be."""
     return textwrap.wrap(heading, max(width, 1), break_on_hyphens=False) or [heading]
+
+
+def encodable(line: str, console: Console) -> str:
+    """A line as the console can show it: in ASCII where it has no more."""
+    return _encodable(line, unicode=not console.options.ascii_only)
 
 
 def _encodable(text: str, unicode: bool) -> str:

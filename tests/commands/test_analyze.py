@@ -63,7 +63,7 @@ def test_json_is_the_documented_document(trace, capsys):
     assert list(document) == ["summary", "tables", "findings"]
     assert not {"findings", "integrity"} & set(document["tables"])
     assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean", "unchecked"]
-    assert err.startswith("100.0 us a step (1 step): busy 20.5%")
+    assert err.startswith("100.0 us a step (1 step)   busy 20.5%")
     assert document["findings"][0]["what"] == err.splitlines()[0]
 
 
@@ -166,7 +166,7 @@ def test_findings_come_before_the_tables(trace, capsys):
     """GIVEN a trace WHEN shown to people THEN what to know comes first, a line each, then an empty line"""
     _, out, _ = run(capsys, str(trace), "--table", "phases")
     lines = out.splitlines()
-    assert lines[0].startswith("100.0 us a step (1 step): busy 20.5%")
+    assert lines[0].startswith("100.0 us a step (1 step)   busy 20.5%")
     assert lines[lines.index("Phases") - 1] == ""
 
 
@@ -233,7 +233,7 @@ def test_several_paths_are_apart_in_json(two, capsys):
         assert document["tables"][path] == alone["tables"]
         of_it = [one["what"] for one in document["findings"] if one["where"].startswith(path)]
         assert of_it == [one["what"] for one in alone["findings"]]
-    assert f"{two[0]}: 100.0 us a step (1 step): busy 20.5%" in err
+    assert f"{two[0]}: 100.0 us a step (1 step)   busy 20.5%" in err
 
 
 def test_several_paths_are_shown_one_after_the_other(two, capsys):

@@ -90,11 +90,16 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
 
 
 def print_reports(
-    reports: Sequence[Report], *, top: int | None, by_title: bool = False, asked: Asked = EVERYTHING
+    reports: Sequence[Report],
+    *,
+    top: int | None,
+    by_title: bool = False,
+    asked: Asked = EVERYTHING,
+    brief: bool = False,
 ) -> None:
     """Print what the reports are about, what to change first and what else to know; then their tables.
 
-    `by_title`: each report below its title, with its own tables.
+    `by_title`: each report below its title, with its own tables. `brief`: the first sentences alone.
     """
     console = terminal.open_console(sys.stdout)
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
@@ -104,10 +109,12 @@ def print_reports(
             console.print()
         if title:
             console.print(printable(title), style="bold", markup=False, soft_wrap=True)
-        sentences = opening.opening(found, asked.tables)
+        sentences = opening.opening(found, asked.tables, brief=brief)
         for line, is_heading in opening.lines(sentences, width, asked.command(title)):
-            console.print(line, style="bold" if is_heading else None, markup=False, soft_wrap=True)
-        for place, report in enumerate([shown[index]] if by_title else shown):
+            console.print(
+                terminal.encodable(line, console), style="bold" if is_heading else None, markup=False, soft_wrap=True
+            )
+        for place, report in enumerate([] if brief else [shown[index]] if by_title else shown):
             tables = [table for table in report.tables if table.name not in findings.MADE_OF_FINDINGS]
             if tables and (found or place):
                 console.print()
