@@ -68,6 +68,8 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
+    total: bool = False
+    """Show totals over the steps, instead of the mean of a step. JSON and CSV always have totals."""
     plot: Path | None = None
     """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
 
@@ -167,6 +169,7 @@ def execute(
             joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
+    shown = [report.in_total() for report in shown] if options.total else shown
     if options.plot is not None:
         _draw([chart for report in shown for chart in report.charts], options.plot)
     asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)

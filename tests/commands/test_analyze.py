@@ -167,7 +167,21 @@ def test_findings_come_before_the_tables(trace, capsys):
     _, out, _ = run(capsys, str(trace), "--table", "phases")
     lines = out.splitlines()
     assert lines[0].startswith("100.0 us a step (1 step)   busy 20.5%")
-    assert lines[lines.index("Phases") - 1] == ""
+    assert lines[lines.index("Phases, 1 step") - 1] == ""
+
+
+def test_people_read_the_mean_of_a_step_unless_they_ask_for_totals(tmp_path, capsys):
+    """GIVEN 20.5 us of a kernel in each of 2 steps WHEN shown THEN so; in total, as in JSON, 41"""
+    again = json.loads(json.dumps(EVENTS).replace("Step#1", "Step#2").replace('"correlation": 9', '"correlation": 10'))
+    again = [event | {"ts": event["ts"] + 100} for event in again]
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps({"traceEvents": [*EVENTS, *again]}))
+    for options, title, total in (([], "mean of 2 steps", "20.5"), (["--total"], "total of 2 steps", "41.0")):
+        _, out, _ = run(capsys, str(path), "--table", "phases", *options)
+        assert f"Phases, {title}" in out
+        assert total in out
+    _, out, _ = run(capsys, str(path), "--table", "phases", "--format", "json")
+    assert sum(row["total_ns"] for row in json.loads(out)["tables"]["phases"]["rows"]) == 41_000
 
 
 @pytest.mark.parametrize("name", ["findings", "integrity"])

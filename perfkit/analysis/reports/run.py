@@ -135,7 +135,8 @@ def phase_times(record: RunRecord) -> Table:
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     notes = ("rest: wall time outside the phases of the step; on a GPU, launch latency and synchronisation",)
-    return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
+    title = f"Wall time by phase, mean of {units.count(len(wall))} {'step' if len(wall) == 1 else 'steps'}"
+    return Table("phase_times", title, columns, frame, notes, pinned=len(frame))
 
 
 RANGE_COST = Rule("range-cost", "run", "what the module ranges cost", read="detail")

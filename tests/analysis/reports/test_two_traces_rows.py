@@ -130,7 +130,15 @@ def test_columns():
     assert titles == {
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
-    assert tables_for_people(found) == found.tables
+    assert [one.name for one in tables_for_people(found)] == list(titles)
+
+
+@pytest.mark.parametrize(("steps", "title"), [(2, "Kernels, mean of 2 steps"), (1, "Kernels, mean of a step")])
+def test_people_read_means_of_a_step(steps, title):
+    """GIVEN 40 ns in 2 steps on one side WHEN set beside as many steps, or fewer THEN 20 ns, and the title says so"""
+    found = compared(kernels(("x", 20), ("x", 20), steps=2), kernels(("x", 20), steps=steps))
+    seen = next(one for one in tables_for_people(found) if one.name == "kernels")
+    assert (seen.title, seen.frame["total_ns_a"].tolist()) == (title, [20])
 
 
 def test_groups_are_those_of_the_view():
