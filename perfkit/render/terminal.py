@@ -6,7 +6,7 @@ import io
 import os
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from perfkit.render import colours
+from perfkit.render.bars import BAR, with_bars
 from perfkit.render.layout import Layout, layout
 from perfkit.render.shorten import shorten
 from perfkit.schema.printable import printable
@@ -95,7 +97,7 @@ def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable
     left_out: list[str] = []
     if len(table):
         shown, left_out = _fitting(table, width, top, unicode)
-        yield _rich_table(shown, width, unicode)
+        yield _rich_table(shown if left_out else with_bars(shown, width, unicode=unicode), width, unicode)
     else:
         yield Text("no rows")
     for note in table.notes:
@@ -129,8 +131,7 @@ def _least_width(shown: Layout) -> int:
 
 def _contents(shown: Layout) -> list[int]:
     """Characters of the longest cell of each column."""
-    lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
-    return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    return [max(map(cell_len, column)) for column in zip(*shown.lines, strict=True)]
 
 
 def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
@@ -160,12 +161,23 @@ def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
     for index, is_text in enumerate(shown.is_text):
         if is_text:
             columns[index] = shorten(columns[index], widths[index], mark)
-    lines = [(row, "") for row in zip(*columns, strict=True)]
+    lines = [_styled(shown, number, line) for number, line in enumerate(zip(*columns, strict=True))]
     if shown.rest:
-        lines.insert(shown.rest_at, (tuple(shown.rest), "dim"))
-    for row, style in lines:
-        result.add_row(*map(Text, row), style=style)
+        lines.insert(shown.rest_at, [Text(text, "dim") for text in shown.rest])
+    for line in lines:
+        result.add_row(*line)
     return result
+
+
+def _styled(shown: Layout, row: int, line: Sequence[str]) -> list[Text]:
+    """The texts of a row: categories, phases and bars in their colour."""
+    colour = next(filter(None, (colours.of(shown.rows[row][i]) for i in _coloured(shown))), None)
+    style = colour.ansi if colour else ""
+    return [Text(text, style if index in _coloured(shown) else "") for index, text in enumerate(line)]
+
+
+def _coloured(shown: Layout) -> list[int]:
+    return [index for index, name in enumerate(shown.names) if name in (*colours.COLUMNS, BAR)]
 
 
 def _widths(shown: Layout, width: int) -> list[int]:
@@ -217,13 +229,10 @@ def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
     def line(texts: list[str]) -> list[str]:
         return [_encodable(text, unicode) for text in texts]
 
-    return Layout(
+    return replace(
+        shown,
         headings=line(shown.headings),
-        is_text=shown.is_text,
-        is_whole=shown.is_whole,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
-        rest_at=shown.rest_at,
         total=line(shown.total) if shown.total else None,
-        label=shown.label,
     )

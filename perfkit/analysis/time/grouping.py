@@ -141,7 +141,7 @@ def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     steps = (
         Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True, read="in total"),
-        Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
+        Column("step_std_ns", "ns", "time", "std", scale="time", spare=True),
         Column("count_per_step", "", "count", "per step", spare=True, read="in total"),
     )
     return (

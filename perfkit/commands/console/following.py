@@ -36,7 +36,9 @@ def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple
     trace = records.artifact(record, folder, "trace")
     if trace is not None:
         yield shlex.join(("perfkit", "analyze", str(folder), "--table", "groups", "--by", "layer")), "time by layer"
-        yield str(trace), _VIEWERS.get(trace.suffix, _VIEWER)
+        report = trace.with_suffix(".nsys-rep")  # beside its export, which perfkit reads
+        opened = report if report.exists() else trace
+        yield str(opened), _VIEWERS.get(opened.suffix, _VIEWER)
         return
     if not isinstance(config.workload, Own) and config.measurement.profiler == "none":
         flags = config.changed(profiler="torch").flags()

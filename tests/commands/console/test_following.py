@@ -26,11 +26,14 @@ def test_a_plain_run_is_to_be_profiled_next():
 
 
 def test_a_trace_is_to_be_read_and_to_be_opened(tmp_path):
-    for name, viewer in (("t.pt.trace.json.gz", "https://ui.perfetto.dev"), ("t.nsys-rep", "in Nsight Systems")):
-        (tmp_path / name).touch()
-        told = lines(RunConfig.of(profiler="torch"), tmp_path, artifacts={"trace": name})
+    """GIVEN a trace, an export of nsys without its report, and with it WHEN told THEN what opens which file"""
+    viewers = {"t.pt.trace.json.gz": "https://ui.perfetto.dev", "t.sqlite": "by SQL", "t.nsys-rep": "in Nsight Systems"}
+    for opened, viewer in viewers.items():
+        (tmp_path / opened).touch()
+        trace = opened.replace("nsys-rep", "sqlite")
+        told = lines(RunConfig.of(profiler="torch"), tmp_path, artifacts={"trace": trace})
         assert told[2].startswith(f"next: perfkit analyze {tmp_path} --table groups --by layer  ")
-        assert told[3].startswith(f"      {tmp_path / name}  ")
+        assert told[3].startswith(f"      {tmp_path / opened}  ")
         assert told[3].endswith(viewer)
 
 
