@@ -362,6 +362,7 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
         ("Phases", "(did you mean phases?); choose from"),
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
         ("finding", "(did you mean findings?); choose from"),
+        ("total_ns", "there is no table of that name here, but such a column: --table phases has it\n"),
         ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
         ("nothing", "there is no table of that name here; choose from categories, categories_by_phase, copies, "
                     "critical, devices, findings, gaps, groups, integrity, kernel_summary, kernels, launches, layers, "
@@ -534,3 +535,35 @@ def test_ranks_have_no_roofline(trace, tmp_path, capsys):
     trace.unlink()
     code, _, err = run(capsys, str(tmp_path), "--plot", str(tmp_path / "roofline.svg"))
     assert (code, "of one trace" in err) == (2, True)
+
+
+def test_a_path_may_follow_the_tables(trace, capsys):
+    """GIVEN --table, which takes all that follows WHEN the trace does THEN it is the path; what is none is missing"""
+    for arguments in (["--table", "phases", str(trace)], ["--table", "phases", "--table", "layers", str(trace)]):
+        code, out, _ = run(capsys, *arguments)
+        assert (code, "Phases" in out) == (0, True)
+    assert run(capsys, "--table", "phases", "gone.json") == (
+        2,
+        "",
+        "perfkit: gone.json does not exist: check the path\n",
+    )
+    code, _, err = run(capsys, "--table", "phases")
+    assert (code, err) == (2, "perfkit: name a trace, the folder of a run or of several, a record, or a sweep's results"
+                              " (.csv)\n")  # fmt: skip
+
+
+def test_a_folder_of_runs_is_listed(tmp_path, capsys):
+    """GIVEN runs of two configurations in a folder WHEN analysed THEN a row each"""
+    for name, changes in (("one", {}), ("two", {"batch_size": 4})):
+        (tmp_path / name).mkdir()
+        record.save(runs.saved(config=runs.quick(**changes)), tmp_path / name)
+    code, out, _ = run(capsys, str(tmp_path))
+    assert code == 0
+    assert out.startswith("2 runs, a row each: name one of them to see more\n\nRuns\n")
+    assert [line.split()[0] for line in out.splitlines()[5:]] == ["one", "two"]
+
+
+def test_a_pattern_is_read_as_its_files(tmp_path, trace, capsys):
+    (tmp_path / "other.json").write_text(json.dumps({"traceEvents": EVENTS}))
+    code, out, _ = run(capsys, str(tmp_path / "*.json*"), "--table", "phases")
+    assert (code, out.count("Phases, 1 step")) == (0, 2)
