@@ -54,6 +54,8 @@ WIDTH = 120
 MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
+_SLOWLY = re.compile(r"^.*, \d+ s so far\n", re.MULTILINE)
+"""What is told every ten seconds, where a machine is that slow."""
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 _MADE = re.compile(r"(<!-- (?!end)([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CONSOLE = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
@@ -295,7 +297,7 @@ def run(command: str) -> tuple[int, str]:
         contextlib.redirect_stderr(err),
     ):
         code = cli.main(shlex.split(os.path.expandvars(command))[1:])
-    return code, out.getvalue() + err.getvalue()
+    return code, out.getvalue() + _SLOWLY.sub("", err.getvalue())
 
 
 def renewed(text: str) -> str:

@@ -134,7 +134,11 @@ def test_every_flag_named_is_one(name: str):
     own = {flag.name for found in pages.OPTIONS.values() for options in found for flag in pages.flags(options)}
     own |= grid_flags()
     for flag in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", prose_of(name))):
-        assert flag in own | {"--debug", "--help"} or f'"{flag}"' in scripts or f"no `{flag}`" in prose_of(name), flag
+        assert (
+            flag in own | {"--debug", "--no-color", "--help"}
+            or f'"{flag}"' in scripts
+            or f"no `{flag}`" in prose_of(name)
+        ), flag
 
 
 @pytest.mark.parametrize("name", NAMES)

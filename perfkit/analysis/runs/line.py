@@ -30,11 +30,14 @@ def _parts(record: RunRecord, found: RunSummary) -> Iterator[str]:
     decimals = units.decimals(found.mean_s * factor, 3)
     spread = "" if math.isnan(found.std_s) else f" ± {found.std_s * factor:,.{decimals}f}"
     yield f"{found.mean_s * factor:,.{decimals}f} {unit}{spread} ({_steps(record)})"
-    means = _phase_means(record)
-    shown = {name: mean for name, mean in means.items() if mean >= _WORTH_SAYING * found.mean_s}
-    if shown:
-        short = max(decimals - 1, 0)
-        yield " · ".join(f"{name} {mean * factor:,.{short}f}" for name, mean in shown.items())
+    short = 0 if decimals < 2 else decimals
+    texts = {
+        name: f"{mean * factor:,.{short}f}"
+        for name, mean in _phase_means(record).items()
+        if mean >= _WORTH_SAYING * found.mean_s
+    }
+    if shown := [f"{name} {text}" for name, text in texts.items() if text.strip("0.")]:
+        yield " · ".join(shown)
     if not math.isnan(found.tokens_per_s):
         yield f"{found.tokens_per_s:,.{units.decimals(found.tokens_per_s, 3)}f} tokens/s"
     if found.peak_memory_bytes is not None:

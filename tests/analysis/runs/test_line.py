@@ -23,15 +23,22 @@ def test_a_run_in_one_line():
 
 
 def test_all_times_have_the_unit_of_the_mean():
-    """GIVEN a step of 1.5 s WHEN told THEN three digits of it, one less of its phases, and no spread of one step"""
+    """GIVEN a step of 1.5 s WHEN told THEN three digits of it, as many decimals of its phases, no spread of one step"""
     step = sample(1.5, zero_grad=0.002, forward=0.52, backward=0.95)
     told = line(runs.saved(steps=(step,), warmup=(), config=runs.quick(profiler="torch")))
-    assert told == "1.50 s (1 profiled step, 0 warm-up)   forward 0.5 · backward 0.9   21.3 tokens/s"  # 0.95 to even
+    assert told == "1.50 s (1 profiled step, 0 warm-up)   forward 0.52 · backward 0.95   21.3 tokens/s"
 
 
 def test_phases_below_one_percent_are_left_out():
     told = line(runs.saved(steps=(sample(1.0, forward=0.0099, backward=0.01),)))
-    assert "   backward 0.0   " in told
+    assert "   backward 0.01   " in told
+    assert "forward" not in told
+
+
+def test_a_phase_that_would_be_zero_is_left_out():
+    """GIVEN phases of 0.4 of 20 ms and 0.6 WHEN told in whole ms THEN the second is 1, the first is nothing"""
+    told = line(runs.saved(steps=(sample(0.02, forward=0.0004, backward=0.0006),)))
+    assert "   backward 1   " in told
     assert "forward" not in told
 
 
