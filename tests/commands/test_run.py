@@ -71,7 +71,7 @@ def test_a_run_says_what_a_step_takes_and_what_is_next(run):
     # THEN the line, perhaps notes on noise, and the end; no table, no cost, no interval
     lines = result.out.splitlines()
     assert re.fullmatch(
-        r"\S+ [mu]?s ± \S+ \(2 steps, 1 warm-up\)   .*forward .* · optimizer \S+   \S+ tokens/s   peak \d+ MiB",
+        r"\S+ [mu]?s ± \S+ \(2 steps, 1 warm-up\)   .*   \S+ tokens/s   peak \S+ [MG]iB",
         lines[0],
     )
     assert lines[-4:-2] == ["", f"saved in traces/{result.folder.name}"]
