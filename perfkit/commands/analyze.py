@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import Parameter
 
@@ -13,7 +13,9 @@ from perfkit.analysis.reports import kernels as kernel_summary
 from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports import runs as runs_report
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
@@ -29,9 +31,12 @@ from perfkit.commands.inputs.paths import (
     RunsFolder,
     SweepResults,
     TraceFile,
+    expanded,
     inputs_of,
+    out_of_tables,
     refuse_overwriting,
     side,
+    with_runs_of_their_own,
 )
 from perfkit.commands.inputs.recordings import RecordingFile
 from perfkit.errors import UsageError
@@ -39,6 +44,7 @@ from perfkit.render import files
 from perfkit.schema import module_tree
 from perfkit.schema.chart import Chart
 from perfkit.schema.report import Report, joined
+from perfkit.trace import foreign
 from perfkit.trace.columns import Content
 
 _ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
@@ -63,6 +69,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    wide: bool = False
+    """Show kernels' full names, however wide the table gets, instead of their short ones."""
     by_device: bool = False
     """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
@@ -70,6 +78,8 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
+    total: bool = False
+    """Show totals over the steps, instead of the mean of a step. JSON and CSV always have totals."""
     plot: Path | None = None
     """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
 
@@ -159,7 +169,7 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, ranks in one table.")],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
@@ -171,14 +181,18 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    view, paths = options.view(), (path, *more)
+    tables, among_tables = out_of_tables(options.table, NAMES)
+    options = replace(options, table=tables)
+    named = (*(() if path is None else (path,)), *more, *among_tables) or (_missing(tables),)
+    first, *others = paths = expanded(named)
+    view = options.view()
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
         if options.plot is not None:
             raise UsageError(_ONE_TRACE)
         options.refuse_exports()
-        folder = None if more else Path(path)
+        folder = None if others else Path(first)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
     if files:
@@ -194,11 +208,19 @@ def execute(
             joined(name, _chosen(input_, view, options, f"in {name}"))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
+    shown = [report.in_total() for report in shown] if options.total else shown
     if options.plot is not None:
         _draw([chart for report in shown for chart in report.charts], options.plot)
-    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)
+    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else first, flags=options.narrowing)
     show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
+
+
+def _missing(tables: tuple[str, ...]) -> NoReturn:
+    for name in tables:
+        if "." in name or "/" in name:  # meant as the path, as no table is named
+            raise foreign.missing(name)
+    raise UsageError("name a trace, the folder of a run or of several, a record, or a sweep's results (.csv)")
 
 
 def _draw(found: list[Chart], path: Path) -> None:
@@ -211,6 +233,7 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> l
     """The reports of one path, with the tables that are wanted."""
     made = _exported(input_, view, options)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
+    made = [report.in_full() for report in made] if options.wide else made
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
 
 
@@ -283,9 +306,8 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
             return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
-                raise UsageError(
-                    f"{folder} holds runs of several configurations: name one run, or the sweep's results (.csv)"
-                )
+                named = [(file.parent.name, saved) for file, saved in records]
+                return [runs_report.report(str(folder), named, with_runs_of_their_own(folder))]
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
             return [sweep_report.report(rows, sweep_report.varied(rows))]

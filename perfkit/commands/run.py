@@ -18,7 +18,7 @@ from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.runs import stopping
 from perfkit.commands import estimate, exports, reports
-from perfkit.commands.console import show
+from perfkit.commands.console import following, show
 from perfkit.commands.exports import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
@@ -43,6 +43,7 @@ _MANY_PROFILED = 500
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
+_SHOW = Parameter(group=_FILES.group, name=("--verbose", "-v"))
 _OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
 
 
@@ -61,8 +62,10 @@ class RunOptions:
     folder: Annotated[Path | None, _FILES] = None
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES, _OUTPUT] = None
+    verbose: Annotated[bool, _SHOW] = False
+    """Show everything that the record holds, as `perfkit analyze` does: every table, interval, counter and cost."""
     top: Annotated[int, _FILES] = 15
-    """Show this many rows of each table of a profile; one more row has the sum of the others."""
+    """With --verbose: show this many rows of each table of a profile; one more row has the sum of the others."""
     estimate: Annotated[bool, _ESTIMATE] = False
     """Print what makes up the peak memory of a step, without running it; needs no GPU."""
     memory: Annotated[str | None, _ESTIMATE] = None
@@ -155,6 +158,8 @@ def execute(
             record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
             _show(record, folder, options, doing, events)
+            for line in following.lines(config, record, folder):
+                print(line)
     except KeyboardInterrupt as error:
         saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
@@ -218,9 +223,9 @@ def _show(
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))
+    asked = show.Asked(source=str(folder))
     try:
-        doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
-        print(f"\nsaved in {folder}")
+        doing.show([own, *others], top=options.top, asked=asked, brief=not options.verbose)
     finally:
         if events is not None:
             events.finish(record, [own, *others])

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
@@ -26,7 +27,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import range_names, units
 from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.schema.report import Report
-from perfkit.schema.table import Column, Table
+from perfkit.schema.table import Column, Steps, Table
 from perfkit.trace.columns import Trace
 from perfkit.trace.recording import Tool
 
@@ -83,13 +84,21 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     sides = _Sides(a, b)
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
     rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
-    tables = tuple(_tables(sides, view, rule))
+    tables = tuple(_of_steps(table, sides, rule) for table in _tables(sides, view, rule))
     scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
     scalars = {"a": scalars_a, "b": scalars_b, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
     return Report(title, scalars, (recordings, *tables), findings=tuple(_findings(sides, devices, tables, rule)))
+
+
+def _of_steps(table: Table, both: _Sides, rule: _Rule) -> Table:
+    """The table as people read it: per step where both sides have steps, be they divided already or to be."""
+    steps = len(both.a.steps)
+    if (rule.per_a, rule.per_b) != (1, 1):
+        return replace(table, title=f"{table.title}, mean of a step")
+    return replace(table, steps=Steps(steps)) if steps and steps == len(both.b.steps) else table
 
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
@@ -102,12 +111,12 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
         sides = [breakdown.kernel_table(side.partial) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
-        yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
+        yield _shortened(replace(_joined("kernels", title, "name", sides, rule), notes=notes), a.on_device)
     if a.on_device:
         moved = (breakdown.copy_table(side.partial) for side in (a, b))
         copies = _joined("copies", "Copies and memsets", "name", moved, rule)
         if len(copies):
-            yield copies
+            yield _shortened(copies, True)
     elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
@@ -163,6 +172,14 @@ def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule
     return Table(
         name, title, _columns(key, rule), frame, pinned=len(frame) if key == "phase" else int(frame["rest"].sum())
     )
+
+
+def _shortened(table: Table, on_device: bool) -> Table:
+    """With names that are unique among the kernels of both sides; operators keep their own."""
+    names = table.frame["name"]
+    short = short_names(names) if on_device else {}
+    frame = table.frame.assign(short_name=[short.get(name, name) for name in names])
+    return replace(table, columns=(*NAMES, *table.columns[1:]), frame=frame)
 
 
 def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:

@@ -10,6 +10,7 @@ from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.units import is_view
 from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.analysis.time.graphs import in_graph
 from perfkit.schema import units
@@ -96,8 +97,9 @@ def hot_spot(case: Case) -> Finding | None:
     time = int(case.account.exclusive[rows & case.is_inside].sum())  # its own: not what is idle between two of it
     if not case.is_worth(time, _LEAST_HOT):
         return None
+    said = short_names(case.account.partial.facts.device_names).get(name, name[:80])
     whose = "what the device does" if case.on_device else "the time"
-    text = f"{name[:80]} ({kind}) alone takes {units.percent(share)} of {whose}, {case.each(time)}"
+    text = f"{said} ({kind}) alone takes {units.percent(share)} of {whose}, {case.each(time)}"
     cost = case.cost(time)
     advice = "--table layers, which says where it is called, and another algorithm or a fused kernel for it"
     return Finding(HOT_SPOT, text, cost, (Evidence("kernels", {"name": name}),), advice, "measured")
