@@ -51,7 +51,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 
-__all__ = ["FINDINGS", "TABLES", "View", "findings_of", "report"]
+__all__ = ["FINDINGS", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
 
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
@@ -147,10 +147,16 @@ def report(
     that has no work, or is by device, and the trace has no device work.
     """
     view = view or View()
+    account = account_of(trace, view)
+    return report_of(account, view, tables=tables, findings=findings, checks=checks, looks=looks, record=record)
+
+
+def account_of(trace: Trace, view: View) -> Account:
+    """Attribute a trace and select what the view asks for. Raises UsageError where that has no work."""
     account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
     if view.by_device and not account.on_device:
         raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
-    return report_of(account, view, tables=tables, findings=findings, checks=checks, looks=looks, record=record)
+    return account
 
 
 def report_of(
