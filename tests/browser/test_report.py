@@ -153,6 +153,18 @@ def test_the_switch_and_the_system_choose_the_theme(of_trace, opened):
     assert page.evaluate(surface) == "rgb(255, 255, 255)"
 
 
+def test_a_theme_chosen_while_the_page_loads_is_drawn(of_trace, opened):
+    """GIVEN somebody who presses the switch as soon as it works WHEN all is there THEN it is drawn, and in light"""
+    at_once = """addEventListener("DOMContentLoaded", () => {
+      const button = document.getElementById("theme");
+      new MutationObserver((_, seen) => { seen.disconnect(); button.click(); }).observe(button, { childList: true });
+    });"""
+    shown = opened(of_trace, script=at_once, color_scheme="dark")
+    assert shown.errors == []
+    assert shown.page.get_attribute("html", "data-drawn") == "light"
+    assert min(drawn(shown).values()) > 3
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(of_trace, opened, scheme):
     """GIVEN a report WHEN axe-core looks at it (landmarks, names, contrast, tables) THEN no rule is violated"""

@@ -39,7 +39,7 @@ def embedded(page: Page, most: int = MOST) -> str:
     )
     return (
         f'<iframe title="perfkit: {escaped(page.title)}" sandbox="allow-scripts" style="width: 100%; height: {HEIGHT};'
-        f' border: 0; resize: vertical; color-scheme: inherit" srcdoc="{source}"></iframe>{missing}'
+        f' border: 0; resize: vertical" srcdoc="{source}"></iframe>{missing}'
     )
 
 
