@@ -11,6 +11,7 @@ import pytest
 from perfkit.render.html import document as documents
 from perfkit.render.html.document import document
 from perfkit.render.html.embedded import embedded
+from perfkit.render.html.library import packed
 from perfkit.schema.page.figures import HeatMap, Lane, Timeline
 from perfkit.schema.page.sections import Page, Part, Section
 from tests.render.html.test_tables import made
@@ -71,5 +72,5 @@ def test_a_page_that_is_too_large_goes_without_timeline_then_charts_then_tables(
 def test_a_page_without_charts_goes_without_what_draws_them():
     charts = re.compile(r'id="library">(.*?)</script>')
     whole, small = (shown(embedded(page(), most)) for most in (10**9, 0))
-    assert charts.findall(whole)[0] == documents.packed(LIBRARY)
-    assert charts.findall(small)[0] == documents.packed("")
+    assert charts.findall(whole)[0] == packed(LIBRARY)
+    assert charts.findall(small)[0] == packed("")
