@@ -15,9 +15,9 @@ from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
-from perfkit.commands import reports
+from perfkit.commands import exports, reports
 from perfkit.commands.console import plots, show
 from perfkit.commands.console.plots import PICTURES
 from perfkit.commands.console.show import Format
@@ -40,6 +40,7 @@ from perfkit.schema.chart import Chart
 from perfkit.schema.report import Report, joined
 from perfkit.trace.columns import Content
 
+_ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
 _ONE_TRACE = "--plot draws the roofline of one trace: name one trace, or a run that has one"
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
@@ -61,6 +62,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    wide: bool = False
+    """Show kernels' full names, however wide the table gets, instead of their short ones."""
     by_device: bool = False
     """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
@@ -70,6 +73,13 @@ class AnalyzeOptions:
 
     plot: Path | None = None
     """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
+
+    export_perfetto: Path | None = None
+    """Also write the trace for ui.perfetto.dev, with layers, phases, idle gaps, findings and counters as tracks of
+    their own: protobuf, or JSON for .json; compressed if .gz follows."""
+
+    export_tensorboard: Path | None = None
+    """Also write results, tables and figures into this folder, for TensorBoard; of a sweep, a folder for each run."""
 
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
@@ -99,6 +109,13 @@ class AnalyzeOptions:
                  "--capture": self.capture}  # fmt: skip
         return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
 
+    def refuse_exports(self) -> None:
+        """Raise UsageError where what is for one path alone was asked for."""
+        if self.export_perfetto is not None:
+            raise UsageError(_ONE_EXPORT)
+        if self.export_tensorboard is not None:
+            raise UsageError("--export-tensorboard writes one run, trace or sweep: name one path")
+
     def view(self) -> View:
         """The options as the analysis expects them."""
         phase = Phase[self.phase.upper()] if self.phase else None
@@ -115,6 +132,8 @@ class AnalyzeOptions:
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
         if self.plot is not None:
             files.check_place(self.plot, PICTURES)
+        if self.export_perfetto is not None:
+            files.check_writable(self.export_perfetto)
         return View(
             selection,
             self.by,
@@ -153,6 +172,7 @@ def execute(
     if files and options.table in ((), (recordings_report.NAME,)):
         if options.plot is not None:
             raise UsageError(_ONE_TRACE)
+        options.refuse_exports()
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
@@ -160,6 +180,8 @@ def execute(
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
+    if len(paths) > 1:
+        options.refuse_exports()
     if len(paths) == 1:
         shown = _chosen(inputs[0], view, options, "here")
     else:
@@ -182,8 +204,9 @@ def _draw(found: list[Chart], path: Path) -> None:
 
 def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> list[Report]:
     """The reports of one path, with the tables that are wanted."""
-    made = _reports(input_, view, options)
+    made = _exported(input_, view, options)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
+    made = [report.in_full() for report in made] if options.wide else made
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
 
 
@@ -213,21 +236,45 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
     return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
-def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+def _exported(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+    """The reports of one path; writes what is wanted for other viewers."""
+    perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
+    board = exports.TensorBoard(options.export_tensorboard) if options.export_tensorboard is not None else None
+    wanted = [each for each in (perfetto, board) if each is not None]
+
+    def also(account: Account, report: Report) -> None:
+        for each in wanted:
+            each(account, report)
+
+    made = _reports(input_, view, options, also if wanted else None)
+    if perfetto is not None and not perfetto.was_called:
+        raise UsageError(_ONE_EXPORT)
+    if board is not None:
+        match input_:
+            case RecordFile(record=saved) | RunFolder(_, saved):
+                board.write(saved, made)
+            case SweepResults(rows=rows):
+                board.write(rows, made)
+            case _:
+                board.write(None, made)
+    return made
+
+
+def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.Also | None = None) -> list[Report]:
     use_cache = not options.no_cache
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
     match input_:
         case TraceFile(source):
-            return [reports.of_trace(source, view, use_cache=use_cache)]
+            return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case RecordFile(record=saved):
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
-            return list(reports.of_run(saved, folder, view, use_cache=use_cache))
+            return list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
         case RunsFolder(folder, records) if (
             len(records) == 1
         ):  # the run left no record; this one belongs to its plain steps
-            return [reports.of_trace(folder, view, use_cache=use_cache)]
+            return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
                 raise UsageError(

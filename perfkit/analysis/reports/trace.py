@@ -153,10 +153,7 @@ def report(
 
 def account_of(trace: Trace, view: View) -> Account:
     """Attribute a trace and select what the view asks for. Raises UsageError where that has no work."""
-    account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
-    if view.by_device and not account.on_device:
-        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
-    return account
+    return selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
 
 
 def report_of(
@@ -170,6 +167,8 @@ def report_of(
     record: RunRecord | None = None,
 ) -> Report:
     """The report of an account, for whoever needs the account too."""
+    if view.by_device and not account.on_device:
+        raise UsageError(f"--by-device: {account.trace.source} has no device work: drop the flag")
     scalars = cache(
         lambda: {
             **summary(account.partial),
