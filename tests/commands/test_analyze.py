@@ -298,7 +298,7 @@ def test_standard_input(trace, capsys, monkeypatch):
         ("empty.json", b"", "empty"),
         ("text.json", b"hello there", "text.json"),
         ("list.json", b"{}", "traceEvents"),
-        ("cut.json.gz", gzip.compress(b'{"traceEvents": [' + b" " * 5000)[:40], "cut.json.gz"),
+        ("cut.json.gz", gzip.compress(b'{"traceEvents": [' + b" " * 5000, mtime=0)[:40], "cut.json.gz"),
         ("not.gz", b"\x1f\x8bnonsense", "not.gz"),
         ("record.json", b'{"kind": "something"}', "record"),
     ],
