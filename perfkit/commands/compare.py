@@ -23,7 +23,7 @@ from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import folders, traces
 from perfkit.commands.inputs.flags import config_of
-from perfkit.commands.inputs.paths import Runs, TraceFile, out_of_tables, record_files, runs_in, side, what_is
+from perfkit.commands.inputs.paths import Runs, TraceFile, check_apart, out_of_tables, runs_in, side, what_is
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
@@ -145,17 +145,8 @@ def _check_there(path: Path) -> None:
 
 def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
     sides = side(a, "A"), side(b, "B")
-    _check_apart(a, b)
+    check_apart(a, b)
     return _concluded(comparison.compare(*sides, margin=options.margin_ratio(), force=options.force), options)
-
-
-def _check_apart(a: Runs, b: Runs) -> None:
-    """Refuse a process that is on both sides: it was measured only once."""
-    if a.path.resolve() == b.path.resolve():
-        raise UsageError(f"{a.path} is named for both sides: name other runs for one of them")
-    shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
-    if shared:
-        raise UsageError(f"{min(shared)} is on both sides: compare each run with another one")
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:

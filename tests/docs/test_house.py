@@ -25,6 +25,7 @@ TESTED_WITH_OTHERS = {
     "analysis/findings/performance/look": "analysis/findings/performance/test_catalogue",
     "analysis/findings/performance/program/memory": "analysis/findings/test_capacity",
     "analysis/findings/performance/wall/places": "analysis/findings/performance/wall/test_idle",
+    "commands/sources": "api/test_report",
     "analysis/time/cost": "analysis/findings/test_integrity_numbers",
     "analysis/costs/hardware/amd": "analysis/costs/hardware/test_table",
     "analysis/costs/hardware/chips": "analysis/costs/hardware/test_table",

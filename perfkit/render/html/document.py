@@ -27,10 +27,10 @@ _LONGEST_SENTENCE = 2_000
 
 def document(page: Page) -> str:
     """The file's content."""
-    library = javascript()
     script = "".join((_ASSETS / name).read_text("utf-8") for name in _SCRIPTS)
     parts = _Parts()
     body = "".join(parts.part(part, several=len(page.parts) > 1) for part in page.parts)
+    library = javascript() if any(figure["kind"] != "timeline" for figure in parts.figures) else ""
     data = msgspec.json.encode({"tables": parts.tables, "figures": parts.figures}).decode()
     policy = (
         f"default-src 'none'; script-src {_hash(script)} {_hash(library)}; style-src 'unsafe-inline';"
