@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from signal import Signals
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -18,6 +19,8 @@ from perfkit.errors import InterruptedRunError, PerfkitError, UsageError, naming
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
+_COMPLETE = "__complete"
+"""What a shell asks for with the words typed so far, of which the last may be empty."""
 
 _EPILOGUE = "Add --debug to any command for the traceback behind an error."
 
@@ -48,6 +51,16 @@ def build_app() -> App:
         "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
     )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
+
+    @app.command(name="completion", help="Print what a shell needs to complete perfkit's commands, flags and names.")
+    def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+        """Print what a shell needs to complete commands, flags, pictures, tables and folders of runs.
+
+        Example: eval "$(perfkit completion bash)"
+        """
+        print(app.generate_completion(shell=shell))
+        return 0
+
     return app
 
 
@@ -66,6 +79,9 @@ def main(argv: Sequence[str] | None = None, **seams: object) -> int:
 
 def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [_COMPLETE]:
+        build_app()(arguments)
+        return 0
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,14 +15,16 @@ from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Swept, Traced
+from perfkit.analysis.reports.trace import TABLES
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import reports
-from perfkit.commands.console import plots, show
-from perfkit.commands.console.plots import PICTURES
+from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import recordings, traces
+from perfkit.commands.inputs import completing, recordings, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -30,17 +33,22 @@ from perfkit.commands.inputs.paths import (
     SweepResults,
     TraceFile,
     inputs_of,
+    records_of,
     side,
 )
 from perfkit.commands.inputs.recordings import RecordingFile
+from perfkit.commands.pictures import Plots, plot_flag
 from perfkit.errors import UsageError
-from perfkit.render import files
 from perfkit.schema import module_tree
-from perfkit.schema.chart import Chart
 from perfkit.schema.report import Report, joined
 from perfkit.trace.columns import Content
 
-_ONE_TRACE = "--plot draws the roofline of one trace: name one trace, or a run that has one"
+_ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
+_MORE = Parameter(
+    name="MORE", help="More paths; each is shown separately, ranks in one table.", completer=completing.paths
+)
+_TABLE = Parameter(completer=completing.names((*(table.name for table in TABLES), kernel_summary.NAME, "findings")))
+_PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -51,7 +59,7 @@ class AnalyzeOptions:
 
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
-    table: tuple[str, ...] = ()
+    table: Annotated[tuple[str, ...], _TABLE] = ()
     """Show only these tables: groups, kernels, phases, findings, ... (an unknown name lists those of the file)."""
     top: int = 20
     """Show this many rows of each table (--format table and md); one more row has the sum of the others."""
@@ -68,9 +76,7 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
-    plot: Path | None = None
-    """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
-
+    plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
@@ -113,8 +119,6 @@ class AnalyzeOptions:
             raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
-        if self.plot is not None:
-            files.check_place(self.plot, PICTURES)
         return View(
             selection,
             self.by,
@@ -123,7 +127,6 @@ class AnalyzeOptions:
             modules,
             captures,
             self.by_device,
-            roofline_chart=self.plot is not None,
         )
 
 
@@ -135,9 +138,9 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[str, Parameter(allow_leading_hyphen=True, completer=completing.paths)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, ranks in one table.")],
+    *more: Annotated[str, _MORE],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
@@ -147,12 +150,12 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    view, paths = options.view(), (path, *more)
+    view, paths, plots = options.view(), (path, *more), Plots(options.plot, _PICTURES)
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
-        if options.plot is not None:
-            raise UsageError(_ONE_TRACE)
+        if plots:
+            raise UsageError(_ONE_SOURCE)
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
@@ -160,31 +163,32 @@ def execute(
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
+    if plots and len(paths) > 1:
+        raise UsageError(_ONE_SOURCE)
     if len(paths) == 1:
-        shown = _chosen(inputs[0], view, options, "here")
+        shown = _chosen(inputs[0], view, options, "here", plots)
     else:
         shown = [
-            joined(name, _chosen(input_, view, options, f"in {name}"))
+            joined(name, _chosen(input_, view, options, f"in {name}", plots))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
-    if options.plot is not None:
-        _draw([chart for report in shown for chart in report.charts], options.plot)
+    plots.draw()
     asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)
     show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
 
 
-def _draw(found: list[Chart], path: Path) -> None:
-    if len(found) != 1:
-        raise UsageError(_ONE_TRACE)
-    plots.draw(found[0], path)
-
-
-def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> list[Report]:
-    """The reports of one path, with the tables that are wanted."""
-    made = _reports(input_, view, options)
+def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plots: Plots) -> list[Report]:
+    """The reports of one path, with the tables that are wanted. What can be drawn of it is offered."""
+    made = _reports(input_, view, options, plots)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
+
+
+def _offer(plots: Plots, input_: Input, view: View, account: Account, _: Report) -> None:
+    if isinstance(input_, RunFolder):
+        view = reports.at_its_clock(view, input_.record, input_.path)
+    plots.offer(pictures.OF_TRACES, Traced(account, view))
 
 
 def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
@@ -213,21 +217,26 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
     return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
-def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
+def _reports(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -> list[Report]:
     use_cache = not options.no_cache
+
+    also = partial(_offer, plots, input_, view)
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
     match input_:
         case TraceFile(source):
-            return [reports.of_trace(source, view, use_cache=use_cache)]
+            return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case RecordFile(record=saved):
+            plots.offer(pictures.OF_RUNS, saved)
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
-            return list(reports.of_run(saved, folder, view, use_cache=use_cache))
+            made = list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
+            plots.offer(pictures.OF_RUNS, saved)
+            return made
         case RunsFolder(folder, records) if (
             len(records) == 1
         ):  # the run left no record; this one belongs to its plain steps
-            return [reports.of_trace(folder, view, use_cache=use_cache)]
+            return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
                 raise UsageError(
@@ -235,4 +244,6 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]
                 )
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
-            return [sweep_report.report(rows, sweep_report.varied(rows))]
+            varied = sweep_report.varied(rows)
+            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
+            return [sweep_report.report(rows, varied)]

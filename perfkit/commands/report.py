@@ -22,7 +22,7 @@ from perfkit.analysis.reports.page import runs, trace
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison
 from perfkit.commands.console.progress import attributing
-from perfkit.commands.inputs import traces
+from perfkit.commands.inputs import completing, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -40,6 +40,9 @@ from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RunRecord
 
+_MORE = Parameter(
+    name="MORE", help="More paths; of two, the report begins with a comparison.", completer=completing.paths
+)
 EXTENSIONS = (".html", ".htm")
 MOST_SOURCES = 8
 """Sources in one file: with more it would grow without bound."""
@@ -61,9 +64,9 @@ _DEFAULT = ReportOptions()
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[str, Parameter(allow_leading_hyphen=True, completer=completing.paths)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; of two, the report begins with a comparison.")],
+    *more: Annotated[str, _MORE],
     options: Annotated[ReportOptions, Parameter(name="*")] = _DEFAULT,
     show: Annotated[Callable[[str], bool], Parameter(parse=False)] = webbrowser.open,
 ) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.reports import overhead
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
+from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.steps import STEPS
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.commands.console.progress import attributing
@@ -18,6 +20,9 @@ from perfkit.commands.inputs import traces
 from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
+
+Also: TypeAlias = Callable[[Account, Report], None]
+"""What else is done with a trace's account and report."""
 
 
 def of_trace(
@@ -27,27 +32,47 @@ def of_trace(
     use_cache: bool = True,
     tables: Iterable[TraceTable] = trace_report.TABLES,
     record: RunRecord | None = None,
+    also: Also | None = None,
 ) -> Report:
-    """Where the time of a trace went; `record` is that of the perfkit run that it belongs to."""
+    """Where the time of a trace went; `record` is that of the perfkit run that it belongs to.
+
+    `also` is called with the account and the report, once they are there.
+    """
     trace = traces.load(path, use_cache=use_cache)
     with attributing(trace.facts.events):
-        made = trace_report.report(trace, view, tables=tables, record=record)
+        view = view or View()
+        account = trace_report.account_of(trace, view)
+        made = trace_report.report_of(account, view, tables=tables, record=record)
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
+    if also is not None:
+        also(account, made)
     return made
 
 
-def of_run(saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True) -> Iterator[Report]:
+def of_run(
+    saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True, also: Also | None = None
+) -> Iterator[Report]:
     """Reports of a run's record, its plain steps and its trace, as far as its folder holds them.
 
     They come one by one, so the first can be shown before a large trace is read. The record has a table of steps, so
     that of the trace is left out.
     """
     yield run_report.report(saved)
-    plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
-    plains = [records.load(plain)] if plain is not None and plain.exists() else []
-    for one in plains:
+    for one in _plains(saved, folder):
         yield overhead.report(saved, one)
+    trace = records.artifact(saved, folder, "trace")
     if trace is not None:
-        view = replace(view or View(), mhz=clock_mhz(saved, *plains))
+        view = at_its_clock(view or View(), saved, folder)
         others = (table for table in trace_report.TABLES if table is not STEPS)
-        yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved)
+        yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved, also=also)
+
+
+def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
+    """The view with the clock that a run's device had."""
+    return replace(view, mhz=clock_mhz(saved, *_plains(saved, folder)))
+
+
+def _plains(saved: RunRecord, folder: Path) -> list[RunRecord]:
+    """The record of the plain steps beside a profiled run, where there is one."""
+    plain = records.artifact(saved, folder, "plain")
+    return [records.load(plain)] if plain is not None and plain.exists() else []

@@ -17,13 +17,18 @@ from cyclopts import Group, Parameter
 from perfkit import signals
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Traced
 from perfkit.analysis.runs import stopping
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.trace_table import View
 from perfkit.commands import estimate, reports
 from perfkit.commands.console import show
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, usual
+from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh, plain
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.processes import run_child
@@ -37,11 +42,13 @@ from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
 
 _MANY_PROFILED = 500
 """Warn above this many profiled steps: the trace contains every operation of each of them."""
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
+_PICTURES = pictures.names_of(pictures.OF_RUNS, pictures.OF_TRACES)
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 _OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
 
@@ -59,6 +66,7 @@ class RunOptions:
     folder: Annotated[Path | None, _FILES] = None
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES, _OUTPUT] = None
+    plot: Annotated[tuple[str, ...], _FILES, plot_flag(_PICTURES)] = ()
     top: Annotated[int, _FILES] = 15
     """Show this many rows of each table of a profile; one more row has the sum of the others."""
     estimate: Annotated[bool, _ESTIMATE] = False
@@ -77,6 +85,10 @@ class RunOptions:
             raise UsageError(f"--top {self.top}: must be 0 or more")
         if self.repeats < 1:
             raise UsageError(f"--repeats {self.repeats}: must be at least 1")
+        wanted(self.plot, _PICTURES)
+        if self.plot and (self.estimate or self.fit or self.repeats > 1):
+            why = "--repeats makes several" if self.repeats > 1 else "an estimate runs nothing"
+            raise UsageError(f"--plot draws one run, and {why}: leave it out")
         if self.overhead not in ("on", "off"):
             raise UsageError(f"--overhead {self.overhead}: choose from on, off")
 
@@ -203,12 +215,19 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 
 
 def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
-    own, *others = reports.of_run(record, folder)
+    plots = Plots(options.plot, _PICTURES)
+    own, *others = reports.of_run(record, folder, also=partial(_offer, plots, record, folder))
+    plots.offer(pictures.OF_RUNS, record)
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))
     doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
     print(f"\nsaved in {folder}")
+    plots.draw()
+
+
+def _offer(plots: Plots, record: RunRecord, folder: Path, account: Account, _: Report) -> None:
+    plots.offer(pictures.OF_TRACES, Traced(account, reports.at_its_clock(View(), record, folder)))
 
 
 def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:

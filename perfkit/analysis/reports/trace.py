@@ -11,7 +11,6 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
 from perfkit.analysis.costs.roofline import attention, starved, utilisation
-from perfkit.analysis.costs.roofline import chart as roofline_chart
 from perfkit.analysis.costs.roofline import tables as roofline
 from perfkit.analysis.findings import integrity, totals
 from perfkit.analysis.findings import roofline as roofline_findings
@@ -51,7 +50,7 @@ from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 
-__all__ = ["FINDINGS", "TABLES", "View", "findings_of", "report"]
+__all__ = ["FINDINGS", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
 
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
@@ -147,10 +146,13 @@ def report(
     that has no work, or is by device, and the trace has no device work.
     """
     view = view or View()
-    account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
-    if view.by_device and not account.on_device:
-        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
+    account = account_of(trace, view)
     return report_of(account, view, tables=tables, findings=findings, checks=checks, looks=looks, record=record)
+
+
+def account_of(trace: Trace, view: View) -> Account:
+    """Attribute a trace and select what the view asks for. Raises UsageError where that has no work."""
+    return selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
 
 
 def report_of(
@@ -163,7 +165,10 @@ def report_of(
     looks: Iterable[Look] = catalogue.LOOKS,
     record: RunRecord | None = None,
 ) -> Report:
-    """The report of an account, for whoever needs the account too."""
+    """The report of an account that is there already, as `report` makes it."""
+    trace = account.trace
+    if view.by_device and not account.on_device:
+        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
     scalars = cache(
         lambda: {
             **summary(account.partial),
@@ -172,10 +177,9 @@ def report_of(
         }
     )
     return Report(
-        Path(account.trace.source).name,
+        Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
-        charts=(roofline_chart.chart(account.partial, view),) if view.roofline_chart else (),
         findings=lambda: (*findings_of(account, scalars(), findings, checks, looks, record), *_misfit(account, view)),
         main="kernels",
     )
