@@ -41,6 +41,7 @@ _LOOKS: dict[Look, dict[str, Any]] = {
     "circles": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
     "bubbles": {"alpha": 0.65, "linewidths": 0.6, "edgecolors": "white", "zorder": 3},
     "roof": {"linewidth": 1.2},
+    "steps": {"linewidth": 1.2, "drawstyle": "steps-post"},
 }
 _LEAST_AREA, _WHOLE_AREA = 9.0, 900.0
 """Of a bubble, in square points: of a share of 0, and what a share of 1 adds."""
@@ -137,14 +138,14 @@ def _panel(axes: Axes, panel: Panel) -> None:
 
 def _series(axes: Axes, series: Series) -> None:
     color, label, look = looks.color(series.color), series.label, dict(_LOOKS[series.look])
-    if series.look in ("line", "roof"):
+    if series.look in ("line", "roof", "steps"):
         look["linestyle"] = looks.DASHES[series.dash % len(looks.DASHES)]
     if series.look in ("line", "dots", "bubbles"):  # in grey, colours differ by these
         look["marker"] = looks.MARKERS[(series.color + series.dash) % len(looks.MARKERS)]
     if series.look == "bubbles":
         areas = [_LEAST_AREA + _WHOLE_AREA * share for share in series.share]
         axes.scatter(series.x, series.y, s=areas, color=color, label=label, **look)
-    elif series.look in ("line", "marks", "roof"):
+    elif series.look in ("line", "marks", "roof", "steps"):
         axes.errorbar(series.x, series.y, yerr=_bars(series), color=color, label=label, **_BARS, **look)
     else:
         face = color if series.look == "dots" else "none"

@@ -7,9 +7,9 @@ from typing import Literal
 
 Quantity = Literal["s", "B", "/s", ""]
 """Seconds, bytes, a rate, or a plain number."""
-Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof"]
+Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof", "steps"]
 """line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each; bubbles:
-filled, of the area that `share` says; roof: a line without markers."""
+filled, of the area that `share` says; roof: a line without markers; steps: one that stays until the next point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
