@@ -247,7 +247,7 @@ def test_a_signal_under_the_profiler_saves_samples_and_trace(tmp_path):
     # THEN
     saved = only_record(tmp_path)
     assert process.returncode == 143
-    assert (saved.status, len(saved.steps), list(saved.artifacts)) == ("interrupted", 2, ["trace"])
+    assert (saved.status, len(saved.steps), list(saved.artifacts)) == ("interrupted", 2, ["trace", "tensorboard"])
     assert err.splitlines()[-1].startswith("perfkit: interrupted by SIGTERM in measured step 3, backward; 2 of 100000")
     assert "Traceback" not in err
 

@@ -21,7 +21,7 @@ from perfkit.analysis.reports.trace import TABLES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
-from perfkit.commands import reports
+from perfkit.commands import exports, reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recordings, traces
@@ -39,10 +39,14 @@ from perfkit.commands.inputs.paths import (
 from perfkit.commands.inputs.recordings import RecordingFile
 from perfkit.commands.pictures import Plots, plot_flag
 from perfkit.errors import UsageError
+from perfkit.render import files
 from perfkit.schema import module_tree
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report, joined
+from perfkit.schema.sweep import SweepRow
 from perfkit.trace.columns import Content
 
+_ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
 _ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
 _MORE = Parameter(
     name="MORE", help="More paths; each is shown separately, ranks in one table.", completer=completing.paths
@@ -69,6 +73,8 @@ class AnalyzeOptions:
     """Cut module paths to this many components; deeper modules are added to the one that contains them."""
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
+    wide: bool = False
+    """Show kernels' full names, however wide the table gets, instead of their short ones."""
     by_device: bool = False
     """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None
@@ -77,6 +83,13 @@ class AnalyzeOptions:
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
     plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
+    export_perfetto: Path | None = None
+    """Also write the trace for ui.perfetto.dev, with layers, phases, idle gaps, findings and counters as tracks of
+    their own: protobuf, or JSON for .json; compressed if .gz follows."""
+
+    export_tensorboard: Path | None = None
+    """Also write results, tables and figures into this folder, for TensorBoard; of a sweep, a folder for each run."""
+
     modules: Path | None = None
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
@@ -105,6 +118,13 @@ class AnalyzeOptions:
                  "--capture": self.capture}  # fmt: skip
         return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
 
+    def refuse_exports(self) -> None:
+        """Raise UsageError where what is for one path alone was asked for."""
+        if self.export_perfetto is not None:
+            raise UsageError(_ONE_EXPORT)
+        if self.export_tensorboard is not None:
+            raise UsageError("--export-tensorboard writes one run, trace or sweep: name one path")
+
     def view(self) -> View:
         """The options as the analysis expects them."""
         phase = Phase[self.phase.upper()] if self.phase else None
@@ -119,6 +139,8 @@ class AnalyzeOptions:
             raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
+        if self.export_perfetto is not None:
+            files.check_writable(self.export_perfetto)
         return View(
             selection,
             self.by,
@@ -156,6 +178,7 @@ def execute(
     if files and options.table in ((), (recordings_report.NAME,)):
         if plots:
             raise UsageError(_ONE_SOURCE)
+        options.refuse_exports()
         folder = None if more else Path(path)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
@@ -163,8 +186,10 @@ def execute(
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
-    if plots and len(paths) > 1:
-        raise UsageError(_ONE_SOURCE)
+    if len(paths) > 1:
+        if plots:
+            raise UsageError(_ONE_SOURCE)
+        options.refuse_exports()
     if len(paths) == 1:
         shown = _chosen(inputs[0], view, options, "here", plots)
     else:
@@ -180,12 +205,13 @@ def execute(
 
 def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plots: Plots) -> list[Report]:
     """The reports of one path, with the tables that are wanted. What can be drawn of it is offered."""
-    made = _reports(input_, view, options, plots)
+    made = _exported(input_, view, options, plots)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
+    made = [report.in_full() for report in made] if options.wide else made
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
 
 
-def _offer(plots: Plots, input_: Input, view: View, account: Account, _: Report) -> None:
+def _offer(plots: Plots, input_: Input, view: View, account: Account) -> None:
     if isinstance(input_, RunFolder):
         view = reports.at_its_clock(view, input_.record, input_.path)
     plots.offer(pictures.OF_TRACES, Traced(account, view))
@@ -217,22 +243,46 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
     return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
-def _reports(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -> list[Report]:
+def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -> list[Report]:
+    """The reports of one path; writes what is wanted for other viewers, and offers what can be drawn."""
+    perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
+    board = exports.TensorBoard(options.export_tensorboard) if options.export_tensorboard is not None else None
+    wanted = [each for each in (perfetto, board) if each is not None]
+
+    def also(account: Account, report: Report) -> None:
+        _offer(plots, input_, view, account)
+        for each in wanted:
+            each(account, report)
+
+    made = _reports(input_, view, options, also)
+    if perfetto is not None and not perfetto.was_called:
+        raise UsageError(_ONE_EXPORT)
+    source: RunRecord | tuple[SweepRow, ...] | None = None
+    match input_:
+        case RecordFile(record=saved) | RunFolder(_, saved):
+            plots.offer(pictures.OF_RUNS, saved)
+            source = saved
+        case SweepResults(rows=rows):
+            varied = sweep_report.varied(rows)
+            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
+            source = rows
+    if board is not None:
+        board.write(source, made)
+    return made
+
+
+def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.Also) -> list[Report]:
     use_cache = not options.no_cache
 
-    also = partial(_offer, plots, input_, view)
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
     match input_:
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case RecordFile(record=saved):
-            plots.offer(pictures.OF_RUNS, saved)
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
-            made = list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
-            plots.offer(pictures.OF_RUNS, saved)
-            return made
+            return list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
         case RunsFolder(folder, records) if (
             len(records) == 1
         ):  # the run left no record; this one belongs to its plain steps
@@ -244,6 +294,4 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -
                 )
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
-            varied = sweep_report.varied(rows)
-            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
-            return [sweep_report.report(rows, varied)]
+            return [sweep_report.report(rows, sweep_report.varied(rows))]

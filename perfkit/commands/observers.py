@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.commands.console.progress import StageProgress
@@ -11,6 +13,20 @@ from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord, StepSample
+
+
+class Events(Protocol):
+    """What `StepEvents` needs of an event file."""
+
+    @property
+    def name(self) -> str | None:
+        """Of the file, once there is one."""
+
+    def step(self, stage: str, index: int, sample: StepSample, /) -> None:
+        """Note a step."""
+
+    def flush(self) -> None:
+        """Write those noted."""
 
 
 def usual() -> tuple[Observer, ...]:
@@ -27,6 +43,39 @@ class Beside(Observer):
     def add_to(self, record: RunRecord) -> RunRecord:
         """The record with these artifacts."""
         return dataclasses.replace(record, artifacts=record.artifacts | self._artifacts)
+
+
+class StepEvents(Observer):
+    """Writes the steps of a run for TensorBoard while it goes on: between steps, and seldom.
+
+    What cannot be written, as on a full disk, ends neither the run nor its record; `say` is told once.
+    """
+
+    def __init__(self, events: Events, say: Callable[[str], None]) -> None:
+        self._events, self._say = events, say
+        self._works = True
+
+    def after(self, step: StepId, sample: StepSample) -> None:
+        """Note the step; now and then those noted are written."""
+        self._try(lambda: self._events.step(step.stage, step.index, sample))
+
+    def close(self) -> None:
+        """Write the last steps."""
+        self._try(self._events.flush)
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """The record with the event file among its artifacts, where there is one."""
+        name = self._events.name
+        return record if name is None else Beside({"tensorboard": name}).add_to(record)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        if not self._works:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._works = False
+            self._say(f"no more events for TensorBoard: {error.strerror or error}")
 
 
 class RunProgress(Observer):

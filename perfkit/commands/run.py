@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +21,13 @@ from perfkit.analysis.reports.page.pictures import Traced
 from perfkit.analysis.runs import stopping
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.trace_table import View
-from perfkit.commands import estimate, reports
+from perfkit.commands import estimate, exports, reports
 from perfkit.commands.console import show
+from perfkit.commands.exports import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
-from perfkit.commands.observers import Beside, RunProgress, usual
+from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh, plain
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
@@ -63,6 +63,8 @@ class RunOptions:
     """on: a profiled run also measures plain steps in a fresh process, to show the profiler's overhead."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets its own folder."""
+    tensorboard: Annotated[Switch, _FILES] = "on"
+    """on: also write step times, results and tables into the run's folder for TensorBoard's own tabs."""
     folder: Annotated[Path | None, _FILES] = None
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES, _OUTPUT] = None
@@ -89,8 +91,9 @@ class RunOptions:
         if self.plot and (self.estimate or self.fit or self.repeats > 1):
             why = "--repeats makes several" if self.repeats > 1 else "an estimate runs nothing"
             raise UsageError(f"--plot draws one run, and {why}: leave it out")
-        if self.overhead not in ("on", "off"):
-            raise UsageError(f"--overhead {self.overhead}: choose from on, off")
+        for name, value in {"overhead": self.overhead, "tensorboard": self.tensorboard}.items():
+            if value not in ("on", "off"):
+                raise UsageError(f"--{name} {value}: choose from on, off")
 
 
 def _prepare_nsys() -> Nsys | None:
@@ -154,15 +157,16 @@ def execute(
 
     resolved = runner.resolve(config)
     folder = _folder(options, resolved)
+    events = _events(folder, options)
     try:
         if program is None:
-            record = _measure(resolved, folder, options, doing)
+            record = _measure(resolved, folder, options, doing, events)
         else:
             overhead = options.overhead == "on"
             beside = partial(plain.measure, resolved, folder, doing.run_child) if overhead else dict
             record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
-            _show(record, folder, options, doing)
+            _show(record, folder, options, doing, events)
     except KeyboardInterrupt as error:
         saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
@@ -175,7 +179,16 @@ def execute(
     return 0
 
 
-def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing) -> RunRecord:
+def _events(folder: Path, options: RunOptions) -> exports.TensorBoardRun | None:
+    """The run's event file; None where none is wanted, and in a process that nsys records, which is to be as it is."""
+    from perfkit.measure.nsys.program import under_nsys
+
+    return exports.TensorBoardRun(folder) if options.tensorboard == "on" and not under_nsys() else None
+
+
+def _measure(
+    config: RunConfig, folder: Path, options: RunOptions, doing: Doing, events: exports.TensorBoardRun | None
+) -> RunRecord:
     """Measure a resolved configuration in this process."""
     from perfkit.measure.nsys import capture as nsys_capture
     from perfkit.measure.nsys.program import under_nsys
@@ -188,12 +201,8 @@ def _measure(config: RunConfig, folder: Path, options: RunOptions, doing: Doing)
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
-        return doing.run(config, folder, (*usual(), Beside(artifacts), progress))
-
-
-def _tell(line: str) -> None:
-    with contextlib.suppress(OSError):  # a closed terminal must not lose what was measured
-        print(line, file=sys.stderr)
+        live = () if events is None else (StepEvents(events.events, _tell),)
+        return doing.run(config, folder, (*usual(), Beside(artifacts), *live, progress))
 
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
@@ -214,20 +223,28 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
     return folders.new(options.traces_dir, f"{config.workload.name}_{config.step.pass_type}")
 
 
-def _show(record: RunRecord, folder: Path, options: RunOptions, doing: Doing) -> None:
+def _show(
+    record: RunRecord, folder: Path, options: RunOptions, doing: Doing, events: exports.TensorBoardRun | None
+) -> None:
     plots = Plots(options.plot, _PICTURES)
-    own, *others = reports.of_run(record, folder, also=partial(_offer, plots, record, folder))
+
+    def also(account: Account, report: Report) -> None:
+        plots.offer(pictures.OF_TRACES, Traced(account, reports.at_its_clock(View(), record, folder)))
+        if events is not None:
+            events.also(account, report)
+
+    own, *others = reports.of_run(record, folder, also=also)
     plots.offer(pictures.OF_RUNS, record)
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))
-    doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
-    print(f"\nsaved in {folder}")
+    try:
+        doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
+        print(f"\nsaved in {folder}")
+    finally:
+        if events is not None:
+            events.finish(record, [own, *others])
     plots.draw()
-
-
-def _offer(plots: Plots, record: RunRecord, folder: Path, account: Account, _: Report) -> None:
-    plots.offer(pictures.OF_TRACES, Traced(account, reports.at_its_clock(View(), record, folder)))
 
 
 def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from perfkit.errors import UsageError
 from perfkit.render.medium import Medium
@@ -25,6 +25,11 @@ def check_place(path: Path, extensions: Sequence[str]) -> None:
     """Raise UsageError where no file of one of these extensions can be written there."""
     if path.suffix.lower() not in extensions:
         raise UsageError(f"{path}: the extension chooses the format: use {', '.join(extensions)}")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError where no file can be written there, whatever its extension."""
     try:
         _check_place(path)
     except OSError as error:
@@ -55,14 +60,22 @@ def _check_place(path: Path) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a sibling, then rename it over `path` (or over the file that a link there points to).
+    """Write data to a file, completely or not at all. Raises UsageError where it cannot be written."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a sibling to write into; at the end rename it over `path` (or over the file that a link there points to).
 
     Raises UsageError where it cannot be written.
     """
     target = path.resolve()
     sibling = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
     try:
-        sibling.write_bytes(data)
+        with sibling.open("wb") as file:
+            yield file
         sibling.replace(target)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -23,6 +23,8 @@ class Layout:
     """For each column: text, which is aligned left and may be shortened; else a number."""
     is_whole: list[bool]
     """For each column: never shortened."""
+    is_short: list[bool]
+    """For each column: it stands for a longer text, and is to be read in full if anything is."""
     rows: list[list[str]]
     rest: list[str] | None
     """What the rows left out add up to; None where all are shown."""
@@ -62,6 +64,7 @@ def layout(table: Table, top: int | None = None) -> Layout:
         headings=headings,
         is_text=[column.kind == "text" for column in columns],
         is_whole=[column.whole for column in columns],
+        is_short=[bool(column.short_for) for column in columns],
         rows=[list(row) for row in zip(*texts, strict=True)],
         rest=rest if hidden else None,
         rest_at=first,

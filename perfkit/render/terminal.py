@@ -33,7 +33,7 @@ _NARROWEST = 12  # no text column is shortened below this; a narrower terminal w
 _NARROWEST_PROSE = 40  # title and notes are not wrapped below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 _ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
-_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u"})  # noqa: RUF001
+_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "-"})  # noqa: RUF001
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -121,7 +121,8 @@ def _least_width(shown: Layout) -> int:
     for index, content in enumerate(_contents(shown)):
         heading = shown.headings[index]
         if shown.is_text[index]:
-            least += max(content if shown.is_whole[index] else min(content, _READABLE), min(len(heading), _NARROWEST))
+            readable = _COMFORTABLE if shown.is_short[index] else _READABLE
+            least += max(content if shown.is_whole[index] else min(content, readable), min(len(heading), _NARROWEST))
         else:
             least += max(content, *map(cell_len, heading.split(" ")))
     return least
@@ -169,7 +170,10 @@ def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
 
 
 def _widths(shown: Layout, width: int) -> list[int]:
-    """Characters for each column: numbers take what they need, the widest text column gives way first."""
+    """Characters for each column: numbers take what they need, the widest text column gives way first.
+
+    Short forms of names give way last, once they are at a comfortable width.
+    """
     contents = _contents(shown)
     widths = [max(content, cell_len(heading)) for content, heading in zip(contents, shown.headings, strict=True)]
     texts = [i for i, is_text in enumerate(shown.is_text) if is_text and not shown.is_whole[i]]
@@ -189,7 +193,8 @@ def _widths(shown: Layout, width: int) -> list[int]:
         shrinkable = [i for i in texts if widths[i] > floors[i]]
         if not shrinkable:
             break
-        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+        spared = [shown.is_short[i] and widths[i] <= _COMFORTABLE for i in range(len(widths))]
+        widths[max(shrinkable, key=lambda i: (not spared[i], widths[i]))] -= 1
     return widths
 
 
@@ -216,6 +221,7 @@ def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
         headings=line(shown.headings),
         is_text=shown.is_text,
         is_whole=shown.is_whole,
+        is_short=shown.is_short,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
         rest_at=shown.rest_at,

@@ -43,6 +43,10 @@ class LazyTable:
         """Without the columns that are for others."""
         return LazyTable(self.name, lambda: self.table.seen_by(viewer), self.audience)
 
+    def in_full(self) -> LazyTable:
+        """With full texts for people instead of short ones."""
+        return LazyTable(self.name, lambda: Table.in_full(self.table), self.audience)
+
     def for_all(self) -> LazyTable:
         """The same, for whoever asks."""
         return LazyTable(self.name, lambda: self.table, "everyone")
@@ -107,6 +111,10 @@ class Report:
     def seen_by(self, viewer: Viewer) -> Report:
         """Without the tables and columns that are for others."""
         return self._of(lazy.seen_by(viewer) for lazy in self._tables if lazy.audience in ("everyone", viewer))
+
+    def in_full(self) -> Report:
+        """With full texts for people instead of short ones."""
+        return self._of(lazy.in_full() for lazy in self._tables)
 
     def only(self, *names: str) -> Report:
         """With the tables of these names alone, for whoever asks."""

@@ -39,6 +39,8 @@ class Column:
     """True where a narrow terminal may leave the column out, and say so: the last such one first."""
     audience: Audience = "everyone"
     """Who the column is for: writers leave it out for the others."""
+    short_for: str = ""
+    """The column whose texts these stand for, in short: people read these, and the full ones if they ask for them."""
     endless: float = math.inf
     """Above this, people read `inf`: the raw value would suggest a precision that it does not have."""
 
@@ -78,6 +80,17 @@ class Table:
         columns = tuple(column for column in self.columns if column.audience in ("everyone", viewer))
         seen = replace(self, columns=columns)
         return seen._without_nothing() if self.brief and viewer == "people" else seen
+
+    def in_full(self) -> Table:
+        """People are shown full texts, never cut, where they would read short ones that stand for them."""
+        full = {column.short_for for column in self.columns if column.short_for}
+        columns = tuple(
+            replace(column, audience="scripts") if column.short_for
+            else replace(column, audience="everyone", whole=True) if column.name in full
+            else column
+            for column in self.columns
+        )  # fmt: skip
+        return replace(self, columns=columns)
 
     def _without_nothing(self) -> Table:
         """Without rows of zeros, and without columns of zeros or of nothing; unchanged where nothing else is in it."""

@@ -95,6 +95,11 @@ def parameters(count: int) -> str:
     return f"{count / 1e6:.1f}M" if count >= 1_000_000 else f"{count / 1e3:.1f}K"
 
 
+def many(number: int, one: str, more: str) -> str:
+    """How many, and what: `1 event ends`, `1,313 events end`."""
+    return f"{number:,} {one if number == 1 else more}"
+
+
 def count(value: float) -> str:
     """A count with thousands separators; a fractional mean keeps one decimal."""
     if math.isnan(value):

@@ -200,6 +200,24 @@ def test_table_and_markdown_show_the_same_rows(trace, capsys):
         assert err == ""
 
 
+def test_wide_shows_full_names_of_kernels(tmp_path, capsys):
+    """GIVEN a kernel with a signature WHEN shown THEN by its short name, with --wide by its own, in JSON by both"""
+    name = "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, A<char*, 3ul> >(int)"
+    events = [{"ph": "X", "cat": "kernel", "name": name, "ts": 1, "dur": 5, "pid": 0, "tid": 7}]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    for table in ("kernels", "kernel_summary"):
+        assert cli.main(["analyze", str(path), "--table", table]) == 0
+        shown = capsys.readouterr().out
+        assert "add · float · vectorized x4" in shown
+        assert name not in shown
+        assert cli.main(["analyze", str(path), "--table", table, "--wide"]) == 0
+        assert name in capsys.readouterr().out
+        assert cli.main(["analyze", str(path), "--table", table, "--format", "json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["tables"][table]["rows"]
+        assert (row["name"], row["short_name"]) == (name, "add · float · vectorized x4")
+
+
 def test_kernel_summary_reads_kernels_alone(trace, capsys):
     """GIVEN a trace WHEN asked for the summary THEN every kernel of the file is in it, and nothing else was read"""
     code, out, _ = run(capsys, str(trace), "--table", "kernel_summary", "--format", "json")

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from perfkit.analysis.runs import stopping
 from perfkit.commands.console.progress import StageProgress
-from perfkit.commands.observers import Beside, RunProgress, usual
+from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
 from perfkit.measure import runner
+from perfkit.measure.loop import StepId
 from perfkit.measure.observers.suggestions import Suggestions
-from tests.runs import CPU_OOM, FakeWorkload, quick, saved
+from tests.runs import CPU_OOM, FakeWorkload, quick, sample, saved
 
 OOM = RuntimeError(CPU_OOM)
 
@@ -63,3 +64,47 @@ def test_every_run_has_flags_to_try():
 def test_what_lies_beside_a_run_is_named_with_the_rest():
     made = Beside({"plain": "plain/record.json"}).add_to(saved(artifacts={"trace": "t"}))
     assert made.artifacts == {"trace": "t", "plain": "plain/record.json"}
+
+
+class Events:
+    """An event file on a disk that is full, or not."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error, self.name = error, "events.1"
+        self.noted: list[tuple[object, ...]] = []
+
+    def step(self, *noted) -> None:
+        self.noted.append(noted)
+
+    def flush(self) -> None:
+        if self.error:
+            raise self.error
+
+
+def test_steps_are_noted_for_tensorboard_and_the_file_is_an_artifact():
+    events = Events()
+    said: list[str] = []
+    observer = StepEvents(events, said.append)
+    observer.after(StepId("warm-up", 0), sample(0.5))
+    observer.close()
+    assert events.noted == [("warm-up", 0, sample(0.5))]
+    assert observer.add_to(saved()).artifacts == {"tensorboard": "events.1"}
+    assert said == []
+
+
+def test_a_full_disk_ends_the_events_and_not_the_run():
+    """GIVEN events that cannot be written WHEN steps go on THEN it is said once, and no more are noted"""
+    events = Events(OSError(28, "No space left on device"))
+    said: list[str] = []
+    observer = StepEvents(events, said.append)
+    observer.close()
+    observer.after(StepId("measured", 0), sample(0.5))
+    observer.close()
+    assert said == ["no more events for TensorBoard: No space left on device"]
+    assert events.noted == []
+
+
+def test_without_events_there_is_no_artifact():
+    events = Events()
+    events.name = None
+    assert StepEvents(events, print).add_to(saved()) == saved()

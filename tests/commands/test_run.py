@@ -159,7 +159,7 @@ def test_a_profiled_run_goes_on_without_its_plain_steps(run):
     # THEN
     assert result.code == 0
     assert "the profiler's overhead will not be known: oom: full" in result.err
-    assert list(result.record.artifacts) == ["trace"]
+    assert list(result.record.artifacts) == ["trace", "tensorboard"]
     assert not (result.folder / "plain").exists()
 
 

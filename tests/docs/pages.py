@@ -91,7 +91,7 @@ def flags(options: type[Any]) -> Iterator[Flag]:
             values=_values(kind),
             default=_default(field.default),
             group=group,
-            text=texts[field.name].replace("|", "\\|"),
+            text=" ".join(texts[field.name].split()).replace("|", "\\|"),
         )
         for alias in _aliases(hints[field.name]):
             yield Flag(alias, _values(kind), "-", group, f"The same as --{field.name.replace('_', '-')}.")

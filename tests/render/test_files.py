@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from perfkit.errors import UsageError
 from perfkit.render.csv import csv
-from perfkit.render.files import check, write
+from perfkit.render.files import check, replacing, write
 from perfkit.render.json import json_document
 from perfkit.render.latex import latex
 from perfkit.render.markdown import markdown
@@ -67,21 +66,19 @@ def test_csv_holds_the_main_table(tmp_path, kernels, nasty, main, written):
     assert (tmp_path / "a.csv").read_bytes().decode() == csv(tables[written])
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, kernels, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     # GIVEN a disk that fills up half way
     path = tmp_path / "out.csv"
     path.write_text("old")
 
-    def fill_up(self, data):
-        with self.open("wb") as file:
-            file.write(data[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    def fill_up():
+        with replacing(path) as file:
+            file.write(b"half of it")
+            raise OSError(28, "No space left on device")
 
     # WHEN
     with pytest.raises(UsageError, match="cannot be written: No space left on device"):
-        write(path, report(kernels))
+        fill_up()
 
     # THEN
     assert path.read_text() == "old"

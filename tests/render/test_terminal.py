@@ -94,6 +94,24 @@ def test_the_text_column_with_most_room_gives_way():
     assert "  elementwise      1\n" in text
 
 
+def test_short_names_give_way_after_spare_columns_and_other_texts():
+    """GIVEN a short name of 38 characters, an operator of 60 and a spare column WHEN 90 wide THEN the name is whole"""
+    name, operator = "n" * 38, "o" * 60
+    frame = pd.DataFrame({"full": ["f" * 400], "short": [name], "operator": [operator], "calls": [1], "mean": [2]})
+    columns = (
+        Column("full", audience="scripts"),
+        Column("short", short_for="full"),
+        Column("operator"),
+        Column("calls", kind="count"),
+        Column("mean", kind="count", spare=True),
+    )
+    table = Table("t", "T", columns, frame)
+    assert name in render(table.seen_by("people"), width=90, color=False)
+    assert operator not in render(table.seen_by("people"), width=90, color=False)
+    assert "no room in 70 columns for: mean" in render(table.seen_by("people"), width=70, color=False)
+    assert "f" * 400 in render(table.in_full().seen_by("people"), width=70, color=False)
+
+
 def test_decimal_points_and_right_edges_are_aligned(kernels):
     # WHEN
     lines = render(kernels, color=False).splitlines()

@@ -46,6 +46,18 @@ def test_people_are_spared_rows_and_columns_of_nothing():
     assert (len(scripts), len(scripts.columns), scripts.pinned) == (3, 5, 2)
 
 
+def test_people_read_short_texts_or_full_ones_in_whole():
+    """GIVEN a column that stands for another WHEN seen THEN people have one of the two, and scripts always the full"""
+    full, short = Column("name", audience="scripts"), Column("short_name", short_for="name")
+    table = Table(
+        "t", "T", (full, short, Column("n", kind="count")), pd.DataFrame({"name": ["a"], "short_name": ["b"], "n": [1]})
+    )
+    assert [column.name for column in table.seen_by("people").columns] == ["short_name", "n"]
+    assert [column.name for column in table.in_full().seen_by("people").columns] == ["name", "n"]
+    assert [column.name for column in table.in_full().seen_by("scripts").columns] == ["name", "short_name", "n"]
+    assert [column.whole for column in table.in_full().columns] == [True, False, False]
+
+
 def test_a_table_of_nothing_but_zeros_stays_whole():
     table = Table("t", "T", (Column("a"), Column("n", "", "count")), pd.DataFrame({"a": ["x"], "n": [0]}), brief=True)
     assert (len(table.seen_by("people")), len(table.seen_by("people").columns)) == (1, 2)

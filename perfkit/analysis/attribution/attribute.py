@@ -341,6 +341,19 @@ def steps_at(trace: Trace, time: Ints, known: Bools, process: Ints, steps: tuple
     return np.where(outside, NONE, index)
 
 
+def owners_of_events(trace: Trace, attribution: Attribution) -> Ints:
+    """The process of each device event; MISSING where nobody knows.
+
+    Where steps are of several processes, as in a file merged of Kineto's, whose events name none, its launch says it.
+    """
+    owner, launch = trace.device.process.astype(np.int64), attribution.events.launch
+    if len({trace.threads[step.thread].pid for step in attribution.steps}) < 2:
+        return owner
+    process = np.array([thread.pid for thread in trace.threads], dtype=np.int64)
+    launched_by = at(process, at(attribution.host.thread, launch, absent=NONE), absent=MISSING)
+    return np.where(owner == MISSING, launched_by, owner)
+
+
 def is_communication(trace: Trace) -> Bools:
     """Collective kernels, by name."""
     named = name_flags(trace.names, trace.device.name, kernel_categories.is_communication)

@@ -78,9 +78,15 @@ _WORDS: tuple[tuple[Phase, str], ...] = (
 `FSDP::pre_backward (2)` and `FullyShardedDataParallel._post_backward_hook`, DeepSpeed's `DeepSpeedEngine.backward`,
 Megatron's `forward-compute` and `optimizer-inner-step`, TransformerEngine's `_Linear.backward.wgrad`."""
 
+_OF_SOMETHING = (
+    r"(?!_(norm|sizes?|stats?|mean|var|dims?|dimensions?|shapes?|index|idx|logits|loss(es)?|parallel|dependent|ptr"
+    r"|types?|dtype|format|device)(?![a-z]))"
+)
+"""Words behind which `batch` or `data` is a part of another one: get_batch_norm, get_data_parallel_group."""
 _LOADING = (
-    r"data_?load(ers?|ing)?|load_(data|batch(es)?)|batch_(load(er|ing)?|generator)|(get|fetch|next|wait_for)_(\w+_)?batch"
-    r"|^data$|(get|fetch|next|wait_for)_data|input_pipeline|collate(_fn)?"
+    rf"data_?load(ers?|ing)?|load_(data|batch(es)?){_OF_SOMETHING}|batch_(load(er|ing)?|generator)"
+    rf"|(get|fetch|next|wait_for)_(\w+_)?batch{_OF_SOMETHING}|^data$|(get|fetch|next|wait_for)_data{_OF_SOMETHING}"
+    r"|input_pipeline|collate(_fn)?"
 )
 """Words for getting the next batch of data on the host."""
 

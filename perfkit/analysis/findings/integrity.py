@@ -57,8 +57,12 @@ def _no_launch(account: Account) -> Finding | None:
     launched = events.start[account.attribution.events.launch != NONE]
     early = int((events.start[account.row][lost] < launched.min()).sum()) if len(launched) else 0
     share = units.percent(time / max(int(account.total.sum()), 1))
-    text = f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {share}) have no launch in the file"
-    if early:
+    many = int(lost.sum())
+    noun, have = ("event", "has") if many == 1 else ("events", "have")
+    text = f"{many:,} device {noun} ({units.duration_ns(time)}, {share}) {have} no launch in the file"
+    if many == early == 1:
+        text += "; it ran before the first event that has one: it was launched before recording began"
+    elif early:
         text += (
             f"; {early:,} of them ran before the first event that has one: they were launched before recording began"
         )
@@ -97,8 +101,11 @@ def _outside_steps(account: Account) -> Finding | None:
         return None
     events = account.trace.device
     time = int((events.end - events.start)[outside].sum())
-    text = f"{int(outside.sum()):,} device events ({units.duration_ns(time)}) were launched outside every step"
-    text += ": they are in no table (--steps all includes them)" if account.steps_only else ""
+    is_one = int(outside.sum()) == 1
+    what = units.many(int(outside.sum()), "device event", "device events")
+    text = f"{what} ({units.duration_ns(time)}) {'was' if is_one else 'were'} launched outside every step"
+    if account.steps_only:
+        text += f": {'it is' if is_one else 'they are'} in no table (--steps all includes {'it' if is_one else 'them'})"
     return Finding(OUTSIDE_STEPS, text, _cost(account, time, int((events.end - events.start).sum())))
 
 
@@ -135,7 +142,8 @@ def _zero(account: Account) -> Finding | None:
     if not account.on_device:
         return None
     count = int((account.total == 0).sum())
-    text = f"{count:,} device events last 0 ns: shorter than the clock's resolution"
+    what = units.many(count, "device event lasts", "device events last")
+    text = f"{what} 0 ns: shorter than the clock's resolution"
     return Finding(ZERO_DURATIONS, text) if count else None
 
 
@@ -156,7 +164,12 @@ def _overlapping(account: Account) -> Finding | None:
     if not count:
         return None
     time = int(overlap.sum())
-    text = f"{count:,} device events overlap the one before them on their stream, by {units.duration_ns(time)} in all"
+    what = units.many(
+        count,
+        "device event overlaps the one before it on its stream, by",
+        "device events overlap the one before them on their stream, by",
+    )
+    text = f"{what} {units.duration_ns(time)}{'' if count == 1 else ' in all'}"
     foreign = _of_two_processes(account.trace, rows[:-1][overlap > 0], rows[1:][overlap > 0])
     if not foreign:
         return Finding(OVERLAPPING, text, _part(account, time))
@@ -258,8 +271,9 @@ def _whole_graphs(account: Account) -> Finding | None:
     if whole is None:
         return None
     text = (
-        f"{whole.count:,} graph launches ({units.duration_ns(whole.time_ns)}) were recorded without their kernels"
-        " and are in no table: record with nsys profile --cuda-graph-trace=node"
+        f"{units.many(whole.count, 'graph launch', 'graph launches')} ({units.duration_ns(whole.time_ns)})"
+        f" {'was recorded without its' if whole.count == 1 else 'were recorded without their'} kernels"
+        f" and {'is' if whole.count == 1 else 'are'} in no table: record with nsys profile --cuda-graph-trace=node"
     )
     return Finding(WHOLE_CUDA_GRAPHS, text, _cost(account, whole.time_ns, 0))
 
@@ -283,7 +297,8 @@ def _dropped(account: Account) -> Finding | None:
     count = sum(int(number) for line in account.trace.recording.log for number in _OUT_OF_RANGE.findall(line))
     if not count:
         return None
-    text = f"the profiler dropped {count:,} records outside its window (its own log says so)"
+    what = units.many(count, "record", "records")
+    text = f"the profiler dropped {what} outside its window (its own log says so)"
     return Finding(OUT_OF_RANGE, text)
 
 
@@ -320,7 +335,8 @@ def _unknown_names(account: Account) -> Finding | None:
     shown = ", ".join(names[index][:60] for index in times.index[:_UNKNOWN_SHOWN])
     more = f" and {len(times) - _UNKNOWN_SHOWN} more" if len(times) > _UNKNOWN_SHOWN else ""
     time = int(times.sum())
-    text = f"{len(times):,} kernel names of no known category ({units.duration_ns(time)}): {shown}{more}"
+    what = units.many(len(times), "kernel name", "kernel names")
+    text = f"{what} of no known category ({units.duration_ns(time)}): {shown}{more}"
     evidence = tuple(Evidence("kernels", {"name": names[index]}) for index in times.index)
     return Finding(UNKNOWN_KERNELS, text, _part(account, time), evidence)
 

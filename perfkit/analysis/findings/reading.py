@@ -90,7 +90,7 @@ NEGATIVE_DURATIONS = Rule("negative-durations", "integrity", "events that end be
 
 def _negative(trace: Trace) -> Finding | None:
     count = trace.facts.negative_durations
-    text = f"{count:,} events end before they start; counted as 0 ns"
+    text = f"{units.many(count, 'event ends before it starts', 'events end before they start')}; counted as 0 ns"
     return Finding(NEGATIVE_DURATIONS, text) if count else None
 
 

@@ -113,14 +113,14 @@ def _busy(rows: pd.DataFrame, mean: float) -> str:
 
 def _behind(partial: Partial) -> str:
     """Where the device still works on what a step launched when the step has ended."""
-    facts, rows, wall = partial.facts, partial.of(BY_STEP), partial.of(WALL_TIME)
-    devices = max(len(partial.of(SPANS)), 1)
-    launched = int(rows["exclusive_ns"][rows["step"] != NONE].sum()) / devices
-    ran = int(wall["total_ns"][(wall["step"] != NONE) & (wall["kind"] != Kind.IDLE)].sum()) / devices
-    if not facts.steps or launched - ran <= _APART * facts.step_wall:
+    rows, wall = partial.of(BY_STEP), partial.of(WALL_TIME)
+    wall = wall[wall["step"] != NONE]
+    launched, whole = int(rows["exclusive_ns"][rows["step"] != NONE].sum()), int(wall["total_ns"].sum())
+    ran = int(wall["total_ns"][wall["kind"] != Kind.IDLE].sum())
+    if not partial.facts.steps or launched - ran <= _APART * whole:
         return ""
-    if launched > facts.step_wall:
-        each = units.duration_ns(launched / len(facts.steps))
+    if launched > whole:
+        each = units.duration_ns(launched / len(wall[["device", "step"]].drop_duplicates()))
         return f"; a step launches {each} of work: the device runs behind the host"
     return f"; {units.percent(1 - ran / launched)} of what a step launches runs after it"
 

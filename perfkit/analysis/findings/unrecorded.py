@@ -38,11 +38,11 @@ def _of_launches(account: Account) -> Finding | None:
     if not len(recorded) or not account.total[lost].any():  # without any, operators were not asked for
         return None
     time, whole, threads = int(account.total[lost].sum()), int(account.total.sum()), len(np.unique(thread[lost]))
-    where = f"{threads} threads" if threads > 1 else "a thread"
-    text = (
-        f"{int(lost.sum()):,} device events ({units.duration_ns(time)}, {units.percent(time / whole)}) were launched in"
-        f" {where} whose operators the profiler did not record: they have no scope"
-    )
+    where, many = f"{threads} threads" if threads > 1 else "a thread", int(lost.sum())
+    what = units.many(many, "device event", "device events")
+    what += f" ({units.duration_ns(time)}, {units.percent(time / whole)})"
+    was, has = ("was", "it has") if many == 1 else ("were", "they have")
+    text = f"{what} {was} launched in {where} whose operators the profiler did not record: {has} no scope"
     return _finding(account, text, time, whole)
 
 

@@ -25,6 +25,8 @@ _ALIKE = (
 _BLANKS = re.compile(r"\s*(?<!\w)\s+|\s+(?!\w)\s*")
 """Blanks that do not part two words."""
 
+_ROUND = re.compile(r"[()]")
+
 
 def spelling(name: str) -> str:
     """The name as all instruments could write it; names without templates stay as they are."""
@@ -37,13 +39,15 @@ def _without_lists(name: str) -> str:
     """Without what stands in round brackets, but for a lambda's: its arguments tell it from another."""
     kept: list[str] = []
     stack: list[bool] = []  # for each open bracket, whether what is in it stays: those that stay come first
-    for place, character in enumerate(name):
-        stays = not stack or stack[-1]
-        if character == "(":
+    done = 0
+    for match in _ROUND.finditer(name):
+        place, stays = match.start(), not stack or stack[-1]
+        if match[0] == "(":
             stack.append(stays and name.endswith("{lambda", 0, place))
-            stays = stack[-1]
-        elif character == ")" and stack:
-            stack.pop()
+            end = match.end() if stack[-1] else place
+        else:
+            end = match.end() if not stack or stack.pop() else place
         if stays:
-            kept.append(character)
-    return "".join(kept)
+            kept.append(name[done:end])
+        done = match.end()
+    return "".join(kept) + ("" if stack and not stack[-1] else name[done:])

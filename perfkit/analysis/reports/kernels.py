@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.findings import reading
+from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
@@ -19,7 +20,7 @@ NAME = "kernel_summary"
 """The table's name, as --table takes it."""
 
 _COLUMNS = (
-    Column("name"),
+    *NAMES,
     Column("count", "", "count", summed=True),
     Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
     Column("share", "1", "share", summed=True),
@@ -63,6 +64,8 @@ def table(trace: Trace) -> Table:
             **{f"{name}_ns": times[name].to_numpy() for name in ("mean", "median", "min", "max", "std")},
         }
     )
+    short = short_names(frame["name"])
+    frame["short_name"] = pd.Series([short[name] for name in frame["name"]], dtype=object)
     frame = frame.sort_values(["total_ns", "name"], ascending=[False, True], kind="stable", ignore_index=True)
     notes = ("every kernel in the file, without layers, phases or steps; the table kernels has those",)
     return Table(NAME, "Kernels by name", _COLUMNS, frame, notes)

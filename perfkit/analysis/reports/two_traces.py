@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
@@ -102,12 +103,12 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
         sides = [breakdown.kernel_table(side.partial) for side in (a, b)]
         sides = sides if both.one_instrument else list(_spelled_alike(sides))
         notes = () if both.one_instrument else tuple(note for side in sides for note in side.notes)
-        yield replace(_joined("kernels", title, "name", sides, rule), notes=notes)
+        yield _shortened(replace(_joined("kernels", title, "name", sides, rule), notes=notes), a.on_device)
     if a.on_device:
         moved = (breakdown.copy_table(side.partial) for side in (a, b))
         copies = _joined("copies", "Copies and memsets", "name", moved, rule)
         if len(copies):
-            yield copies
+            yield _shortened(copies, True)
     elif not rule.counts:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
@@ -163,6 +164,14 @@ def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule
     return Table(
         name, title, _columns(key, rule), frame, pinned=len(frame) if key == "phase" else int(frame["rest"].sum())
     )
+
+
+def _shortened(table: Table, on_device: bool) -> Table:
+    """With names that are unique among the kernels of both sides; operators keep their own."""
+    names = table.frame["name"]
+    short = short_names(names) if on_device else {}
+    frame = table.frame.assign(short_name=[short.get(name, name) for name in names])
+    return replace(table, columns=(*NAMES, *table.columns[1:]), frame=frame)
 
 
 def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:

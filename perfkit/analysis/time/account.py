@@ -106,6 +106,7 @@ class Account:
             cpus=tuple(own.cpu for own in (trace.recording.own,) if own and own.cpu),
             device_labels=self.device_labels,
             names=trace.names,
+            device_names=frozenset(trace.names[index] for index in np.unique(trace.device.name)),
             paths=self.paths,
             scope_source=attribution.scope_source,
             layers_by=self.fallback.by if self.fallback else layers_by(attribution.scope_source),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, 
 from perfkit.analysis.attribution.fallback import LayersBy
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels import copies, kinds
+from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.time.cells import CELLS, Work, categories, scopes_of
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.analysis.time.passes import passes
@@ -34,8 +36,9 @@ _SUM = (
 )
 _SHARE = Column("share", "1", "share", summed=True)
 _KERNEL_COLUMNS = (
-    Column("name"),
+    *NAMES,
     Column("category"),
+    Column("operator", spare=True),
     *_SUM,
     _SHARE,
     Column("count_per_step", "", "count", "per step"),
@@ -64,7 +67,8 @@ def _operator_table(partial: Partial) -> Table:
         f"{without_device(partial.facts)}: operators by self time on the main thread, inside the steps",
         f"{UNATTRIBUTED} is the time between operators: Python, the framework, the profiler",
     )
-    columns = _present(_KERNEL_COLUMNS, partial)
+    frame["short_name"] = frame["name"]
+    columns = tuple(column for column in _present(_KERNEL_COLUMNS, partial) if column.name != "operator")
     return Table("kernels", "Operators, self time", columns, with_share(frame), notes, pinned=min(1, len(frame)))
 
 
@@ -89,10 +93,15 @@ def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.D
     shares = cells.groupby(["name", "category"])[["total_ns", "count"]].sum().reset_index()
     main = shares.sort_values(["total_ns", "count"], ascending=False, kind="stable").drop_duplicates("name")
     forward = cells[cells["phase"] == Phase.FORWARD].groupby("name")["count"].sum()
-    names = np.array(partial.facts.names, dtype=object)
+    names = np.array([*partial.facts.names, None], dtype=object)  # the last element belongs to NONE
+    launcher = _launcher(cells, names).reindex(grouped.index)
+    own = names[grouped.index.to_numpy(dtype=np.int64)]
+    short = short_names(partial.facts.device_names) if partial.facts.on_device else {}
     frame = pd.DataFrame(
         {
-            "name": names[grouped.index.to_numpy(dtype=np.int64)],
+            "name": own,
+            "short_name": pd.Series([short.get(name, name) for name in own], dtype=object),
+            "operator": pd.Series(launcher.to_numpy(), dtype=object),
             "category": _CATEGORIES[main.set_index("name")["category"].reindex(grouped.index).to_numpy(dtype=np.int64)],
             "count": grouped["count"].to_numpy(),
             "total_ns": grouped["total_ns"].to_numpy(),
@@ -111,6 +120,14 @@ def _by_name(partial: Partial, *kinds: Work, sums: tuple[str, ...] = ()) -> pd.D
     return frame.sort_values(["total_ns", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
+def _launcher(cells: pd.DataFrame, names: np.ndarray[Any, Any]) -> pd.Series[Any]:
+    """For each name the operator that launched most of its time; None where no operator did."""
+    launched = cells.groupby(["name", "operator"])["total_ns"].sum().reset_index()
+    launched["text"] = pd.Series(names[launched["operator"].to_numpy(dtype=np.int64)], dtype=object)
+    longest = launched.sort_values(["total_ns", "text"], ascending=[False, True], kind="stable")
+    return longest.drop_duplicates("name").set_index("name")["text"]
+
+
 def with_share(frame: pd.DataFrame) -> pd.DataFrame:
     """Add each row's share of the total."""
     total = frame["total_ns"].sum()
@@ -125,7 +142,7 @@ def copy_table(partial: Partial) -> Table:
     moved, seconds = frame["bytes"].to_numpy(), frame["total_ns"].to_numpy() / 1e9
     frame["bytes_per_s"] = np.divide(moved, seconds, out=np.full(len(frame), np.nan), where=(moved > 0) & (seconds > 0))
     columns = (
-        Column("name"),
+        *NAMES,
         Column("category"),
         Column("host_memory", title="host memory"),
         *_SUM,
@@ -253,7 +270,8 @@ CATEGORIES = TraceTable(
 KERNELS = TraceTable(
     "kernels",
     "a kernel's name; without a device an operator's",
-    "`name`, `category`, `count`, `total_ns`, `share`, `count_per_step`, `count_per_forward`, "
+    "`name`, `short_name`, `category`, `operator` (that launched most of its time), "
+    "`count`, `total_ns`, `share`, `count_per_step`, `count_per_forward`, "
     "`count_per_pass` (with `--phase` only), `mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: kernel_table(partial),
     _unless_ranges_only,
@@ -268,7 +286,7 @@ LAYERS = TraceTable(
 COPIES = TraceTable(
     "copies",
     "a copy's or memset's name (with a device only)",
-    "`name`, `category`, `host_memory`, `count`, `total_ns`, `share`, `bytes`, `bytes_per_s`, "
+    "`name`, `short_name`, `category`, `host_memory`, `count`, `total_ns`, `share`, `bytes`, `bytes_per_s`, "
     "`mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: copy_table(partial),
     _with_device,

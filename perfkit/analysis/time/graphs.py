@@ -30,7 +30,8 @@ def by_graph(account: Account) -> Bools:
     return at(graph, account.attribution.events.launch[account.row], absent=False)
 
 
-def _in_graph(account: Account) -> Bools:
+def in_graph(account: Account) -> Bools:
+    """Rows that ran in a graph, by their launch or by the node that nsys says they are."""
     return (account.trace.device.graph_node[account.row] >= 0) | by_graph(account)
 
 
@@ -40,18 +41,21 @@ def _launches(count: int) -> str:
 
 def cuda_graphs(account: Account) -> Finding | None:
     """How many events ran in graphs, and where their scopes are from."""
-    if not account.on_device or not (in_graph := _in_graph(account)).any():
+    if not account.on_device or not (inside := in_graph(account)).any():
         return None
-    time = int(account.total[in_graph].sum())
-    launches = len(np.unique(account.attribution.events.launch[account.row][in_graph]))
-    count = int(in_graph.sum())
-    noted, pieces = (int((in_graph & (account.how == how)).sum()) for how in (How.GRAPH, How.PIECE))
+    time = int(account.total[inside].sum())
+    launches = len(np.unique(account.attribution.events.launch[account.row][inside]))
+    count = int(inside.sum())
+    noted, pieces = (int((inside & (account.how == how)).sum()) for how in (How.GRAPH, How.PIECE))
     parts = [f"{noted:,} have the scope noted at capture"] if noted else []
     parts += [f"{pieces:,} are in pieces of a step, numbered by the order of their launches"] if pieces else []
     if count > noted + pieces:
-        whose = "the others have" if parts else "they have"
-        parts.append(f"{whose} the scope of their launch, not of the code that was captured")
-    text = f"{count:,} device events ({units.duration_ns(time)}) ran in {_launches(launches)}; {', '.join(parts)}"
+        whose = "the others have" if parts else "it has" if count == 1 else "they have"
+        parts.append(
+            f"{whose} the scope of {'its' if count == 1 else 'their'} launch, not of the code that was captured"
+        )
+    what = units.many(count, "device event", "device events")
+    text = f"{what} ({units.duration_ns(time)}) ran in {_launches(launches)}; {', '.join(parts)}"
     return Finding(CUDA_GRAPHS, text, part(account, time))
 
 
@@ -68,7 +72,8 @@ def graph_without_scope(account: Account, _: Scalars) -> Finding | None:
     time, whole = int(account.total[bare].sum()), int(account.total.sum())
     launches = len(np.unique(account.attribution.events.launch[account.row][bare]))
     text = (
-        f"{int(bare.sum()):,} device events of {_launches(launches)} have no scope: {units.duration_ns(time)}"
+        f"{units.many(int(bare.sum()), 'device event', 'device events')} of {_launches(launches)}"
+        f" {'has' if bare.sum() == 1 else 'have'} no scope: {units.duration_ns(time)}"
         f" ({units.percent(time / max(whole, 1))}); a replayed kernel does not say which code launched it"
     )
     advice = (

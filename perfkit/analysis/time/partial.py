@@ -97,6 +97,8 @@ class Facts:
     """Of the devices that have events. One label in two files is one device: they are of one process."""
     names: tuple[str, ...]
     """Of kernels, operators and ranges."""
+    device_names: frozenset[str]
+    """Of what runs on devices anywhere in the files: among these short names are unique."""
     paths: tuple[str, ...]
     """Of scopes, and of what work without one goes by."""
     scope_source: ScopeSource
@@ -241,6 +243,7 @@ def _merged_facts(parts: Sequence[Facts]) -> Facts:
         cpus=_union(part.cpus for part in parts),
         device_labels=_union(part.device_labels for part in parts),
         names=_union(part.names for part in parts),
+        device_names=frozenset().union(*(part.device_names for part in parts)),
         paths=_union(part.paths for part in parts),
         scope_source=scoped[0].scope_source,
         layers_by=scoped[0].layers_by,

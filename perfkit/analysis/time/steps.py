@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis.attribution.attribute import owners_of_events
 from perfkit.analysis.attribution.intervals import NONE, covered
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.partial import Fold, Partial, Rows
@@ -32,13 +33,15 @@ def _rows(account: Account) -> Rows:
     steps = [account.attribution.steps[index] for index in account.steps]
     start, end = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
     owner = np.array([trace.threads[step.thread].pid for step in steps], dtype=np.int64)
-    unknown = bool((events.process == MISSING).any()) or not len(events)  # one process, or whose devices they are
+    process = owners_of_events(trace, account.attribution)
+    unknown = bool((process == MISSING).all())  # one process, or whose devices they are
     owner = np.full(len(steps), MISSING, dtype=np.int64) if unknown else owner
     number = np.arange(len(steps))
     columns = [(number, owner, np.full(len(steps), NONE), np.zeros(len(steps), dtype=np.int64))]
     for place, device in enumerate(np.unique(events.device).tolist()):
         rows = np.flatnonzero(events.device == device)
-        here = np.full(len(steps), unknown) | np.isin(owner, events.process[rows])
+        known = np.unique(process[rows][process[rows] != MISSING])
+        here = np.isin(owner, known) | (len(known) == 0)
         busy = covered(start[here], end[here], events.start[rows], events.end[rows])
         columns.append((number[here], owner[here], np.full(len(busy), place), busy))
     step, owner, on, busy = (np.concatenate(column) for column in zip(*columns, strict=True))

@@ -103,6 +103,17 @@ def attributing(events: int, console: Console | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def writing(name: str, events: int, console: Console | None = None) -> Iterator[None]:
+    """Show a status line on stderr while very many events are written; nothing without a terminal."""
+    console = console or stderr_console()
+    if events < _MANY_EVENTS or not console.is_terminal:
+        yield
+        return
+    with console.status(f"writing {events:,} events to {escape(printable(name))}"):
+        yield
+
+
+@contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar on stderr when reading a file takes longer than a second; nothing without a terminal."""
     columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())

@@ -51,8 +51,8 @@ def test_facts_of_the_file(facts, check):
 def test_work_launched_before_the_window():
     found = checks(clean().event("before", 1, 31))["no launch"]
     assert found.cost == Cost(30, 0.75)
-    assert found.what.startswith("1 device events (30.00 ns, 75.0%) ")
-    assert "1 of them ran before" in found.what
+    assert found.what.startswith("1 device event (30.00 ns, 75.0%) ")
+    assert "; it ran before" in found.what
     assert found.evidence == (Evidence("phases", {"phase": "unlaunched"}),)
 
 
@@ -72,7 +72,7 @@ def test_zero_overlapping_and_outside():
     b = clean().event("nothing", 70, 70, correlation=1000).event("other", 55, 65, correlation=1000, stream=7)
     b.launched("late", 200, 300, 310)
     found = checks(b)
-    assert found["zero durations"].what.startswith("1 device events")
+    assert found["zero durations"].what.startswith("1 device event")
     assert found["overlapping"].cost.ns == 5
     assert found["outside steps"].cost == Cost(10, 10 / 30)
 
@@ -116,7 +116,7 @@ def test_dropped_records_and_unknown_names():
     b.metadata = {"INFO": ["CuptiActivityProfiler.cpp:300] Record counts: Out-of-range = 7, Blocklisted runtime = 9"]}
     found = checks(b)
     assert found["out of range"].what.startswith("the profiler dropped 7 records")
-    assert found["unknown kernels"].what.startswith("1 kernel names of no known category (3.000 ns): mystery_kernel")
+    assert found["unknown kernels"].what.startswith("1 kernel name of no known category (3.000 ns): mystery_kernel")
 
 
 def test_a_graph_node_goes_to_the_scope_noted_at_capture():

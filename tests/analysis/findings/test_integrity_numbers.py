@@ -115,12 +115,12 @@ def test_findings_are_lines_and_rows_for_people():
     trace = replace(clean().build(), facts=ReadFacts(negative_durations=1, remarks=("a note",)))
     assert lines(integrity.findings(account(trace))) == [
         "integrity, reading: a note",
-        "integrity, negative durations: 1 events end before they start; counted as 0 ns",
+        "integrity, negative durations: 1 event ends before it starts; counted as 0 ns",
     ]
     table = table_of(trace)
     assert table.frame[["rule", "what"]].to_numpy().tolist() == [
         ["reading", "a note"],
-        ["negative-durations", "1 events end before they start; counted as 0 ns"],
+        ["negative-durations", "1 event ends before it starts; counted as 0 ns"],
     ]
     columns.assert_regular(table)
     assert (table.name, table.title) == ("integrity", "Integrity")
@@ -142,7 +142,7 @@ def test_work_without_a_launch_and_what_of_it_ran_before_all_others():
 
 def test_work_without_a_launch_that_none_of_it_ran_before_the_others():
     assert found(clean().event("x", 70, 80))["no launch"].what == (
-        "1 device events (10.00 ns, 50.0%) have no launch in the file"
+        "1 device event (10.00 ns, 50.0%) has no launch in the file"
     )
 
 
@@ -153,7 +153,7 @@ def test_where_nothing_has_a_launch_nothing_is_said_of_a_first_one():
         8,
         "2 device events (8.000 ns, 100.0%) have no launch in the file",
     )
-    assert found(TraceBuilder().event("k", 0, 0))["no launch"].what.startswith("1 device events (0 ns, 0.00%)")
+    assert found(TraceBuilder().event("k", 0, 0))["no launch"].what.startswith("1 device event (0 ns, 0.00%)")
 
 
 def test_only_what_is_shown_counts():
@@ -171,7 +171,7 @@ def test_what_was_launched_outside_the_steps():
     assert everything["outside steps"] == (
         OUTSIDE_STEPS,
         10,
-        "1 device events (10.00 ns) were launched outside every step",
+        "1 device event (10.00 ns) was launched outside every step",
     )
     assert steps["outside steps"] == (
         OUTSIDE_STEPS, 17,
@@ -238,7 +238,7 @@ def test_events_of_no_length():
     assert found(b)["zero durations"] == (
         ZERO_DURATIONS,
         0,
-        "1 device events last 0 ns: shorter than the clock's resolution",
+        "1 device event lasts 0 ns: shorter than the clock's resolution",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.totals import PHASE_TOTALS, trace_totals
 from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.summary import summary
 from perfkit.schema.finding import TRACE_TOTALS, Finding
-from perfkit.trace.columns import DeviceKind
+from perfkit.trace.columns import DeviceKind, Thread
 from tests.analysis.time.idle.traces import loop
 from tests.builders import TraceBuilder, host_step
 
@@ -48,6 +50,20 @@ def test_a_device_that_runs_behind_the_host():
     assert line(b).endswith("; a step launches 60.00 ns of work: the device runs behind the host")
     late = TraceBuilder().step(0, 0, 100).launched("k", 1, 90, 110)
     assert line(late).endswith("; 50.0% of what a step launches runs after it")
+
+
+def test_a_device_that_runs_behind_the_host_of_its_own_process():
+    """GIVEN the same by two processes, each with its device and steps WHEN told THEN a step launches 60 ns, not 30"""
+    b = TraceBuilder()
+    for thread in range(2):
+        for number in range(2):
+            begin = 10 * number + thread
+            b.annotation(f"ProfilerStep#{number}", begin, begin + 10, thread=thread)
+            b.launched("k", begin + 1, 60 * number + 2, 60 * number + 62, thread=thread, device=thread)
+    trace = replace(b.build(), threads=(Thread(1, 1), Thread(2, 2)))
+    account = account_for(trace, attribute(trace))
+    said = trace_totals(account, summary(account.partial)).what
+    assert said.endswith("; a step launches 60.00 ns of work: the device runs behind the host")
 
 
 def test_several_devices_are_one_number_where_they_are_alike():

@@ -121,7 +121,7 @@ def test_columns():
     found = compared(kernels(("x", 30)), kernels(("x", 30)))
     kernels_table = table(found, "kernels")
     assert columns.names(kernels_table) == [
-        "name", *SIDES, "difference_ns", "share_a", "share_b", "difference_share", "disagrees",
+        "name", "short_name", *SIDES, "difference_ns", "share_a", "share_b", "difference_share", "disagrees",
     ]  # fmt: skip
     assert columns.summed(kernels_table) == [*SIDES, "difference_ns", "share_a", "share_b"]
     for name in ("phases", "groups", "kernels"):
@@ -130,7 +130,15 @@ def test_columns():
     assert titles == {
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
-    assert tables_for_people(found) == found.tables
+    assert [one.name for one in tables_for_people(found)] == list(titles)
+
+
+def test_kernels_of_both_sides_are_told_apart():
+    """GIVEN gemms of A and of B that differ in their alignment WHEN joined THEN each row says its own"""
+    names = [f"cutlass_80_tensorop_s1688gemm_64x64_16x6_nn_align{n}" for n in (1, 4)]
+    found = compared(kernels((names[0], 30)), kernels((names[1], 30)))
+    short = table(found, "kernels").frame.set_index("name")["short_name"]
+    assert [short[name] for name in names] == [f"gemm 64x64x16 tf32 nn (cutlass) · align {n}" for n in (1, 4)]
 
 
 def test_groups_are_those_of_the_view():

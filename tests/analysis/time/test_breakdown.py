@@ -38,17 +38,52 @@ def test_a_row_says_how_often_how_long_and_of_what_kind_a_kernel_ran():
     table = breakdown.kernel_table(account(two_steps()).partial)
     gemm, relu = table.frame.to_dict("records")
     assert gemm == {
-        "name": "gemm", "category": "matmul", "count": 5, "total_ns": 110, "share": 110 / 120,
+        "name": "gemm", "short_name": "gemm", "category": "matmul", "operator": "aten::mm", "count": 5,
+        "total_ns": 110, "share": 110 / 120,
         "count_per_step": 2.5, "count_per_forward": 2.0, "mean_ns": 22.0, "min_ns": 10, "max_ns": 40,
     }  # fmt: skip
     assert relu == {
-        "name": "relu", "category": "elementwise", "count": 2, "total_ns": 10, "share": 10 / 120,
+        "name": "relu", "short_name": "relu", "category": "elementwise", "operator": "aten::relu", "count": 2,
+        "total_ns": 10, "share": 10 / 120,
         "count_per_step": 1.0, "count_per_forward": 1.0, "mean_ns": 5.0, "min_ns": 5, "max_ns": 5,
     }  # fmt: skip
     assert (table.name, table.title, table.pinned) == ("kernels", "Kernels", 0)
     columns.assert_regular(table)
     assert columns.summed(table) == ["count", "total_ns", "share"]
-    assert columns.spare(table) == ["count_per_forward", *TIMES]
+    assert columns.spare(table) == ["operator", "count_per_forward", *TIMES]
+
+
+def test_a_kernel_stands_beside_the_operator_that_launched_most_of_its_time():
+    """GIVEN a kernel of 10 ns from one operator, 30 and 20 ns from another, and one without any WHEN tabled THEN so"""
+    b = TraceBuilder().range("aten::a", 0, 10).launched("k", 1, 100, 110)
+    b.range("aten::b", 20, 40).launched("k", 21, 110, 140).launched("k", 22, 140, 160).launched("alone", 50, 160, 165)
+    frame = breakdown.kernel_table(account(b).partial).frame
+    assert frame[["name", "operator"]].to_numpy().tolist() == [["k", "aten::b"], ["alone", None]]
+
+
+def test_equal_times_go_to_the_operator_whose_name_is_first():
+    b = TraceBuilder().range("aten::b", 0, 10).launched("k", 1, 100, 110)
+    b.range("aten::a", 20, 30).launched("k", 21, 110, 120)
+    assert breakdown.kernel_table(account(b).partial).frame["operator"].tolist() == ["aten::a"]
+
+
+def test_people_read_short_names_and_full_ones_where_they_ask():
+    """GIVEN two gemms that differ in their alignment, one of them in backward WHEN only forward is shown THEN it has
+
+    the short name that it has in the whole trace; a script reads the full one beside it, and so do people in full.
+    """
+    names = [f"cutlass_80_tensorop_s1688gemm_128x128_16x4_nn_align{n}" for n in (1, 4)]
+    b = two_steps().range("aten::mm", 80, 90, sequence=7).launched(names[0], 81, 160, 165)
+    b.node("MmBackward0", 1420, 1430, 7).launched(names[1], 1421, 1440, 1450)
+    whole = breakdown.kernel_table(account(b).partial)
+    short = dict(zip(whole.frame["name"], whole.frame["short_name"], strict=True))
+    assert [short[name] for name in names] == [f"gemm 128x128x16 tf32 nn (cutlass) · align {n}" for n in (1, 4)]
+    part = breakdown.kernel_table(account(b, phase=Phase.BACKWARD).partial)
+    assert short[names[1]] in part.frame["short_name"].tolist()
+    assert columns.names(whole.seen_by("people"))[0] == "short_name"
+    assert columns.names(whole.seen_by("scripts"))[:2] == ["name", "short_name"]
+    in_full = whole.in_full().seen_by("people").columns[0]
+    assert (in_full.name, in_full.whole) == ("name", True)
 
 
 def test_counts_per_step_and_pass_of_a_single_one():
@@ -62,7 +97,9 @@ def test_counts_per_step_and_pass_of_a_single_one():
 
 def test_without_steps_nothing_is_counted_per_step():
     table = breakdown.kernel_table(account(TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)).partial)
-    assert columns.names(table) == ["name", "category", "count", "total_ns", "share", *TIMES]
+    assert columns.names(table) == [
+        "name", "short_name", "category", "operator", "count", "total_ns", "share", *TIMES,
+    ]  # fmt: skip
 
 
 def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
@@ -75,11 +112,11 @@ def test_a_phase_has_its_count_per_pass_behind_that_per_forward():
         0,
         0.5,
     )
-    front = ["name", "category", "count", "total_ns", "share", "count_per_step"]
+    front = ["name", "short_name", "category", "operator", "count", "total_ns", "share", "count_per_step"]
     assert columns.names(table) == [*front, "count_per_forward", "count_per_pass", *TIMES]
-    assert columns.spare(table) == ["count_per_forward", "count_per_pass", *TIMES]
+    assert columns.spare(table) == ["operator", "count_per_forward", "count_per_pass", *TIMES]
     columns.assert_regular(table)
-    assert columns.names(table.seen_by("people")) == [*front, "count_per_pass", *TIMES]
+    assert columns.names(table.seen_by("people")) == [*front[1:], "count_per_pass", *TIMES]
 
 
 def test_one_pass_of_a_phase_counts_as_one():
@@ -177,15 +214,17 @@ def test_copies_have_their_bytes_and_an_unknown_size_counts_as_none():
         b.launched(pinned, at, 10 * at, 10 * at + 4, kind=DeviceKind.MEMCPY, bytes=size)
     b.launched("Memcpy DtoH (Device -> Pageable)", 4, 40, 43, kind=DeviceKind.MEMCPY)
     table = breakdown.copy_table(account(b).partial)
-    columns_of_copies = ["name", "category", "host_memory", "count", "total_ns", "share", "bytes", "mean_ns"]
+    columns_of_copies = ["name", "short_name", "category", "host_memory", "count", "total_ns", "share", "bytes"]
+    to_device, to_host = "copy host (pinned) to device", "copy device to host (pageable)"
     assert table.frame[columns_of_copies].to_numpy().tolist() == [
-        [pinned, "host to device", "pinned", 2, 8, 8 / 12, 128, 4.0],
-        ["Memcpy DtoH (Device -> Pageable)", "device to host", "pageable", 1, 3, 3 / 12, 0, 3.0],
-        ["Memset", "memset", None, 1, 1, 1 / 12, 0, 1.0],
+        [pinned, to_device, "host to device", "pinned", 2, 8, 8 / 12, 128],
+        ["Memcpy DtoH (Device -> Pageable)", to_host, "device to host", "pageable", 1, 3, 3 / 12, 0],
+        ["Memset", "set memory", "memset", None, 1, 1, 1 / 12, 0],
     ]
+    assert table.frame["mean_ns"].tolist() == [4, 3, 1]
     assert table.frame["bytes_per_s"].tolist() == pytest.approx([16e9, math.nan, math.nan], nan_ok=True)
     assert (table.name, table.title) == ("copies", "Copies and memsets")
-    assert columns.names(table) == [*columns_of_copies[:-1], "bytes_per_s", *TIMES]
+    assert columns.names(table) == [*columns_of_copies, "bytes_per_s", *TIMES]
     assert columns.summed(table) == ["count", "total_ns", "share", "bytes"]
     columns.assert_regular(table)
 

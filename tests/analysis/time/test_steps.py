@@ -67,6 +67,14 @@ def test_a_process_has_its_own_devices():
     ]  # fmt: skip
 
 
+def test_launches_say_whose_a_device_is():
+    """GIVEN two processes with a step and a device each WHEN the file does not say whose they are THEN launches do"""
+    b = TraceBuilder().step(0, 0, 100).annotation("ProfilerStep#0", 0, 90, thread=1)
+    b.launched("k", 5, 10, 40).launched("k", 5, 10, 20, thread=1, device=1)
+    trace = dataclasses.replace(b.build(), threads=(Thread(1, 1), Thread(2, 2)))
+    assert [row[2:] for row in rows(table_of(trace))] == [["0", 100, 30, 70], ["1", 90, 10, 80]]
+
+
 def test_two_processes_may_share_a_device():
     """GIVEN a device that works for two processes THEN it is busy in the steps of both"""
     b = TraceBuilder().step(0, 0, 100).annotation("ProfilerStep#0", 0, 90, thread=1)

@@ -157,7 +157,7 @@ def test_graphs_recorded_as_a_whole_are_pointed_out(tmp_path: Path) -> None:
     export = NsysExport().range("a", 0, 50).launched("k", 10, 20, 30, correlation=1)
     export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=40, end=47, deviceId=0, graphId=1, correlationId=2)
     remarks = lines_in(trace_report.report(load(export.write(tmp_path / "whole.sqlite"))))
-    assert any("--cuda-graph-trace=node" in line and "1 graph launches (7" in line for line in remarks)
+    assert any("--cuda-graph-trace=node" in line and "1 graph launch (7" in line for line in remarks)
 
 
 @pytest.mark.parametrize("registered", [False, True], ids=["text", "textId"])

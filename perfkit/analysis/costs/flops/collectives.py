@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution.intervals import NONE, at, nearest
+from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.breakdown import with_share
 from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows
@@ -48,14 +48,25 @@ def bus_factor(collective: str, ranks: int) -> float | None:
     return None
 
 
-def _rows(account: Account) -> Rows:
-    """One row a collective's event; its message belongs to the first event in the file."""
+def message_bytes(account: Account) -> Ints:
+    """Bytes of the message that each device event of the file moves; NONE for none, or an unknown one."""
+    sizes, code, owner = _messages(account)
+    return at(sizes[code], owner, absent=NONE)
+
+
+def _messages(account: Account) -> tuple[Ints, Ints, Ints]:
+    """Bytes of each of the trace's arguments, the arguments of each host range, and each event's collective there."""
     trace, host = account.trace, account.attribution.host
-    messages = messages_of(trace)
-    sizes = np.array([NONE if m is None else size_of(m) or NONE for m in messages] + [NONE], dtype=np.int64)
+    sizes = np.array([NONE if m is None else size_of(m) or NONE for m in messages_of(trace)] + [NONE], dtype=np.int64)
     code = trace.host.arguments[host.forest.order]
     owner = nearest(host.forest.parent, sizes[code] != NONE)
-    event_owner = at(owner, account.attribution.events.leaf, absent=NONE)
+    return sizes, code, at(owner, account.attribution.events.leaf, absent=NONE)
+
+
+def _rows(account: Account) -> Rows:
+    """One row a collective's event; its message belongs to the first event in the file."""
+    messages = messages_of(account.trace)
+    sizes, code, event_owner = _messages(account)
     first = np.zeros(len(event_owner), dtype=bool)
     first[np.unique(event_owner, return_index=True)[1]] = True
     own = event_owner[account.row] != NONE if account.on_device else np.zeros(len(account), dtype=bool)

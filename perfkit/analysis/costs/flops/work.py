@@ -14,12 +14,14 @@ from perfkit.analysis.attribution.attribute import Attribution
 from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest, pair_keys, strictly_above
 from perfkit.analysis.costs.flops.call import Call
-from perfkit.analysis.costs.flops.formula import Counted, Formula
+from perfkit.analysis.costs.flops.formula import Counted, Formula, Level
 from perfkit.analysis.costs.flops.operators import counted, formula_of, is_in_place
 from perfkit.analysis.kernels import kinds
 from perfkit.trace.columns import MISSING, HostKind
 from perfkit.trace.detail_columns import Operands
 
+_SPARSE = ("aten::_sparse_", "aten::sparse_")
+"""Products inside these have sparse tensors, whose shapes say nothing of how many elements there are."""
 _ACCUMULATE = "torch::autograd::AccumulateGrad"
 PRODUCTS = (kinds.MATMUL, kinds.ATTENTION, kinds.CONVOLUTION)
 """What FLOPs per step count, and utilisation with them: the work that accelerators have units for."""
@@ -56,8 +58,9 @@ def work_of(operands: Operands, attribution: Attribution) -> Work:
     known = np.array([count is not None for count in found], dtype=bool)[key] if len(key) else np.zeros(0, dtype=bool)
     rows, key, formula = rows[known], key[known], formula[known]
     level = np.array([how.level for how in formulas], dtype=np.int64)[formula]
-    innermost = level > _levels_inside(host, rows, level)
-    rows, key, formula = rows[innermost], key[innermost], formula[innermost]
+    sparse = nearest(host.forest.parent, host.matching(lambda name: name.startswith(_SPARSE)))[rows] != NONE
+    own = (level > _levels_inside(host, rows, level)) & ~(sparse & (level == Level.PRODUCT))
+    rows, key, formula = rows[own], key[own], formula[own]
     flops, masked, repeated, moved, kind = (
         _placed(len(host.name), rows, values, absent)
         for values, absent in (

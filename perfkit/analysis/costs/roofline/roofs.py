@@ -64,6 +64,13 @@ class Devices:
         """Whether any is."""
         return any(hardware is not None for hardware in self.of)
 
+    def peaks_of(self, device: int) -> frozenset[tuple[Precision, float]] | None:
+        """FLOP/s by precision; None where the device is not known."""
+        hardware = self.of[device]
+        return (
+            None if hardware is None else frozenset((name, peak.flops_per_s) for name, peak in hardware.peaks.items())
+        )
+
     def peak(self, device: int, wanted: Precision) -> float | None:
         """FLOP/s; None where it is not known."""
         hardware = self.of[device]

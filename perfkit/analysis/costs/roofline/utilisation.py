@@ -51,6 +51,8 @@ def utilisation(partial: Partial, devices: Devices) -> Utilisation:
     facts = partial.facts
     if not facts.has_shapes or facts.only is not None or not devices.is_known or counted_products(partial) < _COUNTED:
         return Utilisation()
+    if len({devices.peaks_of(device) for device in times_of_steps(partial)["device"].unique().tolist()}) > 1:
+        return Utilisation()  # one that waits has other peaks than those that the work's time is compared with
     rows = ideal_times(partial, devices)
     if facts.steps:
         rows = rows[rows["step"] != NONE]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from perfkit.analysis.attribution.attribute import ProfiledStep
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Panel, Series
@@ -19,6 +20,8 @@ from perfkit.trace.details import read_details
 
 MOST_POINTS = 2_000
 """Points of a line: of each stretch of time the largest value."""
+MOST_STEPS = 20
+"""Steps that are marked; with more, none is."""
 _CPU = 0
 _ANCHOR, _TITLE = "memory", "Memory over time"
 _LACKING = "record with profile_memory=True to see what memory was in use when"
@@ -26,7 +29,9 @@ _CATEGORY = "cpu_instant_event"
 """What Kineto calls allocations; the reader counts them among the events that are in no column."""
 
 
-def section(trace: Trace, read: Callable[[Trace], Details] = read_details) -> Section:
+def section(
+    trace: Trace, steps: Sequence[ProfiledStep] = (), read: Callable[[Trace], Details] = read_details
+) -> Section:
     """Memory in use over the recording, a line a device; reads the file a second time where it has allocations."""
     if not trace.recording.capabilities.memory_events or not _has_events(trace):
         return Section(anchor=_ANCHOR, title=_TITLE, lacking=_LACKING)
@@ -39,6 +44,7 @@ def section(trace: Trace, read: Callable[[Trace], Details] = read_details) -> Se
     lines = _lines(events)
     panel = Panel(
         series=tuple(series for series, _ in lines),
+        shaded=_every_second(steps, int(events.time.min()), int(events.time.max())),
         x_title="time since the first allocation",
         x_quantity="s",
         y_title="memory in use",
@@ -61,6 +67,18 @@ def section(trace: Trace, read: Callable[[Trace], Details] = read_details) -> Se
     return Section(anchor=_ANCHOR, title=_TITLE, takeaway=takeaway, figures=figures, tables=(table,), notes=notes)
 
 
+def _every_second(steps: Sequence[ProfiledStep], first: int, last: int) -> tuple[tuple[float, float, str], ...]:
+    """Every second of the steps, in seconds since the first allocation; none where there are too many to tell apart."""
+    if len(steps) > MOST_STEPS:
+        return ()
+    shown = ((number, step) for number, step in enumerate(steps) if number % 2 == 0)
+    return tuple(
+        ((max(step.start, first) - first) / 1e9, (min(step.end, last) - first) / 1e9, f"step {number}")
+        for number, step in shown
+        if step.start < last and step.end > first
+    )
+
+
 def _has_events(trace: Trace) -> bool:
     return any(category.startswith(_CATEGORY) for category in trace.facts.ignored) or (
         "profile_memory" in trace.recording.options
@@ -81,7 +99,7 @@ def _lines(events: MemoryEvents) -> list[tuple[Series, dict[str, Any]]]:
         label = "CPU" if kind == _CPU else f"device {device}"
         shown = _largest(seconds, used)
         series = Series(
-            label=label, x=tuple(seconds[shown].tolist()), y=tuple(map(float, used[shown])), look="roof", color=color
+            label=label, x=tuple(seconds[shown].tolist()), y=tuple(map(float, used[shown])), look="steps", color=color
         )
         row = {
             "device": label, "peak_bytes": int(used.max()), "at_s": float(seconds[int(used.argmax())]),

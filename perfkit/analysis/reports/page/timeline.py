@@ -152,7 +152,7 @@ def _bands(account: Account, device_rows: Ints, window: _Window, names: _Texts, 
 
 def _runs(value: Ints) -> tuple[Ints, Ints]:
     """First and last row of each run of equal values."""
-    first = np.flatnonzero(np.diff(value, prepend=value[0] - 1))
+    first = np.flatnonzero(np.append(True, value[1:] != value[:-1]))
     return first, np.append(first[1:], len(value)) - 1
 
 

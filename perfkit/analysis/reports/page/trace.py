@@ -55,7 +55,7 @@ def sections_of(account: Account, view: View, report: Report) -> tuple[Section, 
         _kernels(_of(tables, _KERNELS)),
         _roofline(account, view, _of(tables, _ROOFLINE)),
         timeline.section(account),
-        memory.section(account.trace),
+        memory.section(account.trace, account.attribution.steps),
         *((Section(anchor="tables", title="More tables", tables=tuple(others), folded=True),) if others else ()),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ from perfkit.schema.page.figures import BarPart, Bars
 from perfkit.schema.page.sections import Section
 from perfkit.schema.table import Table
 
-MOST_BARS = 40
-"""Steps with a bar each: the first ones, where there are more."""
+MOST_BARS = 12
+"""Steps with a bar each: the longest, where there are more."""
 _ANCHOR, _TITLE = "wall-time", "Wall time by cause"
 _COUNTED = "the trace's steps are counted from 0, as --steps takes them"
 _BUSY = {Kind.COMPUTE: "compute", Kind.COMMUNICATION: "exposed communication", Kind.COPY: "exposed copies"}
@@ -38,8 +38,8 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
     rows = partial.of(WALL_TIME)
     if partial.facts.steps:
         rows = rows[rows["step"] != NONE]
-    bars, left_out = _bars(rows, partial)
-    cut = (f"{left_out} more bars are left out; the tables have everything",) if left_out else ()
+    bars, left_out = _of_devices(rows, partial)
+    cut = (f"the longest {MOST_BARS} of {MOST_BARS + left_out:,} are drawn, and the mean of all",) if left_out else ()
     notes = (*cut, _COUNTED) if partial.facts.steps else cut
     return Section(
         anchor=_ANCHOR,
@@ -54,17 +54,12 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
 def _by_phase(partial: Partial) -> tuple[str, Bars]:
     """The host's time by phase, a bar a step."""
     cells = partial.of(BY_STEP)
-    places = sorted(set(cells["step"]) - {NONE})[:MOST_BARS] or [NONE]
-    sums = cells.groupby(["phase", "step"])["total_ns"].sum()
-    parts = tuple(
-        BarPart(
-            name=phase.label, values=tuple(float(sums.get((int(phase), step), 0)) for step in places), key=phase.label
-        )
-        for phase in Phase
-        if int(phase) in set(cells["phase"])
-    )
-    labels = tuple("all" if step == NONE else f"step {step}" for step in places)
-    return "host time on the main thread by phase", Bars(labels=labels, parts=parts, stacked=True)
+    steps = set(cells["step"]) - {NONE}
+    rows = cells[cells["step"] != NONE] if steps else cells
+    rows = rows.assign(what=[Phase(phase).label for phase in rows["phase"]])
+    order = [phase.label for phase in Phase]
+    bars, _ = _bars(rows, order, lambda step, _: f"step {step}" if steps else "all")
+    return "host time on the main thread by phase", bars
 
 
 def what(kind: int, cause: int) -> str:
@@ -72,26 +67,36 @@ def what(kind: int, cause: int) -> str:
     return f"idle: {Cause(cause).label}" if kind == Kind.IDLE else _BUSY[Kind(kind)]
 
 
-def _bars(rows: pd.DataFrame, partial: Partial) -> tuple[Bars, int]:
+def _of_devices(rows: pd.DataFrame, partial: Partial) -> tuple[Bars, int]:
     labels = partial.facts.device_labels
     several, steps = rows["device"].nunique() > 1, bool(partial.facts.steps)
-    places = sorted({(step, device) for step, device in zip(rows["step"], rows["device"], strict=True)})
-    shown = places[:MOST_BARS]
-    sums = rows.groupby(["kind", "cause", "step", "device"])["total_ns"].sum()
-    kinds = sorted({(kind, cause) for kind, cause in zip(rows["kind"], rows["cause"], strict=True)})
-    parts = tuple(
-        BarPart(
-            name=what(kind, cause),
-            values=tuple(float(sums.get((kind, cause, *place), 0)) for place in shown),
-            key=what(kind, cause).removeprefix("idle: "),
-        )
-        for kind, cause in kinds
-    )
-    names = [
-        ", ".join(filter(None, (f"step {step}" * steps, f"device {labels[device]}" * (several or not steps))))
-        for step, device in shown
+    named = [what(kind, cause) for kind, cause in zip(rows["kind"], rows["cause"], strict=True)]
+    order = [*_BUSY.values(), *(what(Kind.IDLE, cause) for cause in Cause)]
+
+    def name(step: int, device: int) -> str:
+        return ", ".join([f"step {step}"] * steps + [f"device {labels[device]}"] * (several or not steps))
+
+    return _bars(rows.assign(what=named), order, name)
+
+
+def _bars(rows: pd.DataFrame, order: Sequence[str], name: Callable[[int, int], str]) -> tuple[Bars, int]:
+    """A bar for each step and device, or the longest and before them the mean of all; and how many are left out."""
+    sums = rows.groupby(["what", "step", "device"])["total_ns"].sum()
+    whole = rows.groupby(["step", "device"])["total_ns"].sum()
+    places = sorted(whole.nlargest(MOST_BARS).index)
+    left_out = len(whole) - len(places)
+    present = [each for each in order if each in set(rows["what"])]
+    labels = [name(*place) for place in places]
+    values = [[float(sums.get((each, *place), 0)) for place in places] for each in present]
+    if left_out:
+        labels.insert(0, f"mean of {len(whole):,}")
+        for each, of in zip(present, values, strict=True):
+            of.insert(0, float(sums[each].sum() / len(whole)))
+    parts = [
+        BarPart(name=each, values=tuple(of), key=each.removeprefix("idle: "))
+        for each, of in zip(present, values, strict=True)
     ]
-    return Bars(labels=tuple(names), parts=parts, stacked=True), len(places) - len(shown)
+    return Bars(labels=tuple(labels), parts=tuple(parts), stacked=True), left_out
 
 
 def _takeaway(rows: pd.DataFrame, steps: int) -> str:

@@ -39,19 +39,16 @@ def _rows(account: Account) -> Rows:
 
 def _of_device(account: Account, device: int, regions: Regions) -> dict[str, Ints]:
     """The queue of a device in each region. Work counts where it was launched, time where it passed."""
-    events, host, gaps = account.trace.device, account.attribution.host, account.wall.gaps
+    host, gaps = account.attribution.host, account.wall.gaps
+    rows, called, begun = _queued(account, device)
     launch = account.attribution.events.launch
-    rows = np.flatnonzero((events.device == np.unique(events.device)[device]) & (launch != NONE))
-    called = host.start[launch[rows]]
-    order = np.argsort(called, kind="stable")
-    called, begun = called[order], np.maximum(events.start[rows], host.start[launch[rows]])[order]
     calls = np.sort(host.start[np.unique(launch[rows])])
     late = np.flatnonzero((gaps.device == device) & (gaps.launch != NONE))
     late = late[gaps.is_first[late] | (host.start[gaps.launch[late]] >= gaps.start[late])]
     late = late[np.argsort(host.start[gaps.launch[late]], kind="stable")]
     late_at = host.start[gaps.launch[late]]
     latency = np.maximum(gaps.end[late] - late_at, 0)
-    depth = _Depth(called, np.sort(begun))
+    depth = Depth(called, np.sort(begun))
     launches, launched, enders = (_within(times, regions) for times in (calls, called, late_at))
     return {
         "device": np.full(len(regions.step), device, dtype=np.int64),
@@ -70,8 +67,23 @@ def _of_device(account: Account, device: int, regions: Regions) -> dict[str, Int
     }
 
 
-class _Depth:
-    """How much was launched and had not begun, over time."""
+def _queued(account: Account, device: int) -> tuple[Ints, Ints, Ints]:
+    """A device's events whose launch is in the file; by the time of that: when each was launched, and when it began."""
+    events, host, launch = account.trace.device, account.attribution.host, account.attribution.events.launch
+    rows = np.flatnonzero((events.device == np.unique(events.device)[device]) & (launch != NONE))
+    called = host.start[launch[rows]]
+    order = np.argsort(called, kind="stable")
+    return rows, called[order], np.maximum(events.start[rows], called)[order]
+
+
+def depth_of(account: Account, device: int) -> Depth:
+    """The queue of a device, an index into the account's labels."""
+    _, called, begun = _queued(account, device)
+    return Depth(called, np.sort(begun))
+
+
+class Depth:
+    """How much was launched and had not begun, over time: `depth[k]` from `time[k]` on, ns."""
 
     def __init__(self, launched: Ints, begun: Ints) -> None:
         time = np.concatenate((launched, begun))
@@ -79,31 +91,31 @@ class _Depth:
         order = np.argsort(time, kind="stable")
         time, depth = time[order], np.cumsum(change[order])
         is_last = np.append(np.diff(time) != 0, True) if len(time) else np.zeros(0, dtype=bool)
-        self._time, self._depth = time[is_last], depth[is_last]
+        self.time, self.depth = time[is_last], depth[is_last]
 
     def total(self, regions: Regions) -> Ints:
         """The depth, added up over the time of each region."""
-        return self._integral(self._depth, regions)
+        return self._integral(self.depth, regions)
 
     def some(self, regions: Regions) -> Ints:
         """For how long anything was queued."""
-        return self._integral((self._depth > 0).astype(np.int64), regions)
+        return self._integral((self.depth > 0).astype(np.int64), regions)
 
     def largest(self, regions: Regions) -> Ints:
         """The largest depth in each region."""
-        begin = np.maximum(np.searchsorted(self._time, regions.start, side="right") - 1, 0)
-        until = np.searchsorted(self._time, regions.end, side="left")
-        return _reduced(np.maximum, self._depth, (begin, np.maximum(begin, until)), 0)
+        begin = np.maximum(np.searchsorted(self.time, regions.start, side="right") - 1, 0)
+        until = np.searchsorted(self.time, regions.end, side="left")
+        return _reduced(np.maximum, self.depth, (begin, np.maximum(begin, until)), 0)
 
     def _integral(self, height: Ints, regions: Regions) -> Ints:
-        before = np.concatenate(([0], np.cumsum(height[:-1] * np.diff(self._time)))) if len(height) else height
+        before = np.concatenate(([0], np.cumsum(height[:-1] * np.diff(self.time)))) if len(height) else height
 
         def until(time: Ints) -> Ints:
-            place = np.searchsorted(self._time, time, side="right") - 1
+            place = np.searchsorted(self.time, time, side="right") - 1
             known = place >= 0
             sums = np.zeros(len(time), dtype=np.int64)
             at = place[known]
-            sums[known] = before[at] + height[at] * (time[known] - self._time[at])
+            sums[known] = before[at] + height[at] * (time[known] - self.time[at])
             return sums
 
         return until(regions.end) - until(regions.start)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from perfkit.analysis.attribution.attribute import ProfiledStep
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, union
 from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.trace.columns import MISSING
@@ -40,10 +39,12 @@ class Regions:
 def regions_of(account: Account, processes: Ints, first: int, last: int) -> Regions:
     """The regions of a device whose events are of these processes, and run from `first` to `last`.
 
-    Steps of other processes are none of its steps. What lies outside all of its steps ends with its events.
+    Steps of other processes are none of its steps; where nobody knows its process, all are. What lies outside all of
+    its steps ends with its events.
     """
     steps = account.attribution.steps
-    here = np.array([_is_of(account, step, processes) for step in steps], dtype=bool)
+    known = processes[processes != MISSING]
+    here = np.array([not len(known) or account.trace.threads[step.thread].pid in known for step in steps], dtype=bool)
     start, end = (np.array([getattr(step, at) for step in steps], dtype=np.int64) for at in ("start", "end"))
     thread = np.array([step.thread for step in steps], dtype=np.int64)
     chosen = [index for index in account.steps if here[index]]
@@ -57,10 +58,6 @@ def regions_of(account: Account, processes: Ints, first: int, last: int) -> Regi
 
 def _columns(regions: Regions) -> tuple[Ints, ...]:
     return regions.step, regions.start, regions.end, regions.cause, regions.thread
-
-
-def _is_of(account: Account, step: ProfiledStep, processes: Ints) -> bool:
-    return MISSING in processes or account.trace.threads[step.thread].pid in processes
 
 
 def _outside(start: Ints, end: Ints, first: int, last: int) -> Regions:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perfkit.analysis.attribution.attribute import Phase, precedence
+from perfkit.analysis.attribution.attribute import Phase, owners_of_events, precedence
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, covered, union
 from perfkit.analysis.time.idle import waits
 from perfkit.analysis.time.idle.kinds import Cause, Kind
@@ -100,12 +100,13 @@ def wall_of(account: Account) -> Wall:
         return Wall(*(_stacked(table, ()) for table in (Busy, Gaps, Pieces)))
     host_calls = waits.host_calls(account.trace, account.attribution)
     loading = waits.loading(account.attribution.host)
+    owner = owners_of_events(account.trace, account.attribution)
     rank = precedence(events.kind, account.attribution.events.phase == Phase.COMMUNICATION)
     order = np.lexsort((events.start, events.device))
     devices, firsts = [], []
     for number, rows in enumerate(np.split(order, np.flatnonzero(np.diff(events.device[order])) + 1)):
         start, end = events.start[rows], events.end[rows]
-        processes = np.unique(events.process) if (events.process < 0).any() else np.unique(events.process[rows])
+        processes = np.unique(owner[rows])
         firsts.append(int(start[0]))
         regions = regions_of(account, processes, firsts[-1], int(end.max()))
         busy = _busy(number, regions, start, end, rank[rows])

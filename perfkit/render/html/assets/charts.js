@@ -48,6 +48,7 @@ function ticksOf(low, high, log, kind, most = 6) {
 class Charts {
   constructor(color) {
     this.color = color;
+    this.legends = new Map();
   }
 
   figure(height, options) {
@@ -74,14 +75,10 @@ class Charts {
     f.add_tools(hover);
   }
 
+  /** What the colours of a figure mean, where there are several: [label, look, colour, dash], written as HTML. */
   legend(f, entries) {
-    if (entries.length < 2) return;
-    const items = entries.map(([label, renderer]) => new Bokeh.LegendItem({ label: { value: label }, renderers: [renderer] }));
-    const legend = new Bokeh.Legend({
-      items, orientation: "horizontal", border_line_color: null, background_fill_color: null, label_text_font: FONT,
-      label_text_color: this.color("--text"), label_text_font_size: "12px", spacing: 14, padding: 2, ncols: 4, location: "left",
-    });
-    f.add_layout(legend, "above");
+    const labels = new Map(entries.map((entry) => [entry[0], entry]));
+    this.legends.set(f, labels.size > 1 ? [...labels.values()] : []);
   }
 
   axis(f, which, marks, texts) {
@@ -115,12 +112,12 @@ class Charts {
     for (const [left, right, text] of panel.shaded) {
       f.add_layout(new Bokeh.Label({ x: (left + right) / 2, y: yHigh, y_offset: -14, text, text_align: "center", text_color: this.color("--muted"), text_font: FONT, text_font_size: "11px" }));
     }
-    const entries = panel.series.map((series) => [series.label, this.series(f, series, panel)]).filter(([label]) => label);
+    panel.series.forEach((series) => this.series(f, series, panel));
     panel.missing.forEach((one) => {
-      const mark = f.scatter({ x: [one.x], y: [yHigh], size: 11, marker: "x", line_width: 3, line_color: this.palette(one.color) });
-      if (!entries.some(([label]) => label === one.label)) entries.push([one.label, mark]);
+      f.scatter({ x: [one.x], y: [yHigh], size: 11, marker: "x", line_width: 3, line_color: this.palette(one.color) });
     });
-    this.legend(f, entries);
+    const entries = [...panel.series, ...panel.missing.map((one) => ({ ...one, look: "missing" }))];
+    this.legend(f, entries.filter((one) => one.label).map((one) => [one.label, one.look, this.palette(one.color), DASHES[(one.dash || 0) % DASHES.length]]));
     return f;
   }
 
@@ -140,15 +137,15 @@ class Charts {
       const rows = series.low.map((low, at) => [low, at]).filter(([low, at]) => low !== null && series.high[at] !== null).map(([, at]) => at);
       f.segment({ x0: rows.map((at) => series.x[at]), x1: rows.map((at) => series.x[at]), y0: rows.map((at) => series.low[at]), y1: rows.map((at) => series.high[at]), line_color: color, line_width: 1.4 });
     }
-    if (series.look === "roof") return f.line({ ...fields, ...line });
-    const drawn = series.look === "line" ? f.line({ ...fields, ...line }) : null;
+    if (series.look === "steps") return f.step({ ...fields, ...line, mode: "after" });
+    if (series.look === "roof" || series.look === "line") f.line({ ...fields, ...line });
+    if (series.look === "roof") return;
     const size = series.look === "bubbles" ? series.share.map((one) => 5 + 32 * Math.sqrt(one)) : series.look === "marks" ? 16 : 8;
     const marks = f.scatter({
       ...fields, source, size, marker: series.look === "marks" ? "dash" : "circle", line_color: color, line_width: series.look === "marks" ? 3 : 1.4,
       fill_color: series.look === "circles" ? null : color, fill_alpha: series.look === "bubbles" ? 0.55 : 1,
     });
     this.tip(f, [marks], [["", "@tip"], [panel.y_title, "@value"], ...(share.length ? [["share of time", "@share"]] : [])]);
-    return drawn || marks;
   }
 
   /** Bars of times: stacked, or one below the other. */
@@ -158,14 +155,14 @@ class Charts {
     const most = stacked ? Math.max(...sums) : Math.max(...parts.flatMap((part) => part.values.map((value) => value || 0)));
     const rows = [...labels.keys()];
     const line = stacked ? 32 : 38;
-    const f = this.figure(60 + 26 * Math.ceil(parts.length / 4) + line * labels.length, { x_range: [0, most * 1.02 || 1], y_range: [labels.length - 0.5, -0.5] });
+    const f = this.figure(46 + line * labels.length, { x_range: [0, most * 1.02 || 1], y_range: [labels.length - 0.5, -0.5] });
     const marks = ticksOf(0, most / 1e9 || 1, false, "s", 8).map((mark) => mark * 1e9);
     this.axis(f, "x", marks, marks.map((mark) => (mark ? quantity("s", mark / 1e9) : "0")));
     this.axis(f, "y", rows, labels.map((label) => short(label, 34)));
     f.ygrids[0].grid_line_color = null;
     const left = rows.map(() => 0);
     const thick = stacked ? 0.7 : 0.8 / parts.length;
-    const entries = parts.map((part, number) => {
+    parts.forEach((part, number) => {
       const begin = [...left];
       const value = part.values.map((one) => one || 0);
       if (stacked) value.forEach((one, at) => (left[at] += one));
@@ -180,9 +177,8 @@ class Charts {
         fill_color: this.key(part.key), line_color: this.color("--surface"), line_width: 0.5,
       });
       this.tip(f, [drawn], [["", "@name"], ["time", "@value"]]);
-      return [part.name, drawn];
     });
-    this.legend(f, entries);
+    this.legend(f, parts.map((part) => [part.name, "bar", this.key(part.key), ""]));
     return f;
   }
 
@@ -203,11 +199,11 @@ class Charts {
     const data = {
       x: there.map((cell) => cell.column), y: there.map((cell) => cell.row), name: there.map((cell) => cell.name),
       value: there.map((cell) => quantity("s", cell.value / 1e9)), alpha: there.map((cell) => 0.06 + 0.9 * Math.sqrt(cell.value / most)),
-      text: there.map((cell) => (Math.sqrt(cell.value / most) > 0.55 ? this.color("--on-heat") : this.color("--text"))),
+      ink: there.map((cell) => readable(this.color("--heat"), 0.06 + 0.9 * Math.sqrt(cell.value / most), this.color("--surface"))),
     };
     const source = new Bokeh.ColumnDataSource({ data });
     const drawn = f.rect({ x: { field: "x" }, y: { field: "y" }, width: 0.98, height: 0.92, source, fill_color: this.color("--heat"), fill_alpha: { field: "alpha" }, line_color: null });
-    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "value" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "text" } });
+    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "value" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
     this.tip(f, [drawn], [["", "@name"], ["time", "@value"]]);
     return f;
   }
@@ -224,12 +220,12 @@ class Charts {
       left: nodes.map((node) => node.left), right: nodes.map((node) => node.left + node.share), top: nodes.map((node) => node.depth),
       bottom: nodes.map((node) => node.depth + 1), name: nodes.map((node) => node.name), value: nodes.map((node) => `${quantity("s", node.total / 1e9)}, ${(node.share * 100).toPrecision(3)}%`),
       own: nodes.map((node) => quantity("s", node.own / 1e9)), color: nodes.map((node) => this.palette(node.branch)),
-      alpha: nodes.map((node) => Math.max(0.35, 0.9 - node.depth * 0.07)), x: nodes.map((node) => node.left + 4 / width), y: nodes.map((node) => node.depth + 0.5),
+      alpha: nodes.map(faded), ink: nodes.map((node) => readable(this.palette(node.branch), faded(node), this.color("--surface"))), x: nodes.map((node) => node.left + 4 / width), y: nodes.map((node) => node.depth + 0.5),
       text: nodes.map((node) => fittedName(node.label, node.share * width - 8)), node: nodes.map((node) => node.row),
     };
     const source = new Bokeh.ColumnDataSource({ data });
     const drawn = f.quad({ left: { field: "left" }, right: { field: "right" }, top: { field: "top" }, bottom: { field: "bottom" }, source, fill_color: { field: "color" }, fill_alpha: { field: "alpha" }, line_color: this.color("--surface"), line_width: 1 });
-    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, source, text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: this.color("--on-icicle") });
+    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, source, text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
     this.tip(f, [drawn], [["", "@name"], ["with children", "@value"], ["alone", "@own"]]);
     f.add_tools(new Bokeh.TapTool({ renderers: [drawn] }));
     source.selected.change.connect(() => {
@@ -242,6 +238,21 @@ class Charts {
 }
 
 const FONT = "system-ui, sans-serif";
+
+/** Deeper nodes are paler. */
+function faded(node) {
+  return Math.max(0.35, 0.9 - node.depth * 0.07);
+}
+
+/** Black or white: what is easier to read on a colour over a background (WCAG 2's relative luminance). */
+function readable(color, alpha, background) {
+  const parts = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16) / 255);
+  const under = parts(background);
+  const mixed = parts(color).map((part, at) => part * alpha + under[at] * (1 - alpha));
+  const linear = mixed.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return luminance > 0.179 ? "#101418" : "#ffffff"; // where contrast with black and with white is the same
+}
 
 function extent(values, log, margin) {
   const known = log ? values.filter((value) => value > 0) : values;
@@ -278,7 +289,7 @@ function icicle(figure, phases, at) {
   const children = labels.map(() => []);
   for (let row = 1; row < labels.length; row++) children[parents[row]].push(row);
   const nodes = [];
-  const place = (row, left, depth, branch) => {
+  const place = (row, left, depth, branch, isOpen) => {
     const share = total[at] ? total[row] / total[at] : 0;
     if (share < 0.0004 && row !== at) return;
     const front = row && labels[parents[row]];
@@ -288,10 +299,29 @@ function icicle(figure, phases, at) {
     const numbered = children[row].every((child) => /\d$/.test(labels[child]));
     const order = (a, b) => (numbered ? labels[a].localeCompare(labels[b], "en", { numeric: true }) : total[b] - total[a]);
     children[row].sort(order).forEach((child, number) => {
-      place(child, begin, depth + 1, row === at ? number : branch);
+      const holdsMost = isOpen && total[child] > 0.75 * total[row]; // its children have colours of their own
+      place(child, begin, depth + 1, isOpen ? number % 6 : branch, holdsMost);
       begin += total[at] ? total[child] / total[at] : 0;
     });
   };
-  place(at, 0, 0, 7);
+  place(at, 0, 0, 7, true);
   return nodes;
+}
+
+/** The legend as HTML: a swatch and a word for each. */
+function legendOf(entries) {
+  const legend = document.createElement("p");
+  legend.className = "legend";
+  for (const [label, look, color, dash] of entries) {
+    const entry = document.createElement("span");
+    const swatch = document.createElement("i");
+    swatch.className = look;
+    const isLine = ["line", "roof", "steps"].includes(look);
+    if (isLine) swatch.style.borderTop = `2px ${dash === "dotdash" ? "dashed" : dash} ${color}`;
+    else if (look === "circles") swatch.style.border = `1.5px solid ${color}`;
+    else swatch.style.background = color;
+    entry.append(swatch, label);
+    legend.append(entry);
+  }
+  return legend;
 }

@@ -21,7 +21,7 @@ function pictured(root) {
     if (!layers.length) continue;
     const all = document.createElement("canvas");
     [all.width, all.height] = [layers[0].width, layers[0].height];
-    layers.forEach((layer) => all.getContext("2d").drawImage(layer, 0, 0));
+    layers.filter((layer) => layer.width === all.width).forEach((layer) => all.getContext("2d").drawImage(layer, 0, 0));
     const picture = new Image();
     picture.className = "paper";
     picture.alt = root.dataset.label;
@@ -116,18 +116,24 @@ class ReportPage {
     if (figure.kind === "tree") return this.icicle(figure, charts, place);
     const made =
       figure.kind === "chart" ? figure.rows.flat().map((panel) => charts.panel(panel)) : [charts[figure.kind](figure)];
-    return this.put(place, made, figure.root.dataset.label);
+    return this.put(place, made, figure.root.dataset.label, charts.legends);
   }
 
-  async put(place, made, label) {
+  async put(place, made, label, legends = new Map()) {
     const boxes = made.map(() => document.createElement("div"));
     boxes.forEach((box) => {
       box.className = "plot";
       box.setAttribute("role", "img");
       box.setAttribute("aria-label", label);
     });
-    place.replaceChildren(...boxes);
-    for (const [at, figure] of made.entries()) await Bokeh.Plotting.show(figure, boxes[at]);
+    (place.views || []).forEach((view) => view.remove()); // and the tips that they left beside the pointer
+    place.replaceChildren(...made.flatMap((figure, at) => {
+      const entries = legends.get(figure) || [];
+      return entries.length ? [legendOf(entries), boxes[at]] : [boxes[at]];
+    }));
+    const views = [];
+    for (const [at, figure] of made.entries()) views.push(await Bokeh.Plotting.show(figure, boxes[at]));
+    place.views = views;
   }
 
   async icicle(figure, charts, place) {
@@ -169,9 +175,9 @@ class ReportPage {
       figure.at = node === figure.at ? Math.max(figure.parents[node], 0) : node;
       setTimeout(again, 0);
     });
-    const box = document.createElement("div");
-    await this.put(box, [made], figure.root.dataset.label);
-    place.replaceChildren(tools, box);
+    figure.box ||= document.createElement("div");
+    place.replaceChildren(tools, figure.box);
+    await this.put(figure.box, [made], figure.root.dataset.label);
   }
 
   /** The row of a name in the first table that has it. */

@@ -142,12 +142,32 @@ def test_what_the_arguments_do_not_tell_is_not_counted(name, shapes, values):
 
 
 @pytest.mark.parametrize(
-    ("queries", "keys", "seen"), [(4, 4, 10), (1, 5, 5), (2, 5, 9), (5, 2, 3)]
-)  # 4 + 3 + 2 + 1; the only query sees all; 5 + 4; keys 2 and 1 by the last two
+    ("queries", "keys", "seen"), [(4, 4, 10), (1, 5, 1), (2, 5, 3), (5, 2, 9)]
+)  # 1 + 2 + 3 + 4; the only query sees the first key; 1 + 2; 1 + 2 + 2 + 2 + 2
 def test_a_causal_mask_hides_and_counts_in_full(queries, keys, seen):
+    """GIVEN SDPA, whose mask begins at the first query and key: of v = 1 with q of 2 and k of 5 torch gives so"""
     formula = formula_of("aten::_scaled_dot_product_flash_attention")
     shapes = ((1, 1, queries, 8), (1, 1, keys, 8), (1, 1, keys, 8), (), (), ())
     found = counted(formula, Call(shapes, ("float",) * 3 + (N,) * 3, (), ("", "", "", "0.", "True", "False")))
+    assert (found.flops, found.masked) == (4 * 8 * queries * keys, 4 * 8 * (queries * keys - seen))
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "seen"), [(4, 4, 10), (1, 5, 5), (2, 5, 9), (5, 2, 3)]
+)  # 4 + 3 + 2 + 1; the only query sees all; 5 + 4; keys 2 and 1 by the last two
+@pytest.mark.parametrize(
+    ("name", "place", "kind"),
+    [
+        ("flash_attn::_flash_attn_forward", 5, "True"),
+        ("aten::_flash_attention_forward", 8, "True"),
+        ("aten::_efficient_attention_forward", 9, "2"),
+    ],
+)
+def test_a_causal_mask_that_ends_at_the_last_query_and_key(name, place, kind, queries, keys, seen):
+    """GIVEN flash-attn, or efficient attention with a mask from the bottom right THEN the last query sees all keys"""
+    shapes = ((1, queries, 1, 8), (1, keys, 1, 8), (1, keys, 1, 8), *[()] * (place - 2))
+    values = ("",) * place + (kind,)
+    found = counted(formula_of(name), Call(shapes, ("float",) * 3 + (N,) * (place - 2), (), values))
     assert (found.flops, found.masked) == (4 * 8 * queries * keys, 4 * 8 * (queries * keys - seen))
 
 

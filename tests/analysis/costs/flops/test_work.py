@@ -56,6 +56,13 @@ def test_ranges_of_the_user_and_operators_without_shapes_count_nothing():
     assert np.array_equal(found.owner, [-1, -1, -1])
 
 
+def test_products_of_sparse_tensors_are_not_counted():
+    """GIVEN torch.sparse.mm, which calls addmm with the shapes of dense tensors THEN neither counts"""
+    b = TraceBuilder().call("aten::matmul", 0, 100, [[9, 9], [9, 3]])
+    b.call("aten::_sparse_mm", 10, 90, [[9, 9], [9, 3]]).call("aten::addmm", 20, 80, [[9, 3], [9, 9], [9, 3]])
+    assert not work(b).is_counted.any()
+
+
 def test_an_empty_trace():
     assert len(work(TraceBuilder().event("kernel", 0, 10)).flops) == 0
 

@@ -96,6 +96,15 @@ def test_two_devices_have_twice_the_peak():
     assert of(b)["mfu"] == pytest.approx(0.1)
 
 
+def test_devices_of_other_peaks_have_no_common_one():
+    """GIVEN an A100 that works, and a V100 beside it WHEN asked THEN no number: neither has the other's peak"""
+    properties = [{"id": 0, "name": "NVIDIA A100-SXM4-40GB"}, {"id": 1, "name": "Tesla V100-SXM2-32GB"}]
+    b = TraceBuilder(metadata={"deviceProperties": properties}).step(0, 0, 20_000)
+    b.call("aten::mm", 5, 20, SQUARE).launched("gemm", 10, 200, 3_400)
+    assert of(b)["mfu"] is not None
+    assert of(b.launched("k", 30, 300, 400, device=1)) == UNKNOWN
+
+
 def test_ranks_that_are_merged_have_their_own_steps():
     """GIVEN the same recording of two ranks THEN the utilisation of one"""
     partial = account_of(one_step()).partial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.reports.page import wall
 from perfkit.analysis.time.account import account_for
@@ -31,16 +33,18 @@ def test_the_parts_of_a_bar_add_up_to_the_step():
     assert of.takeaway.startswith("busy 30.0% of the steps' wall time; most idle time is ")
 
 
-def test_very_many_steps_are_cut_and_said(monkeypatch):
-    """GIVEN room for two bars WHEN there are three steps THEN one is left out, by a note"""
+def test_of_very_many_steps_the_longest_are_drawn_after_the_mean(monkeypatch):
+    """GIVEN room for two bars WHEN there are steps of 100, 400 and 300 ns with 30 of compute THEN the last two"""
     monkeypatch.setattr(wall, "MOST_BARS", 2)
     builder = TraceBuilder()
-    for step in range(3):
+    for step, span in enumerate((100, 400, 300)):
         at = 1000 * step
-        builder.step(step, at, at + 100).launched("gemm", at + 10, at + 20, at + 50)
+        builder.step(step, at, at + span).launched("gemm", at + 10, at + 20, at + 50)
     of = section(builder)
-    assert bars(of).labels == ("step 0", "step 1")
-    assert of.notes[0] == "1 more bars are left out; the tables have everything"
+    assert bars(of).labels == ("mean of 3", "step 1", "step 2")
+    assert {part.name: part.values for part in bars(of).parts}["compute"] == (30.0, 30.0, 30.0)
+    assert sum(part.values[0] for part in bars(of).parts) == pytest.approx(800 / 3)
+    assert of.notes[0] == "the longest 2 of 3 are drawn, and the mean of all"
 
 
 def test_without_a_device_there_are_phases_and_what_to_record():

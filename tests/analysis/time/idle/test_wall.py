@@ -275,6 +275,19 @@ def test_a_device_has_the_steps_of_its_process_alone():
     ]
 
 
+def test_launches_say_whose_a_device_is():
+    """GIVEN the same in a merged file of Kineto's, whose device events name no process THEN launches say it"""
+    b = TraceBuilder().step(0, 0, 100).annotation("ProfilerStep#0", 0, 100, thread=1)
+    b.launched("a", 5, 10, 60).event("a", 70, 75).launched("b", 5, 10, 50, thread=1, device=1)
+    trace = replace(b.build(), threads=(Thread(1, 1), Thread(2, 2)))
+    assert {
+        row[:2]: sum(row[4] for row in rows(trace) if row[:2] == key) for row in rows(trace) for key in [row[:2]]
+    } == {
+        ("0", 0): 100,
+        ("1", 1): 100,
+    }
+
+
 def test_one_step_has_its_rows_alone_and_a_phase_changes_nothing():
     """GIVEN two steps WHEN one, or one phase, is asked for THEN that step's rows; wall time belongs to no phase"""
     b = TraceBuilder().step(0, 0, 50).step(1, 55, 100).range("forward", 5, 12).launched("a", 10, 20, 30)

@@ -10,7 +10,9 @@ from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.program.compiling import is_compiling
 from perfkit.analysis.findings.performance.units import is_view
 from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time.cells import CELLS, Work, categories
+from perfkit.analysis.time.graphs import in_graph
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
 
@@ -42,10 +44,10 @@ def tiny_kernels(case: Case) -> Finding | None:
         f"{amount(count / case.share_of)} of {amount(of / case.share_of)} kernels{case.a_step} are shorter than 10 us;"
         f" with the idle time between them they take {case.each(time)}"
     )
-    advice = (
-        'torch.compile(mode="reduce-overhead"), which fuses kernels and replays them as a CUDA graph, or a larger batch'
-        " (perfkit run: --compile model, --batch-size)"
-    )
+    how = 'torch.compile(mode="reduce-overhead"), which fuses kernels and replays them as a CUDA graph'
+    if 2 * int((short & in_graph(account)).sum()) > count:
+        how = "torch.compile, which fuses kernels (they run in CUDA graphs already)"
+    advice = f"{how}, or a larger batch (perfkit run: --compile model, --batch-size)"
     return Finding(TINY_KERNELS, text, case.cost(time), kernel_rows(case, short), advice, "derived")
 
 
@@ -92,9 +94,12 @@ def hot_spot(case: Case) -> Finding | None:
         return None
     if len(case.units) and (kind == kinds.CAST or 2 * case.time(rows & ~case.unclaimed) > case.time(rows)):
         return None
-    if not case.is_worth(case.time(rows), _LEAST_HOT):
+    time = int(case.account.exclusive[rows & case.is_inside].sum())  # its own: not what is idle between two of it
+    if not case.is_worth(time, _LEAST_HOT):
         return None
-    text = f"{name[:80]} ({kind}) alone takes {units.percent(share)} of the time, {case.each(case.time(rows))}"
-    cost = case.cost(case.time(rows))
+    said = short_names(case.account.partial.facts.device_names).get(name, name[:80])
+    whose = "what the device does" if case.on_device else "the time"
+    text = f"{said} ({kind}) alone takes {units.percent(share)} of {whose}, {case.each(time)}"
+    cost = case.cost(time)
     advice = "--table layers, which says where it is called, and another algorithm or a fused kernel for it"
     return Finding(HOT_SPOT, text, cost, (Evidence("kernels", {"name": name}),), advice, "measured")

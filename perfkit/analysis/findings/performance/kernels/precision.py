@@ -23,7 +23,10 @@ _FP32 = re.compile(
 """Kernels that multiply in fp32 on ordinary cores: cuBLAS (sgemm, f32f32_f32f32), CUTLASS (simt_sgemm), cuDNN (scudnn,
 implicit_convolve_sgemm, dgrad_engine<float), Tensile for AMD (Cijk_..._SB_)."""
 _TENSOR_CORES = re.compile(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
-_AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d)X?\b|Radeon")
+_AMD = re.compile(r"\bAMD\b|Instinct|Radeon")
+_AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d|35\d)X?\b|Radeon")
+_WITHOUT_TENSOR_CORES = re.compile(r"\bGTX 16|\bMI(50|60)\b|Radeon VII|RX [56]\d\d\d|\bVega\b")
+"""Devices whose number of capability does not say it: NVIDIA's TU116 and TU117, AMD before CDNA and RDNA 3."""
 
 UNUSED_TENSOR_CORES = Rule(
     "unused-tensor-cores",
@@ -39,7 +42,7 @@ def unused_tensor_cores(case: Case) -> Finding | None:
     cards), over that in 16 bits: an eighth on an A100, half on an RTX 4090, an eighth where the device is not known.
     """
     rows = fp32_rows(case)
-    if not case.on_device or not rows.any():
+    if not case.on_device or not rows.any() or not _has_tensor_cores(case.account):
         return None
     time = case.time(rows)
     left = kept(case)
@@ -50,12 +53,14 @@ def unused_tensor_cores(case: Case) -> Finding | None:
         'torch.set_float32_matmul_precision("high") and torch.backends.cudnn.allow_tf32 = True, or torch.autocast in'
         " bf16 (perfkit run: --precision tf32 or bf16)"
     )
+    where, faster = " outside the tensor cores", "on tensor cores"
+    if _is_amd(case.account):  # whose matrix cores take fp32, too
+        where, faster = "", "in TF32" if _has_tf32(case.account) else "in 16 bits"
     if not _has_tf32(case.account):
         advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision fp16)"
-    text = (
-        f"matmuls in fp32 outside the tensor cores take {case.each(time)};"
-        f" on tensor cores they would be up to {1 / left:.2g} times as fast"
-    )
+        if not where:
+            advice = "torch.autocast in bf16 or fp16 (perfkit run: --precision bf16)"
+    text = f"matmuls in fp32{where} take {case.each(time)}; {faster} they would be up to {1 / left:.2g} times as fast"
     return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
 
 
@@ -80,4 +85,17 @@ def _has_tf32(account: Account) -> bool:
     devices = account.trace.recording.devices
     return not devices or any(
         (device.compute_major or 8) >= 8 and not _AMD_WITHOUT_TF32.search(device.name) for device in devices
+    )
+
+
+def _is_amd(account: Account) -> bool:
+    devices = account.trace.recording.devices
+    return bool(devices) and all(_AMD.search(device.name) for device in devices)
+
+
+def _has_tensor_cores(account: Account) -> bool:
+    """Whether some device of the recording has, or may have, tensor cores: NVIDIA's from Volta on (7.0)."""
+    devices = account.trace.recording.devices
+    return not devices or any(
+        (device.compute_major or 7) >= 7 and not _WITHOUT_TENSOR_CORES.search(device.name) for device in devices
     )

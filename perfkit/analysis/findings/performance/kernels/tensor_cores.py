@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import Bools, Ints, at
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.analysis.findings.performance.kernels.precision import fp32_rows
 from perfkit.analysis.findings.performance.units import base
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.categories import of_kernel
@@ -58,40 +59,46 @@ def odd_shapes(case: Case) -> Finding | None:
         return None
     host, operands = case.host, case.operands
     rows = np.flatnonzero(host.matching(lambda name: base(name) in _MATMULS))
-    odd, sides = _odd(operands, host.forest.order[rows])
+    odd, sides, multiples = _odd(operands, host.forest.order[rows])
     is_odd = np.zeros(len(host.name), dtype=bool)
     is_odd[rows[odd]] = True
-    counted = at(is_odd, case.account.place, absent=False)
+    counted = at(is_odd, case.account.place, absent=False) & ~fp32_rows(case)  # those use no tensor core
     time = case.time(counted)
     if not case.is_worth(time / 2, _LEAST):
         return None
     text = (
-        f"matmuls with a side that is no multiple of 8 ({', '.join(map(str, sides))}) take"
+        f"matmuls with a side that is no multiple of {' or '.join(map(str, multiples))}"
+        f" ({', '.join(map(str, sides))}) take"
         f" {case.each(time)}: tensor cores load 16 bytes at once"
     )
-    advice = "sizes that are multiples of 8, better 64: a padded vocabulary, width or batch (perfkit run: --vocab-size)"
+    advice = (
+        "sizes that are multiples of it, better of 64: a padded vocabulary, width or batch (perfkit run: --vocab-size)"
+    )
     return Finding(ODD_SHAPES, text, case.cost(time / 2), kernel_rows(case, counted), advice, "guessed")
 
 
-def _odd(operands: Operands, rows: Ints) -> tuple[Bools, list[int]]:
-    """Which matmuls have an odd side, and some of those sides."""
+def _odd(operands: Operands, rows: Ints) -> tuple[Bools, list[int], list[int]]:
+    """Which matmuls have an odd side, some of those sides, and what they are no multiples of."""
     odd_of: dict[tuple[int, int], list[int]] = {}
+    steps: set[int] = set()
     shape, dtype = operands.shapes[rows], operands.dtypes[rows]
     for pair in {*zip(shape.tolist(), dtype.tolist(), strict=True)}:
-        odd_of[pair] = _odd_sides(operands, *pair)
+        odd_of[pair], step = _odd_sides(operands, *pair)
+        steps |= {step} if odd_of[pair] else set()
     flags = np.array([bool(odd_of[pair]) for pair in zip(shape.tolist(), dtype.tolist(), strict=True)], dtype=bool)
-    return flags, sorted({side for sides in odd_of.values() for side in sides})[:4]
+    return flags, sorted({side for sides in odd_of.values() for side in sides})[:4], sorted(steps)
 
 
-def _odd_sides(operands: Operands, shape: int, dtype: int) -> list[int]:
+def _odd_sides(operands: Operands, shape: int, dtype: int) -> tuple[list[int], int]:
+    """The odd sides of a matmul, and the number that they are no multiples of."""
     if MISSING in (shape, dtype):
-        return []
+        return [], 0
     matrices = [sides for sides in operands.all_shapes[shape] if _is_matrix(sides)][-2:]
     steps = [_STEP_OF[text] for text in operands.all_dtypes[dtype] if text in _STEP_OF]
     if len(matrices) < 2 or not steps:
-        return []
+        return [], 0
     sides = {side for matrix in matrices for side in matrix[-2:] if isinstance(side, int)}
-    return sorted(side for side in sides if side % steps[0] and side > steps[0])
+    return sorted(side for side in sides if side % steps[0] and side > steps[0]), steps[0]
 
 
 def _is_matrix(sides: Sequence[object]) -> bool:

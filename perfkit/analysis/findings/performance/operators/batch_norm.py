@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
+from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import base
@@ -86,6 +87,8 @@ def bias_before_batch_norm(case: Case) -> Finding | None:
         f" {case.count(len(biased))}{case.a_step}{f', {case.each(time)}' if time else ''}"
     )
     advice = "bias=False in these convolutions; the norm has a shift of its own"
+    if not bool((case.account.phase == Phase.BACKWARD).any()):  # a trained model needs its bias until it is folded
+        advice = "torch.nn.utils.fusion.fuse_conv_bn_eval, which folds norm and bias into the convolution's weights"
     return Finding(BIAS_BEFORE_BATCH_NORM, text, case.cost(time), kernel_rows(case, counted), advice, "derived")
 
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, Bools, at
+from perfkit.analysis.attribution.intervals import NONE, Bools, at, nearest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import RECORDING_NS, Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
@@ -18,8 +18,10 @@ _LEAST = 0.01
 """Share of the step from which the findings are made."""
 _FUSED = re.compile(r"fused_?(adam|adamw|sgd|adagrad|lamb|novograd)|FusedOptimizer|FusedAdam|distributed_fused", re.I)
 _FOREACH = re.compile(r"_foreach_|multi_tensor_apply|ForeachFunctor|TensorListMetadata")
-_HAS_FUSED = ("Adam", "AdamW", "SGD", "Adagrad")
-"""Optimizers of torch.optim that have fused=True."""
+_HAS_FUSED = ("Adam", "AdamW", "SGD")
+"""Optimizers of torch.optim that have fused=True; Adagrad has it on CPUs."""
+_HAS_FOREACH = ("Adagrad", "Adadelta", "Adafactor", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop")
+"""Others that have foreach=True."""
 _NAMED = re.compile(r"Optimizer\.step#(\w+)\.step")
 _MANY = 8
 """Operators of an optimizer's step, below which there is nothing to fuse."""
@@ -58,11 +60,10 @@ def unfused_optimizer(case: Case) -> Finding | None:
     rows = inside & case.account.is_counted & case.is_inside
     if not rows.any():
         return None
-    names = case.trace.names
-    present = np.unique(np.append(case.account.name[rows], case.account.operator[rows]))
-    texts = [names[index] for index in present.tolist() if index != NONE]
-    optimizer = next(filter(None, map(_NAMED.search, case.host.names)), None)
-    if any(map(_FUSED.search, texts)) or (optimizer and "Fused" in optimizer[1]):
+    scaling = case.within(case.ranges(lambda name: "_amp_foreach" in name))  # GradScaler's
+    texts = _texts(case, rows & ~scaling)
+    optimizer = _optimizer(case, rows)
+    if any(map(_FUSED.search, texts)) or "Fused" in optimizer:
         return None
     foreach = any(map(_FOREACH.search, texts))
     count = int(rows.sum()) / case.step_count
@@ -78,16 +79,49 @@ def unfused_optimizer(case: Case) -> Finding | None:
     time = (kernels if foreach else whole) - floor
     if count < _MANY or (passes == 1 and not case.on_device) or not case.is_worth(time, _LEAST):
         return None
-    name = optimizer[1] if optimizer else "the optimizer"
-    fused = optimizer is None or optimizer[1] in _HAS_FUSED
+    name = optimizer or "the optimizer"
     how = "in several passes (foreach)" if foreach else "one parameter after the other"
     what = "kernels" if case.on_device else "operators"
     text = (
         f"{name} updates {how}: {amount(count)} {what} and {case.each(whole)}, which one fused kernel does in one pass"
     )
-    advice = "fused=True" if fused else "foreach=True, or an optimizer that has fused=True"
-    advice += " when the optimizer is made (perfkit run: --optimizer adamw-fused)"
+    advice = _advice(optimizer, foreach=foreach, on_device=case.on_device)
     return Finding(UNFUSED_OPTIMIZER, text, case.cost(time), kernel_rows(case, rows), advice, "derived")
+
+
+def _texts(case: Case, rows: Bools) -> list[str]:
+    """The names of kernels and operators of these rows."""
+    present = np.unique(np.append(case.account.name[rows], case.account.operator[rows]))
+    return [case.trace.names[index] for index in present.tolist() if index != NONE]
+
+
+def _optimizer(case: Case, rows: Bools) -> str:
+    """The class of the optimizer in whose step most of these rows' time is; empty where no range names one."""
+    host = case.host
+    step = at(nearest(host.forest.parent, case.ranges(_NAMED.search)), case.account.place[rows], absent=NONE)
+    time = np.bincount(at(host.name, step, absent=NONE) + 1, case.account.exclusive[rows], len(host.names) + 1)[1:]
+    found = _NAMED.search(host.names[int(time.argmax())]) if time.any() else None
+    return found[1] if found else ""
+
+
+def _advice(optimizer: str, *, foreach: bool, on_device: bool) -> str:
+    """What this optimizer can do; perfkit's flag where it is, or may be, that of perfkit's own model."""
+    if optimizer in ("", "AdamW"):
+        return "fused=True when the optimizer is made (perfkit run: --optimizer adamw-fused)"
+    if optimizer in _HAS_FUSED or (optimizer == "Adagrad" and not on_device):
+        return "fused=True when the optimizer is made"
+    compiled = "torch.compile of optimizer.step, or an optimizer that has fused=True"
+    return (
+        f"foreach=True when the optimizer is made, {compiled}"
+        if optimizer in _HAS_FOREACH and not foreach
+        else compiled
+    )
+
+
+def is_unfused(case: Case) -> bool:
+    """Whether there is an optimizer's step, and no kernel or operator of a fused one."""
+    rows = optimizer_rows(case) & case.is_inside
+    return bool(rows.any()) and not any(map(_FUSED.search, (*_texts(case, rows), _optimizer(case, rows))))
 
 
 def _passes(case: Case, rows: Bools) -> int:

@@ -16,6 +16,7 @@ _LEAST = 0.01
 _FEW = 3
 """Calls, in a recording without steps, below which the program may have been starting."""
 _MAKES = re.compile(r"^(cuda|hip|cu)_?(Malloc(?!Host)|MemAlloc(?!Host)|MallocAsync|MemCreate|MemMap|MemSetAccess)")
+_MAPS = re.compile(r"^(cu|hip)_?Mem(Map|SetAccess)")
 _FREES = re.compile(r"^(cuda|hip|cu)_?(Free(?!Host)|MemFree(?!Host)|MemRelease|MemUnmap)")
 _PINS = re.compile(r"^(cuda|hip|cu)_?(HostAlloc|MallocHost|HostMalloc|HostRegister|MemHostAlloc|MemAllocHost)")
 _FROM_POOL = re.compile(r"Async")
@@ -51,12 +52,12 @@ def allocator_calls(case: Case) -> Finding | None:
     counts = {"allocations": len(made), "frees": len(freed), "pinned allocations": len(pinned)}
     said = ", ".join(f"{what} {case.count(count)}" for what, count in counts.items() if count)
     text = f"calls to the driver's allocator take {case.each_of_host(time)} of the host ({said})"
-    advice = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, shapes that repeat, and steps before recording"
+    mapped = case.ranges(lambda name: _MAPS.search(name) is not None).any()  # what expandable segments do
+    setting = "" if mapped else "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, "
+    advice = f"{setting}shapes that repeat, and steps before recording"
     if len(freed) and len(made):
         text += ": memory is given back and asked for again (empty_cache in the loop, or retries of a full device)"
-        advice = (
-            "no torch.cuda.empty_cache() in the loop, PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, less memory"
-        )
+        advice = f"no torch.cuda.empty_cache() in the loop, {setting}less memory"
     if len(pinned) and 2 * int((host.end - host.start)[pinned].sum()) > time:
         advice = "buffers that are pinned once, DataLoader(pin_memory=True) in place of pin_memory() in the loop"
     return Finding(ALLOCATOR_CALLS, text, case.host_cost(time), (), advice, "measured")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfkit.analysis.attribution.intervals import NONE, union_length
+from perfkit.analysis.attribution.intervals import NONE, Bools, union_length
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.time.account import is_operator
 from perfkit.schema import units
@@ -88,7 +88,8 @@ class _Silence:
 
 
 def _silences(case: Case) -> list[_Silence]:
-    """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence.
+    """Silences inside the steps, of operators and calls of all threads. A range that waits for data is no silence, nor
+    is one of the user's that holds no operator, such as `save_checkpoint`: it says what the host does.
 
     Neither is what the profiler itself does: start in the first step, and stop behind the last operator.
     """
@@ -99,6 +100,7 @@ def _silences(case: Case) -> list[_Silence]:
     works = (works & ~host.is_step[long]) | host.is_runtime[long] | (host.kind[long] == HostKind.LIBRARY)
     waits[long[works]] = True
     waits[case.units.row] = True
+    waits |= _says_what_it_is(case)
     rows = np.flatnonzero(waits)
     rows = rows[np.argsort(host.start[rows], kind="stable")]
     if not len(rows):
@@ -115,6 +117,17 @@ def _silences(case: Case) -> list[_Silence]:
         if step and inside[step] >= least:
             found.append(_Silence(step, int(inside[step]), int(names[0]), int(names[1])))
     return _only_inside(found, case.step_count)
+
+
+def _says_what_it_is(case: Case) -> Bools:
+    """The user's ranges without an operator in them, steps aside."""
+    host = case.host
+    silent = (host.kind == HostKind.ANNOTATION) & ~host.is_step
+    above = case.units.row
+    while len(above := np.unique(host.forest.parent[above])) and above[-1] != NONE:
+        above = above[above != NONE]
+        silent[above] = False
+    return silent
 
 
 def _are_collections(silences: list[_Silence]) -> bool:

@@ -145,11 +145,12 @@ def python_stacks(case: Case) -> Finding | None:
     rows = np.flatnonzero((host.kind == HostKind.PYTHON) & (host.thread == case.account.attribution.main_thread))
     rows = rows[case.steps_at(host.start[rows]) != NONE]
     time = len(rows) * _FRAME_NS
-    if time < _LEAST * case.step_ns * case.step_count:
+    if not time or time < _LEAST * case.step_ns * case.step_count:
         return None
+    whole = "step" if case.account.steps else "recording"
     text = (
         f"{case.count(len(rows))} Python frames{case.a_step} were recorded: at about half a microsecond each they"
-        f" are {units.duration_ns(time / case.step_count)} of the step, which the program does not take by itself"
+        f" are {units.duration_ns(time / case.step_count)} of the {whole}, which the program does not take by itself"
     )
     evidence = (Evidence("steps", {"step": 0}),) if case.account.steps else ()
     advice = (

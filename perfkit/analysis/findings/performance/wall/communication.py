@@ -9,11 +9,12 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, at
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.costs.flops.collectives import MESSAGES
+from perfkit.analysis.costs.flops.collectives import MESSAGES, message_bytes
 from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.kernels import copies, kinds
 from perfkit.analysis.kernels.copies import host_memory
+from perfkit.analysis.time.idle.kinds import Kind
 from perfkit.analysis.time.replay.edit import Edit
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
@@ -31,18 +32,36 @@ def exposed_communication(case: Case) -> Finding | None:
     At stake: the time of theirs in which nothing is computed. It includes waiting for the slowest rank.
     """
     rows = _exchange(case) & ~late_reductions(case)
+    one_rank = case.trace.recording.world_size == 1
     total, exposed = int(case.account.total[rows].sum()), int(case.account.exclusive[rows].sum())
     if not case.is_worth(exposed, _LEAST):
         return None
     text = (
         f"communication takes {case.each(total)}, and for {case.each(exposed)} of it"
-        f" ({units.percent(exposed / total)}) the device computes nothing; waiting for slower ranks is part of it"
+        f" ({units.percent(exposed / total)}) the device computes nothing"
+        f"{'' if one_rank else '; waiting for slower ranks is part of it'}"
     )
-    advice = (
-        "larger buckets that start earlier (DistributedDataParallel(bucket_cap_mb=...), FSDP's prefetch), gradients"
-        " in bf16, no_sync() while gradients accumulate, ranks with equal work"
-    )
+    advice = "no process group: there is one rank" if one_rank else _instead(case, rows)
     return Finding(EXPOSED_COMMUNICATION, text, case.cost(exposed), kernel_rows(case, rows), advice, "measured")
+
+
+_SHORT_NUMBERS = re.compile(r"bf16|bfloat16|_half|[^b]f16|fp8|f8e")
+"""In the names of collectives that move 16 bits or fewer a number."""
+
+
+def _instead(case: Case, rows: Bools) -> str:
+    """What makes communication shorter or hides it: in training, and in a program without gradients."""
+    if len(case.units) and not bool((case.account.phase == Phase.BACKWARD).any()):
+        return (
+            "fewer exchanges (tensor parallelism over fewer devices, one exchange for several results), computation of"
+            " another batch beside them, ranks with equal work"
+        )
+    names = {case.trace.names[index] for index in np.unique(case.account.name[rows]).tolist()}
+    shorter = "" if any(map(_SHORT_NUMBERS.search, names)) else " gradients in bf16,"
+    return (
+        "larger buckets that start earlier (DistributedDataParallel(bucket_cap_mb=...), FSDP's prefetch),"
+        f"{shorter} no_sync() while gradients accumulate, ranks with equal work"
+    )
 
 
 def _exchange(case: Case) -> Bools:
@@ -68,6 +87,8 @@ MISSED_OVERLAP = Rule(
 )
 _LEAST_MISSED = 0.02
 """Share of the step at stake."""
+_FEW_NUMBERS = 1024
+"""Bytes of a message, below which it is no bucket of gradients."""
 _REDUCTION = re.compile(r"all_?reduce|reduce_?scatter", re.IGNORECASE)
 
 
@@ -75,11 +96,11 @@ def missed_overlap(case: Case) -> Finding | None:
     """Reductions launched when backward is over, which could begin with the last layer's gradients; and copies to the
     device, of pinned memory, on a stream that computes.
 
-    At stake: their time in which the device does nothing else; of reductions at most the time of backward.
+    At stake: their time in which the device does nothing else; of reductions at most the time of backward, of copies
+    that of all computation.
     """
     late, copying = late_reductions(case), _on_computing_streams(case)
-    time_late = min(int(case.account.exclusive[late].sum()), case.time(case.in_phase(Phase.BACKWARD)))
-    time_copying = int(case.account.exclusive[copying].sum())
+    time_late, time_copying = _hidden(case, late, copying)
     time = time_late + time_copying
     if not case.is_worth(time, _LEAST_MISSED):
         return None
@@ -93,7 +114,8 @@ def missed_overlap(case: Case) -> Finding | None:
     if time_copying:
         said.append(
             f"{case.count(int(copying.sum()))} copies to the device{case.a_step} run on the stream that computes, and"
-            f" hold it up for {case.each(time_copying)}"
+            f" hold it up for {case.each(int(case.account.exclusive[copying].sum()))}, of which computation can hide"
+            f" {case.each(time_copying)}"
         )
         advice.append("a stream of its own for the next batch's copy (with torch.cuda.stream(...), non_blocking=True)")
     rows = late | copying
@@ -102,8 +124,18 @@ def missed_overlap(case: Case) -> Finding | None:
     )
 
 
+def _hidden(case: Case, late: Bools, copying: Bools) -> tuple[int, int]:
+    """ns of late reductions that backward can hide, and of copies that computation can."""
+    alone = case.account.exclusive
+    backward, computing = case.time(case.in_phase(Phase.BACKWARD)), case.wall_ns(Kind.COMPUTE)
+    return min(int(alone[late].sum()), backward), min(int(alone[copying].sum()), computing)
+
+
 def late_reductions(case: Case) -> Bools:
-    """Rows of reductions that the host launches after the last backward node of their step, before its end."""
+    """Rows of reductions that the host launches after the last backward node of their step, before its end.
+
+    A message of a few numbers is a loss or a norm, and no gradients.
+    """
     account, host = case.account, case.host
     rows = _exchange(case)
     if not rows.any():
@@ -119,8 +151,9 @@ def late_reductions(case: Case) -> Bools:
     launch = account.attribution.events.launch[account.row]
     called = at(host.start, launch, absent=np.iinfo(np.int64).min)
     reduces = np.array([_REDUCTION.search(name) is not None for name in case.trace.names], dtype=bool)
+    size = message_bytes(account)[account.row]
     late: Bools = rows & reduces[account.name] & (called >= last[case.steps_at(called)])
-    return late
+    return late & ~((size != NONE) & (size < _FEW_NUMBERS))
 
 
 def _on_computing_streams(case: Case) -> Bools:
@@ -139,8 +172,10 @@ def _on_computing_streams(case: Case) -> Bools:
 
 
 def overlapped(case: Case, _: Finding) -> Edit:
-    """These collectives and copies take no time."""
-    return _gone(case, late_reductions(case) | _on_computing_streams(case))
+    """These collectives and copies take so much less."""
+    late, copying = late_reductions(case), _on_computing_streams(case)
+    time = int(case.account.exclusive[late | copying].sum())
+    return _gone(case, late | copying, 1 - sum(_hidden(case, late, copying)) / time if time else 0.0)
 
 
 SMALL_MESSAGES = Rule(

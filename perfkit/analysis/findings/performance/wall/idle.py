@@ -6,6 +6,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
 from perfkit.analysis.findings.performance.case import Case
+from perfkit.analysis.findings.performance.operators.optimizer import is_unfused
 from perfkit.analysis.findings.performance.program.debugging import launch_blocking
 from perfkit.analysis.findings.performance.wall.between_operators import is_of_python
 from perfkit.analysis.findings.performance.wall.places import (
@@ -51,9 +52,10 @@ def launch_bound(case: Case) -> Finding | None:
         f" the host has not launched what comes next: it cannot launch as fast as the device works"
         f"{'; behind it ' + place if place else ''}"
     )
+    fused, flag = (" a fused optimizer,", " --optimizer adamw-fused,") if is_unfused(case) else ("", "")
     advice = (
-        'fewer, larger launches: torch.compile(mode="reduce-overhead") or CUDA graphs, a fused optimizer, a larger'
-        " batch (perfkit run: --compile model, --optimizer adamw-fused, --batch-size)"
+        f'fewer, larger launches: torch.compile(mode="reduce-overhead") or CUDA graphs,{fused} a larger batch'
+        f" (perfkit run: --compile model,{flag} --batch-size)"
     )
     return Finding(LAUNCH_BOUND, text, case.cost(time), (idle_row(Cause.LAUNCH_STARVED),), advice, "derived")
 
@@ -104,7 +106,7 @@ def host_synchronisation(case: Case) -> Finding | None:
 
 
 _INSTEAD = {
-    "item": "values that stay on the device (loss.detach()), and are read every hundred steps",
+    "item": "values that stay on the device (tensor.detach()), and are read every hundred steps",
     "is_nonzero": "torch.where in place of an if on a tensor's value",
     "nonzero": "torch.where or a product with the mask, in place of nonzero and of indexing by a mask",
     "unique": "torch.bincount or a sort, whose results have a known size",

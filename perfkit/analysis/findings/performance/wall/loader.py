@@ -45,7 +45,8 @@ def data_loader(case: Case) -> Finding | None:
         f"{who} for {units.duration_ns(cost.ns or 0)}{case.a_step} ({units.percent(cost.share or 0.0)}) while"
         f" the data loader gets the next batch ({name[:100]})"
     )
-    return Finding(DATA_LOADER, text, cost, (evidence,), _advice(name, on_device=case.on_device), "measured")
+    advice = _advice(on_device=case.on_device, has_workers=bool(case.ranges(lambda text: _WORKERS in text).any()))
+    return Finding(DATA_LOADER, text, cost, (evidence,), advice, "measured")
 
 
 _WORKERS = "MultiProcessing"
@@ -57,9 +58,9 @@ def _usual(by_step: Ints) -> int:
     return int(by_step[1:].mean() * len(by_step)) if len(by_step) >= _STEPS else int(by_step.sum())
 
 
-def _advice(name: str, *, on_device: bool) -> str:
+def _advice(*, on_device: bool, has_workers: bool) -> str:
     pinned = ", pin_memory=True" if on_device else ""
-    if _WORKERS in name:
+    if has_workers:
         return (
             f"more workers, a larger prefetch_factor{pinned}, cheaper transforms, or samples that are stored prepared"
         )

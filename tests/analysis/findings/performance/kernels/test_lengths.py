@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.findings.performance.kernels.lengths import hot_spot, tiny_kernels
+from perfkit.trace.columns import HostKind
 from tests.analysis.findings.performance.cases import MS, US, found, operators
 from tests.builders import TraceBuilder
 
@@ -66,3 +67,21 @@ def test_what_other_rules_are_about_is_no_hot_spot(names):
     b = TraceBuilder().step(0, 0, 1000)
     operators(b, names, 0, 100)
     assert found(hot_spot, b) is None
+
+
+def test_kernels_of_a_cuda_graph_are_not_told_of_cuda_graphs():
+    """GIVEN 120 short kernels of one graph launch THEN the advice knows that they run in a graph"""
+    assert "as a CUDA graph" in found(tiny_kernels, short(120)).advice
+    b = TraceBuilder().step(0, 0, 2 * MS)
+    b.range("cudaGraphLaunch", 0, 10, HostKind.RUNTIME, correlation=1)
+    for number in range(120):
+        b.event("elementwise_kernel", (number * 10 + 1) * US, (number * 10 + 6) * US, correlation=1)
+    assert "they run in CUDA graphs already" in found(tiny_kernels, b).advice
+
+
+def test_a_hot_spot_is_no_idle_time():
+    """GIVEN two sorts of 100 us, and 400 us between them THEN they take 200 us"""
+    b = TraceBuilder().step(0, 0, MS).launched("sort_kernel", 5, 10, 10 + 100 * US)
+    finding = found(hot_spot, b.launched("sort_kernel", 6, 10 + 500 * US, 10 + 600 * US))
+    assert finding.cost.ns == 200 * US
+    assert "alone takes 100.0% of what the device does, 200.0 us a step" in finding.what

@@ -87,3 +87,33 @@ def test_what_is_left_follows_from_the_devices_peaks(name, left):
     metadata = {"deviceProperties": [{"id": 0, "name": name, "computeMajor": 8, "computeMinor": 0}]}
     finding = found(unused_tensor_cores, step("ampere_sgemm_128x64_nn", metadata))
     assert finding.cost.ns == pytest.approx(400 * (1 - left), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "major"),
+    [
+        ("NVIDIA GeForce GTX 1080 Ti", 6),
+        ("Tesla P100-PCIE-16GB", 6),
+        ("NVIDIA GeForce GTX 1660 Ti", 7),
+        ("AMD Radeon VII", 9),
+    ],
+)
+def test_a_device_without_tensor_cores_is_told_nothing(name, major):
+    metadata = {"deviceProperties": [{"id": 0, "name": name, "computeMajor": major, "computeMinor": 0}]}
+    assert found(unused_tensor_cores, step("maxwell_sgemm_128x64_nn", metadata)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "faster", "advice"),
+    [
+        ("AMD Instinct MI250X", "in 16 bits", "torch.autocast in bf16 or fp16"),
+        ("AMD Instinct MI355X", "in 16 bits", "torch.autocast in bf16 or fp16"),
+        ("AMD Instinct MI300X", "in TF32", "torch.set_float32_matmul_precision"),
+    ],
+)
+def test_matrix_cores_of_amd_take_fp32(name, faster, advice):
+    """GIVEN fp32 matmuls on AMD's matrix cores THEN they are not said to be outside of them"""
+    metadata = {"deviceProperties": [{"id": 0, "name": name, "computeMajor": 9, "computeMinor": 4}]}
+    finding = found(unused_tensor_cores, step("Cijk_Ailk_Bljk_SB_MT64x64x16_MI16x16x4x1_SE", metadata))
+    assert finding.what.startswith(f"matmuls in fp32 take 400.0 ns a step; {faster} they")
+    assert finding.advice.startswith(advice)

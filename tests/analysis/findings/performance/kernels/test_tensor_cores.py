@@ -93,3 +93,23 @@ def test_several_blocks_fit_into_a_multiprocessor():
 
 def test_a_device_without_a_number_of_multiprocessors_tells_nothing():
     assert found(few_tiles, step()) is None
+
+
+@pytest.mark.parametrize(
+    ("width", "types", "multiple"),
+    [
+        (766, ("float", "float"), 4),
+        (1001, BF16, 8),
+        (776, ("c10::Float8_e4m3fn", "c10::Float8_e4m3fn"), 16),
+    ],
+)
+def test_the_multiple_is_that_of_the_type(width, types, multiple):
+    """GIVEN fp8 of width 776, which is a multiple of 8 THEN it is said to be none of 16"""
+    said = found(odd_shapes, step(), matmul((512, width), (width, 768), types)).what
+    assert f"no multiple of {multiple} ({width})" in said
+
+
+def test_matmuls_that_use_no_tensor_core_have_no_odd_shapes():
+    b = TraceBuilder(metadata={"record_shapes": 1}).step(0, 0, 1000)
+    b.range("aten::mm", 10, 40).launched("ampere_sgemm_128x64_nn", 20, 100, 200)
+    assert found(odd_shapes, b, matmul((512, 766), (766, 768), ("float", "float"))) is None

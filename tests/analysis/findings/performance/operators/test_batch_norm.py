@@ -52,6 +52,16 @@ def test_a_bias_before_batch_norm(counter):
     assert "takes away again: 1 a step, 20.00 ns a step" in finding.what
 
 
+def test_a_trained_model_needs_its_bias_until_it_is_folded():
+    """GIVEN the same without backward, and with it THEN inference is told to fold, and training to leave it out"""
+    builder, details = convolution(bias=True)
+    assert "fuse_conv_bn_eval" in found(bias_before_batch_norm, builder, details).advice
+    training = convolution(bias=True)[0].node("AddBackward0", 300, 400, 1)
+    sizes = ((8, 3, 32, 32), (16, 3, 3, 3), (16,))
+    details = shapes(len(training.host), {1: (sizes, ("float", "float", "float"))})
+    assert "bias=False" in found(bias_before_batch_norm, training, details).advice
+
+
 def test_without_a_bias_or_a_norm_after_it():
     assert found(bias_before_batch_norm, *convolution(bias=False)) is None
     assert found(bias_before_batch_norm, *convolution(bias=True, norm="relu")) is None

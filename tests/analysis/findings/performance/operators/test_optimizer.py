@@ -111,3 +111,41 @@ def test_a_memset_in_zero_grad_is_a_fill():
     b = TraceBuilder().step(0, 0, 1000).annotation("Optimizer.zero_grad#SGD.zero_grad", 0, 50)
     b.range("aten::zero_", 10, 30).launched("Memset (Device)", 12, 20, 50, kind=DeviceKind.MEMSET)
     assert found(zeroed_gradients, b).cost.ns == 30
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "names", "advice"),
+    [
+        ("AdamW", ADAM * 2, "fused=True when the optimizer is made (perfkit run: --optimizer adamw-fused)"),
+        ("SGD", ["mul_", "add_"] * 8, "fused=True when the optimizer is made"),
+        ("Adagrad", ADAM * 2, "fused=True when the optimizer is made"),  # on a CPU
+        ("RMSprop", ADAM * 2, "foreach=True when the optimizer is made, torch.compile of optimizer.step, or"),
+        ("RMSprop", ["_foreach_mul_", "_foreach_add_"] * 8, "torch.compile of optimizer.step, or"),
+        ("Lion", ADAM * 2, "torch.compile of optimizer.step, or"),
+    ],
+)
+def test_the_advice_fits_the_optimizer(optimizer, names, advice):
+    """GIVEN an optimizer THEN it is told of what it has, and of perfkit's flag only where it is perfkit's own AdamW"""
+    said = found(unfused_optimizer, step(names, each=40 * US, optimizer=optimizer)).advice
+    assert said.startswith(advice)
+    assert ("adamw" in said) == (optimizer == "AdamW")
+
+
+def test_adagrad_has_no_fused_kernel_on_a_device():
+    said = found(unfused_optimizer, step(ADAM * 2, optimizer="Adagrad", on_device=True)).advice
+    assert said.startswith("foreach=True")
+
+
+def test_of_two_optimizers_the_one_that_takes_the_time_is_named():
+    """GIVEN a short step of AdamW, first, and a long one of SGD THEN SGD is named"""
+    b = TraceBuilder().step(0, 0, 1000 * US).annotation("Optimizer.step#AdamW.step", 10 * US, 20 * US)
+    operators(b, ["mul_"], 10 * US, 10 * US)
+    b.annotation("Optimizer.step#SGD.step", 100 * US, 800 * US)
+    operators(b, ["mul_", "add_"] * 8, 100 * US, 40 * US)
+    assert found(unfused_optimizer, b).what.startswith("SGD updates")
+
+
+def test_what_a_gradient_scaler_checks_at_once_is_no_foreach_optimizer():
+    """GIVEN GradScaler's one check of all gradients, and an update by parameter THEN it is one by one"""
+    finding = found(unfused_optimizer, step(["_amp_foreach_non_finite_check_and_unscale_", *ADAM * 2]))
+    assert "one parameter after the other" in finding.what

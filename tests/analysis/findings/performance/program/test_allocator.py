@@ -57,3 +57,11 @@ def test_a_program_that_starts_is_not_judged_by_one_call():
     b = TraceBuilder().launched("k", 10, 20, 30).launched("k", 900, 910, 1000)
     call(b, "cudaHostAlloc", 100, 600)
     assert found(allocator_calls, b) is None
+
+
+def test_who_has_expandable_segments_is_not_told_of_them():
+    """GIVEN memory that is mapped, as expandable segments do THEN the advice leaves them out"""
+    b = step()
+    call(b, "cuMemCreate", 100, 130)
+    call(b, "cuMemMap", 140, 160)
+    assert found(allocator_calls, b).advice == "shapes that repeat, and steps before recording"

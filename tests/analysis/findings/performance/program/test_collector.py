@@ -71,3 +71,11 @@ def test_recorded_collections_need_no_inference():
     finding = found(garbage_collection, b)
     assert finding.cost.ns == 5 * MS
     assert finding.sure == "measured"
+
+
+def test_a_silence_that_the_user_named_is_no_collection():
+    """GIVEN the two silences, each in a range of the user's without operators, as when weights are written THEN none"""
+    b = steps([0, 40, -30, 0])
+    b.annotation("save_checkpoint", 121 * MS, 159 * MS).annotation("save_checkpoint", 261 * MS, 289 * MS)
+    assert found(garbage_collection, b) is None
+    assert found(garbage_collection, steps([0, 40, -30, 0]).annotation("train", 0, 400 * MS)) is not None

@@ -88,3 +88,12 @@ def test_python_frames_that_slow_the_program(frames, said):
     assert (finding is not None) == said
     if finding:
         assert finding.cost.ns is None
+
+
+def test_frames_are_counted_against_what_there_is():
+    """GIVEN steps of no length THEN nothing is said; without steps frames are of the recording"""
+    assert found(python_stacks, TraceBuilder().step(0, 0, 0).launched("k", 0, 0, 0)) is None
+    b = TraceBuilder()
+    for number in range(10):
+        b.range("a.py(1): f", number * US, (number + 1) * US, HostKind.PYTHON)
+    assert "are 5.000 us of the recording, which" in found(python_stacks, b).what

@@ -8,11 +8,13 @@ from perfkit.analysis.findings.performance.wall.communication import (
     exposed_communication,
     missed_overlap,
     of_ranks,
+    overlapped,
     small_messages,
     unbalanced_ranks,
 )
-from tests.analysis.findings.performance.cases import MS, US, found
-from tests.builders import TraceBuilder
+from perfkit.trace.columns import DeviceKind
+from tests.analysis.findings.performance.cases import MS, US, case_of, found
+from tests.builders import TraceBuilder, saying
 
 REDUCE = "ncclDevKernel_AllReduce_Sum_f32_RING_LL"
 
@@ -135,3 +137,39 @@ def test_ranks_of_several_recordings():
     assert (finding.cost.ns, finding.where) == (19, "rank 1")
     assert of_ranks(["rank 0"], [10.0], 100.0) is None
     assert of_ranks([], [], 0.0) is None
+
+
+def test_advice_on_communication_fits_the_program():
+    """GIVEN training in fp32, in bf16, without gradients, of one rank THEN none is told what it cannot change"""
+    training = backward(2 * MS)
+    assert "gradients in bf16" in found(exposed_communication, training).advice
+    half = TraceBuilder().step(0, 0, 10 * MS).range("aten::mm", 10, 20, sequence=1)
+    half.node("MmBackward0", MS, 3 * MS, 1).launched("gemm", MS + 10, MS + 20, 3 * MS)
+    half.launched("ncclDevKernel_AllReduce_Sum_bf16_RING_LL", 2 * MS, 4 * MS, 6 * MS, stream=20)
+    advice = found(exposed_communication, half).advice
+    assert "bucket_cap_mb" in advice
+    assert "bf16" not in advice
+    inference = exchanging().range("aten::mm", 0, 5)
+    assert "tensor parallelism" in found(exposed_communication, inference).advice
+    alone = found(exposed_communication, saying(exchanging().build(), world_size=1))
+    assert "there is one rank" in alone.advice
+    assert "slower ranks" not in alone.what
+
+
+def test_a_loss_that_is_reduced_after_backward_is_no_gradient():
+    """GIVEN an all-reduce of one number after backward, which waits for other ranks THEN no gradients come late"""
+    b = backward(3 * MS + 10, reductions=0)
+    b.collective(3 * MS + 5, 3 * MS + 20, ["allreduce", 1, 1, 8, "Float"])
+    b.launched(REDUCE, 3 * MS + 10, 4 * MS, 6 * MS, stream=20)
+    assert found(missed_overlap, b) is None
+    assert found(exposed_communication, b).cost.ns == 2 * MS
+
+
+def test_copies_are_hidden_by_no_more_than_there_is():
+    """GIVEN 8 ms of copies on the stream of 1 ms of kernels THEN 1 ms of them could run beside"""
+    b = TraceBuilder().step(0, 0, 10 * MS).launched("gemm", 1, 10, MS + 10)
+    b.launched("Memcpy HtoD (Pinned -> Device)", 3, MS + 10, 9 * MS + 10, kind=DeviceKind.MEMCPY)
+    finding = found(missed_overlap, b)
+    assert finding.cost.ns == MS
+    assert "hold it up for 8.000 ms a step, of which computation can hide 1.000 ms a step" in finding.what
+    assert overlapped(case_of(b), finding).factor == pytest.approx(7 / 8)

@@ -97,7 +97,7 @@ def test_a_value_that_is_read_in_the_step():
     assert finding.cost.ns == 100 * US
     assert "once a step, mostly in aten::item (cudaStreamSynchronize)" in finding.what
     assert "idle for 100.0 us a step" in finding.what
-    assert "loss.detach()" in finding.advice
+    assert "tensor.detach()" in finding.advice
 
 
 @pytest.mark.parametrize(("idle", "said"), [(100 * US, True), (100 * US - 1, False)])
@@ -138,3 +138,14 @@ def test_perfkits_own_wait_at_the_end_of_a_step_is_none(phase, said):
     own = dataclasses.replace(trace, recording=dataclasses.replace(trace.recording, own=OwnNotes()))
     assert (found(host_synchronisation, own) is not None) == said
     assert found(host_synchronisation, trace) is not None
+
+
+@pytest.mark.parametrize("optimizer", ["", "_fused_adamw_", "add_"])
+def test_a_fused_optimizer_is_advice_for_those_who_have_another(optimizer):
+    """GIVEN a step without an optimizer, with a fused one, with another THEN only the last is told of a fused one"""
+    b = late()
+    if optimizer:
+        b.annotation("Optimizer.step#AdamW.step", 2 * MS - 100, 2 * MS - 10)
+        b.range(f"aten::{optimizer}", 2 * MS - 90, 2 * MS - 20)
+        b.launched("optimizer_kernel", 2 * MS - 80, 2 * MS - 70, 2 * MS - 60)
+    assert ("fused" in found(launch_bound, b).advice) == (optimizer == "add_")

@@ -76,3 +76,17 @@ def test_on_a_device_only_its_idle_time_counts(busy, lost):
     if finding:
         assert "the device is idle" in finding.what
         assert "pin_memory=True" in finding.advice
+
+
+def test_a_range_of_the_users_round_a_loader_with_workers():
+    """GIVEN a range round the call of a loader with workers THEN the advice knows of the workers"""
+    b = loading(300 * US, 300 * US, name="fetch_batch")
+    b.annotation(WORKERS, 10, 290 * US)
+    finding = found(data_loader, b)
+    assert "(fetch_batch)" in finding.what
+    assert finding.advice.startswith("more workers")
+
+
+@pytest.mark.parametrize("name", ["get_batch_norm", "get_batch_size", "get_data_parallel_group", "load_data_parallel"])
+def test_ranges_that_merely_hold_the_words(name):
+    assert found(data_loader, loading(300 * US, 300 * US, name=name)) is None

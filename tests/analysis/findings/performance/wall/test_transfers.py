@@ -80,3 +80,23 @@ def test_copies_that_miss_no_overlap(case):
         "pageable": lambda: copying(200 * US),
     }[case]()
     assert found(missed_overlap, b) is None
+
+
+def test_advice_on_copies_from_the_device_is_none_on_loaders():
+    """GIVEN 200 us of results copied to pageable memory beside nothing THEN no loader, and no idle time, is named"""
+    b = TraceBuilder().step(0, 0, 10 * MS).launched("gemm", 1, 10, MS)
+    b.launched("Memcpy DtoH (Device -> Pageable)", 3, MS, MS + 200 * US, kind=DeviceKind.MEMCPY)
+    finding = found(blocking_copies, b.launched("gemm", 5, MS + 200 * US, 10 * MS))
+    assert finding.what == "copies from or to pageable memory: 1 a step, 200.0 us a step"
+    assert finding.advice.startswith("results that are read after the loop")
+    both = found(
+        blocking_copies,
+        copying().launched(
+            PAGEABLE.replace("HtoD", "DtoH").replace("Pageable -> Device", "Device -> Pageable"),
+            5 * MS,
+            10 * MS,
+            10 * MS + 100 * US,
+            kind=DeviceKind.MEMCPY,
+        ),
+    )
+    assert both.advice.count("; ") == 1

@@ -1,0 +1,139 @@
+"""Files for other people's viewers. What writes them is loaded only where one was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from perfkit import signals
+from perfkit.analysis.costs.roofline import chart as roofline_chart
+from perfkit.analysis.reports.sweep import varied
+from perfkit.analysis.reports.trace import View
+from perfkit.analysis.sweeps import chart as sweep_chart
+from perfkit.analysis.time.account import Account
+from perfkit.commands.console import progress
+from perfkit.errors import UsageError
+from perfkit.render import files
+from perfkit.schema.chart import Chart
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import SweepRow
+from perfkit.trace.columns import Trace
+from perfkit.trace.detail_columns import Details
+from perfkit.trace.details import read_details
+
+
+class Perfetto:
+    """Writes an account and its findings for ui.perfetto.dev when it is called."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.was_called = False
+
+    def __call__(self, account: Account, report: Report) -> None:
+        """Write the file, completely or not at all. Raises UsageError where it cannot be, or is the trace itself."""
+        self.was_called = True
+        origin = account.trace.origin
+        if origin is not None and self._path.exists() and self._path.samefile(origin.path):
+            raise UsageError(f"--export-perfetto {self._path}: is the trace itself: name another file")
+        with signals.at_once():
+            from perfkit.export.perfetto.export import export
+
+        details = _details(account.trace)
+        with progress.writing(self._path.name, account.trace.facts.events), files.replacing(self._path) as file:
+            export(account, report.findings, details, file, self._path.name)
+
+
+def _details(trace: Trace) -> Details | None:
+    """The file's counters and memory; None where it can have none, or cannot be read a second time."""
+    can = trace.recording.capabilities
+    if trace.origin is None or not (can.counters or can.memory_events):
+        return None
+    with progress.reading(trace.source) as advance:
+        return read_details(trace, advance)
+
+
+class TensorBoardRun:
+    """The event file of a run, for TensorBoard's own tabs."""
+
+    def __init__(self, folder: Path) -> None:
+        with signals.at_once():  # before anything is measured
+            from perfkit.export.tensorboard.runs import RunEvents
+
+        self.events = RunEvents(folder)
+        self._pictures: dict[str, Chart] = {}
+
+    def also(self, account: Account, _: Report) -> None:
+        """Remember the roofline of the trace, where it has one."""
+        self._pictures |= _roofline(account)
+
+    def finish(self, record: RunRecord, reports: Sequence[Report]) -> None:
+        """Write results, tables and, of a profiled run, figures. What cannot be written is said on standard error."""
+        is_profiled = record.config.measurement.profiler != "none"  # of others the step times are all, in SCALARS
+        pictures = {**_step_chart(record), **self._pictures} if is_profiled else {}
+        try:
+            self.events.finish(record, reports, _drawn(pictures))
+        except OSError as error:
+            tell(f"TensorBoard's events are not complete: {error.strerror or error}")
+
+
+class TensorBoard:
+    """Writes what was analysed into a folder for TensorBoard: a run, a trace, a sweep."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pictures: dict[str, Chart] = {}
+
+    def __call__(self, account: Account, _: Report) -> None:
+        """Remember the roofline of the trace, where it has one."""
+        self._pictures |= _roofline(account)
+
+    def write(self, source: RunRecord | Sequence[SweepRow] | None, made: Sequence[Report]) -> None:
+        """Write reports of a run, of the rows of a sweep or of a trace. Raises UsageError where that cannot be."""
+        with signals.at_once():
+            from perfkit.export.tensorboard import runs
+
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(source, RunRecord):
+                charts = {**_step_chart(source), **self._pictures}
+                runs.RunEvents(self._folder).finish(source, made, _drawn(charts))
+            elif source is not None:
+                [report] = made
+                charts = {"sweep": sweep_chart.chart(source, varied(source))}
+                runs.write_sweep(self._folder, source, report, _drawn(charts))
+            else:
+                runs.write_trace(self._folder, made, _drawn(self._pictures))
+        except OSError as error:
+            raise UsageError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _step_chart(record: RunRecord) -> dict[str, Chart]:
+    """Every step in the order it ran, warm-up first; none where no step was measured."""
+    return {"steps": sweep_chart.warmup_chart([record], ())} if record.steps else {}
+
+
+def _drawn(charts: dict[str, Chart]) -> dict[str, bytes]:
+    """The charts as PNG. What draws takes half a second to load, so it is not where there are none."""
+    if not charts:
+        return {}
+    with signals.at_once():
+        from perfkit.render.charts import draw
+
+    return {name: draw(chart, ".png") for name, chart in charts.items()}
+
+
+def _roofline(account: Account) -> dict[str, Chart]:
+    """The chart of a trace that has shapes and a device that is known; else none."""
+    try:
+        return {"roofline": roofline_chart.chart(account.partial, View())}
+    except UsageError:
+        return {}
+
+
+def tell(line: str) -> None:
+    """Say something on standard error; a closed terminal must not lose what was measured."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)

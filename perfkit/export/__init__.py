@@ -1,0 +1,1 @@
+"""Accounts and records for other people's viewers: Perfetto's timeline, TensorBoard."""

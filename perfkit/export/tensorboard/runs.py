@@ -1,0 +1,164 @@
+"""Runs and sweeps as events: what each of TensorBoard's tabs shows of them.
+
+Times are in ms, memory is in MiB: TensorBoard writes no units, so the tags have them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from perfkit.analysis.runs import summary as run_summary
+from perfkit.analysis.runs.summary import RunSummary
+from perfkit.export.tensorboard.events import EventFile, Hparams
+from perfkit.render import markdown
+from perfkit.render.opening import opening
+from perfkit.schema.config import FIELDS, RunConfig
+from perfkit.schema.record import RunRecord, StepSample
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import SweepRow
+
+LIVE_S = 10.0
+"""How often steps of a run that goes on are written; TensorBoard looks for new ones every 30 s."""
+TOP = 30
+"""Rows of each table."""
+METRICS = {
+    "result/median_ms": ("median step (ms)", "median_s", 1e3),
+    "result/mean_ms": ("mean step (ms)", "mean_s", 1e3),
+    "result/cv": ("CV", "cv", 1.0),
+    "result/tokens_per_s": ("tokens/s", "tokens_per_s", 1.0),
+    "result/peak_memory_MiB": ("peak memory (MiB)", "peak_memory_bytes", 2**-20),
+}
+"""Tags of scalars that are results; their headings in HPARAMS, fields in perfkit's summaries, and factors."""
+_INSTEAD = {"<": "&lt;", "&": "&amp;", "~": "~", "$": "$"}
+_UNKNOWN = re.compile(r"\\([<&~$])")
+HPARAMS = tuple(name for name, field in FIELDS.items() if field.part != "measurement")
+"""Fields of a configuration that say what was measured, not how."""
+
+
+class RunEvents:
+    """The event file of a run; it is made with its first events, so that a run that measured nothing leaves none."""
+
+    def __init__(
+        self, folder: Path, *, now: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time
+    ) -> None:
+        self._folder, self._now, self._unix = folder, now, unix
+        self._waiting: list[tuple[str, int, StepSample, float]] = []
+        self._file: EventFile | None = None
+        self._flushed = now()
+
+    @property
+    def name(self) -> str | None:
+        """The file's name; None before there is one."""
+        return None if self._file is None else self._file.path.name
+
+    def step(self, stage: str, index: int, sample: StepSample) -> None:
+        """Note a step, and now and then write those noted. Raises OSError."""
+        self._waiting.append((stage, index, sample, self._unix()))
+        if self._now() - self._flushed >= LIVE_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the steps noted. Raises OSError."""
+        for stage, index, sample, at in self._waiting:
+            prefix = "step_ms" if stage == "measured" else "warm-up_ms"
+            times = {"total": sample.wall_s, **sample.phases_s}
+            self._events.scalars({f"{prefix}/{name}": seconds * 1e3 for name, seconds in times.items()}, index, at)
+        self._waiting.clear()
+        if self._file is not None:
+            self._file.flush()
+        self._flushed = self._now()
+
+    def finish(self, record: RunRecord, reports: Sequence[Report], pictures: Mapping[str, bytes]) -> None:
+        """Write all else, and close the file. Steps that nobody noted are written too. Raises OSError."""
+        if self._file is None and not self._waiting:
+            for stage, samples in (("warm-up", record.warmup), ("measured", record.steps)):
+                for index, sample in enumerate(samples):
+                    self.step(stage, index, sample)
+        self.flush()
+        at = self._unix()
+        if record.steps:
+            for name, values in run_summary.phase_series(record.steps).items():
+                phase = "total" if name == run_summary.STEP else name
+                self._events.histogram(f"steps_ms/{phase}", values * 1e3, at)  # a tag is of one kind
+        results = metrics(run_summary.summarize(record))
+        add_trial(self._events, record.config, results, self._folder.name, at, succeeded=record.status == "ok")
+        add_reports(self._events, reports, at)
+        add_pictures(self._events, pictures, at)
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, if there is one. Raises OSError."""
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def _events(self) -> EventFile:
+        if self._file is None:
+            self._file = EventFile(self._folder)
+        return self._file
+
+
+def metrics(result: RunSummary | SweepRow) -> dict[str, float]:
+    """The results that there are, by tag and in its unit."""
+    known = ((tag, getattr(result, name), factor) for tag, (_, name, factor) in METRICS.items())
+    return {tag: value * factor for tag, value, factor in known if value is not None and not math.isnan(value)}
+
+
+def add_trial(
+    events: EventFile, config: RunConfig, results: Mapping[str, float], name: str, at: float, *, succeeded: bool
+) -> None:
+    """A row of the tab HPARAMS, with its results. Its columns are the same in every run, or the tab would mix them."""
+    events.experiment(HPARAMS, {tag: title for tag, (title, *_) in METRICS.items()}, at)
+    events.trial(hparams(config), name, at, succeeded=succeeded)
+    events.scalars(results, 0, at)
+
+
+def hparams(config: RunConfig) -> Hparams:
+    """What was measured, as values that HPARAMS can show; what is not set is left out."""
+    values = {name: config.value(name) for name in ("workload", *HPARAMS)}
+    kept = {name: value for name, value in values.items() if value is not None}
+    return {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in kept.items()}
+
+
+def add_reports(events: EventFile, reports: Sequence[Report], at: float) -> None:
+    """Findings and tables, as people see them: one text each."""
+    found = [finding for report in reports for finding in report.findings]
+    if found:
+        events.text("findings", _in_dialect(markdown.opening(opening(found))), at)
+    for report in reports:
+        for table in report.seen_by("people").tables:
+            events.text(f"tables/{table.name}", _in_dialect(markdown.markdown(table, top=TOP)), at)
+
+
+def _in_dialect(text: str) -> str:
+    """TensorBoard's Markdown (Python-Markdown) knows no backslash before these, which GitHub's needs."""
+    return _UNKNOWN.sub(lambda found: _INSTEAD[found[1]], text)
+
+
+def add_pictures(events: EventFile, pictures: Mapping[str, bytes], at: float) -> None:
+    """PNGs by name."""
+    for name, png in pictures.items():
+        events.picture(f"figures/{name}", png, at)
+
+
+def write_trace(folder: Path, reports: Sequence[Report], pictures: Mapping[str, bytes]) -> None:
+    """The tables and figures of a trace alone. Raises OSError."""
+    events, at = EventFile(folder), time.time()
+    add_reports(events, reports, at)
+    add_pictures(events, pictures, at)
+    events.close()
+
+
+def write_sweep(folder: Path, rows: Sequence[SweepRow], report: Report, pictures: Mapping[str, bytes]) -> None:
+    """A row of HPARAMS for each run of a sweep, each in a folder of its own; tables and chart beside them."""
+    write_trace(folder, [report], pictures)
+    for row in rows:
+        name = f"{row.key}_{row.repeat}"
+        (folder / name).mkdir(exist_ok=True)
+        events, at = EventFile(folder / name), time.time()
+        add_trial(events, row.config, metrics(row), name, at, succeeded=row.outcome == "ok")
+        events.close()

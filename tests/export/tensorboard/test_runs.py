@@ -1,0 +1,100 @@
+"""What TensorBoard shows of a run has the record's numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from tensorboard.plugin_util import markdown_to_safe_html
+
+from perfkit.analysis.reports import run as run_report
+from perfkit.export.tensorboard import runs
+from perfkit.export.tensorboard.runs import LIVE_S, RunEvents
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+from tests.export.tensorboard.reading import Events
+from tests.export.tensorboard.test_events import PNG
+from tests.runs import quick, sample, saved
+from tests.sweeps import row
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_record_is_read_back(tmp_path):
+    """GIVEN a record of two steps WHEN written THEN steps, results and hyperparameters are its own, in ms"""
+    record = saved()
+    RunEvents(tmp_path).finish(record, [run_report.report(record)], {"steps": PNG})
+
+    found = Events(tmp_path)
+    assert found.scalars("step_ms/total") == pytest.approx({0: 20.0, 1: 40.0})
+    assert found.scalars("step_ms/backward") == pytest.approx({0: 10.0, 1: 20.0})
+    assert found.scalars("warm-up_ms/total") == pytest.approx({0: 500.0})
+    assert found.scalars("result/mean_ms") == pytest.approx({0: 30.0})
+    assert found.scalars("result/tokens_per_s") == pytest.approx({0: 32 / 0.03})  # batch 2 x context 16
+    histogram = found.histogram("steps_ms/total")
+    assert (histogram[0, 0], histogram[-1, 1], histogram[:, 2].sum()) == pytest.approx((20.0, 40.0, 2))
+    trial = found.trial()
+    assert (trial.group_name, trial.hparams["batch_size"].number_value) == (tmp_path.name, 2)
+    assert found.tags("images") == {"figures/steps"}
+    assert {"findings", "tables/run", "tables/time"} <= found.tags("text")
+
+
+def test_steps_are_written_while_the_run_goes_on(tmp_path):
+    """GIVEN a run of hours WHEN 10 s have passed THEN its steps can be read; before that there is no file at all"""
+    clock = Clock()
+    events = RunEvents(tmp_path, now=clock, unix=lambda: 1000.0 + clock.now)
+    events.step("measured", 0, sample(0.5))
+    assert events.name is None
+    assert list(tmp_path.iterdir()) == []
+
+    clock.now = LIVE_S
+    events.step("measured", 1, sample(0.25))
+    assert Events(tmp_path).scalars("step_ms/total") == {0: 500.0, 1: 250.0}
+    assert [path.name for path in tmp_path.iterdir()] == [events.name]
+
+    events.step("measured", 2, sample(0.125))
+    assert len(Events(tmp_path).scalars("step_ms/total")) == 2
+
+    events.finish(saved(steps=(sample(0.5), sample(0.25), sample(0.125))), [], {})
+    assert Events(tmp_path).scalars("step_ms/total") == {0: 500.0, 1: 250.0, 2: 125.0}
+
+
+def test_a_run_that_measured_nothing_has_no_steps_and_failed(tmp_path):
+    record = saved(status="oom", steps=(), warmup=())
+    RunEvents(tmp_path).finish(record, [], {})
+    found = Events(tmp_path)
+    assert found.status() == 2
+    assert not {tag for tag in found.tags("scalars") if tag.startswith("step_ms")}
+
+
+def test_markdown_is_that_of_tensorboard(tmp_path):
+    """GIVEN names and sentences with what GitHub's Markdown needs escaped WHEN shown THEN no backslash is seen"""
+    frame = pd.DataFrame({"name": ["<unattributed>", "<script>alert(1)</script>"]})
+    report = Report("r", {}, [Table("t", "A <b> & ~c~ for $1", (Column("name"),), frame)])
+    runs.write_trace(tmp_path, [report], {})
+    html = markdown_to_safe_html(Events(tmp_path).text("tables/t"))
+    assert "<h3>A &lt;b&gt; &amp; ~c~ for $1</h3>" in html
+    assert "<code>&lt;unattributed&gt;</code>" in html
+    assert "<script>" not in html
+
+
+def test_each_run_of_a_sweep_is_a_trial(tmp_path):
+    """GIVEN a sweep WHEN written THEN each run has a folder with its values and results, a failed one what there is"""
+    config = quick(batch_size=2)
+    done, failed = row(config, 0.25, peak_memory_bytes=2**20), row(config, repeat=2)
+    runs.write_sweep(tmp_path, [done, failed], Report("sweep", {}), {"sweep": PNG})
+
+    first, second = (Events(tmp_path / f"{done.key}_{repeat}") for repeat in (1, 2))
+    assert first.scalars("result/median_ms") == {0: 250.0}
+    assert first.scalars("result/peak_memory_MiB") == {0: 1.0}
+    assert first.trial().hparams["batch_size"].number_value == 2
+    assert "result/median_ms" not in second.tags("scalars")
+    assert (first.status(), second.status()) == (1, 2)  # STATUS_SUCCESS, STATUS_FAILURE
+    assert Events(tmp_path).tags("images") == {"figures/sweep"}
