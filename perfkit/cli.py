@@ -79,13 +79,14 @@ def main(argv: Sequence[str] | None = None, **seams: object) -> int:
 
 def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == [_COMPLETE]:
-        build_app()(arguments)
-        return 0
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
     try:
+        if arguments[:1] == [_COMPLETE]:
+            build_app()(arguments)
+            sys.stdout.flush()
+            return 0
         with naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)

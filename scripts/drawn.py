@@ -82,7 +82,7 @@ GALLERY: tuple[Shown, ...] = (
     ),
     Shown(
         "steps", "perfkit run --model-size tiny --num-threads 1 --measure-steps 30 --plot steps", "steps",
-        "Every step in the order it ran: warm-up is shaded, and steps that stand out (here none) get a diamond.",
+        "Every step in the order it ran: warm-up is shaded, and steps that stand out get a diamond.",
     ),
     Shown(
         "ratio",
@@ -103,7 +103,7 @@ GALLERY: tuple[Shown, ...] = (
         "warmup",
         "perfkit sweep --model-size tiny --num-threads 1 --pass-type train --warmup-steps 0 1 2 5 --plot warmup",
         "warmup",
-        "Every step for each number of warm-up steps: the first one is slow wherever it stands.",
+        "Every step for each number of warm-up steps: the first one that runs is the slowest or near it.",
     ),
 )  # fmt: skip
 
@@ -175,18 +175,6 @@ def page() -> str:
         title = shown.image.replace("_", " ").capitalize()
         parts += [f"## {title}", "", shown.says, ""]
         if shown.command:
-            parts += ["```bash", *_folded(shown.command), "```", ""]
+            parts += ["```bash", shown.command, "```", ""]
         parts += [f"![{title}](images/{shown.image}.png)", ""]
     return "\n".join(parts)
-
-
-def _folded(command: str) -> list[str]:
-    """The command, below 110 characters a line."""
-    lines = [""]
-    for word in command.split(" "):
-        if len(lines[-1]) + len(word) > 100 and word.startswith(("--", "'")):
-            lines[-1] += " \\"
-            lines.append("    " + word)
-        else:
-            lines[-1] += (" " if lines[-1] else "") + word
-    return lines

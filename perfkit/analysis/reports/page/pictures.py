@@ -80,7 +80,7 @@ def _roofline(traced: Traced) -> Picture:
 
 def _icicle(traced: Traced) -> Picture:
     found = _of(layers.section(traced.account.partial, ()), Tree, traced.steps)
-    note = "rows: phases, then modules below what contains them; white below a box: its own time; x24: so many as one"
+    note = "rows: phases, then modules below what contains them; white below a box: its own time; name x24: 24 as one"
     return replace(found, notes=(note, *found.notes))
 
 
@@ -114,7 +114,7 @@ def _warmup(swept: Swept) -> Picture:
     if "warmup_steps" not in swept.varied:
         raise UsageError("the sweep has one number of warm-up steps: vary it, as in --warmup-steps 0 1 2 5")
     chart = sweep_chart.warmup_chart(list(swept.records()), swept.varied)
-    return Picture(figure=chart, title="Every step, by the number of warm-up steps before the measured ones",
+    return Picture(figure=chart, title="Every step, by the number of warm-up steps",
                    notes=chart.notes)  # fmt: skip
 
 
