@@ -7,8 +7,8 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from signal import Signals
 from typing import Literal
 
@@ -22,7 +22,10 @@ EXIT_USAGE = 2
 _COMPLETE = "__complete"
 """What a shell asks for with the words typed so far, of which the last may be empty."""
 
-_EPILOGUE = "Add --debug to any command for the traceback behind an error."
+_EPILOGUE = (
+    "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
+    " and --debug for the traceback behind an error."
+)
 
 
 def build_app() -> App:
@@ -79,15 +82,14 @@ def main(argv: Sequence[str] | None = None, **seams: object) -> int:
 
 def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    if debug:
-        arguments.remove("--debug")
+    debug, plain = (flag in arguments for flag in ("--debug", "--no-color"))
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--no-color")]
     try:
         if arguments[:1] == [_COMPLETE]:
             build_app()(arguments)
             sys.stdout.flush()
             return 0
-        with naming_out_of_memory(_memory_advice(arguments)):
+        with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
             with signals.raised(), signals.blamed():  # only here: the lines above load the command's modules
@@ -113,6 +115,19 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
             return 0
         raise
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _no_color() -> Iterator[None]:
+    """Every console of this process and of those that it starts is plain, as https://no-color.org asks for."""
+    before = os.environ.get("NO_COLOR")
+    os.environ["NO_COLOR"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("NO_COLOR")
+        if before is not None:
+            os.environ["NO_COLOR"] = before
 
 
 def _stream_failed(error: OSError) -> int:

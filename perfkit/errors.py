@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
 import resource
+from collections.abc import Iterable
 from signal import Signals
 from types import TracebackType
 
@@ -87,3 +89,9 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean kernels?)`, where one of the known names is like this one; else nothing."""
+    close = difflib.get_close_matches(name.lower(), list(known), 1)
+    return f" (did you mean {close[0]}?)" if close else ""

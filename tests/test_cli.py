@@ -25,6 +25,8 @@ from perfkit.commands.run import RunOptions
 from perfkit.schema import record
 from tests.runs import QUICK_FLAGS, saved
 
+SAMPLE = Path(__file__).parents[1] / "traces" / "samples" / "tiny_train_cpu"
+
 GIB = 2**30
 ENVIRON = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -235,7 +237,7 @@ def test_a_signal_in_the_measured_steps_saves_the_samples(tmp_path, number):
         f"perfkit: interrupted by {number.name} in measured step 3, backward;"
         f" 2 of 100000 measured steps saved in traces/{folder.name}\n"
     )
-    assert "n = 2" in out
+    assert "(2 steps, 1 warm-up)" in out
 
 
 def test_a_signal_under_the_profiler_saves_samples_and_trace(tmp_path):
@@ -458,3 +460,15 @@ def test_a_numpy_that_ends_the_process_is_tried_in_another_one(
     done = analyzed(trace.parent, limit, arguments)
     assert (done.returncode, done.stderr.count(b"\n")) == (code, bool(says))
     assert done.stderr.startswith(says)
+
+
+def test_no_color_is_for_every_command_and_this_call_alone(monkeypatch, capsys):
+    """GIVEN a terminal that is asked for colours WHEN a command is called with --no-color THEN that is plain"""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    arguments = ["analyze", str(SAMPLE), "--table", "phases"]
+    assert cli.main([*arguments, "--no-color"]) == 0
+    assert "\x1b[94m" not in capsys.readouterr().out
+    assert "NO_COLOR" not in os.environ
+    assert cli.main(arguments) == 0
+    assert "\x1b[94m" in capsys.readouterr().out

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import Parameter
 
@@ -14,10 +14,11 @@ from perfkit.analysis.reports import kernels as kernel_summary
 from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports import runs as runs_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.page.pictures import Swept, Traced
-from perfkit.analysis.reports.trace import TABLES
+from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
@@ -32,18 +33,22 @@ from perfkit.commands.inputs.paths import (
     RunsFolder,
     SweepResults,
     TraceFile,
+    expanded,
     inputs_of,
+    out_of_tables,
     records_of,
     side,
+    with_runs_of_their_own,
 )
 from perfkit.commands.inputs.recordings import RecordingFile
-from perfkit.commands.pictures import Plots, plot_flag
+from perfkit.commands.pictures import Plots, out_of_pictures, plot_flag
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema import module_tree
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report, joined
 from perfkit.schema.sweep import SweepRow
+from perfkit.trace import foreign
 from perfkit.trace.columns import Content
 
 _ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
@@ -51,7 +56,7 @@ _ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
 _MORE = Parameter(
     name="MORE", help="More paths; each is shown separately, ranks in one table.", completer=completing.paths
 )
-_TABLE = Parameter(completer=completing.names((*(table.name for table in TABLES), kernel_summary.NAME, "findings")))
+_TABLE = Parameter(completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
 _PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
@@ -82,6 +87,8 @@ class AnalyzeOptions:
     steps: str = "auto"
     """auto (the measured steps of perfkit's own traces, all of any other trace), all, or one step's number, from 0."""
 
+    total: bool = False
+    """Show totals over the steps, instead of the mean of a step. JSON and CSV always have totals."""
     plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
     export_perfetto: Path | None = None
     """Also write the trace for ui.perfetto.dev, with layers, phases, idle gaps, findings and counters as tracks of
@@ -160,7 +167,7 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True, completer=completing.paths)],
+    path: Annotated[str | None, Parameter(allow_leading_hyphen=True, completer=completing.paths)] = None,
     /,
     *more: Annotated[str, _MORE],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
@@ -172,14 +179,19 @@ def execute(
 
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
-    view, paths, plots = options.view(), (path, *more), Plots(options.plot, _PICTURES)
+    tables, among_tables = out_of_tables(options.table, NAMES)
+    words, among_words = out_of_pictures(options.plot, _PICTURES)
+    options, plots = replace(options, table=tables, plot=words), Plots(words, _PICTURES)
+    named = (*(() if path is None else (path,)), *more, *among_tables, *among_words) or (_missing(tables),)
+    first, *others = paths = expanded(named)
+    view = options.view()
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
         if plots:
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
-        folder = None if more else Path(path)
+        folder = None if others else Path(first)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
         return 0
     if files:
@@ -197,10 +209,18 @@ def execute(
             joined(name, _chosen(input_, view, options, f"in {name}", plots))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
+    shown = [report.in_total() for report in shown] if options.total else shown
     plots.draw()
-    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else path, flags=options.narrowing)
+    asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else first, flags=options.narrowing)
     show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
+
+
+def _missing(tables: tuple[str, ...]) -> NoReturn:
+    for name in tables:
+        if "." in name or "/" in name:  # meant as the path, as no table is named
+            raise foreign.missing(name)
+    raise UsageError("name a trace, the folder of a run or of several, a record, or a sweep's results (.csv)")
 
 
 def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plots: Plots) -> list[Report]:
@@ -289,9 +309,8 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
             return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
-                raise UsageError(
-                    f"{folder} holds runs of several configurations: name one run, or the sweep's results (.csv)"
-                )
+                named = [(file.parent.name, saved) for file, saved in records]
+                return [runs_report.report(str(folder), named, with_runs_of_their_own(folder))]
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
             return [sweep_report.report(rows, sweep_report.varied(rows))]

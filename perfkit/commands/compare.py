@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import two_traces as trace_comparison
 from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.runs import comparison, conditions
 from perfkit.analysis.runs.comparison import Comparison, GateOutcome
 from perfkit.analysis.runs.conditions import Difference
@@ -23,7 +24,7 @@ from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, folders, traces
 from perfkit.commands.inputs.flags import config_of
-from perfkit.commands.inputs.paths import Runs, TraceFile, record_files, runs_in, side, what_is
+from perfkit.commands.inputs.paths import Runs, TraceFile, out_of_tables, record_files, runs_in, side, what_is
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
@@ -119,6 +120,11 @@ def execute(
         if a is not None:
             raise UsageError("--run takes the flags of A and the flags of B, each in quotes: drop the paths")
         return _measured(options.run, options, run_child)
+    tables, among_tables = out_of_tables(options.table, NAMES)
+    if among_tables:
+        options = replace(options, table=tables)
+        named = [*filter(None, (a, b)), *map(Path, (*more, *among_tables))]
+        a, b, more = *[*named, None, None][:2], tuple(map(str, named[2:]))
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
     if more:

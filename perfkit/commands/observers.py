@@ -105,6 +105,7 @@ class RunProgress(Observer):
             self._shown.stage(
                 "measured steps",
                 self._config.measurement.measure_steps if self._config.measurement.target_ci is None else 0,
+                is_measured=True,
             )
 
     def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - the interface passes more than is used

@@ -15,6 +15,7 @@ from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.page.pictures import Plot
 from perfkit.commands.console import plots
 from perfkit.commands.inputs import completing
+from perfkit.commands.inputs.paths import out_of_tables
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.page.pictures import Picture
@@ -90,6 +91,12 @@ class Plots:
         if not one.is_told:
             print(f"wrote {printable(str(one.path))}", file=sys.stderr)
         return ""
+
+
+def out_of_pictures(words: Sequence[str], names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Values of --plot, and the paths to read among them, for it takes all that follows: `--plot icicle FILE`."""
+    files_to_write = [word for word in words if Path(word).suffix.lower() in pictures.EXTENSIONS]
+    return out_of_tables(words, (*names, *files_to_write))
 
 
 def wanted(words: Sequence[str], names: Sequence[str]) -> tuple[Wanted, ...]:

@@ -22,7 +22,7 @@ from perfkit.analysis.runs import stopping
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.trace_table import View
 from perfkit.commands import estimate, exports, reports
-from perfkit.commands.console import show
+from perfkit.commands.console import following, show
 from perfkit.commands.exports import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
@@ -50,6 +50,7 @@ _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _PICTURES = pictures.names_of(pictures.OF_RUNS, pictures.OF_TRACES)
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
+_SHOW = Parameter(group=_FILES.group, name=("--verbose", "-v"))
 _OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
 
 
@@ -69,8 +70,10 @@ class RunOptions:
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES, _OUTPUT] = None
     plot: Annotated[tuple[str, ...], _FILES, plot_flag(_PICTURES)] = ()
+    verbose: Annotated[bool, _SHOW] = False
+    """Show everything that the record holds, as `perfkit analyze` does: every table, interval, counter and cost."""
     top: Annotated[int, _FILES] = 15
-    """Show this many rows of each table of a profile; one more row has the sum of the others."""
+    """With --verbose: show this many rows of each table of a profile; one more row has the sum of the others."""
     estimate: Annotated[bool, _ESTIMATE] = False
     """Print what makes up the peak memory of a step, without running it; needs no GPU."""
     memory: Annotated[str | None, _ESTIMATE] = None
@@ -166,7 +169,10 @@ def execute(
             beside = partial(plain.measure, resolved, folder, doing.run_child) if overhead else dict
             record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
-            _show(record, folder, options, doing, events)
+            plots = _show(record, folder, options, doing, events)
+            for line in following.lines(config, record, folder):
+                print(line)
+        plots.draw()
     except KeyboardInterrupt as error:
         saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
@@ -225,7 +231,8 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 
 def _show(
     record: RunRecord, folder: Path, options: RunOptions, doing: Doing, events: exports.TensorBoardRun | None
-) -> None:
+) -> Plots:
+    """Print what a run says; what can be drawn of it."""
     plots = Plots(options.plot, _PICTURES)
 
     def also(account: Account, report: Report) -> None:
@@ -238,13 +245,13 @@ def _show(
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))
+    asked = show.Asked(source=str(folder))
     try:
-        doing.show([own, *others], top=options.top, asked=show.Asked(source=str(folder)))
-        print(f"\nsaved in {folder}")
+        doing.show([own, *others], top=options.top, asked=asked, brief=not options.verbose)
     finally:
         if events is not None:
             events.finish(record, [own, *others])
-    plots.draw()
+    return plots
 
 
 def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:

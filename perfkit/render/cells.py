@@ -128,7 +128,7 @@ def _scale(column: Column, magnitudes: Sequence[float]) -> _Scale:
     largest, smallest = max(magnitudes, default=0.0), min(magnitudes, default=0.0)
     whole = all(value.is_integer() for value in magnitudes)
     if column.kind == "share":
-        return _Scale(0.01, 1 if smallest >= 0.01 or not magnitudes else 2, sign="%")
+        return _Scale(0.01, 2 if 0 < largest < 0.1 else 1, sign="%")  # as units.percent writes the largest
     if column.kind == "count":
         return _Scale(1.0, 0 if whole else max(1, _decimals(largest, smallest)))
     steps, base = _steps(column)

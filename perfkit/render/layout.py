@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -34,6 +34,17 @@ class Layout:
     """What all rows add up to; None where no column is summed, or one row says it already."""
     label: int
     """The column in which `rest` and `total` say what they are."""
+    names: list[str] = field(default_factory=list)
+    """Of the columns, as the data has them."""
+    share: int | None = None
+    """The first column whose rows are shares of a whole."""
+    shares: list[float] = field(default_factory=list)
+    """Of the rows, in that column."""
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """Rows, and the sums where there are any."""
+        return [*self.rows, *(line for line in (self.rest, self.total) if line)]
 
 
 def layout(table: Table, top: int | None = None) -> Layout:
@@ -57,6 +68,7 @@ def layout(table: Table, top: int | None = None) -> Layout:
         texts.append(formatted[: len(shown_frame)])
         sums.append(formatted[len(shown_frame) :] or ["", ""])
 
+    share = next((i for i, column in enumerate(columns) if column.kind == "share" and _is_summed(column)), None)
     hidden = len(hidden_frame)
     rest, total = ([column[i] for column in sums] for i in (0, 1))
     rest[label], total[label] = f"… {hidden:,} more row{'s' if hidden > 1 else ''}", "total"
@@ -70,6 +82,9 @@ def layout(table: Table, top: int | None = None) -> Layout:
         rest_at=first,
         total=total if len(table) > 1 and any(_is_summed(column) for column in columns) else None,
         label=label,
+        names=[column.name for column in columns],
+        share=share,
+        shares=[] if share is None else floats(shown_frame[columns[share].name]),
     )
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 
 from perfkit.render import findings as sentences
 from perfkit.render.cells import quantities
-from perfkit.schema.finding import TRACE_TOTALS, Finding, in_reading_order
+from perfkit.schema.finding import APART, TRACE_TOTALS, Finding, in_reading_order
 from perfkit.schema.printable import printable
 from perfkit.schema.table import Column
 
 FIRST = 5
-"""Findings about what to change that are shown where there are more."""
+"""Findings about what to change that are shown where there are more; where all is to be brief, notes too."""
 TITLE = "What to change first"
 AT_STAKE = f"{TITLE}, and the time of a step at stake"
 NOTHING = f"{TITLE}: no rule found anything"
@@ -52,13 +52,16 @@ class Opening:
     """The rules about what to change looked, and found nothing."""
     notes: tuple[str, ...]
     """All else: a command's verdicts, cautions, facts."""
+    more_notes: int = 0
+    """How many notes are not shown."""
 
 
-def opening(findings: Sequence[Finding], tables: Collection[str] = ()) -> Opening:
+def opening(findings: Sequence[Finding], tables: Collection[str] = (), *, brief: bool = False) -> Opening:
     """What to say of findings before the tables.
 
     tables: those that were asked for by name, if any were. Then only changes are shown that rest on a row of them, and
     all changes where the table `findings` is among them, for which the sentences stand.
+    brief: without details, and with the first notes only.
     """
     ordered = in_reading_order(findings)
     changes = [finding for finding in ordered if finding.rule.asks_for_change]
@@ -68,6 +71,11 @@ def opening(findings: Sequence[Finding], tables: Collection[str] = ()) -> Openin
         changes = [finding for finding in changes if any(row.table in tables for row in finding.evidence)]
     if set(tables) == {sentences.INTEGRITY}:
         notes = [finding for finding in notes if finding.rule.topic == "integrity" or finding.rule.read == "first"]
+    about = [finding for finding in notes if finding.rule.read == "first"]
+    notes = [
+        finding for finding in notes if finding.rule.read not in (("first", "detail", "last") if brief else ("first",))
+    ]
+    most = FIRST if brief else len(notes)
     gaining = [
         finding for finding in changes if finding.gain.ns != 0
     ]  # of others a replay knows that they gain nothing
@@ -75,11 +83,12 @@ def opening(findings: Sequence[Finding], tables: Collection[str] = ()) -> Openin
     is_judged = any(finding.rule == TRACE_TOTALS for finding in findings)
     given = {finding.advice for finding in shown}
     return Opening(
-        about=tuple(sentences.lines(finding for finding in notes if finding.rule.read == "first")),
+        about=tuple(sentences.lines(about)),
         changes=tuple(_changes(shown)),
         more=len(changes) - len(shown),
         nothing_found=is_judged and not changes and (not tables or all_are_wanted),
-        notes=tuple(sentences.lines((finding for finding in notes if finding.rule.read != "first"), given)),
+        notes=tuple(sentences.lines(notes[:most], given)),
+        more_notes=len(notes[most:]),
     )
 
 
@@ -104,7 +113,7 @@ def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str
     width: characters in a line; None leaves sentences whole. command: shows all changes.
     """
     for sentence in shown.about:
-        yield from ((line, True) for line in _wrapped(sentence, width, "", ""))
+        yield from ((line, True) for line in _broken_between_parts(sentence, width))
     changes = [(NOTHING, False)] if shown.nothing_found else [*_change_lines(shown, width, command)]
     if changes:
         yield from [("", False)] * bool(shown.about)
@@ -113,6 +122,8 @@ def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str
         yield "", False
     for note in shown.notes:
         yield from ((line, False) for line in _wrapped(note, width, "", "  "))
+    if shown.more_notes:
+        yield f"and {shown.more_notes} more: {command}", False
 
 
 def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str, bool]]:
@@ -127,6 +138,16 @@ def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[t
             yield from ((line, False) for line in _wrapped(f"try {change.advice}", width, blank, blank + "    "))
     if shown.more:
         yield f"  and {shown.more} more: {command}", False
+
+
+def _broken_between_parts(sentence: str, width: int | None) -> list[str]:
+    """A first line: where it is too long it goes on below, whole parts together."""
+    first, *others = printable(sentence).split(APART)
+    written = [first]
+    for part in others:
+        longer = written[-1] + APART + part
+        written[-1:] = [longer] if width is None or len(longer) <= min(width, WIDEST) else [written[-1], "  " + part]
+    return [line for text in written for line in _wrapped(text, width, "", "  ")]
 
 
 def _wrapped(sentence: str, width: int | None, lead: str, blank: str) -> list[str]:

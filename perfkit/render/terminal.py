@@ -6,7 +6,7 @@ import io
 import os
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from perfkit.render import colours
+from perfkit.render.bars import BAR, with_bars
 from perfkit.render.layout import Layout, layout
 from perfkit.render.shorten import shorten
 from perfkit.schema.printable import printable
@@ -33,7 +35,7 @@ _NARROWEST = 12  # no text column is shortened below this; a narrower terminal w
 _NARROWEST_PROSE = 40  # title and notes are not wrapped below this
 _RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
 _ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
-_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "-"})  # noqa: RUF001
+_ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "|"})  # noqa: RUF001
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
 
@@ -95,7 +97,7 @@ def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable
     left_out: list[str] = []
     if len(table):
         shown, left_out = _fitting(table, width, top, unicode)
-        yield _rich_table(shown, width, unicode)
+        yield _rich_table(shown if left_out else with_bars(shown, width, unicode=unicode), width, unicode)
     else:
         yield Text("no rows")
     for note in table.notes:
@@ -130,8 +132,7 @@ def _least_width(shown: Layout) -> int:
 
 def _contents(shown: Layout) -> list[int]:
     """Characters of the longest cell of each column."""
-    lines = [*shown.rows, *(line for line in (shown.rest, shown.total) if line)]
-    return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    return [max(map(cell_len, column)) for column in zip(*shown.lines, strict=True)]
 
 
 def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
@@ -161,12 +162,23 @@ def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
     for index, is_text in enumerate(shown.is_text):
         if is_text:
             columns[index] = shorten(columns[index], widths[index], mark)
-    lines = [(row, "") for row in zip(*columns, strict=True)]
+    lines = [_styled(shown, number, line) for number, line in enumerate(zip(*columns, strict=True))]
     if shown.rest:
-        lines.insert(shown.rest_at, (tuple(shown.rest), "dim"))
-    for row, style in lines:
-        result.add_row(*map(Text, row), style=style)
+        lines.insert(shown.rest_at, [Text(text, "dim") for text in shown.rest])
+    for line in lines:
+        result.add_row(*line)
     return result
+
+
+def _styled(shown: Layout, row: int, line: Sequence[str]) -> list[Text]:
+    """The texts of a row: categories, phases and bars in their colour."""
+    colour = next(filter(None, (colours.of(shown.rows[row][i]) for i in _coloured(shown))), None)
+    style = colour.ansi if colour else ""
+    return [Text(text, style if index in _coloured(shown) else "") for index, text in enumerate(line)]
+
+
+def _coloured(shown: Layout) -> list[int]:
+    return [index for index, name in enumerate(shown.names) if name in (*colours.COLUMNS, BAR)]
 
 
 def _widths(shown: Layout, width: int) -> list[int]:
@@ -203,6 +215,11 @@ def _lines(heading: str, width: int) -> list[str]:
     return textwrap.wrap(heading, max(width, 1), break_on_hyphens=False) or [heading]
 
 
+def encodable(line: str, console: Console) -> str:
+    """A line as the console can show it: in ASCII where it has no more."""
+    return _encodable(line, unicode=not console.options.ascii_only)
+
+
 def _encodable(text: str, unicode: bool) -> str:
     r"""The text itself, or in pure ASCII: `…` as `...`, any other character as its escape, such as `\xe9`."""
     if unicode or text.isascii():
@@ -217,14 +234,10 @@ def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
     def line(texts: list[str]) -> list[str]:
         return [_encodable(text, unicode) for text in texts]
 
-    return Layout(
+    return replace(
+        shown,
         headings=line(shown.headings),
-        is_text=shown.is_text,
-        is_whole=shown.is_whole,
-        is_short=shown.is_short,
         rows=[line(row) for row in shown.rows],
         rest=line(shown.rest) if shown.rest else None,
-        rest_at=shown.rest_at,
         total=line(shown.total) if shown.total else None,
-        label=shown.label,
     )

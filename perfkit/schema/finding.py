@@ -29,8 +29,9 @@ class Rule:
     """What it finds, for the documents."""
     name: str | None = None
     """For people, where that differs from `id`."""
-    read: Literal["first", "by topic", "last"] = "by topic"
-    """first: what the whole is about; last: that nothing was found, or not looked for."""
+    read: Literal["first", "by topic", "detail", "last"] = "by topic"
+    """first: what the whole is about; last: that nothing was found, or not looked for. detail: in its topic's place,
+    but a brief report leaves it out, as it does what is last."""
 
     @property
     def asks_for_change(self) -> bool:
@@ -43,6 +44,8 @@ class Rule:
         return self.id.replace("-", " ") if self.name is None else self.name
 
 
+APART = "   "
+"""Between the parts of a first line, which is no sentence but numbers; within a part they stand between dots."""
 CLEAN = Rule("clean", "integrity", "nothing in the trace asks for caution", "", "last")
 TRACE_TOTALS = Rule(
     "trace-totals", "trace", "how long a step takes, how busy the device is in it, and why it is idle", read="first"

@@ -47,6 +47,10 @@ class LazyTable:
         """With full texts for people instead of short ones."""
         return LazyTable(self.name, lambda: Table.in_full(self.table), self.audience)
 
+    def in_total(self) -> LazyTable:
+        """With totals for people, not means of a step."""
+        return LazyTable(self.name, lambda: Table.in_total(self.table), self.audience)
+
     def for_all(self) -> LazyTable:
         """The same, for whoever asks."""
         return LazyTable(self.name, lambda: self.table, "everyone")
@@ -115,6 +119,10 @@ class Report:
     def in_full(self) -> Report:
         """With full texts for people instead of short ones."""
         return self._of(lazy.in_full() for lazy in self._tables)
+
+    def in_total(self) -> Report:
+        """With totals for people, not means of a step."""
+        return self._of(lazy.in_total() for lazy in self._tables)
 
     def only(self, *names: str) -> Report:
         """With the tables of these names alone, for whoever asks."""

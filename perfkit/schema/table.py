@@ -16,6 +16,35 @@ Audience = Literal["everyone", Viewer, "asked"]
 """asked: whoever asks for it by name, and nobody else, since it costs more than others."""
 
 
+_TOTALS: tuple[Kind, ...] = ("count", "time", "bytes", "flops")
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps that the totals of a table are of."""
+
+    count: int
+    has_more: bool = False
+    """The totals have so much of what ran outside the steps that they say little of a step."""
+    in_total: bool = False
+    """People asked for totals."""
+
+    @property
+    def are_divided(self) -> bool:
+        """Whether people read the mean of a step."""
+        return not (self.has_more or self.in_total)
+
+    @property
+    def text(self) -> str:
+        """What is shown: `mean of 6 steps`."""
+        if self.count == 1 and not self.has_more:
+            return "1 step"
+        number = "1 step" if self.count == 1 else f"{self.count:,} steps"
+        if self.are_divided:
+            return f"mean of {number}"
+        return f"total of {number}" + (" and of what ran outside them" if self.has_more else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """What a column holds: its key in the frame, the unit of the raw values, and how to show them.
@@ -43,6 +72,15 @@ class Column:
     """The column whose texts these stand for, in short: people read these, and the full ones if they ask for them."""
     endless: float = math.inf
     """Above this, people read `inf`: the raw value would suggest a precision that it does not have."""
+    divided: bool | None = None
+    """A total over the steps, which people read divided by their number; None: where it is summed."""
+    read: Literal["always", "in total", "per step"] = "always"
+    """When people read it, in a table whose totals are of steps: some columns say the same as others per step."""
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether it is a total over the steps."""
+        return self.kind in _TOTALS and (self.summed if self.divided is None else self.divided)
 
     @property
     def heading(self) -> str:
@@ -65,7 +103,9 @@ class Table:
     audience: Audience = "everyone"
     """Who sees the table without asking for it by name: some facts are one table for scripts and several for people."""
     brief: bool = False
-    """People are shown no row and no column whose numbers are all zero or missing, such as phases that do not occur."""
+    """People are shown no row whose numbers are all zero or missing, such as a phase that does not occur."""
+    steps: Steps | None = None
+    """None where nothing in it is a total over steps. Scripts get totals whatever it says."""
 
     def __post_init__(self) -> None:
         missing = [c.name for c in self.columns if c.name not in self.frame.columns]
@@ -76,10 +116,27 @@ class Table:
         return len(self.frame)
 
     def seen_by(self, viewer: Viewer) -> Table:
-        """The table without the columns that are for others; for people without what is empty, if it is to be brief."""
+        """The table without the columns that are for others; for people per step, and without what is empty."""
         columns = tuple(column for column in self.columns if column.audience in ("everyone", viewer))
         seen = replace(self, columns=columns)
-        return seen._without_nothing() if self.brief and viewer == "people" else seen
+        return seen._by_step()._without_nothing() if viewer == "people" else seen
+
+    def in_total(self) -> Table:
+        """The same, for people who asked for totals."""
+        return replace(self, steps=replace(self.steps, in_total=True)) if self.steps else self
+
+    def _by_step(self) -> Table:
+        """With means of a step in place of totals, where they say something; the title says which they are."""
+        if self.steps is None:
+            return replace(self, columns=tuple(column for column in self.columns if column.read != "per step"))
+        unread = "in total" if self.steps.are_divided else "per step"
+        columns = tuple(column for column in self.columns if column.read != unread)
+        frame = self.frame
+        if self.steps.are_divided and self.steps.count > 1:
+            divided = [column.name for column in columns if column.is_divided]
+            numbers = frame[divided].apply(pd.to_numeric, errors="coerce").astype(float)
+            frame = frame.assign(**{name: numbers[name] / self.steps.count for name in divided})
+        return replace(self, title=f"{self.title}, {self.steps.text}", columns=columns, frame=frame, steps=None)
 
     def in_full(self) -> Table:
         """People are shown full texts, never cut, where they would read short ones that stand for them."""
@@ -93,7 +150,7 @@ class Table:
         return replace(self, columns=columns)
 
     def _without_nothing(self) -> Table:
-        """Without rows of zeros, and without columns of zeros or of nothing; unchanged where nothing else is in it."""
+        """Without columns of zeros or of nothing and, if it is to be brief, rows of zeros; unless nothing is left."""
         numbers = [column.name for column in self.columns if column.kind != "text"]
         says = self.frame[numbers].apply(pd.to_numeric, errors="coerce").fillna(0).ne(0)
         rows = says.any(axis="columns").to_numpy(dtype=bool)
@@ -101,6 +158,8 @@ class Table:
             return self
         kept = [(says if column.name in numbers else self.frame.notna())[column.name].any() for column in self.columns]
         columns = tuple(column for column, is_kept in zip(self.columns, kept, strict=True) if is_kept)
+        if not self.brief:
+            return replace(self, columns=columns)
         pinned = int(rows[len(rows) - self.pinned :].sum())
         return replace(self, columns=columns, frame=self.frame[rows].reset_index(drop=True), pinned=pinned)
 

@@ -16,10 +16,13 @@ def duration(seconds: float) -> str:
     """Seconds as text with a fitting unit and four significant digits: 0.30803 -> `308.0 ms`."""
     if not math.isfinite(seconds):
         return "-"
-    for limit, factor, unit in _TIME_STEPS:
-        if abs(seconds) < limit:
-            return f"{significant(seconds * factor)} {unit}"
-    raise AssertionError("unreachable: the last step has no limit")
+    factor, unit = time_unit(seconds)
+    return f"{significant(seconds * factor)} {unit}"
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit that fits a time, and how many of it a second is: 0.30803 -> `(1000.0, "ms")`."""
+    return next((factor, unit) for limit, factor, unit in _TIME_STEPS if abs(seconds) < limit)
 
 
 def duration_ns(nanoseconds: float) -> str:
@@ -31,8 +34,12 @@ def significant(value: float, digits: int = 4) -> str:
     """A number with `digits` significant digits, never in exponent form: 0.30803 -> `0.3080`."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "-"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
+    return f"{value:.{decimals(value, digits)}f}"
+
+
+def decimals(value: float, digits: int) -> int:
+    """Decimals with which a number has `digits` significant digits; none where its whole part has more."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
 
 
 def rate(per_second: float) -> str:
@@ -41,12 +48,13 @@ def rate(per_second: float) -> str:
     return f"{significant(per_second / factor)} {prefix}"
 
 
-def size(count: float) -> str:
-    """Bytes as text in binary units: 29420000000 -> `27.4 GiB`."""
+def size(count: float, digits: int | None = None) -> str:
+    """Bytes as text in binary units, with one decimal or so many significant digits: 29420000000 -> `27.4 GiB`."""
     if math.isnan(count):
         return "-"
     power = sum(abs(count) >= 1024**power for power in range(1, len(_BYTE_UNITS)))
-    return f"{float(count) / 1024**power:.{min(power, 1)}f} {_BYTE_UNITS[power]}"
+    value = float(count) / 1024**power
+    return f"{value:.{min(power, 1) if digits is None else decimals(value, digits)}f} {_BYTE_UNITS[power]}"
 
 
 _SIZE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)

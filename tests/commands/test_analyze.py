@@ -63,7 +63,7 @@ def test_json_is_the_documented_document(trace, capsys):
     assert list(document) == ["summary", "tables", "findings"]
     assert not {"findings", "integrity"} & set(document["tables"])
     assert [one["rule"] for one in document["findings"]] == ["trace-totals", "clean", "unchecked"]
-    assert err.startswith("100.0 us a step (1 step): busy 20.5%")
+    assert err.startswith("100.0 us a step (1 step)   busy 20.5%")
     assert document["findings"][0]["what"] == err.splitlines()[0]
 
 
@@ -166,8 +166,22 @@ def test_findings_come_before_the_tables(trace, capsys):
     """GIVEN a trace WHEN shown to people THEN what to know comes first, a line each, then an empty line"""
     _, out, _ = run(capsys, str(trace), "--table", "phases")
     lines = out.splitlines()
-    assert lines[0].startswith("100.0 us a step (1 step): busy 20.5%")
-    assert lines[lines.index("Phases") - 1] == ""
+    assert lines[0].startswith("100.0 us a step (1 step)   busy 20.5%")
+    assert lines[lines.index("Phases, 1 step") - 1] == ""
+
+
+def test_people_read_the_mean_of_a_step_unless_they_ask_for_totals(tmp_path, capsys):
+    """GIVEN 20.5 us of a kernel in each of 2 steps WHEN shown THEN so; in total, as in JSON, 41"""
+    again = json.loads(json.dumps(EVENTS).replace("Step#1", "Step#2").replace('"correlation": 9', '"correlation": 10'))
+    again = [event | {"ts": event["ts"] + 100} for event in again]
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps({"traceEvents": [*EVENTS, *again]}))
+    for options, title, total in (([], "mean of 2 steps", "20.5"), (["--total"], "total of 2 steps", "41.0")):
+        _, out, _ = run(capsys, str(path), "--table", "phases", *options)
+        assert f"Phases, {title}" in out
+        assert total in out
+    _, out, _ = run(capsys, str(path), "--table", "phases", "--format", "json")
+    assert sum(row["total_ns"] for row in json.loads(out)["tables"]["phases"]["rows"]) == 41_000
 
 
 @pytest.mark.parametrize("name", ["findings", "integrity"])
@@ -251,7 +265,7 @@ def test_several_paths_are_apart_in_json(two, capsys):
         assert document["tables"][path] == alone["tables"]
         of_it = [one["what"] for one in document["findings"] if one["where"].startswith(path)]
         assert of_it == [one["what"] for one in alone["findings"]]
-    assert f"{two[0]}: 100.0 us a step (1 step): busy 20.5%" in err
+    assert f"{two[0]}: 100.0 us a step (1 step)   busy 20.5%" in err
 
 
 def test_several_paths_are_shown_one_after_the_other(two, capsys):
@@ -298,7 +312,7 @@ def test_standard_input(trace, capsys, monkeypatch):
         ("empty.json", b"", "empty"),
         ("text.json", b"hello there", "text.json"),
         ("list.json", b"{}", "traceEvents"),
-        ("cut.json.gz", gzip.compress(b'{"traceEvents": [' + b" " * 5000)[:40], "cut.json.gz"),
+        ("cut.json.gz", gzip.compress(b'{"traceEvents": [' + b" " * 5000, mtime=0)[:40], "cut.json.gz"),
         ("not.gz", b"\x1f\x8bnonsense", "not.gz"),
         ("record.json", b'{"kind": "something"}', "record"),
     ],
@@ -366,6 +380,7 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
         ("Phases", "(did you mean phases?); choose from"),
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),
         ("finding", "(did you mean findings?); choose from"),
+        ("total_ns", "there is no table of that name here, but such a column: --table phases has it\n"),
         ("kernels,phases", "put spaces between names, no commas: --table kernels phases"),
         ("nothing", "there is no table of that name here; choose from categories, categories_by_phase, copies, "
                     "critical, devices, findings, gaps, groups, integrity, kernel_summary, kernels, launches, layers, "
@@ -538,3 +553,35 @@ def test_ranks_have_no_roofline(trace, tmp_path, capsys):
     trace.unlink()
     code, _, err = run(capsys, str(tmp_path), "--plot", str(tmp_path / "roofline.svg"))
     assert (code, "one trace, run or sweep" in err) == (2, True)
+
+
+def test_a_path_may_follow_the_tables(trace, capsys):
+    """GIVEN --table, which takes all that follows WHEN the trace does THEN it is the path; what is none is missing"""
+    for arguments in (["--table", "phases", str(trace)], ["--table", "phases", "--table", "layers", str(trace)]):
+        code, out, _ = run(capsys, *arguments)
+        assert (code, "Phases" in out) == (0, True)
+    assert run(capsys, "--table", "phases", "gone.json") == (
+        2,
+        "",
+        "perfkit: gone.json does not exist: check the path\n",
+    )
+    code, _, err = run(capsys, "--table", "phases")
+    assert (code, err) == (2, "perfkit: name a trace, the folder of a run or of several, a record, or a sweep's results"
+                              " (.csv)\n")  # fmt: skip
+
+
+def test_a_folder_of_runs_is_listed(tmp_path, capsys):
+    """GIVEN runs of two configurations in a folder WHEN analysed THEN a row each"""
+    for name, changes in (("one", {}), ("two", {"batch_size": 4})):
+        (tmp_path / name).mkdir()
+        record.save(runs.saved(config=runs.quick(**changes)), tmp_path / name)
+    code, out, _ = run(capsys, str(tmp_path))
+    assert code == 0
+    assert out.startswith("2 runs, a row each: name one of them to see more\n\nRuns\n")
+    assert [line.split()[0] for line in out.splitlines()[5:]] == ["one", "two"]
+
+
+def test_a_pattern_is_read_as_its_files(tmp_path, trace, capsys):
+    (tmp_path / "other.json").write_text(json.dumps({"traceEvents": EVENTS}))
+    code, out, _ = run(capsys, str(tmp_path / "*.json*"), "--table", "phases")
+    assert (code, out.count("Phases, 1 step")) == (0, 2)

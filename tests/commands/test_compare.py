@@ -311,6 +311,16 @@ def test_two_traces_side_by_side(traces, capsys):
     assert json.loads(out)["summary"]["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
 
 
+def test_paths_may_follow_the_tables(traces, capsys):
+    """GIVEN --table, which takes all that follows WHEN A and B do THEN they are what is compared"""
+    a, b = map(str, traces)
+    shown = []
+    for arguments in ([a, b, "--table", "phases"], ["--table", "phases", a, b], [a, "--table", "phases", b]):
+        assert cli.main(["compare", *arguments]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] == shown[2] != ""
+
+
 def test_traces_have_no_gate_and_no_runs_beside_them(traces, tmp_path, capsys):
     code, _, err = perfkit(capsys, "compare", *traces, "--fail-on", "slower:1%")
     assert (code, "two single traces give no confidence interval" in err) == (2, True)

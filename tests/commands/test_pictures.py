@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.analysis.reports.page.pictures import Plot
-from perfkit.commands.pictures import Plots, wanted
+from perfkit.commands.pictures import Plots, out_of_pictures, wanted
 from perfkit.errors import UsageError
 from perfkit.schema.chart import Chart
 from perfkit.schema.page.pictures import Picture
@@ -60,6 +60,13 @@ def test_names_and_files(words, files):
 def test_what_cannot_be_is_refused_before_anything_is_computed(words, why):
     with pytest.raises(UsageError, match=why):
         wanted(words, NAMES)
+
+
+def test_a_path_may_follow_the_pictures():
+    """GIVEN a trace, and a picture of before that is to be written anew THEN only the first is a path"""
+    for name in ("trace.json", "old.png"):
+        Path(name).touch()
+    assert out_of_pictures(["icicle", "old.png", "trace.json"], NAMES) == (("icicle", "old.png"), ("trace.json",))
 
 
 def test_what_can_be_drawn_is_drawn_before_the_refusal(capsys):

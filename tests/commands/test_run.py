@@ -64,9 +64,26 @@ def run(tmp_path, capsys, monkeypatch):
     return go
 
 
-def test_a_run_shows_its_tables_and_saves_its_record(run):
+def test_a_run_says_what_a_step_takes_and_what_is_next(run):
     # WHEN
     result = run(*FEW, "--pass-type", "train")
+
+    # THEN the line, perhaps notes on noise, and the end; no table, no cost, no interval
+    lines = result.out.splitlines()
+    assert re.fullmatch(
+        r"\S+ [mu]?s ± \S+ \(2 steps, 1 warm-up\)   .*   \S+ tokens/s   peak \S+ [MG]iB",
+        lines[0],
+    )
+    assert lines[-4:-2] == ["", f"saved in traces/{result.folder.name}"]
+    assert re.fullmatch(r"next: perfkit run .*--pass-type train .*--profiler torch +time by layer.*", lines[-2])
+    assert re.fullmatch(rf"      perfkit analyze traces/{result.folder.name} +every table of this run", lines[-1])
+    for text in ("median", "warm-up, 1 step", "the mean is known to", "counters: ", "─"):
+        assert text not in result.out
+
+
+def test_a_verbose_run_shows_its_tables_and_saves_its_record(run):
+    # WHEN
+    result = run(*FEW, "--pass-type", "train", "-v")
 
     # THEN
     assert result.code == 0
@@ -121,11 +138,14 @@ def _quick_shape() -> dict[str, Any]:
 
 def test_a_profiled_run_shows_layers_and_operators(run):
     # WHEN
-    result = run(*FEW, "--profiler", "torch", "--top", "1000")
+    result = run(*FEW, "--profiler", "torch", "--verbose", "--top", "1000")
 
     # THEN no row is left out: which rows take the most time is up to the machine
     assert result.code == 0
-    assert "trace" in result.record.artifacts
+    trace = result.record.artifacts["trace"]
+    where = f"traces/{result.folder.name}"
+    assert f"next: perfkit analyze {where} --table groups --by layer " in result.out
+    assert f"      {where}/{trace} " in result.out
     for text in ("layers.*.attn", "aten::mm", "ranges: "):
         assert text in result.out
     assert "more rows" not in result.out
@@ -135,7 +155,7 @@ def test_a_profiled_run_shows_layers_and_operators(run):
 def test_a_profiled_run_shows_what_the_profiler_costs(run):
     """A real second process: `perfkit run` of the same configuration without the profiler."""
     # WHEN
-    result = run(*FEW, "--profiler", "torch", "--overhead", "on")
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on", "--verbose")
 
     # THEN
     assert result.code == 0
@@ -446,7 +466,7 @@ def test_a_target_that_is_no_number_is_refused(run):
 
 def test_the_probes_cost_is_printed(run):
     assert re.search(
-        r"^counters: reading them takes \S+ [mu]?s a step, between the steps$", run(*FEW).out, re.MULTILINE
+        r"^counters: reading them takes \S+ [mu]?s a step, between the steps$", run(*FEW, "-v").out, re.MULTILINE
     )
 
 
@@ -484,7 +504,7 @@ def test_plain_steps_are_measured_beside_a_run_under_nsys_once_that_is_done(run)
 
     # WHEN
     seams = {"prepare_nsys": object, "run_under_nsys": under_nsys, "run_child": plain_steps}
-    result = run(*FEW, "--profiler", "nsys", "--overhead", "on", **seams)
+    result = run(*FEW, "--profiler", "nsys", "--overhead", "on", "-v", **seams)
 
     # THEN
     assert order == [("nsys", []), ("plain", "none")]

@@ -56,6 +56,8 @@ WIDTH = 120
 MEASURES = ("saved in traces/", "results in ")
 """A line of output that shows that a command measured something: too dear to run in a test, and never the same."""
 
+_SLOWLY = re.compile(r"^.*, \d+ s so far\n", re.MULTILINE)
+"""What is told every ten seconds, where a machine is that slow."""
 _FLAGS = re.compile(r"(<!-- flags: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 _MADE = re.compile(r"(<!-- (?!end)([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = re.compile(r" \| head -n (\d+)$")
@@ -303,7 +305,7 @@ def run(command: str) -> tuple[int, str]:
     ):
         code = cli.main(shlex.split(os.path.expandvars(_HEAD.sub("", command)))[1:])
     lines = out.getvalue().splitlines(keepends=True)
-    return code, "".join(lines[: int(head[1])] if head else lines) + err.getvalue()
+    return code, "".join(lines[: int(head[1])] if head else lines) + _SLOWLY.sub("", err.getvalue())
 
 
 def renewed(text: str) -> str:

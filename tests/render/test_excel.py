@@ -36,7 +36,7 @@ def test_numbers_are_numbers_in_the_unit_of_the_heading(kernels):
     assert rows[2][4] is None  # missing is empty, not zero
     assert rows[5][0] == "2 launches were lost"
     assert sheet["C2"].number_format == "#,##0.000"
-    assert sheet["D2"].number_format == "0.00%"
+    assert sheet["D2"].number_format == "0.0%"
     assert sheet.freeze_panes == "A2"
 
 

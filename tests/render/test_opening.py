@@ -7,7 +7,7 @@ from dataclasses import replace
 from perfkit.analysis.findings.integrity import NO_LAUNCH
 from perfkit.render import markdown
 from perfkit.render.opening import FIRST, lines, opening
-from perfkit.schema.finding import CLEAN, NO_COST, TRACE_TOTALS, Cost, Evidence, Finding, Rule
+from perfkit.schema.finding import APART, CLEAN, NO_COST, TRACE_TOTALS, Cost, Evidence, Finding, Rule
 
 ABOUT = Finding(TRACE_TOTALS, "100 ms a step")
 CHANGE = Rule("a-change", "performance", "for a test")
@@ -58,6 +58,22 @@ def test_what_gains_nothing_is_not_among_the_first():
     assert said([idle, change("much", ms(1, 0.1))])[1:] == ["  1.000 ms  10.0%  much", f"  and 1 more: {COMMAND}"]
     assert said([idle]) == ["What to change first", "  in vain"]
     assert "in vain" in said([idle, change("much", ms(1, 0.1))], ("findings",))[-1]
+
+
+def test_brief_are_the_first_notes_and_no_details():
+    """GIVEN a detail, what was not found, and many notes WHEN brief THEN the first notes, and how to see all"""
+    detail = Finding(Rule("a-detail", "noise", "for a test", read="detail"), "a detail")
+    found = [ABOUT, detail, Finding(CLEAN, "clean"), *[NOTE] * (FIRST + 2)]
+    brief = [line for line, _ in lines(opening(found, brief=True), None, COMMAND)]
+    assert brief[-FIRST - 1 :] == ["a note"] * FIRST + [f"and 2 more: {COMMAND}"]
+    assert not {"a detail", "integrity: clean"} & {*brief}
+    assert {"a detail", "integrity: clean"} < {*said(found)}
+
+
+def test_a_first_line_is_broken_between_its_parts():
+    about = Finding(TRACE_TOTALS, APART.join(("100 ms a step (2 steps)", "busy 12.0% of it", "and so on for a while")))
+    assert said([about], width=45)[:2] == ["100 ms a step (2 steps)   busy 12.0% of it", "  and so on for a while"]
+    assert said([about])[0] == about.what
 
 
 def test_a_table_asked_for_comes_with_what_rests_on_it():

@@ -27,14 +27,14 @@ def long(kernels) -> Table:
 def test_the_whole_picture(kernels):
     assert render(kernels, top=3, color=False) == (
         "Kernels by device time\n"
-        "kernel        calls  total (ms)  of step  peak (GiB)\n"
-        "────────────────────────────────────────────────────\n"
-        "gemm          1,440       254.1   85.96%       25.52\n"
-        "softmax         144        40.0   13.53%        0.50\n"
-        "copy             12         1.5    0.51%           -\n"
-        "… 1 more row      1        <0.1   <0.01%\n"
-        "────────────────────────────────────────────────────\n"
-        "total         1,597       295.6  100.00%\n"
+        "kernel        calls  total (ms)  of step                      peak (GiB)\n"
+        "────────────────────────────────────────────────────────────────────────\n"
+        "gemm          1,440       254.1    86.0%  █████████████████▎       25.52\n"
+        "softmax         144        40.0    13.5%  ██▊                       0.50\n"
+        "copy             12         1.5     0.5%  ▏                            -\n"
+        "… 1 more row      1        <0.1    <0.1%\n"
+        "────────────────────────────────────────────────────────────────────────\n"
+        "total         1,597       295.6   100.0%\n"
         "2 launches were lost\n"
     )
 

@@ -21,8 +21,8 @@ def test_a_table_is_a_figure_with_caption_label_and_three_rules(kernels):
     assert "align: (left, right, right, right, right, )" in text
     assert text.count("table.hline(stroke: 0.08em)") == 2
     assert 'table.header("kernel", "calls", "total (ms)", "of step", "peak (GiB)")' in text
-    assert '"gemm", "1,440", "254.123", "85.96%", "25.52"' in text
-    assert '"copy", "12", "1.500", "0.51%", "–"' in text  # noqa: RUF001
+    assert '"gemm", "1,440", "254.123", "86.0%", "25.52"' in text
+    assert '"copy", "12", "1.500", "0.5%", "–"' in text  # noqa: RUF001
     assert 'text(size: 0.8em, "2 launches were lost")' in text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from perfkit.schema.table import Column, Table
+from perfkit.schema.table import Column, Steps, Table
 
 
 def test_a_column_is_text_unless_told_and_headed_by_its_name_in_words():
@@ -62,3 +62,57 @@ def test_a_table_of_nothing_but_zeros_stays_whole():
     table = Table("t", "T", (Column("a"), Column("n", "", "count")), pd.DataFrame({"a": ["x"], "n": [0]}), brief=True)
     assert (len(table.seen_by("people")), len(table.seen_by("people").columns)) == (1, 2)
     assert len(Table("t", "T", (Column("a"),), pd.DataFrame({"a": ["x"]}), brief=True).seen_by("people")) == 1
+
+
+def test_columns_of_nothing_are_left_out_of_every_table_and_rows_of_brief_ones():
+    frame = pd.DataFrame({"a": ["x", "y"], "n": [1, 0], "zero": [0.0, 0.0]})
+    table = Table("t", "T", (Column("a"), *(Column(name, "", "count") for name in ("n", "zero"))), frame)
+    assert [column.name for column in table.seen_by("people").columns] == ["a", "n"]
+    assert len(table.seen_by("people")) == 2
+
+
+def of_steps(steps: Steps | None) -> Table:
+    """4,000 ns in 2 calls; 1,000 of them in the median one; 500 a step, of which 100 in one kind of call."""
+    columns = (
+        Column("a"),
+        Column("count", "", "count", summed=True),
+        Column("total_ns", "ns", "time", summed=True),
+        Column("median_ns", "ns", "time"),
+        Column("with_children_ns", "ns", "time", divided=True),
+        Column("step_ns", "ns", "time", summed=True, divided=False),
+        Column("share", "1", "share", summed=True),
+        Column("per_step", "", "count", read="in total"),
+        Column("step_share", "1", "share", read="per step"),
+    )
+    row = {"a": ["x"], "count": [2], "total_ns": [4000], "median_ns": [1000], "with_children_ns": [8000],
+           "step_ns": [500], "share": [1.0], "per_step": [0.25], "step_share": [0.5]}  # fmt: skip
+    return Table("t", "T", columns, pd.DataFrame(row), steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "title", "row"),
+    [
+        (Steps(8), "T, mean of 8 steps", {"count": 0.25, "total_ns": 500, "with_children_ns": 1000, "step_share": 0.5}),
+        (Steps(1), "T, 1 step", {"step_share": 0.5}),
+        (Steps(8, has_more=True), "T, total of 8 steps and of what ran outside them", {"per_step": 0.25}),
+        (Steps(1, has_more=True), "T, total of 1 step and of what ran outside them", {"per_step": 0.25}),
+        (Steps(8, in_total=True), "T, total of 8 steps", {"per_step": 0.25}),
+        (None, "T", {"per_step": 0.25}),
+    ],
+)
+def test_people_read_the_mean_of_a_step(steps, title, row):
+    """GIVEN totals of steps WHEN read by people THEN divided, unless they have more or were asked for"""
+    seen = of_steps(steps).seen_by("people")
+    whole = {"a": "x", "count": 2, "total_ns": 4000, "median_ns": 1000, "with_children_ns": 8000, "step_ns": 500}
+    assert seen.title == title
+    assert {column.name: seen.frame[column.name][0] for column in seen.columns} == {**whole, "share": 1.0, **row}
+
+
+def test_scripts_read_totals():
+    seen = of_steps(Steps(8)).seen_by("scripts")
+    assert (seen.title, seen.frame["total_ns"].tolist(), len(seen.columns)) == ("T", [4000], 9)
+
+
+def test_totals_are_for_who_asks():
+    assert of_steps(Steps(8)).in_total().seen_by("people").title == "T, total of 8 steps"
+    assert of_steps(None).in_total().seen_by("people").title == "T"

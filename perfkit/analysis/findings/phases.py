@@ -32,7 +32,7 @@ def no_phase_evidence(account: Account, scalars: Scalars) -> Finding | None:
     if not total or time < _MUCH * total:
         return None
     known = is_evident & (account.phase != Phase.UNLAUNCHED) & (account.phase != Phase.COMMUNICATION)
-    share = f"{units.duration_ns(time)} ({units.percent(time / total)})"
+    share = f"{units.duration_ns(time)} in all ({units.percent(time / total)})"
     place = _where_most_is(account, lacking)
     most = f", most of it in {place}" if place else ""
     text = f"{share} are in phase other{most}: nothing in the file says which phase it is"

@@ -14,7 +14,7 @@ from perfkit.analysis.time.idle.kinds import Cause, Kind
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.analysis.time.summary import SPANS, Scalars, device_span
 from perfkit.schema import units
-from perfkit.schema.finding import TRACE_TOTALS, Finding, Rule
+from perfkit.schema.finding import APART, TRACE_TOTALS, Finding, Rule
 
 _WORTH_SAYING = 0.01
 """Smaller shares of the time are left out of the line; the tables have them."""
@@ -44,15 +44,16 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
     facts = partial.facts
     if facts.only is not None:
         return Finding(PHASE_TOTALS, _of_phase(facts, scalars))
-    text = _how_long(partial, scalars)
+    parts = [_how_long(partial, scalars), _device_use(partial) if facts.on_device else _phases(partial, scalars)]
     if scalars.get("mfu") is not None:
-        text += f", MFU {units.percent(scalars['mfu'])}"
-    parts = _device_use(partial) if facts.on_device else _phases(partial, scalars)
-    text += f": {parts}" if parts else ""
+        parts.append(f"MFU {units.percent(scalars['mfu'])}")
     if facts.on_device:
-        return Finding(TRACE_TOTALS, text + _behind(partial))
-    why = without_device(facts) if facts.has_operators or facts.has_launches else "no GPU work was captured"
-    return Finding(TRACE_TOTALS, f"{text}; {why}")
+        parts.append(_behind(partial))
+    elif facts.has_operators or facts.has_launches:
+        parts.append(without_device(facts))
+    else:
+        parts.append("no GPU work was captured")
+    return Finding(TRACE_TOTALS, APART.join(filter(None, parts)))
 
 
 def _of_phase(facts: Facts, scalars: Scalars) -> str:
@@ -82,7 +83,7 @@ def _how_long(partial: Partial, scalars: Scalars) -> str:
 
 
 def _device_use(partial: Partial) -> str:
-    """`busy 23.8% (5.98% exposed communication), idle 76.2% (75.0% launch-starved: ...)` of the steps, if there are."""
+    """`busy 23.8% (5.98% exposed communication) · idle 76.2% (75.0% launch-starved: ...)`, of steps or all."""
     rows = partial.of(WALL_TIME)
     rows = rows[rows["step"] != NONE] if partial.facts.steps else rows
     total = int(rows["total_ns"].sum())
@@ -93,7 +94,7 @@ def _device_use(partial: Partial) -> str:
     said = [f"{units.percent(share)} {name}" for name, share in exposed.items() if share >= _WORTH_SAYING]
     idle = float(shares.get(Kind.IDLE, 0.0))
     text = f"busy {_busy(rows, 1 - idle)}" + (f" ({', '.join(said)})" if said else "")
-    text += f", idle {units.percent(idle)}"
+    text += f" · idle {units.percent(idle)}"
     if idle < _WORTH_SAYING:
         return text
     causes = rows[rows["kind"] == Kind.IDLE].groupby("cause")["total_ns"].sum() / total
@@ -121,12 +122,12 @@ def _behind(partial: Partial) -> str:
         return ""
     if launched > whole:
         each = units.duration_ns(launched / len(wall[["device", "step"]].drop_duplicates()))
-        return f"; a step launches {each} of work: the device runs behind the host"
-    return f"; {units.percent(1 - ran / launched)} of what a step launches runs after it"
+        return f"a step launches {each} of work: the device runs behind the host"
+    return f"{units.percent(1 - ran / launched)} of what a step launches runs after it"
 
 
 def _phases(partial: Partial, scalars: Scalars) -> str:
-    """`forward 30.5%, backward 36.5%`: of the host's time, in the order of the step."""
+    """`forward 30.5% · backward 36.5%`: of the host's time, in the order of the step."""
     total = scalars["total_ns"]
     if not total:
         return ""
@@ -134,4 +135,4 @@ def _phases(partial: Partial, scalars: Scalars) -> str:
     if set(times.index) <= {Phase.OTHER}:
         return ""
     shares = [(phase.label, float(times.get(phase, 0)) / total) for phase in Phase]
-    return ", ".join(f"{label} {units.percent(share)}" for label, share in shares if share >= _WORTH_SAYING)
+    return " · ".join(f"{label} {units.percent(share)}" for label, share in shares if share >= _WORTH_SAYING)

@@ -27,7 +27,7 @@ def unattributed_time(_: Account, scalars: Scalars) -> Finding | None:
     if not rest:
         return None
     times = scalars["unattributed_reasons_ns"]
-    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} ({units.percent(rest / total)})"
+    text = f"{UNATTRIBUTED}: {units.duration_ns(rest)} in all ({units.percent(rest / total)})"
     if len(times) == 1:
         text += f" {REASONS[next(iter(times))]}"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,10 @@ _ALIAS = "--target-cv"
 
 
 MEAN_PRECISION = Rule(
-    "mean-precision", "run", "how well the mean is known, and how many steps a narrower interval would take"
+    "mean-precision",
+    "run",
+    "how well the mean is known, and how many steps a narrower interval would take",
+    read="detail",
 )
 
 
@@ -34,7 +38,9 @@ def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None
     if not record.steps:
         return None
     said = _said(record, noise)
-    return Finding(MEAN_PRECISION, said.text, advice=said.advice, sure="derived")
+    asked = record.config.measurement.target_ci is not None  # then it is the answer
+    rule = replace(MEAN_PRECISION, read="by topic") if asked else MEAN_PRECISION
+    return Finding(rule, said.text, advice=said.advice, sure="derived")
 
 
 class _Said(NamedTuple):

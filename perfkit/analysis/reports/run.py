@@ -12,6 +12,7 @@ from perfkit.analysis.findings.capacity import over_capacity
 from perfkit.analysis.noise import enough, stability
 from perfkit.analysis.noise import tables as noise_report
 from perfkit.analysis.runs import summary as run_summary
+from perfkit.analysis.runs.line import run_totals
 from perfkit.analysis.statistics import stats
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
@@ -77,6 +78,7 @@ def report(record: RunRecord) -> Report:
     if record.observed:
         tables.append(observed_table(record))
     findings = (
+        run_totals(record),
         _warmup(record),
         _little_warmup(record),
         enough.finding(record, noise),
@@ -133,10 +135,11 @@ def phase_times(record: RunRecord) -> Table:
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     notes = ("rest: wall time outside the phases of the step; on a GPU, launch latency and synchronisation",)
-    return Table("phase_times", "Phases of the step", columns, frame, notes, pinned=len(frame))
+    title = f"Wall time by phase, mean of {units.count(len(wall))} {'step' if len(wall) == 1 else 'steps'}"
+    return Table("phase_times", title, columns, frame, notes, pinned=len(frame))
 
 
-RANGE_COST = Rule("range-cost", "run", "what the module ranges cost")
+RANGE_COST = Rule("range-cost", "run", "what the module ranges cost", read="detail")
 
 
 def _range_cost(record: RunRecord) -> Finding | None:
@@ -159,7 +162,7 @@ def _range_cost(record: RunRecord) -> Finding | None:
     return Finding(RANGE_COST, text, Cost(round(per_step * 1e9)), sure="derived")
 
 
-PROBE_COST = Rule("probe-cost", "run", "what reading the counters costs")
+PROBE_COST = Rule("probe-cost", "run", "what reading the counters costs", read="detail")
 
 
 def _probe_cost(record: RunRecord) -> Finding | None:
@@ -225,7 +228,7 @@ def steps_table(record: RunRecord) -> Table:
     return Table("steps", "Every step", columns, frame)
 
 
-WARMUP_TIMES = Rule("warmup-times", "run", "how long each warm-up step took")
+WARMUP_TIMES = Rule("warmup-times", "run", "how long each warm-up step took", read="detail")
 
 
 def _warmup(record: RunRecord) -> Finding:

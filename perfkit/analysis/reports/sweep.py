@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from perfkit.analysis.sweeps import points as sweep_points
-from perfkit.errors import UsageError
+from perfkit.errors import UsageError, did_you_mean
 from perfkit.schema import sweep
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.parts.workloads import SIZES, ModelShape
@@ -124,7 +124,8 @@ def check_columns(columns: Sequence[str], repeats: int) -> None:
     known = _known(repeats > 1)
     for name in columns:
         if _ALIASES.get(name, name) not in known:
-            raise UsageError(f"--columns {name}: there is no such column; choose from {', '.join(known)}")
+            meant = did_you_mean(name, (*known, *_ALIASES))
+            raise UsageError(f"--columns {name}: there is no such column{meant}; choose from {', '.join(known)}")
 
 
 def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Table:

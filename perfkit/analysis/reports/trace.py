@@ -83,6 +83,8 @@ TABLES: tuple[TraceTable, ...] = (
 )
 """Every table of a trace, in the order of reading. A new one is one line here, and a file of its own."""
 
+NAMES = tuple(table.name for table in TABLES)
+
 FOLDS: tuple[Fold, ...] = (
     cells.BY_STEP,
     cells.CELLS,

@@ -27,7 +27,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import range_names, units
 from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.schema.report import Report
-from perfkit.schema.table import Column, Table
+from perfkit.schema.table import Column, Steps, Table
 from perfkit.trace.columns import Trace
 from perfkit.trace.recording import Tool
 
@@ -84,13 +84,21 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     sides = _Sides(a, b)
     per = (len(a.steps), len(b.steps)) if a.steps and b.steps and len(a.steps) != len(b.steps) else (1, 1)
     rule = _Rule(margin, *per, counts=a.on_device or sides.one_instrument)
-    tables = tuple(_tables(sides, view, rule))
+    tables = tuple(_of_steps(table, sides, rule) for table in _tables(sides, view, rule))
     scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
     scalars = {"a": scalars_a, "b": scalars_b, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
     return Report(title, scalars, (recordings, *tables), findings=tuple(_findings(sides, devices, tables, rule)))
+
+
+def _of_steps(table: Table, both: _Sides, rule: _Rule) -> Table:
+    """The table as people read it: per step where both sides have steps, be they divided already or to be."""
+    steps = len(both.a.steps)
+    if (rule.per_a, rule.per_b) != (1, 1):
+        return replace(table, title=f"{table.title}, mean of a step")
+    return replace(table, steps=Steps(steps)) if steps and steps == len(both.b.steps) else table
 
 
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:

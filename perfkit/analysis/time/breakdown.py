@@ -41,7 +41,7 @@ _KERNEL_COLUMNS = (
     Column("operator", spare=True),
     *_SUM,
     _SHARE,
-    Column("count_per_step", "", "count", "per step"),
+    Column("count_per_step", "", "count", "per step", read="in total"),
     Column("count_per_forward", "", "count", "per forward", spare=True),
     *_TIMES,
 )
@@ -259,6 +259,7 @@ PHASES = TraceTable(
     "a phase; all seven, always",
     "`phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
     lambda partial, _: phase_table(partial),
+    adds_up_steps=True,
 )
 CATEGORIES = TraceTable(
     "categories",
@@ -266,6 +267,7 @@ CATEGORIES = TraceTable(
     "`category`, `count`, `total_ns`, `exclusive_ns`, `share`",
     lambda partial, _: category_table(partial),
     _unless_ranges_only,
+    adds_up_steps=True,
 )
 KERNELS = TraceTable(
     "kernels",
@@ -275,6 +277,7 @@ KERNELS = TraceTable(
     "`count_per_pass` (with `--phase` only), `mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: kernel_table(partial),
     _unless_ranges_only,
+    adds_up_steps=True,
 )
 LAYERS = TraceTable(
     "layers",
@@ -282,6 +285,7 @@ LAYERS = TraceTable(
     "`scope`, `phase`, `count`, `total_ns`, `exclusive_ns`, `share`",
     lambda partial, _: layer_table(partial),
     lambda _: "scripts",
+    adds_up_steps=True,
 )
 COPIES = TraceTable(
     "copies",
@@ -290,4 +294,5 @@ COPIES = TraceTable(
     "`mean_ns`, `min_ns`, `max_ns`",
     lambda partial, _: copy_table(partial),
     _with_device,
+    adds_up_steps=True,
 )

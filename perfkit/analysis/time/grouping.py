@@ -140,9 +140,9 @@ def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     facts, phases = partial.facts, set(partial.of(CELLS)["phase"])
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     steps = (
-        Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True),
-        Column("step_std_ns", "ns", "time", "std", scale="step", spare=True),
-        Column("count_per_step", "", "count", "per step", spare=True),
+        Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True, read="in total"),
+        Column("step_std_ns", "ns", "time", "std", scale="time", spare=True),
+        Column("count_per_step", "", "count", "per step", spare=True, read="in total"),
     )
     return (
         Column("scope", title=heading),
@@ -151,12 +151,16 @@ def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
         *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
         Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
-        *((Column("inclusive_ns", "ns", "time", "with children", scale="time"),) if by == "module" else ()),
+        *(
+            (Column("inclusive_ns", "ns", "time", "with children", scale="time", divided=True),)
+            if by == "module"
+            else ()
+        ),
         Column("share", "1", "share", summed=True),
-        *((Column("step_share", "1", "share", "of step", summed=True, spare=True),) if facts.step_wall else ()),
+        *((Column("step_share", "1", "share", "share of step", summed=True, spare=True),) if facts.step_wall else ()),
         *(steps if len(facts.steps) > 1 else ()),
-        Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True),
-        Column("max_ns", "ns", "time", "max of x", scale="each", spare=True),
+        Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True, divided=True),
+        Column("max_ns", "ns", "time", "max of x", scale="each", spare=True, divided=True),
         Column("max_at", spare=True),
     )
 
@@ -389,4 +393,5 @@ GROUPS = TraceTable(
     "`inclusive_ns` (by module only), `share`, `step_share`, `step_mean_ns`, `step_std_ns`, "
     "`count_per_step`, `mean_ns`, `max_ns`, `max_at`",
     lambda partial, view: group_table(partial, view.by, depth=view.depth, fold=view.fold),
+    adds_up_steps=True,
 )

@@ -48,4 +48,5 @@ MIX = TraceTable(
     + ", `share`, `total_ns`",
     lambda partial, _: mix_table(partial),
     lambda _: "scripts",
+    adds_up_steps=True,
 )

@@ -10,10 +10,15 @@ from typing import Literal
 import pandas as pd
 
 from perfkit.analysis.attribution.captures import Captures
+from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.cells import BY_STEP
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.schema.report import LazyTable
-from perfkit.schema.table import Audience, Column, Table
+from perfkit.schema.table import Audience, Column, Steps, Table
+
+_LITTLE = 0.01
+"""A share of the time that may be from outside the steps without being said."""
 
 By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
 
@@ -57,12 +62,20 @@ class TraceTable:
     """Its audience for such a trace; None where it is not made."""
     divides: bool = True
     """Its rows are sums of device work, which can be told by device. Tables of the host, and of devices, do not."""
+    adds_up_steps: bool = False
+    """Its rows are sums of what the steps launched, of which people read the mean of a step."""
 
     def of(self, partial: Partial, view: View) -> LazyTable | None:
         """The table of one trace, to be computed when asked for; None where such a trace has none."""
         audience = self.audience(partial.facts)
         build = self._by_device if self.divides and view.by_device and partial.facts.on_device else self.build
-        return LazyTable(self.name, lambda: replace(build(partial, view), brief=True), audience) if audience else None
+        if audience is None:
+            return None
+
+        def table() -> Table:
+            return replace(build(partial, view), brief=True, steps=_steps_of(partial) if self.adds_up_steps else None)
+
+        return LazyTable(self.name, table, audience)
 
     def _by_device(self, partial: Partial, view: View) -> Table:
         """The tables of the devices as one, the longest rows of all first; rows that are pinned stay at the end."""
@@ -78,6 +91,15 @@ class TraceTable:
             frame["share"] = frame["total_ns"] / total if total else 0.0
         columns = (Column("device"), *whole.columns)
         return replace(whole, columns=columns, frame=frame, pinned=sum(part.pinned for part, _ in parts))
+
+
+def _steps_of(partial: Partial) -> Steps | None:
+    """The steps of which sums are; sums have more where over 1% of the time was launched outside all of them."""
+    if not partial.facts.steps:
+        return None
+    rows = partial.of(BY_STEP)
+    outside = int(rows["total_ns"][rows["step"] == NONE].sum())
+    return Steps(len(partial.facts.steps), has_more=outside > _LITTLE * int(rows["total_ns"].sum()))
 
 
 def by_numbers(label: str) -> list[tuple[bool, int, str]]:

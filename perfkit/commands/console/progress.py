@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,12 +24,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from perfkit.schema import units
 from perfkit.schema.printable import printable
 
 _MANY_EVENTS = 300_000
 """Takes about a second."""
 _QUIET_SECONDS = 1.0
 _REFRESH_SECONDS = 0.1
+TOLD_SECONDS = 10.0
+"""Between two lines about the same stage where there is no terminal."""
 
 
 class _Stderr:
@@ -59,14 +63,40 @@ def still_bar(console: Console, *columns: ProgressColumn) -> Progress:
     return Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
 
 
-class StageProgress:
-    """Shows stages of work and their steps. It draws only when called: no thread runs beside a measurement."""
+class Waiting:
+    """Calls `tell` every ten seconds, from a thread of its own, until it is stopped."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or stderr_console()
+    def __init__(self, tell: Callable[[], None], wait: Callable[[float], bool] | None = None) -> None:
+        """`wait` sleeps for so many seconds, and says whether it is time to end."""
+        self._tell, self._end = tell, threading.Event()
+        self._wait = wait or self._end.wait
+        self._thread = threading.Thread(target=self._go_on, name="progress", daemon=True)
+        self._thread.start()
+
+    def _go_on(self) -> None:
+        while not self._wait(TOLD_SECONDS):
+            self._tell()
+
+    def stop(self) -> None:
+        """End the thread, and wait until it has ended."""
+        self._end.set()
+        self._thread.join()
+
+
+class StageProgress:
+    """Shows stages of work and their steps; without a terminal a line for each stage, and one every ten seconds.
+
+    It draws only when called, and those lines come from a thread only in stages in which nothing is measured.
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console or stderr_console(), clock
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = still_bar(self._console, SpinnerColumn(), *columns)
         self._task = self._bar.add_task("", total=None, visible=False)
+        self._name, self._steps, self._done = "", 0, 0
+        self._began = self._told = 0.0
+        self._waiting: Waiting | None = None
 
     def __enter__(self) -> StageProgress:
         self._bar.start()
@@ -75,20 +105,38 @@ class StageProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
         self._bar.stop()
 
-    def stage(self, name: str, steps: int = 0) -> None:
-        """Begin a stage of `steps` steps (0: not divided into steps)."""
+    def stage(self, name: str, steps: int = 0, *, is_measured: bool = False) -> None:
+        """Begin a stage of `steps` steps (0: not divided into steps). `is_measured`: no thread may run beside it."""
+        self._stop()
+        self._name, self._steps, self._done = name, steps, 0
+        self._began = self._told = self._clock()
         if self._bar.disable:
             self._console.print(f"{name}, {steps}" if steps else name, markup=False)
+            self._waiting = None if is_measured else Waiting(self._say_how_far)
             return
         self._bar.reset(self._task, description=name, total=steps or None, visible=True)
         self._bar.refresh()
 
     def advance(self) -> None:
         """Count one more step of the stage."""
+        self._done += 1
+        if self._bar.disable and self._clock() - self._told >= TOLD_SECONDS:
+            self._say_how_far()
         self._bar.advance(self._task)
         self._bar.refresh()
+
+    def _say_how_far(self) -> None:
+        self._told = self._clock()
+        done = f", {self._done} of {self._steps}" if self._steps else f", {self._done} done" if self._done else ""
+        self._console.print(f"{self._name}{done}, {self._told - self._began:.0f} s so far", markup=False)
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
 
 
 @contextmanager
@@ -115,9 +163,10 @@ def writing(name: str, events: int, console: Console | None = None) -> Iterator[
 
 @contextmanager
 def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on stderr when reading a file takes longer than a second; nothing without a terminal."""
+    """Show a bar on stderr when reading a file takes longer than a second; without a terminal a line every 10 s."""
     columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    bar = still_bar(stderr_console(), TextColumn("reading {task.description}"), *columns)
+    console = stderr_console()
+    bar = still_bar(console, TextColumn("reading {task.description}"), *columns)
     task = bar.add_task(escape(printable(name)), total=None)
     begin = shown = time.monotonic()
 
@@ -125,6 +174,12 @@ def reading(name: str) -> Iterator[Callable[[int, int | None], None]]:
         nonlocal shown
         now = time.monotonic()
         if now - begin < _QUIET_SECONDS or now - shown < _REFRESH_SECONDS:
+            return
+        if bar.disable:
+            if now - shown >= TOLD_SECONDS:
+                of = f" of {units.size(total)}" if total else ""
+                console.print(f"reading {printable(name)}, {units.size(done)}{of}", markup=False)
+                shown = now
             return
         shown = now
         bar.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import sys
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from perfkit.errors import PerfkitError, UsageError
+from perfkit.errors import PerfkitError, UsageError, did_you_mean
 from perfkit.render import findings, opening, terminal
 from perfkit.render.medium import Medium
 from perfkit.render.writers import WRITERS
@@ -90,11 +89,16 @@ def and_then(ending: PerfkitError | None) -> Iterator[None]:
 
 
 def print_reports(
-    reports: Sequence[Report], *, top: int | None, by_title: bool = False, asked: Asked = EVERYTHING
+    reports: Sequence[Report],
+    *,
+    top: int | None,
+    by_title: bool = False,
+    asked: Asked = EVERYTHING,
+    brief: bool = False,
 ) -> None:
     """Print what the reports are about, what to change first and what else to know; then their tables.
 
-    `by_title`: each report below its title, with its own tables.
+    `by_title`: each report below its title, with its own tables. `brief`: the first sentences alone.
     """
     console = terminal.open_console(sys.stdout)
     width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
@@ -104,10 +108,12 @@ def print_reports(
             console.print()
         if title:
             console.print(printable(title), style="bold", markup=False, soft_wrap=True)
-        sentences = opening.opening(found, asked.tables)
+        sentences = opening.opening(found, asked.tables, brief=brief)
         for line, is_heading in opening.lines(sentences, width, asked.command(title)):
-            console.print(line, style="bold" if is_heading else None, markup=False, soft_wrap=True)
-        for place, report in enumerate([shown[index]] if by_title else shown):
+            console.print(
+                terminal.encodable(line, console), style="bold" if is_heading else None, markup=False, soft_wrap=True
+            )
+        for place, report in enumerate([] if brief else [shown[index]] if by_title else shown):
             tables = [table for table in report.tables if table.name not in findings.MADE_OF_FINDINGS]
             if tables and (found or place):
                 console.print()
@@ -136,7 +142,8 @@ def chosen(
     known.update(table.name for table in of_findings)
     for name in names:
         if name not in known:
-            raise UsageError(f"--table {name}: {_no_table(name, where, sorted({*known, *also}))}")
+            columns = _tables_with(name, reports) if name.isidentifier() else []
+            raise UsageError(f"--table {name}: {_no_table(name, where, sorted({*known, *also}), columns)}")
     kept = [
         report.only(*names)
         for report in reports
@@ -146,14 +153,21 @@ def chosen(
     return [*kept[:-1], kept[-1].plus(tables=(table for table in of_findings if table.name in names))]
 
 
-def _no_table(name: str, where: str, known: list[str]) -> str:
+def _no_table(name: str, where: str, known: list[str], with_column: Sequence[str] = ()) -> str:
     """Why there is no such table, and what was perhaps meant."""
     several = [part.strip() for part in name.split(",")]
     if len(several) > 1 and all(part in known for part in several):
         return f"put spaces between names, no commas: --table {' '.join(several)}"
-    close = difflib.get_close_matches(name.lower(), known, 1)
-    meant = f" (did you mean {close[0]}?)" if close else ""
+    meant = did_you_mean(name, known)
+    if with_column and not meant:
+        return f"there is no table of that name {where}, but such a column: --table {with_column[0]} has it"
     return f"there is no table of that name {where}{meant}; choose from {', '.join(known) or 'none'}"
+
+
+def _tables_with(column: str, reports: Sequence[Report]) -> list[str]:
+    """Names of the tables with such a column, by its name in the data or as people read it."""
+    found = (table for report in reports for table in report.tables)
+    return [table.name for table in found if any(column in (one.name, one.title) for one in table.columns)]
 
 
 def _name_other_tables(reports: Sequence[Report]) -> None:

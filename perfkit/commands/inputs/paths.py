@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ STANDARD_INPUT: Final = "-"
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"config"')  # of every record; no trace begins with it
 _HEAD_BYTES = 64
+_PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,24 @@ def what_is(name: str | Path) -> Input:
     return TraceFile(path)
 
 
+def out_of_tables(tables: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Values of --table, and the paths among them, for it takes all that follows: `--table kernels FILE`.
+
+    What exists is a path, unless it is `known` as the name of a table.
+    """
+    paths = tuple(name for name in tables if name == STANDARD_INPUT or (name not in known and Path(name).exists()))
+    return tuple(name for name in tables if name not in paths), paths
+
+
+def expanded(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, and for a pattern that no shell has expanded (`'traces/*.json.gz'`) the files that fit it, sorted."""
+    return tuple(path for name in names for path in (_fitting(name) if _PATTERN.search(name) else None) or [name])
+
+
+def _fitting(name: str) -> list[str]:
+    return [] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
+
+
 def inputs_of(names: Sequence[str]) -> list[Input]:
     """What each path stands for; all paths are checked before any trace is read.
 
@@ -112,6 +132,16 @@ def runs_in(folder: Path) -> RunsFolder:
     """The runs whose folders are in this one; there may be none."""
     files = sorted(folder.glob(f"*/{RECORD_FILE}"))
     return RunsFolder(folder, tuple((file, record.load(file)) for file in files))
+
+
+def with_runs_of_their_own(folder: Path) -> list[str]:
+    """Names of the folders in this one that are no run, and hold the folders of runs, as --repeats and compare do."""
+    several = {
+        file.relative_to(folder).parts[0]
+        for depth in ("*/*", "*/*/*")
+        for file in folder.glob(f"{depth}/{RECORD_FILE}")
+    }
+    return sorted(name for name in several if not (folder / name / RECORD_FILE).is_file())
 
 
 def side(runs: Runs, name: str) -> Side:

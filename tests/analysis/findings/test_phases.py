@@ -36,7 +36,7 @@ def test_a_file_with_some_work_that_nothing_tells():
     b = TraceBuilder().annotation("forward", 0, 50).launched("k", 10, 20, 50).launched("l", 60, 70, 80)
     said = finding(b.annotation("to_device", 90, 99).launched("a copy", 91, 100, 110))
     assert said is not None
-    assert said.what == "10.00 ns (20.0%) are in phase other: nothing in the file says which phase it is"
+    assert said.what == "10.00 ns in all (20.0%) are in phase other: nothing in the file says which phase it is"
 
 
 def test_where_most_of_it_is():

@@ -29,27 +29,28 @@ def test_a_step_its_busy_and_idle_time_and_the_largest_cause():
     found = totals(loop())
     assert found.rule == TRACE_TOTALS
     assert found.what == (
-        "100.0 ns a step (2 steps): busy 32.0%, idle 68.0% (35.0% blocking: the host waits for the device)"
+        "100.0 ns a step (2 steps)   busy 32.0% · idle 68.0% (35.0% blocking: the host waits for the device)"
     )
 
 
 def test_utilisation_is_said_where_it_is_known():
-    assert line(loop(), mfu=0.312).startswith("100.0 ns a step (2 steps), MFU 31.2%: busy 32.0%")
+    assert line(loop(), mfu=0.312).startswith("100.0 ns a step (2 steps)   busy 32.0% · idle 68.0%")
+    assert line(loop(), mfu=0.312).endswith("   MFU 31.2%")
 
 
 def test_exposed_communication_and_copies_are_part_of_busy():
     """GIVEN a step of 100 ns: 40 compute, 25 of a collective alone, 15 of a copy alone THEN 20 are idle"""
     b = TraceBuilder().step(0, 0, 100).launched("k", 1, 10, 50).launched("ncclDevKernel_AllReduce", 2, 40, 75)
     b.launched("Memcpy HtoD", 3, 75, 90, kind=DeviceKind.MEMCPY)
-    assert "busy 80.0% (25.0% exposed communication, 15.0% exposed copies), idle 20.0%" in line(b)
+    assert "busy 80.0% (25.0% exposed communication, 15.0% exposed copies) · idle 20.0%" in line(b)
 
 
 def test_a_device_that_runs_behind_the_host():
     """GIVEN two steps of 10 ns that launch 60 ns each WHEN told THEN not only that it is busy, but what it has to do"""
     b = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 1, 61).launched("k", 11, 61, 121)
-    assert line(b).endswith("; a step launches 60.00 ns of work: the device runs behind the host")
+    assert line(b).endswith("   a step launches 60.00 ns of work: the device runs behind the host")
     late = TraceBuilder().step(0, 0, 100).launched("k", 1, 90, 110)
-    assert line(late).endswith("; 50.0% of what a step launches runs after it")
+    assert line(late).endswith("   50.0% of what a step launches runs after it")
 
 
 def test_a_device_that_runs_behind_the_host_of_its_own_process():
@@ -63,31 +64,31 @@ def test_a_device_that_runs_behind_the_host_of_its_own_process():
     trace = replace(b.build(), threads=(Thread(1, 1), Thread(2, 2)))
     account = account_for(trace, attribute(trace))
     said = trace_totals(account, summary(account.partial)).what
-    assert said.endswith("; a step launches 60.00 ns of work: the device runs behind the host")
+    assert said.endswith("   a step launches 60.00 ns of work: the device runs behind the host")
 
 
 def test_several_devices_are_one_number_where_they_are_alike():
     """GIVEN devices that are busy for 90 and 88, then for 90 and 40 of 100 ns THEN the mean, then both"""
     b = TraceBuilder().step(0, 0, 100).launched("k", 1, 10, 100)
     alike = TraceBuilder().step(0, 0, 100).launched("k", 1, 10, 100).launched("k", 2, 10, 98, device=1)
-    assert line(alike).startswith("100.0 ns a step (1 step, 2 devices): busy 89.0%, idle 11.0%")
+    assert line(alike).startswith("100.0 ns a step (1 step, 2 devices)   busy 89.0% · idle 11.0%")
     b.launched("k", 2, 10, 50, device=1)
-    assert line(b).startswith("100.0 ns a step (1 step, 2 devices): busy 40.0% to 90.0%, idle 35.0%")
+    assert line(b).startswith("100.0 ns a step (1 step, 2 devices)   busy 40.0% to 90.0% · idle 35.0%")
 
 
 def test_without_steps_the_time_is_that_of_the_recording():
     """GIVEN 35 of 100 ns between the first event and the last WHEN told THEN so; a moment has no share"""
     b = TraceBuilder().launched("k", 0, 100, 130).launched("k", 1, 195, 200)
-    assert line(b).startswith("100.0 ns recorded (no steps): busy 35.0%, idle 65.0%")
+    assert line(b).startswith("100.0 ns recorded (no steps)   busy 35.0% · idle 65.0%")
     two = TraceBuilder().launched("k", 0, 100, 200).launched("k", 1, 100, 200, device=1)
-    assert line(two) == "100.0 ns recorded (no steps, 2 devices): busy 100.0%, idle 0.00%"
+    assert line(two) == "100.0 ns recorded (no steps, 2 devices)   busy 100.0% · idle 0.00%"
     assert line(TraceBuilder().launched("k", 0, 5, 5)) == "0 ns recorded (no steps)"
 
 
 def test_on_the_host_the_phases_are_told():
-    assert line(host_step()) == "100.0 ns a step (1 step): forward 90.0%, other 10.0%; no device work in this trace"
+    assert line(host_step()) == "100.0 ns a step (1 step)   forward 90.0% · other 10.0%   no device work in this trace"
     unknown = TraceBuilder().range("aten::mm", 0, 40)
-    assert line(unknown) == "40.00 ns on the main thread (no steps); no device work in this trace"
+    assert line(unknown) == "40.00 ns on the main thread (no steps)   no device work in this trace"
 
 
 def test_one_phase_has_its_own_line():

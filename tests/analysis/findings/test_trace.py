@@ -26,13 +26,13 @@ def test_backward_without_a_node_in_the_file_is_not_called_the_engines():
     """GIVEN backward known by an operator alone WHEN explained THEN the reason is that the file has no nodes"""
     b = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
     texts = remarks(account(b.range("aten::linear_backward", 60, 80).launched("k", 65, 70, 90).build()))
-    why = "<unattributed>: 20.00 ns (66.7%) in backward, on threads where the file has no autograd nodes"
+    why = "<unattributed>: 20.00 ns in all (66.7%) in backward, on threads where the file has no autograd nodes"
     assert any(line.startswith(why) for line in texts)
 
 
 def test_the_rest_is_explained_where_there_is_one():
     texts = remarks(account(device_step().build()))
-    assert "<unattributed>: 5.000 ns (12.5%) outside every scope" in texts
+    assert "<unattributed>: 5.000 ns in all (12.5%) outside every scope" in texts
     scoped = TraceBuilder().module("net", 0, 50).launched("k", 5, 10, 20)
     assert not any("<unattributed>" in line for line in remarks(account(scoped.build())))
 

@@ -48,10 +48,11 @@ def test_the_parts_of_both_methods_stand_side_by_side_and_add_up():
     # THEN
     assert shown(table) == [
         "Memory at the peak",
-        "part        formula (MiB)  traced (MiB)  difference (MiB)   share  what",
-        "parameters          3.000         3.000             0.000   75.0%  fp32 master weights",
-        "rope                0.000         0.500            -0.500    0.0%  rotated q and k",
-        "mlp                 1.000         0.000             1.000   25.0%  gate, its silu, up, their product",
+        "part        formula (MiB)  traced (MiB)  difference (MiB)   share                  what",
+        "parameters          3.000         3.000             0.000   75.0%  █████████████▌  fp32 master weights",
+        "rope                0.000         0.500            -0.500    0.0%                  rotated q and k",
+        "mlp                 1.000         0.000             1.000   25.0%  ████▌           gate, its silu, up, their"
+        " product",
         "total               4.000         3.500             0.500  100.0%",
     ]  # fmt: skip
     assert [column.name for column in table.columns if column.spare] == ["difference_bytes"]

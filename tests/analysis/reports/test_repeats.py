@@ -85,8 +85,8 @@ def test_the_spreads_are_shown_whole_for_the_step_and_each_phase():
         "Spread between and within processes",
         "phase    processes  mean (ms)  95% low (ms)  95% high (ms)  between processes  within a process",
         "───────────────────────────────────────────────────────────────────────────────────────────────",
-        "step             2      20.00         20.00          20.00               0.0%              1.0%",
-        "forward          2      10.00         10.00          10.00               0.0%              3.0%",
+        "step             2      20.00         20.00          20.00               0.0%             1.00%",
+        "forward          2      10.00         10.00          10.00               0.0%             3.00%",
     ]
 
 

@@ -52,7 +52,9 @@ def test_results_are_in_the_order_of_the_grid_and_failures_apart():
 def test_columns_are_chosen_by_name_and_in_order():
     table = sweep_report.results(ROWS, ["batch_size"], ["size", "cv", "batch", "cv"])
     assert list(table.frame.columns) == ["model_size", "cv", "batch_size"]
-    with pytest.raises(UsageError, match=r"--columns speed: there is no such column; choose from .*mean_s"):
+    with pytest.raises(
+        UsageError, match=r"--columns speed: there is no such column \(did you mean seed\?\); choose from .*mean_s"
+    ):
         sweep_report.results(ROWS, ["batch_size"], ["speed"])
 
 

@@ -141,6 +141,14 @@ def test_kernels_of_both_sides_are_told_apart():
     assert [short[name] for name in names] == [f"gemm 64x64x16 tf32 nn (cutlass) · align {n}" for n in (1, 4)]
 
 
+@pytest.mark.parametrize(("steps", "title"), [(2, "Kernels, mean of 2 steps"), (1, "Kernels, mean of a step")])
+def test_people_read_means_of_a_step(steps, title):
+    """GIVEN 40 ns in 2 steps on one side WHEN set beside as many steps, or fewer THEN 20 ns, and the title says so"""
+    found = compared(kernels(("x", 20), ("x", 20), steps=2), kernels(("x", 20), steps=steps))
+    seen = next(one for one in tables_for_people(found) if one.name == "kernels")
+    assert (seen.title, seen.frame["total_ns_a"].tolist()) == (title, [20])
+
+
 def test_groups_are_those_of_the_view():
     b = TraceBuilder()
     for number in range(2):

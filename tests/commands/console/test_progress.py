@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from perfkit.commands.console import progress as progress_module
-from perfkit.commands.console.progress import StageProgress
+from perfkit.commands.console.progress import StageProgress, Waiting
 
 
 def screen(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -48,6 +48,48 @@ def test_without_a_terminal_every_stage_is_a_line():
     progress, shown = stages(terminal=False)
     go(progress)
     assert shown.getvalue() == "building the model\nmeasured steps, 2\nwriting the trace\n"
+
+
+def test_without_a_terminal_long_stages_say_how_far_they_are():
+    """GIVEN steps of 6 s by a clock WHEN they are counted THEN a line where ten seconds have gone since the last one"""
+    console, shown = screen(terminal=False)
+    now = iter(range(0, 1000, 6)).__next__  # asked by the stage, by each step, and by each line that is told
+    with StageProgress(console, clock=now) as progress:
+        progress.stage("measured steps", 4, is_measured=True)
+        for _ in range(4):
+            progress.advance()
+    assert shown.getvalue() == (
+        "measured steps, 4\nmeasured steps, 2 of 4, 18 s so far\nmeasured steps, 4 of 4, 36 s so far\n"
+    )
+
+
+def test_a_thread_tells_every_ten_seconds_until_it_is_stopped():
+    """GIVEN a wait that ends at the third time WHEN it is waited for THEN it was told twice, ten seconds apart"""
+    ends, happened = iter([False, False, True]), list[float | str]()
+
+    def wait(seconds: float) -> bool:
+        happened.append(seconds)
+        return next(ends)
+
+    Waiting(lambda: happened.append("told"), wait).stop()
+    assert happened == [10.0, "told", 10.0, "told", 10.0]
+
+
+def test_no_thread_runs_beside_measured_steps():
+    """GIVEN no terminal WHEN stages follow each other THEN a thread tells of warm-up, and has ended when steps count"""
+    progress, _ = stages(terminal=False)
+
+    def telling() -> int:
+        return sum(thread.name == "progress" for thread in threading.enumerate())
+
+    with progress:
+        progress.stage("warm-up steps", 2)
+        assert telling() == 1
+        progress.stage("measured steps", 2, is_measured=True)
+        assert telling() == 0
+        progress.stage("writing the trace")
+        assert telling() == 1
+    assert telling() == 0
 
 
 def test_on_a_terminal_the_bar_counts():

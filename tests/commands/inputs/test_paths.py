@@ -10,10 +10,13 @@ from perfkit.commands.inputs.paths import (
     RunsFolder,
     SweepResults,
     TraceFile,
+    expanded,
+    out_of_tables,
     record_files,
     runs_in,
     side,
     what_is,
+    with_runs_of_their_own,
 )
 from perfkit.errors import UsageError
 from perfkit.schema import record, sweep
@@ -128,3 +131,29 @@ def test_a_file_with_a_config_of_its_own_is_no_record(tmp_path: Path) -> None:
     file = tmp_path / "model.json"
     file.write_text('{"name": "gpt", "config": {"layers": 2}}')
     assert what_is(file) == TraceFile(file)
+
+
+def test_a_path_after_tables_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN files, one named as a table is WHEN they follow --table THEN they are paths, but for a table's name"""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.json", "kernels"):
+        (tmp_path / name).touch()
+    assert out_of_tables(("kernels", "phases", "a.json", "-", "b.json"), ["kernels"]) == (
+        ("kernels", "phases", "b.json"),
+        ("a.json", "-"),
+    )
+
+
+def test_a_pattern_that_reached_perfkit_is_its_files(tmp_path: Path) -> None:
+    """GIVEN two files, and one whose name looks like a pattern WHEN named THEN the files that fit, or just that one"""
+    for name in ("2.json", "1.json", "a[1].json"):
+        (tmp_path / name).touch()
+    first, second, odd, none = (str(tmp_path / name) for name in ("1.json", "2.json", "a[1].json", "*.gz"))
+    assert expanded((str(tmp_path / "[12].json"), odd, none, "-")) == (first, second, odd, none, "-")
+
+
+def test_folders_of_runs_beside_runs(tmp_path: Path) -> None:
+    """GIVEN a run with plain steps, a folder of repeats, and one of a comparison THEN the last two hold runs"""
+    for name in ("run", "run/plain", "repeats/1", "compare/A/1"):
+        saved_in(tmp_path / name)
+    assert with_runs_of_their_own(tmp_path) == ["compare", "repeats"]

@@ -24,13 +24,13 @@ SHOWN = {
 """Tab -> what is on it; Playwright looks into shadow roots."""
 
 
-def test_each_tab_shows_the_run(tmp_path, offline_browser):
+def test_each_tab_shows_the_run(tmp_path, browser):
     """GIVEN a run's events WHEN each tab is opened THEN its part is seen, and no other machine is asked for anything"""
     record = saved()
     (tmp_path / "traces" / "one").mkdir(parents=True)
     RunEvents(tmp_path / "traces" / "one").finish(record, [run_report.report(record)], {"steps": PNG})
     with tensorboard(tmp_path / "traces", tmp_path / "log") as url:
-        pages = {tab: offline_browser.new_page() for tab in SHOWN}
+        pages = {tab: browser.new_page() for tab in SHOWN}
         asked: list[str] = []
         for tab, page in pages.items():
             page.on("request", lambda request: asked.append(request.url))

@@ -134,6 +134,7 @@ def by_flag(tmp_path_factory: pytest.TempPathFactory, nsys: Path) -> Recording:
             "-m",
             "perfkit.run",
             *FLAGS,
+            "--verbose",
             "--profiler",
             "nsys",
             "--overhead",
@@ -312,7 +313,7 @@ def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
 
 def test_by_flag_both_reports_are_shown(by_flag):
     for text in (
-        "Phases of the step",
+        "Wall time by phase, mean of",
         "Host ranges, wall time",
         "no GPU work was captured",
         "saved in run",

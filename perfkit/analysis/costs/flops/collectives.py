@@ -133,4 +133,5 @@ COLLECTIVES = TraceTable(
     "`bus_bytes_per_s`",
     lambda partial, _: collective_table(partial),
     _with_collectives,
+    adds_up_steps=True,
 )

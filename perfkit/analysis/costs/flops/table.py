@@ -242,6 +242,7 @@ OPERATORS = TraceTable(
     f"`operator`, `category`, `shapes`, {_NAMES}",
     lambda partial, _: work_table(partial),
     _with_shapes,
+    adds_up_steps=True,
 )
 LAYERS = TraceTable(
     "work_layers",
@@ -249,4 +250,5 @@ LAYERS = TraceTable(
     f"`scope`, `phase`, {_NAMES}",
     lambda partial, _: layer_table(partial),
     _with_shapes,
+    adds_up_steps=True,
 )

@@ -136,4 +136,5 @@ ATTENTION = TraceTable(
     "`flops_by_softmax`",
     attention_table,
     with_shapes,
+    adds_up_steps=True,
 )

@@ -187,7 +187,7 @@ def _rates(frame: pd.DataFrame, time: str, roofed_ns: pd.Series[Any]) -> pd.Data
 def times(partial: Partial, *, shows_work: bool = False) -> tuple[Column, ...]:
     """Columns of counts, times, work, rates and roofs; work is for scripts, unless it is to be shown."""
     work = (replace(column, audience="everyone" if shows_work else column.audience) for column in _WORK[:1])
-    per_step = (Column("above_step_ns", "ns", "time", "above, a step", summed=True, scale="above"),)
+    per_step = (Column("above_step_ns", "ns", "time", "above, a step", summed=True, scale="above", divided=False),)
     return (
         Column("count", "", "count", summed=True),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
@@ -238,6 +238,7 @@ OPERATORS = TraceTable(
     f"{_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
     operator_table,
     with_shapes,
+    adds_up_steps=True,
 )
 LAYERS = TraceTable(
     "roofline_layers",
@@ -245,6 +246,7 @@ LAYERS = TraceTable(
     f"`scope`, `phase`, `count`, `total_ns`, `share`, {_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
     layer_table,
     with_shapes,
+    adds_up_steps=True,
 )
 STEPS = TraceTable(
     "roofline_steps",

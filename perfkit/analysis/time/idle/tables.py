@@ -66,12 +66,17 @@ def wall_time_table(partial: Partial) -> Table:
     frame["what"] = pd.Series(what, index=frame.index, dtype=object)
     frame["share"] = frame["total_ns"] / total if total else 0.0
     frame["step_mean_ns"] = frame["in_steps"] / steps if steps else np.nan
-    per_step = (Column("step_mean_ns", "ns", "time", "mean per step", summed=True, scale="time"),) if steps else ()
+    step_total = frame["step_mean_ns"].sum()
+    frame["step_share"] = frame["step_mean_ns"] / step_total if step_total else 0.0
+    per_step = (
+        Column("step_mean_ns", "ns", "time", "mean per step", summed=True, scale="time", divided=False),
+        Column("step_share", "1", "share", "share", summed=True, audience="people", read="per step"),
+    )
     columns = (
         Column("what", title="wall time"),
-        Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
-        Column("share", "1", "share", summed=True),
-        *per_step,
+        Column("total_ns", "ns", "time", "sum", summed=True, scale="time", read="in total"),
+        Column("share", "1", "share", summed=True, read="in total"),
+        *(per_step if steps else ()),
     )
     return Table("wall_time", "Where the wall time goes", columns, frame, (_NOTE,))
 
@@ -170,6 +175,7 @@ WALL_TIMES = TraceTable(
     "`what`, `total_ns`, `share`, `step_mean_ns` (with steps only)",
     lambda partial, _: wall_time_table(partial),
     _with_device,
+    adds_up_steps=True,
 )
 GAPS = TraceTable(
     "gaps",
@@ -187,4 +193,5 @@ SYNCS = TraceTable(
     lambda partial, _: waiting_table(partial),
     _with_device,
     divides=False,
+    adds_up_steps=True,
 )

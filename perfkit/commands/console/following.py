@@ -1,0 +1,40 @@
+"""The last lines of a run: where it is saved, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from perfkit.schema import record as records
+from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
+from perfkit.schema.printable import printable
+from perfkit.schema.record import RunRecord
+
+
+def lines(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[str]:
+    """`saved in ...`, and what to do next of a run that is complete, a line each.
+
+    config: as it was asked for, so that a command says only what was said.
+    """
+    yield ""
+    yield printable(f"saved in {folder}")
+    if record.failure is not None:
+        return
+    steps = [*_steps(config, record, folder)]
+    width = max((len(what) for what, _ in steps), default=0)
+    for number, (what, why) in enumerate(steps):
+        yield printable(f"{'next:' if number == 0 else '':6}{what:{width}}   {why}")
+
+
+def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple[str, str]]:
+    """A command, and what it shows."""
+    if records.artifact(record, folder, "trace") is not None:
+        yield shlex.join(("perfkit", "analyze", str(folder), "--table", "groups", "--by", "layer")), "time by layer"
+        yield shlex.join(("perfkit", "report", str(folder), "--open")), "all of it as one page, in the browser"
+        return
+    if not isinstance(config.workload, Own) and config.measurement.profiler == "none":
+        flags = config.changed(profiler="torch").flags()
+        yield shlex.join(("perfkit", "run", *flags)), "time by layer and kernel"
+    yield shlex.join(("perfkit", "analyze", str(folder))), "every table of this run"
