@@ -15,12 +15,16 @@ from cyclopts import Parameter
 import perfkit
 from perfkit.analysis.reports.page import runs
 from perfkit.commands import sources
+from perfkit.commands.inputs import completing
 from perfkit.commands.inputs.paths import Input, inputs_of
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 
+_MORE = Parameter(
+    name="MORE", help="More paths; of two, the report begins with a comparison.", completer=completing.paths
+)
 EXTENSIONS = (".html", ".htm")
 MOST_SOURCES = 8
 """Sources in one file: with more it would grow without bound."""
@@ -42,9 +46,9 @@ _DEFAULT = ReportOptions()
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[str, Parameter(allow_leading_hyphen=True, completer=completing.paths)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; of two, the report begins with a comparison.")],
+    *more: Annotated[str, _MORE],
     options: Annotated[ReportOptions, Parameter(name="*")] = _DEFAULT,
     show: Annotated[Callable[[str], bool], Parameter(parse=False)] = webbrowser.open,
 ) -> int:

@@ -40,6 +40,7 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
     "run": "test_cli",
     "schema/page/figures": "render/html/test_figures",
+    "schema/page/pictures": "render/test_charts",
     "schema/page/sections": "render/html/test_document",
     "analysis/time/replay/edges": "analysis/time/replay/test_waits",
     "analysis/time/replay/edit": "analysis/time/replay/test_replay",

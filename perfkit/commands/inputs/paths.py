@@ -185,6 +185,11 @@ def record_file(path: Path, row: SweepRow) -> Path:
     return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {_name(row)}")
 
 
+def records_of(results: SweepResults) -> list[RunRecord]:
+    """The records of a sweep's runs. Raises UsageError where they are not beside it."""
+    return [record.load(file) for _, file in _records(results)]
+
+
 def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:
     """The rows that have a record, each with its file."""
     path = results.path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,7 @@ def _kernels(tables: Sequence[Table]) -> Section:
 def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
     title = "Roofline"
     try:
-        chart = roofline_chart.chart(account.partial, replace(view, roofline_chart=True))
+        chart = roofline_chart.chart(account.partial, view)
     except UsageError as error:
         return Section(
             anchor="roofline",
@@ -93,11 +92,11 @@ def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
             lacking=str(error).removeprefix("--plot: ").partition(": --table")[0],
         )
     return Section(
-        anchor="roofline", title=title, takeaway=_near(chart), figures=(chart,), tables=tuple(tables), notes=chart.notes
+        anchor="roofline", title=title, takeaway=near(chart), figures=(chart,), tables=tuple(tables), notes=chart.notes
     )
 
 
-def _near(chart: Chart) -> str:
+def near(chart: Chart) -> str:
     """The point with most time, and what speed it reaches."""
     points = [
         (share, y, series.label, text)
