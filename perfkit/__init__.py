@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "workload.annotate": ["annotate", "module_tree"],
         "trace.load": ["load"],
         "analysis.attribution.attribute": ["attribute"],
-        "analysis.reports.trace": ["report"],
+        "api.report": ["compare", "report"],
         "schema.config": ["RunConfig"],
         "schema.parts.measurement": ["Measurement"],
         "schema.parts.step": ["Step"],

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from signal import Signals
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -18,6 +19,8 @@ from perfkit.errors import InterruptedRunError, PerfkitError, UsageError, naming
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
+_COMPLETE = "__complete"
+"""What a shell asks for with the words typed so far, of which the last may be empty."""
 
 _EPILOGUE = (
     "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
@@ -51,6 +54,16 @@ def build_app() -> App:
         "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
     )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
+
+    @app.command(name="completion", help="Print what a shell needs to complete perfkit's commands, flags and names.")
+    def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
+        """Print what a shell needs to complete commands, flags, pictures, tables and folders of runs.
+
+        Example: eval "$(perfkit completion bash)"
+        """
+        print(app.generate_completion(shell=shell))
+        return 0
+
     return app
 
 
@@ -72,6 +85,10 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
     debug, plain = (flag in arguments for flag in ("--debug", "--no-color"))
     arguments = [argument for argument in arguments if argument not in ("--debug", "--no-color")]
     try:
+        if arguments[:1] == [_COMPLETE]:
+            build_app()(arguments)
+            sys.stdout.flush()
+            return 0
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)

@@ -55,6 +55,20 @@ def test_help_names_the_commands(capsys):
         assert re.search(rf"\b{name}\b" if name[0] != "-" else name, out)
 
 
+def test_a_shell_completes_names_that_only_the_program_knows(capsys):
+    """GIVEN words with an empty last one, as a shell passes them THEN pictures, not the refusal of an empty word"""
+    out = helped(capsys, ["__complete", "analyze", "x", "--plot", ""])
+    assert {"icicle", "roofline", "wall_time"} <= set(out.split())
+    assert "wall_time" in helped(capsys, ["__complete", "analyze", "x", "--table", "wall"]).split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_gets_what_completes_the_commands(shell, capsys):
+    out = helped(capsys, ["completion", shell])
+    assert "__complete" in out
+    assert all(name in out for name in ("analyze", "compare", "--plot"))
+
+
 def test_no_arguments_are_a_request_for_help(capsys):
     assert "run" in helped(capsys, [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -15,15 +16,16 @@ from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import runs as runs_report
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Swept, Traced
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import exports, reports
-from perfkit.commands.console import plots, show
-from perfkit.commands.console.plots import PICTURES
+from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import recordings, traces
+from perfkit.commands.inputs import completing, recordings, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -34,21 +36,29 @@ from perfkit.commands.inputs.paths import (
     expanded,
     inputs_of,
     out_of_tables,
+    records_of,
     refuse_overwriting,
     side,
     with_runs_of_their_own,
 )
 from perfkit.commands.inputs.recordings import RecordingFile
+from perfkit.commands.pictures import Plots, out_of_pictures, plot_flag
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema import module_tree
-from perfkit.schema.chart import Chart
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report, joined
+from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
 from perfkit.trace.columns import Content
 
 _ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
-_ONE_TRACE = "--plot draws the roofline of one trace: name one trace, or a run that has one"
+_ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
+_MORE = Parameter(
+    name="MORE", help="More paths; each is shown separately, ranks in one table.", completer=completing.paths
+)
+_TABLE = Parameter(completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
+_PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -59,7 +69,7 @@ class AnalyzeOptions:
 
     format: Format = "table"
     """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
-    table: tuple[str, ...] = ()
+    table: Annotated[tuple[str, ...], _TABLE] = ()
     """Show only these tables: groups, kernels, phases, findings, ... (an unknown name lists those of the file)."""
     top: int = 20
     """Show this many rows of each table (--format table and md); one more row has the sum of the others."""
@@ -80,9 +90,7 @@ class AnalyzeOptions:
 
     total: bool = False
     """Show totals over the steps, instead of the mean of a step. JSON and CSV always have totals."""
-    plot: Path | None = None
-    """Also draw the roofline of the trace: .png, .svg or .pdf. It needs shapes, and for the roofs a known device."""
-
+    plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
     export_perfetto: Path | None = None
     """Also write the trace for ui.perfetto.dev, with layers, phases, idle gaps, findings and counters as tracks of
     their own: protobuf, or JSON for .json; compressed if .gz follows."""
@@ -139,8 +147,6 @@ class AnalyzeOptions:
             raise UsageError(f"--table {kernel_summary.NAME} has no modules: drop --capture, or choose kernels")
         selection, modules = Selection(phase, steps), _module_tree(self.modules)  # type: ignore[arg-type]
         captures = traces.captures(self.capture, modules, use_cache=not self.no_cache) if self.capture else None
-        if self.plot is not None:
-            files.check_place(self.plot, PICTURES)
         if self.export_perfetto is not None:
             files.check_writable(self.export_perfetto)
         if (
@@ -157,7 +163,6 @@ class AnalyzeOptions:
             modules,
             captures,
             self.by_device,
-            roofline_chart=self.plot is not None,
         )
 
 
@@ -169,9 +174,9 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 
 
 def execute(
-    path: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    path: Annotated[str | None, Parameter(allow_leading_hyphen=True, completer=completing.paths)] = None,
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; each is shown separately, ranks in one table.")],
+    *more: Annotated[str, _MORE],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
 ) -> int:
     """Show where the time went, from a trace (.pt.trace.json.gz), a run's folder, its record.json, or a sweep's .csv.
@@ -182,15 +187,16 @@ def execute(
     Example: perfkit analyze traces/20261123-101500_small_train --format json
     """
     tables, among_tables = out_of_tables(options.table, NAMES)
-    options = replace(options, table=tables)
-    named = (*(() if path is None else (path,)), *more, *among_tables) or (_missing(tables),)
+    words, among_words = out_of_pictures(options.plot, _PICTURES)
+    options, plots = replace(options, table=tables, plot=words), Plots(words, _PICTURES)
+    named = (*(() if path is None else (path,)), *more, *among_tables, *among_words) or (_missing(tables),)
     first, *others = paths = expanded(named)
     view = options.view()
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
-        if options.plot is not None:
-            raise UsageError(_ONE_TRACE)
+        if plots:
+            raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
         folder = None if others else Path(first)
         show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
@@ -200,17 +206,18 @@ def execute(
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")
     if len(paths) > 1:
+        if plots:
+            raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
     if len(paths) == 1:
-        shown = _chosen(inputs[0], view, options, "here")
+        shown = _chosen(inputs[0], view, options, "here", plots)
     else:
         shown = [
-            joined(name, _chosen(input_, view, options, f"in {name}"))
+            joined(name, _chosen(input_, view, options, f"in {name}", plots))
             for name, input_ in zip(paths, inputs, strict=True)
         ]
     shown = [report.in_total() for report in shown] if options.total else shown
-    if options.plot is not None:
-        _draw([chart for report in shown for chart in report.charts], options.plot)
+    plots.draw()
     asked = show.Asked(tables=options.table, source="" if len(paths) > 1 else first, flags=options.narrowing)
     show.write(shown, options.format, top=options.top, by_title=len(paths) > 1, asked=asked)
     return 0
@@ -223,18 +230,18 @@ def _missing(tables: tuple[str, ...]) -> NoReturn:
     raise UsageError("name a trace, the folder of a run or of several, a record, or a sweep's results (.csv)")
 
 
-def _draw(found: list[Chart], path: Path) -> None:
-    if len(found) != 1:
-        raise UsageError(_ONE_TRACE)
-    plots.draw(found[0], path)
-
-
-def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str) -> list[Report]:
-    """The reports of one path, with the tables that are wanted."""
-    made = _exported(input_, view, options)
+def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plots: Plots) -> list[Report]:
+    """The reports of one path, with the tables that are wanted. What can be drawn of it is offered."""
+    made = _exported(input_, view, options, plots)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
     made = [report.in_full() for report in made] if options.wide else made
     return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
+
+
+def _offer(plots: Plots, input_: Input, view: View, account: Account) -> None:
+    if isinstance(input_, RunFolder):
+        view = reports.at_its_clock(view, input_.record, input_.path)
+    plots.offer(pictures.OF_TRACES, Traced(account, view))
 
 
 def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
@@ -263,8 +270,8 @@ def _recordings(folder: Path | None, files: list[RecordingFile], view: View, opt
     return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
-def _exported(input_: Input, view: View, options: AnalyzeOptions) -> list[Report]:
-    """The reports of one path; writes what is wanted for other viewers."""
+def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -> list[Report]:
+    """The reports of one path; writes what is wanted for other viewers, and offers what can be drawn."""
     if options.export_perfetto is not None:
         refuse_overwriting(options.export_perfetto, input_.path, options.modules, options.capture)
     perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
@@ -272,25 +279,30 @@ def _exported(input_: Input, view: View, options: AnalyzeOptions) -> list[Report
     wanted = [each for each in (perfetto, board) if each is not None]
 
     def also(account: Account, report: Report) -> None:
+        _offer(plots, input_, view, account)
         for each in wanted:
             each(account, report)
 
-    made = _reports(input_, view, options, also if wanted else None)
+    made = _reports(input_, view, options, also)
     if perfetto is not None and not perfetto.was_called:
         raise UsageError(_ONE_EXPORT)
+    source: RunRecord | tuple[SweepRow, ...] | None = None
+    match input_:
+        case RecordFile(record=saved) | RunFolder(_, saved):
+            plots.offer(pictures.OF_RUNS, saved)
+            source = saved
+        case SweepResults(rows=rows):
+            varied = sweep_report.varied(rows)
+            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
+            source = rows
     if board is not None:
-        match input_:
-            case RecordFile(record=saved) | RunFolder(_, saved):
-                board.write(saved, made)
-            case SweepResults(rows=rows):
-                board.write(rows, made)
-            case _:
-                board.write(None, made)
+        board.write(source, made)
     return made
 
 
-def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.Also | None = None) -> list[Report]:
+def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.Also) -> list[Report]:
     use_cache = not options.no_cache
+
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
     match input_:

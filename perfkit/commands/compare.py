@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import two_traces as trace_comparison
+from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.runs import comparison, conditions
 from perfkit.analysis.runs.comparison import Comparison, GateOutcome
@@ -21,9 +22,10 @@ from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands.console import show
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import folders, traces
+from perfkit.commands.inputs import completing, folders, traces
 from perfkit.commands.inputs.flags import config_of
-from perfkit.commands.inputs.paths import Runs, TraceFile, out_of_tables, record_files, runs_in, side, what_is
+from perfkit.commands.inputs.paths import Runs, TraceFile, check_apart, out_of_tables, runs_in, side, what_is
+from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
@@ -37,6 +39,8 @@ from perfkit.schema.report import Report
 from perfkit.trace import foreign
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
+_PATH = Parameter(completer=completing.paths)
+_PICTURES = pictures.names_of(pictures.OF_COMPARISONS)
 _OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
 
 
@@ -65,6 +69,7 @@ class CompareOptions:
     top: int = 20
     """Traces: show this many rows of each table; one more row has the sum of the others."""
     output: Annotated[Path | None, _OUTPUT] = None
+    plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -72,6 +77,7 @@ class CompareOptions:
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
         self.margin_ratio()
+        wanted(self.plot, _PICTURES)
         if self.fail_on is not None:
             self.limit()
 
@@ -97,8 +103,8 @@ _DEFAULT = CompareOptions()
 
 
 def execute(
-    a: Annotated[Path | None, Parameter()] = None,
-    b: Annotated[Path | None, Parameter()] = None,
+    a: Annotated[Path | None, _PATH] = None,
+    b: Annotated[Path | None, _PATH] = None,
     /,
     *more: Annotated[str, Parameter(show=False)],
     options: Annotated[CompareOptions, Parameter(name="*")] = _DEFAULT,
@@ -145,17 +151,8 @@ def _check_there(path: Path) -> None:
 
 def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
     sides = side(a, "A"), side(b, "B")
-    _check_apart(a, b)
+    check_apart(a, b)
     return _concluded(comparison.compare(*sides, margin=options.margin_ratio(), force=options.force), options)
-
-
-def _check_apart(a: Runs, b: Runs) -> None:
-    """Refuse a process that is on both sides: it was measured only once."""
-    if a.path.resolve() == b.path.resolve():
-        raise UsageError(f"{a.path} is named for both sides: name other runs for one of them")
-    shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
-    if shared:
-        raise UsageError(f"{min(shared)} is on both sides: compare each run with another one")
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
@@ -165,6 +162,7 @@ def _traces(a: Path, b: Path, options: CompareOptions) -> int:
     with attributing(before.facts.events + after.facts.events):
         report = trace_comparison.report(before, after, View(by=options.by), options.margin_ratio())
     _show(report, options)
+    _draw(report, None, options)
     return 0
 
 
@@ -203,6 +201,7 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
         finding = comparison_report.gate_finding(compared, gate, options.limit())
         report = report.plus({"exit_code": code, "no_pass": list(gate.reasons)}, findings=(finding,))
     _show(report, options)
+    _draw(report, compared, options)
     return code
 
 
@@ -223,3 +222,9 @@ def _show(report: Report, options: CompareOptions) -> None:
     if options.output is not None:
         files.write(options.output, reports[0].seen_by("scripts"))
     show.write(reports, options.format, top=options.top)
+
+
+def _draw(report: Report, compared: Comparison | None, options: CompareOptions) -> None:
+    plots = Plots(options.plot, _PICTURES)
+    plots.offer(pictures.OF_COMPARISONS if compared else pictures.OF_COMPARISONS[::-1], (report, compared))
+    plots.draw()

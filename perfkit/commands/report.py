@@ -6,43 +6,26 @@ import shlex
 import sys
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from cyclopts import Parameter
 
 import perfkit
-from perfkit.analysis.costs.roofline.clock import clock_mhz
-from perfkit.analysis.reports import comparison as comparison_report
-from perfkit.analysis.reports import overhead, repeats
-from perfkit.analysis.reports import sweep as sweep_report
-from perfkit.analysis.reports import two_traces as trace_comparison
-from perfkit.analysis.reports.page import runs, trace
-from perfkit.analysis.reports.trace import View
-from perfkit.analysis.runs import comparison
-from perfkit.commands.console.progress import attributing
-from perfkit.commands.inputs import traces
-from perfkit.commands.inputs.paths import (
-    Input,
-    RecordFile,
-    RunFolder,
-    RunsFolder,
-    SweepResults,
-    TraceFile,
-    inputs_of,
-    refuse_overwriting,
-    side,
-)
+from perfkit.analysis.reports.page import runs
+from perfkit.commands import sources
+from perfkit.commands.inputs import completing, traces
+from perfkit.commands.inputs.paths import Input, inputs_of, refuse_overwriting
 from perfkit.errors import UsageError
 from perfkit.render import files
-from perfkit.schema import record as records
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
-from perfkit.schema.record import RunRecord
-from perfkit.trace.columns import Trace
 
+_MORE = Parameter(
+    name="MORE", help="More paths; of two, the report begins with a comparison.", completer=completing.paths
+)
 EXTENSIONS = (".html", ".htm")
 MOST_SOURCES = 8
 """Sources in one file: with more it would grow without bound."""
@@ -61,13 +44,12 @@ class ReportOptions:
 
 
 _DEFAULT = ReportOptions()
-_Read: TypeAlias = Callable[[Path | str], Trace]
 
 
 def execute(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[str, Parameter(allow_leading_hyphen=True, completer=completing.paths)],
     /,
-    *more: Annotated[str, Parameter(name="MORE", help="More paths; of two, the report begins with a comparison.")],
+    *more: Annotated[str, _MORE],
     options: Annotated[ReportOptions, Parameter(name="*")] = _DEFAULT,
     show: Annotated[Callable[[str], bool], Parameter(parse=False)] = webbrowser.open,
 ) -> int:
@@ -83,12 +65,12 @@ def execute(
         raise UsageError(f"a report holds {MOST_SOURCES} sources, not {len(paths)}: write several reports")
     inputs = inputs_of(paths)
     refuse_overwriting(options.output, *(input_.path for input_ in inputs))
-    read: _Read = partial(traces.load, use_cache=not options.no_cache)
+    read: sources.Read = partial(traces.load, use_cache=not options.no_cache)
     if len(inputs) == 2:
         read = cache(read)  # for the comparison too: standard input is there once
-    parts = [_part(input_, name, read) for input_, name in zip(inputs, paths, strict=True)]
-    if len(inputs) == 2 and (compared := _compared(inputs[0], inputs[1], read)) is not None:
-        parts.insert(0, compared)
+    parts = _comparison(inputs[0], inputs[1], read) if len(inputs) == 2 else []
+    for input_, name in zip(inputs, paths, strict=True):
+        parts.append(sources.source_of(input_, name, read=read).part())
     command = printable(shlex.join(["perfkit", "report", *paths, "-o", str(options.output)]))
     title = (
         parts[0].title
@@ -108,55 +90,10 @@ def execute(
     return 0
 
 
-def _part(input_: Input, name: str, read: _Read) -> Part:
-    match input_:
-        case TraceFile(source):
-            return _of_trace(source, read)
-        case RecordFile(record=saved):
-            return runs.run(saved, source=name)
-        case RunFolder(folder, saved):
-            return _of_run(saved, folder, name, read)
-        case RunsFolder(folder, saved_runs) if len(saved_runs) == 1:
-            return _of_trace(folder, read)
-        case RunsFolder(folder, saved_runs):
-            if len({saved.config for _, saved in saved_runs}) > 1:
-                raise UsageError(
-                    f"{folder} holds runs of several configurations: name one run, or the sweep's results (.csv)"
-                )
-            return runs.processes(repeats.report(side(input_, "")), saved_runs[0][1], name)
-        case SweepResults(rows=rows):
-            varied = sweep_report.varied(rows)
-            return runs.sweep(sweep_report.report(rows, varied), rows, varied, name)
-
-
-def _of_run(saved: RunRecord, folder: Path, name: str, read: _Read) -> Part:
-    """A run with its plain steps and its trace, as far as its folder holds them."""
-    plain, traced = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
-    plains = [records.load(plain)] if plain is not None and plain.exists() else []
-    part = None
-    if traced is not None:
-        part = _of_trace(traced, read, View(mhz=clock_mhz(saved, *plains)), saved)
-    return runs.run(saved, part, [overhead.report(saved, one) for one in plains], name)
-
-
-def _of_trace(path: Path | str, read: _Read, view: View | None = None, record: RunRecord | None = None) -> Part:
-    loaded = read(path)
-    with attributing(loaded.facts.events):
-        return replace(trace.part(loaded, view, record=record), source=str(path))
-
-
-def _compared(a: Input, b: Input, read: _Read) -> Part | None:
-    """B against A; None of a trace and a run. Where they cannot be compared, the reason stands in its place."""
-    if isinstance(a, TraceFile) and isinstance(b, TraceFile):
-        before, after = (read(one.path) for one in (a, b))
-        try:
-            with attributing(before.facts.events + after.facts.events):
-                return runs.comparison(trace_comparison.report(before, after))
-        except UsageError as error:
-            return runs.not_compared(str(error))
-    if isinstance(a, TraceFile) or isinstance(b, TraceFile):
-        return None
+def _comparison(a: Input, b: Input, read: sources.Read) -> list[Part]:
+    """B against A; none where they are a trace and a run. Where they cannot be compared, the reason in its place."""
     try:
-        return runs.comparison(comparison_report.report(comparison.compare(side(a, "A"), side(b, "B"))))
+        compared = sources.compared(a, b, read=read)
     except UsageError as error:
-        return runs.not_compared(str(error))
+        return [runs.not_compared(str(error))]
+    return [compared.part()] if compared else []

@@ -58,11 +58,21 @@ def of_run(
     that of the trace is left out.
     """
     yield run_report.report(saved)
-    plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
-    plains = [records.load(plain)] if plain is not None and plain.exists() else []
-    for one in plains:
+    for one in _plains(saved, folder):
         yield overhead.report(saved, one)
+    trace = records.artifact(saved, folder, "trace")
     if trace is not None:
-        view = replace(view or View(), mhz=clock_mhz(saved, *plains))
+        view = at_its_clock(view or View(), saved, folder)
         others = (table for table in trace_report.TABLES if table is not STEPS)
         yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved, also=also)
+
+
+def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
+    """The view with the clock that a run's device had."""
+    return replace(view, mhz=clock_mhz(saved, *_plains(saved, folder)))
+
+
+def _plains(saved: RunRecord, folder: Path) -> list[RunRecord]:
+    """The record of the plain steps beside a profiled run, where there is one."""
+    plain = records.artifact(saved, folder, "plain")
+    return [records.load(plain)] if plain is not None and plain.exists() else []

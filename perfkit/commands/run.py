@@ -16,7 +16,11 @@ from cyclopts import Group, Parameter
 from perfkit import signals
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Traced
 from perfkit.analysis.runs import stopping
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.trace_table import View
 from perfkit.commands import estimate, exports, reports
 from perfkit.commands.console import following, show
 from perfkit.commands.exports import tell as _tell
@@ -24,6 +28,7 @@ from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
+from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh, plain
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.processes import run_child
@@ -37,11 +42,13 @@ from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
 
 _MANY_PROFILED = 500
 """Warn above this many profiled steps: the trace contains every operation of each of them."""
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
+_PICTURES = pictures.names_of(pictures.OF_RUNS, pictures.OF_TRACES)
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 _SHOW = Parameter(group=_FILES.group, name=("--verbose", "-v"))
 _OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
@@ -62,6 +69,7 @@ class RunOptions:
     folder: Annotated[Path | None, _FILES] = None
     """Folder for this run, instead of a new one in --traces-dir; it must be empty or absent."""
     output: Annotated[Path | None, _FILES, _OUTPUT] = None
+    plot: Annotated[tuple[str, ...], _FILES, plot_flag(_PICTURES)] = ()
     verbose: Annotated[bool, _SHOW] = False
     """Show everything that the record holds, as `perfkit analyze` does: every table, interval, counter and cost."""
     top: Annotated[int, _FILES] = 15
@@ -82,6 +90,10 @@ class RunOptions:
             raise UsageError(f"--top {self.top}: must be 0 or more")
         if self.repeats < 1:
             raise UsageError(f"--repeats {self.repeats}: must be at least 1")
+        wanted(self.plot, _PICTURES)
+        if self.plot and (self.estimate or self.fit or self.repeats > 1):
+            why = "--repeats makes several" if self.repeats > 1 else "an estimate runs nothing"
+            raise UsageError(f"--plot draws one run, and {why}: leave it out")
         for name, value in {"overhead": self.overhead, "tensorboard": self.tensorboard}.items():
             if value not in ("on", "off"):
                 raise UsageError(f"--{name} {value}: choose from on, off")
@@ -157,9 +169,10 @@ def execute(
             beside = partial(plain.measure, resolved, folder, doing.run_child) if overhead else dict
             record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
-            _show(record, folder, options, doing, events)
+            plots = _show(record, folder, options, doing, events)
             for line in following.lines(config, record, folder):
                 print(line)
+        plots.draw()
     except KeyboardInterrupt as error:
         saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
@@ -218,8 +231,17 @@ def _folder(options: RunOptions, config: RunConfig) -> Path:
 
 def _show(
     record: RunRecord, folder: Path, options: RunOptions, doing: Doing, events: exports.TensorBoardRun | None
-) -> None:
-    own, *others = reports.of_run(record, folder, also=None if events is None else events.also)
+) -> Plots:
+    """Print what a run says; what can be drawn of it."""
+    plots = Plots(options.plot, _PICTURES)
+
+    def also(account: Account, report: Report) -> None:
+        plots.offer(pictures.OF_TRACES, Traced(account, reports.at_its_clock(View(), record, folder)))
+        if events is not None:
+            events.also(account, report)
+
+    own, *others = reports.of_run(record, folder, also=also)
+    plots.offer(pictures.OF_RUNS, record)
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))
@@ -229,6 +251,7 @@ def _show(
     finally:
         if events is not None:
             events.finish(record, [own, *others])
+    return plots
 
 
 def _show_unsaved(record: RunRecord, options: RunOptions, doing: Doing) -> None:

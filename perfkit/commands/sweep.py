@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from signal import Signals
 from typing import Annotated
@@ -15,18 +16,20 @@ from cyclopts import Group, Parameter
 
 from perfkit import signals
 from perfkit.analysis.reports import sweep as sweep_report
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Swept
 from perfkit.analysis.runs import stopping
-from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
-from perfkit.commands.console import plots, show
+from perfkit.commands.console import show
 from perfkit.commands.console.campaigns import SweepProgress
 from perfkit.commands.inputs import flags
 from perfkit.commands.inputs import grid as grids
 from perfkit.commands.inputs.flags import Grid
 from perfkit.commands.inputs.grid import Expansion
-from perfkit.commands.inputs.paths import record_file
+from perfkit.commands.inputs.paths import SweepResults, records_of
+from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import campaign
 from perfkit.launch.campaign import Execute
@@ -35,15 +38,14 @@ from perfkit.render import files
 from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
-from perfkit.schema.chart import Chart
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import load
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
 _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
 _FILES = Parameter(group=Group("Files", sort_key=5))
 _TABLES = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the results alone.")
 
+_PICTURES = pictures.names_of(pictures.OF_SWEEPS)
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that may not happen again. Out of memory is a result, not a failure."""
 _LISTED = 5
@@ -81,8 +83,7 @@ class SweepOptions:
     columns: Annotated[tuple[str, ...], _FILES] = ()
     """Columns of the results table, by their names in --output or as `size`, `context`, `batch` and `pass`."""
     tables: Annotated[tuple[Path, ...], _FILES, _TABLES] = ()
-    plot: Annotated[Path | None, _FILES] = None
-    """Also plot time and memory over the varied field (every step if that is warm-up): .png, .svg or .pdf."""
+    plot: Annotated[tuple[str, ...], _FILES, plot_flag(_PICTURES)] = ()
 
     def __post_init__(self) -> None:
         if self.memory is not None:
@@ -97,7 +98,7 @@ class SweepOptions:
             raise UsageError("--resume keeps the results that --overwrite deletes: choose one")
         if self.retry and not self.resume:
             raise UsageError("--retry needs --resume")
-        unused = ["--plot"] * (self.plot is not None) + ["--columns"] * bool(self.columns)
+        unused = ["--plot"] * bool(self.plot) + ["--columns"] * bool(self.columns)
         if self.estimate and unused:
             raise UsageError(f"--estimate does not use {unused[0]}: leave it out (--tables writes the estimates)")
 
@@ -197,9 +198,8 @@ def _check_reports(options: SweepOptions) -> None:
     sweep_report.check_columns(options.columns, options.repeats)
     for path in options.tables:
         files.check(path)
-    if options.plot is not None:
-        files.check_place(options.plot, plots.PICTURES)
-    written = [path.resolve() for path in (options.output, *options.tables, *filter(None, [options.plot]))]
+    drawn = (one.path for one in wanted(options.plot, _PICTURES))
+    written = [path.resolve() for path in (options.output, *options.tables, *drawn)]
     if len(set(written)) < len(written):
         raise UsageError("--output, --tables and --plot name the same file twice: name another")
 
@@ -319,9 +319,7 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
     report = sweep_report.report(rows, expansion.varied, options.columns)
     for path in options.tables:  # before printing, because the reader of standard output may close it
         files.write(path, report.seen_by("people"))
-    if options.plot is not None:
-        report = report.plus(charts=(_chart(rows, expansion.varied, options.output),))
-        plots.draw(report.charts[0], options.plot)
+    _draw(rows, expansion.varied, options)
     show.print_reports([report], top=None)
     print()
     if others:
@@ -329,11 +327,12 @@ def _show(rows: list[SweepRow], expansion: Expansion, others: int, options: Swee
     print(f"results in {options.output}, records in {options.records}")
 
 
-def _chart(rows: list[SweepRow], varied: tuple[str, ...], output: Path) -> Chart:
-    if "warmup_steps" in varied:
-        records = [load(record_file(output, row)) for row in rows if row.record is not None]
-        return sweep_chart.warmup_chart(records, varied)
-    return sweep_chart.chart(rows, varied)
+def _draw(rows: list[SweepRow], varied: tuple[str, ...], options: SweepOptions) -> None:
+    plots = Plots(options.plot, _PICTURES)
+    plots.offer(
+        pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, SweepResults(options.output, tuple(rows))))
+    )
+    plots.draw()
 
 
 def _exit_code(rows: list[SweepRow], options: SweepOptions) -> int:

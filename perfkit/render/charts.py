@@ -1,54 +1,53 @@
-"""Charts to PNG, SVG or PDF, with matplotlib. Computes only the layout."""
+"""Pictures to PNG, SVG or PDF, with matplotlib. Computes only the layout."""
 
 from __future__ import annotations
 
 import io
 import math
+import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    EngFormatter,
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    MultipleLocator,
-    NullLocator,
-)
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from perfkit.schema import units
+from perfkit.render.plots import bars, heat, icicle, looks
+from perfkit.schema.chart import Chart
+from perfkit.schema.page.figures import Bars, HeatMap, Tree
+from perfkit.schema.page.pictures import Picture
+from perfkit.schema.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.ticker import Formatter
 
-    from perfkit.schema.chart import Chart, Look, Panel, Series
+    from perfkit.schema.chart import Look, Panel, Series
 
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-"""Okabe and Ito's colours (2008), which colour-blind readers can tell apart; without yellow: too light on white."""
-_DASHES = ("-", "--", ":", "-.")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _PANEL_INCHES = (4.2, 3.0)
+_LEAST_WIDTH, _WIDTH = 6.0, 8.0
+"""Inches: of panels at least, and of other figures."""
 _DPI = 160
-_LINE_INCHES = 0.2
-_STEPS = 6
-"""Marks on a linear axis, at most."""
+_LINE_INCHES, _TITLE_INCHES, _AXIS_INCHES = 0.165, 0.27, 0.5
+_LEGEND_INCHES = 0.2
+_LETTERS_ABOVE, _LETTERS_BELOW = 16.5, 18.5
+"""Characters in an inch of the small text."""
 _LEGEND_WIDTH = 58
 """Characters of the labels that stand side by side in a legend."""
 _LOOKS: dict[Look, dict[str, Any]] = {
-    "line": {"markersize": 5, "linewidth": 1.4},
+    "line": {"markersize": 4.5, "linewidth": 1.4},
     "marks": {"linestyle": "none", "marker": "_", "markersize": 12, "markeredgewidth": 1.5, "zorder": 3},
-    "dots": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
+    "dots": {"linestyle": "none", "markersize": 3.5, "markeredgewidth": 0.9},
     "circles": {"linestyle": "none", "marker": "o", "markersize": 3.5, "markeredgewidth": 0.9},
-    "bubbles": {"alpha": 0.6, "linewidths": 0.4, "edgecolors": "white", "zorder": 3},
+    "bubbles": {"alpha": 0.65, "linewidths": 0.6, "edgecolors": "white", "zorder": 3},
     "roof": {"linewidth": 1.2},
     "steps": {"linewidth": 1.2, "drawstyle": "steps-post"},
 }
 _LEAST_AREA, _WHOLE_AREA = 9.0, 900.0
 """Of a bubble, in square points: of a share of 0, and what a share of 1 adds."""
-_BARS: Any = {"capsize": 3, "elinewidth": 1.1}
+_LEGEND_AREA = 36.0
+_BARS: Any = {"capsize": 4.5, "capthick": 1.1, "elinewidth": 1.1}
+"""Ends that are wider than the marker: also a short bar is seen."""
 _MISSING: Any = {
     "marker": "x",
     "markersize": 8,
@@ -57,61 +56,92 @@ _MISSING: Any = {
     "clip_on": False,
     "zorder": 4,
 }
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "svg.hashsalt": "perfkit",  # the same chart gives the same file
-}
 
 
-def draw(chart: Chart, extension: str) -> bytes:
+def draw(shown: Picture | Chart, extension: str) -> bytes:
     """The picture as a file's content; extension: .png, .svg or .pdf."""
-    with mpl.rc_context(_STYLE):
-        columns = max(map(len, chart.rows), default=1)
-        width, height = _PANEL_INCHES
-        lines = len(chart.notes) + 1 + _legend_lines(chart)
-        size = (max(width * columns, 6.0), height * max(1, len(chart.rows)) + _LINE_INCHES * lines)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(max(1, len(chart.rows)), columns, squeeze=False)
-        for row, axes in enumerate(grid):
-            for column, subplot in enumerate(axes):
-                panels = chart.rows[row] if row < len(chart.rows) else ()
-                if column >= len(panels):
-                    subplot.set_axis_off()
-                    continue
-                _panel(subplot, panels[column])
-                if row == 0:
-                    _legend(subplot, panels[column])
-        figure.supxlabel("\n".join(chart.notes), fontsize=7.5, color="#555555", x=0.01, ha="left")
+    picture = shown if isinstance(shown, Picture) else Picture(figure=shown, notes=shown.notes)
+    with mpl.rc_context(looks.STYLE):
+        width, height, fill = _sized(picture)
+        above = _wrapped((picture.takeaway,), width * _LETTERS_ABOVE)
+        below = _wrapped(picture.notes, width * _LETTERS_BELOW)
+        header = _TITLE_INCHES * bool(picture.title) + _LINE_INCHES * len(above) + 0.08 * bool(above)
+        footer = _LINE_INCHES * len(below) + 0.1 * bool(below)
+        whole = header + height + footer
+        figure = Figure(figsize=(width, whole))
+        figure.set_layout_engine("constrained", rect=(0, footer / whole, 1, height / whole))
+        fill(figure)
+        small: Any = {"x": 0.08 / width, "ha": "left", "va": "top", "parse_math": False}
+        figure.text(y=1 - 0.08 / whole, s=printable(picture.title), fontsize=11, fontweight="bold", **small)
+        top = whole - _TITLE_INCHES * bool(picture.title) - 0.06
+        figure.text(y=top / whole, s="\n".join(above), fontsize=8.5, **small)
+        figure.text(y=(footer - 0.03) / whole, s="\n".join(below), fontsize=7.5, color=looks.MUTED, **small)
         buffer = io.BytesIO()
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(extension)
         figure.savefig(buffer, format=extension.removeprefix("."), dpi=_DPI, metadata=metadata)
     return buffer.getvalue()
 
 
+def _wrapped(texts: tuple[str, ...], letters: float) -> list[str]:
+    return [line for text in texts if text for line in textwrap.wrap(printable(text), max(20, int(letters)))]
+
+
+def _sized(picture: Picture) -> tuple[float, float, Callable[[Figure], None]]:
+    """Width and height of the figure alone, in inches, and what draws it."""
+    figure, steps = picture.figure, picture.steps
+    match figure:
+        case Chart(rows=rows):
+            width = max(_PANEL_INCHES[0] * max(map(len, rows), default=1), _LEAST_WIDTH)
+            height = _PANEL_INCHES[1] * max(1, len(rows)) + _LEGEND_INCHES * _legend_lines(figure)
+            return width, height, lambda into: _panels(into, figure)
+        case Bars():
+            return _WIDTH, _AXIS_INCHES + bars.inches(figure), lambda into: bars.draw(into.subplots(), figure)
+        case Tree():
+            high = _AXIS_INCHES + icicle.inches(figure, steps)
+            return _WIDTH, high, lambda into: icicle.draw(into.subplots(), figure, steps)
+        case HeatMap():
+            return _WIDTH, _AXIS_INCHES + heat.inches(figure), lambda into: heat.draw(into.subplots(), figure, steps)
+
+
+def _panels(figure: Figure, chart: Chart) -> None:
+    columns = max(map(len, chart.rows), default=1)
+    grid = figure.subplots(max(1, len(chart.rows)), columns, squeeze=False)
+    for row, axes in enumerate(grid):
+        for column, subplot in enumerate(axes):
+            panels = chart.rows[row] if row < len(chart.rows) else ()
+            if column >= len(panels):
+                subplot.set_axis_off()
+                continue
+            _panel(subplot, panels[column])
+            if row == 0:
+                _legend(subplot, panels[column])
+
+
 def _panel(axes: Axes, panel: Panel) -> None:
     for series in panel.series:
         _series(axes, series)
     _scales(axes, panel)
+    for left, right, text in panel.shaded:
+        axes.axvspan(left, right, color="#ededed", zorder=0)
+        axes.annotate(
+            text, ((left + right) / 2, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=7.5, color=looks.MUTED,
+        )  # fmt: skip
     edge = axes.get_xaxis_transform()  # x as data, y as a share of the height
     for missing in panel.missing:
-        color, label = _color(missing.color), missing.label
+        color, label = looks.color(missing.color), missing.label
         axes.plot([missing.x], [1.0], transform=edge, color=color, label=label, **_MISSING)
-    axes.set_title(panel.title, fontsize=9)
+    axes.set_title(panel.title, fontsize=9, parse_math=False)
     axes.set_xlabel(panel.x_title)
     axes.set_ylabel(panel.y_title)
 
 
 def _series(axes: Axes, series: Series) -> None:
-    color, label, look = _color(series.color), series.label, dict(_LOOKS[series.look])
+    color, label, look = looks.color(series.color), series.label, dict(_LOOKS[series.look])
     if series.look in ("line", "roof", "steps"):
-        look["linestyle"] = _DASHES[series.dash % len(_DASHES)]
-    if series.look == "line":
-        look["marker"] = _MARKERS[(series.color + series.dash) % len(_MARKERS)]
+        look["linestyle"] = looks.DASHES[series.dash % len(looks.DASHES)]
+    if series.look in ("line", "dots", "bubbles"):  # in grey, colours differ by these
+        look["marker"] = looks.MARKERS[(series.color + series.dash) % len(looks.MARKERS)]
     if series.look == "bubbles":
         areas = [_LEAST_AREA + _WHOLE_AREA * share for share in series.share]
         axes.scatter(series.x, series.y, s=areas, color=color, label=label, **look)
@@ -132,46 +162,35 @@ def _bars(series: Series) -> list[list[float]] | None:
 
 
 def _scales(axes: Axes, panel: Panel) -> None:
+    axes.margins(x=0.08)
     if panel.x_log:
         axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([x for x, _ in panel.x_ticks]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda _, place: panel.x_ticks[place or 0][1]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.margins(x=0.08)
+    if panel.x_ticks:
+        axes.xaxis.set_major_locator(FixedLocator([x for x, _ in panel.x_ticks]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda _, place: panel.x_ticks[place or 0][1]))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        looks.set_round_ticks(axes.xaxis, panel.x_quantity, log=panel.x_log)
     if panel.y_log:
         axes.set_yscale("log")
         axes.set_ylim(top=axes.get_ylim()[1] * 1.2)
-        bytewise = panel.y_quantity == "B"
-        steps = LogLocator(base=2, numticks=9) if bytewise else LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12)
-        axes.yaxis.set_major_locator(steps)
-        axes.yaxis.set_minor_locator(NullLocator())
-    else:
-        high = axes.get_ylim()[1] * 1.05
-        axes.set_ylim(0, high)
-        # Bytes are counted in powers of two, and so are their steps.
-        power = 2.0 ** math.ceil(math.log2(high / _STEPS)) if high > 0 else 1.0
-        axes.yaxis.set_major_locator(MultipleLocator(power) if panel.y_quantity == "B" else MaxNLocator(nbins=_STEPS))
-    axes.yaxis.set_major_formatter(_formatter(panel))
-
-
-def _formatter(panel: Panel) -> Formatter:
-    if panel.y_quantity == "s":
-        return EngFormatter(unit="s")
-    if panel.y_quantity == "/s":
-        return EngFormatter()
-    if panel.y_quantity == "B":
-        return FuncFormatter(lambda value, _: units.size(value))
-    return FuncFormatter(lambda value, _: units.count(value))
+    elif panel.y_from_zero:
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
+    looks.set_round_ticks(axes.yaxis, panel.y_quantity, log=panel.y_log)
 
 
 def _legend(axes: Axes, panel: Panel) -> None:
     """Above a column of panels, which share their looks; none where there is only one look."""
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
-    if labels:
+    if len(labels) > 1 or panel.missing:
         place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.1 if panel.title else 1.02)}
         columns = _legend_columns(labels)
-        axes.legend([drawn[label] for label in labels], labels, ncols=columns, frameon=False, fontsize=8, **place)
+        handles = [drawn[label] for label in labels]
+        legend = axes.legend(handles, labels, ncols=columns, frameon=False, fontsize=8, **place)
+        for handle in legend.legend_handles:
+            if isinstance(handle, PathCollection):  # the largest of a category may be as large as the legend
+                handle.set_sizes([_LEGEND_AREA])
 
 
 def _labels(panel: Panel) -> list[str]:
@@ -187,7 +206,3 @@ def _legend_lines(chart: Chart) -> int:
     """Of the longest legend."""
     legends = [_labels(panel) for panel in (chart.rows[0] if chart.rows else ())]
     return max((math.ceil(len(labels) / _legend_columns(labels)) for labels in legends), default=0)
-
-
-def _color(index: int) -> str:
-    return _PALETTE[index % len(_PALETTE)]

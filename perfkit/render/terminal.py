@@ -72,7 +72,9 @@ def open_console(stream: IO[str], *, width: int | None = None, color: bool | Non
     if width is None and not stream.isatty() and "COLUMNS" not in os.environ:
         width = DEFAULT_WIDTH
     no_color = None if color is None else not color
-    return _Console(file=stream, width=width, force_terminal=color, no_color=no_color, highlight=False)
+    return _Console(
+        file=stream, width=width, force_terminal=color, no_color=no_color, highlight=False, force_jupyter=False
+    )
 
 
 class _Console(Console):

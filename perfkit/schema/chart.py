@@ -55,6 +55,8 @@ class Panel:
     """Where and how x is written; these are all."""
     x_log: bool = False
     y_log: bool = False
+    y_from_zero: bool = True
+    """False: around the points alone, where a ratio or a change is small against the whole."""
     x_quantity: Quantity = ""
     shaded: tuple[tuple[float, float, str], ...] = ()
     """Stretches of x with a word for each: from, to, `warm-up`."""

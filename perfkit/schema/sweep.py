@@ -62,6 +62,7 @@ class SweepRow:
     median_high_s: _Positive | None = None
     min_s: _Positive | None = None
     p90_s: _Positive | None = None
+    max_s: _Positive | None = None
     first_step_s: _Positive | None = None
     """The first measured step: far above the median where warm-up was too short."""
     forward_s: float | None = None

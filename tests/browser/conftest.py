@@ -29,10 +29,11 @@ def opened(browser: Browser) -> Iterator[Any]:
     """Opens a file, and waits until all is drawn."""
     contexts = []
 
-    def open_(path: Path, **context: Any) -> Opened:
+    def open_(path: Path, script: str = "", **context: Any) -> Opened:
         made = browser.new_context(viewport={"width": 1200, "height": 800}, **context)
         contexts.append(made)
         made.set_default_timeout(10_000)
+        made.add_init_script(script)
         shown = Opened(made.new_page())
         shown.page.on("console", lambda said: shown.errors.append(said.text) if said.type == "error" else None)
         shown.page.on("pageerror", lambda error: shown.errors.append(str(error)))

@@ -540,8 +540,8 @@ def test_a_roofline_is_drawn_where_it_is_asked_for(tmp_path, trace, capsys):
     for arguments, why in (
         ([str(trace), "--plot", str(picture)], "a roofline needs shapes"),
         ([str(shapes), "--plot", "roofline.txt"], "use .png, .svg, .pdf"),
-        ([str(shapes), str(trace), "--plot", str(picture)], "needs shapes"),
-        ([str(shapes), "--table", "kernel_summary", "--plot", str(picture)], "of one trace"),
+        ([str(shapes), str(trace), "--plot", str(picture)], "one trace, run or sweep"),
+        ([str(shapes), "--table", "kernel_summary", "--plot", str(picture)], "one trace, run or sweep"),
     ):
         code, _, err = run(capsys, *arguments)
         assert (code, why in err) == (2, True), err
@@ -552,7 +552,7 @@ def test_ranks_have_no_roofline(trace, tmp_path, capsys):
         (tmp_path / f"rank{rank}.json.gz").write_bytes(trace.read_bytes())
     trace.unlink()
     code, _, err = run(capsys, str(tmp_path), "--plot", str(tmp_path / "roofline.svg"))
-    assert (code, "of one trace" in err) == (2, True)
+    assert (code, "one trace, run or sweep" in err) == (2, True)
 
 
 def test_a_path_may_follow_the_tables(trace, capsys):

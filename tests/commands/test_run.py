@@ -142,10 +142,9 @@ def test_a_profiled_run_shows_layers_and_operators(run):
 
     # THEN no row is left out: which rows take the most time is up to the machine
     assert result.code == 0
-    trace = result.record.artifacts["trace"]
     where = f"traces/{result.folder.name}"
     assert f"next: perfkit analyze {where} --table groups --by layer " in result.out
-    assert f"      {where}/{trace} " in result.out
+    assert f"      perfkit report {where} --open " in result.out
     for text in ("layers.*.attn", "aten::mm", "ranges: "):
         assert text in result.out
     assert "more rows" not in result.out

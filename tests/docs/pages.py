@@ -337,6 +337,12 @@ def main() -> None:
         if new != old:
             page.write_text(new, encoding="utf-8")
             print(f"{page.relative_to(ROOT)}: renewed")
+    try:
+        from tests.docs import notebook  # noqa: PLC0415 - it needs this module, and Jupyter
+
+        notebook.PAGE.write_text(notebook.page(notebook.executed()), encoding="utf-8")
+    except ImportError as error:
+        print(f"docs/notebook.md: left as it is, for want of {error.name}: pip install -e '.[test]'")
 
 
 if __name__ == "__main__":

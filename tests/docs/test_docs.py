@@ -168,14 +168,38 @@ def test_the_readme_names_scripts_that_exist():
         assert file.stat().st_mode & 0o111
 
 
-def test_the_readmes_python_runs(tmp_path: Path):
-    """GIVEN the README's example WHEN run THEN every module has time, forward and backward"""
-    [code] = [body for language, body in _FENCE.findall(text_of("README.md")) if language == "python"]
+def run_python(name: str, folder: Path) -> str:
+    """What the Python of a page prints, run as one program beside the samples."""
+    blocks = [body for language, body in _FENCE.findall(text_of(name)) if language == "python"]
+    (folder / "traces").symlink_to(pages.ROOT / "traces")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=pages.environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", "\n".join(blocks)],
+        cwd=folder,
+        env=pages.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^ *\d+ +0 +backward +\d+$", done.stdout, re.MULTILINE)
+    return done.stdout
+
+
+def test_the_readmes_python_runs(tmp_path: Path):
+    """GIVEN the README's example WHEN run THEN the table of phases, a layer's time, the first finding, and a file"""
+    out = run_python("README.md", tmp_path)
+    for line in (r"Phases, mean of 2 steps", r"0 +optimizer +optimizer +\d+", r"trace-totals 9\.419 ms a step .*"):
+        assert re.search(f"^{line}$", out, re.MULTILINE), line
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_the_python_of_its_page_runs(tmp_path: Path):
+    """GIVEN docs/python.md WHEN its blocks are run THEN the own model's time, two traces compared, a run measured"""
+    out = run_python("docs/python.md", tmp_path)
+    assert re.search(r"^ *\d+ +0 +backward +\d+$", out, re.MULTILINE)
+    assert "ns\n" in out
+    assert "\nPhases" in out
+    assert "\nWall time by phase" in out
+    assert (tmp_path / "own_run" / "record.json").is_file()
 
 
 # --- links and words ---------------------------------------------------------------------------------------------

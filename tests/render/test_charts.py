@@ -7,11 +7,13 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from perfkit.render import charts
+from perfkit.render.plots import looks
 from perfkit.schema.chart import Chart, Missing, Panel, Series
+from perfkit.schema.page.pictures import Picture
 
 LINE = Series(label="forward", x=(1.0, 10.0), y=(0.001, 0.2), low=(0.0009, math.nan), high=(0.0011, math.nan))
 PANEL = Panel(
@@ -25,7 +27,7 @@ CHART = Chart(rows=((PANEL,), (MEMORY,)), notes=("bars: what they are",))
 
 def texts(chart: Chart, monkeypatch) -> set[str]:
     """What the picture says: an SVG whose text is text."""
-    monkeypatch.setitem(charts._STYLE, "svg.fonttype", "none")
+    monkeypatch.setitem(looks.STYLE, "svg.fonttype", "none")
     return set(re.findall(r"<text[^>]*>([^<]+)</text>", charts.draw(chart, ".svg").decode()))
 
 
@@ -73,3 +75,52 @@ def test_a_chart_of_nothing_is_a_picture_too():
 def test_an_interval_that_is_not_known_has_no_bar():
     assert charts._bars(Series(label="", x=(1.0,), y=(1.0,), low=(math.nan,), high=(math.nan,))) is None
     assert charts._bars(LINE) == [[pytest.approx(0.0001), 0.0], [pytest.approx(0.0001), 0.0]]
+
+
+def bars_of(panel: Panel) -> list[int]:
+    """How many bars longer than nothing each series has in the picture."""
+    axes = Figure().subplots()
+    charts._panel(axes, panel)
+    segments = [collection.get_segments() for collection in axes.collections if isinstance(collection, LineCollection)]
+    return [sum(bool(abs(one[0, 1] - one[1, 1])) for one in some) for some in segments]
+
+
+def test_as_many_bars_are_drawn_as_there_are_intervals():
+    """GIVEN an interval at one of two points, and a series without THEN one bar is drawn"""
+    assert bars_of(PANEL) == [1]
+
+
+def test_a_bar_is_wider_than_the_marker_on_it():
+    assert 2 * charts._BARS["capsize"] > charts._LOOKS["line"]["markersize"]
+
+
+def test_looks_differ_without_colour():
+    """GIVEN three colours of bubbles and of lines THEN three markers each"""
+    for look in ("line", "dots"):
+        axes = Figure().subplots()
+        for color in range(3):
+            charts._series(axes, Series(label="", x=(1.0,), y=(1.0,), look=look, color=color))
+        assert len({line.get_marker() for line in axes.lines}) == 3
+
+
+def test_an_axis_without_ticks_of_its_own_has_round_ones(monkeypatch):
+    """GIVEN a line over 0 to 0.35 s THEN marks at 0.1, 0.2 and 0.3 s, and the shaded stretch has its word"""
+    line = Series(label="CPU", x=(0.0, 0.35), y=(1.0, 2.0), look="roof")
+    panel = Panel(series=(line,), x_title="time", x_quantity="s", shaded=((0.0, 0.1, "warm-up"),))
+    assert {"100 ms", "200 ms", "300 ms", "warm-up"} <= texts(Chart(rows=((panel,),)), monkeypatch)
+
+
+def test_a_ratio_is_not_drawn_from_zero():
+    axes = Figure().subplots()
+    points = Series(label="", x=(0.0, 1.0), y=(0.99, 1.02))
+    charts._panel(axes, Panel(series=(points,), y_from_zero=False))
+    assert axes.get_ylim()[0] > 0.9
+
+
+def test_a_picture_has_its_title_and_what_it_shows(monkeypatch):
+    """GIVEN a picture with a name that holds a formula's dollars THEN its words are there as they are"""
+    monkeypatch.setitem(looks.STYLE, "svg.fonttype", "none")
+    picture = Picture(figure=CHART, title="Cost $a_1$ and $b", takeaway="forward takes 60%", notes=("read it so",))
+    said = charts.draw(picture, ".svg").decode()
+    for words in ("Cost $a_1$ and $b", "forward takes 60%", "read it so"):
+        assert words in said

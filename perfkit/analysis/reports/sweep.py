@@ -37,7 +37,8 @@ _PLAIN = ("model_size", "context_length", "batch_size", "pass_type")
 
 _TIMES = {
     "mean_s": "mean", "std_s": "std", "median_s": "median", "median_low_s": "median 95% low",
-    "median_high_s": "median 95% high", "min_s": "min", "p90_s": "p90", "first_step_s": "first step",
+    "median_high_s": "median 95% high", "min_s": "min", "p90_s": "p90", "max_s": "max",
+    "first_step_s": "first step",
     "forward_s": "forward", "backward_s": "backward", "optimizer_s": "optimizer", "rest_s": "rest",
 }  # fmt: skip
 _SPARE = ("mean_s", "std_s", "within_cv", "tokens_per_s")

@@ -11,7 +11,6 @@ from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.costs.flops import table as work
 from perfkit.analysis.costs.roofline import attention, starved, utilisation
-from perfkit.analysis.costs.roofline import chart as roofline_chart
 from perfkit.analysis.costs.roofline import tables as roofline
 from perfkit.analysis.findings import integrity, totals
 from perfkit.analysis.findings import roofline as roofline_findings
@@ -168,9 +167,10 @@ def report_of(
     looks: Iterable[Look] = catalogue.LOOKS,
     record: RunRecord | None = None,
 ) -> Report:
-    """The report of an account, for whoever needs the account too."""
+    """The report of an account that is there already, as `report` makes it."""
+    trace = account.trace
     if view.by_device and not account.on_device:
-        raise UsageError(f"--by-device: {account.trace.source} has no device work: drop the flag")
+        raise UsageError(f"--by-device: {trace.source} has no device work: drop the flag")
     scalars = cache(
         lambda: {
             **summary(account.partial),
@@ -179,10 +179,9 @@ def report_of(
         }
     )
     return Report(
-        Path(account.trace.source).name,
+        Path(trace.source).name,
         scalars,
         filter(None, (table.of(account.partial, view) for table in tables)),
-        charts=(roofline_chart.chart(account.partial, view),) if view.roofline_chart else (),
         findings=lambda: (*findings_of(account, scalars(), findings, checks, looks, record), *_misfit(account, view)),
         main="kernels",
     )

@@ -13,6 +13,8 @@ from perfkit.schema.limits import LARGEST
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
+LEAST_FOR_INTERVAL = 6
+"""Samples that the median's interval needs: the extremes of five cover it with 1 - 2 / 2^5 = 93.75%."""
 
 
 @dataclass(frozen=True, slots=True)

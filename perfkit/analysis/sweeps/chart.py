@@ -34,13 +34,27 @@ def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
     axes = [name for name in varied if _is_axis(name)] or [""]
     times = tuple(_panel(points, varied, axis, "time") for axis in axes)
     memory = tuple(_panel(points, varied, axis, "memory") for axis in axes)
-    if any(point.processes > 1 for point in points):
-        note = (
-            "time: geometric mean of the processes' median steps; bars: its 95% interval (Student's t over processes)"
-        )
+    of_memory = "memory: peak of the measured steps; on a CPU the resident set"
+    return Chart(rows=(times, memory), notes=(_said_of_bars(points), of_memory))
+
+
+def _said_of_bars(points: Sequence[SweepPoint]) -> str:
+    """What the points of time are, and what their bars span: of those that are drawn."""
+    drawn = [point for point in points if point.processes]
+    if any(point.processes > 1 for point in drawn):
+        what, how = "geometric mean of the processes' median steps", "Student's t over processes"
     else:
-        note = "time: median step; bars: its 95% interval (order statistics over the steps of one process)"
-    return Chart(rows=(times, memory), notes=(note, "memory: peak of the measured steps; on a CPU the resident set"))
+        what, how = "median step", "order statistics over the steps of one process"
+    bars = {point.bar for point in drawn}
+    few = f"fewer than {stats.LEAST_FOR_INTERVAL} steps have no 95% interval"
+    said = []
+    if "interval" in bars:
+        said.append(f"bars: its 95% interval ({how})")
+    if "steps" in bars:
+        said.append(f"{'other ' if said else ''}bars: from the fastest to the slowest step ({few})")
+    if "" in bars:
+        said.append("a point without a bar: nothing tells how far it varies")
+    return "; ".join((f"time: {what}", *said))
 
 
 def _is_axis(name: str) -> bool:
@@ -85,8 +99,8 @@ def _series(
         label=label,
         x=tuple(x for x, _ in there),
         y=tuple(_value(point, what) for _, point in there),
-        low=tuple(point.low_s for _, point in there) if what == "time" else (),
-        high=tuple(point.high_s for _, point in there) if what == "time" else (),
+        low=tuple(point.bar_s[0] for _, point in there) if what == "time" else (),
+        high=tuple(point.bar_s[1] for _, point in there) if what == "time" else (),
         look=look,
         color=color,
         dash=dash,
@@ -167,7 +181,12 @@ def warmup_chart(records: Sequence[RunRecord], varied: Sequence[str]) -> Chart:
         for values in sorted(groups, key=lambda values: tuple(_rank(value) for value in values))
     ]  # fmt: skip
     rows = tuple(tuple(panels[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS))
-    note = "each group: the steps of its runs, in order from left to right; bars: 95% interval of the median"
+    note = "each group: the steps of its runs, in order from left to right"
+    drawn = [bar for row in rows for panel in row for series in panel.series for bar in series.low]
+    if any(not math.isnan(bar) for bar in drawn):
+        note += "; bars: 95% interval of the median"
+    if any(map(math.isnan, drawn)):
+        note += f"; the median of fewer than {stats.LEAST_FOR_INTERVAL} steps has no 95% interval"
     return Chart(rows=rows, notes=(note,))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from perfkit.analysis.statistics import stats
 from perfkit.schema.config import RunConfig
 from perfkit.schema.sweep import SweepOutcome, SweepRow
 
+Bar = Literal["interval", "steps", ""]
+"""interval: 95%; steps: from the fastest to the slowest, of too few for an interval; none."""
 MEASURED_OUTCOMES: tuple[SweepOutcome, ...] = ("ok", "spilled")
 """Outcomes whose times and peaks are of complete runs."""
 
@@ -33,6 +36,9 @@ class SweepPoint:
     high_s: float = math.nan
     """95% interval. One process: of the median, by order statistics. More: of the mean, by Student's t of logarithms;
     nan where repeats shared a process."""
+    bar_s: tuple[float, float] = (math.nan, math.nan)
+    """What a picture's bar spans: the interval where there is one; else, of one process, its steps."""
+    bar: Bar = ""
     between_cv: float = math.nan
     """Of the processes' medians."""
     within_cv: float = math.nan
@@ -75,6 +81,7 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     else:
         low, high = stats.geometric_interval(mean, spread, len(medians))
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
+    bar_s, bar = _bar(low, high, rows)
     tokens = common.config.step.tokens if common.config.step.context_length is not None else math.nan
     return SweepPoint(
         config=common.config,
@@ -85,11 +92,26 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
         median_s=mean,
         low_s=low,
         high_s=high,
+        bar_s=bar_s,
+        bar=bar,
         between_cv=stats.summarize(medians).cv,
         within_cv=float(np.median([_number(row.cv) for row in rows])),
         tokens_per_s=tokens / mean,
         peak_memory_bytes=max(peaks, default=None),
     )
+
+
+def _bar(low: float, high: float, rows: Sequence[SweepRow]) -> tuple[tuple[float, float], Bar]:
+    """What can be drawn: the median of five steps or fewer has no 95% interval, but they have a fastest and a slowest.
+
+    Files from before there was `max_s` give such a point no bar; one step has none, nor repeats in one process.
+    """
+    if not math.isnan(low):
+        return (low, high), "interval"
+    steps = _number(rows[0].min_s), _number(rows[0].max_s)
+    if len(rows) == 1 and (rows[0].steps or 0) > 1 and not math.isnan(steps[1]):
+        return steps, "steps"
+    return (math.nan, math.nan), ""
 
 
 def _number(value: float | None) -> float:

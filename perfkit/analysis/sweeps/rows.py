@@ -96,6 +96,7 @@ def _of_record(record: RunRecord) -> dict[str, Any]:
     first, second = _two(failure.suggestions if failure is not None else ())
     return measured | {
         "first_step_s": record.steps[0].wall_s if record.steps else None,
+        "max_s": max((step.wall_s for step in record.steps), default=None),
         "reserved_bytes": record.memory.reserved,
         "phase": failure.phase if failure is not None else None,
         "requested_bytes": failure.requested if failure is not None else None,

@@ -39,8 +39,6 @@ class View:
     """Tables of device work have rows for each device."""
     mhz: float | None = None
     """The clock of the device that was measured: peaks are then at that clock."""
-    roofline_chart: bool = False
-    """The report has a chart of the roofline."""
 
 
 def everyone(_: Facts) -> Audience:

@@ -1,4 +1,4 @@
-"""Draws charts into files. What draws is loaded only where a picture was asked for: it takes half a second."""
+"""Draws pictures into files. What draws is loaded only where a picture was asked for: it takes half a second."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 from perfkit import signals
 from perfkit.render import files
 from perfkit.schema.chart import Chart
-
-PICTURES = (".png", ".svg", ".pdf")
-"""Extensions that choose the format."""
+from perfkit.schema.page.pictures import Picture
 
 
-def draw(chart: Chart, path: Path) -> None:
-    """Write the chart, completely or not at all. Raises UsageError where the file cannot be written."""
+def draw(picture: Picture | Chart, path: Path) -> None:
+    """Write it, completely or not at all. Raises UsageError where the file cannot be written."""
     with signals.at_once():
         from perfkit.render import charts
 
-    files.replace(path, charts.draw(chart, path.suffix.lower()))
+    files.replace(path, charts.draw(picture, path.suffix.lower()))

@@ -54,8 +54,9 @@ class _Stderr:
 
 
 def stderr_console() -> Console:
-    """The console that shows progress."""
-    return Console(file=cast(IO[str], _Stderr()), highlight=False)
+    """The console that shows progress. What asks for colour (FORCE_COLOR, a notebook) makes no terminal of a pipe."""
+    is_terminal = None if sys.stderr.isatty() else False
+    return Console(file=cast(IO[str], _Stderr()), highlight=False, force_terminal=is_terminal, force_jupyter=False)
 
 
 def still_bar(console: Console, *columns: ProgressColumn) -> Progress:

@@ -179,9 +179,23 @@ def record_files(runs: Runs) -> list[Path]:
             return [file for _, file in _records(runs)]
 
 
+def check_apart(a: Runs, b: Runs) -> None:
+    """Refuse a process that is on both sides: it was measured only once."""
+    if a.path.resolve() == b.path.resolve():
+        raise UsageError(f"{a.path} is named for both sides: name other runs for one of them")
+    shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
+    if shared:
+        raise UsageError(f"{min(shared)} is on both sides: compare each run with another one")
+
+
 def record_file(path: Path, row: SweepRow) -> Path:
     """The record of a row of the results file `path`. Raises UsageError if it is not below that file's folder."""
     return inside(path.parent, f"{row.record}/{RECORD_FILE}", f"{path}: the result {_name(row)}")
+
+
+def records_of(results: SweepResults) -> list[RunRecord]:
+    """The records of a sweep's runs. Raises UsageError where they are not beside it."""
+    return [record.load(file) for _, file in _records(results)]
 
 
 def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:

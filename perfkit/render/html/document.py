@@ -43,20 +43,19 @@ MOST_BYTES = 2_500_000
 
 def document(page: Page) -> str:
     """The file's content."""
-    library = javascript()
-    library_packed = packed(library)
     made = ""
     for limits in _LIMITS:
-        made = _document(page, library, library_packed, limits)
+        made = _document(page, limits)
         if len(made) < MOST_BYTES:
             break
     return made
 
 
-def _document(page: Page, library: str, library_packed: str, limits: _Limits) -> str:
+def _document(page: Page, limits: _Limits) -> str:
     script = "".join((_ASSETS / name).read_text("utf-8") for name in _SCRIPTS)
     parts = _Parts(limits.rows)
     body = "".join(parts.part(part, several=len(page.parts) > 1) for part in page.parts)
+    library = javascript() if any(figure["kind"] != "timeline" for figure in parts.figures) else ""
     data = msgspec.json.encode(_shortened({"tables": parts.tables, "figures": parts.figures}, limits.letters)).decode()
     policy = (
         f"default-src 'none'; script-src {_hash(script)} {_hash(library)}; style-src 'unsafe-inline';"
@@ -88,7 +87,7 @@ def _document(page: Page, library: str, library_packed: str, limits: _Limits) ->
 itself: it makes no request. Tables hold up to {limits.rows:,} rows, names up to {limits.letters} characters;
 <code>perfkit analyze --format json</code> has everything.</p></footer>
 <script type="text/plain" id="data">{packed(data)}</script>
-<script type="text/plain" id="library">{library_packed}</script>
+<script type="text/plain" id="library">{packed(library)}</script>
 <script>{script}</script>
 </body>
 </html>

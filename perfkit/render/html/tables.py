@@ -23,7 +23,9 @@ NAME_WIDTH = 72
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """A line of cells."""
+
     texts: list[str]
     tips: dict[int, str]
     """Column -> the whole text of what was shortened."""
@@ -35,11 +37,7 @@ def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> t
 
     The identifier is `table-NUMBER`; the data is {columns: [is text], rows: [[texts], ...], tips: [{column: text}]}.
     """
-    shown, names = _shown(of, most_rows)
-    rows = _rows(shown, names)
-    if not shown.headings[0] and shown.total is None and shown.rest is None:
-        shown = replace(shown, headings=shown.headings[1:], is_text=shown.is_text[1:])
-        rows = [replace(row, texts=row.texts[1:]) for row in rows]
+    shown, rows = body_of(of, most_rows)
     body = [row for row in rows if not row.kind]
     last = [row for row in rows if row.kind]
     has_more = len(body) > FIRST
@@ -77,21 +75,26 @@ def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> t
     return markup, data
 
 
-def _shown(of: Table, most_rows: int) -> tuple[Layout, list[str] | None]:
+def body_of(of: Table, most: int) -> tuple[Layout, list[Row]]:
+    """What is shown of a table of which `most` rows are; without the column for the sums' names where it names none."""
+    shown, names = _shown(of, most if len(of) > most else None)
+    rows = _rows(shown, names)
+    if not shown.headings[0] and shown.total is None and shown.rest is None:
+        shown = replace(shown, headings=shown.headings[1:], is_text=shown.is_text[1:])
+        rows = [replace(row, texts=row.texts[1:]) for row in rows]
+    return shown, rows
+
+
+def _shown(of: Table, capped: int | None) -> tuple[Layout, list[str] | None]:
     """Its text, and where it has short names the whole names that they stand for."""
-    capped = most_rows if len(of) > most_rows else None
-    if "short_name" not in of.frame or not any(column.name == "name" for column in of.columns):
+    short = next((column for column in of.columns if column.short_for in of.frame), None)
+    if short is None:
         return layout(of, capped), None
-    columns = tuple(
-        replace(column, name="short_name", title=column.heading) if column.name == "name" else column
-        for column in of.columns
-        if column.name != "short_name"
-    )
-    whole = layout(replace(of, columns=tuple(c for c in of.columns if c.name == "name")), capped)
-    return layout(replace(of, columns=columns), capped), [row[0] for row in whole.rows]
+    whole = layout(replace(of, columns=(replace(short, name=short.short_for, short_for=""),)), capped)
+    return layout(of, capped), [row[0] for row in whole.rows]
 
 
-def _rows(shown: Layout, names: list[str] | None) -> list[_Row]:
+def _rows(shown: Layout, names: list[str] | None) -> list[Row]:
     """The rows with long texts shortened so that two that differ stay different; then the rest and the total."""
     columns = list(zip(*shown.rows, strict=True)) or [()] * len(shown.headings)
     texts: list[list[str]] = []
@@ -107,14 +110,14 @@ def _rows(shown: Layout, names: list[str] | None) -> list[_Row]:
         }
         if names is not None and names[number] != line[first]:
             tips[first] = clean(names[number])
-        rows.append(_Row([clean(text) for text in line], tips))
+        rows.append(Row([clean(text) for text in line], tips))
     for ending, kind in ((shown.rest, "rest"), (shown.total, "total")):
         if ending is not None:
-            rows.append(_Row([clean(text) for text in ending], {}, kind))
+            rows.append(Row([clean(text) for text in ending], {}, kind))
     return rows
 
 
-def _line(row: _Row, is_text: list[bool]) -> str:
+def _line(row: Row, is_text: list[bool]) -> str:
     cells = []
     for column, (text, left) in enumerate(zip(row.texts, is_text, strict=True)):
         tip = f' title="{escaped(row.tips[column])}"' if column in row.tips else ""

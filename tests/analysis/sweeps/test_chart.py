@@ -46,7 +46,7 @@ def test_each_number_that_varies_has_its_panels_and_the_rest_tells_lines_apart()
 
 
 def test_intervals_are_those_of_the_median_and_only_where_there_is_one():
-    rows = [row(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, batch_size=1), row(0.1, 0.2, batch_size=2)]
+    rows = [row(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, batch_size=1), row(0.1, batch_size=2)]
     [series] = sweep_chart.chart(rows, ["batch_size"]).rows[0][0].series
     assert (series.low[0], series.y[0], series.high[0]) == (0.1, pytest.approx(0.35), 0.6)
     assert math.isnan(series.low[1])
@@ -270,11 +270,35 @@ def test_only_positive_values_that_span_a_factor_of_eight_are_wide(values, wide)
     assert sweep_chart._is_wide(values) is wide
 
 
-@pytest.mark.parametrize(("repeats", "said"), [(1, "order statistics"), (2, "geometric mean of the processes")])
-def test_the_note_says_what_the_bars_are(repeats, said):
-    rows = [dataclasses.replace(row(0.1), repeat=n) for n in range(1, repeats + 1)]
+@pytest.mark.parametrize(
+    ("counts", "said", "bars"),
+    [
+        ([6], "bars: its 95% interval (order statistics over the steps of one process)", 1),
+        ([5], "bars: from the fastest to the slowest step (fewer than 6 steps have no 95% interval)", 1),
+        ([1], "a point without a bar", 0),
+        ([6, 5], "; other bars: from the fastest to the slowest step", 2),
+        ([5, 1], "bars: from the fastest to the slowest step", 1),
+    ],
+)
+def test_the_note_promises_the_bars_that_are_drawn(counts, said, bars):
+    """GIVEN points of so many steps THEN the note says what their bars span, and so many have one"""
+    rows = [row(*(0.1 + 0.01 * n for n in range(count)), batch_size=2**place) for place, count in enumerate(counts)]
+    found = sweep_chart.chart(rows, ["batch_size"])
+    [[panel], _] = found.rows
+    assert said in found.notes[0]
+    assert sum(not math.isnan(low) for series in panel.series for low in series.low) == bars
+
+
+def test_a_bar_of_five_steps_spans_them():
+    """GIVEN steps of 0.1 to 0.14 s THEN the bar is from 0.1 to 0.14"""
+    [[panel], _] = sweep_chart.chart([row(0.12, 0.1, 0.14, 0.13, 0.11)], []).rows
+    assert (panel.series[0].low, panel.series[0].high) == ((0.1,), (0.14,))
+
+
+def test_the_note_of_several_processes():
+    rows = [dataclasses.replace(row(0.1 + 0.01 * n), repeat=n) for n in (1, 2)]
     time, memory = sweep_chart.chart(rows, []).notes
-    assert said in time
+    assert "geometric mean of the processes' median steps; bars: its 95% interval (Student's t" in time
     assert "resident set" in memory
 
 

@@ -142,3 +142,9 @@ def test_work_on_very_many_events_is_said_where_somebody_watches(terminal, event
     with progress_module.attributing(events, console):
         pass
     assert ("attributing 1,000,000 events" in shown.getvalue()) == said
+
+
+def test_what_asks_for_colour_makes_no_terminal_of_a_pipe(monkeypatch, capsys):
+    """GIVEN a notebook, whose kernel asks for colour, WHEN a file is read for long THEN no bar among its outputs"""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert not progress_module.stderr_console().is_terminal

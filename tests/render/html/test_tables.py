@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -82,6 +83,8 @@ def test_long_names_are_short_and_stay_different():
 def test_short_names_stand_for_the_whole_ones():
     """GIVEN a table with short names THEN these are shown, under `name`, and the whole names are the tips"""
     table = made([("void add<float>", 2), ("plain", 1)], short_name=["add (float)", "plain"])
+    columns = (Column("short_name", title="name", short_for="name"), *_COLUMNS[1:])
+    table = replace(table, columns=columns)
     reader = Reader(tables.table(table, 1, "Kernels")[0])
     assert [row[0] for row in reader.rows[:3]] == ["name", "add (float)", "plain"]
     assert reader.tips == ["void add<float>"]

@@ -41,9 +41,7 @@ def chart(partial: Partial, view: View) -> Chart:
     """A panel for each device. Raises UsageError where the trace has no shapes, or nothing with FLOPs and bytes."""
     devices = devices_of(partial.facts, view.mhz)
     if not partial.facts.has_shapes:
-        raise UsageError(
-            "--plot: a roofline needs shapes: record with record_shapes=True (perfkit run --profiler torch)"
-        )
+        raise UsageError("a roofline needs shapes: record with record_shapes=True (perfkit run --profiler torch)")
     keys = ["name", "shapes", "kind", "precision", "device"]
     frame = roofed(partial, devices).groupby(keys)[list(SUMS)].sum().reset_index()
     total = frame.groupby("device")["total_ns"].transform("sum")
@@ -55,9 +53,7 @@ def chart(partial: Partial, view: View) -> Chart:
         share=frame["total_ns"] / total.where(total > 0),
     )[shown & (frame["total_ns"] >= _LEAST * total)]
     if not len(points):
-        raise UsageError(
-            "--plot: nothing in the trace has counted operations and bytes: --table work shows what there is"
-        )
+        raise UsageError("nothing in the trace has counted operations and bytes: --table work shows what there is")
     names = partial.facts.names
     points = points.assign(text=[names[name] for name in points["name"]])
     panels = tuple(

@@ -17,6 +17,8 @@ NAMES = (Column("name", audience="scripts"), Column("short_name", title="name", 
 _MOST_ALIKE = 400
 """Kernels of one text, above which they are numbered: no person compares so many."""
 _MOST_COLUMNS = 400
+_LONGEST_TEXT = 96
+"""Characters of a text, before what tells it from others."""
 _LONGEST = 28
 """Characters of one thing that tells names apart."""
 _LAMBDA = re.compile(r"\{lambda\([^{}]*\)#(\d+)\}")
@@ -34,7 +36,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _short_names(names: tuple[str, ...]) -> dict[str, str]:
-    short = {name: form(name).text for name in names}
+    short = {name: _readable(form(name).text) for name in names}
     for alike in _groups(short):
         for name, more in _told_apart(_padded([form(name).details for name in alike]), alike).items():
             short[name] += more
@@ -52,6 +54,13 @@ def _short_names(names: tuple[str, ...]) -> dict[str, str]:
             taken.add(candidate)
             short[name] = candidate
     return short
+
+
+def _readable(text: str) -> str:
+    """A text that is short and says more than a number."""
+    if not any(letter.isalpha() for letter in text):
+        text = f"kernel {text}"
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT // 2]}…{text[1 - _LONGEST_TEXT // 2 :]}"
 
 
 def _groups(short: dict[str, str]) -> list[list[str]]:

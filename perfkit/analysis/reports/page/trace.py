@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from perfkit.analysis.attribution.attribute import UNATTRIBUTED, attribute
+from perfkit.analysis.attribution.attribute import UNATTRIBUTED
 from perfkit.analysis.costs.roofline import chart as roofline_chart
-from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.page import layers, memory, steps, timeline, wall
 from perfkit.analysis.reports.page.environment import of_recording
 from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.selected import selected
 from perfkit.analysis.time.trace_table import View
 from perfkit.errors import UsageError
 from perfkit.schema import units
@@ -23,7 +20,6 @@ from perfkit.schema.page.sections import Part, Section
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.table import Table
-from perfkit.trace.columns import Trace
 
 _WALL = ("wall_time", "gaps", "syncs", "queue", "devices")
 _MODULES = ("phases", "groups", "categories", "categories_by_phase")
@@ -35,11 +31,9 @@ _APART = ("steps", "layers", "wall")
 """Tables that a section has in another form."""
 
 
-def part(trace: Trace, view: View | None = None, *, record: RunRecord | None = None) -> Part:
-    """What there is to say of a trace that belongs to no run, or to this one."""
-    view = view or View()
-    account = selected(trace, attribute(trace, modules=view.modules, captures=view.captures), view.selection)
-    report = trace_report.report_of(account, view, record=record)
+def part(account: Account, view: View, report: Report, *, record: RunRecord | None = None) -> Part:
+    """What there is to say of a trace that belongs to no run, or to this one: its account, and the report of it."""
+    trace = account.trace
     own = () if record else (steps.of_trace(account.partial),)
     sections = (*own, *sections_of(account, view, report), of_recording(trace))
     return Part(title=Path(trace.source).name, findings=report.findings, sections=sections, source=str(trace.source))
@@ -89,7 +83,7 @@ def _kernels(tables: Sequence[Table]) -> Section:
 def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
     title = "Roofline"
     try:
-        chart = roofline_chart.chart(account.partial, replace(view, roofline_chart=True))
+        chart = roofline_chart.chart(account.partial, view)
     except UsageError as error:
         return Section(
             anchor="roofline",
@@ -98,11 +92,11 @@ def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
             lacking=str(error).removeprefix("--plot: ").partition(": --table")[0],
         )
     return Section(
-        anchor="roofline", title=title, takeaway=_near(chart), figures=(chart,), tables=tuple(tables), notes=chart.notes
+        anchor="roofline", title=title, takeaway=near(chart), figures=(chart,), tables=tuple(tables), notes=chart.notes
     )
 
 
-def _near(chart: Chart) -> str:
+def near(chart: Chart) -> str:
     """The point with most time, and what speed it reaches."""
     points = [
         (share, y, series.label, text)

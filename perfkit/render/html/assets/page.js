@@ -30,6 +30,14 @@ function pictured(root) {
   }
 }
 
+/** In a frame without an address of its own, as in a notebook, a link to a section would lead to the page round it. */
+function jump(event) {
+  const link = event.target.closest('a[href^="#"]');
+  if (!link) return;
+  event.preventDefault();
+  document.getElementById(link.getAttribute("href").slice(1)).scrollIntoView();
+}
+
 const pause = () => new Promise((resume) => setTimeout(resume, 0));
 
 class ReportPage {
@@ -38,6 +46,7 @@ class ReportPage {
     this.timelines = [];
     this.trees = new Map();
     this.drawing = Promise.resolve();
+    this.isLoaded = false;
   }
 
   color(name) {
@@ -54,6 +63,7 @@ class ReportPage {
     document.addEventListener("perfkit-name", (event) => this.find(event.detail.name, event.detail.from));
     let isRead = false; // whoever scrolls before all is drawn is left alone
     ["wheel", "keydown", "pointerdown"].forEach((what) => addEventListener(what, () => (isRead = true), { once: true }));
+    if (location.protocol === "about:") document.addEventListener("click", jump);
     await pause();
     if (this.figures.some((figure) => figure.kind !== "timeline")) {
       const library = document.createElement("script");
@@ -61,6 +71,7 @@ class ReportPage {
       document.head.append(library);
       Bokeh.set_log_level("error");
     }
+    this.isLoaded = true;
     await this.draw();
     const wanted = location.hash && document.getElementById(location.hash.slice(1));
     if (wanted && !isRead) wanted.scrollIntoView(); // charts have moved it since the browser went there
@@ -93,7 +104,9 @@ class ReportPage {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
+  /** All of it once more; nothing before what draws is there: `start` does it then, in the theme of that time. */
   draw() {
+    if (!this.isLoaded) return;
     this.drawing = this.drawing.then(() => this.drawAll());
     return this.drawing;
   }

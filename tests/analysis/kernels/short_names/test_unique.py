@@ -54,3 +54,12 @@ def test_the_order_does_not_matter_and_a_name_given_twice_is_one():
     assert len(set(short.values())) == len(set(names))
     random.Random(3).shuffle(names)
     assert short_names([*names, *names]) == short
+
+
+def test_a_long_name_is_short_and_a_number_says_what_it_is():
+    """GIVEN names of one word of 10,000 letters, and one whose other words every kernel has THEN they are readable"""
+    long = ["k" * 10_000, "k" * 9_999 + "x"]
+    found = short_names([*long, "kernel_7"])
+    assert found["kernel_7"] == "kernel 7"
+    assert max(map(len, found.values())) <= 160
+    assert len(set(found.values())) == 3

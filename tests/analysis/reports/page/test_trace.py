@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.page import trace as page
+from perfkit.analysis.time.trace_table import View
 from perfkit.trace.columns import HostKind
 from tests.builders import TraceBuilder, device_step, host_step
 
@@ -11,7 +12,9 @@ _ANCHORS = ["step-times", "wall-time", "modules", "kernels", "roofline", "timeli
 
 
 def sections(builder: TraceBuilder):
-    return {section.anchor: section for section in page.part(builder.build()).sections}
+    account = trace_report.account_of(builder.build(), View())
+    part = page.part(account, View(), trace_report.report_of(account, View()))
+    return {section.anchor: section for section in part.sections}
 
 
 def test_every_section_is_there_in_the_order_of_reading():

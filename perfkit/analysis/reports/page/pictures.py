@@ -1,0 +1,197 @@
+"""Every picture that `--plot` draws, by what it is of. A new one is a function and one line in a tuple."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from perfkit.analysis.costs.roofline import chart as roofline_chart
+from perfkit.analysis.reports.page import layers, memory, runs, steps, trace, wall
+from perfkit.analysis.runs.comparison import Comparison, Row
+from perfkit.analysis.sweeps import chart as sweep_chart
+from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.trace_table import View
+from perfkit.errors import UsageError
+from perfkit.schema import units
+from perfkit.schema.chart import Chart, Panel, Series
+from perfkit.schema.page.figures import Bars, HeatMap, Tree
+from perfkit.schema.page.pictures import Drawn, Picture
+from perfkit.schema.page.sections import Section
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import SweepRow
+
+_Source = TypeVar("_Source")
+
+
+@dataclass(frozen=True, slots=True)
+class Plot(Generic[_Source]):
+    """A picture that can be asked for by name."""
+
+    name: str
+    says: str
+    """What it shows, for the documents."""
+    build: Callable[[_Source], Picture]
+    """Raises UsageError where the source has nothing to show, and says what to record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A trace as it was looked at."""
+
+    account: Account
+    view: View
+
+    @property
+    def steps(self) -> int:
+        """How many steps its times are of, at least 1."""
+        return max(len(self.account.partial.facts.steps), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Rows of a sweep, and how the records of its runs are loaded."""
+
+    rows: Sequence[SweepRow]
+    varied: tuple[str, ...]
+    records: Callable[[], Iterable[RunRecord]]
+
+
+Compared: TypeAlias = tuple[Report, Comparison | None]
+"""B against A; of traces without intervals."""
+
+
+def _of(section: Section, kind: type[Drawn], steps_of: int = 1) -> Picture:
+    """A section's figure. Raises UsageError with what the section lacks."""
+    figure = next((figure for figure in section.figures if isinstance(figure, kind)), None)
+    if figure is None:
+        raise UsageError(section.lacking or f"there is nothing to draw for {section.title.lower()}")
+    notes = (*((section.lacking,) if section.lacking else ()), *section.notes)
+    return Picture(figure=figure, title=section.title, takeaway=section.takeaway, notes=notes, steps=steps_of)
+
+
+def _roofline(traced: Traced) -> Picture:
+    chart = roofline_chart.chart(traced.account.partial, traced.view)
+    return Picture(figure=chart, title="Roofline", takeaway=trace.near(chart), notes=chart.notes)
+
+
+def _icicle(traced: Traced) -> Picture:
+    found = _of(layers.section(traced.account.partial, ()), Tree, traced.steps)
+    note = "rows: phases, then modules below what contains them; white below a box: its own time; name x24: 24 as one"
+    return replace(found, notes=(note, *found.notes))
+
+
+def _layers(traced: Traced) -> Picture:
+    found = _of(layers.section(traced.account.partial, ()), HeatMap, traced.steps)
+    return replace(found, title="Time of each layer in each phase")
+
+
+def _wall_time(traced: Traced) -> Picture:
+    return _of(wall.section(traced.account.partial, ()), Bars)
+
+
+def _memory(traced: Traced) -> Picture:
+    return _of(memory.section(traced.account.trace), Chart)
+
+
+def _steps_of_trace(traced: Traced) -> Picture:
+    return _of(steps.of_trace(traced.account.partial), Chart)
+
+
+def _steps(record: RunRecord) -> Picture:
+    return _of(steps.of_record(record, ()), Chart)
+
+
+def _growth(swept: Swept) -> Picture:
+    chart = sweep_chart.chart(swept.rows, swept.varied)
+    return Picture(figure=chart, title="Step time and peak memory", notes=chart.notes)
+
+
+def _warmup(swept: Swept) -> Picture:
+    if "warmup_steps" not in swept.varied:
+        raise UsageError("the sweep has one number of warm-up steps: vary it, as in --warmup-steps 0 1 2 5")
+    chart = sweep_chart.warmup_chart(list(swept.records()), swept.varied)
+    return Picture(figure=chart, title="Every step, by the number of warm-up steps",
+                   notes=chart.notes)  # fmt: skip
+
+
+def _sides(compared: Compared) -> Picture:
+    report, _ = compared
+    sections = runs.comparison(report).sections
+    return _of(next((one for one in sections if one.figures), sections[0]), Bars)
+
+
+def _ratio(compared: Compared) -> Picture:
+    report, comparison = compared
+    if comparison is None:
+        raise UsageError("two traces give no interval of their ratio: compare runs, or draw sides")
+    rows = [row for row in (*comparison.steps, *comparison.phases) if not math.isnan(row.ratio)]
+    if not rows:
+        raise UsageError("no configuration has a ratio: --table comparison says why")
+    several = len(comparison.steps) > 1
+    places = tuple((float(place), _named(row, several=several)) for place, row in enumerate(rows))
+    x = tuple(place for place, _ in places)
+    edges = (-0.5, len(rows) - 0.5)
+    points = Series(
+        label="B/A", x=x, y=tuple(row.ratio for row in rows), look="marks",
+        low=tuple(row.interval[0] for row in rows), high=tuple(row.interval[1] for row in rows),
+    )  # fmt: skip
+    margin = comparison.margin
+    lines = [Series(label="the same", x=edges, y=(1.0, 1.0), look="roof", color=7)] + [
+        Series(label=f"margin, +-{units.percent(margin)}", x=edges, y=(at, at), look="roof", color=7, dash=2)
+        for at in (1 - margin, 1 + margin)
+    ]
+    is_known = [not math.isnan(row.interval[0]) for row in rows]
+    bars = "; bars: 95% interval of the ratio, between processes" if any(is_known) else ""
+    notes = [f"below 1, B is faster{bars}"]
+    if not all(is_known):
+        notes.append("no bar: one process a side has no interval of the ratio")
+    panel = Panel(series=(*lines, points), x_title="part of the step", y_title="time of B / time of A", x_ticks=places,
+                  y_from_zero=False)  # fmt: skip
+    section = runs.comparison(report).sections[0]
+    return Picture(figure=Chart(rows=((panel,),)), title="B against A", takeaway=section.takeaway,
+                   notes=tuple(notes))  # fmt: skip
+
+
+def _named(row: Row, *, several: bool) -> str:
+    return "\n".join((row.what, *map(str, row.config.values()))) if several else row.what
+
+
+OF_TRACES: tuple[Plot[Traced], ...] = (
+    Plot("roofline", "FLOP/s of each operator over its FLOPs per byte, below the roofs of the device", _roofline),
+    Plot("icicle", "the time of a step by phase and module, each as wide as its time", _icicle),
+    Plot("wall_time", "each step's wall time: what ran, and why nothing ran", _wall_time),
+    Plot("layers", "the time of each layer in each phase", _layers),
+    Plot("memory", "memory in use over time", _memory),
+    Plot("steps", "the time of every step, in order", _steps_of_trace),
+)
+OF_RUNS: tuple[Plot[RunRecord], ...] = (
+    Plot("steps", "the time of every step, in order: warm-up, and which steps stand out", _steps),
+)
+OF_SWEEPS: tuple[Plot[Swept], ...] = (
+    Plot("growth", "step time and peak memory over what was varied", _growth),
+    Plot("warmup", "every step, for each number of warm-up steps", _warmup),
+)
+OF_COMPARISONS: tuple[Plot[Compared], ...] = (
+    Plot("ratio", "the time of B over that of A with its 95% interval, of the step and its phases", _ratio),
+    Plot("sides", "the times of A and of B side by side", _sides),
+)
+EXTENSIONS = (".png", ".svg", ".pdf")
+
+
+def of_sweep(varied: Sequence[str]) -> tuple[Plot[Swept], ...]:
+    """Those of a sweep; the first is the one that says most of what was varied."""
+    return OF_SWEEPS[:: -1 if "warmup_steps" in varied else 1]
+
+
+def names_of(*plots: Sequence[Plot[Any]]) -> tuple[str, ...]:
+    """Their names, each once."""
+    return tuple(dict.fromkeys(plot.name for some in plots for plot in some))
+
+
+def default_file(name: str) -> Path:
+    """Where a picture goes that was asked for by name alone."""
+    return Path(f"{name}.png")

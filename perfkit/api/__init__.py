@@ -1,0 +1,1 @@
+"""What `import perfkit` offers beside the commands: reports that show themselves, in a notebook and at a prompt."""
