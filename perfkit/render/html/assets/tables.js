@@ -37,6 +37,12 @@ function tableRow(texts, tips, isText) {
   return line;
 }
 
+/** The whole name behind a cell's text; empty where that is all. */
+function tipOf(cell) {
+  const name = cell.querySelector("bdi");
+  return name ? name.title : "";
+}
+
 class SortedTable {
   constructor(root, data) {
     this.root = root;
@@ -46,7 +52,7 @@ class SortedTable {
     const there = [...this.body.rows];
     this.rows = data
       ? data.rows.map((texts, at) => ({ texts, tips: data.tips[at] }))
-      : there.map((line) => ({ texts: [...line.cells].map((cell) => cell.textContent), line }));
+      : there.map((line) => ({ texts: [...line.cells].map((cell) => cell.textContent), tips: [...line.cells].map(tipOf), line }));
     this.order = [...this.rows.keys()];
     this.limit = data ? there.length : Infinity;
     this.column = -1;
