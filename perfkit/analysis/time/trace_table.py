@@ -73,7 +73,7 @@ class TraceTable:
             return None
 
         def table() -> Table:
-            return replace(build(partial, view), brief=True, steps=_steps_of(partial) if self.adds_up_steps else None)
+            return replace(build(partial, view), brief=True, steps=steps_of(partial) if self.adds_up_steps else None)
 
         return LazyTable(self.name, table, audience)
 
@@ -93,7 +93,7 @@ class TraceTable:
         return replace(whole, columns=columns, frame=frame, pinned=sum(part.pinned for part, _ in parts))
 
 
-def _steps_of(partial: Partial) -> Steps | None:
+def steps_of(partial: Partial) -> Steps | None:
     """The steps of which sums are; sums have more where over 1% of the time was launched outside all of them."""
     if not partial.facts.steps:
         return None

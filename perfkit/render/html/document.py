@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,4 +224,4 @@ def _change(change: Change) -> str:
 
 
 def _sentence(text: str) -> str:
-    return escaped(text, _LONGEST_SENTENCE)
+    return escaped(re.sub(" {2,}", " · ", text), _LONGEST_SENTENCE)  # HTML knows no wide blanks

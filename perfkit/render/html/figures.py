@@ -30,14 +30,14 @@ def data(figure: Figure) -> dict[str, Any]:
                 "labels": _texts(figure.labels),
                 "parents": figure.parents,
                 "phases": figure.phases,
-                "own": figure.own,
+                "own": [[round(ns / figure.steps) for ns in row] for row in figure.own],
             }
         case HeatMap():
             return {
                 "kind": "heat",
                 "rows": _texts(figure.rows),
                 "columns": _texts(figure.columns),
-                "values": figure.values,
+                "values": [[round(ns / figure.steps) for ns in row] for row in figure.values],
             }
         case Timeline():
             return {

@@ -45,7 +45,9 @@ class Tree:
     """Rows; -1 for the root."""
     phases: tuple[str, ...]
     own: tuple[tuple[int, ...], ...]
-    """Of each node: its own time in each phase, without that of its children."""
+    """Of each node: its own time in each phase, ns, without that of its children."""
+    steps: int = 1
+    """What the times are divided by where they are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,9 @@ class HeatMap:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     values: tuple[tuple[int, ...], ...]
+    """ns."""
+    steps: int = 1
+    """What the times are divided by where they are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,13 @@ def test_a_timeline_has_differences_of_starts():
 
 def test_the_other_kinds_are_named():
     tree = Tree(labels=("all", "a"), parents=(-1, 0), phases=("forward",), own=((0,), (5,)))
-    assert figures.data(tree)["own"] == ((0,), (5,))
+    assert figures.data(tree)["own"] == [[0], [5]]
     assert figures.data(HeatMap(rows=("a",), columns=("forward",), values=((1,),)))["kind"] == "heat"
     bars = Bars(labels=("a",), parts=(BarPart(name="b", values=(math.nan,), key="other"),), stacked=True)
     assert figures.data(bars)["parts"] == [{"name": "b", "values": [None], "key": "other"}]
+
+
+def test_times_are_shown_by_step():
+    """GIVEN totals of two steps THEN half of them are drawn"""
+    heat = HeatMap(rows=("a",), columns=("forward",), values=((5_000,),), steps=2)
+    assert figures.data(heat)["values"] == [[2_500]]

@@ -10,6 +10,7 @@ from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.grouping import Names, names_of
 from perfkit.analysis.time.partial import Partial
+from perfkit.analysis.time.trace_table import steps_of
 from perfkit.schema import units
 from perfkit.schema.page.figures import Figure, HeatMap, Tree
 from perfkit.schema.page.sections import Section
@@ -28,12 +29,14 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
     title = "Where the time went"
     if not len(frame):
         return Section(anchor="modules", title=title, lacking="the recording has no work to attribute")
-    tree, left_out = _tree(frame, names_of(partial))
-    heat, rows_left_out = _heat(grouping.group_table(partial, "layer", fold=False).frame, tree.phases)
+    steps = steps_of(partial)
+    each = steps.count if steps and steps.are_divided else 1
+    tree, left_out = _tree(frame, names_of(partial), each)
+    heat, rows_left_out = _heat(grouping.group_table(partial, "layer", fold=False).frame, tree.phases, each)
     figures: list[Figure] = [tree]
     if len(heat.rows) > 1 or len(heat.columns) > 1:
         figures.append(heat)
-    notes = []
+    notes = [f"times are the {steps.text}"] if steps and steps.count > 1 else []
     if left_out:
         notes.append(f"{left_out:,} modules with little time are drawn as part of what contains them")
     if rows_left_out:
@@ -48,7 +51,7 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
     )
 
 
-def _tree(frame: pd.DataFrame, spelled: Names) -> tuple[Tree, int]:
+def _tree(frame: pd.DataFrame, spelled: Names, each: int) -> tuple[Tree, int]:
     """The modules with their own time by phase, and how many are left out."""
     there = set(frame["phase"])
     phases = tuple(phase.label for phase in Phase if phase.label in there)
@@ -79,6 +82,7 @@ def _tree(frame: pd.DataFrame, spelled: Names) -> tuple[Tree, int]:
         parents=(-1, *(_row(number, above[path]) for path in order)),
         phases=phases,
         own=tuple(map(tuple, times)),
+        steps=each,
     ), len(total) - len(order)
 
 
@@ -87,14 +91,15 @@ def _row(number: dict[str, int], path: str | None) -> int:
     return 0 if path is None else number[path]
 
 
-def _heat(frame: pd.DataFrame, phases: Sequence[str]) -> tuple[HeatMap, int]:
+def _heat(frame: pd.DataFrame, phases: Sequence[str], each: int) -> tuple[HeatMap, int]:
     """Layers in the order of their names' numbers, the rest rows last."""
     columns = [phase for phase in phases if phase in frame]
     largest = frame.nlargest(MOST_ROWS, "total_ns")
     order = sorted(largest.index, key=lambda row: (largest["rest"][row], _in_order(str(largest["scope"][row]))))
     rows = largest.loc[order]
     values = tuple(tuple(int(value) for value in line) for line in rows[columns].fillna(0).to_numpy())
-    return HeatMap(rows=tuple(map(str, rows["scope"])), columns=tuple(columns), values=values), len(frame) - len(rows)
+    heat = HeatMap(rows=tuple(map(str, rows["scope"])), columns=tuple(columns), values=values, steps=each)
+    return heat, len(frame) - len(rows)
 
 
 def _in_order(name: str) -> list[tuple[bool, int, str]]:

@@ -45,11 +45,6 @@ class Traced:
     account: Account
     view: View
 
-    @property
-    def steps(self) -> int:
-        """How many steps its times are of, at least 1."""
-        return max(len(self.account.partial.facts.steps), 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -64,13 +59,14 @@ Compared: TypeAlias = tuple[Report, Comparison | None]
 """B against A; of traces without intervals."""
 
 
-def _of(section: Section, kind: type[Drawn], steps_of: int = 1) -> Picture:
+def _of(section: Section, kind: type[Drawn]) -> Picture:
     """A section's figure. Raises UsageError with what the section lacks."""
     figure = next((figure for figure in section.figures if isinstance(figure, kind)), None)
     if figure is None:
         raise UsageError(section.lacking or f"there is nothing to draw for {section.title.lower()}")
     notes = (*((section.lacking,) if section.lacking else ()), *section.notes)
-    return Picture(figure=figure, title=section.title, takeaway=section.takeaway, notes=notes, steps=steps_of)
+    each = figure.steps if isinstance(figure, Tree | HeatMap) else 1
+    return Picture(figure=figure, title=section.title, takeaway=section.takeaway, notes=notes, steps=each)
 
 
 def _roofline(traced: Traced) -> Picture:
@@ -79,13 +75,13 @@ def _roofline(traced: Traced) -> Picture:
 
 
 def _icicle(traced: Traced) -> Picture:
-    found = _of(layers.section(traced.account.partial, ()), Tree, traced.steps)
+    found = _of(layers.section(traced.account.partial, ()), Tree)
     note = "rows: phases, then modules below what contains them; white below a box: its own time; name x24: 24 as one"
     return replace(found, notes=(note, *found.notes))
 
 
 def _layers(traced: Traced) -> Picture:
-    found = _of(layers.section(traced.account.partial, ()), HeatMap, traced.steps)
+    found = _of(layers.section(traced.account.partial, ()), HeatMap)
     return replace(found, title="Time of each layer in each phase")
 
 
