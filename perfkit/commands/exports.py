@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ class Perfetto:
         details = _details(account.trace)
         with progress.writing(self._path.name, account.trace.facts.events), files.replacing(self._path) as file:
             export(account, report.findings, details, file, self._path.name)
+        tell(f"wrote {self._path}: open it at https://ui.perfetto.dev")
 
 
 def _details(trace: Trace) -> Details | None:
@@ -106,6 +108,7 @@ class TensorBoard:
                 runs.write_sweep(self._folder, source, report, _drawn(charts))
             else:
                 runs.write_trace(self._folder, made, _drawn(self._pictures))
+            tell(f"wrote {self._folder}: tensorboard --logdir {shlex.quote(str(self._folder))}")
         except OSError as error:
             raise UsageError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
 

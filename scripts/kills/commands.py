@@ -142,5 +142,5 @@ def check_files(folder: Path, *, drafts: bool) -> None:
             json.loads(path.read_text())
         elif path.suffix == ".csv":
             journal.parse(path, path.read_bytes())
-        elif path.suffix != ".log":
+        elif path.suffix != ".log" and ".tfevents." not in path.name:  # of those TensorBoard reads what is whole
             raise Broken(f"{path}: what is this?")

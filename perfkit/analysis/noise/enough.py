@@ -77,7 +77,7 @@ def _known(precision: Precision, record: RunRecord, mean_s: float, period: int =
     what = "steps" if period == 1 else "periods"
     of = "the mean" if period == 1 else "the mean of a period"
     width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
-    text = f"{of} is known to {width} (95%, if {what} are independent)"
+    text = f"{of} is known to {width} (95%, with the autocorrelation of the {what})"
     if precision.half_width <= precision.target:
         return _Said(f"{text}: enough for {target}")
     needed = precision.needed * period
@@ -89,7 +89,8 @@ def _unreliable(precision: Precision, noise: Stability) -> str:
     if precision.needed is None:
         return why
     width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
-    return f"{why}; from independent steps it would be {width}, and {precision.needed} of them would make it {target}"
+    would = f"by their autocorrelation alone it would be {width}"
+    return f"{why}; {would}, and {precision.needed} steps would make it {target}"
 
 
 def _periods_wanted(n: int, noise: Stability) -> str:

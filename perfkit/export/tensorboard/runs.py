@@ -85,7 +85,8 @@ class RunEvents:
                 phase = "total" if name == run_summary.STEP else name
                 self._events.histogram(f"steps_ms/{phase}", values * 1e3, at)  # a tag is of one kind
         results = metrics(run_summary.summarize(record))
-        add_trial(self._events, record.config, results, self._folder.name, at, succeeded=record.status == "ok")
+        name = ""  # then TensorBoard takes the path below the folder that it shows: A/1 and B/1 are two rows
+        add_trial(self._events, record.config, results, name, at, succeeded=record.status == "ok")
         add_reports(self._events, reports, at)
         add_pictures(self._events, pictures, at)
         self.close()

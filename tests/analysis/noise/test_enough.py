@@ -55,7 +55,7 @@ def test_an_interval_that_is_not_reliable_says_why():
     line = line_of(steps)
     assert line.startswith(
         "n = 30: the mean's interval cannot be relied on, because the steps drift and neighbouring steps depend on each"
-        " other; from independent steps it would be +-"
+        " other; by their autocorrelation alone it would be +-"
     )
     assert "the mean is known" not in line
 
@@ -83,8 +83,8 @@ def test_of_a_period_the_interval_is_that_of_whole_periods():
     error = (sum((one - mean) ** 2 for one in means) / 7 / 8) ** 0.5
     width = stats.t_quantile(8) * error / mean
     assert line_of(steps) == (
-        f"n = 64, 8 whole periods of 8 steps: the mean of a period is known to +-{width:.2%} (95%, if periods are"
-        " independent): enough for +-1.00%"
+        f"n = 64, 8 whole periods of 8 steps: the mean of a period is known to +-{width:.2%} (95%, with"
+        " the autocorrelation of the periods): enough for +-1.00%"
     )
 
 

@@ -305,7 +305,8 @@ def test_by_hand_the_best_command_is_said_once(by_hand):
 
 def test_by_flag_report_and_record_are_in_the_runs_folder(by_flag):
     names = sorted(path.name for path in by_flag.folder.iterdir())
-    assert names == ["modules.json", "record.json", "report.nsys-rep", "report.sqlite"]
+    assert names[0].startswith("events.out.tfevents.")
+    assert names[1:] == ["modules.json", "record.json", "report.nsys-rep", "report.sqlite"]
     saved = by_flag.record
     assert (saved.status, len(saved.warmup), len(saved.steps)) == ("ok", WARMUP, STEPS)
     assert (saved.config.measurement.profiler, saved.artifacts["trace"]) == ("nsys", "report.sqlite")

@@ -60,7 +60,10 @@ def unused_tensor_cores(case: Case) -> Finding | None:
         advice = "torch.autocast in fp16: this device's tensor cores take 16 bits only (perfkit run: --precision fp16)"
         if not where:
             advice = "torch.autocast in bf16 or fp16 (perfkit run: --precision bf16)"
-    text = f"matmuls in fp32{where} take {case.each(time)}; {faster} they would be up to {1 / left:.2g} times as fast"
+    text = (
+        f"matmuls and convolutions in fp32{where} take {case.each(time)}; {faster} they would be up to"
+        f" {1 / left:.2g} times as fast"
+    )
     return Finding(UNUSED_TENSOR_CORES, text, case.cost(ceiling), kernel_rows(case, rows), advice, "derived")
 
 

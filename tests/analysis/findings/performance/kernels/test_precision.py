@@ -115,5 +115,5 @@ def test_matrix_cores_of_amd_take_fp32(name, faster, advice):
     """GIVEN fp32 matmuls on AMD's matrix cores THEN they are not said to be outside of them"""
     metadata = {"deviceProperties": [{"id": 0, "name": name, "computeMajor": 9, "computeMinor": 4}]}
     finding = found(unused_tensor_cores, step("Cijk_Ailk_Bljk_SB_MT64x64x16_MI16x16x4x1_SE", metadata))
-    assert finding.what.startswith(f"matmuls in fp32 take 400.0 ns a step; {faster} they")
+    assert finding.what.startswith(f"matmuls and convolutions in fp32 take 400.0 ns a step; {faster} they")
     assert finding.advice.startswith(advice)
