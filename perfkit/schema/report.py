@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
 
-from perfkit.schema.chart import Chart
 from perfkit.schema.finding import Finding, in_reading_order
 from perfkit.schema.table import Audience, Table, Viewer
 
@@ -57,25 +56,23 @@ class LazyTable:
 
 
 class Report:
-    """Summary, tables, charts and findings of one source."""
+    """Summary, tables and findings of one source."""
 
     def __init__(
         self,
         title: str,
         summary: dict[str, Any] | Callable[[], dict[str, Any]],
         tables: Iterable[Table | LazyTable] = (),
-        charts: Iterable[Chart] = (),
         findings: Sequence[Finding] | Callable[[], Sequence[Finding]] = (),
         main: str = "",
     ) -> None:
         """`tables` are in the order in which people read them; `audience` says who a table or a column is for.
 
-        `charts` are those that were asked for. `main` names the table that stands for all where there is room for one,
-        as in CSV; the first where it is not said.
+        `main` names the table that stands for all where there is room for one, as in CSV; the first where it is not
+        said.
         """
         self.title = title
         """What it is about: a trace's file, a run. Tells reports apart that are shown together."""
-        self.charts = tuple(charts)
         self.main = main
         self._summary = _once(summary)
         self._tables = tuple(map(LazyTable.of, tables))
@@ -132,23 +129,21 @@ class Report:
         self,
         summary: Mapping[str, Any] | None = None,
         tables: Iterable[Table | LazyTable] = (),
-        charts: Iterable[Chart] = (),
         findings: Iterable[Finding] = (),
     ) -> Report:
-        """The report with more summary, tables, charts and findings after its own."""
+        """The report with more summary, tables and findings after its own."""
         added = tuple(findings)
         return Report(
             self.title,
             lambda: {**self.summary, **(summary or {})},
             (*self._tables, *tables),
-            (*self.charts, *charts),
             lambda: (*self.findings, *added),
             self.main,
         )
 
     def _of(self, tables: Iterable[LazyTable]) -> Report:
         """With these tables instead of its own."""
-        return Report(self.title, self._summary, tables, self.charts, self._findings, self.main)
+        return Report(self.title, self._summary, tables, self._findings, self.main)
 
 
 def _once(value: _Value | Callable[[], _Value]) -> Callable[[], _Value]:
@@ -164,6 +159,5 @@ def joined(title: str, reports: Sequence[Report]) -> Report:
         title=title,
         summary={key: value for report in reports for key, value in report.summary.items()},
         tables=[table for report in reports for table in report.tables],
-        charts=[chart for report in reports for chart in report.charts],
         findings=[finding for report in reports for finding in report.findings],
     )

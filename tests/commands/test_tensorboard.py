@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -19,6 +16,7 @@ from typing import Any
 import pytest
 
 from perfkit.measure import runner
+from tests.export.tensorboard.serving import tensorboard
 from tests.runs import quick
 
 pytestmark = pytest.mark.slow
@@ -31,15 +29,12 @@ RUN = "20260102-030405_tiny_train"
 
 @dataclass
 class Server:
-    process: subprocess.Popen[bytes]
+    address: str
     log: Path
 
     def get(self, route: str, **query: str) -> Any:
-        """The plugin's answer; raises URLError where there is none, or the server has not said yet where it is."""
-        found = re.search(r"TensorBoard \S+ at (http://127\.0\.0\.1:\d+)/", self.log.read_text())
-        if found is None:
-            raise urllib.error.URLError("it has not said where it is")
-        url = f"{found[1]}/{PLUGIN}/{route}?{urllib.parse.urlencode(query)}"
+        """The plugin's answer; raises URLError where there is none."""
+        url = f"{self.address}{PLUGIN}/{route}?{urllib.parse.urlencode(query)}"
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             body = answer.read()
             packed = answer.headers.get("Content-Encoding") == "gzip"
@@ -48,7 +43,7 @@ class Server:
     def wait_for_runs(self) -> list[str]:
         """The plugin's runs, once it has loaded them; fails with the server's log where that does not come about."""
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline:
             try:
                 answer = self.get("runs")
             except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -71,19 +66,8 @@ def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(logdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("log") / "tensorboard.log"
-    flags = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "tensorboard.main", *flags]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield Server(process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with tensorboard(logdir, log) as address:
+        yield Server(address, log)
 
 
 def test_the_plugin_shows_the_run(server):
