@@ -38,6 +38,7 @@ from perfkit.commands.inputs.paths import (
     out_of_tables,
     records_of,
     refuse_overwriting,
+    shown,
     side,
     with_runs_of_their_own,
 )
@@ -305,7 +306,7 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
 
     if options.wants_summary_only:
         return [kernel_summary.report(traces.load(input_.path, use_cache=use_cache, content=Content.KERNELS))]
-    match input_:
+    match shown(input_):
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case RecordFile(record=saved):

@@ -30,6 +30,7 @@ from perfkit.commands.inputs.paths import (
     SweepResults,
     TraceFile,
     check_apart,
+    shown,
     side,
 )
 from perfkit.errors import UsageError
@@ -58,7 +59,7 @@ Read: TypeAlias = Callable[[Path | str], Trace]
 
 def source_of(input_: Input, name: str, view: View | None = None, *, read: Read = traces.load) -> Source:
     """What a path stands for, read. `view` is of a trace. Raises UsageError where it cannot be read."""
-    match input_:
+    match shown(input_):
         case TraceFile(path):
             return of_trace(read(path), name, view)
         case RecordFile(record=saved):
@@ -67,12 +68,12 @@ def source_of(input_: Input, name: str, view: View | None = None, *, read: Read 
             return _of_run(saved, folder, name, view or View(), read)
         case RunsFolder(folder, saved_runs) if len(saved_runs) == 1:  # of plain steps, beside the trace of the run
             return of_trace(read(folder), name, view)
-        case RunsFolder(folder, saved_runs):
+        case RunsFolder(folder, saved_runs) as several:
             if len({saved.config for _, saved in saved_runs}) > 1:
                 raise UsageError(
                     f"{folder} holds runs of several configurations: name one run, or the sweep's results (.csv)"
                 )
-            report = repeats.report(side(input_, ""))
+            report = repeats.report(side(several, ""))
             return Source(name, (report,), lambda: runs.processes(report, saved_runs[0][1], name))
         case SweepResults(rows=rows):
             varied = sweep_report.varied(rows)

@@ -18,6 +18,7 @@ from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
+from perfkit.trace.load import traces_in
 
 STANDARD_INPUT: Final = "-"
 
@@ -80,13 +81,32 @@ def what_is(name: str | Path) -> Input:
     if path.is_dir():
         if (path / RECORD_FILE).is_file():
             return RunFolder(path, record.load(path))
-        runs = runs_in(path)
-        return runs if runs.records else TraceFile(path)
+        return _folder(path)
     if path.suffix == ".csv":
         return SweepResults(path, tuple(_sweep_rows(path)))
     if path.name == RECORD_FILE or _is_record(path):
         return RecordFile(path, record.load(path))
     return TraceFile(path)
+
+
+def _folder(path: Path) -> Input:
+    """A folder without a record of its own. Raises UsageError where the runs in it are one folder further down."""
+    runs = runs_in(path)
+    if not runs.records and not traces_in(path) and (further := with_runs_of_their_own(path)):
+        names = ", ".join(printable(str(path / name)) for name in further[:5])
+        raise UsageError(f"{printable(str(path))} holds folders of runs: name one of them: {names}")
+    return runs if runs.records else TraceFile(path)
+
+
+def shown(input_: Input) -> Input:
+    """What is shown of a path: a folder of one run is that run.
+
+    But where a trace lies beside it, that is of a run that left no record, and the record is of its plain steps.
+    """
+    if isinstance(input_, RunsFolder) and len(input_.records) == 1 and not traces_in(input_.path):
+        [(file, saved)] = input_.records
+        return RunFolder(file.parent, saved)
+    return input_
 
 
 def out_of_tables(tables: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -14,6 +14,7 @@ from perfkit.commands.inputs.paths import (
     out_of_tables,
     record_files,
     runs_in,
+    shown,
     side,
     what_is,
     with_runs_of_their_own,
@@ -157,3 +158,20 @@ def test_folders_of_runs_beside_runs(tmp_path: Path) -> None:
     for name in ("run", "run/plain", "repeats/1", "compare/A/1"):
         saved_in(tmp_path / name)
     assert with_runs_of_their_own(tmp_path) == ["compare", "repeats"]
+
+
+def test_folders_of_runs_are_named(tmp_path: Path) -> None:
+    """GIVEN a comparison's folder, whose runs are in A and B WHEN it is asked for THEN these are to be named"""
+    for side_ in ("A", "B"):
+        (tmp_path / side_ / "1").mkdir(parents=True)
+        record.save(runs.saved(), tmp_path / side_ / "1")
+    with pytest.raises(UsageError, match=r"holds folders of runs: name one of them: .*/A, .*/B"):
+        what_is(tmp_path)
+
+
+def test_a_folder_of_one_run_is_shown_as_that_run(tmp_path: Path) -> None:
+    """GIVEN a single run's folder in one WHEN shown THEN the run; beside a trace it is of the plain steps"""
+    saved_in(tmp_path / "1")
+    assert shown(what_is(tmp_path)) == RunFolder(tmp_path / "1", SAVED)
+    (tmp_path / "t.pt.trace.json").touch()
+    assert shown(what_is(tmp_path)) == runs_in(tmp_path)
