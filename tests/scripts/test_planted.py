@@ -19,6 +19,7 @@ from scripts.planted import child, main
 from tests.analysis.noisy import explained
 from tests.runs import QUICK, sample, saved
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[2]
 
 
