@@ -291,7 +291,6 @@ def test_a_copy_has_backward_ranges_too(duplicate):
     assert Counter(name.label for name in own if name.kind == "backward") == TWO_LAYERS
 
 
-@pytest.mark.alone
 def test_neither_results_nor_operations_change():
     # GIVEN
     torch.manual_seed(0)
