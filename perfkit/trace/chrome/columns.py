@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import msgspec
@@ -52,6 +52,9 @@ from perfkit.trace.plausible import are_usable
 _SEPARATOR = b"\0"
 """Stands in no JSON text, which has control characters as escapes only."""
 _NO_ARGUMENTS = _SEPARATOR * 3
+_NAMES = ((HostRanges, "name"), (HostRanges, "frame"), (DeviceEvents, "name"), (DeviceEvents, "annotation"))
+"""The columns whose codes stand for names, in the order in which `names` has theirs."""
+_THREADS = ((HostRanges, "thread"), (AutogradFlows, "thread"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,14 @@ class _Rows:
     position: Int64s
     """Position in the file's list of events."""
     kind: Bytes
-    name: Int32s
-    thread: Int32s
+
+
+class _ArgumentTexts(Dictionary):
+    """Texts of arguments and their codes; one that is longer than any name has the code of what is left of it."""
+
+    def __missing__(self, text: bytes) -> int:
+        kept = text if len(text) <= LONGEST_NAME else _shortened(text)
+        return super().__missing__(text) if kept == text else self[kept]
 
 
 class ColumnBuilder:
@@ -80,14 +89,14 @@ class ColumnBuilder:
         self._router = Router()
         self._counts: Counter[int] = Counter()
         self._untimed: Counter[str] = Counter()
-        self._names = Dictionary()
-        self._threads = Dictionary()
+        self._coded: dict[tuple[type[Any], str], Dictionary] = {key: Dictionary() for key in (*_NAMES, *_THREADS)}
+        """The names or threads of each such column, in the order of the file, however it was cut into chunks."""
         self._lanes = Dictionary()
         self._pid_texts: dict[int, str] = {}
         self._labels: dict[tuple[str, int, int], str] = {}
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
-        self._arguments = Dictionary({_NO_ARGUMENTS: 0})
+        self._arguments = _ArgumentTexts({_NO_ARGUMENTS: 0})
         self._pieces: dict[type[Any], Pieces] = {}
         self._is_old = False
         """Whether the file is of 2021."""
@@ -107,8 +116,6 @@ class ColumnBuilder:
         targets = self._router.targets(content=self._content)[codes]
         self._is_old = self.has(OLD_CATEGORY)
         kinds = np.array([route.kind for route in self._router.routes], np.uint8)[codes]
-        names = self._encode_names(events, (targets == Target.HOST) | (targets == Target.DEVICE))
-        threads = self._encode_threads(events, (targets == Target.HOST) | (targets == Target.FLOW))
         for target, add in (
             (Target.HOST, self._add_host),
             (Target.DEVICE, self._add_device),
@@ -119,45 +126,34 @@ class ColumnBuilder:
             rows = np.flatnonzero(targets == target)
             if len(rows):
                 chosen = [events[row] for row in rows.tolist()]
-                add(_Rows(chosen, codes[rows], self._seen + rows, kinds[rows], names[rows], threads[rows]))
+                add(_Rows(chosen, codes[rows], self._seen + rows, kinds[rows]))
         for row in np.flatnonzero(targets == Target.METADATA).tolist():
             self._add_metadata(events[row])
         self._seen += len(events)
 
-    def _encode_names(self, events: list[Event], wanted: Bools) -> Int32s:
-        codes = np.zeros(len(events), np.int32)
-        rows = np.flatnonzero(wanted)
-        codes[rows] = self._names.encode([events[row].name for row in rows.tolist()])
-        return codes
-
-    def _encode_threads(self, events: list[Event], wanted: Bools) -> Int32s:
+    def _encode_threads(self, events: list[Event], coded: Dictionary) -> Int32s:
         """Events of one thread are mostly adjacent, so only the first of each run is looked up."""
-        codes = np.zeros(len(events), np.int32)
-        rows = np.flatnonzero(wanted)
-        if not len(rows):
-            return codes
-        pids = thread_numbers([events[row].pid for row in rows.tolist()])
-        tids = thread_numbers([events[row].tid for row in rows.tolist()])
-        change = np.ones(len(rows), np.bool_)
+        pids = thread_numbers([event.pid for event in events])
+        tids = thread_numbers([event.tid for event in events])
+        change = np.ones(len(events), np.bool_)
         change[1:] = (pids[1:] != pids[:-1]) | (tids[1:] != tids[:-1])
         first = np.flatnonzero(change)
         if pids.min() < MISSING:
-            self._keep_texts(pids[first], [events[row].pid for row in rows[first].tolist()])
-        runs = self._threads.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True))
-        codes[rows] = runs[np.cumsum(change) - 1]
+            self._keep_texts(pids[first], [events[row].pid for row in first.tolist()])
+        runs = coded.encode(zip(pids[first].tolist(), tids[first].tolist(), strict=True))
         if tids.min() < MISSING:
-            for row in rows[np.flatnonzero(tids < MISSING)].tolist():
+            for row in np.flatnonzero(tids < MISSING).tolist():
                 self._label("text", events[row].pid, events[row].tid, events[row].tid)
-        return codes
+        return runs[np.cumsum(change) - 1]
 
     def _add_host(self, rows: _Rows) -> None:
         args = [event.args or NO_ARGS for event in rows.events]
         index = integers([a.index for a in args])
         start, end, valid = self._times(rows.events)
         columns: Columns = {
-            "name": rows.name,
+            "name": self._coded[HostRanges, "name"].encode([event.name for event in rows.events]),
             "kind": rows.kind,
-            "thread": rows.thread,
+            "thread": self._encode_threads(rows.events, self._coded[HostRanges, "thread"]),
             "start": start,
             "end": end,
             "order": np.where(index == MISSING, rows.position, index),
@@ -196,7 +192,7 @@ class ColumnBuilder:
             unsorted = np.isin(rows.codes, mixed) & valid
             self._count_unknown(rows.codes[unsorted], (end - start)[unsorted])
         columns: Columns = {
-            "name": rows.name,
+            "name": self._coded[DeviceEvents, "name"].encode([event.name for event in events]),
             "kind": rows.kind,
             "device": self._lanes.encode(zip([a.device for a in args], pids, strict=True)),  # for now
             "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
@@ -230,7 +226,7 @@ class ColumnBuilder:
         code = self._frames.get(stack)
         if code is None:
             frame = innermost_of_user(text_of(stack))
-            code = MISSING if frame is None else int(self._names.encode([frame])[0])
+            code = MISSING if frame is None else self._coded[HostRanges, "frame"][frame]
             self._frames[stack] = code
         return code
 
@@ -250,8 +246,7 @@ class ColumnBuilder:
 
     def _encode_texts(self, texts: Iterable[bytes]) -> Int32s:
         """The code of each text of arguments; MISSING where it says nothing."""
-        kept = (text if len(text) <= LONGEST_NAME else _shortened(text) for text in texts)
-        return self._arguments.encode(kept) - 1
+        return self._arguments.encode(texts) - 1
 
     def _encode_annotations(self, args: list[Args], in_graph: Bools) -> Int32s:
         codes = np.full(len(args), MISSING, np.int32)
@@ -261,7 +256,7 @@ class ColumnBuilder:
         maybe = np.flatnonzero(in_graph | np.array(said)).tolist()
         texts = {row: text for row in maybe if (text := annotation(args[row], in_graph=bool(in_graph[row])))}
         if texts:
-            codes[list(texts)] = self._names.encode(texts.values())
+            codes[list(texts)] = self._coded[DeviceEvents, "annotation"].encode(texts.values())
         return codes
 
     def _add_flows(self, rows: _Rows) -> None:
@@ -269,7 +264,7 @@ class ColumnBuilder:
         columns: Columns = {
             "flow": integers([event.id for event in rows.events]),
             "is_start": rows.kind == 1,
-            "thread": rows.thread,
+            "thread": self._encode_threads(rows.events, self._coded[AutogradFlows, "thread"]),
             "time": time,
         }
         self._append(AutogradFlows, columns, valid, rows.codes)
@@ -317,18 +312,32 @@ class ColumnBuilder:
     def take(self, table: type[Any]) -> Any:
         """Return the finished columns of one kind. They are not kept: call this once for each kind."""
         pieces = self._pieces.pop(table, None)
-        columns = table(*(pieces.column(f.name) for f in fields(table))) if pieces else empty(table)
+        columns = table(*(self._column(pieces, table, f.name) for f in fields(table))) if pieces else empty(table)
         if not isinstance(columns, DeviceEvents) or not len(columns):
             return columns
         found, lane = self.identified(), columns.device
         number, process = np.array(found.numbers, np.int32)[lane], np.array(found.processes, np.int64)[lane]
         return replace(columns, device=number, process=process)
 
+    def _column(self, pieces: Pieces, table: type[Any], name: str) -> Any:
+        """One whole column; the codes of its own names or threads become those of all, and MISSING stays."""
+        column = pieces.column(name)
+        if (table, name) not in self._coded:
+            return column
+        among = self._joined(_NAMES if (table, name) in _NAMES else _THREADS)
+        return np.array([*map(among.__getitem__, self._coded[table, name]), MISSING], np.int32)[column]
+
+    def _joined(self, columns: tuple[tuple[type[Any], str], ...]) -> Dictionary:
+        """What some columns have codes for, each once."""
+        joined = Dictionary()
+        joined.encode(chain.from_iterable(self._coded[column] for column in columns))
+        return joined
+
     def identified(self) -> Identified:
         """Which device the events of each lane ran on, once all events are there."""
         lanes = [Lane(_device_index(index), thread_number(pid)) for index, pid in self._lanes]
         self._keep_texts(thread_numbers(given := [pid for _, pid in self._lanes]), given)
-        hosts = list(dict.fromkeys(pid for pid, _ in self._threads))
+        hosts = list(dict.fromkeys(pid for pid, _ in self._joined(_THREADS)))
         return identify(lanes, self._pid_texts, hosts, lambda pid: self._labels.get(("process_name", pid, MISSING), ""))
 
     def arguments(self) -> tuple[Arguments, ...]:
@@ -337,11 +346,11 @@ class ColumnBuilder:
 
     def names(self) -> tuple[str, ...]:
         """Every name, in the order of the codes."""
-        return tuple(self._names)
+        return tuple(self._joined(_NAMES))
 
     def threads(self) -> tuple[Thread, ...]:
         """Every thread that has a host range or a flow, in the order of the codes."""
-        return tuple(Thread(pid, tid, self._thread_name(pid, tid)) for pid, tid in self._threads)
+        return tuple(Thread(pid, tid, self._thread_name(pid, tid)) for pid, tid in self._joined(_THREADS))
 
     def _thread_name(self, pid: int, tid: int) -> str:
         """The file's name for the thread, else for its process, else the text that its number stands for."""

@@ -28,15 +28,23 @@ NOTHING = msgspec.Raw(b"")
 class Args(msgspec.Struct, gc=False):
     """The members of an event's `args` that some column holds; all others are skipped without decoding."""
 
-    correlation: Number = MISSING
     external_id: Number = msgspec.field(default=MISSING, name="External id")
-    old_external_id: Number = msgspec.field(default=MISSING, name="external id")
     sequence: Number = msgspec.field(default=MISSING, name="Sequence number")
     forward_thread: Number = msgspec.field(default=MISSING, name="Fwd thread id")
+    values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
+    dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
+    strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
+    shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
     index: Number = msgspec.field(default=MISSING, name="Ev Idx")
     device: Number = MISSING
     stream: Number = MISSING
+    correlation: Number = MISSING
     bytes: Number = MISSING
+    old_external_id: Number = msgspec.field(default=MISSING, name="external id")
+    old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
+    """The name of this member in traces of 2021."""
+    call_stack: msgspec.Raw = msgspec.field(default=NOTHING, name="Call stack")
+    """In an operator of a file of 2021: its Python frames, innermost first; the text, since few are different."""
     graph_node: Number = msgspec.field(default=MISSING, name="graph node id")
     module_fqn: Number = None
     """In the event of a graph node, the qualified name of its module: compilers annotate with it."""
@@ -45,16 +53,8 @@ class Args(msgspec.Struct, gc=False):
     """In the event of a graph node: an annotation that is no dictionary, or a list of them as JSON."""
     text: Number = msgspec.field(default=None, name="str")
     """In the event of a graph node: an annotation that is a string, by torch 2.12 and 2.13."""
-    call_stack: msgspec.Raw = msgspec.field(default=NOTHING, name="Call stack")
-    """In an operator of a file of 2021: its Python frames, innermost first; the text, since few are different."""
     name: Number = None
     """The same by torch 2.14; in a metadata event, the name of the process or thread."""
-    shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Dims")
-    old_shapes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input dims")
-    """The name of this member in traces of 2021."""
-    dtypes: msgspec.Raw = msgspec.field(default=NOTHING, name="Input type")
-    strides: msgspec.Raw = msgspec.field(default=NOTHING, name="Input Strides")
-    values: msgspec.Raw = msgspec.field(default=NOTHING, name="Concrete Inputs")
     collective: msgspec.Raw = msgspec.field(default=NOTHING, name="Collective name")
     elements_in: msgspec.Raw = msgspec.field(default=NOTHING, name="In msg nelems")
     elements_out: msgspec.Raw = msgspec.field(default=NOTHING, name="Out msg nelems")
