@@ -28,6 +28,13 @@ _EPILOGUE = (
 )
 
 
+def _default(value: object) -> str | None:
+    """A default as help shows it: none where nothing is chosen."""
+    if value is None or value == ():
+        return None
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def build_app() -> App:
     """The command line. Commands are named by path and imported when called, so that help stays fast."""
     app = App(
@@ -35,7 +42,7 @@ def build_app() -> App:
         help="Where each millisecond of a PyTorch step went, and why.",
         help_epilogue=_EPILOGUE,
         version=__version__,
-        default_parameter=Parameter(negative=(), consume_multiple=True),
+        default_parameter=Parameter(negative=(), consume_multiple=True, show_default=_default),
         help_format="plaintext",
         result_action="return_value",
         suppress_keyboard_interrupt=False,

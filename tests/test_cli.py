@@ -69,6 +69,19 @@ def test_a_shell_gets_what_completes_the_commands(shell, capsys):
     assert all(name in out for name in ("analyze", "compare", "--plot"))
 
 
+def test_help_shows_no_default_where_nothing_is_chosen(capsys):
+    """GIVEN flags of no, many or one value WHEN help is read THEN only the one value has a default"""
+    shown = helped(capsys, ["analyze", "--help"])
+    assert "[default: 20]" in shown
+    assert not re.search(r"default: (\(|None)", shown)
+
+
+def test_a_flag_that_takes_words_wants_one(capsys):
+    """GIVEN --plot without a word WHEN run THEN it is refused, and not ignored"""
+    assert cli.main(["analyze", "t.json", "--plot"]) == 2
+    assert "--plot requires at least 1" in capsys.readouterr().err
+
+
 def test_no_arguments_are_a_request_for_help(capsys):
     assert "run" in helped(capsys, [])
 
@@ -88,7 +101,7 @@ def test_help_lists_every_field_with_its_description_and_default(capsys, owner):
         found = re.search(rf"^│ {flag} (.*?)(?=^│ --|^╰)", out, re.MULTILINE | re.DOTALL)
         assert found, flag
         assert re.search(r"[a-z]{3,}.*\.", found[1], re.DOTALL), f"{flag} has no description"
-        if field.default is not None:
+        if field.default not in (None, ()):
             assert "[default:" in re.sub(r"[\s│]+", " ", found[1]), flag
 
 

@@ -58,7 +58,12 @@ _ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
 _MORE = Parameter(
     name="MORE", help="More paths; each is shown separately, ranks in one table.", completer=completing.paths
 )
-_TABLE = Parameter(completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
+_PATH = Parameter(
+    allow_leading_hyphen=True,
+    help="A trace, a run's folder or record.json, a sweep's .csv, or a folder or pattern of those.",
+    completer=completing.paths,
+)
+_TABLE = Parameter(consume_multiple=(1, None), completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
 _PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
@@ -175,7 +180,7 @@ def _module_tree(path: Path | None) -> dict[str, str] | None:
 
 
 def execute(
-    path: Annotated[str | None, Parameter(allow_leading_hyphen=True, completer=completing.paths)] = None,
+    path: Annotated[str | None, _PATH] = None,
     /,
     *more: Annotated[str, _MORE],
     options: Annotated[AnalyzeOptions, Parameter(name="*")] = AnalyzeOptions(),
@@ -236,7 +241,7 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plot
     made = _exported(input_, view, options, plots)
     of_trace = any(breakdown.KERNELS.name in report.names for report in made)
     made = [report.in_full() for report in made] if options.wide else made
-    return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else ())
+    return show.chosen(made, options.table, where, (kernel_summary.NAME,) if of_trace else (), NAMES)
 
 
 def _offer(plots: Plots, input_: Input, view: View, account: Account) -> None:

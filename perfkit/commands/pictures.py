@@ -46,7 +46,7 @@ class _Offer:
 def plot_flag(names: Sequence[str]) -> Parameter:
     """`--plot` of a command that draws these."""
     said = f"Also draw: {', '.join(names)}; each into NAME.png, or the .png, .svg or .pdf file named after it."
-    return Parameter(help=said, completer=completing.names(names))
+    return Parameter(help=said, consume_multiple=(1, None), completer=completing.names(names))
 
 
 class Plots:

@@ -281,7 +281,7 @@ def test_several_paths_are_shown_one_after_the_other(two, capsys):
     ("arguments", "says"),
     [
         (["{trace}", "{run}", "--format", "csv"], "--format csv can hold only one table"),
-        (["{trace}", "{run}", "--table", "kernels"], "there is no table of that name in {run}; choose from "),
+        (["{trace}", "{run}", "--table", "kernels"], "nothing in {run} is for it; choose from "),
         (["{trace}", "{run}/", "{run}"], "{run} is named twice"),
         (["{run}", "{run}/../{name}"], "is named twice"),
         (["{trace}", "nowhere"], "nowhere does not exist: check the path"),
@@ -376,6 +376,7 @@ def test_a_phase_that_is_not_there_is_refused_with_those_that_are(trace, capsys)
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
+        ("collectives", "nothing here is for it; choose from categories, "),
         ("kernel", "there is no table of that name here (did you mean kernels?); choose from categories, "),
         ("Phases", "(did you mean phases?); choose from"),
         ("kernel_sumary", "(did you mean kernel_summary?); choose from"),

@@ -128,12 +128,16 @@ def _sources(reports: Sequence[Report], by_title: bool) -> list[tuple[str, list[
 
 
 def chosen(
-    reports: Sequence[Report], names: tuple[str, ...], where: str = "here", also: tuple[str, ...] = ()
+    reports: Sequence[Report],
+    names: tuple[str, ...],
+    where: str = "here",
+    also: tuple[str, ...] = (),
+    elsewhere: tuple[str, ...] = (),
 ) -> list[Report]:
     """Only the tables of these names (none: all), and the reports that have any. Raises UsageError for unknown names.
 
-    `also` are tables that could be asked for, though no report has them. Tables of findings collect the findings of all
-    reports and go with the last report that is kept.
+    `also` are tables that could be asked for, though no report has them; `elsewhere` those that other recordings have.
+    Tables of findings collect the findings of all reports and go with the last report that is kept.
     """
     if not names:
         return [report for report in reports if report.names or report.findings]
@@ -142,6 +146,8 @@ def chosen(
     known.update(table.name for table in of_findings)
     for name in names:
         if name not in known:
+            if name in elsewhere:
+                raise UsageError(f"--table {name}: nothing {where} is for it; choose from {', '.join(sorted(known))}")
             columns = _tables_with(name, reports) if name.isidentifier() else []
             raise UsageError(f"--table {name}: {_no_table(name, where, sorted({*known, *also}), columns)}")
     kept = [

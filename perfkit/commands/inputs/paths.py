@@ -124,7 +124,17 @@ def expanded(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fitting(name: str) -> list[str]:
-    return [] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
+    if Path(name).exists():
+        return []
+    return [path for fits in sorted(glob.glob(name, recursive=True)) for path in _sides(fits)]  # noqa: PTH207
+
+
+def _sides(path: str) -> list[str]:
+    """Of what fits a pattern, a folder that holds folders of runs stands for those, a comparison's sides."""
+    folder = Path(path)
+    if not folder.is_dir() or (folder / RECORD_FILE).is_file() or traces_in(folder) or runs_in(folder).records:
+        return [path]
+    return [str(folder / side) for side in with_runs_of_their_own(folder)] or [path]
 
 
 def inputs_of(names: Sequence[str]) -> list[Input]:

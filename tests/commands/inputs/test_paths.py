@@ -11,6 +11,7 @@ from perfkit.commands.inputs.paths import (
     SweepResults,
     TraceFile,
     expanded,
+    inputs_of,
     out_of_tables,
     record_files,
     runs_in,
@@ -158,6 +159,15 @@ def test_folders_of_runs_beside_runs(tmp_path: Path) -> None:
     for name in ("run", "run/plain", "repeats/1", "compare/A/1"):
         saved_in(tmp_path / name)
     assert with_runs_of_their_own(tmp_path) == ["compare", "repeats"]
+
+
+def test_a_pattern_that_fits_a_folder_of_a_comparison_means_its_sides(tmp_path: Path) -> None:
+    """GIVEN a run, and a comparison's folder with the runs of two sides WHEN a pattern fits both THEN all are named"""
+    for name in ("1_run", "2_compare/A/1", "2_compare/B/1"):
+        saved_in(tmp_path / name)
+    fits = ("1_run", "2_compare/A", "2_compare/B")
+    assert expanded((str(tmp_path / "*"),)) == tuple(str(tmp_path / name) for name in fits)
+    assert [type(one) for one in inputs_of(expanded((str(tmp_path / "*"),)))] == [RunFolder, RunsFolder, RunsFolder]
 
 
 def test_folders_of_runs_are_named(tmp_path: Path) -> None:
