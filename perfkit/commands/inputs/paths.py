@@ -91,10 +91,10 @@ def what_is(name: str | Path) -> Input:
 
 def _folder(path: Path) -> Input:
     """A folder without a record of its own. Raises UsageError where the runs in it are one folder further down."""
-    runs = runs_in(path)
-    if not runs.records and not traces_in(path) and (further := with_runs_of_their_own(path)):
-        names = ", ".join(printable(str(path / name)) for name in further[:5])
+    if sides := _sides(path):
+        names = ", ".join(map(printable, sides[:5]))
         raise UsageError(f"{printable(str(path))} holds folders of runs: name one of them: {names}")
+    runs = runs_in(path)
     return runs if runs.records else TraceFile(path)
 
 
@@ -126,15 +126,15 @@ def expanded(names: Sequence[str]) -> tuple[str, ...]:
 def _fitting(name: str) -> list[str]:
     if Path(name).exists():
         return []
-    return [path for fits in sorted(glob.glob(name, recursive=True)) for path in _sides(fits)]  # noqa: PTH207
+    return [path for fits in sorted(glob.glob(name, recursive=True)) for path in _sides(Path(fits)) or [fits]]  # noqa: PTH207
 
 
-def _sides(path: str) -> list[str]:
-    """Of what fits a pattern, a folder that holds folders of runs stands for those, a comparison's sides."""
-    folder = Path(path)
-    if not folder.is_dir() or (folder / RECORD_FILE).is_file() or traces_in(folder) or runs_in(folder).records:
-        return [path]
-    return [str(folder / side) for side in with_runs_of_their_own(folder)] or [path]
+def _sides(path: Path) -> list[str]:
+    """The folders of runs, as a comparison's two, in a folder that has no run and no trace of its own."""
+    runs_or_record = (RECORD_FILE, f"*/{RECORD_FILE}")
+    if not path.is_dir() or any(any(path.glob(name)) for name in runs_or_record) or traces_in(path):
+        return []
+    return [str(path / side) for side in with_runs_of_their_own(path)]
 
 
 def inputs_of(names: Sequence[str]) -> list[Input]:

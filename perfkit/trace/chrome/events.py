@@ -26,7 +26,10 @@ NOTHING = msgspec.Raw(b"")
 
 
 class Args(msgspec.Struct, gc=False):
-    """The members of an event's `args` that some column holds; all others are skipped without decoding."""
+    """The members of an event's `args` that some column holds; all others are skipped without decoding.
+
+    They stand in the order in which Kineto writes them: the decoder looks for a key from where the last one was found.
+    """
 
     external_id: Number = msgspec.field(default=MISSING, name="External id")
     sequence: Number = msgspec.field(default=MISSING, name="Sequence number")
