@@ -25,9 +25,9 @@ from torch.utils._pytree import tree_iter
 
 from perfkit.errors import UsageError
 from perfkit.measure import memory_limit
-from perfkit.schema import memory_estimate
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory_estimate import MemoryEstimate
+from perfkit.schema.memory import estimate as memory_estimate
+from perfkit.schema.memory.estimate import MemoryEstimate
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import TransformerWorkload

@@ -13,8 +13,8 @@ from torch import Tensor
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory import terms as memory_terms
 from perfkit.measure import estimate
-from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
+from perfkit.schema.memory import estimate as memory
 from perfkit.workload.model import Block
 from perfkit.workload.step import TransformerWorkload
 from tests.measure.real_memory import step_peaks

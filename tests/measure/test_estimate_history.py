@@ -12,8 +12,8 @@ from torch import nn
 from perfkit.errors import UsageError
 from perfkit.measure import estimate
 from perfkit.measure.estimate import _History, _Storage
-from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
+from perfkit.schema.memory import estimate as memory
 from tests.runs import QUICK, quick
 
 

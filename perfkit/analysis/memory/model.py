@@ -25,9 +25,9 @@ from perfkit.analysis.memory.terms import (
     head_saved,
     saved,
 )
-from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory_estimate import MemoryEstimate
+from perfkit.schema.memory import estimate as memory
+from perfkit.schema.memory.estimate import MemoryEstimate
 
 _STEP_COUNT_BYTES = 4
 """AdamW keeps a step count for each parameter tensor, in fp32."""

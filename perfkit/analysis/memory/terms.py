@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory_estimate import (
+from perfkit.schema.memory.estimate import (
     ATTENTION,
     LOGITS,
     MIXED,
@@ -66,7 +66,7 @@ class Sizes:
 
 
 Amounts = dict[str, int]
-"""Part (schema.memory_estimate.PARTS) -> bytes."""
+"""Part (schema.memory.estimate.PARTS) -> bytes."""
 
 
 def saved(s: Sizes) -> Amounts:

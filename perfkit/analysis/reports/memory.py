@@ -9,10 +9,11 @@ import pandas as pd
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory.fit import Prediction, Proposal
-from perfkit.schema import memory_estimate, units
+from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.memory_estimate import MemoryEstimate
+from perfkit.schema.memory import estimate as memory_estimate
+from perfkit.schema.memory.estimate import MemoryEstimate
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 

@@ -12,8 +12,8 @@ import pytest
 
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
-from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
+from perfkit.schema.memory import estimate as memory
 from perfkit.schema.parts.workloads import SIZES
 
 GIB = 2**30

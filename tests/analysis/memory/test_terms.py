@@ -9,7 +9,7 @@ import pytest
 
 from perfkit.analysis.memory.terms import Sizes, attention_saved, head_saved, saved
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory_estimate import ATTENTION, MLP
+from perfkit.schema.memory.estimate import ATTENTION, MLP
 
 # tiny: d = 128, f = 512, 4 heads; batch 2, 16 tokens, a vocabulary of 10,000
 U = 4 * 2 * 16 * 128

@@ -10,9 +10,9 @@ from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory.fit import Prediction, Proposal
 from perfkit.analysis.reports import memory as memory_report
 from perfkit.render import terminal
-from perfkit.schema import memory_estimate as memory
 from perfkit.schema.config import RunConfig
-from perfkit.schema.memory_estimate import MemoryEstimate
+from perfkit.schema.memory import estimate as memory
+from perfkit.schema.memory.estimate import MemoryEstimate
 from perfkit.schema.table import Table
 from tests import runs
 from tests.reports import lines_in, tables_for_people

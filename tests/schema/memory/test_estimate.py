@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.schema import memory_estimate as memory
-from perfkit.schema.memory_estimate import MemoryEstimate
+from perfkit.schema.memory import estimate as memory
+from perfkit.schema.memory.estimate import MemoryEstimate
 
 
 @pytest.mark.parametrize(

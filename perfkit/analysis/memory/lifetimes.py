@@ -1,0 +1,88 @@
+"""Lifetimes: every piece of memory of a recording, from its allocation to its end, with what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from perfkit.trace.columns import Bytes, Int32s, Int64s
+
+ALWAYS = np.iinfo(np.int64).min
+"""In `Lifetimes.begin`: it lived before the first event."""
+STILL = np.iinfo(np.int64).max
+"""In `Lifetimes.end`: it lives after the last event."""
+
+
+class Kind(IntEnum):
+    """What memory is for."""
+
+    PARAMETERS = 0
+    GRADIENTS = 1
+    OPTIMIZER = 2
+    CONSTANTS = 3
+    """Batch, buffers and constants."""
+    ACTIVATIONS = 4
+    """Made in forward or loss, and kept for backward."""
+    TEMPORARIES = 5
+    """Freed in the phase in which it was made."""
+    WORKSPACES = 6
+    """Of libraries: cuBLAS, cuDNN."""
+    UNKNOWN = 7
+    """The recording does not tell."""
+
+
+LABELS = {
+    Kind.PARAMETERS: "parameters",
+    Kind.GRADIENTS: "gradients",
+    Kind.OPTIMIZER: "optimizer state",
+    Kind.CONSTANTS: "batch and constants",
+    Kind.ACTIVATIONS: "activations",
+    Kind.TEMPORARIES: "temporaries",
+    Kind.WORKSPACES: "workspaces",
+    Kind.UNKNOWN: "not told",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """One row a piece of memory. Moments are numbers of events: the row of the event in its device's order.
+
+    Bytes count from the event of the allocation (included) to that of the free's completion (excluded).
+    """
+
+    device: Int32s
+    address: Int64s
+    size: Int64s
+    """Requested bytes."""
+    begin: Int64s
+    """Number of the allocating event; ALWAYS before the first."""
+    end: Int64s
+    """Number of the event that ended it; STILL after the last."""
+    kind: Bytes
+    """Kind."""
+    scope: Int32s
+    """Index into `scopes`: the layer that made it; MISSING where unknown."""
+    phase: Bytes
+    """attribution's Phase in which it was made; OTHER where unknown."""
+    step: Int32s
+    """The step in which it was made; MISSING where unknown."""
+    operator: Int32s
+    """Index into `operators`: what made it; MISSING where unknown."""
+    stack: Int32s
+    """Row of the recording's stacks; MISSING where there is none."""
+    scopes: tuple[str, ...]
+    operators: tuple[str, ...]
+    time: Int64s
+    """ns of each event, by its number; without times the number itself."""
+    reasons: tuple[str, ...] = ()
+    """Why rows are of kind UNKNOWN or without a scope, a sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.size)
+
+    def alive(self, moment: int) -> npt.NDArray[np.bool_]:
+        """Rows that live just after the event of this number."""
+        return (self.begin <= moment) & (self.end > moment)

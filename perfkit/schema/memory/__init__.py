@@ -1,0 +1,1 @@
+"""What memory holds: as predicted, and as a run knows it."""
