@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
-
-from torch._C._autograd import DeviceType
 
 from perfkit import signals
 from perfkit.measure.loop import Observer, StepId
@@ -21,8 +19,8 @@ from perfkit.schema.memory.notes import Inventory, MemoryNotes, Moment, SavedOpe
 from perfkit.schema.record import RunRecord, StepSample
 from perfkit.workload.protocol import Workload
 
-_ALLOCATION = "[memory]"
-"""The profiler's name of an event that allocates (bytes above 0) or frees."""
+_ALLOCATION = "Allocation"
+"""The kind of an event that allocates (bytes above 0) or frees."""
 
 
 class Inventories(Observer):
@@ -70,7 +68,7 @@ class Inventories(Observer):
     def read(self, profile: Any) -> None:
         """Find the peak in the events of a profile of the measured steps."""
         results = profile.profiler.kineto_results
-        self.peak = peak_of(results.events(), self._lived)
+        self.peak = peak_of(results.experimental_event_tree(), self._lived)
 
     def add_to(self, record: RunRecord) -> RunRecord:
         """The record with the peak."""
@@ -87,29 +85,43 @@ class Inventories(Observer):
                 parameter.grad = parameter.grad.clone()
 
 
-def peak_of(events: list[Any], lived: int) -> int | None:
-    """Peak bytes on the CPU over measured steps, of a profile's events (`kineto_results.events()`).
+def peak_of(roots: Iterable[Any], lived: int) -> int | None:
+    """Peak bytes on the CPU over measured steps, of a profile's events (`kineto_results.experimental_event_tree()`).
 
-    `lived`: bytes that lived before the first and are not freed. Without ranges of steps all of the profile counts;
-    None where there is no allocation.
+    `lived`: bytes that lived before the first event and are not freed. Without ranges of steps all of the profile
+    counts; None where there is no allocation. The release of what was not allocated in this profile does not count:
+    PyTorch reports some, with sizes that its table has from an earlier profile in this process.
     """
-    changes = sorted(
-        (event.start_ns(), event.nbytes())
-        for event in events
-        if event.name() == _ALLOCATION and event.device_type() == DeviceType.CPU
-    )
-    live = list(accumulate((size for _, size in changes), initial=lived))
-    steps = [
-        (event.start_ns(), event.start_ns() + event.duration_ns())
-        for event in events
-        if (name := range_names.parse_trace(event.name())) is not None and name.kind == "step"
-    ]
-    inside = [
-        max(before, after)  # what lives as a step begins counts, if nothing else is allocated in it
-        for (time, _), before, after in zip(changes, live, live[1:], strict=False)
-        if not steps or any(begin <= time < end for begin, end in steps)
-    ]
-    return max(inside, default=None)
+    changes: list[tuple[int, int, int]] = []
+    steps: list[tuple[int, int]] = []
+    for event in _all(roots):
+        kind, fields = event.typed
+        if kind.name == _ALLOCATION and fields.device.type == "cpu":
+            changes.append((event.start_time_ns, fields.ptr, fields.alloc_size))
+        elif (name := range_names.parse_trace(event.name)) is not None and name.kind == "step":
+            steps.append((event.start_time_ns, event.end_time_ns))
+    live = lived
+    sizes: dict[int, int] = {}
+    peaks = []
+    for time, address, change in sorted(changes, key=itemgetter(0)):
+        before = live
+        if change > 0:
+            sizes[address] = change
+            live += change
+        else:
+            live -= sizes.pop(address, 0)
+        if not steps or any(begin <= time < end for begin, end in steps):
+            peaks.append(max(before, live))  # what lives as a step begins counts, if nothing more is allocated in it
+    return max(peaks, default=None)
+
+
+def _all(roots: Iterable[Any]) -> Iterator[Any]:
+    """Events, and those inside them."""
+    waiting = list(roots)
+    while waiting:
+        event = waiting.pop()
+        yield event
+        waiting += event.children
 
 
 class Notes(Observer):
