@@ -198,7 +198,7 @@ def _precisions(config: RunConfig) -> Iterator[_Step]:
 
 def _checkpoints(config: RunConfig) -> Iterator[_Step]:
     yield _NONE
-    if config.step.pass_type != "forward" and not config.step.checkpoint:
+    if config.step.pass_type != "forward" and not config.step.checkpoint_group:
         yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
 
 

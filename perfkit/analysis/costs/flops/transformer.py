@@ -55,8 +55,16 @@ def step_flops(config: RunConfig) -> StepFlops:
         return StepFlops(forward, 0, 0)
     linear = shape.num_layers * (projections + 3 * down) + head
     backward = 2 * linear + shape.num_layers * (5 if is_fused(config) else 4) * attention
-    recompute = forward - head if step.checkpoint else 0
-    return StepFlops(forward, recompute, backward)
+    return StepFlops(forward, _recomputed_blocks(config) * (forward - head) // shape.num_layers, backward)
+
+
+def _recomputed_blocks(config: RunConfig) -> int:
+    """How many forwards of a block are run again: one of each; two in nested groups, where there are more than one."""
+    step, layers = config.step, config.transformer.shape.num_layers
+    if not step.checkpoint_group:
+        return 0
+    alone = layers if step.checkpoint_group == 1 else int(layers % step.checkpoint_group == 1)
+    return 2 * layers - alone if step.checkpoint_nested else layers
 
 
 def is_fused(config: RunConfig) -> bool:
