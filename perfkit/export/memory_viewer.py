@@ -19,7 +19,7 @@ from perfkit.trace.columns import MISSING
 from perfkit.trace.snapshot.columns import ACTIONS, Action, BlockState, Snapshot
 
 _PROTOCOL = 4
-_WORDS = {action: word for word, action in ACTIONS.items()}
+_WORDS: dict[Action, str] = {action: word for word, action in ACTIONS.items()}
 _STATES = {
     BlockState.INACTIVE: "inactive",
     BlockState.ACTIVE: "active_allocated",

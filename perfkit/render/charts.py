@@ -189,7 +189,8 @@ def _legend(axes: Axes, panel: Panel) -> None:
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
     if len(labels) > 1 or panel.missing:
-        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.1 if panel.title or panel.strip else 1.02)}
+        above = 1.1 if panel.title or panel.strip else 1.02
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, above)}
         columns = _legend_columns(labels)
         handles = [drawn[label] for label in labels]
         legend = axes.legend(handles, labels, ncols=columns, frameon=False, fontsize=8, **place)

@@ -9,8 +9,8 @@ Quantity = Literal["s", "B", "/s", ""]
 """Seconds, bytes, a rate, or a plain number."""
 Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof", "steps", "stack"]
 """line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each; bubbles:
-filled, of the area that `share` says; roof: a line without markers; steps: one that stays until the next point; stack: areas
-upon each other in the order of the series, which have the same x, each as high as its own y until the next point."""
+filled, of the area that `share` says; roof: a line without markers; steps: one that stays until the next point; stack:
+areas upon each other in the order of the series, which have the same x, each as high as its own y until the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
