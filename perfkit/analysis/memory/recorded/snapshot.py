@@ -18,7 +18,8 @@ from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, Bytes, Int32s, Int64s
 from perfkit.trace.snapshot.columns import Action, Snapshot
 
-_BETWEEN = " > "
+_AROUND = ("step", "warmup", "phase", "measure")
+"""Ranges that are no scopes."""
 _NO_STACKS = "the recording has no stacks"
 
 
@@ -39,7 +40,9 @@ def lifetimes(snapshot: Snapshot) -> Lifetimes:
     events = snapshot.events
     phase = _phases(snapshot, facts, stamps)
     steps = stamps.step[events.metadata]
-    times = timeline.timeline(events.device, phase, steps if (steps != MISSING).any() else None)
+    times = timeline.timeline(
+        events.device, phase, _carried(steps, events.device) if (steps != MISSING).any() else None
+    )
 
     made = pieces.begin != ALWAYS
     at = pieces.begin[made]
@@ -63,6 +66,13 @@ def lifetimes(snapshot: Snapshot) -> Lifetimes:
     )  # fmt: skip
 
 
+def _carried(step: Int32s, device: Int32s) -> Int32s:
+    """Give events that say no step, as those of autograd's own thread, that of the one before them."""
+    rows = np.arange(len(step))
+    starts = np.append(True, device[1:] != device[:-1])
+    return step[np.maximum.accumulate(np.where((step != MISSING) | starts, rows, 0))]
+
+
 def _has(marks: np.ndarray, mark: Mark) -> np.ndarray:
     return marks & mark != 0
 
@@ -81,13 +91,12 @@ def _stamps(snapshot: Snapshot) -> _Stamps:
     step = np.full(rows, MISSING, np.int32)
     scopes: dict[str, int] = {}
     for row, text in enumerate(snapshot.texts):
-        for part in text.split(_BETWEEN):
-            name = range_names.parse_trace(part)
-            said = phase_words.of_range(part)
+        for name in range_names.parse_stamp(text):
+            said = phase_words.of_range(name.trace_text)
             phase[row] = phase[row] if said is None else said
-            if name is not None and name.kind in ("step", "warmup") and name.label.isdigit():
+            if name.kind == "step" and name.label.isdigit():
                 step[row] = int(name.label)
-            elif name is not None and name.kind not in ("phase", "measure"):
+            elif name.kind not in _AROUND:
                 scope[row] = scopes.setdefault(name.label, len(scopes))
     return _Stamps(phase, scope, step, tuple(scopes))
 

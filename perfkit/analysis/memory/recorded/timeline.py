@@ -52,7 +52,7 @@ def timeline(device: Int32s, phase: Bytes, step: Int32s | None = None) -> Timeli
     for one in np.unique(device).tolist():
         rows = np.flatnonzero(device == one)
         filled = _filled(coarse[rows])
-        said = np.full(len(rows), MISSING, np.int32) if step is None else _carried(step[rows])
+        said = np.full(len(rows), MISSING, np.int32) if step is None else step[rows]
         begins = np.append(True, (filled[1:] != filled[:-1]) | (said[1:] != said[:-1]))
         first = np.flatnonzero(begins)
         last = np.append(first[1:] - 1, len(rows) - 1)
@@ -74,12 +74,6 @@ def _filled(phase: Bytes) -> Bytes:
     before, after = padded[before], padded[after]  # -1 and one beyond the last both find the OTHER behind the end
     loss = (before == Phase.FORWARD) & (after == Phase.BACKWARD)
     return np.where(known, phase, np.where((before == after) | loss, before, np.uint8(Phase.OTHER)))
-
-
-def _carried(step: Int32s) -> Int32s:
-    """Give events that say no step the step of the one before them."""
-    known = np.maximum.accumulate(np.where(step != MISSING, np.arange(len(step)), 0))
-    return step[known]
 
 
 def _counted(phases: list[int]) -> list[int]:
