@@ -7,6 +7,7 @@ from pathlib import Path
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.memory.recorded import account as accounts
 from perfkit.analysis.memory.recorded import snapshot as from_snapshot
+from perfkit.analysis.memory.recorded import trace as from_trace
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.commands.console import progress
 from perfkit.commands.inputs import traces
@@ -69,6 +70,6 @@ def _of_trace(path: Path | str, notes: MemoryNotes | None, *, use_cache: bool) -
     if not trace.recording.capabilities.memory_events:
         raise UsageError(f"{trace.source} has no allocations in it: record it with profile_memory=True, or {_RECORD}")
     with progress.reading(Path(trace.source).name) as advance:
-        details = read_details(trace, advance)
-    lives = from_trace.lifetimes(trace, attribute(trace), details, notes)
+        events = read_details(trace, advance).memory
+    lives = from_trace.lifetimes(trace, attribute(trace), events, notes)
     return MemoryAccount(lives, accounts.the_peak(lives), None, notes)
