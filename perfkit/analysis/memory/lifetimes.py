@@ -93,7 +93,8 @@ class Lifetimes:
     time: Int64s
     """ns of each event, by its number; without times the number itself."""
     places: tuple[str, ...] = ()
-    """Of each stack the innermost line of the user's program, `model.py(432): attention`; empty where there is none."""
+    """Of each stack the innermost line of the user's program, `model.py(432): attention`, and its caller's after
+    ` < `; empty where there is none."""
     spans: tuple[Span, ...] = ()
     """The phases, one after the other; empty where nothing tells them."""
     reasons: tuple[str, ...] = ()

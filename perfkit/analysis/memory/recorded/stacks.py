@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntFlag
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.schema import python_frames
-from perfkit.trace.columns import MISSING, Bytes, Int64s
+from perfkit.trace.columns import Bytes, Int64s
 from perfkit.trace.snapshot.columns import Frame, Snapshot
 
 
@@ -69,7 +70,7 @@ class StackFacts:
     phase: Bytes
     """Phase; OTHER where no frame says it."""
     place: tuple[str, ...]
-    """The innermost line of the user's program; empty where there is none."""
+    """The innermost line of the user's program, and its caller's after ` < `; empty where there is none."""
     operator: tuple[str, ...]
     """The outermost operator that was called (`aten::softmax`), or the backward node; empty where unknown."""
 
@@ -89,11 +90,17 @@ def facts(snapshot: Snapshot) -> StackFacts:
     # Checkpointing calls modules from inside a node; a module that calls backward itself has the engine inside.
     phase[_ahead(engine, optimizer) & _ahead(module, engine)] = Phase.RECOMPUTE
     texts = [_texts(frame) for frame in snapshot.frames]
-    used = marks & Mark.USER != 0
-    place = _picked([text for text, _ in texts], stacks.frame, stacks.start, used, inner=True)
+    place = _places(snapshot, marks, [text for text, _ in texts])
     named = np.array([bool(operator) for _, operator in texts], bool)[stacks.frame]
-    operator = _picked([operator for _, operator in texts], stacks.frame, stacks.start, named, inner=False)
+    operator = _outermost([operator for _, operator in texts], stacks.frame, stacks.start, named)
     return StackFacts(together, phase, place, operator)
+
+
+def _places(snapshot: Snapshot, marks: np.ndarray, texts: list[str]) -> tuple[str, ...]:
+    """The innermost line of the user's program in each stack and its caller's."""
+    stacks, used = snapshot.stacks, marks & Mark.USER != 0
+    frames = [stacks.frame[start:end][used[start:end]][:2] for start, end in pairwise(stacks.start.tolist())]
+    return (*(" < ".join(texts[frame] for frame in inner.tolist()) for inner in frames), "")
 
 
 def _marks(frame: Frame) -> int:
@@ -148,9 +155,7 @@ def _ahead(one: Int64s, other: Int64s) -> np.ndarray:
     return (one > 0) & (one > other)
 
 
-def _picked(texts: list[str], frame: np.ndarray, start: Int64s, of: np.ndarray, *, inner: bool) -> tuple[str, ...]:
-    """Per stack the text of its innermost or outermost frame among some; empty for none."""
-    place = np.arange(len(frame)) + 1
-    chosen = _by_stack(np.maximum, np.where(of, len(frame) + 1 - place if inner else place, 0), start)
-    rows = np.where(chosen > 0, (len(frame) + 1 - chosen if inner else chosen) - 1, MISSING)
-    return tuple("" if row == MISSING else texts[frame[row]] for row in rows.tolist())
+def _outermost(texts: list[str], frame: np.ndarray, start: Int64s, of: np.ndarray) -> tuple[str, ...]:
+    """Per stack the text of its outermost frame among some; empty for none."""
+    chosen = _by_stack(np.maximum, np.where(of, np.arange(len(frame)) + 1, 0), start)
+    return tuple("" if row == 0 else texts[frame[row - 1]] for row in chosen.tolist())
