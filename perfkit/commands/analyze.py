@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
-from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import recorded_memory, repeats
+from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import runs as runs_report
 from perfkit.analysis.reports import sweep as sweep_report

@@ -85,7 +85,7 @@ def execute(
     for written in filter(None, (options.output, options.export_viewer)):
         refuse_overwriting(written, input_.path)
     account = _at(recorded.account_of(input_, use_cache=not options.no_cache), options.at)
-    report = recorded_memory.report(account, Path(named[0]).name)
+    report = recorded_memory.report(account, Path(named[0]).name, recorded.config_of(input_))
     plots.offer(pictures.OF_MEMORY, account)
     if options.export_viewer is not None:
         _export(account, options.export_viewer)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.phase_words import Phase
+from perfkit.analysis.findings.memory import catalogue
 from perfkit.analysis.findings.memory.catalogue import FINDINGS, Find
 from perfkit.analysis.memory.lifetimes import LABELS, Kind, Lifetimes, Span
-from perfkit.analysis.memory.recorded import live, tables
+from perfkit.analysis.memory.recorded import allocator, curves, live, saved, steps, tables
 from perfkit.analysis.memory.recorded.account import MemoryAccount, the_peak
 from perfkit.analysis.memory.recorded.live import Peak
 from perfkit.schema import units
+from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import APART, Evidence, Finding, Rule
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.report import LazyTable, Report
 from perfkit.schema.table import Audience, Column, Table
 from perfkit.trace.columns import MISSING
@@ -41,6 +44,21 @@ class MemoryTable:
     audience: Audience = "everyone"
     is_there: Callable[[MemoryAccount], bool] = lambda _: True
     """Whether such a recording has it at all."""
+
+
+def has_phases(account: MemoryAccount) -> bool:
+    """Whether the recording tells phases."""
+    return any(span.phase is not Phase.OTHER for span in account.lives.spans)
+
+
+def has_steps(account: MemoryAccount) -> bool:
+    """Whether the recording tells several steps."""
+    return len({span.step for span in account.lives.spans} - {MISSING}) > 1
+
+
+def has_backward(account: MemoryAccount) -> bool:
+    """Whether the recording tells when backward was."""
+    return any(span.phase is Phase.BACKWARD for span in account.lives.spans)
 
 
 def several_devices(account: MemoryAccount) -> bool:
@@ -85,6 +103,54 @@ def parts(account: MemoryAccount) -> Table:
     return Table("parts", "By kind and layer", columns, grouped, reasons)
 
 
+def blocks(account: MemoryAccount) -> Table:
+    """What each block keeps for backward, blocks that differ in their number alone as one row."""
+    table = saved.saved(account)
+    frame = table.frame
+    sums = [name for name in frame.columns if name.endswith("bytes")]
+    frame = frame.assign(block=folded(frame["block"]), x=1)
+    frame = frame.groupby("block", sort=False)[["x", *sums]].sum().reset_index()
+    frame = frame.assign(each_bytes=frame["bytes"] / frame["x"])
+    frame = frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+    columns = (
+        Column("block"),
+        Column("x", "", "count", "x"),
+        Column("each_bytes", "B", "bytes", "each keeps", scale="bytes"),
+        Column("bytes", "B", "bytes", "kept for backward", summed=True, scale="bytes"),
+        *((Column("hooks_bytes", "B", "bytes", "by hooks", summed=True, scale="bytes"),) if account.notes else ()),
+        Column("gradient_bytes", "B", "bytes", "gradients made", summed=True, scale="bytes"),
+        Column("returned_bytes", "B", "bytes", "returned", summed=True, scale="bytes"),
+    )
+    notes = ("kept: made by forward, freed by backward; returned: less the gradients that its backward made",)
+    return Table("blocks", "What blocks keep for backward", columns, frame, (*notes, *table.notes))
+
+
+def kept_operations(account: MemoryAccount) -> Table:
+    """The operations that keep most in one block, blocks that differ in their number alone as one."""
+    frame = saved.operations(account).frame
+    frame = frame.assign(block=folded(frame["block"]), x=1)
+    frame = frame.groupby(["block", "operation"], sort=False)[["x", "bytes"]].sum().reset_index()
+    whole = frame.groupby("block")["bytes"].transform("sum")
+    rest = frame["operation"].str.fullmatch(r"\d+ others")
+    frame = frame.assign(each_bytes=frame["bytes"] / frame["x"], share=frame["bytes"] / whole, whole=whole, rest=rest)
+    order = ["whole", "block", "rest", "bytes"]
+    frame = frame.sort_values(order, ascending=[False, True, True, False], kind="stable", ignore_index=True)
+    columns = (
+        Column("block"),
+        Column("operation"),
+        Column("x", "", "count", "x"),
+        Column("each_bytes", "B", "bytes", "each keeps"),
+        Column("share", "1", "share", "of the block's"),
+    )
+    return Table("kept_operations", "Operations of a block that keep most for backward", columns, frame)
+
+
+def largest(account: MemoryAccount) -> Table:
+    """The largest that live at the moment; columns of texts that nothing tells are left out for people."""
+    table = tables.largest(account)
+    return replace(table, frame=table.frame.replace("", None))
+
+
 def devices(account: MemoryAccount) -> Table:
     """The peak of each device, the highest first."""
     rows = [
@@ -95,27 +161,55 @@ def devices(account: MemoryAccount) -> Table:
     return Table("devices", "The peak of each device", columns, pd.DataFrame(rows), pinned=len(rows))
 
 
+def phases(account: MemoryAccount) -> Table:
+    """The peak of each phase, and where in it; of several steps the highest."""
+    lives, peak = account.lives, the_peak(account.lives)
+    rows = [
+        {"phase": phase.label, "peak_bytes": one.bytes, "share": one.bytes / max(peak.bytes, 1),
+         "where": where(lives, one)}
+        for phase, one in sorted(curves.by_phase(lives, account.at.device).items())
+    ]  # fmt: skip
+    columns = (
+        Column("phase"),
+        Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
+        Column("share", "1", "share", "of the peak"),
+        Column("where"),
+    )
+    return Table("phases", "The peak of each phase", columns, pd.DataFrame(rows), pinned=len(rows))
+
+
 TABLES: tuple[MemoryTable, ...] = (
     MemoryTable("devices", "a device (with several only)", devices, is_there=several_devices),
+    MemoryTable("phases", "a phase of a step", phases, is_there=has_phases),
     MemoryTable("kinds", "a kind of memory", kinds),
     MemoryTable("parts", "a kind of memory in a scope, layers that differ in their number alone as one", parts),
     MemoryTable("peak", "a kind of memory in a scope, at the peak or at `--at`", tables.peak, "scripts"),
-    MemoryTable("largest", "a size that lives then, of one stack", tables.largest),
+    MemoryTable("largest", "a size that lives then, of one stack", largest),
+    MemoryTable("blocks", "blocks alike but for their numbers, with what they keep", blocks, is_there=has_backward),
+    MemoryTable("kept_operations", "an operation of such blocks", kept_operations, is_there=has_backward),
+    MemoryTable("saved", "a block, with what it keeps for backward", saved.saved, "scripts", has_backward),
+    MemoryTable(
+        "operations", "an operation of a block that keeps much for backward", saved.operations, "scripts", has_backward
+    ),
+    MemoryTable("steps", "a step (with several only)", steps.steps, is_there=has_steps),
+    MemoryTable("left", "a place where steps left memory behind", steps.left, "scripts", has_steps),
+    MemoryTable("allocator", "what the allocator did, how often", allocator.behaviour),
     MemoryTable("live", "a moment, with what lives by kind", tables.over_time, "scripts"),
 )
 """Every table of a recording of memory, in the order of reading."""
 NAMES = tuple(table.name for table in TABLES)
 
 
-
-def report(account: MemoryAccount, title: str, findings: Iterable[Find] = FINDINGS) -> Report:
-    """What lived at the peak, or at the moment that was asked for."""
+def report(
+    account: MemoryAccount, title: str, config: RunConfig | None = None, findings: Iterable[Find] = FINDINGS
+) -> Report:
+    """What lived at the peak, or at the moment that was asked for. `config`: of the perfkit run that recorded it."""
     return Report(
         title,
         lambda: summary(account),
         (LazyTable(one.name, lambda one=one: one.build(account), one.audience)  # type: ignore[misc]
          for one in TABLES if one.is_there(account)),
-        findings=lambda: (held(account), *filter(None, (find(account) for find in findings))),
+        findings=lambda: (held(account), *catalogue.findings(account, findings), *residual_stream(config)),
         main="peak",
     )  # fmt: skip
 
@@ -131,10 +225,19 @@ def summary(account: MemoryAccount) -> dict[str, Any]:
         "peak_phase": None if (phase := _phase(lives, peak)) is None else phase.label,
         "peak_scope": _text(lives.scope, row, lives.scopes),
         "peak_time_ns": _time(lives, peak),
+        **_beside(account, peak),
         "at_bytes": at.bytes,
         "at_time_ns": _time(lives, at),
         "kinds": dict(zip(*(kinds(account).frame[name].tolist() for name in ("kind", "bytes")), strict=True)),
     }
+
+
+def _beside(account: MemoryAccount, peak: Peak) -> dict[str, Any]:
+    """What the allocator held at the peak besides what was asked for; nothing where no allocator was recorded."""
+    if account.snapshot is None:
+        return {"rounding_bytes": None, "reserved_bytes": None}
+    rounding = allocator.rounding(account.snapshot, account.lives, peak)
+    return {"rounding_bytes": rounding.bytes, "reserved_bytes": allocator.reserved(account.snapshot, peak)}
 
 
 def held(account: MemoryAccount) -> Finding:
@@ -154,9 +257,22 @@ def held(account: MemoryAccount) -> Finding:
         first = f"{units.size(at.bytes)} live" + (f" in {place}" if place else "")
         first += f", {share} of the peak ({units.size(peak.bytes)})"
     text = first + (f", of which {', '.join(parts)}" if parts else "")
-    more = "".join(f"{APART}{part}" for part in (_when(lives, at), _others(lives, at)) if part)
+    more = "".join(f"{APART}{part}" for part in (_when(lives, at), _reserved(account), _others(lives, at)) if part)
     evidence = tuple(Evidence("kinds", {"kind": str(kind)}) for kind in by_kind["kind"].head(_SAID))
     return Finding(MEMORY_HELD, text + more, evidence=evidence, where=place)
+
+
+RESIDUAL_STREAM = Rule("residual-stream", "memory", "the size of the residual stream", read="detail")
+
+
+def residual_stream(config: RunConfig | None) -> Iterator[Finding]:
+    """What a block gets and hands on, by the shapes of perfkit's own Transformer."""
+    if config is None or isinstance(config.workload, Own) or config.step.context_length is None:
+        return
+    batch, context, d_model = config.step.batch_size, config.step.context_length, config.transformer.shape.d_model
+    size = 4 * batch * context * d_model
+    text = f"the residual stream is {units.size(size)}: batch {batch} x context {context} x d_model {d_model} x 4 B"
+    yield Finding(RESIDUAL_STREAM, text, sure="derived")
 
 
 def where(lives: Lifetimes, at: Peak) -> str:
@@ -181,6 +297,16 @@ def _when(lives: Lifetimes, at: Peak) -> str:
     of_step = "" if step is None else f"step {step}"
     after = "" if time is None else f"{units.duration_ns(time)} after the first event"
     return ", ".join(filter(None, (of_step, after)))
+
+
+def _reserved(account: MemoryAccount) -> str:
+    """What the allocator had from the driver then."""
+    beside = _beside(account, account.at)
+    if not beside["reserved_bytes"]:
+        return ""
+    free = beside["reserved_bytes"] - account.at.bytes - beside["rounding_bytes"]
+    rounding = f"{units.size(beside['rounding_bytes'])} rounding"
+    return f"reserved {units.size(beside['reserved_bytes'])}: {rounding}, {units.size(max(free, 0))} free"
 
 
 def _others(lives: Lifetimes, at: Peak) -> str:

@@ -9,23 +9,22 @@ import zlib
 from pathlib import Path
 
 from perfkit.trace import foreign
+from perfkit.trace.snapshot import reader
 
-_PICKLE = re.compile(rb"\x80[\0-\x05]")
 _CHECKPOINT = re.compile(rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")
 """How torch.save began its files before it wrote zip archives."""
-_TIMELINE = re.compile(rb"\s*\[\s*\[\s*(-?\d|\])|\s*<html>.{0,200}<title>GPU Memory Timeline", re.DOTALL)
 _NAMES = re.compile(r"\.(pickle|pkl)(\.gz|\.zip)?$", re.IGNORECASE)
 
 
 def is_snapshot(path: Path) -> bool:
-    """Whether this is what PyTorch wrote of an allocator, packed or not: a pickle, or a memory timeline.
+    """Whether this is what PyTorch wrote of an allocator, packed or not: a pickle.
 
     What is in a pickle is for its reader to judge; a checkpoint is none.
     """
     head = _head(path)
     if _CHECKPOINT.match(head):
         return False
-    return bool(_PICKLE.match(head) or _TIMELINE.match(head) or _NAMES.search(path.name))
+    return reader.is_snapshot(head) or _NAMES.search(path.name) is not None
 
 
 def _head(path: Path) -> bytes:

@@ -13,7 +13,7 @@ _LEAST = 0.1
 _LARGE = 2**26
 """Bytes: less than three segments of 20 MiB is nothing to mend."""
 
-FRAGMENTATION = Rule("fragmentation", "memory", "the allocator has much memory from the driver that nobody uses at the peak")
+FRAGMENTATION = Rule("fragmentation", "memory", "the allocator has much memory that nobody uses at the peak")
 
 
 def fragmentation(account: MemoryAccount) -> Finding | None:
@@ -34,9 +34,9 @@ def fragmentation(account: MemoryAccount) -> Finding | None:
         f" ({units.percent(free / reserved)}) are in pieces between blocks, or in segments that are free"
     )
     is_set = bool(snapshot.settings.get("expandable_segments"))
-    advice = "fewer different sizes: batches padded to a few lengths" if is_set else (
-        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+    advice = (
+        "fewer different sizes: batches padded to a few lengths"
+        if is_set
+        else ("PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True")
     )
-    return Finding(
-        FRAGMENTATION, text, alive.cost(account, free), (Evidence("allocator", {}),), advice, "derived"
-    )
+    return Finding(FRAGMENTATION, text, alive.cost(account, free), (Evidence("allocator", {}),), advice, "derived")

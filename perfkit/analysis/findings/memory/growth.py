@@ -26,7 +26,7 @@ def growing_memory(account: MemoryAccount) -> Finding | None:
     if not held or by_step["end_bytes"].iloc[-1] - by_step["end_bytes"].iloc[0] < _HALF * held:
         return None
     most = left.sort_values("bytes", ascending=False, kind="stable").iloc[0]
-    place = " at ".join(text for text in (most["scope"], most["frame"]) if text) or most["operator"] or "an unknown place"
+    place = " at ".join(filter(None, (most["scope"], most["frame"]))) or most["operator"] or "an unknown place"
     each = held / max(int(most["steps"]), 1)
     text = (
         f"memory grows by {units.size(each)} a step: {units.many(int(most['steps']), 'step', 'steps')} left"

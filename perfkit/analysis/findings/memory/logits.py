@@ -21,7 +21,7 @@ _SCOPE = re.compile(r"(^|[./])(loss|criterion|head|lm_head|embed_out|unembed\w*)
 _OPERATOR = re.compile(r"cross_entropy|nll_loss|log_softmax|NllLoss|LogSoftmax|CrossEntropy", re.IGNORECASE)
 _PLACE = re.compile(r"loss|cross_entropy|log_softmax|logits", re.IGNORECASE)
 
-LOGITS_PEAK = Rule("logits-peak", "memory", "the peak is made by logits and the loss, which are as wide as the vocabulary")
+LOGITS_PEAK = Rule("logits-peak", "memory", "logits and the loss, as wide as the vocabulary, are a part of the peak")
 
 
 def logits_peak(account: MemoryAccount) -> Finding | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.memory import alive
 from perfkit.analysis.memory.lifetimes import LABELS, Kind
-from perfkit.analysis.memory.recorded import live
+from perfkit.analysis.memory.recorded import curves
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
@@ -18,7 +18,9 @@ _NEAR = 0.95
 
 OPTIMIZER_STATE = Rule("optimizer-state", "memory", "the optimizer's state is a large part of the peak")
 OPTIMIZER_TEMPORARIES = Rule(
-    "optimizer-temporaries", "memory", "what the optimizer computes with makes the peak: it updates many parameters at once"
+    "optimizer-temporaries",
+    "memory",
+    "what the optimizer computes with, many parameters at once, is a part of the peak",
 )
 OPTIMIZER_PEAK = Rule(
     "optimizer-peak", "memory", "the peak is in the optimizer, where fewer activations do not lower it"
@@ -63,9 +65,9 @@ def optimizer_temporaries(account: MemoryAccount) -> Finding | None:
 
 def optimizer_peak(account: MemoryAccount) -> Finding | None:
     """A peak in the optimizer, well above what forward and backward reach."""
-    highest = live.by_phase(account.lives, account.at.device)
+    highest = {phase: peak.bytes for phase, peak in curves.by_phase(account.lives, account.at.device).items()}
     peak = highest.get(Phase.OPTIMIZER, 0)
-    others = max((held for phase, held in highest.items() if phase is not Phase.OPTIMIZER), default=0)
+    others = max((highest[phase] for phase in (Phase.FORWARD, Phase.BACKWARD) if phase in highest), default=0)
     if not others or account.at.bytes != peak or others >= _NEAR * peak:
         return None
     text = (

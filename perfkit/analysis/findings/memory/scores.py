@@ -22,7 +22,7 @@ _LOSS = re.compile(r"loss|log_softmax|cross_entropy", re.IGNORECASE)
 _PARTS = (1, 2, 4)
 """A tensor of the scores may be of half as many bytes in 16 bits, of a quarter as a mask."""
 
-KEPT_SCORES = Rule("kept-scores", "memory", "attention scores are kept for backward, which a fused kernel computes anew")
+KEPT_SCORES = Rule("kept-scores", "memory", "attention scores are kept for backward; a fused kernel keeps none")
 
 
 def kept_scores(account: MemoryAccount) -> Finding | None:
