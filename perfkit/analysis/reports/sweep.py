@@ -141,7 +141,7 @@ def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[s
     if repeats > 1:
         return _points_table(rows, varied, chosen)
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
-    more = [column.name for column in _OF_MEMORY] if checkpoints.varied(varied) else []
+    more = [column.name for column in _of_memory(measured, varied)]
     usual = (*_labels(varied), *_RESULT[:-1], *more, _RESULT[-1])
     table = _table("results", "Step time", chosen or usual, _sorted(measured))
     return table if chosen else dataclasses.replace(table, columns=_with_spare(table.columns))
@@ -175,9 +175,8 @@ def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
 
 def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple[str, ...]) -> Table:
     points = sweep_points.points_of(_sorted(rows))
-    more = _OF_MEMORY if checkpoints.varied(varied) else ()
-    own = {column.name: column for column in (*_OF_POINT, *more)}
-    names = chosen or (*_labels(varied), *own)
+    own = {column.name: column for column in (*_OF_POINT, *_OF_MEMORY)}
+    names = chosen or (*_labels(varied), *(column.name for column in (*_OF_POINT, *_of_memory(rows, varied))))
     frame = pd.DataFrame(
         [
             {name: point.config.value(name) if name in CONFIG_FIELDS else getattr(point, name) for name in names}
@@ -198,6 +197,12 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
         )
     shown = tuple(own.get(name) or _COLUMNS[name] for name in names)
     return Table("results", "Step time", shown if chosen else _with_spare(shown), frame, notes)
+
+
+def _of_memory(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Column]:
+    """The columns of predicted and counted peaks, where they are to be shown and hold anything."""
+    filled = _filled([column.name for column in _OF_MEMORY], rows) if checkpoints.varied(varied) else ()
+    return [column for column in _OF_MEMORY if column.name in filled]
 
 
 def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:

@@ -38,8 +38,12 @@ def findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
     for config, alike in others.items():
         sizes = sorted({point.config.step.checkpoint_group: point for point in alike}.items())
         if len(sizes) > 2:
-            where = ", ".join(f"{flag(name)} {config.value(name)}" for name in apart)
+            where = ", ".join(f"{flag(name)} {_text(config.value(name))}" for name in apart)
             yield from _best(dict(sizes), where)
+
+
+def _text(value: object) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _best(points: dict[int, SweepPoint], where: str) -> Iterator[Finding]:

@@ -63,9 +63,10 @@ def test_points_that_differ_otherwise_are_judged_apart():
     several = plain + rows({1: 9, 2: 8, 3: 7}, batch_size=8) + rows({2: 3, 3: 2, 4: 1}, checkpoint_nested=True)
     found = said(several)
     assert [text.split(" have")[0] for text in found] == [
-        "--batch-size 2, --checkpoint-nested False: groups of 2", "--batch-size 8, --checkpoint-nested False: groups of 3",
-        "--batch-size 2, --checkpoint-nested True: groups of 4",
-    ]  # fmt: skip
+        "--batch-size 2, --checkpoint-nested off: groups of 2",
+        "--batch-size 8, --checkpoint-nested off: groups of 3",
+        "--batch-size 2, --checkpoint-nested on: groups of 4",
+    ]
 
 
 def test_the_table_has_predicted_and_counted_peaks_where_checkpointing_varies():
