@@ -7,6 +7,7 @@ none (Windows), the function runs in this process, without limits.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -16,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 from perfkit.errors import UsageError
@@ -94,6 +96,8 @@ def _run(work: Callable[[Tell, bool], Any], pipe: Connection, result: IO[bytes],
     """The child: never returns into the code that forked it."""
     code = 1
     try:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what the interpreter says of a pickle that breaks it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _limit(resource.RLIMIT_AS, _size() + memory)
@@ -114,8 +118,7 @@ def _run(work: Callable[[Tell, bool], Any], pipe: Connection, result: IO[bytes],
 def _size() -> int:
     """Bytes of address space that this process has."""
     try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[0]) * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:
         return 1 << 40
 

@@ -132,8 +132,8 @@ class EventBuilder:
         except (TypeError, struct.error) as error:  # an unhashable action; a number that is none, or too large
             raise NotASnapshotError("has events that are not what torch writes") from error
         self._check(piece)
-        narrow = [piece[0].astype(np.uint8), *piece[1:5], *(column.astype(np.int32) for column in piece[5:])]
-        self._pieces.append(narrow)
+        types = (np.uint8, *(np.int64,) * 4, *(np.int32,) * 3)
+        self._pieces.append([column.astype(kind) for column, kind in zip(piece, types, strict=True)])
         self.count += len(events)
 
     def _check(self, piece: list[Int64s]) -> None:
@@ -147,9 +147,7 @@ class EventBuilder:
         if not self._pieces:
             wide, code = np.zeros(0, np.int64), np.zeros(0, np.int32)
             return AllocatorEvents(np.zeros(0, np.uint8), code, wide, wide, wide, wide, code, code, code)
-        columns = []
-        for index in range(len(self._pieces[0])):
-            columns.append(np.concatenate([piece[index] for piece in self._pieces]))
+        columns = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
         action, time, address, size, stream, stack, metadata, compiled = columns
         time *= 1000
         return AllocatorEvents(action, device, time, address, size, stream, stack, metadata, compiled)
