@@ -27,7 +27,7 @@ from perfkit.errors import UsageError
 from perfkit.measure import memory_limit
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory_estimate
-from perfkit.schema.memory.estimate import MemoryEstimate
+from perfkit.schema.memory.estimate import Beside, MemoryEstimate, Timeline
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import TransformerWorkload
@@ -37,21 +37,28 @@ _LAST = 2**63
 
 
 def estimate(
-    config: RunConfig, build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload
+    config: RunConfig,
+    build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload,
+    beside: Callable[[Timeline], Beside] | None = None,
 ) -> MemoryEstimate:
     """Trace one steady-state step of a resolved configuration. Allocates almost nothing; takes seconds.
 
+    `beside` says what a GPU's allocator adds to the step's allocations; for a CPU it is not asked.
     Raises UsageError if a tensor has more bytes than PyTorch can count.
     """
     try:
-        return _traced(config, build)
+        return _traced(config, build, None if config.step.device == "cpu" else beside)
     except RuntimeError as error:
         if not memory_limit.is_out_of_memory(error):
             raise
         raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
 
 
-def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]) -> MemoryEstimate:
+def _traced(
+    config: RunConfig,
+    build: Callable[[RunConfig], TransformerWorkload],
+    beside: Callable[[Timeline], Beside] | None,
+) -> MemoryEstimate:
     history = _History()
     with FakeTensorMode(), history:
         workload = build(_twin(config))
@@ -63,7 +70,7 @@ def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]
         history.begin_step()
         workload.step(history.begin_phase)
         history.end_step(workload)
-    return history.summary()
+    return history.summary(beside)
 
 
 def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
@@ -243,7 +250,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return ""
         return self._marks[bisect.bisect_right(self._marks, number, key=lambda mark: mark[0]) - 1][1]
 
-    def summary(self) -> MemoryEstimate:
+    def summary(self, beside: Callable[[Timeline], Beside] | None = None) -> MemoryEstimate:
         """The step's peak and what was live at the peak."""
         moment, peak = self._peak(self._from, len(self.timeline))
         live: set[int] = set()
@@ -260,6 +267,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             phase=made.phase,
             module=made.scope,
             first_step=self._first_step(),
+            beside=beside and beside(Timeline(self.timeline, self._from, moment, {i: self._part(i) for i in live})),
         )
 
     def _peak(self, start: int, stop: int) -> tuple[int, int]:

@@ -4,30 +4,35 @@ A step's memory is P + G + O (parameters, gradients made so far, the optimizer's
 backward has not freed yet, and working buffers. Backward frees block by block what forward kept, and makes gradients as
 it goes. Blocks are alike, so what is held at any given moment of block k is a straight line in k, and the largest is
 at an end: the last block, or the first. `peak` evaluates the moments of those two, of the head and the loss, and of
-the optimizer, and takes the largest. The terms are in `memory_terms`; docs/memory.md derives them.
+the optimizer, and takes the largest. The terms are in `terms`, what a block keeps in
+`forms`; docs/memory.md derives them.
 
-Tensors only: kernels' workspaces, the caching allocator's rounding and fragmentation, and the CUDA context come on
-top. torch.compile is not covered: it keeps less.
+On a GPU the same sums over the blocks of the caching allocator say what it rounds up, and cuBLAS's workspaces and the
+CUDA context stand beside them (`allocator`). torch.compile is not covered: it keeps less.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from perfkit.analysis.memory import allocator
+from perfkit.analysis.memory.forms import BlockForm
 from perfkit.analysis.memory.terms import (
     Amounts,
     Sizes,
     attention_forward,
     block_backward,
+    bytes_of,
     head_backward,
     head_saved,
     saved,
 )
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory
-from perfkit.schema.memory.estimate import MemoryEstimate
+from perfkit.schema.memory.estimate import Beside, MemoryEstimate
 
 _STEP_COUNT_BYTES = 4
 """AdamW keeps a step count for each parameter tensor, in fp32."""
@@ -48,19 +53,39 @@ class _Point:
         return sum(self.parts.values())
 
 
-def estimate(config: RunConfig) -> MemoryEstimate:
-    """The peak of a steady step of a resolved configuration."""
-    points = list(_points(config))
-    peak = max(points, key=lambda point: point.total)
-    state = _optimizer_state(config)
+def estimate(config: RunConfig, workspace: int | None = None) -> MemoryEstimate:
+    """The peak of a steady step of a resolved configuration.
+
+    `workspace` is what cuBLAS takes a thread, in bytes (`allocator.workspace`); default: on a GPU older than Hopper.
+    """
+    points = list(_points(config, Sizes(config)))
+    highest = max(range(len(points)), key=lambda number: points[number].total)
+    peak = points[highest]
+    state = _optimizer_state(config, Sizes(config))
     # Adam's state is made at the start of the first optimizer step.
     first = max(point.total - (state if point.phase != "optimizer" else 0) for point in points)
     parts = {part: peak.parts[part] for part in memory.PARTS if peak.parts.get(part)}
-    return MemoryEstimate(method="formula", parts=parts, phase=peak.phase, module=peak.module, first_step=first)
+    return MemoryEstimate(
+        method="formula",
+        parts=parts,
+        phase=peak.phase,
+        module=peak.module,
+        first_step=first,
+        beside=None if config.step.device == "cpu" else _beside(config, highest, parts, workspace),
+    )
 
 
-def _points(config: RunConfig) -> Iterator[_Point]:
-    s = Sizes(config)
+def _beside(config: RunConfig, highest: int, parts: Amounts, workspace: int | None) -> Beside:
+    """The same sum over the allocator's blocks. What is reserved depends on the order of allocations: not said."""
+    blocks = next(itertools.islice(_points(config, Sizes(config, allocator.block_of)), highest, None)).parts
+    return Beside(
+        rounding={part: blocks[part] - size for part, size in parts.items()},
+        workspaces=allocator.workspaces(config.step.pass_type != "forward", workspace),
+        context=allocator.CUDA_CONTEXT,
+    )
+
+
+def _points(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     if config.step.pass_type == "forward":
         yield from _forward(config, s)
         return
@@ -68,29 +93,49 @@ def _points(config: RunConfig) -> Iterator[_Point]:
     yield from _loss_forward(config, s, always)
     yield from _backward(config, s, always)
     if config.step.pass_type == "train":
-        made = {memory.GRADIENTS: 4 * config.transformer.parameters, memory.WORKING: _optimizer_working(config, s)}
+        made = {memory.GRADIENTS: s.weights, memory.WORKING: _optimizer_working(config, s)}
         yield _Point("optimizer", "", _sum((always, made)))
 
 
 def _always(config: RunConfig, s: Sizes) -> Counter[str]:
     """Bytes held from the step's beginning to its end."""
-    length = config.step.context_length or 0
-    batch = 2 * 8 * config.step.tokens  # tokens and targets, int64
-    mask = length**2 if s.attention == "eager" else 0  # bool
+    batch = 2 * s.ids  # tokens and targets
+    mask = s.hidden if s.attention == "eager" else 0
     return Counter(
         {
-            memory.PARAMETERS: 4 * config.transformer.parameters,
-            memory.OPTIMIZER: _optimizer_state(config),
+            memory.PARAMETERS: s.weights,
+            memory.OPTIMIZER: _optimizer_state(config, s),
             memory.CONSTANTS: batch + mask + 2 * s.angles,
         }
     )
 
 
-def _optimizer_state(config: RunConfig) -> int:
+def _optimizer_state(config: RunConfig, s: Sizes) -> int:
     if config.step.pass_type != "train":
         return 0
     tensors = 9 * config.transformer.shape.num_layers + 3
-    return 8 * config.transformer.parameters + _STEP_COUNT_BYTES * tensors
+    return 2 * s.weights + _STEP_COUNT_BYTES * tensors
+
+
+def after_forward(config: RunConfig, form: BlockForm) -> MemoryEstimate:
+    """What is there when forward ends and everything is kept for a backward that has not begun; without a loss.
+
+    Of blocks of any form (`forms`): in fp32, since nothing is known of how another block casts.
+    """
+    s, blocks = Sizes(config), Sizes(config, allocator.block_of)
+    held, taken = (_after_forward(sizes, form) for sizes in (s, blocks))
+    rounding = {part: taken[part] - size for part, size in held.items()}
+    workspaces = allocator.workspaces(has_backward=False)
+    beside = Beside(rounding=rounding, workspaces=workspaces, context=allocator.CUDA_CONTEXT)
+    return MemoryEstimate(
+        method="formula", parts=held, phase="forward", module="head", first_step=sum(held.values()), beside=beside
+    )
+
+
+def _after_forward(s: Sizes, form: BlockForm) -> Counter[str]:
+    always = {memory.PARAMETERS: s.weights, memory.CONSTANTS: 2 * s.ids + 2 * s.angles}
+    blocks = {part: s.layers * size for part, size in bytes_of(form.block, s).items()}
+    return _sum((always, blocks, bytes_of(form.head, s)))
 
 
 def _optimizer_working(config: RunConfig, s: Sizes) -> int:
@@ -103,7 +148,7 @@ def _optimizer_working(config: RunConfig, s: Sizes) -> int:
     if config.step.optimizer == "adamw-fused":
         return 0
     if config.step.optimizer == "adamw-foreach" or config.step.device != "cpu":
-        return 4 * config.transformer.parameters
+        return s.weights
     # The loop's variables keep one parameter's denominator until the next one has its root and its own.
     return max(2 * s.table + s.gain, 3 * s.wide, 3 * s.square)
 
@@ -149,7 +194,7 @@ def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
             held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
             kept = moment.kept if block else _from_embedding(moment.kept, s)
             yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
-    made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.transformer.parameters}
+    made = {memory.WORKING: s.U, memory.GRADIENTS: s.weights}
     yield _Point("backward", "embedding", _sum((always, made)))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.memory.terms import Sizes
 from perfkit.measure import estimate
 from perfkit.schema.config import RunConfig
 
@@ -28,7 +29,7 @@ Place = tuple[str, str]
 def of_formula(config: RunConfig) -> dict[Place, int]:
     """The most bytes at each place that the formula looks at."""
     most: dict[Place, int] = defaultdict(int)
-    for point in memory_model._points(config):
+    for point in memory_model._points(config, Sizes(config)):
         place = point.phase, point.module
         most[place] = max(most[place], point.total)
     return dict(most)
