@@ -5,12 +5,13 @@ a dispatch mode sees every storage that is created, and a weak reference reports
 history without an allocator. The fakes are CPU tensors whatever the device requested, because a fake CUDA tensor ends
 the process of a PyTorch that was built without CUDA. `_twin` imitates the known differences of CUDA.
 
-The estimate excludes what a kernel allocates internally, and the allocator's overhead (rounding, fragmentation).
+The estimate excludes what a kernel allocates internally (but for copies of operands, see `_see_casts`).
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def _traced(
     build: Callable[[RunConfig], TransformerWorkload],
     beside: Callable[[Timeline], Beside] | None,
 ) -> MemoryEstimate:
-    history = _History()
+    history = _History(casts_inside=config.step.device == "cpu")
     with FakeTensorMode(), history:
         workload = build(_twin(config))
         history.know(workload)
@@ -139,8 +140,9 @@ class _Storage:
 class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every storage that was created or freed, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, casts_inside: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._casts_inside = casts_inside
         self.storages: list[_Storage] = []
         self.timeline: list[tuple[int, int]] = []
         """(index of the storage, bytes it added or freed), in order."""
@@ -208,7 +210,25 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_iter(result):
             if isinstance(tensor, Tensor):
                 self._see(tensor, weight_copy=copied)
+        if self._casts_inside and torch.Tag.pointwise in func.tags:
+            self._see_casts(args)
         return result
+
+    def _see_casts(self, operands: Any) -> None:
+        """On a CPU, an operation on tensors of two floating types copies one into the other's type, inside itself.
+
+        `TensorIteratorBase::compute_types` does it, below dispatch; CUDA's kernels convert element by element.
+        """
+        tensors = [one for one in tree_iter(operands) if isinstance(one, Tensor) and one.is_floating_point()]
+        if len({one.dtype for one in tensors}) < 2:
+            return
+        common = functools.reduce(torch.promote_types, (one.dtype for one in tensors if one.dim()))
+        scope, in_forward = self._place()
+        for one in tensors:
+            if one.dim() and one.dtype != common:
+                index, size = len(self.storages), one.numel() * common.itemsize
+                self.storages.append(_Storage(size, self._phase, scope, in_forward, weight_copy=False))
+                self.timeline += [(index, size), (index, -size)]
 
     def _scalar(self, tensor: Tensor) -> float:
         """Value for code that reads one; fakes have none: 1 for Adam's step count, 0 for "is anything wrong?"."""

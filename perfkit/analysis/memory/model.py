@@ -158,39 +158,64 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
 
     Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
     """
-    layers = config.transformer.shape.num_layers
     weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
-    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
-    kept = _below(config, s, layers)
+    now = {memory.WEIGHT_COPIES: s.layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
+    kept = _after_blocks(config, s)
     kept[memory.WEIGHT_COPIES] = 0
     yield _Point("loss", "loss", _sum((always, kept, head_saved(s), now)))
 
 
-def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
-    """What the first `blocks` blocks keep. The first block's input is the embedding's output."""
-    kept = Counter[str]()
-    if config.step.checkpoint:
-        kept[memory.RESIDUAL] = blocks * s.U
-    else:
-        kept.update({part: blocks * size for part, size in saved(s).items()})
-    if blocks:
+def _after_blocks(config: RunConfig, s: Sizes) -> Counter[str]:
+    """What all blocks keep when forward is over: all they save, or the inputs of checkpointed groups."""
+    group = config.step.checkpoint_group
+    return _kept(s, inputs=-(-s.layers // group)) if group else _kept(s, whole=s.layers)
+
+
+def _below(config: RunConfig, s: Sizes, block: int) -> Counter[str]:
+    """What the blocks below keep when this block's backward begins.
+
+    Of a checkpointed group that is being worked on, all its blocks were computed again and keep all they save; nested,
+    each keeps its input only. The input of the group's first block is the group's.
+    """
+    group = config.step.checkpoint_group
+    if not group:
+        return _kept(s, whole=block)
+    groups, inside = divmod(block, group)
+    return _kept(s, inputs=groups + inside) if config.step.checkpoint_nested else _kept(s, groups, inside)
+
+
+def _kept(s: Sizes, inputs: int = 0, whole: int = 0) -> Counter[str]:
+    """Inputs of so many blocks, and all that others save. The first block's input is the embedding's output."""
+    kept = Counter({part: whole * size for part, size in saved(s).items()})
+    kept[memory.RESIDUAL] += inputs * s.U
+    if inputs or whole:
         kept[memory.RESIDUAL] -= s.U
         kept[memory.EMBEDDING] += s.U
     return kept
 
 
+def _ends(config: RunConfig, s: Sizes) -> Iterator[int]:
+    """Blocks at which a straight line in the number of the block may end: the first and the last one of a group, in the
+    last group, in the one before it (the last one may be shorter), and in the first."""
+    group = config.step.checkpoint_group or s.layers
+    count = -(-s.layers // group)
+    for number in sorted({count - 1, max(0, count - 2), 0}, reverse=True):
+        first = number * group
+        yield from dict.fromkeys((min(first + group, s.layers) - 1, first))
+
+
 def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
-    layers = config.transformer.shape.num_layers
     always = _sum((always, {memory.WORKING: _LOSS_BYTES}))
-    everything = _below(config, s, layers)
+    everything = _after_blocks(config, s)
     for moment in head_backward(s):
         held = {memory.WORKING: moment.working, memory.GRADIENTS: moment.made}
         yield _Point("backward", moment.module, _sum((always, everything, moment.kept, held)))
-    of_head = s.table + s.gain
-    for block in dict.fromkeys((layers - 1, 0)):
+    group = config.step.checkpoint_group
+    for block in _ends(config, s):
         below = _sum((always, _below(config, s, block)))
-        done = of_head + (layers - 1 - block) * s.block_weights
-        for moment in block_backward(s, checkpoint=config.step.checkpoint):
+        done = s.table + s.gain + (s.layers - 1 - block) * s.block_weights
+        is_last = group and (block == s.layers - 1 or block % group == group - 1)
+        for moment in block_backward(s, just_computed=bool(is_last or config.step.checkpoint_nested)):
             held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
             kept = moment.kept if block else _from_embedding(moment.kept, s)
             yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
@@ -222,6 +247,10 @@ def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     yield _Point("forward", inside + "mlp", _sum((before, mlp, product)))
     down = {memory.MLP: s.f + s.u, memory.WEIGHT_COPIES: s.block_copies}
     yield _Point("forward", inside + "mlp.down_proj", _sum((before, mlp, down)))
+    if s.autocast and config.step.device == "cpu":
+        # A CPU's sum of fp32 and 16 bits makes an fp32 copy of the latter, inside the operator.
+        summed = {memory.MLP: s.u, memory.RESIDUAL: 2 * s.U, memory.WEIGHT_COPIES: s.block_copies}
+        yield _Point("forward", f"layers.{block}", _sum((before, {stream: s.U}, {memory.RESIDUAL: s.U}, summed)))
     logits = {memory.LOGITS: s.v + (s.u if s.autocast else 0), memory.RESIDUAL: s.U, memory.NORMS: s.U}
     copies = {memory.WEIGHT_COPIES: (layers - block) * s.block_copies + s.copied(s.table)}
     yield _Point("forward", "head", _sum((before, logits, copies)))

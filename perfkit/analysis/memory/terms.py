@@ -189,13 +189,13 @@ class Ledger:
         self.free(RESIDUAL, s.U)
 
 
-def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
+def block_backward(s: Sizes, *, just_computed: bool) -> list[Moment]:
     """The moments of one block's backward, in order. The gradient of its output (U) is there all the time.
 
     Moments that another always exceeds are left out: the scores, the rotation, the end of the math backend.
     """
     ledger = Ledger(saved(s), s)
-    if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet
+    if just_computed and s.autocast:  # by a checkpoint, and the norm's fp32 output is not gone yet
         ledger.free(NORMS, -s.U)
         ledger.at("mlp.down_proj", s.U + s.u)
         ledger.free(NORMS, s.U)

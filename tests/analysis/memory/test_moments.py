@@ -40,8 +40,8 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
     histories = []
 
     class Kept(estimate._History):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, **told: Any) -> None:
+            super().__init__(**told)
             histories.append(self)
 
     monkeypatch.setattr(estimate, "_History", Kept)
@@ -74,6 +74,10 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
         ("cpu", {"pass_type": "forward", "attention": "sdpa", "sdpa_backend": "math"}),
         ("cpu", {"pass_type": "forward", "attention": "sdpa", "sdpa_backend": "math", "context_length": 16}),
         ("cpu", {"pass_type": "forward", "precision": "bf16"}),
+        (
+            "cpu",
+            {"pass_type": "forward", "precision": "bf16", "d_ff": 64, "context_length": 4},
+        ),  # in the sum of a block
         ("cpu", {"pass_type": "forward", "precision": "bf16", "attention": "sdpa", "sdpa_backend": "math"}),
         (
             "cpu",
