@@ -62,6 +62,8 @@ class MemoryPeaks:
     """GPU: peak bytes in tensors (torch.cuda.max_memory_allocated)."""
     reserved: int | None = None
     """GPU: peak bytes the caching allocator held (torch.cuda.max_memory_reserved)."""
+    tensors: int | None = None
+    """CPU, where memory was recorded: peak bytes in tensors, by the profiler's events (logical, without rounding)."""
     resident: int | None = None
     """Peak resident set of the process (Linux VmHWM; includes the interpreter and what warm-up left behind)."""
 

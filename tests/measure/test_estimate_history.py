@@ -234,9 +234,12 @@ def test_a_cpus_copy_of_an_operand_is_what_the_profiler_sees_inside_the_operator
     one, two, results = torch.ones(1000), torch.ones(1000, dtype=getattr(torch, other)), []
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
         results.append(one + two)
-    real: Any = recording.profiler.kineto_results
-    sizes = [e.extra_fields.alloc_size for top in real.experimental_event_tree() for e in top.children
-             if e.tag.name == "Allocation"]  # fmt: skip
+    real: Any = recording.profiler
+    waiting, sizes = list(real.kineto_results.experimental_event_tree()), []
+    for event in waiting:
+        waiting += event.children
+        if event.tag.name == "Allocation":
+            sizes.append(event.extra_fields.alloc_size)
 
     # WHEN
     with _History(casts_inside=True) as made:

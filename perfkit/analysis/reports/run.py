@@ -57,8 +57,9 @@ def headline(config: RunConfig) -> str:
     flags = [step.pass_type, step.precision, f"attention {model.attention}"]
     if step.compile != "off":
         flags.append(f"compile {step.compile}")
-    if step.checkpoint:
-        flags.append("checkpoint")
+    if step.checkpoint_group:
+        every = f" every {step.checkpoint_group} blocks" if step.checkpoint_group > 1 else ""
+        flags.append(f"checkpoint{every}{', nested' if step.checkpoint_nested else ''}")
     return (
         f"{model.name}: {units.parameters(model.parameters)} parameters ({model.shape}),"
         f" batch {step.batch_size} x context {step.context_length}, {', '.join(flags)}, on {step.device}"

@@ -55,7 +55,7 @@ def step_flops(config: RunConfig) -> StepFlops:
         return StepFlops(forward, 0, 0)
     linear = shape.num_layers * (projections + 3 * down) + head
     backward = 2 * linear + shape.num_layers * (5 if is_fused(config) else 4) * attention
-    recompute = forward - head if step.checkpoint else 0
+    recompute = forward - head if step.checkpoint_group else 0
     return StepFlops(forward, recompute, backward)
 
 
