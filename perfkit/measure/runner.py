@@ -19,7 +19,7 @@ from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
 from perfkit.measure.observers.gpu import GpuSampler
 from perfkit.measure.observers.peaks import Peaks
-from perfkit.measure.observers.probes import Probes
+from perfkit.measure.observers.probes import Probes, WindowProbes
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.ranges import Ranges
 from perfkit.measure.observers.torch_profiler import TorchProfiler
@@ -120,7 +120,7 @@ def _watch(
 ) -> None:
     """Add perfkit's own observers to the given ones, each as soon as it is made, so that it will be closed.
 
-    No counters are read under torch.profiler, whose trace would show the readings as unexplained time.
+    Under torch.profiler counters are read round all steps, not each: the trace would show the readings as its time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
     metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
@@ -144,5 +144,5 @@ def _watch(
         metadata["modules"] = named.modules
     if config.measurement.profiler == "torch" or nsys:
         module_tree.save(metadata["modules"], folder)
-    if config.measurement.profiler != "torch" and probes.supported():
-        own.append(Probes(device))
+    if probes.supported():
+        own.append(WindowProbes(device) if config.measurement.profiler == "torch" else Probes(device))

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer, StepId
+from perfkit.measure.observers.probes import Probes
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -434,10 +436,28 @@ def test_a_target_needs_its_rule(run):
         run(target_ci=0.01)
 
 
-def test_profiled_steps_have_no_counters_since_reading_them_would_be_in_the_trace(run):
-    result = run(profiler="torch", warmup_steps=1, measure_steps=2)
-    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * 3
-    assert (result.probing, result.ended_by) == (None, "measure-steps")
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_profiled_steps_have_counters_together_since_reading_each_would_be_in_the_trace(run, warmup, monkeypatch):
+    # GIVEN a count of the readings
+    counted = create_autospec(Probes._read, side_effect=Probes._read)
+    monkeypatch.setattr(Probes, "_read", counted)
+
+    # WHEN
+    result = run(profiler="torch", warmup_steps=warmup, measure_steps=2)
+
+    # THEN one before all, one after each warm-up step, one at the end, and none in what was recorded
+    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * (2 + warmup)
+    assert (result.probing, result.ended_by, counted.call_count) == (None, "measure-steps", 2 + warmup)
+    assert result.window.wall_s > sum(step.wall_s for step in result.steps)
+    assert result.window.probes.main_cpu_s >= 0
+
+
+def test_plain_steps_have_counters_each_and_none_together(run):
+    assert run().window is None
+
+
+def test_where_no_step_was_recorded_there_are_no_counters_of_any(run):
+    assert run({(1, "loss"): OOM}, profiler="torch").window is None
 
 
 def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):
