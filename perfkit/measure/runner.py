@@ -22,7 +22,7 @@ from perfkit.measure.observers.peaks import Peaks
 from perfkit.measure.observers.probes import Probes, WindowProbes
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.ranges import Ranges
-from perfkit.measure.observers.torch_profiler import TorchProfiler
+from perfkit.measure.observers.torch_profiler import Stopping, TorchProfiler
 from perfkit.measure.recorder import Recorder
 from perfkit.schema import module_tree
 from perfkit.schema.config import RunConfig
@@ -73,7 +73,7 @@ def run(
     with signals.held():
         error: BaseException | None = None
         try:
-            with signals.blamed(), ExitStack() as stack:
+            with signals.blamed(), ExitStack() as afterwards, ExitStack() as stack:
                 recorder.available = stack.enter_context(memory_limit.limited_to_available(config.step.device))
                 stack.callback(recorder.close)
                 with signals.raised():
@@ -84,7 +84,8 @@ def run(
                         _watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
-                        stack.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
+                        # A collection follows, which no recording may have in it: so after all observers are closed.
+                        afterwards.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
                     _run_steps(workload, make_clock(config.step.device), config, enough, recorder)
         except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
@@ -133,7 +134,8 @@ def _watch(
             own.insert(0, compiled)
             metadata[KEY] = compiled.provenance
         early = recorder.write_before_the_trace
-        own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
+        own.insert(0, profiler := TorchProfiler(config, folder, metadata, early, make=make_profiler))
+        own.append(Stopping(profiler))
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))

@@ -17,6 +17,7 @@ from unittest.mock import create_autospec
 import psutil
 import pytest
 import torch
+from torch.profiler import profile
 
 from perfkit import signals
 from perfkit.errors import UsageError
@@ -55,6 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         prepare: Callable[[FakeWorkload], None] = lambda workload: None,
         observers: Sequence[Observer] = (),
         enough: StopRule | None = None,
+        make_profiler: Callable[..., Any] = profile,
         **fields: Any,
     ) -> RunRecord:
         def build(config: Any) -> FakeWorkload:
@@ -63,7 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
             return made[-1]
 
         config = quick(**{"warmup_steps": 2, "measure_steps": 3, **fields})
-        result = runner.run(config, tmp_path, observers, enough=enough, build=build)
+        result = runner.run(config, tmp_path, observers, enough=enough, build=build, make_profiler=make_profiler)
         assert record.load(tmp_path) == result
         return result
 
@@ -360,6 +362,26 @@ def test_observers_are_closed_before_a_trace_is_written(run, tmp_path):
     seen: list[int] = []
     assert "trace" in run(observers=[Looking()], profiler="torch", warmup_steps=0, measure_steps=2).artifacts
     assert seen == [0]
+
+
+def test_what_closes_after_the_steps_is_no_time_of_the_last_one(run):
+    """GIVEN an observer that takes long to close WHEN the profiler records THEN it has ended by then
+
+    So has it when the garbage collector is on again, and collects.
+    """
+    happened: list[str] = []
+
+    class Ending(profile):
+        def stop_trace(self) -> None:
+            happened.append(f"recorded, collector on: {gc.isenabled()}")
+            super().stop_trace()
+
+    class Slow(Observer):
+        def close(self) -> None:
+            happened.append("closed")
+
+    run(observers=[Slow()], profiler="torch", make_profiler=Ending, warmup_steps=1, measure_steps=2)
+    assert happened == ["recorded, collector on: False", "closed"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
