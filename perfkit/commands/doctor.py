@@ -14,7 +14,7 @@ from perfkit import signals
 from perfkit.analysis.costs.hardware import measured
 from perfkit.analysis.reports import peaks
 from perfkit.commands.console import show
-from perfkit.commands.console.progress import StageProgress
+from perfkit.commands.console.progress import StageProgress, going_on
 from perfkit.errors import UsageError
 from perfkit.schema import ceilings
 from perfkit.schema.ceilings import Ceilings
@@ -47,14 +47,15 @@ _DEFAULT = DoctorOptions()
 
 
 def _examine() -> Sequence[Any]:
-    with signals.at_once():
-        from perfkit.measure import doctor
+    with going_on("looking at this machine"):
+        with signals.at_once():
+            from perfkit.measure import doctor
 
-    return doctor.examine()
+        return doctor.examine()
 
 
 def _measure(device: str, threads: int | None, on_stage: Callable[[str], None]) -> Ceilings:
-    with signals.at_once():
+    with signals.at_once(), going_on("loading PyTorch"):
         from perfkit.measure import ceilings as bench
 
     return bench.measure(device, on_stage, threads=threads)

@@ -11,7 +11,7 @@ from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.commands.console import show
-from perfkit.commands.console.progress import StageProgress
+from perfkit.commands.console.progress import StageProgress, going_on
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.config import RunConfig
@@ -19,7 +19,7 @@ from perfkit.schema.config import RunConfig
 
 def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | None) -> int:
     """Print the estimate of one configuration. Where `memory` is given, it is a GPU's, so `auto` means a GPU."""
-    with signals.at_once():
+    with signals.at_once(), going_on("loading PyTorch"):
         from perfkit.measure import estimate
 
     device = (

@@ -43,7 +43,8 @@ class Perfetto:
             from perfkit.export.perfetto.export import export
 
         details = _details(account.trace)
-        with progress.writing(self._path.name, account.trace.facts.events), files.replacing(self._path) as file:
+        what = f"writing {account.trace.facts.events:,} events to {self._path.name}"
+        with progress.going_on(what), files.replacing(self._path) as file:
             export(account, report.findings, details, file, self._path.name)
         tell(f"wrote {self._path}: open it at https://ui.perfetto.dev")
 

@@ -78,6 +78,17 @@ class StepEvents(Observer):
             self._say(f"no more events for TensorBoard: {error.strerror or error}")
 
 
+class AfterEachStep(Observer):
+    """Calls something between steps."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def after(self, step: StepId, sample: StepSample) -> None:  # noqa: ARG002 - the interface passes more than is used
+        """Call it."""
+        self._call()
+
+
 class RunProgress(Observer):
     """Shows the stages and steps of a run. Use it as a context manager; entering shows the first stage."""
 

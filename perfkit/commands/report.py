@@ -16,6 +16,7 @@ from cyclopts import Parameter
 import perfkit
 from perfkit.analysis.reports.page import runs
 from perfkit.commands import sources
+from perfkit.commands.console.progress import going_on
 from perfkit.commands.inputs import completing, traces
 from perfkit.commands.inputs.paths import Input, inputs_of, refuse_overwriting
 from perfkit.errors import UsageError
@@ -82,7 +83,8 @@ def execute(
     page = Page(title=title, parts=tuple(parts), command=command, version=perfkit.__version__)
     from perfkit.render.html.document import document  # packing what draws takes a moment
 
-    data = document(page).encode()
+    with going_on("writing the page"):
+        data = document(page).encode()
     files.replace(options.output, data)
     print(f"wrote {printable(str(options.output))} ({len(data) / 1e6:.2f} MB)", file=sys.stderr)
     if options.open and not show(options.output.resolve().as_uri()):

@@ -23,6 +23,7 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.trace_table import View
 from perfkit.commands import estimate, exports, reports
 from perfkit.commands.console import following, show
+from perfkit.commands.console.progress import going_on
 from perfkit.commands.exports import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
@@ -157,7 +158,7 @@ def execute(
     if config.measurement.profiler == "memory":  # else it warns of each release of what it did not see allocated
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     program = doing.prepare_nsys() if config.measurement.profiler == "nsys" else None  # before torch is loaded
-    with signals.at_once():
+    with signals.at_once(), going_on("loading PyTorch"):
         from perfkit.measure import runner
 
     resolved = runner.resolve(config)

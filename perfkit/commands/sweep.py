@@ -25,6 +25,7 @@ from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands import sweep_forecast
 from perfkit.commands.console import show
 from perfkit.commands.console.campaigns import SweepProgress
+from perfkit.commands.console.progress import going_on
 from perfkit.commands.inputs import flags
 from perfkit.commands.inputs import grid as grids
 from perfkit.commands.inputs.flags import Grid
@@ -152,7 +153,9 @@ def execute(
             )
         there = {row.id for row in journal.rows}
         waiting = [turn for turn in turns if (turn.point.key, turn.repeat) not in there]
-        progress = stack.enter_context(SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied))
+        progress = stack.enter_context(
+            SweepProgress(len(turns), len(turns) - len(waiting), expansion.varied, is_beside=not options.in_process)
+        )
         forecast = outside.forecaster(expansion.configs, options.memory_bytes) if waiting else None
         sweep = _Sweep(journal, progress, options, forecast, outside.fresh)
         number = sweep.run(waiting)
@@ -295,11 +298,12 @@ class _Sweep:
         if not self.options.in_process:
             return self.fresh(self.options.timeout)
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # as in `perfkit run`
-        with signals.at_once():
+        with signals.at_once(), going_on("loading PyTorch"):
             from perfkit.commands import observers
             from perfkit.measure.in_process import Executor
 
-        executor = Executor(observers.usual, stopping.rule)
+        telling = observers.AfterEachStep(self.progress.still_running)
+        executor = Executor(lambda: (*observers.usual(), telling), stopping.rule)
         return lambda turn, folder: executor(turn.point.config, folder)
 
     def _finish(self, turn: Turn, finished: Finished) -> None:

@@ -10,7 +10,7 @@ from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.reports import memory as memory_report
 from perfkit.analysis.reports.memory import COMPILE_NOT_COVERED, MEMORY_UNKNOWN
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
-from perfkit.commands.console.progress import StageProgress
+from perfkit.commands.console.progress import StageProgress, going_on
 from perfkit.launch import places
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding
@@ -28,7 +28,8 @@ def forecaster(
     A compiled step needs less than the formula says, so no compiled point is skipped.
     """
     print("reading the free memory of the devices", file=sys.stderr)
-    devices = find(config.step.device for config in configs)
+    with going_on("reading the free memory of the devices"):
+        devices = find(config.step.device for config in configs)
 
     def forecast(config: RunConfig) -> Forecast | None:
         device, free = devices.get(config.step.device, ("", None))
@@ -54,7 +55,7 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
 
     Where `memory` is given, it is a GPU's, so `auto` means a GPU. `varied`: the fields that the grid varies.
     """
-    with signals.at_once():
+    with signals.at_once(), going_on("loading PyTorch"):
         from perfkit.measure import estimate
 
     def placed(config: RunConfig) -> RunConfig:

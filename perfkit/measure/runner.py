@@ -23,10 +23,10 @@ from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
 from perfkit.measure.observers.gpu import GpuSampler
 from perfkit.measure.observers.peaks import Peaks
-from perfkit.measure.observers.probes import Probes
+from perfkit.measure.observers.probes import Probes, WindowProbes
 from perfkit.measure.observers.provenance import CompiledKernels
 from perfkit.measure.observers.ranges import Ranges
-from perfkit.measure.observers.torch_profiler import TorchProfiler
+from perfkit.measure.observers.torch_profiler import Stopping, TorchProfiler
 from perfkit.measure.recorder import Recorder
 from perfkit.schema import module_tree
 from perfkit.schema.config import RunConfig
@@ -77,7 +77,7 @@ def run(
     with signals.held():
         error: BaseException | None = None
         try:
-            with signals.blamed(), ExitStack() as stack:
+            with signals.blamed(), ExitStack() as afterwards, ExitStack() as stack:
                 recorder.available = stack.enter_context(memory_limit.limited_to_available(config.step.device))
                 stack.callback(recorder.close)
                 with signals.raised():
@@ -88,7 +88,8 @@ def run(
                         _watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
-                        stack.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
+                        # A collection follows, which no recording may have in it: so after all observers are closed.
+                        afterwards.enter_context(timing.quiet_garbage_collector(enabled=config.measurement.gc == "off"))
                     _run_steps(workload, make_clock(config.step.device), config, enough, recorder)
         except (KeyboardInterrupt, MemoryError, RuntimeError) as caught:
             error = caught
@@ -124,7 +125,7 @@ def _watch(
 ) -> None:
     """Add perfkit's own observers to the given ones, each as soon as it is made, so that it will be closed.
 
-    No counters are read under torch.profiler, whose trace would show the readings as unexplained time.
+    Under torch.profiler counters are read round all steps, not each: the trace would show the readings as its time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
     metadata: dict[str, Any] = {"modules": annotate.module_tree(workload.model)}
@@ -141,7 +142,9 @@ def _watch(
             metadata[KEY] = compiled.provenance
         recorded = notes.read if notes else None
         early = recorder.write_before_the_trace
-        own.insert(0, TorchProfiler(config, folder, metadata, early, recorded=recorded, make=make_profiler))
+        tracer = TorchProfiler(config, folder, metadata, early, recorded=recorded, make=make_profiler)
+        own.insert(0, tracer)
+        own.append(Stopping(tracer))
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
@@ -155,6 +158,8 @@ def _watch(
         module_tree.save(metadata["modules"], folder)
     if not traced and probes.supported():
         own.append(Probes(device))
+    elif profiler == "torch" and probes.supported():
+        own.append(WindowProbes(device))
 
 
 def _watch_memory(

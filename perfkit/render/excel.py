@@ -40,7 +40,7 @@ def workbook(tables: Sequence[Table]) -> bytes:
     bold = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "bottom"})
     taken: set[str] = set()
     for table in tables:
-        if len(table) + len(table.notes) + 2 > _ROWS:
+        if len(table) + len(table.remarks) + 2 > _ROWS:
             raise UsageError(f"table {table.name}: {len(table):,} rows do not fit into an Excel sheet: write .csv")
         _fill(book, book.add_worksheet(_sheet_name(table.name, taken)), table, bold)
     book.close()
@@ -69,7 +69,7 @@ def _fill(book: Workbook, sheet: Worksheet, table: Table, bold: Format) -> None:
         sheet.write_string(0, index, heading, bold)
         longest_word = max(map(len, heading.split(" ")))
         sheet.set_column(index, index, min(_WIDEST, max(width, longest_word) + 2))
-    for offset, note in enumerate(table.notes):
+    for offset, note in enumerate(table.remarks):
         sheet.write_string(len(table) + 2 + offset, 0, printable(note))
     sheet.freeze_panes(1, 0)
 

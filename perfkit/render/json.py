@@ -96,7 +96,7 @@ def _json_table(table: Table) -> dict[str, Any]:
         "title": table.title,
         "columns": [{"name": c.name, "unit": c.unit, "kind": c.kind} for c in table.columns],
         "rows": [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)],
-        "notes": list(table.notes),
+        "notes": list(table.remarks),
     }
 
 

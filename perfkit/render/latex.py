@@ -81,7 +81,7 @@ def latex(table: Table, *, top: int | None = None, name_width: int | None = NAME
         *body,
         r"\bottomrule",
         r"\end{tabular}" + ("}" if wide else ""),
-        *(rf"\par\smallskip{{\footnotesize {escape(printable(note))}}}" for note in table.notes),
+        *(rf"\par\smallskip{{\footnotesize {escape(printable(note))}}}" for note in table.remarks),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -30,8 +30,8 @@ def markdown(table: Table, *, top: int | None = None, name_width: int | None = N
     """
     parts = [f"### {_escaped(printable(table.title))}\n"]
     parts.append(_rows(table, top, name_width) if len(table) else "no rows\n")
-    if table.notes:
-        parts.append("".join(f"- {_escaped(printable(note))}\n" for note in table.notes))
+    if table.remarks:
+        parts.append("".join(f"- {_escaped(printable(note))}\n" for note in table.remarks))
     return "\n".join(parts)
 
 

@@ -98,24 +98,25 @@ def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable
     yield Text(_encodable(printable(table.title), unicode), style="bold")
     left_out: list[str] = []
     if len(table):
-        shown, left_out = _fitting(table, width, top, unicode)
+        shown, left_out, table = _fitting(table, width, top, unicode)
         yield _rich_table(shown if left_out else with_bars(shown, width, unicode=unicode), width, unicode)
     else:
         yield Text("no rows")
-    for note in table.notes:
+    for note in table.remarks:
         yield Text(_encodable(printable(note), unicode), style="dim")
     if left_out:
         yield Text(f"no room in {width} columns for: {', '.join(left_out)}", style="dim")
 
 
-def _fitting(table: Table, width: int, top: int | None, unicode: bool) -> tuple[Layout, list[str]]:
-    """What is shown of the table in this width, and the headings of the spare columns left out for it."""
+def _fitting(table: Table, width: int, top: int | None, unicode: bool) -> tuple[Layout, list[str], Table]:
+    """What is shown of the table in this width, the headings of the spare columns left out for it, and the rest."""
     columns, left_out = list(table.columns), list[str]()
     while True:
-        shown = _encodable_layout(layout(replace(table, columns=tuple(columns)), top), unicode)
+        fitting = replace(table, columns=tuple(columns))
+        shown = _encodable_layout(layout(fitting, top), unicode)
         spare = [index for index, column in enumerate(columns) if column.spare]
         if not spare or _least_width(shown) <= width:
-            return shown, left_out
+            return shown, left_out, fitting
         left_out.insert(0, columns.pop(spare[-1]).heading)
 
 

@@ -49,7 +49,7 @@ def typst(table: Table, *, top: int | None = None, name_width: int | None = NAME
         *(f"      {line}," for line in body),
         f"      table.hline(stroke: {_HEAVY}),",
         "    )",
-        *(f"    text(size: 0.8em, {string(printable(note))})\n    linebreak()" for note in table.notes),
+        *(f"    text(size: 0.8em, {string(printable(note))})\n    linebreak()" for note in table.remarks),
         "  },",
         f") <tab:{re.sub('[^A-Za-z0-9]+', '-', table.name).strip('-') or 'table'}>",
     ]

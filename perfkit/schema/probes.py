@@ -49,6 +49,14 @@ class StepProbes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """GPU: cudaFree calls of the caching allocator."""
 
 
+class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counters over all measured steps at once, where they cannot be read beside each of them."""
+
+    wall_s: float
+    """From before the first step to after the last, with what ran between them."""
+    probes: StepProbes
+
+
 class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reading of the GPU by NVML, in a process of its own. None: the driver does not report it."""
 

@@ -21,7 +21,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import limits
 from perfkit.schema.config import RunConfig, nested
 from perfkit.schema.own_files import inside
-from perfkit.schema.probes import GpuSample, Probing, StepProbes
+from perfkit.schema.probes import GpuSample, Probing, StepProbes, Window
 
 FORMAT_VERSION = 3
 _FIRST_NESTED = 3
@@ -165,6 +165,8 @@ class RunRecord:
     ended_by: EndedBy | None = None
     """The rule that ended the measured steps; None where they did not end by a rule."""
     probing: Probing | None = None
+    window: Window | None = None
+    """Counters over the measured steps of a run under torch.profiler, whose samples have none."""
     gpu: tuple[GpuSample, ...] = ()
     """What NVML said during the run, about ten times a second."""
     artifacts: dict[str, str] = field(default_factory=dict)

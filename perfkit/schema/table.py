@@ -76,6 +76,8 @@ class Column:
     """A total over the steps, which people read divided by their number; None: where it is summed."""
     read: Literal["always", "in total", "per step"] = "always"
     """When people read it, in a table whose totals are of steps: some columns say the same as others per step."""
+    note: str = ""
+    """What to know of it, shown under the table after its heading, wherever the column itself is shown."""
 
     @property
     def is_divided(self) -> bool:
@@ -97,7 +99,7 @@ class Table:
     columns: tuple[Column, ...]
     frame: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
-    """Remarks shown under the table, one line each."""
+    """Remarks on the whole table, one line each."""
     pinned: int = 0
     """The last so many rows are shown however few rows are asked for: what is unattributed must not be hidden."""
     audience: Audience = "everyone"
@@ -114,6 +116,16 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What stands under the table: a line on those of its columns that have a note, and its own notes."""
+        headings: dict[str, list[str]] = {}
+        for column in self.columns:
+            if column.note:
+                headings.setdefault(column.note, []).append(column.heading)
+        of_columns = "; ".join(f"{', '.join(names)}: {note}" for note, names in headings.items())
+        return (of_columns, *self.notes) if of_columns else self.notes
 
     def seen_by(self, viewer: Viewer) -> Table:
         """The table without the columns that are for others; for people per step, and without what is empty."""
@@ -169,6 +181,11 @@ def each_note_once(tables: Iterable[Table]) -> list[Table]:
     said: set[str] = set()
     shown = []
     for table in tables:
-        shown.append(replace(table, notes=tuple(note for note in table.notes if note not in said)))
-        said.update(table.notes)
+        columns = tuple(replace(c, note="") if _of_column(c) in said else c for c in table.columns)
+        shown.append(replace(table, columns=columns, notes=tuple(note for note in table.notes if note not in said)))
+        said.update(table.notes, map(_of_column, filter(lambda column: column.note, table.columns)))
     return shown
+
+
+def _of_column(column: Column) -> str:
+    return f"{column.heading}: {column.note}"

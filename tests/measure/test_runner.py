@@ -12,15 +12,18 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import psutil
 import pytest
 import torch
+from torch.profiler import profile
 
 from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer, StepId
+from perfkit.measure.observers.probes import Probes
 from perfkit.measure.observers.suggestions import Suggestions
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
@@ -53,6 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
         prepare: Callable[[FakeWorkload], None] = lambda workload: None,
         observers: Sequence[Observer] = (),
         enough: StopRule | None = None,
+        make_profiler: Callable[..., Any] = profile,
         **fields: Any,
     ) -> RunRecord:
         def build(config: Any) -> FakeWorkload:
@@ -61,7 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[FakeWorkload
             return made[-1]
 
         config = quick(**{"warmup_steps": 2, "measure_steps": 3, **fields})
-        result = runner.run(config, tmp_path, observers, enough=enough, build=build)
+        result = runner.run(config, tmp_path, observers, enough=enough, build=build, make_profiler=make_profiler)
         assert record.load(tmp_path) == result
         return result
 
@@ -360,6 +364,26 @@ def test_observers_are_closed_before_a_trace_is_written(run, tmp_path):
     assert seen == [0]
 
 
+def test_what_closes_after_the_steps_is_no_time_of_the_last_one(run):
+    """GIVEN an observer that takes long to close WHEN the profiler records THEN it has ended by then
+
+    So has it when the garbage collector is on again, and collects.
+    """
+    happened: list[str] = []
+
+    class Ending(profile):
+        def stop_trace(self) -> None:
+            happened.append(f"recorded, collector on: {gc.isenabled()}")
+            super().stop_trace()
+
+    class Slow(Observer):
+        def close(self) -> None:
+            happened.append("closed")
+
+    run(observers=[Slow()], profiler="torch", make_profiler=Ending, warmup_steps=1, measure_steps=2)
+    assert happened == ["recorded, collector on: False", "closed"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_what_cannot_run_here_is_refused_before_anything_is_built():
     with pytest.raises(UsageError, match="sees no CUDA device"):
@@ -434,10 +458,28 @@ def test_a_target_needs_its_rule(run):
         run(target_ci=0.01)
 
 
-def test_profiled_steps_have_no_counters_since_reading_them_would_be_in_the_trace(run):
-    result = run(profiler="torch", warmup_steps=1, measure_steps=2)
-    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * 3
-    assert (result.probing, result.ended_by) == (None, "measure-steps")
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_profiled_steps_have_counters_together_since_reading_each_would_be_in_the_trace(run, warmup, monkeypatch):
+    # GIVEN a count of the readings
+    counted = create_autospec(Probes._read, side_effect=Probes._read)
+    monkeypatch.setattr(Probes, "_read", counted)
+
+    # WHEN
+    result = run(profiler="torch", warmup_steps=warmup, measure_steps=2)
+
+    # THEN one before all, one after each warm-up step, one at the end, and none in what was recorded
+    assert [step.probes for step in (*result.warmup, *result.steps)] == [None] * (2 + warmup)
+    assert (result.probing, result.ended_by, counted.call_count) == (None, "measure-steps", 2 + warmup)
+    assert result.window.wall_s > sum(step.wall_s for step in result.steps)
+    assert result.window.probes.main_cpu_s >= 0
+
+
+def test_plain_steps_have_counters_each_and_none_together(run):
+    assert run().window is None
+
+
+def test_where_no_step_was_recorded_there_are_no_counters_of_any(run):
+    assert run({(1, "loss"): OOM}, profiler="torch").window is None
 
 
 def test_ctrl_c_between_steps_is_not_said_to_be_in_one(run):

@@ -207,5 +207,13 @@ def test_spare_columns_give_way_from_the_right_and_are_named(kernels):
         assert render(spare, width=width, color=False).splitlines()[-1] == f"no room in {width} columns for: {left_out}"
 
 
+def test_a_note_gives_way_with_its_column(kernels):
+    """GIVEN a note on a spare column WHEN there is no room for it THEN the note is not shown either"""
+    columns = [replace(c, spare=c.name == "peak", note="at most" if c.name == "peak" else "") for c in kernels.columns]
+    table = replace(kernels, columns=tuple(columns))
+    assert "peak: at most" in render(table, width=200, color=False)
+    assert "at most" not in render(table, width=36, color=False)
+
+
 def test_columns_that_are_not_spare_stay_however_narrow(kernels):
     assert "no room" not in render(kernels, width=10, color=False)

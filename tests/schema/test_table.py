@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from perfkit.schema.table import Column, Steps, Table
+from perfkit.schema.table import Column, Steps, Table, each_note_once
 
 
 def test_a_column_is_text_unless_told_and_headed_by_its_name_in_words():
@@ -116,3 +116,33 @@ def test_scripts_read_totals():
 def test_totals_are_for_who_asks():
     assert of_steps(Steps(8)).in_total().seen_by("people").title == "T, total of 8 steps"
     assert of_steps(None).in_total().seen_by("people").title == "T"
+
+
+def noted(**values: list[int]) -> Table:
+    """A table of two columns with the same note, one with another, and a note of its own."""
+    frame = pd.DataFrame({"a": [1], "b": [2], "c": [3]} | values)
+    columns = (
+        Column("a", "", "count", "first", note="both"),
+        Column("b", "", "count", note="both"),
+        Column("c", "", "count", note="alone"),
+    )
+    return Table("t", "T", columns, frame, ("of all",))
+
+
+def test_columns_of_one_note_share_it_before_the_notes_of_the_table():
+    assert noted().remarks == ("first, b: both; c: alone", "of all")
+
+
+def test_a_note_is_left_out_with_its_column():
+    """GIVEN a column of zeros, with a note WHEN people see the table THEN the note is gone; scripts have both"""
+    assert noted(b=[0], c=[0]).seen_by("people").remarks == ("first: both", "of all")
+    assert noted(b=[0], c=[0]).seen_by("scripts").remarks == noted().remarks
+
+
+def test_a_note_on_a_column_is_said_once_over_several_tables():
+    """GIVEN two tables of which the second has one column more WHEN shown together THEN it says what is new alone"""
+    shorter = noted(b=[0], c=[0]).seen_by("people")
+    assert [table.remarks for table in each_note_once([shorter, noted()])] == [
+        ("first: both", "of all"),
+        ("b: both; c: alone",),
+    ]

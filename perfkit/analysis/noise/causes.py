@@ -12,7 +12,7 @@ slower. No counter here distinguishes the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
 import numpy as np
@@ -125,6 +125,14 @@ def times_by_cause(record: RunRecord) -> CauseTimes:
     }
     times.events[Cause.ALLOCATION] = read("alloc_retries") + read("device_allocs") + read("device_frees")
     return times
+
+
+def window_by_cause(record: RunRecord) -> CauseTimes | None:
+    """All measured steps as one, by cause, where counters were read over them all; else None."""
+    if record.window is None:
+        return None
+    whole = StepSample(wall_s=record.window.wall_s, phases_s={}, probes=record.window.probes)
+    return times_by_cause(replace(record, steps=(whole,)))
 
 
 class _Reader:

@@ -15,7 +15,7 @@ import numpy as np
 from perfkit.analysis.noise import advice, cause_texts, gpu_causes, variance
 from perfkit.analysis.noise import texts as noise_texts
 from perfkit.analysis.noise.advice import Situation
-from perfkit.analysis.noise.causes import PATTERNS, Cause, CauseTimes, times_by_cause
+from perfkit.analysis.noise.causes import PATTERNS, Cause, CauseTimes, times_by_cause, window_by_cause
 from perfkit.analysis.noise.disturbances import EXPLAINED, FEWEST, Disturbance, Kind, find_disturbances
 from perfkit.analysis.noise.variance import Share
 from perfkit.analysis.statistics import stats, trend
@@ -38,6 +38,8 @@ _STARVED = 0.3
 """Threads that wait for a CPU for this share of the typical step are too many, or have neighbours."""
 FEWEST_PERIODS = 5
 """The mean of whole periods has an interval from five of them on: fewer are too small a sample."""
+_TAKING = (Cause.PREEMPTED.value, Cause.THROTTLED.value, Cause.STEAL.value)
+"""Causes that are not the program's own: the same program takes less time where they are not."""
 _EVERY_STEP = (Cause.PREEMPTED, Cause.THROTTLED, Cause.STEAL, Cause.GC, Cause.COMPILE, Cause.FAULTS)
 
 WARMUP_UNFINISHED = Rule("warmup-unfinished", "noise", "the first measured steps still warm up")
@@ -105,6 +107,7 @@ def examine(record: RunRecord) -> Stability | None:
         return None
     times = times_by_cause(record)
     gpu_causes.add(times, record)
+    whole = window_by_cause(record)
     disturbances = find_disturbances(times)
     cv = stats.summarize(times.wall).cv
     shares = variance.shares(times, disturbances) if _is_worth_it(cv, times) else ()
@@ -115,8 +118,8 @@ def examine(record: RunRecord) -> Stability | None:
     judged = [
         *_variance(cv, shares, cv_without, len(attributed), record),
         *_disturbed(disturbances, times, record),
-        *_every_step(times, record),
-        *_threads(times, record),
+        *_every_step(whole or times, record),
+        *_threads(whole or times, record),
         *_drift(times.wall, disturbances, record),
         *_autocorrelation(times.wall, disturbances, record),
         *_spill(record),
@@ -132,6 +135,19 @@ def examine(record: RunRecord) -> Stability | None:
         causes=tuple(each.cause for each in judged if each.cause),
         doubts=tuple(dict.fromkeys(each.doubt for each in judged if each.doubt)),
     )
+
+
+def taken(record: RunRecord) -> Finding | None:
+    """The finding that other programs, or a limit on the CPUs, took time from the steps; None where none did.
+
+    Threads that are more than the CPUs wait for each other; where they are as many or fewer, they wait for others.
+    """
+    if not record.steps:
+        return None
+    times = window_by_cause(record) or times_by_cause(record)
+    crowded = record.environment.num_threads > record.environment.cpu_count
+    of_others = [each for each in _every_step(times, record) if each.cause in _TAKING]
+    return next((each.finding for each in (*of_others, *([] if crowded else _threads(times, record)))), None)
 
 
 MEMORY_SPILL = Rule("memory-spill", "noise", "GPU memory spilled into system memory")
@@ -240,18 +256,23 @@ def _doubt(disturbance: Disturbance, n: int) -> str:
 
 
 def _every_step(times: CauseTimes, record: RunRecord) -> list[_Judged]:
-    """What all steps lose to a cause: it shows in the mean, but not in the variance."""
+    """What all steps lose to a cause: it shows in the mean, but not in the variance.
+
+    `times` are of the steps, or of one that stands for all together.
+    """
     judged = []
+    in_mean = record.window is not None
+    step_s = float(np.mean([sample.wall_s for sample in record.steps]) if in_mean else np.median(times.wall))
     for cause in _EVERY_STEP:
         seconds = times.seconds.get(cause)
         if seconds is None:
             continue
-        lost_s = float(np.median(seconds))
-        share = lost_s / float(np.median(times.wall))
+        share = float(np.median(seconds)) / float(np.median(times.wall))
+        lost_s = share * step_s
         if share >= LOST_SHARE:
             finding = Finding(
                 LOST_EVERY_STEP,
-                noise_texts.lost(cause.value, share, lost_s),
+                noise_texts.lost(cause.value, share, lost_s, in_mean=in_mean),
                 Cost(round(lost_s * 1e9), share),
                 advice=advice.against(cause, Situation(record)),
                 sure="derived",
@@ -272,7 +293,8 @@ def _threads(times: CauseTimes, record: RunRecord) -> list[_Judged]:
     if environment.num_threads <= environment.cpu_count and starved < _STARVED:
         return []
     waiting = starved if starved >= _STARVED else 0.0
-    text = noise_texts.too_many_threads(environment.num_threads, environment.cpu_count, waiting)
+    in_mean = record.window is not None
+    text = noise_texts.too_many_threads(environment.num_threads, environment.cpu_count, waiting, in_mean=in_mean)
     hint = advice.against("too many threads", Situation(record))
     return [_Judged(Finding(TOO_MANY_THREADS, text, advice=hint, sure="derived"))]
 

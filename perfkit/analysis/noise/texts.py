@@ -105,17 +105,19 @@ def variance(cv: float, shares: Sequence[Share], cv_without: float, attributed: 
     return text
 
 
-def lost(cause: str, share: float, seconds: float) -> str:
-    """What every step loses to a cause."""
-    return f"every step loses time to {cause}: {units.percent(share)}, {units.duration(seconds)} of the typical step"
+def lost(cause: str, share: float, seconds: float, *, in_mean: bool = False) -> str:
+    """What every step loses to a cause; `in_mean`: what is known of them together."""
+    who, whole = ("the steps lose", "a step in the mean") if in_mean else ("every step loses", "the typical step")
+    return f"{who} time to {cause}: {units.percent(share)}, {units.duration(seconds)} of {whole}"
 
 
-def too_many_threads(threads: int, cpus: int, waiting: float) -> str:
-    """`waiting`: share of the typical step in which one of them waits for a CPU; 0 where that is negligible."""
+def too_many_threads(threads: int, cpus: int, waiting: float, *, in_mean: bool = False) -> str:
+    """`waiting`: share of the typical step, or of all, in which one waits for a CPU; 0 where that is negligible."""
     text = f"too many threads: {threads} threads on {cpus} CPUs"
     if not waiting:
         return text
-    return f"{text}; in the typical step one of them waits for a CPU for {units.percent(waiting)} of the time"
+    when = "the mean" if in_mean else "the typical step"
+    return f"{text}; in {when} one of them waits for a CPU for {units.percent(waiting)} of the time"
 
 
 def drift(drift: Drift) -> str:

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from perfkit.analysis.noise import stability
 from perfkit.analysis.runs.processes import process_of
 from perfkit.analysis.runs.summary import STEP
 from perfkit.schema.finding import NO_COST, Cost, Evidence, Finding, Rule
@@ -47,6 +48,9 @@ def report(profiled: RunRecord, plain: RunRecord) -> Report:
     ratio = shown.medians[STEP] / base.medians[STEP]
     is_known = abs(math.log(ratio)) >= max(base.spread[STEP], shown.spread[STEP])
     doubt = "" if is_known else "; the steps of one process differ by as much, so the overhead is not known"
+    if contended := [name for name, one in (("plain", plain), ("profiled", profiled)) if stability.taken(one)]:
+        is_known = False
+        doubt = f"; other programs took time from the {' and '.join(contended)} ones, so the overhead is not known"
     text = (
         f"profiled steps take {ratio:.2f} times as long as plain ones"
         f" ({shown.steps} against {base.steps} steps, one process each){doubt}"

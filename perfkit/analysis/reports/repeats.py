@@ -19,14 +19,15 @@ from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 
+_INTERVAL = "95% t-interval between processes"
 _SPREAD_COLUMNS = (
     Column("phase"),
     Column("processes", "", "count"),
-    Column("mean_s", "s", "time", "mean", scale="time"),
-    Column("low_s", "s", "time", "95% low", scale="time"),
-    Column("high_s", "s", "time", "95% high", scale="time"),
-    Column("between", "1", "share", "between processes"),
-    Column("within", "1", "share", "within a process"),
+    Column("mean_s", "s", "time", "mean", scale="time", note="geometric, of the processes' medians"),
+    Column("low_s", "s", "time", "95% low", scale="time", note=_INTERVAL),
+    Column("high_s", "s", "time", "95% high", scale="time", note=_INTERVAL),
+    Column("between", "1", "share", "between processes", note="standard deviation of the logarithms of those medians"),
+    Column("within", "1", "share", "within a process", note="the same of a process's steps (pooled)"),
 )
 _PROCESS_COLUMNS = (
     Column("process"),
@@ -77,11 +78,7 @@ def spread_table(processes: Sequence[Process]) -> Table:
     """One row for the step and one a phase: mean over processes with its interval, and the two spreads."""
     rows = [_spread_row(processes, what) for what in processes[0].medians]
     frame = pd.DataFrame(rows, columns=[column.name for column in _SPREAD_COLUMNS])
-    notes = (
-        "mean: geometric, of the processes' medians, with the 95% t-interval between processes",
-        "between, within: standard deviation of the logarithms, of those medians and of a process's steps (pooled)",
-    )
-    return Table("spread", "Spread between and within processes", _SPREAD_COLUMNS, frame, notes, pinned=len(frame))
+    return Table("spread", "Spread between and within processes", _SPREAD_COLUMNS, frame, pinned=len(frame))
 
 
 def _spread_row(processes: Sequence[Process], what: str) -> dict[str, object]:

@@ -169,14 +169,34 @@ def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
     repeat = ["repeat"] if any(row.repeat > 1 for row in rows) else []
     table = _table("warmup_study", "Warm-up study", (*others, *repeat, *_WARMUP), _sorted(measured))
-    note = "first step: the first measured one; where it is far above the median, it still belonged to the warm-up"
-    return dataclasses.replace(table, notes=(note,))
+    note = "the first measured one; where it is far above the median, it still belonged to the warm-up"
+    columns = (dataclasses.replace(c, note=note) if c.name == "first_step_s" else c for c in table.columns)
+    return dataclasses.replace(table, columns=tuple(columns))
+
+
+_OF_REPEATS = {
+    "median_s": "the geometric mean of the repeats' medians, without an interval: repeats in one process do not show"
+    " how far processes differ",
+    "between_cv": "of those medians",
+    "within_cv": "of the steps of one repeat",
+}
+_INTERVAL = "interval of the median (Student's t over processes)"
+_OF_PROCESSES = {
+    "median_s": "the geometric mean of the processes' medians",
+    "low_s": _INTERVAL,
+    "high_s": _INTERVAL,
+    "between_cv": "of those medians",
+    "within_cv": "of the steps of one process",
+}
 
 
 def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple[str, ...]) -> Table:
     points = sweep_points.points_of(_sorted(rows))
-    own = {column.name: column for column in (*_OF_POINT, *_OF_MEMORY)}
-    names = chosen or (*_labels(varied), *(column.name for column in (*_OF_POINT, *_of_memory(rows, varied))))
+    shared = any(row.isolation == "shared" for row in rows)
+    said = _OF_REPEATS if shared else _OF_PROCESSES
+    of_point = [dataclasses.replace(column, note=said.get(column.name, "")) for column in _OF_POINT]
+    own = {column.name: column for column in (*of_point, *_OF_MEMORY)}
+    names = chosen or (*_labels(varied), *(column.name for column in (*of_point, *_of_memory(rows, varied))))
     frame = pd.DataFrame(
         [
             {name: point.config.value(name) if name in CONFIG_FIELDS else getattr(point, name) for name in names}
@@ -184,19 +204,10 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
         ],
         columns=list(names),
     )  # fmt: skip
-    if any(row.isolation == "shared" for row in rows):
+    if shared:
         own["processes"] = dataclasses.replace(own["processes"], title="repeats")
-        notes = (
-            "median: the geometric mean of the repeats' medians, without an interval: repeats in one process do not"
-            " show how far processes differ; CV% between: of those medians; CV% within: of the steps of one repeat",
-        )
-    else:
-        notes = (
-            "median: the geometric mean of the processes' medians, with its 95% interval (Student's t over processes);"
-            " CV% between: of those medians; CV% within: of the steps of one process",
-        )
     shown = tuple(own.get(name) or _COLUMNS[name] for name in names)
-    return Table("results", "Step time", shown if chosen else _with_spare(shown), frame, notes)
+    return Table("results", "Step time", shown if chosen else _with_spare(shown), frame)
 
 
 def _of_memory(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Column]:

@@ -21,6 +21,7 @@ from perfkit.analysis.findings.performance import catalogue
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.look import Look
 from perfkit.analysis.findings.phases import backward_unmarked, no_phase_evidence
+from perfkit.analysis.reports.contention import doubted
 from perfkit.analysis.time import (
     breakdown,
     cells,
@@ -201,11 +202,12 @@ def findings_of(
     """
     scalars = scalars or summary(account.partial)
     said = filter(None, (find(account, scalars) for find in findings))
-    return (
+    found = (
         *said,
         *integrity.findings(account, checks),
         *catalogue.findings(Case(account, scalars, record=record), looks),
     )
+    return doubted(found, record)
 
 
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:

@@ -45,6 +45,7 @@ _KERNEL_COLUMNS = (
     Column("count_per_forward", "", "count", "per forward", spare=True),
     *_TIMES,
 )
+_ADDED_UP = "durations added up; kernels that run at the same time count twice"
 _PER_PASS = Column("count_per_pass", "", "count", "per pass", spare=True)
 
 
@@ -53,8 +54,8 @@ def kernel_table(partial: Partial) -> Table:
     if not partial.facts.on_device:
         return _operator_table(partial)
     frame = with_share(_by_name(partial, Work.KERNEL))
-    notes = ("sum: durations added up; kernels that run at the same time count twice here, once in exclusive time",)
-    return Table("kernels", "Kernels", _present(_KERNEL_COLUMNS, partial), frame, notes)
+    columns = (replace(c, note=_ADDED_UP) if c.name == "total_ns" else c for c in _present(_KERNEL_COLUMNS, partial))
+    return Table("kernels", "Kernels", tuple(columns), frame)
 
 
 def _operator_table(partial: Partial) -> Table:
@@ -156,11 +157,20 @@ def copy_table(partial: Partial) -> Table:
 
 # --- layers, phases and categories -----------------------------------------------------------------------------
 
-_ACCOUNT_COLUMNS = (
-    *_SUM,
-    Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
-    _SHARE,
-)
+_EXCLUSIVE = "each busy instant in one row only, so that the rows add up to the time the device was busy"
+
+
+def account_columns(partial: Partial) -> tuple[Column, Column, Column]:
+    """Count, sum and exclusive time of rows that add up, each with what it means in this trace."""
+    on_device = partial.facts.on_device
+    counts_ranges = not on_device and not (partial.of(CELLS)["work"] == Work.OPERATOR).any()
+    count, total = _SUM
+    added_up = "durations of kernels, copies and memsets added up"
+    return (
+        replace(count, note="ranges" if counts_ranges else ""),
+        replace(total, note=added_up if on_device else ""),
+        Column("exclusive_ns", "ns", "time", "exclusive", True, "time", note=_EXCLUSIVE if on_device else ""),
+    )
 
 
 def layer_table(partial: Partial) -> Table:
@@ -171,7 +181,7 @@ def layer_table(partial: Partial) -> Table:
     frame["scope"] = texts[frame["scope"].to_numpy()]
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
-    columns = (Column("scope"), Column("phase"), *_ACCOUNT_COLUMNS)
+    columns = (Column("scope"), Column("phase"), *account_columns(partial), _SHARE)
     pinned = int(frame["rest"].sum())
     kind = row_kind(partial)
     title = f"{kind.capitalize()}s by phase, self time" if kind else "Layers by phase, self time"
@@ -208,7 +218,7 @@ def phase_table(partial: Partial) -> Table:
     frame = _sums(partial.of(CELLS), "phase").set_index("phase")
     frame = frame.reindex([int(phase) for phase in Phase], fill_value=0).reset_index()
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
-    columns = (Column("phase"), *_ACCOUNT_COLUMNS)
+    columns = (Column("phase"), *account_columns(partial), _SHARE)
     wall = () if partial.facts.on_device else (_NO_WALL,)
     return Table("phases", "Phases", columns, with_share(frame), (*notes(partial), *wall), pinned=len(frame))
 
@@ -219,7 +229,7 @@ def category_table(partial: Partial) -> Table:
     frame = _sums(cells.assign(category=categories(partial, cells)), "category")
     frame["category"] = _CATEGORIES[frame["category"].to_numpy(dtype=np.int64)]
     frame = frame.sort_values(["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True)
-    columns = (Column("category"), *_ACCOUNT_COLUMNS)
+    columns = (Column("category"), *account_columns(partial), _SHARE)
     return Table("categories", "Categories", columns, with_share(frame), notes(partial))
 
 
@@ -228,15 +238,11 @@ def _sums(cells: pd.DataFrame, *keys: str) -> pd.DataFrame:
 
 
 def notes(partial: Partial) -> tuple[str, ...]:
-    """What the times of an account table mean."""
+    """Whose times those of an account table are, where they are not a device's."""
     if partial.facts.on_device:
-        return (
-            "sum: durations of kernels, copies and memsets added up;"
-            " exclusive: each busy instant in one row only, so that the rows add up to the time the device was busy",
-        )
+        return ()
     whole = "; the rows add up to the steps' wall time" if partial.facts.step_source.is_certain else ""
-    counts = "" if (partial.of(CELLS)["work"] == Work.OPERATOR).any() else "; count: ranges"
-    return (f"{without_device(partial.facts)}: {_HOST_TIMES}{whole}{counts}",)
+    return (f"{without_device(partial.facts)}: {_HOST_TIMES}{whole}",)
 
 
 def without_device(facts: Facts) -> str:

@@ -19,7 +19,15 @@ from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.repeats import NUMBER
 from perfkit.analysis.attribution.scopes import ScopeSource
-from perfkit.analysis.time.breakdown import REST_SCOPES, fallback_notes, notes, rest_last, row_kind, with_share
+from perfkit.analysis.time.breakdown import (
+    REST_SCOPES,
+    account_columns,
+    fallback_notes,
+    notes,
+    rest_last,
+    row_kind,
+    with_share,
+)
 from perfkit.analysis.time.cells import BY_STEP, CELLS, scopes_of
 from perfkit.analysis.time.folding import folded, folded_paths, layer_of
 from perfkit.analysis.time.partial import Partial
@@ -120,9 +128,7 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
         for column in _columns(by, kind or by, partial)
     )
     why = fallback_notes(partial) if kind else ()
-    return Table(
-        "groups", title, tuple(columns), frame, (*notes(partial), *why, *uncut, *over_the_steps(partial)), pinned
-    )
+    return Table("groups", title, tuple(columns), frame, (*notes(partial), *why, *uncut), pinned)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -139,6 +145,9 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
 def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     facts, phases = partial.facts, set(partial.of(CELLS)["phase"])
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
+    count, total, exclusive = account_columns(partial)
+    why = over_the_steps(partial)
+    of_step = Column("step_share", "1", "share", "share of step", summed=True, spare=True, note=why)
     steps = (
         Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True, read="in total"),
         Column("step_std_ns", "ns", "time", "std", scale="time", spare=True),
@@ -147,17 +156,17 @@ def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     return (
         Column("scope", title=heading),
         Column("x", "", "count", "x"),
-        Column("count", "", "count", summed=True),
+        count,
         *(Column(p.label, "ns", "time", summed=True, scale="time", spare=p in _SIDE_PHASES) for p in present),
-        Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
-        Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time", spare=True),
+        total,
+        replace(exclusive, spare=True),
         *(
             (Column("inclusive_ns", "ns", "time", "with children", scale="time", divided=True),)
             if by == "module"
             else ()
         ),
         Column("share", "1", "share", summed=True),
-        *((Column("step_share", "1", "share", "share of step", summed=True, spare=True),) if facts.step_wall else ()),
+        *((of_step,) if facts.step_wall else ()),
         *(steps if len(facts.steps) > 1 else ()),
         Column("mean_ns", "ns", "time", "mean of x", scale="each", spare=True, divided=True),
         Column("max_ns", "ns", "time", "max of x", scale="each", spare=True, divided=True),

@@ -29,14 +29,15 @@ def mix_table(partial: Partial) -> Table:
     frame = with_share(frame).sort_values(
         ["total_ns", "category"], ascending=[False, True], kind="stable", ignore_index=True
     )
-    shares = (Column(f"{phase.label}_share", "1", "share", phase.label, summed=True) for phase in phases)
+    said = {Phase.FORWARD: "what inference runs"}
+    shares = (Column(f"{p.label}_share", "1", "share", p.label, summed=True, note=said.get(p, "")) for p in phases)
     columns = (
         Column("category"),
         *shares,
-        Column("share", "1", "share", "all", summed=True),
+        Column("share", "1", "share", "all", summed=True, note="the whole step"),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
     )
-    notes = ("each column: shares of the time of one phase; forward is what inference runs, all is the whole step",)
+    notes = ("each column: shares of the time of one phase",)
     return Table("categories_by_phase", "Categories by phase", columns, frame, notes)
 
 

@@ -16,20 +16,20 @@ from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows, columns_of
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Audience, Column, Table
 
+_WALL = "from start to end, inner ranges included, so the rows do not add up"
+_DEVICE = "durations of what was launched in the range on its thread, inner ranges included"
 _COLUMNS = (
     Column("thread"),
     Column("name"),
     Column("x", "", "count", "x"),
     Column("count", "", "count"),
-    Column("total_ns", "ns", "time", "wall", scale="time"),
-    Column("self_ns", "ns", "time", "self", scale="time"),
-    Column("device_ns", "ns", "time", "device", scale="time"),
+    Column("total_ns", "ns", "time", "wall", scale="time", note=_WALL),
+    Column("self_ns", "ns", "time", "self", scale="time", note="without the ranges inside"),
+    Column("device_ns", "ns", "time", "device", scale="time", note=_DEVICE),
     Column("mean_ns", "ns", "time", "mean", scale="each", spare=True),
     Column("min_ns", "ns", "time", "min", scale="each", spare=True),
     Column("max_ns", "ns", "time", "max", scale="each", spare=True),
 )
-_WALL = "wall: from start to end, inner ranges included, so the rows do not add up; self: without the ranges inside"
-_DEVICE = "device: durations of what was launched in the range on its thread, inner ranges included"
 _SUM = "self times of the main thread add up to the {}; other threads run at the same time"
 _WHERE = "only ranges that start inside these steps"
 
@@ -138,11 +138,10 @@ def _folded(frame: pd.DataFrame, kept: set[str]) -> pd.DataFrame:
 
 
 def _notes(facts: Facts, phase: Phase | None, *, everywhere: bool) -> tuple[str, ...]:
-    device = (_DEVICE,) if facts.on_device else ()
     if everywhere or not facts.steps or facts.is_whole:
-        return (_WALL, *device, "ranges inside and outside the steps")
+        return ("ranges inside and outside the steps",)
     total = "steps' wall time" if phase is None else f"time of {phase.label} in the table of phases"
-    return (_WALL if facts.on_device else f"{_WALL}; {_SUM.format(total)}", *device, _WHERE)
+    return (_WHERE,) if facts.on_device else (_SUM.format(total), _WHERE)
 
 
 def _audience(facts: Facts) -> Audience | None:

@@ -12,8 +12,8 @@ _WORTH_SAYING = 0.01
 """A reason that explains less than this share of the steps' wall time is left out, where there is a larger one."""
 
 
-def over_the_steps(partial: Partial) -> tuple[str, ...]:
-    """A note for a table with shares of the steps' wall time; none where they add up to 100% or less.
+def over_the_steps(partial: Partial) -> str:
+    """A note for a column of shares of the steps' wall time; empty where they add up to 100% or less.
 
     Three times explain the excess to the nanosecond: what was launched outside the steps, what ran beside other work of
     the same device, and how much longer than the steps the devices were busy with what was launched in them.
@@ -21,7 +21,7 @@ def over_the_steps(partial: Partial) -> tuple[str, ...]:
     rows, wall = partial.of(BY_STEP), partial.facts.step_wall
     total = int(rows["total_ns"].sum())
     if not wall or total <= wall:
-        return ()
+        return ""
     inside = rows[rows["step"] != NONE]
     launched, busy = int(inside["total_ns"].sum()), int(inside["exclusive_ns"].sum())
     devices = max(len(partial.of(SPANS)), 1)
@@ -35,4 +35,4 @@ def over_the_steps(partial: Partial) -> tuple[str, ...]:
     }
     least = min(_WORTH_SAYING * wall, max(reasons.values()))
     said = sorted(filter(lambda reason: reasons[reason] >= least, reasons), key=lambda reason: -reasons[reason])
-    return (f"of step adds up to {units.percent(total / wall)}: {'; '.join(said)}",)
+    return f"adds up to {units.percent(total / wall)}: {', and '.join(said)}"

@@ -13,17 +13,14 @@ from perfkit.analysis.time.trace_table import TraceTable, by_numbers
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import MISSING
 
+_BUSY = "the device ran something between the step's begin and end on the host, of whatever step and phase"
 _COLUMNS = (
     Column("step"),
     Column("name", spare=True),
     Column("device"),
     Column("wall_ns", "ns", "time", "wall", scale="time"),
-    Column("busy_ns", "ns", "time", "busy", summed=True, scale="time"),
-    Column("idle_ns", "ns", "time", "idle", summed=True, scale="time"),
-)
-_NOTE = (
-    "busy: the device ran something between the step's begin and end on the host, of whatever step and phase;"
-    " idle: the rest of the wall time"
+    Column("busy_ns", "ns", "time", "busy", summed=True, scale="time", note=_BUSY),
+    Column("idle_ns", "ns", "time", "idle", summed=True, scale="time", note="the rest of the wall time"),
 )
 
 
@@ -73,7 +70,7 @@ def step_table(partial: Partial) -> Table:
     labels = [None if pd.isna(device) else facts.device_labels[int(device)] for device in frame["device"]]
     frame["device"] = pd.Series(labels, frame.index, dtype=object)
     order = sorted(range(len(frame)), key=lambda row: (frame["step"].iat[row], by_numbers(labels[row] or "")))
-    notes = (_NOTE,) if has_device.any() else () if len(frame) else ("this trace has no steps",)
+    notes = () if len(frame) else ("this trace has no steps",)
     return Table("steps", "Steps", _COLUMNS, frame.iloc[order].reset_index(drop=True), notes)
 
 

@@ -17,18 +17,18 @@ from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.schema.table import Column, Table
 
+_BY_PATTERN = "by pattern"
+_NOTE = (
+    f"{_BY_PATTERN}, the same names in the same order have this component wherever they come again in the window;"
+    " which layer it was is not known, and the time is unattributed in all other tables"
+)
 _COLUMNS = (
     Column("component"),
-    Column("matched"),
+    Column("matched", note=_NOTE),
     Column("count", "", "count", summed=True),
     Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
     Column("exclusive_ns", "ns", "time", "exclusive", summed=True, scale="time"),
     Column("share", "1", "share", summed=True),
-)
-_BY_PATTERN = "by pattern"
-_NOTE = (
-    "matched by pattern: the same names in the same order have this component wherever they come again in the window;"
-    " which layer it was is not known, and the time is unattributed in all other tables"
 )
 
 
@@ -66,7 +66,7 @@ def unlaunched_table(partial: Partial) -> Table:
     frame["rest"] = is_rest
     frame = frame.sort_values(["rest", "total_ns", "component"], ascending=[True, False, True], ignore_index=True)
     pinned = int(frame["rest"].sum())
-    return Table("unlaunched", "Work launched before the window", _COLUMNS, with_share(frame), (_NOTE,), pinned)
+    return Table("unlaunched", "Work launched before the window", _COLUMNS, with_share(frame), (), pinned)
 
 
 UNLAUNCHED = TraceTable(

@@ -1,10 +1,12 @@
 """Progress of a campaign of processes on stderr: a bar on a terminal, one line per process elsewhere.
 
-Both draw only when a process begins or ends: no thread of their own runs beside the measured one.
+Both draw when a process begins or ends, and while it runs seldom: drawing takes a millisecond of one CPU, which the
+measured process may need. Without a terminal a line says every ten seconds how long it has run.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
@@ -16,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from perfkit.commands.console.progress import stderr_console, still_bar
+from perfkit.commands.console.progress import TOLD_SECONDS, Wait, Waiting, stderr_console, still_bar
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Turn
 from perfkit.schema.printable import printable
@@ -51,8 +53,10 @@ class TimeLeft:
 class CampaignProgress:
     """Shows processes one by one, for `run --repeats` and `compare --run`."""
 
-    def __init__(self, turns: Sequence[Turn]) -> None:
+    def __init__(self, turns: Sequence[Turn], wait: Wait | None = None) -> None:
         self.done = 0
+        self._wait = wait
+        self._waiting: Waiting | None = None
         self._turns, self._left = turns, TimeLeft()
         self._console = stderr_console()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -64,23 +68,28 @@ class CampaignProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop()
         self._bar.stop()
 
     def start(self, turn: Turn) -> None:
         """A process starts."""
-        facts = [
-            f"process {self.done + 1} of {len(self._turns)}: {turn.name}",
-            self._left.text(self._turns[self.done :]),
-        ]
-        text = ", ".join(filter(None, facts))
+        process = f"process {self.done + 1} of {len(self._turns)}: {turn.name}"
+        text = ", ".join(filter(None, [process, self._left.text(self._turns[self.done :])]))
         if self._bar.disable:
             self._console.print(text, markup=False)
-            return
         self._bar.update(self._task, description=text)
         self._bar.refresh()
 
+        def tell(so_far: str) -> None:
+            if self._bar.disable:
+                self._console.print(f"{process}, {so_far}", markup=False)
+            self._bar.refresh()
+
+        self._waiting = Waiting(tell, self._wait)
+
     def finish(self, turn: Turn, finished: Finished) -> None:
         """The process has ended."""
+        self._stop()
         self.done += 1
         self._left.took(turn, finished.wall_s)
         if finished.outcome != "ok":
@@ -88,19 +97,32 @@ class CampaignProgress:
         self._bar.advance(self._task)
         self._bar.refresh()
 
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+
 
 class SweepProgress:
     """Shows the results of a sweep: a growing table, or one line per run."""
 
-    def __init__(self, total: int, there: int, varied: Sequence[str]) -> None:
-        """`there` of `total` turns have a result from an earlier session."""
+    def __init__(
+        self, total: int, there: int, varied: Sequence[str], *, is_beside: bool = True, wait: Wait | None = None
+    ) -> None:
+        """`there` of `total` turns have a result from an earlier session.
+
+        is_beside: turns run in processes of their own. In this one, no thread may run beside them: call
+        `still_running` between steps.
+        """
         self._console = stderr_console()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._total, self._there, self._varied = total, there, varied
         self._lines: list[tuple[str, ...]] = []
         """The varied fields, the repeat, the outcome, and the numbers."""
-        self._waiting: list[Turn] = []
+        self._turns_left: list[Turn] = []
         self._left = TimeLeft()
+        self._is_beside, self._wait = is_beside, wait
+        self._waiting: Waiting | None = None
+        self._running, self._began, self._told = "", 0.0, 0.0
 
     def __enter__(self) -> SweepProgress:
         if self._console.is_terminal:
@@ -110,22 +132,46 @@ class SweepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
         self._live.stop()
 
     def expect(self, turns: Sequence[Turn]) -> None:
         """Learn which turns will run."""
-        self._waiting = list(turns)
+        self._turns_left = list(turns)
         if self._there:
             self._console.print(f"{self._there} of {self._total} results exist already", markup=False)
 
     def start(self, turn: Turn) -> None:
         """A turn begins."""
+        self._running = self._label(turn)
+        self._began = self._told = time.monotonic()
         if self._console.is_terminal:
-            self._draw(f"running {self._label(turn)}, since {datetime.now():%H:%M:%S}")
+            self._draw(f"running {self._running}, since {datetime.now():%H:%M:%S}")
+        if self._is_beside:
+            self._waiting = Waiting(self._tell, self._wait)
+
+    def still_running(self) -> None:
+        """Say how long the turn has been running, where nothing was said for ten seconds."""
+        now = time.monotonic()
+        if now - self._told >= TOLD_SECONDS:
+            self._told = now
+            self._tell(f"{now - self._began:.0f} s so far")
+
+    def _tell(self, so_far: str) -> None:
+        if self._console.is_terminal:
+            self._draw(f"running {self._running}, {so_far}")
+            return
+        done = self._total - len(self._turns_left)
+        self._console.print(f"[{done}/{self._total}] {self._running}, {so_far}", markup=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
 
     def finish(self, turn: Turn, row: SweepRow) -> None:
         """A turn has ended or was skipped."""
-        self._waiting.remove(turn)
+        self._stop()
+        self._turns_left.remove(turn)
         if row.process_s is not None:
             self._left.took(turn, row.process_s)
         self._lines.append((*self._values(turn), str(turn.repeat), row.outcome, *_cells(row)))
@@ -133,8 +179,8 @@ class SweepProgress:
             self._draw("")
             return
         numbers = [f"{name} {text}" for name, text in zip(_NUMBERS, _cells(row), strict=True) if text]
-        facts = ", ".join(filter(None, [row.outcome, *numbers, self._left.text(self._waiting)]))
-        done = self._total - len(self._waiting)
+        facts = ", ".join(filter(None, [row.outcome, *numbers, self._left.text(self._turns_left)]))
+        done = self._total - len(self._turns_left)
         self._console.print(f"[{done}/{self._total}] {self._label(turn)}: {facts}", markup=False, soft_wrap=True)
 
     def _draw(self, running: str) -> None:
@@ -145,9 +191,9 @@ class SweepProgress:
             table.add_column(heading, justify="right", no_wrap=True)
         for line in self._lines[-max(1, self._console.height - _ROOM_BELOW) :]:
             table.add_row(*map(Text, line), style="" if "ok" in line else "yellow")
-        done = self._total - len(self._waiting)
+        done = self._total - len(self._turns_left)
         bar = Table.grid(padding=(0, 1))
-        left = self._left.text(self._waiting)
+        left = self._left.text(self._turns_left)
         bar.add_row(ProgressBar(total=self._total, completed=done, width=_BAR_WIDTH), f"{done}/{self._total}", left)
         self._live.update(Group(table, bar, Text(running, style="dim")), refresh=True)
 

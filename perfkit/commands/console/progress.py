@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,12 +27,16 @@ from rich.progress import (
 from perfkit.schema import units
 from perfkit.schema.printable import printable
 
-_MANY_EVENTS = 300_000
-"""Takes about a second."""
 _QUIET_SECONDS = 1.0
 _REFRESH_SECONDS = 0.1
 TOLD_SECONDS = 10.0
 """Between two lines about the same stage where there is no terminal."""
+_SEEN_SECONDS = 2.0
+"""Between two looks of the same line on a terminal; nothing shorter is worth a line."""
+_CLEAR = "\x1b[K"
+
+Wait: TypeAlias = Callable[[float], bool]
+"""Sleeps for so many seconds, and says whether it is time to end."""
 
 
 class _Stderr:
@@ -65,18 +69,20 @@ def still_bar(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 class Waiting:
-    """Calls `tell` every ten seconds, from a thread of its own, until it is stopped."""
+    """Calls `tell` with `20 s so far` every so many seconds, from a thread of its own, until it is stopped."""
 
-    def __init__(self, tell: Callable[[], None], wait: Callable[[float], bool] | None = None) -> None:
-        """`wait` sleeps for so many seconds, and says whether it is time to end."""
-        self._tell, self._end = tell, threading.Event()
+    def __init__(self, tell: Callable[[str], None], wait: Wait | None = None, seconds: float = TOLD_SECONDS) -> None:
+        self.has_told = False
+        self._tell, self._end, self._seconds = tell, threading.Event(), seconds
+        self._began = time.monotonic()
         self._wait = wait or self._end.wait
         self._thread = threading.Thread(target=self._go_on, name="progress", daemon=True)
         self._thread.start()
 
     def _go_on(self) -> None:
-        while not self._wait(TOLD_SECONDS):
-            self._tell()
+        while not self._wait(self._seconds):
+            self.has_told = True
+            self._tell(f"{time.monotonic() - self._began:.0f} s so far")
 
     def stop(self) -> None:
         """End the thread, and wait until it has ended."""
@@ -87,7 +93,7 @@ class Waiting:
 class StageProgress:
     """Shows stages of work and their steps; without a terminal a line for each stage, and one every ten seconds.
 
-    It draws only when called, and those lines come from a thread only in stages in which nothing is measured.
+    It draws when called, and from a thread only in stages in which nothing is measured.
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -116,10 +122,11 @@ class StageProgress:
         self._began = self._told = self._clock()
         if self._bar.disable:
             self._console.print(f"{name}, {steps}" if steps else name, markup=False)
-            self._waiting = None if is_measured else Waiting(self._say_how_far)
-            return
-        self._bar.reset(self._task, description=name, total=steps or None, visible=True)
-        self._bar.refresh()
+        else:
+            self._bar.reset(self._task, description=name, total=steps or None, visible=True)
+            self._bar.refresh()
+        if not is_measured:
+            self._waiting = Waiting(lambda _: self._say_how_far(), seconds=_seconds(self._console))
 
     def advance(self) -> None:
         """Count one more step of the stage."""
@@ -130,6 +137,9 @@ class StageProgress:
         self._bar.refresh()
 
     def _say_how_far(self) -> None:
+        if not self._bar.disable:
+            self._bar.refresh()
+            return
         self._told = self._clock()
         done = f", {self._done} of {self._steps}" if self._steps else f", {self._done} done" if self._done else ""
         self._console.print(f"{self._name}{done}, {self._told - self._began:.0f} s so far", markup=False)
@@ -140,26 +150,42 @@ class StageProgress:
             self._waiting = None
 
 
-@contextmanager
-def attributing(events: int, console: Console | None = None) -> Iterator[None]:
-    """Show a status line on stderr while very many events are attributed; nothing without a terminal."""
-    console = console or stderr_console()
-    if events < _MANY_EVENTS or not console.is_terminal:
-        yield
-        return
-    with console.status(f"attributing {events:,} events"):
-        yield
+def _seconds(console: Console) -> float:
+    """Between two looks of what goes on."""
+    return _SEEN_SECONDS if console.is_terminal else TOLD_SECONDS
 
 
 @contextmanager
-def writing(name: str, events: int, console: Console | None = None) -> Iterator[None]:
-    """Show a status line on stderr while very many events are written; nothing without a terminal."""
+def going_on(what: str, console: Console | None = None, wait: Wait | None = None) -> Iterator[None]:
+    """Say on stderr how long the body has been going on: in one line of a terminal from two seconds on, which is taken
+    away at the end; without a terminal a line every ten seconds.
+
+    It writes plain text, which takes some 50 us: steps may be measured in another process meanwhile.
+    """
     console = console or stderr_console()
-    if events < _MANY_EVENTS or not console.is_terminal:
+    text = printable(what)
+
+    def tell(so_far: str) -> None:
+        line = f"{text}, {so_far}"
+        if console.is_terminal:
+            console.file.write(f"\r{line[: console.width - 1]}{_CLEAR}")
+        else:
+            console.file.write(f"{line}\n")
+        console.file.flush()
+
+    waiting = Waiting(tell, wait, _seconds(console))
+    try:
         yield
-        return
-    with console.status(f"writing {events:,} events to {escape(printable(name))}"):
-        yield
+    finally:
+        waiting.stop()
+        if console.is_terminal and waiting.has_told:
+            console.file.write(f"\r{_CLEAR}")
+            console.file.flush()
+
+
+def attributing(events: int) -> AbstractContextManager[None]:
+    """Say how long events have been attributed."""
+    return going_on(f"attributing {events:,} events")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from perfkit.commands.console.progress import going_on
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
@@ -35,7 +36,8 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
     place = folder / NAME
     finished = None
     try:
-        finished = run_child(_plain(config), place)
+        with going_on("measuring plain steps"):
+            finished = run_child(_plain(config), place)
     finally:
         if finished is None or finished.outcome != "ok":
             _remove(place)

@@ -20,7 +20,7 @@ import torch
 
 from perfkit.measure.loop import Now, Observer, StepId
 from perfkit.measure.observers import counters
-from perfkit.schema.probes import Probing, StepProbes
+from perfkit.schema.probes import Probing, StepProbes, Window
 from perfkit.schema.record import RunRecord, StepSample
 
 _NS = 1e9
@@ -123,6 +123,41 @@ class Probes(Observer):
             compiled=_compiled(sys.modules.get(_DYNAMO)),
             device=torch.cuda.memory_stats_as_nested_dict(self._device) if self._device else None,
         )
+
+
+class WindowProbes(Probes):
+    """Reads the counters once before the measured steps and once after them, where a recording shows no reading.
+
+    Must be the innermost observer: it reads before the profiler's warm-up step ends, and is closed before the profiler.
+    """
+
+    def __init__(self, device: str, *, threads: counters.Threads | None = None) -> None:
+        super().__init__(device, threads=threads)
+        self.window: Window | None = None
+        self._has_steps = False
+        super().before(StepId("measured", 0))
+
+    def before(self, step: StepId) -> None:
+        """Read nothing: the profiler records already."""
+
+    def after(self, step: StepId, sample: StepSample) -> None:
+        """Read after each warm-up step, since the last of them is not known."""
+        self._has_steps = step.stage == "measured"
+        if not self._has_steps:
+            self._machine = self._kernel.read()
+            super().before(step)
+
+    def close(self) -> None:
+        """Keep what was used since the last warm-up step, and stop observing."""
+        if self._has_steps and self._before is not None:
+            wall_s = (time.perf_counter_ns() - self._before.at) / _NS
+            moved = {name: value - self._machine[name] for name, value in self._kernel.read().items()}
+            self.window = Window(wall_s=wall_s, probes=_difference(self._before, self._read(), moved))
+        super().close()
+
+    def add_to(self, record: RunRecord) -> RunRecord:
+        """Add the counters of all measured steps."""
+        return dataclasses.replace(record, window=self.window)
 
 
 def _compiled(dynamo: ModuleType | None) -> tuple[int, float] | None:

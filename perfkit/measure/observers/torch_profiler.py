@@ -31,6 +31,17 @@ def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]
         return schedule(wait=steps.warmup_steps - warmup, warmup=warmup, active=steps.measure_steps, repeat=1)
 
 
+class Stopping(Observer):
+    """Stops a profiler when it is closed: before others, whose closing would else be time of the last step."""
+
+    def __init__(self, profiler: TorchProfiler) -> None:
+        self._profiler = profiler
+
+    def close(self) -> None:
+        """Stop it."""
+        self._profiler.stop()
+
+
 class TorchProfiler(Observer):
     """Profiles the measured steps. It must be the outermost observer: it is closed last, when the others are complete.
 
@@ -54,10 +65,11 @@ class TorchProfiler(Observer):
         self._device, self._synchronize = config.step.device, synchronize
         self._running = False
         self._recorded = recorded
+        self._done: Any = None
         self._profiler = make(
             activities=activities,
             schedule=_schedule(config, min(config.measurement.warmup_steps, 1)),
-            on_trace_ready=self._write,
+            on_trace_ready=self._keep,
             record_shapes=True,
             profile_memory=recorded is not None,
             with_stack=config.measurement.profile_stack,
@@ -75,16 +87,26 @@ class TorchProfiler(Observer):
         if step == StepId("measured", 0):  # the profiler accepts metadata only while it records
             self._profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(self._metadata).decode())
 
+    def stop(self) -> None:
+        """Record no more: the last step's range ends here, and with it all that the trace calls its step."""
+        if self._running:
+            self._running = False
+            self._profiler.__exit__(None, None, None)
+
     def close(self) -> None:
         """Stop the profiler, and write the trace if it contains any step."""
-        if self._running:
-            self._profiler.__exit__(None, None, None)
+        self.stop()
+        if self._done is not None:
+            self._write(self._done)
 
     def add_to(self, record: RunRecord) -> RunRecord:
         """Add the trace, once it is written."""
         if self.trace is None:
             return record
         return dataclasses.replace(record, artifacts=record.artifacts | {"trace": self.trace.name})
+
+    def _keep(self, done: Any) -> None:
+        self._done = done
 
     def _write(self, done: Any) -> None:
         """Write the trace atomically, under the name that TensorBoard's plugin expects."""

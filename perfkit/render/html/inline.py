@@ -20,7 +20,7 @@ def inline(of: Table, top: int) -> str:
     heading = zip(shown.headings, shown.is_text, strict=True)
     head = "".join(f'<th style="{_SIDES[is_text]}">{escaped(text)}</th>' for text, is_text in heading)
     body = "".join(_line(row, shown.is_text) for row in rows)
-    notes = "".join(f"<p>{escaped(note)}</p>" for note in of.notes)
+    notes = "".join(f"<p>{escaped(note)}</p>" for note in of.remarks)
     return (
         f'<table><caption style="{_BOLD}; {_SIDES[True]}">{escaped(of.title)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"

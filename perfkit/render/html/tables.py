@@ -48,7 +48,7 @@ def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> t
     )
     lines = "".join(_line(row, shown.is_text) for row in body[:FIRST])
     ends = "".join(_line(row, shown.is_text) for row in last)
-    notes = "".join(f"<li>{escaped(note)}</li>" for note in of.notes)
+    notes = "".join(f"<li>{escaped(note)}</li>" for note in of.remarks)
     filtering = (
         f'<p class="tools"><label>Filter <input type="search" class="filter" data-table="table-{number}"'
         ' placeholder="part of a name" autocomplete="off" spellcheck="false"></label>'

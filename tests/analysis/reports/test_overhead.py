@@ -10,6 +10,8 @@ import pytest
 from perfkit.analysis.reports import overhead
 from perfkit.analysis.reports.overhead import PROFILING_COST
 from perfkit.render import terminal
+from perfkit.schema.finding import NO_COST
+from perfkit.schema.probes import StepProbes
 from perfkit.schema.record import RunRecord
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 from tests.runs import quick, sample, saved
@@ -44,6 +46,19 @@ def test_the_table_has_both_medians_their_difference_and_their_ratio():
     cost = finding.cost.ns, finding.cost.share
     assert (finding.rule, cost) == (PROFILING_COST, (4_000_000, pytest.approx(0.4)))
     assert evidence_that_misses(report) == []
+
+
+def test_where_others_took_time_from_either_side_the_overhead_is_not_known():
+    # GIVEN plain steps of 10 ms of which the main thread waited for a CPU for 4
+    delayed = StepProbes(main_cpu_s=0.006, main_delay_s=0.004)
+    plain = saved(steps=(dataclasses.replace(sample(0.010), probes=delayed),) * 2)
+
+    # WHEN
+    [finding] = overhead.report(record(0.014, 0.014, profiler="torch"), plain).findings
+
+    # THEN
+    assert finding.what.endswith("; other programs took time from the plain ones, so the overhead is not known")
+    assert (finding.cost, finding.sure) == (NO_COST, "guessed")
 
 
 def test_a_phase_of_one_side_only_is_left_out_and_one_without_time_has_no_ratio():

@@ -88,7 +88,7 @@ def test_repeats_in_one_process_have_no_interval_over_processes():
     assert math.isnan(row["low_s"])
     assert math.isnan(row["high_s"])
     assert [column.title for column in table.columns if column.name == "processes"] == ["repeats"]
-    assert "in one process" in table.notes[0]
+    assert "in one process" in table.remarks[0]
 
 
 def test_no_interval_of_a_time_reaches_zero():

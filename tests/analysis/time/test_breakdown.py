@@ -195,12 +195,12 @@ def test_a_phase_without_any_host_work_has_no_row_for_what_lies_between():
 
 def test_the_notes_say_what_the_times_are():
     """GIVEN device work, operators, or ranges alone WHEN noted THEN each says what is added up and what is counted"""
-    (device,) = breakdown.notes(account(two_steps()).partial)
-    (operators,) = breakdown.notes(account(host_only()).partial)
-    (ranges,) = breakdown.notes(account(TraceBuilder().step(0, 0, 100).annotation("mine", 10, 20)).partial)
-    assert device.startswith("sum: durations of kernels, copies and memsets added up")
+    [device] = breakdown.phase_table(account(two_steps()).partial).remarks
+    [operators, _] = breakdown.phase_table(account(host_only()).partial).remarks
+    of_ranges = account(TraceBuilder().step(0, 0, 100).annotation("mine", 10, 20)).partial
+    assert device.startswith("sum: durations of kernels, copies and memsets added up; exclusive: each busy instant")
     assert operators.startswith("no device work in this trace: host self time on the main thread")
-    assert ranges == operators + "; count: ranges"
+    assert breakdown.phase_table(of_ranges).remarks[:2] == ("count: ranges", operators)
 
 
 # --- copies -------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_a_depth_cuts_module_paths(by, depth, title, expected):
     table = grouping.group_table(account(two_layers()).partial, by, depth=depth)
     assert sums(table) == expected
     assert table.title == title
-    assert len(table.notes) == (2 if by == "kernel" else 1)
+    assert len(table.notes) == (by == "kernel")
 
 
 def test_unfolded_layers_have_rows_of_their_own():

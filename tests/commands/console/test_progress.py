@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from perfkit.commands.console import progress as progress_module
-from perfkit.commands.console.progress import StageProgress, Waiting
+from perfkit.commands.console.progress import StageProgress, Wait, Waiting
 
 
 def screen(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -71,13 +71,14 @@ def test_a_thread_tells_every_ten_seconds_until_it_is_stopped():
         happened.append(seconds)
         return next(ends)
 
-    Waiting(lambda: happened.append("told"), wait).stop()
+    Waiting(lambda _: happened.append("told"), wait).stop()
     assert happened == [10.0, "told", 10.0, "told", 10.0]
 
 
-def test_no_thread_runs_beside_measured_steps():
-    """GIVEN no terminal WHEN stages follow each other THEN a thread tells of warm-up, and has ended when steps count"""
-    progress, _ = stages(terminal=False)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_thread_runs_beside_measured_steps(terminal):
+    """WHEN stages follow each other THEN a thread tells of warm-up, and has ended when steps count"""
+    progress, _ = stages(terminal=terminal)
 
     def telling() -> int:
         return sum(thread.name == "progress" for thread in threading.enumerate())
@@ -110,7 +111,7 @@ def test_on_a_terminal_nothing_is_drawn_between_calls():
     others = set(threading.enumerate())  # that of a bar taken away in an earlier test may not have ended yet
     progress, shown = stages(terminal=True)
     with progress:
-        progress.stage("measured steps", 2)
+        progress.stage("measured steps", 2, is_measured=True)
         before = shown.getvalue()
         begun = set(threading.enumerate()) - others
         assert not any("rich" in type(thread).__module__ for thread in begun)
@@ -134,14 +135,37 @@ def test_the_bar_is_taken_away_when_a_run_fails():
     assert shown.getvalue().rfind("\x1b[?25h") > shown.getvalue().rfind("\x1b[?25l") >= 0
 
 
+def twice(asked: list[float]) -> Wait:
+    """A wait that ends at the third time."""
+
+    def wait(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) > 2
+
+    return wait
+
+
 @pytest.mark.parametrize(
-    ("terminal", "events", "said"), [(True, 10**6, True), (True, 10, False), (False, 10**6, False)]
+    ("terminal", "seconds", "said"),
+    [
+        (True, 2.0, "\ra\\x1bb, 0 s so far\x1b[K" * 2 + "\r\x1b[K"),
+        (False, 10.0, "a\\x1bb, 0 s so far\n" * 2),
+    ],
 )
-def test_work_on_very_many_events_is_said_where_somebody_watches(terminal, events, said):
+def test_what_takes_long_says_so_and_leaves_no_trace_on_a_terminal(terminal, seconds, said):
+    """GIVEN work that is waited for twice WHEN it is done THEN it was told each time, and a terminal's line is empty"""
     console, shown = screen(terminal=terminal)
-    with progress_module.attributing(events, console):
+    asked: list[float] = []
+    with progress_module.going_on("a\x1bb", console, twice(asked)):
         pass
-    assert ("attributing 1,000,000 events" in shown.getvalue()) == said
+    assert (shown.getvalue(), asked) == (said, [seconds] * 3)
+
+
+def test_what_is_short_says_nothing():
+    console, shown = screen(terminal=True)
+    with progress_module.going_on("work", console, lambda _: True):
+        pass
+    assert shown.getvalue() == ""
 
 
 def test_what_asks_for_colour_makes_no_terminal_of_a_pipe(monkeypatch, capsys):

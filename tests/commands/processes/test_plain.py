@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,22 @@ def test_a_child_that_raises_leaves_nothing(tmp_path):
     with pytest.raises(OutOfMemoryError, match="no room"):
         plain.measure(runs.quick(profiler="torch"), tmp_path, run_child)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_for_the_child_is_told_how_long(tmp_path, monkeypatch):
+    """GIVEN a child that takes long WHEN it runs THEN that is said all the while, and no more after it"""
+    happened: list[str] = []
+
+    @contextmanager
+    def going_on(what: str) -> Iterator[None]:
+        happened.append(what)
+        yield
+        happened.append("over")
+
+    def run_child(_: RunConfig, folder: Path) -> Finished:
+        happened.append("runs")
+        return child("ok", [])(_, folder)
+
+    monkeypatch.setattr(plain, "going_on", going_on)
+    plain.measure(runs.quick(profiler="torch"), tmp_path, run_child)
+    assert happened == ["measuring plain steps", "runs", "over"]

@@ -96,6 +96,9 @@ MESSAGES = Fold(
 """One row for each collective, number of ranks, size of the message, and device."""
 
 
+_RATE_IS = "a low rate may be waiting for the slowest rank, which the time of a collective's kernel includes"
+
+
 def collective_table(partial: Partial) -> Table:
     """One row a collective, number of ranks and size, longest first."""
     frame = partial.of(MESSAGES).groupby(["collective", "ranks", "size"])[["count", "bytes", "total_ns"]].sum()
@@ -115,11 +118,10 @@ def collective_table(partial: Partial) -> Table:
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
         Column("share", "1", "share", summed=True),
         Column("bytes", "B", "bytes", summed=True),
-        Column("algorithm_bytes_per_s", "/s", "rate", "algorithm B/s"),
-        Column("bus_bytes_per_s", "/s", "rate", "bus B/s"),
+        Column("algorithm_bytes_per_s", "/s", "rate", "algorithm B/s", note=_RATE_IS),
+        Column("bus_bytes_per_s", "/s", "rate", "bus B/s", note=_RATE_IS),
     )
-    notes = ("the time of a collective's kernel includes waiting for the slowest rank: a low rate may be that",)
-    return Table("collectives", "Collectives", columns, with_share(frame), notes)
+    return Table("collectives", "Collectives", columns, with_share(frame))
 
 
 def _with_collectives(facts: Facts) -> Audience | None:

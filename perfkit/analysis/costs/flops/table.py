@@ -149,21 +149,18 @@ WORK = Fold(
 """One row for each operator, shapes and precision of its arguments, kind of work (NONE: not counted), kernel that took
 most of its time, phase, scope, step, device. Where nothing is counted the kernel is each one's own."""
 
+_WORK_IS = "a multiply-add is two operations, and causal attention counts in full"
+_RATE_IS = "without what a causal mask hides; a dash: not counted, or types that the trace does not tell"
 _COLUMNS = (
     Column("count", "", "count", summed=True),
     Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
     Column("share", "1", "share", summed=True),
-    Column("flops", "FLOP", "flops", "work", summed=True),
+    Column("flops", "FLOP", "flops", "work", summed=True, note=_WORK_IS),
     Column("masked_flops", "FLOP", "flops", "masked", summed=True, audience="scripts"),
-    Column("flops_per_s", "/s", "rate", "FLOP/s"),
-    Column("bytes", "B", "bytes", summed=True),
+    Column("flops_per_s", "/s", "rate", "FLOP/s", note=_RATE_IS),
+    Column("bytes", "B", "bytes", summed=True, note="each argument read and each result written once"),
     Column("bytes_per_s", "/s", "rate", "B/s"),
     Column("flops_per_byte", "", "rate", "FLOP/B"),
-)
-_NOTES = (
-    "work: a multiply-add is two operations, and causal attention counts in full; bytes: each argument read and each"
-    " result written once",
-    "FLOP/s is without what a causal mask hides; a dash: not counted, or types that the trace does not tell",
 )
 
 
@@ -182,7 +179,7 @@ def work_table(partial: Partial) -> Table:
         ignore_index=True,
     )
     columns = (Column("operator"), Column("category"), Column("shapes"), *_COLUMNS)
-    return Table("work", "Work by operator", columns, _derived(frame), _NOTES, int(frame["rest"].sum()))
+    return Table("work", "Work by operator", columns, _derived(frame), (), int(frame["rest"].sum()))
 
 
 def layer_table(partial: Partial) -> Table:
@@ -196,7 +193,7 @@ def layer_table(partial: Partial) -> Table:
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
     frame = rest_last(frame, ["total_ns", "scope", "phase"])
     columns = (Column("scope"), Column("phase"), *_COLUMNS)
-    return Table("work_layers", "Work by layer and phase", columns, _derived(frame), _NOTES, int(frame["rest"].sum()))
+    return Table("work_layers", "Work by layer and phase", columns, _derived(frame), (), int(frame["rest"].sum()))
 
 
 def _derived(frame: pd.DataFrame) -> pd.DataFrame:

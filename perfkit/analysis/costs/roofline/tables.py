@@ -31,21 +31,21 @@ from perfkit.schema.table import Audience, Column, Table
 
 ALL = [*SUMS, *ROOFS]
 """What adds up."""
+_EFFICIENCY = (
+    "the roof, the least time by peak and bandwidth, over the time; a dash: not counted, or a roof that is not known"
+)
+_BEYOND = "time beyond the roof"
 _RATES = (
     Column("flops_per_s", "/s", "rate", "FLOP/s"),
     Column("bytes_per_s", "/s", "rate", "B/s", spare=True),
     Column("flops_per_byte", "", "rate", "FLOP/B"),
     Column("bound"),
-    Column("efficiency", "1", "share"),
+    Column("efficiency", "1", "share", note=_EFFICIENCY),
 )
 _WORK = (
     Column("flops", "FLOP", "flops", "work", summed=True, audience="scripts"),
     Column("masked_flops", "FLOP", "flops", "masked", summed=True, audience="scripts"),
     Column("bytes", "B", "bytes", summed=True, audience="scripts"),
-)
-_NOTE = (
-    "efficiency: the roof, the least time by peak and bandwidth, over the time; above: time beyond the roof; a dash:"
-    " not counted, or a roof that is not known"
 )
 _UNKNOWN = (
     "no roofs: the peaks of this device are not known (docs/hardware.md); perfkit doctor --measure-peaks measures them"
@@ -109,6 +109,13 @@ def layer_table(partial: Partial, view: View) -> Table:
     )
 
 
+_PACE = (
+    "the step's wall time or, where that is more, how long the device was busy with what the step launched;"
+    " rates, efficiency and above are of it"
+)
+_MFU = "FLOPs of matmul, attention and convolution without recomputation, over pace and peak"
+
+
 def step_table(partial: Partial, view: View) -> Table:
     """One row a step and device; without steps, a device."""
     facts, devices = partial.facts, devices_of(partial.facts, view.mhz)
@@ -132,22 +139,17 @@ def step_table(partial: Partial, view: View) -> Table:
     columns = (
         Column("step"),
         Column("device"),
-        Column("pace_ns", "ns", "time", "pace", summed=True, scale="time"),
+        Column("pace_ns", "ns", "time", "pace", summed=True, scale="time", note=_PACE),
         Column("total_ns", "ns", "time", "work", summed=True, scale="time"),
         Column("roof_ns", "ns", "time", "roof", summed=True, scale="time"),
-        Column("above_ns", "ns", "time", "above", summed=True, scale="time"),
+        Column("above_ns", "ns", "time", "above", summed=True, scale="time", note=_BEYOND),
         *_WORK,
         *_RATES,
-        Column("mfu", "1", "share", "MFU"),
-        Column("hfu", "1", "share", "HFU"),
-    )
-    notes = (
-        "pace: the step's wall time or, where that is more, how long the device was busy with what the step launched;"
-        " rates, efficiency and above are of it",
-        "MFU: FLOPs of matmul, attention and convolution without recomputation, over pace and peak; HFU: with it",
+        Column("mfu", "1", "share", "MFU", note=_MFU),
+        Column("hfu", "1", "share", "HFU", note="the same with recomputation"),
     )
     shown = _rates(frame.reset_index(drop=True), "pace_ns", frame["pace_ns"].reset_index(drop=True))
-    return Table("roofline_steps", "Roofline by step", columns, shown, (*notes, *_notes(partial, devices)[1:]))
+    return Table("roofline_steps", "Roofline by step", columns, shown, _notes(partial, devices))
 
 
 def _with_idle(frame: pd.DataFrame, idle: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -187,7 +189,7 @@ def _rates(frame: pd.DataFrame, time: str, roofed_ns: pd.Series[Any]) -> pd.Data
 def times(partial: Partial, *, shows_work: bool = False) -> tuple[Column, ...]:
     """Columns of counts, times, work, rates and roofs; work is for scripts, unless it is to be shown."""
     work = (replace(column, audience="everyone" if shows_work else column.audience) for column in _WORK[:1])
-    per_step = (Column("above_step_ns", "ns", "time", "above, a step", summed=True, scale="above", divided=False),)
+    above = Column("above_step_ns", "ns", "time", "above, a step", True, "above", divided=False, note=_BEYOND)
     return (
         Column("count", "", "count", summed=True),
         Column("total_ns", "ns", "time", "sum", summed=True, scale="time"),
@@ -196,14 +198,14 @@ def times(partial: Partial, *, shows_work: bool = False) -> tuple[Column, ...]:
         *_WORK[1:],
         *_RATES,
         Column("above_ns", "ns", "time", "above", summed=True, scale="time", audience="scripts"),
-        *(per_step if partial.facts.steps else ()),
+        *((above,) if partial.facts.steps else ()),
     )
 
 
 def _notes(partial: Partial, devices: Devices) -> tuple[str, ...]:
     """What the numbers mean, and which peaks the roofs are of: those of the precisions that products have."""
     if not devices.is_known:
-        return (_NOTE, _UNKNOWN)
+        return (_UNKNOWN,)
     frame = roofed(partial, devices)
     products = frame[frame["kind"].isin(PRODUCT_KINDS) & (frame["precision"] != NONE)]
     pairs = sorted({*zip(products["device"].tolist(), products["precision"].tolist(), strict=True)})
@@ -216,7 +218,7 @@ def _notes(partial: Partial, devices: Devices) -> tuple[str, ...]:
         if hardware is not None and (speed := devices.bandwidth(number)) is not None:
             roofs.setdefault(hardware.name, []).append(f"{units.rate(speed)}B/s")
     said = "; ".join(f"{name}: {', '.join(dict.fromkeys(texts))}" for name, texts in roofs.items())
-    return (_NOTE, f"peaks of {said}") if said else (_NOTE,)
+    return (f"peaks of {said}",) if said else ()
 
 
 def _or_none(numbers: pd.Series[Any], texts: Any) -> pd.Series[Any]:

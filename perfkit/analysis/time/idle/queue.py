@@ -145,22 +145,19 @@ QUEUE_TIMES = Fold(
 )
 """What was launched in each step for each device, and how much of it waited for how long."""
 
+_LATENCY = "from the call to the start of its work, where the device had nothing to run"
 _COLUMNS = (
     Column("device"),
     Column("step"),
     Column("launches", "", "count", summed=True),
     Column("launches_per_s", "/s", "rate", "launches/s"),
-    Column("latency_mean_ns", "ns", "time", "mean latency", scale="latency"),
+    Column("latency_mean_ns", "ns", "time", "mean latency", scale="latency", note=_LATENCY),
     Column("latency_min_ns", "ns", "time", "min", scale="latency", spare=True),
     Column("latency_max_ns", "ns", "time", "max", scale="latency", spare=True),
-    Column("wait_mean_ns", "ns", "time", "mean wait", scale="wait"),
-    Column("depth_mean", "", "rate", "mean depth"),
+    Column("wait_mean_ns", "ns", "time", "mean wait", scale="wait", note="the same for all work"),
+    Column("depth_mean", "", "rate", "mean depth", note="work that was launched and had not begun"),
     Column("depth_max", "", "count", "largest"),
-    Column("queued_share", "1", "share", "not empty"),
-)
-_NOTES = (
-    "latency: from the call to the start of its work, where the device had nothing to run; wait: the same for all work;"
-    " depth: work that was launched and had not begun; not empty: share of the wall time with such work",
+    Column("queued_share", "1", "share", "not empty", note="share of the wall time with such work"),
 )
 
 
@@ -181,7 +178,7 @@ def queue_table(partial: Partial) -> Table:
         depth_mean=ratio("depth_ns", "wall_ns"),
         queued_share=ratio("queued_ns", "wall_ns"),
     )
-    return Table("queue", "Launches and the device's queue", _COLUMNS, frame, _NOTES)
+    return Table("queue", "Launches and the device's queue", _COLUMNS, frame)
 
 
 QUEUE = TraceTable(

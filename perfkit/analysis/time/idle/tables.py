@@ -95,6 +95,9 @@ def _with_places(frame: pd.DataFrame, facts: Facts, *names: str) -> pd.DataFrame
     return frame.assign(**texts)
 
 
+_SINCE = "since the step began or, outside the steps, since the device's first event"
+_ENDING = "of the work that ended the gap"
+_MEANWHILE = "what the host was doing meanwhile"
 _GAP_PLACES = ("operator", "range", "frame", "call", "ended_by")
 
 
@@ -118,20 +121,20 @@ def gap_table(partial: Partial) -> Table:
         Column("cause"),
         Column("device"),
         Column("step"),
-        Column("at_ns", "ns", "time", "at", scale="at"),
-        Column("scope"),
-        Column("phase", spare=True),
+        Column("at_ns", "ns", "time", "at", scale="at", note=_SINCE),
+        Column("scope", note=_ENDING),
+        Column("phase", spare=True, note=_ENDING),
         Column("call", title="waited in", spare=True),
-        Column("operator", spare=True),
-        Column("range", spare=True),
-        Column("frame", title="Python", spare=True),
+        Column("operator", spare=True, note=_MEANWHILE),
+        Column("range", spare=True, note=_MEANWHILE),
+        Column("frame", title="Python", spare=True, note=_MEANWHILE),
         Column("ended_by", title="ended by", spare=True),
     )
-    notes = (
-        "at: since the step began or, outside the steps, since the device's first event; scope and phase: of the work"
-        " that ended the gap; operator, range, Python: what the host was doing meanwhile",
-    )
-    return Table("gaps", "The longest gaps", columns, frame, notes)
+    return Table("gaps", "The longest gaps", columns, frame)
+
+
+_WAITED = "in the call, while the device may be running"
+_RAN_OUT = "from when a device ran out of work in the call to the thread's next launch, added up over devices"
 
 
 def waiting_table(partial: Partial) -> Table:
@@ -147,14 +150,10 @@ def waiting_table(partial: Partial) -> Table:
         Column("scope"),
         Column("frame", title="Python", spare=True),
         Column("count", "", "count", summed=True),
-        Column("total_ns", "ns", "time", "waited", summed=True, scale="time"),
-        Column("idle_ns", "ns", "time", "device idle", summed=True, scale="time"),
+        Column("total_ns", "ns", "time", "waited", summed=True, scale="time", note=_WAITED),
+        Column("idle_ns", "ns", "time", "device idle", summed=True, scale="time", note=_RAN_OUT),
     )
-    notes = (
-        "waited: in the call, while the device may be running; device idle: from when a device ran out of work in the"
-        " call to the thread's next launch, added up over devices",
-    )
-    return Table("syncs", "Calls that wait for the device", columns, frame, notes)
+    return Table("syncs", "Calls that wait for the device", columns, frame)
 
 
 def _with_device(facts: Facts) -> Audience | None:
