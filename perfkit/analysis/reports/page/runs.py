@@ -10,6 +10,7 @@ import pandas as pd
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.comparison import VERDICT
 from perfkit.analysis.reports.page import environment, steps
+from perfkit.analysis.reports.two_sides import FASTER
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.schema import units
 from perfkit.schema.page.figures import BarPart, Bars
@@ -85,10 +86,13 @@ def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], sourc
 def comparison(report: Report) -> Part:
     """B against A: by phase as paired bars, with the verdicts."""
     tables = {table.name: table for table in report.seen_by("people").tables if len(table)}
-    verdict = next((finding.what for finding in report.findings if finding.rule is VERDICT), "")
+    verdict = next((finding.what for finding in report.findings if finding.rule in (VERDICT, FASTER)), "")
     sections: list[Section] = []
-    for name, columns in (("phases", ("a_s", "b_s")), ("phases", ("total_ns_a", "total_ns_b")),
-                          ("groups", ("total_ns_a", "total_ns_b"))):  # fmt: skip
+    times = ("total_ns_a", "total_ns_b")
+    for name, columns in (
+        ("phases", ("a_s", "b_s")), ("wall_time", times), ("phases", times), ("categories", times), ("groups", times),
+        ("kernels", times),
+    ):  # fmt: skip
         table = tables.get(name)
         if table is None or not set(columns) <= set(table.frame):
             continue
@@ -104,7 +108,9 @@ def comparison(report: Report) -> Part:
             Section(
                 anchor=f"comparison-{name}",
                 title="B against A" if not sections else table.title,
-                takeaway="; ".join(filter(None, (verdict, _change(labels, *(frame[c] * factor for c in columns))))),
+                takeaway="; ".join(
+                    filter(None, ("" if sections else verdict, _change(labels, *(frame[c] * factor for c in columns))))
+                ),
                 figures=(bars,) if bars.labels else (),
                 tables=(*ahead, table),
             )
