@@ -25,7 +25,7 @@ _NAME = 60
 _CALLED = {"wall_time": "wall time", "groups": "parts", "copies": "copies"}
 """What tables are called in a sentence, where that is not their title."""
 
-FASTER = Rule("faster-side", "comparison", "which of two traces is faster: a step or, without steps, all", read="first")
+FASTER = Rule("faster", "comparison", "which of two traces is faster: a step or, without steps, all", read="first")
 WHAT_CHANGED = Rule("what-changed", "comparison", "the rows of two traces' tables whose times differ most")
 ONE_OF_EACH = Rule("one-of-each", "comparison", "two traces are compared, which have no spread to judge them by")
 NEW_KERNELS = Rule("new-kernels", "comparison", "kernels that only one of two traces has, and their time")
