@@ -22,7 +22,7 @@ from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Account, Selection
 from perfkit.analysis.time.trace_table import By, View
-from perfkit.commands import exports, reports
+from perfkit.commands import exports, reports, sources
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recorded, recordings, traces
@@ -206,7 +206,8 @@ def execute(
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
         folder = None if others else Path(first)
-        show.write([_recordings(folder, files, view, options)], options.format, top=options.top)
+        read = partial(traces.load, use_cache=not options.no_cache)
+        show.write([sources.recordings_of(folder, files, view, read=read)], options.format, top=options.top)
         return 0
     if files:
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
@@ -258,23 +259,6 @@ def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
             return recordings.in_folder(folder)
         case _:
             return recordings.of_one_job(inputs)
-
-
-def _recordings(folder: Path | None, files: list[RecordingFile], view: View, options: AnalyzeOptions) -> Report:
-    """A row for each recording, by its place in the folder; names what cannot be read. Raises UsageError for none."""
-    rows, unread = [], []
-    for file in files:
-        try:
-            trace = traces.load(file.path, use_cache=not options.no_cache)
-        except UsageError as error:
-            unread.append(str(error))
-            continue
-        rank = trace.recording.rank if file.rank is None else file.rank
-        name = file.path.relative_to(folder) if folder else file.path
-        rows.append(recordings_report.row_of(trace, str(name), rank, view))
-    if not rows:
-        raise UsageError(unread[0])
-    return recordings_report.report(str(folder or "recordings"), rows, unread)
 
 
 def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) -> list[Report]:

@@ -80,6 +80,8 @@ class CompareOptions:
     """Show only these tables, by name."""
     top: int = 20
     """Traces: show this many rows of each table; one more row has the sum of the others."""
+    wide: bool = False
+    """Traces: show kernels' full names, however wide the table gets, instead of their short ones."""
     output: Annotated[Path | None, _OUTPUT] = None
     plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
 
@@ -255,7 +257,7 @@ def _check_alike(differences: Sequence[Difference]) -> None:
 
 
 def _show(report: Report, options: CompareOptions) -> None:
-    reports = show.chosen([report], options.table)
+    reports = show.chosen([report.in_full() if options.wide else report], options.table)
     if options.output is not None:
         files.write(options.output, reports[0].seen_by("scripts"))
     show.write(reports, options.format, top=options.top)

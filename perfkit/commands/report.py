@@ -19,6 +19,7 @@ from perfkit.commands import sources
 from perfkit.commands.console.progress import going_on
 from perfkit.commands.inputs import completing, traces
 from perfkit.commands.inputs.paths import Input, inputs_of, refuse_overwriting
+from perfkit.commands.inputs.recordings import of_one_job
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.page.sections import Page, Part
@@ -70,6 +71,8 @@ def execute(
     if len(inputs) == 2:
         read = cache(read)  # for the comparison too: standard input is there once
     parts = _comparison(inputs[0], inputs[1], read) if len(inputs) == 2 else []
+    if ranks := of_one_job(inputs):
+        parts.insert(0, sources.of_recordings(None, ranks, "", read=read).part())
     for input_, name in zip(inputs, paths, strict=True):
         parts.append(sources.source_of(input_, name, read=read).part())
     command = printable(shlex.join(["perfkit", "report", *paths, "-o", str(options.output)]))
@@ -88,7 +91,7 @@ def execute(
     files.replace(options.output, data)
     print(f"wrote {printable(str(options.output))} ({len(data) / 1e6:.2f} MB)", file=sys.stderr)
     if options.open and not show(options.output.resolve().as_uri()):
-        raise UsageError(f"no browser could be started: open {options.output} yourself")
+        print(f"no browser was found: open {printable(str(options.output.resolve()))} in one", file=sys.stderr)
     return 0
 
 

@@ -3,7 +3,7 @@ both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +12,7 @@ from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import overhead, recorded_memory, repeats, two_memories
+from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports import trace as trace_report
@@ -36,6 +37,7 @@ from perfkit.commands.inputs.paths import (
     shown,
     side,
 )
+from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job, in_folder
 from perfkit.errors import UsageError
 from perfkit.schema import record as records
 from perfkit.schema.page.sections import Part
@@ -63,6 +65,8 @@ Read: TypeAlias = Callable[[Path | str], Trace]
 def source_of(input_: Input, name: str, view: View | None = None, *, read: Read = traces.load) -> Source:
     """What a path stands for, read. `view` is of a trace. Raises UsageError where it cannot be read."""
     match shown(input_):
+        case TraceFile(Path() as folder) if folder.is_dir() and (files := in_folder(folder)):
+            return of_recordings(folder, files, name, read=read)
         case TraceFile(path):
             return of_trace(read(path), name, view)
         case SnapshotFile() as snapshot:
@@ -84,6 +88,37 @@ def source_of(input_: Input, name: str, view: View | None = None, *, read: Read 
             varied = sweep_report.varied(rows)
             report = sweep_report.report(rows, varied)
             return Source(name, (report,), lambda: runs.sweep(report, rows, varied, name))
+
+
+def recordings_of(
+    folder: Path | None,
+    files: Sequence[RecordingFile],
+    view: View | None = None,
+    *,
+    read: Read = traces.load,
+) -> Report:
+    """A row for each trace, by its place in the folder; names what cannot be read. Raises UsageError for none."""
+    rows, unread = [], []
+    for file in files:
+        try:
+            trace = read(file.path)
+        except UsageError as error:
+            unread.append(str(error))
+            continue
+        rank = trace.recording.rank if file.rank is None else file.rank
+        name = file.path.relative_to(folder) if folder else file.path
+        rows.append(recordings_report.row_of(trace, str(name), rank, view))
+    if not rows:
+        raise UsageError(unread[0])
+    return recordings_report.report(str(folder or "recordings"), rows, unread, one_job=are_of_one_job(files))
+
+
+def of_recordings(
+    folder: Path | None, files: Sequence[RecordingFile], name: str, *, read: Read = traces.load
+) -> Source:
+    """Several traces, a row each: ranks and cycles of one job, or what else a folder holds."""
+    report = recordings_of(folder, files, read=read)
+    return Source(name, (report,), lambda: runs.recordings(report, name))
 
 
 def of_record(saved: RunRecord, name: str) -> Source:

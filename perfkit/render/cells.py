@@ -68,9 +68,9 @@ def cells(
     if column.kind == "params":
         return _stem(column), [_parameters(value) for value in (*values, *sums)]
     scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
-    if all(map(math.isnan, values)):
-        return _stem(column), [scale.text(value) for value in (*values, *sums)]
-    return _heading(column, scale), [scale.text(value) for value in (*values, *sums)]
+    beyond = f">{column.endless / scale.divisor:,.0f}{scale.sign}" if math.isfinite(column.endless) else "inf"
+    texts = [beyond if value == math.inf else scale.text(value) for value in (*values, *sums)]
+    return _stem(column) if all(map(math.isnan, values)) else _heading(column, scale), texts
 
 
 def quantities(column: Column, series: pd.Series[Any]) -> list[str]:

@@ -71,7 +71,7 @@ class Column:
     short_for: str = ""
     """The column whose texts these stand for, in short: people read these, and the full ones if they ask for them."""
     endless: float = math.inf
-    """Above this, people read `inf`: the raw value would suggest a precision that it does not have."""
+    """Above this, people read that it is above it: the raw value would suggest a precision that it does not have."""
     divided: bool | None = None
     """A total over the steps, which people read divided by their number; None: where it is summed."""
     read: Literal["always", "in total", "per step"] = "always"

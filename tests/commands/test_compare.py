@@ -311,6 +311,19 @@ def test_two_traces_side_by_side(traces, capsys):
     assert json.loads(out)["summary"]["disagreements"] == {"phases": 0, "groups": 0, "kernels": 0}
 
 
+def test_full_names_of_kernels_are_shown_if_asked_for(tmp_path, capsys):
+    """GIVEN a kernel whose short name is another WHEN compared with --wide THEN the full one"""
+    name = (
+        "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, at::detail::Array>(int)"
+    )
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"traceEvents": [{"ph": "X", "cat": "kernel", "name": name, "pid": 0, "tid": 7, "ts": 20,
+                                                 "dur": 5, "args": {"device": 0, "stream": 7}}]}))  # fmt: skip
+    _, short, _ = perfkit(capsys, "compare", str(path), str(path), "--table", "kernels")
+    code, full, _ = perfkit(capsys, "compare", str(path), str(path), "--table", "kernels", "--wide")
+    assert (code, name in short, name in full) == (0, False, True)
+
+
 def test_paths_may_follow_the_tables(traces, capsys):
     """GIVEN --table, which takes all that follows WHEN A and B do THEN they are what is compared"""
     a, b = map(str, traces)

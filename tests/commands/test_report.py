@@ -39,7 +39,7 @@ def test_a_trace_becomes_one_file(trace, tmp_path, capsys):
 
 
 def test_it_opens_the_file_when_asked(trace, tmp_path, capsys):
-    """GIVEN --open THEN a browser is asked for the file; where none can be started, the exit code says so"""
+    """GIVEN --open THEN a browser is asked for the file; where there is none, the file is written and it is said"""
     file = tmp_path / "out.html"
     asked: list[str] = []
 
@@ -50,8 +50,9 @@ def test_it_opens_the_file_when_asked(trace, tmp_path, capsys):
     assert run(capsys, str(trace), "-o", str(file), "--open", show=show)[0] == 0
     assert asked == [file.as_uri()]
     code, err = run(capsys, str(trace), "-o", str(file), "--open", show=lambda _: False)
-    assert code == 2
-    assert "no browser could be started" in err
+    assert code == 0
+    assert err.startswith(f"wrote {file} (")
+    assert err.endswith(f"no browser was found: open {file} in one\n")
 
 
 def test_runs_a_folder_of_them_and_two_sides(tmp_path, capsys):
@@ -65,6 +66,22 @@ def test_runs_a_folder_of_them_and_two_sides(tmp_path, capsys):
         code, _ = run(capsys, *map(str, paths), "-o", str(file))
         assert code == 0
         assert wanted in file.read_text("utf-8")
+
+
+def test_ranks_have_their_table_and_unrelated_traces_are_listed(trace, tmp_path, capsys):
+    """GIVEN traces of two ranks, in a folder or named, and a folder of others THEN a row each, and who they are"""
+    file, ranks, others = tmp_path / "out.html", tmp_path / "ranks", tmp_path / "others"
+    for place, names in ((ranks, ("rank0.json", "rank1.json")), (others, ("a.json", "b.json"))):
+        place.mkdir()
+        for name in names:
+            (place / name).write_bytes(trace.read_bytes())
+    for paths in ([ranks], [ranks / "rank0.json", ranks / "rank1.json"]):
+        assert run(capsys, *map(str, paths), "-o", str(file))[0] == 0
+        assert "2 recordings (2 ranks)" in file.read_text("utf-8")
+    assert run(capsys, str(others), "-o", str(file))[0] == 0
+    text = file.read_text("utf-8")
+    assert "2 traces, and nothing says that they are of one job" in text
+    assert "2 ranks" not in text
 
 
 def test_sides_that_cannot_be_compared_are_both_shown(tmp_path, capsys):

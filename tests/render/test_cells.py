@@ -155,6 +155,13 @@ def test_infinity_is_named():
     ]
 
 
+def test_what_is_above_what_is_told_says_so():
+    """GIVEN a column that tells no more than 1000%, or 100 WHEN a value is above or endless THEN it is above that"""
+    share, ratio = Column("x", "1", "share", endless=10.0), Column("x", "", "rate", endless=100.0)
+    assert cells(share, pd.Series([0.25, 12.0, math.inf, math.nan]))[1] == ["25.0%", ">1,000%", ">1,000%", "-"]
+    assert cells(ratio, pd.Series([2.0, 101.0]))[1] == ["2", ">100"]
+
+
 @pytest.mark.parametrize("series", [pd.Series([], dtype=float), pd.Series([math.nan]), pd.Series([0])])
 def test_nothing_to_scale_by(series):
     heading, texts = cells(NS, series)

@@ -11,6 +11,7 @@ from perfkit.analysis.time.breakdown import without_device
 from perfkit.analysis.time.cells import BY_STEP, CELLS
 from perfkit.analysis.time.idle.folds import WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause, Kind
+from perfkit.analysis.time.paces import StepTime, step_time
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.analysis.time.summary import SPANS, Scalars, device_span
 from perfkit.schema import units
@@ -44,11 +45,12 @@ def trace_totals(account: Account, scalars: Scalars) -> Finding:
     facts = partial.facts
     if facts.only is not None:
         return Finding(PHASE_TOTALS, _of_phase(facts, scalars))
+    step = step_time(partial)
     parts = [_how_long(partial, scalars), _device_use(partial) if facts.on_device else _phases(partial, scalars)]
     if scalars.get("mfu") is not None:
         parts.append(f"MFU {units.percent(scalars['mfu'])}")
     if facts.on_device:
-        parts.append(_behind(partial))
+        parts.append(_on_the_host(step) if step and step.is_pace else _behind(partial))
     elif facts.has_operators or facts.has_launches:
         parts.append(without_device(facts))
     else:
@@ -71,12 +73,18 @@ def _steps(facts: Facts) -> str:
 
 
 def _how_long(partial: Partial, scalars: Scalars) -> str:
-    """`220.5 ms a step (3 steps, 2 devices)`; without steps, from the first event of a device to its last."""
+    """`220.5 ms a step (3 steps, 2 devices)`; without steps, from the first event of a device to its last.
+
+    `95.59 ms a step until its work is done (the last 4 of 5 steps)` where the host runs ahead of the device.
+    """
     facts = partial.facts
     devices = len(partial.of(SPANS)) if facts.on_device else 0
-    of_what = f"({_steps(facts)}, {devices} devices)" if devices > 1 else f"({_steps(facts)})"
-    if facts.steps:
-        return f"{units.duration_ns(facts.step_wall / len(facts.steps))} a step {of_what}"
+    step, steps = step_time(partial), _steps(facts)
+    if step and step.of < len(facts.steps):
+        steps = f"the last {step.of:,} of {steps}"
+    of_what = f"({steps}, {devices} devices)" if devices > 1 else f"({steps})"
+    if step:
+        return f"{units.duration_ns(step.ns)} a step{' until its work is done' if step.is_pace else ''} {of_what}"
     if facts.on_device:
         return f"{units.duration_ns(device_span(partial) / max(devices, 1))} recorded {of_what}"
     return f"{units.duration_ns(scalars['total_ns'])} on the main thread {of_what}"
@@ -110,6 +118,11 @@ def _busy(rows: pd.DataFrame, mean: float) -> str:
     if shares.max() - shares.min() <= _APART:
         return units.percent(mean)
     return f"{units.percent(shares.min())} to {units.percent(shares.max())}"
+
+
+def _on_the_host(step: StepTime) -> str:
+    """What the tables of wall time have the means of, where that is not the time of a step."""
+    return f"on the host {units.duration_ns(step.host_ns)} a step: the device runs behind it"
 
 
 def _behind(partial: Partial) -> str:

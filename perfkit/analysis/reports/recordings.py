@@ -29,7 +29,7 @@ _COLUMNS = (
     Column("devices"),
     Column("kernels", "", "count"),
     Column("steps"),
-    Column("step_ns", "ns", "time", "mean step", scale="step"),
+    Column("step_ns", "ns", "time", "step", scale="step"),
     Column("total_ns", "ns", "time", "sum", scale="time"),
     Column("busy_ns", "ns", "time", "busy", scale="time"),
     Column("span_ns", "ns", "time", "first to last", scale="time", spare=True),
@@ -72,7 +72,7 @@ def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) 
         devices=", ".join(partial.facts.device_labels) if partial.facts.on_device else "",
         kernels=found["kernels"],
         steps=found["steps"],
-        step_ns=found["step_wall_ns"] / found["steps"] if found["steps"] else None,
+        step_ns=found["step_ns"],
         total_ns=found["total_ns"],
         busy_ns=found["busy_ns"],
         span_ns=device_span(partial),
@@ -97,11 +97,19 @@ def _unbalanced(rows: Sequence[Row]) -> Finding | None:
 
 
 RECORDINGS = Rule("recordings", "trace", "several traces are read as recordings of one job: its ranks, or cycles")
+UNRELATED_TRACES = Rule(
+    "unrelated-traces", "trace", "a folder holds several traces, and nothing says they are of one job"
+)
 UNREAD_RECORDINGS = Rule("unread-recordings", "trace", "traces of a folder that could not be read")
 
 
-def report(title: str, rows: Sequence[Row], unread: Sequence[str] = ()) -> Report:
-    """A row a recording, by rank and time; a rank's cycles are counted from 0. `unread`: why others are missing."""
+def report(title: str, rows: Sequence[Row], unread: Sequence[str] = (), *, one_job: bool = True) -> Report:
+    """A row a recording, by rank and time; a rank's cycles are counted from 0. `unread`: why others are missing.
+
+    Without `one_job` the traces are listed by name: they are nobody's ranks or cycles.
+    """
+    if not one_job:
+        return _listed(title, rows, unread)
     ordered = sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.started, row.recording))
     frame = pd.DataFrame([asdict(row) for row in ordered])
     frame["cycle"] = frame.groupby("rank", dropna=False).cumcount()
@@ -110,10 +118,24 @@ def report(title: str, rows: Sequence[Row], unread: Sequence[str] = ()) -> Repor
     parts = [f"{ranks} ranks"] * (ranks > 1) + [f"{cycles} cycles"] * (cycles > 1)
     text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "")
     findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
-    if unread:
-        findings.append(Finding(UNREAD_RECORDINGS, f"left out: {'; '.join(unread)}"))
+    findings += _left_out(unread)
     unbalanced = _unbalanced(ordered)
     if unbalanced:
         findings.append(unbalanced)
     table = Table(NAME, "Recordings", _COLUMNS, frame)
     return Report(title, {"recordings": len(rows), "ranks": ranks}, (table,), findings=findings)
+
+
+def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:
+    """The same for traces that have nothing to do with each other."""
+    frame = pd.DataFrame([asdict(row) for row in sorted(rows, key=lambda row: row.recording)])
+    columns = tuple(column for column in _COLUMNS if column.name not in ("rank", "cycle"))
+    text = f"{len(rows)} traces, and nothing says that they are of one job: name one of them, or --table, to see more"
+    findings = [Finding(UNRELATED_TRACES, text), *_left_out(unread)]
+    return Report(
+        title, {"recordings": len(rows), "ranks": 0}, (Table(NAME, "Traces", columns, frame),), findings=findings
+    )
+
+
+def _left_out(unread: Sequence[str]) -> list[Finding]:
+    return [Finding(UNREAD_RECORDINGS, f"left out: {'; '.join(unread)}")] if unread else []

@@ -1,4 +1,5 @@
-"""Two traces side by side: by phase, by layer, by kernel; and what disagrees.
+"""Two traces side by side: which is faster, what made the difference (wall time, phases, layers, kernels), what
+disagrees.
 
 Every table is the outer join of the two traces' own tables (`breakdown`, `grouping`, `ranges`), so each side adds up
 to what `perfkit analyze` reports for its file.
@@ -17,9 +18,11 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
+from perfkit.analysis.reports import two_sides
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
+from perfkit.analysis.time.idle.tables import wall_time_table
 from perfkit.analysis.time.ranges import range_table
 from perfkit.analysis.time.summary import summary
 from perfkit.analysis.time.trace_table import View
@@ -52,6 +55,8 @@ class _Rule:
     """Whether counts can be compared at all."""
     shares: bool = True
     """Whether the rows add up, so that they have shares."""
+    judged: bool = True
+    """Whether rows can disagree: idle time and categories say what changed, not whether instruments agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,18 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     tables = tuple(_of_steps(table, sides, rule) for table in _tables(sides, view, rule))
     scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
-    scalars = {"a": scalars_a, "b": scalars_b, "disagreements": _disagreements(tables)}
+    times = two_sides.times_of(a, b)
+    scalars = {"a": scalars_a, "b": scalars_b, "time": times.scalars, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
+    each = {table.name: table.steps.count if table.steps else 1 for table in tables}
+    findings = (
+        two_sides.faster(times, margin),
+        *two_sides.what_changed(tables, " a step" if a.steps and b.steps else "", each),
+        *((two_sides.one_of_each(),) if a.on_device or sides.one_instrument else ()),
+        *_findings(sides, devices, tables, rule),
+    )
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
-    return Report(title, scalars, (recordings, *tables), findings=tuple(_findings(sides, devices, tables, rule)))
+    return Report(title, scalars, (recordings, *tables), findings=findings)
 
 
 def _of_steps(table: Table, both: _Sides, rule: _Rule) -> Table:
@@ -104,7 +117,14 @@ def _of_steps(table: Table, both: _Sides, rule: _Rule) -> Table:
 def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
     a, b = both.a, both.b
     groups = (grouping.group_table(side.partial, view.by, depth=view.depth, fold=view.fold) for side in (a, b))
+    told = replace(rule, judged=False)
+    if a.on_device:
+        walls = (_wall_times(side, bool(a.steps and b.steps)) for side in (a, b))
+        yield _joined("wall_time", "Where the wall time goes", "what", walls, replace(told, counts=False))
     yield _joined("phases", "Phases", "phase", (breakdown.phase_table(side.partial) for side in (a, b)), rule)
+    if rule.counts:
+        categories = (breakdown.category_table(side.partial) for side in (a, b))
+        yield _joined("categories", "Categories", "category", categories, told)
     yield _joined("groups", f"By {view.by}", "scope", groups, rule)
     if rule.counts:
         title = "Kernels" if a.on_device else "Operators, self time"
@@ -121,6 +141,13 @@ def _tables(both: _Sides, view: View, rule: _Rule) -> Iterator[Table]:
         wall = _Rule(rule.margin, rule.per_a, rule.per_b, shares=False)
         left_out = (*_ONE_INSTRUMENT_ONLY, *(_BACKWARD if both.alone_with_backward else ()))
         yield _joined("ranges", "Host ranges, wall time", "name", (_ranges(side, left_out) for side in (a, b)), wall)
+
+
+def _wall_times(account: Account, in_steps: bool) -> Table:
+    """What devices ran and why they were idle: in the steps, or in all that was recorded."""
+    table = wall_time_table(account.partial)
+    total = table.frame["step_mean_ns"] * len(account.steps) if in_steps else table.frame["total_ns"]
+    return replace(table, frame=table.frame.assign(total_ns=total.round().astype("int64"), count=0))
 
 
 def _spelled_alike(sides: Sequence[Table]) -> Iterator[Table]:
@@ -153,7 +180,7 @@ def _ranges(account: Account, left_out: tuple[str, ...]) -> Table:
 
 
 def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule) -> Table:
-    """One row for each key of either side, longest first, the rest rows last."""
+    """One row for each key of either side, those first whose times differ most, then the longest; rest rows last."""
     a, b = sides
     wanted = [key, "count", "total_ns"]
     frame = a.frame[wanted].merge(b.frame[wanted], on=key, how="outer", suffixes=("_a", "_b"), indicator="side")
@@ -165,10 +192,12 @@ def _joined(name: str, title: str, key: str, sides: Iterable[Table], rule: _Rule
         frame[f"share_{side}"] = frame[f"total_ns_{side}"] / total if total else 0.0
     frame["difference_ns"] = frame["total_ns_b"] - frame["total_ns_a"]
     frame["difference_share"] = frame["share_b"] - frame["share_a"]
-    frame["disagrees"] = _flags(frame, rule)
+    frame["disagrees"] = _flags(frame, rule) if rule.judged else AGREES
     frame["rest"] = frame[key].isin(REST_SCOPES)
     frame["longest"] = frame[["total_ns_a", "total_ns_b"]].max(axis=1)
-    frame = frame.sort_values(["rest", "longest", key], ascending=[True, False, True], ignore_index=True)
+    frame["apart"] = frame["difference_ns"].abs()
+    order = ["rest", "apart", "longest", key]
+    frame = frame.sort_values(order, ascending=[True, False, False, True], ignore_index=True)
     return Table(
         name, title, _columns(key, rule), frame, pinned=len(frame) if key == "phase" else int(frame["rest"].sum())
     )
@@ -208,7 +237,7 @@ def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
         *(Column(f"total_ns_{side}", "ns", "time", side.upper(), summed=rule.shares, scale="time") for side in "ab"),
         Column("difference_ns", "ns", "time", "B - A", summed=rule.shares, scale="time"),
         *((*shares, Column("difference_share", "1", "share", "B - A of share")) if rule.shares else ()),
-        Column("disagrees"),
+        *((Column("disagrees"),) if rule.judged else ()),
     )
 
 
@@ -238,7 +267,11 @@ def _facts(account: Account, scalars: dict[str, Any]) -> dict[str, str]:
 
 
 def _disagreements(tables: Sequence[Table]) -> dict[str, int]:
-    return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in tables}
+    return {table.name: int((table.frame["disagrees"] != AGREES).sum()) for table in filter(_is_judged, tables)}
+
+
+def _is_judged(table: Table) -> bool:
+    return any(column.name == "disagrees" for column in table.columns)
 
 
 PER_STEP = Rule(
@@ -260,7 +293,8 @@ def _findings(
 ) -> Iterator[Finding]:
     a, b = sides.a, sides.b
     if rule.per_a != rule.per_b:
-        text = f"counts and times are per step: A has {rule.per_a} steps, B has {rule.per_b}"
+        a_steps, b_steps = ("1 step" if per == 1 else f"{per:.0f} steps" for per in (rule.per_a, rule.per_b))
+        text = f"counts and times are per step: A has {a_steps}, B has {b_steps}"
         yield Finding(PER_STEP, text)
     elif not (a.steps and b.steps):
         yield Finding(NO_STEPS, "one or both files have no steps: everything in them is counted")
@@ -276,7 +310,7 @@ def _findings(
     if a.on_device and not sides.one_instrument:
         text = "kernels: names are spelled differently; rows are joined by name without parameters, and show A's names"
         yield Finding(KERNEL_SPELLING, text)
-    for table in tables:
+    for table in filter(_is_judged, tables):
         yield _agreement(table, rule)
 
 

@@ -1,4 +1,4 @@
-"""Steps, one row each and for each device: wall time, and how much of it the device ran something."""
+"""Steps, one row each and for each device: wall time, how much of it the device ran something, and the pace."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import owners_of_events
 from perfkit.analysis.attribution.intervals import NONE, covered
 from perfkit.analysis.time.account import Account
+from perfkit.analysis.time.paces import STEP_PACES
 from perfkit.analysis.time.partial import Fold, Partial, Rows
 from perfkit.analysis.time.trace_table import TraceTable, by_numbers
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import MISSING
 
 _BUSY = "the device ran something between the step's begin and end on the host, of whatever step and phase"
+_PACE = (
+    "from when the step before is done, or from its begin if that is later, until all work is done that was launched up"
+    " to its end"
+)
 _COLUMNS = (
     Column("step"),
     Column("name", spare=True),
@@ -21,6 +26,7 @@ _COLUMNS = (
     Column("wall_ns", "ns", "time", "wall", scale="time"),
     Column("busy_ns", "ns", "time", "busy", summed=True, scale="time", note=_BUSY),
     Column("idle_ns", "ns", "time", "idle", summed=True, scale="time", note="the rest of the wall time"),
+    Column("pace_ns", "ns", "time", "pace", scale="time", note=_PACE),
 )
 
 
@@ -67,6 +73,8 @@ def step_table(partial: Partial) -> Table:
     frame["busy_ns"] = frame["busy_ns"].fillna(0).where(has_device)
     frame["wall_ns"] = np.array(facts.steps, dtype=np.int64)[frame["step"]]
     frame["idle_ns"] = frame["wall_ns"] - frame["busy_ns"]
+    paces = partial.of(STEP_PACES).set_index("step")["pace_ns"]
+    frame["pace_ns"] = frame["step"].map(paces).astype(pd.Int64Dtype()).where(has_device)
     labels = [None if pd.isna(device) else facts.device_labels[int(device)] for device in frame["device"]]
     frame["device"] = pd.Series(labels, frame.index, dtype=object)
     order = sorted(range(len(frame)), key=lambda row: (frame["step"].iat[row], by_numbers(labels[row] or "")))
@@ -77,7 +85,7 @@ def step_table(partial: Partial) -> Table:
 STEPS = TraceTable(
     "steps",
     "a step of the trace, and a device in it; without a device the step alone",
-    "`step`, `name`, `device`, `wall_ns`, `busy_ns`, `idle_ns`",
+    "`step`, `name`, `device`, `wall_ns`, `busy_ns`, `idle_ns`, `pace_ns`",
     lambda partial, _: step_table(partial),
     lambda _: "scripts",
     divides=False,

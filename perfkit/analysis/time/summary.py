@@ -11,6 +11,7 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels.kinds import ALL, OTHER
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.cells import CELLS, Work, categories, unattributed
+from perfkit.analysis.time.paces import step_time
 from perfkit.analysis.time.partial import Fold, Partial, Rows
 
 Scalars: TypeAlias = Mapping[str, Any]
@@ -53,7 +54,7 @@ def summary(partial: Partial) -> dict[str, Any]:
     on_device = cells if facts.on_device else cells[:0]
     kernels = on_device[on_device["work"] == Work.KERNEL]
     used = {facts.device_labels[number] for number in partial.of(SPANS)["device"]}
-    nodes = partial.of(NODES)
+    nodes, step = partial.of(NODES), step_time(partial)
     return {
         "source": ", ".join(facts.sources),
         "format": ", ".join(facts.tools),
@@ -65,6 +66,8 @@ def summary(partial: Partial) -> dict[str, Any]:
         "busy_ns": int(on_device["exclusive_ns"].sum()),
         "steps": len(facts.steps),
         "step_wall_ns": facts.step_wall,
+        "step_ns": step.ns if step else None,
+        "step_until_done": step.is_pace if step else None,
         "step_source": facts.step_source.value,
         "total_ns": int(cells["total_ns"].sum()),
         "unattributed_ns": int(cells["total_ns"][cells["reason"] != NONE].sum()),

@@ -16,6 +16,7 @@ _HEAD_BYTES = 2**18
 """Kineto writes what it knows of the process before the events."""
 _GZIP = b"\x1f\x8b"
 _RANK = re.compile(r"(?:^|[^A-Za-z])(?:rank|tp)[-_. ]?(\d+)(?!\d)", re.IGNORECASE)
+_CYCLE = re.compile(r"(?:iter(?:ation)?|step|cycle|epoch)s?[-_. ]?\d+", re.IGNORECASE)
 _WORKER = re.compile(r"(.+)\.\d{10,}\.pt\.trace\.json(?:\.gz)?")
 """As torch.profiler.tensorboard_trace_handler names files: a worker and a time."""
 _DISTRIBUTED = re.compile(rb'"distributedInfo"\s*:\s*\{')
@@ -49,13 +50,31 @@ def of_one_job(inputs: Sequence[Input]) -> list[RecordingFile]:
     """
     paths = [input_.path for input_ in inputs if isinstance(input_, TraceFile)]
     files = [recording_file(path) for path in paths if isinstance(path, Path) and path.is_file()]
-    if len(files) < 2 or len(files) != len(inputs):
-        return []
+    return files if len(files) == len(inputs) and are_of_one_job(files) else []
+
+
+def are_of_one_job(files: Sequence[RecordingFile]) -> bool:
+    """Whether several files are ranks of one job, or one worker's cycles; what lies in one folder need not be.
+
+    Ranks may have several recordings each, as long as each is of another cycle by its name or its folder's.
+    """
+    if len(files) < 2:
+        return False
     ranks, worlds = {file.rank for file in files}, {file.world_size for file in files} - {None}
-    are_ranks = None not in ranks and len(ranks) > 1 and len(worlds) < 2
+    places = {(file.rank, _cycle(file.path)) for file in files}
+    if None not in ranks and len(worlds) < 2 and len(places) == len(files):
+        return True
     workers = {named[1] if (named := _WORKER.fullmatch(file.path.name)) else None for file in files}
-    are_cycles = None not in workers and len(workers) == 1
-    return files if are_ranks or are_cycles else []
+    return None not in workers and len(workers) == 1
+
+
+def _cycle(path: Path) -> str:
+    """What the name of a trace or of its folder says of its place in time: `1747000000001`, `iteration_10`."""
+    named = _WORKER.fullmatch(path.name)
+    time = path.name.removeprefix(named[1]).partition(".pt.")[0] if named else ""
+    return time or " ".join(
+        match[0] for name in (path.absolute().parent.name, path.name) for match in _CYCLE.finditer(name)
+    )
 
 
 def recording_file(path: Path) -> RecordingFile:

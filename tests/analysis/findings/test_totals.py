@@ -46,15 +46,16 @@ def test_exposed_communication_and_copies_are_part_of_busy():
 
 
 def test_a_device_that_runs_behind_the_host():
-    """GIVEN two steps of 10 ns that launch 60 ns each WHEN told THEN not only that it is busy, but what it has to do"""
+    """GIVEN two steps of 10 ns that launch 60 ns each, all done after 121 WHEN told THEN until that is done, by hand"""
     b = TraceBuilder().step(0, 0, 10).step(1, 10, 20).launched("k", 1, 1, 61).launched("k", 11, 61, 121)
-    assert line(b).endswith("   a step launches 60.00 ns of work: the device runs behind the host")
+    assert line(b).startswith("60.50 ns a step until its work is done (2 steps)   busy 95.0%")
+    assert line(b).endswith("   on the host 10.00 ns a step: the device runs behind it")
     late = TraceBuilder().step(0, 0, 100).launched("k", 1, 90, 110)
     assert line(late).endswith("   50.0% of what a step launches runs after it")
 
 
 def test_a_device_that_runs_behind_the_host_of_its_own_process():
-    """GIVEN the same by two processes, each with its device and steps WHEN told THEN a step launches 60 ns, not 30"""
+    """GIVEN the same by two processes, done 122 and 121 ns after their begin WHEN told THEN the mean of all four"""
     b = TraceBuilder()
     for thread in range(2):
         for number in range(2):
@@ -64,7 +65,8 @@ def test_a_device_that_runs_behind_the_host_of_its_own_process():
     trace = replace(b.build(), threads=(Thread(1, 1), Thread(2, 2)))
     account = account_for(trace, attribute(trace))
     said = trace_totals(account, summary(account.partial)).what
-    assert said.endswith("   a step launches 60.00 ns of work: the device runs behind the host")
+    assert said.startswith("60.75 ns a step until its work is done (4 steps, 2 devices)")
+    assert said.endswith("   on the host 10.00 ns a step: the device runs behind it")
 
 
 def test_several_devices_are_one_number_where_they_are_alike():

@@ -88,7 +88,7 @@ def test_the_cells_are_the_rows_own():
 
 @pytest.mark.parametrize(
     ("high", "detectable", "shown"),
-    [(100.0, 10.0, ("100", "1,000.0%")), (100.1, 10.1, ("inf", "inf"))],
+    [(100.0, 10.0, ("100", "1,000.0%")), (100.1, 10.1, (">100", ">1,000%"))],
 )
 def test_people_read_no_bound_above_a_hundred_times(high, detectable, shown):
     table = comparison_report.report(compared(1.1)).main_table

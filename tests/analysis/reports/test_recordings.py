@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from perfkit.analysis.reports.page.runs import recordings
 from perfkit.analysis.reports.recordings import Row, report, row_of
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import View
+from perfkit.schema.page.figures import Bars
 from perfkit.trace.columns import ReadFacts
 from tests.analysis import columns
 from tests.builders import TraceBuilder, device_step, host_step
@@ -53,6 +55,34 @@ def test_what_could_not_be_read_is_said():
     assert [finding.what for finding in found.findings] == [
         "2 recordings (2 cycles), a row each: name one of them, or --table, to see more", "left out: c is empty",
     ]  # fmt: skip
+
+
+def test_traces_of_no_job_are_listed_without_ranks():
+    """GIVEN traces whose names or contents say a rank WHEN nothing says that they are of one job THEN a list by name"""
+    found = report("folder", [row("b", 0, 10), row("a", 0, 20), row("c", None, 5)], ["d is empty"], one_job=False)
+    assert found.tables[0].frame["recording"].tolist() == ["a", "b", "c"]
+    assert not {"rank", "cycle"} & set(columns.names(found.tables[0]))
+    assert [finding.what for finding in found.findings] == [
+        "3 traces, and nothing says that they are of one job: name one of them, or --table, to see more",
+        "left out: d is empty",
+    ]
+    assert found.summary == {"recordings": 3, "ranks": 0}
+
+
+def test_the_page_draws_a_bar_each():
+    """GIVEN ranks with cycles, then other traces WHEN drawn THEN a bar each by rank and cycle, by name; the longest"""
+    rows = [dataclasses.replace(row("a", 0, 1), step_ns=5.0), dataclasses.replace(row("b", 0, 2), step_ns=7.0)]
+    [section] = recordings(report("job", rows), "job").sections
+    [bars] = section.figures
+    assert isinstance(bars, Bars)
+    assert (bars.labels, bars.parts[0].values) == (("rank 0, cycle 0", "rank 0, cycle 1"), (5.0, 7.0))
+    assert section.takeaway == (
+        "a step takes 7.000 ns in rank 0, cycle 1, the longest, and 5.000 ns in rank 0, cycle 0, the shortest"
+    )
+    [other] = recordings(report("job", [row("a", 0, 1), row("b", 3, 2)], one_job=False), "job").sections
+    assert isinstance(other.figures[0], Bars)
+    assert other.figures[0].labels == ("a", "b")
+    assert other.takeaway == "devices are busy for 1.000 ns in each"
 
 
 def test_ranks_that_compute_longer_are_found():

@@ -81,7 +81,7 @@ def test_recordings_of_different_numbers_of_steps_are_compared_per_step():
     report = trace_comparison.report(training(steps=2).build(), training(steps=5).build())
     assert set(report.summary["disagreements"].values()) == {0}
     assert frame(report, "kernels")["count_b"].tolist() == [1.0, 1.0]
-    assert "counts and times are per step: A has 2 steps, B has 5" in lines_in(report)
+    assert "counts and times are per step: A has 2 steps, B has 5 steps" in lines_in(report)
 
 
 def test_margins_are_in_points_of_the_share():

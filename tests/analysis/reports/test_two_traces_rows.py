@@ -48,7 +48,7 @@ def rows(report: Report, name: str, *wanted: str) -> list[list[object]]:
 
 
 def test_rows_hold_both_sides_and_their_difference():
-    """GIVEN x of 75 and 50 ns, y of 25 and 50 ns and z on one side alone WHEN compared THEN by hand, longest first"""
+    """GIVEN x of 75 and 50 ns, y of 25 and 50 ns and z on one side WHEN compared THEN those that differ most first"""
     found = compared(kernels(("x", 75), ("y", 25)), kernels(("y", 50), ("x", 40), ("x", 10)), margin=0.5)
     assert rows(found, "kernels", "name", *SIDES, "share_a", "share_b", "difference_ns", "difference_share",
                 "disagrees") == [
@@ -56,9 +56,9 @@ def test_rows_hold_both_sides_and_their_difference():
         ["y", 1, 1, 25, 50, 0.25, 0.5, 25, 0.25, ""],
     ]  # fmt: skip
     one = compared(kernels(("x", 75)), kernels(("x", 75), ("z", 25)), margin=0.5)
-    assert rows(one, "kernels", "name", *SIDES, "disagrees") == [["x", 1, 1, 75, 75, ""], ["z", 0, 1, 0, 25, "only B"]]
+    assert rows(one, "kernels", "name", *SIDES, "disagrees") == [["z", 0, 1, 0, 25, "only B"], ["x", 1, 1, 75, 75, ""]]
     other = compared(kernels(("x", 75), ("z", 25)), kernels(("x", 75)), margin=0.5)
-    assert rows(other, "kernels", "name", *SIDES, "disagrees")[1] == ["z", 1, 0, 25, 0, "only A"]
+    assert rows(other, "kernels", "name", *SIDES, "disagrees")[0] == ["z", 1, 0, 25, 0, "only A"]
 
 
 @pytest.mark.parametrize(("margin", "flag"), [(0.25, ""), (0.2499, "share")])
@@ -99,7 +99,7 @@ def test_counts_and_times_are_per_step_where_the_numbers_of_steps_differ():
     """GIVEN one kernel of 30 ns in one step and six of 30 ns in three WHEN compared THEN 1 and 2 a step"""
     found = compared(kernels(("x", 30), steps=1), kernels(*[("x", 30)] * 6, steps=3))
     assert rows(found, "kernels", *SIDES, "disagrees") == [[1, 2, 30, 60, "count"]]
-    assert "counts and times are per step: A has 1 steps, B has 3" in lines_in(found)
+    assert "counts and times are per step: A has 1 step, B has 3 steps" in lines_in(found)
     thirds = compared(kernels(("x", 30), steps=3), kernels(*[("x", 30)] * 2, steps=6))
     assert rows(thirds, "kernels", "disagrees") == [[""]]
 
@@ -107,14 +107,19 @@ def test_counts_and_times_are_per_step_where_the_numbers_of_steps_differ():
 def test_equal_numbers_of_steps_are_compared_as_a_whole():
     found = compared(kernels(("x", 30), ("x", 30), steps=2), kernels(("x", 30), ("x", 30), steps=2))
     assert rows(found, "kernels", *SIDES) == [[2, 2, 60, 60]]
-    assert not any("step" in remark for remark in lines_in(found))
+    assert not any("per step" in remark for remark in lines_in(found))
 
 
 @pytest.mark.parametrize("steps", [(0, 2), (2, 0), (0, 0)])
 def test_a_side_without_steps_is_said(steps):
     found = compared(*(kernels(("x", 30), ("x", 30), steps=count) for count in steps))
     assert rows(found, "kernels", *SIDES) == [[2, 2, 60, 60]]
-    assert lines_in(found)[0] == "one or both files have no steps: everything in them is counted"
+    assert "one or both files have no steps: everything in them is counted" in lines_in(found)
+    who = {(0, 2): "A has no steps", (2, 0): "B has no steps", (0, 0): "the traces have no steps"}[steps]
+    assert lines_in(found)[0] == (
+        f"{who}, so that all that was recorded is compared: devices are busy for 60.00 ns in A and 60.00 ns in B (of"
+        " 1.030 us and 1.030 us recorded); no difference"
+    )
 
 
 def test_columns():
@@ -128,6 +133,7 @@ def test_columns():
         columns.assert_regular(table(found, name))
     titles = {one.name: one.title for one in found.tables}
     assert titles == {
+        "wall_time": "Where the wall time goes", "categories": "Categories",
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
     assert [one.name for one in tables_for_people(found)] == list(titles)
@@ -255,10 +261,10 @@ def test_ranges_of_two_instruments_have_counts_but_no_shares(tmp_path: Path):
         export.range("fc", at, at + 10, domainId=1)
     found = compared(kineto, load(export.write(tmp_path / "b.sqlite")))
     assert rows(found, "ranges", "name", *SIDES, "disagrees") == [
-        ["step::*", 1, 1, 98, 98, ""],
         ["fc", 1, 2, 10, 20, "count"],
-        ["head", 1, 1, 5, 5, ""],
         ["mine", 1, 0, 5, 0, "only A"],
+        ["step::*", 1, 1, 98, 98, ""],
+        ["head", 1, 1, 5, 5, ""],
     ]
     ranges = table(found, "ranges")
     assert columns.names(ranges) == ["name", *SIDES, "difference_ns", "disagrees"]

@@ -31,6 +31,8 @@ def test_scalars_of_device_work():
         "busy_ns": 35,
         "steps": 1,
         "step_wall_ns": 100,
+        "step_ns": 100.0,
+        "step_until_done": False,
         "step_source": "profiler",
         "total_ns": 40,
         "unattributed_ns": 5,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perfkit.commands.inputs.paths import inputs_of
-from perfkit.commands.inputs.recordings import in_folder, of_one_job, recording_file
+from perfkit.commands.inputs.recordings import are_of_one_job, in_folder, of_one_job, recording_file
 
 
 def written(path: Path, rank: int | None = None, world_size: int = 8) -> Path:
@@ -69,6 +69,23 @@ def test_a_folder_of_folders(tmp_path):
 def test_several_paths_are_of_one_job_by_their_names(tmp_path, names, count):
     paths = [str(written(tmp_path / name)) for name in names]
     assert len(of_one_job(inputs_of(paths))) == count
+
+
+@pytest.mark.parametrize(
+    ("names", "are"),
+    [
+        (["rank0.json", "rank1.json"], True), (["a.pt.trace.json", "b.pt.trace.json"], False),
+        (["iteration_10/rank0.json", "iteration_20/rank0.json", "iteration_10/rank1.json"], True),
+        (["run1/rank0.json", "run2/rank0.json"], False), (["rank0.json", "rank1.json", "other.json"], False),
+        (["rank0_a100.json", "rank0_v100.json"], False), (["rank0_step_5.json", "rank0_step_9.json"], True),
+        (["h_1.1700000000001.pt.trace.json", "h_1.1700000000002.pt.trace.json"], True),
+    ],
+)  # fmt: skip
+def test_traces_of_one_folder_need_not_be_of_one_job(tmp_path, names, are):
+    """GIVEN ranks, cycles of ranks, and traces that lie beside each other THEN the last are of no job"""
+    for name in names:
+        written(tmp_path / name)
+    assert are_of_one_job(in_folder(tmp_path)) == are
 
 
 def test_several_paths_are_of_one_job_by_what_they_say(tmp_path):

@@ -27,6 +27,7 @@ from perfkit.analysis.time.idle.folds import WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.analysis.time.idle.kinds import Kind as WallKind
 from perfkit.analysis.time.idle.wall import Wall
+from perfkit.analysis.time.paces import step_time
 from perfkit.analysis.time.replay.graph import graph_of
 from perfkit.analysis.time.replay.replay import Replayed, replay
 from perfkit.analysis.time.summary import Scalars
@@ -173,7 +174,10 @@ class Case:
 
     @cached_property
     def step_ns(self) -> float:
-        """Mean wall time of a step, ns; without steps that of the recording."""
+        """What a step takes, ns: its wall time or, where the host runs ahead, its pace; without steps the recording."""
+        step = step_time(self.account.partial)
+        if step and step.is_pace:
+            return step.ns
         return float(np.mean(self.bounds[1] - self.bounds[0]))
 
     @cached_property

@@ -10,6 +10,8 @@ import pandas as pd
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.comparison import VERDICT
 from perfkit.analysis.reports.page import environment, steps
+from perfkit.analysis.reports.recordings import NAME
+from perfkit.analysis.reports.two_sides import FASTER
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.schema import units
 from perfkit.schema.page.figures import BarPart, Bars
@@ -82,13 +84,49 @@ def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], sourc
     return Part(title=f"Sweep {source}", findings=report.findings, sections=(section,), source=source)
 
 
+def recordings(report: Report, source: str) -> Part:
+    """Ranks and cycles of one job, or what else a folder holds: the time of a step or, where one has none, busy."""
+    frame = report.table(NAME).frame.reset_index(drop=True)  # type: ignore[union-attr]
+    (shown,) = report.seen_by("people").tables
+    has_steps = bool(frame["step_ns"].notna().all())
+    times = [float(ns) for ns in frame["step_ns" if has_steps else "busy_ns"]]
+    labels = _recording_names(frame)
+    bar = BarPart(name="step" if has_steps else "busy", values=tuple(times[:MOST_BARS]), key="side-a")
+    slow, quick = times.index(max(times)), times.index(min(times))
+    most, least = units.duration_ns(times[slow]), units.duration_ns(times[quick])
+    what = "a step takes" if has_steps else "devices are busy for"
+    takeaway = f"{what} {most} in {labels[slow]}, the longest, and {least} in {labels[quick]}, the shortest"
+    takeaway = f"{what} {most} in each" if most == least else takeaway
+    cut = (f"the first {MOST_BARS} of {len(frame):,} are drawn",) if len(frame) > MOST_BARS else ()
+    bars = Bars(labels=tuple(labels[:MOST_BARS]), parts=(bar,), stacked=False)
+    section = Section(
+        anchor="recordings", title=shown.title, takeaway=takeaway, figures=(bars,), tables=(shown,), notes=cut
+    )
+    return Part(title=report.title, findings=report.findings, sections=(section,), source=source)
+
+
+def _recording_names(frame: pd.DataFrame) -> list[str]:
+    """`rank 3, cycle 1`; traces of no job, and those without a rank, by their names."""
+    if "cycle" not in frame:
+        return [str(name) for name in frame["recording"]]
+    several = int(frame["cycle"].max()) > 0
+    rows = zip(frame["recording"], frame["rank"].notna(), frame["rank"].fillna(0), frame["cycle"], strict=True)
+    return [
+        f"rank {rank}" + (f", cycle {cycle}" if several else "") if is_ranked else str(name)
+        for name, is_ranked, rank, cycle in rows
+    ]
+
+
 def comparison(report: Report) -> Part:
     """B against A: by phase as paired bars, with the verdicts."""
     tables = {table.name: table for table in report.seen_by("people").tables if len(table)}
-    verdict = next((finding.what for finding in report.findings if finding.rule is VERDICT), "")
+    verdict = next((finding.what for finding in report.findings if finding.rule in (VERDICT, FASTER)), "")
     sections: list[Section] = []
-    for name, columns in (("phases", ("a_s", "b_s")), ("phases", ("total_ns_a", "total_ns_b")),
-                          ("groups", ("total_ns_a", "total_ns_b"))):  # fmt: skip
+    times = ("total_ns_a", "total_ns_b")
+    for name, columns in (
+        ("phases", ("a_s", "b_s")), ("wall_time", times), ("phases", times), ("categories", times), ("groups", times),
+        ("kernels", times),
+    ):  # fmt: skip
         table = tables.get(name)
         if table is None or not set(columns) <= set(table.frame):
             continue
@@ -104,7 +142,9 @@ def comparison(report: Report) -> Part:
             Section(
                 anchor=f"comparison-{name}",
                 title="B against A" if not sections else table.title,
-                takeaway="; ".join(filter(None, (verdict, _change(labels, *(frame[c] * factor for c in columns))))),
+                takeaway="; ".join(
+                    filter(None, ("" if sections else verdict, _change(labels, *(frame[c] * factor for c in columns))))
+                ),
                 figures=(bars,) if bars.labels else (),
                 tables=(*ahead, table),
             )

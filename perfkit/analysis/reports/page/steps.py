@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analysis.noise import stability
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.statistics import stats
+from perfkit.analysis.time.paces import STEP_PACES, step_time
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.steps import step_table
 from perfkit.schema import units
@@ -59,8 +60,12 @@ def of_trace(partial: Partial) -> Section:
             title=_TITLE,
             lacking="the trace has no steps: call profiler.step() after each one, or record with perfkit run",
         )
+    step, of_what = step_time(partial), ""
+    if step and step.is_pace:
+        wall = [ns / 1e9 for ns in partial.of(STEP_PACES).sort_values("step")["pace_ns"]]
+        of_what = ", each from when the one before is done until its own work is: the device runs behind the host"
     numbers = range(len(wall))
-    takeaway = _spread(len(wall), float(np.median(wall)), min(wall), max(wall))
+    takeaway = _spread(len(wall), float(np.median(wall)), min(wall), max(wall)) + of_what
     one = _series("step", numbers, wall, _MEASURED, [f"step {number}" for number in numbers])
     takeaway += ", as recorded: a profiler makes steps longer"
     return _section([one], (), takeaway, (step_table(partial),), first=0)

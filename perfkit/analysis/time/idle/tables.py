@@ -12,9 +12,10 @@ from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.time.idle.folds import LONGEST, LONGEST_GAPS, WAITING_CALLS, WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause, Kind
+from perfkit.analysis.time.paces import step_time
 from perfkit.analysis.time.partial import Facts, Partial
 from perfkit.analysis.time.trace_table import TraceTable, by_numbers
-from perfkit.schema import python_frames
+from perfkit.schema import python_frames, units
 from perfkit.schema.table import Audience, Column, Table
 
 _EXPOSED = {Kind.COMPUTE: "compute", Kind.COMMUNICATION: "exposed communication", Kind.COPY: "exposed copies"}
@@ -78,7 +79,13 @@ def wall_time_table(partial: Partial) -> Table:
         Column("share", "1", "share", summed=True, read="in total"),
         *(per_step if steps else ()),
     )
-    return Table("wall_time", "Where the wall time goes", columns, frame, (_NOTE,))
+    step = step_time(partial)
+    notes = [_NOTE]
+    if step and step.is_pace:
+        on_host, until_done = units.duration_ns(step.host_ns), units.duration_ns(step.ns)
+        said = f"the steps are those of the host, {on_host} each; until its work is done a step takes {until_done}"
+        notes.insert(0, f"{said}: the device runs behind the host")
+    return Table("wall_time", "Where the wall time goes", columns, frame, tuple(notes))
 
 
 def _of_texts(numbers: Ints, texts: Sequence[str]) -> pd.Series[Any]:

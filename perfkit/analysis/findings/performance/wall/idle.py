@@ -50,7 +50,7 @@ def launch_bound(case: Case) -> Finding | None:
     text = (
         f"the device is idle for {case.each(time)} ({units.percent(time / case.share_of / case.step_ns)}), since"
         f" the host has not launched what comes next: it cannot launch as fast as the device works"
-        f"{'; behind it ' + place if place else ''}"
+        f"{place}"
     )
     fused, flag = (" a fused optimizer,", " --optimizer adamw-fused,") if is_unfused(case) else ("", "")
     advice = (
@@ -98,7 +98,7 @@ def host_synchronisation(case: Case) -> Finding | None:
     count = len(np.unique(calls))
     text = (
         f"the host waits for the device {case.times_a_step(count)}, mostly in {waits}, and after it the device is"
-        f" idle for {case.each(time)}{'; behind it ' + place if place else ''}"
+        f" idle for {case.each(time)}{place}"
     )
     return Finding(
         HOST_SYNCHRONISATION, text, case.cost(time), (idle_row(Cause.BLOCKING),), _advice(operator), "derived"

@@ -41,8 +41,7 @@ def blocking_copies(case: Case) -> Finding | None:
     place = place_of(case, blocked) if idle else ""
     text = f"copies {how}: {case.count(int(rows.sum()))}{case.a_step}, {case.each(copying)}"
     if idle:
-        text += f", and the device is idle for {case.each(idle)} until the host launches again"
-        text += f"; behind it {place}" if place else ""
+        text += f", and the device is idle for {case.each(idle)} until the host launches again{place}"
     return Finding(BLOCKING_COPIES, text, case.cost(time), kernel_rows(case, rows), _advice(case, rows), "derived")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -36,8 +37,28 @@ def test_a_device_that_waits_for_launches():
     assert finding.cost.ns == 50 * 20 * US
     assert finding.cost.share == 0.5
     assert "idle for 1.000 ms a step (50.0%)" in finding.what
-    assert "aten::linear (100.0%), work of layers.*.mlp (100.0%)" in finding.what
+    assert finding.what.endswith(
+        "; of this idle time all is before work of layers.*.mlp, all passes while the host is in aten::linear"
+    )
     assert dict(finding.evidence[0].key) == {"what": "idle: launch-starved"}
+
+
+def test_shares_of_idle_time_are_wholes_of_two_parts():
+    """GIVEN 40 kernels of layer 3, and then 10 of the head, launched in one range of the user's and two operators
+
+    THEN each share has its rest beside it: no two of them are of overlapping places
+    """
+    b = TraceBuilder().launched("before", -20, -10, -5).step(0, 0, 2 * MS).annotation("work", 0, 2 * MS - 1)
+    for path, start, end in (("layers.3", 0, 1600), ("head", 1600, 1999)):
+        b.module(path, start * US, end * US).range("aten::linear", start * US + 1, (start + 500) * US - 1)
+    for number in range(50):
+        at = number * 40 * US
+        b.launched("gemm", at + 20 * US - 1, at + 20 * US, at + 40 * US)
+    what = found(launch_bound, b).what
+    assert "; of this idle time 80.0% is before work of layers.* and 20.0% before other work, " in what
+    shares = [float(share) for share in re.findall(r"([\d.]+)% (?:passes )?while", what)]
+    assert sum(shares) in (0, pytest.approx(100))
+    assert len(shares) in (0, 2)
 
 
 def test_nobody_knows_what_a_device_did_before_its_first_event():
