@@ -30,7 +30,7 @@ def opened(browser: Browser) -> Iterator[Any]:
     contexts = []
 
     def open_(path: Path, script: str = "", **context: Any) -> Opened:
-        made = browser.new_context(viewport={"width": 1200, "height": 800}, **context)
+        made = browser.new_context(**{"viewport": {"width": 1200, "height": 800}} | context)
         contexts.append(made)
         made.set_default_timeout(10_000)
         made.add_init_script(script)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perfkit import cli
+from perfkit.render import colours
 from perfkit.schema import record as records
 from perfkit.schema.record import StepSample
 from tests import runs
@@ -140,6 +141,38 @@ def test_the_timeline_zooms_searches_and_leads_to_the_row(of_trace, opened):
         if found := page.locator("tr.found").filter(has_text="gemm q").count() > 0:
             break
     assert found
+
+
+def test_a_wide_table_says_that_it_goes_on(of_trace, opened):
+    """GIVEN a window of 400 pixels WHEN a table is moved by keys THEN it has said how many columns are hidden, its
+    first one stays and leaves room for others, it has a scroll bar, and the page is not wider than the window"""
+    page = opened(of_trace, viewport={"width": 400, "height": 800}).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    table = page.locator("div.table[data-name=kernels]")
+    scroll, said = table.locator(".scroll"), table.locator(".beyond")
+    heads = table.locator("thead th")
+    shown = sum(head.bounding_box()["x"] + head.bounding_box()["width"] <= 400 for head in heads.all())
+    assert said.inner_text() == f"{heads.count() - shown} more columns to the right \u2192"
+    assert heads.first.bounding_box()["width"] < 200
+    assert scroll.evaluate("(scroll) => getComputedStyle(scroll, '::-webkit-scrollbar').height") == "11.2px"  # 0.7rem
+    before = heads.first.bounding_box()["x"]
+    heads.last.locator("button").focus()
+    page.wait_for_function("document.querySelector('[data-name=kernels] .beyond').textContent.includes('left')")
+    assert heads.first.bounding_box()["x"] == before
+    assert table.locator("tbody td").first.bounding_box()["x"] == before
+    assert said.inner_text() == "\u2190 more columns to the left"
+
+
+def test_a_phase_has_the_colour_that_pictures_and_terminals_give_it(of_trace, opened):
+    """GIVEN a page, light or dark THEN the legend of the timeline has the colours of render.colours"""
+    for scheme in ("light", "dark"):
+        page = opened(of_trace, color_scheme=scheme).page
+        said = "(all) => all.map((one) => [one.dataset.key, getComputedStyle(one).backgroundColor])"
+        swatches = dict(page.locator("figure.timeline .legend i").evaluate_all(said))
+        assert {"other", "launch-starved"} <= set(swatches)
+        for key, colour in swatches.items():
+            parts = [int(colours.OF[key].hex[at : at + 2], 16) for at in (1, 3, 5)]
+            assert colour == f"rgb({', '.join(map(str, parts))})"
 
 
 def test_of_two_traces_each_timeline_leads_to_its_own_table(tmp_path, opened):

@@ -15,6 +15,7 @@ import msgspec
 from perfkit.render.findings import FINDINGS
 from perfkit.render.html import figures, tables
 from perfkit.render.html.library import javascript, packed
+from perfkit.render.html.style import style
 from perfkit.render.html.text import LONGEST, clean, escaped, isolated
 from perfkit.render.opening import AT_STAKE, NOTHING, TITLE, Change, opening
 from perfkit.schema.table import each_note_once
@@ -73,7 +74,7 @@ def _document(page: Page, limits: _Limits) -> str:
 <meta name="generator" content="perfkit {escaped(page.version)}">
 <title>{escaped(page.title)} - perfkit</title>
 <link rel="icon" href="data:,">
-<style>{_style()}</style>
+<style>{style()}</style>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the findings</a>
@@ -108,16 +109,6 @@ def _shortened(data: Any, letters: int) -> Any:
         case list() | tuple() if data and not isinstance(data[0], int | float):
             return [_shortened(value, letters) for value in data]
     return data
-
-
-def _style() -> str:
-    """The rules, in the colours of the theme; on paper always the light ones."""
-    light, dark, rules = ((_ASSETS / name).read_text("utf-8") for name in ("light.css", "dark.css", "style.css"))
-    return (
-        f":root {{\n{light}}}\n:root[data-theme=dark] {{\n{dark}}}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root[data-theme=auto] {{\n{dark}}} }}\n"
-        f"@media print {{ :root[data-theme] {{\n{light}}} }}\n{rules}"
-    )
 
 
 def _hash(script: str) -> str:

@@ -59,9 +59,10 @@ def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> t
     more = '<button type="button" class="more">Show more rows</button>' if has_more else ""
     markup = (
         f'<div class="table" id="table-{number}" data-name="{escaped(of.name)}">{filtering}'
+        '<p class="beyond" hidden></p><div class="wide">'
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(of.title)}"><table>'
-        f"<caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{lines}</tbody><tfoot>{ends}</tfoot></table></div>{more}"
+        f"<caption><span>{escaped(caption)}</span></caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{lines}</tbody><tfoot>{ends}</tfoot></table></div></div>{more}"
         f"{f'<ul class=notes>{notes}</ul>' if notes else ''}</div>"
     )
     if not has_more:

@@ -42,7 +42,7 @@ def draw(axes: Axes, bars: Bars) -> None:
     for place, part in enumerate(parts):
         values = np.nan_to_num(np.asarray(part.values, dtype=float)) / 1e9
         at = places if bars.stacked else places + (place - (len(parts) - 1) / 2) * height
-        face = looks.color_of(part.key if part.key.startswith("side") else part.name, place)
+        face = looks.color_of(part.key, place)
         hatch = looks.HATCHES[place % len(looks.HATCHES)]
         axes.barh(
             at, values, height, left if bars.stacked else 0.0, label=part.name,

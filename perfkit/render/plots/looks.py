@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from perfkit.schema.chart import Quantity
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-"""Okabe and Ito's colours (2008), which colour-blind readers can tell apart; without yellow: too light on white."""
+PALETTE = tuple(colour.hex for colour in colours.PALETTE)
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oo", "++++")
@@ -38,9 +37,6 @@ _STEPS = 6
 """Marks on a linear axis, at most."""
 _FEW_DECADES = 3
 """A logarithmic axis of no more decades has marks at 1, 2 and 5 of each."""
-_SIDES = {"side-a": PALETTE[0], "side-b": PALETTE[4]}
-_IDLE = ("#4d4d4d", "#8c8c8c", "#b3b3b3", "#6e6e6e", "#cccccc", "#a0a0a0", "#d9d9d9")
-"""Idle time is grey, whatever its cause."""
 _WASHED = 0.55
 """How much of a colour is left where black text stands on it."""
 
@@ -52,10 +48,8 @@ def color(index: int) -> str:
 
 def color_of(key: str, place: int) -> str:
     """By what it stands for, a phase or what a device did; by its place where that has no colour of its own."""
-    if key.startswith("idle: "):
-        return _IDLE[place % len(_IDLE)]
     known = colours.of(key)
-    return _SIDES.get(key) or (known.hex if known else color(place))
+    return known.hex if known else color(place)
 
 
 def washed(shade: str, kept: float = _WASHED) -> tuple[float, float, float]:

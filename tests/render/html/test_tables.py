@@ -50,7 +50,7 @@ def test_a_short_table_is_all_html():
     markup, data = tables.table(made([("<gemm>", 3_000), ("add", 1_000)]), 1, "Kernels")
     assert data is None
     assert Reader(markup).rows == [["name", "sum (us)"], ["<gemm>", "3.000"], ["add", "1.000"], ["total", "4.000"]]
-    assert "<caption>Kernels</caption>" in markup
+    assert "<caption><span>Kernels</span></caption>" in markup
 
 
 def test_a_long_table_begins_in_html_and_goes_on_as_data():

@@ -31,4 +31,4 @@ def test_ticks_are_round(low, high, quantity, log, ticks):
 def test_colours_are_by_meaning():
     assert looks.color_of("forward", 5) == colours.BLUE.hex
     assert looks.color_of("no such name", 1) == looks.PALETTE[1]
-    assert looks.color_of("idle: blocking", 3) != looks.color_of("idle: unknown", 4)
+    assert looks.color_of("idle: blocking", 3) == looks.color_of("blocking", 4) == colours.YELLOW.hex

@@ -209,16 +209,12 @@ class Charts {
       };
       const drawn = f.hbar({
         y: { field: "y" }, left: { field: "left" }, right: { field: "right" }, height: thick * 0.92, source: new Bokeh.ColumnDataSource({ data }),
-        fill_color: this.key(part.key), line_color: this.color("--surface"), line_width: 0.5,
+        fill_color: keyColor(this.color, part.key), line_color: this.color("--surface"), line_width: 0.5,
       });
       this.tip(f, [drawn], [["", "@name"], ["time", "@value"]]);
     });
-    this.legend(f, parts.map((part) => [part.name, "bar", this.key(part.key), ""]));
+    this.legend(f, parts.map((part) => [part.name, "bar", keyColor(this.color, part.key), ""]));
     return f;
-  }
-
-  key(name) {
-    return this.color(`--key-${name.replaceAll(" ", "-")}`) || this.color("--key-other");
   }
 
   /** Rows by columns, darker where more time is; the figure in each cell. */
@@ -228,17 +224,20 @@ class Charts {
     const cells = rows.flatMap((row, at) => columns.map((column, place) => ({ row: at, column: place, value: values[at][place], name: `${row}, ${column}` })));
     const there = cells.filter((cell) => cell.value > 0);
     const f = this.figure(60 + 20 * rows.length, { x_range: [-0.5, columns.length - 0.5], y_range: [rows.length - 0.5, -0.5], x_axis_location: "above" });
-    this.axis(f, "x", [...columns.keys()], columns);
-    this.axis(f, "y", [...rows.keys()], rows.map((row) => short(row, 34, true)));
+    const letters = this.width < 600 ? 16 : 34;
+    const wide = ((this.width || 900) - 50 - 6.8 * Math.min(letters, Math.max(...rows.map((row) => row.length)))) / columns.length;
+    this.axis(f, "x", [...columns.keys()], columns.map((column) => fittedName(column, wide)));
+    this.axis(f, "y", [...rows.keys()], rows.map((row) => short(row, letters, true)));
     f.grids.forEach((grid) => (grid.grid_line_color = null));
     const data = {
       x: there.map((cell) => cell.column), y: there.map((cell) => cell.row), name: there.map((cell) => cell.name),
       value: there.map((cell) => quantity("s", cell.value / 1e9)), alpha: there.map((cell) => 0.06 + 0.9 * Math.sqrt(cell.value / most)),
-      ink: there.map((cell) => readable(this.color("--heat"), 0.06 + 0.9 * Math.sqrt(cell.value / most), this.color("--surface"))),
+      ink: there.map((cell) => readable(this.color("--c0"), 0.06 + 0.9 * Math.sqrt(cell.value / most), this.color("--surface"))),
     };
+    data.text = data.value.map((text) => (text.length * 6.2 < wide ? text : "")); // the tip has it, and the table
     const source = new Bokeh.ColumnDataSource({ data });
-    const drawn = f.rect({ x: { field: "x" }, y: { field: "y" }, width: 0.98, height: 0.92, source, fill_color: this.color("--heat"), fill_alpha: { field: "alpha" }, line_color: null });
-    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "value" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
+    const drawn = f.rect({ x: { field: "x" }, y: { field: "y" }, width: 0.98, height: 0.92, source, fill_color: this.color("--c0"), fill_alpha: { field: "alpha" }, line_color: null });
+    f.text({ x: { field: "x" }, y: { field: "y" }, text: { field: "text" }, source, text_align: "center", text_baseline: "middle", text_font: FONT, text_font_size: "11px", text_color: { field: "ink" } });
     this.tip(f, [drawn], [["", "@name"], ["time", "@value"]]);
     return f;
   }

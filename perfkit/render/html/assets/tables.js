@@ -64,6 +64,24 @@ class SortedTable {
     if (this.filter) this.filter.addEventListener("input", () => this.keep(this.filter.value));
     if (this.more) this.more.addEventListener("click", () => this.showMore());
     this.tell(this.rows.length);
+    this.watch();
+  }
+
+  /** Marks the sides on which more of the table lies, and says how many columns do on the right. */
+  watch() {
+    const [scroll, beyond] = [this.root.querySelector(".scroll"), this.root.querySelector(".beyond")];
+    const look = () => {
+      const edge = scroll.getBoundingClientRect().left + scroll.clientLeft + scroll.clientWidth;
+      const more = this.heads.filter((head) => head.getBoundingClientRect().right > edge + 1).length;
+      scroll.parentElement.classList.toggle("is-right", more > 0);
+      scroll.parentElement.classList.toggle("is-left", scroll.scrollLeft > 0);
+      scroll.style.scrollPaddingLeft = `${this.heads[0].offsetWidth}px`; // what has the focus is not below the first column
+      beyond.hidden = scroll.scrollWidth <= scroll.clientWidth;
+      beyond.textContent = more ? `${more} more column${more > 1 ? "s" : ""} to the right \u2192` : "\u2190 more columns to the left";
+    };
+    scroll.addEventListener("scroll", look, { passive: true });
+    const sizes = new ResizeObserver(look); // also when it is unfolded, and when other rows make columns wider
+    [scroll, scroll.firstElementChild].forEach((one) => sizes.observe(one));
   }
 
   sort(column) {

@@ -12,6 +12,11 @@ function duration(ns) {
   return `${(ns / size).toPrecision(4)} ${unit}`;
 }
 
+/** The colour of a phase, a cause or a side, as colours.py has it. */
+function keyColor(color, key) {
+  return color(`--key-${key.replace(/\W+/g, "-")}`) || color("--key-other");
+}
+
 class TimelineView {
   constructor(root, data, colors) {
     this.root = root;
@@ -60,17 +65,16 @@ class TimelineView {
     this.canvas = make("canvas", { tabindex: "0", role: "application", "aria-label": this.root.dataset.label });
     this.tip = make("div", { class: "tip", role: "status" });
     this.frame.append(this.canvas);
-    this.legend = make("p", { class: "legend" });
-    this.data.keys.forEach((key) => {
-      const lane = this.lanes.find((one) => one.key.includes(this.data.keys.indexOf(key)));
+    const legends = [make("p", { class: "legend" }), make("p", { class: "legend" })]; // of phases, of causes
+    this.data.keys.forEach((key, number) => {
+      const lane = this.lanes.find((one) => one.key.includes(number));
       if (!lane) return;
       const entry = make("span", {}, lane.kind === "gaps" ? `idle: ${key}` : key);
-      const swatch = make("i", { "data-key": key });
-      entry.prepend(swatch);
-      this.legend.append(entry);
+      entry.prepend(make("i", { "data-key": key }));
+      legends[Number(lane.kind === "gaps")].append(entry);
     });
     const help = "Drag or the arrow keys move it; + and -, or ctrl with the wheel, zoom; a click shows what it is and its row.";
-    this.root.querySelector(".drawing").replaceChildren(tools, this.frame, this.tip, this.legend, make("p", { class: "help" }, help));
+    this.root.querySelector(".drawing").replaceChildren(tools, this.frame, this.tip, ...legends, make("p", { class: "help" }, help));
     this.listen();
   }
 
@@ -155,7 +159,8 @@ class TimelineView {
     c.font = "11px system-ui, sans-serif";
     c.textBaseline = "middle";
     c.direction = "ltr";
-    const palette = this.data.keys.map((key) => style(`--key-${key}`) || style("--key-other"));
+    const palette = this.data.keys.map((key) => keyColor(style, key));
+    const inks = palette.map((color) => readable(color, 1, color));
     this.axis(c, style);
     this.places = [];
     let top = AXIS;
@@ -164,11 +169,11 @@ class TimelineView {
       c.fillText(lane.title.slice(0, 120), 2, top + TITLE_LINE / 2);
       top += TITLE_LINE;
       this.places.push(top);
-      this.items(c, lane, top, palette, style);
+      this.items(c, lane, top, palette, inks, style);
       top += this.height(lane) + GAP;
     }
     this.root.querySelectorAll("i[data-key]").forEach((swatch) => {
-      swatch.style.background = style(`--key-${swatch.dataset.key}`) || style("--key-other");
+      swatch.style.background = keyColor(style, swatch.dataset.key);
     });
   }
 
@@ -188,7 +193,7 @@ class TimelineView {
   }
 
   /** Items narrower than a pixel share one, as long as they are of one colour. */
-  items(c, lane, top, palette, style) {
+  items(c, lane, top, palette, inks, style) {
     const scale = this.width / (this.to - this.from);
     const tall = lane.kind === "host" || lane.kind === "device";
     const last = new Map();
@@ -213,7 +218,7 @@ class TimelineView {
         c.strokeRect(x + 0.5, y + 0.5, Math.max(width - 1, 1), height - 1);
       }
       if (width > 30) {
-        c.fillStyle = style("--on-key");
+        c.fillStyle = inks[lane.key[row]];
         c.fillText(fitted(c, this.data.names[lane.name[row]], width - 6), x + 3, y + height / 2 + 0.5);
       }
     }
