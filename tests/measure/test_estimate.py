@@ -80,16 +80,23 @@ def test_so_it_is_in_other_precisions_passes_and_optimizers(fields):
     assert found.first_step == pytest.approx(first, rel=0.01)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("size", ["tiny", "small"])
-def test_groups_of_checkpointed_blocks_are_predicted_within_1_percent(size, precision):
-    """GIVEN every size of group, also nested WHEN predicted THEN formula and traced step agree, also in the place"""
-    for every, nested in [(1, False), (2, False), (3, True), (4, False), (6, True), (12, False)]:
-        fields = {"model_size": size, "precision": precision, "vocab_size": 500, "context_length": 128}
-        asked = RunConfig.of(**fields, checkpoint_every=every, checkpoint_nested=nested).resolved("cpu")
-        formula, traced = memory_model.estimate(asked), estimate.estimate(asked)
-        assert formula.peak == pytest.approx(traced.peak, rel=0.01), every
-        assert formula.where == traced.where, every
+@pytest.mark.parametrize(
+    ("size", "precision", "every", "nested"),
+    [
+        *(("tiny", "fp32", every, every == 3) for every in (1, 2, 3, 4, 6, 12)),
+        ("tiny", "bf16", 2, False),
+        ("tiny", "bf16", 2, True),
+        ("small", "fp32", 3, False),
+        ("small", "bf16", 6, True),
+    ],
+)
+def test_groups_of_checkpointed_blocks_are_predicted_within_1_percent(size, precision, every, nested):
+    """GIVEN every size of group WHEN predicted THEN formula and traced step agree, also in the place"""
+    fields = {"model_size": size, "precision": precision, "vocab_size": 500, "context_length": 128}
+    asked = RunConfig.of(**fields, checkpoint_every=every, checkpoint_nested=nested).resolved("cpu")
+    formula, traced = memory_model.estimate(asked), estimate.estimate(asked)
+    assert formula.peak == pytest.approx(traced.peak, rel=0.01)
+    assert formula.where == traced.where
 
 
 @pytest.mark.parametrize(("every", "nested"), [(2, False), (3, False), (3, True), (9, False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import pandas as pd
@@ -26,15 +27,8 @@ _ALIKE = 0.1
 
 
 def by_kind(estimate: MemoryEstimate) -> dict[Kind, int]:
-    """Bytes at the predicted peak of each kind, as a recording tells them apart.
-
-    What is made and freed in one phase is temporary: without a backward pass all that forward makes is.
-    """
-    made = Kind.TEMPORARIES if estimate.phase == "forward" else Kind.ACTIVATIONS
-    found: dict[Kind, int] = {}
-    for part, size in estimate.parts.items():
-        kind = _OWN_KIND.get(part, made)
-        found[kind] = found.get(kind, 0) + size
+    """Bytes at the predicted peak of each kind, as a recording tells them apart."""
+    found = _kinds(estimate, estimate.parts)
     if estimate.beside is not None and estimate.beside.workspaces:
         found[Kind.WORKSPACES] = estimate.beside.workspaces
     return found
@@ -74,6 +68,7 @@ def _reason(
 ) -> str:
     """Why a kind differs; empty where it does not."""
     difference = measured.get(kind, 0) - predicted.get(kind, 0)
+    rounding = {} if estimate.beside is None else _kinds(estimate, estimate.beside.rounding)
     if abs(difference) <= _EQUAL * whole:
         return ""
     if kind is Kind.UNKNOWN:
@@ -82,7 +77,7 @@ def _reason(
         return "a first step: the optimizer makes its state at its end"
     if kind is Kind.WORKSPACES:
         return "cuBLAS's workspaces: their size depends on the GPU, their number on threads and streams"
-    if difference > 0 and _near(difference, _rounding(kind, estimate)):
+    if difference > 0 and _near(difference, rounding.get(kind, 0)):
         return "rounding: blocks of the allocator, not what was asked for"
     pair = {Kind.ACTIVATIONS: Kind.TEMPORARIES, Kind.TEMPORARIES: Kind.ACTIVATIONS}.get(kind)
     if pair is not None:
@@ -96,10 +91,16 @@ def _reason(
     return "not modelled"
 
 
-def _rounding(kind: Kind, estimate: MemoryEstimate) -> int:
-    if estimate.beside is None:
-        return 0
-    return sum(size for part, size in estimate.beside.rounding.items() if _OWN_KIND.get(part, kind) is kind)
+def _kinds(estimate: MemoryEstimate, parts: Mapping[str, int]) -> dict[Kind, int]:
+    """Bytes of parts by kind.
+
+    What is made and freed in one phase is temporary: without a backward pass all that forward makes is.
+    """
+    made = Kind.TEMPORARIES if estimate.phase == "forward" else Kind.ACTIVATIONS
+    found: Counter[Kind] = Counter()
+    for part, size in parts.items():
+        found[_OWN_KIND.get(part, made)] += size
+    return dict(found)
 
 
 def _near(one: int, other: int) -> bool:

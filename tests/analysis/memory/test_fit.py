@@ -209,7 +209,7 @@ def test_numbers_that_cannot_be_halved_are_left_out_and_one_alone_is_not_all():
     assert list(memory_fit._halved(config("cpu", num_layers=1, **own)))[:2] == [{"d_ff": 500}, {"d_ff": 250}]
 
 
-DEEP = {
+DEEP: dict[str, Any] = {
     "model_size": "small", "num_layers": 200, "d_ff": 768, "attention": "sdpa", "vocab_size": 100, "batch_size": 16,
     "context_length": 2048,
 }  # fmt: skip

@@ -32,7 +32,7 @@ def reasons(**changes: int) -> dict[str, str]:
     for name, change in changes.items():
         measured[Kind[name]] = measured.get(Kind[name], 0) + change
     rows = predicted.table(estimate(), measured).frame
-    return {row.kind: row.why for row in rows.itertuples() if row.why}
+    return {str(kind): str(why) for kind, why in zip(rows.kind, rows.why, strict=True) if why}
 
 
 def test_parts_are_kinds_and_both_columns_add_up():
