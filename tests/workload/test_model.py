@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from perfkit.schema.config import RunConfig
 from perfkit.workload import model as model_module
-from perfkit.workload import model as workload_model
 from perfkit.workload.model import Block, RMSNorm, RotaryEmbedding, Shared, Transformer, rotary_tables
 from tests.runs import quick
 
 
 def built(seed: int = 0, **changes: Any) -> Transformer:
     torch.manual_seed(seed)
-    return Transformer(quick(num_layers=2, **changes))
+    return Transformer(quick(**{"num_layers": 2, **changes}))
 
 
 @pytest.fixture
@@ -247,10 +246,15 @@ def test_checkpointing_recomputes_and_changes_no_gradient(attention, tokens, mon
 def test_groups_of_blocks_are_one_checkpoint_each(monkeypatch):
     """GIVEN five blocks in groups of two THEN three checkpoints; nested, the two of each whole group are ones, too"""
     calls: list[object] = []
-    monkeypatch.setattr(workload_model, "checkpoint", lambda run, *given, **_: calls.append(run) or run(*given))
+
+    def noted(run: Any, *given: Any, **_: Any) -> Any:
+        calls.append(run)
+        return run(*given)
+
+    monkeypatch.setattr(model_module, "checkpoint", noted)
     for nested, number in ((False, 3), (True, 3 + 4)):
         calls.clear()
-        made = workload_model.Transformer(quick(num_layers=5, checkpoint_every=2, checkpoint_nested=nested))
+        made = model_module.Transformer(quick(num_layers=5, checkpoint_every=2, checkpoint_nested=nested))
         made(torch.zeros(1, 4, dtype=torch.int64))
         assert len(calls) == number
 

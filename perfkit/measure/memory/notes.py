@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
-
-from torch._C._autograd import DeviceType
 
 from perfkit import signals
 from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.memory import inventory
+from perfkit.measure.memory.peak import peak_of
 from perfkit.measure.memory.saved import saved_by
-from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import Inventory, MemoryNotes, Moment, SavedOperation
 from perfkit.schema.record import RunRecord, StepSample
 from perfkit.workload.protocol import Workload
-
-_ALLOCATION = "[memory]"
-"""The profiler's name of an event that allocates (bytes above 0) or frees."""
 
 
 class Inventories(Observer):
@@ -70,7 +64,7 @@ class Inventories(Observer):
     def read(self, profile: Any) -> None:
         """Find the peak in the events of a profile of the measured steps."""
         results = profile.profiler.kineto_results
-        self.peak = peak_of(results.events(), self._lived)
+        self.peak = peak_of(results.experimental_event_tree(), self._lived)
 
     def add_to(self, record: RunRecord) -> RunRecord:
         """The record with the peak."""
@@ -85,31 +79,6 @@ class Inventories(Observer):
         for parameter in self._workload.model.parameters():
             if parameter.grad is not None:
                 parameter.grad = parameter.grad.clone()
-
-
-def peak_of(events: list[Any], lived: int) -> int | None:
-    """Peak bytes on the CPU over measured steps, of a profile's events (`kineto_results.events()`).
-
-    `lived`: bytes that lived before the first and are not freed. Without ranges of steps all of the profile counts;
-    None where there is no allocation.
-    """
-    changes = sorted(
-        (event.start_ns(), event.nbytes())
-        for event in events
-        if event.name() == _ALLOCATION and event.device_type() == DeviceType.CPU
-    )
-    live = list(accumulate((size for _, size in changes), initial=lived))
-    steps = [
-        (event.start_ns(), event.start_ns() + event.duration_ns())
-        for event in events
-        if (name := range_names.parse_trace(event.name())) is not None and name.kind == "step"
-    ]
-    inside = [
-        max(before, after)  # what lives as a step begins counts, if nothing else is allocated in it
-        for (time, _), before, after in zip(changes, live, live[1:], strict=False)
-        if not steps or any(begin <= time < end for begin, end in steps)
-    ]
-    return max(inside, default=None)
 
 
 class Notes(Observer):

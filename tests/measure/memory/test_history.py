@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,12 @@ def test_without_metadata_ranges_lie_beside_the_events(tmp_path, monkeypatch):
     """GIVEN a PyTorch that stamps nothing THEN annotations are recorded of all threads, one for each range"""
     memory = OldMemory()
     opened: list[str] = []
-    real = torch.profiler.record_function
-    monkeypatch.setattr(torch.profiler, "record_function", lambda text: opened.append(text) or real(text))
+
+    def noted(text: str) -> AbstractContextManager[None]:
+        opened.append(text)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.profiler, "record_function", noted)
     history = observed(tmp_path, memory)
     history.before(FIRST)
     with annotated(range_names.step(0)), annotated(range_names.module("layers.0")):

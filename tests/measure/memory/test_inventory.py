@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ def test_each_storage_of_a_step_has_its_kind_its_name_and_its_module():
         "parameters": 12, "gradients": 12, "optimizer state": 36, "batch and constants": 5,
     }  # fmt: skip
     assert len({one.address for one in held}) == len(held)
-    weight = workload.model.layers[0].attn.q_proj.weight
+    weight = workload.model.get_parameter("layers.0.attn.q_proj.weight")
     of_weight = [one for one in held if one.scope == "layers.0.attn.q_proj"]
     assert {(one.kind, one.name) for one in of_weight} == {
         ("parameters", "layers.0.attn.q_proj.weight"), ("gradients", "layers.0.attn.q_proj.weight"),
@@ -39,7 +40,7 @@ def test_each_storage_of_a_step_has_its_kind_its_name_and_its_module():
 
 def test_tied_weights_a_scaler_and_lists_of_tensors_are_counted_once_each():
     """GIVEN a workload of one's own, with tied weights, a view of one, a batch in a list, a tensor elsewhere"""
-    workload = FakeWorkload(quick())
+    workload: Any = FakeWorkload(quick())
     first, second = torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 4, bias=False)
     second.weight = first.weight
     workload.model = torch.nn.Sequential(first, second)

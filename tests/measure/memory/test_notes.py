@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer, StepId
-from perfkit.measure.memory.notes import peak_of
 from perfkit.schema import record as records
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import MemoryNotes
@@ -100,25 +98,3 @@ def test_an_interrupted_run_keeps_its_inventories_and_runs_no_step_more(tmp_path
     assert record.status == "interrupted"
     assert ([one.moment for one in notes.inventories], notes.saved) == (["before", "backward", "after"], ())
     assert record.memory.tensors is not None
-
-
-class Event:
-    """One of `kineto_results.events()`."""
-
-    def __init__(self, name: str, start: int, *, size: int = 0, length: int = 0) -> None:
-        self.name = lambda: name
-        self.start_ns, self.duration_ns, self.nbytes = (lambda: start), (lambda: length), (lambda: size)
-        self.device_type = lambda: torch._C._autograd.DeviceType.CPU
-
-
-def test_what_lies_outside_steps_does_not_count_for_the_peak():
-    """GIVEN 100 bytes that lived, 50 before step 0, 7 in it, a hill of 500 between the steps THEN the peak is 157"""
-    events = [
-        Event("[memory]", 1, size=50), Event("perfkit.step::0", 10, length=10), Event("[memory]", 12, size=7),
-        Event("[memory]", 15, size=-7), Event("[memory]", 25, size=500), Event("[memory]", 26, size=-500),
-        Event("perfkit.step::1", 30, length=10), Event("[memory]", 31, size=-50), Event("aten::mm", 32),
-    ]  # fmt: skip
-    assert peak_of(events, 100) == 157
-    assert peak_of(events[::-1], 100) == 157
-    assert peak_of([event for event in events if "step" not in event.name()], 100) == 650
-    assert peak_of([], 100) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,11 +79,16 @@ class Odd(nn.Module):
 
 
 def test_a_workload_of_ones_own_and_what_no_module_claims():
-    workload = FakeWorkload(quick())
+    workload: Any = FakeWorkload(quick())
     workload.model = Odd()
     weight = torch.ones(4, requires_grad=True)
     workload.weight = weight
-    workload.step = lambda begin: (begin("forward"), workload.model(weight).sum().backward())
+
+    def step(begin: Callable[[str], None]) -> None:
+        begin("forward")
+        workload.model(weight).sum().backward()
+
+    workload.step = step
 
     # WHEN
     rows = saved_by(workload, "cpu")
