@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.analysis.attribution import phase_words
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.memory.lifetimes import ALWAYS, Kind, Lifetimes
+from perfkit.analysis.memory.lifetimes import ALWAYS, STILL, Kind, Lifetimes
 from perfkit.analysis.memory.recorded import blocks, kinds, stacks, timeline
 from perfkit.analysis.memory.recorded import pieces as recorded_pieces
 from perfkit.analysis.memory.recorded.pieces import Pieces
@@ -61,9 +61,20 @@ def lifetimes(snapshot: Snapshot) -> Lifetimes:
     return Lifetimes(
         pieces.device, pieces.address, pieces.size, pieces.begin, pieces.end, kind, scope,
         np.where(own == Phase.OTHER, around, own), step, operator, stack, scopes, operators,
-        events.time if snapshot.has_times else np.arange(len(events)), facts.place[:-1], times.spans,
-        _reasons(snapshot, kind, made, times),
+        events.time if snapshot.has_times else np.arange(len(events)), facts.place[:-1],
+        times.spans,
+        _reasons(snapshot, kind, made, times), _freed_in(snapshot, stamps, pieces),
     )  # fmt: skip
+
+
+def _freed_in(snapshot: Snapshot, stamps: _Stamps, pieces: Pieces) -> Int32s:
+    """The scope that the stamp of each piece's end says."""
+    if not stamps.scopes:
+        return np.empty(0, np.int32)
+    found = np.full(len(pieces), MISSING, np.int32)
+    ended = pieces.end < STILL
+    found[ended] = stamps.scope[snapshot.events.metadata[pieces.end[ended]]]
+    return found
 
 
 def _carried(step: Int32s, device: Int32s) -> Int32s:

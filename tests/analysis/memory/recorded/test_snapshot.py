@@ -61,10 +61,11 @@ def test_states_that_lived_before_are_told_by_the_sizes_of_gradients():
     older = [
         block(100 * copy + number, size) for copy in (1, 2, 3) for number, size in enumerate((1000, 100, 100, 1000))
     ]
-    raw = pickled([*training.forward(), *training.backward()], blocks=[*older, block(999, 7)])
+    raw = pickled([*training.forward(), *training.backward()], blocks=[*older, block(999, 7), block(998, 8_519_680)])
     lives = snapshot.lifetimes(columns(raw))
     sums = {LABELS[Kind(kind)]: int(lives.size[lives.kind == kind].sum()) for kind in np.unique(lives.kind).tolist()}
     assert (sums["parameters"], sums["optimizer state"], sums["not told"]) == (2200, 4400, 7)
+    assert sums["workspaces"] == (2 * 4096 + 8 * 16) * 1024  # cuBLAS's, by PyTorch's CublasHandlePool.cpp
     assert lives.reasons == (kinds.BEFORE,)
 
 
