@@ -12,6 +12,7 @@ import pytest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.memory.lifetimes import LABELS, Kind, Lifetimes
 from perfkit.analysis.memory.recorded import account, kinds, live, snapshot, tables
+from perfkit.schema.memory.notes import Held, Inventory, MemoryNotes
 from perfkit.trace.columns import MISSING
 from perfkit.trace.snapshot.columns import Annotation
 from tests.analysis.memory.recorded import training
@@ -99,6 +100,16 @@ def test_a_run_s_own_stamps_say_step_phase_and_layer():
         ("optimizer state", "", "optimizer"),
     ]  # fmt: skip
     assert lives.step.tolist() == [2, 2, 3]
+
+
+def test_a_run_s_own_notes_say_what_lived_before():
+    """GIVEN a block that no event allocated, and the run's word that it is the batch, THEN it is that, once."""
+    events = [event("alloc", 8, 8, user_metadata="perfkit.step::0 > perfkit.phase::forward")]
+    batch = Held(address=16, size=5, kind="batch and constants", name="tokens", scope="")
+    notes = MemoryNotes(inventories=(Inventory(step=0, moment="before", held=(batch,)),))
+    lives = snapshot.lifetimes(columns(pickled(events, blocks=[block(16, 5)])), notes)
+    assert (lives.address.tolist(), lives.kind.tolist()) == ([16, 8], [Kind.CONSTANTS, Kind.ACTIVATIONS])
+    assert lives.reasons == ()
 
 
 def test_recomputed_activations_live_in_backward():
