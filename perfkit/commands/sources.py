@@ -21,6 +21,7 @@ from perfkit.analysis.reports.page import trace as trace_page
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison
 from perfkit.analysis.time.steps import STEPS
+from perfkit.commands import reports
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import recorded, traces
 from perfkit.commands.inputs.paths import (
@@ -97,13 +98,23 @@ def of_memory(account: MemoryAccount, name: str) -> Source:
     return Source(name, (report,), lambda: live_memory.part(account, report, name))
 
 
-def of_trace(trace: Trace, name: str, view: View | None = None, record: RunRecord | None = None) -> Source:
-    """A trace, and the record of the run that it belongs to, if there is one: it has the table of steps then."""
+def of_trace(
+    trace: Trace,
+    name: str,
+    view: View | None = None,
+    record: RunRecord | None = None,
+    memory: Callable[[], MemoryAccount] | None = None,
+) -> Source:
+    """A trace, and of the run that it belongs to, if there is one, the record, which has the table of steps then, and
+    what it recorded of memory.
+    """
     view = view or View()
     tables = [table for table in trace_report.TABLES if record is None or table is not STEPS]
     with attributing(trace.facts.events):
         account = trace_report.account_of(trace, view)
         report = trace_report.report_of(account, view, tables=tables, record=record)
+        if memory is not None:
+            report = reports.with_memory(report, account, view, memory)
 
     def part() -> Part:
         with attributing(trace.facts.events):
@@ -117,12 +128,21 @@ def _of_run(saved: RunRecord, folder: Path, name: str, view: View, read: Read) -
     plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     plains = [records.load(plain)] if plain is not None and plain.exists() else []
     more = tuple(overhead.report(saved, one) for one in plains)
+    memory = recorded.of_run(RunFolder(folder, saved))
     traced = None
     if trace is not None:
         at_clock = replace(view, mhz=clock_mhz(saved, *plains))
-        traced = of_trace(read(trace), str(trace), at_clock, saved)
-    reports = (run_report.report(saved), *more, *(traced.reports if traced else ()))
-    return Source(name, reports, lambda: runs.run(saved, traced.part() if traced else None, more, name))
+        traced = of_trace(read(trace), str(trace), at_clock, saved, memory)
+    made = (run_report.report(saved), *more, *(traced.reports if traced else ()))
+
+    def part() -> Part:
+        held = None
+        if memory is not None:
+            report = recorded_memory.report(memory(), name, recorded.config_of(RunFolder(folder, saved)))
+            held = live_memory.part(memory(), report, name)
+        return runs.run(saved, traced.part() if traced else None, more, name, held)
+
+    return Source(name, made, part)
 
 
 def compared(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from perfkit.analysis.attribution.attribute import attribute
@@ -36,6 +38,11 @@ def has_recording(input_: Input) -> bool:
             return "memory" in saved.artifacts
         case _:
             return False
+
+
+def of_run(run: RunFolder, *, use_cache: bool = True) -> Callable[[], MemoryAccount] | None:
+    """What reads the memory that a run recorded, once; None where it recorded none."""
+    return cache(lambda: account_of(run, use_cache=use_cache)) if has_recording(run) else None
 
 
 def account_of(input_: Input, *, use_cache: bool = True) -> MemoryAccount:
