@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from perfkit.trace.columns import MISSING, Int64s
 
 LARGEST = 5
 """Operations of a block that have a row of their own."""
-_BLOCK = re.compile(r"(?:[^./]+[./])*?[^./ ]*[. ]?\d+(?=[./]|$)")
+_NUMBERED = re.compile(r"(?<![^./])(?P<name>[^./]*?)(?P<number>\d+)(?=[./]|$)")
 _NUMBER_BYTES = 16
 """Of the largest number that takes part in an operation: a complex double."""
 _BY_MAKER = (
@@ -26,10 +27,27 @@ _BY_MAKER = (
 )
 
 
-def block_of(scope: str) -> str:
-    """The block that a layer belongs to: `layers.3` of `layers.3.attn`, the layer itself where it is in none."""
-    found = _BLOCK.match(scope)
-    return found[0] if found else scope
+def blocks_of(scopes: Iterable[str]) -> dict[str, str]:
+    """The block that each layer belongs to: `layers.3` of `layers.3.attn`, itself where it is in none.
+
+    It is the outermost part of a path that ends in a number, as do others beside it; a part of digits alone need not
+    have others.
+    """
+    paths = dict.fromkeys(scopes)
+    beside: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for path in paths:
+        for name, number, _ in _numbered(path):
+            beside[name].add(number)
+    return {
+        path: next((block for name, _, block in _numbered(path) if not name[1] or len(beside[name]) > 1), path)
+        for path in paths
+    }
+
+
+def _numbered(path: str) -> Iterator[tuple[tuple[str, str], str, str]]:
+    """Parts of a path that end in a number: what is before the number (around it, in it), the number, all up to it."""
+    for match in _NUMBERED.finditer(path):
+        yield (path[: match.start()], match["name"]), match["number"], path[: match.end()]
 
 
 def kept(lives: Lifetimes, device: int, step: int) -> Int64s:
@@ -71,9 +89,11 @@ def saved(account: MemoryAccount) -> Table:
         & (lives.device == device)
     )
     hooks: dict[str, int] = defaultdict(int)
-    for one in account.notes.saved if account.notes else ():
-        hooks[block_of(one.scope)] += one.size
-    kept_by, made_by = _by_block(lives, rows), _by_block(lives, gradients)
+    by_hooks = account.notes.saved if account.notes else ()
+    blocks = blocks_of((*lives.scopes, *(one.scope for one in by_hooks)))
+    for one in by_hooks:
+        hooks[blocks[one.scope]] += one.size
+    kept_by, made_by = _by_block(lives, rows, blocks), _by_block(lives, gradients, blocks)
     names = [*dict.fromkeys([*kept_by, *hooks, *made_by])]
     frame = pd.DataFrame({
         "block": names,
@@ -93,10 +113,10 @@ def saved(account: MemoryAccount) -> Table:
     return Table("saved", "Kept for backward", columns, frame, notes)
 
 
-def _by_block(lives: Lifetimes, rows: Int64s) -> dict[str, int]:
+def _by_block(lives: Lifetimes, rows: Int64s, blocks: dict[str, str]) -> dict[str, int]:
     """Bytes of rows by block, in the order of the first one."""
     found: dict[str, int] = {}
-    names = {code: block_of(text) for code, text in enumerate(lives.scopes)} | {MISSING: ""}
+    names = {code: blocks[text] for code, text in enumerate(lives.scopes)} | {MISSING: ""}
     for code, size in zip(lives.scope[rows].tolist(), lives.size[rows].tolist(), strict=True):
         found[names[code]] = found.get(names[code], 0) + size
     return found
@@ -124,8 +144,10 @@ def operations(account: MemoryAccount) -> Table:
 
 def _by_hooks(account: MemoryAccount) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for one in account.notes.saved if account.notes else ():
-        block = block_of(one.scope)
+    kept_by = account.notes.saved if account.notes else ()
+    blocks = blocks_of((*account.lives.scopes, *(one.scope for one in kept_by)))
+    for one in kept_by:
+        block = blocks[one.scope]
         inside = one.scope[len(block) :].lstrip("./")
         found[block][f"{inside}: {one.operation}" if inside else one.operation] += one.size
     return found
@@ -137,7 +159,7 @@ def _by_lifetimes(account: MemoryAccount) -> dict[str, dict[str, int]]:
     operators = texts(lives.operator[rows], lives.operators)
     places = texts(lives.stack[rows], lives.places) if lives.places else [""] * len(rows)
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    scopes = texts(lives.scope[rows], lives.scopes)
+    scopes, blocks = texts(lives.scope[rows], lives.scopes), blocks_of((*lives.scopes, ""))
     for scope, operator, place, size in zip(scopes, operators, places, lives.size[rows].tolist(), strict=True):
-        found[block_of(scope)][", ".join(filter(None, (operator, place))) or "unknown"] += size
+        found[blocks[scope]][", ".join(filter(None, (operator, place))) or "unknown"] += size
     return found

@@ -28,7 +28,7 @@ def peak(account: MemoryAccount) -> Table:
     """What lives at the moment, by kind and scope: the rows add up to its requested bytes."""
     lives, rows = account.lives, account.rows
     frame = pd.DataFrame({
-        "kind": lives.kind[rows], "scope": lives.scope[rows], "bytes": lives.size[rows], "pieces": 1,
+        "kind": lives.kind[rows], "scope": lives.scope[rows], "bytes": lives.size[rows], "count": 1,
     })  # fmt: skip
     frame = frame.groupby(["kind", "scope"], as_index=False, sort=True).sum()
     frame = frame.assign(
@@ -39,7 +39,7 @@ def peak(account: MemoryAccount) -> Table:
     frame["kind"] = [LABELS[Kind(kind)] for kind in frame["kind"]]
     columns = (
         Column("kind"), Column("scope"), _BYTES, Column("share", "1", "share", summed=True),
-        Column("pieces", "", "count", summed=True, spare=True),
+        Column("count", "", "count", "pieces", summed=True, spare=True),
     )  # fmt: skip
     return Table("peak", "Memory at the peak", columns, frame[[column.name for column in columns]], lives.reasons)
 
@@ -88,7 +88,7 @@ def over_time(account: MemoryAccount, most: int = MOST_POINTS) -> Table:
         **{names[kind]: held for kind, held in kinds.items()},
     })  # fmt: skip
     columns = (
-        Column("moment", "", "count", divided=False), Column("time_ns", "ns", "time", "time", divided=False),
+        Column("moment", audience="scripts"), Column("time_ns", "ns", "time", "time", divided=False),
         Column("bytes", "B", "bytes", scale="bytes"),
         *(Column(names[kind], "B", "bytes", LABELS[kind], scale="bytes") for kind in kinds),
     )  # fmt: skip
