@@ -17,6 +17,7 @@ from perfkit.measure import environment, loop, memory_limit, timing
 from perfkit.measure.loop import Observer, StepClock
 from perfkit.measure.memory.history import AllocatorHistory
 from perfkit.measure.memory.notes import Inventories, Notes
+from perfkit.measure.memory.peak import TensorPeak
 from perfkit.measure.nsys.capture import Capture
 from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
@@ -144,21 +145,31 @@ def _watch(
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
-    if notes is not None:
-        complete = partial(_is_complete, recorder)
-        own.insert(0, Notes(workload, config, notes, folder, complete=complete))
-        own.append(notes)
+    _watch_memory(workload, config, folder, recorder, notes)
     if nsys:
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
         own.append(named := Ranges(workload, config, under_nsys=nsys))
         metadata["modules"] = named.modules
-    if notes is not None and device != "cpu":
-        own.append(AllocatorHistory(device, folder))
     if profiler in ("torch", "memory") or nsys:
         module_tree.save(metadata["modules"], folder)
     if not traced and probes.supported():
         own.append(Probes(device))
+
+
+def _watch_memory(
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None
+) -> None:
+    """Add what records memory, or on a CPU what counts it once, after the measured steps."""
+    own, on_cpu = recorder.observers, config.step.device == "cpu"
+    complete = partial(_is_complete, recorder)
+    if notes is not None:
+        own.insert(0, Notes(workload, config, notes, folder, complete=complete))
+        own += [notes] if on_cpu else [notes, AllocatorHistory(config.step.device, folder)]
+        return
+    plain = config.measurement.profiler == "none" and not under_nsys()
+    if on_cpu and plain and isinstance(workload, TransformerWorkload):
+        own.insert(0, TensorPeak(workload, complete=complete))
 
 
 def _is_complete(recorder: Recorder) -> bool:

@@ -30,7 +30,6 @@ class AllocatorHistory(Observer):
 
     Each event is stamped with perfkit's ranges (`range_names.stamp`) where this PyTorch can; where it cannot, the
     ranges lie beside the events, as annotations. `cuda` is torch.cuda, or a test's substitute for it.
-    It must be inside the profiler's ranges: closed before they are removed.
     """
 
     def __init__(self, device: str, folder: Path, *, entries: int = _ENTRIES, cuda: Any = torch.cuda) -> None:

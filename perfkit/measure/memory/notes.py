@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from operator import itemgetter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from perfkit import signals
 from perfkit.measure.loop import Observer, StepId
 from perfkit.measure.memory import inventory
+from perfkit.measure.memory.peak import peak_of
 from perfkit.measure.memory.saved import saved_by
-from perfkit.schema import range_names
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import Inventory, MemoryNotes, Moment, SavedOperation
 from perfkit.schema.record import RunRecord, StepSample
 from perfkit.workload.protocol import Workload
-
-_ALLOCATION = "Allocation"
-"""The kind of an event that allocates (bytes above 0) or frees."""
 
 
 class Inventories(Observer):
@@ -83,45 +79,6 @@ class Inventories(Observer):
         for parameter in self._workload.model.parameters():
             if parameter.grad is not None:
                 parameter.grad = parameter.grad.clone()
-
-
-def peak_of(roots: Iterable[Any], lived: int) -> int | None:
-    """Peak bytes on the CPU over measured steps, of a profile's events (`kineto_results.experimental_event_tree()`).
-
-    `lived`: bytes that lived before the first event and are not freed. Without ranges of steps all of the profile
-    counts; None where there is no allocation. The release of what was not allocated in this profile does not count:
-    PyTorch reports some, with sizes that its table has from an earlier profile in this process.
-    """
-    changes: list[tuple[int, int, int]] = []
-    steps: list[tuple[int, int]] = []
-    for event in _all(roots):
-        kind, fields = event.typed
-        if kind.name == _ALLOCATION and fields.device.type == "cpu":
-            changes.append((event.start_time_ns, fields.ptr, fields.alloc_size))
-        elif (name := range_names.parse_trace(event.name)) is not None and name.kind == "step":
-            steps.append((event.start_time_ns, event.end_time_ns))
-    live = lived
-    sizes: dict[int, int] = {}
-    peaks = []
-    for time, address, change in sorted(changes, key=itemgetter(0)):
-        before = live
-        if change > 0:
-            sizes[address] = change
-            live += change
-        else:
-            live -= sizes.pop(address, 0)
-        if not steps or any(begin <= time < end for begin, end in steps):
-            peaks.append(max(before, live))  # what lives as a step begins counts, if nothing more is allocated in it
-    return max(peaks, default=None)
-
-
-def _all(roots: Iterable[Any]) -> Iterator[Any]:
-    """Events, and those inside them."""
-    waiting = list(roots)
-    while waiting:
-        event = waiting.pop()
-        yield event
-        waiting += event.children
 
 
 class Notes(Observer):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from perfkit.measure import runner
 from perfkit.measure.loop import Observer, StepId
-from perfkit.measure.memory.notes import peak_of
 from perfkit.schema import record as records
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import MemoryNotes
@@ -101,33 +98,3 @@ def test_an_interrupted_run_keeps_its_inventories_and_runs_no_step_more(tmp_path
     assert record.status == "interrupted"
     assert ([one.moment for one in notes.inventories], notes.saved) == (["before", "backward", "after"], ())
     assert record.memory.tensors is not None
-
-
-def allocation(time: int, address: int, size: int) -> Any:
-    """One of `kineto_results.experimental_event_tree()`; a release has a size below 0."""
-    fields = SimpleNamespace(device=torch.device("cpu"), ptr=address, alloc_size=size)
-    return event("[memory]", time, time, kind="Allocation", fields=fields)
-
-
-def event(name: str, start: int, end: int, *inside: Any, kind: str = "TorchOp", fields: Any = None) -> Any:
-    typed = (SimpleNamespace(name=kind), fields)
-    return SimpleNamespace(name=name, start_time_ns=start, end_time_ns=end, typed=typed, children=list(inside))
-
-
-def test_what_lies_outside_steps_does_not_count_for_the_peak():
-    """GIVEN 100 bytes that lived, 50 before step 0, 7 in it, a hill of 500 between the steps THEN the peak is 157"""
-    first, hill = (allocation(12, 2, 7), allocation(15, 2, -7)), (allocation(25, 3, 500), allocation(26, 3, -500))
-    known = (allocation(1, 1, 50), *hill)
-    steps = (
-        event("perfkit.step::0", 10, 20, event("aten::mm", 11, 16, *first)),
-        event("perfkit.step::1", 30, 40, allocation(31, 1, -50)),
-    )
-    assert peak_of([*steps, *known], 100) == 157
-    assert peak_of([*known, event("other", 10, 20, *first)], 100) == 650
-    assert peak_of([], 100) is None
-
-
-def test_a_release_of_what_this_profile_did_not_see_does_not_count():
-    """GIVEN a release with the size of an earlier profile, and one of another size than was allocated"""
-    events = [allocation(1, 1, 50), allocation(2, 9, -40), allocation(3, 1, -8), allocation(4, 2, 60)]
-    assert peak_of(events, 100) == 160

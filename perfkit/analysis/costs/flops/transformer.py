@@ -59,12 +59,15 @@ def step_flops(config: RunConfig) -> StepFlops:
 
 
 def _recomputed_blocks(config: RunConfig) -> int:
-    """How many forwards of a block are run again: one of each; two in nested groups, where there are more than one."""
+    """How many forwards of a block are run again: one of each block; in nested groups two, but for each group's last.
+
+    A nested group keeps its blocks' inputs as it is computed again, and PyTorch stops when it has the last of them.
+    """
     step, layers = config.step, config.transformer.shape.num_layers
     if not step.checkpoint_group:
         return 0
-    alone = layers if step.checkpoint_group == 1 else int(layers % step.checkpoint_group == 1)
-    return 2 * layers - alone if step.checkpoint_nested else layers
+    groups = -(-layers // step.checkpoint_group)
+    return 2 * layers - groups if step.checkpoint_nested else layers
 
 
 def is_fused(config: RunConfig) -> bool:
