@@ -11,7 +11,7 @@ import pickletools
 import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 LONGEST_TEXT = 1 << 24
 """Bytes of the longest text that is read; a stack's function has at most some thousands."""
@@ -25,7 +25,7 @@ HAND_OVER = b"2Q0"
 
 _INT = rb"(?:K.|M..|J.{4})"
 _SHORT = b"|".join(b"\\x%02x.{%d}" % (length, length) for length in range(17))
-_LONG = b"|".join(b"\\x%02x.{%d}" % (length, length) for length in (*range(9),))
+_LONG = b"|".join(b"\\x%02x.{%d}" % (length, length) for length in range(9))
 _RUN = re.compile(
     rb"(?:j.{4}j.{4}j.{4}j.{4}|h.h.h.|j.{4}|h."  # BINGET, LONG_BINGET
     rb"|" + _INT + rb"(?=.{11})(?:" + _INT + rb"\x86)?+"  # BININT, BININT1, BININT2; two of them and TUPLE2
@@ -39,11 +39,11 @@ _RUN = re.compile(
 _TEXTS = {b"\x8c": 1, b"X": 4, b"\x8d": 8}
 """SHORT_BINUNICODE, BINUNICODE, BINUNICODE8: bytes that hold the length."""
 _SPAN = {b"\x80": 2, b".": 1}
-_FRAME, _FRAME_SPAN, _BATCH, _PUT = b"\x95", 9, b"ue", b"r"
+_FRAME, _FRAME_SPAN, _BATCH, _PUT, _LONG1 = b"\x95", 9, b"ue", b"r", b"\x8a"
 _NAMES = {code.code.encode("latin-1"): code.name for code in pickletools.opcodes}
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most memory that this process had at once."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
@@ -59,14 +59,15 @@ class PlainPickle:
     a large list has collected can be taken out of it while the rest is not read yet.
     """
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: Iterator[bytes], peak: Callable[[], int] = peak_bytes) -> None:
+        """`peak` returns the most memory that this process had at once."""
+        self._pieces, self._peak = pieces, peak
         self._raw = b""
         """Read, not yet checked."""
         self._passed = 0
         self._ready, self._at = b"", 0
         self._stopped = False
-        self._memory = _peak_bytes()
+        self._before = peak()
 
     def peek(self, _count: int) -> bytes:
         """Bytes that come next; at least one unless the pickle is over."""
@@ -93,7 +94,7 @@ class PlainPickle:
         """The next opcodes; none after STOP."""
         while not self._stopped:
             piece = next(self._pieces, b"")
-            if _peak_bytes() - self._memory > MEMORY + MEMORY_EACH * self._passed:
+            if self._peak() - self._before > MEMORY + MEMORY_EACH * self._passed:
                 raise NotPlainError("it takes far more memory than a snapshot of its size")
             if opcodes := self._tokens(self._raw + piece + (b"" if piece else b"." * AHEAD), is_last=not piece):
                 return opcodes
@@ -141,7 +142,13 @@ class PlainPickle:
         if raw[at : at + 2] == _BATCH:
             return 2
         if code not in _SPAN:
+            if self._passed + at == 0:
+                raise NotPlainError("it is no pickle")
+            if code == _LONG1:
+                raise NotPlainError("it has a number of more than 64 bits")
             name = _NAMES.get(code)
-            raise NotPlainError(f"it has the opcode {name}, which no snapshot has" if name else "it is no pickle")
+            raise NotPlainError(
+                f"it has the opcode {name}, which no snapshot has" if name else "its bytes are no opcodes"
+            )
         self._stopped = code == b"."
         return _SPAN[code]

@@ -113,7 +113,8 @@ def _snapshot(path: Path, found: dict[Any, Any], rows: EventRows, stacks: StackN
     events = rows.columns(items(found.get("device_traces", []), "device_traces"))
     segments, blocks = segments_and_blocks(items(found.get("segments", []), "segments"), stacks)
     frames, distinct = stacks.table()
-    span = (int(events.time.min()), int(events.time.max())) if rows.has_times else (MAX_NS, 0)
+    times = events.time if rows.has_times else events.time[:0]
+    span = int(times.min(initial=MAX_NS)), int(times.max(initial=0))
     return Snapshot(
         path=path,
         events=events,
