@@ -62,6 +62,12 @@ TESTED_WITH_OTHERS = {
     "schema/progress": "commands/console/test_progress",
     "trace/detail_columns": "trace/test_details",
     "trace/operands": "trace/chrome/test_details",
+    "trace/snapshot/annotations": "trace/snapshot/test_reader",
+    "trace/snapshot/columns": "trace/snapshot/test_reader",
+    "trace/snapshot/events": "trace/snapshot/test_reader",
+    "trace/snapshot/interned": "trace/snapshot/test_reader",
+    "trace/snapshot/segments": "trace/snapshot/test_reader",
+    "trace/snapshot/values": "trace/snapshot/test_reader",
     "workload/ranges": "workload/test_annotate",
     "workload/protocol": "workload/test_step",
 }
