@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,16 +48,11 @@ def of_trace(
         account = trace_report.account_of(trace, view)
         made = trace_report.report_of(account, view, tables=tables, record=record)
         if memory is not None:
-            made = with_memory(made, account, view, memory)
+            made = made.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     if also is not None:
         also(account, made)
     return made
-
-
-def with_memory(made: Report, account: Account, view: View, memory: Callable[[], MemoryAccount]) -> Report:
-    """The report of a trace with memory beside time in its table of layers; `memory` is called where that is shown."""
-    return made.changed("groups", lambda table: layer_memory.beside(table, account.partial, view, memory()))
 
 
 def of_run(

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
-from perfkit.analysis.reports import overhead, recorded_memory, repeats, two_memories
+from perfkit.analysis.reports import layer_memory, overhead, recorded_memory, repeats, two_memories
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports import trace as trace_report
@@ -21,7 +22,6 @@ from perfkit.analysis.reports.page import trace as trace_page
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison
 from perfkit.analysis.time.steps import STEPS
-from perfkit.commands import reports
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import recorded, traces
 from perfkit.commands.inputs.paths import (
@@ -114,7 +114,7 @@ def of_trace(
         account = trace_report.account_of(trace, view)
         report = trace_report.report_of(account, view, tables=tables, record=record)
         if memory is not None:
-            report = reports.with_memory(report, account, view, memory)
+            report = report.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
 
     def part() -> Part:
         with attributing(trace.facts.events):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,11 @@ def beside(table: Table, partial: Partial, view: View, account: MemoryAccount) -
         frame[column.name] = frame["scope"].map(held).fillna(0).astype(np.int64)
     pinned = int(frame["rest"].sum())
     return replace(table, frame=frame, columns=(*table.columns, *_COLUMNS), pinned=pinned)
+
+
+def beside_of(partial: Partial, view: View, memory: Callable[[], MemoryAccount], table: Table) -> Table:
+    """The same, of memory that is read when the table is made."""
+    return beside(table, partial, view, memory())
 
 
 def _by_group(lives: Lifetimes, rows: Int64s, groups: dict[str, str], there: set[str]) -> dict[str, int]:

@@ -84,10 +84,10 @@ def _of_snapshot(path: Path) -> tuple[Lifetimes, Snapshot]:
 
 def _of_trace(path: Path | str, notes: MemoryNotes | None, *, use_cache: bool) -> Lifetimes:
     trace = traces.load(path, use_cache=use_cache)
-    if not trace.recording.capabilities.memory_events:
-        raise UsageError(f"{trace.source} has no allocations in it: record it with profile_memory=True, or {_RECORD}")
     with progress.reading(Path(trace.source).name) as advance:
         events = read_details(trace, advance).memory
+    if not len(events):
+        raise UsageError(f"{trace.source} has no allocations in it: record it with profile_memory=True, or {_RECORD}")
     return from_trace.lifetimes(trace, attribute(trace), events, notes)
 
 

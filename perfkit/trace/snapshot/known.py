@@ -11,20 +11,12 @@ from pathlib import Path
 from perfkit.trace import foreign
 from perfkit.trace.snapshot import reader
 
-_CHECKPOINT = re.compile(rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")
-"""How torch.save began its files before it wrote zip archives."""
 _NAMES = re.compile(r"\.(pickle|pkl)(\.gz|\.zip)?$", re.IGNORECASE)
 
 
 def is_snapshot(path: Path) -> bool:
-    """Whether this is what PyTorch wrote of an allocator, packed or not: a pickle.
-
-    What is in a pickle is for its reader to judge; a checkpoint is none.
-    """
-    head = _head(path)
-    if _CHECKPOINT.match(head):
-        return False
-    return reader.is_snapshot(head) or _NAMES.search(path.name) is not None
+    """Whether this may be what PyTorch wrote of an allocator: a pickle, packed or not. Its reader judges it."""
+    return reader.is_snapshot(_head(path)) or _NAMES.search(path.name) is not None
 
 
 def _head(path: Path) -> bytes:

@@ -35,8 +35,8 @@ def lives_of(*pieces: Piece, spans: Sequence[Span] = (), time: Sequence[int] = (
     """The columns. Without times, as many events as there must be."""
     texts = [_coded([getattr(one, name) for one in pieces]) for name in ("scope", "operator", "place")]
     (scope, scopes), (operator, operators), (stack, places) = texts
-    last = max((moment for one in pieces for moment in (one.begin, one.end) if moment not in (ALWAYS, STILL)), default=0)
-    last = max([last, *(span.last for span in spans)])
+    moments = {moment for one in pieces for moment in (one.begin, one.end)} - {ALWAYS, STILL}
+    last = max([0, *moments, *(span.last for span in spans)])
 
     def column(name: str, kind: Any) -> Any:
         return np.array([getattr(one, name) for one in pieces], kind)

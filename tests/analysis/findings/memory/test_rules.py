@@ -28,8 +28,13 @@ def told(finding: Finding | None) -> Finding:
 @pytest.mark.parametrize(("of_loss", "is_found"), [(100, True), (99, False)])
 @pytest.mark.parametrize(
     "known",
-    [{"scope": "loss"}, {"scope": "model.lm_head"}, {"operator": "NllLossBackward0"}, {"place": "nn.py(3): log_softmax"}],
-)  # fmt: skip
+    [
+        {"scope": "loss"},
+        {"scope": "model.lm_head"},
+        {"operator": "NllLossBackward0"},
+        {"place": "nn.py(3): log_softmax"},
+    ],
+)
 def test_logits_and_loss_from_a_tenth_of_the_peak(known, of_loss, is_found):
     account = account_of(weights(1000 - of_loss), Piece(of_loss, kind=Kind.ACTIVATIONS, **known))
     found = logits.logits_peak(account)
@@ -53,7 +58,9 @@ def test_tensors_of_no_known_layer_that_are_as_large_as_logits_are_of_the_loss()
 def test_scores_that_are_kept_from_a_twentieth_of_the_peak(kept, is_found):
     """GIVEN softmax in a layer's scope THEN it counts; a loss has a softmax too, which does not."""
     of_loss = Piece(200, kind=Kind.ACTIVATIONS, place="nn.py(3): log_softmax", operator="aten::exp")
-    account = account_of(weights(800 - kept), Piece(kept, kind=Kind.ACTIVATIONS, scope="layers.0.attn.softmax"), of_loss)
+    account = account_of(
+        weights(800 - kept), Piece(kept, kind=Kind.ACTIVATIONS, scope="layers.0.attn.softmax"), of_loss
+    )
     found = scores.kept_scores(account)
     assert (found is not None) == is_found
     if found is not None:
@@ -129,11 +136,10 @@ def test_no_allocator_no_fragmentation():
 def leak(*steps: int) -> Finding | None:
     """Of three steps of three events each, these leave 10 B behind."""
     pieces = [Piece(10, 3 * step + 1, scope="log", step=step, place="train.py(7): step") for step in steps]
-    spans = [
-        one
-        for step in range(4)
-        for one in (span(3 * step, 3 * step + 1, Phase.FORWARD, step), span(3 * step + 2, 3 * step + 2, Phase.BACKWARD, step))
-    ]
+    spans = []
+    for number in range(4):
+        first = 3 * number
+        spans += [span(first, first + 1, Phase.FORWARD, number), span(first + 2, first + 2, Phase.BACKWARD, number)]
     return growth.growing_memory(account_of(weights(100), *pieces, spans=spans))
 
 
@@ -167,7 +173,7 @@ SPANS = (span(0, 3, Phase.FORWARD), span(4, 8, Phase.BACKWARD), span(9, 10, Phas
 
 
 def test_what_checkpointing_takes_off_the_peak():
-    """The peak: 100 + 80 kept + 5 of a gradient = 185. Checkpointed: 100 + 2 x 10 + (40 - 10) of one block + 5 = 155."""
+    """The peak: 100 + 80 kept + 5 of a gradient = 185. Checkpointed: 100 + 2 x 10 + (40 - 10) of a block + 5 = 155."""
     found = told(checkpoints.checkpointing(account_of(*trained(), spans=SPANS)))
     assert found.rule is checkpoints.CHECKPOINTING
     assert found.what == (

@@ -9,9 +9,8 @@ from perfkit.analysis.memory.recorded import curves, live
 from perfkit.analysis.memory.recorded.live import Peak
 from tests.analysis.memory.lives import Piece, lives_of, span
 
-LIVES = lives_of(
-    Piece(100), Piece(50, 0, 3), Piece(20, 2), Piece(7, end=1), spans=(span(0, 1, Phase.FORWARD), span(2, 3, Phase.BACKWARD))
-)
+PIECES = (Piece(100), Piece(50, 0, 3), Piece(20, 2), Piece(7, end=1))
+LIVES = lives_of(*PIECES, spans=(span(0, 1, Phase.FORWARD), span(2, 3, Phase.BACKWARD)))
 
 
 def test_what_all_rows_hold_is_the_line():

@@ -40,7 +40,8 @@ def test_areas_add_up_and_the_peak_is_marked():
 
 
 def test_times_are_seconds_since_the_first_event():
-    lives = lives_of(*PIECES, spans=SPANS, time=(5_000_000_000, 6_000_000_000, 7_000_000_000, 9_000_000_000, 9_500_000_000))
+    seconds = (5, 6, 7, 9, 10)
+    lives = lives_of(*PIECES, spans=SPANS, time=[second * 10**9 for second in seconds])
     panel = panel_of(MemoryAccount(lives, accounts.the_peak(lives)))
     assert panel.series[0].x == (0.0, 0.0, 2.0, 4.0)
     assert panel.x_quantity == "s"
