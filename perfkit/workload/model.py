@@ -250,17 +250,13 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:  # (b, t) int64 -> (b, t, v)
         x = self.embedding(tokens)  # (b, t, d)
-        if self.group:
-            blocks = list(self.layers)
-            for first in range(0, len(blocks), self.group):
-                x = self._recomputed(blocks[first : first + self.group], x)
-        else:  # here, and in no function that it is given to: the embedding's output would live as long as its caller
-            for layer in self.layers:
-                x = layer(x)
+        blocks, together = list(self.layers), self.group or 1
+        for first in range(0, len(blocks), together):
+            x = self._through(blocks[first : first + together], x) if self.group else blocks[first](x)
         return self.head(self.norm(x))
 
-    def _recomputed(self, blocks: Sequence[nn.Module], x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
-        """Blocks one after the other, of which nothing is kept but what the first was given."""
+    def _through(self, blocks: Sequence[nn.Module], x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
+        """Blocks one after the other; all that is kept of them is what they were given."""
         if len(blocks) == 1:
             return checkpoint(blocks[0], x, use_reentrant=False)
         inner = [partial(checkpoint, block, use_reentrant=False) for block in blocks] if self.nested else blocks

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.trace.columns import Bytes, Int32s, Int64s
+from perfkit.trace.columns import MISSING, Bytes, Int32s, Int64s
 
 ALWAYS = np.iinfo(np.int64).min
 """In `Lifetimes.begin`: it lived before the first event."""
@@ -99,6 +99,8 @@ class Lifetimes:
     """The phases, one after the other; empty where nothing tells them."""
     reasons: tuple[str, ...] = ()
     """Why rows are of kind UNKNOWN or without a scope, a sentence each."""
+    freed_in: Int32s = field(default_factory=lambda: np.empty(0, np.int32))
+    """Index into `scopes`: the layer whose forward or backward ended it, MISSING where unknown. Empty: of no row."""
 
     def __len__(self) -> int:
         return len(self.size)
@@ -107,6 +109,13 @@ class Lifetimes:
     def has_times(self) -> bool:
         """Whether the recording says when its events happened."""
         return not np.array_equal(self.time, np.arange(len(self.time)))
+
+    @property
+    def kept_by(self) -> Int32s:
+        """Index into `scopes`, for what forward made: the layer whose backward frees it, else the one that made it."""
+        if not len(self.freed_in):
+            return self.scope
+        return np.where(self.freed_in == MISSING, self.scope, self.freed_in)
 
     def alive(self, moment: int) -> npt.NDArray[np.bool_]:
         """Rows that live just after the event of this number."""

@@ -89,6 +89,7 @@ def _with_older(lives: Lifetimes, first: Inventory, device: int) -> Lifetimes:
         step=filled(MISSING, lives.step),
         operator=filled(MISSING, lives.operator),
         stack=filled(MISSING, lives.stack),
+        freed_in=filled(MISSING, lives.freed_in),
     )
 
 

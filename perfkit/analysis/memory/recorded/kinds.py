@@ -19,8 +19,11 @@ from perfkit.analysis.memory.recorded.timeline import Timeline
 from perfkit.trace.columns import Bytes
 
 NO_PHASES = "nothing in the recording says phases: record with stacks, or with annotations"
-BEFORE = "it lived before the recording began, and no gradient of its size was made"
+BEFORE = "it lived before the recording began, and no gradient of its size was made: frozen parameters, or buffers"
 OUTSIDE = "it was made outside forward, backward and the optimizer"
+CUBLAS_WORKSPACE = 8_519_680
+"""Bytes of the workspace that PyTorch gives cuBLAS for each handle and stream before Hopper: 2 x 4096 KiB + 8 x 16 KiB
+(ATen/cuda/CublasHandlePool.cpp). No tensor has such a size by chance; Hopper's 32 MiB many have."""
 _STATES = 2
 """Tensors that Adam keeps for each parameter."""
 _OF_PHASE = {
@@ -94,6 +97,7 @@ def _tell_older(kind: Bytes, pieces: Pieces, times: Timeline, phase: Bytes, buil
         _take(kind, pieces, dropped, gradients, Kind.GRADIENTS, 1)
     kind[older & builds] = Kind.PARAMETERS
     kind[older & (phase == Phase.OPTIMIZER)] = Kind.OPTIMIZER
+    kind[stays & (pieces.size == CUBLAS_WORKSPACE)] = Kind.WORKSPACES
     rows = np.flatnonzero(stays & (kind == Kind.UNKNOWN))
     if not gradients:
         if all(span.phase in (Phase.FORWARD, Phase.OTHER) for span in times.spans):

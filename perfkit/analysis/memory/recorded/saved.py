@@ -14,17 +14,15 @@ from perfkit.analysis.memory.lifetimes import Kind, Lifetimes, Span
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.memory.recorded.tables import texts
 from perfkit.schema.table import Column, Table
-from perfkit.trace.columns import MISSING, Int64s
+from perfkit.trace.columns import MISSING, Int32s, Int64s
 
 LARGEST = 5
 """Operations of a block that have a row of their own."""
 _NUMBERED = re.compile(r"(?<![^./])(?P<name>[^./]*?)(?P<number>\d+)(?=[./]|$)")
 _NUMBER_BYTES = 16
 """Of the largest number that takes part in an operation: a complex double."""
-_BY_MAKER = (
-    "by lifetimes a tensor goes by the layer that made it, by hooks by the layer that keeps it:"
-    " the sums are the same, and those of blocks that are alike"
-)
+_GENERATOR_BYTES = 5056
+"""Of the state of PyTorch's generator on a CPU, which a checkpoint keeps (the size of `torch.get_rng_state()`)."""
 
 
 def blocks_of(scopes: Iterable[str]) -> dict[str, str]:
@@ -53,7 +51,8 @@ def _numbered(path: str) -> Iterator[tuple[tuple[str, str], str, str]]:
 def kept(lives: Lifetimes, device: int, step: int) -> Int64s:
     """Rows that forward of a step made and its backward freed, which lived as backward began: saved for it.
 
-    A number that takes part in an operation on a CPU (8 bytes, made by no operator) is none: hooks see none either.
+    What no operator made on a CPU is none, if it is as large as a number that takes part in an operation, or as the
+    state of the random numbers that a checkpoint keeps: hooks do not see those either.
     """
     rows = [_freed_by(lives, span) for span in _backwards(lives, device, step)]
     return np.concatenate(rows) if rows else np.empty(0, np.int64)
@@ -64,7 +63,8 @@ def _backwards(lives: Lifetimes, device: int, step: int) -> list[Span]:
 
 
 def _freed_by(lives: Lifetimes, span: Span) -> Int64s:
-    is_number = (lives.size <= _NUMBER_BYTES) & (lives.operator == MISSING) & (lives.device == MISSING)
+    is_number = (lives.size <= _NUMBER_BYTES) | (lives.size == _GENERATOR_BYTES)
+    is_number &= (lives.operator == MISSING) & (lives.device == MISSING)
     ended = (lives.end >= span.first) & (lives.end <= span.last)
     made = (lives.begin < span.first) & (lives.phase == Phase.FORWARD) & (lives.device == span.device)
     return np.flatnonzero(ended & made & ~is_number)
@@ -78,7 +78,11 @@ def the_step(lives: Lifetimes, device: int, moment: int) -> int:
 
 
 def saved(account: MemoryAccount) -> Table:
-    """By block, bytes that it keeps for backward, by lifetimes and by hooks, and what its backward makes and frees."""
+    """By block, bytes that it keeps for backward, by lifetimes and by hooks, and what its backward makes and frees.
+
+    By lifetimes a block keeps what its backward frees. Where a recording does not say that, it is what the block made:
+    then what one makes and the next keeps, such as the residual stream, goes by the first.
+    """
     lives, device = account.lives, account.at.device
     step = the_step(lives, device, account.at.moment)
     rows = kept(lives, device, step)
@@ -93,7 +97,8 @@ def saved(account: MemoryAccount) -> Table:
     blocks = blocks_of((*lives.scopes, *(one.scope for one in by_hooks)))
     for one in by_hooks:
         hooks[blocks[one.scope]] += one.size
-    kept_by, made_by = _by_block(lives, rows, blocks), _by_block(lives, gradients, blocks)
+    kept_by = _by_block(lives, lives.kept_by, rows, blocks)
+    made_by = _by_block(lives, lives.scope, gradients, blocks)
     names = [*dict.fromkeys([*kept_by, *hooks, *made_by])]
     frame = pd.DataFrame({
         "block": names,
@@ -109,15 +114,14 @@ def saved(account: MemoryAccount) -> Table:
         Column("gradient_bytes", "B", "bytes", "gradients made", summed=True, scale="bytes"),
         Column("returned_bytes", "B", "bytes", "returned by its backward", summed=True, scale="bytes"),
     )
-    notes = (_BY_MAKER,) if hooks else ()
-    return Table("saved", "Kept for backward", columns, frame, notes)
+    return Table("saved", "Kept for backward", columns, frame)
 
 
-def _by_block(lives: Lifetimes, rows: Int64s, blocks: dict[str, str]) -> dict[str, int]:
+def _by_block(lives: Lifetimes, scope: Int32s, rows: Int64s, blocks: dict[str, str]) -> dict[str, int]:
     """Bytes of rows by block, in the order of the first one."""
     found: dict[str, int] = {}
     names = {code: blocks[text] for code, text in enumerate(lives.scopes)} | {MISSING: ""}
-    for code, size in zip(lives.scope[rows].tolist(), lives.size[rows].tolist(), strict=True):
+    for code, size in zip(scope[rows].tolist(), lives.size[rows].tolist(), strict=True):
         found[names[code]] = found.get(names[code], 0) + size
     return found
 
@@ -159,7 +163,7 @@ def _by_lifetimes(account: MemoryAccount) -> dict[str, dict[str, int]]:
     operators = texts(lives.operator[rows], lives.operators)
     places = texts(lives.stack[rows], lives.places) if lives.places else [""] * len(rows)
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    scopes, blocks = texts(lives.scope[rows], lives.scopes), blocks_of((*lives.scopes, ""))
+    scopes, blocks = texts(lives.kept_by[rows], lives.scopes), blocks_of((*lives.scopes, ""))
     for scope, operator, place, size in zip(scopes, operators, places, lives.size[rows].tolist(), strict=True):
         found[blocks[scope]][", ".join(filter(None, (operator, place))) or "unknown"] += size
     return found

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from perfkit.analysis.attribution import phase_words
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.memory.lifetimes import ALWAYS, Kind, Lifetimes
-from perfkit.analysis.memory.recorded import blocks, kinds, stacks, timeline
+from perfkit.analysis.memory.lifetimes import ALWAYS, STILL, Kind, Lifetimes
+from perfkit.analysis.memory.recorded import blocks, held, kinds, stacks, timeline
 from perfkit.analysis.memory.recorded import pieces as recorded_pieces
 from perfkit.analysis.memory.recorded.pieces import Pieces
 from perfkit.analysis.memory.recorded.stacks import Mark, StackFacts
 from perfkit.analysis.memory.recorded.timeline import Timeline
 from perfkit.schema import range_names
+from perfkit.schema.memory.notes import MemoryNotes
 from perfkit.trace.columns import MISSING, Bytes, Int32s, Int64s
 from perfkit.trace.snapshot.columns import Action, Snapshot
 
@@ -33,8 +34,19 @@ class _Stamps:
     scopes: tuple[str, ...]
 
 
-def lifetimes(snapshot: Snapshot) -> Lifetimes:
-    """Every piece of memory of a snapshot, with what its recording tells of it. Sizes are requested bytes."""
+def lifetimes(snapshot: Snapshot, notes: MemoryNotes | None = None) -> Lifetimes:
+    """Every piece of memory of a snapshot, with what its recording tells of it. Sizes are requested bytes.
+
+    `notes`, of the run that made it, say exactly what is a parameter, a gradient, the optimizer's state or the batch.
+    """
+    lives = _told(snapshot)
+    if notes is None or not len(snapshot.events):
+        return lives
+    lives = held.with_notes(lives, notes, int(np.bincount(snapshot.events.device).argmax()), adds=False)
+    return lives if (lives.kind == Kind.UNKNOWN).any() else replace(lives, reasons=())
+
+
+def _told(snapshot: Snapshot) -> Lifetimes:
     pieces, stack = recorded_pieces.of_snapshot(snapshot)
     facts, stamps = stacks.facts(snapshot), _stamps(snapshot)
     events = snapshot.events
@@ -61,9 +73,20 @@ def lifetimes(snapshot: Snapshot) -> Lifetimes:
     return Lifetimes(
         pieces.device, pieces.address, pieces.size, pieces.begin, pieces.end, kind, scope,
         np.where(own == Phase.OTHER, around, own), step, operator, stack, scopes, operators,
-        events.time if snapshot.has_times else np.arange(len(events)), facts.place[:-1], times.spans,
-        _reasons(snapshot, kind, made, times),
+        events.time if snapshot.has_times else np.arange(len(events)), facts.place[:-1],
+        times.spans,
+        _reasons(snapshot, kind, made, times), _freed_in(snapshot, stamps, pieces),
     )  # fmt: skip
+
+
+def _freed_in(snapshot: Snapshot, stamps: _Stamps, pieces: Pieces) -> Int32s:
+    """The scope that the stamp of each piece's end says."""
+    if not stamps.scopes:
+        return np.empty(0, np.int32)
+    found = np.full(len(pieces), MISSING, np.int32)
+    ended = pieces.end < STILL
+    found[ended] = stamps.scope[snapshot.events.metadata[pieces.end[ended]]]
+    return found
 
 
 def _carried(step: Int32s, device: Int32s) -> Int32s:

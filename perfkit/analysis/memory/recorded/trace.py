@@ -10,7 +10,7 @@ from perfkit.analysis.attribution.attribute import Attribution, steps_at
 from perfkit.analysis.attribution.host_view import name_flags
 from perfkit.analysis.attribution.intervals import NONE, at, last_at_or_before, nearest
 from perfkit.analysis.attribution.phase_words import Phase
-from perfkit.analysis.memory.lifetimes import ALWAYS, Kind, Lifetimes
+from perfkit.analysis.memory.lifetimes import ALWAYS, STILL, Kind, Lifetimes
 from perfkit.analysis.memory.recorded import held, kinds, timeline
 from perfkit.analysis.memory.recorded.pieces import Pieces, paired
 from perfkit.errors import UsageError
@@ -68,6 +68,7 @@ def lifetimes(
         np.where(own == Phase.OTHER, around, own), _of(times.steps(), begin, known, MISSING),
         _of(made.operator, begin, known, MISSING), _of(made.place, begin, known, MISSING),
         attribution.paths, made.operators, time, made.places, times.spans,
+        freed_in=_freed_in(made.scope, pieces),
     )  # fmt: skip
     if notes is not None:
         lives = held.with_notes(lives, notes, _noted_device(device), adds=True)
@@ -84,6 +85,13 @@ def _noted_device(device: Int32s) -> int:
 def _without_lone_frees(pieces: Pieces) -> Pieces:
     rows = (pieces.begin != ALWAYS) | (pieces.device != MISSING)
     return Pieces(*(getattr(pieces, name)[rows] for name in Pieces.__slots__))
+
+
+def _freed_in(scope: Int32s, pieces: Pieces) -> Int32s:
+    found = np.full(len(pieces), MISSING, np.int32)
+    ended = pieces.end < STILL
+    found[ended] = scope[pieces.end[ended]]
+    return found
 
 
 def _of(values: np.ndarray, begin: Int64s, known: np.ndarray, otherwise: int) -> np.ndarray:

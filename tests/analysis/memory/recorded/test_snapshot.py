@@ -12,6 +12,7 @@ import pytest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.memory.lifetimes import LABELS, Kind, Lifetimes
 from perfkit.analysis.memory.recorded import account, kinds, live, snapshot, tables
+from perfkit.schema.memory.notes import Held, Inventory, MemoryNotes
 from perfkit.trace.columns import MISSING
 from perfkit.trace.snapshot.columns import Annotation
 from tests.analysis.memory.recorded import training
@@ -61,10 +62,11 @@ def test_states_that_lived_before_are_told_by_the_sizes_of_gradients():
     older = [
         block(100 * copy + number, size) for copy in (1, 2, 3) for number, size in enumerate((1000, 100, 100, 1000))
     ]
-    raw = pickled([*training.forward(), *training.backward()], blocks=[*older, block(999, 7)])
+    raw = pickled([*training.forward(), *training.backward()], blocks=[*older, block(999, 7), block(998, 8_519_680)])
     lives = snapshot.lifetimes(columns(raw))
     sums = {LABELS[Kind(kind)]: int(lives.size[lives.kind == kind].sum()) for kind in np.unique(lives.kind).tolist()}
     assert (sums["parameters"], sums["optimizer state"], sums["not told"]) == (2200, 4400, 7)
+    assert sums["workspaces"] == (2 * 4096 + 8 * 16) * 1024  # cuBLAS's, by PyTorch's CublasHandlePool.cpp
     assert lives.reasons == (kinds.BEFORE,)
 
 
@@ -98,6 +100,16 @@ def test_a_run_s_own_stamps_say_step_phase_and_layer():
         ("optimizer state", "", "optimizer"),
     ]  # fmt: skip
     assert lives.step.tolist() == [2, 2, 3]
+
+
+def test_a_run_s_own_notes_say_what_lived_before():
+    """GIVEN a block that no event allocated, and the run's word that it is the batch, THEN it is that, once."""
+    events = [event("alloc", 8, 8, user_metadata="perfkit.step::0 > perfkit.phase::forward")]
+    batch = Held(address=16, size=5, kind="batch and constants", name="tokens", scope="")
+    notes = MemoryNotes(inventories=(Inventory(step=0, moment="before", held=(batch,)),))
+    lives = snapshot.lifetimes(columns(pickled(events, blocks=[block(16, 5)])), notes)
+    assert (lives.address.tolist(), lives.kind.tolist()) == ([16, 8], [Kind.CONSTANTS, Kind.ACTIVATIONS])
+    assert lives.reasons == ()
 
 
 def test_recomputed_activations_live_in_backward():

@@ -11,7 +11,7 @@ import pytest
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.memory.lifetimes import ALWAYS, LABELS, STILL, Kind, Lifetimes
-from perfkit.analysis.memory.recorded import account, live, tables, trace
+from perfkit.analysis.memory.recorded import account, live, saved, tables, trace
 from perfkit.errors import UsageError
 from perfkit.schema.memory.notes import Held, Inventory, MemoryNotes
 from perfkit.trace.columns import MISSING, HostKind, Trace
@@ -71,6 +71,19 @@ def test_pieces_are_attributed_by_the_ranges_round_them():
     ]  # fmt: skip
     assert lives.time.tolist() == [time for time, _, _ in EVENTS]
     assert account.the_peak(lives) == live.Peak(MISSING, 8 + 100 + 50 + 70, 5)
+
+
+def test_what_one_layer_makes_and_another_frees_is_kept_by_that():
+    """GIVEN what layers.1 made, freed in the node of layers.0 and by the optimizer, THEN each says which."""
+    lives = lifetimes(recorded([(125, 20, 50), (130, 21, 5), (350, 20, -50), (900, 21, -5)]))
+    assert tables.texts(lives.scope, lives.scopes) == ["layers.1", "layers.1"]
+    assert tables.texts(lives.kept_by, lives.scopes) == ["layers.0", "optimizer"]
+
+
+def test_numbers_that_no_operator_made_are_not_kept_for_backward():
+    """GIVEN 8 B made by no operator, 8 B by one, and both freed in backward, THEN the second is kept for it."""
+    lives = lifetimes(recorded([(100, 20, 8), (125, 21, 8), (350, 20, -8), (360, 21, -8)]))
+    assert lives.address[saved.kept(lives, MISSING, 0)].tolist() == [21]
 
 
 def test_a_free_that_follows_no_allocation_counts_on_a_gpu_alone():
