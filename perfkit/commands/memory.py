@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,19 +10,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+import perfkit
 from perfkit import signals
 from perfkit.analysis.memory.recorded import account as accounts
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import recorded_memory
-from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page import live_memory, pictures
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recorded
 from perfkit.commands.inputs.paths import inputs_of, out_of_tables, refuse_overwriting
 from perfkit.commands.pictures import Plots, plot_flag
+from perfkit.commands.report import EXTENSIONS as PAGES
 from perfkit.errors import UsageError
 from perfkit.render import files
-from perfkit.render.writers import EXTENSIONS
+from perfkit.render.writers import EXTENSIONS, WRITERS
+from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 
 _PATH = Parameter(
@@ -32,7 +36,9 @@ _PATH = Parameter(
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names(recorded_memory.NAMES))
 _PICTURES = pictures.names_of(pictures.OF_MEMORY)
-_OUTPUT = Parameter(alias="-o", help=f"Also write the tables here: {EXTENSIONS}; .csv holds the table peak alone.")
+_OUTPUT = Parameter(
+    alias="-o", help=f"Also write it here: .html for a page, or {EXTENSIONS}; .csv holds the table peak alone."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +63,10 @@ class MemoryOptions:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise UsageError(f"--top {self.top}: must be 0 or more")
-        for path, check in ((self.output, files.check), (self.export_viewer, files.check_writable)):
-            if path is not None:
-                check(path)
+        if self.output is not None:
+            files.check_place(self.output, (*PAGES, *(writer.extension for writer in WRITERS)))
+        if self.export_viewer is not None:
+            files.check_writable(self.export_viewer)
 
 
 _DEFAULT = MemoryOptions()
@@ -90,11 +97,22 @@ def execute(
     if options.export_viewer is not None:
         _export(account, options.export_viewer)
     reports = show.chosen([report], options.table)
-    if options.output is not None:
+    if options.output is not None and options.output.suffix.lower() in PAGES:
+        _write_page(live_memory.part(account, report, named[0]), options.output)
+    elif options.output is not None:
         files.write(options.output, reports[0].seen_by("scripts"))
     plots.draw()
     show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=named[0]))
     return 0
+
+
+def _write_page(part: Part, path: Path) -> None:
+    with signals.at_once():
+        from perfkit.render.html.document import document
+
+    command = printable(shlex.join(["perfkit", "memory", part.source, "-o", str(path)]))
+    page = Page(title=part.title, parts=(part,), command=command, version=perfkit.__version__)
+    files.replace(path, document(page).encode())
 
 
 def _at(account: MemoryAccount, moment: str) -> MemoryAccount:

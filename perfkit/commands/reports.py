@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
-from perfkit.analysis.reports import overhead
+from perfkit.analysis.memory.recorded.account import MemoryAccount
+from perfkit.analysis.reports import layer_memory, overhead
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.trace import View
@@ -16,7 +18,8 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.steps import STEPS
 from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.commands.console.progress import attributing
-from perfkit.commands.inputs import traces
+from perfkit.commands.inputs import recorded, traces
+from perfkit.commands.inputs.paths import RunFolder
 from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
@@ -33,8 +36,9 @@ def of_trace(
     tables: Iterable[TraceTable] = trace_report.TABLES,
     record: RunRecord | None = None,
     also: Also | None = None,
+    memory: Callable[[], MemoryAccount] | None = None,
 ) -> Report:
-    """Where the time of a trace went; `record` is that of the perfkit run that it belongs to.
+    """Where the time of a trace went; `record` is that of the perfkit run that it belongs to, `memory` its memory.
 
     `also` is called with the account and the report, once they are there.
     """
@@ -43,6 +47,8 @@ def of_trace(
         view = view or View()
         account = trace_report.account_of(trace, view)
         made = trace_report.report_of(account, view, tables=tables, record=record)
+        if memory is not None:
+            made = made.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     if also is not None:
         also(account, made)
@@ -64,7 +70,8 @@ def of_run(
     if trace is not None:
         view = at_its_clock(view or View(), saved, folder)
         others = (table for table in trace_report.TABLES if table is not STEPS)
-        yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved, also=also)
+        memory = recorded.of_run(RunFolder(folder, saved), use_cache=use_cache)
+        yield of_trace(trace, view, use_cache=use_cache, tables=others, record=saved, also=also, memory=memory)
 
 
 def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
-from perfkit.analysis.reports import overhead, recorded_memory, repeats, two_memories
+from perfkit.analysis.reports import layer_memory, overhead, recorded_memory, repeats, two_memories
 from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
@@ -132,13 +133,23 @@ def of_memory(account: MemoryAccount, name: str) -> Source:
     return Source(name, (report,), lambda: live_memory.part(account, report, name))
 
 
-def of_trace(trace: Trace, name: str, view: View | None = None, record: RunRecord | None = None) -> Source:
-    """A trace, and the record of the run that it belongs to, if there is one: it has the table of steps then."""
+def of_trace(
+    trace: Trace,
+    name: str,
+    view: View | None = None,
+    record: RunRecord | None = None,
+    memory: Callable[[], MemoryAccount] | None = None,
+) -> Source:
+    """A trace, and of the run that it belongs to, if there is one, the record, which has the table of steps then, and
+    what it recorded of memory.
+    """
     view = view or View()
     tables = [table for table in trace_report.TABLES if record is None or table is not STEPS]
     with attributing(trace.facts.events):
         account = trace_report.account_of(trace, view)
         report = trace_report.report_of(account, view, tables=tables, record=record)
+        if memory is not None:
+            report = report.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
 
     def part() -> Part:
         with attributing(trace.facts.events):
@@ -152,12 +163,21 @@ def _of_run(saved: RunRecord, folder: Path, name: str, view: View, read: Read) -
     plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     plains = [records.load(plain)] if plain is not None and plain.exists() else []
     more = tuple(overhead.report(saved, one) for one in plains)
+    memory = recorded.of_run(RunFolder(folder, saved))
     traced = None
     if trace is not None:
         at_clock = replace(view, mhz=clock_mhz(saved, *plains))
-        traced = of_trace(read(trace), str(trace), at_clock, saved)
-    reports = (run_report.report(saved), *more, *(traced.reports if traced else ()))
-    return Source(name, reports, lambda: runs.run(saved, traced.part() if traced else None, more, name))
+        traced = of_trace(read(trace), str(trace), at_clock, saved, memory)
+    made = (run_report.report(saved), *more, *(traced.reports if traced else ()))
+
+    def part() -> Part:
+        held = None
+        if memory is not None:
+            report = recorded_memory.report(memory(), name, recorded.config_of(RunFolder(folder, saved)))
+            held = live_memory.part(memory(), report, name)
+        return runs.run(saved, traced.part() if traced else None, more, name, held)
+
+    return Source(name, made, part)
 
 
 def compared(

@@ -125,6 +125,13 @@ class Report:
         """With the tables of these names alone, for whoever asks."""
         return self._of(lazy.for_all() for lazy in self._tables if lazy.name in names)
 
+    def changed(self, name: str, change: Callable[[Table], Table]) -> Report:
+        """With a change of one table, made when it is asked for."""
+        return self._of(
+            LazyTable(lazy.name, lambda lazy=lazy: change(lazy.table), lazy.audience) if lazy.name == name else lazy  # type: ignore[misc]
+            for lazy in self._tables
+        )
+
     def plus(
         self,
         summary: Mapping[str, Any] | None = None,

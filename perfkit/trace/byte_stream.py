@@ -9,10 +9,10 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import IO
+from typing import IO, TypeAlias
 
 from isal import igzip_lib, isal_zlib
 
@@ -50,6 +50,8 @@ _MAC = "__MACOSX/"
 _DAMAGED = "gzip stream damaged: read up to the damage"
 _CUT = "gzip stream ends early"
 _GZIP = b"\x1f\x8b"
+Takes: TypeAlias = Callable[[bytes], bool]
+"""Whether a file that begins so is wanted."""
 
 
 def printable(text: str) -> str:
@@ -77,26 +79,28 @@ def unpacked(
     size: int | None = None,
     progress: Progress | None = None,
     ratio_from: int = RATIO_FROM,
+    takes: Takes = foreign.begins_as_json,
 ) -> Iterator[bytes]:
     """Yield the content of `file` piece by piece; unpack gzip and zip (one JSON member) on the way.
 
-    Raises UsageError where the file is empty, is of another kind, or unpacks to an absurd size of at least
-    `ratio_from`.
+    `takes` tells by the first bytes what is wanted, whatever else is known of files that begin so. Raises UsageError
+    where the file is empty, is of another kind, or unpacks to an absurd size of at least `ratio_from`.
     """
     if file.seekable() and zipfile_magic(file):
-        foreign.refuse(_peeked(file, foreign.HEAD), name, by_name=False)
-        pieces = _sniffed(_unzipped(file, name, facts), name, facts, depth=1)
+        foreign.refuse(peeked(file, foreign.HEAD), name, by_name=False)
+        pieces = _sniffed(_unzipped(file, name, facts), name, facts, takes, depth=1)
     else:
-        pieces = _sniffed(_blocks(file, facts, size, progress), name, facts, depth=2)
+        pieces = _sniffed(_blocks(file, facts, size, progress), name, facts, takes, depth=2)
     return _watched(pieces, name, facts, ratio_from)
 
 
 def zipfile_magic(file: IO[bytes]) -> bool:
     """Whether a zip archive starts here; the position does not change."""
-    return _peeked(file, 4) in (_ZIP, b"PK\x05\x06")
+    return peeked(file, 4) in (_ZIP, b"PK\x05\x06")
 
 
-def _peeked(file: IO[bytes], count: int) -> bytes:
+def peeked(file: IO[bytes], count: int) -> bytes:
+    """The bytes that come next in a file that can seek; the position does not change."""
     head = file.read(count)
     file.seek(-len(head), io.SEEK_CUR)
     return head
@@ -110,7 +114,7 @@ def _blocks(file: IO[bytes], facts: StreamFacts, size: int | None, progress: Pro
         yield block
 
 
-def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int) -> Iterator[bytes]:
+def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, takes: Takes, depth: int) -> Iterator[bytes]:
     """Look at the first bytes: unpack gzip (at most `depth` times) and refuse other known formats."""
     head = b""
     for block in blocks:
@@ -121,13 +125,13 @@ def _sniffed(blocks: Iterator[bytes], name: str, facts: StreamFacts, depth: int)
         raise UsageError(f"{name} is empty: record the trace again")
     blocks = chain((head,), blocks)
     if head.startswith(_GZIP):
-        return _sniffed(_gunzipped(blocks, name, facts), name, facts, depth - 1) if depth else blocks
-    if not foreign.begins_as_json(head):
+        return _sniffed(_gunzipped(blocks, name, facts), name, facts, takes, depth - 1) if depth else blocks
+    if not takes(head):
         foreign.refuse(head, name, by_name=not head.startswith(_ZIP))
     if head.startswith(_ZIP):
         if depth < 2:
             raise UsageError(f"{name} is a zip archive in a gzip file or another zip: unpack it first")
-        return _sniffed(_unzipped_stream(blocks, name, facts), name, facts, depth=1)
+        return _sniffed(_unzipped_stream(blocks, name, facts), name, facts, takes, depth=1)
     return blocks
 
 

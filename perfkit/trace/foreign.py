@@ -40,6 +40,7 @@ class Kind:
     """How its name ends: looked at only where no kind is known by its first bytes."""
 
 
+_CHECKPOINT = rb"PK\x03\x04.{26}[^\0]{0,200}?data\.pkl|\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\."
 KINDS: tuple[Kind, ...] = (
     # Packed, or not the file itself
     Kind("a Git LFS pointer, not the file itself", "fetch the file with git lfs pull",
@@ -62,11 +63,14 @@ KINDS: tuple[Kind, ...] = (
     Kind("a memory timeline (prof.export_memory_timeline), which has sizes but no operators or kernels", _TRACE,
          rb"\s*\[\s*\[\s*(-?\d|\])|\s*<html>.{0,200}<title>GPU Memory Timeline"),
     Kind("a memory snapshot (torch.cuda.memory), which has allocations but no operators or kernels",
-         "look at it with python -m torch.cuda._memory_viz trace_plot {unpacked} -o memory.html",
-         rb"\x80[\x02-\x05].{0,200}?(segments|device_traces|allocated_size|total_size)"
-         rb'|\s*\{\s*"(segments|device_traces)"\s*:'),
+         "look at it with perfkit memory {file}",
+         rb"\x80[\x02-\x05].{0,200}?(segments|device_traces|allocator_settings|external_annotations|allocated_size"
+         rb"|total_size)"),
+    Kind("a memory snapshot (torch.cuda.memory) as JSON, which has allocations but no operators or kernels",
+         "pickle it, as torch.cuda.memory._dump_snapshot does, and look at it with perfkit memory",
+         rb'\s*\{\s*"(segments|device_traces)"\s*:'),
     Kind("a checkpoint of PyTorch (torch.save), not a recording", _TRACE,
-         rb"PK\x03\x04.{26}[^\0]{0,200}?data\.pkl|\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.",
+         _CHECKPOINT,
          (".pt", ".pth", ".ckpt")),
     Kind("an execution trace (ExecutionTraceObserver), which has operators but no times", _TRACE,
          rb'\s*\{\s*"schema"\s*:\s*"\d'),
@@ -130,6 +134,16 @@ _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 def begins_as_json(head: bytes) -> bool:
     """Whether this may be the beginning of JSON."""
     return head.lstrip(_BLANK)[:1] in (b"{", b"[", b"")
+
+
+def is_checkpoint(head: bytes) -> bool:
+    """Whether this is the beginning of what torch.save writes."""
+    return re.match(_CHECKPOINT, head, re.DOTALL) is not None
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether this is the beginning of a pickle of protocol 2 to 5, but no checkpoint of PyTorch."""
+    return re.match(rb"\x80[\x02-\x05]", head) is not None and not is_checkpoint(head)
 
 
 def refuse(head: bytes, name: str, *, by_name: bool = True) -> None:

@@ -55,17 +55,17 @@ def load(
     chosen = Path(path)
     if chosen.is_dir():
         chosen = _only_trace_in(chosen)
-    with _opened(chosen) as file:
+    with opened(chosen) as file:
         try:
             origin = _origin(file, chosen, content=content)
             if (trace := _read_nsys(file, chosen, progress, content=content)) is not None:
                 trace = _with_tree(trace, chosen)
             elif use_cache and cache.is_worth_it(file) and content is Content.ALL:
-                trace = _through_cache(cache, file, _shown(chosen), progress)
+                trace = _through_cache(cache, file, shown(chosen), progress)
             else:
-                trace = _read_file(file, _shown(chosen), progress, content=content)
+                trace = _read_file(file, shown(chosen), progress, content=content)
         except OSError as error:
-            raise UsageError(f"{_shown(chosen)} cannot be read: {error.strerror}") from error
+            raise UsageError(f"{shown(chosen)} cannot be read: {error.strerror}") from error
     return dataclasses.replace(trace, origin=origin)
 
 
@@ -81,7 +81,7 @@ def _with_tree(trace: Trace, path: Path) -> Trace:
     """Add the model's tree to perfkit's own nsys recording, which cannot hold it: the run left it in its folder."""
     if trace.recording.own is None or not path.with_name(module_tree.FILE).is_file():
         return trace
-    beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {_shown(path)}")
+    beside = inside(path.parent, module_tree.FILE, f"the tree of modules beside {shown(path)}")
     return dataclasses.replace(
         trace, recording=dataclasses.replace(trace.recording, own=OwnNotes(module_tree.load(beside)))
     )
@@ -121,16 +121,17 @@ def _remarked(trace: Trace, what: str) -> Trace:
     return dataclasses.replace(trace, facts=dataclasses.replace(trace.facts, remarks=(*trace.facts.remarks, what)))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """Open a file to be read. Raises UsageError in one line where that fails."""
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise foreign.missing(path, _shown(path)) from error
+        raise foreign.missing(path, shown(path)) from error
     except (OSError, ValueError) as error:  # ValueError: a path that contains a zero byte
-        raise UsageError(f"{_shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
+        raise UsageError(f"{shown(path)} cannot be opened: {getattr(error, 'strerror', error)}") from error
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Format a path for a message of one line."""
     return str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
 
@@ -150,10 +151,10 @@ def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, conten
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
     if magic.startswith(SQLITE_MAGIC):
-        return _with_age(read_nsys(path, _shown(path), progress, content=content), path)
+        return _with_age(read_nsys(path, shown(path), progress, content=content), path)
     if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how reports begin
-        with exported(path, _shown(path), progress) as database:
-            return read_nsys(database, _shown(path), progress, content=content)
+        with exported(path, shown(path), progress) as database:
+            return read_nsys(database, shown(path), progress, content=content)
     return None
 
 
@@ -182,10 +183,10 @@ def _only_trace_in(directory: Path) -> Path:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
         there = _some(path.name + "/" * path.is_dir() for path in sorted(directory.glob("*"))) or "nothing"
         raise UsageError(
-            f"{_shown(directory)} is a directory that contains no {kinds}, but {there}: name the trace file"
+            f"{shown(directory)} is a directory that contains no {kinds}, but {there}: name the trace file"
         )
     names = _some(path.name for path in traces)
-    raise UsageError(f"{_shown(directory)} contains {len(traces)} traces ({names}): name one of them")
+    raise UsageError(f"{shown(directory)} contains {len(traces)} traces ({names}): name one of them")
 
 
 def _some(names: Iterable[str]) -> str:

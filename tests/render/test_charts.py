@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from perfkit.render import charts
-from perfkit.render.plots import looks
+from perfkit.render.plots import looks, stack
 from perfkit.schema.chart import Chart, Missing, Panel, Series
 from perfkit.schema.page.pictures import Picture
 
@@ -124,3 +124,29 @@ def test_a_picture_has_its_title_and_what_it_shows(monkeypatch):
     said = charts.draw(picture, ".svg").decode()
     for words in ("Cost $a_1$ and $b", "forward takes 60%", "read it so"):
         assert words in said
+
+
+STACK = Panel(
+    series=(
+        Series(label="parameters", x=(0.0, 1.0, 2.0), y=(4.0, 4.0, 4.0), look="stack"),
+        Series(label="activations", x=(0.0, 1.0, 2.0), y=(0.0, 3.0, 1.0), look="stack", color=4),
+        Series(label="peak", x=(1.0,), y=(7.0,), look="circles", color=6),
+    ),
+    strip=((0.0, 1.9, "forward"), (1.9, 2.0, "backward")),
+)  # fmt: skip
+
+
+def test_areas_stand_upon_each_other():
+    """GIVEN 4, 4, 4 and upon it 0, 3, 1 THEN the upper area lies between 4 and 4, 7, 5, and the axis holds them all."""
+    edges = [(low.tolist(), high.tolist()) for _, low, high in stack.edges(STACK.series[:2])]
+    assert edges == [([0.0, 0.0, 0.0], [4.0, 4.0, 4.0]), ([4.0, 4.0, 4.0], [4.0, 7.0, 5.0])]
+    axes = Figure().subplots()
+    charts._panel(axes, STACK)
+    assert axes.get_ylim()[1] >= 7
+
+
+def test_a_strip_names_what_there_is_room_for(monkeypatch):
+    """GIVEN forward over most of the width and backward over a sliver THEN only forward is written."""
+    said = texts(Chart(rows=((STACK,),)), monkeypatch)
+    assert {"parameters", "activations", "peak", "forward"} <= said
+    assert "backward" not in said

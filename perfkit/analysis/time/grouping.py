@@ -241,6 +241,14 @@ def layers_of_scopes(partial: Partial) -> list[str]:
     return _labels(partial, "layer", names_of(partial), depth=None, fold=False)[0][: len(partial.facts.paths)]
 
 
+def groups_of_scopes(partial: Partial, by: By, *, depth: int | None = None, fold: bool = True) -> dict[str, str]:
+    """The row of the table of groups that each scope is in; for groupings whose rows are scopes."""
+    if by not in _BY_SCOPE:
+        return {}
+    _, scopes = scopes_of(partial, partial.of(CELLS))
+    return dict(zip(scopes, _labels(partial, by, names_of(partial), depth=depth, fold=fold)[1], strict=True))
+
+
 def _path_key(by: By, spelled: Names, layers: dict[str, str], depth: int | None) -> Callable[[str], str]:
     def key(path: str) -> str:
         if by == "class":

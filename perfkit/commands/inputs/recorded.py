@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from perfkit.analysis.attribution.attribute import attribute
@@ -36,6 +38,11 @@ def has_recording(input_: Input) -> bool:
             return "memory" in saved.artifacts
         case _:
             return False
+
+
+def of_run(run: RunFolder, *, use_cache: bool = True) -> Callable[[], MemoryAccount] | None:
+    """What reads the memory that a run recorded, once; None where it recorded none."""
+    return cache(lambda: account_of(run, use_cache=use_cache)) if has_recording(run) else None
 
 
 def account_of(input_: Input, *, use_cache: bool = True) -> MemoryAccount:
@@ -77,10 +84,10 @@ def _of_snapshot(path: Path) -> tuple[Lifetimes, Snapshot]:
 
 def _of_trace(path: Path | str, notes: MemoryNotes | None, *, use_cache: bool) -> Lifetimes:
     trace = traces.load(path, use_cache=use_cache)
-    if not trace.recording.capabilities.memory_events:
-        raise UsageError(f"{trace.source} has no allocations in it: record it with profile_memory=True, or {_RECORD}")
     with progress.reading(Path(trace.source).name) as advance:
         events = read_details(trace, advance).memory
+    if not len(events):
+        raise UsageError(f"{trace.source} has no allocations in it: record it with profile_memory=True, or {_RECORD}")
     return from_trace.lifetimes(trace, attribute(trace), events, notes)
 
 

@@ -1,177 +1,112 @@
-"""Allocator events, dictionaries in a snapshot, to columns; their stacks, each once."""
+"""Events as PyTorch writes them, a dictionary each, to columns; batch by batch."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from perfkit.errors import UsageError
-from perfkit.trace.columns import LONGEST_NAME, MISSING, Int32s, Int64s
-from perfkit.trace.snapshot.columns import ACTIONS, Action, AllocatorEvents, Frame, Stacks
+from perfkit.trace.columns import MAX_NS, Bytes, Int32s, Int64s
+from perfkit.trace.snapshot.columns import ACTIONS, Action, AllocatorEvents
+from perfkit.trace.snapshot.interned import StackNumbers, Texts
+from perfkit.trace.snapshot.values import LARGEST, ImplausibleError, integers, items, sizes
 
-_NO_TEXT = ("", "N/A", None)
-"""What torch writes where there is no compile context or metadata."""
-_DEEPEST = 65_536
-"""Frames of a stack that are kept."""
-MAX_TIME_US = (1 << 61) // 1000
+_WITHOUT_ADDRESS = (Action.OOM, Action.SNAPSHOT, Action.OTHER)
+_LAST_US = MAX_NS // 1000
 
 
-class NotASnapshotError(UsageError):
-    """A value is not what torch writes there."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some events in a row."""
+
+    action: Bytes
+    time: Int64s
+    address: Int64s
+    size: Int64s
+    stream: Int64s
+    stack: Int32s
+    metadata: Int32s
+    compile_context: Int32s
 
 
-class _Seen:
-    """Stands in a list of frames for its contents."""
-
-    __slots__ = ("stack",)
-
-    def __init__(self, stack: int) -> None:
-        self.stack = stack
+_NAMES = tuple(_Batch.__slots__)
 
 
-class StackTable:
-    """Stacks and frames, each once, in order of first appearance."""
+class EventRows:
+    """Rows of events, which are taken out of the lists that hold them."""
 
-    def __init__(self) -> None:
-        self._by_ids: dict[tuple[int, ...], int] = {}
-        """By the ids of frames, which are kept, so that no other object gets them."""
-        self._kept: dict[int, Any] = {}
-        self._codes: dict[int, int] = {}
-        """Of a kept object: the frame that it is."""
-        self._stacks: dict[tuple[int, ...], int] = {}
-        self._frames: dict[Frame, int] = {}
-
-    def number(self, frames: Any, *, mark: bool) -> int:
-        """The number of a list of frames, innermost first; MISSING for an empty one.
-
-        With `mark`, what is in the list gives way to that number.
-        """
-        if not frames:
-            return MISSING
-        if type(frames) is not list and type(frames) is not tuple:
-            raise NotASnapshotError("has frames that are no list")
-        if type(frames[0]) is _Seen:
-            return frames[0].stack
-        ids = tuple(map(id, frames))
-        stack = self._by_ids.get(ids)
-        if stack is None:
-            codes = tuple(self._frame(frame) for frame in frames[:_DEEPEST])
-            stack = self._by_ids[ids] = self._stacks.setdefault(codes, len(self._stacks))
-        if mark and type(frames) is list:
-            frames[:] = (_Seen(stack),)
-        return stack
-
-    def _frame(self, frame: Any) -> int:
-        """The number of a frame."""
-        code = self._codes.get(id(frame))
-        if code is None:
-            if type(frame) is not dict:
-                raise NotASnapshotError("has frames that are not what torch writes")
-            line = frame.get("line", 0)
-            found = Frame(_text(frame.get("name")), _text(frame.get("filename")), line if type(line) is int else 0)
-            code = self._codes[id(frame)] = self._frames.setdefault(found, len(self._frames))
-            self._kept[id(frame)] = frame
-        return code
-
-    def stacks(self) -> Stacks:
-        """All stacks."""
-        lengths = np.fromiter(map(len, self._stacks), np.int64, len(self._stacks))
-        start = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        codes = (code for stack in self._stacks for code in stack)
-        return Stacks(start, np.fromiter(codes, np.int32, int(start[-1])))
-
-    def frames(self) -> tuple[Frame, ...]:
-        """All frames."""
-        return tuple(self._frames)
-
-
-class TextTable(dict[Any, int]):
-    """Texts and their numbers, in order of first appearance; what is none, or empty, is MISSING."""
-
-    def __missing__(self, text: Any) -> int:
-        self[text] = number = len(self)
-        return number
-
-    def number(self, text: Any) -> int:
-        """The number of a text."""
-        return MISSING if type(text) is not str or text in _NO_TEXT else self[text[:LONGEST_NAME]]
-
-
-class EventBuilder:
-    """Takes events in their order; `columns` then has them all."""
-
-    def __init__(self, stacks: StackTable, texts: TextTable) -> None:
-        self._stacks, self._texts = stacks, texts
-        self._pieces: list[list[npt.NDArray[Any]]] = []
-        self.count = 0
-        """Events taken so far."""
+    def __init__(self, stacks: StackNumbers, texts: Texts) -> None:
         self.has_times = False
+        self._stacks, self._texts = stacks, texts
+        self._taken: dict[int, tuple[list[Any], list[_Batch]]] = {}
 
-    def take(self, events: Sequence[dict[Any, Any]], *, mark: bool = False) -> None:
-        """Append events; with `mark`, their lists of frames are emptied. Raises NotASnapshotError."""
-        if not events:
-            return
-        stack, text = self._stacks.number, self._texts.number
+    def take(self, events: list[Any]) -> None:
+        """Make rows of all events in a list, and empty it, the events and their stacks; remember which list it was.
+
+        Raises ImplausibleError where one is no event.
+        """
+        batch = self._batch(events)
+        self._taken.setdefault(id(events), (events, []))[1].append(batch)
+        for event in events:
+            event.clear()
+        events.clear()
+
+    def columns(self, device_traces: list[Any]) -> AllocatorEvents:
+        """The events of each device, in the order of devices. Raises ImplausibleError as `take` does."""
+        batches: list[_Batch] = []
+        counts: list[int] = []
+        for trace in device_traces:
+            if items(trace, "a device's trace"):
+                self.take(trace)
+            _, taken = self._taken.pop(id(trace), (trace, []))
+            batches += taken
+            counts.append(sum(len(batch.action) for batch in taken))
+        self._taken.clear()
+        batches.append(self._batch([]))
+        columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in _NAMES}
+        device = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        if float(columns["size"].sum(dtype=np.float64)) > LARGEST:
+            raise ImplausibleError("the sizes of its events sum to more than 2^62 bytes")
+        return AllocatorEvents(device=device, **columns)
+
+    def _batch(self, events: list[Any]) -> _Batch:
+        if set(map(type, events)) - {dict}:
+            raise ImplausibleError("an event is not a dictionary")
+        action = _actions(events)
         times = [event.get("time_us", 0) for event in events]
-        self.has_times = self.has_times or any(times)
-        try:
-            piece = [
-                _integers([ACTIONS.get(event["action"], Action.OTHER) for event in events]),
-                _integers(times),
-                _integers([event["addr"] if "addr" in event else event.get("device_free", 0) for event in events]),
-                _integers([event.get("size", 0) for event in events]),
-                _integers([event.get("stream", 0) for event in events]),
-                _integers([stack(event.get("frames"), mark=mark) for event in events]),
-                _integers([text(event.get("user_metadata")) for event in events]),
-                _integers([text(event.get("compile_context")) for event in events]),
-            ]
-        except (TypeError, struct.error) as error:  # an unhashable action; a number that is none, or too large
-            raise NotASnapshotError("has events that are not what torch writes") from error
-        self._check(piece)
-        types = (np.uint8, *(np.int64,) * 4, *(np.int32,) * 3)
-        self._pieces.append([column.astype(kind) for column, kind in zip(piece, types, strict=True)])
-        self.count += len(events)
+        self.has_times = self.has_times or any("time_us" in event for event in events[:1])
+        time = integers(times, "an event's time")
+        if len(time) and time.max() > _LAST_US:
+            raise ImplausibleError(f"an event's time is {time.max()} us")
+        stack_of = self._stacks.of
+        return _Batch(
+            action=action,
+            time=time * 1000,
+            address=_addresses(events, action),
+            size=sizes([event.get("size") for event in events], "an event's size"),
+            stream=integers([event.get("stream", 0) for event in events], "an event's stream", least=-(2**63)),
+            stack=np.array([stack_of(event.get("frames"), replace=True) for event in events], np.int32),
+            metadata=self._numbers(events, "user_metadata"),
+            compile_context=self._numbers(events, "compile_context"),
+        )
 
-    def _check(self, piece: list[Int64s]) -> None:
-        _, time, address, size, *_ = piece
-        if min(time.min(), address.min(), size.min()) < 0 or time.max() > MAX_TIME_US:
-            raise NotASnapshotError("has times, addresses or sizes that cannot be")
-
-    def columns(self, lengths: Sequence[int]) -> AllocatorEvents:
-        """All events; `lengths` has how many each device has."""
-        device = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        if not self._pieces:
-            wide, code = np.zeros(0, np.int64), np.zeros(0, np.int32)
-            return AllocatorEvents(np.zeros(0, np.uint8), code, wide, wide, wide, wide, code, code, code)
-        columns = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
-        action, time, address, size, stream, stack, metadata, compiled = columns
-        time *= 1000
-        return AllocatorEvents(action, device, time, address, size, stream, stack, metadata, compiled)
+    def _numbers(self, events: list[Any], name: str) -> Int32s:
+        return np.array(self._texts.of([event.get(name) for event in events], f"an event's {name}"), np.int32)
 
 
-def _integers(values: Sequence[Any]) -> Int64s:
-    """Return a column; raises struct.error where a value is no integer, or too large."""
-    column = bytearray(8 * len(values))
-    struct.pack_into(f"={len(values)}q", column, 0, *values)
-    return np.frombuffer(column, np.int64)
+def _actions(events: list[Any]) -> Bytes:
+    words = [event.get("action") for event in events]
+    if set(map(type, words)) - {str}:
+        raise ImplausibleError("an event has no action")
+    return np.array([ACTIONS.get(word, Action.OTHER) for word in words], np.uint8)
 
 
-def integers(values: Sequence[Any]) -> Int64s:
-    """Return a column. Raises NotASnapshotError where a value is no integer, or too large."""
-    try:
-        return _integers(values)
-    except struct.error as error:
-        raise NotASnapshotError("has numbers that are not what torch writes") from error
-
-
-def codes(values: Sequence[int]) -> Int32s:
-    """Return a column of numbers of stacks."""
-    return np.array(values, np.int32)
-
-
-def _text(value: Any) -> str:
-    return value[:LONGEST_NAME] if type(value) is str else ""
+def _addresses(events: list[Any], action: Bytes) -> Int64s:
+    """Of an event that is out of memory: what the device had free."""
+    found = [event.get("addr", event.get("device_free")) for event in events]
+    if None in found:
+        for row, value in enumerate(found):
+            if value is None and action[row] in _WITHOUT_ADDRESS:
+                found[row] = 0
+    return integers(found, "an event's address")

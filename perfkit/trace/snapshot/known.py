@@ -9,10 +9,7 @@ import zlib
 from pathlib import Path
 
 from perfkit.trace import foreign
-from perfkit.trace.snapshot import reader
 
-_CHECKPOINT = re.compile(rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19\.")
-"""How torch.save began its files before it wrote zip archives."""
 _NAMES = re.compile(r"\.(pickle|pkl)(\.gz|\.zip)?$", re.IGNORECASE)
 
 
@@ -22,9 +19,7 @@ def is_snapshot(path: Path) -> bool:
     What is in a pickle is for its reader to judge; a checkpoint is none.
     """
     head = _head(path)
-    if _CHECKPOINT.match(head):
-        return False
-    return reader.is_snapshot(head) or _NAMES.search(path.name) is not None
+    return not foreign.is_checkpoint(head) and (foreign.is_pickle(head) or _NAMES.search(path.name) is not None)
 
 
 def _head(path: Path) -> bytes:

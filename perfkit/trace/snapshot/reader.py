@@ -1,162 +1,152 @@
-"""Read a snapshot of PyTorch's caching allocator, as `torch.cuda.memory._dump_snapshot` writes it."""
+"""Read a snapshot of PyTorch's caching allocator, as `torch.cuda.memory._dump_snapshot` of 2.1 and later writes it."""
 
 from __future__ import annotations
 
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+import gc
+import pickle
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-from isal import igzip
+import numpy as np
 
 from perfkit.errors import UsageError
+from perfkit.schema.printable import printable
 from perfkit.schema.progress import Progress
-from perfkit.trace.snapshot import child, unpickle
-from perfkit.trace.snapshot.columns import Snapshot
-from perfkit.trace.snapshot.events import EventBuilder, NotASnapshotError, StackTable, TextTable
-from perfkit.trace.snapshot.state import annotations_of, dictionaries, segments_of, settings_of
+from perfkit.trace import foreign
+from perfkit.trace.byte_stream import StreamFacts, peeked, unpacked
+from perfkit.trace.columns import MAX_NS, MISSING
+from perfkit.trace.load import opened, shown
+from perfkit.trace.snapshot.annotations import annotations_of, settings_of
+from perfkit.trace.snapshot.columns import Action, AllocatorEvents, Blocks, BlockState, Snapshot
+from perfkit.trace.snapshot.events import EventRows
+from perfkit.trace.snapshot.interned import StackNumbers, Texts
+from perfkit.trace.snapshot.opcodes import NotPlainError, PlainPickle
+from perfkit.trace.snapshot.segments import segments_and_blocks
+from perfkit.trace.snapshot.values import ImplausibleError, items, members
 
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_PROTOCOLS = range(2, 6)
-"""Of pickle; torch writes 4, and perfkit too. The others are older or newer ones of Python's."""
-_PIECE = 1 << 20
-_MAX_RATIO = 200
-"""Largest ratio of unpacked to packed bytes; snapshots reach 30, deflate's limit is 1,032."""
-_RATIO_FROM = 1 << 28
-_MOST_DEVICES = 1_024
-
-_MEMORY, _MEMORY_EACH = 1 << 30, 24
-"""Bytes that loading may take, and for each byte of the pickle. The worst of torch's kind, short events without
-frames, needs 9."""
-_SECONDS, _SECONDS_EACH = 30, 1e-6
-"""Processor time that loading may take, and for each byte. Snapshots load at 50 MB/s and more."""
-_UNPACKING = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+_UNPICKLING = (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What the unpickler raises for opcodes that do not fit together."""
+_INSTEAD = "; write it again with torch.cuda.memory._dump_snapshot"
 
 
 def is_snapshot(head: bytes) -> bool:
-    """Whether a file that begins so (a few bytes are enough) may be one: a pickle of protocol 2 to 5, unpacked."""
-    return len(head) > 1 and head[0] == 0x80 and head[1] in _PROTOCOLS
+    """Whether an unpacked file that begins so may be a snapshot: a pickle of protocol 2 to 5."""
+    return foreign.is_pickle(head)
 
 
 def read(path: Path | str, progress: Progress | None = None) -> Snapshot:
-    """Read a snapshot: `.pickle`, or that in gzip or in a zip archive of one file.
+    """Read a snapshot: a pickle, plain, gzipped or alone in a zip archive. No code in it can run.
 
-    Nothing that the file says is called, and what it may take of memory and time is limited by its size. `progress` is
-    called with the bytes read so far and all. Raises UsageError, one line, where it is no snapshot.
+    `progress` is called with the bytes read so far and the file's size. Raises UsageError, in one line, where the file
+    is none, is damaged, or holds what no snapshot does.
     """
     path = Path(path)
-    name = str(path) if str(path).isprintable() else ascii(str(path))[1:-1]
+    name = shown(path)
+    with opened(path) as file:
+        return read_stream(file, path, name, size=path.stat().st_size, progress=progress)
+
+
+def read_stream(
+    file: IO[bytes], path: Path, name: str, *, size: int | None = None, progress: Progress | None = None
+) -> Snapshot:
+    """Like `read`, from an open file that messages call `name`."""
+    facts = StreamFacts()
+    stacks, texts = StackNumbers(), Texts()
+    rows = EventRows(stacks, texts)
     try:
-        with _unpacked(path, name) as (file, size):
-            tell = _teller(progress, size)
-            limits = {"memory": _MEMORY + _MEMORY_EACH * size, "seconds": int(_SECONDS + _SECONDS_EACH * size)}
-            return child.isolated(lambda told, alone: _read(file, path, told, drains=alone), tell, **limits)
-    except (unpickle.RefusedError, NotASnapshotError, child.EndedError) as error:
+        _refuse_checkpoint(file, name)
+        pieces = unpacked(file, name, facts, size=size, progress=progress, takes=foreign.is_pickle)
+        with _no_collection():
+            found = _loaded(pieces, rows)
+            if facts.repairs:
+                raise ImplausibleError("is damaged: " + next(iter(facts.repairs)))
+            return _snapshot(path, found, rows, stacks, texts)
+    except (NotPlainError, ImplausibleError) as error:
         raise UsageError(
-            f"{name} {error}: it is not a snapshot that torch.cuda.memory wrote, or it is damaged"
+            f"{name} is not a snapshot of PyTorch's allocator, or is damaged: {error}{_INSTEAD}"
         ) from error
 
 
-def _teller(progress: Progress | None, size: int) -> Callable[[int], None]:
-    def tell(done: int) -> None:
-        if progress is not None:
-            progress(done, size)
-
-    return tell
-
-
-@contextmanager
-def _unpacked(path: Path, name: str) -> Iterator[tuple[IO[bytes], int]]:
-    """The pickle's bytes and how many there are."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-            file.seek(0)
-            if head.startswith(_GZIP):
-                with igzip.IGzipFile(fileobj=file, mode="rb") as inside:  # type: ignore[no-untyped-call]
-                    yield _sized(inside, os.fstat(file.fileno()).st_size, name)
-            elif head == _ZIP:
-                with zipfile.ZipFile(file) as archive, _only_member(archive, name) as inside:
-                    yield _sized(inside, os.fstat(file.fileno()).st_size, name)
-            else:
-                yield _sized(file, os.fstat(file.fileno()).st_size, name)
-    except _UNPACKING as error:
-        said = getattr(error, "strerror", None) or "it is damaged: copy it again"
-        raise UsageError(f"{name} cannot be read: {said}") from error
-
-
-@contextmanager
-def _only_member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
-    members = [member for member in archive.infolist() if not member.is_dir() and "__MACOSX" not in member.filename]
-    if any(member.filename.endswith("/data.pkl") for member in members):
+def _refuse_checkpoint(file: IO[bytes], name: str) -> None:
+    """Raise UsageError for what torch.save wrote, though it may hold a snapshot."""
+    if foreign.is_checkpoint(peeked(file, foreign.HEAD)):
         raise UsageError(
-            f"{name} was written by torch.save: write it by torch.cuda.memory._dump_snapshot or pickle.dump"
+            f"{name} was written by torch.save, whose files are not read: write a snapshot with pickle.dump, as "
+            "torch.cuda.memory._dump_snapshot does"
         )
-    if len(members) != 1:
-        raise UsageError(f"{name} is an archive of {len(members)} files: unpack the snapshot, and name it")
-    with archive.open(members[0]) as file:
-        yield file
 
 
-def _sized(file: Any, packed: int, name: str) -> tuple[IO[bytes], int]:
-    """The file at its beginning, and its unpacked size. Raises UsageError where it is no pickle, or unpacks too far."""
-    head = file.read(2)
-    if not is_snapshot(head):
-        raise UsageError(f"{name} is no snapshot of PyTorch's allocator: it is no pickle")
-    size = len(head)
-    while piece := file.read(_PIECE):
-        size += len(piece)
-        if size > _RATIO_FROM and size > _MAX_RATIO * packed:
-            raise UsageError(f"{name} unpacks to more than {_MAX_RATIO} times its size: unpack it, and pass that")
-    file.seek(0)
-    return file, size
-
-
-def _read(file: IO[bytes], path: Path, tell: Callable[[int], None], *, drains: bool) -> Snapshot:
-    """In the process that loads it."""
-    stacks, texts = StackTable(), TextTable()
-    events = EventBuilder(stacks, texts)
+def _loaded(pieces: Iterator[bytes], rows: EventRows) -> dict[Any, Any]:
     try:
-        value = unpickle.load(file, (lambda made: events.take(made, mark=True)) if drains else None, tell)
-    except unpickle.RefusedError:
+        found = _Unpickler(PlainPickle(pieces), rows).load()
+    except (NotPlainError, ImplausibleError):
         raise
-    except MemoryError:
-        raise
-    except unpickle.ERRORS as error:
-        raise NotASnapshotError("is cut off or damaged") from error
-    return _assembled(value, path, events, stacks, texts)
+    except _UNPICKLING as error:
+        raise NotPlainError("its opcodes do not fit together") from error
+    if type(found) is list:  # torch.cuda.memory_snapshot() alone
+        return {"segments": found}
+    if not members(found, "what is pickled").keys() & {"segments", "device_traces"}:
+        raise ImplausibleError("it has no segments and no device_traces")
+    return found
 
 
-def _assembled(value: Any, path: Path, events: EventBuilder, stacks: StackTable, texts: TextTable) -> Snapshot:
-    if type(value) is list:  # of torch.cuda.memory_snapshot(), or before 2.0
-        value = {"segments": value}
-    if type(value) is not dict or not ("segments" in value or "device_traces" in value):
-        raise NotASnapshotError("holds something else")
-    traces = value.get("device_traces") or []
-    if type(traces) not in (list, tuple) or len(traces) > _MOST_DEVICES:
-        raise NotASnapshotError("has traces that are not what torch writes")
-    lists = [dictionaries(trace, "traces") for trace in traces]
-    rest = [event for trace in lists for event in trace]
-    taken = events.count
-    if any(rest[:taken]) or not all(rest[taken:]):  # those that were taken are empty, and come first
-        raise NotASnapshotError("has events in an order that torch does not write")
-    events.take(rest[taken:])
-    columns = events.columns([len(trace) for trace in lists])
-    segments, blocks = segments_of(dictionaries(value.get("segments"), "segments"), stacks)
-    end = int(columns.time.max(initial=0))
-    annotations = annotations_of(dictionaries(value.get("external_annotations"), "annotations"), end)
+class _Unpickler(pickle.Unpickler):
+    """Makes plain data only. PlainPickle lets nothing else through; this refuses it once more."""
+
+    def __init__(self, file: PlainPickle, rows: EventRows) -> None:
+        super().__init__(file)
+        self._rows = rows
+
+    def find_class(self, module: str, name: str, /) -> NoReturn:
+        """No class and no function."""
+        raise NotPlainError(f"it names {printable(module)}.{printable(name)}, which no snapshot does")
+
+    def persistent_load(self, pid: Any) -> None:
+        """A list that has just been added to, which PlainPickle hands over; the file has no persistent ids."""
+        if type(pid) is list and pid and type(pid[0]) is dict and "action" in pid[0]:
+            self._rows.take(pid)
+
+
+def _snapshot(path: Path, found: dict[Any, Any], rows: EventRows, stacks: StackNumbers, texts: Texts) -> Snapshot:
+    events = rows.columns(items(found.get("device_traces", []), "device_traces"))
+    segments, blocks = segments_and_blocks(items(found.get("segments", []), "segments"), stacks)
+    frames, distinct = stacks.table()
+    times = events.time if rows.has_times else events.time[:0]
+    span = int(times.min(initial=MAX_NS)), int(times.max(initial=0))
     return Snapshot(
         path=path,
-        events=columns,
+        events=events,
         segments=segments,
         blocks=blocks,
-        stacks=stacks.stacks(),
-        frames=stacks.frames(),
-        texts=tuple(texts),
-        annotations=annotations,
-        has_times=events.has_times,
-        settings=settings_of(value.get("allocator_settings")),
+        stacks=distinct,
+        frames=frames,
+        texts=texts.all(),
+        annotations=annotations_of(found.get("external_annotations", []), *span),
+        has_times=rows.has_times,
+        settings=settings_of(found.get("allocator_settings", {})),
+        entries_lost=_are_entries_lost(events, blocks),
     )
+
+
+def _are_entries_lost(events: AllocatorEvents, blocks: Blocks) -> bool:
+    """Whether a block in use has the stack of its allocation, which only a recording gives it, but no such event.
+
+    So the ring buffer was full, or was emptied. How many entries it has is not in the file.
+    """
+    recorded = (blocks.state != BlockState.INACTIVE) & (blocks.stack != MISSING)
+    allocated = events.address[events.action == Action.ALLOC]
+    return bool(len(events)) and not np.isin(blocks.address[recorded], allocated).all()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Millions of objects are made and none is garbage: looking for it would take most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

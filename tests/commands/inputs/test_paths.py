@@ -8,6 +8,7 @@ from perfkit.commands.inputs.paths import (
     RecordFile,
     RunFolder,
     RunsFolder,
+    SnapshotFile,
     SweepResults,
     TraceFile,
     expanded,
@@ -94,7 +95,7 @@ def test_every_kind_of_runs_is_a_side(tmp_path: Path, kind: str) -> None:
     file = saved_in(tmp_path / "runs" / "1")
     path = {"record": file, "folder": file.parent, "folders": file.parent.parent}[kind]
     found = what_is(path)
-    assert not isinstance(found, TraceFile)
+    assert not isinstance(found, TraceFile | SnapshotFile)
     assert record_files(found) == [file]
     assert side(found, "B").path == str(path)
     assert [one.name for one in side(found, "B").processes] == ["record.json" if kind == "record" else "1"]

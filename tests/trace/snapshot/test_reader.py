@@ -68,8 +68,8 @@ def test_everything_is_in_columns(protocol: int, tmp_path: Path):
     assert read_back.segments.is_large.tolist() == [1]
     assert read_back.annotations == (
         Annotation("step", 0, 4_000, 8_000),
+        Annotation("began before", 0, 4_000, 7_000),
         Annotation("open", 0, 6_000, 13_000),
-        Annotation("began before", 0, 0, 7_000),
     )
     assert read_back.settings == {"expandable_segments": False}
 
@@ -109,39 +109,37 @@ def test_packings(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "t.pt", "w") as archive:
         archive.writestr("t/data.pkl", data)
         archive.writestr("t/version", "3")
-    with pytest.raises(UsageError, match=r"torch\.save: write it by"):
+    with pytest.raises(UsageError, match=r"written by torch\.save, .* write a snapshot with pickle\.dump"):
         read(tmp_path / "t.pt")
 
 
-def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """GIVEN a file larger than what is read between two looks THEN progress grows up to the whole"""
+def test_progress_is_told(tmp_path: Path):
+    """GIVEN a file larger than what is read at a time THEN progress grows up to the whole"""
     told: list[tuple[int, int | None]] = []
-    monkeypatch.setattr("perfkit.trace.snapshot.unpickle.load.__kwdefaults__", {"every": 1_000})
-    path = written(tmp_path / "s.pickle", snapshot([event("alloc", n, n, frames=[USER]) for n in range(20_000)]))
+    path = written(tmp_path / "s.pickle", snapshot([event("alloc", n, n, frames=[USER]) for n in range(9_000)]))
     read(path, lambda done, size: told.append((done, size)))
+    assert len(told) > 1
     assert told == sorted(told)
     assert told[-1] == (path.stat().st_size, path.stat().st_size)
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own lists", "shared lists"])
-def test_events_that_are_let_go_of_while_loading_are_all_there(
-    shared: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    """GIVEN many events, two devices WHEN they are taken in portions THEN the columns are those of one portion"""
+def test_events_taken_while_the_rest_is_not_read_are_all_there(shared: bool, tmp_path: Path):
+    """GIVEN more events than a pickle appends at a time, on two devices THEN each is there once, in its order"""
     stacks = [[INNER] * (n % 5) + [USER] for n in range(7)]
     events = [
         event("alloc", n, 3 * n, time=n, frames=stacks[n % 7]) | ({"frames": stacks[n % 7]} if shared else {})
-        for n in range(30_000)
+        for n in range(5_003)
     ]
-    path = written(tmp_path / "s.pickle", {"segments": [], "device_traces": [events[:21_000], events[21_000:]]})
-    whole = read(path)
-    monkeypatch.setattr("perfkit.trace.snapshot.unpickle.load.__kwdefaults__", {"every": 100_000})
-    portions = read(path)
-    for column in ("action", "device", "time", "address", "size", "stack"):
-        assert getattr(portions.events, column).tolist() == getattr(whole.events, column).tolist()
-    assert whole.events.address.tolist() == list(range(30_000))
-    assert [len(whole.stacks.of(stack)) for stack in whole.events.stack[:7].tolist()] == [1, 2, 3, 4, 5, 1, 2]
-    assert (portions.frames, portions.stacks.frame.tolist()) == (whole.frames, whole.stacks.frame.tolist())
+    path = written(tmp_path / "s.pickle", {"segments": [], "device_traces": [events[:2_001], events[2_001:]]})
+    found = read(path)
+    assert found.events.address.tolist() == list(range(5_003))
+    assert found.events.size.tolist() == list(range(0, 15_009, 3))
+    assert found.events.device.tolist() == [0] * 2_001 + [1] * 3_002
+    lengths = [len(found.stacks.of(stack)) for stack in found.events.stack.tolist()]
+    assert lengths == [n % 7 % 5 + 1 for n in range(5_003)]
+    assert found.frames == (Frame("forward", "model.py", 12), Frame("linear", "functional.py", 3))
+    assert len(found.stacks) == 5
 
 
 NO_SNAPSHOTS: dict[str, object] = {
@@ -175,9 +173,9 @@ def test_a_file_that_is_no_pickle(tmp_path: Path):
     """GIVEN an empty file, JSON and none at all THEN one line each"""
     for name, data in (("empty", b""), ("json", b'{"traceEvents": []}'), ("gz", gzip.compress(b"{}"))):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(UsageError, match="it is no pickle"):
+        with pytest.raises(UsageError, match=r"is (empty|.*it is no pickle)"):
             read(tmp_path / name)
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="does not exist"):
         read(tmp_path / "none")
     assert not is_snapshot(b"{}")
 

@@ -54,7 +54,7 @@ def _rows(account: MemoryAccount) -> Int64s:
     told = (
         alive.named(lives.scopes, lives.scope[rows], _SCOPE)
         | alive.named(lives.operators, lives.operator[rows], _OPERATOR)
-        | alive.named(lives.places, stack, _PLACE)
+        | alive.named(tuple(place.partition(" < ")[0] for place in lives.places), stack, _PLACE)
         | alive.explained(account, rows, "logits")
     )
     sizes = np.unique(lives.size[rows[told]])

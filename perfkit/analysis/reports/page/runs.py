@@ -30,8 +30,14 @@ _LACKING_TRACE = (
 )
 
 
-def run(record: RunRecord, traced: Part | None = None, more: Sequence[Report] = (), source: str = "") -> Part:
-    """A run: its steps, then what its trace says, then where it ran."""
+def run(
+    record: RunRecord,
+    traced: Part | None = None,
+    more: Sequence[Report] = (),
+    source: str = "",
+    memory: Part | None = None,
+) -> Part:
+    """A run: its steps, then what its trace and what it recorded of memory say, then where it ran."""
     report = run_report.report(record)
     tables = [table for one in (report, *more) for table in one.seen_by("people").tables if len(table)]
     found = [finding for one in (report, *more) for finding in one.findings]
@@ -43,6 +49,9 @@ def run(record: RunRecord, traced: Part | None = None, more: Sequence[Report] = 
         sections: tuple[Section, ...] = lacking
     else:
         sections, found = traced.sections, [*traced.findings, *found]
+    if memory is not None:  # instead of what a trace says of memory without kinds
+        sections = (*(one for one in sections if one.anchor != "memory"), *memory.sections)
+        found = [*found, *memory.findings]
     return Part(
         title=report.title,
         findings=found,

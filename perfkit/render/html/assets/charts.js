@@ -99,6 +99,7 @@ class Charts {
     const [xLow, xHigh] = extent(xs, panel.x_log, stacked.length ? 0 : 0.04);
     let [yLow, yHigh] = extent(ys, panel.y_log, 0.06);
     if (!panel.y_log) [yLow, yHigh] = [Math.min(0, yLow), Math.max(0, ...ys) * (panel.strip.length ? 1.15 : 1.07) || 1];
+    if (stacked.length) yLow = 0;
     const f = this.figure(300, {
       x_range: [xLow, xHigh], y_range: [yLow, yHigh], x_axis_type: panel.x_log ? "log" : "linear",
       y_axis_type: panel.y_log ? "log" : "linear",
@@ -145,7 +146,8 @@ class Charts {
     const data = { x, y: tops, total: tops.map((value) => quantity(panel.y_quantity, value)), at: x.map((value) => quantity(panel.x_quantity, value)) };
     stacked.forEach((one, number) => (data[`of${number}`] = one.y.map((value) => quantity(panel.y_quantity, value))));
     const source = new Bokeh.ColumnDataSource({ data });
-    const line = f.step({ x: { field: "x" }, y: { field: "y" }, source, mode: "after", line_color: this.color("--text"), line_width: 0.6 });
+    f.step({ x: { field: "x" }, y: { field: "y" }, source, mode: "after", line_color: this.color("--text"), line_width: 0.6 });
+    const line = f.line({ x: { field: "x" }, y: { field: "y" }, source, line_alpha: 0 }); // steps have no tips
     const rows = [["at", "@at"], ["in all", "@total"], ...stacked.map((one, number) => [one.label, `@of${number}`]).reverse()];
     f.add_tools(new Bokeh.HoverTool({ tooltips: rows.map(([what, field]) => ["", `${what}: ${field}`]), renderers: [line], mode: "vline", line_policy: "prev", point_policy: "follow_mouse" }));
   }
@@ -154,9 +156,9 @@ class Charts {
   strip(f, parts, [left, right], [, high]) {
     const room = Math.max(300, this.width || 900) - 90;
     for (const [begin, end, name] of parts) {
-      f.add_layout(new Bokeh.BoxAnnotation({ left: begin, right: end, top: high, bottom: high * 0.955, fill_color: this.key(name), fill_alpha: 0.6, line_color: null }));
+      f.add_layout(new Bokeh.BoxAnnotation({ left: begin, right: end, top: high, bottom: high * 0.935, fill_color: this.key(name), fill_alpha: 0.6, line_color: null }));
       if ((end - begin) / (right - left) * room < name.length * 6.5) continue;
-      f.add_layout(new Bokeh.Label({ x: (begin + end) / 2, y: high, y_offset: -12, text: name, text_align: "center", text_color: this.color("--text"), text_font: FONT, text_font_size: "10px" }));
+      f.add_layout(new Bokeh.Label({ x: (begin + end) / 2, y: high, y_offset: -14, text: name, text_align: "center", text_color: this.color("--text"), text_font: FONT, text_font_size: "10px" }));
     }
   }
 
