@@ -20,7 +20,9 @@ from perfkit.trace import foreign
 from perfkit.trace.byte_stream import StreamFacts, printable, unpacked
 from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
+from perfkit.trace.chrome import workers
 from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.chrome.workers import DoubtfulError
 from perfkit.trace.columns import Content, Origin, Trace
 from perfkit.trace.nsys.reader import read_nsys
 from perfkit.trace.nsys.tables import SQLITE_MAGIC
@@ -139,9 +141,16 @@ def shown(path: Path) -> str:
 def _read(
     file: IO[bytes], name: str, size: int | None, progress: Progress | None, *, content: Content = Content.ALL
 ) -> Trace:
-    facts = StreamFacts()
-    pieces = unpacked(file, name, facts, size=size, progress=progress)
-    return read_chrome_json(pieces, name, repairs=facts.repairs, content=content)
+    def read(processes: int) -> Trace:
+        facts = StreamFacts()
+        pieces = unpacked(file, name, facts, size=size, progress=progress)
+        return read_chrome_json(pieces, name, repairs=facts.repairs, content=content, workers=processes)
+
+    try:
+        return read(workers.number() if file.seekable() else 0)
+    except DoubtfulError:  # damaged: what to make of it is found out piece by piece
+        file.seek(0)
+        return read(0)
 
 
 def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, content: Content) -> Trace | None:

@@ -71,6 +71,7 @@ TESTED_WITH_OTHERS = {
     "schema/parts/workloads": "schema/test_config",
     "schema/probes": "schema/test_record",
     "schema/progress": "commands/console/test_progress",
+    "trace/chrome/gathered": "trace/chrome/test_columns",
     "trace/detail_columns": "trace/test_details",
     "trace/operands": "trace/chrome/test_details",
     "trace/snapshot/annotations": "trace/snapshot/test_reader",

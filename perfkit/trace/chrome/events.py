@@ -96,7 +96,11 @@ def decode(text: bytes | memoryview) -> list[Event]:
 
     Successful decoding also proves that `text` ends where an event ends.
     """
-    array = b"".join((b"[", text, b"]"))
+    return decode_array(b"".join((b"[", text, b"]")))
+
+
+def decode_array(array: bytes | memoryview) -> list[Event]:
+    """Decode a JSON array of events; raises one of DECODE_ERRORS."""
     try:
         return _EVENTS.decode(array)
     except msgspec.ValidationError:

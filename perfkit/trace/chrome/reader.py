@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 
 from perfkit.errors import UsageError
 from perfkit.trace.chrome.columns import ColumnBuilder
@@ -11,6 +12,7 @@ from perfkit.trace.chrome.document import CHUNK, Document
 from perfkit.trace.chrome.old_ranges import OLD_CATEGORY, with_annotations
 from perfkit.trace.chrome.recording import integer, recording
 from perfkit.trace.chrome.window import Window
+from perfkit.trace.chrome.workers import SharedColumns
 from perfkit.trace.columns import AutogradFlows, Content, DeviceEvents, HostRanges, ReadFacts, Trace
 from perfkit.trace.plausible import check_sums, sums
 
@@ -22,15 +24,23 @@ def read_chrome_json(
     chunk: int = CHUNK,
     repairs: Counter[str] | None = None,
     content: Content = Content.ALL,
+    workers: int = 0,
 ) -> Trace:
     """Read a trace from pieces of its text. `source` names it in messages; `repairs` counts what unpacking mended.
 
-    Content.KERNELS leaves out everything but kernels, which takes less work and memory.
+    Content.KERNELS leaves out everything but kernels, which takes less work and memory. With `workers`, that many
+    processes decode most of a large text; DoubtfulError then says to read it again without them.
     Raises UsageError where the text is not a trace or holds nothing to analyse.
     """
-    columns = ColumnBuilder(content=content)
-    document = Document(Window(pieces, chunk), source, columns)
+    columns = SharedColumns(workers, content=content) if workers else ColumnBuilder(content=content)
+    with closing(columns):
+        return _read(Window(pieces, chunk), source, columns, Counter() if repairs is None else repairs, content)
+
+
+def _read(window: Window, source: str, columns: ColumnBuilder, repairs: Counter[str], content: Content) -> Trace:
+    document = Document(window, source, columns)
     document.read()
+    columns.finish()
     if not document.has_events and document.truncated_at is None:
         raise UsageError(
             f"{source} is JSON without traceEvents: pass a trace that torch.profiler wrote (prof.export_chrome_trace)"
@@ -51,7 +61,7 @@ def read_chrome_json(
             events=columns.events,
             ignored=columns.ignored,
             unknown=columns.unknown,
-            repairs=dict(document.repairs + (repairs or Counter())),
+            repairs=dict(document.repairs + repairs),
             truncated_at=document.truncated_at,
             resolution_ns=columns.resolution_ns,
             negative_durations=columns.negative_durations,

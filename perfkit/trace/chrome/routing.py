@@ -126,6 +126,7 @@ class Router:
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
+        self._keys: list[tuple[str, str]] = []
         self._categories = Dictionary()
         self._categories.encode((*_HOST, *_COMMON, *_DEVICE, *_FLOWS))
         self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
@@ -140,12 +141,23 @@ class Router:
         codes: Codes = self._codes[cats, letters]
         if codes.min(initial=0) < 0:
             names = list(self._categories)
-            for cat, letter in set(zip(cats[codes < 0].tolist(), letters[codes < 0].tolist(), strict=True)):
+            fresh = zip(cats[codes < 0].tolist(), letters[codes < 0].tolist(), strict=True)
+            for cat, letter in dict.fromkeys(fresh):  # in the order of the file
                 name = names[cat] if cat < _MAX_CATEGORIES else "other categories"
                 self._codes[cat, letter] = len(self.routes)
                 self.routes.append(_route(chr(letter), name))
+                self._keys.append((chr(letter), name))
             codes = self._codes[cats, letters]
         return codes
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """The phase and category of each route."""
+        return tuple(self._keys)
+
+    def code(self, ph: str, cat: str) -> int:
+        """The code of events of this phase and category."""
+        return int(self.encode([Event(ph=ph, cat=cat)])[0])
 
     def targets(self, *, content: Content) -> Int64s:
         """The Target of each code."""
@@ -174,6 +186,11 @@ class Pieces:
 
     joined: list[Columns] = field(default_factory=list)
     fresh: list[Columns] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns."""
+        return tuple((*self.joined, *self.fresh)[0])
 
     def append(self, columns: Columns) -> None:
         """Append the rows of one chunk."""
