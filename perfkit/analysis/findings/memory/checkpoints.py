@@ -71,7 +71,8 @@ def checkpointing(account: MemoryAccount) -> Finding | None:
 def _blocks(account: MemoryAccount, moment: int) -> _Blocks | None:
     """Blocks with a number, and what they keep; None where there are fewer than two."""
     lives, device = account.lives, account.at.device
-    names = [saved.block_of(scope) for scope in lives.scopes]
+    within = saved.blocks_of(lives.scopes)
+    names = [within[scope] for scope in lives.scopes]
     places = {name: place for place, name in enumerate(dict.fromkeys(names)) if name[-1:].isdigit()}
     block = np.array([*(places.get(name, MISSING) for name in names), MISSING])[lives.scope]
     spans = [span for span in lives.spans if span.device == device and span.phase == Phase.BACKWARD]
