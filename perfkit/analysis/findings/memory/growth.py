@@ -21,13 +21,13 @@ def growing_memory(account: MemoryAccount) -> Finding | None:
     At stake: what is left behind so far.
     """
     by_step, left = steps.steps(account).frame, steps.left(account).frame
-    left = left[left["steps"] >= _SEVERAL]
+    left = left[left["count_steps"] >= _SEVERAL]
     held = int(left["bytes"].sum())
     if not held or by_step["end_bytes"].iloc[-1] - by_step["end_bytes"].iloc[0] < _HALF * held:
         return None
     most = left.sort_values("bytes", ascending=False, kind="stable").iloc[0]
     place = " at ".join(filter(None, (most["scope"], most["frame"]))) or most["operator"] or "an unknown place"
-    each = held / max(int(most["steps"]), 1)
+    each = held / max(int(most["count_steps"]), 1)
     text = (
         f"memory grows by {units.size(each)} a step: {units.many(int(most['steps']), 'step', 'steps')} left"
         f" {alive.said(account, held)} behind, most of it made in {place}"
