@@ -5,7 +5,7 @@ from __future__ import annotations
 from perfkit.schema.table import Table
 
 UTILISATIONS = ("efficiency", "mfu", "hfu")
-COUNTS = ("count", "ranges", "x", "kernels", "copies", "memsets")
+COUNTS = ("count", "ranges", "x", "kernels", "copies", "memsets", "pieces")
 
 
 def assert_regular(table: Table) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 
+from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.memory.lifetimes import Kind, Lifetimes
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory.notes import MemoryNotes
@@ -65,11 +66,12 @@ def of_config(config: RunConfig, lives: Lifetimes) -> Why:
     }  # fmt: skip
     widths = _WIDTHS[step.precision]
     lasting, held = list(_forms(_LASTING, sizes, (4,))), list(_forms(_HELD, sizes, (8, 4, 1)))
-    made = [*_forms(_MADE, sizes, widths), *_forms(_HELD, sizes, widths), *_forms(_LASTING, sizes, (2,))]
+    made = [*_forms(_MADE, sizes, widths), *_forms(_HELD, sizes, widths), *_forms(_LASTING, sizes, (4, 2))]
 
     def why(size: int, row: int) -> str:
         kind, scope = Kind(int(lives.kind[row])), int(lives.scope[row])
-        forms = lasting if kind in _OF_PARAMETERS else held if kind == Kind.CONSTANTS else made
+        lasts = kind in _OF_PARAMETERS or lives.phase[row] == Phase.OPTIMIZER
+        forms = lasting if lasts else held if kind == Kind.CONSTANTS else made
         fitting = [form for form in forms if form.size == size]
         likely = [form for form in fitting if form.width == fitting[0].width]
         layers = lives.scopes[scope].split(".") if scope != MISSING else ()

@@ -57,6 +57,13 @@ def test_of_two_shapes_of_one_size_the_layer_s_own_is_meant():
     assert why(2**18, scope="layers.0.attn_norm", **shape).endswith("as large as the residual stream")
 
 
+def test_what_the_optimizer_makes_is_as_large_as_a_parameter():
+    """tiny: d_ff x d_model is as much as batch x context x d_model."""
+    config = RunConfig.of(model_size="tiny", context_length=128, batch_size=4).resolved("cpu")
+    made = sizes.of_config(config, one(Kind.TEMPORARIES, "layers.0.mlp", Phase.OPTIMIZER))
+    assert made(2**18, 0).endswith("a matrix of the MLP")
+
+
 def test_hooks_know_the_shapes_of_any_model():
     """GIVEN what one layer keeps, THEN a piece of its size in that layer has its shape; two shapes explain nothing."""
     kept = [

@@ -56,7 +56,7 @@ def left(account: MemoryAccount) -> Table:
     })  # fmt: skip
     places = ["scope", "operator", "stack", "kind"]
     frame = frame.groupby(places, as_index=False).agg(
-        count_steps=("step", "nunique"), count=("bytes", "size"), bytes=("bytes", "sum")
+        count_steps=("step", "nunique"), pieces=("bytes", "size"), bytes=("bytes", "sum")
     )
     frame = frame.sort_values(["count_steps", "bytes"], ascending=False, kind="stable", ignore_index=True)
     stack = frame["stack"].to_numpy(np.int32)
@@ -68,7 +68,7 @@ def left(account: MemoryAccount) -> Table:
     )
     columns = (
         Column("scope"), Column("operator"), Column("frame", title="where"), Column("kind"),
-        Column("count_steps", "", "count", "steps"), Column("count", "", "count", "pieces", summed=True),
+        Column("count_steps", "", "count", "steps"), Column("pieces", "", "count", summed=True),
         Column("bytes", "B", "bytes", summed=True),
     )  # fmt: skip
     return Table("left", "Left behind by steps", columns, frame[[column.name for column in columns]])

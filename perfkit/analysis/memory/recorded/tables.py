@@ -28,7 +28,7 @@ def peak(account: MemoryAccount) -> Table:
     """What lives at the moment, by kind and scope: the rows add up to its requested bytes."""
     lives, rows = account.lives, account.rows
     frame = pd.DataFrame({
-        "kind": lives.kind[rows], "scope": lives.scope[rows], "bytes": lives.size[rows], "count": 1,
+        "kind": lives.kind[rows], "scope": lives.scope[rows], "bytes": lives.size[rows], "pieces": 1,
     })  # fmt: skip
     frame = frame.groupby(["kind", "scope"], as_index=False, sort=True).sum()
     frame = frame.assign(
@@ -39,7 +39,7 @@ def peak(account: MemoryAccount) -> Table:
     frame["kind"] = [LABELS[Kind(kind)] for kind in frame["kind"]]
     columns = (
         Column("kind"), Column("scope"), _BYTES, Column("share", "1", "share", summed=True),
-        Column("count", "", "count", "pieces", summed=True, spare=True),
+        Column("pieces", "", "count", summed=True, spare=True),
     )  # fmt: skip
     return Table("peak", "Memory at the peak", columns, frame[[column.name for column in columns]], lives.reasons)
 

@@ -38,7 +38,7 @@ def test_what_several_steps_leave_behind_is_named_by_its_place():
     table = steps.left(accounted(4, 20))
     assert_regular(table)
     (row,) = table.frame.to_dict("records")
-    assert (row["count_steps"], row["count"], row["bytes"], row["frame"]) == (
+    assert (row["count_steps"], row["pieces"], row["bytes"], row["frame"]) == (
         3,
         3,
         60,
