@@ -53,6 +53,9 @@ def build_app() -> App:
         "perfkit.commands.analyze:execute", name="analyze", help="Show where the time of a trace or a run went."
     )
     app.command(
+        "perfkit.commands.memory:execute", name="memory", help="Show what memory was for, from a snapshot or a run."
+    )
+    app.command(
         "perfkit.commands.compare:execute",
         name="compare",
         help="Say whether B is faster or slower than A, and how certain that is.",

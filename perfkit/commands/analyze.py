@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
+from perfkit.analysis.reports import recorded_memory, repeats
 from perfkit.analysis.reports import recordings as recordings_report
-from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import runs as runs_report
 from perfkit.analysis.reports import sweep as sweep_report
@@ -25,12 +25,13 @@ from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import exports, reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, recordings, traces
+from perfkit.commands.inputs import completing, recorded, recordings, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
     RunFolder,
     RunsFolder,
+    SnapshotFile,
     SweepResults,
     TraceFile,
     expanded,
@@ -314,6 +315,8 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
     match shown(input_):
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
+        case SnapshotFile(path) as snapshot:
+            return [recorded_memory.report(recorded.account_of(snapshot), path.name)]
         case RecordFile(record=saved):
             return [run_report.report(saved)]
         case RunFolder(folder, saved):

@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from perfkit.analysis.reports import comparison as comparison_report
+from perfkit.analysis.reports import two_memories
 from perfkit.analysis.reports import two_traces as trace_comparison
 from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.trace import NAMES
@@ -22,9 +23,20 @@ from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands.console import show
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, folders, traces
+from perfkit.commands.inputs import completing, folders, recorded, traces
 from perfkit.commands.inputs.flags import config_of
-from perfkit.commands.inputs.paths import Runs, TraceFile, check_apart, out_of_tables, runs_in, side, what_is
+from perfkit.commands.inputs.paths import (
+    Input,
+    Runs,
+    SnapshotFile,
+    TraceFile,
+    check_apart,
+    check_not_the_same,
+    out_of_tables,
+    runs_in,
+    side,
+    what_is,
+)
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
@@ -131,9 +143,22 @@ def execute(
         raise UsageError(f"compare takes two paths, not {2 + len(more)}: name A and B (perfkit analyze takes several)")
     for path in (a, b):
         _check_there(path)
-    match what_is(a), what_is(b):
+    return _compared(a, b, options)
+
+
+def _compared(a: Path, b: Path, options: CompareOptions) -> int:
+    """Compare what the paths are."""
+    sides = what_is(a), what_is(b)
+    if all(map(recorded.has_recording, sides)):
+        return _memories(*sides, options)
+    match sides:
         case TraceFile(), TraceFile():
             return _traces(a, b, options)
+        case (SnapshotFile(path=snapshot), other) | (other, SnapshotFile(path=snapshot)):
+            raise UsageError(
+                f"{snapshot} is a recording of memory and {other.path} is none: compare two snapshots, or two runs with"
+                " --profiler memory"
+            )
         case (TraceFile(path=trace), run) | (run, TraceFile(path=trace)):
             raise UsageError(
                 f"{trace} looks like a trace and {run.path} like runs: compare traces with traces, or runs with runs"
@@ -163,6 +188,18 @@ def _traces(a: Path, b: Path, options: CompareOptions) -> int:
         report = trace_comparison.report(before, after, View(by=options.by), options.margin_ratio())
     _show(report, options)
     _draw(report, None, options)
+    return 0
+
+
+def _memories(a: Input, b: Input, options: CompareOptions) -> int:
+    """Two recordings of memory, each at its peak."""
+    if options.fail_on is not None:
+        raise UsageError("--fail-on slower: needs step times: recordings of memory are not for them; leave it out")
+    if options.plot:
+        raise UsageError("--plot draws comparisons of times: perfkit memory draws each recording of memory")
+    check_not_the_same(a, b)
+    title = " and ".join(input_.path.name for input_ in (a, b) if isinstance(input_.path, Path))
+    _show(two_memories.report(recorded.account_of(a), recorded.account_of(b), title), options)
     return 0
 
 

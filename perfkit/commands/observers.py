@@ -101,7 +101,7 @@ class RunProgress(Observer):
         if step == StepId("warm-up", 0):
             self._shown.stage("warm-up steps", self._config.measurement.warmup_steps)
         elif step == StepId("measured", 0):
-            self._recording = self._config.measurement.profiler == "torch"
+            self._recording = self._config.measurement.profiler in ("torch", "memory")
             self._shown.stage(
                 "measured steps",
                 self._config.measurement.measure_steps if self._config.measurement.target_ci is None else 0,

@@ -154,6 +154,8 @@ def execute(
     if options.repeats > 1:
         return _repeat(config, options, doing)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
+    if config.measurement.profiler == "memory":  # else it warns of each release of what it did not see allocated
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     program = doing.prepare_nsys() if config.measurement.profiler == "nsys" else None  # before torch is loaded
     with signals.at_once():
         from perfkit.measure import runner
@@ -201,7 +203,7 @@ def _measure(
 
     for line in (run_report.headline(config), *nsys_capture.advice(config.step.device, nsys_capture.call())):
         _tell(line)
-    profiled = config.measurement.profiler == "torch"
+    profiled = config.measurement.profiler in ("torch", "memory")
     if profiled and config.measurement.measure_steps > _MANY_PROFILED:
         _tell(f"{config.measurement.measure_steps} profiled steps: writing the trace takes long; 10 are usually enough")
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()

@@ -9,27 +9,30 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
+from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
-from perfkit.analysis.reports import overhead, repeats
+from perfkit.analysis.reports import overhead, recorded_memory, repeats, two_memories
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports import two_traces as trace_comparison
-from perfkit.analysis.reports.page import runs
+from perfkit.analysis.reports.page import live_memory, runs
 from perfkit.analysis.reports.page import trace as trace_page
 from perfkit.analysis.reports.trace import View
 from perfkit.analysis.runs import comparison
 from perfkit.analysis.time.steps import STEPS
 from perfkit.commands.console.progress import attributing
-from perfkit.commands.inputs import traces
+from perfkit.commands.inputs import recorded, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
     RunFolder,
     RunsFolder,
+    SnapshotFile,
     SweepResults,
     TraceFile,
     check_apart,
+    check_not_the_same,
     shown,
     side,
 )
@@ -62,6 +65,8 @@ def source_of(input_: Input, name: str, view: View | None = None, *, read: Read 
     match shown(input_):
         case TraceFile(path):
             return of_trace(read(path), name, view)
+        case SnapshotFile() as snapshot:
+            return of_memory(recorded.account_of(snapshot), name)
         case RecordFile(record=saved):
             return of_record(saved, name)
         case RunFolder(folder, saved):
@@ -84,6 +89,12 @@ def source_of(input_: Input, name: str, view: View | None = None, *, read: Read 
 def of_record(saved: RunRecord, name: str) -> Source:
     """A run without the files of its folder."""
     return Source(name, (run_report.report(saved),), lambda: runs.run(saved, source=name))
+
+
+def of_memory(account: MemoryAccount, name: str) -> Source:
+    """A recording of memory."""
+    report = recorded_memory.report(account, Path(name).name)
+    return Source(name, (report,), lambda: live_memory.part(account, report, name))
 
 
 def of_trace(trace: Trace, name: str, view: View | None = None, record: RunRecord | None = None) -> Source:
@@ -125,7 +136,10 @@ def compared(
         before, after = (read(one.path) for one in (a, b))
         with attributing(before.facts.events + after.facts.events):
             report = trace_comparison.report(before, after, None, margin)
-    elif isinstance(a, TraceFile) or isinstance(b, TraceFile):
+    elif recorded.has_recording(a) and recorded.has_recording(b):
+        check_not_the_same(a, b)
+        report = two_memories.report(recorded.account_of(a), recorded.account_of(b), f"{a.path} and {b.path}")
+    elif isinstance(a, TraceFile | SnapshotFile) or isinstance(b, TraceFile | SnapshotFile):
         return None
     else:
         check_apart(a, b)

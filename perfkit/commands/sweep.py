@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -293,6 +294,7 @@ class _Sweep:
     def _executor(self) -> Execute:
         if not self.options.in_process:
             return self.fresh(self.options.timeout)
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # as in `perfkit run`
         with signals.at_once():
             from perfkit.commands import observers
             from perfkit.measure.in_process import Executor

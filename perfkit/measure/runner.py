@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.measure import environment, loop, memory_limit, timing
 from perfkit.measure.loop import Observer, StepClock
+from perfkit.measure.memory.history import AllocatorHistory
+from perfkit.measure.memory.notes import Inventories, Notes
+from perfkit.measure.memory.peak import TensorPeak
 from perfkit.measure.nsys.capture import Capture
 from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
@@ -127,22 +131,46 @@ def _watch(
     if device == "cpu":  # whose peaks utilisation is a part of
         said = recorder.environment
         metadata["cpu"] = {"model": said.cpu_model, "threads": said.num_threads}
-    if config.measurement.profiler == "torch":
+    profiler = config.measurement.profiler
+    notes = Inventories(workload, device) if profiler == "memory" else None
+    traced = profiler == "torch" or (notes is not None and device == "cpu")
+    if traced:
         if config.measurement.experimental_provenance:
             compiled = CompiledKernels()
             own.insert(0, compiled)
             metadata[KEY] = compiled.provenance
+        recorded = notes.read if notes else None
         early = recorder.write_before_the_trace
-        own.insert(0, TorchProfiler(config, folder, metadata, early, make=make_profiler))
+        own.insert(0, TorchProfiler(config, folder, metadata, early, recorded=recorded, make=make_profiler))
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
+    _watch_memory(workload, config, folder, recorder, notes)
     if nsys:
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
         own.append(named := Ranges(workload, config, under_nsys=nsys))
         metadata["modules"] = named.modules
-    if config.measurement.profiler == "torch" or nsys:
+    if profiler in ("torch", "memory") or nsys:
         module_tree.save(metadata["modules"], folder)
-    if config.measurement.profiler != "torch" and probes.supported():
+    if not traced and probes.supported():
         own.append(Probes(device))
+
+
+def _watch_memory(
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None
+) -> None:
+    """Add what records memory, or on a CPU what counts it once, after the measured steps."""
+    own, on_cpu = recorder.observers, config.step.device == "cpu"
+    complete = partial(_is_complete, recorder)
+    if notes is not None:
+        own.insert(0, Notes(workload, config, notes, folder, complete=complete))
+        own += [notes] if on_cpu else [notes, AllocatorHistory(config.step.device, folder)]
+        return
+    plain = config.measurement.profiler == "none" and not under_nsys()
+    if on_cpu and plain and isinstance(workload, TransformerWorkload):
+        own.insert(0, TensorPeak(workload, complete=complete))
+
+
+def _is_complete(recorder: Recorder) -> bool:
+    return recorder.measured.ended_by is not None

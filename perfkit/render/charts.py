@@ -13,7 +13,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from perfkit.render.plots import bars, heat, icicle, looks
+from perfkit.render.plots import bars, heat, icicle, looks, stack
 from perfkit.schema.chart import Chart
 from perfkit.schema.page.figures import Bars, HeatMap, Tree
 from perfkit.schema.page.pictures import Picture
@@ -42,6 +42,7 @@ _LOOKS: dict[Look, dict[str, Any]] = {
     "bubbles": {"alpha": 0.65, "linewidths": 0.6, "edgecolors": "white", "zorder": 3},
     "roof": {"linewidth": 1.2},
     "steps": {"linewidth": 1.2, "drawstyle": "steps-post"},
+    "stack": {},
 }
 _LEAST_AREA, _WHOLE_AREA = 9.0, 900.0
 """Of a bubble, in square points: of a share of 0, and what a share of 1 adds."""
@@ -118,9 +119,14 @@ def _panels(figure: Figure, chart: Chart) -> None:
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
+    stacked = [series for series in panel.series if series.look == "stack"]
+    stack.draw(axes, stacked)
     for series in panel.series:
-        _series(axes, series)
+        if series.look != "stack":
+            _series(axes, series)
+    axes.margins(x=0.01 if stacked else 0.08)
     _scales(axes, panel)
+    stack.strip(axes, panel.strip)
     for left, right, text in panel.shaded:
         axes.axvspan(left, right, color="#ededed", zorder=0)
         axes.annotate(
@@ -162,7 +168,6 @@ def _bars(series: Series) -> list[list[float]] | None:
 
 
 def _scales(axes: Axes, panel: Panel) -> None:
-    axes.margins(x=0.08)
     if panel.x_log:
         axes.set_xscale("log")
     if panel.x_ticks:
@@ -184,7 +189,8 @@ def _legend(axes: Axes, panel: Panel) -> None:
     drawn = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     labels = [label for label in _labels(panel) if label in drawn]
     if len(labels) > 1 or panel.missing:
-        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.1 if panel.title else 1.02)}
+        above = 1.1 if panel.title or panel.strip else 1.02
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, above)}
         columns = _legend_columns(labels)
         handles = [drawn[label] for label in labels]
         legend = axes.legend(handles, labels, ncols=columns, frameon=False, fontsize=8, **place)

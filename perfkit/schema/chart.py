@@ -7,9 +7,10 @@ from typing import Literal
 
 Quantity = Literal["s", "B", "/s", ""]
 """Seconds, bytes, a rate, or a plain number."""
-Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof", "steps"]
+Look = Literal["line", "dots", "circles", "marks", "bubbles", "roof", "steps", "stack"]
 """line: markers joined by a line; dots: small filled; circles: small hollow; marks: a short level line each; bubbles:
-filled, of the area that `share` says; roof: a line without markers; steps: one that stays until the next point."""
+filled, of the area that `share` says; roof: a line without markers; steps: one that stays until the next point; stack:
+areas upon each other in the order of the series, which have the same x, each as high as its own y until the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ class Panel:
     x_quantity: Quantity = ""
     shaded: tuple[tuple[float, float, str], ...] = ()
     """Stretches of x with a word for each: from, to, `warm-up`."""
+    strip: tuple[tuple[float, float, str], ...] = ()
+    """Stretches of x in a strip above all: from, to, and what has a colour of its own, such as a phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

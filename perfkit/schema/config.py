@@ -17,7 +17,7 @@ import msgspec
 
 from perfkit.errors import UsageError
 from perfkit.schema.parts.checks import flag
-from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.measurement import MEASURED_STEPS, Measurement
 from perfkit.schema.parts.step import Step
 from perfkit.schema.parts.workloads import Own, Transformer
 
@@ -67,9 +67,10 @@ class RunConfig:
     def of(cls, **fields: Any) -> RunConfig:
         """A Transformer's configuration from fields of all three parts: `RunConfig.of(model_size="tiny", seed=1)`.
 
+        How many steps are measured depends on the profiler, where it is not said.
         Raises TypeError for a name that no part has.
         """
-        return cls().changed(**fields)
+        return cls().changed(**{"measure_steps": _measured_steps(fields.get("profiler")), **fields})
 
     def changed(self, **fields: Any) -> RunConfig:
         """The same configuration with other values of some fields, of whichever part.
@@ -113,11 +114,12 @@ class RunConfig:
         """
         parts = {"workload": self.transformer, "step": self.step, "measurement": self.measurement}
         arguments: list[str] = []
+        steps = {"measure_steps": _measured_steps(self.measurement.profiler)}
         for name, about in FIELDS.items():
             value = getattr(parts[about.part], name)
             if value is True:
                 arguments.append(flag(name))
-            elif value != about.default:
+            elif value != steps.get(name, about.default):
                 arguments += [flag(name), str(value)]
         return arguments
 
@@ -159,6 +161,12 @@ FIELDS = {
     for name, parameter in inspect.signature(kind).parameters.items()
 }
 """Every field that is a flag, in the order of the command line."""
+
+
+def _measured_steps(profiler: str | None) -> int:
+    """The number of measured steps where none is asked for."""
+    usual: int = FIELDS["measure_steps"].default
+    return MEASURED_STEPS.get(profiler or "", usual)
 
 
 def _by_part(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

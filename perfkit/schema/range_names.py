@@ -14,6 +14,13 @@ In a torch.profiler trace, where ranges of all origins share one name space:
     perfkit.warmup::0                warm-up step 0
     perfkit.measure::                all measured steps
 
+A stamp says where in a step the allocator of a GPU was (`_set_memory_metadata`, in snapshots): the step, the phase
+and the innermost range that are open on the allocating thread, as in a trace, with ` > ` between them:
+
+    perfkit.step::3 > perfkit.phase::forward > perfkit::layers.3.attn
+
+On autograd's own thread there is the innermost alone: `perfkit.backward::layers.3.attn`.
+
 In NVTX the domain `perfkit` keeps them apart from others, so modules go by their bare name and the rest in
 the same words: `layers.3.attn`, `recompute::layers.3.attn`, `backward::layers.3.attn`, `grad::layers.3.attn`,
 `update::layers.3.attn`, `phase::backward`, `step::3`, `warmup::0`; `measure`, for which
@@ -23,6 +30,7 @@ called `measure` is written `module::measure`.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +51,9 @@ _PREFIX: dict[Kind, str] = {
     "measure": "perfkit.measure::",
 }
 _BARE_MEASURE = "measure"
+_BETWEEN = " > "
+_PLACE: dict[Kind, str] = {"measure": "", "step": "step", "warmup": "step", "phase": "phase"}
+"""In a stamp; any other kind is a place inside a phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,18 @@ def parse_trace(text: str) -> RangeName | None:
         if text.startswith(prefix):
             return RangeName(kind, text[len(prefix) :])
     return None
+
+
+def stamp(texts: Sequence[str]) -> str:
+    """The stamp of ranges that are open, the outermost first, each as written to a trace."""
+    last = {_PLACE.get(name.kind, "innermost"): text for text in texts if (name := parse_trace(text)) is not None}
+    return _BETWEEN.join(last[place] for place in ("step", "phase", "innermost") if place in last)
+
+
+def parse_stamp(text: str) -> tuple[RangeName, ...]:
+    """The ranges of a stamp, the outermost first; empty where it is not one of ours."""
+    names = [parse_trace(part) for part in text.split(_BETWEEN)]
+    return tuple(name for name in names if name is not None) if None not in names else ()
 
 
 def parse_nvtx(text: str) -> RangeName:

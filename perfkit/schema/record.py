@@ -62,8 +62,16 @@ class MemoryPeaks:
     """GPU: peak bytes in tensors (torch.cuda.max_memory_allocated)."""
     reserved: int | None = None
     """GPU: peak bytes the caching allocator held (torch.cuda.max_memory_reserved)."""
+    tensors: int | None = None
+    """CPU: peak bytes in tensors, by the profiler's events: of the measured steps where memory was recorded, else of
+    one step after them. None for a workload of the caller's own that was not recorded, and in older records."""
     resident: int | None = None
     """Peak resident set of the process (Linux VmHWM; includes the interpreter and what warm-up left behind)."""
+
+    @property
+    def in_tensors(self) -> int | None:
+        """Peak bytes in tensors, on whatever device; None where they were not counted."""
+        return self.allocated if self.allocated is not None else self.tensors
 
     @property
     def headline(self) -> int | None:

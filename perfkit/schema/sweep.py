@@ -72,6 +72,8 @@ class SweepRow:
     tokens_per_s: float | None = None
     peak_memory_bytes: int | None = None
     """Tensors on a GPU, the resident set on a CPU."""
+    tensor_bytes: int | None = None
+    """Peak in tensors on any device; None where they were not counted."""
     reserved_bytes: int | None = None
     """GPU: peak of the caching allocator."""
     predicted_bytes: int | None = None

@@ -104,6 +104,12 @@ def _innermost_module() -> _ModuleRange | None:
     return found if isinstance(found, _ModuleRange) else None
 
 
+def running() -> str:
+    """The path of the innermost annotated module whose forward runs on this thread; empty where none does."""
+    module = _innermost_module()
+    return module.path if module else ""
+
+
 class Annotation:
     """Ranges of a model's modules, for as long as a `with` is open; it can be entered again and again."""
 

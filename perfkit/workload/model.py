@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the field uses
@@ -220,6 +222,12 @@ class Block(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
+def _chain(blocks: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
+    for block in blocks:
+        x = block(x)
+    return x
+
+
 class Transformer(nn.Module):
     """Token ids in, next-token logits out. Needs a resolved configuration; built on torch's default device."""
 
@@ -227,7 +235,7 @@ class Transformer(nn.Module):
         super().__init__()
         assert config.step.context_length is not None, "resolve the configuration first"
         shape = config.transformer.shape
-        self.checkpoint = config.step.checkpoint
+        self.group, self.nested = config.step.checkpoint_group, config.step.checkpoint_nested
         self.embedding = nn.Embedding(config.transformer.vocab_size, shape.d_model)
         if not self.embedding.weight.is_meta:
             nn.init.trunc_normal_(self.embedding.weight, std=1, a=-3, b=3)
@@ -242,6 +250,18 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:  # (b, t) int64 -> (b, t, v)
         x = self.embedding(tokens)  # (b, t, d)
-        for layer in self.layers:
-            x = checkpoint(layer, x, use_reentrant=False) if self.checkpoint else layer(x)
+        if self.group:
+            blocks = list(self.layers)
+            for first in range(0, len(blocks), self.group):
+                x = self._recomputed(blocks[first : first + self.group], x)
+        else:  # here, and in no function that it is given to: the embedding's output would live as long as its caller
+            for layer in self.layers:
+                x = layer(x)
         return self.head(self.norm(x))
+
+    def _recomputed(self, blocks: Sequence[nn.Module], x: Tensor) -> Tensor:  # (b, t, d) -> (b, t, d)
+        """Blocks one after the other, of which nothing is kept but what the first was given."""
+        if len(blocks) == 1:
+            return checkpoint(blocks[0], x, use_reentrant=False)
+        inner = [partial(checkpoint, block, use_reentrant=False) for block in blocks] if self.nested else blocks
+        return checkpoint(_chain, inner, x, use_reentrant=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import nvtx
@@ -21,10 +21,11 @@ _fast_record_function: Any = torch._C._profiler._RecordFunctionFast
 
 
 class _OpenRanges(threading.local):
-    """The ranges open on this thread, innermost last: (the hook that opened it, its profiler range)."""
+    """The ranges open on this thread, innermost last: the hook that opened it, its profiler range, the one shown, and
+    what goes beside it (see `mirrored`)."""
 
     def __init__(self) -> None:
-        self.stack: list[tuple[Range, Any]] = []
+        self.stack: list[tuple[Range, Any, Range, AbstractContextManager[object] | None]] = []
 
 
 _open = _OpenRanges()
@@ -49,7 +50,10 @@ class Range:
         recorded = _fast_record_function(shown.text)
         recorded.__enter__()
         shown.nvtx_range.__enter__()
-        _open.stack.append((self, recorded))
+        beside = _mirror.make(_stamp(shown)) if _mirror.make is not None else None
+        if beside is not None:
+            beside.__enter__()
+        _open.stack.append((self, recorded, shown, beside))
 
     def close(self, *_: Any) -> None:
         """Close it, after any inner one that an exception left open; nothing where it is not open on this thread."""
@@ -60,18 +64,44 @@ class Range:
 
     def is_open(self) -> bool:
         """Whether it is open on this thread."""
-        return any(owner is self for owner, _ in _open.stack)
+        return any(opened[0] is self for opened in _open.stack)
 
 
 def _close_last() -> None:
-    owner, recorded = _open.stack.pop()
+    owner, recorded, _, beside = _open.stack.pop()
+    if beside is not None:
+        beside.__exit__(None, None, None)
     owner.nvtx_range.__exit__(None, None, None)
     recorded.__exit__(None, None, None)
 
 
+class _Mirror:
+    make: Callable[[str], AbstractContextManager[object]] | None = None
+
+
+_mirror = _Mirror()
+
+
+@contextmanager
+def mirrored(make: Callable[[str], AbstractContextManager[object]]) -> Iterator[None]:
+    """In the body, every range that opens on any thread also opens what `make` gives for its stamp, inside itself.
+
+    The stamp says where the range is: its step, its phase and itself (`range_names.stamp`).
+    """
+    _mirror.make = make
+    try:
+        yield
+    finally:
+        _mirror.make = None
+
+
+def _stamp(opening: Range) -> str:
+    return range_names.stamp([*(shown.text for _, _, shown, _ in _open.stack), opening.text])
+
+
 def innermost(test: Callable[[Range], bool]) -> Range | None:
     """The innermost range open on this thread that passes a test."""
-    return next((owner for owner, _ in reversed(_open.stack) if test(owner)), None)
+    return next((owner for owner, *_ in reversed(_open.stack) if test(owner)), None)
 
 
 def close_all(test: Callable[[Range], bool]) -> None:

@@ -18,7 +18,7 @@ def assert_regular(table: Table) -> None:
             expected = ("ns", "time")
         elif stem.endswith("share") or stem in UTILISATIONS:
             expected = ("1", "share")
-        elif stem in ("bytes", "message_bytes"):
+        elif stem == "bytes" or stem.endswith("_bytes"):
             expected = ("B", "bytes")
         elif stem.endswith("_per_s"):
             expected = ("/s", "rate")

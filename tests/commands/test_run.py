@@ -136,6 +136,21 @@ def _quick_shape() -> dict[str, Any]:
     return {"num_layers": 1, "d_model": 32, "num_heads": 2, "d_ff": 64, "vocab_size": 100}
 
 
+def test_a_run_that_records_memory_says_its_peak_and_what_is_next(run):
+    """GIVEN no number of steps THEN two are recorded, the peak is in the first lines, and `perfkit memory` is next"""
+    result = run("--profiler", "memory", "--warmup-steps", "1")
+    assert result.code == 0
+    saved = result.record
+    assert (len(saved.steps), set(saved.artifacts) >= {"memory", "trace"}) == (2, True)
+    assert result.out.splitlines()[1].startswith(
+        f"memory: at its peak {saved.memory.tensors / 2**10:.1f} KiB in tensors"
+    )
+    assert f"next: perfkit memory traces/{result.folder.name} " in result.out
+    assert result.err.splitlines()[1:] == [
+        "building the model", "warm-up steps, 1", "measured steps, 2", "writing the trace",
+    ]  # fmt: skip
+
+
 def test_a_profiled_run_shows_layers_and_operators(run):
     # WHEN
     result = run(*FEW, "--profiler", "torch", "--verbose", "--top", "1000")

@@ -14,6 +14,13 @@ GROUND = {"errors", "signals", "streams"}
 """Files that anything may import: no arrows of their own."""
 TESTED_WITH_OTHERS = {
     "__main__": "test_cli",
+    "analysis/memory/lifetimes": "analysis/memory/recorded/test_snapshot",
+    "analysis/memory/recorded/account": "analysis/memory/recorded/test_tables",
+    "analysis/memory/recorded/blocks": "analysis/memory/recorded/test_snapshot",
+    "analysis/memory/recorded/held": "analysis/memory/recorded/test_trace",
+    "analysis/memory/recorded/kinds": "analysis/memory/recorded/test_snapshot",
+    "analysis/memory/recorded/live": "analysis/memory/recorded/test_pieces",
+    "trace/snapshot/columns": "analysis/memory/recorded/test_pieces",
     "analysis/costs/flops/attentions": "analysis/costs/flops/test_operators",
     "analysis/costs/flops/call": "analysis/costs/flops/test_operators",
     "analysis/costs/flops/convolutions": "analysis/costs/flops/test_operators",
@@ -56,7 +63,6 @@ TESTED_WITH_OTHERS = {
     "trace/detail_columns": "trace/test_details",
     "trace/operands": "trace/chrome/test_details",
     "trace/snapshot/annotations": "trace/snapshot/test_reader",
-    "trace/snapshot/columns": "trace/snapshot/test_reader",
     "trace/snapshot/events": "trace/snapshot/test_reader",
     "trace/snapshot/interned": "trace/snapshot/test_reader",
     "trace/snapshot/segments": "trace/snapshot/test_reader",

@@ -20,7 +20,8 @@ def test_defaults_are_those_of_the_manual():
         "model_size": None, "d_model": None, "d_ff": None, "num_layers": None, "num_heads": None,
         "vocab_size": 10_000, "attention": "eager", "sdpa_backend": "auto", "pass_type": "forward-backward",
         "batch_size": 4, "context_length": None, "precision": "fp32", "optimizer": "adamw", "compile": "off",
-        "checkpoint": False, "seed": 0, "device": "auto", "num_threads": None, "warmup_steps": 5, "measure_steps": 10,
+        "checkpoint": False, "checkpoint_every": 0, "checkpoint_nested": False,
+        "seed": 0, "device": "auto", "num_threads": None, "warmup_steps": 5, "measure_steps": 10,
         "target_ci": None, "max_time": None, "max_steps": None, "profiler": "none", "profile_stack": False,
         "experimental_provenance": False, "annotate": "auto", "autograd_nvtx": False, "gc": "off",
     }  # fmt: skip
@@ -142,6 +143,22 @@ def test_flags_name_what_differs_and_nothing_else():
     assert RunConfig.of(batch_size=2, checkpoint=True, device="cpu").flags() == [
         "--batch-size", "2", "--checkpoint", "--device", "cpu",
     ]  # fmt: skip
+
+
+def test_a_recording_of_memory_measures_two_steps_unless_it_is_told_otherwise():
+    """GIVEN --profiler memory THEN 2 steps where none are asked for; the flags of any number say what gives it again"""
+    for asked, steps, flags in (({}, 2, []), ({"measure_steps": 10}, 10, ["--measure-steps", "10"])):
+        config = RunConfig.of(profiler="memory", **asked)
+        assert config.measurement.measure_steps == steps
+        assert config.flags() == [*flags, "--profiler", "memory"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "group"), [({}, 0), ({"checkpoint": True}, 1), ({"checkpoint_every": 3}, 3),
+                          ({"checkpoint": True, "checkpoint_every": 1}, 1)],
+)  # fmt: skip
+def test_a_checkpoint_of_each_block_is_a_group_of_one(fields, group):
+    assert RunConfig.of(**fields).step.checkpoint_group == group
 
 
 @pytest.mark.parametrize(("size", "device", "context"), [("tiny", "cuda", 128), ("small", "cpu", 512),

@@ -50,3 +50,21 @@ def test_foreign_names_in_a_trace_are_not_ours(text):
 @pytest.mark.parametrize("text", ["aten::mm", "module::x", "layers.0"])
 def test_in_our_nvtx_domain_whatever_is_no_phase_or_step_is_a_module(text):
     assert parse_nvtx(text) == RangeName("module", text)
+
+
+def test_a_stamp_says_step_phase_and_the_innermost_range_and_is_read_back():
+    """GIVEN ranges open inside each other, a foreign one among them THEN the stamp has three of them, or those there"""
+    names = [range_names.step(3), range_names.phase("forward"), range_names.module("layers.3"),
+             range_names.module("layers.3.attn")]  # fmt: skip
+    open_ranges = [range_names.MEASURE.trace_text, *(name.trace_text for name in names), "aten::mm"]
+    text = range_names.stamp(open_ranges)
+    assert text == "perfkit.step::3 > perfkit.phase::forward > perfkit::layers.3.attn"
+    assert range_names.parse_stamp(text) == (*names[:2], names[3])
+    alone = range_names.backward("layers.3")
+    assert range_names.parse_stamp(range_names.stamp([alone.trace_text])) == (alone,)
+    assert range_names.stamp([]) == ""
+
+
+@pytest.mark.parametrize("text", ["", "mine", "perfkit.step::3 > mine", "a > b"])
+def test_what_others_stamp_is_not_ours(text):
+    assert range_names.parse_stamp(text) == ()

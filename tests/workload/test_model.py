@@ -17,7 +17,7 @@ from tests.runs import quick
 
 def built(seed: int = 0, **changes: Any) -> Transformer:
     torch.manual_seed(seed)
-    return Transformer(quick(num_layers=2, **changes))
+    return Transformer(quick(**{"num_layers": 2, **changes}))
 
 
 @pytest.fixture
@@ -241,6 +241,39 @@ def test_checkpointing_recomputes_and_changes_no_gradient(attention, tokens, mon
     assert torch.equal(*outputs)
     for one, other in zip(plain.parameters(), thrifty.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad)
+
+
+def test_groups_of_blocks_are_one_checkpoint_each(monkeypatch):
+    """GIVEN five blocks in groups of two THEN three checkpoints; nested, the two of each whole group are ones, too"""
+    calls: list[object] = []
+
+    def noted(run: Any, *given: Any, **_: Any) -> Any:
+        calls.append(run)
+        return run(*given)
+
+    monkeypatch.setattr(model_module, "checkpoint", noted)
+    for nested, number in ((False, 3), (True, 3 + 4)):
+        calls.clear()
+        made = model_module.Transformer(quick(num_layers=5, checkpoint_every=2, checkpoint_nested=nested))
+        made(torch.zeros(1, 4, dtype=torch.int64))
+        assert len(calls) == number
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_size_of_groups_changes_no_bit(attention, tokens):
+    """GIVEN four blocks WHEN checkpointed in groups of any size, nested or not THEN loss and gradients are the same"""
+
+    def trained(**fields: Any) -> list[Tensor]:
+        model = built(attention=attention, num_layers=4, **fields)
+        loss = model(tokens).logsumexp(-1).mean()
+        loss.backward()
+        return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+    plain = trained()
+    for every in (1, 2, 3, 4, 6):
+        for nested in (False, True):
+            found = trained(checkpoint_every=every, checkpoint_nested=nested)
+            assert all(torch.equal(one, other) for one, other in zip(plain, found, strict=True)), (every, nested)
 
 
 def test_the_norm_of_small_numbers_is_held_by_its_epsilon():

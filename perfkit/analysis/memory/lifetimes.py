@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.trace.columns import Bytes, Int32s, Int64s
 
 ALWAYS = np.iinfo(np.int64).min
@@ -47,8 +48,22 @@ LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one device's events in one phase."""
+
+    device: int
+    first: int
+    """Number of its first event."""
+    last: int
+    """Number of its last one."""
+    phase: Phase
+    step: int
+    """MISSING where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """One row a piece of memory. Moments are numbers of events: the row of the event in its device's order.
+    """One row a piece of memory. Moments are numbers of events: rows of the recording's events, device by device.
 
     Bytes count from the event of the allocation (included) to that of the free's completion (excluded).
     """
@@ -72,16 +87,26 @@ class Lifetimes:
     operator: Int32s
     """Index into `operators`: what made it; MISSING where unknown."""
     stack: Int32s
-    """Row of the recording's stacks; MISSING where there is none."""
+    """Row of the recording's stacks, and of `places`; MISSING where there is none."""
     scopes: tuple[str, ...]
     operators: tuple[str, ...]
     time: Int64s
     """ns of each event, by its number; without times the number itself."""
+    places: tuple[str, ...] = ()
+    """Of each stack the innermost line of the user's program, `model.py(432): attention`, and its caller's after
+    ` < `; empty where there is none."""
+    spans: tuple[Span, ...] = ()
+    """The phases, one after the other; empty where nothing tells them."""
     reasons: tuple[str, ...] = ()
     """Why rows are of kind UNKNOWN or without a scope, a sentence each."""
 
     def __len__(self) -> int:
         return len(self.size)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the recording says when its events happened."""
+        return not np.array_equal(self.time, np.arange(len(self.time)))
 
     def alive(self, moment: int) -> npt.NDArray[np.bool_]:
         """Rows that live just after the event of this number."""

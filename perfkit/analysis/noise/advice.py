@@ -101,7 +101,7 @@ def _smaller(situation: Situation) -> str:
         flags.append(f"--batch-size {step.batch_size // 2}")
     if (step.context_length or 0) > 1:
         flags.append(f"--context-length {(step.context_length or 0) // 2}")
-    if not step.checkpoint and step.pass_type != "forward":
+    if not step.checkpoint_group and step.pass_type != "forward":
         flags.append("--checkpoint")
     return " or ".join(flags)
 

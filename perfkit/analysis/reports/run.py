@@ -57,8 +57,9 @@ def headline(config: RunConfig) -> str:
     flags = [step.pass_type, step.precision, f"attention {model.attention}"]
     if step.compile != "off":
         flags.append(f"compile {step.compile}")
-    if step.checkpoint:
-        flags.append("checkpoint")
+    if step.checkpoint_group:
+        every = f" every {step.checkpoint_group} blocks" if step.checkpoint_group > 1 else ""
+        flags.append(f"checkpoint{every}{', nested' if step.checkpoint_nested else ''}")
     return (
         f"{model.name}: {units.parameters(model.parameters)} parameters ({model.shape}),"
         f" batch {step.batch_size} x context {step.context_length}, {', '.join(flags)}, on {step.device}"
@@ -79,6 +80,7 @@ def report(record: RunRecord) -> Report:
         tables.append(observed_table(record))
     findings = (
         run_totals(record),
+        _recorded_memory(record),
         _warmup(record),
         _little_warmup(record),
         enough.finding(record, noise),
@@ -137,6 +139,19 @@ def phase_times(record: RunRecord) -> Table:
     notes = ("rest: wall time outside the phases of the step; on a GPU, launch latency and synchronisation",)
     title = f"Wall time by phase, mean of {units.count(len(wall))} {'step' if len(wall) == 1 else 'steps'}"
     return Table("phase_times", title, columns, frame, notes, pinned=len(frame))
+
+
+RECORDED_MEMORY = Rule("recorded-memory", "run", "the peak in tensors, where memory was recorded", read="first")
+
+
+def _recorded_memory(record: RunRecord) -> Finding | None:
+    """The peak of a run under `--profiler memory`, beside what was held besides."""
+    peak, memory = record.memory.in_tensors, record.memory
+    if record.config.measurement.profiler != "memory" or peak is None:
+        return None
+    beside = (memory.reserved, "reserved by the allocator") if memory.reserved else (memory.resident, "resident")
+    rest = f"; the process had {units.size(beside[0])} {beside[1]}" if beside[0] else ""
+    return Finding(RECORDED_MEMORY, f"memory: at its peak {units.size(peak)} in tensors{rest}")
 
 
 RANGE_COST = Rule("range-cost", "run", "what the module ranges cost", read="detail")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from perfkit.analysis.sweeps import checkpoints
 from perfkit.analysis.sweeps import points as sweep_points
 from perfkit.errors import UsageError, did_you_mean
 from perfkit.schema import sweep
@@ -53,6 +54,7 @@ _COLUMNS: dict[str, Column] = {
     **{name: Column(name, "s", "time", title, scale="time") for name, title in _TIMES.items()},
     **{name: Column(name, "B", "bytes", name.removesuffix("_bytes").replace("_", " "))
        for name in ("peak_memory_bytes", "reserved_bytes", "predicted_bytes", "requested_bytes", "available_bytes")},
+    "tensor_bytes": Column("tensor_bytes", "B", "bytes", "in tensors"),
     "parameters": Column("parameters", "params", "params"),
     "steps": Column("steps", "", "count", "n"),
     "cv": Column("cv", "1", "share", "CV%"),
@@ -76,6 +78,8 @@ _OF_POINT = (
     Column("peak_memory_bytes", "B", "bytes", "peak memory"),
     Column("failed", "", "count"),
 )
+_OF_MEMORY = (Column("predicted_bytes", "B", "bytes", "predicted"), Column("tensor_bytes", "B", "bytes", "in tensors"))
+"""Shown where a sweep varies how much is recomputed: what is resident on a CPU does not follow it."""
 _WARMUP = ("warmup_steps", "steps", "first_step_s", "mean_s", "std_s", "cv", "median_s", "median_low_s",
            "median_high_s")  # fmt: skip
 
@@ -90,8 +94,9 @@ def report(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[st
     if "warmup_steps" in varied:
         tables.append(warmup_study(rows, varied))
     for_people = (dataclasses.replace(table, audience="people") for table in tables)
+    findings = (*_findings(rows), *checkpoints.findings(rows))
     summary = {"results": len(rows), "outcomes": dict(Counter(row.outcome for row in rows)), "varied": list(varied)}
-    return Report("sweep", summary, (*for_people, complete), findings=tuple(_findings(rows)))
+    return Report("sweep", summary, (*for_people, complete), findings=findings)
 
 
 SWEEP_OUTCOMES = Rule("sweep-outcomes", "sweep", "how many results there are, by their outcome")
@@ -136,7 +141,9 @@ def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[s
     if repeats > 1:
         return _points_table(rows, varied, chosen)
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
-    table = _table("results", "Step time", chosen or (*_labels(varied), *_RESULT), _sorted(measured))
+    more = [column.name for column in _of_memory(measured, varied)]
+    usual = (*_labels(varied), *_RESULT[:-1], *more, _RESULT[-1])
+    table = _table("results", "Step time", chosen or usual, _sorted(measured))
     return table if chosen else dataclasses.replace(table, columns=_with_spare(table.columns))
 
 
@@ -168,8 +175,8 @@ def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
 
 def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple[str, ...]) -> Table:
     points = sweep_points.points_of(_sorted(rows))
-    own = {column.name: column for column in _OF_POINT}
-    names = chosen or (*_labels(varied), *own)
+    own = {column.name: column for column in (*_OF_POINT, *_OF_MEMORY)}
+    names = chosen or (*_labels(varied), *(column.name for column in (*_OF_POINT, *_of_memory(rows, varied))))
     frame = pd.DataFrame(
         [
             {name: point.config.value(name) if name in CONFIG_FIELDS else getattr(point, name) for name in names}
@@ -192,13 +199,19 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
     return Table("results", "Step time", shown if chosen else _with_spare(shown), frame, notes)
 
 
+def _of_memory(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Column]:
+    """The columns of predicted and counted peaks, where they are to be shown and hold anything."""
+    filled = _filled([column.name for column in _OF_MEMORY], rows) if checkpoints.varied(varied) else ()
+    return [column for column in _OF_MEMORY if column.name in filled]
+
+
 def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Default columns, of which a narrow terminal may leave some out."""
     return tuple(dataclasses.replace(column, spare=column.name in _SPARE) for column in columns)
 
 
 def _known(repeated: bool) -> tuple[str, ...]:
-    own = (column.name for column in _OF_POINT)
+    own = (column.name for column in (*_OF_POINT, *_OF_MEMORY))
     return (*CONFIG_FIELDS, "parameters", "outcome", *own) if repeated else sweep.COLUMNS
 
 

@@ -46,7 +46,9 @@ class SweepPoint:
     tokens_per_s: float = math.nan
     """At `median_s`."""
     peak_memory_bytes: int | None = None
+    tensor_bytes: int | None = None
     """The largest."""
+    predicted_bytes: int | None = None
 
 
 def points_of(rows: Sequence[SweepRow]) -> list[SweepPoint]:
@@ -67,6 +69,7 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
         processes=len(measured),
         failed=len(rows) - len(measured),
         outcome=odd[0] if odd else "ok",
+        predicted_bytes=shown.predicted_bytes,
     )
     return _with_times(common, measured) if measured else common
 
@@ -81,6 +84,7 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
     else:
         low, high = stats.geometric_interval(mean, spread, len(medians))
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
+    in_tensors = [row.tensor_bytes for row in rows if row.tensor_bytes is not None]
     bar_s, bar = _bar(low, high, rows)
     tokens = common.config.step.tokens if common.config.step.context_length is not None else math.nan
     return SweepPoint(
@@ -98,6 +102,8 @@ def _with_times(common: SweepPoint, rows: Sequence[SweepRow]) -> SweepPoint:
         within_cv=float(np.median([_number(row.cv) for row in rows])),
         tokens_per_s=tokens / mean,
         peak_memory_bytes=max(peaks, default=None),
+        tensor_bytes=max(in_tensors, default=None),
+        predicted_bytes=common.predicted_bytes,
     )
 
 

@@ -97,6 +97,7 @@ def _of_record(record: RunRecord) -> dict[str, Any]:
     return measured | {
         "first_step_s": record.steps[0].wall_s if record.steps else None,
         "max_s": max((step.wall_s for step in record.steps), default=None),
+        "tensor_bytes": record.memory.in_tensors,
         "reserved_bytes": record.memory.reserved,
         "phase": failure.phase if failure is not None else None,
         "requested_bytes": failure.requested if failure is not None else None,

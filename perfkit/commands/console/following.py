@@ -30,6 +30,8 @@ def lines(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[str]:
 
 def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple[str, str]]:
     """A command, and what it shows."""
+    if records.artifact(record, folder, "memory") is not None:
+        yield shlex.join(("perfkit", "memory", str(folder))), "what memory holds at its peak, by kind and layer"
     if records.artifact(record, folder, "trace") is not None:
         yield shlex.join(("perfkit", "analyze", str(folder), "--table", "groups", "--by", "layer")), "time by layer"
         yield shlex.join(("perfkit", "report", str(folder), "--open")), "all of it as one page, in the browser"

@@ -23,6 +23,8 @@ from perfkit.schema.parts.checks import flag
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
 """Second names of flags of `perfkit sweep`."""
 _ALIASES = {"target_ci": "--target-cv"}
+_DEPENDENT = ("measure_steps",)
+"""Fields whose default depends on other flags: RunConfig.of fills them in."""
 _GROUPS = {
     part: Parameter(group=Group(title, sort_key=place))
     for place, (part, title) in enumerate(zip(PARTS, ("Model", "Step", "Measurement"), strict=True), start=1)
@@ -61,7 +63,8 @@ def _flag_class(
 
 def _one(name: str, field: Field) -> tuple[Any, Parameter]:
     convert = _ratio if name == "target_ci" else None
-    return field.kind, Parameter(help=_TEXTS[name], name=_names(name, _ALIASES), converter=convert)
+    kind: Any = field.kind | None if name in _DEPENDENT else field.kind
+    return kind, Parameter(help=_TEXTS[name], name=_names(name, _ALIASES), converter=convert)
 
 
 def _several(name: str, field: Field) -> tuple[Any, Parameter]:
@@ -83,7 +86,8 @@ def _without_none(hint: Any) -> Any:
 
 def _config(flags: Any) -> RunConfig:
     """The configuration that the flags describe. Raises UsageError if it cannot work."""
-    return RunConfig.of(**{name: getattr(flags, name) for name in FIELDS})
+    given = {name: getattr(flags, name) for name in FIELDS}
+    return RunConfig.of(**{name: value for name, value in given.items() if name not in _DEPENDENT or value is not None})
 
 
 if typing.TYPE_CHECKING:  # a type checker cannot follow types made from fields
@@ -105,7 +109,7 @@ else:
         "RunFlags",
         "One value of each field; raises UsageError if they cannot work together.",
         _one,
-        {name: field.default for name, field in FIELDS.items()},
+        {name: None if name in _DEPENDENT else field.default for name, field in FIELDS.items()},
         config=property(_config),
         __post_init__=_config,
     )

@@ -19,6 +19,7 @@ from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
 from perfkit.trace.load import traces_in
+from perfkit.trace.snapshot.known import is_snapshot
 
 STANDARD_INPUT: Final = "-"
 
@@ -67,8 +68,15 @@ class SweepResults:
     rows: tuple[SweepRow, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """A recording of memory that PyTorch's allocator wrote, by its first bytes."""
+
+    path: Path
+
+
 Runs = RecordFile | RunFolder | RunsFolder | SweepResults
-Input = TraceFile | Runs
+Input = TraceFile | SnapshotFile | Runs
 
 
 def what_is(name: str | Path) -> Input:
@@ -86,7 +94,7 @@ def what_is(name: str | Path) -> Input:
         return SweepResults(path, tuple(_sweep_rows(path)))
     if path.name == RECORD_FILE or _is_record(path):
         return RecordFile(path, record.load(path))
-    return TraceFile(path)
+    return SnapshotFile(path) if is_snapshot(path) else TraceFile(path)
 
 
 def _folder(path: Path) -> Input:
@@ -211,11 +219,16 @@ def record_files(runs: Runs) -> list[Path]:
 
 def check_apart(a: Runs, b: Runs) -> None:
     """Refuse a process that is on both sides: it was measured only once."""
-    if a.path.resolve() == b.path.resolve():
-        raise UsageError(f"{a.path} is named for both sides: name other runs for one of them")
+    check_not_the_same(a, b)
     shared = {file.resolve() for file in record_files(a)} & {file.resolve() for file in record_files(b)}
     if shared:
         raise UsageError(f"{min(shared)} is on both sides: compare each run with another one")
+
+
+def check_not_the_same(a: Input, b: Input) -> None:
+    """Refuse one path for both sides."""
+    if _place(a) == _place(b):
+        raise UsageError(f"{a.path} is named for both sides: name another for one of them")
 
 
 def record_file(path: Path, row: SweepRow) -> Path:

@@ -37,8 +37,8 @@ class Peaks(Observer):
             self.peaks = self._read()
 
     def add_to(self, record: RunRecord) -> RunRecord:
-        """Add the memory peaks."""
-        return dataclasses.replace(record, memory=self.peaks)
+        """Add the memory peaks, beside what others counted."""
+        return dataclasses.replace(record, memory=dataclasses.replace(self.peaks, tensors=record.memory.tensors))
 
     def _reset(self) -> None:
         if self._device != "cpu":

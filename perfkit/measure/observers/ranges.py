@@ -40,9 +40,11 @@ class Ranges(Observer):
         per_range: Callable[[int], float] = annotation_cost.seconds_per_range,
         per_node: Callable[[int], float] = annotation_cost.seconds_per_node,
     ) -> None:
-        backward = under_nsys and config.step.pass_type != "forward"
+        # An allocator's history has no sequence numbers either.
+        unnumbered = under_nsys or (config.measurement.profiler == "memory" and config.step.device != "cpu")
+        backward = unnumbered and config.step.pass_type != "forward"
         trials = _TRIALS_UNDER_NSYS if under_nsys else _TRIALS
-        gradients = config.measurement.profiler == "torch"
+        gradients = config.measurement.profiler in ("torch", "memory")
         self._annotation = workload.annotate(gradients=gradients, backward=backward)
         self._annotation.install()
         self._step = ExitStack()

@@ -38,11 +38,13 @@ class TorchProfiler(Observer):
     When the observer is closed, it writes the trace `<worker>.<ns>.pt.trace.json.gz` of all steps recorded, even if an
     exception ended them early. Writing takes a while, and `writing` is called before it. A second signal interrupts it,
     whether the first ended the steps or came later. `metadata` must be complete when the first measured step begins.
+    With `recorded` allocations are recorded too; it is called with the profile, before `writing`.
     """
 
     def __init__(
         self, config: RunConfig, folder: Path, metadata: dict[str, Any], writing: Callable[[], None] = lambda: None,
-        *, make: Callable[..., Any] = profile, synchronize: Callable[[str], None] = torch.cuda.synchronize,
+        *, recorded: Callable[[Any], None] | None = None,
+        make: Callable[..., Any] = profile, synchronize: Callable[[str], None] = torch.cuda.synchronize,
     ) -> None:  # fmt: skip
         activities = [ProfilerActivity.CPU]
         if config.step.device != "cpu":
@@ -51,11 +53,13 @@ class TorchProfiler(Observer):
         self._folder, self._metadata, self._writing = folder, metadata, writing
         self._device, self._synchronize = config.step.device, synchronize
         self._running = False
+        self._recorded = recorded
         self._profiler = make(
             activities=activities,
             schedule=_schedule(config, min(config.measurement.warmup_steps, 1)),
             on_trace_ready=self._write,
             record_shapes=True,
+            profile_memory=recorded is not None,
             with_stack=config.measurement.profile_stack,
         )
 
@@ -84,6 +88,8 @@ class TorchProfiler(Observer):
 
     def _write(self, done: Any) -> None:
         """Write the trace atomically, under the name that TensorBoard's plugin expects."""
+        if self._recorded is not None:
+            self._recorded(done)
         self._writing()
         draft = self._folder / "unfinished.json.gz"
         trace = self._folder / f"{platform.node()}_{os.getpid()}.{time.time_ns()}.pt.trace.json.gz"

@@ -74,6 +74,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "x_log": panel.x_log,
         "y_log": panel.y_log,
         "shaded": [[begin, end, clean(text)] for begin, end, text in panel.shaded],
+        "strip": [[begin, end, clean(text)] for begin, end, text in panel.strip],
     }
 
 

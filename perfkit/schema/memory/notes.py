@@ -7,8 +7,14 @@ block keeps for backward, only the run can say.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from perfkit.errors import UsageError
+
+FORMAT_VERSION = 1
 FILE = "memory.json"
 """Name of the file in the run's folder."""
 
@@ -61,7 +67,37 @@ class SavedOperation:
 class MemoryNotes:
     """All of it. Bytes are those of storages, each counted once."""
 
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
     inventories: tuple[Inventory, ...] = ()
     saved: tuple[SavedOperation, ...] = ()
     """By saved-tensor hooks, in one step that was not recorded."""
+
+
+def save(notes: MemoryNotes, folder: Path) -> Path:
+    """Write the notes into a run's folder, in one step, and return their path.
+
+    Raises UsageError where the folder cannot be written.
+    """
+    path = folder / FILE
+    draft = path.with_suffix(".json.part")
+    try:
+        draft.write_bytes(msgspec.json.encode(notes) + b"\n")
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir") from error
+    return path
+
+
+def load(path: Path) -> MemoryNotes:
+    """Read the notes of a run. Raises UsageError where they cannot be read, or are of a later version."""
+    try:
+        notes = msgspec.json.decode(path.read_bytes(), type=MemoryNotes)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: not what a run notes of its memory: {error}") from error
+    if notes.format_version > FORMAT_VERSION:
+        raise UsageError(
+            f"{path}: format {notes.format_version}, and this perfkit reads up to {FORMAT_VERSION}: upgrade perfkit"
+        )
+    return notes

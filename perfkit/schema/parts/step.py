@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from perfkit.errors import UsageError
-from perfkit.schema.parts.checks import check_choices, check_counts
+from perfkit.schema.parts.checks import SIZE_LIMIT, check_choices, check_counts
 
 PassType = Literal["forward", "forward-backward", "train"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -43,7 +43,11 @@ class Step:
     compile: CompileMode = "off"
     """What torch.compile compiles: nothing, the whole model, or each block (profiles then keep the block names)."""
     checkpoint: bool = False
-    """Recompute each block's activations in backward instead of keeping them."""
+    """Recompute each block's activations in backward instead of keeping them; the same as --checkpoint-every 1."""
+    checkpoint_every: int = 0
+    """Recompute activations in groups of this many blocks, and keep only the groups' inputs; 0 keeps all."""
+    checkpoint_nested: bool = False
+    """With --checkpoint-every 2 or more: recompute each block again inside its group, one block's memory at a time."""
     seed: int = 0
     """Seed for the weights and the tokens."""
     device: str = "auto"
@@ -62,10 +66,28 @@ class Step:
             raise UsageError(
                 f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step"
             )
-        if self.checkpoint and self.pass_type == "forward":
-            raise UsageError("--checkpoint needs a backward pass: choose --pass-type forward-backward or train")
+        self._check_checkpoint()
         if self.device == "cpu" and self.precision == "tf32":
             raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
+
+    def _check_checkpoint(self) -> None:
+        if not 0 <= self.checkpoint_every < SIZE_LIMIT:
+            raise UsageError(f"--checkpoint-every {self.checkpoint_every}: must be 0 or more, and below {SIZE_LIMIT}")
+        if self.checkpoint and self.checkpoint_every > 1:
+            raise UsageError(
+                f"--checkpoint is --checkpoint-every 1, and --checkpoint-every {self.checkpoint_every} is asked for:"
+                " leave out --checkpoint"
+            )
+        if self.checkpoint_nested and not self.checkpoint_group:
+            raise UsageError("--checkpoint-nested needs groups of blocks: add --checkpoint-every 2 or more")
+        if self.checkpoint_group and self.pass_type == "forward":
+            asked = "--checkpoint" if self.checkpoint else f"--checkpoint-every {self.checkpoint_every}"
+            raise UsageError(f"{asked} needs a backward pass: choose --pass-type forward-backward or train")
+
+    @property
+    def checkpoint_group(self) -> int:
+        """Blocks that are checkpointed together; 0 where nothing is recomputed."""
+        return self.checkpoint_every or int(self.checkpoint)
 
     @property
     def tokens(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from perfkit.analysis.findings.capacity import OVER_CAPACITY
 from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, WARMUP_TIMES
+from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, RECORDED_MEMORY, WARMUP_TIMES
 from perfkit.render.medium import Medium
 from perfkit.render.writers import WRITERS
 from perfkit.schema.record import AnnotationCost, MemoryPeaks
@@ -144,11 +144,27 @@ def test_what_ranges_cost_is_a_line():
 
 
 @pytest.mark.parametrize(
+    ("memory", "line"),
+    [
+        (MemoryPeaks(tensors=3 * 2**20, resident=7 * 2**20), "3.0 MiB in tensors; the process had 7.0 MiB resident"),
+        (MemoryPeaks(allocated=2**30, reserved=2**31, resident=2**20),
+         "1.0 GiB in tensors; the process had 2.0 GiB reserved by the allocator"),
+        (MemoryPeaks(tensors=2**20), "1.0 MiB in tensors"),
+    ],
+)  # fmt: skip
+def test_a_run_that_recorded_memory_says_its_peak_first(memory, line):
+    made = {"config": quick(profiler="memory"), "memory": memory}
+    assert said(RECORDED_MEMORY, **made) == f"memory: at its peak {line}"
+    assert said(RECORDED_MEMORY, memory=memory) is None
+
+
+@pytest.mark.parametrize(
     ("changes", "flags"),
     [
         ({}, "forward-backward, fp32, attention eager"),
         ({"compile": "block"}, "compile block"),
-        ({"checkpoint": True}, "checkpoint"),
+        ({"checkpoint": True}, "checkpoint, on"),
+        ({"checkpoint_every": 3, "checkpoint_nested": True}, "checkpoint every 3 blocks, nested, on"),
     ],
 )
 def test_the_headline_says_what_is_measured(changes, flags):
@@ -157,7 +173,7 @@ def test_the_headline_says_what_is_measured(changes, flags):
     assert line.endswith(f"on {config.step.device}")
     assert "batch 3 x context 32" in line
     assert flags in line
-    assert ("compile" in line, "checkpoint" in line) == ("compile" in changes, "checkpoint" in changes)
+    assert ("compile" in line, "checkpoint" in line) == ("compile" in changes, "checkpoint" in str(changes))
 
 
 @pytest.mark.parametrize(("artifacts", "is_said"), [({}, True), ({"trace": "trace.json"}, False)])

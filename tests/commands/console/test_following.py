@@ -35,6 +35,16 @@ def test_a_trace_is_to_be_read_and_to_be_opened(tmp_path):
     ]
 
 
+def test_a_recording_of_memory_is_to_be_looked_at_first(tmp_path):
+    """GIVEN notes of memory, with a trace or without THEN `perfkit memory` comes first"""
+    (tmp_path / "memory.json").touch()
+    told = lines(RunConfig.of(profiler="memory"), tmp_path, artifacts={"memory": "memory.json"})
+    assert [line[6:].split("   ")[0] for line in told[2:]] == [
+        f"perfkit memory {tmp_path}",
+        f"perfkit analyze {tmp_path}",
+    ]
+
+
 def test_what_no_flag_can_ask_for_has_no_command():
     config = RunConfig(workload=Own(name="mine"))
     assert [line.split("   ")[0] for line in lines(config)[2:]] == ["next: perfkit analyze traces/r"]

@@ -55,8 +55,19 @@ def step_flops(config: RunConfig) -> StepFlops:
         return StepFlops(forward, 0, 0)
     linear = shape.num_layers * (projections + 3 * down) + head
     backward = 2 * linear + shape.num_layers * (5 if is_fused(config) else 4) * attention
-    recompute = forward - head if step.checkpoint else 0
-    return StepFlops(forward, recompute, backward)
+    return StepFlops(forward, _recomputed_blocks(config) * (forward - head) // shape.num_layers, backward)
+
+
+def _recomputed_blocks(config: RunConfig) -> int:
+    """How many forwards of a block are run again: one of each block; in nested groups two, but for each group's last.
+
+    A nested group keeps its blocks' inputs as it is computed again, and PyTorch stops when it has the last of them.
+    """
+    step, layers = config.step, config.transformer.shape.num_layers
+    if not step.checkpoint_group:
+        return 0
+    groups = -(-layers // step.checkpoint_group)
+    return 2 * layers - groups if step.checkpoint_nested else layers
 
 
 def is_fused(config: RunConfig) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from perfkit.analysis.costs.roofline import chart as roofline_chart
-from perfkit.analysis.reports.page import layers, memory, runs, steps, trace, wall
+from perfkit.analysis.memory.recorded.account import MemoryAccount
+from perfkit.analysis.reports.page import layers, live_memory, memory, runs, steps, trace, wall
 from perfkit.analysis.runs.comparison import Comparison, Row
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.time.account import Account
@@ -93,6 +94,10 @@ def _memory(traced: Traced) -> Picture:
     return _of(memory.section(traced.account.trace), Chart)
 
 
+def _memory_timeline(account: MemoryAccount) -> Picture:
+    return _of(live_memory.section(account), Chart)
+
+
 def _steps_of_trace(traced: Traced) -> Picture:
     return _of(steps.of_trace(traced.account.partial), Chart)
 
@@ -174,6 +179,9 @@ OF_SWEEPS: tuple[Plot[Swept], ...] = (
 OF_COMPARISONS: tuple[Plot[Compared], ...] = (
     Plot("ratio", "the time of B over that of A with its 95% interval, of the step and its phases", _ratio),
     Plot("sides", "the times of A and of B side by side", _sides),
+)
+OF_MEMORY: tuple[Plot[MemoryAccount], ...] = (
+    Plot("memory_timeline", "live bytes over time, by kind, with the phases and the peak", _memory_timeline),
 )
 EXTENSIONS = (".png", ".svg", ".pdf")
 

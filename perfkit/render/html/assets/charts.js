@@ -93,10 +93,12 @@ class Charts {
   panel(panel) {
     const every = (name) => panel.series.flatMap((one) => one[name].filter((value) => value !== null));
     const xs = [...every("x"), ...panel.shaded.flatMap(([a, b]) => [a, b]), ...panel.missing.map((one) => one.x)];
-    const ys = [...every("y"), ...every("low"), ...every("high")];
-    const [xLow, xHigh] = extent(xs, panel.x_log, 0.04);
+    const stacked = panel.series.filter((one) => one.look === "stack");
+    const tops = stacked.length ? stacked[0].y.map((_, at) => stacked.reduce((sum, one) => sum + one.y[at], 0)) : [];
+    const ys = [...every("y"), ...every("low"), ...every("high"), ...tops];
+    const [xLow, xHigh] = extent(xs, panel.x_log, stacked.length ? 0 : 0.04);
     let [yLow, yHigh] = extent(ys, panel.y_log, 0.06);
-    if (!panel.y_log) [yLow, yHigh] = [Math.min(0, yLow), Math.max(0, ...ys) * 1.07 || 1];
+    if (!panel.y_log) [yLow, yHigh] = [Math.min(0, yLow), Math.max(0, ...ys) * (panel.strip.length ? 1.15 : 1.07) || 1];
     const f = this.figure(300, {
       x_range: [xLow, xHigh], y_range: [yLow, yHigh], x_axis_type: panel.x_log ? "log" : "linear",
       y_axis_type: panel.y_log ? "log" : "linear",
@@ -114,7 +116,9 @@ class Charts {
     for (const [left, right, text] of panel.shaded) {
       f.add_layout(new Bokeh.Label({ x: (left + right) / 2, y: yHigh, y_offset: -14, text, text_align: "center", text_color: this.color("--muted"), text_font: FONT, text_font_size: "11px" }));
     }
-    panel.series.forEach((series) => this.series(f, series, panel));
+    this.stack(f, stacked, tops, panel);
+    this.strip(f, panel.strip, [xLow, xHigh], [yLow, yHigh]);
+    panel.series.filter((one) => one.look !== "stack").forEach((series) => this.series(f, series, panel));
     panel.missing.forEach((one) => {
       const y = panel.y_log ? yHigh * (yLow / yHigh) ** 0.05 : yHigh - (yHigh - yLow) * 0.05; // all of it within the plot
       f.scatter({ x: [one.x], y: [y], size: 11, marker: { value: "x" }, line_width: 3, line_color: this.palette(one.color) }); // "x" alone is the column x
@@ -126,6 +130,34 @@ class Charts {
 
   palette(number) {
     return this.color(PALETTE[number % PALETTE.length]);
+  }
+
+  /** Areas upon each other; a reader who points at a moment sees all of them. */
+  stack(f, stacked, tops, panel) {
+    if (!stacked.length) return;
+    const { x } = stacked[0];
+    let low = x.map(() => 0);
+    for (const one of stacked) {
+      const high = low.map((value, at) => value + one.y[at]);
+      f.varea_step({ x, y1: low, y2: high, step_mode: "after", fill_color: this.palette(one.color), fill_alpha: 0.8 });
+      low = high;
+    }
+    const data = { x, y: tops, total: tops.map((value) => quantity(panel.y_quantity, value)), at: x.map((value) => quantity(panel.x_quantity, value)) };
+    stacked.forEach((one, number) => (data[`of${number}`] = one.y.map((value) => quantity(panel.y_quantity, value))));
+    const source = new Bokeh.ColumnDataSource({ data });
+    const line = f.step({ x: { field: "x" }, y: { field: "y" }, source, mode: "after", line_color: this.color("--text"), line_width: 0.6 });
+    const rows = [["at", "@at"], ["in all", "@total"], ...stacked.map((one, number) => [one.label, `@of${number}`]).reverse()];
+    f.add_tools(new Bokeh.HoverTool({ tooltips: rows.map(([what, field]) => ["", `${what}: ${field}`]), renderers: [line], mode: "vline", line_policy: "prev", point_policy: "follow_mouse" }));
+  }
+
+  /** What was going on, in a strip above all: by colours, and by names where there is room. */
+  strip(f, parts, [left, right], [, high]) {
+    const room = Math.max(300, this.width || 900) - 90;
+    for (const [begin, end, name] of parts) {
+      f.add_layout(new Bokeh.BoxAnnotation({ left: begin, right: end, top: high, bottom: high * 0.955, fill_color: this.key(name), fill_alpha: 0.6, line_color: null }));
+      if ((end - begin) / (right - left) * room < name.length * 6.5) continue;
+      f.add_layout(new Bokeh.Label({ x: (begin + end) / 2, y: high, y_offset: -12, text: name, text_align: "center", text_color: this.color("--text"), text_font: FONT, text_font_size: "10px" }));
+    }
   }
 
   series(f, series, panel) {

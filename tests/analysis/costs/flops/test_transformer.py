@@ -86,6 +86,14 @@ def test_a_training_step_and_an_sdpa_of_matmuls(tmp_path: Path) -> None:
         assert products(tmp_path / "step.pt.trace.json") == step_flops(config).executed
 
 
+@pytest.mark.parametrize(("every", "nested"), [(2, False), (2, True), (5, True), (9, True)])
+def test_groups_of_blocks_are_computed_again_as_counted(every: int, nested: bool, tmp_path: Path) -> None:
+    """GIVEN five blocks in groups, nested or not WHEN a step is recorded THEN the closed form, exactly"""
+    shape = {"model_size": "tiny", "num_layers": 5, "context_length": 32, "batch_size": 1}
+    config = resolved(**shape, checkpoint_every=every, checkpoint_nested=nested)
+    assert counted(config, tmp_path) == step_flops(config).executed
+
+
 def test_the_terms_by_hand() -> None:
     """GIVEN 2 sequences of 8 tokens, width 4, inner width 8, 2 heads, 1 layer, 16 words: T = 16
     THEN q, k, v, output 4 x 2 T 4 4 = 2048; gate, up, down 3 x 2 T 4 8 = 3072; scores and sum 2 x 2 T 8 4 = 2048;

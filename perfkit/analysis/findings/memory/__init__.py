@@ -1,0 +1,1 @@
+"""Rules about memory: what made the peak, and what would lower it."""

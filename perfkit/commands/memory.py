@@ -1,0 +1,113 @@
+"""`perfkit memory`: where the memory of a snapshot or a run went, by kind and layer."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from perfkit import signals
+from perfkit.analysis.memory.recorded import account as accounts
+from perfkit.analysis.memory.recorded.account import MemoryAccount
+from perfkit.analysis.reports import recorded_memory
+from perfkit.analysis.reports.page import pictures
+from perfkit.commands.console import show
+from perfkit.commands.console.show import Format
+from perfkit.commands.inputs import completing, recorded
+from perfkit.commands.inputs.paths import inputs_of, out_of_tables, refuse_overwriting
+from perfkit.commands.pictures import Plots, plot_flag
+from perfkit.errors import UsageError
+from perfkit.render import files
+from perfkit.render.writers import EXTENSIONS
+from perfkit.schema.printable import printable
+
+_PATH = Parameter(
+    allow_leading_hyphen=True,
+    help="A snapshot of PyTorch's allocator (.pickle, also gzipped or zipped), a run's folder, or a trace with"
+    " memory events.",
+    completer=completing.paths,
+)
+_TABLE = Parameter(consume_multiple=(1, None), completer=completing.names(recorded_memory.NAMES))
+_PICTURES = pictures.names_of(pictures.OF_MEMORY)
+_OUTPUT = Parameter(alias="-o", help=f"Also write the tables here: {EXTENSIONS}; .csv holds the table peak alone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """What to show, and in which format."""
+
+    at: str = "peak"
+    """The moment that is looked at: peak, 12.5ms after the first event, or step:3 for the peak of step 3."""
+    format: Format = "table"
+    """table for people; json with everything, for scripts; csv (one table, see --table); md for a document."""
+    table: Annotated[tuple[str, ...], _TABLE] = ()
+    """Show only these tables: kinds, peak, largest, ... (an unknown name lists them)."""
+    top: int = 20
+    """Show this many rows of each table (--format table and md); one more row has the sum of the others."""
+    output: Annotated[Path | None, _OUTPUT] = None
+    plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
+    export_viewer: Path | None = None
+    """Also write the recording for PyTorch's viewer (https://pytorch.org/memory_viz), with what each piece is for."""
+    no_cache: bool = False
+    """Do not use the cache. By default large parsed traces are kept in the user's cache directory."""
+
+    def __post_init__(self) -> None:
+        if self.top < 0:
+            raise UsageError(f"--top {self.top}: must be 0 or more")
+        for path, check in ((self.output, files.check), (self.export_viewer, files.check_writable)):
+            if path is not None:
+                check(path)
+
+
+_DEFAULT = MemoryOptions()
+
+
+def execute(
+    path: Annotated[str | None, _PATH] = None,
+    /,
+    *more: Annotated[str, Parameter(show=False)],
+    options: Annotated[MemoryOptions, Parameter(name="*")] = _DEFAULT,
+) -> int:
+    """Show what memory was for at its peak, from a snapshot of PyTorch's allocator or a run with --profiler memory.
+
+    Example: perfkit memory snapshot.pickle --plot memory_timeline
+    """
+    tables, among_tables = out_of_tables(options.table, recorded_memory.NAMES)
+    options = replace(options, table=tables)
+    plots = Plots(options.plot, _PICTURES)
+    named = [*filter(None, (path,)), *more, *among_tables]
+    if len(named) != 1:
+        raise UsageError("name one snapshot, run or trace" + (": perfkit compare takes two" if named else ""))
+    [input_] = inputs_of(named)
+    for written in filter(None, (options.output, options.export_viewer)):
+        refuse_overwriting(written, input_.path)
+    account = _at(recorded.account_of(input_, use_cache=not options.no_cache), options.at)
+    report = recorded_memory.report(account, Path(named[0]).name, recorded.config_of(input_))
+    plots.offer(pictures.OF_MEMORY, account)
+    if options.export_viewer is not None:
+        _export(account, options.export_viewer)
+    reports = show.chosen([report], options.table)
+    if options.output is not None:
+        files.write(options.output, reports[0].seen_by("scripts"))
+    plots.draw()
+    show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=named[0]))
+    return 0
+
+
+def _at(account: MemoryAccount, moment: str) -> MemoryAccount:
+    try:
+        return replace(account, at=accounts.moment(account.lives, moment))
+    except UsageError as error:
+        raise UsageError(f"--at {error}") from error
+
+
+def _export(account: MemoryAccount, path: Path) -> None:
+    with signals.at_once():
+        from perfkit.export import memory_viewer
+
+    with files.replacing(path) as file:
+        memory_viewer.write(account.lives, account.snapshot, file)
+    print(f"wrote {printable(str(path))}: drop it on https://pytorch.org/memory_viz", file=sys.stderr)
