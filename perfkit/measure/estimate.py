@@ -5,12 +5,13 @@ a dispatch mode sees every storage that is created, and a weak reference reports
 history without an allocator. The fakes are CPU tensors whatever the device requested, because a fake CUDA tensor ends
 the process of a PyTorch that was built without CUDA. `_twin` imitates the known differences of CUDA.
 
-The estimate excludes what a kernel allocates internally, and the allocator's overhead (rounding, fragmentation).
+The estimate excludes what a kernel allocates internally (but for copies of operands, see `_see_casts`).
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from perfkit.errors import UsageError
 from perfkit.measure import memory_limit
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory_estimate
-from perfkit.schema.memory.estimate import MemoryEstimate
+from perfkit.schema.memory.estimate import Beside, MemoryEstimate, Timeline
 from perfkit.workload import step
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import TransformerWorkload
@@ -37,22 +38,29 @@ _LAST = 2**63
 
 
 def estimate(
-    config: RunConfig, build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload
+    config: RunConfig,
+    build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload,
+    beside: Callable[[Timeline], Beside] | None = None,
 ) -> MemoryEstimate:
     """Trace one steady-state step of a resolved configuration. Allocates almost nothing; takes seconds.
 
+    `beside` says what a GPU's allocator adds to the step's allocations; for a CPU it is not asked.
     Raises UsageError if a tensor has more bytes than PyTorch can count.
     """
     try:
-        return _traced(config, build)
+        return _traced(config, build, None if config.step.device == "cpu" else beside)
     except RuntimeError as error:
         if not memory_limit.is_out_of_memory(error):
             raise
         raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
 
 
-def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]) -> MemoryEstimate:
-    history = _History()
+def _traced(
+    config: RunConfig,
+    build: Callable[[RunConfig], TransformerWorkload],
+    beside: Callable[[Timeline], Beside] | None,
+) -> MemoryEstimate:
+    history = _History(casts_inside=config.step.device == "cpu")
     with FakeTensorMode(), history:
         workload = build(_twin(config))
         history.know(workload)
@@ -63,7 +71,7 @@ def _traced(config: RunConfig, build: Callable[[RunConfig], TransformerWorkload]
         history.begin_step()
         workload.step(history.begin_phase)
         history.end_step(workload)
-    return history.summary()
+    return history.summary(beside)
 
 
 def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
@@ -132,8 +140,9 @@ class _Storage:
 class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every storage that was created or freed, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, casts_inside: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._casts_inside = casts_inside
         self.storages: list[_Storage] = []
         self.timeline: list[tuple[int, int]] = []
         """(index of the storage, bytes it added or freed), in order."""
@@ -201,7 +210,25 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_iter(result):
             if isinstance(tensor, Tensor):
                 self._see(tensor, weight_copy=copied)
+        if self._casts_inside and torch.Tag.pointwise in func.tags:
+            self._see_casts(args)
         return result
+
+    def _see_casts(self, operands: Any) -> None:
+        """On a CPU, an operation on tensors of two floating types copies one into the other's type, inside itself.
+
+        `TensorIteratorBase::compute_types` does it, below dispatch; CUDA's kernels convert element by element.
+        """
+        tensors = [one for one in tree_iter(operands) if isinstance(one, Tensor) and one.is_floating_point()]
+        if len({one.dtype for one in tensors}) < 2:
+            return
+        common = functools.reduce(torch.promote_types, (one.dtype for one in tensors if one.dim()))
+        scope, in_forward = self._place()
+        for one in tensors:
+            if one.dim() and one.dtype != common:
+                index, size = len(self.storages), one.numel() * common.itemsize
+                self.storages.append(_Storage(size, self._phase, scope, in_forward, weight_copy=False))
+                self.timeline += [(index, size), (index, -size)]
 
     def _scalar(self, tensor: Tensor) -> float:
         """Value for code that reads one; fakes have none: 1 for Adam's step count, 0 for "is anything wrong?"."""
@@ -243,7 +270,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return ""
         return self._marks[bisect.bisect_right(self._marks, number, key=lambda mark: mark[0]) - 1][1]
 
-    def summary(self) -> MemoryEstimate:
+    def summary(self, beside: Callable[[Timeline], Beside] | None = None) -> MemoryEstimate:
         """The step's peak and what was live at the peak."""
         moment, peak = self._peak(self._from, len(self.timeline))
         live: set[int] = set()
@@ -260,6 +287,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             phase=made.phase,
             module=made.scope,
             first_step=self._first_step(),
+            beside=beside and beside(Timeline(self.timeline, self._from, moment, {i: self._part(i) for i in live})),
         )
 
     def _peak(self, start: int, stop: int) -> tuple[int, int]:

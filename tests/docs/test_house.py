@@ -74,7 +74,6 @@ TESTED_WITH_OTHERS = {
     "trace/detail_columns": "trace/test_details",
     "trace/operands": "trace/chrome/test_details",
     "trace/snapshot/annotations": "trace/snapshot/test_reader",
-    "trace/snapshot/columns": "trace/snapshot/test_reader",
     "trace/snapshot/events": "trace/snapshot/test_reader",
     "trace/snapshot/interned": "trace/snapshot/test_reader",
     "trace/snapshot/segments": "trace/snapshot/test_reader",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from perfkit.errors import UsageError
 from perfkit.measure import estimate
@@ -225,3 +226,24 @@ def test_softmax_is_wide_under_cudas_autocast_alone(monkeypatch, device, precisi
     assert len(calls) == widened
     assert found.part(memory.PARAMETERS) == 4 * asked.transformer.parameters
     assert found.part(memory.OPTIMIZER) == 0
+
+
+@pytest.mark.parametrize(("other", "changes"), [("bfloat16", [-4000, 4000, 4000]), ("float32", [4000])])
+def test_a_cpus_copy_of_an_operand_is_what_the_profiler_sees_inside_the_operator(other, changes):
+    # GIVEN the real allocator's record of one sum, kept in `results`
+    one, two, results = torch.ones(1000), torch.ones(1000, dtype=getattr(torch, other)), []
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
+        results.append(one + two)
+    real: Any = recording.profiler
+    waiting, sizes = list(real.kineto_results.experimental_event_tree()), []
+    for event in waiting:
+        waiting += event.children
+        if event.tag.name == "Allocation":
+            sizes.append(event.extra_fields.alloc_size)
+
+    # WHEN
+    with _History(casts_inside=True) as made:
+        results.append(one + two)
+
+    # THEN
+    assert sorted(sizes) == sorted(change for _, change in made.timeline) == changes

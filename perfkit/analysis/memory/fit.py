@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,12 +15,10 @@ from perfkit.schema.parts.workloads import SIZES
 
 FitVerdict = Literal["fits", "borderline", "will not fit"]
 
-CUDA_CONTEXT = 2**29
-"""Assumed memory of a process on a GPU besides tensors: the CUDA context and libraries. Not measured."""
 FITS_BELOW = 0.90
 FITS_NOT_ABOVE = 1.05
 """(peak + overhead) / memory, below and above which the verdict is clear. A guess, to be calibrated on a GPU:
-between the two, workspaces and fragmentation decide, which are not counted here."""
+between the two, fragmentation decides, which is not counted here."""
 
 _SMALLER_AFTER_FAILURE = 0.8
 """After running out of memory, a proposal has at most this share of the failed configuration's predicted peak: where
@@ -41,11 +40,13 @@ class Prediction:
     """Of the peak: `backward of layers.11.mlp`."""
     memory_bytes: int | None
     """What it is to fit into; None where that is not known."""
+    beside_bytes: int = 0
+    """What a GPU holds besides the tensors: rounding, cuBLAS's workspaces, the CUDA context."""
 
     @property
     def share(self) -> float | None:
         """(peak + overhead) / memory."""
-        return None if not self.memory_bytes else (self.peak_bytes + overhead(self.config)) / self.memory_bytes
+        return None if not self.memory_bytes else (self.peak_bytes + self.beside_bytes) / self.memory_bytes
 
     @property
     def verdict(self) -> FitVerdict | None:
@@ -57,15 +58,26 @@ class Prediction:
         return "borderline" if self.share <= FITS_NOT_ABOVE else "will not fit"
 
 
-def overhead(config: RunConfig) -> int:
-    """Bytes held besides tensors. On a CPU the memory that is available is counted with PyTorch already loaded."""
-    return 0 if config.step.device == "cpu" else CUDA_CONTEXT
-
-
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
     """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes 1 ms."""
     estimate = memory_model.estimate(config)
-    return Prediction(config, estimate.peak, estimate.first_step, estimate.where, memory)
+    context = estimate.beside.context if estimate.beside else 0  # on a CPU, available memory is counted with PyTorch
+    beside = estimate.allocated - estimate.peak + context
+    return Prediction(config, estimate.peak, estimate.first_step, estimate.where, memory, beside)
+
+
+def best_group(config: RunConfig, *, nested: bool = False) -> int:
+    """The number of blocks to checkpoint together that has the lowest peak by the formula; the smallest of equals.
+
+    Two groups of one size keep twice the inputs of one of double the size, and half of what it computes again: more
+    blocks a group than the root of their number cost more of the one than they save of the other.
+    """
+    most = math.isqrt(config.transformer.shape.num_layers - 1) + 1
+    return min(range(1, most + 1), key=lambda group: memory_model.estimate(_grouped(config, group, nested)).peak)
+
+
+def _grouped(config: RunConfig, group: int, nested: bool) -> RunConfig:
+    return config.changed(checkpoint=False, checkpoint_every=group, checkpoint_nested=nested)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +115,10 @@ def proposals(config: RunConfig, memory: int, *, count: int = 8, peak_below: flo
     not listed.
     """
     cheapest: list[tuple[tuple[int, ...], Proposal]] = []
-    limit = _limit(config, memory, peak_below)
     for cost, steps in _combinations(config):
         if any(all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in cheapest):
             continue
-        proposal = _fitting(config, steps, memory, limit)
+        proposal = _fitting(config, steps, memory, peak_below)
         if proposal is not None:
             cheapest.append((cost, proposal))
         if len(cheapest) == count:
@@ -121,25 +132,18 @@ def two_changes(config: RunConfig, memory: int, *, peak_below: float | None = No
     Where the parameters alone do not fit, one of the two is the next smaller model and the other a still smaller one.
     """
     commands = [proposal.command for proposal in proposals(config, memory, count=2, peak_below=peak_below)]
-    limit = _limit(config, memory, peak_below)
-    smaller = (_fitting(config, (step,), memory, limit) for step in _models(config) if step.flags)
+    smaller = (_fitting(config, (step,), memory, peak_below) for step in _models(config) if step.flags)
     rest = (proposal.command for proposal in smaller if proposal is not None and proposal.command not in commands)
     return (*commands, *itertools.islice(rest, 1)) if len(commands) == 1 else tuple(commands)
 
 
-def _limit(config: RunConfig, memory: int, peak_below: float | None) -> float:
-    """Bytes that the peak of a proposal stays below."""
-    fits = FITS_BELOW * memory - overhead(config)
-    return fits if peak_below is None else min(fits, peak_below)
-
-
-def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, limit: float) -> Proposal | None:
-    """The configuration after these steps; None where it does not fit."""
+def _fitting(config: RunConfig, steps: Sequence[_Step], memory: int, peak_below: float | None) -> Proposal | None:
+    """The configuration after these steps; None where it does not clearly fit, or its peak is not below the limit."""
     changed = config.changed(**{k: v for step in steps for k, v in step.changes.items()})
-    if _least(changed) >= limit:
+    if _least(changed) >= FITS_BELOW * memory:
         return None
     prediction = predict(changed, memory)
-    if prediction.peak_bytes >= limit:
+    if prediction.verdict != "fits" or (peak_below is not None and prediction.peak_bytes >= peak_below):
         return None
     flags = tuple(flag for step in steps for flag in step.flags)
     return Proposal(flags, "; ".join(step.gives_up for step in steps if step.gives_up) or "nothing", prediction)
@@ -197,9 +201,19 @@ def _precisions(config: RunConfig) -> Iterator[_Step]:
 
 
 def _checkpoints(config: RunConfig) -> Iterator[_Step]:
+    """Checkpointing block by block; in groups, and again inside them, where that has less memory by the formula."""
     yield _NONE
-    if config.step.pass_type != "forward" and not config.step.checkpoint_group:
-        yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
+    if config.step.pass_type == "forward" or config.step.checkpoint_group:
+        return
+    yield _Step({"checkpoint": True}, ("--checkpoint",), "time")
+    least = memory_model.estimate(_grouped(config, 1, nested=False)).peak
+    for nested in (False, True):
+        tried = _grouped(config, best_group(config, nested=nested), nested)
+        if memory_model.estimate(tried).peak < least:
+            least = memory_model.estimate(tried).peak
+            flags = (f"--checkpoint-every {tried.step.checkpoint_every}", *(("--checkpoint-nested",) * nested))
+            changes = {"checkpoint_every": tried.step.checkpoint_every, "checkpoint_nested": nested}
+            yield _Step(changes, flags, "more time" if nested else "time")
 
 
 def _attentions(config: RunConfig) -> Iterator[_Step]:

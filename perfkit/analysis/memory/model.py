@@ -4,30 +4,35 @@ A step's memory is P + G + O (parameters, gradients made so far, the optimizer's
 backward has not freed yet, and working buffers. Backward frees block by block what forward kept, and makes gradients as
 it goes. Blocks are alike, so what is held at any given moment of block k is a straight line in k, and the largest is
 at an end: the last block, or the first. `peak` evaluates the moments of those two, of the head and the loss, and of
-the optimizer, and takes the largest. The terms are in `memory_terms`; docs/memory.md derives them.
+the optimizer, and takes the largest. The terms are in `terms`, what a block keeps in
+`forms`; docs/memory.md derives them.
 
-Tensors only: kernels' workspaces, the caching allocator's rounding and fragmentation, and the CUDA context come on
-top. torch.compile is not covered: it keeps less.
+On a GPU the same sums over the blocks of the caching allocator say what it rounds up, and cuBLAS's workspaces and the
+CUDA context stand beside them (`allocator`). torch.compile is not covered: it keeps less.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from perfkit.analysis.memory import allocator
+from perfkit.analysis.memory.forms import BlockForm
 from perfkit.analysis.memory.terms import (
     Amounts,
     Sizes,
     attention_forward,
     block_backward,
+    bytes_of,
     head_backward,
     head_saved,
     saved,
 )
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory
-from perfkit.schema.memory.estimate import MemoryEstimate
+from perfkit.schema.memory.estimate import Beside, MemoryEstimate
 
 _STEP_COUNT_BYTES = 4
 """AdamW keeps a step count for each parameter tensor, in fp32."""
@@ -48,19 +53,39 @@ class _Point:
         return sum(self.parts.values())
 
 
-def estimate(config: RunConfig) -> MemoryEstimate:
-    """The peak of a steady step of a resolved configuration."""
-    points = list(_points(config))
-    peak = max(points, key=lambda point: point.total)
-    state = _optimizer_state(config)
+def estimate(config: RunConfig, workspace: int | None = None) -> MemoryEstimate:
+    """The peak of a steady step of a resolved configuration.
+
+    `workspace` is what cuBLAS takes a thread, in bytes (`allocator.workspace`); default: on a GPU older than Hopper.
+    """
+    points = list(_points(config, Sizes(config)))
+    highest = max(range(len(points)), key=lambda number: points[number].total)
+    peak = points[highest]
+    state = _optimizer_state(config, Sizes(config))
     # Adam's state is made at the start of the first optimizer step.
     first = max(point.total - (state if point.phase != "optimizer" else 0) for point in points)
     parts = {part: peak.parts[part] for part in memory.PARTS if peak.parts.get(part)}
-    return MemoryEstimate(method="formula", parts=parts, phase=peak.phase, module=peak.module, first_step=first)
+    return MemoryEstimate(
+        method="formula",
+        parts=parts,
+        phase=peak.phase,
+        module=peak.module,
+        first_step=first,
+        beside=None if config.step.device == "cpu" else _beside(config, highest, parts, workspace),
+    )
 
 
-def _points(config: RunConfig) -> Iterator[_Point]:
-    s = Sizes(config)
+def _beside(config: RunConfig, highest: int, parts: Amounts, workspace: int | None) -> Beside:
+    """The same sum over the allocator's blocks. What is reserved depends on the order of allocations: not said."""
+    blocks = next(itertools.islice(_points(config, Sizes(config, allocator.block_of)), highest, None)).parts
+    return Beside(
+        rounding={part: blocks[part] - size for part, size in parts.items()},
+        workspaces=allocator.workspaces(config.step.pass_type != "forward", workspace),
+        context=allocator.CUDA_CONTEXT,
+    )
+
+
+def _points(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     if config.step.pass_type == "forward":
         yield from _forward(config, s)
         return
@@ -68,29 +93,49 @@ def _points(config: RunConfig) -> Iterator[_Point]:
     yield from _loss_forward(config, s, always)
     yield from _backward(config, s, always)
     if config.step.pass_type == "train":
-        made = {memory.GRADIENTS: 4 * config.transformer.parameters, memory.WORKING: _optimizer_working(config, s)}
+        made = {memory.GRADIENTS: s.weights, memory.WORKING: _optimizer_working(config, s)}
         yield _Point("optimizer", "", _sum((always, made)))
 
 
 def _always(config: RunConfig, s: Sizes) -> Counter[str]:
     """Bytes held from the step's beginning to its end."""
-    length = config.step.context_length or 0
-    batch = 2 * 8 * config.step.tokens  # tokens and targets, int64
-    mask = length**2 if s.attention == "eager" else 0  # bool
+    batch = 2 * s.ids  # tokens and targets
+    mask = s.hidden if s.attention == "eager" else 0
     return Counter(
         {
-            memory.PARAMETERS: 4 * config.transformer.parameters,
-            memory.OPTIMIZER: _optimizer_state(config),
+            memory.PARAMETERS: s.weights,
+            memory.OPTIMIZER: _optimizer_state(config, s),
             memory.CONSTANTS: batch + mask + 2 * s.angles,
         }
     )
 
 
-def _optimizer_state(config: RunConfig) -> int:
+def _optimizer_state(config: RunConfig, s: Sizes) -> int:
     if config.step.pass_type != "train":
         return 0
     tensors = 9 * config.transformer.shape.num_layers + 3
-    return 8 * config.transformer.parameters + _STEP_COUNT_BYTES * tensors
+    return 2 * s.weights + _STEP_COUNT_BYTES * tensors
+
+
+def after_forward(config: RunConfig, form: BlockForm) -> MemoryEstimate:
+    """What is there when forward ends and everything is kept for a backward that has not begun; without a loss.
+
+    Of blocks of any form (`forms`): in fp32, since nothing is known of how another block casts.
+    """
+    s, blocks = Sizes(config), Sizes(config, allocator.block_of)
+    held, taken = (_after_forward(sizes, form) for sizes in (s, blocks))
+    rounding = {part: taken[part] - size for part, size in held.items()}
+    workspaces = allocator.workspaces(has_backward=False)
+    beside = Beside(rounding=rounding, workspaces=workspaces, context=allocator.CUDA_CONTEXT)
+    return MemoryEstimate(
+        method="formula", parts=held, phase="forward", module="head", first_step=sum(held.values()), beside=beside
+    )
+
+
+def _after_forward(s: Sizes, form: BlockForm) -> Counter[str]:
+    always = {memory.PARAMETERS: s.weights, memory.CONSTANTS: 2 * s.ids + 2 * s.angles}
+    blocks = {part: s.layers * size for part, size in bytes_of(form.block, s).items()}
+    return _sum((always, blocks, bytes_of(form.head, s)))
 
 
 def _optimizer_working(config: RunConfig, s: Sizes) -> int:
@@ -103,7 +148,7 @@ def _optimizer_working(config: RunConfig, s: Sizes) -> int:
     if config.step.optimizer == "adamw-fused":
         return 0
     if config.step.optimizer == "adamw-foreach" or config.step.device != "cpu":
-        return 4 * config.transformer.parameters
+        return s.weights
     # The loop's variables keep one parameter's denominator until the next one has its root and its own.
     return max(2 * s.table + s.gain, 3 * s.wide, 3 * s.square)
 
@@ -113,43 +158,68 @@ def _loss_forward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Poi
 
     Autocast holds all its copies of weights until its context ends, after the loss, whatever backward will need.
     """
-    layers = config.transformer.shape.num_layers
     weights = _LOSS_BYTES  # the sum of the targets' weights, which cross-entropy divides by
-    now = {memory.WEIGHT_COPIES: layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
-    kept = _below(config, s, layers)
+    now = {memory.WEIGHT_COPIES: s.layers * s.block_copies, memory.LOGITS: weights + (s.V if s.autocast else 0)}
+    kept = _after_blocks(config, s)
     kept[memory.WEIGHT_COPIES] = 0
     yield _Point("loss", "loss", _sum((always, kept, head_saved(s), now)))
 
 
-def _below(config: RunConfig, s: Sizes, blocks: int) -> Amounts:
-    """What the first `blocks` blocks keep. The first block's input is the embedding's output."""
-    kept = Counter[str]()
-    if config.step.checkpoint:
-        kept[memory.RESIDUAL] = blocks * s.U
-    else:
-        kept.update({part: blocks * size for part, size in saved(s).items()})
-    if blocks:
+def _after_blocks(config: RunConfig, s: Sizes) -> Counter[str]:
+    """What all blocks keep when forward is over: all they save, or the inputs of checkpointed groups."""
+    group = config.step.checkpoint_group
+    return _kept(s, inputs=-(-s.layers // group)) if group else _kept(s, whole=s.layers)
+
+
+def _below(config: RunConfig, s: Sizes, block: int) -> Counter[str]:
+    """What the blocks below keep when this block's backward begins.
+
+    Of a checkpointed group that is being worked on, all its blocks were computed again and keep all they save; nested,
+    each keeps its input only. The input of the group's first block is the group's.
+    """
+    group = config.step.checkpoint_group
+    if not group:
+        return _kept(s, whole=block)
+    groups, inside = divmod(block, group)
+    return _kept(s, inputs=groups + inside) if config.step.checkpoint_nested else _kept(s, groups, inside)
+
+
+def _kept(s: Sizes, inputs: int = 0, whole: int = 0) -> Counter[str]:
+    """Inputs of so many blocks, and all that others save. The first block's input is the embedding's output."""
+    kept = Counter({part: whole * size for part, size in saved(s).items()})
+    kept[memory.RESIDUAL] += inputs * s.U
+    if inputs or whole:
         kept[memory.RESIDUAL] -= s.U
         kept[memory.EMBEDDING] += s.U
     return kept
 
 
+def _ends(config: RunConfig, s: Sizes) -> Iterator[int]:
+    """Blocks at which a straight line in the number of the block may end: the first and the last one of a group, in the
+    last group, in the one before it (the last one may be shorter), and in the first."""
+    group = config.step.checkpoint_group or s.layers
+    count = -(-s.layers // group)
+    for number in sorted({count - 1, max(0, count - 2), 0}, reverse=True):
+        first = number * group
+        yield from dict.fromkeys((min(first + group, s.layers) - 1, first))
+
+
 def _backward(config: RunConfig, s: Sizes, always: Amounts) -> Iterator[_Point]:
-    layers = config.transformer.shape.num_layers
     always = _sum((always, {memory.WORKING: _LOSS_BYTES}))
-    everything = _below(config, s, layers)
+    everything = _after_blocks(config, s)
     for moment in head_backward(s):
         held = {memory.WORKING: moment.working, memory.GRADIENTS: moment.made}
         yield _Point("backward", moment.module, _sum((always, everything, moment.kept, held)))
-    of_head = s.table + s.gain
-    for block in dict.fromkeys((layers - 1, 0)):
+    group = config.step.checkpoint_group
+    for block in _ends(config, s):
         below = _sum((always, _below(config, s, block)))
-        done = of_head + (layers - 1 - block) * s.block_weights
-        for moment in block_backward(s, checkpoint=config.step.checkpoint):
+        done = s.table + s.gain + (s.layers - 1 - block) * s.block_weights
+        is_last = group and (block == s.layers - 1 or block % group == group - 1)
+        for moment in block_backward(s, just_computed=bool(is_last or config.step.checkpoint_nested)):
             held = {memory.WORKING: moment.working, memory.GRADIENTS: done + moment.made}
             kept = moment.kept if block else _from_embedding(moment.kept, s)
             yield _Point("backward", f"layers.{block}.{moment.module}", _sum((below, kept, held)))
-    made = {memory.WORKING: s.U, memory.GRADIENTS: 4 * config.transformer.parameters}
+    made = {memory.WORKING: s.U, memory.GRADIENTS: s.weights}
     yield _Point("backward", "embedding", _sum((always, made)))
 
 
@@ -177,6 +247,10 @@ def _forward(config: RunConfig, s: Sizes) -> Iterator[_Point]:
     yield _Point("forward", inside + "mlp", _sum((before, mlp, product)))
     down = {memory.MLP: s.f + s.u, memory.WEIGHT_COPIES: s.block_copies}
     yield _Point("forward", inside + "mlp.down_proj", _sum((before, mlp, down)))
+    if s.autocast and config.step.device == "cpu":
+        # A CPU's sum of fp32 and 16 bits makes an fp32 copy of the latter, inside the operator.
+        summed = {memory.MLP: s.u, memory.RESIDUAL: 2 * s.U, memory.WEIGHT_COPIES: s.block_copies}
+        yield _Point("forward", f"layers.{block}", _sum((before, {stream: s.U}, {memory.RESIDUAL: s.U}, summed)))
     logits = {memory.LOGITS: s.v + (s.u if s.autocast else 0), memory.RESIDUAL: s.U, memory.NORMS: s.U}
     copies = {memory.WEIGHT_COPIES: (layers - block) * s.block_copies + s.copied(s.table)}
     yield _Point("forward", "head", _sum((before, logits, copies)))

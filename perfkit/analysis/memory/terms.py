@@ -7,9 +7,10 @@ the matmuls: half under autocast, else the same.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from perfkit.analysis.memory.forms import Counts, own
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory.estimate import (
     ATTENTION,
@@ -25,39 +26,58 @@ from perfkit.schema.memory.estimate import (
 
 
 class Sizes:
-    """Bytes of the tensors that occur, for a resolved configuration."""
+    """Bytes of the tensors that occur, for a resolved configuration.
 
-    def __init__(self, config: RunConfig) -> None:
+    `taken` says how many bytes a tensor of so many takes: of an allocator that rounds, the sizes are those of its
+    blocks, and so is every sum of them.
+    """
+
+    def __init__(self, config: RunConfig, taken: Callable[[int], int] = int) -> None:
         shape, batch, length = config.transformer.shape, config.step.batch_size, config.step.context_length
         assert length is not None, "resolve the configuration first"
+        self.taken = taken
         self.autocast = config.step.precision in ("bf16", "fp16")
         self.attention = "math" if config.transformer.sdpa_backend == "math" else config.transformer.attention
         # CUDA's autocast computes softmax in fp32, the CPU's does not.
         self.wide_softmax = self.autocast and self.attention == "eager" and config.step.device != "cpu"
+        self.layers = shape.num_layers
         tokens, half = batch * length, 2 if self.autocast else 1
-        self.U = 4 * tokens * shape.d_model  # (b, t, d): the residual stream
-        self.F = 4 * tokens * shape.d_ff  # (b, t, f)
-        self.A = 4 * batch * shape.num_heads * length**2  # (b, h, t, s): scores
-        self.V = 4 * tokens * config.transformer.vocab_size  # (b, t, v): logits
-        self.u, self.f, self.a, self.v = self.U // half, self.F // half, self.A // half, self.V // half
-        self.mask = 4 * length**2  # (t, s): the mask that the math backend makes for itself
-        self.n = 4 * tokens  # one number a token: a norm's scale
-        self.r = 4 * batch * shape.num_heads * length  # one number a row of scores: logsumexp
-        self.square = 4 * shape.d_model**2  # weight of q, k, v or output_proj
-        self.wide = 4 * shape.d_model * shape.d_ff  # weight of gate, up or down
-        self.table = 4 * shape.d_model * config.transformer.vocab_size  # embedding or head
-        self.gain = 4 * shape.d_model  # of a norm
-        self.copy = 2 if self.autocast else 0  # what autocast's copy of a weight is: 1 / copy of it
-        self.angles = 4 * length * (shape.d_model // shape.num_heads) // 2  # cosines, or sines
+        full = {
+            "u": 4 * tokens * shape.d_model,  # (b, t, d): the residual stream
+            "f": 4 * tokens * shape.d_ff,  # (b, t, f)
+            "a": 4 * batch * shape.num_heads * length**2,  # (b, h, t, s): scores
+            "v": 4 * tokens * config.transformer.vocab_size,  # (b, t, v): logits
+        }
+        self.U, self.F, self.A, self.V = (taken(size) for size in full.values())
+        self.u, self.f, self.a, self.v = (taken(size // half) for size in full.values())
+        self.mask = taken(4 * length**2)  # (t, s): the mask that the math backend makes for itself
+        self.hidden = taken(length**2)  # (t, s): where a query must not look, bool
+        self.n = taken(4 * tokens)  # one number a token: a norm's scale
+        self.ids = taken(8 * tokens)  # tokens, or targets, int64
+        self.r = taken(4 * batch * shape.num_heads * length)  # one number a row of scores: logsumexp
+        square, wide = 4 * shape.d_model**2, 4 * shape.d_model * shape.d_ff
+        table = 4 * shape.d_model * config.transformer.vocab_size
+        self.square = taken(square)  # weight of q, k, v or output_proj
+        self.wide = taken(wide)  # weight of gate, up or down
+        self.table = taken(table)  # embedding or head
+        self.gain = taken(4 * shape.d_model)  # of a norm
+        self._copies = {taken(weight): taken(weight // 2) for weight in (square, wide, table)}
+        angles = 4 * length * (shape.d_model // shape.num_heads) // 2
+        self.angles, self.half_angles = taken(angles), taken(angles // 2)  # cosines, or sines; in 16 bits
 
     def copied(self, weight: int) -> int:
         """Bytes of autocast's 16-bit copy of a weight; 0 without autocast."""
-        return weight // self.copy if self.copy else 0
+        return self._copies[weight] if self.autocast else 0
 
     @property
     def block_weights(self) -> int:
         """A block's parameters, and so its gradients."""
         return 4 * self.square + 3 * self.wide + 2 * self.gain
+
+    @property
+    def weights(self) -> int:
+        """All parameters."""
+        return self.layers * self.block_weights + 2 * self.table + self.gain
 
     @property
     def block_copies(self) -> int:
@@ -70,35 +90,19 @@ Amounts = dict[str, int]
 
 
 def saved(s: Sizes) -> Amounts:
-    """What one block's forward keeps for its backward.
+    """What one block's forward keeps for its backward: perfkit's own block, see `forms.own`."""
+    form = own(s.attention, autocast=s.autocast, wide_softmax=s.wide_softmax)
+    return {**bytes_of(form.block, s), WEIGHT_COPIES: s.block_copies}
 
-    A norm keeps its input (the residual stream), the normalised input, the scale, and, as the projections' input,
-    its output. Autocast keeps no fp32 output but one 16-bit copy for each of the 3 + 2 matmuls that read it.
-    """
-    kept: Counter[str] = Counter()
-    kept[RESIDUAL] = 2 * s.U
-    kept[NORMS] = 2 * (s.U + s.n) + (0 if s.autocast else 2 * s.U)
-    kept[PROJECTIONS] = 3 * s.u if s.autocast else 0
-    kept[ROPE] = 2 * s.u + (4 * s.angles // 2 if s.autocast else 0)  # and 16-bit cosines and sines, for q and for k
-    kept[ATTENTION] = attention_saved(s)
-    if s.attention == "sdpa":
-        kept[PROJECTIONS] += s.u  # v as it was projected; the others copy it first
-    elif s.attention == "math":
-        kept[ROPE] -= 2 * s.u  # q and k are kept scaled, inside the attention
-    kept[MIXED] = s.u
-    kept[MLP] = 4 * s.f + (2 * s.u if s.autocast else 0)
-    kept[WEIGHT_COPIES] = s.block_copies
-    return dict(kept)
+
+def bytes_of(counts: Counts, s: Sizes) -> Amounts:
+    """The bytes of so many tensors of each size."""
+    return {part: sum(count * getattr(s, size) for size, count in of.items()) for part, of in counts.items()}
 
 
 def attention_saved(s: Sizes) -> int:
     """Kept by the operations between rope and output_proj."""
-    if s.attention == "sdpa":
-        return s.u + s.r  # output and logsumexp
-    if s.attention == "math":
-        return 3 * s.U + s.A  # q, k (scaled), v and the softmax, in fp32
-    wide = s.A if s.wide_softmax else 0
-    return s.u + s.a + wide  # v and the softmax
+    return saved(s)[ATTENTION]
 
 
 def attention_forward(s: Sizes) -> list[tuple[str, int]]:
@@ -131,7 +135,7 @@ class Ledger:
     """Follows a backward pass: records moments while kept tensors are freed and gradients are made."""
 
     kept: Amounts
-    autocast: bool
+    s: Sizes
     made: int = 0
     moments: list[Moment] = field(default_factory=list)
 
@@ -162,20 +166,22 @@ class Ledger:
         in 16 bits and are widened: `after` is worked on when the input's is, and `summed` while it is added to
         another (None where it is not).
         """
-        if not self.autocast:
+        if not self.s.autocast:
             self.at(module, before + output, made=weight)
             self.free(part, source)
             return
-        self.at(module, before + output + weight // 2)
+        copy = self.s.copied(weight)
+        self.at(module, before + output + copy)
         self.free(part, source)
-        self.free(WEIGHT_COPIES, weight // 2)
+        self.free(WEIGHT_COPIES, copy)
         if summed is not None:
-            self.at(module, summed + weight // 2)
-        self.at(module, after + weight // 2, made=weight)
+            self.at(module, summed + copy)
+        self.at(module, after + copy, made=weight)
 
-    def norm(self, module: str, s: Sizes, *, carried: int) -> None:
+    def norm(self, module: str, *, carried: int) -> None:
         """Backward of a norm, with `carried` worked on besides the norm's own two tensors."""
-        if not self.autocast:
+        s = self.s
+        if not self.s.autocast:
             self.free(NORMS, s.U)
         self.at(module, carried + 3 * s.U, made=s.gain)
         self.free(NORMS, s.U + s.n)
@@ -183,20 +189,20 @@ class Ledger:
         self.free(RESIDUAL, s.U)
 
 
-def block_backward(s: Sizes, *, checkpoint: bool) -> list[Moment]:
+def block_backward(s: Sizes, *, just_computed: bool) -> list[Moment]:
     """The moments of one block's backward, in order. The gradient of its output (U) is there all the time.
 
     Moments that another always exceeds are left out: the scores, the rotation, the end of the math backend.
     """
-    ledger = Ledger(saved(s), s.autocast)
-    if checkpoint and s.autocast:  # the block was just computed again, and the norm's fp32 output is not gone yet
+    ledger = Ledger(saved(s), s)
+    if just_computed and s.autocast:  # by a checkpoint, and the norm's fp32 output is not gone yet
         ledger.free(NORMS, -s.U)
         ledger.at("mlp.down_proj", s.U + s.u)
         ledger.free(NORMS, s.U)
     _mlp_backward(s, ledger)
     _attention_backward(s, ledger)
     _projections_backward(s, ledger)
-    ledger.norm("attn_norm", s, carried=s.U)
+    ledger.norm("attn_norm", carried=s.U)
     return ledger.moments
 
 
@@ -216,7 +222,7 @@ def _mlp_backward(s: Sizes, ledger: Ledger) -> None:
     ledger.linear(
         "mlp.gate_proj", s.wide, MLP, before=2 * s.U + s.f, output=s.u, after=2 * s.U, source=source, summed=4 * s.U
     )
-    ledger.norm("mlp_norm", s, carried=s.U)
+    ledger.norm("mlp_norm", carried=s.U)
 
 
 def _attention_backward(s: Sizes, ledger: Ledger) -> None:
@@ -237,7 +243,7 @@ def _attention_backward(s: Sizes, ledger: Ledger) -> None:
     else:
         _eager_backward(s, ledger)
     if s.autocast:
-        ledger.free(ROPE, 4 * s.angles // 2)
+        ledger.free(ROPE, 4 * s.half_angles)
 
 
 def _eager_backward(s: Sizes, ledger: Ledger) -> None:
@@ -278,10 +284,10 @@ def head_saved(s: Sizes) -> Amounts:
 
 def head_backward(s: Sizes) -> list[Moment]:
     """The moments of backward before it reaches the last block."""
-    ledger = Ledger(head_saved(s), s.autocast)
+    ledger = Ledger(head_saved(s), s)
     ledger.at("loss", 2 * s.V)  # gradients of the log-softmax and of the logits
     ledger.free(LOGITS, s.V)
     source = s.u if s.autocast else 0
     ledger.linear("head", s.table, LOGITS, before=s.v, output=s.u, after=s.U, source=source)
-    ledger.norm("norm", s, carried=0)
+    ledger.norm("norm", carried=0)
     return ledger.moments

@@ -128,8 +128,8 @@ def verdict(prediction: Prediction) -> Finding:
     """Whether the step fits, and by which rule."""
     if prediction.verdict is None or prediction.memory_bytes is None:
         return Finding(MEMORY_UNKNOWN, "there is no GPU here to compare with", advice="--memory 16GB for a verdict")
-    extra = memory_fit.overhead(prediction.config)
-    context = f" + {units.size(extra)} assumed for the CUDA context" if extra else ""
+    extra = prediction.beside_bytes
+    context = f" + {units.size(extra)} beside the tensors" if extra else ""
     text = (
         f"{prediction.verdict} in {units.size(prediction.memory_bytes)}: {units.size(prediction.peak_bytes)}{context}"
         f" is {units.percent(prediction.share or 0.0)} of it"

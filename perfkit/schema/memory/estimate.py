@@ -5,6 +5,7 @@ Every byte of the peak is in exactly one part, so that the parts add up to it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +83,35 @@ def part_of(scope: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a GPU holds on top of the bytes that tensors asked for, at the same moment."""
+
+    rounding: dict[str, int]
+    """Part -> bytes by which the allocator's blocks are larger than what its tensors asked for."""
+    workspaces: int
+    """Bytes of cuBLAS's workspaces: the allocator counts them as allocated."""
+    context: int
+    """Bytes of the CUDA context and libraries, which the allocator does not know of."""
+    unused: int | None = None
+    """Bytes of the allocator's segments that no block takes: reserved, and not allocated. None where it is not known:
+    that takes the order of all allocations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Every allocation and release of a traced step and of what came before it, in order."""
+
+    changes: Sequence[tuple[int, int]]
+    """Number of the storage, and its bytes: negative where it is freed."""
+    step: int
+    """Place in `changes` where the step begins."""
+    peak: int
+    """Place of the peak: just after this change."""
+    parts: Mapping[int, str]
+    """Part of each storage that is there at the peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
     """The peak of a steady step (the second and later ones, in which the optimizer's state exists)."""
 
@@ -94,6 +124,8 @@ class MemoryEstimate:
     """Where the peak is: the module whose forward or backward it falls in; empty for the optimizer."""
     first_step: int
     """Peak of the first step, in bytes, in which the optimizer's state is only made at the end."""
+    beside: Beside | None = None
+    """What a GPU holds on top; None on a CPU."""
 
     @property
     def peak(self) -> int:
@@ -106,6 +138,16 @@ class MemoryEstimate:
         if self.module in ("", self.phase):
             return self.phase
         return f"{self.phase} of {self.module}"
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of the allocator's blocks at the peak (`torch.cuda.memory_allocated`); on a CPU, of the tensors."""
+        return self.peak + (0 if self.beside is None else sum(self.beside.rounding.values()) + self.beside.workspaces)
+
+    @property
+    def reserved(self) -> int | None:
+        """Bytes of the allocator's segments (`torch.cuda.max_memory_reserved`); None where that is not known."""
+        return None if self.beside is None or self.beside.unused is None else self.allocated + self.beside.unused
 
     def part(self, name: str) -> int:
         """Bytes of one part; 0 where there are none."""

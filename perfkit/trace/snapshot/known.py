@@ -9,14 +9,17 @@ import zlib
 from pathlib import Path
 
 from perfkit.trace import foreign
-from perfkit.trace.snapshot import reader
 
 _NAMES = re.compile(r"\.(pickle|pkl)(\.gz|\.zip)?$", re.IGNORECASE)
 
 
 def is_snapshot(path: Path) -> bool:
-    """Whether this may be what PyTorch wrote of an allocator: a pickle, packed or not. Its reader judges it."""
-    return reader.is_snapshot(_head(path)) or _NAMES.search(path.name) is not None
+    """Whether this is what PyTorch wrote of an allocator, packed or not: a pickle.
+
+    What is in a pickle is for its reader to judge; a checkpoint is none.
+    """
+    head = _head(path)
+    return not foreign.is_checkpoint(head) and (foreign.is_pickle(head) or _NAMES.search(path.name) is not None)
 
 
 def _head(path: Path) -> bytes:

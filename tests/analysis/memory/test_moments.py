@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perfkit.analysis.memory import model as memory_model
+from perfkit.analysis.memory.terms import Sizes
 from perfkit.measure import estimate
 from perfkit.schema.config import RunConfig
 
@@ -28,7 +29,7 @@ Place = tuple[str, str]
 def of_formula(config: RunConfig) -> dict[Place, int]:
     """The most bytes at each place that the formula looks at."""
     most: dict[Place, int] = defaultdict(int)
-    for point in memory_model._points(config):
+    for point in memory_model._points(config, Sizes(config)):
         place = point.phase, point.module
         most[place] = max(most[place], point.total)
     return dict(most)
@@ -39,8 +40,8 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
     histories = []
 
     class Kept(estimate._History):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, **told: Any) -> None:
+            super().__init__(**told)
             histories.append(self)
 
     monkeypatch.setattr(estimate, "_History", Kept)
@@ -73,6 +74,10 @@ def of_traced(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> dict[Place,
         ("cpu", {"pass_type": "forward", "attention": "sdpa", "sdpa_backend": "math"}),
         ("cpu", {"pass_type": "forward", "attention": "sdpa", "sdpa_backend": "math", "context_length": 16}),
         ("cpu", {"pass_type": "forward", "precision": "bf16"}),
+        (
+            "cpu",
+            {"pass_type": "forward", "precision": "bf16", "d_ff": 64, "context_length": 4},
+        ),  # in the sum of a block
         ("cpu", {"pass_type": "forward", "precision": "bf16", "attention": "sdpa", "sdpa_backend": "math"}),
         (
             "cpu",
