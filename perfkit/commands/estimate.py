@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 from pathlib import Path
 
 from perfkit import signals
+from perfkit.analysis.memory import allocator
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import memory as memory_report
@@ -32,10 +35,12 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
             f"--fit needs the memory of --device {config.step.device}, which is unknown: add e.g. --memory 16GB"
         )
     print(run_report.headline(resolved), file=sys.stderr)
-    formula = memory_model.estimate(resolved)
+    each = allocator.workspace(estimate.capability(), os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+    formula = memory_model.estimate(resolved, each)
+    workspaces = allocator.workspaces(resolved.step.pass_type != "forward", each)
     with StageProgress() as progress:
         progress.stage("tracing the step on fake tensors")
-        traced = estimate.estimate(resolved)
+        traced = estimate.estimate(resolved, beside=functools.partial(allocator.beside, workspaces=workspaces))
     proposed = None
     if fit and available is not None:
         fits = memory_fit.predict(resolved, available).verdict == "fits"

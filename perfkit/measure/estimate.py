@@ -86,6 +86,11 @@ def available(device: str, cuda: Any = torch.cuda, free: Callable[[str], int] = 
     return free(device)
 
 
+def capability(cuda: Any = torch.cuda) -> tuple[int, int] | None:
+    """Compute capability of the GPU that is here; None without one."""
+    return cuda.get_device_capability() if cuda.is_available() else None
+
+
 def _twin(config: RunConfig) -> RunConfig:
     """The configuration whose step on a CPU keeps the same tensors as `config` on its device.
 

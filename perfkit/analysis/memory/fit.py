@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from perfkit.analysis.memory import model as memory_model
 from perfkit.schema.config import RunConfig
+from perfkit.schema.memory.estimate import MemoryEstimate
 from perfkit.schema.parts.workloads import SIZES
 
 FitVerdict = Literal["fits", "borderline", "will not fit"]
@@ -60,7 +61,11 @@ class Prediction:
 
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
     """The peak of a resolved configuration by the formula, and whether it fits into `memory` bytes. Takes 1 ms."""
-    estimate = memory_model.estimate(config)
+    return judge(config, memory_model.estimate(config), memory)
+
+
+def judge(config: RunConfig, estimate: MemoryEstimate, memory: int | None = None) -> Prediction:
+    """What an estimate says of whether a configuration fits."""
     context = estimate.beside.context if estimate.beside else 0  # on a CPU, available memory is counted with PyTorch
     beside = estimate.allocated - estimate.peak + context
     return Prediction(config, estimate.peak, estimate.first_step, estimate.where, memory, beside)

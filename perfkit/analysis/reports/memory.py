@@ -49,8 +49,10 @@ def report(
     proposed: Sequence[Proposal] | None = None,
 ) -> Report:
     """One configuration's estimate, by both methods. `proposed` is None where no proposals were asked for."""
-    prediction = memory_fit.predict(config, available)
+    prediction = memory_fit.judge(config, formula, available)
     tables = [parts_table(formula, traced)]
+    if formula.beside is not None:
+        tables.append(beside_table(formula, traced))
     if proposed:
         tables.append(proposals_table(proposed))
     findings = [*_peaks(formula, traced), verdict(prediction)]
@@ -61,12 +63,14 @@ def report(
             f"--compile {config.step.compile} is not covered: the estimate is for the step without it, which keeps more"
         )
         findings.append(Finding(COMPILE_NOT_COVERED, text))
-    text = "not counted: kernels' workspaces, and the allocator's rounding and fragmentation"
+    text = "not counted: what kernels allocate inside themselves, and what fragments leave no room for"
     findings.append(Finding(MEMORY_NOT_COUNTED, text))
     summary = {
         "peak_bytes": formula.peak,
         "traced_bytes": traced.peak,
         "first_step_bytes": formula.first_step,
+        "allocated_bytes": formula.allocated,
+        "reserved_bytes": traced.reserved,
         "where": formula.where,
         "memory_bytes": available,
         "verdict": prediction.verdict,
@@ -97,6 +101,55 @@ def parts_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
         Column("what"),
     )
     return Table("memory", "Memory at the peak", columns, pd.DataFrame(rows), pinned=len(rows))
+
+
+def beside_table(formula: MemoryEstimate, traced: MemoryEstimate) -> Table:
+    """What a GPU holds on top of what tensors ask for, and what PyTorch calls the sum so far; by both methods."""
+    rows = [
+        {
+            "what": what,
+            "formula_bytes": _amount(formula, what),
+            "traced_bytes": _amount(traced, what),
+            "meaning": meaning,
+        }
+        for what, meaning in _BESIDE.items()
+    ]
+    columns = (
+        Column("what"),
+        Column("formula_bytes", "B", "bytes", "formula", scale="bytes"),
+        Column("traced_bytes", "B", "bytes", "traced", scale="bytes"),
+        Column("meaning"),
+    )
+    frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+    return Table("memory_beside", "Beside the tensors, on a GPU", columns, frame, pinned=len(rows))
+
+
+_BESIDE = {
+    "tensors": "the total above: requested bytes",
+    "rounding": "blocks of the allocator are larger than their tensors",
+    "workspaces": "of cuBLAS, one a thread: forward's and backward's",
+    "allocated": "tensors + rounding + workspaces (torch.cuda.memory_allocated)",
+    "unused": "segments' bytes that no block takes: kept for later, or fragments",
+    "reserved": "allocated + unused (torch.cuda.memory_reserved)",
+    "context": "of CUDA and its libraries: assumed, not measured",
+}
+"""In the order in which it adds up."""
+
+
+def _amount(found: MemoryEstimate, what: str) -> int | None:
+    beside = found.beside
+    if beside is None:
+        return None
+    amounts = {
+        "tensors": found.peak,
+        "rounding": sum(beside.rounding.values()),
+        "workspaces": beside.workspaces,
+        "allocated": found.allocated,
+        "unused": beside.unused,
+        "reserved": found.reserved,
+        "context": beside.context,
+    }
+    return amounts[what]
 
 
 PEAK_MEMORY = Rule("peak-memory", "memory", "the predicted peak, by both methods")

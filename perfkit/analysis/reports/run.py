@@ -11,6 +11,7 @@ import pandas as pd
 from perfkit.analysis.findings.capacity import over_capacity
 from perfkit.analysis.noise import enough, stability
 from perfkit.analysis.noise import tables as noise_report
+from perfkit.analysis.reports import resident
 from perfkit.analysis.runs import summary as run_summary
 from perfkit.analysis.runs.line import run_totals
 from perfkit.analysis.statistics import stats
@@ -45,6 +46,7 @@ _COLUMNS = (
     Column("rest_s", "s", "time", "rest", scale="time"),
     Column("tokens_per_s", "/s", "rate", "tokens/s"),
     Column("peak_memory_bytes", "B", "bytes", "peak memory"),
+    Column("tensor_memory_bytes", "B", "bytes", "in tensors", audience="scripts"),
     Column("status"),
 )
 
@@ -86,6 +88,7 @@ def report(record: RunRecord) -> Report:
         enough.finding(record, noise),
         *(noise.findings if noise is not None else ()),
         None if "trace" in record.artifacts else over_capacity(record),  # else the trace's report has it
+        resident.finding(record),
         _range_cost(record),
         _probe_cost(record),
     )
@@ -202,6 +205,7 @@ def result_table(records: Sequence[RunRecord]) -> Table:
 def _row(record: RunRecord) -> dict[str, object]:
     model, step = record.config.workload, record.config.step
     measured = asdict(run_summary.summarize(record)) | {"size": model.name, "status": record.status}
+    measured["tensor_memory_bytes"] = resident.in_tensors(record)
     if isinstance(model, Own):  # perfkit does not know what its step does
         return measured
     return measured | {

@@ -207,3 +207,38 @@ def test_numbers_that_cannot_be_halved_are_left_out_and_one_alone_is_not_all():
     both = list(memory_fit._halved(config("cpu", num_layers=2, **own)))
     assert both[:3] == [{"num_layers": 1}, {"d_ff": 500}, {"num_layers": 1, "d_ff": 500}]
     assert list(memory_fit._halved(config("cpu", num_layers=1, **own)))[:2] == [{"d_ff": 500}, {"d_ff": 250}]
+
+
+DEEP: dict[str, Any] = {
+    "model_size": "small", "num_layers": 200, "d_ff": 768, "attention": "sdpa", "vocab_size": 100, "batch_size": 16,
+    "context_length": 2048,
+}  # fmt: skip
+"""Where the inputs of blocks are most of what checkpointing keeps."""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 7, 12, 200])
+def test_the_best_group_is_the_best_of_all(layers, nested):
+    """GIVEN a deep model with a narrow MLP WHEN every size is tried THEN none is below it"""
+    deep = config(
+        model_size="small", num_layers=layers, d_ff=768, attention="sdpa", vocab_size=100, context_length=2048
+    )
+    best = memory_fit.best_group(deep, nested=nested)
+    peaks = [
+        predict(deep.changed(checkpoint_every=n, checkpoint_nested=nested)).peak_bytes for n in range(1, layers + 1)
+    ]
+    assert peaks[best - 1] == min(peaks)
+
+
+def test_groups_are_proposed_where_they_need_less_than_single_blocks():
+    # GIVEN
+    deep = config(**DEEP)
+    single = predict(deep.changed(checkpoint=True))
+    memory = round((single.peak_bytes + single.beside_bytes) / 0.9)
+
+    # WHEN
+    commands = [one.command for one in proposals(deep, memory)]
+
+    # THEN
+    assert any("--checkpoint-every" in one for one in commands)
+    assert not any(one == "--checkpoint" for one in commands)

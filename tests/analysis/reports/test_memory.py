@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -12,7 +13,7 @@ from perfkit.analysis.reports import memory as memory_report
 from perfkit.render import terminal
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory
-from perfkit.schema.memory.estimate import MemoryEstimate
+from perfkit.schema.memory.estimate import Beside, MemoryEstimate
 from perfkit.schema.table import Table
 from tests import runs
 from tests.reports import lines_in, tables_for_people
@@ -28,8 +29,8 @@ def estimate(parts: dict[str, int], module: str = "loss", first_step: int | None
     return MemoryEstimate(method="formula", parts=parts, phase="backward", module=module, first_step=first)
 
 
-def prediction(peak: int, available: int | None, config: RunConfig = CPU) -> Prediction:
-    return Prediction(config, peak, peak, "optimizer", available)
+def prediction(peak: int, available: int | None, beside: int = 0) -> Prediction:
+    return Prediction(CPU, peak, peak, "optimizer", available, beside)
 
 
 def shown(table: Table) -> list[str]:
@@ -107,8 +108,8 @@ def test_that_compiling_is_not_covered_is_said(compiled, said):
     [
         (prediction(8 * GIB, 10 * GIB), "fits in 10.0 GiB: 8.0 GiB is 80.0% of it"),
         (
-            prediction(8 * GIB, 10 * GIB, GPU),
-            "fits in 10.0 GiB: 8.0 GiB + 512.0 MiB assumed for the CUDA context is 85.0% of it",
+            prediction(8 * GIB, 10 * GIB, GIB // 2),
+            "fits in 10.0 GiB: 8.0 GiB + 512.0 MiB beside the tensors is 85.0% of it",
         ),
         (prediction(12 * GIB, 10 * GIB), "will not fit in 10.0 GiB: 12.0 GiB is 120.0% of it"),
     ],
@@ -182,3 +183,31 @@ def test_many_estimates_without_a_trace_or_a_memory_have_no_columns_for_them():
     table = memory_report.estimate_table([CPU], varied=["num_layers"])
     assert not {"traced_bytes", "difference", "verdict"} & set(table.frame)
     assert list(memory_report.estimate_table([CPU], GIB).frame["verdict"]) == ["fits"]
+
+
+def test_what_is_beside_the_tensors_adds_up_to_what_pytorch_counts():
+    # GIVEN estimates for a GPU, of which only the traced one knows the order of allocations
+    beside = Beside(rounding={memory.MLP: MIB, memory.ROPE: MIB}, workspaces=8 * MIB, context=GIB)
+    formula = dataclasses.replace(estimate({memory.MLP: 90 * MIB}), beside=beside)
+    traced = dataclasses.replace(formula, beside=dataclasses.replace(beside, unused=20 * MIB))
+
+    # THEN
+    table = memory_report.report(GPU, formula, traced, GIB).tables[1]
+    assert table.name == "memory_beside"
+    frame = table.frame.set_index("what")[["formula_bytes", "traced_bytes"]] / MIB
+    rows = {str(what): tuple(amounts) for what, amounts in zip(frame.index, frame.to_numpy(), strict=True)}
+    assert rows["tensors"] == (90, 90)
+    assert rows["rounding"] == (2, 2)
+    assert rows["allocated"] == (100, 100)
+    assert rows["reserved"][1] == 120
+    assert math.isnan(rows["reserved"][0])  # not known
+    assert (formula.reserved, traced.reserved) == (None, 120 * MIB)
+
+
+def test_a_cpu_has_nothing_beside_the_tensors():
+    report = memory_report.report(CPU, estimate({"mlp": 1}), estimate({"mlp": 1}), GIB)
+    assert "memory_beside" not in [table.name for table in report.tables]
+    assert (memory_model.estimate(CPU).beside, memory_model.estimate(CPU).allocated) == (
+        None,
+        memory_model.estimate(CPU).peak,
+    )
