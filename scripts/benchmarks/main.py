@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scripts.benchmarks import harness, nsys, reading, rivals, startup
+from scripts.benchmarks import harness, nsys, reading, rivals, snapshots, startup
 from scripts.benchmarks.measuring import BenchError, Row
 
 Benchmark = Callable[[int], Iterator[Row]]
@@ -22,9 +22,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "scale": reading.scale,
     "hta": rivals.hta,
     "nsys": nsys.kernels,
+    "snapshots": snapshots.snapshots,
 }
-BY_NAME_ONLY = ("hta", "nsys")
-"""Benchmarks that run only when named, because they need other tools and take minutes."""
+BY_NAME_ONLY = ("hta", "nsys", "snapshots")
+"""Benchmarks that run only when named, because they need other tools or large files, and take minutes."""
 REPEATS = 5
 
 _HEADINGS = ("", "measured", "ratio", "to", "bound", "")
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None, benchmarks: Mapping[str, Benchmark] 
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {name:<9}{(run.__doc__ or '').splitlines()[0]}" for name, run in BENCHMARKS.items()]
+    lines = [f"  {name:<10}{(run.__doc__ or '').splitlines()[0]}" for name, run in BENCHMARKS.items()]
     default = f"Default: all but {', '.join(BY_NAME_ONLY)}."
     parser = argparse.ArgumentParser(
         prog="scripts/bench",

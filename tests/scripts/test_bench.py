@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from perfkit.analysis.reports import trace as trace_report
 from perfkit.trace.load import load
+from perfkit.trace.snapshot.columns import Action
+from perfkit.trace.snapshot.reader import read as read_snapshot
 from scripts.benchmarks import harness_child, measuring, rivals, trace_child
 from scripts.benchmarks import main as bench
+from scripts.benchmarks.make_snapshot import make as write_snapshot
 from scripts.benchmarks.make_trace import Made, write_trace
 from scripts.benchmarks.measuring import BenchError, Row, interleaved, run_child, run_python
 
@@ -89,6 +93,19 @@ def test_the_generated_trace_is_the_same_every_time(made: tuple[Path, Made], tmp
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
     write_trace(tmp_path / "packed.json.gz", 2_000, layers=2)
     assert load(tmp_path / "packed.json.gz").facts.events == facts.events
+
+
+def test_a_generated_snapshot_has_as_many_events_as_it_should(tmp_path: Path) -> None:
+    """GIVEN two batches of a pickle and a part of one, with lists of its own or shared THEN all events, paired"""
+    for shared in (False, True):
+        with (tmp_path / "s.pickle").open("wb") as out:
+            write_snapshot(out, 2_500, shared_lists=shared)
+        found = read_snapshot(tmp_path / "s.pickle")
+        counts = np.bincount(found.events.action, minlength=3)
+        assert 2_500 <= len(found.events) <= 2_501
+        assert counts[Action.FREE_REQUESTED] == counts[Action.FREE_COMPLETED] < counts[Action.ALLOC]
+        assert len(found.stacks) == 200
+        assert 28 < np.diff(found.stacks.start).mean() < 32
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------

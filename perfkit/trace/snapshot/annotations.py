@@ -19,7 +19,8 @@ def annotations_of(value: Any, first: int, last: int) -> tuple[Annotation, ...]:
 
     Raises ImplausibleError where this is no list of annotations.
     """
-    marks = [_mark(members(mark, "an annotation")) for mark in items(value, "the list of annotations")]
+    all_marks = [members(mark, "an annotation") for mark in items(value, "the list of annotations")]
+    marks = [_mark(mark) for mark in all_marks if _is_range(mark)]
     first, last = min([first, *(time for *_, time in marks)]), max([last, *(time for *_, time in marks)])
     opened: dict[tuple[str, int], list[int]] = {}
     found: list[Annotation] = []
@@ -33,15 +34,17 @@ def annotations_of(value: Any, first: int, last: int) -> tuple[Annotation, ...]:
     return tuple(sorted(found, key=lambda range_: (range_.start, -range_.end)))
 
 
+def _is_range(mark: dict[Any, Any]) -> bool:
+    """Whether this is an end of a range: C++ code may note anything else."""
+    return mark.get("stage") in ("START", "END") and type(mark.get("name")) is str
+
+
 def _mark(mark: dict[Any, Any]) -> tuple[str, str, int, int]:
-    stage = text(mark.get("stage"), "an annotation's stage")
-    if stage not in ("START", "END"):
-        raise ImplausibleError("an annotation's stage is neither START nor END")
     time = integer(mark.get("time_us"), "an annotation's time") * 1000
     if time > MAX_NS:
         raise ImplausibleError(f"an annotation's time is {time} ns")
     device = integer(mark.get("device", 0), "an annotation's device", least=-1)
-    return stage, text(mark.get("name"), "an annotation's name"), device, time
+    return mark["stage"], text(mark["name"], "an annotation's name"), device, time
 
 
 def settings_of(value: Any) -> Mapping[str, object]:

@@ -86,7 +86,7 @@ class EventRows:
             address=_addresses(events, action),
             size=sizes([event.get("size") for event in events], "an event's size"),
             stream=integers([event.get("stream", 0) for event in events], "an event's stream", least=-(2**63)),
-            stack=np.array([stack_of(event.get("frames"), replace=True) for event in events], np.int32),
+            stack=np.array([stack_of(event.get("frames")) for event in events], np.int32),
             metadata=self._numbers(events, "user_metadata"),
             compile_context=self._numbers(events, "compile_context"),
         )

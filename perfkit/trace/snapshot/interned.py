@@ -36,9 +36,10 @@ class StackNumbers:
         self._known: dict[int, tuple[Any, int]] = {}
         """By its id: a dictionary, and the number of its frame."""
 
-    def of(self, frames: Any, *, replace: bool = False) -> int:
-        """The number of a stack; MISSING for an empty one. `replace` empties the list but for that number.
+    def of(self, frames: Any) -> int:
+        """The number of a stack; MISSING for an empty one. The list then holds that number alone.
 
+        So its memory is free again, and a list that many events share is looked at once.
         Raises ImplausibleError where this is no list of frames.
         """
         if type(frames) is not list:
@@ -53,8 +54,7 @@ class StackNumbers:
         stack = self._stack_of.get(key)
         if stack is None:
             stack = self._stack_of[key] = self._new(frames)
-        if replace:
-            frames[:] = (self._seen[stack],)
+        frames[:] = (self._seen[stack],)
         return stack
 
     def table(self) -> tuple[tuple[Frame, ...], Stacks]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,10 @@ def read(path: Path | str, progress: Progress | None = None) -> Snapshot:
     path = Path(path)
     name = shown(path)
     with opened(path) as file:
-        return read_stream(file, path, name, size=path.stat().st_size, progress=progress)
+        try:
+            return read_stream(file, path, name, size=os.fstat(file.fileno()).st_size or None, progress=progress)
+        except OSError as error:
+            raise UsageError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def read_stream(
@@ -71,7 +75,7 @@ def read_stream(
 
 def _refuse_checkpoint(file: IO[bytes], name: str) -> None:
     """Raise UsageError for what torch.save wrote, though it may hold a snapshot."""
-    if foreign.is_checkpoint(peeked(file, foreign.HEAD)):
+    if file.seekable() and foreign.is_checkpoint(peeked(file, foreign.HEAD)):
         raise UsageError(
             f"{name} was written by torch.save, whose files are not read: write a snapshot with pickle.dump, as "
             "torch.cuda.memory._dump_snapshot does"

@@ -31,8 +31,10 @@ def segments_and_blocks(found: list[Any], stacks: StackNumbers) -> tuple[Segment
         segment = members(value, "a segment")
         address = integer(segment.get("address"), "a segment's address")
         first = len(blocks["size"])
-        for block in items(segment.get("blocks", []), "a segment's list of blocks"):
+        own = items(segment.get("blocks", []), "a segment's list of blocks")
+        for block in own:
             address += _add_block(blocks, members(block, "a block"), row, address, stacks)
+        own.clear()  # a list that a million segments share would be walked a million times
         _add_segment(segments, segment, {name: column[first:] for name, column in blocks.items()})
         segments["pool"].append(pools.setdefault(_pool(segment.get("segment_pool_id", (0, 0))), len(pools)))
         segments["stack"].append(stacks.of(segment.get("frames")))

@@ -7,6 +7,7 @@ import gzip
 import os
 import pickle
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ VALUE = snapshot(
         {"stage": "START", "name": "open", "device": 0, "time_us": 6},
         {"stage": "END", "name": "step", "device": 0, "time_us": 8},
         {"stage": "END", "name": "began before", "device": 0, "time_us": 7},
+        {"noted by": "other code", "device": 0, "time_us": 7},
     ],
     allocator_settings={"expandable_segments": False, "roundup_power2_divisions": {"1": 0}},
 )
@@ -140,6 +142,44 @@ def test_events_taken_while_the_rest_is_not_read_are_all_there(shared: bool, tmp
     assert lengths == [n % 7 % 5 + 1 for n in range(5_003)]
     assert found.frames == (Frame("forward", "model.py", 12), Frame("linear", "functional.py", 3))
     assert len(found.stacks) == 5
+
+
+def test_a_stack_without_its_event_says_that_entries_are_lost(tmp_path: Path):
+    """GIVEN a block in use with a recorded stack WHEN there is no alloc at its address THEN entries are lost"""
+    seen, unseen = event("alloc", 4096, 8, frames=[USER]), event("alloc", 512, 8)
+    held = [segment(4096, [block(4096, 512, 8, frames=[USER]), block(4608, 512, 8), block(5120, 512, 8, "inactive")])]
+    assert not read(written(tmp_path / "a", snapshot([seen], held))).entries_lost
+    assert read(written(tmp_path / "b", snapshot([unseen], held))).entries_lost
+    assert not read(written(tmp_path / "c", snapshot([], held))).entries_lost, "nothing was recorded"
+
+
+def test_a_gzip_whose_checksum_is_wrong_is_refused(tmp_path: Path):
+    """GIVEN a snapshot that loads WHEN the checksum of its gzip stream says that it was changed THEN one line"""
+    data = bytearray(gzip.compress(pickle.dumps(VALUE, 4)))
+    data[-8] ^= 1
+    (tmp_path / "s.gz").write_bytes(data)
+    with pytest.raises(UsageError, match="checksum does not match"):
+        read(tmp_path / "s.gz")
+
+
+def test_a_snapshot_through_a_pipe(tmp_path: Path):
+    """GIVEN a named pipe THEN what comes through it"""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(path.write_bytes, pickle.dumps(VALUE, 4))
+        assert len(read(path).events) == 7
+
+
+def test_what_many_share_is_walked_once(tmp_path: Path):
+    """GIVEN a file of some KB, in which 3,000 segments share 3,000 blocks, and these a stack THEN 3,000 rows"""
+    shared = block(0, 512, 8)
+    shared["frames"] = [USER] * 3_000
+    blocks = [dict(shared) for _ in range(3_000)]
+    value = snapshot([], [{**segment(0, []), "blocks": blocks} for _ in range(3_000)])
+    found = read(written(tmp_path / "s.pickle", value))
+    assert len(found.segments) == len(found.blocks) == 3_000
+    assert found.stacks.start.tolist() == [0, 3_000]
 
 
 NO_SNAPSHOTS: dict[str, object] = {
