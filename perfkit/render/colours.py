@@ -27,7 +27,7 @@ _MEMBERS: Mapping[Colour, str] = {
     PURPLE: "optimizer",
     ORANGE: "host to device, device to host, device to device, copy, memset, exposed copies",
     RED: "communication, exposed communication",
-    GREY: "other, host, wait, idle, unlaunched, zero_grad, rest",
+    GREY: "other, host, wait, idle, unlaunched, zero_grad, rest, outside phases",
 }
 
 
