@@ -101,13 +101,16 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
             return 0
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
-            command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=True)
+            command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=False)
             with signals.raised(), signals.blamed():  # only here: the lines above load the command's modules
                 code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()
                 signals.check()
     except CycloptsError as error:
         _raise_if(debug, error)
+        from perfkit.commands.inputs.refusals import refusal
+
+        _tell(refusal(error))
         return EXIT_USAGE
     except PerfkitError as error:
         _raise_if(debug, error)

@@ -67,6 +67,8 @@ def cells(
     values = _bounded(column, series)
     if column.kind == "params":
         return _stem(column), [_parameters(value) for value in (*values, *sums)]
+    if column.kind == "count":
+        return _stem(column), [_count(value) for value in (*values, *sums)]
     scale = _scale(column, [abs(v) for v in (values if pool is None else pool) if v and math.isfinite(v)])
     beyond = f">{column.endless / scale.divisor:,.0f}{scale.sign}" if math.isfinite(column.endless) else "inf"
     texts = [beyond if value == math.inf else scale.text(value) for value in (*values, *sums)]
@@ -166,6 +168,11 @@ def _decimals(largest: float, smallest: float) -> int:
         return 0
     wanted = max(3 - math.floor(math.log10(largest)), 1 - math.floor(math.log10(smallest)))
     return min(max(wanted, 0), _MAX_DECIMALS)
+
+
+def _count(value: float) -> str:
+    """A whole number as one, even among means: 8 times a step; else two decimals: 0.33 times."""
+    return _Scale(1.0, 0 if math.isfinite(value) and round(value, 6).is_integer() else 2).text(value)
 
 
 def _parameters(count: float) -> str:

@@ -28,6 +28,8 @@ class Steps:
     """The totals have so much of what ran outside the steps that they say little of a step."""
     in_total: bool = False
     """People asked for totals."""
+    only: int | None = None
+    """The number of the step that was asked for, from 0; None where all are shown."""
 
     @property
     def are_divided(self) -> bool:
@@ -38,7 +40,7 @@ class Steps:
     def text(self) -> str:
         """What is shown: `mean of 6 steps`."""
         if self.count == 1 and not self.has_more:
-            return "1 step"
+            return "1 step" if self.only is None else f"step {self.only} alone"
         number = "1 step" if self.count == 1 else f"{self.count:,} steps"
         if self.are_divided:
             return f"mean of {number}"

@@ -285,7 +285,7 @@ def test_several_paths_are_shown_one_after_the_other(two, capsys):
         (["{trace}", "{run}/", "{run}"], "{run} is named twice"),
         (["{run}", "{run}/../{name}"], "is named twice"),
         (["{trace}", "nowhere"], "nowhere does not exist: check the path"),
-        (["{trace}", "--fromat", "json"], "Did you mean --format?"),
+        (["{trace}", "--fromat", "json"], "did you mean --format?"),
     ],
 )
 def test_several_paths_that_cannot_be(two, capsys, arguments, says):

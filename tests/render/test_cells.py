@@ -106,7 +106,13 @@ def test_shares_are_percent(values, expected):
 def test_counts_have_separators_and_means_of_counts_decimals():
     calls = Column("calls", kind="count")
     assert cells(calls, pd.Series([1234567, 8])) == ("calls", ["1,234,567", "8"])
-    assert cells(calls, pd.Series([1234.5, 8.0])) == ("calls", ["1,234.5", "8.0"])
+    assert cells(calls, pd.Series([1234.5, 8.0])) == ("calls", ["1,234.50", "8"])
+
+
+def test_a_mean_that_is_a_whole_number_of_times_reads_as_one():
+    """GIVEN means of a step, by division WHEN shown THEN 24 calls in 3 steps are 8, one in 3 is 0.33, one in 900 few"""
+    means = pd.Series([24, 1, 1, 0]) / pd.Series([3, 3, 900, 3])
+    assert cells(Column("calls", kind="count"), means, [0.1 + 0.2 + 0.7])[1] == ["8", "0.33", "<0.01", "0", "1"]
 
 
 def test_rates_say_per_second_once():

@@ -94,6 +94,7 @@ def of_steps(steps: Steps | None) -> Table:
     [
         (Steps(8), "T, mean of 8 steps", {"count": 0.25, "total_ns": 500, "with_children_ns": 1000, "step_share": 0.5}),
         (Steps(1), "T, 1 step", {"step_share": 0.5}),
+        (Steps(1, only=2), "T, step 2 alone", {"step_share": 0.5}),
         (Steps(8, has_more=True), "T, total of 8 steps and of what ran outside them", {"per_step": 0.25}),
         (Steps(1, has_more=True), "T, total of 1 step and of what ran outside them", {"per_step": 0.25}),
         (Steps(8, in_total=True), "T, total of 8 steps", {"per_step": 0.25}),

@@ -81,7 +81,7 @@ def _cells(row: Row) -> dict[str, Any]:
 def _notes(compared: Comparison, rows: Sequence[Row], *, by_phase: bool) -> tuple[str, ...]:
     tested = sum(row.welch is not None for row in rows)
     if by_phase:
-        note = "medians of phases do not add up to the step's; forward includes the loss"
+        note = "medians of phases do not add up to the step's; forward includes the loss, rest zero_grad"
         return (f"{note}; verdicts adjusted for {tested} rows (Holm)",) if tested else (note,)
     if not tested:
         repeated = any(max(row.n_a, row.n_b) > 1 for row in rows)

@@ -21,7 +21,9 @@ _COLUMNS = (
     Column("added_s", "s", "time", "added", scale="time"),
     Column("ratio", "", "rate", "profiled/plain"),
 )
-_NOTE = "medians of steps, one process each: processes differ too, so a small overhead proves nothing"
+_NOTE = (
+    "medians of steps, one process each: processes differ too, so a small overhead proves nothing; rest: with zero_grad"
+)
 
 
 PROFILING_COST_UNKNOWN = Rule(

@@ -116,12 +116,16 @@ def _part(table: Table, name: str, title: str, columns: tuple[str, ...]) -> Tabl
     return Table(name, title, tuple(sorted(chosen, key=lambda c: columns.index(c.name))), table.frame, brief=True)
 
 
+_OUTSIDE = "outside phases"
+"""Not called rest, which elsewhere has zero_grad in it: there it is what forward, backward and optimizer leave."""
+
+
 def phase_times(record: RunRecord) -> Table:
     """One row for each phase of the step and one for the rest; the means add up to the step's mean."""
     wall = run_summary.wall_times(record.steps)
     names = list(record.steps[0].phases_s) if record.steps else []
     series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
-    series["rest"] = wall - sum(series.values(), start=np.zeros(len(wall)))
+    series[_OUTSIDE] = wall - sum(series.values(), start=np.zeros(len(wall)))
     rows = []
     for name, seconds in series.items():
         summary = stats.summarize(seconds) if len(seconds) else None
@@ -139,7 +143,7 @@ def phase_times(record: RunRecord) -> Table:
         Column("max_s", "s", "time", "max", scale="time", spare=True),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
-    notes = ("rest: wall time outside the phases of the step; on a GPU, launch latency and synchronisation",)
+    notes = (f"{_OUTSIDE}: the rest of the step's wall time; on a GPU, launch latency and synchronisation",)
     title = f"Wall time by phase, mean of {units.count(len(wall))} {'step' if len(wall) == 1 else 'steps'}"
     return Table("phase_times", title, columns, frame, notes, pinned=len(frame))
 
@@ -241,7 +245,7 @@ def steps_table(record: RunRecord) -> Table:
         Column("step", "", "count"),
         Column("wall_s", "s", "time", "wall", scale="time"),
         *(Column(f"{name}_s", "s", "time", name, scale="time") for name in phases),
-        Column("rest_s", "s", "time", "rest", scale="time"),
+        Column("rest_s", "s", "time", _OUTSIDE, scale="time"),
     )
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     return Table("steps", "Every step", columns, frame)

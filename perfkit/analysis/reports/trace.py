@@ -21,6 +21,7 @@ from perfkit.analysis.findings.performance import catalogue
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.look import Look
 from perfkit.analysis.findings.phases import backward_unmarked, no_phase_evidence
+from perfkit.analysis.reports.clocks import by_both_clocks
 from perfkit.analysis.reports.contention import doubted
 from perfkit.analysis.time import (
     breakdown,
@@ -209,7 +210,7 @@ def findings_of(
         *integrity.findings(account, checks),
         *catalogue.findings(Case(account, scalars, record=record), looks),
     )
-    return doubted(found, record)
+    return doubted(by_both_clocks(found, record, account.partial.facts.steps), record)
 
 
 def _misfit(account: Account, view: View) -> tuple[Finding, ...]:

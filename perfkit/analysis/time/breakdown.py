@@ -218,9 +218,17 @@ def phase_table(partial: Partial) -> Table:
     frame = _sums(partial.of(CELLS), "phase").set_index("phase")
     frame = frame.reindex([int(phase) for phase in Phase], fill_value=0).reset_index()
     frame["phase"] = [Phase(value).label for value in frame["phase"]]
-    columns = (Column("phase"), *account_columns(partial), _SHARE)
+    columns = (Column("phase", note=_of_optimizer(partial)), *account_columns(partial), _SHARE)
     wall = () if partial.facts.on_device else (_NO_WALL,)
     return Table("phases", "Phases", columns, with_share(frame), (*notes(partial), *wall), pinned=len(frame))
+
+
+def _of_optimizer(partial: Partial) -> str:
+    """What the optimizer's phase is where all of it is zero_grad: a step without an update clears its gradients."""
+    cells = partial.of(CELLS)
+    places = cells["path"][(cells["phase"] == Phase.OPTIMIZER) & (cells["total_ns"] > 0)].unique().tolist()
+    alone = places and {partial.facts.paths[place] if place != NONE else "" for place in places} == {"zero_grad"}
+    return "optimizer is zero_grad alone, since nothing is updated" if alone else ""
 
 
 def category_table(partial: Partial) -> Table:

@@ -73,7 +73,9 @@ class TraceTable:
             return None
 
         def table() -> Table:
-            return replace(build(partial, view), brief=True, steps=steps_of(partial) if self.adds_up_steps else None)
+            chosen = view.selection.steps
+            steps = steps_of(partial, chosen if isinstance(chosen, int) else None) if self.adds_up_steps else None
+            return replace(build(partial, view), brief=True, steps=steps)
 
         return LazyTable(self.name, table, audience)
 
@@ -93,13 +95,16 @@ class TraceTable:
         return replace(whole, columns=columns, frame=frame, pinned=sum(part.pinned for part, _ in parts))
 
 
-def steps_of(partial: Partial) -> Steps | None:
-    """The steps of which sums are; sums have more where over 1% of the time was launched outside all of them."""
+def steps_of(partial: Partial, only: int | None = None) -> Steps | None:
+    """The steps of which sums are; sums have more where over 1% of the time was launched outside all of them.
+
+    only: the number of the one step that was asked for.
+    """
     if not partial.facts.steps:
         return None
     rows = partial.of(BY_STEP)
     outside = int(rows["total_ns"][rows["step"] == NONE].sum())
-    return Steps(len(partial.facts.steps), has_more=outside > _LITTLE * int(rows["total_ns"].sum()))
+    return Steps(len(partial.facts.steps), has_more=outside > _LITTLE * int(rows["total_ns"].sum()), only=only)
 
 
 def by_numbers(label: str) -> list[tuple[bool, int, str]]:

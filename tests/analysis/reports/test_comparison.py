@@ -38,7 +38,8 @@ def test_each_table_has_its_own_notes():
         "detectable: the difference that 4 of 5 comparisons would find at this spread",
     ]
     assert phases.notes == (
-        "medians of phases do not add up to the step's; forward includes the loss; verdicts adjusted for 3 rows (Holm)",
+        "medians of phases do not add up to the step's; forward includes the loss, rest zero_grad;"
+        " verdicts adjusted for 3 rows (Holm)",
     )
 
 
@@ -62,7 +63,7 @@ def test_without_an_interval_the_note_says_what_the_times_are(n_a, n_b, note):
     found = compare(side("A", five()[:n_a]), side("B", five(1.1, first=1)[:n_b]))
     _, steps, phases = comparison_report.report(found).tables
     assert steps.notes == (note,)
-    assert phases.notes == ("medians of phases do not add up to the step's; forward includes the loss",)
+    assert phases.notes == ("medians of phases do not add up to the step's; forward includes the loss, rest zero_grad",)
     shown = tables_for_people(comparison_report.report(found))[-2]
     assert not {"low", "high", "detectable"} & set(names(shown))
 

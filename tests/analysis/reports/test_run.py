@@ -68,7 +68,7 @@ def test_a_run_without_steps_has_its_configuration_and_no_times():
 def test_each_phase_is_a_row_and_the_rest_is_the_last():
     table = run_report.phase_times(trained())
     rows = {row["phase"]: row for row in table.frame.to_dict("records")}
-    assert list(rows) == ["forward", "loss", "backward", "optimizer", "rest"]
+    assert list(rows) == ["forward", "loss", "backward", "optimizer", "outside phases"]
     assert [rows[name]["mean_s"] for name in rows] == pytest.approx([0.03, 0.02, 0.08, 0.04, 0.03])
     assert [rows[name]["share"] for name in rows] == pytest.approx([0.15, 0.10, 0.40, 0.20, 0.15])
     backward = rows["backward"]

@@ -295,3 +295,16 @@ def test_categories_longest_first_then_by_name():
     ]  # fmt: skip
     assert (table.name, table.title) == ("categories", "Categories")
     columns.assert_regular(table)
+
+
+@pytest.mark.parametrize(("updates", "said"), [(False, True), (True, False)])
+def test_an_optimizer_that_is_zero_grad_alone_is_said_to_be(updates, said):
+    """GIVEN a step that clears its gradients, and updates or not WHEN phases are shown THEN a note says what is there
+
+    It is the optimizer's phase either way: which phases there are is a promise to scripts.
+    """
+    b = TraceBuilder().step(0, 0, 100).range("perfkit.phase::zero_grad", 5, 15)
+    b = b.range("perfkit.phase::optimizer", 50, 60) if updates else b
+    table = breakdown.phase_table(account(b.range("perfkit.phase::forward", 20, 40)).partial)
+    assert int(table.frame.set_index("phase")["total_ns"]["optimizer"]) == (20 if updates else 10)
+    assert ("optimizer is zero_grad alone" in table.remarks[0]) == said

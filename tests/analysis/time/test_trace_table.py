@@ -86,3 +86,12 @@ def test_a_table_by_device_has_the_rows_of_each_and_adds_up_to_the_same():
 def test_host_times_cannot_be_told_by_device():
     with pytest.raises(UsageError, match="--by-device: built by a test has no device work: drop the flag"):
         report(host_step().build(), View(by_device=True))
+
+
+@pytest.mark.parametrize(("steps", "title"), [("auto", "Phases, mean of 2 steps"), (1, "Phases, step 1 alone")])
+def test_the_title_says_which_steps_the_times_are_of(steps, title):
+    """GIVEN two steps WHEN all or one of them is asked for THEN the title says so: shares are of what it names"""
+    trace = TraceBuilder().step(0, 0, 100).step(1, 100, 200).launched("k", 10, 20, 30).launched("k", 110, 120, 150)
+    of = report(trace.build(), View(Selection(steps=steps))).table("phases")
+    assert of is not None
+    assert of.seen_by("people").title == title

@@ -40,7 +40,19 @@ def zipped(*names: str) -> bytes:
         ("cut.gz", gzip.compress(PICKLE)[:12], False),
         ("empty", b"", False),
     ],
-    ids=["pickle", "protocol 2", "gzip", "zip", "by name", "gzip by name", "model", "old model", "trace", "cut", "empty"],
+    ids=[
+        "pickle",
+        "protocol 2",
+        "gzip",
+        "zip",
+        "by name",
+        "gzip by name",
+        "model",
+        "old model",
+        "trace",
+        "cut",
+        "empty",
+    ],
 )
 def test_a_snapshot_is_known_by_its_first_bytes_or_its_name(name: str, data: bytes, is_one: bool, tmp_path: Path):
     (tmp_path / name).write_bytes(data)
