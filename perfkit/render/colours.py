@@ -34,14 +34,10 @@ _MEMBERS: Mapping[Colour, str] = {
     PURPLE: "optimizer, launch-starved",
     ORANGE: "host to device, device to host, device to device, copy, memset, exposed copies, loss, side-b",
     RED: "communication, exposed communication",
-<<<<<<< HEAD
     YELLOW: "blocking",
     GREY: "other, host, wait, idle, zero_grad, between-steps",
-    PALE: "unlaunched, rest, outside-steps",
+    PALE: "unlaunched, rest, outside-steps, outside phases",
     FAINT: "unknown",
-=======
-    GREY: "other, host, wait, idle, unlaunched, zero_grad, rest, outside phases",
->>>>>>> runs
 }
 
 
