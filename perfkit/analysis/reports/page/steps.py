@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analysis.noise import stability
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.statistics import stats
+from perfkit.analysis.sweeps.chart import is_wide
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.steps import step_table
 from perfkit.schema import units
@@ -96,6 +97,7 @@ def _section(
         x_ticks=tuple((float(mark), f"{mark:,}") for mark in marks),
         y_title="step time",
         y_quantity="s",
+        y_log=is_wide([y for one in series for y in one.y]),
         shaded=shaded,
     )
     drawn = max((len(one.x) for one in series), default=0)
