@@ -266,7 +266,8 @@ def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) 
     if options.export_perfetto is not None:
         refuse_overwriting(options.export_perfetto, input_.path, options.modules, options.capture)
     perfetto = exports.Perfetto(options.export_perfetto) if options.export_perfetto is not None else None
-    board = exports.TensorBoard(options.export_tensorboard) if options.export_tensorboard is not None else None
+    to, path = options.export_tensorboard, Path(input_.path)
+    board = exports.TensorBoard(to, path) if to is not None else None
     wanted = [each for each in (perfetto, board) if each is not None]
 
     def also(account: Account, report: Report) -> None:

@@ -7,23 +7,26 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from perfkit import signals
-from perfkit.analysis.costs.roofline import chart as roofline_chart
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.page.pictures import Plot, Swept, Traced
 from perfkit.analysis.reports.sweep import varied
 from perfkit.analysis.reports.trace import View
-from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.analysis.time.account import Account
 from perfkit.commands.console import progress
 from perfkit.errors import UsageError
 from perfkit.render import files
-from perfkit.schema.chart import Chart
-from perfkit.schema.record import RunRecord
+from perfkit.schema.page.pictures import Picture
+from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import SweepRow
 from perfkit.trace.columns import Trace
 from perfkit.trace.detail_columns import Details
 from perfkit.trace.details import read_details
+
+_Source = TypeVar("_Source")
 
 
 class Perfetto:
@@ -66,32 +69,36 @@ class TensorBoardRun:
             from perfkit.export.tensorboard.runs import RunEvents
 
         self.events = RunEvents(folder)
-        self._pictures: dict[str, Chart] = {}
+        self._pictures: dict[str, Picture] = {}
 
     def also(self, account: Account, _: Report) -> None:
         """Remember the roofline of the trace, where it has one."""
-        self._pictures |= _roofline(account)
+        self._pictures |= _built(pictures.OF_TRACES, "roofline", Traced(account, View()))
 
     def finish(self, record: RunRecord, reports: Sequence[Report]) -> None:
         """Write results, tables and, of a profiled run, figures. What cannot be written is said on standard error."""
         is_profiled = record.config.measurement.profiler != "none"  # of others the step times are all, in SCALARS
-        pictures = {**_step_chart(record), **self._pictures} if is_profiled else {}
+        shown = _built(pictures.OF_RUNS, "steps", record) | self._pictures if is_profiled else {}
         try:
-            self.events.finish(record, reports, _drawn(pictures))
+            self.events.finish(record, reports, _drawn(shown))
         except OSError as error:
             tell(f"TensorBoard's events are not complete: {error.strerror or error}")
 
 
 class TensorBoard:
-    """Writes what was analysed into a folder for TensorBoard: a run, a trace, a sweep."""
+    """Writes what was analysed into a folder for TensorBoard: a run, a trace, a sweep.
 
-    def __init__(self, folder: Path) -> None:
+    What was written of the same path before is replaced.
+    """
+
+    def __init__(self, folder: Path, path: Path) -> None:
         self._folder = folder
-        self._pictures: dict[str, Chart] = {}
+        self._origin = str((path.parent if path.name == RECORD_FILE else path).resolve())
+        self._pictures: dict[str, Picture] = {}
 
     def __call__(self, account: Account, _: Report) -> None:
         """Remember the roofline of the trace, where it has one."""
-        self._pictures |= _roofline(account)
+        self._pictures |= _built(pictures.OF_TRACES, "roofline", Traced(account, View()))
 
     def write(self, source: RunRecord | Sequence[SweepRow] | None, made: Sequence[Report]) -> None:
         """Write reports of a run, of the rows of a sweep or of a trace. Raises UsageError where that cannot be."""
@@ -101,40 +108,38 @@ class TensorBoard:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if isinstance(source, RunRecord):
-                charts = {**_step_chart(source), **self._pictures}
-                runs.RunEvents(self._folder).finish(source, made, _drawn(charts))
+                shown = _built(pictures.OF_RUNS, "steps", source) | self._pictures
+                instead = source.artifacts.get("tensorboard", "")
+                runs.RunEvents(self._folder, self._origin, instead).finish(source, made, _drawn(shown))
             elif source is not None:
                 [report] = made
-                charts = {"sweep": sweep_chart.chart(source, varied(source))}
-                runs.write_sweep(self._folder, source, report, _drawn(charts))
+                swept = Swept(source, tuple(varied(source)), tuple)
+                drawn = _drawn(_built(pictures.OF_SWEEPS, "growth", swept))
+                runs.write_sweep(self._folder, source, report, drawn, self._origin)
             else:
-                runs.write_trace(self._folder, made, _drawn(self._pictures))
+                runs.write_trace(self._folder, made, _drawn(self._pictures), self._origin)
             tell(f"wrote {self._folder}: tensorboard --logdir {shlex.quote(str(self._folder))}")
         except OSError as error:
             raise UsageError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
 
 
-def _step_chart(record: RunRecord) -> dict[str, Chart]:
-    """Every step in the order it ran, warm-up first; none where no step was measured."""
-    return {"steps": sweep_chart.warmup_chart([record], ())} if record.steps else {}
+def _built(some: Sequence[Plot[_Source]], name: str, source: _Source) -> dict[str, Picture]:
+    """The picture that `--plot` draws under this name; none where the source has nothing to show."""
+    [plot] = (plot for plot in some if plot.name == name)
+    try:
+        return {name: plot.build(source)}
+    except UsageError:
+        return {}
 
 
-def _drawn(charts: dict[str, Chart]) -> dict[str, bytes]:
-    """The charts as PNG. What draws takes half a second to load, so it is not where there are none."""
-    if not charts:
+def _drawn(shown: dict[str, Picture]) -> dict[str, bytes]:
+    """The pictures as PNG. What draws takes half a second to load, so it is not where there are none."""
+    if not shown:
         return {}
     with signals.at_once():
         from perfkit.render.charts import draw
 
-    return {name: draw(chart, ".png") for name, chart in charts.items()}
-
-
-def _roofline(account: Account) -> dict[str, Chart]:
-    """The chart of a trace that has shapes and a device that is known; else none."""
-    try:
-        return {"roofline": roofline_chart.chart(account.partial, View())}
-    except UsageError:
-        return {}
+    return {name: draw(picture, ".png") for name, picture in shown.items()}
 
 
 def tell(line: str) -> None:

@@ -21,8 +21,9 @@ MISSING = "-"
 _Steps = tuple[tuple[float, str], ...]
 _TIME: _Steps = ((1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s"))  # base: ns
 _BYTES: _Steps = ((1.0, "B"), (1024.0, "KiB"), (1024.0**2, "MiB"), (1024.0**3, "GiB"), (1024.0**4, "TiB"))
-_FLOPS: _Steps = ((1.0, "FLOP"), (1e9, "GFLOP"), (1e12, "TFLOP"), (1e15, "PFLOP"))
-_RATE: _Steps = ((1.0, ""), (1e9, "G"), (1e12, "T"), (1e15, "P"))  # below 1e9: thousands separators
+_FLOPS: _Steps = tuple((step, f"{prefix}FLOP") for step, prefix in units.PREFIXES)
+_RATES: dict[str, _Steps] = {"B/s": units.PREFIXES, "FLOP/s": units.PREFIXES}
+_OTHER_RATE: _Steps = ((1.0, ""), *units.PREFIXES[3:])  # tokens/s, launches/s: thousands separators below 1e9
 
 # Endings of a column's name that repeat its unit, which the heading states anyway.
 _NAME_ENDINGS = {"ns": ("_ns",), "s": ("_s", "_seconds"), "B": ("_bytes",), "/s": ("_per_s",)}
@@ -149,7 +150,8 @@ def _steps(column: Column) -> tuple[_Steps, float]:
     if column.kind == "flops" and column.unit == "FLOP":
         return _FLOPS, 1.0
     if column.kind == "rate":
-        return (_RATE if column.unit == "/s" else _RATE[:1]), 1.0
+        steps = _RATES.get(_stem(column).rpartition(" ")[2], _OTHER_RATE)
+        return (steps if column.unit == "/s" else _OTHER_RATE[:1]), 1.0
     raise ValueError(f"column {column.name}: kind {column.kind} with unit {column.unit!r} has no meaning")
 
 

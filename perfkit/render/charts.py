@@ -34,6 +34,8 @@ _LETTERS_ABOVE, _LETTERS_BELOW = 16.5, 18.5
 """Characters in an inch of the small text."""
 _LEGEND_WIDTH = 58
 """Characters of the labels that stand side by side in a legend."""
+LOG = ", log scale"
+"""After the title of a logarithmic axis."""
 _LOOKS: dict[Look, dict[str, Any]] = {
     "line": {"markersize": 4.5, "linewidth": 1.4},
     "marks": {"linestyle": "none", "marker": "_", "markersize": 12, "markeredgewidth": 1.5, "zorder": 3},
@@ -138,8 +140,8 @@ def _panel(axes: Axes, panel: Panel) -> None:
         color, label = looks.color(missing.color), missing.label
         axes.plot([missing.x], [1.0], transform=edge, color=color, label=label, **_MISSING)
     axes.set_title(panel.title, fontsize=9, parse_math=False)
-    axes.set_xlabel(panel.x_title)
-    axes.set_ylabel(panel.y_title)
+    axes.set_xlabel(panel.x_title + LOG * panel.x_log)
+    axes.set_ylabel(panel.y_title + LOG * panel.y_log)
 
 
 def _series(axes: Axes, series: Series) -> None:

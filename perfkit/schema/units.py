@@ -8,7 +8,8 @@ import re
 from perfkit.errors import UsageError
 
 _TIME_STEPS = ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (math.inf, 1.0, "s"))
-_RATES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+PREFIXES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P"))
+"""Of FLOP, FLOP/s and B/s, smallest first: how many one is, and the letter (SI)."""
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -44,7 +45,7 @@ def decimals(value: float, digits: int) -> int:
 
 def rate(per_second: float) -> str:
     """A rate without its unit: 989.4e12 -> `989.4 T`, to be followed by FLOP/s or B/s."""
-    factor, prefix = next((step for step in _RATES if abs(per_second) >= step[0]), (1.0, ""))
+    factor, prefix = next((step for step in reversed(PREFIXES) if abs(per_second) >= step[0]), PREFIXES[0])
     return f"{significant(per_second / factor)} {prefix}"
 
 

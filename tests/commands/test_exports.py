@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from perfkit import cli
+from perfkit.analysis.reports.page import pictures
 from perfkit.schema import record, sweep
 from tests.builders import TraceBuilder
 from tests.commands.test_analyze import EVENTS
 from tests.export.perfetto.reading import timeline
 from tests.export.tensorboard.reading import Events
+from tests.export.tensorboard.test_events import PNG
 from tests.nsys_export import as_nsys
 from tests.runs import QUICK_FLAGS, quick, saved
 from tests.sweeps import row
@@ -116,6 +118,33 @@ def test_a_run_and_its_record_for_tensorboard(tmp_path, capsys):
         assert code == 0
         assert found.scalars("step_ms/total") == pytest.approx({0: 20.0, 1: 40.0})
         assert found.tags("images") == {"figures/steps"}
+
+
+def test_a_second_export_takes_the_place_of_the_first(trace, tmp_path, capsys):
+    """GIVEN a trace, and a run by its folder and by its record WHEN exported twice each THEN one file of each"""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record.save(saved(), folder)
+    for path in (trace, trace, folder, folder / "record.json"):
+        assert _analyze(capsys, path, "--export-tensorboard", tmp_path / "tb")[0] == 0
+    assert len(list((tmp_path / "tb").iterdir())) == 2
+
+
+def test_tensorboards_figures_are_those_of_plot(tmp_path, capsys, monkeypatch):
+    """GIVEN a run WHEN exported THEN its steps are drawn as --plot draws them: step by step, warm-up shaded"""
+    shown = []
+
+    def draw(picture, _):
+        shown.append(picture)
+        return PNG
+
+    monkeypatch.setattr("perfkit.render.charts.draw", draw)
+    record.save(saved(), tmp_path)
+    assert _analyze(capsys, tmp_path, "--export-tensorboard", tmp_path / "tb")[0] == 0
+    [picture] = shown
+    assert picture == pictures.OF_RUNS[0].build(record.load(tmp_path))
+    [[panel]] = picture.figure.rows
+    assert (panel.x_title, panel.x_ticks) == ("measured step, in the order they ran", ((1.0, "1"), (2.0, "2")))
 
 
 def test_a_sweep_for_tensorboard(tmp_path, capsys):

@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from perfkit.render import csv, latex
 from perfkit.render.cells import add, cells, text
+from perfkit.render.html.inline import inline
+from perfkit.render.markdown import markdown
+from perfkit.render.terminal import render
 from perfkit.schema.printable import printable
-from perfkit.schema.table import Column
+from perfkit.schema.table import Column, Table
 
 NS = Column("total_ns", "ns", "time")
 BYTES = Column("peak_bytes", "B", "bytes")
@@ -42,7 +46,14 @@ def test_time_unit_follows_the_largest_value(largest, heading, shown):
 
 @pytest.mark.parametrize(
     ("value", "heading", "shown"),
-    [(812, "work (FLOP)", "812"), (8.25e9, "work (GFLOP)", "8.250"), (8.25e15, "work (PFLOP)", "8.250")],
+    [
+        (812, "work (FLOP)", "812"),
+        (82_500, "work (kFLOP)", "82.50"),
+        (2_430_976, "work (MFLOP)", "2.431"),
+        (8.25e9, "work (GFLOP)", "8.250"),
+        (1.55e12, "work (TFLOP)", "1.550"),
+        (8.25e15, "work (PFLOP)", "8.250"),
+    ],
 )
 def test_operations(value, heading, shown):
     assert cells(Column("flops", "FLOP", "flops", "work"), pd.Series([value])) == (heading, [shown])
@@ -128,6 +139,29 @@ def test_huge_rates_take_a_prefix():
         ["123.0"],
     )
     assert cells(Column("x", "/s", "rate", "bandwidth"), pd.Series([2.5e9])) == ("bandwidth (G/s)", ["2.500"])
+
+
+@pytest.mark.parametrize(
+    ("title", "value", "heading", "shown"),
+    [
+        ("bus B/s", 71_428_571, "bus MB/s", "71.43"),
+        ("B/s", 14_525.6, "kB/s", "14.53"),
+        ("FLOP/s", 858_022_812, "MFLOP/s", "858.0"),
+        ("launches/s", 858_022, "launches/s", "858,022"),
+    ],
+)
+def test_bytes_and_operations_a_second_take_every_prefix(title, value, heading, shown):
+    """GIVEN rates below 1e9 WHEN shown THEN those of B and FLOP are in k or M, those of things are counted"""
+    assert cells(Column("x", "/s", "rate", title), pd.Series([value])) == (heading, [shown])
+
+
+def test_every_writer_for_people_scales_alike_and_scripts_get_the_value():
+    """GIVEN 1.55e12 FLOP at 71.4 MB/s WHEN written THEN 1.550 TFLOP and 71.43 MB/s, in CSV as it is"""
+    columns = (Column("flops", "FLOP", "flops", "work"), Column("bytes_per_s", "/s", "rate", "B/s"))
+    table = Table("work", "Work", columns, pd.DataFrame({"flops": [1.55e12], "bytes_per_s": [71_428_571.0]}))
+    for written in (render(table, color=False), markdown(table), inline(table, 5), latex.latex(table)):
+        assert [each for each in ("work (TFLOP)", "MB/s", "1.550", "71.43") if each not in written] == []
+    assert csv.csv(table).splitlines()[1] == "1550000000000.0,71428571.0"
 
 
 def test_a_rate_without_seconds_is_a_plain_number():

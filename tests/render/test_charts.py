@@ -40,7 +40,16 @@ def test_a_picture_is_of_its_format_and_the_same_each_time(extension, start):
 
 def test_a_picture_says_what_the_chart_says(monkeypatch):
     said = texts(CHART, monkeypatch)
-    assert {"batch", "one", "ten", "step time", "forward", "train", "out of memory", "bars: what they are"} <= said
+    assert {
+        "batch, log scale",
+        "one",
+        "ten",
+        "step time, log scale",
+        "forward",
+        "train",
+        "out of memory",
+        "bars: what they are",
+    } <= said
     assert {"10 ms", "100 ms", "2.0 GiB", "3.0 GiB"} <= said
 
 
@@ -108,6 +117,12 @@ def test_an_axis_without_ticks_of_its_own_has_round_ones(monkeypatch):
     line = Series(label="CPU", x=(0.0, 0.35), y=(1.0, 2.0), look="roof")
     panel = Panel(series=(line,), x_title="time", x_quantity="s", shaded=((0.0, 0.1, "warm-up"),))
     assert {"100 ms", "200 ms", "300 ms", "warm-up"} <= texts(Chart(rows=((panel,),)), monkeypatch)
+
+
+def test_a_logarithmic_axis_says_so():
+    axes = Figure().subplots()
+    charts._panel(axes, Panel(series=(LINE,), x_title="context", y_title="step time", y_log=True))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("context", "step time, log scale")
 
 
 def test_a_ratio_is_not_drawn_from_zero():

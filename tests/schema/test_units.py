@@ -123,7 +123,14 @@ def test_a_count_has_a_decimal_only_where_it_is_a_mean(value, text):
 
 @pytest.mark.parametrize(
     ("per_second", "text"),
-    [(989.4e12, "989.4 T"), (3.35e12, "3.350 T"), (52.8e9, "52.80 G"), (9.99e5, "999000 "), (0, "0 ")],
+    [
+        (989.4e12, "989.4 T"),
+        (3.35e12, "3.350 T"),
+        (52.8e9, "52.80 G"),
+        (9.99e5, "999.0 k"),
+        (1.55e15, "1.550 P"),
+        (0, "0 "),
+    ],
 )
 def test_a_rate_is_followed_by_its_unit(per_second: float, text: str) -> None:
     assert units.rate(per_second) == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from perfkit.analysis.runs.summary import wall_times
@@ -32,10 +33,9 @@ def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
     """Median time (above) and peak memory (below) against each number that the sweep varies, or else by category."""
     points = points_of(rows)
     axes = [name for name in varied if _is_axis(name)] or [""]
-    times = tuple(_panel(points, varied, axis, "time") for axis in axes)
-    memory = tuple(_panel(points, varied, axis, "memory") for axis in axes)
+    times, memory = ([_panel(points, varied, axis, what) for axis in axes] for what in ("time", "memory"))
     of_memory = "memory: peak of the measured steps; on a CPU the resident set"
-    return Chart(rows=(times, memory), notes=(_said_of_bars(points), of_memory))
+    return Chart(rows=(_alike(times), _alike(memory)), notes=(_said_of_bars(points), of_memory))
 
 
 def _said_of_bars(points: Sequence[SweepPoint]) -> str:
@@ -86,9 +86,14 @@ def _panel(points: Sequence[SweepPoint], varied: Sequence[str], axis: str, what:
         y_title="step time" if what == "time" else "peak memory",
         y_quantity="s" if what == "time" else "B",
         x_ticks=tuple(dict.fromkeys(places.values())),
-        x_log=bool(axis) and _is_wide([place for place, _ in places.values()]),
-        y_log=_is_wide([y for line in series for y in line.y]),
+        x_log=bool(axis) and is_wide([place for place, _ in places.values()]),
     )
+
+
+def _alike(panels: Sequence[Panel]) -> tuple[Panel, ...]:
+    """With one kind of axis for what is compared across them: logarithmic where their values span much."""
+    y_log = is_wide([y for panel in panels for series in panel.series for y in series.y])
+    return tuple(replace(panel, y_log=y_log) for panel in panels)
 
 
 def _series(
@@ -164,7 +169,8 @@ def _said(name: str, value: Any) -> str:
     return str(value) if name in ("model_size", "pass_type", "precision", "optimizer") else f"{name} {value}"
 
 
-def _is_wide(values: Sequence[float]) -> bool:
+def is_wide(values: Sequence[float]) -> bool:
+    """Whether an axis of these is logarithmic."""
     return min(values, default=0) > 0 and max(values) / min(values) >= _LOG_RATIO
 
 
@@ -175,11 +181,11 @@ def warmup_chart(records: Sequence[RunRecord], varied: Sequence[str]) -> Chart:
     for run in records:
         if run.steps:
             groups.setdefault(tuple(run.config.value(name) for name in others), []).append(run)
-    panels = [
+    panels = _alike([
         _warmup_panel(sorted(groups[values], key=lambda run: run.config.measurement.warmup_steps),
                       ", ".join(_said(name, value) for name, value in zip(others, values, strict=True)))
         for values in sorted(groups, key=lambda values: tuple(_rank(value) for value in values))
-    ]  # fmt: skip
+    ])  # fmt: skip
     rows = tuple(tuple(panels[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS))
     note = "each group: the steps of its runs, in order from left to right"
     drawn = [bar for row in rows for panel in row for series in panel.series for bar in series.low]
@@ -216,7 +222,6 @@ def _warmup_panel(runs: Sequence[RunRecord], title: str) -> Panel:
         y_title="step time",
         y_quantity="s",
         x_ticks=tuple((float(place), str(count)) for place, count in enumerate(counts)),
-        y_log=_is_wide([seconds for _, seconds in (*warm, *measured)]),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,17 +30,30 @@ Hparams: TypeAlias = Mapping[str, bool | float | str]
 
 
 class EventFile:
-    """A new event file in a folder. `at` is Unix time, in seconds, of what an event is about. Raises OSError."""
+    """A new event file in a folder. `at` is Unix time, in seconds, of what an event is about. Raises OSError.
 
-    def __init__(self, folder: Path) -> None:
+    With an `origin`, what the events were made from, it takes the place of the file that was made from it before: of
+    two, TensorBoard shows everything twice. So it does of the file that is called `instead`.
+    """
+
+    def __init__(self, folder: Path, origin: str = "", instead: str = "") -> None:
         own = f"events.out.tfevents.*.{os.getpid()}.*"  # other processes may write into the folder at the same time
         before = set(folder.glob(own))
-        self._writer = EventFileWriter(str(folder))
+        self._suffix = f".perfkit-{hashlib.sha256(origin.encode()).hexdigest()[:12]}" if origin else ""
+        self._instead = instead
+        self._writer = EventFileWriter(str(folder), filename_suffix=self._suffix)
         [self.path] = set(folder.glob(own)) - before
 
     def close(self) -> None:
-        """Write what is left, and end the thread that writes."""
+        """Write what is left, end the thread that writes, and take the place of an older file of the same origin."""
         self._writer.close()
+        older = set(self.path.parent.glob(f"events.out.tfevents.*{self._suffix}")) if self._suffix else set()
+        if re.fullmatch(r"events\.out\.tfevents\.[^/\\]+", self._instead):  # no other file, whatever a record says
+            older.add(self.path.parent / self._instead)
+        first, *others = sorted(path for path in older - {self.path} if path.is_file()) or [self.path]
+        self.path = self.path.replace(first)
+        for path in others:
+            path.unlink()
 
     def flush(self) -> None:
         """Write what is left; when this returns, no thread is at work."""

@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from perfkit.analysis.runs import summary as run_summary
@@ -35,17 +36,27 @@ METRICS = {
 """Tags of scalars that are results; their headings in HPARAMS, fields in perfkit's summaries, and factors."""
 _INSTEAD = {"<": "&lt;", "&": "&amp;", "~": "~", "$": "$"}
 _UNKNOWN = re.compile(r"\\([<&~$])")
+_CODE = re.compile(r"(?<![\\`])((?:`(?!`)[^`\n]+`|`{2}(?!`).+?`{2}|`{3,}.+?`{3,})(?!`))")
 HPARAMS = tuple(name for name, field in FIELDS.items() if field.part != "measurement")
 """Fields of a configuration that say what was measured, not how."""
 
 
 class RunEvents:
-    """The event file of a run; it is made with its first events, so that a run that measured nothing leaves none."""
+    """The event file of a run; it is made with its first events, so that a run that measured nothing leaves none.
+
+    `origin` and `instead` are as in EventFile.
+    """
 
     def __init__(
-        self, folder: Path, *, now: Callable[[], float] = time.monotonic, unix: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        origin: str = "",
+        instead: str = "",
+        *,
+        now: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
     ) -> None:
-        self._folder, self._now, self._unix = folder, now, unix
+        self._make, self._now, self._unix = partial(EventFile, folder, origin, instead), now, unix
         self._waiting: list[tuple[str, int, StepSample, float]] = []
         self._file: EventFile | None = None
         self._flushed = now()
@@ -99,7 +110,7 @@ class RunEvents:
     @property
     def _events(self) -> EventFile:
         if self._file is None:
-            self._file = EventFile(self._folder)
+            self._file = self._make()
         return self._file
 
 
@@ -136,8 +147,11 @@ def add_reports(events: EventFile, reports: Sequence[Report], at: float) -> None
 
 
 def _in_dialect(text: str) -> str:
-    """TensorBoard's Markdown (Python-Markdown) knows no backslash before these, which GitHub's needs."""
-    return _UNKNOWN.sub(lambda found: _INSTEAD[found[1]], text)
+    """TensorBoard's Markdown (Python-Markdown) has no backslash before these nor, in code, before |; GitHub's has."""
+    return "".join(
+        part.replace("\\|", "|") if part.startswith("`") else _UNKNOWN.sub(lambda found: _INSTEAD[found[1]], part)
+        for part in _CODE.split(text)
+    )
 
 
 def add_pictures(events: EventFile, pictures: Mapping[str, bytes], at: float) -> None:
@@ -146,20 +160,22 @@ def add_pictures(events: EventFile, pictures: Mapping[str, bytes], at: float) ->
         events.picture(f"figures/{name}", png, at)
 
 
-def write_trace(folder: Path, reports: Sequence[Report], pictures: Mapping[str, bytes]) -> None:
+def write_trace(folder: Path, reports: Sequence[Report], pictures: Mapping[str, bytes], origin: str = "") -> None:
     """The tables and figures of a trace alone. Raises OSError."""
-    events, at = EventFile(folder), time.time()
+    events, at = EventFile(folder, origin), time.time()
     add_reports(events, reports, at)
     add_pictures(events, pictures, at)
     events.close()
 
 
-def write_sweep(folder: Path, rows: Sequence[SweepRow], report: Report, pictures: Mapping[str, bytes]) -> None:
+def write_sweep(
+    folder: Path, rows: Sequence[SweepRow], report: Report, pictures: Mapping[str, bytes], origin: str = ""
+) -> None:
     """A row of HPARAMS for each run of a sweep, each in a folder of its own; tables and chart beside them."""
-    write_trace(folder, [report], pictures)
+    write_trace(folder, [report], pictures, origin)
     for row, name in zip(rows, folder_names([f"{row.key}_{row.repeat}" for row in rows]), strict=True):
         (folder / name).mkdir(exist_ok=True)
-        events, at = EventFile(folder / name), time.time()
+        events, at = EventFile(folder / name, origin), time.time()
         add_trial(events, row.config, metrics(row), name, at, succeeded=row.outcome == "ok")
         events.close()
 

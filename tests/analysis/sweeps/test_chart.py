@@ -264,10 +264,21 @@ def test_the_panels_of_a_warm_up_study_are_in_the_order_of_their_values():
     assert tuple([panel.title for panel in row] for row in rows) == titles
 
 
+def test_panels_side_by_side_have_one_kind_of_axis():
+    """GIVEN batches of which one has a slow first step WHEN drawn THEN all axes of time are logarithmic, or none is"""
+    records = [
+        runs.saved(config=runs.quick(warmup_steps=1, batch_size=size), warmup=(runs.sample(first),))
+        for size, first in ((1, 0.02), (2, 2.0))
+    ]
+    for kept, is_log in ((records, True), (records[:1], False)):
+        [panels] = sweep_chart.warmup_chart(kept, ["batch_size", "warmup_steps"]).rows
+        assert {panel.y_log for panel in panels} == {is_log}
+
+
 @pytest.mark.parametrize(("values", "wide"), [([], False), ([0, 8], False), ([-1, 9], False), ([1], False),
                                               ([1, 7.9], False), ([8, 1], True)])  # fmt: skip
 def test_only_positive_values_that_span_a_factor_of_eight_are_wide(values, wide):
-    assert sweep_chart._is_wide(values) is wide
+    assert sweep_chart.is_wide(values) is wide
 
 
 @pytest.mark.parametrize(

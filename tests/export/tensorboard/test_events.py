@@ -65,9 +65,9 @@ def test_a_second_file_of_a_folder_is_told_from_the_first(tmp_path):
 def test_another_process_may_write_into_the_folder(tmp_path, monkeypatch):
     """GIVEN another process's file that appears while one is made THEN the own one is known by its process"""
 
-    def made(folder: str) -> EventFileWriter:
+    def made(folder: str, **named: str) -> EventFileWriter:
         (Path(folder) / "events.out.tfevents.1.host.1.0").touch()
-        return EventFileWriter(folder)
+        return EventFileWriter(folder, **named)
 
     monkeypatch.setattr(events, "EventFileWriter", made)
     file = EventFile(tmp_path)

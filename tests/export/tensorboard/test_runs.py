@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -85,6 +87,44 @@ def test_markdown_is_that_of_tensorboard(tmp_path):
     assert "<h3>A &lt;b&gt; &amp; ~c~ for $1</h3>" in html
     assert "<code>&lt;unattributed&gt;</code>" in html
     assert "<script>" not in html
+
+
+def test_code_is_shown_as_it_is(tmp_path):
+    """GIVEN names with bars, backticks, and a backslash before a $ WHEN shown THEN each is itself, in one cell"""
+    names = ["a|b", "x`y|z<", "``|``", r"c\$d|e", "`"]
+    report = Report("r", {}, [Table("t", "T | U", (Column("name"),), pd.DataFrame({"name": names}))])
+    runs.write_trace(tmp_path, [report], {})
+    shown = markdown_to_safe_html(Events(tmp_path).text("tables/t"))
+    assert re.findall("<td>(.*?)</td>", shown) == [f"<code>{html.escape(name)}</code>" for name in names]
+    assert "<h3>T | U</h3>" in shown
+
+
+def test_what_was_written_of_the_same_before_is_replaced(tmp_path):
+    """GIVEN exports of a run, of the same again, and of another WHEN read THEN the first is gone, the other is there,
+    and so is a file of somebody else; in the run's own folder the file that the record names is replaced"""
+    RunEvents(tmp_path).finish(saved(), [], {})
+    [recorded] = tmp_path.iterdir()
+    for wall, origin in ((0.5, "a"), (0.25, "b"), (0.125, "a")):
+        RunEvents(tmp_path, origin).finish(saved(steps=(sample(wall),)), [], {})
+    assert len(list(tmp_path.iterdir())) == 3
+    once = tmp_path / "once"
+    once.mkdir()
+    recorded.rename(once / recorded.name)
+    for _ in range(2):
+        RunEvents(once, "a", recorded.name).finish(saved(), [], {})
+    assert [path.name for path in once.iterdir()] == [recorded.name]
+    assert Events(once).scalars("step_ms/total") == pytest.approx({0: 20.0, 1: 40.0})
+
+
+@pytest.mark.parametrize("instead", ["../precious", "precious", "events.out.tfevents./../../precious"])
+def test_a_record_cannot_have_another_file_replaced(tmp_path, instead):
+    """GIVEN a record of somebody else that names another file as its events WHEN exported THEN that file stays"""
+    folder = tmp_path / "tb"
+    folder.mkdir()
+    for path in (tmp_path / "precious", folder / "precious"):
+        path.write_text("mine")
+    RunEvents(folder, "a", instead).finish(saved(), [], {})
+    assert {(tmp_path / "precious").read_text(), (folder / "precious").read_text()} == {"mine"}
 
 
 def test_each_run_of_a_sweep_is_a_trial(tmp_path):

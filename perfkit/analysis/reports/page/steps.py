@@ -11,6 +11,7 @@ from perfkit.analysis.noise import stability
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.statistics import stats
 from perfkit.analysis.time.paces import STEP_PACES, step_time
+from perfkit.analysis.sweeps.chart import is_wide
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.steps import step_table
 from perfkit.schema import units
@@ -101,6 +102,7 @@ def _section(
         x_ticks=tuple((float(mark), f"{mark:,}") for mark in marks),
         y_title="step time",
         y_quantity="s",
+        y_log=is_wide([y for one in series for y in one.y]),
         shaded=shaded,
     )
     drawn = max((len(one.x) for one in series), default=0)

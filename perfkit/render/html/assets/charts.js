@@ -109,8 +109,8 @@ class Charts {
     this.axis(f, "y", yTicks, yTicks.map((mark) => (mark ? quantity(panel.y_quantity, mark) : "0")));
     const xTicks = panel.x_ticks.length ? panel.x_ticks : wholeTicks(xLow, xHigh, panel).map((mark) => [mark, mark ? quantity(panel.x_quantity, mark) : "0"]);
     this.axis(f, "x", xTicks.map(([mark]) => mark), xTicks.map(([, text]) => text));
-    f.xaxes[0].axis_label = panel.x_title;
-    f.yaxes[0].axis_label = panel.y_title;
+    f.xaxes[0].axis_label = panel.x_title + (panel.x_log ? ", log scale" : "");
+    f.yaxes[0].axis_label = panel.y_title + (panel.y_log ? ", log scale" : "");
     for (const [left, right] of panel.shaded) {
       f.add_layout(new Bokeh.BoxAnnotation({ left, right, fill_color: this.color("--muted"), fill_alpha: 0.15, line_color: null }));
     }

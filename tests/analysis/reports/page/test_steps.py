@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.reports.page import steps
 from perfkit.analysis.time.account import account_for
@@ -27,6 +29,12 @@ def test_warm_up_is_shaded_and_comes_before_the_first_step():
     assert drawn.shaded == ((-0.5, 0.5, "warm-up"),)
     assert drawn.x_ticks == ((1.0, "1"), (2.0, "2"))
     assert section.takeaway == "2 steps: median 30.00 ms, from 20.00 ms to 40.00 ms"
+
+
+@pytest.mark.parametrize(("first", "is_log"), [(28.0, True), (0.1, False)])
+def test_steps_are_seen_beside_a_compilation(first, is_log):
+    """GIVEN steps of 20 and 40 ms after one of 28 s, or of 0.1 s THEN the axis is logarithmic, or it is not"""
+    assert panel(steps.of_record(saved(warmup=(sample(first),)), ())).y_log is is_log
 
 
 def test_a_step_that_stands_out_is_named_as_sentences_name_it():
