@@ -10,8 +10,8 @@ import numpy as np
 from perfkit.analysis.noise import stability
 from perfkit.analysis.noise.disturbances import Disturbance
 from perfkit.analysis.statistics import stats
-from perfkit.analysis.time.paces import STEP_PACES, step_time
 from perfkit.analysis.sweeps.chart import is_wide
+from perfkit.analysis.time.paces import STEP_PACES, step_time
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.steps import step_table
 from perfkit.schema import units
