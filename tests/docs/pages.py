@@ -29,11 +29,13 @@ from perfkit import cli
 from perfkit.analysis.costs.hardware.lookup import PARTS
 from perfkit.analysis.costs.hardware.part import Part
 from perfkit.analysis.findings.performance.catalogue import LOOKS
+from perfkit.analysis.reports import recorded_memory
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.doctor import DoctorOptions
 from perfkit.commands.inputs.flags import RunFlags
+from perfkit.commands.memory import MemoryOptions
 from perfkit.commands.report import ReportOptions
 from perfkit.commands.run import RunOptions
 from perfkit.commands.sweep import SweepOptions
@@ -46,11 +48,14 @@ OPTIONS = {
     "run": (RunFlags, RunOptions),
     "sweep": (SweepOptions,),
     "analyze": (AnalyzeOptions,),
+    "memory": (MemoryOptions,),
     "compare": (CompareOptions,),
     "report": (ReportOptions,),
     "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""
+PAGE_OF = {"memory": "memory_snapshots"}
+"""Commands whose page has another name than theirs: `memory.md` is about memory before anything runs."""
 WIDTH = 120
 """Characters in a line of output shown in a page."""
 MEASURES = ("saved in traces/", "results in ")
@@ -199,6 +204,12 @@ def trace_tables() -> str:
     return "\n".join([*lines, *(f"| `{table.name}` | {table.row} | {table.columns} |" for table in TABLES)]) + "\n"
 
 
+def memory_tables() -> str:
+    """A Markdown table of the tables of a recording of memory."""
+    lines = ["| table | a row is |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{table.name}` | {table.row} |" for table in recorded_memory.TABLES)]) + "\n"
+
+
 def hardware_table() -> str:
     """A Markdown table of the devices whose peaks are known: TFLOP/s and GB/s."""
     precisions = typing.get_args(Precision)
@@ -248,6 +259,7 @@ MADE = {
     "rules": rule_table,
     "integrity": integrity_table,
     "tables of a trace": trace_tables,
+    "tables of memory": memory_tables,
     "hardware": hardware_table,
     "sources of hardware": hardware_sources,
     "performance": performance_table,

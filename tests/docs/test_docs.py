@@ -58,13 +58,13 @@ def test_every_command_has_a_page_that_the_readme_links():
     """GIVEN the command line WHEN looking for pages THEN each command has one"""
     assert COMMANDS
     for command in COMMANDS:
-        assert f"(docs/{command}.md)" in text_of("README.md")
+        assert f"(docs/{pages.PAGE_OF.get(command, command)}.md)" in text_of("README.md")
 
 
 @pytest.mark.parametrize("command", pages.OPTIONS)
 def test_every_flag_stands_on_its_page_with_its_default(command: str):
     """GIVEN the dataclasses of options WHEN reading the page THEN it has each flag's row, as it would be made now"""
-    page = text_of(f"docs/{command}.md")
+    page = text_of(f"docs/{pages.PAGE_OF.get(command, command)}.md")
     for options in pages.OPTIONS[command]:
         for flag in pages.flags(options):
             assert flag.row in page, "run python -m tests.docs.pages"

@@ -24,6 +24,6 @@ def test_a_picture_is_there_and_small(shown):
 
 
 def test_every_picture_but_memory_is_shown():
-    """GIVEN the pictures that can be named THEN each is in the gallery; no small run on a CPU records memory"""
+    """GIVEN the pictures that can be named THEN each is in the gallery; those of memory are in its page"""
     every = (pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS, pictures.OF_COMPARISONS)
     assert set(pictures.names_of(*every)) - {shown.picture for shown in drawn.GALLERY} == {"memory"}

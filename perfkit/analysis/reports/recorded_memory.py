@@ -146,9 +146,18 @@ def kept_operations(account: MemoryAccount) -> Table:
 
 
 def largest(account: MemoryAccount) -> Table:
-    """The largest that live at the moment; columns of texts that nothing tells are left out for people."""
+    """The largest that live at the moment; columns that nothing tells are left out for people.
+
+    Where shapes explain sizes, that goes before operators in a narrow terminal.
+    """
     table = tables.largest(account)
-    return replace(table, frame=table.frame.replace("", None))
+    if not table.frame["why"].any():
+        return replace(table, frame=table.frame.replace("", None))
+    columns = tuple(
+        replace(column, whole=column.name == "why", spare=column.name in ("phase", "operator"))
+        for column in table.columns
+    )
+    return replace(table, columns=columns, frame=table.frame.replace("", None))
 
 
 def devices(account: MemoryAccount) -> Table:
