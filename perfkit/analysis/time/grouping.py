@@ -19,6 +19,7 @@ from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.paths import SEPARATOR
 from perfkit.analysis.attribution.repeats import NUMBER
 from perfkit.analysis.attribution.scopes import ScopeSource
+from perfkit.analysis.kernels.short_names.unique import named, short_names
 from perfkit.analysis.time.breakdown import (
     REST_SCOPES,
     account_columns,
@@ -123,12 +124,23 @@ def group_table(partial: Partial, by: By, *, depth: int | None = None, fold: boo
     title = f"By {kind or by}{cut}" + (", self time" if by == "module" and not depth else "")
     uncut = (f"depth cuts module paths, which rows by {by} are not",) if depth and not cut else ()
     unread = _for_scripts(by, frame)
-    columns = (
+    columns = tuple(
         replace(column, audience="scripts") if column.name in unread else column
         for column in _columns(by, kind or by, partial)
     )
+    if names := _kernels_among(partial, frame):
+        frame["short_name"] = [names.get(scope, scope) for scope in frame["scope"]]
+        columns = (*named("scope", "short_name", kind or by), *columns[1:])
     why = fallback_notes(partial) if kind else ()
     return Table("groups", title, tuple(columns), frame, (*notes(partial), *why, *uncut), pinned)
+
+
+def _kernels_among(partial: Partial, frame: pd.DataFrame) -> dict[str, str]:
+    """The short names of kernels, where rows are kernels: by kernel, and where a trace names nothing else."""
+    facts = partial.facts
+    if not facts.on_device or facts.device_names.isdisjoint(frame["scope"]):
+        return {}
+    return short_names(facts.device_names)
 
 
 def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
@@ -406,8 +418,8 @@ def _with_steps(frame: pd.DataFrame, cells: pd.DataFrame, steps: int) -> pd.Data
 GROUPS = TraceTable(
     "groups",
     "whatever `--by` says",
-    "`scope`, `x`, `count`, a column for each phase, `total_ns`, `exclusive_ns`, "
-    "`inclusive_ns` (by module only), `share`, `step_share`, `step_mean_ns`, `step_std_ns`, "
+    "`scope`, `short_name` (where rows are kernels), `x`, `count`, a column for each phase, `total_ns`, "
+    "`exclusive_ns`, `inclusive_ns` (by module only), `share`, `step_share`, `step_mean_ns`, `step_std_ns`, "
     "`count_per_step`, `mean_ns`, `max_ns`, `max_at`",
     lambda partial, view: group_table(partial, view.by, depth=view.depth, fold=view.fold),
     adds_up_steps=True,

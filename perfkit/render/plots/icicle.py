@@ -79,8 +79,8 @@ def boxes(tree: Tree, steps: int = 1) -> Iterator[Box]:
     """The root, then each phase with its modules, the parent first.
 
     Siblings are by their number where they have one, else by time; those that differ in their number alone and are too
-    narrow to be named are one box, and so are what they contain. Times are divided by the steps. Boxes too narrow to be
-    seen are left out.
+    narrow to be named, all phases together, are one box in each phase, and so are what they contain. Times are divided
+    by the steps. Boxes too narrow to be seen are left out.
     """
     nodes = _Nodes.of(tree, steps)
     whole = float(nodes.total[0].sum())
@@ -91,7 +91,7 @@ def boxes(tree: Tree, steps: int = 1) -> Iterator[Box]:
         waiting: list[tuple[tuple[int, ...], float, int]] = [((0,), left, 2)]
         while waiting:
             parents, at, level = waiting.pop()
-            for name, rows in nodes.below(parents, column, whole):
+            for name, rows in nodes.below(parents, whole):
                 width = float(nodes.total[rows, column].sum())
                 if width > _LEAST * whole:
                     yield Box(level, at, width, name, phase)
@@ -118,8 +118,8 @@ class _Nodes:
             children[tree.parents[row]].append(row)
         return cls(tree, total, children)
 
-    def below(self, parents: Sequence[int], column: int, whole: float) -> Iterator[tuple[str, list[int]]]:
-        """Names and rows of what these contain, in the order in which it is drawn."""
+    def below(self, parents: Sequence[int], whole: float) -> Iterator[tuple[str, list[int]]]:
+        """Names and rows of what these contain, in the order in which it is drawn: the same in every phase."""
         named: dict[str, list[int]] = {}
         for parent in parents:
             for row in self.children[parent]:
@@ -129,7 +129,7 @@ class _Nodes:
             alike.setdefault(_NUMBER.sub("*", name), []).append(name)
         found = []
         for pattern, names in alike.items():
-            widest = max(float(self.total[named[name], column].sum()) for name in names)
+            widest = max(float(self.total[named[name]].sum()) for name in names)
             if len(names) > 1 and widest < whole * _LETTER * max(map(len, names)):
                 found.append((f"{pattern} x{len(names)}", [row for name in names for row in named[name]]))
             else:

@@ -391,6 +391,21 @@ def test_fronts_of_paths_that_no_row_has_are_not_kept():
 # --- for people ---------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_are_kernels_have_short_names():
+    """GIVEN a kernel in a module, and one in a trace that names nothing else THEN people read its short name"""
+    full = (
+        "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, at::detail::Array>(int)"
+    )
+    b = TraceBuilder().step(0, 0, 100).module("net", 0, 90).launched(full, 5, 20, 40)
+    bare = TraceBuilder().event(full, 20, 40)
+    by_kernel = grouping.group_table(account(b).partial, "kernel")
+    for table in (by_kernel, grouping.group_table(account(bare).partial, "component")):
+        assert table.frame[["scope", "short_name"]].to_numpy().tolist()[0] == [full, "add · float · vectorized x4"]
+        assert columns.names(table.seen_by("people"))[0] == "short_name"
+        assert columns.names(table.in_full().seen_by("people"))[0] == "scope"
+    assert "short_name" not in grouping.group_table(account(b).partial, "component").frame
+
+
 SHARES = ["share", "step_share"]
 STEPS = ["step_mean_ns", "step_std_ns"]
 
@@ -401,7 +416,7 @@ STEPS = ["step_mean_ns", "step_std_ns"]
         ("layer", True, ["scope", "x", "forward", "total_ns", *SHARES, "mean_ns", "max_ns", "max_at"]),
         ("layer", False, ["scope", "forward", "total_ns", *SHARES, *STEPS]),
         ("component", True, ["scope", "x", "forward", "total_ns", *SHARES, *STEPS]),
-        ("kernel", True, ["scope", "forward", "total_ns", *SHARES, *STEPS]),
+        ("kernel", True, ["short_name", "forward", "total_ns", *SHARES, *STEPS]),
     ],
 )
 def test_people_see_the_columns_that_say_something(by, fold, shown):

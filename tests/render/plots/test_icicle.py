@@ -60,6 +60,22 @@ def test_layers_too_narrow_to_be_named_are_one():
     assert drawn["attn", "forward"] == (4, 0, 60)
 
 
+def test_layers_are_one_in_each_phase_or_in_none():
+    """GIVEN layers that have room for their names by all phases together, and hardly any time in forward
+
+    THEN they are boxes of their own in forward, too, as they are in backward
+    """
+    layers = [f"layers.{number}" for number in range(4)]
+    tree = Tree(
+        labels=("all", "layers", *layers),
+        parents=(-1, 0, *([1] * 4)),
+        phases=("forward", "backward"),
+        own=((0, 0), (0, 0), *([(2, 250)] * 4)),
+    )
+    drawn = {key for key in named(tree) if key[0].startswith("layers.")}
+    assert drawn == {(layer, phase) for layer in layers for phase in tree.phases}
+
+
 def test_an_icicle_has_a_time_axis_and_names():
     axes = Figure(figsize=(8, 3)).subplots()
     icicle.draw(axes, TREE, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import get_args
 
 import numpy as np
@@ -35,11 +36,16 @@ _BY_NAME: tuple[tuple[Precision, re.Pattern[str]], ...] = (
 """Words in kernels' names, for files that do not say types; the first that fits. f32f32 is also in names of TF32."""
 
 
+_MOST_NAMES = 1 << 17
+"""Kernels' names whose precision is kept: several tables ask for it."""
+
+
 def is_tf32(kernel: str) -> bool:
     """Whether a kernel's name says that it multiplies fp32 on tensor cores."""
     return _TF32.search(kernel) is not None
 
 
+@lru_cache(_MOST_NAMES)
 def of_kernel(name: str) -> int:
     """The precision of a matmul or convolution by its kernel's name, as an index into ALL; NONE where it says none."""
     return next((ALL.index(precision) for precision, words in _BY_NAME if words.search(name)), NONE)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution.intervals import NONE
+from perfkit.analysis.attribution.intervals import NONE, pair_keys
 from perfkit.analysis.costs.flops import precision
 from perfkit.analysis.costs.flops.table import CALL, WORK
 from perfkit.analysis.costs.flops.work import PRODUCTS
@@ -153,10 +153,12 @@ def _bandwidths(frame: pd.DataFrame, devices: Devices) -> Any:
 
 
 def _looked_up(device: Any, code: Any, of: Any) -> Any:
-    pairs = {*zip(device.tolist(), code.tolist(), strict=True)}
-    known = {pair: of(*pair) for pair in pairs}
-    values = (known[pair] for pair in zip(device.tolist(), code.tolist(), strict=True))
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    """What `of` says of each pair of a device and a code, as floats; nan where it says None. Asks once a pair."""
+    if not len(device):
+        return np.empty(0, dtype=np.float64)
+    _, first, place = np.unique(pair_keys(device, code), return_index=True, return_inverse=True)
+    known = [of(int(device[row]), int(code[row])) for row in first]
+    return np.array([np.nan if value is None else value for value in known], dtype=np.float64)[place]
 
 
 def with_tf32(frame: pd.DataFrame, devices: Devices) -> Any:

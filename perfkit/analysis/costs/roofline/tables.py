@@ -22,6 +22,7 @@ from perfkit.analysis.costs.roofline import starved
 from perfkit.analysis.costs.roofline.roofs import PRODUCT_KINDS, ROOFS, SUMS, Bound, Devices, devices_of, roofed
 from perfkit.analysis.costs.roofline.utilisation import ideal_times, times_of_steps
 from perfkit.analysis.kernels import kinds
+from perfkit.analysis.kernels.short_names.unique import named, short_names
 from perfkit.analysis.time.breakdown import rest_last, with_share
 from perfkit.analysis.time.cells import scopes_of
 from perfkit.analysis.time.partial import Facts, Partial
@@ -72,7 +73,9 @@ def operator_table(partial: Partial, view: View) -> Table:
     frame = frame.sort_values(
         order, ascending=[True, False, *[True] * 4], na_position="last", kind="stable", ignore_index=True
     )
-    kernel = (Column("kernel"),) if partial.facts.on_device else ()
+    short = short_names(partial.facts.device_names) if partial.facts.on_device else {}
+    frame["short_kernel"] = pd.Series([short.get(name, name) for name in frame["kernel"]], frame.index, dtype=object)
+    kernel = named("kernel", "short_kernel", "kernel") if partial.facts.on_device else ()
     columns = (
         Column("operator"),
         *kernel,
@@ -236,8 +239,8 @@ _NAMES = "`flops`, `masked_flops`, `bytes`, `flops_per_s`, `bytes_per_s`, `flops
 OPERATORS = TraceTable(
     "roofline",
     "an operator, the shapes of its arguments, precision and kernel (with shapes only)",
-    f"`operator`, `kernel` (with a device only), `category`, `shapes`, `precision`, `count`, `total_ns`, `share`, "
-    f"{_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
+    "`operator`, `kernel`, `short_kernel` (with a device only), `category`, `shapes`, `precision`, `count`, "
+    f"`total_ns`, `share`, {_NAMES}, `above_ns`, `above_step_ns` (with steps only)",
     operator_table,
     with_shapes,
     adds_up_steps=True,

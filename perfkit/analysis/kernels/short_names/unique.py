@@ -14,6 +14,12 @@ from perfkit.schema.table import Column
 NAMES = (Column("name", audience="scripts"), Column("short_name", title="name", short_for="name"))
 """The columns of a table with a row for each kernel's name."""
 
+
+def named(column: str, short: str, title: str) -> tuple[Column, Column]:
+    """The same for a table whose column of kernels' names is another: their short names in `short`, for people."""
+    return Column(column, title=title, audience="scripts"), Column(short, title=title, short_for=column)
+
+
 _MOST_ALIKE = 400
 """Kernels of one text, above which they are numbered: no person compares so many."""
 _MOST_COLUMNS = 400

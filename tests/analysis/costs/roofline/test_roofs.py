@@ -63,6 +63,15 @@ def test_fp32_above_its_peak_is_tf32(kernel: str, ns: int, expected: str):
     assert precision.ALL[found["precision"]] == expected
 
 
+def test_a_name_is_looked_at_once_however_many_tables_ask():
+    """GIVEN kernels of matmuls WHEN several tables ask for their precision THEN each name is searched once"""
+    precision.of_kernel.cache_clear()
+    b = traced().call("aten::mm", 5, 20, SQUARE).launched("some_gemm", 10, 100, 200)
+    for _ in range(3):
+        roofs(b)
+    assert precision.of_kernel.cache_info().misses == 1
+
+
 def test_peaks_are_looked_up_once_whatever_the_number_of_shapes(monkeypatch):
     """GIVEN matmuls of 2 and of 20 different shapes THEN the device is asked for its peaks as often: a trace with
     50,000 shapes takes no group of a frame for each"""

@@ -44,6 +44,17 @@ def test_the_roofline_of_each_operator():
     assert found.notes[-1] == "peaks of Round GPU: fp32 1.000 TFLOP/s, 100.0 GB/s"
 
 
+def test_kernels_have_short_names_for_people():
+    full = (
+        "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, at::detail::Array>(int)"
+    )
+    b = traced().step(0, 0, 300).call("aten::add", 5, 20, [[10], [10]]).launched(full, 10, 100, 200)
+    table = tables.operator_table(account_of(b).partial, View())
+    assert rows(table.frame, "kernel", "short_kernel") == [[full, "add · float · vectorized x4"]]
+    shown = [column.name for column in table.seen_by("people").columns]
+    assert ("short_kernel" in shown, "kernel" in shown) == (True, False)
+
+
 def test_a_kernel_that_the_device_waits_for_longer_than_it_runs_is_bound_by_its_launch():
     """GIVEN two matmuls of 3,200 ns, the second launched 5,000 ns after the first ended THEN the launch bounds them,
     unless the wait is 1,000"""
