@@ -182,6 +182,17 @@ def test_what_many_share_is_walked_once(tmp_path: Path):
     assert found.stacks.start.tolist() == [0, 3_000]
 
 
+def test_a_long_text_is_shortened_once(tmp_path: Path):
+    """GIVEN 3,000 frames and ranges of one name, of 200,000 characters, not all ASCII THEN one text of 65,536"""
+    long = "\u00e9" * 200_000
+    stack = [{"name": long, "filename": "a.py", "line": n} for n in range(3_000)]
+    marks = [{"stage": "START", "name": long, "device": 0, "time_us": n} for n in range(3_000)]
+    value = snapshot([event("alloc", 1, 2, frames=stack)], external_annotations=marks)
+    found = read(written(tmp_path / "s.pickle", value))
+    assert len({id(frame.name) for frame in found.frames}) == len({id(one.name) for one in found.annotations}) == 1
+    assert found.frames[0].name == found.annotations[0].name == "\u00e9" * 65_536
+
+
 NO_SNAPSHOTS: dict[str, object] = {
     "a number": 3,
     "another dictionary": {"a": 1},
