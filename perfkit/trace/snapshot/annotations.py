@@ -7,7 +7,7 @@ from typing import Any
 
 from perfkit.trace.columns import MAX_NS
 from perfkit.trace.snapshot.columns import Annotation
-from perfkit.trace.snapshot.values import ImplausibleError, integer, items, members, text
+from perfkit.trace.snapshot.values import Cleaned, ImplausibleError, integer, items, members, text
 
 _MOST_SETTINGS = 1000
 
@@ -19,8 +19,9 @@ def annotations_of(value: Any, first: int, last: int) -> tuple[Annotation, ...]:
 
     Raises ImplausibleError where this is no list of annotations.
     """
+    cleaned = Cleaned()
     all_marks = [members(mark, "an annotation") for mark in items(value, "the list of annotations")]
-    marks = [_mark(mark) for mark in all_marks if _is_range(mark)]
+    marks = [_mark(mark, cleaned) for mark in all_marks if _is_range(mark)]
     first, last = min([first, *(time for *_, time in marks)]), max([last, *(time for *_, time in marks)])
     opened: dict[tuple[str, int], list[int]] = {}
     found: list[Annotation] = []
@@ -39,19 +40,20 @@ def _is_range(mark: dict[Any, Any]) -> bool:
     return mark.get("stage") in ("START", "END") and type(mark.get("name")) is str
 
 
-def _mark(mark: dict[Any, Any]) -> tuple[str, str, int, int]:
+def _mark(mark: dict[Any, Any], cleaned: Cleaned) -> tuple[str, str, int, int]:
     time = integer(mark.get("time_us"), "an annotation's time") * 1000
     if time > MAX_NS:
         raise ImplausibleError(f"an annotation's time is {time} ns")
     device = integer(mark.get("device", 0), "an annotation's device", least=-1)
-    return mark["stage"], text(mark["name"], "an annotation's name"), device, time
+    return mark["stage"], text(mark["name"], "an annotation's name", cleaned), device, time
 
 
 def settings_of(value: Any) -> Mapping[str, object]:
     """Numbers and texts by name; tables in it (`roundup_power2_divisions`) are left out."""
+    cleaned = Cleaned()
     named = list(members(value, "the dictionary of settings").items())[:_MOST_SETTINGS]
     return {
-        text(name, "a setting"): text(setting, "a setting") if type(setting) is str else setting
+        text(name, "a setting", cleaned): text(setting, "a setting", cleaned) if type(setting) is str else setting
         for name, setting in named
         if type(name) is str and type(setting) in (bool, int, float, str)
     }

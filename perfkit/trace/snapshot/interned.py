@@ -9,7 +9,7 @@ import numpy as np
 
 from perfkit.trace.columns import MISSING
 from perfkit.trace.snapshot.columns import Frame, Stacks
-from perfkit.trace.snapshot.values import ImplausibleError, integer, items, members, text
+from perfkit.trace.snapshot.values import Cleaned, ImplausibleError, integer, items, members, text
 
 
 class Seen:
@@ -33,6 +33,7 @@ class StackNumbers:
         self._seen: list[Seen] = []
         self._by_frames: dict[tuple[int, ...], int] = {}
         self._frames: dict[Frame, int] = {}
+        self._cleaned = Cleaned()
         self._known: dict[int, tuple[Any, int]] = {}
         """By its id: a dictionary, and the number of its frame."""
 
@@ -72,7 +73,7 @@ class StackNumbers:
 
     def _frame(self, frame: Any) -> int:
         if id(frame) not in self._known:
-            number = self._frames.setdefault(_frame(frame), len(self._frames))
+            number = self._frames.setdefault(_frame(frame, self._cleaned), len(self._frames))
             self._known[id(frame)] = (frame, number)
         return self._known[id(frame)][1]
 
@@ -82,6 +83,7 @@ class Texts:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._cleaned = Cleaned()
         self._raw: dict[Any, int] = {"": MISSING, "N/A": MISSING, None: MISSING}
 
     def of(self, values: list[Any], what: str) -> list[int]:
@@ -92,7 +94,7 @@ class Texts:
         except KeyError:
             for value in values:
                 if value not in raw:
-                    raw[value] = self._numbers.setdefault(text(value, what), len(self._numbers))
+                    raw[value] = self._numbers.setdefault(text(value, what, self._cleaned), len(self._numbers))
             return [raw[value] for value in values]
         except TypeError as error:
             raise ImplausibleError(f"{what} is no text") from error
@@ -102,7 +104,8 @@ class Texts:
         return tuple(self._numbers)
 
 
-def _frame(frame: Any) -> Frame:
+def _frame(frame: Any, cleaned: Cleaned) -> Frame:
     found = members(frame, "a frame")
     line = integer(found.get("line", 0), "a frame's line", least=-(2**63))
-    return Frame(text(found.get("name", ""), "a frame's name"), text(found.get("filename", ""), "a frame's file"), line)
+    name = text(found.get("name", ""), "a frame's name", cleaned)
+    return Frame(name, text(found.get("filename", ""), "a frame's file", cleaned), line)

@@ -64,8 +64,8 @@ def read_stream(
         pieces = unpacked(file, name, facts, size=size, progress=progress, takes=foreign.is_pickle)
         with _no_collection():
             found = _loaded(pieces, rows)
-            if facts.repairs:
-                raise ImplausibleError("is damaged: " + next(iter(facts.repairs)))
+            if facts.repairs:  # the stream's end, with its checksum, has been read: STOP is the last byte
+                raise NotPlainError(next(iter(facts.repairs)))
             return _snapshot(path, found, rows, stacks, texts)
     except (NotPlainError, ImplausibleError) as error:
         raise UsageError(

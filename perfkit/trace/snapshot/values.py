@@ -58,8 +58,16 @@ def members(value: Any, what: str) -> dict[Any, Any]:
     return value
 
 
-def text(value: Any, what: str) -> str:
-    """A text that can be printed and encoded, shortened. Raises ImplausibleError for what is no text."""
+class Cleaned(dict[str, str]):
+    """Texts of a file, shortened, and as they can be printed and encoded; each made once, however often it is named."""
+
+    def __missing__(self, raw: str) -> str:
+        clean = self[raw] = raw[:LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
+        return clean
+
+
+def text(value: Any, what: str, cleaned: Cleaned) -> str:
+    """A text of `cleaned`. Raises ImplausibleError for what is no text."""
     if type(value) is not str:
         raise ImplausibleError(f"{what} is a {type(value).__name__}, not a text")
-    return value[:LONGEST_NAME].encode("utf-8", "replace").decode("utf-8")
+    return cleaned[value]

@@ -16,6 +16,7 @@ import pytest
 from perfkit.errors import UsageError
 from perfkit.trace.columns import MISSING
 from perfkit.trace.snapshot.columns import Action, Annotation, BlockState, Frame
+from perfkit.trace.snapshot.interned import StackNumbers
 from perfkit.trace.snapshot.reader import is_snapshot, read
 from tests.snapshots import INNER, USER, block, event, freed, segment, snapshot, written
 
@@ -180,6 +181,25 @@ def test_what_many_share_is_walked_once(tmp_path: Path):
     found = read(written(tmp_path / "s.pickle", value))
     assert len(found.segments) == len(found.blocks) == 3_000
     assert found.stacks.start.tolist() == [0, 3_000]
+
+
+def test_a_list_of_frames_is_looked_at_once():
+    """GIVEN a list whose stack has its number THEN it holds that alone: as large as it was, it has been freed"""
+    numbers, frames = StackNumbers(), [INNER, USER] * 100
+    assert numbers.of(frames) == numbers.of(frames) == 0
+    assert len(frames) == 1
+    assert [numbers.of(other) for other in ([USER], [INNER, USER] * 100, None, [])] == [1, 0, MISSING, MISSING]
+
+
+def test_a_long_text_is_shortened_once(tmp_path: Path):
+    """GIVEN 3,000 frames and ranges of one name, of 200,000 characters, not all ASCII THEN one text of 65,536"""
+    long = "\u00e9" * 200_000
+    stack = [{"name": long, "filename": "a.py", "line": n} for n in range(3_000)]
+    marks = [{"stage": "START", "name": long, "device": 0, "time_us": n} for n in range(3_000)]
+    value = snapshot([event("alloc", 1, 2, frames=stack)], external_annotations=marks)
+    found = read(written(tmp_path / "s.pickle", value))
+    assert len({id(frame.name) for frame in found.frames}) == len({id(one.name) for one in found.annotations}) == 1
+    assert found.frames[0].name == found.annotations[0].name == "\u00e9" * 65_536
 
 
 NO_SNAPSHOTS: dict[str, object] = {
