@@ -55,7 +55,7 @@ def test_it_opens_the_file_when_asked(trace, tmp_path, capsys):
     assert err.endswith(f"no browser was found: open {file} in one\n")
 
 
-def test_runs_a_folder_of_them_and_two_sides(tmp_path, capsys):
+def test_runs_a_folder_of_them_and_differences(tmp_path, capsys):
     """GIVEN a run, a folder of runs, two runs THEN steps; processes; a comparison before both"""
     file = tmp_path / "out.html"
     several = tmp_path / "several"

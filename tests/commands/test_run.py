@@ -299,11 +299,11 @@ def test_a_directory_that_cannot_be_written_is_refused_before_anything_runs(run,
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (["--model-size", "huge"], ['Invalid value "huge" for --model-size', "tiny", "2.7B", "10B"]),
+        (["--model-size", "huge"], ["--model-size huge: choose from", "tiny", "2.7B", "10B"]),
         (["--pass-type", "back"], ["forward-backward", "train"]),
         (["--no-such-flag", "1"], ["--no-such-flag"]),
         (["--measure-step", "1"], ["--measure-step", "--measure-steps"]),
-        (["--seed", "x"], ["--seed", "int"]),
+        (["--seed", "x"], ["--seed x", "whole number"]),
         (["small"], ["small"]),
     ],
 )

@@ -69,13 +69,13 @@ def several_devices(account: MemoryAccount) -> bool:
 def kinds(account: MemoryAccount) -> Table:
     """What lives at the moment by kind alone, the most first."""
     frame = tables.peak(account).frame
-    grouped = frame.groupby("kind", sort=False)[["bytes", "share", "count"]].sum().reset_index()
+    grouped = frame.groupby("kind", sort=False)[["bytes", "share", "pieces"]].sum().reset_index()
     grouped = grouped.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
     columns = (
         Column("kind"),
         Column("bytes", "B", "bytes", summed=True, scale="bytes"),
         Column("share", "1", "share", summed=True),
-        Column("count", "", "count", "pieces", summed=True, spare=True),
+        Column("pieces", "", "count", summed=True, spare=True),
     )
     return Table("kinds", "By kind", columns, grouped, pinned=len(grouped))
 
@@ -89,7 +89,7 @@ def parts(account: MemoryAccount) -> Table:
     """What lives at the moment by kind and scope, layers that differ in their number alone as one row."""
     frame = tables.peak(account).frame
     frame = frame.assign(scope=folded(frame["scope"]), x=1)
-    grouped = frame.groupby(["kind", "scope"], sort=False)[["x", "bytes", "share", "count"]].sum().reset_index()
+    grouped = frame.groupby(["kind", "scope"], sort=False)[["x", "bytes", "share", "pieces"]].sum().reset_index()
     grouped = grouped.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
     columns = (
         Column("kind"),
@@ -97,7 +97,7 @@ def parts(account: MemoryAccount) -> Table:
         Column("x", "", "count", "x"),
         Column("bytes", "B", "bytes", summed=True, scale="bytes"),
         Column("share", "1", "share", summed=True),
-        Column("count", "", "count", "pieces", summed=True, spare=True),
+        Column("pieces", "", "count", summed=True, spare=True),
     )
     reasons = tuple(f"{LABELS[Kind.UNKNOWN]}: {reason}" for reason in account.lives.reasons)
     return Table("parts", "By kind and layer", columns, grouped, reasons)

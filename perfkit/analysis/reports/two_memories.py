@@ -17,7 +17,9 @@ from perfkit.schema.table import Column, Table
 
 _SAID = 3
 """Kinds that the sentence names."""
-TWO_PEAKS = Rule("memory-difference", "memory", "how far two peaks are apart, and which kinds make the difference")
+MEMORY_DIFFERENCE = Rule(
+    "memory-difference", "memory", "how far two peaks are apart, and which kinds make the difference"
+)
 
 
 def report(a: MemoryAccount, b: MemoryAccount, title: str) -> Report:
@@ -72,4 +74,4 @@ def _difference(a: MemoryAccount, b: MemoryAccount, kinds: Table) -> Finding:
     ]
     text += f"; {', '.join(parts)}" if parts else ""
     evidence = tuple(Evidence("kinds", {"kind": str(kind)}) for kind in changed["kind"])
-    return Finding(TWO_PEAKS, text, evidence=evidence, where=places[1])
+    return Finding(MEMORY_DIFFERENCE, text, evidence=evidence, where=places[1])

@@ -18,7 +18,7 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
-from perfkit.analysis.reports import two_sides
+from perfkit.analysis.reports import differences
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
@@ -92,14 +92,14 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     tables = tuple(_of_steps(table, sides, rule) for table in _tables(sides, view, rule))
     scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
-    times = two_sides.times_of(a, b)
+    times = differences.times_of(a, b)
     scalars = {"a": scalars_a, "b": scalars_b, "time": times.scalars, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
     each = {table.name: table.steps.count if table.steps else 1 for table in tables}
     findings = (
-        two_sides.faster(times, margin),
-        *two_sides.what_changed(tables, " a step" if a.steps and b.steps else "", each),
-        *((two_sides.one_of_each(),) if a.on_device or sides.one_instrument else ()),
+        differences.faster(times, margin),
+        *differences.what_changed(tables, " a step" if a.steps and b.steps else "", each),
+        *((differences.one_of_each(),) if a.on_device or sides.one_instrument else ()),
         *_findings(sides, devices, tables, rule),
     )
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"

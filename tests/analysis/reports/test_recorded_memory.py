@@ -61,7 +61,7 @@ def test_rows_add_up_in_every_table_of_what_lives():
     assert parts is not None
     assert parts.frame.iloc[0].to_dict() == {
         "kind": "activations", "scope": "layers.*", "x": 2, "bytes": 7 * GIB, "share": pytest.approx(7 / 12),
-        "count": 2,
+        "pieces": 2,
     }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def test_a_device_is_busy_when_it_runs_whatever_was_launched_then():
     ]
     columns.assert_regular(table)
     assert columns.summed(table) == ["busy_ns", "idle_ns"]
-    assert [column.name for column in table.columns if column.note] == ["busy_ns", "idle_ns"]
+    assert [column.name for column in table.columns if column.note] == ["busy_ns", "idle_ns", "pace_ns"]
 
 
 def test_every_device_has_a_row_in_every_step():

@@ -15,7 +15,7 @@ from perfkit import cli
         ("run --batch-size", "--batch-size needs a value; see perfkit run --help"),
         ("run --batch-size x", "--batch-size x: must be a whole number; see perfkit run --help"),
         ("run --batch-size 1 --batch-size 2", "--batch-size is given twice: leave one out; see perfkit run --help"),
-        ("run --profiler foo", "--profiler foo: choose from none, torch, nsys"),
+        ("run --profiler foo", "--profiler foo: choose from none, torch, nsys, memory"),
         ("run --bacth-size 1", "--bacth-size: there is no such flag (did you mean --batch-size?)"),
         ("analyze t.json --fromat json", "--fromat: there is no such flag (did you mean --format?)"),
         ("doctor --bogus", "--bogus: there is no such flag; see perfkit doctor --help"),

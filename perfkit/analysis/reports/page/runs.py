@@ -9,9 +9,9 @@ import pandas as pd
 
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.comparison import VERDICT
+from perfkit.analysis.reports.differences import FASTER
 from perfkit.analysis.reports.page import environment, steps
 from perfkit.analysis.reports.recordings import NAME
-from perfkit.analysis.reports.two_sides import FASTER
 from perfkit.analysis.sweeps import chart as sweep_chart
 from perfkit.schema import units
 from perfkit.schema.page.figures import BarPart, Bars

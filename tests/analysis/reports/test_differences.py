@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from perfkit.analysis.reports import two_traces
+from perfkit.analysis.reports.differences import FASTER, NEW_KERNELS, WHAT_CHANGED
 from perfkit.analysis.reports.page.runs import comparison
-from perfkit.analysis.reports.two_sides import FASTER, NEW_KERNELS, WHAT_CHANGED
 from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
 from tests.builders import TraceBuilder, host_step
