@@ -32,11 +32,6 @@ _UNPICKLING = (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError
 _INSTEAD = "; write it again with torch.cuda.memory._dump_snapshot"
 
 
-def is_snapshot(head: bytes) -> bool:
-    """Whether an unpacked file that begins so may be a snapshot: a pickle of protocol 2 to 5."""
-    return foreign.is_pickle(head)
-
-
 def read(path: Path | str, progress: Progress | None = None) -> Snapshot:
     """Read a snapshot: a pickle, plain, gzipped or alone in a zip archive. No code in it can run.
 
