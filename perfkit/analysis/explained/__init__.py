@@ -1,0 +1,1 @@
+"""Anyone's table of times: what the model's sizes and the card's say of it."""
