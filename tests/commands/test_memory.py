@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from perfkit import cli
+from perfkit.analysis.memory import model as memory_model
 from perfkit.schema import record as records
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import Held, Inventory, MemoryNotes
@@ -302,3 +303,16 @@ def replayed(raw: dict[str, Any]) -> int:
             peak = max(peak, used)
         peaks.append(peak)
     return max(peaks)
+
+
+def test_the_formula_stands_beside_what_a_run_recorded(tmp_path, capsys):
+    """GIVEN a run of tiny WHEN its peak is shown THEN a row a kind, that adds up to both; at another moment none."""
+    run = run_folder(tmp_path / "run")
+    rows = document(capsys, run)["tables"]["predicted"]["rows"]
+    assert sum(row["measured_bytes"] for row in rows) == 1300
+    assert {row["kind"]: row["measured_bytes"] for row in rows if row["measured_bytes"]} == {
+        "parameters": 1000, "activations": 300,
+    }  # fmt: skip
+    assert sum(row["predicted_bytes"] for row in rows) == memory_model.estimate(runs.saved().config).peak
+    assert all(row["why"] for row in rows if abs(row["difference_bytes"]) > 2)
+    assert "predicted" not in document(capsys, run, "--at", "52us")["tables"]

@@ -83,7 +83,8 @@ def _profiled(situation: Situation) -> bool:
 
 def _set_malloc(situation: Situation) -> str:
     unset = [name for name, size in MALLOC.items() if _bytes_of(situation, name) < size]
-    return " and ".join(f"{name}={MALLOC[name]}" for name in unset) + " in the environment"
+    settings = " and ".join(f"{name}={MALLOC[name]}" for name in unset)
+    return f"{settings} in the environment (memory that is freed then stays resident, up to the process's peak)"
 
 
 def _bytes_of(situation: Situation, name: str) -> int:

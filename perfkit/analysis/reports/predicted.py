@@ -60,7 +60,8 @@ def table(estimate: MemoryEstimate, measured: Mapping[Kind, int]) -> Table:
         Column("why"),
     )
     frame = pd.DataFrame(rows, columns=[column.name for column in columns])
-    return Table("predicted", "Predicted and measured memory at the peak", columns, frame, pinned=len(frame))
+    notes = (f"reasons are given for differences above {_EQUAL:.1%} of the peak",)
+    return Table("predicted", "Predicted and measured memory at the peak", columns, frame, notes, pinned=len(frame))
 
 
 def _reason(

@@ -17,6 +17,7 @@ from perfkit.analysis.memory.lifetimes import LABELS, Kind, Lifetimes, Span
 from perfkit.analysis.memory.recorded import allocator, curves, live, saved, steps, tables
 from perfkit.analysis.memory.recorded.account import MemoryAccount, the_peak
 from perfkit.analysis.memory.recorded.live import Peak
+from perfkit.analysis.reports import predicted
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import APART, Evidence, Finding, Rule
@@ -160,6 +161,19 @@ def largest(account: MemoryAccount) -> Table:
     return replace(table, columns=columns, frame=table.frame.replace("", None))
 
 
+def beside_the_formula(account: MemoryAccount) -> Table:
+    """The formula's peak and the recorded one by kind, and why they differ."""
+    assert account.predicted is not None
+    lives, rows = account.lives, account.rows
+    sizes, kinds_ = lives.size[rows], lives.kind[rows]
+    return predicted.table(account.predicted, {kind: int(sizes[kinds_ == kind].sum()) for kind in Kind})
+
+
+def is_predicted(account: MemoryAccount) -> bool:
+    """Whether the formula says something of what is looked at: of a peak alone."""
+    return account.predicted is not None and account.at == the_peak(account.lives)
+
+
 def devices(account: MemoryAccount) -> Table:
     """The peak of each device, the highest first."""
     rows = [
@@ -191,6 +205,12 @@ TABLES: tuple[MemoryTable, ...] = (
     MemoryTable("devices", "a device (with several only)", devices, is_there=several_devices),
     MemoryTable("phases", "a phase of a step", phases, is_there=has_phases),
     MemoryTable("kinds", "a kind of memory", kinds),
+    MemoryTable(
+        "predicted",
+        "a kind of memory, by the formula and as recorded (at the peak of perfkit's own Transformer)",
+        beside_the_formula,
+        is_there=is_predicted,
+    ),
     MemoryTable("parts", "a kind of memory in a scope, layers that differ in their number alone as one", parts),
     MemoryTable("peak", "a kind of memory in a scope, at the peak or at `--at`", tables.peak, "scripts"),
     MemoryTable("largest", "a size that lives then, of one stack", largest),

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.memory import sizes
 from perfkit.analysis.memory.lifetimes import Lifetimes
 from perfkit.analysis.memory.recorded import account as accounts
@@ -98,4 +99,6 @@ def _account(lives: Lifetimes, snapshot: Snapshot | None, notes: MemoryNotes | N
         why = sizes.of_config(config, lives)
     else:
         why = no_reason if notes is None else sizes.of_notes(notes, lives)
-    return MemoryAccount(lives, accounts.the_peak(lives), snapshot, notes, why)
+    is_modelled = config is not None and config.step.compile == "off"
+    predicted = memory_model.estimate(config) if config is not None and is_modelled else None
+    return MemoryAccount(lives, accounts.the_peak(lives), snapshot, notes, why, predicted)

@@ -13,6 +13,7 @@ from perfkit.analysis.memory.recorded import live
 from perfkit.analysis.memory.recorded.live import Peak
 from perfkit.errors import UsageError
 from perfkit.schema import units
+from perfkit.schema.memory.estimate import MemoryEstimate
 from perfkit.schema.memory.notes import MemoryNotes
 from perfkit.trace.columns import MISSING, Int64s
 from perfkit.trace.snapshot.columns import Snapshot
@@ -40,6 +41,9 @@ class MemoryAccount:
     """None for recordings that are not of `perfkit run --profiler memory`."""
     why: Callable[[int, int], str] = no_reason
     """(bytes, row of `lives`) -> the shape that explains a size; empty where none does."""
+
+    predicted: MemoryEstimate | None = None
+    """The formula's peak, of a run of perfkit's own Transformer; None for other recordings, and for compiled steps."""
 
     @property
     def rows(self) -> Int64s:
