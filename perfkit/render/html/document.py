@@ -126,14 +126,16 @@ class _Parts:
         self.contents = ""
         self._anchors: set[str] = set()
         self._regions: set[str] = set()
+        self._titles: set[str] = set()
         self._numbers = iter(range(1, 1_000_000))
 
     def part(self, part: Part, *, several: bool) -> str:
         """The answer of one source, then its sections."""
         anchor = self._anchor("findings")
         title = f"{anchor}-title"
-        heading = f'<h2 id="{title}">{isolated(part.title)}</h2>' if several else '<h2 class="hidden">Findings</h2>'
-        self.contents += self._entry(anchor, part.title if several else "Findings", is_part=several)
+        named = _unused(part.title, " · no. ", self._titles)
+        heading = f'<h2 id="{title}">{isolated(named)}</h2>' if several else '<h2 class="hidden">Findings</h2>'
+        self.contents += self._entry(anchor, named if several else "Findings", is_part=several)
         within = f"{title} " if several else ""
         sections = "".join(self._section(section, within) for section in part.sections)
         return f'<section id="{anchor}" class="answer">{heading}{"".join(_answer(part))}</section>{sections}'
@@ -155,8 +157,8 @@ class _Parts:
             f' aria-label="Link to {escaped(section.title)}">#</a></h2>'
         )
         return (
-            f'<section id="{anchor}" aria-labelledby="{within}{anchor}-title">{heading}{takeaway}{lacking}{drawn}{notes}'
-            f"{listed}</section>"
+            f'<section id="{anchor}" aria-labelledby="{within}{anchor}-title">{heading}{takeaway}{lacking}{drawn}'
+            f"{notes}{listed}</section>"
         )
 
     def _figure(self, figure: Any, section: Section) -> str:
