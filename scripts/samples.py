@@ -3,6 +3,7 @@
 It writes record.json and one .pt.trace.json.gz, each below 300 kB, to traces/samples/<name>/. It removes from them:
 
 * the host's name, from the record, from the trace's metadata and from the trace's file name (`sample_1.1.pt...`);
+* files that it does not keep, from the record: TensorBoard puts the host's name into theirs;
 * paths: the options that name files, the trace's own `traceName`, and all environment variables;
 * the operating system's build (`Linux` stays).
 
@@ -112,7 +113,7 @@ def stripped_record(measured: RunRecord) -> RunRecord:
         argv=_without_paths(measured.environment.argv),
         variables={},
     )
-    return dataclasses.replace(measured, environment=where, artifacts=measured.artifacts | {"trace": TRACE_NAME})
+    return dataclasses.replace(measured, environment=where, artifacts={"trace": TRACE_NAME})
 
 
 def _without_paths(argv: Sequence[str]) -> tuple[str, ...]:

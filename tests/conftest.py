@@ -45,7 +45,7 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PERFKIT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
 
 
-_FLAGS = [
+FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
@@ -60,6 +60,6 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started
         started.close()

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.opening import Opened, open_in
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-
-@dataclass
-class Opened:
-    """A report in the browser, and what it did there."""
-
-    page: Page
-    errors: list[str] = field(default_factory=list)
-    """What the console and uncaught exceptions said."""
-    requests: list[str] = field(default_factory=list)
-    """What was asked for beside the file itself."""
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -34,14 +24,7 @@ def opened(browser: Browser) -> Iterator[Any]:
         contexts.append(made)
         made.set_default_timeout(10_000)
         made.add_init_script(script)
-        shown = Opened(made.new_page())
-        shown.page.on("console", lambda said: shown.errors.append(said.text) if said.type == "error" else None)
-        shown.page.on("pageerror", lambda error: shown.errors.append(str(error)))
-        address = path.resolve().as_uri()
-        shown.page.on("request", lambda asked: shown.requests.append(asked.url) if asked.url != address else None)
-        shown.page.goto(address)
-        shown.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
-        return shown
+        return open_in(made, path)
 
     yield open_
     for context in contexts:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import perfkit
-from tests.browser.test_report import DRAWN, HOSTILE, trace
+from tests.browser.opening import DRAWN
+from tests.browser.test_report import HOSTILE, trace
 
 
 @pytest.fixture(scope="module")

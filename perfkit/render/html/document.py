@@ -125,17 +125,23 @@ class _Parts:
         self.figures: list[dict[str, Any]] = []
         self.contents = ""
         self._anchors: set[str] = set()
+        self._regions: set[str] = set()
+        self._titles: set[str] = set()
         self._numbers = iter(range(1, 1_000_000))
 
     def part(self, part: Part, *, several: bool) -> str:
         """The answer of one source, then its sections."""
         anchor = self._anchor("findings")
-        heading = f"<h2>{isolated(part.title)}</h2>" if several else '<h2 class="hidden">Findings</h2>'
-        self.contents += self._entry(anchor, part.title if several else "Findings", is_part=several)
-        sections = "".join(map(self._section, part.sections))
+        title = f"{anchor}-title"
+        named = _unused(part.title, " · no. ", self._titles)
+        heading = f'<h2 id="{title}">{isolated(named)}</h2>' if several else '<h2 class="hidden">Findings</h2>'
+        self.contents += self._entry(anchor, named if several else "Findings", is_part=several)
+        within = f"{title} " if several else ""
+        sections = "".join(self._section(section, within) for section in part.sections)
         return f'<section id="{anchor}" class="answer">{heading}{"".join(_answer(part))}</section>{sections}'
 
-    def _section(self, section: Section) -> str:
+    def _section(self, section: Section, within: str) -> str:
+        """`within`: what names its part before itself, where two parts have a section of one title."""
         anchor = self._anchor(section.anchor)
         self.contents += self._entry(anchor, section.title)
         takeaway = f'<p class="takeaway">{escaped(section.takeaway)}</p>' if section.takeaway else ""
@@ -151,8 +157,8 @@ class _Parts:
             f' aria-label="Link to {escaped(section.title)}">#</a></h2>'
         )
         return (
-            f'<section id="{anchor}" aria-labelledby="{anchor}-title">{heading}{takeaway}{lacking}{drawn}{notes}'
-            f"{listed}</section>"
+            f'<section id="{anchor}" aria-labelledby="{within}{anchor}-title">{heading}{takeaway}{lacking}{drawn}'
+            f"{notes}{listed}</section>"
         )
 
     def _figure(self, figure: Any, section: Section) -> str:
@@ -167,22 +173,27 @@ class _Parts:
         )
 
     def _table(self, table: Any) -> str:
-        markup, data = tables.table(table, next(self._numbers), table.title, self._most_rows)
+        region = _unused(table.title, " ", self._regions)
+        markup, data = tables.table(table, next(self._numbers), table.title, self._most_rows, region)
         if data is not None:
             self.tables.append(data)
         return markup
 
     def _anchor(self, wanted: str) -> str:
-        """As wanted, with a number where another section has it."""
-        anchor, number = wanted, 2
-        while anchor in self._anchors:
-            anchor, number = f"{wanted}-{number}", number + 1
-        self._anchors.add(anchor)
-        return anchor
+        return _unused(wanted, "-", self._anchors)
 
     def _entry(self, anchor: str, title: str, *, is_part: bool = False) -> str:
         kind = ' class="part"' if is_part else ""
         return f'<li{kind}><a href="#{anchor}">{isolated(title)}</a></li>'
+
+
+def _unused(wanted: str, joint: str, used: set[str]) -> str:
+    """As wanted, with a number where it is in use; then it is, too."""
+    name, number = wanted, 2
+    while name in used:
+        name, number = f"{wanted}{joint}{number}", number + 1
+    used.add(name)
+    return name
 
 
 _KINDS = {"chart": "chart", "bars": "bars", "tree": "icicle", "heat": "heat map", "timeline": "timeline"}

@@ -44,6 +44,7 @@ def data(figure: Figure) -> dict[str, Any]:
                 "kind": "timeline",
                 "span": figure.span,
                 "names": _texts(figure.names),
+                "labels": {str(place): clean(text) for place, text in figure.labels.items()},
                 "keys": figure.keys,
                 "lanes": [_lane(lane) for lane in figure.lanes],
             }

@@ -32,8 +32,10 @@ class Row:
     kind: str = ""
 
 
-def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> tuple[str, dict[str, Any] | None]:
-    """The table as HTML, and its data where it has more rows than the HTML.
+def table(
+    of: Table, number: int, caption: str, most_rows: int = MOST_ROWS, region: str = ""
+) -> tuple[str, dict[str, Any] | None]:
+    """The table as HTML, and its data where it has more rows than the HTML. `region`: its name, which no other has.
 
     The identifier is `table-NUMBER`; the data is {columns: [is text], rows: [[texts], ...], tips: [{column: text}]}.
     """
@@ -60,7 +62,7 @@ def table(of: Table, number: int, caption: str, most_rows: int = MOST_ROWS) -> t
     markup = (
         f'<div class="table" id="table-{number}" data-name="{escaped(of.name)}">{filtering}'
         '<p class="beyond" hidden></p><div class="wide">'
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(of.title)}"><table>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(region or of.title)}"><table>'
         f"<caption><span>{escaped(caption)}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{lines}</tbody><tfoot>{ends}</tfoot></table></div></div>{more}"
         f"{f'<ul class=notes>{notes}</ul>' if notes else ''}</div>"

@@ -5,7 +5,8 @@ Times are in ns. A `key` names a colour by what it stands for, a phase or a caus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -87,6 +88,8 @@ class Timeline:
     lanes: tuple[Lane, ...]
     names: tuple[str, ...]
     keys: tuple[str, ...]
+    labels: Mapping[int, str] = field(default_factory=dict)
+    """Of names: what people read in place of one."""
 
 
 Figure: TypeAlias = Chart | Bars | Tree | HeatMap | Timeline

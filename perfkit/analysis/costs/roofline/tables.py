@@ -113,8 +113,8 @@ def layer_table(partial: Partial, view: View) -> Table:
 
 
 _PACE = (
-    "the step's wall time or, where that is more, how long the device was busy with what the step launched;"
-    " rates, efficiency and above are of it"
+    "the step's wall time or, where the host runs ahead of the device, the time until its work is done, of the first"
+    " step also what was launched before it; rates, efficiency and above are of it"
 )
 _MFU = "FLOPs of matmul, attention and convolution without recomputation, over pace and peak"
 

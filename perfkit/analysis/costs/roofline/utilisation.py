@@ -23,6 +23,7 @@ from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.costs.flops.table import WORK
 from perfkit.analysis.costs.roofline.roofs import PRODUCT_KINDS, Devices, devices_of, peaks, with_tf32
 from perfkit.analysis.time.cells import BY_STEP, Work, categories
+from perfkit.analysis.time.paces import STEP_PACES, step_time
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import SPANS
 
@@ -83,26 +84,25 @@ def ideal_times(partial: Partial, devices: Devices) -> pd.DataFrame:
 
 
 def pace_ns(partial: Partial) -> int:
-    """How long the steps took, added up over the devices that each has, ns; without steps, the devices' span."""
-    return int(times_of_steps(partial)["pace_ns"].sum())
+    """How long the steps took as the first line says it, a step of each device counted, ns; else the devices' span."""
+    times, step = times_of_steps(partial), step_time(partial)
+    return round(step.ns * len(times)) if step else int(times["pace_ns"].sum())
 
 
 def times_of_steps(partial: Partial) -> pd.DataFrame:
-    """`pace_ns` of each `step` and `device`; without steps the device's span, and step NONE.
+    """`pace_ns` of each `step` and `device`, ns; without steps the device's span, and step NONE.
 
-    A step's pace is its wall time. Where a device runs behind the host and still works when a step has ended, it is how
-    long it was busy with what the steps launched, in all of them: 472 ms of work are not done in steps of 394 ms.
+    It is the step's wall time or, where the host runs ahead of the device, the time until its work is done, as
+    `step_time` decides for all of them.
     """
-    facts, rows = partial.facts, partial.of(BY_STEP)
-    if not facts.steps:
+    facts, rows, step = partial.facts, partial.of(BY_STEP), step_time(partial)
+    if step is None:
         spans = partial.of(SPANS)
         return pd.DataFrame({"step": NONE, "device": spans["device"], "pace_ns": spans["last"] - spans["first"]})
-    inside = rows[rows["step"] != NONE]
-    busy = inside.groupby(["step", "device"])["exclusive_ns"].sum().reset_index()
-    wall = np.array(facts.steps, dtype=np.int64)[busy["step"].to_numpy()]
-    behind = busy["exclusive_ns"].groupby(busy["device"]).transform("sum").to_numpy()
-    ahead = pd.Series(wall).groupby(busy["device"].to_numpy()).transform("sum").to_numpy()
-    return busy[["step", "device"]].assign(pace_ns=np.where(behind > ahead, busy["exclusive_ns"], wall))
+    paces = partial.of(STEP_PACES).set_index("step")["pace_ns"]
+    each = paces if step.is_pace else pd.Series(facts.steps)
+    pairs = rows.loc[rows["step"] != NONE, ["step", "device"]].drop_duplicates(ignore_index=True)
+    return pairs.assign(pace_ns=pairs["step"].map(each).astype(np.int64))
 
 
 def counted_products(partial: Partial) -> float:

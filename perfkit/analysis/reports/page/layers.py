@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.grouping import Names, names_of
 from perfkit.analysis.time.partial import Partial
@@ -31,8 +32,9 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
         return Section(anchor="modules", title=title, lacking="the recording has no work to attribute")
     steps = steps_of(partial)
     each = steps.count if steps and steps.are_divided else 1
-    tree, left_out = _tree(frame, names_of(partial), each)
-    heat, rows_left_out = _heat(grouping.group_table(partial, "layer", fold=False).frame, tree.phases, each)
+    short = short_names(partial.facts.device_names) if partial.facts.on_device else {}
+    tree, left_out = _tree(frame, names_of(partial), short, each)
+    heat, rows_left_out = _heat(grouping.group_table(partial, "layer", fold=False).frame, tree.phases, short, each)
     figures: list[Figure] = [tree]
     if len(heat.rows) > 1 or len(heat.columns) > 1:
         figures.append(heat)
@@ -44,15 +46,15 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
     return Section(
         anchor="modules",
         title=title,
-        takeaway=_takeaway(frame, partial),
+        takeaway=_takeaway(frame, short, partial),
         figures=tuple(figures),
         tables=tuple(tables),
         notes=(*notes, *breakdown.fallback_notes(partial)),
     )
 
 
-def _tree(frame: pd.DataFrame, spelled: Names, each: int) -> tuple[Tree, int]:
-    """The modules with their own time by phase, and how many are left out."""
+def _tree(frame: pd.DataFrame, spelled: Names, short: Mapping[str, str], each: int) -> tuple[Tree, int]:
+    """The modules with their own time by phase, kernels among them by their short names, and how many are left out."""
     there = set(frame["phase"])
     phases = tuple(phase.label for phase in Phase if phase.label in there)
     own: dict[str, dict[str, int]] = {}
@@ -78,7 +80,7 @@ def _tree(frame: pd.DataFrame, spelled: Names, each: int) -> tuple[Tree, int]:
         for phase, ns in by_phase.items():
             times[_row(number, place)][phases.index(phase)] += ns
     return Tree(
-        labels=("all", *order),
+        labels=("all", *(short.get(path, path) for path in order)),
         parents=(-1, *(_row(number, above[path]) for path in order)),
         phases=phases,
         own=tuple(map(tuple, times)),
@@ -91,15 +93,15 @@ def _row(number: dict[str, int], path: str | None) -> int:
     return 0 if path is None else number[path]
 
 
-def _heat(frame: pd.DataFrame, phases: Sequence[str], each: int) -> tuple[HeatMap, int]:
+def _heat(frame: pd.DataFrame, phases: Sequence[str], short: Mapping[str, str], each: int) -> tuple[HeatMap, int]:
     """Layers in the order of their names' numbers, the rest rows last."""
     columns = [phase for phase in phases if phase in frame]
     largest = frame.nlargest(MOST_ROWS, "total_ns")
     order = sorted(largest.index, key=lambda row: (largest["rest"][row], _in_order(str(largest["scope"][row]))))
     rows = largest.loc[order]
     values = tuple(tuple(int(value) for value in line) for line in rows[columns].fillna(0).to_numpy())
-    heat = HeatMap(rows=tuple(map(str, rows["scope"])), columns=tuple(columns), values=values, steps=each)
-    return heat, len(frame) - len(rows)
+    names = tuple(short.get(scope, scope) for scope in map(str, rows["scope"]))
+    return HeatMap(rows=names, columns=tuple(columns), values=values, steps=each), len(frame) - len(rows)
 
 
 def _in_order(name: str) -> list[tuple[bool, int, str]]:
@@ -117,7 +119,7 @@ def _in_order(name: str) -> list[tuple[bool, int, str]]:
     return parts
 
 
-def _takeaway(frame: pd.DataFrame, partial: Partial) -> str:
+def _takeaway(frame: pd.DataFrame, short: Mapping[str, str], partial: Partial) -> str:
     steps, total = max(len(partial.facts.steps), 1), int(frame["total_ns"].sum())
     per = " a step" if partial.facts.steps else ""
     by_scope = frame.groupby("scope")["total_ns"].sum()
@@ -125,4 +127,4 @@ def _takeaway(frame: pd.DataFrame, partial: Partial) -> str:
     by_phase = frame.groupby("phase")["total_ns"].sum().sort_values(ascending=False)
     shares = ", ".join(f"{phase} {units.percent(int(ns) / total)}" for phase, ns in by_phase.head(3).items())
     what = units.duration_ns(ns / steps)
-    return f"{shares}; {scope} has most time of its own: {what}{per}, {units.percent(ns / total)}"
+    return f"{shares}; {short.get(scope, scope)} has most time of its own: {what}{per}, {units.percent(ns / total)}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, depths
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.grouping import layers_of_scopes
 from perfkit.analysis.time.idle.kinds import Cause
@@ -45,6 +46,7 @@ class _Window:
     step: int
     """Index into attribution.steps; NONE for the whole recording."""
     what: str
+    """With its time."""
 
 
 def section(account: Account) -> Section:
@@ -65,11 +67,16 @@ def section(account: Account) -> Section:
         lanes += shown
         if left_out:
             notes.append(f"{left_out:,} {what}, the shortest, are left out")
+    short = short_names(account.partial.facts.device_names) if account.on_device else {}
     timeline = Timeline(
-        span=window.end - window.begin, lanes=tuple(lanes), names=tuple(names.numbers), keys=tuple(keys.numbers)
+        span=window.end - window.begin,
+        lanes=tuple(lanes),
+        names=tuple(names.numbers),
+        keys=tuple(keys.numbers),
+        labels={number: short[name] for name, number in names.numbers.items() if short.get(name, name) != name},
     )
     drawn = sum(len(lane.start) for lane in lanes)
-    takeaway = f"{window.what}: {units.duration_ns(timeline.span)}, {drawn:,} events in {len(lanes)} lanes"
+    takeaway = f"{window.what}, {drawn:,} events in {len(lanes)} lanes"
     return Section(anchor="timeline", title=title, takeaway=takeaway, figures=(timeline,), notes=tuple(notes))
 
 
@@ -82,12 +89,17 @@ def _window(account: Account) -> _Window | None:
         own = np.flatnonzero(account.attribution.events.step == chosen)
         end = max(step.end, int(events.end[own].max())) if len(own) else step.end
         what = f"{step.name}, the median of {len(by_wall)} steps" if len(by_wall) > 1 else step.name
+        what += f": {units.duration_ns(step.end - step.start)}"
+        if end > step.end:
+            what += f", {units.duration_ns(end - step.start)} from its begin until its work is done"
         return _Window(step.start, end, chosen, what)
     starts = np.concatenate((events.start, account.attribution.host.start))
     ends = np.concatenate((events.end, account.attribution.host.end))
     if not len(starts):
         return None
-    return _Window(int(starts.min()), int(ends.max()), NONE, "the whole recording, which has no steps")
+    begin, end = int(starts.min()), int(ends.max())
+    what = f"the whole recording, which has no steps: {units.duration_ns(end - begin)}"
+    return _Window(begin, end, NONE, what)
 
 
 def _inside(start: Ints, end: Ints, window: _Window) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints
+from perfkit.analysis.kernels.short_names.unique import named, short_names
 from perfkit.analysis.time.idle.folds import LONGEST, LONGEST_GAPS, WAITING_CALLS, WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause, Kind
 from perfkit.analysis.time.paces import step_time
@@ -123,6 +125,9 @@ def gap_table(partial: Partial) -> Table:
         step=pd.arrays.IntegerArray(step, mask=step == NONE),
         phase=pd.Series([None if phase == NONE else Phase(phase).label for phase in frame["phase"]], dtype=object),
     )
+    short = short_names(facts.device_names)
+    ended_by = [name and short.get(name, name) for name in frame["ended_by"]]
+    frame["short_ended_by"] = pd.Series(ended_by, index=frame.index, dtype=object)
     columns = (
         Column("total_ns", "ns", "time", "idle", scale="time"),
         Column("cause"),
@@ -135,7 +140,7 @@ def gap_table(partial: Partial) -> Table:
         Column("operator", spare=True, note=_MEANWHILE),
         Column("range", spare=True, note=_MEANWHILE),
         Column("frame", title="Python", spare=True, note=_MEANWHILE),
-        Column("ended_by", title="ended by", spare=True),
+        *(replace(column, spare=True) for column in named("ended_by", "short_ended_by", "ended by")),
     )
     return Table("gaps", "The longest gaps", columns, frame)
 
@@ -187,7 +192,7 @@ GAPS = TraceTable(
     "gaps",
     "one of the ten longest stretches in which a device ran nothing (with a device only)",
     "`total_ns`, `cause`, `device`, `step`, `at_ns`, `scope`, `phase`, `call`, `operator`, `range`, `frame`, "
-    "`ended_by`",
+    "`ended_by`, `short_ended_by`",
     lambda partial, _: gap_table(partial),
     _with_device,
     divides=False,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Phase
 from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
+from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.time.account import Account, is_operator
 from perfkit.analysis.time.partial import Facts, Fold, Partial, Rows
 from perfkit.analysis.time.replay.critical import Path, PathKind, paths
@@ -32,7 +33,7 @@ _STEP_COLUMNS = (
 _PART_COLUMNS = (
     Column("kind"),
     Column("scope"),
-    Column("name"),
+    *NAMES,
     Column("total_ns", "ns", "time", "time", summed=True),
     Column("share", "1", "share"),
 )
@@ -174,6 +175,8 @@ def critical_table(partial: Partial) -> Table:
     keys = ["total_ns", "kind", "scope", "name"]
     frame = frame.sort_values(keys, ascending=[False, True, True, True]).reset_index(drop=True)
     frame["share"] = frame["total_ns"] / max(int(frame["total_ns"].sum()), 1)
+    short = short_names(facts.device_names)
+    frame["short_name"] = pd.Series([short.get(name, name) for name in frame["name"]], frame.index, dtype=object)
     return Table("critical", "Critical path", _PART_COLUMNS, frame, (_NOTE,))
 
 

@@ -156,7 +156,7 @@ class Charts {
   strip(f, parts, [left, right], [, high]) {
     const room = Math.max(300, this.width || 900) - 90;
     for (const [begin, end, name] of parts) {
-      f.add_layout(new Bokeh.BoxAnnotation({ left: begin, right: end, top: high, bottom: high * 0.935, fill_color: this.key(name), fill_alpha: 0.6, line_color: null }));
+      f.add_layout(new Bokeh.BoxAnnotation({ left: begin, right: end, top: high, bottom: high * 0.935, fill_color: keyColor(this.color, name), fill_alpha: 0.6, line_color: null }));
       if ((end - begin) / (right - left) * room < name.length * 6.5) continue;
       f.add_layout(new Bokeh.Label({ x: (begin + end) / 2, y: high, y_offset: -14, text: name, text_align: "center", text_color: this.color("--text"), text_font: FONT, text_font_size: "10px" }));
     }

@@ -219,7 +219,7 @@ class TimelineView {
       }
       if (width > 30) {
         c.fillStyle = inks[lane.key[row]];
-        c.fillText(fitted(c, this.data.names[lane.name[row]], width - 6), x + 3, y + height / 2 + 0.5);
+        c.fillText(fitted(c, this.label(lane.name[row]), width - 6), x + 3, y + height / 2 + 0.5);
       }
     }
     c.globalAlpha = 1;
@@ -242,10 +242,17 @@ class TimelineView {
     return null;
   }
 
+  /** What people read of a name: of kernels the short one. */
+  label(at) {
+    return this.data.labels[at] || this.data.names[at];
+  }
+
   tell({ lane, row }) {
+    const at = lane.name[row];
+    const whole = this.data.labels[at] ? ` (${this.data.names[at].slice(0, 160)})` : "";
     const key = this.data.keys[lane.key[row]];
     const of = lane.kind === "gaps" ? "" : `, ${key}`;
-    return `${this.data.names[lane.name[row]]}: ${duration(lane.length[row])}${of}, at ${duration(lane.start[row])}, ${lane.title}`;
+    return `${this.label(at)}: ${duration(lane.length[row])}${of}, at ${duration(lane.start[row])}, ${lane.title}${whole}`;
   }
 
   point(x, y) {
@@ -262,7 +269,7 @@ class TimelineView {
   look(text) {
     const wanted = text.trim().toLowerCase();
     this.found = wanted
-      ? new Set(this.data.names.flatMap((name, at) => (name.toLowerCase().includes(wanted) ? [at] : [])))
+      ? new Set(this.data.names.flatMap((name, at) => (`${name}\n${this.label(at)}`.toLowerCase().includes(wanted) ? [at] : [])))
       : null;
     this.list = wanted
       ? this.lanes.flatMap((lane) => lane.name.flatMap((name, row) => (this.found.has(name) ? [{ lane, row }] : [])))

@@ -12,7 +12,7 @@ import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.costs.hardware.measured import default_path
-from perfkit.analysis.costs.roofline.utilisation import pace_ns, scalars
+from perfkit.analysis.costs.roofline.utilisation import pace_ns, scalars, times_of_steps
 from perfkit.analysis.reports.trace import report
 from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.partial import merge
@@ -73,14 +73,18 @@ def test_each_precision_counts_at_its_own_peak():
 
 
 def test_a_device_behind_the_host_sets_the_pace():
-    """GIVEN two steps of 1,000 ns that launch 3,200 ns of work each THEN of 6,400 ns: 4,000 ns at the peak are 62.5%"""
+    """GIVEN two steps of 1,000 ns that launch 3,200 ns of work each, the first after 100 ns THEN they are done after
+    6,500 ns, 3,250 a step as the first line says it, and 4,000 ns at the peak are 61.5% of that"""
     b = traced()
     for step in range(2):
         at = 1_000 * step
         b.step(step, at, at + 1_000).call("aten::mm", at + 5, at + 20, SQUARE)
         b.launched("gemm", at + 10, 100 + 3_200 * step, 3_300 + 3_200 * step)
-    assert pace_ns(account_of(b).partial) == 6_400
-    assert of(b)["mfu"] == pytest.approx(0.625)
+    partial = account_of(b).partial
+    assert pace_ns(partial) == 6_500
+    assert of(b)["mfu"] == pytest.approx(4_000 / 6_500)
+    assert times_of_steps(partial)["pace_ns"].tolist() == [3_300, 3_200]
+    assert report(b.build()).summary["step_ns"] == 3_250
 
 
 def test_without_steps_it_is_of_the_devices_span():
@@ -199,12 +203,14 @@ def plain_sum(file: Path) -> int:
 def test_utilisation_of_a_checkpointed_resnet():
     """GIVEN three steps of ResNet-18, 10 images of 224 x 224, whose blocks run again for backward THEN, with the
     published 1.814 GMAC of an image, forward has 36.28 GFLOP, backward twice that without the gradient of the images
-    (the first convolution's 2.36), recomputation forward without that convolution; over 56.23 ms of busy device"""
+    (the first convolution's 2.36), recomputation forward without that convolution; over three steps as the first line
+    says them, of a device that is busy with them for 56.23 ms"""
     forward, first = 20 * 1.814e9, 2.36e9
     trace = load(corpus_file("kineto/mi300_resnet_checkpoint_training.json.gz"))
     account = account_for(trace, attribute(trace))
     time = pace_ns(account.partial) * 1e-9
-    assert time == pytest.approx(account.exclusive[account.step != -1].sum() * 1e-9)
+    assert time == pytest.approx(3 * report(trace).summary["step_ns"] * 1e-9)
+    assert time == pytest.approx(account.exclusive[account.step != -1].sum() * 1e-9, rel=2e-3)
     model, again = 3 * (3 * forward - first), 3 * (forward - first)
     expected = {"mfu": model / 1307.4e12 / time, "hfu": (model + again) / 1307.4e12 / time}
     assert of_trace(trace) == pytest.approx(expected, rel=3e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.reports.page import layers
 from perfkit.analysis.time.account import account_for
 from perfkit.schema.page.figures import HeatMap, Tree
@@ -44,6 +45,19 @@ def test_a_module_without_a_name_is_a_module():
     tree = figures(b)[1][Tree]
     assert dict(zip(tree.labels, tree.parents, strict=True)) == {"all": -1, "": 0, "net": 0}
     assert sum(map(sum, tree.own)) == 40
+
+
+def test_kernels_in_place_of_modules_have_their_short_names():
+    """GIVEN kernels that no range and no operator launched THEN icicle, heat map and takeaway read their short names"""
+    names = [f"void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x{n}_32x5_tn_align8>(P)" for n in "68"]
+    b = TraceBuilder()
+    for at, name in enumerate(names):
+        b.launched(name, 10 * at, 100 * at, 100 * at + 50 + at)
+    section, drawn = figures(b)
+    short = short_names(names)
+    assert set(drawn[Tree].labels) == {"all", *short.values()}
+    assert set(drawn[HeatMap].rows) == set(short.values())
+    assert short[names[1]] in section.takeaway
 
 
 def test_modules_without_room_are_part_of_what_contains_them(monkeypatch):

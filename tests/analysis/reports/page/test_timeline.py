@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.reports.page import timeline
 from perfkit.analysis.time.account import account_for
 from perfkit.schema.page.figures import Lane, Timeline
@@ -47,6 +48,18 @@ def test_the_median_step_is_drawn_from_its_begin():
     assert items(figure, by_title["phase"]) == [("forward", 30, 20, 0)]
     assert items(figure, by_title["layer"]) == [("layers.0", 30, 20, 0)]
     assert notes == ()
+
+
+def test_people_read_short_names_and_how_long_the_step_and_its_work_took():
+    """GIVEN a step of 200 ns whose kernel ends 300 ns after its begin THEN the sentence has both times, and the kernel
+    is labelled by its short name"""
+    name = "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x128_32x5_tn_align8>(Params)"
+    trace = TraceBuilder().step(0, 0, 200).range("aten::mm", 2, 90).launched(name, 5, 30, 300).build()
+    section = timeline.section(account_for(trace, attribute(trace)))
+    assert section.takeaway.startswith("ProfilerStep#0: 200.0 ns, 300.0 ns from its begin until its work is done, ")
+    [figure] = section.figures
+    assert isinstance(figure, Timeline)
+    assert {figure.names[at]: text for at, text in figure.labels.items()} == {name: short_names([name])[name]}
 
 
 def test_work_that_began_before_the_step_has_its_part_in_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.idle.tables import gap_table, waiting_table, wall_time_table
 from perfkit.analysis.time.partial import merge
@@ -24,6 +25,20 @@ def test_the_longest_gaps_have_their_place():
         cause, *place = starved
         assert found[2 + step] == [26, cause, step, 70, *place]
     assert [row[0] for row in found[4:]] == [2, 2]
+
+
+def test_what_ended_a_gap_has_its_short_name_for_people():
+    """GIVEN a gap that a kernel of many template arguments ends THEN people read its short name, and its full one if
+    they ask for it; scripts have both, and no gap has a name of nothing"""
+    name = "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x128_32x5_tn_align8>(Params)"
+    table = gap_table(account_of(TraceBuilder().launched("k", 0, 0, 1).launched(name, 5, 50, 60)).partial)
+    short = short_names(["k", name])[name]
+    assert len(short) < 40
+    assert table.frame[["ended_by", "short_ended_by"]].to_numpy().tolist() == [[name, short]]
+    heading = {column.heading: column.name for column in table.seen_by("people").columns}
+    assert heading["ended by"] == "short_ended_by"
+    heading = {column.heading: column.name for column in table.in_full().seen_by("people").columns}
+    assert heading["ended by"] == "ended_by"
 
 
 def test_ten_gaps_are_kept():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.kernels.short_names.unique import short_names
 from perfkit.analysis.reports.trace import report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.analysis.time.replay.tables import CRITICAL, REPLAY, critical_table, replay_table
@@ -57,6 +58,14 @@ def test_what_is_on_the_critical_path():
         ("host", "net", "perfkit::net", 2),
     ]
     assert int(table.frame["total_ns"].sum()) == 100
+
+
+def test_kernels_on_the_critical_path_have_their_short_names():
+    name = "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x128_32x5_tn_align8>(Params)"
+    partial = account(TraceBuilder().range("aten::mm", 0, 40).launched(name, 10, 12, 90)).partial
+    frame = critical_table(partial).frame
+    assert frame.loc[frame["name"] == name, "short_name"].unique().tolist() == [short_names([name])[name]]
+    assert "aten::mm" in set(frame["short_name"])
 
 
 def test_one_step():
