@@ -13,10 +13,11 @@ from cyclopts import Parameter
 import perfkit
 from perfkit import signals
 from perfkit.analysis.memory.recorded import account as accounts
+from perfkit.analysis.memory.recorded import categories
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import recorded_memory
 from perfkit.analysis.reports.page import live_memory, pictures
-from perfkit.commands.console import show
+from perfkit.commands.console import progress, show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recorded
 from perfkit.commands.inputs.paths import inputs_of, out_of_tables, refuse_overwriting
@@ -27,11 +28,12 @@ from perfkit.render import files
 from perfkit.render.writers import EXTENSIONS, WRITERS
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
+from perfkit.trace.snapshot.timeline import is_timeline, read_timeline
 
 _PATH = Parameter(
     allow_leading_hyphen=True,
-    help="A snapshot of PyTorch's allocator (.pickle, also gzipped or zipped), a run's folder, or a trace with"
-    " memory events.",
+    help="A snapshot of PyTorch's allocator (.pickle, also gzipped or zipped), a run's folder, a trace with memory"
+    " events, or a memory timeline of torch.profiler.",
     completer=completing.paths,
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names(recorded_memory.NAMES))
@@ -88,6 +90,8 @@ def execute(
     named = [*filter(None, (path,)), *more, *among_tables]
     if len(named) != 1:
         raise UsageError("name one snapshot, run or trace" + (": perfkit compare takes two" if named else ""))
+    if is_timeline(Path(named[0])):
+        return _of_timeline(Path(named[0]), options)
     [input_] = inputs_of(named)
     for written in filter(None, (options.output, options.export_viewer)):
         refuse_overwriting(written, input_.path)
@@ -103,6 +107,22 @@ def execute(
         files.write(options.output, reports[0].seen_by("scripts"))
     plots.draw()
     show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=named[0]))
+    return 0
+
+
+def _of_timeline(path: Path, options: MemoryOptions) -> int:
+    """What torch.profiler wrote of categories over time: a peak, and nothing that could be drawn or taken apart."""
+    asked = {"--at": options.at != "peak", "--plot": bool(options.plot), "--export-viewer": options.export_viewer}
+    is_page = options.output is not None and options.output.suffix.lower() in PAGES
+    if refused := [flag for flag, given in (*asked.items(), ("-o page.html", is_page)) if given]:
+        raise UsageError(f"{refused[0]} needs a snapshot or a run: a memory timeline has the sums of kinds alone")
+    with progress.reading(path.name) as advance:
+        timeline = read_timeline(path, advance)
+    reports = show.chosen([categories.report(timeline, path.name)], options.table)
+    if options.output is not None:
+        refuse_overwriting(options.output, path)
+        files.write(options.output, reports[0].seen_by("scripts"))
+    show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=str(path)))
     return 0
 
 

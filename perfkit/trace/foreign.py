@@ -60,8 +60,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("a 7z archive", "unpack it (7z x) and pass the trace that is in it", rb"7z\xbc\xaf\x27\x1c"),
     Kind("UTF-16 text", "save it as UTF-8 first", rb"\xff\xfe|\xfe\xff"),
     # PyTorch's other files
-    Kind("a memory timeline (prof.export_memory_timeline), which has sizes but no operators or kernels", _TRACE,
-         rb"\s*\[\s*\[\s*(-?\d|\])|\s*<html>.{0,200}<title>GPU Memory Timeline"),
+    Kind("a memory timeline (prof.export_memory_timeline), which has sizes but no operators or kernels",
+         "look at it with perfkit memory {file}",
+         rb"\s*\[\s*\[\s*(-?\d|\])"),
+    Kind("a picture of memory over time (prof.export_memory_timeline), without its numbers",
+         "write it as .json, and look at that with perfkit memory",
+         rb"\s*<html>.{0,200}<title>GPU Memory Timeline"),
     Kind("a memory snapshot (torch.cuda.memory), which has allocations but no operators or kernels",
          "look at it with perfkit memory {file}",
          rb"\x80[\x02-\x05].{0,200}?(segments|device_traces|allocator_settings|external_annotations|allocated_size"

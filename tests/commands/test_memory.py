@@ -316,3 +316,52 @@ def test_the_formula_stands_beside_what_a_run_recorded(tmp_path, capsys):
     assert sum(row["predicted_bytes"] for row in rows) == memory_model.estimate(runs.saved().config).peak
     assert all(row["why"] for row in rows if abs(row["difference_bytes"]) > 2)
     assert "predicted" not in document(capsys, run, "--at", "52us")["tables"]
+
+
+# --- timelines of torch.profiler -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timeline(tmp_path) -> Path:
+    path = tmp_path / "timeline.json.gz"
+    row = [0, 300, 0, 0, 0, 700, 0, 0, 0]
+    path.write_bytes(gzip.compress(json.dumps([[10, 20], [[0] * 9, row]]).encode()))
+    return path
+
+
+def test_a_timeline_of_the_profiler_has_a_peak_by_its_kinds(capsys, timeline):
+    # WHEN
+    found = document(capsys, timeline)
+
+    # THEN
+    assert found["summary"]["peak_bytes"] == 1000
+    assert [(row["kind"], row["bytes"]) for row in found["tables"]["kinds"]["rows"]] == [
+        ("activations", 700), ("parameters", 300)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "flags", [("--at", "3ms"), ("--plot", "memory_timeline"), ("-o", "p.html"), ("--export-viewer", "v.pickle")]
+)
+def test_what_a_timeline_cannot_give_is_refused_in_one_line(capsys, timeline, tmp_path, monkeypatch, flags):
+    # GIVEN
+    monkeypatch.chdir(tmp_path)
+
+    # WHEN
+    code, out, err = perfkit(capsys, "memory", timeline, *flags)
+
+    # THEN
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "needs a snapshot or a run" in err
+
+
+def test_notes_of_a_run_reach_the_snapshot_that_it_recorded(tmp_path, capsys):
+    """GIVEN what a run on a GPU leaves: a snapshot, and notes that name the first parameter THEN its scope is told."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "memory.pickle").write_bytes(pickle.dumps(training.step()))
+    held = (Held(address=1, size=1000, kind="parameters", name="words.weight", scope="words"),)
+    memory_notes.save(MemoryNotes(inventories=(Inventory(step=0, moment="before", held=held),)), folder)
+    records.save(runs.saved(artifacts={"snapshot": "memory.pickle", "memory": memory_notes.FILE}), folder)
+    rows = document(capsys, folder)["tables"]["peak"]["rows"]
+    assert ("parameters", "words", 1000) in [(row["kind"], row["scope"], row["bytes"]) for row in rows]

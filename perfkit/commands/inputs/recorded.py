@@ -53,7 +53,7 @@ def account_of(input_: Input, *, use_cache: bool = True) -> MemoryAccount:
     """
     match input_:
         case SnapshotFile(path):
-            return _account(*_of_snapshot(path), None, input_)
+            return _account(*_of_snapshot(path, None), None, input_)
         case TraceFile(path):
             return _account(_of_trace(path, None, use_cache=use_cache), None, None, input_)
         case RunFolder(folder, saved):
@@ -61,7 +61,7 @@ def account_of(input_: Input, *, use_cache: bool = True) -> MemoryAccount:
             notes = None if noted is None else memory_notes.load(noted)
             snapshot, trace = (records.artifact(saved, folder, kind) for kind in ("snapshot", "trace"))
             if snapshot is not None:
-                return _account(*_of_snapshot(snapshot), notes, input_)
+                return _account(*_of_snapshot(snapshot, notes), notes, input_)
             if trace is not None:
                 return _account(_of_trace(trace, notes, use_cache=use_cache), None, notes, input_)
             raise UsageError(f"{folder} has no recording of memory: {_RECORD}")
@@ -77,10 +77,10 @@ def config_of(input_: Input) -> RunConfig | None:
     return input_.record.config if isinstance(input_, RunFolder) and is_own else None
 
 
-def _of_snapshot(path: Path) -> tuple[Lifetimes, Snapshot]:
+def _of_snapshot(path: Path, notes: MemoryNotes | None) -> tuple[Lifetimes, Snapshot]:
     with progress.reading(path.name) as advance:
         snapshot = read(path, progress=advance)
-    return from_snapshot.lifetimes(snapshot), snapshot
+    return from_snapshot.lifetimes(snapshot, notes), snapshot
 
 
 def _of_trace(path: Path | str, notes: MemoryNotes | None, *, use_cache: bool) -> Lifetimes:

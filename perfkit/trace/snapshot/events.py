@@ -92,7 +92,9 @@ class EventRows:
         )
 
     def _numbers(self, events: list[Any], name: str) -> Int32s:
-        return np.array(self._texts.of([event.get(name) for event in events], f"an event's {name}"), np.int32)
+        """Texts alone: what else an event may carry there says nothing to perfkit."""
+        texts = [text if type(text := event.get(name)) is str else None for event in events]
+        return np.array(self._texts.of(texts, f"an event's {name}"), np.int32)
 
 
 def _actions(events: list[Any]) -> Bytes:

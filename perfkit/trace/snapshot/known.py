@@ -18,11 +18,11 @@ def is_snapshot(path: Path) -> bool:
 
     What is in a pickle is for its reader to judge; a checkpoint is none.
     """
-    head = _head(path)
-    return not foreign.is_checkpoint(head) and (foreign.is_pickle(head) or _NAMES.search(path.name) is not None)
+    begin = head(path)
+    return not foreign.is_checkpoint(begin) and (foreign.is_pickle(begin) or _NAMES.search(path.name) is not None)
 
 
-def _head(path: Path) -> bytes:
+def head(path: Path) -> bytes:
     """The first bytes, unpacked; none where there are none to read."""
     try:
         with path.open("rb") as file:

@@ -1,8 +1,9 @@
 """The opcodes of a pickle, checked before the unpickler sees them: only those that plain data is made of.
 
-Numbers, texts, lists, dictionaries and pairs of numbers are all that a snapshot holds. What is not there cannot be
-abused: no classes, no calls, no persistent ids, no sets, no tuples in tuples (the hash of which may take for ever),
-no bytes of a claimed length, no memo entries far beyond the others. See Lib/pickletools.py of CPython for each opcode.
+Numbers, texts, lists, dictionaries and tuples are all that a snapshot holds. What is not there cannot be abused: no
+classes, no calls, no persistent ids, no sets, no bytes of a claimed length, no memo entries far beyond the others.
+Tuples, but pairs of numbers, become lists as they are made: no list has a hash, which of tuples in tuples may take for
+ever, so none is a key. See Lib/pickletools.py of CPython for each opcode.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ LONGEST_TEXT = 1 << 24
 MEMORY, MEMORY_EACH = 1 << 29, 24
 """Bytes of memory that may be taken, and more for each byte of the pickle. Events in lists of stacks of their own take
 2, the worst of PyTorch's layouts (events without stacks) 9; empty lists alone would take 80."""
+MOST_TUPLES = 1 << 20
+"""Tuples but pairs of numbers that a pickle may have: each is looked at by itself. No snapshot has one an event."""
 AHEAD = 16
 """Bytes that must follow a token before it is taken, unless the stream ends."""
 HAND_OVER = b"2Q0"
 """DUP, BINPERSID, POP: calls `persistent_load` with what is on top of the stack, and leaves the stack as it was."""
+AS_LIST = b"Q"
+"""BINPERSID, after a tuple: `persistent_load` gets it, and what it returns takes its place."""
 
 _INT = rb"(?:K.|M..|J.{4})"
 _SHORT = b"|".join(b"\\x%02x.{%d}" % (length, length) for length in range(17))
@@ -38,7 +43,9 @@ _RUN = re.compile(
 """As many tokens as there are, up to one that `_token` must look at."""
 _TEXTS = {b"\x8c": 1, b"X": 4, b"\x8d": 8}
 """SHORT_BINUNICODE, BINUNICODE, BINUNICODE8: bytes that hold the length."""
-_SPAN = {b"\x80": 2, b".": 1}
+_TUPLES = (b")", b"t", b"\x85", b"\x86", b"\x87")
+"""EMPTY_TUPLE, TUPLE, TUPLE1, TUPLE2, TUPLE3."""
+_SPAN = {b"\x80": 2, b".": 1} | dict.fromkeys(_TUPLES, 1)
 _FRAME, _FRAME_SPAN, _BATCH, _PUT, _LONG1 = b"\x95", 9, b"ue", b"r", b"\x8a"
 _NAMES = {code.code.encode("latin-1"): code.name for code in pickletools.opcodes}
 
@@ -67,6 +74,7 @@ class PlainPickle:
         self._passed = 0
         self._ready, self._at = b"", 0
         self._stopped = False
+        self._tuples = 0
         self._before = peak()
 
     def peek(self, _count: int) -> bytes:
@@ -115,6 +123,12 @@ class PlainPickle:
                 begin = at + span
             elif raw[at : at + 2] == _BATCH:
                 parts += (raw[begin : at + span], HAND_OVER)
+                begin = at + span
+            elif raw[at : at + 1] in _TUPLES:
+                self._tuples += 1
+                if self._tuples > MOST_TUPLES:
+                    raise NotPlainError("it has more tuples than a snapshot")
+                parts += (raw[begin : at + span], AS_LIST)
                 begin = at + span
             at += span
         if is_last and not self._stopped:

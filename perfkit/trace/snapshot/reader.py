@@ -102,10 +102,16 @@ class _Unpickler(pickle.Unpickler):
         """No class and no function."""
         raise NotPlainError(f"it names {printable(module)}.{printable(name)}, which no snapshot does")
 
-    def persistent_load(self, pid: Any) -> None:
-        """A list that has just been added to, which PlainPickle hands over; the file has no persistent ids."""
+    def persistent_load(self, pid: Any) -> list[Any] | None:
+        """A tuple, for a list in its place, or a list that has just been added to, which PlainPickle hands over.
+
+        The file has no persistent ids.
+        """
+        if type(pid) is tuple:
+            return list(pid)
         if type(pid) is list and pid and type(pid[0]) is dict and "action" in pid[0]:
             self._rows.take(pid)
+        return None
 
 
 def _snapshot(path: Path, found: dict[Any, Any], rows: EventRows, stacks: StackNumbers, texts: Texts) -> Snapshot:

@@ -6,6 +6,7 @@ row of bytes for each time, a 0 first; and `.raw.json`, one `[time, action, byte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from perfkit.schema.progress import Progress
 from perfkit.trace.byte_stream import StreamFacts, unpacked
 from perfkit.trace.columns import MAX_NS, Int64s
 from perfkit.trace.load import opened, shown
+from perfkit.trace.snapshot import known
 from perfkit.trace.snapshot.values import LARGEST, ImplausibleError
 
 CATEGORIES = (
@@ -48,6 +50,15 @@ class MemoryTimeline:
     """ns, shape (moments,), never falling."""
     bytes: Int64s
     """Live from this moment on; shape (moments, len(CATEGORIES))."""
+
+
+_BEGINS = re.compile(rb"\s*\[\s*\[")
+_NAMES = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
+
+
+def is_timeline(path: Path) -> bool:
+    """Whether a file is such a timeline by its name and first bytes: lists in a list, which no trace is."""
+    return _NAMES.search(path.name) is not None and _BEGINS.match(known.head(path)) is not None
 
 
 def read_timeline(path: Path | str, progress: Progress | None = None) -> MemoryTimeline:

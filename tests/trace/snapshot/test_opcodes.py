@@ -13,9 +13,9 @@ import pytest
 
 from perfkit.errors import UsageError
 from perfkit.trace import byte_stream
-from perfkit.trace.snapshot.opcodes import HAND_OVER, NotPlainError, PlainPickle
+from perfkit.trace.snapshot.opcodes import HAND_OVER, MOST_TUPLES, NotPlainError, PlainPickle
 from perfkit.trace.snapshot.reader import read
-from tests.snapshots import USER, event, freed, snapshot
+from tests.snapshots import USER, event, freed, snapshot, written
 
 CANARY = "touched"
 
@@ -137,3 +137,28 @@ def test_opcodes_may_come_in_pieces_of_any_size(size: int):
     assert frame[:1] == b"\x95"
     assert given.replace(HAND_OVER, b"") == whole.replace(frame, b"")
     assert given.count(HAND_OVER) >= (1 if size > 10 else 0)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("value", [(), (1,), ("a", 2, None), (1, 2, 3, 4, 5), ((1, (2, 3)), ("x",)), [(0, 1), (0, 2)]])
+def test_tuples_are_data_where_they_are_no_keys(value: object, protocol: int, tmp_path: Path):
+    """GIVEN members that perfkit does not know, with tuples of every kind THEN the snapshot is read"""
+    told = snapshot([event("alloc", 4096, 8, new=value), *freed(4096, 8)], settings={"new": value})
+    assert len(read(written(tmp_path / "s.pickle", told, protocol)).events) == 3
+
+
+def test_what_an_event_says_in_other_types_is_left_out(tmp_path: Path):
+    """GIVEN metadata and a context of compilation that are no texts THEN as if there were none"""
+    odd = event("alloc", 4096, 8, user_metadata={"a": 1}, compile_context=("0", "1", 2))
+    none = event("alloc", 8192, 8)
+    del none["user_metadata"], none["compile_context"]
+    events = read(written(tmp_path / "s.pickle", snapshot([odd, none]))).events
+    assert events.metadata[0] == events.metadata[1]
+    assert events.compile_context[0] == events.compile_context[1]
+
+
+def test_tuples_without_end_are_refused():
+    """GIVEN more tuples than any snapshot has, each of which costs a look THEN they are refused"""
+    file = PlainPickle(iter((PROTO + b"]" + b")a" * (MOST_TUPLES + 1), b".")))
+    with pytest.raises(NotPlainError, match="more tuples than a snapshot"):
+        file.read(1 << 22)
