@@ -85,7 +85,7 @@ def run(
                         torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
                     with signals.held():
-                        _watch(workload, config, folder, recorder, make_profiler)
+                        watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
                         # A collection follows, which no recording may have in it: so after all observers are closed.
@@ -120,11 +120,18 @@ def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: 
     measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
-def _watch(
-    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, make_profiler: Callable[..., Any]
+def watch(
+    workload: Workload,
+    config: RunConfig,
+    folder: Path,
+    recorder: Recorder,
+    make_profiler: Callable[..., Any] = profile,
+    *,
+    repeatable: bool = True,
 ) -> None:
     """Add perfkit's own observers to the given ones, each as soon as it is made, so that it will be closed.
 
+    `repeatable`: the workload can be asked for a step more than is measured, to look at what else it holds.
     Under torch.profiler counters are read round all steps, not each: the trace would show the readings as its time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
@@ -148,7 +155,8 @@ def _watch(
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
-    _watch_memory(workload, config, folder, recorder, notes)
+    complete = partial(_is_complete, recorder) if repeatable else _never
+    _watch_memory(workload, config, folder, recorder, notes, complete)
     if nsys:
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
@@ -163,11 +171,11 @@ def _watch(
 
 
 def _watch_memory(
-    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None
-) -> None:
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None,
+    complete: Callable[[], bool],
+) -> None:  # fmt: skip
     """Add what records memory, or on a CPU what counts it once, after the measured steps."""
     own, on_cpu = recorder.observers, config.step.device == "cpu"
-    complete = partial(_is_complete, recorder)
     if notes is not None:
         own.insert(0, Notes(workload, config, notes, folder, complete=complete))
         own += [notes] if on_cpu else [notes, AllocatorHistory(config.step.device, folder)]
@@ -175,6 +183,10 @@ def _watch_memory(
     plain = config.measurement.profiler == "none" and not under_nsys()
     if on_cpu and plain and isinstance(workload, TransformerWorkload):
         own.insert(0, TensorPeak(workload, complete=complete))
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_complete(recorder: Recorder) -> bool:

@@ -56,6 +56,7 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/kinds": "analysis/time/idle/test_wall",
     "analysis/time/idle/regions": "reference/test_wall",
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
+    "measure/own/cycle": "measure/own/test_profile",
     "run": "test_cli",
     "schema/page/figures": "render/html/test_figures",
     "schema/page/pictures": "render/test_charts",
