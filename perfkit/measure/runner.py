@@ -35,6 +35,7 @@ from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
 from perfkit.schema.stopping import StopRule, exactly
 from perfkit.workload import annotate, step
+from perfkit.workload.built import BuiltWorkload
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
 
@@ -61,10 +62,10 @@ def run(
 
     `observers`, the outermost first, are outside all of perfkit's own but the profiler; they are always closed, before
     a trace is written. `enough` ends the measured steps, by default at their configured number; a configuration with a
-    target needs it. For a configuration of `Own`, `workload` is measured and must be on its device already; for any
-    other, `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns
-    the record with any status: `ok`, `oom` or `interrupted`. A signal interrupts building the model and the steps; it
-    waits while observers work and the record is written.
+    target needs it. For a configuration of `Own` that names no model, `workload` is measured and must be on its device
+    already; for any other, one is made, by `build` if it is of the Transformer. `make_clock` makes the clock for a
+    device, and `make_profiler` PyTorch's profiler. Returns the record with any status: `ok`, `oom` or `interrupted`. A
+    signal interrupts building the model and the steps; it waits while observers work and the record is written.
 
     Raises UsageError if `workload` and the configuration do not match.
     """
@@ -101,6 +102,8 @@ def _builder(
 ) -> Callable[[RunConfig], Workload]:
     """Return a function that builds the workload or returns the one that was passed."""
     if isinstance(config.workload, Own):
+        if workload is None and config.workload.model is not None:
+            return BuiltWorkload
         if workload is None:
             raise UsageError(
                 f"{config.workload.name}: the configuration names your own workload: pass it as run(..., workload=...)"
