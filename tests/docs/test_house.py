@@ -57,6 +57,8 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/regions": "reference/test_wall",
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
     "measure/own/cycle": "measure/own/test_profile",
+    "commands/processes/script": "commands/test_script",
+    "measure/own/script": "truth/test_script",
     "run": "test_cli",
     "schema/page/figures": "render/html/test_figures",
     "schema/page/pictures": "render/test_charts",

@@ -45,7 +45,8 @@ class _Watched:
 class Cycle:
     """Warm-up and measured steps, and what observes them, from the first step's begin to the record.
 
-    Hooks are in place while it lasts; `end` takes them all away, and must be called. `config` is resolved.
+    Hooks are in place while it lasts; `end` takes them all away, and must be called. `config` is resolved. `first` and
+    `between` are as of FoundPhases.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Cycle:
         model: nn.Module,
         more: Sequence[Observer] = (),
         *,
+        first: str = "data",
+        between: Callable[[], None] = lambda: None,
         make_clock: Callable[[str], StepClock] = timing.make_clock,
         make_profiler: Callable[..., Any] = profile,
     ) -> None:
@@ -65,7 +68,9 @@ class Cycle:
         """The step's phases so far, one for each stamp of the clock."""
         self._listeners: list[Observer] = []
         self._step: StepId | None = None
-        self._phases = FoundPhases(self._stamp, self._was_loss, ranged=ranges.wanted(config, under_nsys=under_nsys()))
+        self._phases = FoundPhases(self._stamp, self._was_loss, ranged=ranges.wanted(config, under_nsys=under_nsys()),
+            first=first, between=between,
+        )  # fmt: skip
         self._undo: list[Callable[[], None]] = []
         try:
             with signals.held():
@@ -107,6 +112,7 @@ class Cycle:
     def _close(self) -> None:
         try:
             self._phases.end_step()
+            self._phases.closed = True
             while self._undo:
                 self._undo.pop()()
         finally:

@@ -53,11 +53,18 @@ class _Open:
 class FoundPhases:
     """Tells `stamp` of each phase as it begins, and `was_loss` if what is since the last forward turns out to be loss.
 
-    `ranged`: phases have ranges in the recording, too; an optimizer's is annotate's.
+    `ranged`: phases have ranges in the recording, too; an optimizer's is annotate's. `first`: what a step does before
+    anything is found. `between` is called before a phase that is in no other; it may end the step, or everything.
     """
 
-    def __init__(self, stamp: Callable[[str], None], was_loss: Callable[[], None], *, ranged: bool) -> None:
+    def __init__(
+        self, stamp: Callable[[str], None], was_loss: Callable[[], None],
+        *, ranged: bool, first: str = "data", between: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._stamp, self._was_loss, self._ranged = stamp, was_loss, ranged
+        self._first, self._between = first, between
+        self.closed = False
+        """True once nothing is to be found any more, though a hook may still be called."""
         self._thread = threading.get_ident()
         self._stack: list[_Open] = []
         self._ranges: dict[str, Range] = {}
@@ -69,8 +76,8 @@ class FoundPhases:
     def begin_step(self) -> None:
         """A step begins: until something else is found, what it does is to get its data."""
         self.end_step()
-        self._data = self._range("data")
-        self._stamp("data")
+        self._data = self._range(self._first) if self._first else None
+        self._stamp(self._first)
 
     def end_step(self) -> None:
         """Close what is open, as an exception leaves it."""
@@ -81,7 +88,9 @@ class FoundPhases:
 
     def open(self, name: str, *, by_user: bool = False) -> _Open | None:
         """Begin a phase; None where it is none: inside another that hides it, or on another thread."""
-        if threading.get_ident() != self._thread or not (by_user or self._is_seen(name)):
+        if self.closed or threading.get_ident() != self._thread or not (by_user or self._is_seen(name)):
+            return None
+        if not self._stack and self._has_ended():
             return None
         if name == "backward" and self._after_forward:
             self._was_loss()
@@ -119,11 +128,16 @@ class FoundPhases:
         undo += [
             register_optimizer_step_pre_hook(self._before_optimizer).remove,
             register_optimizer_step_post_hook(self._after_optimizer).remove,
-            _wrapped(torch.autograd, "_engine_run_backward", functools.partial(self._call, "backward")),
-            _wrapped(torch.optim.Optimizer, "zero_grad", functools.partial(self._call, "zero_grad")),
-            _wrapped(_BaseDataLoaderIter, "__next__", functools.partial(self._call, "data")),
+            wrapped(torch.autograd, "_engine_run_backward", functools.partial(self._call, "backward")),
+            wrapped(torch.optim.Optimizer, "zero_grad", functools.partial(self._call, "zero_grad")),
+            wrapped(_BaseDataLoaderIter, "__next__", functools.partial(self._call, "data")),
         ]
         return undo
+
+    def _has_ended(self) -> bool:
+        """Tell whoever waits for it that something begins, and say whether that was the end of everything."""
+        self._between()
+        return self.closed
 
     def _is_seen(self, name: str) -> bool:
         hidden = _HIDES.get(name, ())
@@ -192,15 +206,16 @@ class FoundPhases:
 
 def _outermost(model: nn.Module) -> Iterator[nn.Module]:
     """The model and the parts right under it, through lists of modules: whichever is called first is the outermost."""
-    yield model
+    if not isinstance(model, nn.ModuleList | nn.ModuleDict):
+        yield model
     for child in model.children():
-        if not isinstance(child, torch.jit.ScriptModule) and type(child).forward is nn.Module.forward:
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield from _outermost(child)
         else:
             yield child
 
 
-def _wrapped(holder: Any, name: str, call: Callable[..., Any]) -> Callable[[], None]:
+def wrapped(holder: Any, name: str, call: Callable[..., Any]) -> Callable[[], None]:
     """Put `call(original, ...)` in place of a function of a module or class; returns what puts it back."""
     original = getattr(holder, name)
 

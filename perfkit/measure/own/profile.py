@@ -203,9 +203,9 @@ def profile(
     schedule = Schedule(**steps)
     if not enabled or os.environ.get(ENVIRONMENT, "").lower() in _OFF:
         return Profile(None, Path(folder), None, schedule, make)
-    whole = _one_module(model)
+    whole = one_module(model)
     chosen = _profiler(profiler)
-    where = device or _device_of(whole)
+    where = device or device_of(whole)
     config = RunConfig(
         workload=Own(name=name or _name_of(model, whole)),
         step=Step(device=where),
@@ -231,7 +231,7 @@ def scripts_in(model: nn.Module) -> list[str]:
     return [path or "the model" for path in found]
 
 
-def _one_module(model: object) -> nn.Module:
+def one_module(model: object) -> nn.Module:
     """Several models as one that holds them, so that the names of their modules begin with theirs."""
     if isinstance(model, nn.Module):
         return model
@@ -267,7 +267,8 @@ def _name_of(model: Models, whole: nn.Module) -> str:
     return " and ".join(name for name, _ in whole.named_children())
 
 
-def _device_of(model: nn.Module) -> str:
+def device_of(model: nn.Module) -> str:
+    """The device of its first parameter, else buffer: cpu, cuda or cuda:N. Raises UsageError for any other."""
     first = next(itertools.chain(model.parameters(), model.buffers()), None)
     device = torch.device("cpu") if first is None else first.device
     if device.type not in ("cpu", "cuda"):
