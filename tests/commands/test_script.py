@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+import perfkit
 from perfkit import cli
 from perfkit.schema import record
 from tests.measure.own.state import state
@@ -79,6 +80,23 @@ def test_it_may_stop_once_all_is_measured(capsys):
     assert run("--stop-after", "my_train.py") == 0
     assert "steps 6" not in capsys.readouterr().out
     assert len(record.load(Path("run")).steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("compiled", "layers"),
+    [
+        ("model = torch.compile(model, backend='eager')", {"Sequential"}),
+        ("model.compile(backend='eager')", {"Sequential"}),
+        ("model[0].compile(backend='eager')", {"0", "1"}),
+    ],
+    ids=["wrapper", "in place", "a block"],
+)
+def test_a_compiled_model_is_found(compiled, layers):
+    text = SOURCE.replace("    optimizer =", f"    {compiled}\n    optimizer =")
+    Path("my_train.py").write_text(text.replace("range(6)", "range(8)"))
+    assert run("--profiler", "torch", "my_train.py") == 0
+    assert "forward" in record.load(Path("run")).steps[0].phases_s
+    assert layers <= set(perfkit.report("run").table("layers").frame["scope"])
 
 
 def test_too_few_steps_are_said_in_one_line(capsys):

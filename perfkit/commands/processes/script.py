@@ -85,6 +85,8 @@ def why_empty(ended: Ended, config: RunConfig) -> str:
     if not ended.steps:
         return "no step was measured: no optimizer of PyTorch stepped, and its steps are what is counted"
     steps, needed = config.measurement, 2 + config.measurement.warmup_steps
+    if ended.steps >= needed:
+        return "no step was measured: no module with parameters was called in the first step of the optimizer"
     return (
         f"no step was measured: the optimizer stepped {ended.steps} times, and the first to be measured would be step"
         f" {needed}, after 1 that shows the modules and {steps.warmup_steps} to warm up: choose fewer --warmup-steps"

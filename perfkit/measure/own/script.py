@@ -18,10 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_module_registration_hook,
+)
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -63,6 +68,8 @@ class Script:
         self._thread = threading.get_ident()
         self._inside = 0
         self._called: list[nn.Module] = []
+        self._built: WeakSet[nn.Module] = WeakSet()
+        """Modules that were given a part: one that `compile()` was called on tells no hook of its calls."""
         self._optimizer: Optimizer | None = None
         self._due = False
         self._cycle: Cycle | None = None
@@ -72,6 +79,7 @@ class Script:
     def __enter__(self) -> Script:
         self._undo = [register_optimizer_step_post_hook(self._stepped).remove]
         self._watching = [
+            register_module_module_registration_hook(self._registered).remove,
             register_module_forward_pre_hook(self._entering).remove,
             register_module_forward_hook(self._left, always_call=True).remove,
             wrapped(Optimizer, "zero_grad", self._before),
@@ -95,6 +103,9 @@ class Script:
         if optimizer is self._optimizer:
             self.steps += 1
             self._due = True
+
+    def _registered(self, module: nn.Module, *_: object) -> None:
+        self._built.add(module)
 
     def _entering(self, module: nn.Module, _: object) -> None:
         if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
@@ -130,9 +141,11 @@ class Script:
             self._cycle = Cycle(config, self._folder, model, self._more, first=OUTSIDE, between=self._next_step)
 
     def _model(self) -> nn.Module | None:
-        """The modules with parameters that were called outermost, as one; None where there were none."""
-        inner = {part for module in self._called for part in module.modules() if part is not module}
-        roots = [module for module in self._called if module not in inner and any(True for _ in module.parameters())]
+        """The modules with parameters that were called outermost, or are compiled, as one; None without any."""
+        compiled = (one for one in self._built if getattr(one, "_compiled_call_impl", None) is not None)
+        called = [*self._called, *compiled]
+        inner = {part for module in called for part in module.modules() if part is not module}
+        roots = [module for module in called if module not in inner and any(True for _ in module.parameters())]
         if not roots:
             return None
         return roots[0] if len(roots) == 1 else one_module(roots)
