@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "trace.load": ["load"],
         "analysis.attribution.attribute": ["attribute"],
         "api.report": ["compare", "report"],
+        "measure.own.profile": ["profile"],
         "schema.config": ["RunConfig"],
         "schema.parts.measurement": ["Measurement"],
         "schema.parts.step": ["Step"],

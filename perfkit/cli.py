@@ -94,7 +94,9 @@ def main(argv: Sequence[str] | None = None, **seams: object) -> int:
 
 
 def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments, script_arguments = _parted(sys.argv[1:] if argv is None else argv)
+    if script_arguments:
+        seams = {**seams, "arguments": tuple(script_arguments)}
     debug, plain = (flag in arguments for flag in ("--debug", "--no-color"))
     arguments = [argument for argument in arguments if argument not in ("--debug", "--no-color")]
     try:
@@ -131,6 +133,15 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
             return 0
         raise
     return code if isinstance(code, int) else 0
+
+
+def _parted(typed: Sequence[str]) -> tuple[list[str], list[str]]:
+    """perfkit's arguments, and those after `run ... --`, which are a script's, whatever they are."""
+    arguments = list(typed)
+    if arguments[:1] != ["run"] or "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 @contextmanager

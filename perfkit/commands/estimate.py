@@ -18,10 +18,16 @@ from perfkit.commands.console.progress import StageProgress, going_on
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 
 
 def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | None) -> int:
     """Print the estimate of one configuration. Where `memory` is given, it is a GPU's, so `auto` means a GPU."""
+    if isinstance(config.workload, Own):
+        raise UsageError(
+            "--estimate has a formula for perfkit's own Transformer alone: leave out --model, or record what the model"
+            " takes with --profiler memory"
+        )
     with signals.at_once(), going_on("loading PyTorch"):
         from perfkit.measure import estimate
 

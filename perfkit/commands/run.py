@@ -30,7 +30,7 @@ from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
 from perfkit.commands.pictures import Plots, plot_flag, wanted
-from perfkit.commands.processes import fresh, plain
+from perfkit.commands.processes import fresh, plain, script
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.processes import run_child
 from perfkit.measure.loop import Observer
@@ -51,6 +51,7 @@ _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
 _PICTURES = pictures.names_of(pictures.OF_RUNS, pictures.OF_TRACES)
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
+_SCRIPT = Parameter(group=Group("Script", sort_key=6))
 _SHOW = Parameter(group=_FILES.group, name=("--verbose", "-v"))
 _OUTPUT = Parameter(help=f"Also write the result table here; the extension chooses the format: {EXTENSIONS}.")
 
@@ -81,6 +82,10 @@ class RunOptions:
     """For --estimate: the GPU memory to fit into, such as 16GB or 15.6GiB; default: the device's free memory."""
     fit: Annotated[bool, _ESTIMATE] = False
     """Like --estimate, and also list the nearest configurations that fit."""
+    module: Annotated[str | None, _SCRIPT, Parameter(name=("--module", "-m"))] = None
+    """Profile a module of yours, as `python -m` runs it, instead of a script."""
+    stop_after: Annotated[bool, _SCRIPT] = False
+    """With a script: stop it once all steps are measured; by default it runs to its end."""
 
     def __post_init__(self) -> None:
         if self.memory is not None and not (self.estimate or self.fit):
@@ -136,19 +141,32 @@ _DEFAULT_FLAGS, _DEFAULT_OPTIONS, _DOING = RunFlags(), RunOptions(), Doing()
 
 
 def execute(
+    path: Annotated[str | None, _SCRIPT] = None,
+    /,
     flags: Annotated[RunFlags, Parameter(name="*")] = _DEFAULT_FLAGS,
     options: Annotated[RunOptions, Parameter(name="*")] = _DEFAULT_OPTIONS,
     *,
     doing: Annotated[Doing, Parameter(parse=False)] = _DOING,
+    arguments: Annotated[tuple[str, ...], Parameter(parse=False)] = (),
 ) -> int:
-    """Measure one configuration, plainly or under a profiler.
+    """Measure one configuration, plainly or under a profiler; or steps of a script of yours, as it is.
 
     Examples: perfkit run --model-size medium --pass-type train; perfkit run --model-size small --profiler torch;
-    perfkit run --model-size large --fit --memory 16GB
+    perfkit run --model-size large --fit --memory 16GB; perfkit run --profiler torch train.py -- --epochs 3
+
+    Parameters
+    ----------
+    path:
+        A script to profile: its steps are found, what follows -- goes to it, and its exit code is kept.
     """
     config = flags.config
     if options.output is not None:
         files.check(options.output)
+    if path is not None or options.module is not None:
+        return _run_script(script.Asked(path, options.module, arguments, options.stop_after), config, options, doing)
+    if arguments or options.stop_after:
+        what = "--stop-after" if options.stop_after else f"-- {' '.join(arguments)}"
+        raise UsageError(f"{what} is for a script: name it before, as in perfkit run train.py -- --epochs 3")
     if options.estimate or options.fit:
         memory = None if options.memory is None else units.parse_size(options.memory)
         return estimate.execute(config, memory=memory, fit=options.fit, output=options.output)
@@ -186,6 +204,30 @@ def execute(
         with contextlib.suppress(OSError):
             folder.rmdir()  # fails if the folder is not empty
     return 0
+
+
+def _run_script(asked: script.Asked, config: RunConfig, options: RunOptions, doing: Doing) -> int:
+    """Profile a script, show what was measured of it, and return its exit code."""
+    unfit = {"--repeats": options.repeats > 1, "--estimate": options.estimate, "--fit": options.fit}
+    script.check(asked, config, [name for name, is_given in unfit.items() if is_given])
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    where = Path(asked.name).stem
+    folder = folders.given(options.folder) if options.folder else folders.new(options.traces_dir, where)
+    events = _events(folder, options)
+    live = () if events is None else (StepEvents(events.events, _tell),)
+    try:
+        ended = script.run(asked, config, folder, live)
+        if ended.record is None:
+            _tell(script.why_empty(ended, config))
+            return ended.exit_code
+        plots = _show(ended.record, folder, options, doing, events)
+        for line in following.lines(ended.record.config, ended.record, folder):
+            print(line)
+        plots.draw()
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # fails if the folder is not empty
+    return ended.exit_code
 
 
 def _events(folder: Path, options: RunOptions) -> exports.TensorBoardRun | None:

@@ -20,6 +20,8 @@ from perfkit.schema.record import Failure, RunRecord, Status
 
 WRITING = "writing the trace"
 """The phase of a profiled run after its last step."""
+_LONGEST = 500
+"""Characters that a record keeps of an error that is not perfkit's."""
 _NO_FUSED_KERNEL = "No available kernel"
 """PyTorch's message if the chosen attention backend does not support the inputs; only PyTorch knows which do."""
 
@@ -31,7 +33,11 @@ class Recorder:
     and a batch system that has sent SIGTERM may not wait for it.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, config: RunConfig, folder: Path, observers: Sequence[Observer], *, of_others: bool = False
+    ) -> None:
+        """`of_others`: the steps are somebody else's loop, where any error ends a run as a signal does."""
+        self._of_others = of_others
         self.measured = Measured()
         self.observers = [*observers]
         """Observers, the outermost first; a run adds its own."""
@@ -88,6 +94,8 @@ class Recorder:
                 f"--sdpa-backend {backend} has no kernel for this shape, precision and device: use --sdpa-backend auto"
             ) from error
         if not memory_limit.is_out_of_memory(error):
+            if self._of_others:
+                return "interrupted", Failure(phase=where, message=f"{type(error).__name__}: {error}"[:_LONGEST])
             raise error
         return "oom", memory_limit.failure(self._config.step.device, error, where, self.available)
 

@@ -35,6 +35,7 @@ from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
 from perfkit.schema.stopping import StopRule, exactly
 from perfkit.workload import annotate, step
+from perfkit.workload.built import BuiltWorkload
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
 
@@ -61,10 +62,10 @@ def run(
 
     `observers`, the outermost first, are outside all of perfkit's own but the profiler; they are always closed, before
     a trace is written. `enough` ends the measured steps, by default at their configured number; a configuration with a
-    target needs it. For a configuration of `Own`, `workload` is measured and must be on its device already; for any
-    other, `build` makes one. `make_clock` makes the clock for a device, and `make_profiler` PyTorch's profiler. Returns
-    the record with any status: `ok`, `oom` or `interrupted`. A signal interrupts building the model and the steps; it
-    waits while observers work and the record is written.
+    target needs it. For a configuration of `Own` that names no model, `workload` is measured and must be on its device
+    already; for any other, one is made, by `build` if it is of the Transformer. `make_clock` makes the clock for a
+    device, and `make_profiler` PyTorch's profiler. Returns the record with any status: `ok`, `oom` or `interrupted`. A
+    signal interrupts building the model and the steps; it waits while observers work and the record is written.
 
     Raises UsageError if `workload` and the configuration do not match.
     """
@@ -85,7 +86,7 @@ def run(
                         torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
                     with signals.held():
-                        _watch(workload, config, folder, recorder, make_profiler)
+                        watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]
                         # A collection follows, which no recording may have in it: so after all observers are closed.
@@ -101,6 +102,8 @@ def _builder(
 ) -> Callable[[RunConfig], Workload]:
     """Return a function that builds the workload or returns the one that was passed."""
     if isinstance(config.workload, Own):
+        if workload is None and config.workload.model is not None:
+            return BuiltWorkload
         if workload is None:
             raise UsageError(
                 f"{config.workload.name}: the configuration names your own workload: pass it as run(..., workload=...)"
@@ -120,11 +123,18 @@ def _run_steps(workload: Workload, clock: StepClock, config: RunConfig, enough: 
     measured.ended_by = loop.run_stage(workload, clock, "measured", enough, observers, measured)
 
 
-def _watch(
-    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, make_profiler: Callable[..., Any]
+def watch(
+    workload: Workload,
+    config: RunConfig,
+    folder: Path,
+    recorder: Recorder,
+    make_profiler: Callable[..., Any] = profile,
+    *,
+    repeatable: bool = True,
 ) -> None:
     """Add perfkit's own observers to the given ones, each as soon as it is made, so that it will be closed.
 
+    `repeatable`: the workload can be asked for a step more than is measured, to look at what else it holds.
     Under torch.profiler counters are read round all steps, not each: the trace would show the readings as its time.
     """
     nsys, device, own = under_nsys(), config.step.device, recorder.observers
@@ -148,7 +158,8 @@ def _watch(
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
-    _watch_memory(workload, config, folder, recorder, notes)
+    complete = partial(_is_complete, recorder) if repeatable else _never
+    _watch_memory(workload, config, folder, recorder, notes, complete)
     if nsys:
         own.append(Capture(device))
     if ranges.wanted(config, under_nsys=nsys):
@@ -163,11 +174,11 @@ def _watch(
 
 
 def _watch_memory(
-    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None
-) -> None:
+    workload: Workload, config: RunConfig, folder: Path, recorder: Recorder, notes: Inventories | None,
+    complete: Callable[[], bool],
+) -> None:  # fmt: skip
     """Add what records memory, or on a CPU what counts it once, after the measured steps."""
     own, on_cpu = recorder.observers, config.step.device == "cpu"
-    complete = partial(_is_complete, recorder)
     if notes is not None:
         own.insert(0, Notes(workload, config, notes, folder, complete=complete))
         own += [notes] if on_cpu else [notes, AllocatorHistory(config.step.device, folder)]
@@ -175,6 +186,10 @@ def _watch_memory(
     plain = config.measurement.profiler == "none" and not under_nsys()
     if on_cpu and plain and isinstance(workload, TransformerWorkload):
         own.insert(0, TensorPeak(workload, complete=complete))
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_complete(recorder: Recorder) -> bool:

@@ -87,14 +87,18 @@ class RunConfig:
 
     def flat(self) -> dict[str, Any]:
         """The values of all fields, by name; of a workload of the caller's own its name, as `workload`."""
-        own = isinstance(self.workload, Own)
-        workload = {"workload": self.workload.name} if own else msgspec.structs.asdict(self.workload)
+        if isinstance(self.workload, Own):
+            workload = {"workload": self.workload.name, **_named(self.workload)}
+        else:
+            workload = msgspec.structs.asdict(self.workload)
         return workload | dataclasses.asdict(self.step) | dataclasses.asdict(self.measurement)
 
     def value(self, name: str) -> Any:
         """One field's value, as `flat` has it; None where this workload has no such field."""
         if name == "workload":
             return self.workload.name if isinstance(self.workload, Own) else None
+        if name in OWN_FIELDS:
+            return _named(self.workload).get(name) if isinstance(self.workload, Own) else None
         return getattr(getattr(self, FIELDS[name].part), name, None)
 
     @property
@@ -110,10 +114,12 @@ class RunConfig:
     def flags(self) -> list[str]:
         """The command line that asks for this configuration: every field that differs from its default.
 
-        Raises UsageError for a workload of the caller's own, which no command line can name.
+        Raises UsageError for a workload of the caller's own that no command line can name.
         """
-        parts = {"workload": self.transformer, "step": self.step, "measurement": self.measurement}
-        arguments: list[str] = []
+        own = self.workload.flags() if isinstance(self.workload, Own) else []
+        default = Transformer() if isinstance(self.workload, Own) else self.workload
+        parts = {"workload": default, "step": self.step, "measurement": self.measurement}
+        arguments = [*own]
         steps = {"measure_steps": _measured_steps(self.measurement.profiler)}
         for name, about in FIELDS.items():
             value = getattr(parts[about.part], name)
@@ -140,6 +146,15 @@ class RunConfig:
         )
 
 
+def _named(own: Own) -> dict[str, Any]:
+    """What a command line says of a workload that it names."""
+    if own.model is None:
+        return {}
+    return {"model": own.model, "model_arg": " ".join(own.model_arg), "input": own.input}
+
+
+OWN_FIELDS = ("model", "model_arg", "input")
+"""Fields that name a workload of the caller's own; each is a flag of a run, none of a sweep."""
 PARTS: dict[str, type[Any]] = {"workload": Transformer, "step": Step, "measurement": Measurement}
 """The parts that have flags, in the order of the command line."""
 
@@ -161,6 +176,27 @@ FIELDS = {
     for name, parameter in inspect.signature(kind).parameters.items()
 }
 """Every field that is a flag, in the order of the command line."""
+
+
+def of_own(model: str | None, model_arg: tuple[str, ...], given_input: str | None, **fields: Any) -> RunConfig:
+    """The configuration of a model that a command line names. `fields` are as of `RunConfig.of`.
+
+    Raises UsageError for a field of the Transformer alone that is not its default.
+    """
+    for name, value in fields.items():
+        about = FIELDS[name]
+        if (about.part == "workload" or name in _OF_THE_TRANSFORMER) and value != about.default:
+            raise UsageError(
+                f"{flag(name)} {value} is of perfkit's own Transformer: leave it out beside --model, whose callables"
+                " choose the shape of model and batch (--model-arg)"
+            )
+    name = (model or "own").replace(":", ".")
+    workload = Own(name=name, model=model, model_arg=model_arg, input=given_input)
+    return dataclasses.replace(RunConfig.of(**fields), workload=workload)
+
+
+_OF_THE_TRANSFORMER = ("batch_size", "context_length", "checkpoint", "checkpoint_every", "checkpoint_nested")
+"""Fields of a step that only perfkit's own model has."""
 
 
 def _measured_steps(profiler: str | None) -> int:

@@ -64,15 +64,15 @@ class _ModuleRange(Range):
         """False before and after the annotation, and where another annotation names the module."""
 
     def open(self, *_: Any) -> None:
-        if not self.shown:
-            return
+        if torch.compiler.is_compiling() or not self.shown:
+            return  # traced by a compiler that somebody called: ranges in the graph would break it into pieces
         if self.nodes and self.maker:
             self.nodes.begin(self.maker, outermost=_innermost_module() is None)
         self.open_as(self.again if torch._C._current_graph_task_id() >= 0 else self)
 
     def close(self, *hooked: Any) -> None:
         """Close the range; the last of a forward hook's arguments is what the module returned, None if it raised."""
-        if not self.is_open():
+        if torch.compiler.is_compiling() or not self.is_open():
             return
         super().close()
         if self.nodes:
@@ -295,18 +295,28 @@ def _takes_hooks(module: nn.Module) -> bool:
     return _unwrapped(module) is not module or type(module).forward is not nn.Module.forward
 
 
+def enclose(module: nn.Module, before: Callable[..., None], after: Callable[..., None]) -> list[Callable[[], None]]:
+    """Call `before` as each call of the module begins, and `after` when it has ended or raised, its result last.
+
+    Returns what undoes it, the last first; nothing for a module that is never called, or takes no hooks. A module that
+    `compile()` was called on is enclosed at its compiled call: its hooks would be traced into the graph.
+    """
+    if getattr(module, "_compiled_call_impl", None) is not None:
+        return [_wrap_compiled_call(module, before, after)]
+    if not _takes_hooks(module):
+        return []
+    opening = module.register_forward_pre_hook(before, prepend=True)
+    closing = module.register_forward_hook(after, always_call=True)
+    return [opening.remove, closing.remove]
+
+
 def _annotate_tree(annotation: Annotation, module: nn.Module, path: str, nodes: Nodes | None) -> None:
     if module in annotation._ranges:
         return
     ranged = annotation._ranges[module] = _ModuleRange(path or type(_unwrapped(module)).__name__, nodes)
-    if getattr(module, "_compiled_call_impl", None) is not None:
-        annotation._undo.append(_wrap_compiled_call(module, ranged))
-        annotation.hooked += 1
-    elif _takes_hooks(module):
-        before = module.register_forward_pre_hook(ranged.open, prepend=True)
-        after = module.register_forward_hook(ranged.close, always_call=True)
-        annotation._undo += [before.remove, after.remove]
-        annotation.hooked += 1
+    enclosed = enclose(module, ranged.open, ranged.close)
+    annotation._undo += enclosed
+    annotation.hooked += bool(enclosed)
     _own_parameters(annotation, module, ranged)
     if not _is_opaque(module):
         for name, child in module.named_children():
@@ -335,22 +345,31 @@ def _mark_gradient(parameter: nn.Parameter, ranged: _ModuleRange) -> Callable[[]
             mark.open()
             mark.close()
 
+    was_without: bool = parameter._post_accumulate_grad_hooks is None
     handle = parameter.register_post_accumulate_grad_hook(leave)  # type: ignore[no-untyped-call]
-    return handle.remove
+
+    def undo() -> None:
+        handle.remove()
+        if was_without and not parameter._post_accumulate_grad_hooks:
+            parameter._post_accumulate_grad_hooks = None  # type: ignore[assignment]
+
+    return undo
 
 
-def _wrap_compiled_call(module: nn.Module, ranged: _ModuleRange) -> Callable[[], None]:
-    """Put a range round the compiled call of `module.compile()`, whose hooks would be traced into the graph."""
+def _wrap_compiled_call(
+    module: nn.Module, before: Callable[..., None], after: Callable[..., None]
+) -> Callable[[], None]:
+    """Put two calls round the compiled call of `module.compile()`, whose hooks would be traced into the graph."""
     compiled: Any = module._compiled_call_impl
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        ranged.open()
+        before()
         made = None
         try:
             made = compiled(*args, **kwargs)
             return made
         finally:
-            ranged.close(made)
+            after(made)
 
     module._compiled_call_impl = call
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name the field uses
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._triton import has_triton
 
 from perfkit.errors import UsageError
@@ -94,25 +94,32 @@ def matmul_precision(config: RunConfig) -> str:
     return "high" if config.step.precision == "tf32" else "highest"
 
 
-class TransformerWorkload:
-    """A model, a batch and what else a step needs. Needs a resolved and checked configuration.
+class StepWorkload:
+    """A model, and a step that runs its forward, a loss, backward and an optimizer. Needs a resolved configuration.
 
-    Construction draws the weights and the tokens from `config.step.seed`; nothing else is random.
+    `model` is on its device. What a step computes forward, and which loss it has of that, a subclass says.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, model: nn.Module) -> None:
         self.config = config
-        torch.set_float32_matmul_precision(matmul_precision(config))
-        torch.manual_seed(config.step.seed)
-        with torch.device(config.step.device):
-            self.model = Transformer(config)
-            sequence = (config.step.batch_size, config.step.context_length or 0)
-            self.tokens = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
-            self.targets = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
+        self.model: Any = model
         self.optimizer = self._make_optimizer()
         self._scaler = self._make_scaler()
         self._compile()
         self.annotation: Annotation | None = None
+
+    def forward(self) -> Any:
+        """Call the model."""
+        raise NotImplementedError
+
+    def loss(self, made: Any) -> Tensor:
+        """A number of what `forward` returned."""
+        raise NotImplementedError
+
+    @property
+    def blocks(self) -> Iterable[nn.Module]:
+        """What `--compile block` compiles, each by itself."""
+        raise NotImplementedError
 
     @property
     def device_type(self) -> str:
@@ -133,8 +140,8 @@ class TransformerWorkload:
         if self.config.step.compile == "model":
             self.model.compile()
         elif self.config.step.compile == "block":
-            for layer in self.model.layers:
-                layer.compile()
+            for block in self.blocks:
+                block.compile()
 
     def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
         """Put every phase inside a range from now on, and every module while the annotation is entered or installed."""
@@ -154,15 +161,15 @@ class TransformerWorkload:
 
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
-                self.model(self.tokens)
+                self.forward()
             return
         with begin("zero_grad"):
             self._zero_grad()
         with self._autocast():
             with begin("forward"):
-                logits = self.model(self.tokens)  # (b, t, v)
+                outputs = self.forward()
             with begin("loss") as made:
-                loss = self._scaled(F.cross_entropy(logits.flatten(0, 1), self.targets.flatten()))
+                loss = self._scaled(self.loss(outputs))
                 made(loss)
         with begin("backward"):
             self._backward(loss)
@@ -188,3 +195,33 @@ class TransformerWorkload:
         else:
             self._scaler.step(optimizer)
             self._scaler.update()
+
+
+class TransformerWorkload(StepWorkload):
+    """perfkit's Transformer, a batch and what else a step needs. Needs a resolved and checked configuration.
+
+    Construction draws the weights and the tokens from `config.step.seed`; nothing else is random.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        torch.set_float32_matmul_precision(matmul_precision(config))
+        torch.manual_seed(config.step.seed)
+        with torch.device(config.step.device):
+            model = Transformer(config)
+            sequence = (config.step.batch_size, config.step.context_length or 0)
+            self.tokens = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
+            self.targets = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
+        super().__init__(config, model)
+
+    @property
+    def blocks(self) -> Iterable[nn.Module]:
+        """Its layers."""
+        return self.model.layers
+
+    def forward(self) -> Tensor:
+        """Logits of all tokens (b, t, v)."""
+        return self.model(self.tokens)
+
+    def loss(self, made: Tensor) -> Tensor:
+        """The cross-entropy of the logits."""
+        return F.cross_entropy(made.flatten(0, 1), self.targets.flatten())

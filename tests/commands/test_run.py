@@ -434,7 +434,7 @@ def test_the_file_is_written_before_the_tables_are_shown(tmp_path, monkeypatch):
     flags = RunFlags(**runs.quick(measure_steps=2).flat())
     options = RunOptions(output=Path("r.csv"), overhead="off")
     with pytest.raises(BrokenPipeError):
-        run_command.execute(flags, options, doing=Doing(show=raising(BrokenPipeError())))
+        run_command.execute(None, flags, options, doing=Doing(show=raising(BrokenPipeError())))
     assert Path("r.csv").read_text().startswith("size,")
 
 

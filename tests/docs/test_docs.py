@@ -26,8 +26,9 @@ from perfkit.measure import doctor
 from perfkit.render import findings
 from perfkit.render.writers import WRITERS
 from perfkit.schema import ceilings, range_names, record, sweep
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import OWN_FIELDS, RunConfig
 from perfkit.schema.finding import CLEAN, Finding
+from perfkit.schema.parts.checks import flag as flag_of
 from perfkit.schema.parts.measurement import Measurement
 from perfkit.schema.parts.step import Step
 from perfkit.schema.parts.workloads import SIZES, Own, Transformer
@@ -84,7 +85,8 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
 
 def grid_flags() -> set[str]:
     """Flags that a sweep shares with a run, whose page has them, and their second names."""
-    return {flag.name for flag in pages.flags(RunFlags)} | set(SWEEP_ALIASES.values())
+    own = {flag_of(name) for name in OWN_FIELDS}
+    return {flag.name for flag in pages.flags(RunFlags)} - own | set(SWEEP_ALIASES.values())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,8 @@ def test_every_command_shown_is_one(name: str):
     """
     refused = {shown.command for shown in pages.shown_commands(text_of(name)) if shown.output.startswith(REFUSALS)}
     for command in set(shell_lines(name)) - refused:
-        build_app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+        typed = shlex.split(command)[1:]
+        build_app().parse_args(typed[: [*typed, "--"].index("--")], exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -200,6 +203,16 @@ def test_the_python_of_its_page_runs(tmp_path: Path):
     assert "\nPhases" in out
     assert "\nWall time by phase" in out
     assert (tmp_path / "own_run" / "record.json").is_file()
+
+
+def test_the_loop_of_its_page_runs(tmp_path: Path):
+    """GIVEN the loop of docs/your_model.md WHEN run THEN it prints its phases; the models there need a library"""
+    loop = next(body for language, body in _FENCE.findall(text_of("docs/your_model.md")) if language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", loop], cwd=tmp_path, env=pages.environment(), capture_output=True, text=True, check=True
+    )
+    assert re.search(r"^backward +[\d.]+ +[\d.]+%", done.stdout, re.MULTILINE)
+    assert (tmp_path / "traces" / "my-run" / "record.json").is_file()
 
 
 # --- links and words ---------------------------------------------------------------------------------------------

@@ -140,3 +140,18 @@ def test_a_compiled_and_checkpointed_step_really_compiled_is_annotated_block_by_
     ]
     assert "perfkit.grad::layers.0" in backward
     assert one_whole_graph()
+
+
+def test_a_model_that_is_annotated_under_its_compiled_wrapper_stays_in_one_graph():
+    """GIVEN a model whose compiled wrapper is called WHEN the model itself is annotated THEN hooks break no graph"""
+    # GIVEN
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)))
+    compiled = torch.compile(model, backend="eager")
+
+    # WHEN
+    with annotate(model):
+        out = compiled(X)
+
+    # THEN
+    assert one_whole_graph()
+    assert torch.equal(out, model(X))

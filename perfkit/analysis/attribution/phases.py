@@ -17,6 +17,7 @@ from perfkit.schema import range_names
 from perfkit.trace.columns import HostKind, Trace
 
 _OF_OWN_PHASES = {
+    "data": Phase.OTHER,
     "zero_grad": Phase.OPTIMIZER,
     "forward": Phase.FORWARD,
     "loss": Phase.FORWARD,

@@ -54,14 +54,17 @@ _COLUMNS = (
 def headline(config: RunConfig) -> str:
     """What is measured, in one line. Needs a resolved configuration."""
     model, step = config.workload, config.step
-    if isinstance(model, Own):
+    if isinstance(model, Own) and model.model is None:
         return f"{model.name}, on {step.device}"
-    flags = [step.pass_type, step.precision, f"attention {model.attention}"]
+    flags = [step.pass_type, step.precision, *([] if isinstance(model, Own) else [f"attention {model.attention}"])]
     if step.compile != "off":
         flags.append(f"compile {step.compile}")
     if step.checkpoint_group:
         every = f" every {step.checkpoint_group} blocks" if step.checkpoint_group > 1 else ""
         flags.append(f"checkpoint{every}{', nested' if step.checkpoint_nested else ''}")
+    if isinstance(model, Own):
+        arguments = f" ({', '.join(model.model_arg)})" if model.model_arg else ""
+        return f"{model.name}{arguments}, input {model.input}, {', '.join(flags)}, on {step.device}"
     return (
         f"{model.name}: {units.parameters(model.parameters)} parameters ({model.shape}),"
         f" batch {step.batch_size} x context {step.context_length}, {', '.join(flags)}, on {step.device}"

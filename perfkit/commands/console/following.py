@@ -36,7 +36,8 @@ def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple
         yield shlex.join(("perfkit", "analyze", str(folder), "--table", "groups", "--by", "layer")), "time by layer"
         yield shlex.join(("perfkit", "report", str(folder), "--open")), "all of it as one page, in the browser"
         return
-    if not isinstance(config.workload, Own) and config.measurement.profiler == "none":
+    own = isinstance(config.workload, Own) and config.workload.model is None
+    if not own and config.measurement.profiler == "none":
         flags = config.changed(profiler="torch").flags()
         yield shlex.join(("perfkit", "run", *flags)), "time by layer and kernel"
     yield shlex.join(("perfkit", "analyze", str(folder))), "every table of this run"

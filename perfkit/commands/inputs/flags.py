@@ -17,7 +17,7 @@ from docstring_parser import parse_from_object
 
 from perfkit.errors import UsageError
 from perfkit.schema import units
-from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig
+from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig, of_own
 from perfkit.schema.parts.checks import flag
 
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
@@ -47,16 +47,17 @@ def _ratios(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
 
 
 def _flag_class(
-    name: str, text: str, flag_of: Callable[[str, Field], tuple[Any, Parameter]], defaults: dict[str, Any], **more: Any
-) -> Any:
-    """A dataclass with a flag for every field, with the type and Parameter that `flag_of` returns."""
+    name: str, text: str, flag_of: Callable[[str, Field], tuple[Any, Parameter]], defaults: dict[str, Any],
+    own: Sequence[tuple[str, Any, Any]] = (), **more: Any,
+) -> Any:  # fmt: skip
+    """A dataclass with a flag for every field, with the type and Parameter that `flag_of` returns; and some more."""
     annotated: Any = Annotated  # a type checker cannot follow types made from fields
     fields = [
         (field, annotated[(kind, _GROUPS[about.part], parameter)], dataclasses.field(default=defaults[field]))
         for field, about in FIELDS.items()
         for kind, parameter in [flag_of(field, about)]
     ]
-    made = dataclasses.make_dataclass(name, fields, frozen=True, slots=True, kw_only=True, namespace=more)
+    made = dataclasses.make_dataclass(name, [*fields, *own], frozen=True, slots=True, kw_only=True, namespace=more)
     made.__module__, made.__doc__ = __name__, text
     return made
 
@@ -87,7 +88,30 @@ def _without_none(hint: Any) -> Any:
 def _config(flags: Any) -> RunConfig:
     """The configuration that the flags describe. Raises UsageError if it cannot work."""
     given = {name: getattr(flags, name) for name in FIELDS}
-    return RunConfig.of(**{name: value for name, value in given.items() if name not in _DEPENDENT or value is not None})
+    fields = {name: value for name, value in given.items() if name not in _DEPENDENT or value is not None}
+    if flags.model is None and flags.input is None and not flags.model_arg:
+        return RunConfig.of(**fields)
+    return of_own(flags.model, flags.model_arg, flags.input, **fields)
+
+
+_OWN: list[tuple[str, Any, Any]] = [
+    (
+        name,
+        Annotated[kind, _GROUPS["workload"], Parameter(help=text, name=flag(name))],
+        dataclasses.field(default=default),
+    )
+    for name, kind, default, text in (
+        (
+            "model",
+            str | None,
+            None,
+            "Measure a module of your own: the callable that builds it, as package.module:callable.",
+        ),
+        ("model_arg", tuple[str, ...], (), "With --model: arguments of the callable, as name=value."),
+        ("input", str | None, None, "With --model: the callable that returns a batch, and a loss if it likes."),
+    )
+]
+"""Flags of a run that name a model of the caller's own."""
 
 
 if typing.TYPE_CHECKING:  # a type checker cannot follow types made from fields
@@ -110,6 +134,7 @@ else:
         "One value of each field; raises UsageError if they cannot work together.",
         _one,
         {name: None if name in _DEPENDENT else field.default for name, field in FIELDS.items()},
+        own=_OWN,
         config=property(_config),
         __post_init__=_config,
     )

@@ -23,7 +23,8 @@ def held(workload: Workload, device: str) -> tuple[Held, ...]:
     """
     known: dict[int, Held] = {}
     kind_of_device = torch.device(device).type
-    for kind, name, scope, value in _named(workload):
+    for kind, name, scope, given in _named(workload):
+        value = getattr(given, "_local_tensor", given)  # a DTensor has no storage but that of its part here
         if isinstance(value, Tensor) and value.device.type == kind_of_device and value.layout == torch.strided:
             storage = value.untyped_storage()
             address, size = storage.data_ptr(), storage.nbytes()

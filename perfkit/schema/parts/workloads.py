@@ -6,6 +6,7 @@ Both are Structs, because msgspec can only tell Structs apart in a union; in a r
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -115,14 +116,51 @@ class Transformer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 
 class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"):
-    """A workload of the caller's own, which is passed to `measure.runner.run` beside the configuration."""
+    """A workload of the caller's own: passed to `measure.runner.run` beside the configuration, or named by `model`."""
 
     name: str
     """Its name in reports, in place of a Transformer's size; one line."""
+    model: str | None = None
+    """The callable that builds it, as `package.module:callable`; None for one that no command line can name."""
+    model_arg: tuple[str, ...] = ()
+    """Arguments of the callable, as `name=value`."""
+    input: str | None = None
+    """The callable that returns a batch, and a loss if it likes, as `package.module:callable`."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable():
             raise UsageError(f"the workload's name {self.name!r} must be one line of printable text")
+        for what, spec in (("--model", self.model), ("--input", self.input)):
+            if spec is not None and not re.fullmatch(r"[\w.]+:[\w.]+", spec):
+                raise UsageError(f"{what} {spec}: name a callable as package.module:callable")
+        if (self.model is None) != (self.input is None):
+            missing, given = (
+                ("--input", f"--model {self.model}") if self.model else ("--model", f"--input {self.input}")
+            )
+            raise UsageError(f"{given} needs {missing} package.module:callable, {_RETURNS[missing]}")
+        for argument in self.model_arg:
+            name, mark, _ = argument.partition("=")
+            if not mark or not name.isidentifier():
+                raise UsageError(f"--model-arg {argument}: write it as name=value")
+        names = [argument.partition("=")[0] for argument in self.model_arg]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"--model-arg {twice} is given twice: leave one out")
+
+    def flags(self) -> list[str]:
+        """The command line that names it. Raises UsageError where none can."""
+        if self.model is None or self.input is None:
+            raise UsageError(
+                f"{self.name}: a workload of your own, of which perfkit knows neither shape nor flags: "
+                "pass it to measure.runner.run, or configure a Transformer"
+            )
+        arguments = ["--model-arg", *self.model_arg] if self.model_arg else []
+        return ["--model", self.model, *arguments, "--input", self.input]
+
+
+_RETURNS = {
+    "--model": "which returns the module",
+    "--input": "which returns a batch: a tensor, a tuple of arguments or a dictionary of them",
+}
 
 
 def _check_heads(d_model: int, heads: int) -> None:

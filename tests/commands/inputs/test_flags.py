@@ -12,12 +12,12 @@ from cyclopts.exceptions import CycloptsError
 from perfkit.cli import build_app
 from perfkit.commands.inputs.flags import Grid, RunFlags, _ratio, values
 from perfkit.errors import UsageError
-from perfkit.schema.config import FIELDS, RunConfig
+from perfkit.schema.config import FIELDS, OWN_FIELDS, RunConfig
 
 
-@pytest.mark.parametrize("kind", [RunFlags, Grid])
-def test_every_field_of_a_configuration_is_a_flag(kind):
-    assert [field.name for field in dataclasses.fields(kind)] == list(FIELDS)
+@pytest.mark.parametrize(("kind", "own"), [(RunFlags, OWN_FIELDS), (Grid, ())], ids=["run", "sweep"])
+def test_every_field_of_a_configuration_is_a_flag(kind, own):
+    assert [field.name for field in dataclasses.fields(kind)] == [*FIELDS, *own]
 
 
 def test_flags_make_the_configuration_that_they_ask_for():

@@ -99,6 +99,8 @@ def _mixed(shapes: Sequence[Operand], strides: Sequence[Operand]) -> bool:
     """Whether large tensors of one shape have their dimensions in different orders."""
     orders: dict[Operand, set[tuple[int, ...]]] = {}
     for shape, stride in zip(shapes, strides, strict=False):
+        if not all(isinstance(size, int) for size in (*shape, *stride)):
+            continue  # a list of tensors
         sizes, steps = np.array(shape), np.array(stride)
         if sizes.ndim != 1 or sizes.shape != steps.shape or sizes.prod() < _LARGE:
             continue

@@ -73,6 +73,15 @@ def test_operators_that_read_two_layouts(strides, shape, more):
     assert ("threshold_backward on tensors of two layouts: once a step" in finding.what) == bool(more)
 
 
+def test_an_operator_with_a_list_of_tensors_has_no_layout():
+    """GIVEN tensors of several shapes in one operand, as of _foreach_mul THEN nothing is said of their order"""
+    b = step(["contiguous>clone>copy_", "mm"] * 4)
+    b.call("aten::mul", 500, 600, [[[64, 64], [64]], [64, 64]], strides=[[[64, 1], [1]], [64, 1]])
+    finding = found(layout_copies, b)
+    assert finding is not None
+    assert finding.cost.ns == 36
+
+
 def test_copies_of_attention_written_out_are_attentions():
     names = ["matmul>bmm", "mul", "contiguous>clone>copy_", "softmax", "contiguous>clone>copy_", "matmul>bmm"]
     assert found(layout_copies, step(names * 3)) is None

@@ -1,0 +1,1 @@
+"""Somebody else's loop and somebody else's model: what `perfkit.profile` and `--model` stand on."""

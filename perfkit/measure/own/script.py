@@ -1,0 +1,204 @@
+"""Somebody's script, unedited: its modules and steps are found while it runs in this process.
+
+Until its first optimizer step the script is only watched: a global hook sees which modules are called outermost. From
+then on it is a cycle as of `perfkit.profile`. A step ends with the first thing found after the optimizer's step: a
+batch, zero_grad, a forward; so what follows the optimizer (a scheduler, a log) is still its own. Steps are those of
+the optimizer that stepped first: a second one's, of a GAN, is a part of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import runpy
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_module_registration_hook,
+)
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from perfkit.errors import UsageError
+from perfkit.measure.loop import Observer
+from perfkit.measure.own.cycle import Cycle
+from perfkit.measure.own.found_phases import OUTSIDE, wrapped
+from perfkit.measure.own.profile import device_of, one_module
+from perfkit.schema.config import RunConfig
+from perfkit.schema.record import RunRecord
+
+
+class Enough(BaseException):
+    """All steps are measured, and the script was to be stopped then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a script ended, and what was measured of it."""
+
+    exit_code: int
+    record: RunRecord | None
+    steps: int
+    """Of its optimizer."""
+
+
+class Script:
+    """Watches the body of a `with`: finds modules and steps, and observes them as `configure` says.
+
+    `configure` makes the configuration, for a device; `more` are observers beside perfkit's own.
+    """
+
+    def __init__(
+        self, configure: Callable[[str], RunConfig], folder: Path, more: Sequence[Observer] = (), *, stop_after: bool
+    ) -> None:
+        self.record: RunRecord | None = None
+        self.steps = 0
+        self._configure, self._folder, self._more, self._stop_after = configure, folder, more, stop_after
+        self._thread = threading.get_ident()
+        self._inside = 0
+        self._called: list[nn.Module] = []
+        self._built: WeakSet[nn.Module] = WeakSet()
+        """Modules that were given a part: one that `compile()` was called on tells no hook of its calls."""
+        self._optimizer: Optimizer | None = None
+        self._due = False
+        self._cycle: Cycle | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._watching: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Script:
+        self._undo = [register_optimizer_step_post_hook(self._stepped).remove]
+        self._watching = [
+            register_module_module_registration_hook(self._registered).remove,
+            register_module_forward_pre_hook(self._entering).remove,
+            register_module_forward_hook(self._left, always_call=True).remove,
+            wrapped(Optimizer, "zero_grad", self._before),
+            wrapped(_BaseDataLoaderIter, "__next__", self._before),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(None if isinstance(error, SystemExit | Enough) else error)
+        self._unwatch()
+        while self._undo:
+            self._undo.pop()()
+
+    def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
+        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+            return
+        if self._optimizer is None:
+            self._optimizer = optimizer
+        if optimizer is self._optimizer:
+            self.steps += 1
+            self._due = True
+
+    def _registered(self, module: nn.Module, *_: object) -> None:
+        self._built.add(module)
+
+    def _entering(self, module: nn.Module, _: object) -> None:
+        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+            return
+        if not self._inside:
+            self._next_step()
+            if all(module is not known for known in self._called):
+                self._called.append(module)
+        self._inside += 1
+
+    def _left(self, *_: Any) -> None:
+        if not torch.compiler.is_compiling() and threading.get_ident() == self._thread:
+            self._inside = max(self._inside - 1, 0)
+
+    def _before(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling() and threading.get_ident() == self._thread:
+            self._next_step()
+        return function(*args, **kwargs)
+
+    def _next_step(self) -> None:
+        """The optimizer has stepped, and something new begins."""
+        if not self._due:
+            return
+        self._due = False
+        if self._cycle is not None:
+            if not self._cycle.step():
+                self._end(None)
+                if self._stop_after:
+                    raise Enough
+        elif self.record is None and (model := self._model()) is not None:
+            self._unwatch()
+            config = self._configure(device_of(model))
+            self._cycle = Cycle(config, self._folder, model, self._more, first=OUTSIDE, between=self._next_step)
+
+    def _model(self) -> nn.Module | None:
+        """The modules with parameters that were called outermost, or are compiled, as one; None without any."""
+        compiled = (one for one in self._built if getattr(one, "_compiled_call_impl", None) is not None)
+        called = [*self._called, *compiled]
+        inner = {part for module in called for part in module.modules() if part is not module}
+        roots = [module for module in called if module not in inner and any(True for _ in module.parameters())]
+        if not roots:
+            return None
+        return roots[0] if len(roots) == 1 else one_module(roots)
+
+    def _unwatch(self) -> None:
+        while self._watching:
+            self._watching.pop()()
+
+    def _end(self, error: BaseException | None) -> None:
+        cycle, self._cycle = self._cycle, None
+        if cycle is not None:
+            self.record = cycle.end(error)
+
+
+def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool) -> Ended:
+    """Run a script, or a module by its name, as `python` would, in the body of `script`; its exit code is kept.
+
+    An exception of its own is printed as Python prints it, and the exit code is 1. KeyboardInterrupt goes on. Raises
+    UsageError where there is no such script.
+    """
+    if not is_module and not Path(path).is_file():
+        raise UsageError(f"{path}: there is no such script: name a file, or a module after -m")
+    argv, search = sys.argv, list(sys.path)
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, "" if is_module else str(Path(path).resolve().parent))
+    start = functools.partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
+    try:
+        with script:
+            start(path, run_name="__main__")
+        code = 0
+    except Enough:
+        code = 0
+    except SystemExit as asked:
+        code = _code(asked)
+    except Exception as error:  # noqa: BLE001 - whatever the script raises is shown as Python shows it
+        _show(error)
+        code = 1
+    finally:
+        sys.argv, sys.path[:] = argv, search
+    return Ended(code, script.record, script.steps)
+
+
+def _code(asked: SystemExit) -> int:
+    """The exit code that Python makes of `sys.exit(...)`."""
+    if asked.code is None or isinstance(asked.code, int):
+        return asked.code or 0
+    sys.stderr.write(f"{asked.code}\n")
+    return 1
+
+
+def _show(error: Exception) -> None:
+    """Print a traceback from the script's own first line on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") != "__main__":
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace or error.__traceback__)

@@ -1,0 +1,118 @@
+"""`perfkit run --model`: a module of the user's, from the command line to the tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfkit import Own, RunConfig, cli
+from perfkit.commands.inputs.flags import RunFlags, config_of
+from perfkit.errors import UsageError
+from perfkit.schema import record
+from perfkit.schema.record import RunRecord
+from tests.runs import ENVIRONMENT, sample
+
+SOURCE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, hidden=4):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, hidden), nn.Linear(hidden, 1)
+
+    def forward(self, x):
+        return self.second(self.first(x).relu())
+
+def batch():
+    return torch.ones(2, 4), lambda out: out.square().mean()
+"""
+NAMED = ["--model", "models_of_a_test:Net", "--input", "models_of_a_test:batch"]
+QUICK = ["--warmup-steps", "1", "--measure-steps", "2", "--device", "cpu", "--tensorboard", "off", "--overhead", "off"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models_of_a_test.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def run(*flags: str) -> RunRecord:
+    assert cli.main(["run", *NAMED, *QUICK, "--folder", "run", *flags]) == 0
+    return record.load(Path("run"))
+
+
+def test_a_run_under_the_profiler_has_its_layers(capsys):
+    saved = run("--model-arg", "hidden=8", "--profiler", "torch", "--pass-type", "train")
+    assert list(saved.steps[0].phases_s) == ["zero_grad", "forward", "loss", "backward", "optimizer"]
+    said = capsys.readouterr()
+    assert said.err.startswith("models_of_a_test.Net (hidden=8), input models_of_a_test:batch, train, fp32, on cpu\n")
+    assert cli.main(["analyze", "run", "--by", "module", "--format", "json"]) == 0
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["tables"]["groups"]["rows"]
+    assert {"first", "second"} <= {row["scope"] for row in rows}
+
+
+def test_memory_is_recorded(capsys):
+    run("--profiler", "memory")
+    assert cli.main(["memory", "run"]) == 0
+    assert "gradients" in capsys.readouterr().out
+
+
+def test_what_to_do_next_names_the_model_again(capsys):
+    run()
+    assert f"next: perfkit run {' '.join(NAMED)}" in capsys.readouterr().out
+
+
+def test_the_flags_of_a_configuration_make_it_again():
+    """GIVEN a configuration of an own model WHEN its flags are parsed THEN it is the same: as fresh processes need"""
+    config = RunFlags(
+        model="a.b:c", model_arg=("x=1", "y=a b"), input="a:d", precision="bf16", profiler="nsys", device="cpu"
+    ).config
+    assert config.flags()[:7] == ["--model", "a.b:c", "--model-arg", "x=1", "y=a b", "--input", "a:d"]
+    assert (
+        config_of("--model a.b:c --model-arg x=1 'y=a b' --input a:d --precision bf16 --profiler nsys --device cpu")
+        == config
+    )
+
+
+def test_runs_of_other_arguments_are_told_apart(capsys):
+    """GIVEN two runs with another argument WHEN compared THEN that is what differs between them"""
+    for name, hidden in (("a", 4), ("b", 8)):
+        folder = Path(name)
+        folder.mkdir()
+        config = config_of(f"{' '.join(NAMED)} --model-arg hidden={hidden} --device cpu")
+        steps = tuple(sample(0.01 + step / 1e5, forward=0.005) for step in range(3))
+        record.save(RunRecord(config=config, environment=ENVIRONMENT, created="x", status="ok", steps=steps), folder)
+    assert cli.main(["compare", "a", "b", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["tables"]["differences"]["rows"]
+    assert ("hidden=4", "hidden=8") in {(row["a"], row["b"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([*NAMED, "--model-size", "tiny"], "--model-size tiny is of perfkit's own Transformer: leave it out beside"),
+        ([*NAMED, "--d-model", "64"], "--d-model 64 is of perfkit's own Transformer: leave it out beside --model"),
+        ([*NAMED, "--batch-size", "2"], "--batch-size 2 is of perfkit's own Transformer: leave it out beside --model"),
+        (NAMED[:2], "--model models_of_a_test:Net needs --input package.module:callable, which returns a batch"),
+        (NAMED[2:], "--input models_of_a_test:batch needs --model package.module:callable, which returns the module"),
+        (["--model", "net", *NAMED[2:]], "--model net: name a callable as package.module:callable"),
+        ([*NAMED, "--model-arg", "8"], "--model-arg 8: write it as name=value"),
+        ([*NAMED, "--model-arg", "a=8", "a=9"], "--model-arg a is given twice: leave one out"),
+        ([*NAMED, "--estimate"], "--estimate has a formula for perfkit's own Transformer alone: leave out --model"),
+        (["--model", "no_such_module:x", *NAMED[2:]], "--model no_such_module:x: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_what_cannot_work_is_one_line(flags, message, capsys):
+    assert cli.main(["run", *flags]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("perfkit: ")]
+    assert line.startswith(f"perfkit: {message}")
+
+
+def test_a_configuration_that_no_command_line_can_name_says_so():
+    with pytest.raises(UsageError, match=r"pass it to measure.runner.run"):
+        RunConfig(workload=Own(name="mine")).flags()

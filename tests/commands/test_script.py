@@ -1,0 +1,142 @@
+"""`perfkit run script.py`: its arguments, its end, and what is refused beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import perfkit
+from perfkit import cli
+from perfkit.schema import record
+from tests.measure.own.state import state
+
+SOURCE = """
+import sys
+import torch
+from torch import nn
+
+if __name__ == "__main__":
+    print(__name__, sys.argv[1:], flush=True)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(6):
+        optimizer.zero_grad()
+        model(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+    print("steps", step + 1)
+"""
+QUICK = ["--warmup-steps", "1", "--measure-steps", "2", "--tensorboard", "off", "--folder", "run"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_train.py").write_text(SOURCE)
+
+
+def run(*arguments: str, ending: str = "") -> int:
+    if ending:
+        Path("my_train.py").write_text(SOURCE + ending)
+    return cli.main(["run", *QUICK, *arguments])
+
+
+def test_arguments_after_the_dashes_go_to_the_script_untouched(capsys):
+    before = state(nn.Linear(1, 1))["next"], state(nn.Linear(1, 1))["zero_grad"]
+    assert run("my_train.py", "--", "--profiler", "torch", "--", "--no-color", "") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("__main__ ['--profiler', 'torch', '--', '--no-color', '']\nsteps 6\n")
+    saved = record.load(Path("run"))
+    assert (len(saved.warmup), len(saved.steps), saved.config.workload.name) == (1, 2, "my_train.py")
+    assert list(saved.steps[0].phases_s) == ["zero_grad", "forward", "loss", "backward", "optimizer"]
+    assert (state(nn.Linear(1, 1))["next"], state(nn.Linear(1, 1))["zero_grad"]) == before
+
+
+def test_a_module_is_run_by_its_name(capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path.cwd())
+    assert run("-m", "my_train", "--", "x") == 0
+    assert capsys.readouterr().out.startswith("__main__ ['x']\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("    sys.exit(7)", 7), ("    sys.exit()", 0), ("    sys.exit('no data')", 1)]
+)
+def test_its_exit_code_is_kept(ending, code, capsys):
+    assert run("my_train.py", ending=ending) == code
+    assert len(record.load(Path("run")).steps) == 2
+    assert ("no data\n" in capsys.readouterr().err) == (code == 1)
+
+
+def test_its_exception_is_printed_as_python_prints_it(capsys):
+    assert run("my_train.py", ending="    raise KeyError('loss')") == 1
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last):\n  File " in said
+    assert said.rstrip().endswith("KeyError: 'loss'")
+    assert "perfkit/" not in said.partition("Traceback")[2]
+
+
+def test_it_may_stop_once_all_is_measured(capsys):
+    assert run("--stop-after", "my_train.py") == 0
+    assert "steps 6" not in capsys.readouterr().out
+    assert len(record.load(Path("run")).steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("compiled", "layers"),
+    [
+        ("model = torch.compile(model, backend='eager')", {"Sequential"}),
+        ("model.compile(backend='eager')", {"Sequential"}),
+        ("model[0].compile(backend='eager')", {"0", "1"}),
+    ],
+    ids=["wrapper", "in place", "a block"],
+)
+def test_a_compiled_model_is_found(compiled, layers):
+    text = SOURCE.replace("    optimizer =", f"    {compiled}\n    optimizer =")
+    Path("my_train.py").write_text(text.replace("range(6)", "range(8)"))
+    assert run("--profiler", "torch", "my_train.py") == 0
+    assert "forward" in record.load(Path("run")).steps[0].phases_s
+    assert layers <= set(perfkit.report("run").table("layers").frame["scope"])
+
+
+def test_too_few_steps_are_said_in_one_line(capsys):
+    assert run("--warmup-steps", "7", "my_train.py") == 2  # given twice
+    assert cli.main(["run", "--warmup-steps", "7", "--folder", "run", "my_train.py"]) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        "no step was measured: the optimizer stepped 6 times, and the first to be measured would be step 9,"
+        " after 1 that shows the modules and 7 to warm up: choose fewer --warmup-steps"
+    )
+
+
+def test_a_script_without_an_optimizer_says_so(capsys):
+    Path("my_train.py").write_text("print('hello')")
+    assert run("my_train.py") == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("no step was measured: no optimizer of PyTorch stepped")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no.py"], "no.py: there is no such script: name a file, or a module after -m"),
+        (["--model-size", "tiny", "my_train.py"], "--model-size is not for a script, which has its own model,"),
+        (
+            ["--batch-size", "2", "my_train.py"],
+            "--batch-size is not for a script, which has its own model, step",
+        ),
+        (["--device", "cpu", "my_train.py"], "--device is not for a script, which has its own model, step and"),
+        (
+            ["--model", "a:b", "--input", "a:c", "my_train.py"],
+            "--model and --input are not for a script, which",
+        ),
+        (["--repeats", "2", "my_train.py"], "--repeats is not for a script: leave it out beside my_train"),
+        (["--profiler", "nsys", "my_train.py"], "--profiler nsys starts no script: put nsys in front, as in"),
+        (["-m", "a", "my_train.py"], "my_train.py and --module a: name one of them"),
+        (["--stop-after"], "--stop-after is for a script: name it before, as in perfkit run train.py -- --epochs 3"),
+        (["--", "x"], "-- x is for a script: name it before, as in perfkit run train.py -- --epochs 3"),
+    ],
+)
+def test_what_is_no_scripts_is_refused_in_one_line(arguments, message, capsys):
+    assert cli.main(["run", *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"perfkit: {message}")

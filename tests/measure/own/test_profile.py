@@ -1,0 +1,264 @@
+"""`perfkit.profile` in a loop of one's own: what it measures, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import perfkit
+from perfkit import cli
+from perfkit.errors import UsageError
+from perfkit.measure.own.profile import scripts_in
+from perfkit.schema import module_tree, record
+from tests.measure.own.state import state
+
+X = torch.ones(2, 4)
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+
+
+def loop(
+    folder: Path, steps: int = 8, model: nn.Module | None = None, each: Callable[[Any], None] = lambda _: None,
+    **options: Any,
+) -> Any:  # fmt: skip
+    model = model or net()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with perfkit.profile(model, folder, **options) as p:
+        for _ in range(steps):
+            each(p)
+            optimizer.zero_grad()
+            model(X).sum().backward()
+            optimizer.step()
+            p.step()
+    return p
+
+
+def tables(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert cli.main([*arguments, "--format", "json"]) == 0
+    return json.loads(capsys.readouterr().out)["tables"]
+
+
+def test_the_folder_is_of_the_same_kind_as_a_runs(tmp_path, capsys):
+    """GIVEN a loop WHEN it was profiled THEN its record loads and analyze has layers of the user's model in phases"""
+    # WHEN
+    p = loop(tmp_path / "run", wait=1, warmup=2, active=3)
+
+    # THEN
+    saved = record.load(tmp_path / "run")
+    assert (saved.status, saved.ended_by, len(saved.warmup), len(saved.steps)) == ("ok", "measure-steps", 2, 3)
+    assert saved == p.record
+    assert module_tree.load(tmp_path / "run" / module_tree.FILE) == perfkit.module_tree(net())
+    rows = tables(capsys, "analyze", str(tmp_path / "run"), "--by", "module")["groups"]["rows"]
+    assert {"0", "2", "optimizer", "zero_grad"} <= {row["scope"] for row in rows}
+    phases = p.report.table("phases").frame.query("total_ns > 0")
+    assert list(phases["phase"]) == ["forward", "backward", "optimizer", "other"]
+    p.report.show("layers")
+    assert "Sequential" in capsys.readouterr().out
+
+
+def test_phases_are_as_long_as_what_is_in_them(tmp_path):
+    """GIVEN sleeps of known length in each phase WHEN timed plainly THEN each phase has its own"""
+
+    class Slow(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.02)
+            return super().forward(x)
+
+    model = Slow(4, 2)
+    weights = torch.ones(2, requires_grad=True)
+    weights.register_hook(lambda _: time.sleep(0.04))
+    optimizer = torch.optim.SGD(model.parameters())
+    optimizer.register_step_pre_hook(lambda *_: time.sleep(0.03))
+    with perfkit.profile(model, tmp_path, profiler="none", warmup=0, active=3) as p:
+        for _ in range(3):
+            time.sleep(0.01)
+            out = model(X)
+            time.sleep(0.05)
+            (out * weights).sum().backward()
+            with p.phase("checks"):
+                time.sleep(0.015)
+            optimizer.step()
+            p.step()
+    asleep = {"data": 0.01, "forward": 0.02, "loss": 0.05, "backward": 0.04, "checks": 0.015, "optimizer": 0.03}
+    for sample in p.record.steps:
+        assert list(sample.phases_s) == list(asleep)
+        assert all(sample.phases_s[name] >= seconds for name, seconds in asleep.items())
+        assert sample.wall_s >= sum(sample.phases_s.values())
+    assert min(sample.phases_s["forward"] for sample in p.record.steps) < 0.05  # nothing else is in it
+
+
+def test_cycles_have_a_folder_each(tmp_path):
+    p = loop(tmp_path / "run", steps=7, profiler="none", wait=1, warmup=1, active=2, repeat=2)
+    assert p.done
+    assert [len(record.load(tmp_path / "run" / f"cycle_{n}").steps) for n in (1, 2)] == [2, 2]
+    assert p.report.names
+
+
+def test_steps_after_the_last_do_nothing(tmp_path):
+    seen = []
+    model = net()
+    before = state(model)
+    loop(
+        tmp_path,
+        profiler="none",
+        warmup=0,
+        active=2,
+        model=model,
+        each=lambda p: seen.append((p.done, state(model) == before)),
+    )
+    assert seen == [(False, False)] * 2 + [(True, True)] * 6
+
+
+def test_switched_off_nothing_happens(tmp_path, capsys, monkeypatch):
+    """GIVEN enabled=False, or the variable WHEN the loop runs THEN there is no hook, no file and no output"""
+    model = net()
+    before = state(model)
+
+    def check(same: list[bool], _: Any) -> None:
+        same.append(state(model) == before)
+
+    for options, variable in (({"enabled": False}, ""), ({}, "off")):
+        monkeypatch.setenv("PERFKIT_PROFILE", variable)
+        same: list[bool] = []
+        p = loop(tmp_path / "run", model=model, each=partial(check, same), **options)
+        with p.phase("anything"):
+            p.report.show()
+        assert all(same)
+    assert not (tmp_path / "run").exists()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_exception_goes_on_and_everything_is_restored(tmp_path):
+    """GIVEN a loop that raises in a forward WHEN profiled THEN the error is the loop's, hooks are gone, steps saved"""
+
+    class Fails(nn.Linear):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 4:
+                raise ValueError("a NaN")
+            return super().forward(x)
+
+    model = nn.Sequential(Fails(4, 2))
+    before = state(model)
+    with pytest.raises(ValueError, match=r"^a NaN$"):
+        loop(tmp_path, model=model, warmup=1, active=5)
+    assert {key: one for key, one in state(model).items() if "calls" not in key} == before
+    saved = record.load(tmp_path)
+    assert (saved.status, len(saved.steps)) == ("interrupted", 2)
+    assert (saved.failure.phase, saved.failure.message) == ("measured step 3, outside phases", "ValueError: a NaN")
+
+
+def test_a_loop_that_ends_early_keeps_what_it_measured(tmp_path):
+    p = loop(tmp_path, steps=3, profiler="none", warmup=1, active=5)
+    assert (len(p.record.steps), p.record.status, p.record.ended_by, p.done) == (2, "ok", None, True)
+
+
+def test_a_loop_without_a_measured_step_says_so(tmp_path):
+    with pytest.warns(RuntimeWarning, match=r"no step was measured: the loop called p.step.. after 2 steps, and the"):
+        p = loop(tmp_path / "run", steps=2, profiler="none", wait=1, warmup=1)
+    with pytest.raises(UsageError, match=r"the first to be measured is step 3: make more steps"):
+        p.report.show()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_taken_folder_gets_a_number(tmp_path):
+    for _ in range(2):
+        loop(tmp_path / "run", profiler="none", warmup=0, active=1)
+    assert record.load(tmp_path / "run_2").status == "ok"
+
+
+def test_several_models_go_by_their_names(tmp_path):
+    models = {"G": net(), "D": nn.Linear(2, 1)}
+    with perfkit.profile(models, tmp_path, warmup=0, active=1) as p:
+        models["D"](models["G"](X)).sum().backward()
+        p.step()
+    assert list(module_tree.load(tmp_path / module_tree.FILE)) == ["ModuleDict", "G", "G.0", "G.1", "G.2", "D"]
+    assert p.record.config.workload.name == "G and D"
+    listed = perfkit.profile([nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)], tmp_path / "listed")
+    assert listed._config.workload.name == "Linear and ReLU and Linear_2"
+
+
+def test_memory_is_recorded_by_layer(tmp_path, capsys):
+    loop(tmp_path, profiler="memory", warmup=1, active=2)
+    assert cli.main(["memory", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "parameters" in shown
+    assert "gradients" in shown
+    assert "optimizer state" in shown
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_modules_are_left_alone_and_named(tmp_path):
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fast, self.slow = torch.jit.script(net()), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.slow(self.fast(x))
+
+    model = Half()
+    assert scripts_in(model) == ["fast"]
+    with pytest.warns(UserWarning, match=r"scripted modules are left alone, their time is their caller's: fast$"):
+        p = loop(tmp_path, model=model, warmup=0, active=1)
+    assert "slow" in set(p.report.table("layers").frame["scope"])
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("text", {}, "perfkit.profile wants a torch.nn.Module, or several, not str: pass the model"),
+        ({}, {}, "perfkit.profile got no model: pass one, or several"),
+        ({"a.b": nn.ReLU()}, {}, "the model's name 'a.b': letters, digits and _ alone"),
+        ({"keys": nn.ReLU()}, {}, "attribute 'keys' already exists: choose other names for the models"),
+        (nn.ReLU(), {"active": 0}, "active=0: nothing would be measured: must be 1 or more"),
+        (nn.ReLU(), {"profiler": "perf"}, "profiler='perf': choose from none, torch, nsys, memory"),
+        (
+            nn.Linear(1, 1, device="meta"),
+            {},
+            "the model is on meta, and perfkit measures cpu and cuda: move it, or pass",
+        ),
+        (
+            nn.ReLU(),
+            {"profiler": "nsys"},
+            'profiler="nsys" needs nsys round the whole script: start it as `nsys profile',
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(model, options, message, tmp_path):
+    with pytest.raises(UsageError) as refused:
+        perfkit.profile(model, tmp_path, **options)
+    assert str(refused.value).startswith(message)
+
+
+def test_profiles_are_not_nested(tmp_path):
+    with perfkit.profile(net(), tmp_path / "a", profiler="none"):
+        with pytest.raises(UsageError, match=r"a profile is open already, in .*a: leave it before the next"):
+            perfkit.profile(net(), tmp_path / "b", profiler="none").__enter__()
+        inner = perfkit.profile(net(), tmp_path / "b", profiler="none")
+    with pytest.raises(UsageError, match="belongs into the body"):
+        inner.step()
+
+
+def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
+    """GIVEN a process under nsys WHEN profiled THEN PyTorch's profiler stays out and modules have ranges"""
+    monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
+    p = loop(tmp_path, warmup=1, active=2)
+    assert (p.record.config.measurement.profiler, p.record.annotation.ranges) == ("none", 4)
+    assert p.record.annotation.nodes > 0
+    assert (tmp_path / module_tree.FILE).is_file()
+    with pytest.raises(UsageError, match="cannot run under nsys: leave it out"):
+        perfkit.profile(net(), tmp_path, profiler="torch")

@@ -1,0 +1,109 @@
+"""Models that a command line names: by callables of the user's own module."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from perfkit import Measurement, Own, RunConfig, Step
+from perfkit.errors import UsageError
+from perfkit.workload.built import BuiltWorkload
+
+X = torch.ones(2, 4)
+
+
+class Net(nn.Module):
+    def __init__(self, hidden: int = 4, act: str = "relu") -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, hidden), nn.Linear(hidden, 4)])
+        self.act = act
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> dict[str, Tensor]:
+        for block in self.blocks:
+            x = block(x)
+        return {"out": x * scale}
+
+
+MODULE = SimpleNamespace(
+    Net=Net, inner=SimpleNamespace(build=Net), tensor=lambda: X, pair=lambda: (X, 2.0),
+    named=lambda: {"x": X, "scale": 3.0},
+    lossy=lambda: (X, lambda out: out["out"].square().sum()), text=lambda: "a model", fails=lambda: 1 / 0,
+    wrong=lambda: (X, lambda out: out["out"]), with_loss=nn.Identity,
+    nothing=lambda: ({"x": X}, lambda _: None),
+)  # fmt: skip
+
+
+def workload(model: str = "Net", given: str = "tensor", arguments: tuple[str, ...] = (), **step: Any) -> BuiltWorkload:
+    own = Own(name="mine", model=f"pkg:{model}", model_arg=arguments, input=f"pkg:{given}")
+    config = RunConfig(workload=own, step=Step(device="cpu", **step), measurement=Measurement())
+    return BuiltWorkload(config, find=lambda _: MODULE)
+
+
+def run(made: BuiltWorkload) -> list[str]:
+    phases: list[str] = []
+    made.step(phases.append)
+    return phases
+
+
+def test_arguments_are_literals_or_texts():
+    made = workload("inner.build", arguments=("hidden=7", "act=gelu"))
+    assert (made.model.blocks[0].out_features, made.model.act) == (7, "gelu")
+
+
+@pytest.mark.parametrize(("given", "scale"), [("tensor", 1.0), ("pair", 2.0), ("named", 3.0)])
+def test_a_batch_is_one_argument_several_or_named_ones(given: str, scale: float):
+    made = workload(given=given)
+    assert torch.equal(made.forward()["out"], made.model(X)["out"] * scale)
+
+
+def test_the_loss_is_that_of_the_input_or_a_mean():
+    """GIVEN a loss beside the batch, and none WHEN a step runs THEN gradients are those of the loss"""
+    for given, loss in (("lossy", lambda out: out.square().sum()), ("tensor", lambda out: out.mean())):
+        made = workload(given=given)
+        assert run(made) == ["zero_grad", "forward", "loss", "backward"]
+        weight = made.model.blocks[1].weight
+        (expected,) = torch.autograd.grad(loss(made.model(X)["out"]), weight)
+        assert torch.equal(weight.grad, expected)
+
+
+def test_the_models_own_loss_counts():
+    made = workload()
+    loss = made.model(X)["out"].sum()
+    assert made.loss({"loss": loss}) is loss
+    assert made.loss(SimpleNamespace(loss=loss)) is loss
+
+
+def test_passes_seeds_and_modes_are_those_of_the_flags():
+    assert run(workload(pass_type="forward")) == ["forward"]
+    assert run(workload(pass_type="train"))[-1] == "optimizer"
+    assert not workload(pass_type="forward").model.training
+    one, same, other = (workload(seed=seed).model.blocks[0].weight for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "Nit"}, r"^--model pkg:Nit: AttributeError: .*'Nit' \(--debug shows where\)$"),
+        ({"arguments": ("width=3",)}, r"^--model pkg:Net: TypeError: .*unexpected keyword argument 'width'"),
+        ({"given": "fails"}, r"^--input pkg:fails: ZeroDivisionError: division by zero"),
+        ({"model": "text"}, r"^--model pkg:text returned str, not a torch.nn.Module$"),
+        ({"model": "with_loss", "compile": "block"}, r"^--compile block: the model has no list of blocks"),
+    ],
+)
+def test_what_fails_is_one_line(arguments: dict[str, Any], message: str):
+    with pytest.raises(UsageError, match=message):
+        workload(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"), [("wrong", "the loss has no gradient"), ("nothing", "the loss is NoneType")]
+)
+def test_what_is_no_loss_is_refused(given: str, what: str):
+    with pytest.raises(UsageError, match=f"{what}: return a number that depends on parameters, or use --pass-type"):
+        run(workload(given=given))
