@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import resource
@@ -102,6 +103,9 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=False)
+            if not gc.isenabled():  # off since __main__: what has been loaded is never garbage
+                gc.freeze()
+                gc.enable()
             with signals.raised(), signals.blamed():  # only here: the lines above load the command's modules
                 code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()

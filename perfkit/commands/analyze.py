@@ -5,27 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
-from perfkit.analysis.reports import recorded_memory, repeats
 from perfkit.analysis.reports import recordings as recordings_report
-from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports import runs as runs_report
-from perfkit.analysis.reports import sweep as sweep_report
-from perfkit.analysis.reports.page import pictures
-from perfkit.analysis.reports.page.pictures import Swept, Traced
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import Account, Selection
+from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import By, View
-from perfkit.commands import exports, reports, sources
+from perfkit.commands import exports, reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, recorded, recordings, traces
+from perfkit.commands.inputs import completing, recordings, traces
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -48,11 +42,15 @@ from perfkit.commands.pictures import Plots, out_of_pictures, plot_flag
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema import module_tree
-from perfkit.schema.record import RunRecord
+from perfkit.schema.page.pictures import OF_RUNS, OF_SWEEPS, OF_TRACES, names_of
 from perfkit.schema.report import Report, joined
-from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
 from perfkit.trace.columns import Content
+
+if TYPE_CHECKING:
+    from perfkit.analysis.time.account import Account
+    from perfkit.schema.record import RunRecord
+    from perfkit.schema.sweep import SweepRow
 
 _ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
 _ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
@@ -65,7 +63,7 @@ _PATH = Parameter(
     completer=completing.paths,
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
-_PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
+_PICTURES = names_of(OF_TRACES, OF_RUNS, OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -205,6 +203,8 @@ def execute(
         if plots:
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
+        from perfkit.commands import sources
+
         folder = None if others else Path(first)
         read = partial(traces.load, use_cache=not options.no_cache)
         show.write([sources.recordings_of(folder, files, view, read=read)], options.format, top=options.top)
@@ -249,7 +249,22 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plot
 def _offer(plots: Plots, input_: Input, view: View, account: Account) -> None:
     if isinstance(input_, RunFolder):
         view = reports.at_its_clock(view, input_.record, input_.path)
-    plots.offer(pictures.OF_TRACES, Traced(account, view))
+    if plots:
+        from perfkit.analysis.reports.page import pictures
+
+        plots.offer(pictures.OF_TRACES, pictures.Traced(account, view))
+
+
+def _offer_runs(plots: Plots, input_: Input) -> None:
+    from perfkit.analysis.reports import sweep as sweep_report
+    from perfkit.analysis.reports.page import pictures
+
+    match input_:
+        case RecordFile(record=saved) | RunFolder(_, saved):
+            plots.offer(pictures.OF_RUNS, saved)
+        case SweepResults(rows=rows):
+            varied = sweep_report.varied(rows)
+            plots.offer(pictures.of_sweep(varied), pictures.Swept(rows, varied, partial(records_of, input_)))
 
 
 def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
@@ -281,12 +296,11 @@ def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) 
     source: RunRecord | tuple[SweepRow, ...] | None = None
     match input_:
         case RecordFile(record=saved) | RunFolder(_, saved):
-            plots.offer(pictures.OF_RUNS, saved)
             source = saved
         case SweepResults(rows=rows):
-            varied = sweep_report.varied(rows)
-            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
             source = rows
+    if plots:
+        _offer_runs(plots, input_)
     if board is not None:
         board.write(source, made)
     return made
@@ -301,8 +315,13 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case SnapshotFile(path) as snapshot:
+            from perfkit.analysis.reports import recorded_memory
+            from perfkit.commands.inputs import recorded
+
             return [recorded_memory.report(recorded.account_of(snapshot), path.name)]
         case RecordFile(record=saved):
+            from perfkit.analysis.reports import run as run_report
+
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
             return list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
@@ -312,8 +331,14 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
             return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
+                from perfkit.analysis.reports import runs as runs_report
+
                 named = [(file.parent.name, saved) for file, saved in records]
                 return [runs_report.report(str(folder), named, with_runs_of_their_own(folder))]
+            from perfkit.analysis.reports import repeats
+
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
+            from perfkit.analysis.reports import sweep as sweep_report
+
             return [sweep_report.report(rows, sweep_report.varied(rows))]
