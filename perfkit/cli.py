@@ -64,6 +64,9 @@ def build_app() -> App:
     app.command(
         "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
     )
+    app.command(
+        "perfkit.commands.history:execute", name="history", help="Show the step time of each commit, and its changes."
+    )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
 
     @app.command(name="completion", help="Print what a shell needs to complete perfkit's commands, flags and names.")

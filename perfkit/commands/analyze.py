@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
@@ -20,6 +21,7 @@ from perfkit.commands import exports, reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recordings, traces
+from perfkit.commands.inputs.addresses import How, is_remote
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -63,6 +65,7 @@ _PATH = Parameter(
     completer=completing.paths,
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
+_MANY = Parameter(group=Group("Many", sort_key=1))
 _PICTURES = names_of(OF_TRACES, OF_RUNS, OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
@@ -107,6 +110,12 @@ class AnalyzeOptions:
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
     """Trace of the capture of the CUDA graphs that this trace replays; their kernels get the modules that it shows."""
+    workers: Annotated[int | None, _MANY] = None
+    """Add up all traces, each read by one of this many processes; needs perfkit[cluster], unless it is 1."""
+    scheduler: Annotated[str | None, _MANY] = None
+    """Have the workers of a Dask scheduler add up all traces: its address, such as tcp://10.0.0.5:8786."""
+    resume: Annotated[Path | None, _MANY] = None
+    """Keep what is made of each trace in this folder, and take from there what was made before."""
     no_cache: bool = False
     """Do not use the cache. By default large parsed traces are kept in the user's cache directory."""
 
@@ -130,6 +139,25 @@ class AnalyzeOptions:
         given = {"--steps": self.steps if self.steps != "auto" else None, "--modules": self.modules,
                  "--capture": self.capture}  # fmt: skip
         return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
+
+    def many(self, paths: Sequence[str]) -> How | None:
+        """How to add up all traces, where that is asked for; None where each path is shown by itself.
+
+        Raises UsageError for flags that are of one trace.
+        """
+        asked = {"--workers": self.workers, "--scheduler": self.scheduler, "--resume": self.resume}
+        flag = next((flag for flag, value in asked.items() if value is not None), "")
+        if not (flag or is_remote(paths)):
+            return None
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: must be at least 1")
+        if self.workers is not None and self.scheduler is not None:
+            raise UsageError("--workers and --scheduler: the scheduler has its own workers: leave --workers out")
+        self.refuse_exports()
+        others = {"--plot": self.plot, "--capture": self.capture, "--by-device": self.by_device}
+        if one := next((other for other, value in others.items() if value), ""):
+            raise UsageError(f"{one} is of one trace, and {flag or paths[0]} adds up several: leave it out")
+        return How(workers=self.workers or 1, scheduler=self.scheduler, resume=self.resume)
 
     def refuse_exports(self) -> None:
         """Raise UsageError where what is for one path alone was asked for."""
@@ -197,6 +225,14 @@ def execute(
     named = (*(() if path is None else (path,)), *more, *among_tables, *among_words) or (_missing(tables),)
     first, *others = paths = expanded(named)
     view = options.view()
+    if (how := options.many(paths)) is not None:
+        from perfkit.commands import many
+
+        shown = show.chosen([many.report(paths, view, how)], options.table)
+        shown = [report.in_full() for report in shown] if options.wide else shown
+        shown = [report.in_total() for report in shown] if options.total else shown
+        show.write(shown, options.format, top=options.top, asked=show.Asked(tables=options.table))
+        return 0
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):

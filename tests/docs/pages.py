@@ -34,6 +34,7 @@ from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.doctor import DoctorOptions
+from perfkit.commands.history import HistoryOptions
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.memory import MemoryOptions
 from perfkit.commands.report import ReportOptions
@@ -51,6 +52,7 @@ OPTIONS = {
     "memory": (MemoryOptions,),
     "compare": (CompareOptions,),
     "report": (ReportOptions,),
+    "history": (HistoryOptions,),
     "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""
