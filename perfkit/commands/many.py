@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def of_file(file: FileAt, *, view: View, folder: Path | None = None) -> Folded:
         made = folded(replace(trace, source=file.name), view, size=file.size, rank=rank)
     except PerfkitError as error:
         return failed(file.name, str(error), file.size)
+    del trace
+    gc.collect()  # an account and its partial hold each other, and the trace: it goes now, before the next one is read
     if place is not None:
         _keep(place, kept.encode(made))
     return made
