@@ -1,4 +1,4 @@
-"""A server of S3's protocol on this machine: moto, in an environment of its own, since it does not resolve beside s3fs."""
+"""A server of S3's protocol on this machine: moto, in an environment of its own: it does not resolve beside s3fs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def python() -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, timeout=60)
-            install = [folder / "bin" / "python", "-m", "pip", "install", "-q", *PACKAGES]
+            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *PACKAGES]
             subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as error:
             pytest.skip(f"moto cannot be installed: {error}")
@@ -43,7 +43,7 @@ def serving() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [interpreter, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(interpreter), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     address = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:

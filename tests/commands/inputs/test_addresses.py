@@ -64,7 +64,7 @@ def test_what_is_not_there_is_said_in_one_line(memory: Any, address: str, said: 
 
 def test_a_file_that_is_gone_meanwhile_is_said(memory: Any) -> None:
     with (
-        pytest.raises(UsageError, match="memory:///job/gone.json cannot be read"),
+        pytest.raises(UsageError, match=r"memory:///job/gone\.json cannot be read"),
         fetched(FileAt("memory:///job/gone.json", 1, "")),
     ):
         pass
@@ -93,7 +93,7 @@ def test_local_folders_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere.json", "empty"])
 def test_a_local_path_that_is_not_there_or_has_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="does not exist|has no traces in it"):
+    with pytest.raises(UsageError, match=r"does not exist|has no traces in it"):
         files_at([str(tmp_path / name)])
 
 

@@ -65,7 +65,7 @@ def at_once() -> tuple[Partial, Partial]:
 
 @pytest.mark.parametrize("name", [table.name for table in files.TABLES])
 def test_tables_are_those_of_all_files_merged_at_once(name: str) -> None:
-    """GIVEN 12 files THEN a table of their folded sums is that of their whole partials merged, with all steps in them"""
+    """GIVEN 12 files THEN a table of their folded sums is that of their whole partials merged"""
     sums, whole = at_once()
     [table] = (table for table in files.TABLES if table.name == name)
     ours, theirs = table.of(sums, VIEW), table.of(whole, VIEW)

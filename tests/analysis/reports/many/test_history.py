@@ -18,7 +18,7 @@ def record(number: int, wall_s: float, commit: str = "", **config: object) -> Ru
         steps=(runs.sample(wall_s),) * 3, created=f"2026-01-{1 + number // 24:02}T{number % 24:02}:00:00+00:00"
     )
     place = dataclasses.replace(saved.environment, git_commit=commit or None)
-    return dataclasses.replace(saved, environment=place, **({"config": runs.quick(**config)} if config else {}))
+    return dataclasses.replace(saved, environment=place, config=runs.quick(**config) if config else saved.config)
 
 
 def history(change_at: int = 8) -> list[tuple[str, RunRecord]]:
