@@ -1,6 +1,7 @@
 """`python -m perfkit ...` is `perfkit ...`."""
 
 import contextlib
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -14,6 +15,7 @@ except KeyboardInterrupt:  # before there is a handler
 
 def main(*before: str) -> int:
     """Run the command line, with `before` in front of what was typed, and return its exit code."""
+    gc.disable()  # what is loaded stays: cli has it looked through no more once the command is there
     signals.install()  # now, because ctrl-C may come while the rest loads
     from perfkit import streams
     from perfkit.errors import OutOfMemoryError, UsageError, naming_out_of_memory

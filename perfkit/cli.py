@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import resource
@@ -64,6 +65,9 @@ def build_app() -> App:
         "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
     )
     app.command(
+        "perfkit.commands.history:execute", name="history", help="Show the step time of each commit, and its changes."
+    )
+    app.command(
         "perfkit.commands.explain:execute", name="explain", help="Say what a table of times means, without a GPU."
     )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
@@ -107,6 +111,9 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=False)
+            if not gc.isenabled():  # off since __main__: what has been loaded is never garbage
+                gc.freeze()
+                gc.enable()
             with signals.raised(), signals.blamed():  # only here: the lines above load the command's modules
                 code = command(*bound.args, **bound.kwargs, **seams)
                 sys.stdout.flush()

@@ -479,3 +479,14 @@ def test_no_color_is_for_every_command_and_this_call_alone(monkeypatch, capsys):
     assert "NO_COLOR" not in os.environ
     assert cli.main(arguments) == 0
     assert "\x1b[94m" in capsys.readouterr().out
+
+
+def test_what_was_loaded_is_no_work_for_the_garbage_collector(trace):
+    """GIVEN a new process THEN the collector is off while a command loads, and on, past what was loaded, in it"""
+    script = (
+        "import gc, sys; from perfkit import __main__; from perfkit.commands.console import show;"
+        "show.write = lambda *_, **__: print(gc.isenabled(), gc.get_freeze_count() > 50_000);"
+        "sys.argv[1:] = ['analyze', sys.argv[1]]; __main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, trace], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"

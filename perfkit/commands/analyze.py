@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
-from perfkit.analysis.reports import recorded_memory, repeats
 from perfkit.analysis.reports import recordings as recordings_report
-from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports import runs as runs_report
-from perfkit.analysis.reports import sweep as sweep_report
-from perfkit.analysis.reports.page import pictures
-from perfkit.analysis.reports.page.pictures import Swept, Traced
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
-from perfkit.analysis.time.account import Account, Selection
+from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import By, View
-from perfkit.commands import exports, reports, sources
+from perfkit.commands import exports, reports
 from perfkit.commands.console import show
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, recorded, recordings, traces
+from perfkit.commands.inputs import completing, recordings, traces
+from perfkit.commands.inputs.addresses import How, is_remote
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -48,11 +44,15 @@ from perfkit.commands.pictures import Plots, out_of_pictures, plot_flag
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema import module_tree
-from perfkit.schema.record import RunRecord
+from perfkit.schema.page.pictures import OF_RUNS, OF_SWEEPS, OF_TRACES, names_of
 from perfkit.schema.report import Report, joined
-from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
 from perfkit.trace.columns import Content
+
+if TYPE_CHECKING:
+    from perfkit.analysis.time.account import Account
+    from perfkit.schema.record import RunRecord
+    from perfkit.schema.sweep import SweepRow
 
 _ONE_EXPORT = "--export-perfetto writes one trace: name one trace, or a run that has one"
 _ONE_SOURCE = "--plot draws pictures of one trace, run or sweep: name one"
@@ -65,7 +65,8 @@ _PATH = Parameter(
     completer=completing.paths,
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names((*NAMES, kernel_summary.NAME, "findings")))
-_PICTURES = pictures.names_of(pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS)
+_MANY = Parameter(group=Group("Many", sort_key=1))
+_PICTURES = names_of(OF_TRACES, OF_RUNS, OF_SWEEPS)
 
 PhaseName = Literal["forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 
@@ -109,6 +110,12 @@ class AnalyzeOptions:
     """JSON file with the model's tree, {path: class}, as from perfkit.module_tree(model); names nn.Module frames."""
     capture: Path | None = None
     """Trace of the capture of the CUDA graphs that this trace replays; their kernels get the modules that it shows."""
+    workers: Annotated[int | None, _MANY] = None
+    """Add up all traces, each read by one of this many processes; needs perfkit[cluster], unless it is 1."""
+    scheduler: Annotated[str | None, _MANY] = None
+    """Have the workers of a Dask scheduler add up all traces: its address, such as tcp://10.0.0.5:8786."""
+    resume: Annotated[Path | None, _MANY] = None
+    """Keep what is made of each trace in this folder, and take from there what was made before."""
     no_cache: bool = False
     """Do not use the cache. By default large parsed traces are kept in the user's cache directory."""
 
@@ -132,6 +139,25 @@ class AnalyzeOptions:
         given = {"--steps": self.steps if self.steps != "auto" else None, "--modules": self.modules,
                  "--capture": self.capture}  # fmt: skip
         return tuple(str(part) for flag, value in given.items() if value is not None for part in (flag, value))
+
+    def many(self, paths: Sequence[str]) -> How | None:
+        """How to add up all traces, where that is asked for; None where each path is shown by itself.
+
+        Raises UsageError for flags that are of one trace.
+        """
+        asked = {"--workers": self.workers, "--scheduler": self.scheduler, "--resume": self.resume}
+        flag = next((flag for flag, value in asked.items() if value is not None), "")
+        if not (flag or is_remote(paths)):
+            return None
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: must be at least 1")
+        if self.workers is not None and self.scheduler is not None:
+            raise UsageError("--workers and --scheduler: the scheduler has its own workers: leave --workers out")
+        self.refuse_exports()
+        others = {"--plot": self.plot, "--capture": self.capture, "--by-device": self.by_device}
+        if one := next((other for other, value in others.items() if value), ""):
+            raise UsageError(f"{one} is of one trace, and {flag or paths[0]} adds up several: leave it out")
+        return How(workers=self.workers or 1, scheduler=self.scheduler, resume=self.resume)
 
     def refuse_exports(self) -> None:
         """Raise UsageError where what is for one path alone was asked for."""
@@ -199,12 +225,22 @@ def execute(
     named = (*(() if path is None else (path,)), *more, *among_tables, *among_words) or (_missing(tables),)
     first, *others = paths = expanded(named)
     view = options.view()
+    if (how := options.many(paths)) is not None:
+        from perfkit.commands import many
+
+        shown = show.chosen([many.report(paths, view, how)], options.table)
+        shown = [report.in_full() for report in shown] if options.wide else shown
+        shown = [report.in_total() for report in shown] if options.total else shown
+        show.write(shown, options.format, top=options.top, asked=show.Asked(tables=options.table))
+        return 0
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
     if files and options.table in ((), (recordings_report.NAME,)):
         if plots:
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
+        from perfkit.commands import sources
+
         folder = None if others else Path(first)
         read = partial(traces.load, use_cache=not options.no_cache)
         show.write([sources.recordings_of(folder, files, view, read=read)], options.format, top=options.top)
@@ -249,7 +285,22 @@ def _chosen(input_: Input, view: View, options: AnalyzeOptions, where: str, plot
 def _offer(plots: Plots, input_: Input, view: View, account: Account) -> None:
     if isinstance(input_, RunFolder):
         view = reports.at_its_clock(view, input_.record, input_.path)
-    plots.offer(pictures.OF_TRACES, Traced(account, view))
+    if plots:
+        from perfkit.analysis.reports.page import pictures
+
+        plots.offer(pictures.OF_TRACES, pictures.Traced(account, view))
+
+
+def _offer_runs(plots: Plots, input_: Input) -> None:
+    from perfkit.analysis.reports import sweep as sweep_report
+    from perfkit.analysis.reports.page import pictures
+
+    match input_:
+        case RecordFile(record=saved) | RunFolder(_, saved):
+            plots.offer(pictures.OF_RUNS, saved)
+        case SweepResults(rows=rows):
+            varied = sweep_report.varied(rows)
+            plots.offer(pictures.of_sweep(varied), pictures.Swept(rows, varied, partial(records_of, input_)))
 
 
 def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
@@ -281,12 +332,11 @@ def _exported(input_: Input, view: View, options: AnalyzeOptions, plots: Plots) 
     source: RunRecord | tuple[SweepRow, ...] | None = None
     match input_:
         case RecordFile(record=saved) | RunFolder(_, saved):
-            plots.offer(pictures.OF_RUNS, saved)
             source = saved
         case SweepResults(rows=rows):
-            varied = sweep_report.varied(rows)
-            plots.offer(pictures.of_sweep(varied), Swept(rows, varied, partial(records_of, input_)))
             source = rows
+    if plots:
+        _offer_runs(plots, input_)
     if board is not None:
         board.write(source, made)
     return made
@@ -301,8 +351,13 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
         case TraceFile(source):
             return [reports.of_trace(source, view, use_cache=use_cache, also=also)]
         case SnapshotFile(path) as snapshot:
+            from perfkit.analysis.reports import recorded_memory
+            from perfkit.commands.inputs import recorded
+
             return [recorded_memory.report(recorded.account_of(snapshot), path.name)]
         case RecordFile(record=saved):
+            from perfkit.analysis.reports import run as run_report
+
             return [run_report.report(saved)]
         case RunFolder(folder, saved):
             return list(reports.of_run(saved, folder, view, use_cache=use_cache, also=also))
@@ -312,8 +367,14 @@ def _reports(input_: Input, view: View, options: AnalyzeOptions, also: reports.A
             return [reports.of_trace(folder, view, use_cache=use_cache, also=also)]
         case RunsFolder(folder, records) as runs:
             if len({saved.config for _, saved in records}) > 1:
+                from perfkit.analysis.reports import runs as runs_report
+
                 named = [(file.parent.name, saved) for file, saved in records]
                 return [runs_report.report(str(folder), named, with_runs_of_their_own(folder))]
+            from perfkit.analysis.reports import repeats
+
             return [repeats.report(side(runs, ""))]
         case SweepResults(rows=rows):
+            from perfkit.analysis.reports import sweep as sweep_report
+
             return [sweep_report.report(rows, sweep_report.varied(rows))]

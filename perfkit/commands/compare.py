@@ -46,13 +46,14 @@ from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
+from perfkit.schema.page.pictures import OF_COMPARISONS
 from perfkit.schema.record import RECORD_FILE
 from perfkit.schema.report import Report
 from perfkit.trace import foreign
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
 _PATH = Parameter(completer=completing.paths)
-_PICTURES = pictures.names_of(pictures.OF_COMPARISONS)
+_PICTURES = tuple(OF_COMPARISONS)
 _OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
 
 

@@ -7,14 +7,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from perfkit import signals
-from perfkit.analysis.reports.page import pictures
-from perfkit.analysis.reports.page.pictures import Plot, Swept, Traced
-from perfkit.analysis.reports.sweep import varied
-from perfkit.analysis.reports.trace import View
-from perfkit.analysis.time.account import Account
 from perfkit.commands.console import progress
 from perfkit.errors import UsageError
 from perfkit.render import files
@@ -22,9 +17,12 @@ from perfkit.schema.page.pictures import Picture
 from perfkit.schema.record import RECORD_FILE, RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import SweepRow
-from perfkit.trace.columns import Trace
-from perfkit.trace.detail_columns import Details
-from perfkit.trace.details import read_details
+
+if TYPE_CHECKING:
+    from perfkit.analysis.reports.page.pictures import Plot
+    from perfkit.analysis.time.account import Account
+    from perfkit.trace.columns import Trace
+    from perfkit.trace.detail_columns import Details
 
 _Source = TypeVar("_Source")
 
@@ -54,6 +52,8 @@ class Perfetto:
 
 def _details(trace: Trace) -> Details | None:
     """The file's counters and memory; None where it can have none, or cannot be read a second time."""
+    from perfkit.trace.details import read_details
+
     can = trace.recording.capabilities
     if trace.origin is None or not (can.counters or can.memory_events):
         return None
@@ -73,10 +73,12 @@ class TensorBoardRun:
 
     def also(self, account: Account, _: Report) -> None:
         """Remember the roofline of the trace, where it has one."""
-        self._pictures |= _built(pictures.OF_TRACES, "roofline", Traced(account, View()))
+        self._pictures |= _roofline(account)
 
     def finish(self, record: RunRecord, reports: Sequence[Report]) -> None:
         """Write results, tables and, of a profiled run, figures. What cannot be written is said on standard error."""
+        from perfkit.analysis.reports.page import pictures
+
         is_profiled = record.config.measurement.profiler != "none"  # of others the step times are all, in SCALARS
         shown = _built(pictures.OF_RUNS, "steps", record) | self._pictures if is_profiled else {}
         try:
@@ -98,11 +100,13 @@ class TensorBoard:
 
     def __call__(self, account: Account, _: Report) -> None:
         """Remember the roofline of the trace, where it has one."""
-        self._pictures |= _built(pictures.OF_TRACES, "roofline", Traced(account, View()))
+        self._pictures |= _roofline(account)
 
     def write(self, source: RunRecord | Sequence[SweepRow] | None, made: Sequence[Report]) -> None:
         """Write reports of a run, of the rows of a sweep or of a trace. Raises UsageError where that cannot be."""
         with signals.at_once():
+            from perfkit.analysis.reports.page import pictures
+            from perfkit.analysis.reports.sweep import varied
             from perfkit.export.tensorboard import runs
 
         try:
@@ -113,7 +117,7 @@ class TensorBoard:
                 runs.RunEvents(self._folder, self._origin, instead).finish(source, made, _drawn(shown))
             elif source is not None:
                 [report] = made
-                swept = Swept(source, tuple(varied(source)), tuple)
+                swept = pictures.Swept(source, tuple(varied(source)), tuple)
                 drawn = _drawn(_built(pictures.OF_SWEEPS, "growth", swept))
                 runs.write_sweep(self._folder, source, report, drawn, self._origin)
             else:
@@ -121,6 +125,13 @@ class TensorBoard:
             tell(f"wrote {self._folder}: tensorboard --logdir {shlex.quote(str(self._folder))}")
         except OSError as error:
             raise UsageError(f"{self._folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _roofline(account: Account) -> dict[str, Picture]:
+    from perfkit.analysis.reports.page import pictures
+    from perfkit.analysis.time.trace_table import View
+
+    return _built(pictures.OF_TRACES, "roofline", pictures.Traced(account, View()))
 
 
 def _built(some: Sequence[Plot[_Source]], name: str, source: _Source) -> dict[str, Picture]:

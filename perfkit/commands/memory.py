@@ -26,6 +26,7 @@ from perfkit.commands.report import EXTENSIONS as PAGES
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.render.writers import EXTENSIONS, WRITERS
+from perfkit.schema.page.pictures import OF_MEMORY
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
 from perfkit.trace.snapshot.timeline import is_timeline, read_timeline
@@ -37,7 +38,7 @@ _PATH = Parameter(
     completer=completing.paths,
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names(recorded_memory.NAMES))
-_PICTURES = pictures.names_of(pictures.OF_MEMORY)
+_PICTURES = tuple(OF_MEMORY)
 _OUTPUT = Parameter(
     alias="-o", help=f"Also write it here: .html for a page, or {EXTENSIONS}; .csv holds the table peak alone."
 )

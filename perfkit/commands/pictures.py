@@ -7,19 +7,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclopts import Parameter
 
-from perfkit.analysis.reports.page import pictures
-from perfkit.analysis.reports.page.pictures import Plot
 from perfkit.commands.console import plots
 from perfkit.commands.inputs import completing
 from perfkit.commands.inputs.paths import out_of_tables
 from perfkit.errors import UsageError
 from perfkit.render import files
+from perfkit.schema.page import pictures
 from perfkit.schema.page.pictures import Picture
 from perfkit.schema.printable import printable
+
+if TYPE_CHECKING:
+    from perfkit.analysis.reports.page.pictures import Plot
 
 _Source = TypeVar("_Source")
 

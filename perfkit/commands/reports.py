@@ -6,25 +6,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from perfkit.analysis.costs.roofline.clock import clock_mhz
-from perfkit.analysis.memory.recorded.account import MemoryAccount
-from perfkit.analysis.reports import layer_memory, overhead
-from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports import trace as trace_report
-from perfkit.analysis.reports.trace import View
-from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.steps import STEPS
-from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.commands.console.progress import attributing
-from perfkit.commands.inputs import recorded, traces
+from perfkit.commands.inputs import traces
 from perfkit.commands.inputs.paths import RunFolder
 from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 
-Also: TypeAlias = Callable[[Account, Report], None]
+if TYPE_CHECKING:
+    from perfkit.analysis.memory.recorded.account import MemoryAccount
+    from perfkit.analysis.time.account import Account
+    from perfkit.analysis.time.trace_table import TraceTable, View
+
+Also: TypeAlias = "Callable[[Account, Report], None]"
 """What else is done with a trace's account and report."""
 
 
@@ -33,21 +29,25 @@ def of_trace(
     view: View | None = None,
     *,
     use_cache: bool = True,
-    tables: Iterable[TraceTable] = trace_report.TABLES,
+    tables: Iterable[TraceTable] | None = None,
     record: RunRecord | None = None,
     also: Also | None = None,
     memory: Callable[[], MemoryAccount] | None = None,
 ) -> Report:
     """Where the time of a trace went; `record` is that of the perfkit run that it belongs to, `memory` its memory.
 
-    `also` is called with the account and the report, once they are there.
+    `tables`: those to make; None: all. `also` is called with the account and the report, once they are there.
     """
+    from perfkit.analysis.reports import trace as trace_report
+
     trace = traces.load(path, use_cache=use_cache)
     with attributing(trace.facts.events):
-        view = view or View()
+        view, tables = view or trace_report.View(), trace_report.TABLES if tables is None else tables
         account = trace_report.account_of(trace, view)
         made = trace_report.report_of(account, view, tables=tables, record=record)
         if memory is not None:
+            from perfkit.analysis.reports import layer_memory
+
             made = made.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     if also is not None:
@@ -63,11 +63,19 @@ def of_run(
     They come one by one, so the first can be shown before a large trace is read. The record has a table of steps, so
     that of the trace is left out.
     """
+    from perfkit.analysis.reports import overhead
+    from perfkit.analysis.reports import run as run_report
+
     yield run_report.report(saved)
     for one in _plains(saved, folder):
         yield overhead.report(saved, one)
     trace = records.artifact(saved, folder, "trace")
     if trace is not None:
+        from perfkit.analysis.reports import trace as trace_report
+        from perfkit.analysis.time.steps import STEPS
+        from perfkit.analysis.time.trace_table import View
+        from perfkit.commands.inputs import recorded
+
         view = at_its_clock(view or View(), saved, folder)
         others = (table for table in trace_report.TABLES if table is not STEPS)
         memory = recorded.of_run(RunFolder(folder, saved), use_cache=use_cache)
@@ -76,6 +84,8 @@ def of_run(
 
 def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
     """The view with the clock that a run's device had."""
+    from perfkit.analysis.costs.roofline.clock import clock_mhz
+
     return replace(view, mhz=clock_mhz(saved, *_plains(saved, folder)))
 
 

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from perfkit import signals
 from perfkit.analysis.reports import repeats
 from perfkit.analysis.reports import run as run_report
-from perfkit.analysis.reports.page import pictures
-from perfkit.analysis.reports.page.pictures import Traced
 from perfkit.analysis.runs import stopping
-from perfkit.analysis.time.account import Account
-from perfkit.analysis.time.trace_table import View
 from perfkit.commands import estimate, exports, reports
 from perfkit.commands.console import following, show
 from perfkit.commands.console.progress import going_on
@@ -41,15 +37,19 @@ from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
+from perfkit.schema.page.pictures import OF_RUNS, OF_TRACES, names_of
 from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
+
+if TYPE_CHECKING:
+    from perfkit.analysis.time.account import Account
 
 _MANY_PROFILED = 500
 """Warn above this many profiled steps: the trace contains every operation of each of them."""
 _MEASURE = Parameter(group=Group("Measurement", sort_key=3))
 _FILES = Parameter(group=Group("Files", sort_key=4))
-_PICTURES = pictures.names_of(pictures.OF_RUNS, pictures.OF_TRACES)
+_PICTURES = names_of(OF_RUNS, OF_TRACES)
 _ESTIMATE = Parameter(group=Group("Estimate", sort_key=5))
 _SCRIPT = Parameter(group=Group("Script", sort_key=6))
 _SHOW = Parameter(group=_FILES.group, name=("--verbose", "-v"))
@@ -281,12 +281,20 @@ def _show(
     plots = Plots(options.plot, _PICTURES)
 
     def also(account: Account, report: Report) -> None:
-        plots.offer(pictures.OF_TRACES, Traced(account, reports.at_its_clock(View(), record, folder)))
+        if plots:
+            from perfkit.analysis.reports.page import pictures
+            from perfkit.analysis.time.trace_table import View
+
+            view = reports.at_its_clock(View(), record, folder)
+            plots.offer(pictures.OF_TRACES, pictures.Traced(account, view))
         if events is not None:
             events.also(account, report)
 
     own, *others = reports.of_run(record, folder, also=also)
-    plots.offer(pictures.OF_RUNS, record)
+    if plots:
+        from perfkit.analysis.reports.page import pictures
+
+        plots.offer(pictures.OF_RUNS, record)
     if options.output is not None:  # before printing, because the reader of standard output may close it
         found = (finding for report in others for finding in report.findings)
         files.write(options.output, own.only(own.main).plus(findings=found))

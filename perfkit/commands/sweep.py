@@ -41,13 +41,14 @@ from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.config import RunConfig
+from perfkit.schema.page.pictures import OF_SWEEPS
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow, key_of
 
 _SWEEP = Parameter(group=Group("Sweep", sort_key=4))
 _FILES = Parameter(group=Group("Files", sort_key=5))
 _TABLES = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the results alone.")
 
-_PICTURES = pictures.names_of(pictures.OF_SWEEPS)
+_PICTURES = tuple(OF_SWEEPS)
 _UNEXPLAINED: tuple[SweepOutcome, ...] = ("timeout", "host-killed", "error")
 """Failures that may not happen again. Out of memory is a result, not a failure."""
 _LISTED = 5

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scripts.benchmarks import harness, nsys, reading, rivals, snapshots, startup
+from scripts.benchmarks import harness, many, nsys, reading, rivals, snapshots, startup
 from scripts.benchmarks.measuring import BenchError, Row
 
 Benchmark = Callable[[int], Iterator[Row]]
@@ -20,11 +20,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "startup": startup.startup,
     "reader": reading.reader,
     "scale": reading.scale,
+    "many": many.many,
     "hta": rivals.hta,
     "nsys": nsys.kernels,
     "snapshots": snapshots.snapshots,
 }
-BY_NAME_ONLY = ("hta", "nsys", "snapshots")
+BY_NAME_ONLY = ("many", "hta", "nsys", "snapshots")
 """Benchmarks that run only when named, because they need other tools or large files, and take minutes."""
 REPEATS = 5
 

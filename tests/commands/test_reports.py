@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,30 @@ def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
     assert next(made).table("run") is not None
     with pytest.raises(UsageError):
         next(made)
+
+
+@pytest.mark.parametrize(
+    ("script", "unneeded"),
+    [
+        pytest.param(
+            "cli.main(['analyze', sys.argv[1] + '/sample_1.1.pt.trace.json.gz'])",
+            "perfkit.analysis.reports.page perfkit.analysis.reports.run perfkit.analysis.reports.recorded_memory"
+            " perfkit.commands.sources perfkit.analysis.reports.sweep scipy",
+            id="a trace",
+        ),
+        pytest.param(
+            "import perfkit.commands.run; list(reports.of_run(replace(record.load(folder), artifacts={}), folder))",
+            "perfkit.analysis.reports.trace perfkit.analysis.reports.page perfkit.analysis.findings.performance",
+            id="a plain run",
+        ),
+    ],
+)
+def test_what_is_not_shown_is_not_loaded(script: str, unneeded: str) -> None:
+    """GIVEN a new process WHEN a trace alone or a run without one is reported THEN analyses of others are not loaded"""
+    code = (
+        "import sys; from dataclasses import replace; from pathlib import Path; from perfkit import cli;"
+        " from perfkit.commands import reports; from perfkit.schema import record; folder = Path(sys.argv[1]);"
+        f" {script}; print(sorted(set({unneeded!r}.split()) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, SAMPLE], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"

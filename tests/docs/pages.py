@@ -35,6 +35,7 @@ from perfkit.commands.analyze import AnalyzeOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.doctor import DoctorOptions
 from perfkit.commands.explain import ExplainOptions
+from perfkit.commands.history import HistoryOptions
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.memory import MemoryOptions
 from perfkit.commands.report import ReportOptions
@@ -53,6 +54,7 @@ OPTIONS = {
     "compare": (CompareOptions,),
     "report": (ReportOptions,),
     "explain": (ExplainOptions,),
+    "history": (HistoryOptions,),
     "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""

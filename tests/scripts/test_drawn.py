@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from perfkit.analysis.reports.page import pictures
+from perfkit.schema.page.pictures import OF_COMPARISONS, OF_RUNS, OF_SWEEPS, OF_TRACES, names_of
 from scripts import drawn
 
 
@@ -25,5 +25,5 @@ def test_a_picture_is_there_and_small(shown):
 
 def test_every_picture_but_memory_is_shown():
     """GIVEN the pictures that can be named THEN each is in the gallery; those of memory are in its page"""
-    every = (pictures.OF_TRACES, pictures.OF_RUNS, pictures.OF_SWEEPS, pictures.OF_COMPARISONS)
-    assert set(pictures.names_of(*every)) - {shown.picture for shown in drawn.GALLERY} == {"memory"}
+    every = names_of(OF_TRACES, OF_RUNS, OF_SWEEPS, OF_COMPARISONS)
+    assert set(every) - {shown.picture for shown in drawn.GALLERY} == {"memory"}

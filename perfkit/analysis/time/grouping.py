@@ -407,9 +407,11 @@ def _with_steps(frame: pd.DataFrame, cells: pd.DataFrame, steps: int) -> pd.Data
     """Mean and spread over the profiled steps; a group that a step has nothing of counts as zero there."""
     inside = cells[cells["step"] != NONE]
     table = inside.pivot_table(index="scope", columns="step", values="total_ns", aggfunc="sum", fill_value=0)
-    table = table.reindex(index=frame.index, columns=range(steps), fill_value=0)
-    frame["step_mean_ns"] = table.mean(axis=1)
-    frame["step_std_ns"] = table.std(axis=1, ddof=1)
+    table = table.reindex(index=frame.index, fill_value=0)
+    mean = table.sum(axis=1) / steps if steps else table.mean(axis=1)
+    squares = ((table.sub(mean, axis=0)) ** 2).sum(axis=1) + (steps - table.shape[1]) * mean**2  # steps without any
+    frame["step_mean_ns"] = mean
+    frame["step_std_ns"] = np.sqrt(squares / (steps - 1)) if steps > 1 else np.nan
     counts = inside.groupby("scope")["count"].sum().reindex(frame.index, fill_value=0)
     frame["count_per_step"] = counts / max(steps, 1)
     return frame

@@ -164,7 +164,12 @@ class Partial:
 
     def settled(self, *folds: Fold) -> Partial:
         """The rows of these folds and of no other, made now: it needs no trace any more, and can be pickled."""
-        return Partial(self.facts, _Made({fold.name: self.of(fold) for fold in folds}))
+        return Partial.made(self.facts, {fold.name: self.of(fold) for fold in folds})
+
+    @staticmethod
+    def made(facts: Facts, frames: Mapping[str, pd.DataFrame]) -> Partial:
+        """Rows that have been added up before, by the name of their fold."""
+        return Partial(facts, _Made(frames))
 
 
 @dataclass(frozen=True, slots=True)

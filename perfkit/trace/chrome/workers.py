@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections import deque
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
+from multiprocessing import Pipe, current_process
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
@@ -55,8 +55,8 @@ class DoubtfulError(Exception):
 
 
 def number() -> int:
-    """How many workers are worth it on this machine; 0 for none."""
-    if sys.platform != "linux":
+    """How many workers are worth it on this machine; 0 for none, as in a process that is a pool's itself."""
+    if sys.platform != "linux" or current_process().daemon:
         return 0
     cores = len(os.sched_getaffinity(0))
     return 0 if cores < 2 else min(cores, _MOST)

@@ -1,12 +1,14 @@
-"""Every picture that `--plot` draws, by what it is of. A new one is a function and one line in a tuple."""
+"""Every picture that `--plot` draws, by what it is of.
+
+A new one is a function in a tuple here, and its name in the same place of `schema/page/pictures.py`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from perfkit.analysis.costs.roofline import chart as roofline_chart
 from perfkit.analysis.memory.recorded.account import MemoryAccount
@@ -18,6 +20,7 @@ from perfkit.analysis.time.trace_table import View
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Panel, Series
+from perfkit.schema.page import pictures
 from perfkit.schema.page.figures import Bars, HeatMap, Tree
 from perfkit.schema.page.pictures import Drawn, Picture
 from perfkit.schema.page.sections import Section
@@ -161,41 +164,18 @@ def _named(row: Row, *, several: bool) -> str:
     return "\n".join((row.what, *map(str, row.config.values()))) if several else row.what
 
 
-OF_TRACES: tuple[Plot[Traced], ...] = (
-    Plot("roofline", "FLOP/s of each operator over its FLOPs per byte, below the roofs of the device", _roofline),
-    Plot("icicle", "the time of a step by phase and module, each as wide as its time", _icicle),
-    Plot("wall_time", "each step's wall time: what ran, and why nothing ran", _wall_time),
-    Plot("layers", "the time of each layer in each phase", _layers),
-    Plot("memory", "memory in use over time", _memory),
-    Plot("steps", "the time of every step, in order", _steps_of_trace),
-)
-OF_RUNS: tuple[Plot[RunRecord], ...] = (
-    Plot("steps", "the time of every step, in order: warm-up, and which steps stand out", _steps),
-)
-OF_SWEEPS: tuple[Plot[Swept], ...] = (
-    Plot("growth", "step time and peak memory over what was varied", _growth),
-    Plot("warmup", "every step, for each number of warm-up steps", _warmup),
-)
-OF_COMPARISONS: tuple[Plot[Compared], ...] = (
-    Plot("ratio", "the time of B over that of A with its 95% interval, of the step and its phases", _ratio),
-    Plot("sides", "the times of A and of B side by side", _sides),
-)
-OF_MEMORY: tuple[Plot[MemoryAccount], ...] = (
-    Plot("memory_timeline", "live bytes over time, by kind, with the phases and the peak", _memory_timeline),
-)
-EXTENSIONS = (".png", ".svg", ".pdf")
+def _plots(of: Mapping[str, str], *builds: Callable[[_Source], Picture]) -> tuple[Plot[_Source], ...]:
+    """What draws each of the names, in their order."""
+    return tuple(Plot(name, says, build) for (name, says), build in zip(of.items(), builds, strict=True))
+
+
+OF_TRACES = _plots(pictures.OF_TRACES, _roofline, _icicle, _wall_time, _layers, _memory, _steps_of_trace)
+OF_RUNS = _plots(pictures.OF_RUNS, _steps)
+OF_SWEEPS = _plots(pictures.OF_SWEEPS, _growth, _warmup)
+OF_COMPARISONS = _plots(pictures.OF_COMPARISONS, _ratio, _sides)
+OF_MEMORY = _plots(pictures.OF_MEMORY, _memory_timeline)
 
 
 def of_sweep(varied: Sequence[str]) -> tuple[Plot[Swept], ...]:
     """Those of a sweep; the first is the one that says most of what was varied."""
     return OF_SWEEPS[:: -1 if "warmup_steps" in varied else 1]
-
-
-def names_of(*plots: Sequence[Plot[Any]]) -> tuple[str, ...]:
-    """Their names, each once."""
-    return tuple(dict.fromkeys(plot.name for some in plots for plot in some))
-
-
-def default_file(name: str) -> Path:
-    """Where a picture goes that was asked for by name alone."""
-    return Path(f"{name}.png")

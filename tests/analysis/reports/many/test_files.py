@@ -1,0 +1,64 @@
+"""The report of many files: sums of all, what was left out and why, and what differs."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.analysis.reports.many.files import report
+from perfkit.analysis.reports.many.folded import Folded, failed, folded, joined
+from perfkit.analysis.time.trace_table import View
+from perfkit.errors import UsageError
+from tests.analysis import columns
+from tests.analysis.reports.many import jobs
+
+
+def whole(*more: Folded, slow: int = 0) -> Folded:
+    parts = [folded(jobs.trace(n, slow=slow if n == 5 else 0), View(), rank=n, size=10) for n in range(6)]
+    return joined([*parts, *more])
+
+
+def test_the_sums_are_those_of_all_files():
+    """GIVEN 6 files of two steps, each with a kernel of 40 to 42 ns and one of 5 THEN the tables have their sums"""
+    made = report("job", whole(), View())
+    kernels = made.table("kernels")
+    assert kernels is not None
+    assert kernels.frame["total_ns"].sum() == made.summary["total_ns"] == 2 * (2 * (40 + 41 + 42) + 6 * 5)
+    assert kernels.frame["count"].sum() == 24
+    assert (made.summary["files"], made.summary["ranks"], made.summary["hosts"], made.summary["bytes"]) == (6, 6, 3, 60)
+    assert made.findings[0].what == "6 traces with 12 steps, 552.0 ns of device time; median step 100.0 ns"
+    assert len(made.findings) == 1
+    for name in ("outliers", "files"):
+        columns.assert_regular(made.table(name))
+
+
+def test_files_that_were_left_out_come_first_with_their_reason():
+    made = report("job", whole(failed("job/x.json", "job/x.json: is not JSON")), View())
+    table = made.table("files")
+    assert table is not None
+    assert table.frame["name"].tolist()[:2] == ["x.json", "host0_0.1747000000001.pt.trace.json"]
+    assert table.frame["why"].tolist()[0] == "job/x.json: is not JSON"
+    assert [finding.what for finding in made.findings if finding.rule.id == "files-left-out"] == [
+        "1 of 7 files are left out: x.json: is not JSON"
+    ]
+
+
+def test_a_slow_rank_is_the_first_thing_to_know_after_the_totals():
+    made = report("job", whole(slow=50), View())
+    assert made.findings[1].what.startswith("host2_5.1747000000001.pt.trace.json differs most: step 150.0 ns a step")
+    table = made.table("outliers")
+    assert table is not None
+    assert set(table.frame["rank"]) == {5}
+    assert {"step", "compute"} <= set(table.frame["what"])
+
+
+def test_a_file_that_spells_scopes_otherwise_is_left_out():
+    [row], parts = (one := folded(jobs.trace(9), View())).rows, one.parts
+    other = Folded((type(row)(file="job/other", spelling="ranges"),), {"ranges": next(iter(parts.values()))})
+    made = report("job", whole(other), View())
+    assert made.summary["files_left_out"] == 1
+    assert "its scopes are ranges, those of most files" in made.findings[-1].what
+
+
+def test_without_any_file_the_first_reason_is_said():
+    with pytest.raises(UsageError, match="not JSON"):
+        report("job", joined([failed("a", "a: not JSON"), failed("b", "b: empty")]), View())
