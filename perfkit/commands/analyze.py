@@ -235,7 +235,7 @@ def execute(
         return 0
     inputs = inputs_of(paths)
     files = _of_one_job(inputs)
-    if files and options.table in ((), (recordings_report.NAME,)):
+    if files and set(options.table) <= set(recordings_report.NAMES):
         if plots:
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
@@ -243,7 +243,9 @@ def execute(
 
         folder = None if others else Path(first)
         read = partial(traces.load, use_cache=not options.no_cache)
-        show.write([sources.recordings_of(folder, files, view, read=read)], options.format, top=options.top)
+        made = sources.recordings_of(folder, files, view, read=read)
+        chosen = show.chosen([made], options.table, "here", (), recordings_report.NAMES)
+        show.write(chosen, options.format, top=options.top)
         return 0
     if files:
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]

@@ -99,7 +99,7 @@ def recordings_of(
     read: Read = traces.load,
 ) -> Report:
     """A row for each trace, by its place in the folder; names what cannot be read. Raises UsageError for none."""
-    rows, unread = [], []
+    rows, unread, sides = [], [], []
     for file in files:
         try:
             trace = read(file.path)
@@ -108,10 +108,13 @@ def recordings_of(
             continue
         rank = trace.recording.rank if file.rank is None else file.rank
         name = file.path.relative_to(folder) if folder else file.path
-        rows.append(recordings_report.row_of(trace, str(name), rank, view))
+        row, side = recordings_report.read(trace, str(name), rank, view)
+        rows.append(row)
+        sides += [side] if side is not None else []
     if not rows:
         raise UsageError(unread[0])
-    return recordings_report.report(str(folder or "recordings"), rows, unread, one_job=are_of_one_job(files))
+    title, one_job = str(folder or "recordings"), are_of_one_job(files)
+    return recordings_report.report(title, rows, unread, one_job=one_job, sides=sides)
 
 
 def of_recordings(

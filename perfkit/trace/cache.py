@@ -26,7 +26,7 @@ import pyarrow as pa
 from perfkit.trace import cache_entry
 from perfkit.trace.columns import Trace
 
-VERSION = 10
+VERSION = 11
 """Increase it whenever reading the same file would give other columns; entries of other versions are never read."""
 
 DAMAGED = "its cache entry was damaged, so the file was read again"

@@ -169,7 +169,8 @@ class Arguments:
     strides: str
     values: str
     collective: str = ""
-    """Of a collective: its name, elements given and received by this rank, number of ranks, type; a list."""
+    """Of a collective: its name, elements given and received by this rank, number of ranks, type, and of its process
+    group the name and the ranks; a list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,9 @@ class Message:
     ranks: int
     dtype: str
     """PyTorch's name, without a namespace: Float, BFloat16."""
+    group: str = ""
+    """The process group: its name and its ranks as the file writes them, the same on all of them; empty where the file
+    does not say."""
 
 
 def has_shapes(trace: Trace) -> bool:
@@ -43,7 +46,9 @@ def messages_of(trace: Trace) -> tuple[Message | None, ...]:
 
 def _message(value: Any) -> Message | None:
     try:
-        return msgspec.convert(dict(zip(_MESSAGE, value, strict=True)), Message) if value else None
+        *message, name, ranks = value if len(value or ()) == len(_MESSAGE) + 1 else (*(value or ()), None, None)
+        group = " ".join(str(part) for part in (name, ranks) if part is not None)
+        return msgspec.convert(dict(zip(_MESSAGE, (*message, group), strict=True)), Message) if value else None
     except (msgspec.ValidationError, TypeError, ValueError):  # another type, no list, another length
         return None
 

@@ -13,6 +13,11 @@ PACKAGE = ROOT / "perfkit"
 GROUND = {"errors", "signals", "streams"}
 """Files that anything may import: no arrows of their own."""
 TESTED_WITH_OTHERS = {
+    "analysis/ranks/calls": "analysis/ranks/test_job",
+    "analysis/ranks/clocks": "analysis/ranks/test_job",
+    "analysis/ranks/side": "analysis/ranks/test_job",
+    "analysis/ranks/stragglers": "analysis/ranks/test_job",
+    "analysis/ranks/tables": "analysis/ranks/test_job",
     "__main__": "test_cli",
     "analysis/findings/memory/alive": "analysis/findings/memory/test_rules",
     "analysis/findings/memory/catalogue": "analysis/findings/memory/test_rules",

@@ -79,7 +79,15 @@ def rows(trace_events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def arguments(args: dict[str, Any]) -> tuple[Any, ...] | None:
     """What is said of an operator's arguments."""
     keys = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
-    of_collective = ("Collective name", "In msg nelems", "Out msg nelems", "Group size", "dtype")
+    of_collective = (
+        "Collective name",
+        "In msg nelems",
+        "Out msg nelems",
+        "Group size",
+        "dtype",
+        "Process Group Name",
+        "Process Group Ranks",
+    )
     message = [args.get(key) for key in of_collective] if "Collective name" in args else None
     said = (*(args.get(key) for key in keys), message)
     return said if any(key in args for key in (*keys, "Collective name")) else None

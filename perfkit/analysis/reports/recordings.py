@@ -9,7 +9,10 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.performance.wall.communication import of_ranks
-from perfkit.analysis.time.account import account_for
+from perfkit.analysis.ranks import tables as rank_tables
+from perfkit.analysis.ranks.job import STRAGGLER, judged
+from perfkit.analysis.ranks.side import Side, side_of
+from perfkit.analysis.time.account import Account, account_for
 from perfkit.analysis.time.idle import causes as idle_causes
 from perfkit.analysis.time.idle.kinds import Kind
 from perfkit.analysis.time.partial import Partial
@@ -21,6 +24,8 @@ from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
 
 NAME = "recordings"
+NAMES = (NAME, *rank_tables.NAMES)
+"""Every table of several recordings."""
 
 _COLUMNS = (
     Column("recording"),
@@ -60,8 +65,18 @@ class Row:
 
 def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) -> Row:
     """The row of a trace; what is left of it is small."""
+    return read(trace, name, rank, view)[0]
+
+
+def read(trace: Trace, name: str, rank: int | None, view: View | None = None) -> tuple[Row, Side | None]:
+    """The row of a trace, and what its rank has to say beside others; None without a rank."""
     view = view or View()
     account = account_for(trace, attribute(trace, modules=view.modules), view.selection)
+    return _row(account, name, rank), None if rank is None else side_of(account, rank)
+
+
+def _row(account: Account, name: str, rank: int | None) -> Row:
+    trace = account.trace
     partial, exchange = account.partial, account.phase == Phase.COMMUNICATION
     found = summary(partial)
     first = [int(part.start.min()) for part in (trace.host, trace.device) if len(part)]
@@ -103,10 +118,18 @@ UNRELATED_TRACES = Rule(
 UNREAD_RECORDINGS = Rule("unread-recordings", "trace", "traces of a folder that could not be read")
 
 
-def report(title: str, rows: Sequence[Row], unread: Sequence[str] = (), *, one_job: bool = True) -> Report:
+def report(
+    title: str,
+    rows: Sequence[Row],
+    unread: Sequence[str] = (),
+    *,
+    one_job: bool = True,
+    sides: Sequence[Side] = (),
+) -> Report:
     """A row a recording, by rank and time; a rank's cycles are counted from 0. `unread`: why others are missing.
 
-    Without `one_job` the traces are listed by name: they are nobody's ranks or cycles.
+    `sides`: of the ranks, for the tables of the job. Without `one_job` the traces are listed by name: they are nobody's
+    ranks or cycles.
     """
     if not one_job:
         return _listed(title, rows, unread)
@@ -119,11 +142,13 @@ def report(title: str, rows: Sequence[Row], unread: Sequence[str] = (), *, one_j
     text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "")
     findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
     findings += _left_out(unread)
+    job = judged(sides)
+    findings += job.findings
     unbalanced = _unbalanced(ordered)
-    if unbalanced:
+    if unbalanced and not any(finding.rule is STRAGGLER for finding in job.findings):
         findings.append(unbalanced)
     table = Table(NAME, "Recordings", _COLUMNS, frame)
-    return Report(title, {"recordings": len(rows), "ranks": ranks}, (table,), findings=findings)
+    return Report(title, {"recordings": len(rows), "ranks": ranks}, (table, *job.tables), findings=findings)
 
 
 def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:

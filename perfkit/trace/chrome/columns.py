@@ -263,7 +263,8 @@ def event_times(events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
 
 def _others(a: Args) -> tuple[msgspec.Raw, ...]:
     """All that is said of a collective's arguments but their shapes."""
-    return a.dtypes, a.strides, a.values, a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype
+    message = a.collective, a.elements_in, a.elements_out, a.ranks, a.dtype, a.group, a.members
+    return a.dtypes, a.strides, a.values, *message
 
 
 def _external_ids(args: list[Args]) -> Int64s:

@@ -63,6 +63,8 @@ class Args(msgspec.Struct, gc=False):
     elements_out: msgspec.Raw = msgspec.field(default=NOTHING, name="Out msg nelems")
     ranks: msgspec.Raw = msgspec.field(default=NOTHING, name="Group size")
     dtype: msgspec.Raw = NOTHING
+    group: msgspec.Raw = msgspec.field(default=NOTHING, name="Process Group Name")
+    members: msgspec.Raw = msgspec.field(default=NOTHING, name="Process Group Ranks")
 
 
 class Event(msgspec.Struct, gc=False):
