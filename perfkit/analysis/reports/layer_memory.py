@@ -16,7 +16,7 @@ from perfkit.analysis.time import grouping
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.trace_table import View
 from perfkit.schema.table import Column, Table
-from perfkit.trace.columns import MISSING, Int64s
+from perfkit.trace.columns import MISSING, Int32s, Int64s
 
 _COLUMNS = (
     Column("peak_bytes", "B", "bytes", "at the peak", summed=True, scale="memory", divided=False),
@@ -27,7 +27,8 @@ _COLUMNS = (
 def beside(table: Table, partial: Partial, view: View, account: MemoryAccount) -> Table:
     """The table `groups` with two columns more, where its rows are scopes: both add up to all that is recorded.
 
-    What is in no row of time, or in no scope at all, is in the row of unattributed time.
+    What lives is in the row of the layer that made it; what is kept for backward in that of the layer that keeps it, as
+    in the table `saved`. What is in no row of time, or in no scope at all, is in the row of unattributed time.
     """
     groups = grouping.groups_of_scopes(partial, view.by, depth=view.depth, fold=view.fold)
     if not groups:
@@ -35,8 +36,9 @@ def beside(table: Table, partial: Partial, view: View, account: MemoryAccount) -
     lives, device = account.lives, account.at.device
     step = saved.the_step(lives, device, account.at.moment)
     frame = table.frame.copy()
-    for column, rows in zip(_COLUMNS, (account.rows, saved.kept(lives, device, step)), strict=True):
-        held = _by_group(lives, rows, groups, set(frame["scope"]))
+    places = ((account.rows, lives.scope), (saved.kept(lives, device, step), lives.kept_by))
+    for column, (rows, scope) in zip(_COLUMNS, places, strict=True):
+        held = _by_group(lives, rows, scope, groups, set(frame["scope"]))
         if UNATTRIBUTED in held and UNATTRIBUTED not in set(frame["scope"]):
             frame = pd.concat([frame, _rest_row(frame)], ignore_index=True)
         frame[column.name] = frame["scope"].map(held).fillna(0).astype(np.int64)
@@ -49,8 +51,8 @@ def beside_of(partial: Partial, view: View, memory: Callable[[], MemoryAccount],
     return beside(table, partial, view, memory())
 
 
-def _by_group(lives: Lifetimes, rows: Int64s, groups: dict[str, str], there: set[str]) -> dict[str, int]:
-    sizes = pd.Series(lives.size[rows]).groupby(lives.scope[rows]).sum()
+def _by_group(lives: Lifetimes, rows: Int64s, scope: Int32s, groups: dict[str, str], there: set[str]) -> dict[str, int]:
+    sizes = pd.Series(lives.size[rows]).groupby(scope[rows]).sum()
     held: dict[str, int] = {}
     for code, size in sizes.items():
         group = UNATTRIBUTED if code == MISSING else _group(lives.scopes[int(str(code))], groups)

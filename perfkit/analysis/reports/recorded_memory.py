@@ -334,8 +334,10 @@ def _reserved(account: MemoryAccount) -> str:
     if not beside["reserved_bytes"]:
         return ""
     free = beside["reserved_bytes"] - account.at.bytes - beside["rounding_bytes"]
-    rounding = f"{units.size(beside['rounding_bytes'])} rounding"
-    return f"reserved {units.size(beside['reserved_bytes'])}: {rounding}, {units.size(max(free, 0))} free"
+    reserved = f"reserved {units.size(beside['reserved_bytes'])}"
+    if free < 0:
+        return f"{reserved} by the segments in the file, which are not all of those that its events need"
+    return f"{reserved}: {units.size(beside['rounding_bytes'])} rounding, {units.size(free)} free"
 
 
 def _others(lives: Lifetimes, at: Peak) -> str:

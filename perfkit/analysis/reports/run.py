@@ -46,7 +46,7 @@ _COLUMNS = (
     Column("rest_s", "s", "time", "rest", scale="time"),
     Column("tokens_per_s", "/s", "rate", "tokens/s"),
     Column("peak_memory_bytes", "B", "bytes", "peak memory"),
-    Column("tensor_memory_bytes", "B", "bytes", "in tensors", audience="scripts"),
+    Column("tensor_bytes", "B", "bytes", "in tensors", audience="scripts"),
     Column("status"),
 )
 
@@ -212,7 +212,7 @@ def result_table(records: Sequence[RunRecord]) -> Table:
 def _row(record: RunRecord) -> dict[str, object]:
     model, step = record.config.workload, record.config.step
     measured = asdict(run_summary.summarize(record)) | {"size": model.name, "status": record.status}
-    measured["tensor_memory_bytes"] = resident.in_tensors(record)
+    measured["tensor_bytes"] = resident.in_tensors(record)
     if isinstance(model, Own):  # perfkit does not know what its step does
         return measured
     return measured | {

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED, attribute
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.memory.lifetimes import Kind
+from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import layer_memory
 from perfkit.analysis.time import grouping
 from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.schema.table import Table
+from perfkit.trace.columns import MISSING
 from tests.analysis.memory.lives import Piece, account_of, span
 from tests.builders import TraceBuilder
 
@@ -25,7 +30,7 @@ MEMORY = account_of(
 )
 
 
-def beside(by: By, *, fold: bool = False) -> Table:
+def beside(by: By, *, fold: bool = False, memory: MemoryAccount = MEMORY) -> Table:
     """Two layers ran: layers.0.mlp and layers.1, 10 ns each."""
     builder = TraceBuilder().step(0, 0, 100)
     for path, start in (("layers.0.mlp", 10), ("layers.1", 30)):
@@ -33,7 +38,7 @@ def beside(by: By, *, fold: bool = False) -> Table:
     trace = builder.build()
     partial = account_for(trace, attribute(trace)).partial
     view = View(by=by, fold=fold)
-    return layer_memory.beside(grouping.group_table(partial, by, fold=fold), partial, view, MEMORY)
+    return layer_memory.beside(grouping.group_table(partial, by, fold=fold), partial, view, memory)
 
 
 @pytest.mark.parametrize("fold", [True, False])
@@ -46,6 +51,16 @@ def test_memory_is_in_the_row_of_its_layer_or_in_the_last(fold):
     assert rows == {**layers, UNATTRIBUTED: (14, 0)}
     assert table.frame["scope"].iloc[-1] == UNATTRIBUTED
     assert table.pinned == 1
+
+
+def test_what_one_layer_makes_and_another_keeps_is_kept_by_that():
+    """GIVEN 40 B that layers.0 made and layers.1 frees in backward THEN they live in layers.0, kept by layers.1."""
+    lives = MEMORY.lives
+    freed_in = np.where(lives.size == 40, lives.scopes.index("layers.1"), MISSING).astype(np.int32)
+    table = beside("layer", memory=replace(MEMORY, lives=replace(lives, freed_in=freed_in)))
+    columns = (table.frame[name].tolist() for name in ("scope", "peak_bytes", "saved_bytes"))
+    rows = {scope: (peak, kept) for scope, peak, kept in zip(*columns, strict=True)}
+    assert (rows["layers.0"], rows["layers.1"]) == ((140, 0), (30, 70))
 
 
 def test_rows_that_are_no_scopes_have_no_memory():

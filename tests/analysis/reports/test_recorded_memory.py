@@ -74,11 +74,11 @@ def test_the_peak_of_each_phase():
 
 
 def test_every_table_of_a_recording_is_regular_and_there_where_it_can_be():
-    """GIVEN a snapshot of one step THEN there is no table of steps, and all others hold."""
+    """GIVEN a snapshot of one step THEN there is no table of steps or of the formula, and all others hold."""
     snapshot = columns(training.step())
     lives = snapshots.lifetimes(snapshot)
     report = recorded_memory.report(MemoryAccount(lives, accounts.the_peak(lives), snapshot), "x")
-    assert set(report.names) == set(recorded_memory.NAMES) - {"devices", "steps", "left"}
+    assert set(report.names) == set(recorded_memory.NAMES) - {"devices", "steps", "left", "predicted"}
     for table in report.tables:
         assert_regular(table)
     blocks = report.table("blocks")
@@ -98,6 +98,14 @@ def test_what_an_allocator_has_beside_what_was_asked_for():
     summary = recorded_memory.summary(account)
     assert (summary["rounding_bytes"], summary["reserved_bytes"]) == (24, 2**21)
     assert "reserved 2.0 MiB: 24 B rounding, 2.0 MiB free" in recorded_memory.held(account).what
+
+
+def test_segments_that_cannot_hold_what_lives():
+    """GIVEN 3 MiB that live and a segment of 2 MiB THEN not all segments are there, and none is free."""
+    snapshot = columns(pickled([event("alloc", 0, 3 * 2**20)], blocks=[block(0, 1000)], total=2**21))
+    said = recorded_memory.held(MemoryAccount(lives_of(Piece(3 * 2**20, 0)), Peak(0, 3 * 2**20, 0), snapshot)).what
+    assert "reserved 2.0 MiB by the segments in the file, which are not all of those that its events need" in said
+    assert "free" not in said
 
 
 def test_the_highest_device_first_and_all_are_listed():

@@ -36,7 +36,7 @@ def test_a_cpus_peak_stands_beside_what_its_tensors_take():
     )
     assert "tensors take 30.0 MiB of it as recorded," in str(said(MemoryPeaks(resident=400 * MIB, tensors=30 * MIB)))
     rows = result_table([runs.saved(memory=MemoryPeaks(resident=400 * MIB))]).frame
-    assert list(rows.tensor_memory_bytes) == [predicted]
+    assert list(rows.tensor_bytes) == [predicted]
 
 
 @pytest.mark.parametrize("changes", [{"checkpoint": True}, {"checkpoint_every": 2}])

@@ -64,7 +64,9 @@ def checkpointing(account: MemoryAccount) -> Finding | None:
         return Finding(CHECKPOINTING, text, alive.cost(account, lower), evidence, advice, "derived")
     if blocks.kept < _MATTERS * peak.bytes:
         return None
-    text += f", but checkpointing them would lower the peak by {units.percent(lower / peak.bytes)} only"
+    text += ", but checkpointing them would " + (
+        f"lower the peak by {units.percent(lower / peak.bytes)} only" if lower else "not lower the peak"
+    )
     return Finding(NO_CHECKPOINTING, text, alive.cost(account, lower), evidence, "", "derived")
 
 

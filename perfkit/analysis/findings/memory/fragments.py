@@ -17,7 +17,7 @@ FRAGMENTATION = Rule("fragmentation", "memory", "the allocator has much memory t
 
 
 def fragmentation(account: MemoryAccount) -> Finding | None:
-    """What is reserved and not allocated at the peak, or at the moment that is looked at.
+    """What is reserved and not allocated at the peak.
 
     At stake: all of it.
     """

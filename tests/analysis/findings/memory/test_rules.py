@@ -9,6 +9,7 @@ import pytest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.memory import catalogue, checkpoints, fragments, growth, logits, optimizer, scores
 from perfkit.analysis.memory.lifetimes import Kind
+from perfkit.analysis.memory.recorded.live import Peak
 from perfkit.schema.finding import Finding
 from tests.analysis.memory.lives import Piece, account_of, span
 from tests.analysis.memory.recorded.snapshots import block, columns, pickled
@@ -188,6 +189,8 @@ def test_checkpointing_does_not_help_where_the_optimizer_is_as_high():
     found = told(checkpoints.checkpointing(account_of(*trained(after=84), spans=SPANS)))
     assert found.rule is checkpoints.NO_CHECKPOINTING
     assert found.what.endswith("but checkpointing them would lower the peak by 0.54% only")
+    found = told(checkpoints.checkpointing(account_of(*trained(after=85), spans=SPANS)))
+    assert found.what.endswith("but checkpointing them would not lower the peak")
 
 
 def test_nothing_is_said_of_checkpointing_where_it_is_done():
@@ -198,6 +201,17 @@ def test_nothing_is_said_of_checkpointing_where_it_is_done():
 def test_most_bytes_at_stake_come_first():
     account = account_of(weights(100), Piece(700, kind=Kind.ACTIVATIONS, scope="loss"), Piece(600, kind=Kind.OPTIMIZER))
     assert [finding.rule.id for finding in catalogue.findings(account)] == ["logits-peak", "optimizer-state"]
+
+
+def test_findings_are_about_the_peak_whatever_moment_is_looked_at():
+    """GIVEN a moment before the loss, with only the weights and state of the optimizer THEN the state is not 50%."""
+    state = Piece(100, kind=Kind.OPTIMIZER)
+    account = account_of(weights(100), state, Piece(800, 1, kind=Kind.ACTIVATIONS, scope="loss"))
+    earlier = replace(account, at=Peak(account.at.device, 200, 0))
+    assert catalogue.findings(earlier) == catalogue.findings(account)
+    assert [finding.what.partition(" at")[0] for finding in catalogue.findings(earlier)] == [
+        "logits and loss hold 800 B (80.0%)"
+    ]
 
 
 def test_a_recording_of_nothing_has_no_findings():
