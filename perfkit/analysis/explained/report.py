@@ -226,7 +226,7 @@ def _launch_bound(judged: Sequence[Judged]) -> Iterator[Finding]:
         yield Finding(TABLE_LAUNCH_BOUND, text, advice=advice, sure="derived")
 
 
-TABLE_TOO_LARGE = Rule("table-out-of-memory", "sweep", "rows of a table that failed need more memory than there is")
+TABLE_TOO_LARGE = Rule("table-too-large", "sweep", "rows of a table that failed need more memory than there is")
 
 
 def _out_of_memory(judged: Sequence[Judged]) -> Iterator[Finding]:
