@@ -26,7 +26,9 @@ _FEWEST = 10
 
 STEP_TIME_CHANGED = Rule("step-time-changed", "run", "the step time of runs of one configuration changed at a commit")
 NO_CHANGE = Rule("no-change", "run", "no commit changed the step time, as far as the runs can tell", read="last")
-HISTORY = Rule("history", "run", "how many runs, commits and configurations a history has", read="first")
+HISTORY_OF_RUNS = Rule(
+    "history-of-runs", "run", "how many runs, commits and configurations a history has", read="first"
+)
 
 _RUNS = (
     Column("run", whole=True),
@@ -68,7 +70,7 @@ def report(title: str, named: Iterable[tuple[str, RunRecord]]) -> Report:
     runs = [run for some in series.values() for run in some]
     commits = {commit_of(run.record) for run in runs}
     said = f"{len(runs)} runs of {len(series)} configurations at {len(commits)} commits"
-    findings = [Finding(HISTORY, said), *_findings(series, found)]
+    findings = [Finding(HISTORY_OF_RUNS, said), *_findings(series, found)]
     tables = (_commit_table(series, found), _run_table(series, found))
     summary = {"runs": len(runs), "configurations": len(series), "commits": len(commits),
                "changes": sum(map(len, found.values()))}  # fmt: skip
