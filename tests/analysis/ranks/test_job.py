@@ -88,6 +88,15 @@ def test_ranks_alike_have_no_straggler(tmp_path: Path):
     assert [finding.rule.id for finding in judged.findings] == ["job"]
 
 
+def test_two_ranks_that_vary_by_chance_have_no_straggler(tmp_path: Path):
+    """GIVEN work that varies by 20% for either rank: without each, the job would be shorter; neither is slow"""
+    paths = Planted(2, noise=0.2).write(tmp_path, recorded_layers())
+    judged = job.judged(sides(paths))
+    [ranks] = [table for table in judged.tables if table.name == "ranks"]
+    assert (ranks.frame["cost_ns"] > 0).all()
+    assert [finding.rule.id for finding in judged.findings] == ["job"]
+
+
 def test_one_rank_twice_and_ranks_without_collectives_are_no_job(tmp_path: Path):
     (one, other) = sides(Planted(2).write(tmp_path, recorded_layers()))
     assert job.judged([one, one]) == job.NOTHING
