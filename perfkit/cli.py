@@ -79,6 +79,8 @@ def build_app() -> App:
         Example: eval "$(perfkit completion bash)"
         """
         print(app.generate_completion(shell=shell))
+        if shell == "zsh":  # without it the script is for a file that zsh loads by itself, and eval registers nothing
+            print("compdef _cyclopts_perfkit perfkit")
         return 0
 
     return app

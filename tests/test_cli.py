@@ -62,6 +62,13 @@ def test_a_shell_completes_names_that_only_the_program_knows(capsys):
     assert "wall_time" in helped(capsys, ["__complete", "analyze", "x", "--table", "wall"]).split()
 
 
+def test_zsh_registers_what_it_evaluates(capsys):
+    assert cli.main(["completion", "zsh"]) == 0
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("\ncompdef _cyclopts_perfkit perfkit")
+    assert "_cyclopts_perfkit()" in out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_shell_gets_what_completes_the_commands(shell, capsys):
     out = helped(capsys, ["completion", shell])

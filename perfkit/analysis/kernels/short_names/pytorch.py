@@ -229,7 +229,8 @@ def cat(name: Name) -> Form:
 
 def act_and_mul(name: Name) -> Form:
     """silu and mul (bf16), of vLLM, SGLang and FlashInfer: the activation is a function among the arguments."""
-    function = next((taken_apart(text.lstrip("&")) for text in name.arguments if text.startswith("&")), None)
+    given = (text for text in name.arguments if text.startswith("&") or "_kernel<" in text)
+    function = next((taken_apart(text.lstrip("&")) for text in given), None)
     return Form(f"{_called(function.last) if function else 'act'} and mul" + brackets(first_dtype(name.arguments)))
 
 
