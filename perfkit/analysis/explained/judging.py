@@ -45,12 +45,7 @@ class Need:
     @property
     def verdict(self) -> FitVerdict | None:
         """As of every prediction; None where the memory is not known."""
-        if self.memory is None:
-            return None
-        share = self.whole / self.memory
-        if share < fit.FITS_BELOW:
-            return "fits"
-        return "borderline" if share <= fit.FITS_NOT_ABOVE else "will not fit"
+        return None if self.memory is None else fit.verdict_of(self.whole / self.memory)
 
     @property
     def beyond(self) -> int:

@@ -52,11 +52,14 @@ class Prediction:
     @property
     def verdict(self) -> FitVerdict | None:
         """None where the memory is not known."""
-        if self.share is None:
-            return None
-        if self.share < FITS_BELOW:
-            return "fits"
-        return "borderline" if self.share <= FITS_NOT_ABOVE else "will not fit"
+        return None if self.share is None else verdict_of(self.share)
+
+
+def verdict_of(share: float) -> FitVerdict:
+    """What it means to need this share of a memory."""
+    if share < FITS_BELOW:
+        return "fits"
+    return "borderline" if share <= FITS_NOT_ABOVE else "will not fit"
 
 
 def predict(config: RunConfig, memory: int | None = None) -> Prediction:
