@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ _LEAST_AREA, _WHOLE_AREA = 9.0, 900.0
 _LEGEND_AREA = 36.0
 _BARS: Any = {"capsize": 4.5, "capthick": 1.1, "elinewidth": 1.1}
 """Ends that are wider than the marker: also a short bar is seen."""
+_CLIP = re.compile(rb'((?:clipPath id="|url\(#))(p[0-9a-f]{10})(["\)])')
 _MISSING: Any = {
     "marker": "x",
     "markersize": 8,
@@ -82,7 +84,17 @@ def draw(shown: Picture | Chart, extension: str) -> bytes:
         buffer = io.BytesIO()
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(extension)
         figure.savefig(buffer, format=extension.removeprefix("."), dpi=_DPI, metadata=metadata)
-    return buffer.getvalue()
+    return clips_by_place(buffer.getvalue()) if extension == ".svg" else buffer.getvalue()
+
+
+def clips_by_place(svg: bytes) -> bytes:
+    """Its regions named in order: matplotlib names them by their last digits, which its layout leaves to chance."""
+    places: dict[bytes, bytes] = {}
+
+    def named(match: re.Match[bytes]) -> bytes:
+        return match[1] + places.setdefault(match[2], b"clip%d" % len(places)) + match[3]
+
+    return _CLIP.sub(named, svg)
 
 
 def _wrapped(texts: tuple[str, ...], letters: float) -> list[str]:

@@ -38,6 +38,17 @@ def test_a_picture_is_of_its_format_and_the_same_each_time(extension, start):
     assert data == charts.draw(CHART, extension)
 
 
+def test_regions_are_named_by_place():
+    """GIVEN two files that differ in names of regions alone WHEN renamed THEN they are equal, and consistent"""
+    one = b'<a clip-path="url(#p0123456789)"/><b clip-path="url(#pabcdefabcd)"/><clipPath id="p0123456789">pabcdefabcd'
+    other = one.replace(b"#p0123456789", b"#pe63c9c4dfb").replace(b'"p0123456789', b'"pe63c9c4dfb')
+    renamed = b'<a clip-path="url(#clip0)"/><b clip-path="url(#clip1)"/><clipPath id="clip0">pabcdefabcd'
+    assert charts.clips_by_place(one) == charts.clips_by_place(other) == renamed
+    drawn = charts.draw(CHART, ".svg")
+    used, defined = (set(re.findall(form, drawn)) for form in (rb"url\(#(\w+)\)", rb'clipPath id="(\w+)"'))
+    assert used == defined == {b"clip0", b"clip1"}
+
+
 def test_a_picture_says_what_the_chart_says(monkeypatch):
     said = texts(CHART, monkeypatch)
     assert {
