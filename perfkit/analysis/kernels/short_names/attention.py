@@ -64,6 +64,15 @@ def efficient_class(name: Name) -> Form:
     return Form(joined("mem-efficient attention", what, "x".join(numbers[:2]), first_dtype(inner.arguments), by=" "))
 
 
+def fmha_v2(match: re.Match[str]) -> Form:
+    """TensorRT-LLM: fmha_v2_flash_attention_bf16_64_128_S_q_paged_kv_128_causal_sm90_kernel_tma_nl: type, tile, heads."""
+    kind, tile, head, rest = dtype(match[1]), f"{match[2]}x{match[3]}", f"d={match['head']}", match["rest"].split("_")
+    said = ["paged"] * ("paged" in match["layout"]) + ["causal"] * ("causal" in rest)
+    return Form(
+        joined("flash attention forward", head, kind, *said, tile, "(trtllm)", by=" "), (match["layout"], *rest)
+    )
+
+
 def trtllm(match: re.Match[str]) -> Form:
     """trtllm-gen: fmhaSm100fKernel_QkvBfloat16OBfloat16H128PagedKvCausalP64; of HQk576HV512 both widths of a head."""
     kind = re.match(r"Qk?v?(E\dm\d|[A-Z][a-z]+\d+)", match[1])
@@ -112,6 +121,12 @@ RULES = (
 )
 PLAIN = (
     (re.compile(r"^fmha_cutlass([FB])_([a-z]+\d+)_(?:aligned|notaligned)_(?P<tile>\d+x\d+)(?P<rest>\w*)$"), efficient),
+    (
+        re.compile(
+            r"^fmha_v2_flash_attention_([a-z]+\d\w*?)_(\d+)_(\d+)_S_(?P<layout>[a-z_]*[a-z])_(?P<head>\d+)_(?P<rest>\w+)$"
+        ),
+        fmha_v2,
+    ),
     (re.compile(r"^fmhaSm\d+\w?Kernel_(Q\w+)$"), trtllm),
     (re.compile(r"^cudnn_generated_\w*sdpa\w*$"), cudnn),
 )

@@ -45,12 +45,14 @@ class Name:
 _MARK = re.compile(r"::|[<>(){}\[\], ]")
 _FUNCTION = re.compile(r"&\((?:[\w:]+ )?([\w:]+(?:<[^()<>]*>)?)\([^()]*\)\)")
 """A function among the arguments, as GNU has it: &(c10::Half vllm::silu_kernel<c10::Half>(c10::Half const&))"""
+_POINTER = re.compile(r"(?:\([^()]*\(\*\)\([^()]*\)\))?\((&[\w:]+(?:<[^()<>]*>)?)\)")
+"""The same in brackets, or cast to a type: (c10::Half (*)(c10::Half const&))(&vllm::silu_kernel<c10::Half>)"""
 _OPEN, _CLOSE = frozenset("<([{"), frozenset(">)]}")
 
 
 def canonical(name: str) -> str:
     """The name as all instruments could write it, demangled, without parameters."""
-    text = _FUNCTION.sub(r"&\1", demangled(name) or name[:LOOKED_AT])
+    text = _POINTER.sub(r"\1", _FUNCTION.sub(r"&\1", demangled(name) or name[:LOOKED_AT]))
     return spelling(text).replace("{anonymous}::", "")
 
 
@@ -91,7 +93,7 @@ _DTYPES = {
     "Half": "half", "__half": "half", "half": "half", "half_t": "half", "_Float16": "half", "f16": "half",
     "fp16": "half", "float16": "half", "__half2": "half2", "nv_half": "half",
     "BFloat16": "bf16", "__nv_bfloat16": "bf16", "nv_bfloat16": "bf16", "__hip_bfloat16": "bf16", "hip_bfloat16": "bf16",
-    "bfloat16_t": "bf16", "bf16": "bf16", "bfloat16": "bf16", "Bfloat16": "bf16", "bf16_t": "bf16", "__bf16": "bf16",
+    "bfloat16_t": "bf16", "bf16": "bf16", "bfloat16": "bf16", "Bfloat16": "bf16", "bf16_t": "bf16", "bhalf_t": "bf16", "__bf16": "bf16",
     "tfloat32_t": "tf32", "tf32": "tf32",
     "Float8_e4m3fn": "e4m3", "Float8_e4m3fnuz": "e4m3", "__nv_fp8_e4m3": "e4m3", "float_e4m3_t": "e4m3", "E4m3": "e4m3",
     "f8e4m3": "e4m3", "e4m3": "e4m3", "Float8_e5m2": "e5m2", "__nv_fp8_e5m2": "e5m2", "float_e5m2_t": "e5m2",

@@ -224,6 +224,7 @@ def ck_tile(name: Name) -> Form | None:
         ),
         "",
     )
+    kind = "bf16" if kind == "uint16" else kind  # as CK's own bf16
     return Form(joined(what, kind, "(ck tile)", by=" "))
 
 

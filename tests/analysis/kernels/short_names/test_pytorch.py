@@ -97,6 +97,8 @@ def test_reductions_softmax_and_norms(name: str, short: str) -> None:
         (f"{NATIVE}(anonymous namespace)::indexSelectSmallIndex<c10::BFloat16, long, unsigned int, 2, 2, -2>(T)", "index select, small · bf16"),
         (f"{NATIVE}(anonymous namespace)::distribution_elementwise_grid_stride_kernel<float, 4, at::native::templates::cuda::normal_and_transform<float, float, 4, at::CUDAGeneratorImpl*, at::native::templates::cuda::normal_kernel<at::CUDAGeneratorImpl*>(T)::{{lambda()#1}}> >(T)", "random normal · float"),
         (f"{NATIVE}(anonymous namespace)::fused_dropout_kernel_vec<c10::BFloat16, float, unsigned int, 1, 8, bool>(T)", "dropout forward · bf16 · vectorized"),
+        ("void vllm::act_and_mul_kernel<c10::BFloat16, (&(c10::BFloat16 vllm::silu_kernel<c10::BFloat16>(c10::BFloat16 const&))), true>(P)", "silu and mul (bf16)"),
+        ("void vllm::act_and_mul_kernel<c10::Half, (c10::Half (*)(c10::Half const&))(&vllm::silu_kernel<c10::Half>), true>(P)", "silu and mul (half)"),
         ("void vllm::act_and_mul_kernel<c10::BFloat16, __nv_bfloat162, vllm::gelu_kernel<c10::BFloat16>, vllm::packed_gelu_kernel<__nv_bfloat162>, true>(int)", "gelu and mul (bf16)"),
         ("void vllm::act_and_mul_kernel<c10::BFloat16, &(c10::BFloat16 vllm::silu_kernel<c10::BFloat16>(c10::BFloat16 const&)), true>(c10::BFloat16*)", "silu and mul (bf16)"),
     ],

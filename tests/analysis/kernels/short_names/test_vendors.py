@@ -26,6 +26,8 @@ CUTE_TILE = "cute::tuple<cute::C<128>, cute::C<256>, cute::C<64> >"
         ("void at_cuda_detail::cub::DeviceRadixSortOnesweepKernel<at_cuda_detail::cub::DeviceRadixSortPolicy<float, long, int>::Policy900, false, float, long, int, int>(P)", "radix sort onesweep (float, int64, cub)"),
         ("void rocprim::detail::trampoline_kernel<rocprim::detail::wrapped_radix_sort_onesweep_config<rocprim::default_config, float, long>, (rocprim::detail::target_arch)942>(P)", "radix sort onesweep (float, int64, rocprim)"),
         ("void thrust::cuda_cub::core::_kernel_agent<thrust::cuda_cub::__parallel_for::ParallelForAgent<F, long>, F, long>(F, long)", "parallel for (thrust)"),
+        ("void ck::kernel_gemm_xdl_cshuffle_v3<ck::Gridwise<ck::tensor_layout::gemm::RowMajor, ck::bhalf_t, ck::bhalf_t, float, 256, 128, 128, 64, 8, 8>, true>(P)", "gemm 128x128x64 bf16 (ck)"),
+        ("void ck_tile::kentry<256, 1, ck_tile::FmhaFwdKernel<ck_tile::Pipe<unsigned short, float> > >(P)", "flash attention forward bf16 (ck tile)"),
         ("void ck::kernel_moe_gemm<ck::GridwiseMoeGemm<ck::tensor_layout::gemm::RowMajor, ck::tensor_layout::gemm::ColumnMajor, unsigned short, unsigned short, float, ck::tensor_operation::element_wise::PassThrough, (ck::tensor_operation::device::GemmSpecialization)0, 256, 64, 128, 64, 8, 8, 16, 16> >(P)", "moe gemm 64x128x64 bf16 (ck)"),
         ("void ck_tile::kentry<256, 1, ck_tile::FmhaFwdKernel<ck_tile::BlockFmhaPipelineQRKSVSAsync<_Float16> >, K>(K)", "flash attention forward half (ck tile)"),
     ],
