@@ -125,13 +125,17 @@ def _place_key(point: SweepPoint, varied: Sequence[str], axis: str) -> Any:
 
 
 def _places(points: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> dict[Any, tuple[float, str]]:
-    """Where each value of the axis stands, and how it is written: sizes by their parameters, categories by number."""
+    """Where each value of the axis stands, and how it is written: sizes by their parameters, categories by number.
+
+    Numbers beside what is none, such as no --num-threads, are categories: they have no common scale.
+    """
     places: dict[Any, tuple[float, str]] = {}
+    is_number = all(isinstance(_place_key(point, varied, axis), int) for point in points)
     for point in sorted(points, key=lambda point: _ranks(point, varied)):
         key = _place_key(point, varied, axis)
         if axis == "model_size" and point.parameters is not None:
             places[key] = (float(point.parameters), f"{key}\n{units.parameters(point.parameters)}")
-        elif axis and isinstance(key, int):
+        elif axis and is_number:
             places[key] = (float(key), f"{key:,}")
         elif key not in places:
             name = "\n".join(_said(n, v) for n, v in zip(varied, key, strict=True)) if not axis else str(key)

@@ -317,3 +317,10 @@ def test_a_sweep_that_only_failed_has_panels_without_points():
     [[panel], _] = sweep_chart.chart([row(batch_size=8)], ["batch_size"]).rows
     assert [series.y for series in panel.series] == [()]
     assert (panel.y_log, panel.x_ticks) == (False, ((8.0, "8"),))
+
+
+def test_numbers_beside_none_do_not_stand_upon_each_other():
+    """GIVEN no number of threads, and 1 and 8 WHEN charted THEN three places, as far from each other"""
+    [[panel], _] = sweep_chart.chart([row(0.1, num_threads=n) for n in (None, 1, 8)], ["num_threads"]).rows
+    assert sorted(place for place, _ in panel.x_ticks) == [0.0, 1.0, 2.0]
+    assert {text for _, text in panel.x_ticks} == {"None", "1", "8"}
