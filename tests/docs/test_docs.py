@@ -190,7 +190,11 @@ def run_python(name: str, folder: Path) -> str:
 def test_the_readmes_python_runs(tmp_path: Path):
     """GIVEN the README's example WHEN run THEN the table of phases, a layer's time, the first finding, and a file"""
     out = run_python("README.md", tmp_path)
-    for line in (r"Phases, mean of 2 steps", r"0 +optimizer +optimizer +\d+", r"trace-totals: 9\.419 ms a step .*"):
+    for line in (
+        r"Phases, mean of 2 steps",
+        r"\d+ +\S+ +(forward|backward|optimizer) +\d+",
+        r"trace-totals: [\d.]+ ms a step .*",
+    ):
         assert re.search(f"^{line}$", out, re.MULTILINE), line
     assert (tmp_path / "report.html").is_file()
 

@@ -32,6 +32,7 @@ def test_a_sample_does_not_say_where_it_was_made(name: str) -> None:
     assert saved.environment.hostname == "sample"
     assert saved.environment.variables == {}
     assert not any("/" in word for word in saved.environment.argv)
+    assert {file.name for file in (samples.FOLDER / name).iterdir()} == {"record.json", samples.TRACE_NAME}
     text = gzip.decompress((samples.FOLDER / name / samples.TRACE_NAME).read_bytes())
     assert b'"host_name": "sample"' in text
     assert b'"traceName": "sample"' in text
