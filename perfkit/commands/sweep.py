@@ -141,8 +141,8 @@ def execute(
     if options.estimate:
         return _estimate(grid, options)
     _check_output(options)
-    _check_reports(options)
     expansion = _expand(grid, options)
+    _check_reports(options, expansion.configs)
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
     with ExitStack() as stack:
@@ -199,8 +199,8 @@ def _check_output(options: SweepOptions) -> None:
         )
 
 
-def _check_reports(options: SweepOptions) -> None:
-    sweep_report.check_columns(options.columns, options.repeats)
+def _check_reports(options: SweepOptions, configs: Sequence[RunConfig]) -> None:
+    sweep_report.check_columns(options.columns, options.repeats, configs)
     for path in options.tables:
         files.check(path)
     drawn = (one.path for one in wanted(options.plot, _PICTURES))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
+import shlex
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.parts.checks import flag
 from perfkit.schema.parts.measurement import MEASURED_STEPS, Measurement
 from perfkit.schema.parts.step import Step
-from perfkit.schema.parts.workloads import Own, Transformer
+from perfkit.schema.parts.workloads import Own, Transformer, arguments_of
 
 _CONTEXT_LENGTH = {"tiny": 128}  # every other size: 512
 
@@ -94,12 +96,25 @@ class RunConfig:
         return workload | dataclasses.asdict(self.step) | dataclasses.asdict(self.measurement)
 
     def value(self, name: str) -> Any:
-        """One field's value, as `flat` has it; None where this workload has no such field."""
-        if name == "workload":
+        """One field's value, as `flat` has it; None where this workload has no such field.
+
+        `model_arg.hidden` is one argument of an own model's: a number, a truth, None, or else a text.
+        """
+        field, _, argument = name.partition(".")
+        if field == "workload":
             return self.workload.name if isinstance(self.workload, Own) else None
-        if name in OWN_FIELDS:
-            return _named(self.workload).get(name) if isinstance(self.workload, Own) else None
+        if field in OWN_FIELDS:
+            return _value(self.workload, field, argument) if isinstance(self.workload, Own) else None
         return getattr(getattr(self, FIELDS[name].part), name, None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all values that can differ from another configuration's: of own models each argument's."""
+        if not isinstance(self.workload, Own):
+            return tuple(FIELDS)
+        of = {field: arguments_of(getattr(self.workload, field)) for field in ARGUMENTS}
+        own = ([f"{field}.{argument}" for argument in of[field]] if field in of else [field] for field in OWN_FIELDS)
+        return (*itertools.chain(*own), *(name for name in FIELDS if not of_the_transformer(name)))
 
     @property
     def transformer(self) -> Transformer:
@@ -150,11 +165,25 @@ def _named(own: Own) -> dict[str, Any]:
     """What a command line says of a workload that it names."""
     if own.model is None:
         return {}
-    return {"model": own.model, "model_arg": " ".join(own.model_arg), "input": own.input}
+    said = {field: getattr(own, field) for field in OWN_FIELDS}
+    return said | {field: shlex.join(said[field]) or None for field in ARGUMENTS}
 
 
-OWN_FIELDS = ("model", "model_arg", "input")
-"""Fields that name a workload of the caller's own; each is a flag of a run, none of a sweep."""
+def _value(own: Own, field: str, argument: str) -> Any:
+    """What is said of one field, or of one argument there: what is no number, truth or None is its text."""
+    if not argument:
+        return _named(own).get(field)
+    texts = getattr(own, field)
+    value = arguments_of(texts).get(argument)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return next(text.partition("=")[2] for text in texts if text.partition("=")[0] == argument)
+
+
+OWN_FIELDS = ("model", "model_arg", "input", "input_arg")
+"""Fields that name a workload of the caller's own; each is a flag."""
+ARGUMENTS = ("model_arg", "input_arg")
+"""Those of them that hold arguments, each of which has a name: `model_arg.hidden`."""
 PARTS: dict[str, type[Any]] = {"workload": Transformer, "step": Step, "measurement": Measurement}
 """The parts that have flags, in the order of the command line."""
 
@@ -178,21 +207,54 @@ FIELDS = {
 """Every field that is a flag, in the order of the command line."""
 
 
-def of_own(model: str | None, model_arg: tuple[str, ...], given_input: str | None, **fields: Any) -> RunConfig:
-    """The configuration of a model that a command line names. `fields` are as of `RunConfig.of`.
+def of_own(own: Mapping[str, Any], **fields: Any) -> RunConfig:
+    """The configuration of a model that a command line names by OWN_FIELDS. `fields` are as of `RunConfig.of`.
 
     Raises UsageError for a field of the Transformer alone that is not its default.
     """
     for name, value in fields.items():
-        about = FIELDS[name]
-        if (about.part == "workload" or name in _OF_THE_TRANSFORMER) and value != about.default:
-            raise UsageError(
-                f"{flag(name)} {value} is of perfkit's own Transformer: leave it out beside --model, whose callables"
-                " choose the shape of model and batch (--model-arg)"
-            )
-    name = (model or "own").replace(":", ".")
-    workload = Own(name=name, model=model, model_arg=model_arg, input=given_input)
+        if of_the_transformer(name) and value != FIELDS[name].default:
+            raise not_beside_a_model(f"{flag(name)} {value}")
+    workload = Own(name=_name_of(own), **own)
     return dataclasses.replace(RunConfig.of(**fields), workload=workload)
+
+
+def of_values(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration of one value each by name, of a Transformer or of an own model.
+
+    An argument of an own model is a name and a text: `{"model_arg.hidden": "512"}`. Raises UsageError as `of_own`.
+    """
+    own: dict[str, Any] = {}
+    for name in values:
+        field, _, argument = name.partition(".")
+        if argument:
+            own[field] = (*own.get(field, ()), f"{argument}={values[name]}")
+        elif field in OWN_FIELDS:
+            own[field] = values[name]
+    fields = {name: value for name, value in values.items() if name in FIELDS}
+    return of_own(own, **fields) if own else RunConfig.of(**fields)
+
+
+def of_the_transformer(name: str) -> bool:
+    """Whether only perfkit's own model has such a field."""
+    return FIELDS[name].part == "workload" or name in _OF_THE_TRANSFORMER
+
+
+def not_beside_a_model(what: str) -> UsageError:
+    """The error for a flag of perfkit's own Transformer where the model is the caller's."""
+    return UsageError(
+        f"{what} is of perfkit's own Transformer: leave it out beside --model, whose callables choose the shape of"
+        " model and batch (--model-arg, --input-arg)"
+    )
+
+
+def title_of(name: str) -> str:
+    """What people call a field: `context length`; of an argument its name alone, `hidden`."""
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _name_of(own: Mapping[str, Any]) -> str:
+    return (own.get("model") or "own").replace(":", ".")
 
 
 _OF_THE_TRANSFORMER = ("batch_size", "context_length", "checkpoint", "checkpoint_every", "checkpoint_nested")
@@ -213,9 +275,12 @@ def _by_part(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def nested(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Fields of a Transformer's configuration by name, as a record has them: for msgspec to convert.
+    """Fields of a configuration by name, as `flat` has them, as a record has them: for msgspec to convert.
 
     Names that no part has are left out, as a reader of records leaves them out.
     """
     parts = _by_part({name: value for name, value in fields.items() if name in FIELDS})
+    if own := {name: value for name, value in fields.items() if name in OWN_FIELDS and value}:
+        own |= {name: shlex.split(own[name]) for name in ARGUMENTS if name in own}
+        return parts | {"workload": {"kind": "own", "name": _name_of(own), **own}}
     return parts | {"workload": {"kind": "transformer"} | parts["workload"]}

@@ -23,7 +23,8 @@ import msgspec
 
 from perfkit.errors import UsageError
 from perfkit.schema import limits
-from perfkit.schema.config import FIELDS, RunConfig, nested
+from perfkit.schema.config import FIELDS, OWN_FIELDS, RunConfig, nested, of_the_transformer
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.printable import defused, restored
 
 SWEEP_VERSION = 2
@@ -101,7 +102,7 @@ class SweepRow:
         return self.key, self.repeat
 
 
-CONFIG_FIELDS = tuple(FIELDS)
+CONFIG_FIELDS = (*OWN_FIELDS, *FIELDS)
 COLUMNS: tuple[str, ...] = tuple(
     column
     for field in dataclasses.fields(SweepRow)
@@ -110,7 +111,7 @@ COLUMNS: tuple[str, ...] = tuple(
 """Of the results file, in order."""
 REQUIRED = ("key", "repeat", "isolation", "outcome")
 """Columns that every results file has; any other may be missing."""
-_KEY = re.compile(r"(?P<model_size>.+)_(?P<pass_type>[a-z-]+)_[0-9a-f]{8}")
+_KEY = re.compile(r"(?P<workload>.+)_(?P<pass_type>[a-z-]+)_[0-9a-f]{8}")
 """What `key_of` gives."""
 _QUOTED = 40
 """Characters of a cell that a message shows."""
@@ -126,11 +127,13 @@ def key_of(config: RunConfig) -> str:
 
 
 def flat(row: SweepRow) -> dict[str, Any]:
-    """The row by columns."""
-    result: dict[str, Any] = {}
+    """The row by columns; of what only perfkit's own Transformer has, a model of the caller's own has nothing."""
+    result: dict[str, Any] = dict.fromkeys(COLUMNS)
     for field in dataclasses.fields(row):
         value = getattr(row, field.name)
         result |= value.flat() if field.name == "config" else {field.name: value}
+    if isinstance(row.config.workload, Own):
+        result |= {name: None for name in FIELDS if of_the_transformer(name)}
     return result
 
 
@@ -159,7 +162,7 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
     if present.setdefault("sweep_version", str(_FIRST_VERSION)) != str(_FIRST_VERSION):
         present = {name: restored(text) for name, text in present.items()}
     plain: dict[str, Any] = {name: text for name, text in present.items() if name not in CONFIG_FIELDS}
-    plain["config"] = nested(_said_by_key(present["key"]) | present)
+    plain["config"] = nested(_said_by_key(present["key"], is_own="model" in present) | present)
     try:
         row = msgspec.convert(plain, SweepRow, strict=False)
     except msgspec.ValidationError as error:
@@ -172,15 +175,18 @@ def from_cells(cells: Mapping[str, str]) -> SweepRow:
     return row
 
 
-def _said_by_key(key: str) -> dict[str, str]:
+def _said_by_key(key: str, *, is_own: bool) -> dict[str, str]:
     """The fields that a configuration's key names, for columns that were removed from the file."""
     asked = _KEY.fullmatch(key)
-    return {name: text for name, text in asked.groupdict().items() if text != "default"} if asked else {}
+    if asked is None:
+        return {}
+    said = {"workload" if is_own else "model_size": asked["workload"], "pass_type": asked["pass_type"]}
+    return {name: text for name, text in said.items() if text != "default"}
 
 
 def _check_key(row: SweepRow) -> None:
     """Refuse a changed column: the row would show the numbers of another configuration."""
-    for name, said in _said_by_key(row.key).items():
+    for name, said in _said_by_key(row.key, is_own=isinstance(row.config.workload, Own)).items():
         if said != (has := row.config.value(name)):
             raise UsageError(f"the key {row.key} says {name} {said}, but column {name} holds {has!r}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import os
 import sys
@@ -15,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
-from perfkit.schema.parts.workloads import Own
+from perfkit.schema.parts.workloads import Own, arguments_of
 from perfkit.workload.step import StepWorkload, matmul_precision
 
 Find = Callable[[str], Any]
@@ -39,10 +38,9 @@ class BuiltWorkload(StepWorkload):
         device = torch.device(config.step.device)
         torch.set_float32_matmul_precision(matmul_precision(config))
         torch.manual_seed(config.step.seed)
-        arguments = dict(_argument(text) for text in own.model_arg)
         with device:
-            model = _called(find, "--model", own.model, arguments)
-            given = _called(find, "--input", own.input, {})
+            model = _called(find, "--model", own.model, arguments_of(own.model_arg))
+            given = _called(find, "--input", own.input, arguments_of(own.input_arg))
         if not isinstance(model, nn.Module):
             raise UsageError(f"--model {own.model} returned {type(model).__name__}, not a torch.nn.Module")
         self._loss: Callable[[Any], Tensor] | None = None
@@ -93,15 +91,6 @@ def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> A
         if isinstance(error, RuntimeError) and "memory" in str(error):
             raise
         raise UsageError(f"{what} {spec}: {type(error).__name__}: {error} (--debug shows where)") from error
-
-
-def _argument(text: str) -> tuple[str, Any]:
-    """`hidden=512` as a name and a value: a Python literal where it is one, else a text."""
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

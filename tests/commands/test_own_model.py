@@ -103,6 +103,11 @@ def test_runs_of_other_arguments_are_told_apart(capsys):
         (["--model", "net", *NAMED[2:]], "--model net: name a callable as package.module:callable"),
         ([*NAMED, "--model-arg", "8"], "--model-arg 8: write it as name=value"),
         ([*NAMED, "--model-arg", "a=8", "a=9"], "--model-arg a is given twice: leave one out"),
+        (["--input-arg", "n=2"], "--input-arg n=2 needs --model and --input: it is an argument of theirs"),
+        (
+            [*NAMED, "--input-arg", "n=2"],
+            "--input models_of_a_test:batch: TypeError: batch() got an unexpected keyword",
+        ),
         ([*NAMED, "--estimate"], "--estimate has a formula for perfkit's own Transformer alone: leave out --model"),
         (["--model", "no_such_module:x", *NAMED[2:]], "--model no_such_module:x: ModuleNotFoundError: No module named"),
     ],

@@ -91,6 +91,53 @@ def test_a_sweep_measures_each_combination_and_writes_it_down(sweep, processes):
         assert len(list(csv.DictReader(stream))) == 4
 
 
+OWN = ["--model", "m:Net", "--input", "m:batch"]
+
+
+def test_a_sweep_over_arguments_of_an_own_model(sweep, processes):
+    """GIVEN two axes of arguments beside one of precision WHEN swept, resumed, compared THEN cells are told apart"""
+    # WHEN
+    grid = [
+        *OWN,
+        "--model-arg",
+        "hidden=64",
+        "256",
+        "layers=2",
+        "--input-arg",
+        "n=8",
+        "16",
+        "--precision",
+        "fp32",
+        "bf16",
+    ]
+    processes.instead[2] = sweeps.finished(outcome="error", exit_code=2, stderr_tail="perfkit: --model m:Net: no\n")
+    result = sweep(*grid)
+
+    # THEN
+    assert (result.code, len(processes.turns)) == (1, 8)
+    lines = result.err.splitlines()
+    assert lines[0].startswith("[1/8] hidden ")  # no formula, so nobody asks for free memory
+    assert [line.split()[:3] for line in result.out.splitlines() if line.startswith("hidden")] == [
+        ["hidden", "n", "precision"]] * 2  # fmt: skip
+    assert {row.config.value("model_arg.hidden") for row in result.rows} == {64, 256}
+    assert "--model m:Net: no" in result.out
+
+    # WHEN / THEN: what failed is repeated, and nothing else
+    del processes.instead[2]
+    again = sweep(*grid, "--resume", "--retry", "--columns", "hidden", "median_s")
+    assert (again.code, len(processes.turns)) == (0, 9)
+    assert "8 results: 8 ok" in again.out
+    pair = [row.record for row in again.rows if row.config.step.precision == "fp32"][:2]
+    assert cli.main(["compare", *pair, "--format", "json"]) == 0
+
+
+def test_flags_of_the_transformer_are_refused_beside_a_model(sweep, processes):
+    result = sweep(*OWN, "--context-length", "64", "128")
+    assert result.code == 2
+    assert result.says.startswith("perfkit: --context-length 64 128 is of perfkit's own Transformer: leave it out")
+    assert not processes.turns
+
+
 def test_repeats_run_in_rounds(sweep, processes):
     assert sweep(*GRID, "--repeats", "2", "--timeout", "60").code == 0
     assert [turn.repeat for turn in processes.turns] == [1] * 4 + [2] * 4

@@ -26,9 +26,8 @@ from perfkit.measure import doctor
 from perfkit.render import findings
 from perfkit.render.writers import WRITERS
 from perfkit.schema import ceilings, range_names, record, sweep
-from perfkit.schema.config import OWN_FIELDS, RunConfig
+from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import CLEAN, Finding
-from perfkit.schema.parts.checks import flag as flag_of
 from perfkit.schema.parts.measurement import Measurement
 from perfkit.schema.parts.step import Step
 from perfkit.schema.parts.workloads import SIZES, Own, Transformer
@@ -85,8 +84,7 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
 
 def grid_flags() -> set[str]:
     """Flags that a sweep shares with a run, whose page has them, and their second names."""
-    own = {flag_of(name) for name in OWN_FIELDS}
-    return {flag.name for flag in pages.flags(RunFlags)} - own | set(SWEEP_ALIASES.values())
+    return {flag.name for flag in pages.flags(RunFlags)} | set(SWEEP_ALIASES.values())
 
 
 @pytest.mark.parametrize(

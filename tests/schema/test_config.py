@@ -8,7 +8,7 @@ import pytest
 
 from perfkit.cli import build_app
 from perfkit.errors import UsageError
-from perfkit.schema.config import FIELDS, RunConfig
+from perfkit.schema.config import FIELDS, RunConfig, of_own
 from perfkit.schema.parts.measurement import Measurement
 from perfkit.schema.parts.step import Step
 from perfkit.schema.parts.workloads import SIZES, ModelShape, Own, Transformer
@@ -274,3 +274,30 @@ def test_a_refusal_across_parts_is_of_the_whole_configuration():
     ):
         with pytest.raises(UsageError, match=message):
             RunConfig(workload=workload, step=step, measurement=measurement)
+
+
+def test_values_of_an_own_model_are_those_of_its_arguments():
+    """GIVEN arguments of every kind WHEN asked for THEN numbers are numbers, and what is no number its text"""
+    arguments = ("n=4", "x=0.5", "on=True", "act=relu", "sizes=[1, 2]", "none=None")
+    config = of_own({"model": "a.b:C", "model_arg": arguments, "input": "a:d", "input_arg": ("n=2",)})
+    assert config.names[:9] == (
+        "model", "model_arg.n", "model_arg.x", "model_arg.on", "model_arg.act", "model_arg.sizes", "model_arg.none",
+        "input", "input_arg.n")  # fmt: skip
+    assert [config.value(name) for name in config.names[:9]] == [
+        "a.b:C", 4, 0.5, True, "relu", "[1, 2]", None, "a:d", 2]  # fmt: skip
+    assert config.value("model_arg.other") is RunConfig().value("model_arg.n") is None
+    assert {"batch_size", "d_model", "checkpoint"}.isdisjoint(config.names)
+    assert {"precision", "seed", "profiler"} <= {*config.names}
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"input_arg": ("n=1",)}, "--input-arg n=1 needs --model and --input"),
+        ({"model": "a:b", "input": "a:c", "input_arg": ("n",)}, "--input-arg n: write it as name=value"),
+        ({"model": "a:b", "input": "a:c", "input_arg": ("n=1", "n=2")}, "--input-arg n is given twice: leave one out"),
+    ],
+)
+def test_arguments_of_an_input_are_checked_as_a_models(own, message):
+    with pytest.raises(UsageError, match=message):
+        of_own(own)

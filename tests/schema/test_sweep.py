@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perfkit.errors import UsageError
 from perfkit.schema import sweep
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import RunConfig, of_own
 from perfkit.schema.limits import LARGEST
 from perfkit.schema.sweep import SweepRow
 from tests import runs, sweeps
@@ -181,3 +181,25 @@ def test_flat_has_the_columns_in_their_order():
     found = sweep.flat(ROW)
     assert tuple(found) == sweep.COLUMNS
     assert (found["checkpoint"], found["mean_s"], found["phase"]) == (True, ROW.mean_s, None)
+
+
+OWN = of_own({"model": "a.b:C", "model_arg": ("n=4", "act=a b", "q='x'"), "input": "a:d", "input_arg": ("n=2",)},
+             precision="bf16", pass_type="train")  # fmt: skip
+
+
+def test_a_row_of_an_own_model_comes_back_with_its_arguments():
+    """GIVEN texts with blanks and quotes WHEN written and read THEN nothing is lost, and no Transformer's is said"""
+    row = dataclasses.replace(ROW, config=OWN, key=sweep.key_of(OWN))
+    assert row.key.startswith("a.b.C_train_")
+    assert sweeps.read_back(row) == row
+    said = cells(row)
+    assert (said["model"], said["input"], said["input_arg"]) == ("a.b:C", "a:d", "n=2")
+    assert not said["batch_size"] + said["model_size"] + said["checkpoint"]
+
+
+def test_a_row_of_an_own_model_must_be_that_of_its_key():
+    row = dataclasses.replace(ROW, config=OWN, key=sweep.key_of(OWN))
+    with pytest.raises(
+        UsageError, match=r"the key a.b.C_train_\w+ says workload a.b.C, but column workload holds 'e.F'"
+    ):
+        sweep.from_cells(cells(row) | {"model": "e:F"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,8 +13,9 @@ from perfkit.analysis.sweeps import checkpoints
 from perfkit.analysis.sweeps import points as sweep_points
 from perfkit.errors import UsageError, did_you_mean
 from perfkit.schema import sweep
+from perfkit.schema.config import FIELDS, RunConfig, of_the_transformer, title_of
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.parts.workloads import SIZES, ModelShape
+from perfkit.schema.parts.workloads import SIZES, ModelShape, Own, Transformer
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import CONFIG_FIELDS, SweepOutcome, SweepRow
 from perfkit.schema.table import Column, Table
@@ -34,7 +35,10 @@ _ALIASES = {"size": "model_size", "context": "context_length", "batch": "batch_s
 """What headings call a column."""
 _TITLES = {name: title for title, name in _ALIASES.items()}
 _PLAIN = ("model_size", "context_length", "batch_size", "pass_type")
-"""Shown where a sweep has one point only."""
+_PLAIN_OWN = ("model", "model_arg", "pass_type")
+"""Shown where a sweep has one point only, of a model of the caller's own."""
+_OF_ROW = ("parameters", "outcome")
+"""Columns of a point that are neither of its configuration nor of its times."""
 
 _TIMES = {
     "mean_s": "mean", "std_s": "std", "median_s": "median", "median_low_s": "median 95% low",
@@ -116,19 +120,27 @@ def _findings(rows: Sequence[SweepRow]) -> Iterator[Finding]:
 
 def varied(rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """The fields that a results file varies; values left open, or that follow from the size, do not count."""
-    values_of = {name: {row.config.value(name) for row in rows} - {None, "auto"} for name in CONFIG_FIELDS}
+    values_of = {name: {row.config.value(name) for row in rows} - {None, "auto"} for name in names_of(rows)}
     names = [name for name, values in values_of.items() if len(values) > 1]
-    models = [row.config.transformer for row in rows]
+    models = [row.config.workload for row in rows if isinstance(row.config.workload, Transformer)]
     if all(model.model_size is not None and model.shape == SIZES[model.model_size] for model in models):
         names = [name for name in names if name not in ModelShape.__dataclass_fields__]
     return tuple(names)
 
 
-def check_columns(columns: Sequence[str], repeats: int) -> None:
-    """Raise UsageError for a name that the table of results will not have."""
-    known = _known(repeats > 1)
+def names_of(rows: Sequence[SweepRow]) -> tuple[str, ...]:
+    """Fields of the rows' configurations, with the arguments of own models, in one order."""
+    of_each = dict.fromkeys(name for row in rows for name in row.config.names)
+    place = {name: number for number, name in enumerate(CONFIG_FIELDS)}
+    return tuple(sorted(of_each, key=lambda name: place[name.partition(".")[0]]))
+
+
+def check_columns(columns: Sequence[str], repeats: int, configs: Iterable[RunConfig] = ()) -> None:
+    """Raise UsageError for a name that the table of results will not have, of these configurations."""
+    own = _arguments(configs)
+    known = (*own, *_known(repeats > 1))
     for name in columns:
-        if _ALIASES.get(name, name) not in known:
+        if _ALIASES.get(name, name) not in (*known, *own.values()):
             meant = did_you_mean(name, (*known, *_ALIASES))
             raise UsageError(f"--columns {name}: there is no such column{meant}; choose from {', '.join(known)}")
 
@@ -136,13 +148,15 @@ def check_columns(columns: Sequence[str], repeats: int) -> None:
 def results(rows: Sequence[SweepRow], varied: Sequence[str], columns: Sequence[str] = ()) -> Table:
     """What was measured: one row a run, or one row a point where points were repeated."""
     repeats = max((row.repeat for row in rows), default=1)
-    check_columns(columns, repeats)
-    chosen = tuple(dict.fromkeys(_ALIASES.get(name, name) for name in columns))
+    check_columns(columns, repeats, (row.config for row in rows))
+    names = _ALIASES | _arguments(row.config for row in rows)
+    chosen = tuple(dict.fromkeys(names.get(name, name) for name in columns))
     if repeats > 1:
         return _points_table(rows, varied, chosen)
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
     more = [column.name for column in _of_memory(measured, varied)]
-    usual = (*_labels(varied), *_RESULT[:-1], *more, _RESULT[-1])
+    result = (name for name in _RESULT[:-1] if name != "tokens_per_s" or any(row.tokens_per_s for row in measured))
+    usual = (*_labels(varied, rows), *result, *more, _RESULT[-1])
     table = _table("results", "Step time", chosen or usual, _sorted(measured))
     return table if chosen else dataclasses.replace(table, columns=_with_spare(table.columns))
 
@@ -153,19 +167,19 @@ def failures(rows: Sequence[SweepRow], varied: Sequence[str]) -> list[Table]:
     skipped = {row.key: row for row in rows if row.outcome == "predicted-oom"}  # every repeat of it is the same
     failed = _sorted([*(row for row in rows if row.outcome == "oom"), *skipped.values()])
     if failed:
-        columns = (*_labels(varied), "outcome", "phase", "requested_bytes", "available_bytes", "predicted_bytes",
+        columns = (*_labels(varied, rows), "outcome", "phase", "requested_bytes", "available_bytes", "predicted_bytes",
                    "try_first", "try_second")  # fmt: skip
         tables.append(_table("failed_memory", "Failed (out of memory)", _filled(columns, failed), failed))
     other = _sorted([r for r in rows if r.outcome not in (*_OUT_OF_MEMORY, *sweep_points.MEASURED_OUTCOMES)])
     if other:
-        columns = (*_labels(varied), "repeat", "outcome", "predicted_bytes", "message")
+        columns = (*_labels(varied, rows), "repeat", "outcome", "predicted_bytes", "message")
         tables.append(_table("failed", "Failed", _filled(columns, other), other))
     return tables
 
 
 def warmup_study(rows: Sequence[SweepRow], varied: Sequence[str]) -> Table:
     """How the number of warm-up steps affects the steps measured after them."""
-    others = [name for name in _labels(varied) if name != "warmup_steps"]
+    others = [name for name in _labels(varied, rows) if name != "warmup_steps"]
     measured = [row for row in rows if row.outcome in sweep_points.MEASURED_OUTCOMES]
     repeat = ["repeat"] if any(row.repeat > 1 for row in rows) else []
     table = _table("warmup_study", "Warm-up study", (*others, *repeat, *_WARMUP), _sorted(measured))
@@ -196,17 +210,19 @@ def _points_table(rows: Sequence[SweepRow], varied: Sequence[str], chosen: tuple
     said = _OF_REPEATS if shared else _OF_PROCESSES
     of_point = [dataclasses.replace(column, note=said.get(column.name, "")) for column in _OF_POINT]
     own = {column.name: column for column in (*of_point, *_OF_MEMORY)}
-    names = chosen or (*_labels(varied), *(column.name for column in (*of_point, *_of_memory(rows, varied))))
+    usual = (column.name for column in (*of_point, *_of_memory(rows, varied)))
+    is_timed = any(row.tokens_per_s for row in rows)
+    names = chosen or (*_labels(varied, rows), *(name for name in usual if name != "tokens_per_s" or is_timed))
     frame = pd.DataFrame(
         [
-            {name: point.config.value(name) if name in CONFIG_FIELDS else getattr(point, name) for name in names}
+            {name: getattr(point, name) if name in (*own, *_OF_ROW) else point.config.value(name) for name in names}
             for point in points if point.processes
         ],
         columns=list(names),
     )  # fmt: skip
     if shared:
         own["processes"] = dataclasses.replace(own["processes"], title="repeats")
-    shown = tuple(own.get(name) or _COLUMNS[name] for name in names)
+    shown = _columns(names, rows, _COLUMNS | own)
     return Table("results", "Step time", shown if chosen else _with_spare(shown), frame)
 
 
@@ -223,31 +239,63 @@ def _with_spare(columns: Sequence[Column]) -> tuple[Column, ...]:
 
 def _known(repeated: bool) -> tuple[str, ...]:
     own = (column.name for column in (*_OF_POINT, *_OF_MEMORY))
-    return (*CONFIG_FIELDS, "parameters", "outcome", *own) if repeated else sweep.COLUMNS
+    return (*CONFIG_FIELDS, *_OF_ROW, *own) if repeated else sweep.COLUMNS
 
 
-def _labels(varied: Sequence[str]) -> tuple[str, ...]:
+def _arguments(configs: Iterable[RunConfig]) -> dict[str, str]:
+    """Arguments of own models, by what people call them: `{"hidden": "model_arg.hidden"}`.
+
+    Where that is the name of something else too, by all of it: `{"model arg seed": "model_arg.seed"}`.
+    """
+    names = dict.fromkeys(name for config in configs for name in config.names if "." in name)
+    counts = Counter(title_of(name) for name in (*names, *FIELDS) if name not in FIELDS or not of_the_transformer(name))
+    full = {name: name.replace("_", " ").replace(".", " ") for name in names}
+    return {title_of(name) if counts[title_of(name)] == 1 else full[name]: name for name in names}
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[SweepRow], known: Mapping[str, Column] = _COLUMNS
+) -> tuple[Column, ...]:
+    titles = {name: title for title, name in _arguments(row.config for row in rows).items()}
+    columns = []
+    for name in names:
+        values = {row.config.value(name) for row in rows} if name in titles else set()
+        is_count = all(type(value) is int for value in values)
+        argument = Column(name, "", "count" if is_count else "text", titles.get(name, title_of(name)))
+        columns.append(argument if "." in name else known[name])
+    return tuple(columns)
+
+
+def _labels(varied: Sequence[str], rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """The columns that tell the points apart."""
-    names = tuple(varied) or _PLAIN
+    is_own = any(isinstance(row.config.workload, Own) for row in rows)
+    names = tuple(varied) or (_PLAIN_OWN if is_own else _PLAIN)
     return tuple(part for name in names for part in ((name, "parameters") if name == "model_size" else (name,)))
 
 
 def _filled(columns: Sequence[str], rows: Sequence[SweepRow]) -> tuple[str, ...]:
     """The columns that hold anything."""
-    flat = [sweep.flat(row) for row in rows]
+    flat = [_flat(row, columns) for row in rows]
     return tuple(name for name in columns if any(line[name] is not None for line in flat))
+
+
+def _flat(row: SweepRow, columns: Sequence[str]) -> dict[str, Any]:
+    """The row by column, with the arguments of own models among these columns; a text where its column is one."""
+    own = {name: row.config.value(name) for name in columns if "." in name}
+    return dict.fromkeys(columns) | sweep.flat(row) | own
 
 
 def _sorted(rows: Sequence[SweepRow]) -> list[SweepRow]:
     """In the order of the grid's sizes and counts, not of the campaign: by parameters, then by each field."""
+    names = [name for name in names_of(rows) if name != "model_size"]
 
     def place(row: SweepRow) -> tuple[Any, ...]:
-        fields = (row.config.value(name) for name in CONFIG_FIELDS if name != "model_size")
+        fields = (row.config.value(name) for name in names)
         return (row.parameters or 0, *((str(type(v)), v) if v is not None else ("", 0) for v in fields), row.repeat)
 
     return sorted(rows, key=place)
 
 
 def _table(name: str, title: str, columns: Sequence[str], rows: Sequence[SweepRow]) -> Table:
-    frame = pd.DataFrame([sweep.flat(row) for row in rows], columns=list(sweep.COLUMNS))
-    return Table(name, title, tuple(_COLUMNS[column] for column in columns), frame[list(columns)])
+    frame = pd.DataFrame([_flat(row, columns) for row in rows], columns=list(columns))
+    return Table(name, title, _columns(columns, rows), frame)

@@ -12,7 +12,7 @@ from perfkit.analysis.statistics import stats
 from perfkit.analysis.sweeps.points import SweepPoint, points_of
 from perfkit.schema import units
 from perfkit.schema.chart import Chart, Look, Missing, Panel, Series
-from perfkit.schema.config import FIELDS
+from perfkit.schema.config import FIELDS, title_of
 from perfkit.schema.parts.workloads import SIZES
 from perfkit.schema.record import RunRecord
 from perfkit.schema.sweep import SweepRow
@@ -32,7 +32,7 @@ _CATEGORY = 0.65
 def chart(rows: Sequence[SweepRow], varied: Sequence[str]) -> Chart:
     """Median time (above) and peak memory (below) against each number that the sweep varies, or else by category."""
     points = points_of(rows)
-    axes = [name for name in varied if _is_axis(name)] or [""]
+    axes = [name for name in varied if _is_axis(name, points)] or [""]
     times, memory = ([_panel(points, varied, axis, what) for axis in axes] for what in ("time", "memory"))
     of_memory = "memory: peak of the measured steps; on a CPU the resident set"
     return Chart(rows=(_alike(times), _alike(memory)), notes=(_said_of_bars(points), of_memory))
@@ -57,8 +57,11 @@ def _said_of_bars(points: Sequence[SweepPoint]) -> str:
     return "; ".join((f"time: {what}", *said))
 
 
-def _is_axis(name: str) -> bool:
-    return name == "model_size" or (FIELDS[name].kind in (int, int | None) and name != "seed")
+def _is_axis(name: str, points: Sequence[SweepPoint]) -> bool:
+    """Whether a field is a number; an argument of an own model where all of its values are."""
+    if name in FIELDS:
+        return name == "model_size" or (FIELDS[name].kind in (int, int | None) and name != "seed")
+    return "." in name and all(is_number(point.config.value(name)) for point in points)
 
 
 def _panel(points: Sequence[SweepPoint], varied: Sequence[str], axis: str, what: str) -> Panel:
@@ -82,7 +85,7 @@ def _panel(points: Sequence[SweepPoint], varied: Sequence[str], axis: str, what:
     return Panel(
         series=tuple(series),
         missing=tuple(missing),
-        x_title=_TITLES.get(axis, axis.replace("_", " ")),
+        x_title=_TITLES.get(axis, title_of(axis)),
         y_title="step time" if what == "time" else "peak memory",
         y_quantity="s" if what == "time" else "B",
         x_ticks=tuple(dict.fromkeys(places.values())),
@@ -130,16 +133,16 @@ def _places(points: Sequence[SweepPoint], varied: Sequence[str], axis: str) -> d
     Numbers beside what is none, such as no --num-threads, are categories: they have no common scale.
     """
     places: dict[Any, tuple[float, str]] = {}
-    is_number = all(isinstance(_place_key(point, varied, axis), int) for point in points)
+    are_numbers = all(is_number(_place_key(point, varied, axis)) for point in points)
     for point in sorted(points, key=lambda point: _ranks(point, varied)):
         key = _place_key(point, varied, axis)
         if axis == "model_size" and point.parameters is not None:
             places[key] = (float(point.parameters), f"{key}\n{units.parameters(point.parameters)}")
-        elif axis and is_number:
+        elif axis and are_numbers:
             places[key] = (float(key), f"{key:,}")
         elif key not in places:
             name = "\n".join(_said(n, v) for n, v in zip(varied, key, strict=True)) if not axis else str(key)
-            places[key] = (float(len(places)), name or str(point.config.value("model_size")))
+            places[key] = (float(len(places)), name or point.config.workload.name)
     return places
 
 
@@ -159,7 +162,7 @@ def _ranks(point: SweepPoint, names: Sequence[str]) -> tuple[Any, ...]:
 
 def _rank(value: Any) -> tuple[str, Any]:
     """Numbers by size, model sizes from small to large, other names by the alphabet."""
-    if isinstance(value, int):
+    if is_number(value) or isinstance(value, bool):
         return "", value
     return ("", list(SIZES).index(value)) if value in SIZES else (str(type(value)), str(value))
 
@@ -167,10 +170,15 @@ def _rank(value: Any) -> tuple[str, Any]:
 def _said(name: str, value: Any) -> str:
     """A value that can be read without its flag."""
     if isinstance(value, bool):
-        return name.replace("_", " ") if value else f"no {name.replace('_', ' ')}"
-    if isinstance(value, int):
-        return f"{name.removesuffix('_length').removesuffix('_size').replace('_', ' ')} {value:,}"
-    return str(value) if name in ("model_size", "pass_type", "precision", "optimizer") else f"{name} {value}"
+        return title_of(name) if value else f"no {title_of(name)}"
+    if is_number(value):
+        return f"{title_of(name.removesuffix('_length').removesuffix('_size'))} {value:,}"
+    return str(value) if name in ("model_size", "pass_type", "precision", "optimizer") else f"{title_of(name)} {value}"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value can stand on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_wide(values: Sequence[float]) -> bool:

@@ -10,6 +10,7 @@ from perfkit.analysis.runs.summary import summarize
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Turn
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord
 from perfkit.schema.sweep import Isolation, SweepOutcome, SweepRow
 
@@ -126,11 +127,15 @@ def _message(finished: Finished) -> str | None:
 
 def _named(config: RunConfig) -> RunConfig:
     """The configuration with size and context length filled in, as far as they are known without a device."""
-    return config if config.transformer.model_size is None else config.resolved(config.step.device)
+    if isinstance(config.workload, Own) or config.workload.model_size is None:
+        return config
+    return config.resolved(config.step.device)
 
 
 def _parameters(config: RunConfig) -> int | None:
-    return config.transformer.parameters if config.transformer.model_size is not None else None
+    if isinstance(config.workload, Own) or config.workload.model_size is None:
+        return None
+    return config.workload.parameters
 
 
 def _two(suggestions: tuple[str, ...]) -> tuple[str | None, str | None]:

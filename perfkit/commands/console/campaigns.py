@@ -21,6 +21,7 @@ from rich.text import Text
 from perfkit.commands.console.progress import TOLD_SECONDS, Wait, Waiting, stderr_console, still_bar
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Turn
+from perfkit.schema.config import title_of
 from perfkit.schema.printable import printable
 from perfkit.schema.sweep import SweepRow
 
@@ -185,7 +186,7 @@ class SweepProgress:
 
     def _draw(self, running: str) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in (*(name.replace("_", " ") for name in self._varied), "repeat", "outcome"):
+        for heading in (*(title_of(name) for name in self._varied), "repeat", "outcome"):
             table.add_column(heading, overflow="ellipsis")
         for heading in _NUMBERS:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -199,7 +200,7 @@ class SweepProgress:
 
     def _label(self, turn: Turn) -> str:
         config = turn.point.config
-        values = [f"{n.replace('_', '-')} {v}" for n, v in zip(self._varied, self._values(turn), strict=True)]
+        values = [f"{title_of(n).replace(' ', '-')} {v}" for n, v in zip(self._varied, self._values(turn), strict=True)]
         repeat = [f"repeat {turn.repeat}"] if turn.repeat > 1 else []
         return ", ".join([*values, *repeat]) or f"{config.workload.name} {config.step.pass_type}"
 

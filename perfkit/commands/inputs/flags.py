@@ -17,7 +17,17 @@ from docstring_parser import parse_from_object
 
 from perfkit.errors import UsageError
 from perfkit.schema import units
-from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig, of_own
+from perfkit.schema.config import (
+    ARGUMENTS,
+    FIELDS,
+    OWN_FIELDS,
+    PARTS,
+    Field,
+    RunConfig,
+    not_beside_a_model,
+    of_own,
+    of_the_transformer,
+)
 from perfkit.schema.parts.checks import flag
 
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
@@ -89,29 +99,31 @@ def _config(flags: Any) -> RunConfig:
     """The configuration that the flags describe. Raises UsageError if it cannot work."""
     given = {name: getattr(flags, name) for name in FIELDS}
     fields = {name: value for name, value in given.items() if name not in _DEPENDENT or value is not None}
-    if flags.model is None and flags.input is None and not flags.model_arg:
-        return RunConfig.of(**fields)
-    return of_own(flags.model, flags.model_arg, flags.input, **fields)
+    own = {name: getattr(flags, name) for name in OWN_FIELDS}
+    return of_own(own, **fields) if any(own.values()) else RunConfig.of(**fields)
 
 
-_OWN: list[tuple[str, Any, Any]] = [
-    (
-        name,
-        Annotated[kind, _GROUPS["workload"], Parameter(help=text, name=flag(name))],
-        dataclasses.field(default=default),
-    )
-    for name, kind, default, text in (
-        (
-            "model",
-            str | None,
-            None,
-            "Measure a module of your own: the callable that builds it, as package.module:callable.",
-        ),
-        ("model_arg", tuple[str, ...], (), "With --model: arguments of the callable, as name=value."),
-        ("input", str | None, None, "With --model: the callable that returns a batch, and a loss if it likes."),
-    )
-]
-"""Flags of a run that name a model of the caller's own."""
+_OWN_TEXTS = {
+    "model": "Measure a module of your own: the callable that builds it, as package.module:callable.",
+    "model_arg": "With --model: arguments of the callable, as name=value.",
+    "input": "With --model: the callable that returns a batch, and a loss if it likes.",
+    "input_arg": "With --model: arguments of --input, as name=value.",
+}
+_OWN_GRID_TEXTS = _OWN_TEXTS | {
+    "model_arg": "With --model: arguments of the callable, each with one value or more: hidden=256 512 layers=2.",
+    "input_arg": "With --model: arguments of --input, each with one value or more: batch=4 8.",
+}
+
+
+def _own(texts: dict[str, str], *, several: bool) -> list[tuple[str, Any, Any]]:
+    """Flags that name a model of the caller's own."""
+    annotated: Any = Annotated
+    flags = []
+    for name, text in texts.items():
+        one, none = (tuple[str, ...], ()) if several or name in ARGUMENTS else (str | None, None)
+        kind = annotated[(one, _GROUPS["workload"], Parameter(help=text, name=flag(name)))]
+        flags.append((name, kind, dataclasses.field(default=none)))
+    return flags
 
 
 if typing.TYPE_CHECKING:  # a type checker cannot follow types made from fields
@@ -134,7 +146,7 @@ else:
         "One value of each field; raises UsageError if they cannot work together.",
         _one,
         {name: None if name in _DEPENDENT else field.default for name, field in FIELDS.items()},
-        own=_OWN,
+        own=_own(_OWN_TEXTS, several=False),
         config=property(_config),
         __post_init__=_config,
     )
@@ -143,15 +155,18 @@ else:
         "The values of each field of RunConfig; None if its flag is not given.",
         _several,
         dict.fromkeys(FIELDS),
+        own=_own(_OWN_GRID_TEXTS, several=True),
     )
 
 
 def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
     """Field -> its values, without duplicates. A switch without a value is on, and `off on` is both.
 
-    Raises UsageError for a flag without a value.
+    Each argument of an own model is a field: `model_arg.hidden`, with texts. Raises UsageError for a flag without a
+    value, and for one of perfkit's own Transformer beside --model.
     """
-    asked_for: dict[str, tuple[Any, ...]] = {}
+    own = _own_values(grid)
+    asked_for = dict(own)
     for name, field in FIELDS.items():
         asked = getattr(grid, name)
         if asked is None:
@@ -159,9 +174,34 @@ def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
         switch = field.kind is bool
         if not asked and not switch:
             raise UsageError(f"{flag(name)} needs a value")
+        if own and of_the_transformer(name):
+            raise not_beside_a_model(" ".join([flag(name), *map(str, asked)]))
         chosen = [value == "on" for value in asked] or [True] if switch else asked
         asked_for[name] = tuple(dict.fromkeys(chosen))
     return asked_for
+
+
+def _own_values(grid: Grid) -> dict[str, tuple[Any, ...]]:
+    """What names an own model, by field and argument; empty for perfkit's Transformer."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for field in OWN_FIELDS:
+        given = getattr(grid, field)
+        if field in ARGUMENTS:
+            of_arguments: dict[str, list[str]] = {}
+            name = ""
+            for text in given:
+                before, mark, value = text.partition("=")
+                if mark and before.isidentifier():
+                    name = before
+                elif not name:
+                    raise UsageError(f"{flag(field)} {text}: write it as name=value, and more values after it")
+                else:
+                    value = text
+                of_arguments.setdefault(name, []).append(value)
+            found |= {f"{field}.{name}": tuple(dict.fromkeys(values)) for name, values in of_arguments.items()}
+        elif given:
+            found[field] = tuple(dict.fromkeys(given))
+    return found
 
 
 _DEFAULT = RunFlags()

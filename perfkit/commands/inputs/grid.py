@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perfkit.errors import UsageError
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import RunConfig, of_values
 from perfkit.schema.parts.checks import flag
 
 
@@ -39,9 +39,9 @@ def expand(values: Mapping[str, tuple[Any, ...]]) -> Expansion:
     varied = tuple(name for name, several in values.items() if len(several) > 1)
     for combination in _combinations(values):
         try:
-            configs[RunConfig.of(**combination)] = None
+            configs[of_values(combination)] = None
         except UsageError as error:
-            flags = " ".join(f"{flag(name)} {_text(combination[name])}" for name in varied or combination)
+            flags = " ".join(_flag(name, combination[name]) for name in varied or combination)
             refused.append(Refused(flags, str(error)))
     return Expansion(tuple(configs), tuple(refused), varied)
 
@@ -51,5 +51,8 @@ def _combinations(values: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, A
         yield dict(zip(values, combination, strict=True))
 
 
-def _text(value: object) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+def _flag(name: str, value: object) -> str:
+    """`--batch-size 4`; of an own model's argument `--model-arg hidden=4`."""
+    field, _, argument = name.partition(".")
+    text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+    return f"{flag(field)} {argument}={text}" if argument else f"{flag(field)} {text}"

@@ -5,10 +5,11 @@ Both are Structs, because msgspec can only tell Structs apart in a union; in a r
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -126,6 +127,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
     """Arguments of the callable, as `name=value`."""
     input: str | None = None
     """The callable that returns a batch, and a loss if it likes, as `package.module:callable`."""
+    input_arg: tuple[str, ...] = ()
+    """Arguments of that callable, as `name=value`."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable():
@@ -138,13 +141,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
                 ("--input", f"--model {self.model}") if self.model else ("--model", f"--input {self.input}")
             )
             raise UsageError(f"{given} needs {missing} package.module:callable, {_RETURNS[missing]}")
-        for argument in self.model_arg:
-            name, mark, _ = argument.partition("=")
-            if not mark or not name.isidentifier():
-                raise UsageError(f"--model-arg {argument}: write it as name=value")
-        names = [argument.partition("=")[0] for argument in self.model_arg]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UsageError(f"--model-arg {twice} is given twice: leave one out")
+        for what, arguments in (("--model-arg", self.model_arg), ("--input-arg", self.input_arg)):
+            if arguments and self.model is None:
+                raise UsageError(f"{what} {arguments[0]} needs --model and --input: it is an argument of theirs")
+            _check_arguments(what, arguments)
 
     def flags(self) -> list[str]:
         """The command line that names it. Raises UsageError where none can."""
@@ -154,13 +154,37 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
                 "pass it to measure.runner.run, or configure a Transformer"
             )
         arguments = ["--model-arg", *self.model_arg] if self.model_arg else []
-        return ["--model", self.model, *arguments, "--input", self.input]
+        of_input = ["--input-arg", *self.input_arg] if self.input_arg else []
+        return ["--model", self.model, *arguments, "--input", self.input, *of_input]
 
 
 _RETURNS = {
     "--model": "which returns the module",
     "--input": "which returns a batch: a tensor, a tuple of arguments or a dictionary of them",
 }
+
+
+def arguments_of(texts: tuple[str, ...]) -> dict[str, Any]:
+    """`("hidden=512", "act=gelu")` as names and values: a Python literal where it is one, else the text."""
+    return {name: _literal(value) for name, _, value in (text.partition("=") for text in texts)}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _check_arguments(what: str, arguments: tuple[str, ...]) -> None:
+    names = []
+    for argument in arguments:
+        name, mark, _ = argument.partition("=")
+        if not mark or not name.isidentifier():
+            raise UsageError(f"{what} {argument}: write it as name=value")
+        names.append(name)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"{what} {twice} is given twice: leave one out")
 
 
 def _check_heads(d_model: int, heads: int) -> None:

@@ -10,10 +10,10 @@ import pytest
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.errors import UsageError
 from perfkit.render import terminal
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import RunConfig, of_own
 from perfkit.schema.table import Table
 from tests import runs, sweeps
-from tests.reports import lines_in
+from tests.reports import lines_in, tables_for_people
 
 QUICK: dict[str, Any] = dict(runs.QUICK, device="cpu", model_size="tiny")
 
@@ -233,3 +233,45 @@ def test_failures_show_the_columns_that_hold_something():
     assert sweep_report.failures(rows[-2:], ["batch_size"]) == []
     heading = {column.name: column.heading for column in memory.columns}
     assert (heading["try_first"], heading["try_second"], heading["predicted_bytes"]) == ("try", "or", "predicted")
+
+
+def own(*arguments: str, **fields: Any) -> RunConfig:
+    return of_own({"model": "m:a", "model_arg": arguments, "input": "m:b"}, device="cpu", **fields)
+
+
+def test_arguments_of_an_own_model_are_columns_under_their_names():
+    """GIVEN points of two arguments, one out of memory WHEN shown THEN each has its column, and none is of tokens"""
+    rows = [
+        sweeps.row(own("hidden=8", "act=relu"), 0.02), sweeps.row(own("hidden=2", "act=gelu"), 0.01),
+        sweeps.row(own("hidden=99", "act=gelu")),
+    ]  # fmt: skip
+    varied = sweep_report.varied(rows)
+    assert varied == ("model_arg.hidden", "model_arg.act")
+    results, failed = tables_for_people(sweep_report.report(rows, varied))
+    assert [column.heading for column in results.columns][:3] == ["hidden", "act", "n"]
+    assert results.columns[0].kind == "count"
+    assert results.frame["model_arg.hidden"].tolist() == [2, 8]
+    assert "tokens_per_s" not in results.frame.columns
+    assert (failed.frame["model_arg.hidden"].tolist(), failed.columns[0].heading) == ([99], "hidden")
+
+
+def test_columns_of_arguments_are_chosen_by_their_names():
+    rows = [
+        sweeps.row(own("hidden=8", "seed=1", seed=seed), 0.02, repeat=repeat) for seed in (1, 2) for repeat in (1, 2)
+    ]
+    results = sweep_report.results(rows, ("seed",), ("hidden", "seed", "model arg seed", "median_s"))
+    assert [column.name for column in results.columns] == ["model_arg.hidden", "seed", "model_arg.seed", "median_s"]
+    with pytest.raises(UsageError, match=r"--columns hiden: there is no such column \(did you mean hidden\?\)"):
+        sweep_report.results(rows, ("seed",), ("hiden",))
+
+
+def test_a_single_point_of_an_own_model_says_which_it_is():
+    [results] = tables_for_people(sweep_report.report([sweeps.row(own("hidden=8"), 0.02)], ()))
+    assert results.frame.iloc[0][["model", "model_arg", "pass_type"]].tolist() == [
+        "m:a", "hidden=8", "forward-backward"]  # fmt: skip
+
+
+def test_what_failed_everywhere_is_still_a_table():
+    results, failed = tables_for_people(sweep_report.report([sweeps.row(own("hiden=8"))], ("model_arg.hiden",)))
+    assert results.frame.empty
+    assert results.columns[0].heading == failed.columns[0].heading == "hiden"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perfkit.analysis.sweeps import chart as sweep_chart
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import RunConfig, of_own
 from tests import runs, sweeps
 
 
@@ -324,3 +324,25 @@ def test_numbers_beside_none_do_not_stand_upon_each_other():
     [[panel], _] = sweep_chart.chart([row(0.1, num_threads=n) for n in (None, 1, 8)], ["num_threads"]).rows
     assert sorted(place for place, _ in panel.x_ticks) == [0.0, 1.0, 2.0]
     assert {text for _, text in panel.x_ticks} == {"None", "1", "8"}
+
+
+def test_an_argument_of_an_own_model_is_an_axis_where_it_is_a_number():
+    """GIVEN numbers, one with a point, and texts WHEN drawn THEN numbers have an axis, and texts tell lines apart"""
+    rows = [
+        sweeps.row(of_own({"model": "m:a", "model_arg": (f"width={width}", f"act={act}"), "input": "m:b"}), 0.1 * place)
+        for place, (width, act) in enumerate([("2", "relu"), ("0.5", "relu"), ("2", "gelu"), ("0.5", "gelu")], start=1)
+    ]
+    ((panel,), _) = sweep_chart.chart(rows, ["model_arg.width", "model_arg.act"]).rows
+    assert (panel.x_title, panel.x_ticks) == ("width", ((0.5, "0.5"), (2.0, "2")))
+    assert [(one.label, one.x, one.y) for one in panel.series] == [
+        ("act gelu", (0.5, 2.0), pytest.approx((0.4, 0.3))), ("act relu", (0.5, 2.0), pytest.approx((0.2, 0.1)))
+    ]  # fmt: skip
+
+
+def test_arguments_that_are_texts_or_truths_are_categories():
+    rows = [
+        sweeps.row(of_own({"model": "m:a", "model_arg": (f"bias={bias}",), "input": "m:b"}), 0.1)
+        for bias in ("True", "False")
+    ]
+    ((panel,), _) = sweep_chart.chart(rows, ["model_arg.bias"]).rows
+    assert panel.x_ticks == ((0.0, "no bias"), (1.0, "bias"))

@@ -15,9 +15,9 @@ from perfkit.errors import UsageError
 from perfkit.schema.config import FIELDS, OWN_FIELDS, RunConfig
 
 
-@pytest.mark.parametrize(("kind", "own"), [(RunFlags, OWN_FIELDS), (Grid, ())], ids=["run", "sweep"])
-def test_every_field_of_a_configuration_is_a_flag(kind, own):
-    assert [field.name for field in dataclasses.fields(kind)] == [*FIELDS, *own]
+@pytest.mark.parametrize("kind", [RunFlags, Grid], ids=["run", "sweep"])
+def test_every_field_of_a_configuration_is_a_flag(kind):
+    assert [field.name for field in dataclasses.fields(kind)] == [*FIELDS, *OWN_FIELDS]
 
 
 def test_flags_make_the_configuration_that_they_ask_for():
@@ -92,3 +92,31 @@ def test_a_target_is_typed_as_a_percentage_or_as_a_ratio(typed, ratio):
 def test_a_target_that_is_no_number_is_refused_with_how_to_write_it(typed):
     with pytest.raises(UsageError, match=f"--target-ci {typed}: write it as 1% or 0.01"):
         _ratio(float, [Token(value=typed)])
+
+
+OWN_GRID = {"model": ("m:a",), "input": ("m:b",)}
+
+
+def test_each_argument_of_an_own_model_is_a_field_with_values_of_its_own():
+    """GIVEN arguments in several spellings WHEN taken THEN what has no name belongs to the one before"""
+    found = values(Grid(**OWN_GRID, model_arg=("hidden=1", "2", "layers=3", "hidden=4", "2"), input_arg=("n=a=b", "c"),
+                        precision=("fp32",)))  # fmt: skip
+    assert found == {
+        "model": ("m:a",), "model_arg.hidden": ("1", "2", "4"), "model_arg.layers": ("3",), "input": ("m:b",),
+        "input_arg.n": ("a=b", "c"), "precision": ("fp32",),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model_arg": ("8", "a=9")}, "--model-arg 8: write it as name=value, and more values after it"),
+        ({"context_length": (8, 16)}, "--context-length 8 16 is of perfkit's own Transformer: leave it out beside"),
+        ({"model_size": ("tiny",)}, "--model-size tiny is of perfkit's own Transformer: leave it out beside --model"),
+        ({"batch_size": (4,)}, "--batch-size 4 is of perfkit's own Transformer"),
+        ({"checkpoint": ()}, "--checkpoint is of perfkit's own Transformer"),
+    ],
+)
+def test_what_fits_no_own_model_is_refused_in_a_grid(given, message):
+    with pytest.raises(UsageError, match=message):
+        values(Grid(**OWN_GRID, **given))
