@@ -61,6 +61,9 @@ class Observer:
     def after(self, step: StepId, sample: StepSample) -> None:
         """A step is over and its clock has stopped."""
 
+    def paused(self) -> None:
+        """After `after`: something follows that is no step, an evaluation; steps may go on after it."""
+
     def close(self) -> None:
         """No step follows. Called once, however the run ended, even if the model could not be built."""
 

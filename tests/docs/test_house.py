@@ -61,6 +61,7 @@ TESTED_WITH_OTHERS = {
     "analysis/time/idle/kinds": "analysis/time/idle/test_wall",
     "analysis/time/idle/regions": "reference/test_wall",
     "analysis/time/idle/waits": "analysis/time/idle/test_wall",
+    "integrations/session": "integrations/test_accelerate",
     "measure/own/cycle": "measure/own/test_profile",
     "commands/processes/script": "commands/test_script",
     "measure/own/script": "truth/test_script",

@@ -147,6 +147,10 @@ class WindowProbes(Probes):
             self._machine = self._kernel.read()
             super().before(step)
 
+    def paused(self) -> None:
+        """Keep nothing: what is used now is no step's."""
+        self._before = None
+
     def close(self) -> None:
         """Keep what was used since the last warm-up step, and stop observing."""
         if self._has_steps and self._before is not None:

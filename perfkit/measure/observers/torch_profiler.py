@@ -87,6 +87,12 @@ class TorchProfiler(Observer):
         if step == StepId("measured", 0):  # the profiler accepts metadata only while it records
             self._profiler.add_metadata_json(METADATA_KEY, msgspec.json.encode(self._metadata).decode())
 
+    def paused(self) -> None:
+        """End the step's range here: the profiler would end it with the next step."""
+        if self._running and self._profiler.step_rec_fn:
+            self._profiler.step_rec_fn.__exit__(None, None, None)
+            self._profiler.step_rec_fn = None
+
     def stop(self) -> None:
         """Record no more: the last step's range ends here, and with it all that the trace calls its step."""
         if self._running:

@@ -86,17 +86,30 @@ class Cycle:
         """A phase that the user names."""
         return self._phases.named(name)
 
-    def step(self) -> bool:
-        """The step is over, and the next begins; False where it was the last, and `end` is to follow."""
-        if self._step is None:
-            return False
+    def step(self, *, go_on: bool = True) -> bool:
+        """The step is over, and the next begins; False where it was the last, and `end` is to follow.
+
+        With `go_on=False` none begins until `go_on`: what is done before it belongs to no step, and is not counted.
+        """
         measured, measurement = self._recorder.measured, self._config.measurement
+        if self._step is None:
+            return measured.ended_by is None
         self._end_step()
         if len(measured.steps) >= measurement.measure_steps:
             measured.ended_by = "measure-steps"
             return False
-        self._begin()
+        if go_on:
+            self._begin()
+            return True
+        with signals.held():
+            for observer in self._recorder.observers[::-1]:
+                observer.paused()
         return True
+
+    def go_on(self) -> None:
+        """The next step begins, where none is under way."""
+        if self._step is None:
+            self._begin()
 
     def end(self, error: BaseException | None) -> RunRecord | None:
         """Take all hooks away and write the record; None, and no record, where no step was measured and none failed.

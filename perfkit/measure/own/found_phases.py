@@ -54,7 +54,8 @@ class FoundPhases:
     """Tells `stamp` of each phase as it begins, and `was_loss` if what is since the last forward turns out to be loss.
 
     `ranged`: phases have ranges in the recording, too; an optimizer's is annotate's. `first`: what a step does before
-    anything is found. `between` is called before a phase that is in no other; it may end the step, or everything.
+    anything is found. `between` is called before a phase that is in no other; it may end the step, begin one, or end
+    everything.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class FoundPhases:
         self._first, self._between = first, between
         self.closed = False
         """True once nothing is to be found any more, though a hook may still be called."""
+        self._between_steps = True
         self._thread = threading.get_ident()
         self._stack: list[_Open] = []
         self._ranges: dict[str, Range] = {}
@@ -76,6 +78,7 @@ class FoundPhases:
     def begin_step(self) -> None:
         """A step begins: until something else is found, what it does is to get its data."""
         self.end_step()
+        self._between_steps = False
         self._data = self._range(self._first) if self._first else None
         self._stamp(self._first)
 
@@ -85,12 +88,13 @@ class FoundPhases:
         while self._stack:
             self._pop()
         self._after_forward = False
+        self._between_steps = True
 
     def open(self, name: str, *, by_user: bool = False) -> _Open | None:
-        """Begin a phase; None where it is none: inside another that hides it, or on another thread."""
+        """Begin a phase; None where it is none: inside another that hides it, between steps, or on another thread."""
         if self.closed or threading.get_ident() != self._thread or not (by_user or self._is_seen(name)):
             return None
-        if not self._stack and self._has_ended():
+        if not self._stack and self._is_outside():
             return None
         if name == "backward" and self._after_forward:
             self._was_loss()
@@ -134,10 +138,10 @@ class FoundPhases:
         ]
         return undo
 
-    def _has_ended(self) -> bool:
-        """Tell whoever waits for it that something begins, and say whether that was the end of everything."""
+    def _is_outside(self) -> bool:
+        """Tell whoever waits for it that something begins, and say whether it is in no step."""
         self._between()
-        return self.closed
+        return self.closed or self._between_steps
 
     def _is_seen(self, name: str) -> bool:
         hidden = _HIDES.get(name, ())

@@ -69,6 +69,8 @@ class Profile:
         """Where the record and the recording are; after several cycles, the folder of their folders."""
         self.records: list[RunRecord] = []
         """Of each cycle that is over."""
+        self.counted_by = "p.step()"
+        """Who counts the steps: it is named where there were too few."""
         self._model, self._config, self._schedule, self._make = model, config, schedule, make
         self._cycle: Cycle | None = None
         self._steps = 0
@@ -85,7 +87,7 @@ class Profile:
         self.folder = _vacant(self.folder)
         Profile._open = self
         try:
-            self._go_on()
+            self.go_on()
         except BaseException:
             Profile._open = None
             raise
@@ -111,18 +113,31 @@ class Profile:
         if error is None:
             warnings.warn(self._why_empty(), RuntimeWarning, stacklevel=2)
 
-    def step(self) -> None:
-        """The loop's step is over, and the next begins. After the last measured step it does nothing."""
+    def step(self, *, go_on: bool = True) -> None:
+        """The loop's step is over, and the next begins. After the last measured step it does nothing.
+
+        With `go_on=False` none begins until `go_on` is called: what is done before it belongs to no step.
+        """
         if self._config is None:
             return
         if not self._entered or self._left:
             raise UsageError("p.step() belongs into the body of `with perfkit.profile(...) as p:`")
         self._steps += 1
-        if self._cycle is None:
-            self._go_on()
-        elif not self._cycle.step():
+        if self._cycle is not None and not self._cycle.step(go_on=go_on):
             self._end(None)
-            self._go_on()
+        if go_on:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """The next step begins, where none is under way."""
+        if self._cycle is not None:
+            self._cycle.go_on()
+        elif self._config is not None and not self.done and self._steps >= self._schedule.wait:
+            folder = self.folder
+            if self._schedule.repeat > 1:
+                folder = folder / f"cycle_{len(self.records) + 1}"
+                folder.mkdir()
+            self._cycle = self._make(self._config, folder, self._model)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """The body is a phase of this name, whatever would be found in it. Raises UsageError for an unfit name."""
@@ -131,6 +146,11 @@ class Profile:
         if not re.fullmatch(r"[\w .-]{1,80}", name):
             raise UsageError(f"phase {name!r}: name it with letters, digits, blanks and . - _")
         return self._cycle.phase(name)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether hooks are in place: from the first warm-up step of a cycle to its last measured one."""
+        return self._cycle is not None
 
     @property
     def done(self) -> bool:
@@ -155,15 +175,6 @@ class Profile:
             raise UsageError("the profile goes on: read its report after the `with`, or when p.done")
         return perfkit.report(self.folder)
 
-    def _go_on(self) -> None:
-        if not self.done and self._steps >= self._schedule.wait:
-            assert self._config is not None
-            folder = self.folder
-            if self._schedule.repeat > 1:
-                folder = folder / f"cycle_{len(self.records) + 1}"
-                folder.mkdir()
-            self._cycle = self._make(self._config, folder, self._model)
-
     def _end(self, error: BaseException | None) -> None:
         cycle, self._cycle = self._cycle, None
         if cycle is not None and (record := cycle.end(error)) is not None:
@@ -172,7 +183,7 @@ class Profile:
     def _why_empty(self) -> str:
         steps = "1 step" if self._steps == 1 else f"{self._steps} steps"
         return (
-            f"no step was measured: the loop called p.step() after {steps}, and the first to be measured is step"
+            f"no step was measured: {self.counted_by} counted {steps}, and the first to be measured is step"
             f" {self._schedule.first}: make more steps, or choose fewer wait and warmup steps"
         )
 

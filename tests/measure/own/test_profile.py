@@ -18,6 +18,7 @@ from perfkit import cli
 from perfkit.errors import UsageError
 from perfkit.measure.own.profile import scripts_in
 from perfkit.schema import module_tree, record
+from tests.integrations.seen import in_steps
 from tests.measure.own.state import state
 
 X = torch.ones(2, 4)
@@ -167,7 +168,7 @@ def test_a_loop_that_ends_early_keeps_what_it_measured(tmp_path):
 
 
 def test_a_loop_without_a_measured_step_says_so(tmp_path):
-    with pytest.warns(RuntimeWarning, match=r"no step was measured: the loop called p.step.. after 2 steps, and the"):
+    with pytest.warns(RuntimeWarning, match=r"no step was measured: p.step.. counted 2 steps, and the"):
         p = loop(tmp_path / "run", steps=2, profiler="none", wait=1, warmup=1)
     with pytest.raises(UsageError, match=r"the first to be measured is step 3: make more steps"):
         p.report.show()
@@ -262,3 +263,20 @@ def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
     assert (tmp_path / module_tree.FILE).is_file()
     with pytest.raises(UsageError, match="cannot run under nsys: leave it out"):
         perfkit.profile(net(), tmp_path, profiler="torch")
+
+
+def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
+    """GIVEN work in a pause, with the model WHEN profiled THEN phases, steps and counters have nothing of it"""
+    model = net()
+    with perfkit.profile(model, tmp_path / "run", warmup=1, active=2) as p:
+        for number in range(3):
+            model(X).sum().backward()
+            p.step(go_on=False)
+            with p.phase("rest"), torch.profiler.record_function("in a pause"):
+                model(X)
+            p.go_on()
+            p.go_on()
+            assert p.is_watching is (number < 2)
+    assert [list(sample.phases_s) for sample in p.record.steps] == [["data", "forward", "loss", "backward"]] * 2
+    assert p.record.window is None
+    assert [step["in a pause"] for step in in_steps(tmp_path / "run", outside="in a pause")] == [0, 0]

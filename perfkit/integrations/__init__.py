@@ -1,0 +1,1 @@
+"""`perfkit.profile` in the loops of others: Lightning, Hugging Face's Trainer, Accelerate. Each is optional."""
