@@ -32,17 +32,27 @@ def steps(config: RunConfig) -> int:
     return config.measurement.warmup_steps + config.measurement.measure_steps
 
 
+_COMPILING_S = 60.0
+"""What torch.compile is taken to need until one run tells."""
+
+
 @dataclass(slots=True)
 class Pace:
     """How long runs took that ended."""
 
     _ended: list[tuple[float, float, float]] = field(default_factory=list)
-    """Work, seconds of the steps, and seconds of the rest of the process."""
+    """Work, seconds of the steps, and seconds of the rest of the process; of runs that compiled nothing."""
+    _compiling: list[float] = field(default_factory=list)
+    """Seconds of the rest of processes that compiled."""
 
     def ended(self, row: SweepRow) -> None:
         """A run has ended; one without times tells nothing."""
-        if row.mean_s is not None and row.process_s is not None and row.config.is_resolved:
-            in_steps = min(row.process_s, row.mean_s * steps(row.config))
+        if row.mean_s is None or row.process_s is None or not row.config.is_resolved:
+            return
+        in_steps = min(row.process_s, row.mean_s * steps(row.config))
+        if row.config.step.compile != "off":
+            self._compiling.append(row.process_s - in_steps)
+        else:
             self._ended.append((work(row.config), in_steps, row.process_s - in_steps))
 
     def predict(self, config: RunConfig) -> float | None:
@@ -54,4 +64,6 @@ class Pace:
             return None
         known, in_steps, _ = max(self._ended)
         start = max(rest for _, _, rest in self._ended)
+        if config.step.compile != "off":
+            start = max(self._compiling, default=start + _COMPILING_S)
         return start + in_steps * work(config) / known

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from perfkit.analysis.runs.summary import phase_series
 from perfkit.analysis.statistics import stats
+from perfkit.analysis.statistics.stats import Summary
 from perfkit.analysis.study.question import (
     OUTCOME,
     Answer,
@@ -57,9 +58,9 @@ def _compilation(scope: Scope, results: Results) -> Answer:
         results.record(next(_compiled(scope))[3])
         raise UnansweredError("no pair of runs has a result")
     said = [
-        f"{row['size']} {row['pass']} {float(row['speedup']):.2f} times as fast"
-        f" ({units.duration(float(row['plain_s']))} to {units.duration(float(row['compiled_s']))},"
-        f" compiling {units.duration(float(row['compile_s']))})"
+        f"{row['size']} {row['pass']} {row['said']}"
+        f" ({units.duration(row['plain_s'])} to {units.duration(row['compiled_s'])},"
+        f" compiling {units.duration(row['compile_s'])})"
         for row in steps
     ]
     best = max(steps, key=lambda row: row["speedup"])
@@ -76,6 +77,14 @@ def _compilation(scope: Scope, results: Results) -> Answer:
     return Answer(sentence=f"compiled: {listed(said)}; {cause}", advice=advice, tables=(table,))
 
 
+def _beside(before: Summary, after: Summary) -> str:
+    """How much faster, or that the medians' intervals overlap, so that one pair of processes cannot tell."""
+    apart = before.median_low > after.median_high or after.median_low > before.median_high
+    is_known = math.isnan(before.median_low) or math.isnan(after.median_low) or apart
+    ratio = before.median / after.median if after.median else math.nan
+    return f"{ratio:.2f} times as fast" + ("" if is_known else ", which the spread of the steps does not tell from 1")
+
+
 def _gains(size: str, pass_type: str, plain: Taken, compiled: Taken) -> Iterator[Row]:
     before, after = plain.measured, compiled.measured
     if before is None or after is None:
@@ -86,8 +95,10 @@ def _gains(size: str, pass_type: str, plain: Taken, compiled: Taken) -> Iterator
     for phase in one:
         if phase == "rest" or phase not in other:
             continue
-        old, new = stats.summarize(one[phase]).median, stats.summarize(other[phase]).median
+        summaries = stats.summarize(one[phase]), stats.summarize(other[phase])
+        old, new = (summary.median for summary in summaries)
         row: Row = {"size": size, "pass": pass_type, "phase": phase, "plain_s": old, "compiled_s": new}
+        row["said"] = _beside(*summaries)
         row |= {"speedup": old / new if new else math.nan, "outcome": "ok"}
         if phase == "step":
             row["compile_s"] = first = max(0.0, after.warmup[0].wall_s - new) if after.warmup else math.nan
@@ -143,9 +154,9 @@ def _precision(scope: Scope, results: Results) -> Answer:
         results.record(next(_precisions(scope))[2])
         raise UnansweredError("no pair of runs has a result")
     said = [
-        f"{row['size']} takes {units.duration(float(row['bf16_s']))} a training step in bf16 and"
-        f" {units.duration(float(row['fp32_s']))} in fp32, {float(row['speedup']):.2f} times as fast"
-        + (f", with {float(row['memory_ratio']):.2f} times the memory" if row.get("memory_ratio") else "")
+        f"{row['size']} takes {units.duration(row['bf16_s'])} a training step in bf16 and"
+        f" {units.duration(row['fp32_s'])} in fp32, {row['said']}"
+        + (f", with {row['memory_ratio']:.2f} times the memory" if row.get("memory_ratio") else "")
         for row in steps
     ]
     sentence = f"{listed(said)}; {_trend(scope, steps)}"
@@ -176,8 +187,10 @@ def _ratios(size: str, full: Taken, half: Taken) -> Iterator[Row]:
     memory = (one.memory.in_tensors, other.memory.in_tensors)
     before, after = phase_series(one.steps), phase_series(other.steps)
     for phase in ("step", "forward", "backward"):
-        old, new = stats.summarize(before[phase]).median, stats.summarize(after[phase]).median
+        summaries = stats.summarize(before[phase]), stats.summarize(after[phase])
+        old, new = (summary.median for summary in summaries)
         row: Row = {"size": size, "phase": phase, "fp32_s": old, "bf16_s": new, "outcome": "ok"}
+        row["said"] = _beside(*summaries)
         row["speedup"] = old / new if new else math.nan
         if phase == "step" and memory[0] and memory[1]:
             row |= {"fp32_bytes": memory[0], "bf16_bytes": memory[1], "memory_ratio": memory[1] / memory[0]}

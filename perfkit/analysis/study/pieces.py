@@ -24,6 +24,8 @@ from perfkit.schema.config import RunConfig
 from perfkit.schema.table import Column
 
 _TOP = 10
+_FLAT = 0.05
+"""Sizes of groups whose peaks differ by less are alike."""
 
 # --- Q12 ----------------------------------------------------------------------------------------------------------
 
@@ -56,7 +58,7 @@ def _largest(scope: Scope, results: Results) -> Answer:
         results.record(recorded(scope, scope.sizes[0], "train"))
     columns = (
         Column("size"), Column("bytes", "B", "bytes"), Column("count", "", "count"), Column("kind"), Column("scope"),
-        Column("phase"), Column("frame", title="made by"), Column("why", title="its size"), OUTCOME,
+        Column("phase", spare=True), Column("frame", title="made by"), Column("why", title="its size"), OUTCOME,
     )  # fmt: skip
     table = table_of("study_largest", "The largest allocations at the peak", columns, rows)
     folder = results[recorded(scope, scope.sizes[0], "train")].folder
@@ -131,7 +133,8 @@ def _one_block(size: str, taken: Taken) -> list[Row]:
          "outcome": "ok"}
     ]  # fmt: skip
     operations = taken.table("kept_operations").frame
-    own = operations[operations["block"] == block["block"]].sort_values("bytes", ascending=False, kind="stable")
+    own = operations[(operations["block"] == block["block"]) & ~operations["rest"].astype(bool)]
+    own = own.sort_values("bytes", ascending=False, kind="stable")
     for row in own.head(5).to_dict("records"):
         kept = row["bytes"] / each
         rows.append(
@@ -198,7 +201,8 @@ def _checkpoints(scope: Scope, results: Results) -> Answer:
                     row["step_s"] = min(step.wall_s for step in taken.measured.steps)
             own.append(row)
         rows += own
-        said.append(_best_group(size, own, nested, _layers(scope, size)))
+        where = predicted(scope, _grouped(scope, size, min(plain, key=lambda every: plain[every]))).where
+        said.append(_best_group(size, own, nested, _layers(scope, size)) + _flat(plain, where))
     columns = (
         Column("size"), Column("blocks", "", "count", "blocks a group"),
         Column("predicted_bytes", "B", "bytes", "predicted", scale="bytes"),
@@ -207,10 +211,11 @@ def _checkpoints(scope: Scope, results: Results) -> Answer:
         Column("step_s", "s", "time", "a step"), OUTCOME,
     )  # fmt: skip
     table = table_of("study_checkpoints", "Peak by blocks in a checkpoint", columns, rows)
-    config = _grouped(scope, scope.sizes[0], _measured_groups(scope, scope.sizes[0])[0])
+    name, groups = scope.config(scope.sizes[0]).workload.name, _measured_groups(scope, scope.sizes[0])
     return Answer(
         sentence="; ".join(said),
-        advice=f"perfkit sweep --model-size {config.workload.name} --pass-type train --checkpoint-every 1 2 3 4 6",
+        advice=f"perfkit sweep --model-size {name} --pass-type train --checkpoint-every {' '.join(map(str, groups))}"
+        " --checkpoint-nested off on --skip-invalid",
         tables=(table,),
     )
 
@@ -242,6 +247,12 @@ def _best_group(size: str, rows: Sequence[Row], nested: dict[int, int], layers: 
             f" {least} by the formula, inputs alone grow with the root, and nesting to the end with the logarithm"
         )
     return text
+
+
+def _flat(predicted_peaks: dict[int, int], where: str) -> str:
+    """That the size of groups hardly matters, where it does not."""
+    over = max(predicted_peaks.values()) / min(predicted_peaks.values()) - 1
+    return f"; here all sizes are within {units.percent(over)}, since the peak is in {where}" if over < _FLAT else ""
 
 
 CHECKPOINTS = Question(

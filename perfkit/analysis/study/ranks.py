@@ -38,11 +38,11 @@ def _data_parallel(scope: Scope, results: Results) -> Answer:
         if taken.measured is None:
             continue
         found = summarize(taken.measured)
-        row |= {"step_s": found.mean_s, "backward_s": found.backward_s, "needed": moved / found.backward_s}
+        row |= {"step_s": found.mean_s, "backward_s": found.backward_s, "needed_bytes": moved / found.backward_s}
         said.append(
             f"{size}: each of {_RANKS} ranks must move {units.size(moved)} of gradients a step, in {row['tensors']}"
             f" all-reduces by parameter, {row['buckets']} by buckets of 25 MiB or 1 flat; they hide behind backward's"
-            f" {units.duration(found.backward_s)} where the link carries {units.rate(row['needed'])}B/s or more"
+            f" {units.duration(found.backward_s)} where the link carries {units.rate(row['needed_bytes'])}B/s or more"
         )
     if not said:
         results.record(train(scope, scope.sizes[0]))
@@ -51,7 +51,7 @@ def _data_parallel(scope: Scope, results: Results) -> Answer:
         Column("moved_bytes", "B", "bytes", "moved by a rank"),
         Column("tensors", "", "count", "all-reduces by parameter"), Column("buckets", "", "count", "by bucket"),
         Column("step_s", "s", "time", "a step"), Column("backward_s", "s", "time", "backward"),
-        Column("needed", "/s", "rate", "B/s to hide it"), OUTCOME,
+        Column("needed_bytes", "B", "bytes", "a second, to hide it"), OUTCOME,
     )  # fmt: skip
     notes = ("one rank was measured; the last bucket is reduced after backward and is never hidden",)
     table = table_of("study_parallel", f"Data parallel on {_RANKS} ranks", columns, rows, notes)
@@ -89,10 +89,10 @@ def _sharded(scope: Scope, results: Results) -> Answer:
         if taken.measured is None:
             continue
         each = summarize(taken.measured).forward_s / layers
-        row |= {"block_s": each, "needed": moved / each}
+        row |= {"block_s": each, "needed_bytes": moved / each}
         said.append(
             f"{size}: the all-gather of a block brings {units.size(moved)}, and the block before it computes for"
-            f" {units.duration(each)}: it is there in time where the link carries {units.rate(row['needed'])}B/s;"
+            f" {units.duration(each)}: it is there in time where the link carries {units.rate(row['needed_bytes'])}B/s;"
             f" parameters, gradients and AdamW's moments, 16 B a parameter, shrink by {units.size(saved)} a rank"
         )
     if not said:
@@ -100,8 +100,8 @@ def _sharded(scope: Scope, results: Results) -> Answer:
     columns = (
         Column("size"), Column("block_bytes", "B", "bytes", "a block"),
         Column("moved_bytes", "B", "bytes", "gathered a block"), Column("block_s", "s", "time", "forward of a block"),
-        Column("needed", "/s", "rate", "B/s to be in time"), Column("saved_bytes", "B", "bytes", "saved a rank"),
-        OUTCOME,
+        Column("needed_bytes", "B", "bytes", "a second, to be in time"),
+        Column("saved_bytes", "B", "bytes", "saved a rank"), OUTCOME,
     )  # fmt: skip
     notes = ("one rank was measured: forward divided by its blocks; on 2 ranks half of everything is elsewhere",)
     table = table_of("study_sharded", f"Sharded on {_RANKS} ranks", columns, rows, notes)

@@ -162,7 +162,7 @@ def _agreement(scope: Scope, results: Results) -> Answer:
     sentence = (
         f"forward of {shown['size']} at context {shown['context']}: {times[0]} by plain timing, {times[1]} under the"
         f" profiler, {times[2]} of {what} in its trace: "
-        + ("they agree" if agrees else f"{units.significant(ratio, 3)} times as long")
+        + ("they agree" if agrees else f"under it forward takes {units.significant(ratio, 3)} times as long")
         + (f" (over all shapes {min(ratios):.2f} to {max(ratios):.2f} times)" if len(ratios) > 1 else "")
         + ", steady steps all, because the profiler works on the host for every operator"
         + ("; the device's own times stay right" if scope.on_gpu else ", which on a CPU is part of what it times")

@@ -1,8 +1,8 @@
 """Why the first steps are slower: what each of them takes beyond the steady pace, and which counters moved beside it.
 
 The k-th step of a process is the k-th whatever is called warm-up: the processes of a study of 0, 1, 2 and 5 warm-up
-steps are so many samples of each of the first steps. The steady pace is the median of the second half of the steps of
-the process that had the most warm-up.
+steps are so many samples of each of the first steps. The steady pace of a process is the median of the second half of
+its steps.
 """
 
 from __future__ import annotations
@@ -112,13 +112,26 @@ class WarmUp:
 
 def examine(records: Sequence[RunRecord]) -> WarmUp:
     """How the processes of one configuration warm up. `records` have different numbers of warm-up steps."""
-    longest = max(records, key=lambda record: (len(record.warmup), len(record.steps)))
-    steady = wall_times(longest.steps)[len(longest.steps) // 2 :]
-    pace = float(np.median(steady))
-    noise = max(_LEAST * pace, _MADS * _MAD * float(np.median(np.abs(steady - pace))))
     whole = [_whole(record) for record in records]
-    first = [_first(number, whole, pace) for number in range(1, SHOWN + 1)]
-    return WarmUp(pace, noise, tuple(step for step in first if step.processes))
+    paces = [pace_of(record) for record in records]
+    first = [_first(number, whole) for number in range(1, SHOWN + 1)]
+    noise = _median(
+        max(_LEAST * pace, _MADS * _MAD * float(np.median(np.abs(_second_half(wall_times(record.steps)) - pace))))
+        for record, pace in zip(whole, paces, strict=True)
+    )
+    return WarmUp(_median(iter(paces)), noise, tuple(step for step in first if step.processes))
+
+
+def pace_of(record: RunRecord) -> float:
+    """Seconds of a steady step of a process: the median of the second half of its steps, with its warm-up.
+
+    Each process has its own, since processes differ by more than their steps do.
+    """
+    return float(np.median(_second_half(wall_times(_whole(record).steps))))
+
+
+def _second_half(values: Floats) -> Floats:
+    return values[len(values) // 2 :]
 
 
 def _whole(record: RunRecord) -> RunRecord:
@@ -126,11 +139,10 @@ def _whole(record: RunRecord) -> RunRecord:
     return replace(record, steps=(*record.warmup, *record.steps), warmup=())
 
 
-def _first(number: int, records: Sequence[RunRecord], pace: float) -> FirstStep:
+def _first(number: int, records: Sequence[RunRecord]) -> FirstStep:
     having = [record for record in records if len(record.steps) >= number]
     if not having:
         return FirstStep(number, 0, math.nan, math.nan, {}, {}, math.nan, math.nan, math.nan, math.nan)
-    wall = _median(record.steps[number - 1].wall_s for record in having)
     causes = [_causes(times_by_cause(record), number) for record in having]
     named = {cause for one in causes for cause in one}
     series = [{name: _above(values, number) for name, values in phase_series(record.steps).items()}
@@ -138,8 +150,8 @@ def _first(number: int, records: Sequence[RunRecord], pace: float) -> FirstStep:
     return FirstStep(
         number=number,
         processes=len(having),
-        wall_s=wall,
-        excess_s=wall - pace,
+        wall_s=_median(record.steps[number - 1].wall_s for record in having),
+        excess_s=_median(_above(wall_times(record.steps), number) for record in having),
         causes={cause: _median(one.get(cause, 0.0) for one in causes) for cause in Cause if cause in named},
         phases={name: _median(one[name] for one in series) for name in series[0] if name not in ("step", "rest")},
         faults=_counter(having, number, "minor_faults"),
@@ -156,7 +168,7 @@ def _median(values: Iterator[float]) -> float:
 
 def _above(values: Floats, number: int) -> float:
     """The k-th of a series beyond the median of its second half."""
-    return float(values[number - 1] - np.median(values[len(values) // 2 :]))
+    return float(values[number - 1] - np.median(_second_half(values)))
 
 
 def _causes(times: CauseTimes, number: int) -> dict[Cause, float]:
@@ -164,13 +176,14 @@ def _causes(times: CauseTimes, number: int) -> dict[Cause, float]:
 
 
 def _counter(records: Sequence[RunRecord], number: int, name: str) -> float:
-    """The median of a counter beyond its steady value; nan where some step of each lacks it."""
-    return _median(
+    """The median of a counter beyond its steady value, whole; nan where some step of each lacks it."""
+    found = _median(
         _above(np.array(values, dtype=np.float64), number)
         for record in records
         for values in ([getattr(step.probes, name, None) for step in record.steps],)
         if None not in values
     )
+    return found if math.isnan(found) else round(found)
 
 
 def _clock(record: RunRecord, number: int) -> float:
@@ -202,7 +215,7 @@ def _answer(scope: Scope, results: Results) -> Answer:
         if not records:
             results.record(_run(scope, size, COUNTS[-1]))
         found = examine(records)
-        rows += _rows(size, taken, found)
+        rows += _rows(size, taken)
         tables.append(_first_steps(size, found, several=len(scope.sizes) > 1))
         sentences.append(_sentence(size, found, records, on_gpu=scope.on_gpu))
         needed = max(needed, found.needed)
@@ -213,7 +226,7 @@ def _answer(scope: Scope, results: Results) -> Answer:
         Column("mean_s", "s", "time", "mean", scale="time"), Column("cv", "1", "share", "CV"),
         Column("bias", "1", "share", "mean above the pace"), OUTCOME,
     )  # fmt: skip
-    notes = ("the pace: the median of the second half of the steps after the most warm-up",)
+    notes = ("the pace: the median of the second half of the steps of the same process, its warm-up among them",)
     main = table_of("study_warmup", "What so many warm-up steps leave in the measurement", columns, rows, notes)
     chart = warmup_chart(drawn, ("warmup_steps", *(["model_size"] if len(scope.sizes) > 1 else [])))
     picture = Picture(figure=chart, title="Every step, by the number of warm-up steps", notes=chart.notes)
@@ -221,13 +234,13 @@ def _answer(scope: Scope, results: Results) -> Answer:
     return Answer(sentence="; ".join(sentences), advice=advice, tables=(main, *tables), picture=picture)
 
 
-def _rows(size: str, taken: Sequence[Taken], found: WarmUp) -> Iterator[Row]:
+def _rows(size: str, taken: Sequence[Taken]) -> Iterator[Row]:
     for count, one in zip(COUNTS, taken, strict=True):
         row: Row = {"size": size, "warmup_steps": count, "outcome": outcome_of(one)}
         if one.measured is not None:
             of_run = summarize(one.measured)
             row |= {"n": of_run.steps, "first_s": one.measured.steps[0].wall_s, "mean_s": of_run.mean_s}
-            row |= {"cv": of_run.cv, "bias": of_run.mean_s / found.steady_s - 1}
+            row |= {"cv": of_run.cv, "bias": of_run.mean_s / pace_of(one.measured) - 1}
         yield row
 
 
@@ -271,19 +284,23 @@ def _sentence(size: str, found: WarmUp, records: Sequence[RunRecord], *, on_gpu:
     if not fresh.warmup:
         text += (
             f"; without warm-up the mean of {len(fresh.steps)} steps is"
-            f" {units.percent(mean / found.steady_s - 1)} above the pace"
+            f" {units.percent(mean / pace_of(fresh) - 1)} above the pace"
         )
-    later = [step for step in found.first[1:] if step.number <= found.needed]
+    later = [step for step in found.first[1:3] if step.excess_s > _LEAST * found.steady_s]
     if later:
-        each = [f"step {step.number} still {units.duration(step.excess_s)}{_why(step)}" for step in later[:2]]
-        text += f"; {listed(each)}"
-        text += ": the optimizer's state exists only from the end of step 1, and what is freed comes back as new pages"
+        text += "; " + listed(
+            [f"step {step.number} still {units.duration(step.excess_s)}{_why(step)}" for step in later]
+        )
+        if 2 * later[0].causes.get(Cause.FAULTS, 0.0) > later[0].excess_s:
+            text += ": the optimizer's state, made at the end of step 1, has taken memory that now comes as new pages"
     if one.mallocs > 0:
         text += f"; the allocator grew by {one.mallocs:.0f} calls of cudaMalloc in step 1"
     if on_gpu and one.clock_mhz < 0:
         text += f"; the clock was {-one.clock_mhz:.0f} MHz lower"
     is_enough = found.needed < len(found.first)
     enough = f"{units.many(found.needed, 'warm-up step is', 'warm-up steps are')} enough here"
+    if any(step.number > found.needed for step in later):
+        enough += ", since steady steps vary as much as what is left"
     return f"{text}; {enough if is_enough else f'{found.needed} steps are not enough: the pace is not steady'}"
 
 

@@ -40,6 +40,18 @@ def test_a_larger_run_takes_as_much_longer_in_its_steps_and_as_long_to_start():
     assert pace.predict(larger) == pytest.approx(13.0)
 
 
+def test_compiling_is_a_start_of_its_own():
+    """GIVEN 7 s to start, and a run that compiles, which is taken to need 60 s more THEN one that compiled for 93 s
+    says how long the next does, and plain runs start as before"""
+    config = runs.quick(warmup_steps=5)
+    compiled = config.changed(compile="model")
+    pace = Pace()
+    pace.ended(dataclasses.replace(sweeps.row(config, 0.2, 0.2), process_s=10.0))
+    before = pace.predict(compiled)
+    pace.ended(dataclasses.replace(sweeps.row(compiled, 0.2, 0.2), process_s=103.0, config=compiled))
+    assert (before, pace.predict(compiled), pace.predict(config)) == pytest.approx((70.0, 103.0, 10.0))
+
+
 def test_a_failure_tells_nothing():
     pace = Pace()
     pace.ended(sweeps.row(runs.quick()))

@@ -68,6 +68,15 @@ def test_compiling_has_its_own_time_and_is_repaid():
     assert rows(answer.tables[0])[-1]["outcome"] == "not run"
 
 
+def test_a_difference_within_the_spread_is_none():
+    """GIVEN ten steps of 10 to 19 ms, and ten that are each 0.1 ms shorter: their medians' intervals overlap"""
+    plain, compiled, *_ = COMPILATION.needs(SCOPE)
+    series = [tuple(step(10 + number - less) for number in range(10)) for less in (0.0, 0.1)]
+    found = results(taken(plain, series[0]), taken(compiled, series[1], warmup=(step(1000),)))
+    sentence = COMPILATION.answer(SCOPE, found).sentence
+    assert "1.01 times as fast, which the spread of the steps does not tell from 1" in sentence
+
+
 @pytest.mark.parametrize("question", [PRECISION, COMPILATION])
 def test_without_pairs_there_is_no_answer(question):
     with pytest.raises(UnansweredError):

@@ -23,7 +23,7 @@ def test_gradients_hide_behind_backward():
     [row] = rows(answer.tables[0])
     assert (row["gradient_bytes"], row["moved_bytes"]) == (4 * PARAMETERS, 4 * PARAMETERS)
     assert (row["tensors"], row["buckets"]) == (111, 20)
-    assert row["needed"] == pytest.approx(4 * PARAMETERS / 0.2)
+    assert row["needed_bytes"] == pytest.approx(4 * PARAMETERS / 0.2)
     assert "in 111 all-reduces by parameter, 20 by buckets of 25 MiB or 1 flat" in answer.sentence
     assert answer.sure == "derived"
 

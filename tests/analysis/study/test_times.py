@@ -59,7 +59,7 @@ def test_the_profilers_forward_stands_beside_plain_timing():
     """GIVEN 5 ms plainly, 7.5 ms under the profiler, and 14 ms of operators in a trace of 2 steps"""
     assert agreement(7.5).startswith(
         "forward of tiny at context 128: 5.000 ms by plain timing, 7.500 ms under the profiler, 7.000 ms of operators"
-        " in its trace: 1.50 times as long, steady steps all"
+        " in its trace: under it forward takes 1.50 times as long, steady steps all"
     )
     assert "they agree" in agreement(5.1)
 

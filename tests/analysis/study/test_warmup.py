@@ -63,12 +63,22 @@ def test_the_sentence_has_milliseconds_causes_and_how_many_are_enough():
     assert answer.sentence.startswith(
         "tiny: step 1 takes 50.00 ms, 40.00 ms beyond the pace of 10.00 ms (30.00 ms CPU time of first calls; 10.00 ms"
         " page faults (10,000 more), most of it in forward (30.00 ms)); without warm-up the mean of 10 steps is 45.0%"
-        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms))"
+        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)):"
+        " the optimizer's state, made at the end of step 1, has taken memory"
     )
     assert answer.sentence.endswith("2 warm-up steps are enough here")
     assert answer.advice.startswith("--warmup-steps 2 ")
     assert [row["bias"] for row in rows(answer.tables[0])] == [pytest.approx(x) for x in (0.45, 0.05, 0.0, 0.0)]
     assert answer.picture is not None
+
+
+def test_a_second_step_within_the_spread_is_told_and_is_no_warm_up():
+    """GIVEN a second step of 10.5 ms, 5% above a pace whose steps vary by 1 ms: three deviations are 4.45 ms"""
+    config = next(config for config in WARMUP.needs(SCOPE) if config.measurement.warmup_steps == 0)
+    steps = [step(ms) for ms in (50, 10.5, 10, 10, 10, 8, 9, 10, 11, 12)]
+    sentence = WARMUP.answer(SCOPE, results(taken(config, tuple(steps)))).sentence
+    assert "; step 2 still 500.0 us" in sentence
+    assert sentence.endswith("1 warm-up step is enough here, since steady steps vary as much as what is left")
 
 
 def test_compilation_is_a_cause_of_its_own():
