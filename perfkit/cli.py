@@ -73,6 +73,9 @@ def build_app() -> App:
     app.command(
         "perfkit.commands.explain:execute", name="explain", help="Say what a table of times means, without a GPU."
     )
+    app.command(
+        "perfkit.commands.study:execute", name="study", help="Answer a question of an investigation, by its number."
+    )
     app.command("perfkit.commands.doctor:execute", name="doctor", help="Show what this machine can measure.")
 
     @app.command(name="completion", help="Print what a shell needs to complete perfkit's commands, flags and names.")

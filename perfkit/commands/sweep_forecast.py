@@ -40,18 +40,26 @@ def forecaster(
         available = memory if memory is not None else free
         if not device or available is None:
             return None
-        resolved = config.resolved(device)
-        predicted = memory_fit.predict(resolved, available)
-        fits = predicted.verdict != "will not fit" or config.step.compile != "off"
-        suggestions = () if fits else memory_fit.two_changes(resolved, available)
-        return Forecast(
-            peak_bytes=predicted.peak_bytes,
-            available_bytes=available,
-            fits=fits,
-            suggestions=suggestions,
-        )
+        return forecast_of(config, device, available)
 
     return forecast
+
+
+def forecast_of(config: RunConfig, device: str, available: int) -> Forecast:
+    """What a configuration will need on a device with so many free bytes, by the formula.
+
+    A compiled step needs less than the formula says, so it always counts as fitting.
+    """
+    resolved = config.resolved(device)
+    predicted = memory_fit.predict(resolved, available)
+    fits = predicted.verdict != "will not fit" or config.step.compile != "off"
+    suggestions = () if fits else memory_fit.two_changes(resolved, available)
+    return Forecast(
+        peak_bytes=predicted.peak_bytes,
+        available_bytes=available,
+        fits=fits,
+        suggestions=suggestions,
+    )
 
 
 def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence[str] = ()) -> Table:

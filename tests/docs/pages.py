@@ -41,6 +41,7 @@ from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.memory import MemoryOptions
 from perfkit.commands.report import ReportOptions
 from perfkit.commands.run import RunOptions
+from perfkit.commands.study import StudyOptions
 from perfkit.commands.sweep import SweepOptions
 from perfkit.schema.ceilings import Precision
 from perfkit.schema.finding import CLEAN, Rule, Topic
@@ -57,6 +58,7 @@ OPTIONS = {
     "report": (ReportOptions,),
     "explain": (ExplainOptions,),
     "history": (HistoryOptions,),
+    "study": (StudyOptions,),
     "doctor": (DoctorOptions,),
 }
 """Command -> the dataclasses that its own flags come from."""

@@ -19,6 +19,7 @@ TESTED_WITH_OTHERS = {
     "analysis/ranks/stragglers": "analysis/ranks/test_job",
     "analysis/ranks/tables": "analysis/ranks/test_job",
     "__main__": "test_cli",
+    "commands/processes/kept": "commands/test_study",
     "analysis/findings/memory/alive": "analysis/findings/memory/test_rules",
     "analysis/findings/memory/catalogue": "analysis/findings/memory/test_rules",
     "analysis/findings/memory/checkpoints": "analysis/findings/memory/test_rules",

@@ -23,7 +23,8 @@ Edition = Literal["2025", "2026"]
 Part = Literal["forward", "backward", "forward-backward", "train"]
 Status = Literal["ok", "oom", "other"]
 
-_RENAMED = {"2025": {}, "2026": {"xl": "2.7B"}}
+RENAMED: dict[Edition, dict[str, str]] = {"2025": {}, "2026": {"xl": "2.7B"}}
+"""Names of sizes that an edition uses for others."""
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "msec": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0, "min": 60.0}
 _NUMBER = re.compile(r"~?\s*(?P<number>\d[\d,]*\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*(?P<unit>[a-zµ]*)", re.I)
 _CELLS: Mapping[str, frozenset[str]] = {
@@ -250,7 +251,7 @@ def _shape(line: int, named: Mapping[str, str], edition: Edition) -> ModelShape:
         close = did_you_mean(text, SIZES)
         raise UsageError(f"row {line}: no known size {text!r}{close}: give {', '.join(_SHAPE)} in columns")
     name = by_name[word]
-    return SIZES[_RENAMED[edition].get(name, name)]
+    return SIZES[RENAMED[edition].get(name, name)]
 
 
 def _count(line: int, named: Mapping[str, str], what: str, default: int) -> int:

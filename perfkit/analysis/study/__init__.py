@@ -1,0 +1,1 @@
+"""The questions of an investigation: what each needs to be run, and what the results say."""

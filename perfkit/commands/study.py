@@ -1,0 +1,306 @@
+"""`perfkit study`: the questions of an investigation, each answered by one command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import perfkit
+from perfkit import signals
+from perfkit.analysis.attribution.attribute import Phase
+from perfkit.analysis.explained.reading import Edition
+from perfkit.analysis.reports import recorded_memory
+from perfkit.analysis.reports.page import pictures
+from perfkit.analysis.reports.trace import TABLES
+from perfkit.analysis.study import budget, catalogue, page
+from perfkit.analysis.study.page import Answered
+from perfkit.analysis.study.question import Question, Results, Scope, Taken, answered
+from perfkit.analysis.study.serving import SERVING
+from perfkit.analysis.sweeps.rows import Forecast
+from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.trace_table import View
+from perfkit.commands import reports
+from perfkit.commands.console import plots, show
+from perfkit.commands.console.progress import going_on
+from perfkit.commands.console.show import Format
+from perfkit.commands.inputs import completing, recorded
+from perfkit.commands.inputs.paths import RunFolder
+from perfkit.commands.processes import kept
+from perfkit.commands.processes.kept import Kept
+from perfkit.commands.sweep_forecast import forecast_of
+from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
+from perfkit.launch import places
+from perfkit.launch.campaign import Execute
+from perfkit.render import files
+from perfkit.schema import record as records
+from perfkit.schema import units
+from perfkit.schema.config import RunConfig
+from perfkit.schema.page.pictures import Picture
+from perfkit.schema.page.sections import Page
+from perfkit.schema.parts.workloads import ModelSize
+from perfkit.schema.printable import printable
+from perfkit.schema.record import RunRecord
+from perfkit.schema.report import Report
+from perfkit.schema.sweep import SweepRow, key_of
+from perfkit.schema.table import Table
+
+_NAMES = Parameter(
+    name="QUESTION", help="Q1 to Q20, or a question's word, or all; none lists them.",
+    completer=completing.names(catalogue.WORDS),
+)  # fmt: skip
+_FORMS = (".csv", ".md", ".tex", ".typ")
+"""What the tables of an answer are written as."""
+_UNEXPLAINED = ("timeout", "host-killed", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """What is studied, and where results go."""
+
+    model_size: tuple[ModelSize, ...] = ()
+    """Sizes of the Transformer; default: tiny on a CPU, small on a GPU."""
+    context_length: tuple[int, ...] = ()
+    """Context lengths, for the questions that are about several; default: each question's own."""
+    batch_size: int = 4
+    """Sequences per step."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    num_threads: int | None = None
+    """Number of threads that PyTorch uses inside one CPU operation; default: PyTorch's default."""
+    edition: Edition = "2025"
+    """Of the course whose names of sizes are meant: the xl of 2026 is the 2.7B of 2025."""
+    memory: str | None = None
+    """The memory to fit into, such as 16GB; default: the device's free memory."""
+    budget: str | None = None
+    """Begin no run that would end after this time, such as 10m; the largest are skipped, and predicted."""
+    output: Annotated[Path, Parameter(alias="-o")] = Path("study")
+    """Folder of the runs, tables (.csv, .md, .tex, .typ) and figures; what was measured in it is not measured again."""
+    format: Format = "table"
+    """table for people; json with everything, for scripts; csv (one table); md for a document."""
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            units.parse_size(self.memory)
+        if self.budget is not None:
+            budget.seconds(self.budget)
+        if self.output.exists() and not self.output.is_dir():
+            raise UsageError(f"--output {self.output} is a file: name a folder")
+        RunConfig.of(batch_size=self.batch_size, device=self.device, num_threads=self.num_threads)
+        for context in self.context_length:
+            RunConfig.of(context_length=context)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Calls of a study that start other processes; tests replace some of them."""
+
+    execute: Execute = kept.in_fresh_process
+    find: Callable[[Iterable[str]], dict[str, places.Place]] = places.find
+
+
+_DEFAULT, _OUTSIDE = StudyOptions(), Outside()
+
+
+def execute(
+    *names: Annotated[str, _NAMES],
+    options: Annotated[StudyOptions, Parameter(name="*")] = _DEFAULT,
+    outside: Annotated[Outside, Parameter(parse=False)] = _OUTSIDE,
+) -> int:
+    """Answer a question: run what it needs, then say the sentence, the table, and where the evidence is.
+
+    Examples: perfkit study; perfkit study Q7; perfkit study softmax --model-size small;
+    perfkit study all --model-size small medium --output report/ --budget 30m
+    """
+    if not names:
+        show.write([catalogue.listing(Scope())], options.format, top=None)
+        return 0
+    questions = catalogue.chosen(names)
+    scope = _scope(questions, options, outside)
+    needs = catalogue.needs(questions, scope)
+    plan = kept.Plan(
+        needs=needs,
+        folder=options.output,
+        resolved=scope.resolved,
+        forecast=lambda config: _forecast(config, scope),
+        budget_s=None if options.budget is None else budget.seconds(options.budget),
+        execute=outside.execute,
+    )
+    made = kept.measure(plan)
+    with show.and_then(_ending(made, needs, options)):
+        results = Results({key: _taken(key, config, made, options.output) for key, config in needs.items()})
+        found = [_answered(question, scope, results, made) for question in questions]
+        written = _write(found, options, names)
+        by_title = len(found) > 1 or options.format == "table"
+        show.write([one.report for one in found], options.format, top=None, by_title=by_title)
+        _tell_evidence(found, results, scope, written, options)
+    return 0
+
+
+def _scope(questions: Sequence[Question], options: StudyOptions, outside: Outside) -> Scope:
+    """What is studied. The device is asked for where something is run on it: that takes seconds."""
+    sizes, memory = options.model_size, None if options.memory is None else units.parse_size(options.memory)
+    place: places.Place = ("cpu" if options.device == "auto" else options.device, None)
+    if any(question.needs(Scope()) for question in questions):
+        with going_on("looking for a GPU"):
+            place = outside.find([options.device]).get(options.device, place)
+    device, free = place
+    return Scope(
+        sizes=sizes or (("tiny",) if device == "cpu" else ("small",)),
+        contexts=options.context_length,
+        batch_size=options.batch_size,
+        device=device,
+        memory=memory if memory is not None else free,
+        num_threads=options.num_threads,
+        edition=options.edition,
+    )
+
+
+def _forecast(config: RunConfig, scope: Scope) -> Forecast | None:
+    return None if scope.memory is None else forecast_of(config, scope.device, scope.memory)
+
+
+def _ending(made: Kept, needs: dict[str, RunConfig], options: StudyOptions) -> PerfkitError | None:
+    """What is raised once the answers are shown."""
+    if made.interrupted is not None:
+        said = f"; {len(made.rows)} of {len(needs)} runs are saved in {options.output}: the same command goes on"
+        return InterruptedRunError(made.interrupted, said)
+    failed = sum(row.outcome in _UNEXPLAINED for row in made.rows.values())
+    if failed:
+        logs = options.output / "runs" / "*.log"
+        return PerfkitError(f"{failed} of {len(needs)} runs ended in an error; what they said is in {logs}")
+    return None
+
+
+# --- results ------------------------------------------------------------------------------------------------------
+
+
+def _taken(key: str, config: RunConfig, made: Kept, output: Path) -> Taken:
+    row = made.rows.get(key)
+    if row is None:
+        skipped = key in made.skipped
+        why = "the time budget had no room for it" if skipped else "it was not run"
+        return Taken(config=config, outcome="skipped" if skipped else "not run", why=why,
+                     seconds=made.skipped.get(key))  # fmt: skip
+    common = Taken(
+        config=config, outcome=row.outcome, why=row.message or "", seconds=row.process_s,
+        predicted_bytes=row.predicted_bytes,
+    )  # fmt: skip
+    return common if row.record is None else _with_files(common, row, output)
+
+
+def _with_files(common: Taken, row: SweepRow, output: Path) -> Taken:
+    """With what a run left: its record, and the tables and pictures of its trace or its memory."""
+    assert row.record is not None, "rows without a record have no files"
+    folder = output / row.record
+    saved = records.load(folder)
+    reader = _Reader(folder, saved)
+    return Taken(
+        config=common.config, outcome=common.outcome, record=saved, folder=str(folder), why=common.why,
+        seconds=common.seconds, predicted_bytes=common.predicted_bytes, tables=reader.table, pictures=reader.picture,
+    )  # fmt: skip
+
+
+class _Reader:
+    """Tables and pictures of a run, each read once."""
+
+    def __init__(self, folder: Path, saved: RunRecord) -> None:
+        self._folder, self._saved = folder, saved
+        self._report = cache(self._read)
+
+    def table(self, name: str, phase: str | None) -> Table | None:
+        """A table by name; None where the run has no such."""
+        report = self._report(phase)
+        return None if report is None else report.table(name)
+
+    def picture(self, name: str) -> Picture | None:
+        """A picture of its memory by name; None where it has none."""
+        account = recorded.of_run(RunFolder(self._folder, self._saved))
+        plot = next((plot for plot in pictures.OF_MEMORY if plot.name == name), None)
+        return None if account is None or plot is None else plot.build(account())
+
+    def _read(self, phase: str | None) -> Report | None:
+        run = RunFolder(self._folder, self._saved)
+        if (account := recorded.of_run(run)) is not None:
+            return recorded_memory.report(account(), self._folder.name, recorded.config_of(run))
+        trace = records.artifact(self._saved, self._folder, "trace")
+        if trace is None:
+            return None
+        view = View(Selection(Phase[phase.upper()] if phase else None))
+        view = reports.at_its_clock(view, self._saved, self._folder)
+        return reports.of_trace(trace, view, tables=(*TABLES, SERVING), record=self._saved)
+
+
+def _answered(question: Question, scope: Scope, results: Results, made: Kept) -> Answered:
+    began = time.monotonic()
+    with going_on(f"answering {question.name}"):
+        report, picture = answered(question, scope, results)
+        _ = report.findings
+    keys = catalogue.needs([question], scope)
+    processes = sum(row.process_s or 0.0 for key, row in made.rows.items() if key in keys)
+    return Answered(question, report, picture, len(keys), processes + time.monotonic() - began)
+
+
+# --- what is written ----------------------------------------------------------------------------------------------
+
+
+def _write(found: Sequence[Answered], options: StudyOptions, names: Sequence[str]) -> list[Path]:
+    """Tables and figures of each answer; of several also the page and all answers in one table."""
+    tables, figures = options.output / "tables", options.output / "figures"
+    for folder in (tables, figures):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: {error.strerror}; choose another --output") from error
+    written: list[Path] = []
+    for one in found:
+        if one.report.names:
+            for extension in _FORMS:
+                files.write(tables / f"{one.stem}{extension}", one.report)
+            written.append(tables / f"{one.stem}.csv")
+        if one.picture is not None:
+            path = figures / f"{one.stem}.svg"
+            plots.draw(one.picture, path)
+            written.append(path)
+    if len(found) > 1:
+        written += _write_all(found, options, names)
+    return written
+
+
+def _write_all(found: Sequence[Answered], options: StudyOptions, names: Sequence[str]) -> list[Path]:
+    all_answers = Report("answers", {}, (page.answers(found),))
+    for extension in (".csv", ".md"):
+        files.write(options.output / f"answers{extension}", all_answers)
+    with signals.at_once():
+        from perfkit.render.html.document import document
+
+    command = printable(shlex.join(["perfkit", "study", *names, "-o", str(options.output)]))
+    title = f"{len(found)} questions"
+    made = Page(title=title, parts=tuple(map(page.part, found)), command=command, version=perfkit.__version__)
+    path = options.output / "report.html"
+    with going_on("writing the page"):
+        files.replace(path, document(made).encode())
+    return [options.output / "answers.md", path]
+
+
+def _tell_evidence(
+    found: Sequence[Answered], results: Results, scope: Scope, written: Sequence[Path], options: StudyOptions
+) -> None:
+    """Where the evidence is: on standard output for people, else beside the document."""
+    stream = sys.stdout if options.format == "table" else sys.stderr
+    for one in found:
+        keys = [key_of(config) for config in one.question.needs(scope)]
+        folders = [results.by_key[key].folder for key in keys if results.by_key[key].folder]
+        if folders:
+            print(f"{one.question.name}: evidence in {printable(', '.join(dict.fromkeys(folders)))}", file=stream)
+    said = ", ".join(str(path) for path in written[-3:])
+    more = f" and {len(written) - 3} more" if len(written) > 3 else ""
+    if written:
+        print(f"wrote {printable(said)}{more}", file=stream)

@@ -1,0 +1,204 @@
+"""`perfkit study` as a user meets it, with fakes in place of processes; one test has real ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from perfkit import cli
+from perfkit.commands.study import Outside
+from perfkit.schema.campaign import Finished
+from tests import sweeps
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def processes() -> sweeps.FakeProcesses:
+    return sweeps.FakeProcesses()
+
+
+@pytest.fixture
+def study(tmp_path, capsys, processes):
+    """Runs `perfkit study` with a machine that has a CPU and 16 GiB, into tmp_path/study."""
+    outside = Outside(execute=processes, find=lambda names: dict.fromkeys(names, ("cpu", 2**34)))
+
+    def go(*arguments: str) -> Result:
+        code = cli.main(["study", *arguments, "-o", str(tmp_path / "study")], outside=outside)
+        return Result(code, *capsys.readouterr())
+
+    return go
+
+
+def keys(processes: sweeps.FakeProcesses) -> list[str]:
+    return [turn.point.key for turn in processes.turns]
+
+
+def test_alone_it_lists_the_questions(study, processes):
+    result = study()
+    assert result.code == 0
+    assert result.out.splitlines()[0] == "The questions"
+    assert sum(line.startswith("Q") for line in result.out.splitlines()) == 20
+    assert not processes.turns
+
+
+def test_a_question_is_run_and_answered(study, processes, tmp_path):
+    """GIVEN fake steps of 40 ms and more, half of it forward, a quarter backward"""
+    # WHEN
+    result = study("Q1")
+
+    # THEN
+    assert result.code == 0
+    assert [(turn.point.config.workload.name, turn.point.config.step.pass_type) for turn in processes.turns] == [
+        ("tiny", "train")
+    ]
+    title, sentence, *_ = result.out.splitlines()
+    assert title == "Q1 phases: How long are forward, backward and the optimizer, and how much do they vary?"
+    assert sentence.startswith("tiny: forward 20.2")
+    assert f"Q1: evidence in {tmp_path}/study/runs/{keys(processes)[0]}.1" in result.out
+    assert "with a GPU:" in result.out
+    tables = tmp_path / "study" / "tables"
+    assert {path.suffix for path in tables.glob("q01_phases.*")} == {".csv", ".md", ".tex", ".typ"}
+    with (tables / "q01_phases.csv").open() as file:
+        assert [row["phase"] for row in csv.DictReader(file)] == ["step", "forward", "backward", "rest"]
+
+
+def test_what_was_measured_is_not_measured_again(study, processes):
+    """GIVEN Q1, whose run Q2 and Q18 need as well THEN Q2 makes three more, and another time nothing is run"""
+    study("Q1")
+    study("warmup")
+    first = len(processes.turns)
+    result = study("Q1", "Q2", "Q18")
+    assert (first, len(processes.turns), result.code) == (4, 4, 0)
+    assert len(set(keys(processes))) == 4
+
+
+def test_a_run_whose_record_is_gone_is_made_again(study, processes, tmp_path):
+    study("Q1")
+    (tmp_path / "study" / "runs" / f"{keys(processes)[0]}.1" / "record.json").unlink()
+    study("Q1")
+    assert len(processes.turns) == 2
+
+
+def test_the_smallest_run_first_and_the_largest_skipped(study, processes):
+    """GIVEN processes that take 4 s each, and a budget of 5 s THEN tiny is run, and medium, which does a thousand times
+    its work, is a row with its prediction"""
+    # WHEN
+    result = study("Q1", "--model-size", "medium", "tiny", "--budget", "5s")
+
+    # THEN
+    assert [turn.point.config.workload.name for turn in processes.turns] == ["tiny"]
+    assert "the time budget had no room for medium train (about " in result.out
+    assert "skipped, about" in result.out
+    assert result.code == 0
+
+
+def test_what_will_not_fit_is_predicted(study, processes):
+    result = study("Q1", "--model-size", "tiny", "2.7B", "--memory", "16GB")
+    assert [turn.point.config.workload.name for turn in processes.turns] == ["tiny"]
+    assert "predicted-oom, " in result.out
+
+
+def test_all_makes_a_folder_with_everything(study, tmp_path):
+    """GIVEN three questions THEN there are a page, all answers as a table, and the figure of Q2"""
+    result = study("Q1", "Q2", "Q20")
+    folder = tmp_path / "study"
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines() if line.startswith(("Q1 ", "Q2 ", "Q20 "))] == [
+        "Q1", "Q2", "Q20",
+    ]  # fmt: skip
+    page = (folder / "report.html").read_text()
+    assert all(title in page for title in ("Q1 phases", "Q2 warmup", "Q20 large"))
+    with (folder / "answers.csv").open() as file:
+        found = {row["question"]: row for row in csv.DictReader(file)}
+    assert list(found) == ["Q1 phases", "Q2 warmup", "Q20 large"]
+    assert float(found["Q2 warmup"]["took_s"]) >= 16  # four processes of 4 s
+    assert (folder / "figures" / "q02_warmup.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(("form", "holds"), [("md", "| size"), ("csv", "size,batch,context")])
+def test_the_table_in_other_formats(study, form: str, holds: str):
+    result = study("residual", "--format", form)
+    assert result.code == 0
+    assert holds in result.out
+
+
+def test_tables_for_a_paper_lie_in_the_folder(study, tmp_path):
+    study("residual")
+    tables = tmp_path / "study" / "tables"
+    assert r"\begin{tabular}" in (tables / "q11_residual.tex").read_text()
+    assert "table(" in (tables / "q11_residual.typ").read_text()
+
+
+def test_json_has_the_sentence_and_the_runs(study, processes):
+    document = json.loads(study("Q1", "--format", "json").out)
+    assert document["summary"]["sentence"].startswith("tiny: forward 20.2")
+    assert list(document["summary"]["runs"]) == keys(processes)
+
+
+def test_a_failed_run_says_where_its_words_are(study, processes):
+    """GIVEN a process that ends in an error THEN the answer says so, the exit code is 1, and the next try repeats it"""
+    processes.instead[0] = Finished(
+        outcome="error", exit_code=1, signal=None, wall_s=1.0, stderr_tail="perfkit: no disk", record=None
+    )
+    result = study("Q1")
+    assert result.code == 1
+    assert "no answer: tiny train has no result (error): no disk" in result.out
+    assert result.err.splitlines()[-1].startswith("perfkit: 1 of 1 runs ended in an error; what they said is in")
+    assert study("Q1").code == 0
+
+
+def test_an_interruption_keeps_what_there_is(study, processes):
+    processes.instead[1] = KeyboardInterrupt()
+    result = study("Q2")
+    assert result.code == 130
+    assert "1 of 4 runs are saved" in result.err
+    assert study("Q2").code == 0
+    assert len(processes.turns) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["softmx"], "did you mean softmax"),
+        (["Q1", "--budget", "long"], "not a time"),
+        (["Q1", "--memory", "much"], "not a size of memory"),
+        (["Q1", "--batch-size", "0"], "must be at least 1"),
+        (["Q1", "--context-length", "0"], "must be at least 1"),
+        (["Q1", "--model-size", "smal"], "small"),
+    ],
+)
+def test_a_mistake_is_one_line(study, arguments: list[str], says: str):
+    result = study(*arguments)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert says in result.err
+
+
+def test_an_output_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "study").write_text("")
+    assert cli.main(["study", "Q20", "-o", str(tmp_path / "study")]) == 2
+    assert "is a file: name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_profiled_question_end_to_end(tmp_path: Path, capsys):
+    """GIVEN real processes THEN softmax is found beside the matmuls: for each of a head's scores these do 4 FLOPs of
+    its width of 32, and softmax 5: 25.6 times"""
+    arguments = ["study", "Q7", "--num-threads", "1", "-o", str(tmp_path)]
+
+    # WHEN
+    code = cli.main(arguments)
+
+    # THEN
+    out, _ = capsys.readouterr()
+    assert code == 0
+    assert "attention's matmuls do 25.6 times the FLOPs of softmax in " in out.replace("\n  ", " ")
