@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from perfkit import signals
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.reports import memory as memory_report
+from perfkit.analysis.reports import traced_memory
 from perfkit.analysis.reports.memory import COMPILE_NOT_COVERED, MEMORY_UNKNOWN
 from perfkit.analysis.sweeps.rows import Forecast, Forecaster
 from perfkit.commands.console.progress import StageProgress, going_on
@@ -63,7 +64,7 @@ def forecast_of(config: RunConfig, device: str, available: int) -> Forecast:
 
 
 def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence[str] = ()) -> Table:
-    """The estimates of all points in one table, by the formula and traced on fake tensors. Runs nothing.
+    """The estimates of all points in one table, by the formula, if it knows the model, and traced on fake tensors.
 
     Where `memory` is given, it is a GPU's, so `auto` means a GPU. `varied`: the fields that the grid varies.
     """
@@ -83,6 +84,8 @@ def estimates(configs: Sequence[RunConfig], memory: int | None, varied: Sequence
         for config in resolved:
             traced.append(estimate.estimate(config))
             progress.advance()
+    if all(isinstance(config.workload, Own) for config in configs):
+        return traced_memory.table(resolved, traced, available.pop() if len(available) == 1 else None, varied)
     return memory_report.estimate_table(resolved, available.pop() if len(available) == 1 else None, traced, varied)
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import bisect
 import functools
+import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +26,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from perfkit.errors import UsageError
+from perfkit.errors import PerfkitError, UsageError
 from perfkit.measure import memory_limit
+from perfkit.measure.calls import Calls
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory_estimate
 from perfkit.schema.memory.estimate import Beside, MemoryEstimate, Timeline
+from perfkit.schema.parts.workloads import Own
 from perfkit.workload import step
+from perfkit.workload.built import BuiltWorkload
 from perfkit.workload.model import AttentionSoftmax
-from perfkit.workload.step import TransformerWorkload
+from perfkit.workload.step import StepWorkload, TransformerWorkload
 
 _LAST = 2**63
 """A sequence number greater than all others; AccumulateGrad nodes have one."""
@@ -39,29 +44,52 @@ _LAST = 2**63
 
 def estimate(
     config: RunConfig,
-    build: Callable[[RunConfig], TransformerWorkload] = TransformerWorkload,
+    build: Callable[[RunConfig], StepWorkload] | None = None,
     beside: Callable[[Timeline], Beside] | None = None,
+    calls: Calls | None = None,
 ) -> MemoryEstimate:
     """Trace one steady-state step of a resolved configuration. Allocates almost nothing; takes seconds.
 
-    `beside` says what a GPU's allocator adds to the step's allocations; for a CPU it is not asked.
-    Raises UsageError if a tensor has more bytes than PyTorch can count.
+    `build` makes the workload, by default what the configuration names. `beside` says what a GPU's allocator adds to
+    the step's allocations; for a CPU it is not asked. `calls` hears of each operator of the step.
+    Raises UsageError if a tensor has more bytes than PyTorch can count, or if an own model does not run on fakes.
     """
+    is_own = isinstance(config.workload, Own)
+    build = build or (BuiltWorkload if is_own else TransformerWorkload)
     try:
-        return _traced(config, build, None if config.step.device == "cpu" else beside)
-    except RuntimeError as error:
-        if not memory_limit.is_out_of_memory(error):
+        return _traced(config, build, None if config.step.device == "cpu" else beside, calls)
+    except PerfkitError:
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and memory_limit.is_out_of_memory(error):
+            raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
+        if not is_own:
             raise
-        raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
+        said = str(error).strip().splitlines() or [""]
+        raise UsageError(
+            f"--estimate runs the step on tensors without values, and the model fails on them: {type(error).__name__}:"
+            f" {said[0]}; measure it with --profiler memory instead (--debug shows where)"
+        ) from error
 
 
 def _traced(
     config: RunConfig,
-    build: Callable[[RunConfig], TransformerWorkload],
+    build: Callable[[RunConfig], StepWorkload],
     beside: Callable[[Timeline], Beside] | None,
+    calls: Calls | None,
 ) -> MemoryEstimate:
-    history = _History(casts_inside=config.step.device == "cpu")
-    with FakeTensorMode(), history:
+    is_own = isinstance(config.workload, Own)
+    history = _History(
+        casts_inside=config.step.device == "cpu", part_of=_own_part if is_own else memory_estimate.part_of
+    )
+
+    def begin(phase: str) -> None:
+        history.begin_phase(phase)
+        if calls is not None:
+            calls.begin_phase(phase)
+
+    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=is_own), history, calls or nullcontext():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # copying a module does
         workload = build(_twin(config))
         history.know(workload)
         _name_scopes(workload.model, history)
@@ -69,9 +97,14 @@ def _traced(
             _widen_softmax(workload.model)
         _make_state(workload)
         history.begin_step()
-        workload.step(history.begin_phase)
+        workload.step(begin)
         history.end_step(workload)
     return history.summary(beside)
+
+
+def _own_part(_: str) -> str:
+    """The part of what an own model's forward makes: nothing is known of its modules."""
+    return memory_estimate.ACTIVATIONS
 
 
 def choose_device(wanted: str, cuda: Any = torch.cuda) -> str:
@@ -103,7 +136,7 @@ def _twin(config: RunConfig) -> RunConfig:
     changes: dict[str, Any] = {"device": "cpu", "compile": "off", "num_threads": None}
     if config.step.precision == "tf32":
         changes["precision"] = "fp32"
-    if config.transformer.sdpa_backend in ("efficient", "cudnn"):
+    if config.value("sdpa_backend") in ("efficient", "cudnn"):
         changes["sdpa_backend"] = "auto"
     if config.step.optimizer == "adamw" and config.step.pass_type == "train":
         changes["optimizer"] = "adamw-foreach"
@@ -117,13 +150,19 @@ def _widen_softmax(model: nn.Module) -> None:
             module.register_forward_pre_hook(lambda _, arguments: (arguments[0].float(),))
 
 
-def _make_state(workload: TransformerWorkload) -> None:
-    """Run one optimizer step on gradients without values, so that Adam's state exists in the traced step."""
+def _make_state(workload: StepWorkload) -> None:
+    """Run a step before the traced one, so that Adam's state exists, of what gets a gradient; an own model's is run.
+
+    Of perfkit's Transformer every parameter gets one, so that only the optimizer runs, on gradients without values.
+    """
     if workload.optimizer is None:
         return
-    for parameter in workload.model.parameters():
-        parameter.grad = torch.empty_like(parameter)
-    workload.optimizer.step()
+    if isinstance(workload, TransformerWorkload):
+        for parameter in workload.model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        workload.optimizer.step()
+    else:
+        workload.step(lambda _: None)
     workload.optimizer.zero_grad(set_to_none=True)
 
 
@@ -145,9 +184,12 @@ class _Storage:
 class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every storage that was created or freed, in order."""
 
-    def __init__(self, *, casts_inside: bool = False) -> None:
+    def __init__(self, *, casts_inside: bool = False, part_of: Callable[[str], str] = memory_estimate.part_of) -> None:
+        """`part_of`: the part of what the forward of a module made, by the module's name."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._casts_inside = casts_inside
+        self._casts_inside, self._part_of = casts_inside, part_of
+        self.guesses = 0
+        """Values that the step read, of which fakes have none."""
         self.storages: list[_Storage] = []
         self.timeline: list[tuple[int, int]] = []
         """(index of the storage, bytes it added or freed), in order."""
@@ -158,17 +200,19 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """(first autograd sequence number, module whose forward created the nodes from there on)."""
         self._owner: dict[int, str] = {}
         self._counts: set[int] = set()
-        self._workload: TransformerWorkload | None = None
+        self._workload: StepWorkload | None = None
         self._from = 0
         self._optimizer_from: int | None = None
         self._parameters: set[int] = set()
         self._gradients: set[int] = set()
         self._state: set[int] = set()
 
-    def know(self, workload: TransformerWorkload) -> None:
-        """Record which storages are parameters."""
+    def know(self, workload: StepWorkload) -> None:
+        """Record which storages are parameters; those that were no fakes are seen here first."""
         self._workload = workload
-        self._parameters = {self.index(parameter) for parameter in workload.model.parameters()}
+        for parameter in workload.model.parameters():
+            self._see(parameter, weight_copy=False)
+            self._parameters.add(self.index(parameter))
 
     def index(self, tensor: Tensor) -> int:
         """The index of a live tensor's storage."""
@@ -181,6 +225,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._workload.optimizer is not None:
             states = self._workload.optimizer.state.values()
             self._state = {self.index(value) for state in states for value in state.values()}
+        self.guesses = 0
 
     def begin_phase(self, phase: str) -> None:
         """Note that a phase of the step begins."""
@@ -190,7 +235,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if phase == "optimizer":
             self._optimizer_from = len(self.timeline)
 
-    def end_step(self, workload: TransformerWorkload) -> None:
+    def end_step(self, workload: StepWorkload) -> None:
         """Record which storages became gradients."""
         self._gradients = {self.index(p.grad) for p in workload.model.parameters() if p.grad is not None}
 
@@ -240,7 +285,11 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
         optimizer = self._workload.optimizer if self._workload else None
         if optimizer is not None and not self._counts:
             self._counts = {id(state["step"]) for state in optimizer.state.values()}
-        return 1.0 if id(tensor) in self._counts else 0.0
+        if id(tensor) in self._counts:
+            return 1.0
+        if self._phase in ("forward", "loss"):
+            self.guesses += 1
+        return 0.0 if tensor.is_floating_point() else False if tensor.dtype == torch.bool else 0
 
     def _is_parameter(self, tensor: Tensor) -> bool:
         known = self._live.get(tensor.untyped_storage()._cdata)
@@ -292,6 +341,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             phase=made.phase,
             module=made.scope,
             first_step=self._first_step(),
+            guesses=self.guesses,
             beside=beside and beside(Timeline(self.timeline, self._from, moment, {i: self._part(i) for i in live})),
         )
 
@@ -329,7 +379,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return memory_estimate.CONSTANTS
         if made.weight_copy:
             return memory_estimate.WEIGHT_COPIES
-        return memory_estimate.part_of(made.scope) if made.in_forward else memory_estimate.WORKING
+        return self._part_of(made.scope) if made.in_forward else memory_estimate.WORKING
 
 
 def _name_scopes(model: nn.Module, history: _History) -> None:

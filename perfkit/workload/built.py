@@ -48,7 +48,7 @@ class BuiltWorkload(StepWorkload):
             given, self._loss = given
         self.batch = tree_map_only(Tensor, lambda tensor: tensor.to(device), given)
         model.train(config.step.pass_type != "forward")
-        super().__init__(config, model.to(device))
+        super().__init__(config, model if _is_on(device, model) else model.to(device))
 
     @property
     def blocks(self) -> Iterable[nn.Module]:
@@ -73,6 +73,12 @@ class BuiltWorkload(StepWorkload):
             )
             raise UsageError(f"{what}: return a number that depends on parameters, or use --pass-type forward")
         return found
+
+
+def _is_on(device: torch.device, model: nn.Module) -> bool:
+    """Whether nothing has to be moved: tensors without values, of an estimate, cannot be."""
+    places = {one.device for one in (*model.parameters(), *model.buffers())}
+    return all(place == device or (place.type == device.type and device.index is None) for place in places)
 
 
 def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> Any:

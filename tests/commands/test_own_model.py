@@ -62,6 +62,27 @@ def test_memory_is_recorded(capsys):
     assert "gradients" in capsys.readouterr().out
 
 
+def test_an_estimate_runs_nothing_and_says_memory_and_operations(capsys):
+    """GIVEN 2 x 4 inputs, 8 hidden, 49 parameters WHEN estimated THEN 2 x 2 x (4 x 8 + 8) forward, and backward once
+    more for weights and once for the second layer's input"""
+    flags = ["--model-arg", "hidden=8", "--device", "cpu", "--pass-type", "train"]
+    assert cli.main(["run", *NAMED, *flags, "--estimate", "--output", "e.json"]) == 0
+    said = json.loads(Path("e.json").read_text())
+    parts = {row["part"]: row["traced_bytes"] for row in said["tables"]["memory"]["rows"]}
+    assert (parts["parameters"], parts["optimizer state"]) == (4 * 49, 2 * 4 * 49 + 4 * 4)
+    assert said["summary"]["flops"] == 160 + 160 + 32
+    assert "FLOP in matmuls, attention and convolutions: " in capsys.readouterr().out
+    assert not Path("traces").exists()
+
+
+def test_a_sweep_of_estimates_is_one_table(capsys):
+    flags = ["--model-arg", "hidden=8", "16", "--device", "cpu", "--estimate", "--tables", "e.json"]
+    assert cli.main(["sweep", *NAMED, *flags]) == 0
+    rows = json.loads(Path("e.json").read_text())["tables"]["estimates"]["rows"]
+    assert [row["model_arg.hidden"] for row in rows] == [8, 16]
+    assert rows[0]["traced_bytes"] < rows[1]["traced_bytes"]
+
+
 def test_what_to_do_next_names_the_model_again(capsys):
     run()
     assert f"next: perfkit run {' '.join(NAMED)}" in capsys.readouterr().out
@@ -108,7 +129,10 @@ def test_runs_of_other_arguments_are_told_apart(capsys):
             [*NAMED, "--input-arg", "n=2"],
             "--input models_of_a_test:batch: TypeError: batch() got an unexpected keyword",
         ),
-        ([*NAMED, "--estimate"], "--estimate has a formula for perfkit's own Transformer alone: leave out --model"),
+        (
+            [*NAMED, "--fit"],
+            "--fit proposes flags of perfkit's own Transformer, and --model has its own: use",
+        ),
         (["--model", "no_such_module:x", *NAMED[2:]], "--model no_such_module:x: ModuleNotFoundError: No module named"),
     ],
 )

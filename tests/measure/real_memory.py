@@ -6,18 +6,21 @@ the next. Recording begins before the model is built, so that the sum is what th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from perfkit.schema.config import RunConfig
-from perfkit.workload.step import TransformerWorkload
+from perfkit.workload.step import StepWorkload, TransformerWorkload
 
 
-def step_peaks(config: RunConfig, steps: int = 2) -> list[int]:
+def step_peaks(
+    config: RunConfig, steps: int = 2, build: Callable[[RunConfig], StepWorkload] = TransformerWorkload
+) -> list[int]:
     """Peak bytes in each of the first steps of a resolved configuration."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recording:
-        workload = TransformerWorkload(config)
+        workload = build(config)
         for number in range(steps):
             with record_function(f"step {number}"):
                 workload.step(lambda _: None)

@@ -26,11 +26,12 @@ MIXED = "attention output"
 MLP = "mlp"
 WEIGHT_COPIES = "weight copies"
 LOGITS = "logits and loss"
+ACTIVATIONS = "activations"
 WORKING = "working buffers"
 
 PARTS = (
     PARAMETERS, GRADIENTS, OPTIMIZER, CONSTANTS, EMBEDDING, RESIDUAL, NORMS, PROJECTIONS, ROPE, ATTENTION, MIXED, MLP,
-    LOGITS, WEIGHT_COPIES, WORKING,
+    LOGITS, ACTIVATIONS, WEIGHT_COPIES, WORKING,
 )  # fmt: skip
 """In the order they are shown: what stays, then activations in the order of the model, then what comes and goes."""
 
@@ -48,6 +49,7 @@ MEANING = {
     MIXED: "input of output_proj, its output",
     MLP: "gate, its silu, up, their product",
     LOGITS: "logits, log-softmax",
+    ACTIVATIONS: "what forward and loss made and backward has not freed",
     WEIGHT_COPIES: "autocast's 16-bit copies of the weights",
     WORKING: "what backward or the optimizer is computing",
 }
@@ -126,6 +128,8 @@ class MemoryEstimate:
     """Peak of the first step, in bytes, in which the optimizer's state is only made at the end."""
     beside: Beside | None = None
     """What a GPU holds on top; None on a CPU."""
+    guesses: int = 0
+    """Values that forward and loss read, such as whether a mask is all ones; a traced step has none, and took 0."""
 
     @property
     def peak(self) -> int:
