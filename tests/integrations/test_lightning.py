@@ -30,7 +30,8 @@ class Net(lightning.LightningModule):  # type: ignore[misc, name-defined]
         torch.manual_seed(0)
         super().__init__()
         self.one, self.two, self.head = nn.Linear(8, 16), nn.Dropout(0.1), nn.Linear(16, 4)
-        self.each, self.losses = each, []
+        self.each = each
+        self.losses: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.two(self.one(x).relu()))

@@ -32,7 +32,8 @@ class Gpt(transformers.GPT2LMHeadModel):  # type: ignore[misc, name-defined]
                 vocab_size=32, n_embd=16, n_layer=2, n_head=2, n_positions=8, bos_token_id=1, eos_token_id=2
             )
         )
-        self.each, self.losses = each, []
+        self.each = each
+        self.losses: list[Tensor] = []
 
     def forward(self, input_ids: Any = None, labels: Any = None, **kwargs: Any) -> Any:
         if self.training:
