@@ -99,6 +99,17 @@ def test_hooks_are_there_on_the_schedule_alone(tmp_path):
     assert [len(record.load(tmp_path / "run" / f"cycle_{n}").steps) for n in (1, 2)] == [2, 2]
 
 
+def test_a_compiled_model_has_its_forward(tmp_path):
+    torch._dynamo.reset()
+    callback = profile(tmp_path, active=2)
+    model = transformers.GPT2LMHeadModel(Gpt().config)
+    before = hooks(model)
+    trainer(model, tmp_path, callback, max_steps=4, torch_compile=True, torch_compile_backend="eager").train()
+    assert all(set(sample.phases_s) >= PHASES for sample in callback.record.steps)
+    assert hooks(model) == before
+    torch._dynamo.reset()
+
+
 class StopsAt(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_training_stop = state.global_step == 4
