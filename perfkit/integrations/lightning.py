@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perfkit.errors import UsageError
 from perfkit.integrations.session import Session
 
 try:
@@ -29,6 +30,8 @@ class ProfileCallback(Session, Callback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """The fit begins; sanity checks are over."""
+        if type(trainer.profiler).__name__ == "PyTorchProfiler":
+            raise UsageError("Trainer(profiler='pytorch') and perfkit's callback cannot both profile: leave one out")
         self._start(pl_module, trainer.global_rank, trainer.world_size)
         self._counted = trainer.global_step
 

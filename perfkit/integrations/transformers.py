@@ -1,7 +1,7 @@
 """A callback for Hugging Face's Trainer: `Trainer(..., callbacks=[ProfileCallback("traces/my-run")])`.
 
 The Trainer tells its callbacks nothing when a training fails. So importing this module puts a `try` round
-`Trainer.train`, which closes the profile, and does nothing else.
+`Trainer.train`, which closes the profile, and tells the callback whose it is, which the Trainer does not either.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ class ProfileCallback(Session, TrainerCallback):
     """
 
     _counted_by = "the Trainer"
+    trainer: Any = None
+    """The one that trains."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The training begins, with an evaluation if it is asked for."""
-        self._start(kwargs["model"], args.process_index, args.world_size)
+        called = getattr(self.trainer, "model_wrapped", None)
+        model = called if hasattr(called, "_orig_mod") else kwargs["model"]  # a compiled model is called as a whole
+        self._start(model, args.process_index, args.world_size)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A step begins: its data comes next."""
@@ -70,13 +74,18 @@ class ProfileCallback(Session, TrainerCallback):
 def _closing(train: Any) -> Any:
     @functools.wraps(train)
     def closing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        ours = [callback for callback in self.callback_handler.callbacks if isinstance(callback, ProfileCallback)]
+        for callback in ours:
+            callback.trainer = self
         try:
             return train(self, *args, **kwargs)
         except BaseException as error:
-            for callback in self.callback_handler.callbacks:
-                if isinstance(callback, ProfileCallback):
-                    callback.close(error)
+            for callback in ours:
+                callback.close(error)
             raise
+        finally:
+            for callback in ours:
+                callback.trainer = None
 
     return closing
 

@@ -217,6 +217,24 @@ def test_the_loop_of_its_page_runs(tmp_path: Path):
     assert (tmp_path / "traces" / "my-run" / "record.json").is_file()
 
 
+@pytest.mark.parametrize("framework", ["lightning", "transformers", "accelerate"])
+def test_the_script_of_a_frameworks_page_runs(framework: str, tmp_path: Path):
+    """GIVEN the page's script WHEN run THEN it prints the phases of five steps, of a saved run"""
+    pytest.importorskip(framework)
+    [script] = [body for language, body in _FENCE.findall(text_of(f"docs/{framework}.md")) if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=pages.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Wall time by phase, mean of 5 steps" in done.stdout
+    assert re.search(r"^backward +[\d.]+ +[\d.]+%", done.stdout, re.MULTILINE)
+    assert list((tmp_path / "traces").glob("*/record.json"))
+
+
 # --- links and words ---------------------------------------------------------------------------------------------
 
 

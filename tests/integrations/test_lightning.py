@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Net(lightning.LightningModule):  # type: ignore[misc, name-defined]
         torch.manual_seed(0)
         super().__init__()
         self.one, self.two, self.head = nn.Linear(8, 16), nn.Dropout(0.1), nn.Linear(16, 4)
-        self.each, self.losses = each, []
+        self.each = each
+        self.losses: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.two(self.one(x).relu()))
@@ -152,6 +154,29 @@ def test_two_callbacks_are_refused_before_the_first_batch(tmp_path):
         fit(model, *(integration.ProfileCallback(tmp_path / name, profiler="none") for name in ("a", "b")))
     assert not model.losses
     assert hooks(model) == before
+
+
+def test_lightnings_own_torch_profiler_beside_it_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="leave one out"):
+        fit(Net(), integration.ProfileCallback(tmp_path / "run"), profiler="pytorch", default_root_dir=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_loss_is_not_the_optimizers(tmp_path):
+    """GIVEN no accumulation, where Lightning runs the whole step in the optimizer's closure WHEN profiled THEN what the
+    loss takes is loss, and clearing gradients zero_grad"""
+
+    class Slow(Net):
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            loss = super().training_step(batch, index)
+            time.sleep(0.02)
+            return loss
+
+    callback = integration.ProfileCallback(tmp_path / "run", profiler="none", active=3)
+    fit(Slow(), callback, max_steps=5)
+    for sample in callback.record.steps:
+        assert set(sample.phases_s) == set(PHASES)
+        assert sample.phases_s["loss"] >= 0.02
 
 
 def test_a_fit_that_goes_on_from_a_checkpoint(tmp_path):

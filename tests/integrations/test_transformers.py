@@ -32,7 +32,8 @@ class Gpt(transformers.GPT2LMHeadModel):  # type: ignore[misc, name-defined]
                 vocab_size=32, n_embd=16, n_layer=2, n_head=2, n_positions=8, bos_token_id=1, eos_token_id=2
             )
         )
-        self.each, self.losses = each, []
+        self.each = each
+        self.losses: list[Tensor] = []
 
     def forward(self, input_ids: Any = None, labels: Any = None, **kwargs: Any) -> Any:
         if self.training:
@@ -96,6 +97,17 @@ def test_hooks_are_there_on_the_schedule_alone(tmp_path):
     trainer(model, tmp_path, profile(tmp_path, wait=2, warmup=1, active=2, repeat=2), max_steps=10).train()
     assert watched == [False] * 2 + [True] * 6 + [False] * 2
     assert [len(record.load(tmp_path / "run" / f"cycle_{n}").steps) for n in (1, 2)] == [2, 2]
+
+
+def test_a_compiled_model_has_its_forward(tmp_path):
+    torch._dynamo.reset()
+    callback = profile(tmp_path, active=2)
+    model = transformers.GPT2LMHeadModel(Gpt().config)
+    before = hooks(model)
+    trainer(model, tmp_path, callback, max_steps=4, torch_compile=True, torch_compile_backend="eager").train()
+    assert all(set(sample.phases_s) >= PHASES for sample in callback.record.steps)
+    assert hooks(model) == before
+    torch._dynamo.reset()
 
 
 class StopsAt(transformers.TrainerCallback):  # type: ignore[misc, name-defined]

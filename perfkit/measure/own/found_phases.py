@@ -10,7 +10,8 @@
     (nothing)  all else
 
 A name that the user gives counts instead of what is found inside. Where phases are inside each other (a closure in an
-optimizer, a gradient inside a forward) time goes to the inner one. Only the thread that installed them has phases.
+optimizer, a gradient inside a forward) time goes to the inner one; a closure is none of the optimizer's time from its
+forward or zero_grad to its backward. Only the thread that installed them has phases.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from perfkit.workload.ranges import Range
 OUTSIDE = ""
 """Of time that belongs to no phase."""
 _ANY = ("data", "zero_grad", "forward", "backward", "optimizer")
-_HIDES = {"data": _ANY, "zero_grad": _ANY, "forward": ("forward", "backward"), "backward": ("backward",),
-          "optimizer": ("optimizer",)}  # fmt: skip
+_HIDES = {"data": _ANY, "zero_grad": ("data", "zero_grad", "forward", "backward"), "backward": ("backward",),
+          "forward": ("forward", "backward"), "optimizer": ("optimizer",)}  # fmt: skip
 """A phase that is found -> those inside of which it is not."""
 
 
@@ -111,8 +112,9 @@ class FoundPhases:
             return
         while self._pop() is not entry:
             pass
-        self._stamp(self._stack[-1].name if self._stack else OUTSIDE)
-        ended_forward = entry.name == "forward" and not entry.by_user and not self._stack
+        in_closure = not entry.by_user and entry.name in ("forward", "zero_grad") and self._is_optimizing()
+        self._stamp(self._stack[-1].name if self._stack and not in_closure else OUTSIDE)
+        ended_forward = entry.name == "forward" and not entry.by_user and (not self._stack or in_closure)
         self._after_forward = ended_forward or (self._after_forward and entry.name == "zero_grad")
 
     @contextmanager
@@ -142,6 +144,9 @@ class FoundPhases:
         """Tell whoever waits for it that something begins, and say whether it is in no step."""
         self._between()
         return self.closed or self._between_steps
+
+    def _is_optimizing(self) -> bool:
+        return bool(self._stack) and self._stack[-1].name == "optimizer" and not self._stack[-1].by_user
 
     def _is_seen(self, name: str) -> bool:
         hidden = _HIDES.get(name, ())

@@ -106,7 +106,7 @@ def test_a_closure_in_an_optimizer_has_phases_of_its_own() -> None:
         return loss
 
     found = phases(model, lambda: optimizer.step(closure))
-    assert found == ["data", "optimizer", "forward", "optimizer", "backward", "optimizer"]
+    assert found == ["data", "optimizer", "forward", "loss", "backward", "optimizer"]
 
 
 def test_a_gradient_inside_a_forward_is_backward() -> None:
