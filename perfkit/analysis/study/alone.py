@@ -12,6 +12,8 @@ from perfkit.schema.table import Column
 
 BATCH, WIDTHS, CONTEXTS = 8, (16, 32, 64, 128), (256, 1024, 4096, 8192, 16384)
 """Of the course's grid: no heads, so that the scores have the shape batch x context x context."""
+_SENTENCES = 3
+"""Of a report of attention that its answer repeats: where memory ends, what the scores cost, what is faster."""
 _MATRICES = 3
 """Scores, their softmax and a gradient of that shape, which backward holds at once: it needs at least so many."""
 
@@ -75,11 +77,11 @@ def _own(scope: Scope, results: Results) -> Answer:
 
 
 def _of_report(measured: Report) -> Answer:
-    """The first sentence of a report, and its tables."""
-    first = next(iter(measured.findings), None)
+    """The first sentences of a report, and its tables."""
+    said = measured.findings[:_SENTENCES]
     return Answer(
-        sentence=first.what if first else measured.title,
-        advice=first.advice if first else "",
+        sentence="; ".join(finding.what for finding in said) or measured.title,
+        advice=next((finding.advice for finding in said if finding.advice), ""),
         tables=measured.seen_by("people").tables,
     )
 
