@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -132,6 +134,7 @@ class Doing:
     run: Callable[[RunConfig, Path, Sequence[Observer]], RunRecord] = _run_here
     prepare_nsys: Callable[[], Nsys | None] = _prepare_nsys
     run_under_nsys: Callable[[RunConfig, Nsys, str, Path, Callable[[], dict[str, str]]], RunRecord] = _run_under_nsys
+    script_under_nsys: Callable[..., tuple[int, RunRecord | None]] = script.run_under_nsys
     run_child: Callable[..., Finished] = run_child
     """Runs a configuration in a process of its own, in a folder."""
     show: Callable[..., None] = show.print_reports
@@ -211,23 +214,33 @@ def _run_script(asked: script.Asked, config: RunConfig, options: RunOptions, doi
     unfit = {"--repeats": options.repeats > 1, "--estimate": options.estimate, "--fit": options.fit}
     script.check(asked, config, [name for name, is_given in unfit.items() if is_given])
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    nsys = config.measurement.profiler == "nsys"
+    program = doing.prepare_nsys() if nsys else None
+    is_inside = nsys and program is None
+    if is_inside and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a pipe's lines are shown as they come
     where = Path(asked.name).stem
     folder = folders.given(options.folder) if options.folder else folders.new(options.traces_dir, where)
     events = _events(folder, options)
     live = () if events is None else (StepEvents(events.events, _tell),)
     try:
-        ended = script.run(asked, config, folder, live)
-        if ended.record is None:
-            _tell(script.why_empty(ended, config))
-            return ended.exit_code
-        plots = _show(ended.record, folder, options, doing, events)
-        for line in following.lines(ended.record.config, ended.record, folder):
+        if program is not None:
+            exit_code, record = doing.script_under_nsys(asked, config, program, folder, _tell)
+        else:
+            ended = script.run(asked, config, folder, live)
+            exit_code, record = ended.exit_code, ended.record
+            if record is None:
+                _tell(script.why_empty(ended, config))
+        if record is None or is_inside:  # the process outside nsys shows it
+            return exit_code
+        plots = _show(record, folder, options, doing, events)
+        for line in following.lines(record.config, record, folder):
             print(line)
         plots.draw()
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # fails if the folder is not empty
-    return ended.exit_code
+    return exit_code
 
 
 def _events(folder: Path, options: RunOptions) -> exports.TensorBoardRun | None:

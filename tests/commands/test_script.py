@@ -9,8 +9,10 @@ from torch import nn
 
 import perfkit
 from perfkit import cli
+from perfkit.commands.run import Doing
 from perfkit.schema import record
 from tests.measure.own.state import state
+from tests.runs import saved
 
 SOURCE = """
 import sys
@@ -99,6 +101,33 @@ def test_a_compiled_model_is_found(compiled, layers):
     assert layers <= set(perfkit.report("run").table("layers").frame["scope"])
 
 
+@pytest.mark.parametrize("left", [True, False], ids=["measured", "nothing measured"])
+def test_under_nsys_it_runs_in_a_process_of_its_own(left, capsys):
+    """GIVEN a script that ends by 7 under nsys WHEN run THEN its code is kept, and what was measured is shown"""
+    asked: list[object] = []
+
+    def under_nsys(script, config, program, folder, tell):
+        asked.extend([script.path, script.arguments, script.stop_after, program])
+        assert config.measurement.profiler == "nsys"
+        if left:
+            record.save(saved(), folder)
+        return 7, record.load(folder) if left else None
+
+    doing = Doing(prepare_nsys=lambda: "nsys", script_under_nsys=under_nsys)  # type: ignore[arg-type,return-value]
+    arguments = ["run", *QUICK, "--profiler", "nsys", "--stop-after", "my_train.py", "--", "--a"]
+    assert cli.main(arguments, doing=doing) == 7
+    assert asked == ["my_train.py", ("--a",), True, "nsys"]
+    assert (" ms " in capsys.readouterr().out) == Path("run").exists() == left
+
+
+def test_inside_nsys_it_is_measured_and_shown_outside(capsys):
+    """GIVEN the process that perfkit started under nsys WHEN it ends THEN the record is there, and no report is"""
+    doing = Doing(prepare_nsys=lambda: None)
+    assert cli.main(["run", *QUICK, "--profiler", "nsys", "my_train.py"], doing=doing) == 0
+    assert len(record.load(Path("run")).steps) == 2
+    assert capsys.readouterr().out == "__main__ []\nsteps 6\n"
+
+
 def test_too_few_steps_are_said_in_one_line(capsys):
     assert run("--warmup-steps", "7", "my_train.py") == 2  # given twice
     assert cli.main(["run", "--warmup-steps", "7", "--folder", "run", "my_train.py"]) == 0
@@ -131,7 +160,6 @@ def test_a_script_without_an_optimizer_says_so(capsys):
             "--model and --input are not for a script, which",
         ),
         (["--repeats", "2", "my_train.py"], "--repeats is not for a script: leave it out beside my_train"),
-        (["--profiler", "nsys", "my_train.py"], "--profiler nsys starts no script: put nsys in front, as in"),
         (["-m", "a", "my_train.py"], "my_train.py and --module a: name one of them"),
         (["--stop-after"], "--stop-after is for a script: name it before, as in perfkit run train.py -- --epochs 3"),
         (["--", "x"], "-- x is for a script: name it before, as in perfkit run train.py -- --epochs 3"),

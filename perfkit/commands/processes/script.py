@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,9 @@ from perfkit.schema.parts.workloads import Own
 
 if TYPE_CHECKING:
     from perfkit.measure.loop import Observer
+    from perfkit.measure.nsys.program import Nsys
     from perfkit.measure.own.script import Ended
+    from perfkit.schema.record import RunRecord
 
 _UNFIT = ("target_ci", "experimental_provenance", "autograd_nvtx")
 
@@ -58,11 +60,8 @@ def check(asked: Asked, config: RunConfig, unfit: Sequence[str]) -> None:
             )
     for name in unfit:
         raise UsageError(f"{name} is not for a script: leave it out beside {asked.name}")
-    if config.measurement.profiler == "nsys":
-        raise UsageError(
-            f"--profiler nsys starts no script: put nsys in front, as in nsys profile perfkit run {asked.name},"
-            " and perfkit marks its steps"
-        )
+    if asked.path is not None and not Path(asked.path).is_file():
+        raise UsageError(f"{asked.path}: there is no such script: name a file, or a module after -m")
 
 
 def run(asked: Asked, config: RunConfig, folder: Path, more: Sequence[Observer]) -> Ended:
@@ -78,6 +77,21 @@ def run(asked: Asked, config: RunConfig, folder: Path, more: Sequence[Observer])
 
     watched = script.Script(configured, folder, more, stop_after=asked.stop_after)
     return script.run(watched, asked.name, asked.arguments, is_module=asked.module is not None)
+
+
+def run_under_nsys(
+    asked: Asked, config: RunConfig, program: Nsys, folder: Path, tell: Callable[[str], None]
+) -> tuple[int, RunRecord | None]:
+    """Run the script in a process of its own under nsys, which finds its steps; its exit code, and its record."""
+    with signals.at_once(), going_on("loading PyTorch"):
+        from perfkit.measure import estimate
+        from perfkit.measure.nsys import run as nsys
+
+    what = [asked.path] if asked.path is not None else ["--module", asked.name]
+    flags = [*config.flags(), *["--stop-after"] * asked.stop_after, "--folder", str(folder)]
+    own = ["--", *asked.arguments] if asked.arguments else []
+    device = estimate.choose_device("auto")
+    return nsys.run_script([*what, *flags, *own], program, device, folder, tell, lambda line: print(line, flush=True))
 
 
 def why_empty(ended: Ended, config: RunConfig) -> str:

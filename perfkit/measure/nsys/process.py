@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -36,6 +37,11 @@ _GRACE_S = 5.0
 """Seconds nsys's agent may take to end after nsys."""
 _POLL_S = 0.1
 _KEPT_CHARACTERS = 4000
+_OF_NSYS = re.compile(
+    r"(Capture range (started|ended) in the application\.|Generating '.*'$|Generated:?$|Processing events\.*"
+    r"|Collecting data\.*|\[\d/\d\] \[[^]]*\] \S*?\.(nsys-rep|qdrep|sqlite)|\s+/.*\.(nsys-rep|qdrep|qdstrm|sqlite)$)"
+)
+"""What nsys itself says on standard output; what follows a bar that has no line end yet is the application's."""
 _ERROR = "perfkit: "
 """Prefix of the inner run's error line, which is not passed on, because the caller reports it."""
 
@@ -66,8 +72,11 @@ def run(
     last_words_s: float = LAST_WORDS_S,
     grace_s: float = _GRACE_S,
     used_seconds: Callable[[str], float] | None = None,
+    hear_output: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Run `command`, nsys and its application; `hear` gets every line on its standard error.
+
+    `hear_output` gets every line on its standard output that is not nsys's own.
 
     A signal (KeyboardInterrupt) goes to the application: the run saves its results, and nsys its report. A second
     signal or a hang ends everything; `used_seconds` returns the CPU time of all marked processes. Raises UsageError if
@@ -77,7 +86,7 @@ def run(
     with signals.held():
         try:
             watch = _Watch(mark, patience_s, used_seconds or _used_seconds)
-            ended = _attended(_started(command, mark, grace_s), hear, watch, last_words_s)
+            ended = _attended(_started(command, mark, grace_s), hear, hear_output, watch, last_words_s)
         finally:
             _end_all(mark)
     if ended.exit_code == keeper.NOT_FOUND:
@@ -151,10 +160,15 @@ class _Stream:
 class _Listener:
     """Reads both output streams of nsys at once."""
 
-    def __init__(self, process: subprocess.Popen[bytes], hear: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        hear: Callable[[str], None],
+        hear_output: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.said = self.complaint = self.error = ""
         self.pass_lines_on = True
-        self._hear = hear
+        self._hear, self._hear_output = hear, hear_output
         self._selector = selectors.DefaultSelector()
         for pipe, receiver in ((process.stdout, self._keep), (process.stderr, self._pass_on)):
             assert pipe is not None
@@ -162,6 +176,9 @@ class _Listener:
 
     def _keep(self, line: str) -> None:
         self.said = line.strip() or self.said
+        said = _OF_NSYS.match(line)
+        if said is None or said.end() < len(line):
+            self._hear_output(line if said is None else line[said.end() :])
 
     def _pass_on(self, line: str) -> None:
         if line.startswith(_ERROR):
@@ -185,9 +202,13 @@ class _Listener:
 
 
 def _attended(
-    process: subprocess.Popen[bytes], hear: Callable[[str], None], watch: _Watch, last_words_s: float
+    process: subprocess.Popen[bytes],
+    hear: Callable[[str], None],
+    hear_output: Callable[[str], None],
+    watch: _Watch,
+    last_words_s: float,
 ) -> Ended:
-    listener = _Listener(process, hear)
+    listener = _Listener(process, hear, hear_output)
     interrupted: signal.Signals | None = None
     running, problem = True, ""
     while running and not problem:

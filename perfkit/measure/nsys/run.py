@@ -23,6 +23,8 @@ from perfkit.schema.record import Failure, RunRecord
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
 EXPORTING = "exporting the report"
 """The phase of a run after nsys has ended."""
+_PATIENCE_WITH_A_SCRIPT_S = 1800.0
+"""As of nsys_process: a script may wait for its data."""
 _CHECK = "run scripts/install-nsys --check to see whether nsys works here"
 
 
@@ -30,8 +32,8 @@ _CHECK = "run scripts/install-nsys --check to see whether nsys works here"
 class Tools:
     """The external tools of a run under nsys; tests replace them."""
 
-    record: Callable[[Sequence[str], Callable[[str], None]], Ended] = nsys_process.run
-    """Runs a command line and passes its lines on."""
+    record: Callable[..., Ended] = nsys_process.run
+    """Runs a command line and passes its lines on: called as nsys_process.run is."""
     export: Callable[[Path, Path, str], object] = nsys_export.export
     """Writes a report's tables to a file; the name is for messages."""
 
@@ -71,6 +73,41 @@ def run(
             if more:
                 saved = recorder.completed(saved, folder, more)
     return saved
+
+
+def run_script(
+    arguments: Sequence[str],
+    nsys: Nsys,
+    device: str,
+    folder: Path,
+    tell: Callable[[str], None],
+    say: Callable[[str], None],
+    tools: Tools = Tools(),
+) -> tuple[int, RunRecord | None]:
+    """Run `perfkit run` of a script, by its arguments, under nsys, with its record and report in `folder`.
+
+    `tell` gets each line of standard error, `say` of standard output, where nsys's own are left out. Returns the
+    script's exit code and the record; None where no step was measured, of which the inner run has said why. Raises
+    PerfkitError as `run`.
+    """
+    command = nsys_program.profile_command(nsys, device, str(folder / REPORT))
+    command += [sys.executable, "-m", "perfkit.run", *arguments]
+    tell(f"under nsys {nsys.version_text}".rstrip())
+    with signals.held():
+        ended = tools.record(command, tell, hear_output=say, patience_s=_PATIENCE_WITH_A_SCRIPT_S)
+        if (folder / record.RECORD_FILE).is_file():
+            saved = record.load(folder)
+            if (folder / REPORT).is_file() and not ended.problem:
+                saved = recorder.completed(saved, folder, {"nsys_report": REPORT})
+                tell(EXPORTING)
+                saved = _exported(saved, folder, tools)
+            elif saved.status == "ok":
+                raise _no_report(ended, folder)
+            return ended.exit_code or 0, saved
+        (folder / REPORT).unlink(missing_ok=True)
+        if ended.interrupted is not None or ended.problem or ended.error:
+            _record(ended, folder, command)
+    return ended.exit_code or 0, None
 
 
 def _exported(saved: RunRecord, folder: Path, tools: Tools) -> RunRecord:

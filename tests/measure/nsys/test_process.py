@@ -207,6 +207,18 @@ def test_a_program_that_is_none(tmp_path):
         nsys_process.run([str(tmp_path / "nsys")], lambda line: None)
 
 
+def test_of_standard_output_what_is_nsyss_own_is_left_out(script):
+    """GIVEN an application's lines between those of nsys WHEN heard THEN they come whole, and in order"""
+    lines = [
+        "epoch 0", "", "Capture range started in the application.", "  loss 1.5", "Generating '/tmp/r.qdstrm'",
+        "[1/1] [====50%] r.nsys-rep", "[1/1] [=99% ] r.nsys-repend", "Generated:", "    /a/r.nsys-rep",
+    ]  # fmt: skip
+    nsys = script("nsys", f"print({lines!r}, sep='\\n')".replace("[", "*[", 1), sys.executable)
+    heard: list[str] = []
+    nsys_process.run([nsys], lambda line: None, hear_output=heard.append)
+    assert [line for line in heard if line] == ["epoch 0", "  loss 1.5", "end"]
+
+
 def test_a_line_without_end_is_not_kept_whole(script):
     nsys = script("nsys", "import sys\nsys.stdout.write('x' * 5_000_000)\nsys.stdout.flush()", sys.executable)
     assert len(nsys_process.run([nsys], lambda line: None).said) <= 4000

@@ -6,6 +6,7 @@ import dataclasses
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,3 +232,52 @@ def test_a_run_without_a_record_is_explained_by_the_nearest_words(run, ended, wh
 def test_last_words_that_are_none_are_called_so(run):
     with pytest.raises(UsageError, match=r"nsys left no report \(its last line of output: none\)"):
         run(saved(), report=False, ended=dataclasses.replace(FINE, said=""))
+
+
+def run_script(folder: Path, ended: Ended, *, left: RunRecord | None, report: bool = True) -> tuple[int, Any]:
+    """A script under an nsys that leaves what it is told."""
+
+    def play(command: Sequence[str], _: object, *, hear_output: Callable[[str], None], patience_s: float) -> Ended:
+        assert command[-4:] == ["perfkit.run", "train.py", "--", "--epochs"]
+        assert patience_s > 600
+        hear_output("epoch 1")
+        if left is not None:
+            record.save(left, folder)
+        if report:
+            (folder / nsys.REPORT).write_bytes(b"report")
+        return ended
+
+    said: list[str] = []
+    tools = nsys.Tools(record=play, export=lambda _, target, __: target.write_bytes(b"tables"))
+    arguments = ["train.py", "--", "--epochs"]
+    try:
+        return nsys.run_script(arguments, NSYS, "cpu", folder, lambda _: None, said.append, tools)
+    finally:
+        assert said == ["epoch 1"]
+
+
+def test_a_script_leaves_its_record_its_report_and_its_exit_code(tmp_path):
+    code, found = run_script(tmp_path, dataclasses.replace(FINE, exit_code=7), left=saved())
+    assert code == 7
+    assert found == record.load(tmp_path)
+    assert found.artifacts == {"trace": "report.sqlite", "nsys_report": "report.nsys-rep"}
+
+
+def test_a_script_that_was_not_measured_leaves_nothing(tmp_path):
+    """GIVEN too few steps WHEN it ends by itself THEN its code is kept, and the report of nothing is removed"""
+    assert run_script(tmp_path, dataclasses.replace(FINE, exit_code=1), left=None) == (1, None)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("ended", "left", "kind", "message"),
+    [
+        ({"exit_code": 2, "error": "no module named train"}, None, UsageError, "no module named train"),
+        ({"exit_code": None, "problem": "nsys hung"}, None, UsageError, "nsys hung"),
+        ({"exit_code": 0, "said": "the end"}, saved(), UsageError, "nsys left no report"),
+        (TERMINATED, None, InterruptedRunError, "before the run began; nothing was saved"),
+    ],
+)
+def test_what_goes_wrong_with_nsys_and_a_script_is_said(tmp_path, ended, left, kind, message):
+    with pytest.raises(kind, match=message):
+        run_script(tmp_path, dataclasses.replace(FINE, **ended), left=left, report=False)

@@ -332,3 +332,34 @@ def test_analyze_shows_a_runs_folder_again(by_flag, capsys):
     document = json.loads(capsys.readouterr().out)
     assert {"runs", "steps", "layers", "ranges"} <= set(document["tables"])
     assert (document["summary"]["format"], document["summary"]["measured_steps"]) == ("nsys", STEPS)
+
+
+SCRIPT = """
+import sys, torch
+from torch import nn
+model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+optimizer = torch.optim.SGD(model.parameters())
+for step in range(6):
+    optimizer.zero_grad()
+    model(torch.ones(4, 8)).square().mean().backward()
+    optimizer.step()
+print("steps", step + 1, sys.argv[1:])
+sys.exit(7)
+"""
+
+
+def test_a_script_is_recorded_as_it_is(tmp_path: Path, nsys: Path):
+    """GIVEN a script that ends by 7 WHEN run by --profiler nsys THEN report and layers are its, and its output is"""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    flags = ["--profiler", "nsys", "--warmup-steps", "1", "--measure-steps", "2", "--folder", "run"]
+    place, done = _record(
+        tmp_path, nsys, [sys.executable, "-m", "perfkit.run", *flags, str(tmp_path / "train.py"), "--", "--x", "a b"]
+    )
+    assert done.returncode == 7, done.stderr
+    assert next(line for line in done.stdout.splitlines() if line) == "steps 6 ['--x', 'a b']"
+    made = Recording(place / "run", place / "run" / "report.nsys-rep", done.stdout, done.stderr)
+    assert len(made.record.steps) == 2
+    counts = Counter((name.kind, name.label) for name, _, _ in made.ranges())
+    assert [counts[range_of] for range_of in (("step", "0"), ("step", "1"), ("module", "0"), ("module", "2"))] == [
+        1, 1, 2, 2]  # fmt: skip
+    assert _left(tmp_path) == []
