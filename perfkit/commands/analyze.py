@@ -16,6 +16,7 @@ from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.steps import STEPS
 from perfkit.analysis.time.trace_table import By, View
 from perfkit.commands import exports, reports
 from perfkit.commands.console import show
@@ -234,16 +235,16 @@ def execute(
         show.write(shown, options.format, top=options.top, asked=show.Asked(tables=options.table))
         return 0
     inputs = inputs_of(paths)
-    files = _of_one_job(inputs)
+    files = _of_one_job(inputs, options.table)
     if files and set(options.table) <= set(recordings_report.NAMES):
         if plots:
             raise UsageError(_ONE_SOURCE)
         options.refuse_exports()
-        from perfkit.commands import sources
+        from perfkit.commands.inputs import jobs
 
         folder = None if others else Path(first)
         read = partial(traces.load, use_cache=not options.no_cache)
-        made = sources.recordings_of(folder, files, view, read=read)
+        made = jobs.recordings_of(folder, files, view, read=read)
         chosen = show.chosen([made], options.table, "here", (), recordings_report.NAMES)
         show.write(chosen, options.format, top=options.top)
         return 0
@@ -305,11 +306,23 @@ def _offer_runs(plots: Plots, input_: Input) -> None:
             plots.offer(pictures.of_sweep(varied), pictures.Swept(rows, varied, partial(records_of, input_)))
 
 
-def _of_one_job(inputs: list[Input]) -> list[RecordingFile]:
-    """The traces of a folder with several, or of several paths, where they are recordings of one job; else none."""
+def _of_each_rank(tables: Sequence[str]) -> bool:
+    """Whether tables are wanted that each trace of a job has for itself; `steps` is the record's."""
+    return any(name in NAMES and name != STEPS.name for name in tables)
+
+
+def _of_one_job(inputs: list[Input], tables: Sequence[str]) -> list[RecordingFile]:
+    """The traces of a folder with several, or of several paths, where they are recordings of one job; else none.
+
+    Of a run of several ranks they are taken for themselves where `tables` are wanted that only they have.
+    """
     match inputs:
         case [TraceFile(Path() as folder)] if folder.is_dir():
             return recordings.in_folder(folder)
+        case [RunFolder(folder, saved)] if saved.ranks and _of_each_rank(tables):
+            from perfkit.commands.inputs import jobs
+
+            return jobs.traces_of(saved, folder)
         case _:
             return recordings.of_one_job(inputs)
 

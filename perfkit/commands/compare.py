@@ -40,6 +40,7 @@ from perfkit.commands.inputs.paths import (
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh
 from perfkit.errors import UsageError
+from perfkit.launch import torchrun
 from perfkit.launch.processes import run_child
 from perfkit.render import files
 from perfkit.render.writers import EXTENSIONS
@@ -212,6 +213,8 @@ def _measured(lines: tuple[str, str], options: CompareOptions, run_child: Callab
     if options.fail_on is not None and not options.force:
         _check_alike(conditions.unlike(config_a, config_b))  # before the runs, not after them
     folder = folders.new(options.traces_dir, "compare")
+    for config in (config_a, config_b):
+        torchrun.refuse(config, "perfkit compare --run")
     points = [Point(key="A", config=config_a), Point(key="B", config=config_b)]
     fresh.measure(points, options.repeats, folder, run_child)
     sides = [_side(key, folder / key, config, options.repeats) for key, config in (("A", config_a), ("B", config_b))]

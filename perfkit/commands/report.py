@@ -17,7 +17,7 @@ import perfkit
 from perfkit.analysis.reports.page import runs
 from perfkit.commands import sources
 from perfkit.commands.console.progress import going_on
-from perfkit.commands.inputs import completing, traces
+from perfkit.commands.inputs import completing, jobs, traces
 from perfkit.commands.inputs.paths import Input, inputs_of, refuse_overwriting
 from perfkit.commands.inputs.recordings import of_one_job
 from perfkit.errors import UsageError
@@ -67,7 +67,7 @@ def execute(
         raise UsageError(f"a report holds {MOST_SOURCES} sources, not {len(paths)}: write several reports")
     inputs = inputs_of(paths)
     refuse_overwriting(options.output, *(input_.path for input_ in inputs))
-    read: sources.Read = partial(traces.load, use_cache=not options.no_cache)
+    read: jobs.Read = partial(traces.load, use_cache=not options.no_cache)
     if len(inputs) == 2:
         read = cache(read)  # for the comparison too: standard input is there once
     parts = _comparison(inputs[0], inputs[1], read) if len(inputs) == 2 else []
@@ -95,7 +95,7 @@ def execute(
     return 0
 
 
-def _comparison(a: Input, b: Input, read: sources.Read) -> list[Part]:
+def _comparison(a: Input, b: Input, read: jobs.Read) -> list[Part]:
     """B against A; none where they are a trace and a run. Where they cannot be compared, the reason in its place."""
     try:
         compared = sources.compared(a, b, read=read)

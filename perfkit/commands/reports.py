@@ -58,7 +58,7 @@ def of_trace(
 def of_run(
     saved: RunRecord, folder: Path, view: View | None = None, *, use_cache: bool = True, also: Also | None = None
 ) -> Iterator[Report]:
-    """Reports of a run's record, its plain steps and its trace, as far as its folder holds them.
+    """Reports of a run's record, its plain steps and its trace, as far as its folder holds them; of a job, its ranks'.
 
     They come one by one, so the first can be shown before a large trace is read. The record has a table of steps, so
     that of the trace is left out.
@@ -70,7 +70,12 @@ def of_run(
     for one in _plains(saved, folder):
         yield overhead.report(saved, one)
     trace = records.artifact(saved, folder, "trace")
-    if trace is not None:
+    if saved.ranks:
+        from perfkit.commands.inputs import jobs
+
+        if files := jobs.traces_of(saved, folder):
+            yield jobs.recordings_of(folder, files, view, read=partial(traces.load, use_cache=use_cache))
+    elif trace is not None:
         from perfkit.analysis.reports import trace as trace_report
         from perfkit.analysis.time.steps import STEPS
         from perfkit.analysis.time.trace_table import View

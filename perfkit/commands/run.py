@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
@@ -28,9 +28,11 @@ from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
 from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
 from perfkit.commands.pictures import Plots, plot_flag, wanted
-from perfkit.commands.processes import fresh, plain, script
+from perfkit.commands.processes import fresh, job, plain, script
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
+from perfkit.launch import torchrun
 from perfkit.launch.processes import run_child
+from perfkit.launch.torchrun import Place
 from perfkit.measure.loop import Observer
 from perfkit.measure.nsys.program import Nsys
 from perfkit.render import files
@@ -124,6 +126,8 @@ def _run_under_nsys(
 def _run_here(config: RunConfig, folder: Path, observers: Sequence[Observer]) -> RunRecord:
     from perfkit.measure import runner
 
+    if config.step.parallel != "off":
+        return job.run(config, folder, observers)
     return runner.run(config, folder, observers, enough=stopping.rule(config))
 
 
@@ -167,14 +171,15 @@ def execute(
         files.check(options.output)
     if path is not None or options.module is not None:
         return _run_script(script.Asked(path, options.module, arguments, options.stop_after), config, options, doing)
-    if arguments or options.stop_after:
-        what = "--stop-after" if options.stop_after else f"-- {' '.join(arguments)}"
-        raise UsageError(f"{what} is for a script: name it before, as in perfkit run train.py -- --epochs 3")
+    _refuse_what_is_for_a_script(arguments, options)
     if options.estimate or options.fit:
+        torchrun.refuse_estimate(config)
         memory = None if options.memory is None else units.parse_size(options.memory)
         return estimate.execute(config, memory=memory, fit=options.fit, output=options.output)
     if options.repeats > 1:
         return _repeat(config, options, doing)
+    if (place := torchrun.place_of(config)) is not None:
+        return _run_rank(place, config, options, doing)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's chatter on stderr; read when torch loads
     if config.measurement.profiler == "memory":  # else it warns of each release of what it did not see allocated
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -206,6 +211,29 @@ def execute(
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # fails if the folder is not empty
+    return 0
+
+
+def _run_rank(place: Place, config: RunConfig, options: RunOptions, doing: Doing) -> int:
+    """Measure as one of the ranks of a job; rank 0 makes its folder and shows what all of them measured."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    resolved = job.resolve(config, place)
+    alone = replace(options, overhead="off", tensorboard="off")
+
+    def measured(own: Path) -> RunRecord:
+        return _measure(resolved, own, alone, doing, None, says=place.is_first)
+
+    record, folder = job.measure(place, resolved, lambda: _folder(options, resolved), measured)
+    failure = job.failure(record, folder, place)
+    if not place.is_first:
+        if failure is not None:
+            raise failure
+        return 0
+    with show.and_then(failure):
+        plots = _show(record, folder, options, doing, None)
+        for line in following.lines(config, record, folder):
+            print(line)
+    plots.draw()
     return 0
 
 
@@ -243,6 +271,12 @@ def _run_script(asked: script.Asked, config: RunConfig, options: RunOptions, doi
     return exit_code
 
 
+def _refuse_what_is_for_a_script(arguments: tuple[str, ...], options: RunOptions) -> None:
+    if arguments or options.stop_after:
+        what = "--stop-after" if options.stop_after else f"-- {' '.join(arguments)}"
+        raise UsageError(f"{what} is for a script: name it before, as in perfkit run train.py -- --epochs 3")
+
+
 def _events(folder: Path, options: RunOptions) -> exports.TensorBoardRun | None:
     """The run's event file; None where none is wanted, and in a process that nsys records, which is to be as it is."""
     from perfkit.measure.nsys.program import under_nsys
@@ -251,12 +285,20 @@ def _events(folder: Path, options: RunOptions) -> exports.TensorBoardRun | None:
 
 
 def _measure(
-    config: RunConfig, folder: Path, options: RunOptions, doing: Doing, events: exports.TensorBoardRun | None
+    config: RunConfig,
+    folder: Path,
+    options: RunOptions,
+    doing: Doing,
+    events: exports.TensorBoardRun | None,
+    *,
+    says: bool = True,
 ) -> RunRecord:
-    """Measure a resolved configuration in this process."""
+    """Measure a resolved configuration in this process; `says`: and show how far it is."""
     from perfkit.measure.nsys import capture as nsys_capture
     from perfkit.measure.nsys.program import under_nsys
 
+    if not says:
+        return doing.run(config, folder, usual())
     for line in (run_report.headline(config), *nsys_capture.advice(config.step.device, nsys_capture.call())):
         _tell(line)
     profiled = config.measurement.profiler in ("torch", "memory")
@@ -271,6 +313,7 @@ def _measure(
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:
     """Run the configuration in several fresh processes, one after the other. This process never loads PyTorch."""
+    torchrun.refuse(config, "--repeats")
     folder = _folder(options, config)
     fresh.measure([Point(key="run", config=config)], options.repeats, folder, doing.run_child)
     report = repeats.report(side(runs_in(folder), ""))

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import layer_memory, overhead, recorded_memory, repeats, two_memories
-from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports import trace as trace_report
@@ -25,6 +23,7 @@ from perfkit.analysis.runs import comparison
 from perfkit.analysis.time.steps import STEPS
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import recorded, traces
+from perfkit.commands.inputs.jobs import Read, recordings_of, traces_of
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -38,7 +37,7 @@ from perfkit.commands.inputs.paths import (
     shown,
     side,
 )
-from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job, in_folder
+from perfkit.commands.inputs.recordings import RecordingFile, in_folder
 from perfkit.errors import UsageError
 from perfkit.schema import record as records
 from perfkit.schema.page.sections import Part
@@ -57,10 +56,6 @@ class Source:
     """As `perfkit analyze` shows them, one after the other."""
     part: Callable[[], Part]
     """Makes its part of a page."""
-
-
-Read: TypeAlias = Callable[[Path | str], Trace]
-"""Reads the trace of a path."""
 
 
 def source_of(input_: Input, name: str, view: View | None = None, *, read: Read = traces.load) -> Source:
@@ -89,32 +84,6 @@ def source_of(input_: Input, name: str, view: View | None = None, *, read: Read 
             varied = sweep_report.varied(rows)
             report = sweep_report.report(rows, varied)
             return Source(name, (report,), lambda: runs.sweep(report, rows, varied, name))
-
-
-def recordings_of(
-    folder: Path | None,
-    files: Sequence[RecordingFile],
-    view: View | None = None,
-    *,
-    read: Read = traces.load,
-) -> Report:
-    """A row for each trace, by its place in the folder; names what cannot be read. Raises UsageError for none."""
-    rows, unread, sides = [], [], []
-    for file in files:
-        try:
-            trace = read(file.path)
-        except UsageError as error:
-            unread.append(str(error))
-            continue
-        rank = trace.recording.rank if file.rank is None else file.rank
-        name = file.path.relative_to(folder) if folder else file.path
-        row, side = recordings_report.read(trace, str(name), rank, view)
-        rows.append(row)
-        sides += [side] if side is not None else []
-    if not rows:
-        raise UsageError(unread[0])
-    title, one_job = str(folder or "recordings"), are_of_one_job(files)
-    return recordings_report.report(title, rows, unread, one_job=one_job, sides=sides)
 
 
 def of_recordings(
@@ -162,7 +131,11 @@ def of_trace(
 
 
 def _of_run(saved: RunRecord, folder: Path, name: str, view: View, read: Read) -> Source:
-    """A run with its plain steps and its trace, as far as its folder holds them."""
+    """A run with its plain steps and its trace, as far as its folder holds them; of a job, with those of its ranks."""
+    if files := traces_of(saved, folder):
+        job = recordings_of(folder, files, view, read=read)
+        reports = (run_report.report(saved), job)
+        return Source(name, reports, lambda: runs.run(saved, runs.recordings(job, name), source=name))
     plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
     plains = [records.load(plain)] if plain is not None and plain.exists() else []
     more = tuple(overhead.report(saved, one) for one in plains)

@@ -33,7 +33,7 @@ from perfkit.commands.inputs.grid import Expansion
 from perfkit.commands.inputs.paths import SweepResults, records_of
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
-from perfkit.launch import campaign
+from perfkit.launch import campaign, torchrun
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
@@ -143,6 +143,8 @@ def execute(
     _check_output(options)
     expansion = _expand(grid, options)
     _check_reports(options, expansion.configs)
+    for config in expansion.configs:
+        torchrun.refuse(config, "a sweep")
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
     with ExitStack() as stack:

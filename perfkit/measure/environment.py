@@ -26,7 +26,8 @@ from perfkit.schema.record import Environment
 _GIT_TIMEOUT_S = 10
 _LIBRARIES = ("numpy", "einops", "nvtx", "triton")
 _VARIABLES = re.compile(
-    r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_)"
+    r"^(CUDA_|CUBLAS_|NVIDIA_|HIP_|HSA_|ROCR_|PYTORCH_|TORCH(?!ELASTIC_)|OMP_|MKL_|KMP_|GOMP_|NCCL_|NVTX_|LD_PRELOAD$|MALLOC_"
+    r"|GLOO_|WORLD_SIZE$)"
 )
 
 

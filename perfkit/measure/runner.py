@@ -76,7 +76,8 @@ def run(
         if config.measurement.target_ci is not None:
             raise ValueError("a configuration with target_ci needs enough=analysis.runs.stopping.rule(config)")
         enough = exactly(config.measurement.measure_steps)
-    recorder = Recorder(config, folder, observers)
+    shared = config.step.parallel != "off"  # where any error may be that of another rank
+    recorder = Recorder(config, folder, observers, of_others=shared)
     with signals.held():
         error: BaseException | None = None
         try:
@@ -115,6 +116,10 @@ def _builder(
         raise UsageError(
             "a workload of your own was passed, but the configuration describes a Transformer:"
             " use RunConfig(workload=Own(name=...))"
+        )
+    if config.step.parallel != "off" and build is TransformerWorkload:
+        raise UsageError(
+            f"--parallel {config.step.parallel}: pass run(..., build=ParallelWorkload) of perfkit.workload.parallel"
         )
     return build
 
@@ -189,7 +194,8 @@ def _watch_memory(
         return
     plain = config.measurement.profiler == "none" and not under_nsys()
     is_attention = isinstance(workload.model, AttentionAlone)
-    if on_cpu and plain and (is_attention or isinstance(workload, TransformerWorkload)):
+    alone = config.step.parallel == "off"  # else there are buckets, and parts of parameters, that it does not know
+    if on_cpu and plain and (is_attention or (alone and isinstance(workload, TransformerWorkload))):
         own.insert(0, TensorPeak(workload, complete=complete, tells_held=is_attention))
 
 

@@ -43,6 +43,8 @@ class RunConfig:
             self._check_provenance()
         if self.step.device == "cpu":
             self._check_cpu()
+        if self.step.parallel != "off":
+            self._check_parallel()
 
     def _check_provenance(self) -> None:
         if self.step.compile == "off":
@@ -64,6 +66,18 @@ class RunConfig:
         if isinstance(self.workload, Transformer) and self.workload.sdpa_backend in ("efficient", "cudnn"):
             backend = self.workload.sdpa_backend
             raise UsageError(f"--sdpa-backend {backend} exists on GPUs only: use auto, flash or math on a CPU")
+
+    def _check_parallel(self) -> None:
+        asked = f"--parallel {self.step.parallel}"
+        if isinstance(self.workload, Own):
+            raise UsageError(
+                f"{asked} shares perfkit's own Transformer: start a script with your model by torchrun instead, as in"
+                " torchrun --nproc-per-node 2 -m perfkit.run train.py"
+            )
+        if self.measurement.profiler not in ("none", "torch"):
+            raise UsageError(f"{asked} needs --profiler torch or none: {self.measurement.profiler} records one process")
+        if self.measurement.target_ci is not None:
+            raise UsageError(f"{asked}: all ranks take the same steps: choose --measure-steps, not --target-ci")
 
     @classmethod
     def of(cls, **fields: Any) -> RunConfig:

@@ -148,6 +148,24 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankResult:
+    """What another rank than the first measured of a job's steps."""
+
+    rank: int
+    hostname: str
+    device: str
+    """As `Environment.device`."""
+    device_name: str
+    status: Status
+    steps: tuple[StepSample, ...]
+    warmup: tuple[StepSample, ...] = ()
+    memory: MemoryPeaks = MemoryPeaks()
+    failure: Failure | None = None
+    artifacts: dict[str, str] = field(default_factory=dict)
+    """As those of the record: relative to the job's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """One run of one configuration."""
 
@@ -171,6 +189,8 @@ class RunRecord:
     """What NVML said during the run, about ten times a second."""
     artifacts: dict[str, str] = field(default_factory=dict)
     """What else the run wrote: kind -> path relative to the record's folder (see `artifact`)."""
+    ranks: tuple[RankResult, ...] = ()
+    """The other ranks of a job (--parallel), in order; all else in the record is rank 0's. Empty for one process."""
     observed: dict[str, int | float | str | None] = field(default_factory=dict)
     """What observers add without a field of their own: name -> value, None where it could not be read."""
     kind: Literal["perfkit.run"] = "perfkit.run"

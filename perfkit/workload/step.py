@@ -103,6 +103,7 @@ class StepWorkload:
     def __init__(self, config: RunConfig, model: nn.Module) -> None:
         self.config = config
         self.model: Any = model
+        self.prepare()
         self.optimizer = self._make_optimizer()
         self._scaler = self._make_scaler()
         self._compile()
@@ -121,6 +122,13 @@ class StepWorkload:
         """What `--compile block` compiles, each by itself."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Change the model before its optimizer is made: here nothing."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimizer is given."""
+        return [{"params": list(self.model.parameters())}]
+
     @property
     def device_type(self) -> str:
         """The type of device: cpu or cuda."""
@@ -129,7 +137,7 @@ class StepWorkload:
     def _make_optimizer(self) -> torch.optim.Optimizer | None:
         if self.config.step.pass_type != "train":
             return None
-        return torch.optim.AdamW(self.model.parameters(), **_OPTIMIZER_FLAGS[self.config.step.optimizer])  # type: ignore[arg-type]
+        return torch.optim.AdamW(self.parameter_groups(), **_OPTIMIZER_FLAGS[self.config.step.optimizer])  # type: ignore[arg-type]
 
     def _make_scaler(self) -> torch.amp.GradScaler | None:
         if self.config.step.precision != "fp16" or self.config.step.pass_type == "forward":
@@ -207,11 +215,16 @@ class TransformerWorkload(StepWorkload):
         torch.set_float32_matmul_precision(matmul_precision(config))
         torch.manual_seed(config.step.seed)
         with torch.device(config.step.device):
+            self.config = config
             model = Transformer(config)
-            sequence = (config.step.batch_size, config.step.context_length or 0)
-            self.tokens = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
-            self.targets = torch.randint(config.transformer.vocab_size, sequence)  # (b, t)
+            self.tokens, self.targets = self.draw(config.step.batch_size)
         super().__init__(config, model)
+
+    def draw(self, sequences: int) -> tuple[Tensor, Tensor]:
+        """Tokens and targets, each (sequences, t), on PyTorch's default device."""
+        shape = (sequences, self.config.step.context_length or 0)
+        vocabulary = self.config.transformer.vocab_size
+        return torch.randint(vocabulary, shape), torch.randint(vocabulary, shape)
 
     @property
     def blocks(self) -> Iterable[nn.Module]:

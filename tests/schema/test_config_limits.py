@@ -7,6 +7,8 @@ import pytest
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.measurement import Measurement
+from perfkit.schema.parts.step import Step
+from perfkit.schema.parts.workloads import Own
 
 SIZES_AND_COUNTS = ("d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "batch_size", "context_length",
                     "measure_steps", "num_threads", "max_steps")  # fmt: skip
@@ -20,7 +22,7 @@ def test_defaults_are_those_of_the_manual():
         "model_size": None, "d_model": None, "d_ff": None, "num_layers": None, "num_heads": None,
         "vocab_size": 10_000, "attention": "eager", "sdpa_backend": "auto", "pass_type": "forward-backward",
         "batch_size": 4, "context_length": None, "precision": "fp32", "optimizer": "adamw", "compile": "off",
-        "checkpoint": False, "checkpoint_every": 0, "checkpoint_nested": False,
+        "checkpoint": False, "checkpoint_every": 0, "checkpoint_nested": False, "parallel": "off",
         "seed": 0, "device": "auto", "num_threads": None, "warmup_steps": 5, "measure_steps": 10,
         "target_ci": None, "max_time": None, "max_steps": None, "profiler": "none", "profile_stack": False,
         "experimental_provenance": False, "annotate": "auto", "autograd_nvtx": False, "gc": "off",
@@ -49,7 +51,7 @@ def test_numbers_that_may_be_zero_end_where_pytorch_does(field, last):
 
 
 @pytest.mark.parametrize("field", ["model_size", "attention", "sdpa_backend", "pass_type", "precision", "optimizer",
-                                   "compile", "profiler", "annotate", "gc"])  # fmt: skip
+                                   "compile", "parallel", "profiler", "annotate", "gc"])  # fmt: skip
 def test_a_word_that_is_no_choice_is_refused(field):
     with pytest.raises(UsageError, match=f"^--{field.replace('_', '-')} odd: choose from "):
         RunConfig.of(**{field: "odd"})
@@ -167,3 +169,26 @@ def test_the_context_goes_by_the_size_and_not_by_the_device(size, device, contex
     resolved = RunConfig.of(model_size=size).resolved(device)
     assert resolved.transformer.model_size == size
     assert (resolved.step.context_length, resolved.step.tokens) == (context, 4 * context)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"compile": "model"}, "--parallel fsdp runs eagerly: leave out --compile model"),
+        ({"precision": "fp16"}, "--parallel fsdp has no scaler of gradients"),
+        ({"profiler": "memory"}, "--parallel fsdp needs --profiler torch or none: memory records one process"),
+        ({"profiler": "nsys"}, "--parallel fsdp needs --profiler torch or none: nsys records one process"),
+        ({"target_ci": 0.01}, "all ranks take the same steps: choose --measure-steps, not --target-ci"),
+    ],
+    ids=["compiled", "fp16", "memory", "nsys", "a target"],
+)
+def test_what_ranks_cannot_share_is_refused(fields, words):
+    RunConfig.of(**fields)
+    with pytest.raises(UsageError, match=words):
+        RunConfig.of(parallel="fsdp", **fields)
+
+
+def test_a_model_of_ones_own_is_not_shared():
+    with pytest.raises(UsageError, match="--parallel ddp shares perfkit's own Transformer: start a script"):
+        RunConfig(workload=Own(name="mine"), step=Step(parallel="ddp"))
+    assert RunConfig.of(parallel="ddp", precision="fp16").step.parallel == "ddp"

@@ -25,7 +25,8 @@ def in_tensors(record: RunRecord) -> int | None:
 
 
 def _predicted(record: RunRecord) -> int | None:
-    if isinstance(record.config.workload, Own) or record.config.step.compile != "off":
+    step = record.config.step
+    if isinstance(record.config.workload, Own) or step.compile != "off" or step.parallel != "off":
         return None
     return memory_model.estimate(record.config).peak
 

@@ -12,6 +12,7 @@ from perfkit.analysis.findings.capacity import over_capacity
 from perfkit.analysis.noise import enough, stability
 from perfkit.analysis.noise import tables as noise_report
 from perfkit.analysis.reports import resident
+from perfkit.analysis.runs import ranks as job_ranks
 from perfkit.analysis.runs import summary as run_summary
 from perfkit.analysis.runs.line import run_totals
 from perfkit.analysis.statistics import stats
@@ -57,6 +58,8 @@ def headline(config: RunConfig) -> str:
     if isinstance(model, Own) and model.model is None:
         return f"{model.name}, on {step.device}"
     flags = [step.pass_type, step.precision, *([] if isinstance(model, Own) else [f"attention {model.attention}"])]
+    if step.parallel != "off":
+        flags.append(f"parallel {step.parallel}")
     if step.compile != "off":
         flags.append(f"compile {step.compile}")
     if step.checkpoint_group:
@@ -81,10 +84,13 @@ def report(record: RunRecord) -> Report:
     scripts = (runs, steps_table(record), *noise_report.tables(noise))
     tables = [replace(table, audience="people") for table in tables]
     tables += [replace(table, audience="scripts") for table in scripts]
+    if record.ranks:
+        tables.append(job_ranks.table(record))
     if record.observed:
         tables.append(observed_table(record))
     findings = (
         run_totals(record),
+        job_ranks.finding(record),
         _recorded_memory(record),
         _warmup(record),
         _little_warmup(record),

@@ -39,7 +39,7 @@ class RunSummary:
     rest_s: float = math.nan
     """forward + backward + optimizer + rest = mean, exactly."""
     tokens_per_s: float = math.nan
-    """Of a Transformer."""
+    """Of a Transformer; of a job, of all its ranks."""
     peak_memory_bytes: int | None = None
     """Tensors on a GPU, the resident set on a CPU."""
 
@@ -63,10 +63,16 @@ def summarize(record: RunRecord) -> RunSummary:
         min_s=whole.minimum,
         p90_s=whole.p90,
         rest_s=whole.mean - sum(phases.values()),
-        tokens_per_s=math.nan if isinstance(record.config.workload, Own) else record.config.step.tokens / whole.mean,
+        tokens_per_s=math.nan if isinstance(record.config.workload, Own) else _tokens(record) / whole.mean,
         peak_memory_bytes=peak,
         **phases,
     )
+
+
+def _tokens(record: RunRecord) -> int:
+    """Tokens a step, of all ranks of a job: in parts (tp) they have the same ones."""
+    step = record.config.step
+    return step.tokens * (1 if step.parallel in ("off", "tp") else 1 + len(record.ranks))
 
 
 def wall_times(samples: Sequence[StepSample]) -> Floats:

@@ -39,5 +39,12 @@ def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple
     own = isinstance(config.workload, Own) and config.workload.model is None
     if not own and config.measurement.profiler == "none":
         flags = config.changed(profiler="torch").flags()
-        yield shlex.join(("perfkit", "run", *flags)), "time by layer and kernel"
+        yield shlex.join((*_starting(record), *flags)), "time by layer and kernel"
     yield shlex.join(("perfkit", "analyze", str(folder))), "every table of this run"
+
+
+def _starting(record: RunRecord) -> tuple[str, ...]:
+    """What starts a run with as many processes."""
+    if record.config.step.parallel == "off":
+        return "perfkit", "run"
+    return "torchrun", "--nproc-per-node", str(1 + len(record.ranks)), "-m", "perfkit.run"

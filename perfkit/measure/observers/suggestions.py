@@ -25,7 +25,7 @@ class Suggestions(Observer):
         failure = record.failure
         if record.status != "oom" or failure is None or failure.available is None:
             return record
-        if isinstance(record.config.workload, Own):
-            return record
+        if isinstance(record.config.workload, Own) or record.config.step.parallel != "off":
+            return record  # what a rank of a job holds is not known
         flags = self._suggest(record.config, failure.available)
         return dataclasses.replace(record, failure=dataclasses.replace(failure, suggestions=flags))

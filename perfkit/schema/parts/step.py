@@ -13,12 +13,14 @@ PassType = Literal["forward", "forward-backward", "train"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Optimizer = Literal["adamw", "adamw-foreach", "adamw-fused"]
 CompileMode = Literal["off", "model", "block"]
+Parallel = Literal["off", "ddp", "fsdp", "tp"]
 
 _CHOICES = {
     "pass_type": get_args(PassType),
     "precision": get_args(Precision),
     "optimizer": get_args(Optimizer),
     "compile": get_args(CompileMode),
+    "parallel": get_args(Parallel),
 }
 _SEED_LIMIT = 2**63
 
@@ -48,6 +50,8 @@ class Step:
     """Recompute activations in groups of this many blocks, and keep only the groups' inputs; 0 keeps all."""
     checkpoint_nested: bool = False
     """With --checkpoint-every 2 or more: recompute each block again inside its group, one block's memory at a time."""
+    parallel: Parallel = "off"
+    """Under torchrun, how processes share the step: ddp or fsdp (each its own batch), or tp (each layer in parts)."""
     seed: int = 0
     """Seed for the weights and the tokens."""
     device: str = "auto"
@@ -67,6 +71,7 @@ class Step:
                 f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step"
             )
         self._check_checkpoint()
+        self._check_parallel()
         if self.device == "cpu" and self.precision == "tf32":
             raise UsageError("--precision tf32 exists on NVIDIA GPUs only: use --precision fp32 or bf16 on a CPU")
 
@@ -83,6 +88,16 @@ class Step:
         if self.checkpoint_group and self.pass_type == "forward":
             asked = "--checkpoint" if self.checkpoint else f"--checkpoint-every {self.checkpoint_every}"
             raise UsageError(f"{asked} needs a backward pass: choose --pass-type forward-backward or train")
+
+    def _check_parallel(self) -> None:
+        if self.parallel == "off":
+            return
+        if self.compile != "off":
+            raise UsageError(f"--parallel {self.parallel} runs eagerly: leave out --compile {self.compile}")
+        if self.precision == "fp16" and self.parallel != "ddp":
+            raise UsageError(
+                f"--parallel {self.parallel} has no scaler of gradients, which --precision fp16 needs: use bf16"
+            )
 
     @property
     def checkpoint_group(self) -> int:

@@ -96,7 +96,7 @@ def sweep(report: Report, rows: Sequence[SweepRow], varied: Sequence[str], sourc
 def recordings(report: Report, source: str) -> Part:
     """Ranks and cycles of one job, or what else a folder holds: the time of a step or, where one has none, busy."""
     frame = report.table(NAME).frame.reset_index(drop=True)  # type: ignore[union-attr]
-    (shown,) = report.seen_by("people").tables
+    shown, *others = report.seen_by("people").tables
     has_steps = bool(frame["step_ns"].notna().all())
     times = [float(ns) for ns in frame["step_ns" if has_steps else "busy_ns"]]
     labels = _recording_names(frame)
@@ -109,7 +109,7 @@ def recordings(report: Report, source: str) -> Part:
     cut = (f"the first {MOST_BARS} of {len(frame):,} are drawn",) if len(frame) > MOST_BARS else ()
     bars = Bars(labels=tuple(labels[:MOST_BARS]), parts=(bar,), stacked=False)
     section = Section(
-        anchor="recordings", title=shown.title, takeaway=takeaway, figures=(bars,), tables=(shown,), notes=cut
+        anchor="recordings", title=shown.title, takeaway=takeaway, figures=(bars,), tables=(shown, *others), notes=cut
     )
     return Part(title=report.title, findings=report.findings, sections=(section,), source=source)
 

@@ -1,0 +1,58 @@
+"""Traces of one job, read one by one: each leaves what is small, and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from perfkit.analysis.reports import recordings as recordings_report
+from perfkit.analysis.time.trace_table import View
+from perfkit.commands.inputs import traces
+from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job
+from perfkit.errors import UsageError
+from perfkit.schema import record as records
+from perfkit.schema.own_files import inside
+from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.report import Report
+from perfkit.trace.columns import Trace
+
+Read: TypeAlias = Callable[[Path | str], Trace]
+"""Reads the trace of a path."""
+
+
+def traces_of(saved: RunRecord, folder: Path) -> list[RecordingFile]:
+    """The traces of a job of several ranks (`--parallel`), by rank; none of a run of one process."""
+    if not saved.ranks:
+        return []
+    first = records.artifact(saved, folder, "trace")
+    named = [(one.rank, one.artifacts["trace"]) for one in saved.ranks if "trace" in one.artifacts]
+    others = [(rank, inside(folder, name, f"{folder / RECORD_FILE}: rank {rank}")) for rank, name in named]
+    every = [*([(0, first)] if first is not None else []), *others]
+    return [RecordingFile(path, rank, 1 + len(saved.ranks)) for rank, path in every]
+
+
+def recordings_of(
+    folder: Path | None,
+    files: Sequence[RecordingFile],
+    view: View | None = None,
+    *,
+    read: Read = traces.load,
+) -> Report:
+    """A row for each trace, by its place in the folder; names what cannot be read. Raises UsageError for none."""
+    rows, unread, sides = [], [], []
+    for file in files:
+        try:
+            trace = read(file.path)
+        except UsageError as error:
+            unread.append(str(error))
+            continue
+        rank = trace.recording.rank if file.rank is None else file.rank
+        name = file.path.relative_to(folder) if folder else file.path
+        row, side = recordings_report.read(trace, str(name), rank, view)
+        rows.append(row)
+        sides += [side] if side is not None else []
+    if not rows:
+        raise UsageError(unread[0])
+    title, one_job = str(folder or "recordings"), are_of_one_job(files)
+    return recordings_report.report(title, rows, unread, one_job=one_job, sides=sides)

@@ -1,0 +1,1 @@
+"""One rank among the processes that torchrun starts: its process group, and one record for the job."""

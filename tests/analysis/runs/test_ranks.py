@@ -1,0 +1,45 @@
+"""Ranks of a job side by side."""
+
+from __future__ import annotations
+
+from perfkit.analysis.runs import ranks
+from perfkit.schema.record import MemoryPeaks, RankResult, RunRecord
+from tests.runs import sample, saved
+
+MIB = 2**20
+
+
+def job(first: MemoryPeaks, other: MemoryPeaks) -> RunRecord:
+    """Two ranks, of which rank 1 took 30 and 50 ms."""
+    rank = RankResult(rank=1, hostname="there", device="cpu", device_name="a CPU", status="ok",
+                      steps=(sample(0.03), sample(0.05)), memory=other)  # fmt: skip
+    return saved(memory=first, ranks=(rank,))
+
+
+def test_a_row_a_rank():
+    """GIVEN rank 0 of 20 and 40 ms, whose process had 100 MiB, and rank 1 of 30 and 50 ms with 150 MiB"""
+    record = job(MemoryPeaks(resident=100 * MIB), MemoryPeaks(resident=150 * MIB))
+    table = ranks.table(record)
+    assert table.frame[["rank", "hostname", "steps", "mean_s", "max_s", "resident_bytes"]].to_dict("records") == [
+        {"rank": 0, "hostname": "here", "steps": 2, "mean_s": 0.03, "max_s": 0.04, "resident_bytes": 100 * MIB},
+        {"rank": 1, "hostname": "there", "steps": 2, "mean_s": 0.04, "max_s": 0.05, "resident_bytes": 150 * MIB},
+    ]
+    assert table.frame["tensor_bytes"].isna().all()
+    found = ranks.finding(record)
+    assert found is not None
+    assert found.what == ("peak memory (resident) of 2 ranks: from 100 MiB (rank 0) to 150 MiB (rank 1), 33.3% apart")
+
+
+def test_tensors_are_what_counts_where_all_ranks_counted_them():
+    found = ranks.finding(job(MemoryPeaks(allocated=8 * MIB, resident=1), MemoryPeaks(allocated=8 * MIB, resident=2)))
+    assert found is not None
+    assert found.what == "peak memory in tensors of 2 ranks: 8.00 MiB in each"
+    found = ranks.finding(job(MemoryPeaks(allocated=8 * MIB, resident=MIB), MemoryPeaks(resident=MIB)))
+    assert found is not None
+    assert found.what == "peak memory (resident) of 2 ranks: 1.00 MiB in each"
+    assert ranks.finding(job(MemoryPeaks(), MemoryPeaks())) is None
+
+
+def test_one_process_is_no_job():
+    assert ranks.results(saved()) == []
+    assert ranks.finding(saved()) is None
