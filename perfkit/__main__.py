@@ -15,6 +15,7 @@ except KeyboardInterrupt:  # before there is a handler
 
 def main(*before: str) -> int:
     """Run the command line, with `before` in front of what was typed, and return its exit code."""
+    sys.argv[1:1] = before  # a record says what was run by this
     gc.disable()  # what is loaded stays: cli has it looked through no more once the command is there
     signals.install()  # now, because ctrl-C may come while the rest loads
     from perfkit import streams
@@ -30,7 +31,7 @@ def main(*before: str) -> int:
         print(f"perfkit: {error}", file=sys.stderr)
         return _left(error.exit_code)
     try:
-        code = cli.main([*before, *sys.argv[1:]])
+        code = cli.main(sys.argv[1:])
     finally:
         signals.ignored()
     return _left(code) if code == OutOfMemoryError.exit_code else code

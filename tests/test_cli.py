@@ -156,7 +156,8 @@ def test_a_run_by_module_leaves_its_folder_where_asked(tmp_path):
     # THEN
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
     (folder,) = (tmp_path / "here").iterdir()
-    assert record.load(folder).environment.argv[-2:] == ("--traces-dir", "here")
+    argv = record.load(folder).environment.argv
+    assert (argv[0], *argv[-2:]) == ("run", "--traces-dir", "here")
 
 
 def test_a_real_allocation_failure_is_a_result(tmp_path):

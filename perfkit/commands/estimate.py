@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from pathlib import Path
 
 from perfkit import signals
@@ -15,7 +14,7 @@ from perfkit.analysis.reports import memory as memory_report
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports import traced_memory
 from perfkit.commands.console import show
-from perfkit.commands.console.progress import StageProgress, going_on
+from perfkit.commands.console.progress import StageProgress, going_on, tell
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.config import RunConfig
@@ -43,7 +42,7 @@ def execute(config: RunConfig, *, memory: int | None, fit: bool, output: Path | 
         raise UsageError(
             f"--fit needs the memory of --device {config.step.device}, which is unknown: add e.g. --memory 16GB"
         )
-    print(run_report.headline(resolved), file=sys.stderr)
+    tell(run_report.headline(resolved))
     each = allocator.workspace(estimate.capability(), os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
     calls = Calls()
     workspaces = allocator.workspaces(resolved.step.pass_type != "forward", each)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from perfkit import signals
 from perfkit.commands.console import progress
+from perfkit.commands.console.progress import tell
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.schema.page.pictures import Picture
@@ -151,9 +150,3 @@ def _drawn(shown: dict[str, Picture]) -> dict[str, bytes]:
         from perfkit.render.charts import draw
 
     return {name: draw(picture, ".png") for name, picture in shown.items()}
-
-
-def tell(line: str) -> None:
-    """Say something on standard error; a closed terminal must not lose what was measured."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr)

@@ -22,7 +22,7 @@ from perfkit.analysis.runs import stopping
 from perfkit.commands import estimate, exports, reports
 from perfkit.commands.console import following, show
 from perfkit.commands.console.progress import going_on
-from perfkit.commands.exports import tell as _tell
+from perfkit.commands.console.progress import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
@@ -199,7 +199,7 @@ def execute(
             record = doing.run_under_nsys(config, program, resolved.step.device, folder, beside)
         with show.and_then(_failure(record, folder)):
             plots = _show(record, folder, options, doing, events)
-            for line in following.lines(config, record, folder):
+            for line in following.lines(config, record, folder, show.width()):
                 print(line)
         plots.draw()
     except KeyboardInterrupt as error:
@@ -262,7 +262,7 @@ def _run_script(asked: script.Asked, config: RunConfig, options: RunOptions, doi
         if record is None or is_inside:  # the process outside nsys shows it
             return exit_code
         plots = _show(record, folder, options, doing, events)
-        for line in following.lines(record.config, record, folder):
+        for line in following.lines(record.config, record, folder, show.width()):
             print(line)
         plots.draw()
     finally:

@@ -121,7 +121,7 @@ def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str
     if changes and shown.notes:
         yield "", False
     for note in shown.notes:
-        yield from ((line, False) for line in _wrapped(note, width, "", "  "))
+        yield from ((line, False) for line in wrapped(note, width))
     if shown.more_notes:
         yield f"and {shown.more_notes} more: {command}", False
 
@@ -133,9 +133,9 @@ def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[t
     for change in shown.changes:
         lead = "  " + "".join(f"{text}  " for text in (change.cost, change.share) if text)
         blank = " " * len(lead)
-        yield from ((line, False) for line in _wrapped(change.what, width, lead, blank))
+        yield from ((line, False) for line in wrapped(change.what, width, lead, blank))
         if change.advice:
-            yield from ((line, False) for line in _wrapped(f"try {change.advice}", width, blank, blank + "    "))
+            yield from ((line, False) for line in wrapped(f"try {change.advice}", width, blank, blank + "    "))
     if shown.more:
         yield f"  and {shown.more} more: {command}", False
 
@@ -147,10 +147,11 @@ def _broken_between_parts(sentence: str, width: int | None) -> list[str]:
     for part in others:
         longer = written[-1] + APART + part
         written[-1:] = [longer] if width is None or len(longer) <= min(width, WIDEST) else [written[-1], "  " + part]
-    return [line for text in written for line in _wrapped(text, width, "", "  ")]
+    return [line for text in written for line in wrapped(text, width)]
 
 
-def _wrapped(sentence: str, width: int | None, lead: str, blank: str) -> list[str]:
+def wrapped(sentence: str, width: int | None, lead: str = "", blank: str = "  ") -> list[str]:
+    """The sentence in lines of at most `width` characters (None: in one), after `lead`, later ones after `blank`."""
     text = printable(sentence)
     if width is None:
         return [lead + text]

@@ -76,6 +76,21 @@ def test_the_report_of_a_trace_draws_without_a_request(of_trace, opened):
     assert "a step" in shown.page.inner_text(".about")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "shown"),
+    [
+        ("", 12_340, "12,340"),
+        ("s", 1_234.5, "1,235 s"),
+        ("s", 0.025, "25 ms"),
+        ("", 0.001, "0.001"),
+        ("", -1_500, "-1,500"),
+    ],
+)
+def test_numbers_at_axes_are_written_as_those_of_tables(of_trace, opened, kind, value, shown):
+    """GIVEN a value of an axis or a tip THEN four digits, separated in thousands, and its unit"""
+    assert opened(of_trace).page.evaluate("([kind, value]) => quantity(kind, value)", [kind, value]) == shown
+
+
 def test_a_table_sorts_and_filters(of_trace, opened):
     """GIVEN the kernel table WHEN sorted by name, by count, filtered THEN its rows are those, and are counted"""
     page = opened(of_trace).page

@@ -45,7 +45,8 @@ def test_an_estimate_is_a_table_that_adds_up_and_runs_nothing(ask):
     # THEN
     assert code == 0
     assert [path.name for path in Path().iterdir()] == ["e.json"]
-    assert err.splitlines()[1:] == ["tracing the step on fake tensors"]
+    told = [line for line in err.splitlines()[1:] if not line.endswith(" s so far")]  # of a slow machine
+    assert told == ["tracing the step on fake tensors"]
     document = json.loads(Path("e.json").read_text())
     rows = document["tables"]["memory"]["rows"]
     assert {"parameters", "gradients", "optimizer state", "working buffers"} <= {row["part"] for row in rows}

@@ -81,7 +81,7 @@ def _known(precision: Precision, record: RunRecord, mean_s: float, period: int =
     if precision.half_width <= precision.target:
         return _Said(f"{text}: enough for {target}")
     needed = precision.needed * period
-    return _Said(f"{text}; {target} would need about {needed} steps", _flag(record, needed, mean_s))
+    return _Said(f"{text}; {target} would need about {needed:,} steps", _flag(record, needed, mean_s))
 
 
 def _unreliable(precision: Precision, noise: Stability) -> str:
@@ -90,7 +90,7 @@ def _unreliable(precision: Precision, noise: Stability) -> str:
         return why
     width, target = f"+-{units.percent(precision.half_width)}", f"+-{units.percent(precision.target)}"
     would = f"by their autocorrelation alone it would be {width}"
-    return f"{why}; {would}, and {precision.needed} steps would make it {target}"
+    return f"{why}; {would}, and {precision.needed:,} steps would make it {target}"
 
 
 def _periods_wanted(n: int, noise: Stability) -> str:

@@ -26,7 +26,7 @@ from perfkit.schema.table import Column, Table
 
 _COLUMNS = (
     Column("size"),
-    Column("shape", title="d/ff/layers/heads"),
+    Column("shape", title="d/ff/layers/heads", spare=True),
     Column("parameters", "params", "params", spare=True),
     Column("context_length", "", "count", "context"),
     Column("batch_size", "", "count", "batch"),

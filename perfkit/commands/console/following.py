@@ -12,20 +12,26 @@ from perfkit.schema.parts.workloads import Own
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RunRecord
 
+_NEXT = "next: "
 
-def lines(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[str]:
+
+def lines(config: RunConfig, record: RunRecord, folder: Path, width: int | None = None) -> Iterator[str]:
     """`saved in ...`, and what to do next of a run that is complete, a line each.
 
-    config: as it was asked for, so that a command says only what was said.
+    config: as it was asked for, so that a command says only what was said. width: characters in a line; where it is too
+    few for a command and what it shows beside each other, they are below each other. A command is never broken.
     """
     yield ""
     yield printable(f"saved in {folder}")
     if record.failure is not None:
         return
     steps = [*_steps(config, record, folder)]
-    width = max((len(what) for what, _ in steps), default=0)
-    for number, (what, why) in enumerate(steps):
-        yield printable(f"{'next:' if number == 0 else '':6}{what:{width}}   {why}")
+    longest = max((len(what) for what, _ in steps), default=0)
+    beside = [f"{what:{longest}}   {why}" for what, why in steps]
+    fits = width is None or all(len(_NEXT) + len(line) <= width for line in beside)
+    below = [line for what, why in steps for line in (f"{why}:", f"  {what}")]
+    for number, line in enumerate(beside if fits else below):
+        yield printable(f"{'' if number else _NEXT:{len(_NEXT)}}{line}")
 
 
 def _steps(config: RunConfig, record: RunRecord, folder: Path) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from perfkit.render.opening import wrapped
 from perfkit.schema import units
 from perfkit.schema.printable import printable
 
@@ -61,6 +62,13 @@ def stderr_console() -> Console:
     """The console that shows progress. What asks for colour (FORCE_COLOR, a notebook) makes no terminal of a pipe."""
     is_terminal = None if sys.stderr.isatty() else False
     return Console(file=cast(IO[str], _Stderr()), highlight=False, force_terminal=is_terminal, force_jupyter=False)
+
+
+def tell(text: str, console: Console | None = None) -> None:
+    """Say something on stderr: in lines that a terminal has room for, and in one where there is none."""
+    console = console or stderr_console()
+    for line in wrapped(text, console.width if console.is_terminal else None):
+        console.file.write(f"{line}\n")
 
 
 def still_bar(console: Console, *columns: ProgressColumn) -> Progress:

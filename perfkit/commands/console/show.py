@@ -76,6 +76,12 @@ def write(
         _name_other_tables(shown)
 
 
+def width() -> int | None:
+    """Characters in a line of standard output; None where nothing says how wide it is."""
+    console = terminal.open_console(sys.stdout)
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else None
+
+
 @contextmanager
 def and_then(ending: PerfkitError | None) -> Iterator[None]:
     """Raise `ending` after the body has shown the results, even if showing them failed."""
@@ -101,7 +107,7 @@ def print_reports(
     `by_title`: each report below its title, with its own tables. `brief`: the first sentences alone.
     """
     console = terminal.open_console(sys.stdout)
-    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
+    room = width()
     shown = [report.seen_by("people") for report in reports]
     for index, (title, found) in enumerate(_sources(shown, by_title)):
         if index:
@@ -109,7 +115,7 @@ def print_reports(
         if title:
             console.print(printable(title), style="bold", markup=False, soft_wrap=True)
         sentences = opening.opening(found, asked.tables, brief=brief)
-        for line, is_heading in opening.lines(sentences, width, asked.command(title)):
+        for line, is_heading in opening.lines(sentences, room, asked.command(title)):
             console.print(
                 terminal.encodable(line, console), style="bold" if is_heading else None, markup=False, soft_wrap=True
             )

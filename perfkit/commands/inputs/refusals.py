@@ -26,6 +26,8 @@ def refusal(error: CycloptsError) -> str:
     match error:
         case MissingArgumentError():
             text = _needed(error)
+        case CoercionError(token=token) if token is not None and meant:
+            text = f"{name} {token.value}: there is no such choice"
         case CoercionError(token=token) if token is not None and not choices:
             kind = _TYPES.get(getattr(error.target_type, "__name__", ""), "of another kind")
             text = f"{name} {token.value}: must be {kind}"
@@ -42,7 +44,7 @@ def refusal(error: CycloptsError) -> str:
         case _:
             text = said.rstrip(".")
     if meant:
-        return f"{text} (did you mean {meant[1]}?)"
+        return f"{text} (did you mean {meant[1]}?)".replace('"', "")
     if choices:
         mark = ":" if isinstance(error, CoercionError) else ";"
         return f"{text}{mark} choose from {choices[1]}".replace('"', "")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perfkit.commands.console.progress import going_on
+from perfkit.commands.console.progress import going_on, tell
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
-from perfkit.schema.printable import printable
 from perfkit.schema.record import RECORD_FILE
 
 NAME = "plain"
@@ -29,10 +27,7 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
 
     Call it before this process allocates the model: otherwise both would have to fit on the GPU.
     """
-    print(
-        "measuring plain steps in a fresh process, to find the profiler's overhead (--overhead off skips them)",
-        file=sys.stderr,
-    )
+    tell("measuring plain steps in a fresh process, to find the profiler's overhead (--overhead off skips them)")
     place = folder / NAME
     finished = None
     try:
@@ -42,10 +37,7 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
         if finished is None or finished.outcome != "ok":
             _remove(place)
     if finished.outcome != "ok":
-        print(
-            f"the profiler's overhead will not be known: {finished.outcome}: {printable(finished.last_words)}",
-            file=sys.stderr,
-        )
+        tell(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}")
         return {}
     return {NAME: f"{NAME}/{RECORD_FILE}"}
 

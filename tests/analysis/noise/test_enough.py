@@ -41,6 +41,13 @@ def test_it_names_the_rule_that_ended_the_run():
     assert re.search(r"\+-0.10% would need about (\d+) steps; try --max-steps \1$", line)
 
 
+def test_many_steps_are_written_for_people_and_in_the_flag_for_the_parser():
+    made = record(quiet_steps(24), config=quick(target_ci=0.0001, max_steps=24), ended_by="max-steps")
+    found = re.search(r"would need about (\d+(?:,\d{3})+) steps; try --max-steps (\d+)$", sentence(made))
+    assert found
+    assert found[1].replace(",", "") == found[2]
+
+
 def test_the_alias_says_what_it_really_does():
     made = record(quiet_steps(24), config=quick(target_ci=0.01), ended_by="target-ci")
     for typed in (("--target-cv", "1%"), ("--target-cv=1%",)):

@@ -25,6 +25,18 @@ def test_a_plain_run_is_to_be_profiled_next():
     ]
 
 
+def test_where_a_line_is_too_short_what_a_command_shows_stands_above_it():
+    """GIVEN 60 columns, too few for both THEN each fits, and no command is broken; GIVEN 80 THEN one line each"""
+    config, record = RunConfig.of(batch_size=8), runs.saved()
+    assert list(following.lines(config, record, Path("traces/r"), 60))[2:] == [
+        "next: time by layer and kernel:",
+        "        perfkit run --batch-size 8 --profiler torch",
+        "      every table of this run:",
+        "        perfkit analyze traces/r",
+    ]
+    assert list(following.lines(config, record, Path("traces/r"), 80)) == lines(config)
+
+
 def test_a_trace_is_to_be_read_and_to_be_opened(tmp_path):
     """GIVEN a trace WHEN told THEN the table by layer, and the page"""
     (tmp_path / "t.pt.trace.json.gz").touch()

@@ -34,6 +34,15 @@ def go(progress: StageProgress) -> None:
         progress.stage("writing the trace")
 
 
+def test_what_is_told_has_room_on_a_terminal_and_is_one_line_in_a_file():
+    """GIVEN a sentence of 89 characters WHEN told on a terminal of 80 columns, and without one THEN two lines, one"""
+    sentence = " ".join(["nine char"] * 9)
+    for terminal, written in ((True, f"{sentence[:79]}\n  nine char\n"), (False, f"{sentence}\n")):
+        console, shown = screen(terminal=terminal)
+        progress_module.tell(sentence, console)
+        assert shown.getvalue() == written
+
+
 def test_a_stream_that_is_gone_ends_no_run():
     """GIVEN standard error that takes nothing, as /dev/full WHEN a run goes on THEN it does not hear of it"""
     with (

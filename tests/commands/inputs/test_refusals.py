@@ -16,6 +16,8 @@ from perfkit import cli
         ("run --batch-size x", "--batch-size x: must be a whole number; see perfkit run --help"),
         ("run --batch-size 1 --batch-size 2", "--batch-size is given twice: leave one out; see perfkit run --help"),
         ("run --profiler foo", "--profiler foo: choose from none, torch, nsys, memory"),
+        ("analyze t.json --by layr", "--by layr: there is no such choice (did you mean layer?)"),
+        ("anlyze t.json", "anlyze t.json: there is no such command (did you mean analyze?)"),
         ("run --bacth-size 1", "--bacth-size: there is no such flag (did you mean --batch-size?)"),
         ("analyze t.json --fromat json", "--fromat: there is no such flag (did you mean --format?)"),
         ("doctor --bogus", "--bogus: there is no such flag; see perfkit doctor --help"),

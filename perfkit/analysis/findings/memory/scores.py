@@ -42,9 +42,7 @@ def kept_scores(account: MemoryAccount) -> Finding | None:
         f" and {units.many(int(count[:-1].sum()), 'smaller one', 'smaller ones')}; they grow with the square of the"
         " context"
     )
-    advice = (
-        "torch.nn.functional.scaled_dot_product_attention, which keeps none of them (perfkit run: --attention sdpa)"
-    )
+    advice = "F.scaled_dot_product_attention, which keeps none of them (perfkit run: --attention sdpa)"
     evidence = (Evidence("largest", {"bytes": largest}),)
     return Finding(KEPT_SCORES, text, alive.cost(account, held), evidence, advice, "derived")
 

@@ -32,7 +32,8 @@ def of_record(record: RunRecord) -> Section:
     rows += sorted(where.variables.items())
     rows += [(f"{name} (library)", version) for name, version in sorted(where.libraries.items())]
     settings = [(f"--{name.replace('_', '-')}", value) for name, value in record.config.flat().items()]
-    command = shlex.join(("perfkit", *where.argv)) if where.argv else ""
+    named = () if where.argv[:1] and not where.argv[0].startswith("-") else ("run",)  # older records lack it
+    command = shlex.join(("perfkit", *named, *where.argv)) if where.argv else ""
     return Section(
         anchor=_ANCHOR,
         title=_TITLE,

@@ -14,8 +14,9 @@ function unitOf(quantity, value) {
   return UNITS[quantity].find(([size]) => value >= size) || UNITS[quantity].at(-1);
 }
 
+/** Four significant digits, in thousands as in tables: `1,234`. */
 function trimmed(number) {
-  return String(Number(number.toPrecision(4)));
+  return number.toLocaleString("en", { maximumSignificantDigits: 4 });
 }
 
 /** A value with its unit: `71 ms`. */

@@ -21,6 +21,12 @@ def test_the_command_is_the_one_that_was_typed():
     assert "--d-model" in set(section.tables[1].frame["what"])
 
 
+def test_a_record_of_python_m_perfkit_run_that_lacks_the_command_is_of_run():
+    """GIVEN flags alone, as older versions wrote them WHEN told THEN a line that works: `perfkit --seed 1` does not"""
+    section = environment.of_record(saved(environment=replace(ENVIRONMENT, argv=("--seed", "1"))))
+    assert section.takeaway == "the command was: perfkit run --seed 1"
+
+
 def test_a_recording_says_what_its_file_says():
     trace = saying(device_step().build(), rank=3)
     rows: dict[str, str] = dict(environment.of_recording(trace).tables[0].frame.itertuples(index=False))

@@ -20,7 +20,7 @@ EAGER_ATTENTION = Rule(
 )
 
 _ADVICE = (
-    "torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
+    "F.scaled_dot_product_attention(q, k, v, attn_mask=..., is_causal=...) in place of the two"
     " matmuls and the softmax (perfkit run: --attention sdpa)"
 )
 
