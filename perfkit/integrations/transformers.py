@@ -32,7 +32,7 @@ class ProfileCallback(Session, TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The training begins, with an evaluation if it is asked for."""
-        called = getattr(self.trainer, "model_wrapped", None)
+        called: Any = getattr(self.trainer, "model_wrapped", None)
         model = called if hasattr(called, "_orig_mod") else kwargs["model"]  # a compiled model is called as a whole
         self._start(model, args.process_index, args.world_size)
 

@@ -219,7 +219,7 @@ def test_only_the_ranks_that_are_asked_for_are_profiled(tmp_path):
     """GIVEN a job of two, of which this is the second WHEN profiled THEN it has a folder of its own, or none"""
 
     class Second:
-        global_rank, world_size, global_step = 1, 2, 0
+        global_rank, world_size, global_step, profiler = 1, 2, 0, None
 
     for ranks, names in ((None, ["rank_1"]), ((0,), [])):
         folder, model = tmp_path / str(ranks), Net()
