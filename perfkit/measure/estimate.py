@@ -34,7 +34,7 @@ from perfkit.schema.memory import estimate as memory_estimate
 from perfkit.schema.memory.estimate import Beside, MemoryEstimate, Timeline
 from perfkit.schema.parts.workloads import Own
 from perfkit.workload import step
-from perfkit.workload.built import BuiltWorkload
+from perfkit.workload.built import BuiltWorkload, StepFailsError
 from perfkit.workload.model import AttentionSoftmax
 from perfkit.workload.step import StepWorkload, TransformerWorkload
 
@@ -58,9 +58,10 @@ def estimate(
     build = build or (BuiltWorkload if is_own else TransformerWorkload)
     try:
         return _traced(config, build, None if config.step.device == "cpu" else beside, calls)
-    except PerfkitError:
-        raise
-    except Exception as error:
+    except Exception as caught:
+        error = caught.__cause__ if isinstance(caught, StepFailsError) else caught
+        if isinstance(error, PerfkitError):
+            raise
         if isinstance(error, RuntimeError) and memory_limit.is_out_of_memory(error):
             raise UsageError("a tensor of this step needs more than 2^63 bytes: choose smaller sizes") from error
         if not is_own:

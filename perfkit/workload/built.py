@@ -15,10 +15,15 @@ from torch.utils._pytree import tree_map_only
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.workloads import Own, arguments_of
+from perfkit.workload.protocol import OnPhase
 from perfkit.workload.step import StepWorkload, matmul_precision
 
 Find = Callable[[str], Any]
 """Imports a module by its name."""
+
+
+class StepFailsError(UsageError):
+    """The caller's model, or its loss, fails on its batch; the cause says how."""
 
 
 class BuiltWorkload(StepWorkload):
@@ -43,6 +48,9 @@ class BuiltWorkload(StepWorkload):
             given = _called(find, "--input", own.input, arguments_of(own.input_arg))
         if not isinstance(model, nn.Module):
             raise UsageError(f"--model {own.model} returned {type(model).__name__}, not a torch.nn.Module")
+        if config.step.pass_type == "train" and not any(True for _ in model.parameters()):
+            raise UsageError(f"--model {own.model} has no parameters to train: use --pass-type forward")
+        self._names = f"--model {own.model} with --input {own.input}"
         self._loss: Callable[[Any], Tensor] | None = None
         if isinstance(given, tuple) and len(given) == 2 and callable(given[1]) and not isinstance(given[1], Tensor):
             given, self._loss = given
@@ -57,6 +65,20 @@ class BuiltWorkload(StepWorkload):
         if not found:
             raise UsageError("--compile block: the model has no list of blocks (ModuleList): use --compile model")
         return found
+
+    def step(self, on_phase: OnPhase) -> None:
+        """Run one step. Raises StepFailsError, in one line, for whatever the caller's code raises in it."""
+        try:
+            super().step(on_phase)
+        except (MemoryError, UsageError):
+            raise
+        except Exception as error:
+            if _is_memory(error):
+                raise
+            said = (str(error).strip().splitlines() or [""])[0]
+            raise StepFailsError(
+                f"{self._names} fails in its step: {type(error).__name__}: {said} (--debug shows where)"
+            ) from error
 
     def forward(self) -> Any:
         """Call the model with the batch."""
@@ -93,10 +115,15 @@ def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> A
         return found(**arguments)
     except (MemoryError, UsageError):
         raise
-    except Exception as error:
-        if isinstance(error, RuntimeError) and "memory" in str(error):
+    except (Exception, SystemExit) as error:
+        if _is_memory(error):
             raise
         raise UsageError(f"{what} {spec}: {type(error).__name__}: {error} (--debug shows where)") from error
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether PyTorch says that memory ran out, in any of its words: that is a result, and no mistake."""
+    return isinstance(error, RuntimeError) and "memory" in str(error)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

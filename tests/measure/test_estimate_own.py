@@ -78,7 +78,15 @@ class Reader(nn.Linear):
         return super().forward(x) if x.sum() > 0 else super().forward(x[:1])
 
 
+class Numeric(nn.Linear):
+    """Goes through NumPy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.from_numpy(x.numpy()))
+
+
 MODULE = SimpleNamespace(
+    numeric=lambda: Numeric(8, 8),
     images=Images, Text=Text, pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
     reader=lambda: Reader(8, 8), ones=lambda: torch.ones(2, 8),
     numpy=lambda: torch.rand(2, 8).numpy(),
@@ -154,7 +162,12 @@ def test_a_value_that_is_read_is_taken_as_0_and_said():
     assert estimate.estimate(config("images", "pictures"), build).guesses == 0
 
 
-def test_what_cannot_be_traced_is_one_line():
+def test_a_model_that_needs_values_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="^--estimate runs the step on tensors without values, and the model fails"):
+        estimate.estimate(config("numeric", "ones"), build)
+
+
+def test_what_cannot_be_built_without_values_is_one_line():
     with pytest.raises(UsageError, match=r"^--input m:numpy: \w+: "):
         estimate.estimate(config("reader", "numpy"), build)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,13 @@ from torch import Tensor, nn
 
 from perfkit import Measurement, Own, RunConfig, Step
 from perfkit.errors import UsageError
-from perfkit.workload.built import BuiltWorkload
+from perfkit.workload.built import BuiltWorkload, StepFailsError
 
 X = torch.ones(2, 4)
+
+
+def _out_of_memory(_: object) -> Tensor:
+    raise RuntimeError("CUDA out of memory")
 
 
 class Net(nn.Module):
@@ -33,7 +38,8 @@ MODULE = SimpleNamespace(
     named=lambda: {"x": X, "scale": 3.0},
     lossy=lambda: (X, lambda out: out["out"].square().sum()), text=lambda: "a model", fails=lambda: 1 / 0,
     wrong=lambda: (X, lambda out: out["out"]), with_loss=nn.Identity,
-    nothing=lambda: ({"x": X}, lambda _: None),
+    nothing=lambda: ({"x": X}, lambda _: None), exits=lambda: sys.exit("bye"), bare=nn.ReLU,
+    wide=lambda: torch.ones(2, 5), memory=lambda: (X, _out_of_memory),
 )  # fmt: skip
 
 
@@ -91,6 +97,8 @@ def test_passes_seeds_and_modes_are_those_of_the_flags():
     [
         ({"model": "Nit"}, r"^--model pkg:Nit: AttributeError: .*'Nit' \(--debug shows where\)$"),
         ({"arguments": ("width=3",)}, r"^--model pkg:Net: TypeError: .*unexpected keyword argument 'width'"),
+        ({"model": "exits"}, r"^--model pkg:exits: SystemExit: bye \(--debug shows where\)$"),
+        ({"model": "bare", "pass_type": "train"}, r"^--model pkg:bare has no parameters to train: use --pass-type fo"),
         ({"given": "fails"}, r"^--input pkg:fails: ZeroDivisionError: division by zero"),
         ({"model": "text"}, r"^--model pkg:text returned str, not a torch.nn.Module$"),
         ({"model": "with_loss", "compile": "block"}, r"^--compile block: the model has no list of blocks"),
@@ -107,3 +115,14 @@ def test_what_fails_is_one_line(arguments: dict[str, Any], message: str):
 def test_what_is_no_loss_is_refused(given: str, what: str):
     with pytest.raises(UsageError, match=f"{what}: return a number that depends on parameters, or use --pass-type"):
         run(workload(given=given))
+
+
+def test_a_step_that_fails_is_one_line():
+    """GIVEN a batch that does not fit the model WHEN run THEN one line says so; out of memory stays what it is"""
+    message = (
+        r"^--model pkg:Net with --input pkg:wide fails in its step: RuntimeError: mat1 and mat2 .* \(--debug shows"
+    )
+    with pytest.raises(StepFailsError, match=message):
+        run(workload(given="wide"))
+    with pytest.raises(RuntimeError, match=r"^CUDA out of memory$"):
+        run(workload(given="memory"))
