@@ -2,9 +2,10 @@
 
 A source is what `perfkit report` takes; a folder without a record stands for each trace in it; `A,B` is a comparison.
 For each OUT gets NAME.html and, in either theme, NAME-THEME-N.png: the page, cut into pieces of 1,800 pixels. A line
-says the bytes, the time to the first paint and until all was drawn, the fewest colours that a figure has, how many
-tables were sorted and filtered, whether the timeline zoomed by key, and what axe-core found. Exit code 1: a page
-complained, asked for something, left a figure empty, or one of these did not work.
+says the bytes, the time to the first paint and until all was drawn, the processor time of the page's main thread until
+then, which other programs hardly change, the fewest colours that a figure has, how many tables were sorted and
+filtered, whether the timeline zoomed by key, and what axe-core found. Exit code 1: a page complained, asked for
+something, left a figure empty, or one of these did not work.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from perfkit import cli
 from tests.browser.opening import Opened, drawn, open_in, violations
@@ -37,6 +38,7 @@ class Seen:
     wrong: list[str] = field(default_factory=list)
     paint_ms: int = 0
     ready_ms: int = 0
+    busy_ms: int = 0
     colours: int = 0
     tables: int = 0
     zooms: bool | None = None
@@ -70,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 failed += bool(seen.wrong)
                 print(
                     f"{name} {theme}: {file.stat().st_size / 1e6:.2f} MB, paint {seen.paint_ms} ms, drawn"
-                    f" {seen.ready_ms} ms, {seen.colours}+ colours, {seen.tables} tables, zooms: {seen.zooms};"
+                    f" {seen.ready_ms} ms, main thread busy {seen.busy_ms} ms, {seen.colours}+ colours,"
+                    f" {seen.tables} tables, zooms: {seen.zooms};"
                     f" {'; '.join(seen.wrong) or 'nothing wrong'}",
                     flush=True,
                 )
@@ -90,9 +93,12 @@ def _each(sources: Sequence[str]) -> Iterator[list[str]]:
 def _look(browser: Browser, file: Path, theme: str) -> Seen:
     context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme=theme)  # type: ignore[arg-type]
     context.set_default_timeout(10_000)
-    shown = open_in(context, file)
+    sessions: list[CDPSession] = []
+    shown = open_in(context, file, lambda page: sessions.append(_counting(page)))
     page = shown.page
     seen = Seen(paint_ms=page.evaluate(_PAINT), ready_ms=page.evaluate("Math.round(performance.now())"))
+    counted = {one["name"]: one["value"] for one in sessions[0].send("Performance.getMetrics")["metrics"]}
+    seen.busy_ms = round(1e3 * counted["TaskDuration"])
     _picture(page, file, theme)
     if shown.errors:
         seen.wrong += _said(shown)
@@ -109,6 +115,13 @@ def _look(browser: Browser, file: Path, theme: str) -> Seen:
     seen.wrong += _said(shown)
     context.close()
     return seen
+
+
+def _counting(page: Page) -> CDPSession:
+    """Counts the page's work from now on, in processor time."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return session
 
 
 def _said(shown: Opened) -> list[str]:

@@ -123,7 +123,7 @@ def lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str
     for note in shown.notes:
         yield from ((line, False) for line in wrapped(note, width))
     if shown.more_notes:
-        yield f"and {shown.more_notes} more: {command}", False
+        yield from ((line, False) for line in _more(shown.more_notes, "", command, width))
 
 
 def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[tuple[str, bool]]:
@@ -137,7 +137,14 @@ def _change_lines(shown: Opening, width: int | None, command: str) -> Iterator[t
         if change.advice:
             yield from ((line, False) for line in wrapped(f"try {change.advice}", width, blank, blank + "    "))
     if shown.more:
-        yield f"  and {shown.more} more: {command}", False
+        yield from ((line, False) for line in _more(shown.more, "  ", command, width))
+
+
+def _more(number: int, lead: str, command: str, width: int | None) -> list[str]:
+    """How many more there are, and what shows them: a command is never broken, but stands below where room lacks."""
+    said = f"{lead}and {number} more:"
+    beside = f"{said} {command}"
+    return [beside] if width is None or len(beside) <= width else [said, f"{lead}  {command}"]
 
 
 def _broken_between_parts(sentence: str, width: int | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,14 @@ class Opened:
     """What was asked for beside the file itself."""
 
 
-def open_in(context: BrowserContext, path: Path) -> Opened:
-    """The file, when all of it is drawn, or when something went wrong."""
+def open_in(context: BrowserContext, path: Path, before: Callable[[Page], None] = lambda page: None) -> Opened:
+    """The file, when all of it is drawn, or when something went wrong. `before`: what is done with the empty page."""
     shown = Opened(context.new_page())
     shown.page.on("console", lambda said: shown.errors.append(said.text) if said.type == "error" else None)
     shown.page.on("pageerror", lambda error: shown.errors.append(str(error)))
     address = path.resolve().as_uri()
     shown.page.on("request", lambda asked: shown.requests.append(asked.url) if asked.url != address else None)
+    before(shown.page)
     shown.page.goto(address)
     for _ in range(3_000):
         if shown.errors or shown.page.get_attribute("html", "data-ready") == "yes":

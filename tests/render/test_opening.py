@@ -125,3 +125,10 @@ def test_markdown_has_the_same_order():
     assert many.endswith("\n\nand 2 more: `--table findings`\n")
     assert markdown.opening(opening([ABOUT])).endswith("\n\nWhat to change first: no rule found anything\n")
     assert markdown.opening(opening([])) == ""
+
+
+def test_the_command_for_more_is_never_broken():
+    """GIVEN 6 findings on 40 columns, and on enough THEN the command stands below what it is for, and beside it"""
+    found = [change(f"number {n}", ms(n, n / 100)) for n in range(1, 7)]
+    assert said(found, width=40)[-2:] == ["  and 1 more:", f"    {COMMAND}"]
+    assert said(found, width=80)[-1] == f"  and 1 more: {COMMAND}"

@@ -31,10 +31,9 @@ _TICKS = (
     (1e3, "1,000"),
     (1e4, "10,000"),
 )
-_NOTES = (
-    "each point: an operator with one set of shapes; its area: its share of the time",
-    "lines: the roofs, by bandwidth and by peak; work that computes nothing, such as copies, has no point",
-)
+_POINTS = "each point: an operator with one set of shapes; its area: its share of the time"
+_LINES = "lines: the roofs, by bandwidth and by peak; "
+_NO_POINT = "work that computes nothing, such as copies, has no point"
 
 
 def chart(partial: Partial, view: View) -> Chart:
@@ -59,7 +58,10 @@ def chart(partial: Partial, view: View) -> Chart:
     panels = tuple(
         _panel(points[points["device"] == number], devices, number, partial) for number in points["device"].unique()
     )
-    return Chart(rows=tuple((panel,) for panel in panels), notes=_NOTES)
+    has_roofs = any(one.look == "roof" for panel in panels for one in panel.series)
+    return Chart(
+        rows=tuple((panel,) for panel in panels), notes=(_POINTS, f"{_LINES}{_NO_POINT}" if has_roofs else _NO_POINT)
+    )
 
 
 def _panel(points: pd.DataFrame, devices: Devices, number: int, partial: Partial) -> Panel:

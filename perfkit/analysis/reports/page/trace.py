@@ -48,7 +48,7 @@ def sections_of(account: Account, view: View, report: Report) -> tuple[Section, 
         wall.section(account.partial, _of(tables, _WALL)),
         layers.section(account.partial, _of(tables, _MODULES)),
         _kernels(_of(tables, _KERNELS)),
-        _roofline(account, view, _of(tables, _ROOFLINE)),
+        _roofline(account, view, report, _of(tables, _ROOFLINE)),
         timeline.section(account),
         memory.section(account.trace, account.attribution.steps),
         *((Section(anchor="tables", title="More tables", tables=tuple(others), folded=True),) if others else ()),
@@ -80,7 +80,8 @@ def _kernels(tables: Sequence[Table]) -> Section:
     return Section(anchor="kernels", title=title, takeaway=takeaway, tables=tuple(tables))
 
 
-def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
+def _roofline(account: Account, view: View, report: Report, tables: Sequence[Table]) -> Section:
+    """Below the chart the table of its points, which `analyze` shows by name alone where no roof is known."""
     title = "Roofline"
     try:
         chart = roofline_chart.chart(account.partial, view)
@@ -91,6 +92,9 @@ def _roofline(account: Account, view: View, tables: Sequence[Table]) -> Section:
             tables=tuple(tables),
             lacking=str(error).removeprefix("--plot: ").partition(": --table")[0],
         )
+    if "roofline" not in {table.name for table in tables}:
+        points = report.only("roofline").seen_by("people").tables
+        tables = [*points, *tables]
     return Section(
         anchor="roofline", title=title, takeaway=near(chart), figures=(chart,), tables=tuple(tables), notes=chart.notes
     )

@@ -33,7 +33,13 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
         takeaway, bars = _by_phase(partial)
         figures = (bars,) if bars.parts else ()
         return Section(
-            anchor=_ANCHOR, title=_TITLE, takeaway=takeaway, lacking=lacking, figures=figures, tables=tuple(tables)
+            anchor=_ANCHOR,
+            title=_TITLE,
+            takeaway=takeaway,
+            lacking=lacking,
+            figures=figures,
+            tables=tuple(tables),
+            notes=("the table Phases below has their sums",) if figures else (),
         )
     every = partial.of(WALL_TIME)
     rows = every[every["step"] != NONE] if partial.facts.steps else every

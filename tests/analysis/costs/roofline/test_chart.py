@@ -44,9 +44,12 @@ def test_each_device_has_a_panel():
 
 
 def test_a_device_that_is_not_known_has_points_alone():
-    [[panel]] = drawn(one_step("a card of tomorrow")).rows
+    made = drawn(one_step("a card of tomorrow"))
+    [[panel]] = made.rows
     assert "roof" not in {series.look for series in panel.series}
     assert panel.title == "device 0: peaks are not known"
+    assert not any("roof" in note for note in made.notes)
+    assert any("roof" in note for note in drawn(one_step()).notes)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports.page import trace as page
 from perfkit.analysis.time.trace_table import View
 from perfkit.trace.columns import HostKind
+from tests.analysis.costs.roofline.devices import one_step
 from tests.builders import TraceBuilder, device_step, host_step
 
 _ANCHORS = ["step-times", "wall-time", "modules", "kernels", "roofline", "timeline", "memory"]
@@ -35,6 +36,13 @@ def test_the_kernel_with_most_time_is_named():
 
 def test_without_shapes_the_roofline_asks_for_them():
     assert "record_shapes=True" in sections(device_step())["roofline"].lacking
+
+
+def test_points_without_a_roof_have_their_table():
+    """GIVEN a device whose peaks are not known, so that analyze shows none unasked THEN below the chart"""
+    found = sections(one_step("a card of tomorrow"))["roofline"]
+    assert len(found.figures) == 1
+    assert "roofline" in {table.name for table in found.tables}
 
 
 def test_operators_are_named_without_the_rest_row():
