@@ -18,6 +18,7 @@ from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord
 from tests.commands.processes.ranks import torchrun
+from tests.reference.test_ranks import assert_equal_files
 from tests.runs import QUICK, saved
 
 STEPS = 3
@@ -85,6 +86,7 @@ def job_of(how: str, folder: Path, *flags: str, program: Path | None = None) -> 
     assert len(record.steps) == len(record.ranks[0].steps) == STEPS
     traces = [record.artifacts["trace"], record.ranks[0].artifacts["trace"]]
     assert sorted(str(path.relative_to(folder)) for path in folder.glob("*/*.pt.trace.json.gz")) == traces
+    assert assert_equal_files([folder / trace for trace in traces]) > 0, "to the nanosecond, by another reading"
     return record
 
 
