@@ -11,6 +11,7 @@ import pytest
 from perfkit import cli
 from perfkit.schema import record as records
 from tests import runs
+from tests.analysis.ranks.synthetic import Planted
 from tests.commands.test_analyze import trace
 
 __all__ = ["trace"]
@@ -82,6 +83,16 @@ def test_ranks_have_their_table_and_unrelated_traces_are_listed(trace, tmp_path,
     text = file.read_text("utf-8")
     assert "2 traces, and nothing says that they are of one job" in text
     assert "2 ranks" not in text
+
+
+def test_ranks_with_collectives_have_all_tables_of_the_job(tmp_path, capsys):
+    """GIVEN two ranks whose collectives match"""
+    file, ranks = tmp_path / "out.html", tmp_path / "ranks"
+    ranks.mkdir()
+    Planted(2, steps=2).write(ranks, {"layers.0": 1_000_000})
+    assert run(capsys, str(ranks), "-o", str(file))[0] == 0
+    for title in ("Recordings", "Ranks", "Collectives of the job", "Clocks"):
+        assert title in file.read_text("utf-8")
 
 
 def test_sides_that_cannot_be_compared_are_both_shown(tmp_path, capsys):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from perfkit import signals
 from perfkit.commands.console.progress import going_on
-from perfkit.errors import OutOfMemoryError, PerfkitError, UsageError
+from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.torchrun import Place
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RunRecord
+from perfkit.schema.record import RECORD_FILE, RunRecord
 
 if TYPE_CHECKING:
     from perfkit.measure.loop import Observer
@@ -47,7 +47,11 @@ def measure(
 
     with session.joined(place, config.step.device) as joined:
         folder = job.folder_of(joined, make_folder)
-        return job.measure(joined, folder, run), folder
+        try:
+            return job.measure(joined, folder, run), folder
+        except KeyboardInterrupt as error:
+            saved = f"what was measured is saved in {folder}" if any(folder.rglob(RECORD_FILE)) else "nothing is saved"
+            raise InterruptedRunError(signals.by(error), f" (rank {place.rank}); {saved}") from error
 
 
 def run(config: RunConfig, folder: Path, observers: Sequence[Observer]) -> RunRecord:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perfkit.analysis.ranks import job
 from tests.analysis.ranks.test_job import sides
+from tests.reference.test_ranks import assert_equal_files
 
 PROGRAM = """
 import sys, time, torch, torch.distributed as dist
@@ -34,7 +35,9 @@ def test_gloos_collectives_are_read_and_the_slow_rank_is_named(tmp_path: Path):
     """GIVEN rank 1 sleeps for 100 ms of each step. Gradients: 64 x 64 + 64 floats; buckets may be rebuilt in step 0"""
     processes = [subprocess.Popen([sys.executable, "-c", PROGRAM, str(rank), str(tmp_path)]) for rank in (0, 1)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    judged = job.judged(sides([tmp_path / "rank0.json", tmp_path / "rank1.json"]))
+    paths = [tmp_path / "rank0.json", tmp_path / "rank1.json"]
+    assert assert_equal_files(paths) > 0
+    judged = job.judged(sides(paths))
     tables = {table.name: table.frame for table in judged.tables}
     reduced = tables["exchanges"].query("collective == 'all_reduce'").to_dict("records")
     assert [(row["message_bytes"], row["ranks"], row["count"]) for row in reduced] == [(4 * (64 * 64 + 64), 2, 4)]

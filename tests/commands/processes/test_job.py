@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from perfkit.schema import record as records
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import Failure, RunRecord
 from tests.commands.processes.ranks import torchrun
+from tests.reference.test_ranks import assert_equal_files
 from tests.runs import QUICK, saved
 
 STEPS = 3
@@ -85,6 +87,7 @@ def job_of(how: str, folder: Path, *flags: str, program: Path | None = None) -> 
     assert len(record.steps) == len(record.ranks[0].steps) == STEPS
     traces = [record.artifacts["trace"], record.ranks[0].artifacts["trace"]]
     assert sorted(str(path.relative_to(folder)) for path in folder.glob("*/*.pt.trace.json.gz")) == traces
+    assert assert_equal_files([folder / trace for trace in traces]) > 0, "to the nanosecond, by another reading"
     return record
 
 
@@ -147,6 +150,26 @@ def test_a_rank_that_fails_ends_the_others_and_is_named(tmp_path: Path):
     assert record.failure is not None
     assert record.failure.message.startswith("rank 1: out of memory in measured step 1, at its end")
     assert len(record.steps) <= 2
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("run --parallel ddp", "--parallel ddp needs torchrun, which starts the processes: torchrun --nproc-per-node"),
+        ("run --parallel ddp --repeats 2", "--repeats starts its processes itself, and --parallel ddp needs torchrun"),
+        ("run --parallel ddp --estimate", "an estimate knows one process: leave out --parallel ddp"),
+        ("sweep --parallel ddp --model-sizes tiny", "a sweep starts its processes itself, and --parallel ddp needs"),
+        ("compare --run '--parallel ddp' '--seed 1'", "perfkit compare --run starts its processes itself, and"),
+    ],
+    ids=["alone", "repeats", "estimate", "sweep", "compare"],
+)
+def test_what_starts_no_ranks_says_what_does(
+    command: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.rglob("record.json")) == []
 
 
 @pytest.mark.parametrize(
