@@ -19,7 +19,7 @@ from perfkit.errors import UsageError
 from perfkit.schema.parts.checks import flag
 from perfkit.schema.parts.measurement import MEASURED_STEPS, Measurement
 from perfkit.schema.parts.step import Step
-from perfkit.schema.parts.workloads import Own, Transformer
+from perfkit.schema.parts.workloads import Applied, Own, Transformer
 
 _CONTEXT_LENGTH = {"tiny": 128}  # every other size: 512
 
@@ -150,10 +150,11 @@ def _named(own: Own) -> dict[str, Any]:
     """What a command line says of a workload that it names."""
     if own.model is None:
         return {}
-    return {"model": own.model, "model_arg": " ".join(own.model_arg), "input": own.input}
+    named = {"model": own.model, "model_arg": " ".join(own.model_arg), "input": own.input}
+    return named | ({"apply": " ".join(own.apply)} if own.apply else {})
 
 
-OWN_FIELDS = ("model", "model_arg", "input")
+OWN_FIELDS = ("model", "model_arg", "input", "apply")
 """Fields that name a workload of the caller's own; each is a flag of a run, none of a sweep."""
 PARTS: dict[str, type[Any]] = {"workload": Transformer, "step": Step, "measurement": Measurement}
 """The parts that have flags, in the order of the command line."""
@@ -178,7 +179,13 @@ FIELDS = {
 """Every field that is a flag, in the order of the command line."""
 
 
-def of_own(model: str | None, model_arg: tuple[str, ...], given_input: str | None, **fields: Any) -> RunConfig:
+def of_own(
+    model: str | None,
+    model_arg: tuple[str, ...],
+    given_input: str | None,
+    apply: tuple[Applied, ...] = (),
+    **fields: Any,
+) -> RunConfig:
     """The configuration of a model that a command line names. `fields` are as of `RunConfig.of`.
 
     Raises UsageError for a field of the Transformer alone that is not its default.
@@ -191,7 +198,7 @@ def of_own(model: str | None, model_arg: tuple[str, ...], given_input: str | Non
                 " choose the shape of model and batch (--model-arg)"
             )
     name = (model or "own").replace(":", ".")
-    workload = Own(name=name, model=model, model_arg=model_arg, input=given_input)
+    workload = Own(name=name, model=model, model_arg=model_arg, input=given_input, apply=apply)
     return dataclasses.replace(RunConfig.of(**fields), workload=workload)
 
 

@@ -19,6 +19,7 @@ from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.config import FIELDS, PARTS, Field, RunConfig, of_own
 from perfkit.schema.parts.checks import flag
+from perfkit.schema.parts.workloads import Applied
 
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
 """Second names of flags of `perfkit sweep`."""
@@ -89,9 +90,9 @@ def _config(flags: Any) -> RunConfig:
     """The configuration that the flags describe. Raises UsageError if it cannot work."""
     given = {name: getattr(flags, name) for name in FIELDS}
     fields = {name: value for name, value in given.items() if name not in _DEPENDENT or value is not None}
-    if flags.model is None and flags.input is None and not flags.model_arg:
+    if flags.model is None and flags.input is None and not flags.model_arg and not flags.apply:
         return RunConfig.of(**fields)
-    return of_own(flags.model, flags.model_arg, flags.input, **fields)
+    return of_own(flags.model, flags.model_arg, flags.input, flags.apply, **fields)
 
 
 _OWN: list[tuple[str, Any, Any]] = [
@@ -109,6 +110,12 @@ _OWN: list[tuple[str, Any, Any]] = [
         ),
         ("model_arg", tuple[str, ...], (), "With --model: arguments of the callable, as name=value."),
         ("input", str | None, None, "With --model: the callable that returns a batch, and a loss if it likes."),
+        (
+            "apply",
+            tuple[Applied, ...],
+            (),
+            "With --model: change what the callables made, as docs/tune.md says.",
+        ),
     )
 ]
 """Flags of a run that name a model of the caller's own."""

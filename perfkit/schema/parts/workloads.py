@@ -18,6 +18,8 @@ from perfkit.schema.parts.checks import check_choices, check_counts
 ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
 Attention = Literal["eager", "sdpa"]
 SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
+Applied = Literal["channels-last", "float32", "no-anomaly", "no-checkpointing", "sdpa"]
+"""Changes of a model from outside: what each does is in `workload/changes.py`."""
 
 _CHOICES = {
     "model_size": get_args(ModelSize),
@@ -126,6 +128,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
     """Arguments of the callable, as `name=value`."""
     input: str | None = None
     """The callable that returns a batch, and a loss if it likes, as `package.module:callable`."""
+    apply: tuple[Applied, ...] = ()
+    """Changes of the model and its batch, from outside: `workload/changes.py`."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable():
@@ -142,6 +146,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
             name, mark, _ = argument.partition("=")
             if not mark or not name.isidentifier():
                 raise UsageError(f"--model-arg {argument}: write it as name=value")
+        if unknown := next((name for name in self.apply if name not in get_args(Applied)), None):
+            raise UsageError(f"--apply {unknown}: choose from {', '.join(get_args(Applied))}")
+        if self.apply and self.model is None:
+            raise UsageError(f"--apply {' '.join(self.apply)} needs --model: it changes what that callable returns")
         names = [argument.partition("=")[0] for argument in self.model_arg]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise UsageError(f"--model-arg {twice} is given twice: leave one out")
@@ -154,7 +162,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
                 "pass it to measure.runner.run, or configure a Transformer"
             )
         arguments = ["--model-arg", *self.model_arg] if self.model_arg else []
-        return ["--model", self.model, *arguments, "--input", self.input]
+        applied = ["--apply", *self.apply] if self.apply else []
+        return ["--model", self.model, *arguments, "--input", self.input, *applied]
 
 
 _RETURNS = {
