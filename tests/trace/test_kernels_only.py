@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from pathlib import Path
@@ -33,6 +34,29 @@ def test_of_a_kineto_trace(tmp_path: Path) -> None:
     assert alone.device.start.tolist() == whole.device.start[kernels].tolist()
     assert alone.device.end.tolist() == whole.device.end[kernels].tolist()
     assert alone.facts == whole.facts
+
+
+def test_nothing_that_a_kernel_says_is_left_out() -> None:
+    """GIVEN kernels that say all that a column holds WHEN read alone THEN each column is as in the whole trace"""
+    said: dict[str, object] = {"External id": 7, "external id": 8, "device": 1, "stream": 20, "correlation": 99}
+    graph = {"graph node id": 5, "name": "block 2"}
+    args = [
+        said,
+        said | graph,
+        {"external id": 6, "bytes": 64} | graph | {"module_fqn": "layers.1"},
+        {"str": "a"} | graph,
+    ]
+    events = [
+        {"ph": "X", "cat": "kernel", "name": f"k{row}", "pid": 0, "tid": 3, "ts": row, "dur": 0.5, "args": each}
+        for row, each in enumerate(args)
+    ]
+    text = json.dumps({"traceEvents": events}).encode()
+    whole, alone = (read_chrome_json([text], "x", content=content).device for content in Content)
+    columns = [field.name for field in dataclasses.fields(whole)]
+    assert {"stream", "correlation", "external_id", "bytes", "graph_node", "annotation"} <= set(columns)
+    for column in columns:
+        assert getattr(alone, column).tolist() == getattr(whole, column).tolist(), column
+    assert whole.annotation.max() >= 2
 
 
 @pytest.mark.parametrize("without", [[], ["demangledName"], ["shortName", "deviceId"]])

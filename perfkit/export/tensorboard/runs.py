@@ -97,7 +97,7 @@ class RunEvents:
                 self._events.histogram(f"steps_ms/{phase}", values * 1e3, at)  # a tag is of one kind
         results = metrics(run_summary.summarize(record))
         name = ""  # then TensorBoard takes the path below the folder that it shows: A/1 and B/1 are two rows
-        add_trial(self._events, record.config, results, name, at, succeeded=record.status == "ok")
+        add_trial(self._events, record.config, results, len(record.steps), name, at, succeeded=record.status == "ok")
         add_reports(self._events, reports, at)
         add_pictures(self._events, pictures, at)
         self.close()
@@ -121,12 +121,24 @@ def metrics(result: RunSummary | SweepRow) -> dict[str, float]:
 
 
 def add_trial(
-    events: EventFile, config: RunConfig, results: Mapping[str, float], name: str, at: float, *, succeeded: bool
+    events: EventFile,
+    config: RunConfig,
+    results: Mapping[str, float],
+    steps: int,
+    name: str,
+    at: float,
+    *,
+    succeeded: bool,
 ) -> None:
-    """A row of the tab HPARAMS, with its results. Its columns are the same in every run, or the tab would mix them."""
+    """A row of the tab HPARAMS, with its results. Its columns are the same in every run, or the tab would mix them.
+
+    A result is a level line from the first measured step to the last: of several runs with one point each, TensorBoard
+    2.21's SCALARS draws an axis from 0 to 1, and their points are not on it.
+    """
     events.experiment(HPARAMS, {tag: title for tag, (title, *_) in METRICS.items()}, at)
     events.trial(hparams(config), name, at, succeeded=succeeded)
-    events.scalars(results, 0, at)
+    for step in (0, max(1, steps - 1)):
+        events.scalars(results, step, at)
 
 
 def hparams(config: RunConfig) -> Hparams:
@@ -176,7 +188,7 @@ def write_sweep(
     for row, name in zip(rows, folder_names([f"{row.key}_{row.repeat}" for row in rows]), strict=True):
         (folder / name).mkdir(exist_ok=True)
         events, at = EventFile(folder / name, origin), time.time()
-        add_trial(events, row.config, metrics(row), name, at, succeeded=row.outcome == "ok")
+        add_trial(events, row.config, metrics(row), row.steps or 0, name, at, succeeded=row.outcome == "ok")
         events.close()
 
 

@@ -59,21 +59,23 @@ class ColumnBuilder(Gathered):
     With Content.KERNELS, all other events are counted and not stored.
     """
 
-    decode = staticmethod(decode)
-
     def __init__(self, *, content: Content = Content.ALL) -> None:
-        self._content = content
+        self.content = content
         super().__init__()
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
         self._is_old = False
         """Whether the file is of 2021."""
 
+    def decode(self, text: bytes | memoryview) -> list[Event]:
+        """Decode the events in a text, comma-separated objects; raises one of DECODE_ERRORS."""
+        return decode(text, self.content)
+
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""
         codes = self.router.encode(events)
         self.counts.update(dict(enumerate(np.bincount(codes).tolist())))
-        targets = self.router.targets(content=self._content)[codes]
+        targets = self.router.targets(content=self.content)[codes]
         self._is_old = self.has(OLD_CATEGORY)
         kinds = np.array([route.kind for route in self.router.routes], np.uint8)[codes]
         for target, add in (

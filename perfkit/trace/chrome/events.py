@@ -6,13 +6,13 @@ import decimal
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from perfkit.trace.columns import MAX_NS, MISSING, Int64s
+from perfkit.trace.columns import MAX_NS, MISSING, Content, Int64s
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
@@ -86,25 +86,43 @@ NO_ARGS = Args()
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises on text that is not JSON, not UTF-8, has unexpected types, or is nested too deeply."""
 
-_EVENTS = msgspec.json.Decoder(list[Event])
+_NUMBERS_OF_KERNELS = ("external_id", "old_external_id", "device", "stream", "correlation", "bytes", "graph_node")
+_OF_KERNELS = frozenset((*_NUMBERS_OF_KERNELS, "module_fqn", "fqn", "annotation", "text", "name"))
+"""The members of Args that say something of a kernel."""
+
+
+def _kernels_alone() -> type[Event]:
+    """An Event without the members that no kernel has: without them, decoding takes a fifth less time."""
+    fields = (each for each in msgspec.structs.fields(Args) if each.name in _OF_KERNELS)
+    own = [(each.name, each.type, msgspec.field(default=each.default, name=each.encode_name)) for each in fields]
+    args = msgspec.defstruct("KernelArgs", own, gc=False)
+    others = [(each.name, each.type, each.default) for each in msgspec.structs.fields(Event) if each.name != "args"]
+    return cast("type[Event]", msgspec.defstruct("KernelEvent", [*others, ("args", args | None, None)], gc=False))
+
+
+_DECODERS: dict[Content, msgspec.json.Decoder[list[Event]]] = {
+    Content.ALL: msgspec.json.Decoder(list[Event]),
+    Content.KERNELS: msgspec.json.Decoder(list[_kernels_alone()]),  # type: ignore[misc]  # the same attributes
+}
 _RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_EVENTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _ARG_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Args)}
 _ARG_TEXTS = {name for name in _ARG_FIELDS.values() if getattr(NO_ARGS, name) is NOTHING}
 
 
-def decode(text: bytes | memoryview) -> list[Event]:
+def decode(text: bytes | memoryview, content: Content = Content.ALL) -> list[Event]:
     """Decode the events in `text`, comma-separated objects; raises one of DECODE_ERRORS.
 
-    Successful decoding also proves that `text` ends where an event ends.
+    Successful decoding also proves that `text` ends where an event ends. With Content.KERNELS, events have only those
+    members that say something of a kernel.
     """
-    return decode_array(b"".join((b"[", text, b"]")))
+    return decode_array(b"".join((b"[", text, b"]")), content)
 
 
-def decode_array(array: bytes | memoryview) -> list[Event]:
+def decode_array(array: bytes | memoryview, content: Content = Content.ALL) -> list[Event]:
     """Decode a JSON array of events; raises one of DECODE_ERRORS."""
     try:
-        return _EVENTS.decode(array)
+        return _DECODERS[content].decode(array)
     except msgspec.ValidationError:
         return [_loose(members) for members in _RAW_EVENTS.decode(array)]
 

@@ -67,7 +67,7 @@ class SharedColumns(ColumnBuilder):
 
     def __init__(self, workers: int, *, content: Content = Content.ALL, sizes: Sizes = _SIZES) -> None:
         super().__init__(content=content)
-        self._wanted, self._sizes, self._content = workers, sizes, content
+        self._wanted, self._sizes = workers, sizes
         self._left = sizes.start
         """Bytes still to be decoded here."""
         self._workers: list[_Worker] = []
@@ -82,7 +82,7 @@ class SharedColumns(ColumnBuilder):
         sizes = self._sizes
         if self._left > 0 or not sizes.small <= len(text) <= sizes.task - 2 or self._pending:
             self._left -= len(text)
-            events = ColumnBuilder.decode(text)
+            events = super().decode(text)
             self._pending += 1
             return events
         if not self._workers:
@@ -125,7 +125,7 @@ class SharedColumns(ColumnBuilder):
             [_Slot(self._sizes.task, self._sizes.columns) for _ in range(_TASKS_EACH)] for _ in range(self._wanted)
         ]
         for own in slots:
-            self._workers.append(_Worker(own, self._content, [worker.pipe for worker in self._workers]))
+            self._workers.append(_Worker(own, self.content, [worker.pipe for worker in self._workers]))
         self._free = deque(slot for nth in zip(*slots, strict=True) for slot in nth)
 
     def _dispatch(self) -> None:
@@ -239,7 +239,7 @@ def _work(pipe: Connection, slots: list[_Slot], builder: ColumnBuilder) -> None:
         text = memoryview(slots[number].memory)
         try:
             for begin, end in spans:
-                builder.add(decode_array(text[begin:end]))
+                builder.add(decode_array(text[begin:end], builder.content))
         except DECODE_ERRORS:
             pipe.send(None)
             return

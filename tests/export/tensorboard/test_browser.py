@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from perfkit.analysis.reports import run as run_report
 from perfkit.export.tensorboard.runs import RunEvents
+from tests.export.tensorboard.reading import Events
 from tests.export.tensorboard.serving import PATIENCE_S, tensorboard
 from tests.export.tensorboard.test_events import PNG
 from tests.runs import saved
@@ -42,6 +44,27 @@ def test_each_tab_shows_the_run(tmp_path, browser):
         for page in pages.values():
             page.close()
     assert [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []
+
+
+def test_the_axes_of_results_hold_their_points(tmp_path, browser):
+    """GIVEN a run and its plain one, of other times WHEN SCALARS is opened THEN each axis reaches round both results"""
+    record = saved()
+    for folder, factor in (("one", 1.0), ("one/plain", 0.5)):
+        (tmp_path / "traces" / folder).mkdir(parents=True)
+        steps = [replace(step, wall_s=step.wall_s * factor) for step in record.steps]
+        RunEvents(tmp_path / "traces" / folder).finish(replace(record, steps=tuple(steps)), [], {})
+    with tensorboard(tmp_path / "traces", tmp_path / "log") as url:
+        page = browser.new_page()
+        page.goto(f"{url}#scalars")
+        _see(page, SHOWN["scalars"])
+        marks = page.locator("tf-scalar-card", has_text="tag: result/mean_ms").locator(".y-axis .tick-label")
+        marks.first.wait_for(state="attached", timeout=PATIENCE_S * 1000)
+        axis = [float(mark) for mark in marks.all_text_contents()]
+        page.close()
+    means = [Events(tmp_path / "traces" / folder).scalars("result/mean_ms")[0] for folder in ("one", "one/plain")]
+    assert means == pytest.approx([30.0, 15.0])
+    assert min(axis) <= 15.0
+    assert max(axis) >= 30.0
 
 
 def _see(page: Any, element: str) -> None:

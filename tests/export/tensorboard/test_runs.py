@@ -40,8 +40,8 @@ def test_a_record_is_read_back(tmp_path):
     assert found.scalars("step_ms/total") == pytest.approx({0: 20.0, 1: 40.0})
     assert found.scalars("step_ms/backward") == pytest.approx({0: 10.0, 1: 20.0})
     assert found.scalars("warm-up_ms/total") == pytest.approx({0: 500.0})
-    assert found.scalars("result/mean_ms") == pytest.approx({0: 30.0})
-    assert found.scalars("result/tokens_per_s") == pytest.approx({0: 32 / 0.03})  # batch 2 x context 16
+    assert found.scalars("result/mean_ms") == pytest.approx({0: 30.0, 1: 30.0})
+    assert found.scalars("result/tokens_per_s") == pytest.approx(dict.fromkeys((0, 1), 32 / 0.03))  # 2 x 16 tokens
     histogram = found.histogram("steps_ms/total")
     assert (histogram[0, 0], histogram[-1, 1], histogram[:, 2].sum()) == pytest.approx((20.0, 40.0, 2))
     trial = found.trial()
@@ -134,8 +134,8 @@ def test_each_run_of_a_sweep_is_a_trial(tmp_path):
     runs.write_sweep(tmp_path, [done, failed], Report("sweep", {}), {"sweep": PNG})
 
     first, second = (Events(tmp_path / f"{done.key}_{repeat}") for repeat in (1, 2))
-    assert first.scalars("result/median_ms") == {0: 250.0}
-    assert first.scalars("result/peak_memory_MiB") == {0: 1.0}
+    assert first.scalars("result/median_ms") == {0: 250.0, 1: 250.0}
+    assert first.scalars("result/peak_memory_MiB") == {0: 1.0, 1: 1.0}
     assert first.trial().hparams["batch_size"].number_value == 2
     assert "result/median_ms" not in second.tags("scalars")
     assert (first.status(), second.status()) == (1, 2)  # STATUS_SUCCESS, STATUS_FAILURE
