@@ -64,6 +64,7 @@ def build_app() -> App:
         name="compare",
         help="Say whether B is faster or slower than A, and how certain that is.",
     )
+    app.command("perfkit.commands.tune:execute", name="tune", help="Try what findings advise, and say what it brought.")
     app.command(
         "perfkit.commands.report:execute", name="report", help="Write one HTML file with charts and a timeline."
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 
@@ -68,6 +68,8 @@ class RunOptions:
     """Run this configuration in this many fresh processes, in one folder, to show how much processes differ."""
     overhead: Annotated[Switch, _MEASURE] = "on"
     """on: a profiled run also measures plain steps in a fresh process, to show the profiler's overhead."""
+    save_results: Annotated[Literal["off", "on", "nudged"], _MEASURE] = "off"
+    """on: save losses and gradients of three warm-up steps; nudged: with each weight moved by a rounding error."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets its own folder."""
     tensorboard: Annotated[Switch, _FILES] = "on"
@@ -107,6 +109,8 @@ class RunOptions:
         for name, value in {"overhead": self.overhead, "tensorboard": self.tensorboard}.items():
             if value not in ("on", "off"):
                 raise UsageError(f"--{name} {value}: choose from on, off")
+        if self.save_results != "off" and self.repeats > 1:
+            raise UsageError(f"--save-results {self.save_results} is of one run: leave out --repeats")
 
 
 def _prepare_nsys() -> Nsys | None:
@@ -308,7 +312,16 @@ def _measure(
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
         live = () if events is None else (StepEvents(events.events, _tell),)
-        return doing.run(config, folder, (*usual(), Beside(artifacts), *live, progress))
+        return doing.run(config, folder, (*usual(), Beside(artifacts), *_results(folder, options), *live, progress))
+
+
+def _results(folder: Path, options: RunOptions) -> tuple[Observer, ...]:
+    """What keeps losses and gradients, where they are asked for."""
+    if options.save_results == "off":
+        return ()
+    from perfkit.measure.observers.computed import Results
+
+    return (Results(folder, nudged=options.save_results == "nudged"),)
 
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:

@@ -34,11 +34,16 @@ EXTRA_FLAGS = ("--overhead", "off")
 """A comparison needs no plain run beside each profiled one to show the profiler's cost."""
 
 
-def in_fresh_processes(timeout_s: float | None = None) -> Execute:
+def in_fresh_processes(timeout_s: float | None = None, run_child: Callable[..., Finished] = run_child) -> Execute:
     """Runs each turn in its own `perfkit run`, without a second, plain run to measure the profiler's cost."""
 
     def execute(turn: Turn, folder: Path) -> Finished:
-        return run_child(turn.point.config, folder, timeout_s=timeout_s, wrapper=turn.point.wrapper, extra=EXTRA_FLAGS)
+        point = turn.point
+        extra = (*EXTRA_FLAGS, *point.extra)
+        environment = dict(point.environment)
+        return run_child(
+            point.config, folder, timeout_s=timeout_s, wrapper=point.wrapper, extra=extra, environment=environment
+        )
 
     return execute
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from perfkit import signals
 from perfkit.schema.record import EndedBy, RunRecord, StepSample
@@ -51,6 +51,9 @@ class Observer:
 
     An exception in an observer ends the run, like one in a step.
     """
+
+    def built(self, workload: Any) -> None:
+        """The workload is built, and no step has begun."""
 
     def before(self, step: StepId) -> None:
         """A step is about to begin; its clock has not started."""

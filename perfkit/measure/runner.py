@@ -89,6 +89,8 @@ def run(
                         torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
                     with signals.held():
+                        for observer in observers:
+                            observer.built(workload)
                         watch(workload, config, folder, recorder, make_profiler)
                         if config.measurement.autograd_nvtx:
                             stack.enter_context(torch.autograd.profiler.emit_nvtx())  # type: ignore[no-untyped-call]

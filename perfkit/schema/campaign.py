@@ -24,6 +24,10 @@ class Point:
     config: RunConfig
     wrapper: tuple[str, ...] = ()
     """Put before the command, as in `nsys profile ...`."""
+    extra: tuple[str, ...] = ()
+    """More flags of `perfkit run`."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables of its processes: name, value."""
 
 
 @dataclass(frozen=True, slots=True)

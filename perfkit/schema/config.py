@@ -180,7 +180,7 @@ def _named(own: Own) -> dict[str, Any]:
     if own.model is None:
         return {}
     said = {field: getattr(own, field) for field in OWN_FIELDS}
-    return said | {field: shlex.join(said[field]) or None for field in ARGUMENTS}
+    return said | {field: shlex.join(said[field]) or None for field in SEVERAL}
 
 
 def _value(own: Own, field: str, argument: str) -> Any:
@@ -194,10 +194,12 @@ def _value(own: Own, field: str, argument: str) -> Any:
     return next(text.partition("=")[2] for text in texts if text.partition("=")[0] == argument)
 
 
-OWN_FIELDS = ("model", "model_arg", "input", "input_arg")
-"""Fields that name a workload of the caller's own; each is a flag."""
+OWN_FIELDS = ("model", "model_arg", "input", "input_arg", "apply")
+"""Fields that name a workload of the caller's own; each is a flag, `apply` of a run alone."""
 ARGUMENTS = ("model_arg", "input_arg")
 """Those of them that hold arguments, each of which has a name: `model_arg.hidden`."""
+SEVERAL = (*ARGUMENTS, "apply")
+"""Those of them that hold several texts."""
 PARTS: dict[str, type[Any]] = {"workload": Transformer, "step": Step, "measurement": Measurement}
 """The parts that have flags, in the order of the command line."""
 
@@ -295,6 +297,6 @@ def nested(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     parts = _by_part({name: value for name, value in fields.items() if name in FIELDS})
     if own := {name: value for name, value in fields.items() if name in OWN_FIELDS and value}:
-        own |= {name: shlex.split(own[name]) for name in ARGUMENTS if name in own}
+        own |= {name: shlex.split(own[name]) for name in SEVERAL if name in own}
         return parts | {"workload": {"kind": "own", "name": _name_of(own), **own}}
     return parts | {"workload": {"kind": "transformer"} | parts["workload"]}

@@ -81,6 +81,14 @@ def rough_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def parse_duration(text: str) -> float:
+    """A time in seconds: `90s`, `5m`, `5 min`, `1.5h` -> 90, 300, 300, 5400. Raises UsageError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h)", text.strip())
+    if match is None:
+        raise UsageError(f"{text}: not a time; write it as 90s, 5m or 1h")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2]]
+
+
 def parse_percentage(text: str) -> float:
     """A percentage as a ratio: `1%` -> 0.01. Raises UsageError for anything else than a number and %."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", text.strip())

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map_only
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.workloads import Own, arguments_of
+from perfkit.workload import changes
 from perfkit.workload.protocol import OnPhase
 from perfkit.workload.step import StepWorkload, matmul_precision
 
@@ -55,6 +56,7 @@ class BuiltWorkload(StepWorkload):
         if isinstance(given, tuple) and len(given) == 2 and callable(given[1]) and not isinstance(given[1], Tensor):
             given, self._loss = given
         self.batch = tree_map_only(Tensor, lambda tensor: tensor.to(device), given)
+        model, self.batch = changes.apply(own.apply, model, self.batch)
         model.train(config.step.pass_type != "forward")
         super().__init__(config, model if _is_on(device, model) else model.to(device))
 

@@ -108,6 +108,10 @@ class StepWorkload:
         self._scaler = self._make_scaler()
         self._compile()
         self.annotation: Annotation | None = None
+        self.keeps = False
+        """Whether `made` is to hold what a step computes."""
+        self.made: Any = None
+        """The loss of the last step, or what its forward pass returned where it has no loss."""
 
     def forward(self) -> Any:
         """Call the model."""
@@ -169,7 +173,8 @@ class StepWorkload:
 
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
-                self.forward()
+                outputs = self.forward()
+            self.made = outputs if self.keeps else None
             return
         with begin("zero_grad"):
             self._zero_grad()
@@ -177,7 +182,9 @@ class StepWorkload:
             with begin("forward"):
                 outputs = self.forward()
             with begin("loss") as made:
-                loss = self._scaled(self.loss(outputs))
+                loss = self.loss(outputs)
+                self.made = loss.detach() if self.keeps else None
+                loss = self._scaled(loss)
                 made(loss)
         with begin("backward"):
             self._backward(loss)
@@ -190,6 +197,11 @@ class StepWorkload:
             self.optimizer.zero_grad(set_to_none=True)
         else:
             self.model.zero_grad(set_to_none=True)
+
+    @property
+    def scale(self) -> float:
+        """What the gradients of the last step are too large by: those of fp16 are scaled, but for an optimizer."""
+        return 1.0 if self._scaler is None or self.optimizer is not None else self._scaler.get_scale()
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self._scaler is None else self._scaler.scale(loss)

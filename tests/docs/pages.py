@@ -43,6 +43,7 @@ from perfkit.commands.report import ReportOptions
 from perfkit.commands.run import RunOptions
 from perfkit.commands.study import StudyOptions
 from perfkit.commands.sweep import SweepOptions
+from perfkit.commands.tune import TuneOptions
 from perfkit.schema.ceilings import Precision
 from perfkit.schema.finding import CLEAN, Rule, Topic
 
@@ -55,6 +56,7 @@ OPTIONS = {
     "analyze": (AnalyzeOptions,),
     "memory": (MemoryOptions,),
     "compare": (CompareOptions,),
+    "tune": (TuneOptions,),
     "report": (ReportOptions,),
     "explain": (ExplainOptions,),
     "history": (HistoryOptions,),

@@ -124,7 +124,7 @@ def compare(
     independent = a.independent and b.independent
     steps = [_row(pair, STEP, independent) for pair in matched.pairs]
     phases = [_row(pair, what, independent) for pair in matched.pairs for what in _phases(pair)]
-    judged_steps, judged_phases = (_judged(rows, margin, in_any_order=force) for rows in (steps, phases))
+    judged_steps, judged_phases = (judged(rows, margin, in_any_order=force) for rows in (steps, phases))
     return Comparison(a, b, matched, tuple(differences), judged_steps, judged_phases, margin, force)
 
 
@@ -148,7 +148,7 @@ def _row(pair: Pair, what: str, independent: bool) -> Row:
     return Row(pair.config, what, len(a), len(b), a_s, b_s, spread_a, spread_b, time_order(pair), tested)
 
 
-def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[Row, ...]:
+def judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[Row, ...]:
     """The rows of one table with their verdicts, each kind of claim adjusted for the number of rows.
 
     Sides that did not take turns also differ by drift between them, which no interval covers: they get no verdict,
@@ -158,16 +158,16 @@ def _judged(rows: Sequence[Row], margin: float, *, in_any_order: bool) -> tuple[
     different = welch.holm(np.array([math.nan if row.welch is None else row.welch.p_different() for row in rows]))
     within = welch.holm(np.array([math.nan if row.welch is None else row.welch.p_within(limit) for row in rows]))
     tested = max(int((~np.isnan(different)).sum()), 1)
-    judged = []
+    verdicts = []
     for row, p_different, p_within in zip(rows, different.tolist(), within.tolist(), strict=True):
         if row.welch is None:
-            judged.append(replace(row, verdict=NO_RATIO if math.isnan(row.ratio) else ONE_PROCESS))
+            verdicts.append(replace(row, verdict=NO_RATIO if math.isnan(row.ratio) else ONE_PROCESS))
             continue
         in_time = in_any_order or row.order.interleaved
         verdict = welch.verdict(float(row.welch.difference), p_different, p_within) if in_time else NOT_IN_TIME
         detectable = math.expm1(row.welch.detectable(ALPHA / tested))
-        judged.append(replace(row, p=p_different, detectable=detectable, verdict=verdict))
-    return tuple(judged)
+        verdicts.append(replace(row, p=p_different, detectable=detectable, verdict=verdict))
+    return tuple(verdicts)
 
 
 def gate(compared: Comparison, limit: float) -> Gate:
@@ -179,8 +179,8 @@ def gate(compared: Comparison, limit: float) -> Gate:
     that did not finish. What only B has is not judged.
     """
     bound = math.log1p(limit)
-    judged = [row for row in compared.steps if row.welch is not None and row.verdict != NOT_IN_TIME]
-    p_above = np.array([math.nan if row.welch is None else row.welch.p_above(bound) for row in judged])
+    tested = [row for row in compared.steps if row.welch is not None and row.verdict != NOT_IN_TIME]
+    p_above = np.array([math.nan if row.welch is None else row.welch.p_above(bound) for row in tested])
     if (welch.holm(p_above) < ALPHA / 2).any():
         return Gate("slower")
     verdicts = {row.verdict for row in compared.steps}
@@ -190,7 +190,7 @@ def gate(compared: Comparison, limit: float) -> Gate:
         "not interleaved": NOT_IN_TIME in verdicts,
         "one process": ONE_PROCESS in verdicts,
         "no ratio": NO_RATIO in verdicts,
-        "undecided": not all(row.interval[1] < 1 + limit for row in judged),
+        "undecided": not all(row.interval[1] < 1 + limit for row in tested),
     }
     why = tuple(reason for reason, holds in reasons.items() if holds)
     return Gate("inconclusive" if why else "pass", why)

@@ -22,6 +22,7 @@ from perfkit.schema.config import (
     FIELDS,
     OWN_FIELDS,
     PARTS,
+    SEVERAL,
     Field,
     RunConfig,
     not_beside_a_model,
@@ -29,6 +30,7 @@ from perfkit.schema.config import (
     of_the_transformer,
 )
 from perfkit.schema.parts.checks import flag
+from perfkit.schema.parts.workloads import Applied
 
 SWEEP_ALIASES = {"model_size": "--model-sizes", "target_ci": "--target-cv"}
 """Second names of flags of `perfkit sweep`."""
@@ -109,6 +111,7 @@ _OWN_TEXTS = {
     "input": "With --model: the callable that returns a batch, and a loss if it likes.",
     "input_arg": "With --model: arguments of --input, as name=value.",
 }
+_OWN_RUN_TEXTS = _OWN_TEXTS | {"apply": "With --model: change what the callables made, as docs/tune.md says."}
 _OWN_GRID_TEXTS = _OWN_TEXTS | {
     "model_arg": "With --model: arguments of the callable, each with one value or more: hidden=256 512 layers=2.",
     "input_arg": "With --model: arguments of --input, each with one value or more: batch=4 8.",
@@ -120,8 +123,8 @@ def _own(texts: dict[str, str], *, several: bool) -> list[tuple[str, Any, Any]]:
     annotated: Any = Annotated
     flags = []
     for name, text in texts.items():
-        one, none = (tuple[str, ...], ()) if several or name in ARGUMENTS else (str | None, None)
-        kind = annotated[(one, _GROUPS["workload"], Parameter(help=text, name=flag(name)))]
+        one, none = (tuple[str, ...], ()) if several or name in SEVERAL else (str | None, None)
+        kind = annotated[(tuple[Applied, ...] if name == "apply" else one, _GROUPS["workload"], Parameter(help=text, name=flag(name)))]
         flags.append((name, kind, dataclasses.field(default=none)))
     return flags
 
@@ -146,7 +149,7 @@ else:
         "One value of each field; raises UsageError if they cannot work together.",
         _one,
         {name: None if name in _DEPENDENT else field.default for name, field in FIELDS.items()},
-        own=_own(_OWN_TEXTS, several=False),
+        own=_own(_OWN_RUN_TEXTS, several=False),
         config=property(_config),
         __post_init__=_config,
     )

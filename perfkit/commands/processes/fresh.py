@@ -36,7 +36,7 @@ def measure(
 
         def on_finish(turn: Turn, finished: Finished) -> None:
             if finished.outcome != "ok" and (turn.repeat == 1 or finished.disk_full):
-                raise _error("" if single else f"{turn.name}: ", finished, folder)
+                raise failure("" if single else f"{turn.name}: ", finished, folder)
             progress.finish(turn, finished)
 
         try:
@@ -59,7 +59,8 @@ def _saved(folder: Path, processes: int) -> str:
     return f"{whole} of {processes} processes{more} saved in {folder}"
 
 
-def _error(where: str, finished: Finished, folder: Path) -> PerfkitError:
+def failure(where: str, finished: Finished, folder: Path) -> PerfkitError:
+    """What to raise for a process that did not end well; `where` is put before its last words."""
     if finished.outcome == "oom":
         text = finished.last_words
         return OutOfMemoryError(where + ("" if text.startswith("out of memory") else "out of memory: ") + text)

@@ -19,6 +19,8 @@ from perfkit.schema.parts.checks import check_choices, check_counts
 ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
 Attention = Literal["eager", "sdpa"]
 SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
+Applied = Literal["channels-last", "float32", "no-anomaly", "no-checkpointing", "sdpa"]
+"""Changes of a model from outside: what each does is in `workload/changes.py`."""
 
 _CHOICES = {
     "model_size": get_args(ModelSize),
@@ -129,6 +131,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
     """The callable that returns a batch, and a loss if it likes, as `package.module:callable`."""
     input_arg: tuple[str, ...] = ()
     """Arguments of that callable, as `name=value`."""
+    apply: tuple[Applied, ...] = ()
+    """Changes of the model and its batch, from outside: `workload/changes.py`."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or not self.name.isprintable():
@@ -145,6 +149,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
             if arguments and self.model is None:
                 raise UsageError(f"{what} {arguments[0]} needs --model and --input: it is an argument of theirs")
             _check_arguments(what, arguments)
+        if unknown := next((name for name in self.apply if name not in get_args(Applied)), None):
+            raise UsageError(f"--apply {unknown}: choose from {', '.join(get_args(Applied))}")
+        if self.apply and self.model is None:
+            raise UsageError(f"--apply {' '.join(self.apply)} needs --model: it changes what that callable returns")
 
     def flags(self) -> list[str]:
         """The command line that names it. Raises UsageError where none can."""
@@ -155,7 +163,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
             )
         arguments = ["--model-arg", *self.model_arg] if self.model_arg else []
         of_input = ["--input-arg", *self.input_arg] if self.input_arg else []
-        return ["--model", self.model, *arguments, "--input", self.input, *of_input]
+        applied = ["--apply", *self.apply] if self.apply else []
+        return ["--model", self.model, *arguments, "--input", self.input, *of_input, *applied]
 
 
 _RETURNS = {

@@ -1,0 +1,146 @@
+"""Which of the changes that were tried is worth it: those shown to be faster that compute the same, alone or together.
+
+Times are judged as `compare` judges them: a process counts once, by the median of its steps; the sides took turns; a
+change is faster where that is shown at 5%, adjusted by Holm's method for all changes that were tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from perfkit.analysis.runs import comparison
+from perfkit.analysis.runs.comparison import Row
+from perfkit.analysis.runs.processes import Side, side_of
+from perfkit.analysis.tuning.candidates import Candidate
+from perfkit.analysis.tuning.equality import Equality
+from perfkit.schema.record import RunRecord
+
+Clock = Literal["wall", "cpu"]
+"""What a step takes: by the clock on the wall, or the CPU time of all the process's threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One change, and what came of it."""
+
+    candidate: Candidate
+    row: Row | None = None
+    """Its processes (B) against the original's (A); None where nothing was measured."""
+    equality: Equality | None = None
+    """None where no result could be compared; `failed` says why."""
+    memory_bytes: int | None = None
+    """Peak memory, less the original's: tensors on a GPU, the resident set on a CPU."""
+    failed: str = ""
+    """Why it could not run."""
+    untried: str = ""
+    """Why it was not tried, or not to its end."""
+
+    @property
+    def verdict(self) -> str:
+        """One word or two."""
+        if self.failed:
+            return "failed"
+        if self.equality is not None and not self.equality.same:
+            return "refused"
+        if self.row is None:
+            return "not tried"
+        return "undecided" if self.row.welch is None else self.row.verdict
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether it is shown to be faster, and to compute the same."""
+        return self.verdict == "faster" and self.equality is not None and self.equality.same
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """The share of the step that it saves, and the 95% interval of it; nan where it is not known."""
+        if self.row is None:
+            return math.nan, math.nan, math.nan
+        low, high = self.row.interval
+        return 1 - self.row.ratio, 1 - high, 1 - low
+
+
+_MOST = 0.99
+"""Share of a step that a prediction can be: nothing takes no time."""
+
+
+def rows(
+    original: Sequence[RunRecord],
+    tried: Mapping[str, Sequence[RunRecord]],
+    clock: Clock = "wall",
+    margin: float = 0.01,
+) -> dict[str, Row]:
+    """Each change's processes against the original's, judged together. Those without a finished run are left out.
+
+    Raises UsageError where the original has no finished run.
+    """
+    before = _side("original", original, clock)
+    found = {}
+    for name, records in tried.items():
+        after = _side(name, records, clock)
+        if after.processes:
+            [found[name]] = comparison.compare(before, after, margin=margin, force=True).steps
+    judged = comparison.judged(list(found.values()), margin, in_any_order=False)
+    return dict(zip(found, judged, strict=True))
+
+
+def _side(name: str, records: Iterable[RunRecord], clock: Clock) -> Side:
+    timed = [record if clock == "wall" else _by_cpu(record) for record in records]
+    return side_of(name, name, [(str(place), record) for place, record in enumerate(timed, 1)])
+
+
+def _by_cpu(record: RunRecord) -> RunRecord:
+    """The record with CPU time in place of wall time; without steps where it was not counted."""
+    steps = [dataclasses.replace(step, wall_s=step.cpu_s, phases_s={}) for step in record.steps if step.cpu_s]
+    return dataclasses.replace(record, steps=tuple(steps))
+
+
+def peak(records: Iterable[RunRecord]) -> float | None:
+    """The median peak memory, bytes; None where none was measured."""
+    peaks = [record.memory.headline for record in records if record.memory.headline is not None]
+    return float(np.median(peaks)) if peaks else None
+
+
+def best_together(trials: Iterable[Trial]) -> Candidate | None:
+    """The changes that are worth it, as one: the largest gain first, and none that sets what a larger one sets.
+
+    None where there are not two such changes.
+    """
+    chosen: list[Candidate] = []
+    for trial in sorted((trial for trial in trials if trial.is_worth_it), key=lambda one: -one.gain[0]):
+        if not any(trial.candidate.touches & other.touches for other in chosen):
+            chosen.append(trial.candidate)
+    if len(chosen) < 2:
+        return None
+    known = [one.predicted for one in chosen if one.predicted is not None]
+    changes = tuple(change for one in chosen for change in one.changes)
+    rules = tuple(dict.fromkeys(rule for one in chosen for rule in one.rules))
+    total = min(sum(known), _MOST) if len(known) == len(chosen) else None
+    return Candidate(" ".join(one.name for one in chosen), changes, rules, total)
+
+
+def recommended(trials: Sequence[Trial], together: Trial | None = None) -> Trial | None:
+    """The best alone or all together, whichever is worth it and saves more; None where nothing is worth it."""
+    worth = [trial for trial in (*trials, *filter(None, (together,))) if trial.is_worth_it]
+    return max(worth, key=lambda trial: trial.gain[0], default=None)
+
+
+def affordable(order: Sequence[str], seconds: Mapping[str, float], original: float, left: float) -> list[str]:
+    """As many of the changes, in this order, as one more round of them and the original has time for.
+
+    seconds: what a process of each took last; original: of the original; left: what is left.
+    """
+    kept = []
+    left -= original
+    for name in order:
+        left -= seconds[name]
+        if left < 0:
+            break
+        kept.append(name)
+    return kept

@@ -1,0 +1,209 @@
+"""Trials of changes -> the report: what to do first, then each change, then what was not applied and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from perfkit.analysis.tuning import choice
+from perfkit.analysis.tuning.candidates import Unapplied
+from perfkit.analysis.tuning.choice import Clock, Trial
+from perfkit.analysis.tuning.equality import Equality, spelled
+from perfkit.schema import units
+from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.schema.report import Report
+from perfkit.schema.table import Column, Table
+
+TUNED = Rule("tuned", "comparison", "the change to make, with its gain, or that there is none", read="first")
+TUNED_COMMAND = Rule("tuned-command", "comparison", "the command line with the changes to make", read="first")
+REFUSED_CHANGE = Rule("refused-change", "comparison", "a change that computes something else")
+UNTRIED_CHANGES = Rule("untried-changes", "comparison", "changes for which there was no time")
+DISTURBED_TRIALS = Rule("disturbed-trials", "comparison", "other programs took part in what was measured")
+_BUSY = 1.0
+"""Load, less this process's own, per CPU, above which times are uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was tried of one run."""
+
+    trials: tuple[Trial, ...]
+    together: Trial | None
+    unapplied: tuple[Unapplied, ...]
+    command: str
+    """The command line of the recommended change; of the run as it is where there is none."""
+    clock: Clock
+    budget_s: float
+    used_s: float
+    loads: tuple[float, float]
+    """Load averages of a minute at the beginning and the end."""
+    cpus: int
+    advised: bool = True
+    """Whether any finding advises anything."""
+
+    @property
+    def recommended(self) -> Trial | None:
+        """The change to make."""
+        return choice.recommended(self.trials, self.together)
+
+    @property
+    def all(self) -> tuple[Trial, ...]:
+        """Each alone, then the best together."""
+        return (*self.trials, *([self.together] if self.together else []))
+
+
+_COLUMNS = (
+    Column("change", whole=True),
+    Column("verdict"),
+    Column("processes", "", "count", spare=True),
+    Column("original_s", "s", "time", "original", scale="time"),
+    Column("time_s", "s", "time", "with it", scale="time"),
+    Column("gain", "1", "share"),
+    Column("gain_low", "1", "share", "95% low"),
+    Column("gain_high", "1", "share", "95% high"),
+    Column("predicted", "1", "share"),
+    Column("memory_bytes", "B", "bytes", "memory"),
+    Column("loss_differs", title="losses"),
+    Column("gradient_differs", title="gradients"),
+    Column("said", title="remark"),
+    Column("advised_by", audience="scripts"),
+    Column("loss_difference", "1", "share", audience="scripts"),
+    Column("loss_limit", "1", "share", audience="scripts"),
+    Column("gradient_difference", "1", "share", audience="scripts"),
+    Column("gradient_limit", "1", "share", audience="scripts"),
+)
+
+
+def report(tuned: Tuned, title: str) -> Report:
+    """The sentences, the changes that were tried, and those that were not applied."""
+    best = tuned.recommended
+    summary = {
+        "recommended": None if best is None else best.candidate.name,
+        "command": tuned.command,
+        "gain": None if best is None else best.gain[0],
+        "clock": tuned.clock,
+        "budget_s": tuned.budget_s,
+        "used_s": tuned.used_s,
+        "load_before": tuned.loads[0],
+        "load_after": tuned.loads[1],
+    }
+    tables = [_changes(tuned)] if tuned.all else []
+    tables += [_not_applied(tuned.unapplied)] if tuned.unapplied else []
+    return Report(title, summary, tables, tuple(_findings(tuned)), "changes")
+
+
+def _findings(tuned: Tuned) -> Iterator[Finding]:
+    best = tuned.recommended
+    if best is None:
+        yield Finding(TUNED, _nothing(tuned), advice="")
+    else:
+        assert best.row is not None, "only what was measured is worth it"
+        cost = Cost(round((best.row.a_s - best.row.b_s) * 1e9), best.gain[0])
+        evidence = (Evidence("changes", {"change": best.candidate.name}),)
+        yield Finding(TUNED, sentence(best), cost, evidence, sure="measured")
+        yield Finding(TUNED_COMMAND, f"run it as: {tuned.command}")
+    for trial in tuned.all:
+        if trial.verdict == "refused":
+            assert trial.equality is not None
+            yield Finding(REFUSED_CHANGE, f"{trial.candidate.name} is refused: {trial.equality.why}", sure="measured")
+    untried = [trial.candidate.name for trial in tuned.all if trial.verdict == "not tried"]
+    if untried:
+        text = f"not tried, for want of time: {', '.join(untried)}"
+        yield Finding(UNTRIED_CHANGES, text, advice=f"--budget above {units.rough_duration(tuned.budget_s)}")
+    if max(tuned.loads) > tuned.cpus + _BUSY:
+        text = (
+            f"this machine was busy (load {tuned.loads[0]:.1f} before, {tuned.loads[1]:.1f} after, on"
+            f" {units.many(tuned.cpus, 'CPU', 'CPUs')}): intervals are wider"
+        )
+        yield Finding(DISTURBED_TRIALS, text, advice="" if tuned.clock == "cpu" else "a quiet machine, or --clock cpu")
+
+
+def sentence(trial: Trial) -> str:
+    """`--optimizer adamw-fused: 9.8 -> 8.1 ms, -17% (95%: 14 to 20; predicted 20%), same losses`."""
+    assert trial.row is not None, "measured"
+    assert trial.equality is not None, "compared"
+    scale, unit = units.time_unit(trial.row.a_s)
+    before, after = (units.significant(value * scale, 3) for value in (trial.row.a_s, trial.row.b_s))
+    gain, low, high = trial.gain
+    share = trial.candidate.predicted
+    predicted = "no prediction" if share is None else f"predicted {100 * share:.0f}%"
+    return (
+        f"{trial.candidate.name}: {before} -> {after} {unit}, {-100 * gain:+.0f}%"
+        f" (95%: {100 * low:.0f} to {100 * high:.0f}; {predicted}), {_results(trial.equality)}"
+    )
+
+
+def _results(equality: Equality) -> str:
+    if equality.identical:
+        return "the same losses and gradients, bit for bit"
+    apart = f"losses differ by up to {spelled(equality.loss)}, gradients by {spelled(equality.gradient)}"
+    if equality.changes_precision:
+        return f"another precision: {apart}"
+    return f"same losses within rounding ({apart})"
+
+
+def _nothing(tuned: Tuned) -> str:
+    if not tuned.trials:
+        why = "no finding advises a change that can be tried here" if tuned.advised else "no finding advises a change"
+        return f"nothing to recommend: {why}"
+    counts: dict[str, int] = {}
+    for trial in tuned.all:
+        word = {"same": "as fast", "inconclusive": "not shown to be faster"}.get(trial.verdict, trial.verdict)
+        counts[word] = counts.get(word, 0) + 1
+    said = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"nothing to recommend: {units.many(len(tuned.all), 'change', 'changes')} tried, {said}"
+
+
+def _changes(tuned: Tuned) -> Table:
+    frame = pd.DataFrame([_row(trial) for trial in tuned.all], columns=[column.name for column in _COLUMNS])
+    numbers = [column.name for column in _COLUMNS if column.kind != "text"]
+    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce").astype(float)
+    what = "CPU time of all threads" if tuned.clock == "cpu" else "wall time"
+    notes = (
+        f"{what} of a step, geometric mean of processes' medians; verdicts at 5%, adjusted for all changes (Holm)",
+        "losses, gradients: largest relative difference in three steps from the same weights; limits from what the"
+        " original does with weights nudged by one rounding error (docs/tune.md)",
+        "memory: peak less the original's",
+    )
+    return Table("changes", "What was tried", _COLUMNS, frame, notes, pinned=len(frame))
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    gain, low, high = trial.gain
+    equality = trial.equality
+    known = equality is not None and len(equality.loss_limits) > 0
+    return {
+        "change": trial.candidate.name,
+        "verdict": trial.verdict,
+        "processes": None if trial.row is None else trial.row.n_b,
+        "original_s": None if trial.row is None else trial.row.a_s,
+        "time_s": None if trial.row is None else trial.row.b_s,
+        "gain": gain,
+        "gain_low": low,
+        "gain_high": high,
+        "predicted": trial.candidate.predicted,
+        "memory_bytes": trial.memory_bytes,
+        "loss_differs": spelled(equality.loss) if equality is not None and known else "-",
+        "gradient_differs": spelled(equality.gradient) if equality is not None and known else "-",
+        "said": trial.failed or trial.untried or (equality.why if equality is not None else ""),
+        "advised_by": " ".join(trial.candidate.rules),
+        "loss_difference": equality.loss if equality is not None and known else None,
+        "loss_limit": equality.loss_limits.max() if equality is not None and known else None,
+        "gradient_difference": equality.gradient if equality is not None and known else None,
+        "gradient_limit": equality.gradient_limits.max() if equality is not None and known else None,
+    }
+
+
+def _not_applied(unapplied: Sequence[Unapplied]) -> Table:
+    columns = (
+        Column("what", title="advised, and not applied"),
+        Column("why"),
+        Column("rule", title="finding"),
+        Column("cost_ns", "ns", "time", "at stake"),
+    )
+    rows = [(one.what, one.why, one.rule, one.cost_ns) for one in unapplied]
+    frame = pd.DataFrame(rows, columns=[column.name for column in columns]).astype({"cost_ns": float})
+    return Table("not_applied", "What is advised and was not applied", columns, frame, pinned=len(frame))

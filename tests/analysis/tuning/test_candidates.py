@@ -1,0 +1,137 @@
+"""Findings -> changes to try, and those that nothing here can make."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from perfkit import RunConfig
+from perfkit.analysis.findings.performance.catalogue import LOOKS
+from perfkit.analysis.tuning import candidates as changes
+from perfkit.analysis.tuning.candidates import Candidate, Change
+from perfkit.errors import UsageError
+from perfkit.schema.config import of_own
+from perfkit.schema.finding import Cost, Finding, Rule
+from tests.runs import quick
+
+
+def finding(rule: str, percent: int = 10, gain: int | None = None) -> Finding:
+    """A finding about performance, with so many percent of a step of 100 ns at stake."""
+    replayed = Cost() if gain is None else Cost(gain, gain / 100)
+    return Finding(
+        Rule(rule, "performance", ""), "slow", Cost(percent, percent / 100), advice="something", gain=replayed
+    )
+
+
+def own(**fields) -> RunConfig:
+    return of_own("package:build", (), "package:batch", **{"device": "cpu", **fields}).resolved("cpu")
+
+
+def on_gpu(config: RunConfig) -> RunConfig:
+    return dataclasses.replace(config, step=dataclasses.replace(config.step, device="cuda"))
+
+
+def names(config: RunConfig, *rules: str, modules: tuple[str, ...] = ()) -> list[str]:
+    return [one.name for one in changes.candidates(config, map(finding, rules), modules)[0]]
+
+
+@pytest.mark.parametrize(
+    ("config", "rule", "modules", "expected"),
+    [
+        (quick(pass_type="train"), "unfused-optimizer", (), ["--optimizer adamw-fused"]),
+        (quick(pass_type="train", optimizer="adamw-fused"), "unfused-optimizer", (), []),
+        (quick(), "unfused-optimizer", (), []),
+        (quick(), "eager-attention", (), ["--attention sdpa"]),
+        (quick(attention="sdpa"), "eager-attention", (), []),
+        (quick(attention="sdpa", sdpa_backend="math"), "sdpa-math", (), ["without --sdpa-backend math"]),
+        (quick(checkpoint=True), "recomputation", (), ["without --checkpoint"]),
+        (quick(gc="on"), "garbage-collection", (), ["without --gc on"]),
+        (quick(), "unused-tensor-cores", (), []),
+        (on_gpu(quick()), "unused-tensor-cores", (), ["--precision tf32", "--precision bf16"]),
+        (on_gpu(quick()), "allocator-calls", (), ["PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"]),
+        (quick(), "elementwise-chains", (), ["--compile model", "--compile block"]),
+        (own(), "elementwise-chains", (), ["--compile model"]),
+        (own(), "elementwise-chains", ("ModuleList",), ["--compile model", "--compile block"]),
+        (own(), "anomaly-mode", (), ["--apply no-anomaly"]),
+        (own(), "double-precision", (), ["--apply float32"]),
+        (own(), "layout-copies", ("Conv2d",), ["--apply channels-last"]),
+        (own(), "layout-copies", ("Linear",), []),
+        (quick(), "layout-copies", ("Conv2d",), []),
+        (quick(), "data-loader", (), []),
+    ],
+)  # fmt: skip
+def test_each_advice_is_the_flags_that_follow_it(config, rule, modules, expected):
+    assert names(config, rule, modules=modules) == expected
+
+
+def test_each_rule_with_flags_is_one_that_there_is():
+    known = {look.rule.id for look in LOOKS}
+    assert {*changes.ADVICE, *changes.REASONS, *changes.BESIDE} <= known
+
+
+def test_what_no_flag_can_do_is_listed_with_the_reason():
+    """GIVEN a slow loader, and a loop THEN one is for the user's own loop, the other a change of code"""
+    found, unapplied = changes.candidates(own(), [finding("data-loader", 7), finding("python-loop", 8)])
+    assert not found
+    assert [(one.rule, one.cost_ns, one.what) for one in unapplied] == [
+        ("data-loader", 7, "something"), ("python-loop", 8, "something")]  # fmt: skip
+    assert "your own loop" in unapplied[0].why
+    assert unapplied[1].why == "a change of your code"
+
+
+def test_cuda_graphs_are_listed_beside_what_is_tried():
+    found, unapplied = changes.candidates(on_gpu(quick()), [finding("launch-bound")])
+    assert found
+    assert [one.what for one in unapplied] == ["CUDA graphs"]
+
+
+def test_the_most_to_gain_comes_first_and_overlapping_findings_count_once():
+    """GIVEN two findings for compilation, 30 and 50, and one for the optimizer with a gain of 40 THEN 50, 50, 40"""
+    given = [finding("tiny-kernels", 30), finding("unfused-optimizer", 90, 40), finding("elementwise-chains", 50)]
+    found, _ = changes.candidates(quick(pass_type="train"), given)
+    assert [(one.name, one.predicted) for one in found] == [
+        ("--compile model", 0.5), ("--compile block", 0.5), ("--optimizer adamw-fused", 0.4)]  # fmt: skip
+    assert found[0].rules == ("tiny-kernels", "elementwise-chains")
+
+
+def test_other_findings_advise_no_change():
+    """GIVEN an integrity finding of a rule's name THEN nothing is made of it"""
+    other = Finding(Rule("unfused-optimizer", "integrity", ""), "x")
+    assert changes.candidates(quick(pass_type="train"), [other]) == ([], [])
+
+
+def test_what_is_asked_for_has_the_fields_of_its_flags_alone():
+    [found] = changes.asked_for(quick(), [("--num-threads 2", RunConfig.of(num_threads=2))], RunConfig.of())
+    assert found.name == "--num-threads 2"
+    assert found.of(quick()) == quick(num_threads=2)
+    with pytest.raises(UsageError, match="changes nothing"):
+        changes.asked_for(quick(), [("", RunConfig.of())], RunConfig.of())
+
+
+def test_a_change_of_a_model_can_be_asked_for():
+    changed = of_own("package:build", (), "package:batch", ("float32",), device="cpu")
+    usual = of_own("package:build", (), "package:batch")
+    [found] = changes.asked_for(own(), [("--apply float32", changed)], dataclasses.replace(usual, step=own().step))
+    assert found.of(own()).flags()[-4:-2] == ["--apply", "float32"]
+
+
+def test_changes_of_a_model_add_up():
+    """GIVEN a model that is changed already THEN another change comes after it"""
+    one, other = (Change({"apply": name}) for name in ("float32", "no-anomaly"))
+    both = Candidate("both", (one, other)).of(own())
+    assert both.flags()[-5:-2] == ["--apply", "float32", "no-anomaly"]
+    assert not one.touches & other.touches
+    with pytest.raises(UsageError, match="--apply"):
+        one.of(quick())
+
+
+def test_variables_and_flags_stand_as_a_shell_takes_them():
+    change = Change({"compile": "model"}, {"A": "b c"})
+    assert changes.spelled(quick(), change) == "A='b c' --compile model"
+
+
+def test_a_command_leaves_out_what_follows_from_the_size():
+    config = RunConfig.of(model_size="tiny", pass_type="train").resolved("cpu")
+    assert changes.shortest(config) == ["--model-size", "tiny", "--pass-type", "train", "--device", "cpu"]
+    assert changes.shortest(quick())[:4] == ["--model-size", "tiny", "--d-model", "32"]

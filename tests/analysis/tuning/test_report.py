@@ -1,0 +1,102 @@
+"""What is said of trials: the sentence first, then the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from perfkit.analysis.tuning import choice, equality, report
+from perfkit.analysis.tuning.candidates import Unapplied
+from perfkit.analysis.tuning.choice import Trial
+from perfkit.analysis.tuning.report import Tuned
+from perfkit.render import findings
+from tests.analysis.tuning.computations import computed
+from tests.analysis.tuning.test_choice import OTHER, SAME, candidate, records
+
+
+def trial(name: str, ms: float, equal: equality.Equality = SAME, predicted: float | None = 0.25) -> Trial:
+    row = choice.rows(records(10.0), {name: records(ms, 1)})[name]
+    return Trial(candidate(name, predicted), row, equal, memory_bytes=-1000)
+
+
+def tuned(*trials: Trial, **more: Any) -> Tuned:
+    usual: dict[str, Any] = {
+        "together": None, "unapplied": (), "command": "perfkit run --fast", "clock": "wall", "budget_s": 300.0,
+        "used_s": 100.0, "loads": (0.5, 0.5), "cpus": 2,
+    }  # fmt: skip
+    return Tuned(trials, **(usual | more))
+
+
+def said(one: Tuned) -> list[str]:
+    return list(findings.lines(report.report(one, "run").findings))
+
+
+def test_the_answer_comes_first():
+    """GIVEN 10 ms against 8, predicted 25%, the same bits THEN one sentence, and the command"""
+    first, second = said(tuned(trial("--fast", 8.0)))
+    assert first.startswith("--fast: 10.00 -> 8.00 ms, -20% (95%: ")
+    assert first.endswith("; predicted 25%), the same losses and gradients, bit for bit")
+    assert second == "run it as: perfkit run --fast"
+
+
+def test_by_how_much_results_differ_is_said():
+    """GIVEN another precision, and losses that differ by half a percent THEN the sentence has it"""
+    bf16 = equality.check(computed(), computed((2.01, 1.0), precision="bf16"), computed())
+    assert said(tuned(trial("--bf16", 5.0, bf16)))[0].endswith(
+        "another precision: losses differ by up to 0.5%, gradients by 0"
+    )
+    rounded = equality.check(computed(), computed((2.000002, 1.0)), computed())
+    assert "same losses within rounding (losses differ by up to 1.0e-06" in said(tuned(trial("--x", 5.0, rounded)))[0]
+
+
+def test_a_refusal_says_what_differs():
+    lines = said(tuned(trial("--wrong", 5.0, OTHER)))
+    assert lines[0] == "nothing to recommend: 1 change tried, 1 refused"
+    assert lines[1] == "--wrong is refused: the loss of step 1 differs by 350% (at most 1.3e-06)"
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (tuned(advised=False), "nothing to recommend: no finding advises a change"),
+        (tuned(), "nothing to recommend: no finding advises a change that can be tried here"),
+        (tuned(trial("a", 10.0)), "nothing to recommend: 1 change tried, 1 not shown to be faster"),
+        (tuned(trial("a", 12.0), trial("b", 12.0)), "nothing to recommend: 2 changes tried, 2 slower"),
+    ],
+)
+def test_nothing_is_recommended_where_nothing_is_better(one, text):
+    assert said(one) == [text]
+    assert report.report(one, "run").summary["recommended"] is None
+
+
+def test_what_was_not_tried_is_named():
+    lines = said(tuned(trial("a", 8.0), Trial(candidate("b"), untried="no time left")))
+    assert lines[2].startswith("not tried, for want of time: b; try --budget above 5 min")
+
+
+def test_a_busy_machine_is_said():
+    assert said(tuned(trial("a", 8.0), loads=(1.0, 9.0)))[2].startswith("this machine was busy (load 1.0 before, 9.0")
+    assert "--clock cpu" not in said(tuned(trial("a", 8.0), loads=(1.0, 9.0), clock="cpu"))[2]
+
+
+def test_the_tables_have_a_row_for_each_change():
+    one = tuned(
+        trial("--fast", 8.0), Trial(candidate("--broken"), failed="no compiler"),
+        together=trial("--fast --more", 7.0), unapplied=(Unapplied("workers", "your own loop", "data-loader", 5),),
+    )  # fmt: skip
+    made = report.report(one, "run")
+    changes, not_applied = (table.frame for table in made.tables)
+    assert changes["change"].tolist() == ["--fast", "--broken", "--fast --more"]
+    assert changes["verdict"].tolist() == ["faster", "failed", "faster"]
+    assert changes["said"].tolist()[1] == "no compiler"
+    assert changes["gain"][0] == pytest.approx(0.2)
+    assert changes["memory_bytes"][0] == -1000
+    assert not_applied.to_dict("records") == [
+        {"what": "workers", "why": "your own loop", "rule": "data-loader", "cost_ns": 5.0}
+    ]
+    assert made.summary["recommended"] == "--fast --more"
+
+
+def test_no_prediction_is_no_number():
+    assert "; no prediction)" in said(tuned(trial("a", 8.0, predicted=None)))[0]
