@@ -219,7 +219,9 @@ def investigate(options: AttentionOptions = _DEFAULT, outside: Outside = _OUTSID
     return Investigated(tuple(results), machine, report, folder, ending)
 
 
-DEFAULT_GRID = Rule("attention-default-grid", "sweep", "that a CPU's grid is smaller than a GPU's", read="detail")
+ATTENTION_DEFAULT_GRID = Rule(
+    "attention-default-grid", "sweep", "that a CPU's grid is smaller than a GPU's", read="detail"
+)
 
 
 def _said_of_grid(options: AttentionOptions, device: str) -> list[Finding]:
@@ -229,7 +231,7 @@ def _said_of_grid(options: AttentionOptions, device: str) -> list[Finding]:
         f"no GPU: where nothing is asked for, sequences up to {_ON_CPU.sequences[-1]:,} and {_ON_CPU.passes} passes;"
         f" on a GPU up to {_ON_GPU.sequences[-1]:,} and {_ON_GPU.passes}"
     )
-    return [Finding(DEFAULT_GRID, text)]
+    return [Finding(ATTENTION_DEFAULT_GRID, text)]
 
 
 def _again(options: AttentionOptions, folder: Path) -> str:

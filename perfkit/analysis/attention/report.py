@@ -179,17 +179,19 @@ def _bound(part: Part, cell: Cell, hardware: Hardware | None) -> str | None:
     return "compute" if part.intensity >= speeds[0] / speeds[1] else "memory"
 
 
-WHERE_MEMORY_ENDS = Rule(
+ATTENTION_MEMORY_ENDS = Rule(
     "attention-memory-ends", "sweep", "from which sequence on written-out attention does not fit, by the formula"
 )
-WRITTEN_SCORES = Rule("attention-scores", "sweep", "what the written-out score matrix costs in memory")
-FASTER_THAN_EAGER = Rule(
+ATTENTION_SCORES = Rule("attention-scores", "sweep", "what the written-out score matrix costs in memory")
+ATTENTION_SPEED = Rule(
     "attention-speed", "sweep", "how many times as fast as eager another attention is, and from which sequence on"
 )
-ROOFLINE_POSITION = Rule("attention-roofline", "sweep", "whether attention computes or moves bytes, and how far it is")
-SAME_RESULT = Rule("attention-same-result", "sweep", "how far a function's result and gradients are from eager's")
-COMPILE_TIME = Rule("attention-compiling", "sweep", "what compiling took, beside the times of the passes")
-WITHOUT_TIMES = Rule("attention-failed", "sweep", "cells without times for other reasons than memory")
+ATTENTION_ROOFLINE = Rule("attention-roofline", "sweep", "whether attention computes or moves bytes, and how far it is")
+ATTENTION_SAME_RESULT = Rule(
+    "attention-same-result", "sweep", "how far a function's result and gradients are from eager's"
+)
+ATTENTION_COMPILING = Rule("attention-compiling", "sweep", "what compiling took, beside the times of the passes")
+ATTENTION_FAILED = Rule("attention-failed", "sweep", "cells without times for other reasons than memory")
 
 
 def findings(results: Sequence[Result], machine: Machine) -> Iterator[Finding]:
@@ -237,7 +239,7 @@ def _ends(results: Sequence[Result]) -> Finding | None:
     if best := _largest([one for one in others if one.peak_bytes is not None]):
         assert best.peak_bytes is not None
         text += f"; {best.cell.name} computes {_shape(best.cell)} in {units.size(best.peak_bytes)}"
-    return Finding(WHERE_MEMORY_ENDS, text, sure="measured" if first.outcome == "oom" else "derived")
+    return Finding(ATTENTION_MEMORY_ENDS, text, sure="measured" if first.outcome == "oom" else "derived")
 
 
 def _scores(results: Sequence[Result]) -> Finding | None:
@@ -261,7 +263,7 @@ def _scores(results: Sequence[Result]) -> Finding | None:
             f"; {least.cell.name} holds {units.size(least.held_bytes)},"
             f" {units.significant(largest.held_bytes / least.held_bytes, 3)} times less"
         )
-    return Finding(WRITTEN_SCORES, text)
+    return Finding(ATTENTION_SCORES, text)
 
 
 def _speed(name: str, results: Sequence[Result]) -> Finding | None:
@@ -284,7 +286,7 @@ def _speed(name: str, results: Sequence[Result]) -> Finding | None:
         f"{name} is {span} times as fast as eager, forward + backward: at {_shape(best)}"
         f" {units.duration(mine)} against {units.duration(theirs)}"
     )
-    return Finding(FASTER_THAN_EAGER, f"{text}; {_from_where(faster)}", sure="measured", where=name)
+    return Finding(ATTENTION_SPEED, f"{text}; {_from_where(faster)}", sure="measured", where=name)
 
 
 def _from_where(faster: dict[Cell, float]) -> str:
@@ -318,7 +320,7 @@ def _position(results: Sequence[Result], machine: Machine) -> Finding | None:
         )
     ridge = units.significant(speeds[0] / speeds[1], 3)
     text = f"at {_shape(largest.cell)} {'; '.join(said)} (the ridge is at {ridge} FLOP/B)"
-    return Finding(ROOFLINE_POSITION, text, sure="derived")
+    return Finding(ATTENTION_ROOFLINE, text, sure="derived")
 
 
 def _beyond(share: float) -> str:
@@ -335,7 +337,7 @@ def _compiling(results: Sequence[Result]) -> Finding | None:
         if len(times) > 1
         else units.duration(times[0])
     )
-    return Finding(COMPILE_TIME, f"compiling took {span}, in the first call alone: no column of times has it")
+    return Finding(ATTENTION_COMPILING, f"compiling took {span}, in the first call alone: no column of times has it")
 
 
 def _same(results: Sequence[Result]) -> Finding | None:
@@ -347,7 +349,7 @@ def _same(results: Sequence[Result]) -> Finding | None:
         f"{mine[0].cell.name} computes what eager computes: result and gradients differ by at most {worst:.2g} of the"
         f" largest value, in {units.many(len(mine), 'cell', 'cells')}"
     )
-    return Finding(SAME_RESULT, text)
+    return Finding(ATTENTION_SAME_RESULT, text)
 
 
 def _failed(results: Sequence[Result]) -> Finding | None:
@@ -356,4 +358,4 @@ def _failed(results: Sequence[Result]) -> Finding | None:
         return None
     named = "; ".join(f"{one.cell.name} at {_shape(one.cell)} ({one.outcome})" for one in failed[:_NAMED])
     more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-    return Finding(WITHOUT_TIMES, f"{units.many(len(failed), 'cell has', 'cells have')} no times: {named}{more}")
+    return Finding(ATTENTION_FAILED, f"{units.many(len(failed), 'cell has', 'cells have')} no times: {named}{more}")

@@ -141,12 +141,12 @@ def of_phases(trace: Trace, phases: tuple[Phase | None, Phase | None], view: Vie
         f"{names[0]} has {units.duration_ns(times[0])} of {of}{a_step} and {names[1]} {units.duration_ns(times[1])}"
         f" ({units.percent(times[0] / times[1])})"
     )
-    findings = (Finding(PHASES, text), *_shares(tables, of, names))
+    findings = (Finding(PHASES_APART, text), *_shares(tables, of, names))
     scalars = {"phases": list(names), "a_ns": times[0], "b_ns": times[1], "steps": len(sides.a.steps)}
     return Report(Path(trace.source).name, scalars, tables, findings=findings)
 
 
-PHASES = Rule("phases-apart", "comparison", "how much time two phases of one trace have", read="first")
+PHASES_APART = Rule("phases-apart", "comparison", "how much time two phases of one trace have", read="first")
 
 
 def _what_time(on_device: bool) -> str:

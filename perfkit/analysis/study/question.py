@@ -163,10 +163,12 @@ class Question:
         return f"Q{self.number}"
 
 
-ANSWER = Rule("study-answer", "sweep", "the answer of `perfkit study` to a question, with its numbers", read="first")
-UNANSWERED = Rule("study-unanswered", "sweep", "a question has no answer, and why", read="first")
-SKIPPED = Rule("study-skipped", "sweep", "runs for which the time budget of a study had no room, as predicted")
-WITHOUT_GPU = Rule("study-without-gpu", "sweep", "what a GPU would change of an answer", read="last")
+STUDY_ANSWER = Rule(
+    "study-answer", "sweep", "the answer of `perfkit study` to a question, with its numbers", read="first"
+)
+STUDY_UNANSWERED = Rule("study-unanswered", "sweep", "a question has no answer, and why", read="first")
+STUDY_SKIPPED = Rule("study-skipped", "sweep", "runs for which the time budget of a study had no room, as predicted")
+STUDY_WITHOUT_GPU = Rule("study-without-gpu", "sweep", "what a GPU would change of an answer", read="last")
 
 
 def answered(question: Question, scope: Scope, results: Results) -> tuple[Report, Picture | None]:
@@ -174,18 +176,18 @@ def answered(question: Question, scope: Scope, results: Results) -> tuple[Report
     taken = [results[config] for config in question.needs(scope)]
     try:
         answer = question.answer(scope, results)
-        rule = ANSWER
+        rule = STUDY_ANSWER
     except UnansweredError as error:
-        answer, rule = Answer(sentence=f"no answer: {error}"), UNANSWERED
+        answer, rule = Answer(sentence=f"no answer: {error}"), STUDY_UNANSWERED
     findings = [
         Finding(rule, answer.sentence, advice=answer.advice, sure="derived" if answer.sure == "derived" else "measured")
     ]
     skipped = [one for one in taken if one.outcome == "skipped"]
     if skipped:
         each = ", ".join(f"{named(one.config)} ({_about(one)})" for one in skipped)
-        findings.append(Finding(SKIPPED, f"the time budget had no room for {each}", advice="a larger --budget"))
+        findings.append(Finding(STUDY_SKIPPED, f"the time budget had no room for {each}", advice="a larger --budget"))
     if question.on_gpu and not scope.on_gpu:
-        findings.append(Finding(WITHOUT_GPU, f"with a GPU: {question.on_gpu}"))
+        findings.append(Finding(STUDY_WITHOUT_GPU, f"with a GPU: {question.on_gpu}"))
     summary = {
         "question": question.name,
         "word": question.word,

@@ -124,7 +124,8 @@ def _own(texts: dict[str, str], *, several: bool) -> list[tuple[str, Any, Any]]:
     flags = []
     for name, text in texts.items():
         one, none = (tuple[str, ...], ()) if several or name in SEVERAL else (str | None, None)
-        kind = annotated[(tuple[Applied, ...] if name == "apply" else one, _GROUPS["workload"], Parameter(help=text, name=flag(name)))]
+        values = tuple[Applied, ...] if name == "apply" else one
+        kind = annotated[(values, _GROUPS["workload"], Parameter(help=text, name=flag(name)))]
         flags.append((name, kind, dataclasses.field(default=none)))
     return flags
 
@@ -187,7 +188,7 @@ def values(grid: Grid) -> dict[str, tuple[Any, ...]]:
 def _own_values(grid: Grid) -> dict[str, tuple[Any, ...]]:
     """What names an own model, by field and argument; empty for perfkit's Transformer."""
     found: dict[str, tuple[Any, ...]] = {}
-    for field in OWN_FIELDS:
+    for field in _OWN_GRID_TEXTS:
         given = getattr(grid, field)
         if field in ARGUMENTS:
             of_arguments: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ import pytest
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import two_traces
 from perfkit.analysis.reports.changes import BEHIND, BESIDE, SHARES, WHERE_IT_LIES
-from perfkit.analysis.reports.two_traces import PHASES
+from perfkit.analysis.reports.two_traces import PHASES_APART
 from perfkit.errors import UsageError
 from perfkit.schema.report import Report
 from tests.analysis.reports.test_differences import FAST, SLOW, compared, said, steps
@@ -95,7 +95,7 @@ def phased() -> TraceBuilder:
 
 def test_a_phase_beside_the_whole_step():
     found = two_traces.of_phases(phased().build(), (Phase.FORWARD, None))
-    assert said(found, PHASES) == [
+    assert said(found, PHASES_APART) == [
         "forward has 100.0 ns of kernel and copy time a step and the whole step 200.0 ns (50.0%)"
     ]
     assert said(found, SHARES) == [

@@ -24,8 +24,11 @@ def finding(rule: str, percent: int = 10, gain: int | None = None) -> Finding:
     )
 
 
+OWN = {"model": "package:build", "input": "package:batch"}
+
+
 def own(**fields) -> RunConfig:
-    return of_own("package:build", (), "package:batch", **{"device": "cpu", **fields}).resolved("cpu")
+    return of_own(OWN, **{"device": "cpu", **fields}).resolved("cpu")
 
 
 def on_gpu(config: RunConfig) -> RunConfig:
@@ -110,8 +113,8 @@ def test_what_is_asked_for_has_the_fields_of_its_flags_alone():
 
 
 def test_a_change_of_a_model_can_be_asked_for():
-    changed = of_own("package:build", (), "package:batch", ("float32",), device="cpu")
-    usual = of_own("package:build", (), "package:batch")
+    changed = of_own({**OWN, "apply": ("float32",)}, device="cpu")
+    usual = of_own(OWN)
     [found] = changes.asked_for(own(), [("--apply float32", changed)], dataclasses.replace(usual, step=own().step))
     assert found.of(own()).flags()[-4:-2] == ["--apply", "float32"]
 
