@@ -125,7 +125,8 @@ def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> A
 
 def _is_memory(error: BaseException) -> bool:
     """Whether PyTorch says that memory ran out, in any of its words: that is a result, and no mistake."""
-    return isinstance(error, RuntimeError) and "memory" in str(error)
+    words = ("memory", "Storage size calculation overflow", "ALLOC_FAILED", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

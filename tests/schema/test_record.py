@@ -141,7 +141,8 @@ def test_a_workload_of_ones_own_is_read_back(tmp_path):
     own = saved(config=RunConfig(workload=Own(name="my model"), step=Step(device="cpu")))
     path = record.save(own, tmp_path)
     assert json.loads(path.read_text())["config"]["workload"] == {
-        "kind": "own", "name": "my model", "model": None, "model_arg": [], "input": None, "apply": [],
+        "kind": "own", "name": "my model", "model": None, "model_arg": [], "input": None, "input_arg": [],
+        "apply": [],
     }  # fmt: skip
     assert record.load(path) == own
 
