@@ -303,7 +303,10 @@ def _sentence(size: str, found: WarmUp, records: Sequence[RunRecord], *, on_gpu:
             [f"step {step.number} still {units.duration(step.excess_s)}{_why(step)}" for step in later]
         )
         if 2 * later[0].causes.get(Cause.FAULTS, 0.0) > later[0].excess_s:
-            text += ": the optimizer's state, made at the end of step 1, has taken memory that now comes as new pages"
+            text += (
+                ", most likely because the optimizer's state, made at the end of step 1, has taken memory that now"
+                " comes as new pages"
+            )
     if one.mallocs > 0:
         text += f"; the allocator grew by {one.mallocs:.0f} calls of cudaMalloc in step 1"
     if on_gpu and one.clock_mhz < 0:

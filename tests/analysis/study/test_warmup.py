@@ -63,8 +63,8 @@ def test_the_sentence_has_milliseconds_causes_and_how_many_are_enough():
     assert answer.sentence.startswith(
         "tiny: step 1 takes 50.00 ms, 40.00 ms beyond the pace of 10.00 ms (30.00 ms CPU time of first calls; 10.00 ms"
         " page faults (10,000 more), most of it in forward (30.00 ms)); without warm-up the mean of 10 steps is 45.0%"
-        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)):"
-        " the optimizer's state, made at the end of step 1, has taken memory"
+        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)),"
+        " most likely because the optimizer's state, made at the end of step 1, has taken memory"
     )
     assert answer.sentence.endswith("2 warm-up steps are enough here")
     assert answer.advice.startswith("--warmup-steps 2 ")
