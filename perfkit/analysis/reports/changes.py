@@ -156,7 +156,7 @@ def shares(frame: pd.DataFrame, of: str, names: tuple[str, ...] = ("A", "B")) ->
     first = next(products, None) or max(rows, key=lambda row: row[1] + row[2])
     others = [row for row in rows if row != first]
     chosen = [first, *sorted(others, key=lambda row: -abs(row[2] - row[1]))[:1]]
-    said = []
+    said: list[str] = []
     for kind, a, b in chosen:
         whole = "" if said else f" of {of}"
         said.append(f"{kind} has {units.percent(a)}{whole} in {names[0]} and {units.percent(b)} in {names[1]}")
