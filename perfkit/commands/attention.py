@@ -209,13 +209,12 @@ def investigate(options: AttentionOptions = _DEFAULT, outside: Outside = _OUTSID
             attention_report.report(results, machine).plus(findings=_said_of_grid(options, device)) if results else None
         )
     finally:
-        if not options.resume and not any(folder.iterdir()):
-            folder.rmdir()
+        if not options.resume and not any(folder.rglob(RECORD_FILE)):  # it was made here, and nothing was measured
+            shutil.rmtree(folder, ignore_errors=True)
     ending = None
     if number is not None:
-        ending = InterruptedRunError(
-            number, f"; {len(results)} of {len(cells)} cells are saved: continue with {_again(options, folder)}"
-        )
+        saved = f"; {len(results)} of {len(cells)} cells are saved: continue with {_again(options, folder)}"
+        ending = InterruptedRunError(number, saved if grid.records else "; nothing was measured")
     return Investigated(tuple(results), machine, report, folder, ending)
 
 

@@ -200,7 +200,7 @@ def _called(model: AttentionAlone, name: str) -> Tensor:
         return model()[0]
     except (MemoryError, UsageError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # one that ends the process is no out-of-memory, whatever its code is
         if isinstance(error, RuntimeError) and "memory" in str(error):
             raise
         first = next(iter(str(error).splitlines()), "")

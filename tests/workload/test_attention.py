@@ -65,6 +65,10 @@ def raising(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     raise ValueError("block size 64 does not divide 32\nmore lines")
 
 
+def ending(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    raise SystemExit(3)
+
+
 def in_place(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     result = good(q, k, v)
     with torch.no_grad():
@@ -83,6 +87,7 @@ def in_place(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         pytest.param(lambda q, k, v: [good(q, k, v)], "returned list, not a tensor", id="list"),
         pytest.param(lambda q, k, v: good(q, k, v) * float("nan"), "differs from eager's by inf", id="nan"),
         pytest.param(raising, "ValueError: block size 64 does not divide 32$", id="raises"),
+        pytest.param(ending, "SystemExit: 3$", id="ends the process"),
         pytest.param(in_place, "changes q, k or v in place", id="in place"),
         pytest.param(3, "is int, which cannot be called", id="no callable"),
     ],
