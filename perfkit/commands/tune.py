@@ -47,6 +47,7 @@ _WARMUP = 3
 """Warm-up steps at least: their results are compared."""
 _STEPS, _LEAST, _SECONDS = 50, 5, 2.0
 """Measured steps of a process: as many as two seconds hold, within these."""
+_TABLES = ("changes", "not_applied")
 _OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
 _PATH = Parameter(help="A run's folder, as perfkit run makes it.", completer=completing.paths)
 
@@ -78,6 +79,8 @@ class TuneOptions:
     def __post_init__(self) -> None:
         if self.repeats < 2:
             raise UsageError(f"--repeats {self.repeats}: must be at least 2, for an interval")
+        if unknown := [name for name in self.table if name not in _TABLES]:  # before minutes of measuring
+            raise UsageError(f"--table {unknown[0]}: choose from {', '.join(_TABLES)}")
         for name, parse in (("budget", units.parse_duration), ("margin", units.parse_percentage)):
             try:
                 parse(getattr(self, name))
@@ -105,6 +108,8 @@ def execute(
     saved, config = _asked(path, options.run)
     own = shlex.join(config.workload.flags()) if isinstance(config.workload, Own) else ""
     usual, *described = (config_of(f"{own} {line}") for line in ("", *options.also))
+    given = [*zip(options.also, described, strict=True)]
+    changes.asked_for(config, given, usual)  # what cannot work is refused before anything runs
     loads = os.getloadavg()[0]
     folder = folders.new(options.traces_dir, "tune")
     if saved is None:
@@ -114,8 +119,7 @@ def execute(
     plain = _plain(config, step_s)
     tried, unapplied = changes.candidates(plain, findings, _modules(saved))
     advised = {one.name for one in tried}
-    asked = changes.asked_for(plain, [*zip(options.also, described, strict=True)], usual)
-    tried += [one for one in asked if one.name not in advised]
+    tried += [one for one in changes.asked_for(plain, given, usual) if one.name not in advised]
     plan = Plan(budget, options.repeats, options.clock, units.parse_percentage(options.margin))
     trials = Trials(plain, _variables(saved.record), folder, plan, run_child)
     alone = trials.one_at_a_time(tried) if tried else []
@@ -220,7 +224,9 @@ def command(config: RunConfig, candidate: Candidate | None) -> str:
 
 
 def _show(report: Report, options: TuneOptions) -> None:
-    reports = show.chosen([report], options.table)
+    if options.table:  # one that has no row is no mistake
+        report = report.only(*options.table)
+    reports = [report]
     if options.output is not None:
         files.write(options.output, reports[0].seen_by("scripts"))
     show.write(reports, options.format, top=None, asked=show.Asked(tables=options.table))

@@ -58,6 +58,8 @@ def run(*arguments: str) -> int:
         (("--run", "--seed 1", "--repeats", "1"), "--repeats 1: must be at least 2, for an interval"),
         (("--run", "--seed 1", "--margin", "1"), "--margin 1: not a percentage; write it as 1%"),
         (("--run", "--seed 1", "--also", "--optimizer adamw-fused"), "needs --pass-type train"),
+        (("--run", "--seed 1", "--also", "--seed 1"), "--also '--seed 1': changes nothing of this run"),
+        (("--run", "--seed 1", "--table", "change"), "--table change: choose from changes, not_applied"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(capsys, arguments, said):
