@@ -51,6 +51,9 @@ def build_app() -> App:
     app.command("perfkit.commands.run:execute", name="run", help="Measure one configuration, plainly or profiled.")
     app.command("perfkit.commands.sweep:execute", name="sweep", help="Measure a grid of configurations.")
     app.command(
+        "perfkit.commands.attention:execute", name="attention", help="Measure attention alone over a grid of shapes."
+    )
+    app.command(
         "perfkit.commands.analyze:execute", name="analyze", help="Show where the time of a trace or a run went."
     )
     app.command(

@@ -21,6 +21,7 @@ from perfkit.measure.memory.peak import TensorPeak
 from perfkit.measure.nsys.capture import Capture
 from perfkit.measure.nsys.program import under_nsys
 from perfkit.measure.observers import probes, ranges
+from perfkit.measure.observers.attention import AttentionFacts
 from perfkit.measure.observers.gpu import GpuSampler
 from perfkit.measure.observers.peaks import Peaks
 from perfkit.measure.observers.probes import Probes, WindowProbes
@@ -35,6 +36,7 @@ from perfkit.schema.provenance import KEY
 from perfkit.schema.record import RunRecord
 from perfkit.schema.stopping import StopRule, exactly
 from perfkit.workload import annotate, step
+from perfkit.workload.attention import AttentionAlone
 from perfkit.workload.built import BuiltWorkload
 from perfkit.workload.protocol import Workload
 from perfkit.workload.step import TransformerWorkload
@@ -158,6 +160,8 @@ def watch(
     elif uuid := environment.gpu_uuid(device):
         own.append(GpuSampler(uuid))
     own.append(Peaks(device))
+    if isinstance(workload.model, AttentionAlone):
+        own.append(AttentionFacts(workload.model, device))
     complete = partial(_is_complete, recorder) if repeatable else _never
     _watch_memory(workload, config, folder, recorder, notes, complete)
     if nsys:
@@ -184,8 +188,9 @@ def _watch_memory(
         own += [notes] if on_cpu else [notes, AllocatorHistory(config.step.device, folder)]
         return
     plain = config.measurement.profiler == "none" and not under_nsys()
-    if on_cpu and plain and isinstance(workload, TransformerWorkload):
-        own.insert(0, TensorPeak(workload, complete=complete))
+    is_attention = isinstance(workload.model, AttentionAlone)
+    if on_cpu and plain and (is_attention or isinstance(workload, TransformerWorkload)):
+        own.insert(0, TensorPeak(workload, complete=complete, tells_held=is_attention))
 
 
 def _never() -> bool:

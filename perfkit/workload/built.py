@@ -87,7 +87,7 @@ def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> A
         for name in path.split("."):
             found = getattr(found, name)
         return found(**arguments)
-    except MemoryError:
+    except (MemoryError, UsageError):
         raise
     except Exception as error:
         if isinstance(error, RuntimeError) and "memory" in str(error):

@@ -28,12 +28,13 @@ from perfkit.schema.config import RunConfig
 ROPE_BASE = 10_000.0
 """Base of the rotary frequencies (Su et al. 2021, RoFormer)."""
 
-_SDPA = {
+SDPA = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
+"""Backends of fused attention by the names that flags have."""
 
 
 def _linear(d_in: int, d_out: int) -> nn.Linear:
@@ -123,7 +124,7 @@ class FusedAttention(nn.Module):
         self.backend = backend
 
     def _allowed(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.backend == "auto" else sdpa_kernel(_SDPA[self.backend])
+        return nullcontext() if self.backend == "auto" else sdpa_kernel(SDPA[self.backend])
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # three (b, h, t, e) -> (b, h, t, e)
         with self._allowed():

@@ -32,6 +32,7 @@ from perfkit.analysis.findings.performance.catalogue import LOOKS
 from perfkit.analysis.reports import recorded_memory
 from perfkit.analysis.reports.trace import TABLES
 from perfkit.commands.analyze import AnalyzeOptions
+from perfkit.commands.attention import AttentionOptions
 from perfkit.commands.compare import CompareOptions
 from perfkit.commands.doctor import DoctorOptions
 from perfkit.commands.explain import ExplainOptions
@@ -50,6 +51,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 OPTIONS = {
     "run": (RunFlags, RunOptions),
     "sweep": (SweepOptions,),
+    "attention": (AttentionOptions,),
     "analyze": (AnalyzeOptions,),
     "memory": (MemoryOptions,),
     "compare": (CompareOptions,),

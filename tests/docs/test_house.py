@@ -75,6 +75,7 @@ TESTED_WITH_OTHERS = {
     "analysis/kernels/kernel_table": "analysis/kernels/test_categories",
     "analysis/kernels/kinds": "analysis/kernels/test_categories",
     "analysis/kernels/operator_table": "analysis/kernels/test_categories",
+    "schema/parts/attention": "analysis/attention/test_runs",
     "schema/parts/measurement": "schema/test_config_limits",
     "schema/parts/step": "schema/test_config_limits",
     "schema/parts/workloads": "schema/test_config",

@@ -12,6 +12,8 @@ from perfkit.schema.table import Column
 
 BATCH, WIDTHS, CONTEXTS = 8, (16, 32, 64, 128), (256, 1024, 4096, 8192, 16384)
 """Of the course's grid: no heads, so that the scores have the shape batch x context x context."""
+_SENTENCES = 3
+"""Of a report of attention that its answer repeats: where memory ends, what the scores cost, what is faster."""
 _MATRICES = 3
 """Scores, their softmax and a gradient of that shape, which backward holds at once: it needs at least so many."""
 
@@ -53,7 +55,7 @@ def _grid(scope: Scope, results: Results) -> Answer:
     )
     return Answer(
         sentence=sentence,
-        advice="perfkit compare --run '--attention eager' '--attention sdpa' (attention inside the model)",
+        advice="perfkit attention",
         tables=(table,),
         sure="derived",
     )
@@ -69,17 +71,17 @@ def _own(scope: Scope, results: Results) -> Answer:
             f" caches, {BATCH} x context^2 x 4 B, {units.size(BATCH * 1024**2 * 4)} at context 1,024, and saves as much"
             + ("" if scope.on_gpu else "; Triton's kernels run on a GPU alone")
         ),
-        advice="perfkit run --model pkg:build --input pkg:batch for a model with it, then perfkit compare",
+        advice="perfkit study own-attention --function pkg:attention",
         sure="derived",
     )
 
 
 def _of_report(measured: Report) -> Answer:
-    """The first sentence of a report, and its tables."""
-    first = next(iter(measured.findings), None)
+    """The first sentences of a report, and its tables."""
+    said = measured.findings[:_SENTENCES]
     return Answer(
-        sentence=first.what if first else measured.title,
-        advice=first.advice if first else "",
+        sentence="; ".join(finding.what for finding in said) or measured.title,
+        advice=next((finding.advice for finding in said if finding.advice), ""),
         tables=measured.seen_by("people").tables,
     )
 

@@ -13,6 +13,7 @@ from perfkit import signals
 from perfkit.measure.loop import Observer
 from perfkit.measure.memory import inventory
 from perfkit.schema import range_names
+from perfkit.schema.parts.attention import HELD
 from perfkit.schema.record import RunRecord
 from perfkit.workload.protocol import Workload
 
@@ -27,9 +28,12 @@ class TensorPeak(Observer):
     before, since no one is told when what was allocated before a recording is released.
     """
 
-    def __init__(self, workload: Workload, *, complete: Callable[[], bool]) -> None:
-        self._workload, self._complete = workload, complete
+    def __init__(self, workload: Workload, *, complete: Callable[[], bool], tells_held: bool = False) -> None:
+        """`tells_held`: the record also says what is held as backward begins."""
+        self._workload, self._complete, self._tells_held = workload, complete, tells_held
         self.peak: int | None = None
+        self.held: int | None = None
+        """Bytes that live as backward begins."""
 
     def close(self) -> None:
         """Run the step."""
@@ -40,13 +44,32 @@ class TensorPeak(Observer):
             lived = sum(held.size for held in inventory.held(self._workload, "cpu"))
             range_of_step = record_function(range_names.step(0).trace_text)
             with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded, range_of_step:
-                self._workload.step(lambda _: None)
+                self._workload.step(_mark)
             assert recorded.profiler is not None
-            self.peak = peak_of(recorded.profiler.kineto_results.experimental_event_tree(), lived)
+            events = recorded.profiler.kineto_results.experimental_event_tree()
+            self.peak, self.held = peak_of(events, lived), held_before_backward(events, lived)
 
     def add_to(self, record: RunRecord) -> RunRecord:
         """The record with the peak."""
-        return dataclasses.replace(record, memory=dataclasses.replace(record.memory, tensors=self.peak))
+        counted = dataclasses.replace(record, memory=dataclasses.replace(record.memory, tensors=self.peak))
+        if self.held is None or not self._tells_held:
+            return counted
+        return dataclasses.replace(counted, observed=counted.observed | {HELD: self.held})
+
+
+def _mark(phase: str) -> None:
+    """Note that a phase begins, by a range that ends at once."""
+    with record_function(range_names.phase(phase).trace_text):
+        pass
+
+
+def held_before_backward(roots: Iterable[Any], lived: int) -> int | None:
+    """Bytes on the CPU when the range of the phase `backward` begins; None where there is none. As in `peak_of`."""
+    name = range_names.phase("backward").trace_text
+    begins = [event.start_time_ns for event in _all(roots) if event.name == name]
+    if not begins:
+        return None
+    return next((before for time, before, _ in _levels(roots, lived) if time >= begins[0]), None)
 
 
 def peak_of(roots: Iterable[Any], lived: int) -> int | None:
@@ -56,17 +79,24 @@ def peak_of(roots: Iterable[Any], lived: int) -> int | None:
     counts; None where there is no allocation. The release of what was not allocated in this profile does not count:
     PyTorch reports some, with sizes that its table has from an earlier profile in this process.
     """
+    names = ((event, range_names.parse_trace(event.name)) for event in _all(roots))
+    steps = [(event.start_time_ns, event.end_time_ns) for event, name in names if name and name.kind == "step"]
+    peaks = [
+        max(before, after)  # what lives as a step begins counts, if nothing more is allocated in it
+        for time, before, after in _levels(roots, lived)
+        if not steps or any(begin <= time < end for begin, end in steps)
+    ]
+    return max(peaks, default=None)
+
+
+def _levels(roots: Iterable[Any], lived: int) -> Iterator[tuple[int, int, int]]:
+    """Every allocation and release in order: its time, and the bytes that live before and after it."""
     changes: list[tuple[int, int, int]] = []
-    steps: list[tuple[int, int]] = []
     for event in _all(roots):
         kind, fields = event.typed
         if kind.name == _ALLOCATION and fields.device.type == "cpu":
             changes.append((event.start_time_ns, fields.ptr, fields.alloc_size))
-        elif (name := range_names.parse_trace(event.name)) is not None and name.kind == "step":
-            steps.append((event.start_time_ns, event.end_time_ns))
-    live = lived
-    sizes: dict[int, int] = {}
-    peaks = []
+    live, sizes = lived, dict[int, int]()
     for time, address, change in sorted(changes, key=itemgetter(0)):
         before = live
         if change > 0:
@@ -74,9 +104,7 @@ def peak_of(roots: Iterable[Any], lived: int) -> int | None:
             live += change
         else:
             live -= sizes.pop(address, 0)
-        if not steps or any(begin <= time < end for begin, end in steps):
-            peaks.append(max(before, live))  # what lives as a step begins counts, if nothing more is allocated in it
-    return max(peaks, default=None)
+        yield time, before, live
 
 
 def _all(roots: Iterable[Any]) -> Iterator[Any]:

@@ -48,6 +48,7 @@ OF_COMPARISONS = {
     "ratio": "the time of B over that of A with its 95% interval, of the step and its phases",
     "sides": "the times of A and of B side by side",
 }
+OF_ATTENTION = {"growth": "times and memory of attention alone over the sequence, both axes logarithmic"}
 OF_MEMORY = {"memory_timeline": "live bytes over time, by kind, with the phases and the peak"}
 EXTENSIONS = (".png", ".svg", ".pdf")
 

@@ -27,9 +27,11 @@ def test_the_grid_by_its_formula():
 
 def test_what_was_measured_takes_its_place():
     rule = Rule("a", "sweep", "a")
-    report = Report("grid", {}, (table("grid", x=[1]),), [Finding(rule, "context 4,096 takes 3 ms", advice="more")])
+    report = Report("grid", {}, (table("grid", x=[1]),), [
+        Finding(rule, "context 4,096 takes 3 ms"), Finding(rule, "sdpa is faster", advice="more"),
+    ])  # fmt: skip
     measured = Results({}, attention=lambda kind: report if kind == "grid" else None)
     answer = ALONE.answer(SCOPE, measured)
-    assert (answer.sentence, answer.advice) == ("context 4,096 takes 3 ms", "more")
+    assert (answer.sentence, answer.advice) == ("context 4,096 takes 3 ms; sdpa is faster", "more")
     assert [one.name for one in answer.tables] == ["grid"]
     assert OWN.answer(SCOPE, measured).sentence.startswith("no function was named")

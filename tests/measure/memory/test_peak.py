@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perfkit.measure import runner
-from perfkit.measure.memory.peak import peak_of
+from perfkit.measure.memory.peak import held_before_backward, peak_of
 from perfkit.workload.step import TransformerWorkload
 from tests.measure.real_memory import step_peaks
 from tests.runs import FakeWorkload, quick
@@ -37,6 +37,14 @@ def test_what_lies_outside_steps_does_not_count_for_the_peak():
     assert peak_of([*steps, *known], 100) == 157
     assert peak_of([*known, event("other", 10, 20, *first)], 100) == 650
     assert peak_of([], 100) is None
+
+
+def test_what_lives_as_backward_begins_is_told_apart_from_the_peak():
+    """GIVEN 100 bytes that lived, 50 before the range of backward, of which 20 were released, and 500 in it"""
+    before = (allocation(1, 1, 50), allocation(2, 2, 20), allocation(3, 2, -20))
+    begins = event("perfkit.phase::backward", 5, 5)
+    assert held_before_backward([*before, begins, allocation(6, 3, 500)], 100) == 150
+    assert held_before_backward([*before, allocation(6, 3, 500)], 100) is None
 
 
 def test_a_release_of_what_this_profile_did_not_see_does_not_count():

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeAlias, TypeVar
 
+from perfkit.analysis.attention import chart as attention_chart
+from perfkit.analysis.attention.results import Result
 from perfkit.analysis.costs.roofline import chart as roofline_chart
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports.page import layers, live_memory, memory, runs, steps, trace, wall
@@ -114,6 +116,11 @@ def _growth(swept: Swept) -> Picture:
     return Picture(figure=chart, title="Step time and peak memory", notes=chart.notes)
 
 
+def _attention(results: Sequence[Result]) -> Picture:
+    chart = attention_chart.chart(results)
+    return Picture(figure=chart, title="Attention alone", notes=chart.notes)
+
+
 def _warmup(swept: Swept) -> Picture:
     if "warmup_steps" not in swept.varied:
         raise UsageError("the sweep has one number of warm-up steps: vary it, as in --warmup-steps 0 1 2 5")
@@ -173,6 +180,7 @@ OF_TRACES = _plots(pictures.OF_TRACES, _roofline, _icicle, _wall_time, _layers, 
 OF_RUNS = _plots(pictures.OF_RUNS, _steps)
 OF_SWEEPS = _plots(pictures.OF_SWEEPS, _growth, _warmup)
 OF_COMPARISONS = _plots(pictures.OF_COMPARISONS, _ratio, _sides)
+OF_ATTENTION = _plots(pictures.OF_ATTENTION, _attention)
 OF_MEMORY = _plots(pictures.OF_MEMORY, _memory_timeline)
 
 
