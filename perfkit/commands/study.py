@@ -232,9 +232,9 @@ def _taken(key: str, config: RunConfig, made: Kept, output: Path) -> Taken:
         why = "the time budget had no room for it" if skipped else "it was not run"
         return Taken(config=config, outcome="skipped" if skipped else "not run", why=why,
                      seconds=made.skipped.get(key))  # fmt: skip
+    why = (row.message or "").removesuffix("; --force runs it")  # a flag of sweeps
     common = Taken(
-        config=config, outcome=row.outcome, why=row.message or "", seconds=row.process_s,
-        predicted_bytes=row.predicted_bytes,
+        config=config, outcome=row.outcome, why=why, seconds=row.process_s, predicted_bytes=row.predicted_bytes,
     )  # fmt: skip
     return common if row.record is None else _with_files(common, row, output)
 

@@ -173,6 +173,12 @@ _ORDERED: tuple[Iterable[Point], ...] = (
     # What perfkit itself costs, and what warm-up does.
     runs(model_size="small", pass_type=_BOTH, precision="bf16", annotate="on"),
     runs(model_size="small", pass_type=_BOTH, warmup_steps=(0, 1, 2)),
+    # Every question of `perfkit study` at the size that a GPU has by default.
+    [
+        command(
+            "study", 300, "{python}", "-m", "perfkit", "study", "all", "--budget", "4m", "--output", "{folder}/study"
+        )
+    ],
     # The rest of each axis.
     runs(
         model_size="small", pass_type=_BOTH, precision="bf16", attention="sdpa",

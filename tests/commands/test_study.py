@@ -124,6 +124,9 @@ def test_the_smallest_run_first_and_the_largest_skipped(study, processes):
 
 
 def test_what_will_not_fit_is_predicted(study, processes):
+    alone = study("Q1", "--model-size", "2.7B", "--memory", "16GB")
+    assert "no answer: 2.7B train has no result (predicted-oom): not run: needs about " in alone.out
+    assert "--force" not in alone.out
     result = study("Q1", "--model-size", "tiny", "2.7B", "--memory", "16GB")
     assert [turn.point.config.workload.name for turn in processes.turns] == ["tiny"]
     assert "predicted-oom, " in result.out
@@ -216,9 +219,10 @@ def test_a_profiled_question_end_to_end(tmp_path: Path, capsys):
     """GIVEN real processes THEN softmax is found beside the matmuls: for each of a head's scores these do 4 FLOPs of
     its width of 32, and softmax 5: 25.6 times"""
     arguments = ["study", "Q7", "--num-threads", "1", "-o", str(tmp_path)]
+    on_a_cpu = Outside(find=lambda names: dict.fromkeys(names, ("cpu", 2**34)))
 
     # WHEN
-    code = cli.main(arguments)
+    code = cli.main(arguments, outside=on_a_cpu)
 
     # THEN
     out, _ = capsys.readouterr()
