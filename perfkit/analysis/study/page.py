@@ -36,6 +36,7 @@ def part(one: Answered) -> Part:
     section = Section(
         anchor=one.question.word,
         title=one.question.asks,
+        takeaway="" if picture is None else picture.takeaway or picture.title,
         figures=() if picture is None else (picture.figure,),
         tables=tables,
         notes=() if picture is None else picture.notes,

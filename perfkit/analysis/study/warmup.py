@@ -45,6 +45,9 @@ steady steps, which are estimated by their median absolute deviation (1.4826 of 
 _NAMED_SHARE = 0.1
 """A cause of less than a tenth of a step's excess is in the table, not in the sentence."""
 
+_WAITED = 1.2
+"""Times its own cost from which what page faults are said to take is called with the wait that they brought."""
+
 _WORDS = {
     Cause.FAULTS: "page faults",
     Cause.COMPILE: "compilation",
@@ -82,6 +85,9 @@ class FirstStep:
     """The excess by phase."""
     faults: float
     """Page faults beyond those of a steady step; nan where they were not counted."""
+    fault_s: float
+    """Seconds of page faults alone, at the cost that the runs measured: a cause has also its share of the wait for a
+    CPU (`noise.causes`); nan where they were not counted."""
     graphs: float
     """Graphs that torch.compile made."""
     mallocs: float
@@ -142,7 +148,7 @@ def _whole(record: RunRecord) -> RunRecord:
 def _first(number: int, records: Sequence[RunRecord]) -> FirstStep:
     having = [record for record in records if len(record.steps) >= number]
     if not having:
-        return FirstStep(number, 0, math.nan, math.nan, {}, {}, math.nan, math.nan, math.nan, math.nan)
+        return FirstStep(number, 0, math.nan, math.nan, {}, {}, *[math.nan] * 5)
     causes = [_causes(times_by_cause(record), number) for record in having]
     named = {cause for one in causes for cause in one}
     series = [{name: _above(values, number) for name, values in phase_series(record.steps).items()}
@@ -155,6 +161,11 @@ def _first(number: int, records: Sequence[RunRecord]) -> FirstStep:
         causes={cause: _median(one.get(cause, 0.0) for one in causes) for cause in Cause if cause in named},
         phases={name: _median(one[name] for one in series) for name in series[0] if name not in ("step", "rest")},
         faults=_counter(having, number, "minor_faults"),
+        fault_s=_median(
+            (record.probing.seconds_per_fault or math.nan) * _counter([record], number, "minor_faults")
+            for record in having
+            if record.probing is not None
+        ),
         graphs=_counter(having, number, "compilations"),
         mallocs=_counter(having, number, "device_allocs"),
         clock_mhz=_median(_clock(record, number) for record in having),
@@ -266,8 +277,8 @@ def _first_steps(size: str, found: WarmUp, *, several: bool) -> Table:
         Column("mallocs", "", "count", "more cudaMalloc"), Column("clock", "", "count", "clock (MHz)"),
     )  # fmt: skip
     notes = (
-        "medians over the processes; causes: seconds beyond a steady step's, of the thread that runs the step;"
-        " rest: on a GPU mostly the device itself",
+        "medians over the processes; causes: seconds beyond a steady step's, of the thread that runs the step, each"
+        " with its share of the wait for a CPU; rest: on a GPU mostly the device itself",
     )
     name = "study_first_steps" + (f"_{size}" if several else "")
     return table_of(name, f"The first steps of {size}, beyond {units.duration(found.steady_s)}", columns, rows, notes)
@@ -292,7 +303,10 @@ def _sentence(size: str, found: WarmUp, records: Sequence[RunRecord], *, on_gpu:
             [f"step {step.number} still {units.duration(step.excess_s)}{_why(step)}" for step in later]
         )
         if 2 * later[0].causes.get(Cause.FAULTS, 0.0) > later[0].excess_s:
-            text += ": the optimizer's state, made at the end of step 1, has taken memory that now comes as new pages"
+            text += (
+                ", most likely because the optimizer's state, made at the end of step 1, has taken memory that now"
+                " comes as new pages"
+            )
     if one.mallocs > 0:
         text += f"; the allocator grew by {one.mallocs:.0f} calls of cudaMalloc in step 1"
     if on_gpu and one.clock_mhz < 0:
@@ -309,7 +323,12 @@ def _why(step: FirstStep) -> str:
     if step.excess_s <= 0:
         return ""
     large = sorted(step.causes.items(), key=lambda item: -item[1])
-    counts = {Cause.FAULTS: f" ({step.faults:,.0f} more)", Cause.COMPILE: f" ({step.graphs:.0f} graphs)"}
+    waited = (
+        ", with the wait for a CPU that they brought"
+        if step.causes.get(Cause.FAULTS, 0.0) > _WAITED * step.fault_s
+        else ""
+    )
+    counts = {Cause.FAULTS: f" ({step.faults:,.0f} more{waited})", Cause.COMPILE: f" ({step.graphs:.0f} graphs)"}
     parts = [
         f"{units.duration(seconds)} {_WORDS.get(cause, cause.value)}{counts.get(cause, '')}"
         for cause, seconds in large

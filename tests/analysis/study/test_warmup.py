@@ -48,7 +48,7 @@ def test_each_of_the_first_steps_is_explained():
     assert one.causes[Cause.CPU_TIME] == pytest.approx(0.030)
     assert one.unexplained_s == pytest.approx(0.0, abs=1e-9)
     assert one.phases == {"forward": pytest.approx(0.030), "backward": pytest.approx(0.010)}
-    assert one.faults == 10_000
+    assert (one.faults, one.fault_s) == (10_000, pytest.approx(0.010))
     assert (two.excess_s, two.causes[Cause.FAULTS]) == (pytest.approx(0.005), pytest.approx(0.005))
     assert three.excess_s == pytest.approx(0.0)
     assert found.needed == 2
@@ -63,8 +63,8 @@ def test_the_sentence_has_milliseconds_causes_and_how_many_are_enough():
     assert answer.sentence.startswith(
         "tiny: step 1 takes 50.00 ms, 40.00 ms beyond the pace of 10.00 ms (30.00 ms CPU time of first calls; 10.00 ms"
         " page faults (10,000 more), most of it in forward (30.00 ms)); without warm-up the mean of 10 steps is 45.0%"
-        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)):"
-        " the optimizer's state, made at the end of step 1, has taken memory"
+        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)),"
+        " most likely because the optimizer's state, made at the end of step 1, has taken memory"
     )
     assert answer.sentence.endswith("2 warm-up steps are enough here")
     assert answer.advice.startswith("--warmup-steps 2 ")
@@ -88,6 +88,26 @@ def test_compilation_is_a_cause_of_its_own():
     [one, *_] = examine([record]).first
     assert (one.causes[Cause.COMPILE], one.causes[Cause.CPU_TIME]) == (pytest.approx(0.9), pytest.approx(0.1))
     assert one.graphs == 1
+
+
+def test_faults_on_a_busy_machine_bring_a_wait_of_their_own():
+    """GIVEN a thread that waits for a CPU as long as it runs, and a first step of 40 ms in which 10,000 faults of 1 us
+    run: 10 ms of CPU and as much waiting are theirs"""
+
+    def busy(ms: float, faults: int = 0) -> StepSample:
+        half = ms / 2e3
+        probes = StepProbes(main_cpu_s=half, main_delay_s=half, switches=0, minor_faults=faults, major_faults=0)
+        return step(ms, probes=probes)
+
+    config = next(config for config in WARMUP.needs(SCOPE) if config.measurement.warmup_steps == 0)
+    run = taken(
+        config, (busy(40, 10_000), *[busy(20)] * 9), probing=Probing(seconds_per_step=1e-4, seconds_per_fault=1e-6)
+    )
+    [one, *_] = examine([run.record]).first
+    assert (one.causes[Cause.FAULTS], one.fault_s) == (pytest.approx(0.020), pytest.approx(0.010))
+    assert "20.00 ms page faults (10,000 more, with the wait for a CPU that they brought)" in (
+        WARMUP.answer(SCOPE, results(run)).sentence
+    )
 
 
 def test_a_machine_without_counters_still_says_how_much():
