@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import comparison as comparison_report
 from perfkit.analysis.reports import two_memories
 from perfkit.analysis.reports import two_traces as trace_comparison
+from perfkit.analysis.reports.changes import WHERE_IT_LIES
+from perfkit.analysis.reports.differences import FASTER, ONE_OF_EACH
 from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.runs import comparison, conditions
@@ -27,7 +30,9 @@ from perfkit.commands.inputs import completing, folders, recorded, traces
 from perfkit.commands.inputs.flags import config_of
 from perfkit.commands.inputs.paths import (
     Input,
+    RunFolder,
     Runs,
+    RunsFolder,
     SnapshotFile,
     TraceFile,
     check_apart,
@@ -46,12 +51,14 @@ from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
+from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.page.pictures import OF_COMPARISONS
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.record import RECORD_FILE, artifact
 from perfkit.schema.report import Report
 from perfkit.trace import foreign
 
 _EXIT_CODES: dict[GateOutcome, int] = {"pass": 0, "slower": 4, "inconclusive": 5}
+PhaseOrAll = Literal["all", "forward", "recompute", "backward", "optimizer", "communication", "other", "unlaunched"]
 _PATH = Parameter(completer=completing.paths)
 _PICTURES = tuple(OF_COMPARISONS)
 _OUTPUT = Parameter(help=f"Also write the tables here: {EXTENSIONS}; .csv holds the first alone.")
@@ -73,6 +80,8 @@ class CompareOptions:
     """slower:2% sets the exit code: 4 if B is more than 2% slower, 0 if it is not, 5 if the data cannot tell."""
     force: bool = False
     """Compare despite another GPU, driver, version or precision, and judge sides that were not measured in turns."""
+    phases: tuple[PhaseOrAll, PhaseOrAll] | None = None
+    """Set two phases of one trace or run side by side, or one and the whole step, as in forward all."""
     by: By = "component"
     """Traces: what each row of the table `groups` stands for: layer, module, class, component, op, kernel, ..."""
     format: Format = "table"
@@ -117,6 +126,21 @@ class CompareOptions:
 _DEFAULT = CompareOptions()
 
 
+def _phases(names: tuple[str, str], path: Path, options: CompareOptions) -> int:
+    """Two phases of one recording."""
+    if options.fail_on is not None or options.plot:
+        flag = "--plot" if options.plot else "--fail-on"
+        raise UsageError(f"{flag} compares two sides, and --phases looks at one: leave it out")
+    a, b = (None if name == "all" else Phase[name.upper()] for name in names)
+    if a is b:
+        raise UsageError(f"--phases {' '.join(names)}: name two that differ, as in forward all")
+    trace = traces.load(path)
+    with attributing(trace.facts.events):
+        report = trace_comparison.of_phases(trace, (a, b), View(by=options.by))
+    _show(report, options)
+    return 0
+
+
 def execute(
     a: Annotated[Path | None, _PATH] = None,
     b: Annotated[Path | None, _PATH] = None,
@@ -140,6 +164,11 @@ def execute(
         options = replace(options, table=tables)
         named = [*filter(None, (a, b)), *map(Path, (*more, *among_tables))]
         a, b, more = *[*named, None, None][:2], tuple(map(str, named[2:]))
+    if options.phases is not None:
+        if a is None or b is not None:
+            raise UsageError("--phases compares two phases of one trace or run: name one path")
+        _check_there(a)
+        return _phases(options.phases, a, options)
     if a is None or b is None:
         raise UsageError("name two things to compare, A and B, or measure them: --run 'flags of A' 'flags of B'")
     if more:
@@ -180,7 +209,48 @@ def _check_there(path: Path) -> None:
 def _runs(a: Runs, b: Runs, options: CompareOptions) -> int:
     sides = side(a, "A"), side(b, "B")
     check_apart(a, b)
-    return _concluded(comparison.compare(*sides, margin=options.margin_ratio(), force=options.force), options)
+    compared = comparison.compare(*sides, margin=options.margin_ratio(), force=options.force)
+    return _concluded(compared, options, [_traces_of(input_) for input_ in (a, b)])
+
+
+def _traces_of(runs: Runs) -> list[Path]:
+    """The traces of the finished runs of a side of one configuration; none where one lacks it."""
+    if isinstance(runs, RunFolder):
+        records = [(runs.path, runs.record)]
+    elif isinstance(runs, RunsFolder):
+        records = [(file.parent, saved) for file, saved in runs.records]
+    else:
+        return []
+    done = [(folder, saved) for folder, saved in records if saved.status == "ok"]
+    found = [artifact(saved, folder, "trace") for folder, saved in done]
+    return [path for path in found if path is not None] if None not in found else []
+
+
+def _what_changed(report: Report, compared: Comparison, sides: Sequence[list[Path]], options: CompareOptions) -> Report:
+    """With what the traces of profiled runs say: where the difference lies, and which kernels are new."""
+    if not all(sides) or len(compared.steps) != 1:
+        return report
+    loaded = [[traces.load(path) for path in side] for side in sides]
+    with attributing(sum(trace.facts.events for side in loaded for trace in side)):
+        found = trace_comparison.report(loaded[0][0], loaded[1][0], View(by=options.by), options.margin_ratio())
+        kinds = trace_comparison.kinds(loaded) if min(map(len, sides)) > 1 else None
+    first = "" if max(map(len, sides)) == 1 else " of each side's first process"
+    text = f"what changed is read off the traces{first}; the verdict is of the steps' times"
+    added = (*([kinds] if kinds is not None else []), *found.only(*_OF_TRACES).tables)
+    said = (
+        replace(one, what=f"in the traces{first}, {one.what}") if one.rule is WHERE_IT_LIES else one
+        for one in found.findings
+        if one.rule not in _NOT_OF_RUNS
+    )
+    findings = (comparison_report.faster(compared), *said, Finding(OF_TRACES, text))
+    return report.plus({"traces": found.summary}, added, findings)
+
+
+OF_TRACES = Rule("of-traces", "comparison", "what the tables of profiled runs were read off")
+_OF_TRACES = ("changes", "wall_time", "categories", "groups", "kernels", "copies")
+"""Tables of traces that are shown of profiled runs; their phases have a table by the runs' own clock."""
+_NOT_OF_RUNS = (FASTER, ONE_OF_EACH, trace_comparison.TABLE_AGREES, trace_comparison.TABLE_DISAGREES)
+"""Rules that ask whether two instruments agree, and what runs say better: which is faster, and how sure that is."""
 
 
 def _traces(a: Path, b: Path, options: CompareOptions) -> int:
@@ -231,7 +301,7 @@ def _side(name: str, folder: Path, config: RunConfig, repeats: int) -> Side:
     )
 
 
-def _concluded(compared: Comparison, options: CompareOptions) -> int:
+def _concluded(compared: Comparison, options: CompareOptions, sides: Sequence[list[Path]] = ()) -> int:
     report = comparison_report.report(compared)
     code = 0
     if options.fail_on is not None:
@@ -240,6 +310,8 @@ def _concluded(compared: Comparison, options: CompareOptions) -> int:
         code = _EXIT_CODES[gate.outcome]
         finding = comparison_report.gate_finding(compared, gate, options.limit())
         report = report.plus({"exit_code": code, "no_pass": list(gate.reasons)}, findings=(finding,))
+    if len(sides) == 2:
+        report = _what_changed(report, compared, sides, options)
     _show(report, options)
     _draw(report, compared, options)
     return code

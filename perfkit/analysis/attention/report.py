@@ -12,7 +12,7 @@ from perfkit.analysis.attention.costs import Part
 from perfkit.analysis.attention.results import OUT_OF_MEMORY, Result, against_eager
 from perfkit.analysis.costs.hardware.lookup import hardware_of
 from perfkit.analysis.costs.hardware.measured import measured_peaks
-from perfkit.analysis.costs.hardware.model import Hardware
+from perfkit.analysis.costs.hardware.model import SLACK, Hardware
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.parts.attention import COMPILED, EAGER, FUNCTION, IMPLEMENTATIONS, SDPA, Cell
@@ -42,7 +42,7 @@ _RESULTS = (
     Column("compile_s", "s", "time", "compiling", note="the first call beyond a measured one; in no other column"),
     Column("held_bytes", "B", "bytes", "before backward", scale="bytes"),
     Column("peak_bytes", "B", "bytes", "peak", scale="bytes"),
-    Column("predicted_bytes", "B", "bytes", "predicted", scale="bytes", note="peak by the formula; known of what"
+    Column("predicted_bytes", "B", "bytes", "predicted", note="peak by the formula; known of what"
            " PyTorch alone computes"),
     Column("available_bytes", "B", "bytes", "available", audience="scripts"),
     Column("predicted_held_bytes", "B", "bytes", audience="scripts"),
@@ -290,13 +290,14 @@ def _speed(name: str, results: Sequence[Result]) -> Finding | None:
 def _from_where(faster: dict[Cell, float]) -> str:
     """From which sequence on it is faster at every head width that was measured."""
     sequences = sorted({cell.sequence for cell in faster})
+    every = " at every head width" if len({cell.width for cell in faster}) > 1 else ""
     wins = [min(ratio for cell, ratio in faster.items() if cell.sequence == one) > 1 + _SAME for one in sequences]
     if all(wins):
         return "faster in every cell" if len(faster) > 1 else "faster"
     if not wins[-1]:
-        return "not faster at every head width even at the longest sequence" if len(faster) > 1 else "not faster"
+        return "not faster" if len(faster) == 1 else f"not faster{every} at the longest sequence"
     first = max(place for place, is_won in enumerate(wins) if not is_won) + 1
-    return f"faster from sequence {sequences[first]:,} on, and not, or not at every head width, below"
+    return f"faster{every} from sequence {sequences[first]:,} on, and not below"
 
 
 def _position(results: Sequence[Result], machine: Machine) -> Finding | None:
@@ -313,11 +314,16 @@ def _position(results: Sequence[Result], machine: Machine) -> Finding | None:
         intensity, bound = units.significant(whole.intensity, 3), _bound(whole, one.cell, machine.hardware)
         said.append(
             f"{one.cell.name} has {intensity} FLOP/B, so {bound} bounds it, and runs at"
-            f" {units.percent(roof / one.both_s)} of its roof"
+            f" {units.percent(roof / one.both_s)} of its roof{_beyond(roof / one.both_s)}"
         )
     ridge = units.significant(speeds[0] / speeds[1], 3)
     text = f"at {_shape(largest.cell)} {'; '.join(said)} (the ridge is at {ridge} FLOP/B)"
     return Finding(ROOFLINE_POSITION, text, sure="derived")
+
+
+def _beyond(share: float) -> str:
+    """What it means to be faster than the roof, for which a measured peak that is too low is the usual reason."""
+    return "" if share <= SLACK else ", more than there is: measure the peaks again on a quiet machine"
 
 
 def _compiling(results: Sequence[Result]) -> Finding | None:

@@ -111,7 +111,7 @@ def what_changed(tables: Sequence[Table], a_step: str, each: Mapping[str, float]
         changed = frame[frame["difference_ns"].abs() >= _LEAST * whole].head(_MOST)
         if len(changed):
             rows = zip(changed[key], changed["difference_ns"], strict=True)
-            said = ", ".join(f"{_named(name)} {_signed(ns / per)}" for name, ns in rows)
+            said = ", ".join(f"{_named(name)} {signed(ns / per)}" for name, ns in rows)
             evidence = tuple(_row(table, int(position)) for position in changed.index)
             called = _CALLED.get(table.name, table.title.partition(",")[0].lower())
             yield Finding(WHAT_CHANGED, f"{called}, B less A{a_step}: {said}", evidence=evidence)
@@ -144,5 +144,6 @@ def _named(name: str) -> str:
     return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
-def _signed(ns: float) -> str:
+def signed(ns: float) -> str:
+    """A difference with its sign and unit: `-31.47 ms`."""
     return f"{'+' if ns > 0 else '-'}{units.duration_ns(abs(ns))}"

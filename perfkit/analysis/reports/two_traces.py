@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
-from perfkit.analysis.reports import differences
+from perfkit.analysis.reports import changes, differences
 from perfkit.analysis.time import breakdown, grouping
 from perfkit.analysis.time.account import Account, account_for, is_operator
 from perfkit.analysis.time.breakdown import REST_SCOPES
+from perfkit.analysis.time.cells import CELLS
 from perfkit.analysis.time.idle.tables import wall_time_table
 from perfkit.analysis.time.ranges import range_table
 from perfkit.analysis.time.summary import summary
@@ -93,17 +94,69 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
     scalars_a, scalars_b = (summary(side.partial) for side in (a, b))
     recordings = _recordings(_facts(a, scalars_a), _facts(b, scalars_b))
     times = differences.times_of(a, b)
+    changed = changes.table(a, b, times)
     scalars = {"a": scalars_a, "b": scalars_b, "time": times.scalars, "disagreements": _disagreements(tables)}
     devices = scalars_a["devices"], scalars_b["devices"]
     each = {table.name: table.steps.count if table.steps else 1 for table in tables}
     findings = (
         differences.faster(times, margin),
+        *changes.findings(changed, times),
+        *_shares(tables, _what_time(a.on_device)),
         *differences.what_changed(tables, " a step" if a.steps and b.steps else "", each),
         *((differences.one_of_each(),) if a.on_device or sides.one_instrument else ()),
         *_findings(sides, devices, tables, rule),
     )
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"
-    return Report(title, scalars, (recordings, *tables), findings=findings)
+    return Report(title, scalars, (recordings, changed, *tables), findings=findings)
+
+
+def kinds(sides: Sequence[Sequence[Trace]]) -> Table:
+    """Time a step by kind of work of several processes a side, with intervals. Each side has two traces or more."""
+    return changes.of_processes([[account_for(trace, attribute(trace)) for trace in side] for side in sides])
+
+
+def of_phases(trace: Trace, phases: tuple[Phase | None, Phase | None], view: View | None = None) -> Report:
+    """Two phases of one trace side by side, or a phase and the whole step (None): what each is made of.
+
+    Raises UsageError for a phase that has no time in this trace.
+    """
+    view = view or View()
+    attribution = attribute(trace, modules=view.modules)
+    sides = _Sides(*(account_for(trace, attribution, replace(view.selection, phase=phase)) for phase in phases))
+    names = tuple("the whole step" if phase is None else phase.label for phase in phases)
+    steps = max(len(sides.a.steps), 1)
+    times = [int(side.partial.of(CELLS)["total_ns"].sum()) / steps for side in (sides.a, sides.b)]
+    for name, ns in zip(names, times, strict=True):
+        if not ns:
+            raise UsageError(f"--phases {name}: this trace has no time in it")
+    rule = _Rule(0.0, 1, 1, judged=False)
+    tables = [
+        changes.named(_of_steps(table, sides, rule), tuple(name.removeprefix("the whole ") for name in names))
+        for table in _tables(sides, view, rule)
+        if table.name not in ("phases", "wall_time")
+    ]
+    of = _what_time(sides.a.on_device)
+    a_step = " a step" if sides.a.steps else ""
+    text = (
+        f"{names[0]} has {units.duration_ns(times[0])} of {of}{a_step} and {names[1]} {units.duration_ns(times[1])}"
+        f" ({units.percent(times[0] / times[1])})"
+    )
+    findings = (Finding(PHASES, text), *_shares(tables, of, names))
+    scalars = {"phases": list(names), "a_ns": times[0], "b_ns": times[1], "steps": len(sides.a.steps)}
+    return Report(Path(trace.source).name, scalars, tables, findings=findings)
+
+
+PHASES = Rule("phases-apart", "comparison", "how much time two phases of one trace have", read="first")
+
+
+def _what_time(on_device: bool) -> str:
+    return "kernel and copy time" if on_device else "the main thread's time"
+
+
+def _shares(tables: Sequence[Table], of: str, names: tuple[str, ...] = ("A", "B")) -> Iterator[Finding]:
+    for table in tables:
+        if table.name == "categories":
+            yield from changes.shares(table.frame, of, names)
 
 
 def _of_steps(table: Table, both: _Sides, rule: _Rule) -> Table:

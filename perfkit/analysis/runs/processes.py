@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from perfkit.analysis.runs.summary import phase_series
+from perfkit.analysis.runs.summary import STEP, phase_series
 from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Rule
@@ -44,6 +44,10 @@ class Process:
     spread: dict[str, float]
     """Standard deviation of the steps' logarithms, under the same keys; nan for one step or where a time is 0."""
     steps: int
+    peak_bytes: int | None = None
+    """In tensors; of a CPU's other workloads than perfkit's own the resident set."""
+    compile_s: float | None = None
+    """The first warm-up step beyond a measured one, where something is compiled in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,15 @@ def process_of(name: str, record: RunRecord) -> Process:
         medians={key: float(np.median(times)) for key, times in series.items()},
         spread={key: _log_spread(times) for key, times in series.items()},
         steps=len(record.steps),
+        peak_bytes=record.memory.in_tensors if record.memory.in_tensors is not None else record.memory.resident,
+        compile_s=_compile_time(record, float(np.median(series[STEP]))),
     )
+
+
+def _compile_time(record: RunRecord, step_s: float) -> float | None:
+    if record.config.step.compile == "off" or not record.warmup:
+        return None
+    return max(0.0, record.warmup[0].wall_s - step_s)
 
 
 def _log_spread(times: Floats) -> float:

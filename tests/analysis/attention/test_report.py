@@ -41,8 +41,8 @@ def test_where_memory_ends_and_what_scores_cost():
     ("seconds", "end"),
     [
         ((1.0, 1.0), "faster in every cell"),
-        ((3.0, 1.0), "faster from sequence 200 on, and not, or not at every head width, below"),
-        ((1.0, 3.0), "not faster at every head width even at the longest sequence"),
+        ((3.0, 1.0), "faster from sequence 200 on, and not below"),
+        ((1.0, 3.0), "not faster at the longest sequence"),
     ],
 )
 def test_how_much_faster_and_from_where(seconds, end):

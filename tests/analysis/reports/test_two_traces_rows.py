@@ -133,6 +133,7 @@ def test_columns():
         columns.assert_regular(table(found, name))
     titles = {one.name: one.title for one in found.tables}
     assert titles == {
+        "changes": "What changed, all that was recorded",
         "wall_time": "Where the wall time goes", "categories": "Categories",
         "recordings": "Recordings", "phases": "Phases", "groups": "By component", "kernels": "Kernels",
     }  # fmt: skip
