@@ -27,7 +27,9 @@ from perfkit.analysis.study.serving import SERVING
 from perfkit.analysis.sweeps.rows import Forecast
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import View
+from perfkit.commands import attention as attention_command
 from perfkit.commands import reports
+from perfkit.commands.attention import AttentionOptions
 from perfkit.commands.console import plots, show
 from perfkit.commands.console.progress import going_on
 from perfkit.commands.console.show import Format
@@ -81,6 +83,8 @@ class StudyOptions:
     """The memory to fit into, such as 16GB; default: the device's free memory."""
     budget: str | None = None
     """Begin no run that would end after this time, such as 10m; the largest are skipped, and predicted."""
+    function: str | None = None
+    """For Q17: your own attention, a function of q, k and v (batch, sequence, width), as package.module:callable."""
     output: Annotated[Path, Parameter(alias="-o")] = Path("study")
     """Folder of the runs, tables (.csv, .md, .tex, .typ) and figures; what was measured in it is not measured again."""
     format: Format = "table"
@@ -93,9 +97,23 @@ class StudyOptions:
             budget.seconds(self.budget)
         if self.output.exists() and not self.output.is_dir():
             raise UsageError(f"--output {self.output} is a file: name a folder")
+        AttentionOptions(function=self.function)
         RunConfig.of(batch_size=self.batch_size, device=self.device, num_threads=self.num_threads)
         for context in self.context_length:
             RunConfig.of(context_length=context)
+
+
+_SEQUENCES, _IMPLEMENTATIONS = (256, 512, 1024), ("eager", "sdpa")
+"""Of attention alone without a GPU: a minute or two on two cores."""
+_WIDTHS = (16, 64)
+
+
+def _attention(options: AttentionOptions) -> Report | None:
+    """The report of attention alone; None where no cell has a result. Raises what interrupted it."""
+    done = attention_command.investigate(options)
+    if done.ending is not None:
+        raise done.ending
+    return done.report
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +122,7 @@ class Outside:
 
     execute: Execute = kept.in_fresh_process
     find: Callable[[Iterable[str]], dict[str, places.Place]] = places.find
+    attention: Callable[[AttentionOptions], Report | None] = _attention
 
 
 _DEFAULT, _OUTSIDE = StudyOptions(), Outside()
@@ -135,7 +154,9 @@ def execute(
     )
     made = kept.measure(plan)
     with show.and_then(_ending(made, needs, options)):
-        results = Results({key: _taken(key, config, made, options.output) for key, config in needs.items()})
+        taken = {key: _taken(key, config, made, options.output) for key, config in needs.items()}
+        alone = cache(lambda kind: outside.attention(grid) if (grid := _grid(kind, options, scope)) else None)
+        results = Results(taken, attention=alone)
         found = [_answered(question, scope, results, made) for question in questions]
         written = _write(found, options, names)
         by_title = len(found) > 1 or options.format == "table"
@@ -165,6 +186,28 @@ def _scope(questions: Sequence[Question], options: StudyOptions, outside: Outsid
 
 def _forecast(config: RunConfig, scope: Scope) -> Forecast | None:
     return None if scope.memory is None else forecast_of(config, scope.device, scope.memory)
+
+
+def _grid(kind: str, options: StudyOptions, scope: Scope) -> AttentionOptions | None:
+    """The grid of attention alone, or of a function of the user's beside PyTorch's; None where none is named.
+
+    Without a GPU it is a small one, where nothing else is asked for.
+    """
+    if kind == "own" and options.function is None:
+        return None
+    small = not scope.on_gpu
+    folder = options.output / ("attention" if kind == "grid" else "attention_own")
+    return AttentionOptions(
+        head_width=_WIDTHS if small else (),
+        sequence=options.context_length or (_SEQUENCES if small else ()),
+        implementation=_IMPLEMENTATIONS if small else (),
+        function=options.function if kind == "own" else None,
+        device=options.device,
+        memory=options.memory,
+        budget=None if options.budget is None else budget.seconds(options.budget),
+        folder=folder,
+        resume=folder.is_dir(),
+    )
 
 
 def _ending(made: Kept, needs: dict[str, RunConfig], options: StudyOptions) -> PerfkitError | None:

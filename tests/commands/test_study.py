@@ -10,8 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from perfkit import cli
+from perfkit.commands.attention import AttentionOptions
 from perfkit.commands.study import Outside
 from perfkit.schema.campaign import Finished
+from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.report import Report
 from tests import sweeps
 
 
@@ -40,6 +43,25 @@ def study(tmp_path, capsys, processes):
 
 def keys(processes: sweeps.FakeProcesses) -> list[str]:
     return [turn.point.key for turn in processes.turns]
+
+
+def test_attention_alone_is_that_commands_grid(tmp_path, capsys):
+    """GIVEN a study of attention without a GPU, twice THEN the small grid is asked for, and the second time goes on"""
+    asked: list[AttentionOptions] = []
+
+    def measured(options: AttentionOptions) -> Report:
+        asked.append(options)
+        options.folder.mkdir(exist_ok=True)
+        return Report("grid", {}, (), [Finding(Rule("a", "sweep", "a"), "context 1,024 takes 3 ms")])
+
+    outside = Outside(find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=measured)
+    for words in (["attention"], ["Q15", "Q17", "--function", "mine:attention"]):
+        assert cli.main(["study", *words, "-o", str(tmp_path)], outside=outside) == 0
+    assert capsys.readouterr().out.count("context 1,024 takes 3 ms") >= 3
+    first, again, own = asked
+    assert (first.folder, first.sequence, first.resume) == (tmp_path / "attention", (256, 512, 1024), False)
+    assert (again.folder, again.resume, again.function) == (first.folder, True, None)
+    assert (own.folder, own.function) == (tmp_path / "attention_own", "mine:attention")
 
 
 def test_alone_it_lists_the_questions(study, processes):

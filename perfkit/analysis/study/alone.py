@@ -55,7 +55,7 @@ def _grid(scope: Scope, results: Results) -> Answer:
     )
     return Answer(
         sentence=sentence,
-        advice="perfkit compare --run '--attention eager' '--attention sdpa' (attention inside the model)",
+        advice="perfkit attention",
         tables=(table,),
         sure="derived",
     )
@@ -71,7 +71,7 @@ def _own(scope: Scope, results: Results) -> Answer:
             f" caches, {BATCH} x context^2 x 4 B, {units.size(BATCH * 1024**2 * 4)} at context 1,024, and saves as much"
             + ("" if scope.on_gpu else "; Triton's kernels run on a GPU alone")
         ),
-        advice="perfkit run --model pkg:build --input pkg:batch for a model with it, then perfkit compare",
+        advice="perfkit study own-attention --function pkg:attention",
         sure="derived",
     )
 
