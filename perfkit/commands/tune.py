@@ -107,7 +107,7 @@ def execute(
     budget = Budget(units.parse_duration(options.budget))
     saved, config = _asked(path, options.run)
     own = shlex.join(config.workload.flags()) if isinstance(config.workload, Own) else ""
-    usual, *described = (config_of(f"{own} {line}") for line in ("", *options.also))
+    usual, *described = (config_of(f"{own} {line}".strip()) for line in ("", *options.also))
     given = [*zip(options.also, described, strict=True)]
     changes.asked_for(config, given, usual)  # what cannot work is refused before anything runs
     loads = os.getloadavg()[0]
