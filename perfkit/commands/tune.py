@@ -12,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.runs.comparison import RECOMMENDED
 from perfkit.analysis.tuning import candidates as changes
 from perfkit.analysis.tuning import choice
@@ -116,6 +117,7 @@ def execute(
         saved = _profiled(config, folder, run_child)
     config = saved.record.config
     findings, step_s = _found(saved)
+    findings += _of_plain_steps(path)
     plain = _plain(config, step_s)
     tried, unapplied = changes.candidates(plain, findings, _modules(saved))
     advised = {one.name for one in tried}
@@ -198,6 +200,18 @@ def _found(saved: RunFolder) -> tuple[list[Finding], float]:
     made = sources.source_of(saved, str(saved.path))
     walls = sorted(step.wall_s for step in saved.record.steps)
     return [finding for report in made.reports for finding in report.findings], walls[len(walls) // 2]
+
+
+def _of_plain_steps(path: Path | None) -> list[Finding]:
+    """What every step loses without a profiler: by the run's record, or that of the plain steps beside its trace."""
+    what = None if path is None else what_is(path)
+    if not isinstance(what, RunFolder):
+        return []
+    saved: RunRecord | None = what.record
+    if what.record.config.measurement.profiler != "none":
+        plain = records.artifact(what.record, what.path, "plain")
+        saved = None if plain is None or not plain.exists() else records.load(plain)
+    return [] if saved is None else [*run_report.report(saved).findings]
 
 
 def _modules(saved: RunFolder) -> frozenset[str]:

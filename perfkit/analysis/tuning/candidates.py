@@ -6,6 +6,7 @@ option for, is listed: nobody has to wonder why it was not tried.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,20 +107,30 @@ def candidates(
     unapplied = []
     situation = _situation(config, modules)
     for finding in findings:
-        if not finding.rule.asks_for_change:
+        advised = [change for change, when in ADVICE.get(finding.rule.id, ()) if when(situation)]
+        if finding.rule.id in OF_NOISE:
+            advised = [*_named(finding.advice)]
+        elif not finding.rule.asks_for_change:
             continue
-        advised = (change for change, when in ADVICE.get(finding.rule.id, ()) if when(situation))
         found = [*_possible(config, advised)]
         for change in found:
             name = spelled(config, change)
             known = by_name.get(name, Candidate(name, (change,)))
             gains = [gain for gain in (known.predicted, finding.at_stake.share) if gain is not None]
             by_name[name] = Candidate(name, (change,), (*known.rules, finding.rule.id), max(gains, default=None))
-        if not found:
+        if not found and finding.rule.asks_for_change:
             reason = REASONS.get(finding.rule.id, "a change of your code")
             unapplied.append(Unapplied(finding.advice or finding.what, reason, finding.rule.id, finding.at_stake.ns))
         unapplied += [Unapplied(what, why, finding.rule.id) for what, why in BESIDE.get(finding.rule.id, ())]
     return sorted(by_name.values(), key=lambda one: -(one.predicted or 0)), unapplied
+
+
+def _named(advice: str) -> Iterator[Change]:
+    """What the advice against a cause of noise names and a process can be given: threads, settings of the allocator."""
+    for threads in re.findall(r"--num-threads (\d+)", advice):
+        yield Change({"num_threads": int(threads)})
+    if settings := dict(re.findall(r"\b(MALLOC_\w+)=(\d+)", advice)):
+        yield Change(environment=settings)
 
 
 def asked_for(config: RunConfig, given: Sequence[tuple[str, RunConfig]], usual: RunConfig) -> list[Candidate]:
@@ -221,6 +232,8 @@ ADVICE: Mapping[str, tuple[tuple[Change, When], ...]] = {
 }
 """Rule -> what its advice is in flags of `perfkit run`, or from outside, and where it can be tried."""
 
+OF_NOISE = frozenset(("too-many-threads", "lost-every-step"))
+"""Rules of noise whose advice can be tried: what they cost is in every step."""
 REASONS = {
     "data-loader": "perfkit run measures one batch that stays where it is: workers, pinned memory and non_blocking"
     " copies are for your own loop",

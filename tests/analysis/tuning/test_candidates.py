@@ -138,3 +138,27 @@ def test_a_command_leaves_out_what_follows_from_the_size():
     config = RunConfig.of(model_size="tiny", pass_type="train").resolved("cpu")
     assert changes.shortest(config) == ["--model-size", "tiny", "--pass-type", "train", "--device", "cpu"]
     assert changes.shortest(quick())[:4] == ["--model-size", "tiny", "--d-model", "32"]
+
+
+def lost(advice: str, rule: str = "lost-every-step") -> Finding:
+    """What every step loses to a cause of noise: 7 of its 100 ns."""
+    return Finding(Rule(rule, "noise", ""), "slow", Cost(7, 0.07), advice=advice)
+
+
+def test_what_every_step_loses_is_tried_as_its_advice_says():
+    """GIVEN page faults and waiting threads WHEN asked THEN the allocator's settings and the threads are tried"""
+    malloc = "MALLOC_TRIM_THRESHOLD_=4294967296 and MALLOC_MMAP_THRESHOLD_=4294967296 in the environment (so that)"
+    waiting = lost("a quiet machine, taskset, or --num-threads 1", "too-many-threads")
+    found, unapplied = changes.candidates(quick(num_threads=2), [lost(malloc), waiting])
+    by_name = {one.name: one for one in found}
+    settings = "MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_MMAP_THRESHOLD_=4294967296"
+    assert set(by_name) == {settings, "--num-threads 1"}
+    assert by_name[settings].environment == dict(pair.split("=") for pair in settings.split())
+    assert by_name["--num-threads 1"].of(quick(num_threads=2)) == quick(num_threads=1)
+    assert {one.predicted for one in found} == {0.07}
+    assert unapplied == []
+
+
+def test_other_noise_is_no_change_to_try():
+    found = changes.candidates(quick(), [lost("a quiet machine"), lost("--num-threads 1", "slow-steps")])
+    assert found == ([], [])
