@@ -33,7 +33,7 @@ from perfkit.commands.attention import AttentionOptions
 from perfkit.commands.console import plots, show
 from perfkit.commands.console.progress import going_on
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, recorded
+from perfkit.commands.inputs import completing, jobs, recorded
 from perfkit.commands.inputs.paths import RunFolder
 from perfkit.commands.processes import kept
 from perfkit.commands.processes.kept import Kept
@@ -157,11 +157,13 @@ def execute(
         taken = {key: _taken(key, config, made, options.output) for key, config in needs.items()}
         alone = cache(lambda kind: outside.attention(grid) if (grid := _grid(kind, options, scope)) else None)
         results = Results(taken, attention=alone)
-        found = [_answered(question, scope, results, made) for question in questions]
-        written = _write(found, options, names)
-        by_title = len(found) > 1 or options.format == "table"
-        show.write([one.report for one in found], options.format, top=None, by_title=by_title)
-        _tell_evidence(found, results, scope, written, options)
+        found, early = _answers(questions, scope, results, made)
+        with show.and_then(early):
+            if found:
+                written = _write(found, options, names)
+                by_title = len(questions) > 1 or options.format == "table"
+                show.write([one.report for one in found], options.format, top=None, by_title=by_title)
+                _tell_evidence(found, results, scope, written, options)
     return 0
 
 
@@ -273,6 +275,9 @@ class _Reader:
         run = RunFolder(self._folder, self._saved)
         if (account := recorded.of_run(run)) is not None:
             return recorded_memory.report(account(), self._folder.name, recorded.config_of(run))
+        if self._saved.ranks:
+            files = jobs.traces_of(self._saved, self._folder)
+            return jobs.recordings_of(self._folder, files) if files else None
         trace = records.artifact(self._saved, self._folder, "trace")
         if trace is None:
             return None
@@ -281,10 +286,31 @@ class _Reader:
         return reports.of_trace(trace, view, tables=(*TABLES, SERVING), record=self._saved)
 
 
-def _answered(question: Question, scope: Scope, results: Results, made: Kept) -> Answered:
+def _answers(
+    questions: Sequence[Question], scope: Scope, results: Results, made: Kept
+) -> tuple[list[Answered], PerfkitError | None]:
+    """The answers, and what is raised once they are shown: a signal ends them; of several one that breaks does not.
+
+    A question alone raises what it breaks with.
+    """
+    found: list[Answered] = []
+    for question in questions:
+        try:
+            found.append(_answered(question, scope, results, made, others=len(questions) > 1))
+        except InterruptedRunError as error:  # it says by itself what is kept
+            return found, error
+        except KeyboardInterrupt as error:
+            said = f" at {question.name}; {len(found)} of {len(questions)} are answered: the same command goes on"
+            return found, InterruptedRunError(signals.by(error), said)
+    broken = [one.question.name for one in found if one.report.summary["broken"]]
+    early = PerfkitError(f"no answer to {', '.join(broken)}: what it says there is why") if broken else None
+    return found, early
+
+
+def _answered(question: Question, scope: Scope, results: Results, made: Kept, *, others: bool) -> Answered:
     began = time.monotonic()
     with going_on(f"answering {question.name}"):
-        report, picture = answered(question, scope, results)
+        report, picture = answered(question, scope, results, others=others)
         _ = report.findings
     keys = catalogue.needs([question], scope)
     processes = sum(row.process_s or 0.0 for key, row in made.rows.items() if key in keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,12 @@ class Place:
     def is_first(self) -> bool:
         """Whether it speaks for all, and writes the record."""
         return self.rank == 0
+
+
+def command(ranks: int) -> tuple[str, ...]:
+    """What starts so many processes of the command behind it, all on this machine: torchrun, of this Python."""
+    ours = sys.executable, "-m", "torch.distributed.run"
+    return *ours, "--standalone", "--nproc-per-node", str(ranks), "--no-python"
 
 
 def place_of(config: RunConfig, environ: Mapping[str, str] = os.environ) -> Place | None:

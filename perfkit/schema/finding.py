@@ -32,6 +32,8 @@ class Rule:
     read: Literal["first", "by topic", "detail", "last"] = "by topic"
     """first: what the whole is about; last: that nothing was found, or not looked for. detail: in its topic's place,
     but a brief report leaves it out, as it does what is last."""
+    costs_more: bool = False
+    """What its findings have at stake is the least of it: a recording does not show the rest."""
 
     @property
     def asks_for_change(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from signal import Signals
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from perfkit import cli
 from perfkit.commands.attention import AttentionOptions
 from perfkit.commands.study import Outside
+from perfkit.errors import InterruptedRunError, UsageError
 from perfkit.schema.campaign import Finished
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
@@ -64,6 +66,45 @@ def test_attention_alone_is_that_commands_grid(tmp_path, capsys):
     assert (own.folder, own.function) == (tmp_path / "attention_own", "mine:attention")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(UsageError("mine:attention: ValueError: boom"), "mine:attention: ValueError: boom"),
+     (KeyError("x"), "perfkit broke with KeyError: 'x'; try perfkit study Q15, which says where")],
+)  # fmt: skip
+def test_a_question_that_breaks_does_not_end_the_others(tmp_path, capsys, error: Exception, says: str):
+    """GIVEN attention alone that raises THEN its row says so, Q20 is answered, and the exit code is 1"""
+
+    def broken(_: AttentionOptions) -> Report:
+        raise error
+
+    outside = Outside(find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=broken)
+    assert cli.main(["study", "Q15", "Q20", "-o", str(tmp_path)], outside=outside) == 1
+    out, err = capsys.readouterr()
+    assert f"no answer: {says}" in out
+    assert "large (forward-backward) takes 17.80 s" in out
+    assert err.splitlines()[-1].startswith("perfkit: no answer to Q15")
+    with (tmp_path / "answers.csv").open() as file:
+        assert [row["question"] for row in csv.DictReader(file)] == ["Q15 attention", "Q20 large"]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), InterruptedRunError(Signals.SIGINT, "; 1 of 2 cells are saved")]
+)
+def test_a_signal_while_it_answers_leaves_what_was_answered(tmp_path, capsys, error: BaseException):
+    """GIVEN Q11, then Q15 that is interrupted, then Q20 THEN the first is shown, and Q20 is not begun"""
+
+    def interrupted(_: AttentionOptions) -> Report:
+        raise error
+
+    outside = Outside(find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=interrupted)
+    assert cli.main(["study", "Q11", "Q15", "Q20", "-o", str(tmp_path)], outside=outside) == 130
+    out, err = capsys.readouterr()
+    assert "the residual stream is" in out
+    assert "Q20" not in out
+    said = "1 of 2 cells are saved" if isinstance(error, InterruptedRunError) else "at Q15; 1 of 3 are answered"
+    assert said in err.splitlines()[-1]
+
+
 def test_alone_it_lists_the_questions(study, processes):
     result = study()
     assert result.code == 0
@@ -94,13 +135,14 @@ def test_a_question_is_run_and_answered(study, processes, tmp_path):
 
 
 def test_what_was_measured_is_not_measured_again(study, processes):
-    """GIVEN Q1, whose run Q2 and Q18 need as well THEN Q2 makes three more, and another time nothing is run"""
-    study("Q1")
-    study("warmup")
-    first = len(processes.turns)
-    result = study("Q1", "Q2", "Q18")
-    assert (first, len(processes.turns), result.code) == (4, 4, 0)
-    assert len(set(keys(processes))) == 4
+    """GIVEN Q1, whose run Q2 and Q18 need as well THEN Q2 makes three more, Q18 that of two ranks, and another
+    time nothing is run"""
+    made = []
+    for names in (("Q1",), ("warmup",), ("Q18",), ("Q1", "Q2", "Q18")):
+        assert study(*names).code == 0
+        made.append(len(processes.turns))
+    assert made == [1, 4, 5, 5]
+    assert len(set(keys(processes))) == 5
 
 
 def test_a_run_whose_record_is_gone_is_made_again(study, processes, tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from perfkit.errors import UsageError
@@ -41,3 +44,11 @@ def test_what_starts_processes_itself_refuses_a_job():
         torchrun.refuse_estimate(DDP)
     torchrun.refuse(RunConfig(), "--repeats")
     torchrun.refuse_estimate(RunConfig())
+
+
+def test_the_command_that_starts_ranks_starts_so_many(tmp_path):
+    """GIVEN a program that says its rank WHEN started for two THEN it is started as 0 and as 1, of 2"""
+    program = tmp_path / "said.py"
+    program.write_text("import os, sys\nopen(sys.argv[1] + os.environ['RANK'], 'w').write(os.environ['WORLD_SIZE'])\n")
+    subprocess.run([*torchrun.command(2), sys.executable, program, tmp_path / "rank"], check=True, timeout=120)
+    assert {file.name: file.read_text() for file in tmp_path.glob("rank*")} == {"rank0": "2", "rank1": "2"}

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from perfkit.analysis.explained.reading import RENAMED, Edition
-from perfkit.errors import PerfkitError
+from perfkit.errors import InterruptedRunError, PerfkitError
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule
@@ -171,14 +171,30 @@ STUDY_SKIPPED = Rule("study-skipped", "sweep", "runs for which the time budget o
 STUDY_WITHOUT_GPU = Rule("study-without-gpu", "sweep", "what a GPU would change of an answer", read="last")
 
 
-def answered(question: Question, scope: Scope, results: Results) -> tuple[Report, Picture | None]:
-    """The answer as a report, and its picture where it has one."""
+def answered(
+    question: Question, scope: Scope, results: Results, *, others: bool = False
+) -> tuple[Report, Picture | None]:
+    """The answer as a report, and its picture where it has one.
+
+    others: there are other questions, which an error in this one must not end: it is what the answer says, and the
+    summary's `broken` is true. Raises InterruptedRunError in any case.
+    """
     taken = [results[config] for config in question.needs(scope)]
+    rule, broken = STUDY_UNANSWERED, False
     try:
         answer = question.answer(scope, results)
         rule = STUDY_ANSWER
     except UnansweredError as error:
-        answer, rule = Answer(sentence=f"no answer: {error}"), STUDY_UNANSWERED
+        answer = Answer(sentence=f"no answer: {error}")
+    except InterruptedRunError:
+        raise
+    except Exception as error:
+        if not others:
+            raise
+        broken, said = True, str(error)
+        if not isinstance(error, PerfkitError):
+            said = f"perfkit broke with {type(error).__name__}: {error}"
+        answer = Answer(sentence=f"no answer: {said}", advice=f"perfkit study {question.name}, which says where")
     findings = [
         Finding(rule, answer.sentence, advice=answer.advice, sure="derived" if answer.sure == "derived" else "measured")
     ]
@@ -194,6 +210,7 @@ def answered(question: Question, scope: Scope, results: Results) -> tuple[Report
         "asks": question.asks,
         "sentence": answer.sentence,
         "next": answer.advice,
+        "broken": broken,
         "runs": {key_of(one.config): {"outcome": one.outcome, "folder": one.folder} for one in taken},
     }
     report = Report(f"{question.name} {question.word}: {question.asks}", summary, answer.tables, findings)
@@ -213,6 +230,7 @@ def named(config: RunConfig) -> str:
         *([f"context {step.context_length}"] if step.context_length else []),
         *([step.precision] if step.precision != "fp32" else []),
         *([f"compile {step.compile}"] if step.compile != "off" else []),
+        *([f"{step.parallel} ranks"] if step.parallel != "off" else []),
         *([f"checkpoint every {step.checkpoint_group}"] if step.checkpoint_group else []),
         *([f"{measurement.warmup_steps} warm-up"] if measurement.warmup_steps not in (2, 5) else []),
         *({"torch": ["profiled"], "memory": ["memory recorded"]}.get(measurement.profiler, [])),

@@ -67,6 +67,8 @@ class Candidate:
     predicted: float | None = None
     """The share of the recorded step that those findings say is to be gained, as it is shown with them: the largest,
     since findings may overlap. Both are of one recording: what slowed that, its profiler or other programs, cancels."""
+    at_least: bool = False
+    """Whether that is the least to be gained."""
 
     def of(self, config: RunConfig) -> RunConfig:
         """The configuration with all its changes. Raises UsageError where they cannot work."""
@@ -117,7 +119,8 @@ def candidates(
             name = spelled(config, change)
             known = by_name.get(name, Candidate(name, (change,)))
             gains = [gain for gain in (known.predicted, finding.at_stake.share) if gain is not None]
-            by_name[name] = Candidate(name, (change,), (*known.rules, finding.rule.id), max(gains, default=None))
+            rules, at_least = (*known.rules, finding.rule.id), known.at_least or finding.rule.costs_more
+            by_name[name] = Candidate(name, (change,), rules, max(gains, default=None), at_least)
         if not found and finding.rule.asks_for_change:
             reason = REASONS.get(finding.rule.id, "a change of your code")
             unapplied.append(Unapplied(finding.advice or finding.what, reason, finding.rule.id, finding.at_stake.ns))

@@ -122,7 +122,8 @@ def best_together(trials: Iterable[Trial]) -> Candidate | None:
     changes = tuple(change for one in chosen for change in one.changes)
     rules = tuple(dict.fromkeys(rule for one in chosen for rule in one.rules))
     total = min(sum(known), _MOST) if len(known) == len(chosen) else None
-    return Candidate(" ".join(one.name for one in chosen), changes, rules, total)
+    at_least = any(one.at_least for one in chosen)
+    return Candidate(" ".join(one.name for one in chosen), changes, rules, total, at_least)
 
 
 def recommended(trials: Sequence[Trial], together: Trial | None = None) -> Trial | None:

@@ -16,11 +16,12 @@ from signal import Signals
 from perfkit import signals
 from perfkit.analysis.study.budget import Pace, work
 from perfkit.analysis.study.question import named
+from perfkit.analysis.study.ranks import RANKS
 from perfkit.analysis.sweeps import rows as sweep_rows
 from perfkit.analysis.sweeps.rows import Forecaster
 from perfkit.commands.console.progress import going_on
 from perfkit.errors import UsageError
-from perfkit.launch import campaign
+from perfkit.launch import campaign, torchrun
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal
 from perfkit.launch.processes import run_child
@@ -37,8 +38,9 @@ _KEPT = ("ok", "spilled", "oom")
 
 
 def in_fresh_process(turn: Turn, folder: Path) -> Finished:
-    """Runs a turn in a `perfkit run` of its own, plainly beside no other."""
-    return run_child(turn.point.config, folder, extra=_EXTRA)
+    """Runs a turn in a `perfkit run` of its own, plainly beside no other; a job's in one for each of its ranks."""
+    wrapper = () if turn.point.config.step.parallel == "off" else torchrun.command(RANKS)
+    return run_child(turn.point.config, folder, extra=_EXTRA, wrapper=wrapper)
 
 
 @dataclass(slots=True)

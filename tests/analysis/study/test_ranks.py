@@ -1,4 +1,4 @@
-"""Q18 and Q19: what two ranks would have to move, from one rank's step by hand."""
+"""Q18 and Q19: what two ranks would have to move, from one rank's step by hand, and what two ranks spent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from perfkit.analysis.study.question import UnansweredError
-from perfkit.analysis.study.ranks import PARALLEL, SHARDED
+from perfkit.analysis.study.ranks import PARALLEL, SHARDED, job
 from perfkit.analysis.study.times import train
-from tests.analysis.study.cases import SCOPE, results, rows, step, taken
+from tests.analysis.study.cases import SCOPE, results, rows, step, table, taken
 
 SMALL = dataclasses.replace(SCOPE, sizes=("small",))
 PARAMETERS = 12 * (4 * 768**2 + 3 * 768 * 3072 + 2 * 768) + 2 * 10_000 * 768 + 768
@@ -41,3 +41,27 @@ def test_a_gather_hides_behind_the_block_before():
 def test_without_a_step_there_is_nothing_to_hide_behind(question):
     with pytest.raises(UnansweredError):
         question.answer(SMALL, results())
+
+
+def test_what_two_ranks_spent_comes_first():
+    """GIVEN two steps of 100 ms on two ranks, with 60 ms of communication of which 45 ms are exposed, 40 for the head
+    WHEN asked THEN a step has 30 ms, 25% hidden, and the head's all-reduce 20 ms"""
+    exposed = table(
+        "exposed", scope=["head", "embedding"], collective=["all_reduce", "broadcast"],
+        total_ns=[50e6, 10e6], exposed_ns=[40e6, 5e6], hidden_ns=[10e6, 5e6], transfer_ns=[8e6, 1e6],
+    )  # fmt: skip
+    ranks = taken(job(SMALL, "small", "ddp"), (step(40, 60), step(40, 60)), tables={"exposed": exposed})
+    answer = PARALLEL.answer(SMALL, results(RUN, ranks))
+    assert answer.sentence.startswith(
+        "small on 2 ranks of this machine: 30.00 ms of communication in a step of 100.0 ms, of which 25.0% is hidden;"
+        " most of what is not, 20.00 ms, is all_reduce for head; small: each of 2 ranks must move"
+    )
+    assert [one.title for one in answer.tables] == ["exposed, small, ddp", "Data parallel on 2 ranks"]
+    assert answer.sure == "measured"
+    assert job(SMALL, "small", "ddp") in PARALLEL.needs(SMALL)
+
+
+@pytest.mark.parametrize("scope", [dataclasses.replace(SMALL, device="cuda"), dataclasses.replace(SMALL, batch_size=3)])
+def test_two_ranks_start_where_they_can(scope):
+    """GIVEN a GPU, perhaps the only one, or a batch that two cannot share THEN one rank is measured"""
+    assert SHARDED.needs(scope) == [train(scope, "small")]

@@ -73,6 +73,7 @@ ANOMALY_MODE = Rule(
     "anomaly-mode",
     "performance",
     "autograd looks for NaN in the result of each backward node: torch.autograd.detect_anomaly",
+    costs_more=True,
 )
 _VIEWS = ("t", "transpose", "view", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "_unsafe_view")
 """Operators that move no data and make a node of their own."""
@@ -82,7 +83,9 @@ def anomaly_mode(case: Case) -> Finding | None:
     """Backward nodes followed by a test for NaN in the engine's range round them.
 
     At stake: the tests, and the Python stack that the mode keeps for each node: what a view in forward that made a node
-    takes by itself, which is next to nothing otherwise.
+    takes by itself, which is next to nothing otherwise. That is the least: a stack takes longer the deeper the calls
+    are, and of most nodes it cannot be told from the operator's own time. Without the mode a step took 77% less where
+    18% were at stake (docs/tune.md).
     """
     host, links = case.host, case.account.attribution.links
     test = case.units.named("isnan", "_is_any_true")
@@ -104,7 +107,8 @@ def anomaly_mode(case: Case) -> Finding | None:
     text = (
         f"autograd tests the gradients of {len(tested):,} of {nodes:,} backward nodes for NaN (anomaly mode):"
         f" {case.each(time)}, and keeps a Python stack for each node of forward"
-        f"{f', {units.duration_ns(round(stacks))}' if stacks else ''}"
+        f"{f', {units.duration_ns(round(stacks))}' if stacks else ''}; it costs at least that, since most of what"
+        " stacks take does not show in a recording"
     )
     advice = "without torch.autograd.detect_anomaly() and set_detect_anomaly(True)"
     cost = case.host_cost((time / case.share_of + stacks) * case.step_count)
