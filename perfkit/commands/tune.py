@@ -126,7 +126,8 @@ def execute(
     trials = Trials(plain, _variables(saved.record), folder, plan, run_child)
     alone = trials.one_at_a_time(tried) if tried else []
     best = choice.best_together(alone)
-    together = trials.together(best) if best is not None and budget.left > 0 else None
+    goes_on = best is not None and budget.left > 0 and trials.ending is None
+    together = trials.together(best) if best is not None and goes_on else None
     recommended = choice.recommended(alone, together)
     tuned = Tuned(
         tuple(alone),
@@ -139,8 +140,11 @@ def execute(
         (loads, os.getloadavg()[0]),
         os.cpu_count() or 1,
         bool(unapplied or tried),
+        trials.needed_s,
+        trials.ending is not None,
     )
-    _show(tuning_report.report(tuned, str(saved.path)), options)
+    with show.and_then(trials.ending):
+        _show(tuning_report.report(tuned, str(saved.path)), options)
     if any(folder.iterdir()):
         print(f"saved in {folder}", file=sys.stderr)
     else:

@@ -22,7 +22,7 @@ _DECISIVE = (
 )  # fmt: skip
 """Fields of the environment that affect times."""
 _NOTED = ("hostname", "os", "python", "perfkit", "git_commit")
-_WORK = (
+WORK = (
     "workload", "model_size", "d_model", "d_ff", "num_layers", "num_heads", "vocab_size", "pass_type", "batch_size",
     "context_length",
 )  # fmt: skip
@@ -71,7 +71,7 @@ def differences(match: Match, intended: frozenset[str] = frozenset()) -> list[Di
 
 def unlike(a: RunConfig, b: RunConfig) -> list[Difference]:
     """Flags by which two configurations differ in their work or its measurement, where both name a value."""
-    pairs = ((name, a.value(name), b.value(name)) for name in (*_WORK, *_METHOD))
+    pairs = ((name, a.value(name), b.value(name)) for name in (*WORK, *_METHOD))
     return [
         Difference(_flag(name), _text(of_a), _text(of_b), _role(name, frozenset()))
         for name, of_a, of_b in pairs
@@ -121,7 +121,7 @@ def _of_lengths(pair: Pair) -> Iterator[Difference]:
 def _role(what: str, intended: frozenset[str]) -> Role:
     if what == _REFUSED_FLAG and what not in intended:
         return "refused"
-    if what in _WORK:
+    if what in WORK:
         return "work"
     return "method" if what in _METHOD else "compared"
 

@@ -49,12 +49,15 @@ def findings(compared: Comparison) -> Iterator[Finding]:
         return
     [pair], [row] = compared.match.pairs, compared.steps
     cells = _cells(pair, row)
-    said = [f"B is {units.significant(row.a_s / row.b_s, 3)} times as fast as A"] if row.a_s and row.b_s else []
+    said = []
+    if row.a_s and row.b_s:
+        unsure = {"inconclusive": ", which the spread of the processes does not tell from 1"}.get(row.verdict, "")
+        said.append(f"B is {units.significant(row.a_s / row.b_s, 3)} times as fast as A{unsure}")
     a, b, ratio = (cells[name] for name in ("peak_a_bytes", "peak_b_bytes", "memory_ratio"))
     if ratio is not None:
         alike = abs(ratio - 1) < _SAME
         text = "takes the same peak memory" if alike else f"takes {units.significant(ratio, 3)} times A's peak memory"
-        said.append(f"{text} ({units.size(b or 0)} against {units.size(a or 0)})")
+        said.append(f"it {text} ({units.size(b or 0)} against {units.size(a or 0)})")
     said += [
         f"compiling took {units.duration(seconds)} in {side.upper()}, which no time of a step has"
         for side in "ab"

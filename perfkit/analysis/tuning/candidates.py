@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 
+from perfkit.analysis.runs import conditions
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding
+from perfkit.schema.parts import checks
 from perfkit.schema.parts.workloads import Own
 
 
@@ -140,12 +142,16 @@ def asked_for(config: RunConfig, given: Sequence[tuple[str, RunConfig]], usual: 
     """Changes that the user names by flags: each with the configuration that these flags describe.
 
     usual: the same configuration without these flags. Raises UsageError for flags that change nothing, or that cannot
-    work with the configuration.
+    work with the configuration, or that make it another computation.
     """
     found = []
     for flags, described in given:
         values = described.flat().items()
         fields = {name: value for name, value in values if name != "apply" and value != usual.value(name)}
+        if other := next((name for name in fields if name in conditions.WORK), None):
+            raise UsageError(
+                f"--also '{flags}': {checks.flag(other)} makes it another computation, which perfkit sweep measures"
+            )
         changes = [Change(fields)] if fields else []
         if isinstance(described.workload, Own) and isinstance(usual.workload, Own):
             changes += [Change({"apply": name}) for name in described.workload.apply[len(usual.workload.apply) :]]

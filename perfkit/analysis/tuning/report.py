@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,11 @@ from perfkit.schema.table import Column, Table
 TUNED = Rule("tuned", "comparison", "the change to make, with its gain, or that there is none", read="first")
 TUNED_COMMAND = Rule("tuned-command", "comparison", "the command line with the changes to make", read="first")
 REFUSED_CHANGE = Rule("refused-change", "comparison", "a change that computes something else")
-UNTRIED_CHANGES = Rule("untried-changes", "comparison", "changes for which there was no time")
+UNDECIDED_CHANGE = Rule("undecided-change", "comparison", "a change that is not shown to be faster or slower")
+UNTRIED_CHANGES = Rule("untried-changes", "comparison", "changes for which there was no time, or not enough")
 DISTURBED_TRIALS = Rule("disturbed-trials", "comparison", "other programs took part in what was measured")
+_OPEN = ("inconclusive", "undecided")
+"""Verdicts of what was measured and says nothing yet."""
 _BUSY = 1.0
 """Load, less this process's own, per CPU, above which times are uncertain."""
 
@@ -43,6 +47,10 @@ class Tuned:
     cpus: int
     advised: bool = True
     """Whether any finding advises anything."""
+    needed_s: float = 0.0
+    """What all processes would take."""
+    interrupted: bool = False
+    """Whether a signal ended it."""
 
     @property
     def recommended(self) -> Trial | None:
@@ -109,10 +117,18 @@ def _findings(tuned: Tuned) -> Iterator[Finding]:
         if trial.verdict == "refused":
             assert trial.equality is not None
             yield Finding(REFUSED_CHANGE, f"{trial.candidate.name} is refused: {trial.equality.why}", sure="measured")
-    untried = [trial.candidate.name for trial in tuned.all if trial.verdict == "not tried"]
-    if untried:
-        text = f"not tried, for want of time: {', '.join(untried)}"
-        yield Finding(UNTRIED_CHANGES, text, advice=f"--budget above {units.rough_duration(tuned.budget_s)}")
+    for trial in tuned.all:
+        if trial.verdict in _OPEN and trial.row is not None:
+            text = f"not shown either way by {units.many(trial.row.n_b, 'process', 'processes')}: {sentence(trial)}"
+            advice = "" if trial.untried or tuned.interrupted else "more --repeats"
+            yield Finding(UNDECIDED_CHANGE, text, advice=advice, sure="measured")
+    short = [trial.candidate.name + (f" ({trial.untried})" if trial.row else "")
+             for trial in tuned.all if trial.untried or trial.verdict == "not tried"]  # fmt: skip
+    if short:
+        why = "a signal ended it" if tuned.interrupted else "for want of time"
+        minutes = math.ceil(max(tuned.needed_s, tuned.budget_s + 1) / 60)
+        text = f"not tried, or with fewer processes, {why}: {', '.join(short)}"
+        yield Finding(UNTRIED_CHANGES, text, advice="" if tuned.interrupted else f"--budget {minutes}m")
     if max(tuned.loads) > tuned.cpus + _BUSY:
         text = (
             f"this machine was busy (load {tuned.loads[0]:.1f} before, {tuned.loads[1]:.1f} after, on"
@@ -129,10 +145,12 @@ def sentence(trial: Trial) -> str:
     before, after = (units.significant(value * scale, 3) for value in (trial.row.a_s, trial.row.b_s))
     gain, low, high = trial.gain
     share = trial.candidate.predicted
-    predicted = "no prediction" if share is None else f"predicted {100 * share:.0f}%"
+    least = "at least " if trial.candidate.at_least else ""
+    predicted = "no prediction" if share is None else f"predicted {least}{100 * share:.0f}%"
+    sure = "no interval" if trial.row.welch is None else f"95%: {100 * low:.0f} to {100 * high:.0f}"
     return (
         f"{trial.candidate.name}: {before} -> {after} {unit}, {-100 * gain:+.0f}%"
-        f" (95%: {100 * low:.0f} to {100 * high:.0f}; {predicted}), {_results(trial.equality)}"
+        f" ({sure}; {predicted}), {_results(trial.equality)}"
     )
 
 
@@ -151,10 +169,10 @@ def _nothing(tuned: Tuned) -> str:
         return f"nothing to recommend: {why}"
     counts: dict[str, int] = {}
     for trial in tuned.all:
-        word = {"same": "as fast", "inconclusive": "not shown to be faster"}.get(trial.verdict, trial.verdict)
+        word = {"same": "as fast", **dict.fromkeys(_OPEN, "not shown to be faster")}.get(trial.verdict, trial.verdict)
         counts[word] = counts.get(word, 0) + 1
     said = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"nothing to recommend: {units.many(len(tuned.all), 'change', 'changes')} tried, {said}"
+    return f"nothing to recommend: of {units.many(len(tuned.all), 'change', 'changes')} {said}"
 
 
 def _changes(tuned: Tuned) -> Table:

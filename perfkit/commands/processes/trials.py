@@ -76,6 +76,10 @@ class Trials:
         self._untried: dict[str, str] = {}
         self._nudged: Computed | None = None
         self._original: Computed | None = None
+        self.ending: InterruptedRunError | None = None
+        """The signal that ended them, after the original had run."""
+        self.needed_s = 0.0
+        """What all processes of changes one at a time would take, with what is kept for the best together."""
 
     @property
     def original(self) -> Sequence[RunRecord]:
@@ -84,14 +88,22 @@ class Trials:
 
     def one_at_a_time(self, candidates: Sequence[Candidate]) -> list[Trial]:
         """Try each change by itself."""
-        spare = self.budget.left * (1 - _OF_ALL) if len(candidates) > 1 else 0.0
-        self._measure(candidates, spare, "change", nudge=True)
+        of_all = _OF_ALL if len(candidates) > 1 else 1.0
+        self._measure(candidates, self.budget.left * (1 - of_all), "change", nudge=True)
+        processes = (1 + len(candidates)) * self._repeats + 1
+        used = self.budget.seconds - self.budget.left - sum(self._seconds.values())
+        self.needed_s = max(used, 0.0) + processes * max(self._seconds.values()) / of_all
         return self._trials(candidates)
 
-    def together(self, candidate: Candidate) -> Trial:
-        """Try several changes at once, against processes of the original that are new, too."""
+    def together(self, candidate: Candidate) -> Trial | None:
+        """Try several changes at once, against processes of the original that are new, too.
+
+        None where a signal came before there was anything to compare.
+        """
         self._finished.pop(ORIGINAL, None)
         self._measure([candidate], 0.0, "together", nudge=False)
+        if not self.original:
+            return None
         [trial] = self._trials([candidate])
         return trial
 
@@ -116,7 +128,9 @@ class Trials:
                 order = self._rounds(turns, names, points, first, spare)
                 campaign.run(order, self._folder, self._execute, on_start=progress.start, on_finish=on_finish)
             except KeyboardInterrupt as error:
-                raise InterruptedRunError(signals.by(error), f"; what was measured is in {self._folder}") from error
+                self.ending = InterruptedRunError(signals.by(error), f"; what was measured is in {self._folder}")
+                if not self._finished:  # nothing to show
+                    raise self.ending from error
 
     def _point(self, key: str, config: RunConfig, environment: dict[str, str], results: str = "on") -> Point:
         variables = tuple((self._environment | environment).items())
@@ -129,8 +143,9 @@ class Trials:
         longest = 0.0
         for turn in turns:
             candidate = names.get(turn.point.key)
-            if candidate is not None and self.budget.left - spare < 2 * longest:
-                self._untried[candidate.name] = "no time left"
+            if turn is not turns[0] and self.budget.left - spare < 2 * longest:
+                if candidate is not None:
+                    self._untried[candidate.name] = "no time left"
                 continue
             yield turn
             longest = max(longest, self._seconds[turn.point.key])
@@ -139,7 +154,7 @@ class Trials:
             left = self.budget.left - (spare if repeat > 2 else 0)
             still = choice.affordable(kept, self._seconds, self._seconds[first], left)
             for name in kept[len(still) :]:
-                self._untried[names[name].name] = f"time for {repeat - 1} of {self._repeats} processes"
+                self._untried[names[name].name] = f"{repeat - 1} of {self._repeats} runs"
             kept = still
             if not kept:
                 return

@@ -27,7 +27,7 @@ def test_compiling_is_a_number_of_its_own():
     found = compared(five(0.5, first=1, compile="model"), 2**19)
     [text] = [one.what for one in gains.findings(found)]
     assert text.startswith(
-        "B is 2.00 times as fast as A; takes 0.500 times A's peak memory (512.0 KiB against 1.0 MiB); "
+        "B is 2.00 times as fast as A; it takes 0.500 times A's peak memory (512.0 KiB against 1.0 MiB); "
     )
     assert text.endswith("compiling took 989.9 ms in B, which no time of a step has")
     [table] = gains.tables(found)
@@ -39,10 +39,24 @@ def test_compiling_is_a_number_of_its_own():
 
 def test_another_precision_has_a_speed_up_and_a_memory_ratio():
     [text] = [one.what for one in gains.findings(compared(five(2.0, first=1, precision="bf16")))]
-    assert text == "B is 0.500 times as fast as A; takes the same peak memory (1.0 MiB against 1.0 MiB)"
+    assert text == "B is 0.500 times as fast as A; it takes the same peak memory (1.0 MiB against 1.0 MiB)"
 
 
 def test_other_comparisons_have_neither():
     found = compared(five(0.5, first=1, attention="sdpa"))
     assert list(gains.findings(found)) == []
     assert list(gains.tables(found)) == []
+
+
+def test_a_speed_up_within_the_spread_says_so():
+    """GIVEN processes from half to twice the time THEN the ratio is not called a gain, as the verdict does not"""
+    noisy = [
+        dataclasses.replace(
+            one, steps=tuple(dataclasses.replace(step, wall_s=step.wall_s * factor) for step in one.steps)
+        )
+        for one, factor in zip(five(1.0, first=1, precision="bf16"), (0.5, 0.8, 1.0, 1.5, 2.0), strict=True)
+    ]
+    found = compared(noisy)
+    assert found.steps[0].verdict == "inconclusive"
+    [text] = [one.what for one in gains.findings(found)]
+    assert " times as fast as A, which the spread of the processes does not tell from 1; " in text

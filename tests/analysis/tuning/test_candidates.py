@@ -8,6 +8,7 @@ import pytest
 
 from perfkit import RunConfig
 from perfkit.analysis.findings.performance.catalogue import LOOKS
+from perfkit.analysis.findings.performance.program.debugging import ANOMALY_MODE
 from perfkit.analysis.tuning import candidates as changes
 from perfkit.analysis.tuning.candidates import Candidate, Change
 from perfkit.errors import UsageError
@@ -110,6 +111,15 @@ def test_what_is_asked_for_has_the_fields_of_its_flags_alone():
     assert found.of(quick()) == quick(num_threads=2)
     with pytest.raises(UsageError, match="changes nothing"):
         changes.asked_for(quick(), [("", RunConfig.of())], RunConfig.of())
+    with pytest.raises(UsageError, match="--batch-size makes it another computation, which perfkit sweep measures"):
+        changes.asked_for(quick(), [("--batch-size 8", RunConfig.of(batch_size=8))], RunConfig.of())
+
+
+def test_what_costs_more_than_a_recording_shows_predicts_the_least():
+    """GIVEN the finding of anomaly mode, whose cost is the least of it THEN its prediction is, too; not another's"""
+    [found], _ = changes.candidates(own(), [dataclasses.replace(finding("x"), rule=ANOMALY_MODE)])
+    assert found.at_least
+    assert not any(one.at_least for one in changes.candidates(own(), [finding("double-precision")])[0])
 
 
 def test_a_change_of_a_model_can_be_asked_for():

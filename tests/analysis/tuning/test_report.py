@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_by_how_much_results_differ_is_said():
 
 def test_a_refusal_says_what_differs():
     lines = said(tuned(trial("--wrong", 5.0, OTHER)))
-    assert lines[0] == "nothing to recommend: 1 change tried, 1 refused"
+    assert lines[0] == "nothing to recommend: of 1 change 1 refused"
     assert lines[1] == "--wrong is refused: the loss of step 1 differs by 350% (at most 1.3e-06)"
 
 
@@ -61,8 +62,7 @@ def test_a_refusal_says_what_differs():
     [
         (tuned(advised=False), "nothing to recommend: no finding advises a change"),
         (tuned(), "nothing to recommend: no finding advises a change that can be tried here"),
-        (tuned(trial("a", 10.0)), "nothing to recommend: 1 change tried, 1 not shown to be faster"),
-        (tuned(trial("a", 12.0), trial("b", 12.0)), "nothing to recommend: 2 changes tried, 2 slower"),
+        (tuned(trial("a", 12.0), trial("b", 12.0)), "nothing to recommend: of 2 changes 2 slower"),
     ],
 )
 def test_nothing_is_recommended_where_nothing_is_better(one, text):
@@ -72,7 +72,27 @@ def test_nothing_is_recommended_where_nothing_is_better(one, text):
 
 def test_what_was_not_tried_is_named():
     lines = said(tuned(trial("a", 8.0), Trial(candidate("b"), untried="no time left")))
-    assert lines[2].startswith("not tried, for want of time: b; try --budget above 5 min")
+    assert lines[2] == "not tried, or with fewer processes, for want of time: b; try --budget 6m"
+    lines = said(tuned(trial("a", 8.0), Trial(candidate("b"), untried="no time left"), needed_s=601.0))
+    assert lines[2].endswith("--budget 11m")
+    lines = said(tuned(trial("a", 8.0), Trial(candidate("b")), interrupted=True))
+    assert lines[2] == "not tried, or with fewer processes, a signal ended it: b"
+
+
+def test_what_is_not_shown_has_its_numbers():
+    """GIVEN a change that is as fast, within its spread THEN the counts come first, and then what was measured of it"""
+    first, second = said(tuned(trial("a", 10.0)))
+    assert first == "nothing to recommend: of 1 change 1 not shown to be faster"
+    assert second.startswith("not shown either way by 4 processes: a: 10.00 -> 10.00 ms, -0% (95%: -")
+    row = choice.rows(records(10.0)[:1], {"a": records(9.0)[:1]})["a"]
+    lines = said(tuned(Trial(candidate("a", 0.25), row, SAME)))
+    assert "by 1 process: a: 10.0 -> 9.00 ms, -10% (no interval; predicted 25%)" in lines[1]
+
+
+def test_a_prediction_that_is_the_least_says_so():
+    one = trial("a", 8.0)
+    least = dataclasses.replace(one, candidate=dataclasses.replace(one.candidate, at_least=True))
+    assert "; predicted at least 25%)" in said(tuned(least))[0]
 
 
 def test_a_busy_machine_is_said():

@@ -11,7 +11,7 @@ import pytest
 
 from perfkit.analysis.tuning.candidates import Candidate, Change
 from perfkit.commands.processes.trials import Budget, Plan, Trials
-from perfkit.errors import PerfkitError
+from perfkit.errors import InterruptedRunError, PerfkitError
 from perfkit.schema import computed as results
 from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
@@ -100,9 +100,9 @@ def test_an_original_that_cannot_run_ends_it(tmp_path):
     ("seconds", "ran", "untried"),
     [
         (300.0, 11, ["", ""]),  # all: two, and three rounds of three
-        (25.0, 2, ["no time left", "no time left"]),  # the original and the nudged one, then nothing
-        (60.0, 5, ["time for 2 of 3 processes", "no time left"]),
-        (85.0, 8, ["time for 2 of 3 processes", "time for 2 of 3 processes"]),
+        (25.0, 1, ["no time left", "no time left"]),  # the original, and no room for the nudged one and a change
+        (60.0, 5, ["2 of 3 runs", "no time left"]),
+        (85.0, 8, ["2 of 3 runs", "2 of 3 runs"]),
     ],
 )
 def test_no_process_begins_for_which_there_is_no_time(tmp_path, seconds, ran, untried):
@@ -115,6 +115,39 @@ def test_no_process_begins_for_which_there_is_no_time(tmp_path, seconds, ran, un
     assert machine.seconds <= max(seconds, 20)
 
 
+@pytest.mark.parametrize(
+    ("last", "verdicts"), [(1, ["not tried"] * 2), (3, ["undecided", "not tried"]), (7, ["faster", "same"])]
+)
+def test_a_signal_leaves_what_is_known(tmp_path, last, verdicts):
+    """GIVEN a signal in the process after so many THEN there is a verdict on what ran, and nothing else is run"""
+
+    def made(config: RunConfig, ran: int) -> tuple[float, float]:
+        if ran == last:
+            raise KeyboardInterrupt
+        return as_it_is(config, ran)
+
+    machine = Machine(made)
+    tried = trials(machine, tmp_path)
+    assert [one.verdict for one in tried.one_at_a_time([FUSED, SDPA])] == verdicts
+    assert len(machine.ran) == last
+    assert "what was measured is in" in str(tried.ending)
+
+
+def test_a_signal_before_anything_ran_has_nothing_to_show(tmp_path):
+    def made(*_: object) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError, match="interrupted by SIGINT"):
+        trials(Machine(made), tmp_path).one_at_a_time([FUSED])
+
+
+def test_what_all_would_take(tmp_path):
+    """GIVEN processes of ten seconds, three rounds of three and the nudged one THEN 100 s are seven tenths"""
+    tried = trials(Machine(as_it_is), tmp_path, 25.0)
+    tried.one_at_a_time([FUSED, SDPA])
+    assert tried.needed_s == pytest.approx(100 / 0.7)
+
+
 def test_several_are_tried_together_beside_a_new_original(tmp_path):
     """GIVEN two changes as one THEN their processes and those of the original are new ones"""
     machine = Machine(as_it_is)
@@ -123,6 +156,7 @@ def test_several_are_tried_together_beside_a_new_original(tmp_path):
     before = len(machine.ran)
     both = Candidate("both", (*FUSED.changes, *SDPA.changes))
     made = tried.together(both)
+    assert made is not None
     assert {name.partition(".")[0] for name in machine.ran[before:]} == {"original-together", "together-1"}
     assert made.verdict == "faster"
     assert made.row is not None
