@@ -28,6 +28,8 @@ _KINDS = (
 _BYTES = {"float": 4, "double": 8, "int": 4, "long int": 8, "c10::BFloat16": 2, "c10::Half": 2, "unsigned char": 1,
           "signed char": 1, "bool": 1}  # fmt: skip
 """Bytes of an element, by the names that Kineto writes of types."""
+ONE_TO_ONE = ("send", "recv", "send_recv")
+"""Kinds of calls that are no collectives. NCCL's kernel says send_recv where no operator says which."""
 COLUMNS = ("collective", "size", "ranks", "group", "scope", "step", "start", "end", "exposed")
 
 
@@ -86,7 +88,8 @@ def _of_gloo(trace: Trace, attribution: Attribution) -> tuple[object, ...]:
     scope = np.full(len(rows), UNATTRIBUTED, dtype=object)
     kinds = [kind_of(name.removeprefix(_GLOO)) for name in names]
     if len(asked) == len(rows):
-        kinds = [kind_of(host.name_of(row)) for row in asked.tolist()]
+        by_order = [kind_of(host.name_of(row)) for row in asked.tolist()]
+        kinds = [own if own in ONE_TO_ONE else kind for own, kind in zip(kinds, by_order, strict=True)]
         scope = at(np.array(attribution.paths, dtype=object), attribution.ranges.path[asked], absent=UNATTRIBUTED)
     begun = host.start[asked] if len(asked) == len(rows) else host.start[rows]
     ranks = trace.recording.world_size or NONE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfkit.analysis.ranks import clocks, tables
+from perfkit.analysis.ranks import bubbles, clocks, tables
 from perfkit.analysis.ranks.matching import matched
 from perfkit.analysis.ranks.side import Side
 from perfkit.analysis.ranks.stragglers import Straggler, job_of, stragglers
@@ -39,19 +39,21 @@ NOTHING = Judged((), ())
 
 
 def judged(sides: Sequence[Side]) -> Judged:
-    """What the ranks say together; NOTHING where no collective of theirs matches, or two are of one rank."""
+    """What the ranks say together; of bubbles alone where no collective of theirs matches, and NOTHING where two are of
+    one rank."""
     sides = sorted(sides, key=lambda side: side.rank)
     if len({side.rank for side in sides}) < max(len(sides), 2):
         return NOTHING
+    waiting = _waiting(sides)
     found = matched({side.rank: side.calls for side in sides})
     if not len(found.start):
-        return NOTHING
+        return waiting
     found, own = clocks.aligned(found)
     begin, end = (
         np.array([int(clock.aligned(np.array([getattr(side, at)]))[0]) for side, clock in zip(sides, own, strict=True)])
         for at in ("begin", "end")
     )
-    slow = stragglers(job_of(found, begin, end))
+    slow = None if waiting.tables else stragglers(job_of(found, begin, end))
     made = (
         tables.rank_table(sides, found, slow),
         tables.exchange_table(found),
@@ -68,7 +70,18 @@ def judged(sides: Sequence[Side]) -> Judged:
         f" aligned by their ends, clocks agree to {units.duration_ns(p50)} (median), {units.duration_ns(p99)} (p99)"
     )
     span = int(end.max() - begin.min())
-    return Judged(made, (Finding(JOB, text), *_straggler(sides, slow, span)))
+    return Judged((*made, *waiting.tables), (Finding(JOB, text), *_straggler(sides, slow, span), *waiting.findings))
+
+
+def _waiting(sides: Sequence[Side]) -> Judged:
+    """The ranks' bubbles; NOTHING where none sends to a single rank, or receives from one."""
+    known = {side.rank: side.received for side in sides if side.received is not None}
+    if not known:
+        return NOTHING
+    world = max(side.world or 0 for side in sides)
+    pipeline = bubbles.pipeline_of([side.rank for side in sides], world, list(known.values()))
+    table = bubbles.bubble_table(known, pipeline)
+    return Judged((table,), bubbles.bubble_finding(table, pipeline, _captured(sides)))
 
 
 def _captured(sides: Sequence[Side]) -> str:
@@ -77,8 +90,8 @@ def _captured(sides: Sequence[Side]) -> str:
     return f"{len(sides)} of {world} ranks" if world > len(sides) else f"{len(sides)} ranks"
 
 
-def _straggler(sides: Sequence[Side], slow: Sequence[Straggler], span: int) -> tuple[Finding, ...]:
-    others = max((one.cost for one in slow[1:]), default=0)
+def _straggler(sides: Sequence[Side], slow: Sequence[Straggler] | None, span: int) -> tuple[Finding, ...]:
+    others = max((one.cost for one in (slow or [])[1:]), default=0)
     if not slow or slow[0].cost < max(_LEAST * span, _BEYOND * others):
         return ()
     first, steps = slow[0], max(1, *(side.steps for side in sides))

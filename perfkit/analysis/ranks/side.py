@@ -1,4 +1,4 @@
-"""What is kept of one rank's recording, which is small: its collectives, its layers' times, its ends."""
+"""What is kept of one rank's recording, which is small: collectives, layers' times, ends, waits for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.categories import of_operator
-from perfkit.analysis.ranks.calls import calls_of
+from perfkit.analysis.ranks.bubbles import Received, received
+from perfkit.analysis.ranks.calls import ONE_TO_ONE, calls_of
 from perfkit.analysis.time.account import Account
 
 
@@ -23,13 +24,15 @@ class Side:
     world: int | None
     """Ranks of the whole job, where the file says."""
     calls: pd.DataFrame
-    """As `calls_of`."""
+    """As `calls_of`, without what is from one rank to another."""
     layers: pd.Series[int]
     """ns of computing, by scope: kernels, or on a host operators."""
     begin: int
     """The first step's start; without steps the first event's."""
     end: int
     steps: int
+    received: Received | None = None
+    """From single ranks; None where none sends or receives so."""
 
 
 def side_of(account: Account, rank: int) -> Side:
@@ -37,6 +40,7 @@ def side_of(account: Account, rank: int) -> Side:
     trace, attribution = account.trace, account.attribution
     base = trace.facts.base_time_ns or 0
     calls = calls_of(trace, attribution)
+    messages = received(trace, attribution, calls)
     calls[["start", "end"]] += base
     spans = [(step.start, step.end) for step in attribution.steps] or [
         (int(part.start.min()), int(part.end.max())) for part in (trace.host, trace.device) if len(part)
@@ -44,7 +48,11 @@ def side_of(account: Account, rank: int) -> Side:
     begin, end = min((start for start, _ in spans), default=0), max((end for _, end in spans), default=0)
     if len(calls):  # a kernel may end after the step that launched it
         begin, end = min(begin, int(calls["start"].min()) - base), max(end, int(calls["end"].max()) - base)
-    return Side(rank, trace.recording.world_size, calls, _layers(account), base + begin, base + end, len(account.steps))
+    collectives = calls[~calls["collective"].isin(ONE_TO_ONE)].reset_index(drop=True)
+    return Side(
+        rank, trace.recording.world_size, collectives, _layers(account), base + begin, base + end, len(account.steps),
+        messages,
+    )  # fmt: skip
 
 
 def _layers(account: Account) -> pd.Series[int]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.costs.flops.collectives import bus_factor
+from perfkit.analysis.ranks.bubbles import BUBBLES
 from perfkit.analysis.ranks.matching import Matched
 from perfkit.analysis.ranks.side import Side
 from perfkit.analysis.ranks.stragglers import Straggler
@@ -16,7 +17,7 @@ from perfkit.schema.table import Column, Table
 
 EXCHANGES, EXPOSED, RANKS, LAYERS = "exchanges", "exposed", "ranks", "layer_ranks"
 CLOCKS = "clocks"
-NAMES = (RANKS, EXCHANGES, EXPOSED, LAYERS, CLOCKS)
+NAMES = (RANKS, EXCHANGES, EXPOSED, LAYERS, CLOCKS, BUBBLES)
 """The tables of a job, beside its recordings."""
 
 
@@ -78,9 +79,12 @@ def exposed_table(found: Matched) -> Table:
     return Table(EXPOSED, "Exposed communication by layer (mean of ranks)", columns, made)
 
 
-def rank_table(sides: Sequence[Side], found: Matched, slow: Sequence[Straggler]) -> Table:
-    """One row a rank: what it computes, waits and transfers, and what the job costs more because of it."""
-    costs = {one.rank: one.cost for one in slow}
+def rank_table(sides: Sequence[Side], found: Matched, slow: Sequence[Straggler] | None) -> Table:
+    """One row a rank: what it computes, waits and transfers, and what the job costs more because of it.
+
+    `slow`: None where ranks wait for messages of single ranks, of which a replay of collectives knows nothing.
+    """
+    costs = {one.rank: one.cost for one in slow or []}
     waits = found.wait.sum(axis=0)
     moved = np.where(found.takes_part, found.transfer[:, None] if len(found.start) else 0, 0).sum(axis=0)
     rows = [
@@ -92,7 +96,7 @@ def rank_table(sides: Sequence[Side], found: Matched, slow: Sequence[Straggler])
             "wait_ns": int(waits[column]),
             "transfer_ns": int(moved[column]),
             "exposed_ns": int(side.calls["exposed"].sum()),
-            "cost_ns": costs.get(side.rank, 0),
+            "cost_ns": np.nan if slow is None else costs.get(side.rank, 0),
         }
         for column, side in enumerate(sides)
     ]
