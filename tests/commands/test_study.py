@@ -201,6 +201,7 @@ def test_all_makes_a_folder_with_everything(study, tmp_path):
     with (folder / "answers.csv").open() as file:
         found = {row["question"]: row for row in csv.DictReader(file)}
     assert list(found) == ["Q1 phases", "Q2 warmup", "Q20 large"]
+    assert "…" not in (folder / "answers.md").read_text()
     assert float(found["Q2 warmup"]["took_s"]) >= 16  # four processes of 4 s
     assert (folder / "figures" / "q02_warmup.svg").read_text().startswith("<?xml")
 
