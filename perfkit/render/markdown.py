@@ -26,7 +26,8 @@ _ACTIVE = re.compile(r"[`*<>\[\]\\~&$#!|]|(?<![^\W_])_|_(?![^\W_])")
 def markdown(table: Table, *, top: int | None = None, name_width: int | None = NAME_WIDTH) -> str:
     """The table with its title as a heading and its notes as a list; values as on the terminal.
 
-    top: show this many rows and sum up the rest. name_width: shorten names to this; None keeps them whole, as a column is that says so.
+    top: show this many rows and sum up the rest. name_width: shorten names to this, but for columns that are never
+    shortened; None keeps all whole.
     """
     parts = [f"### {_escaped(printable(table.title))}\n"]
     parts.append(_rows(table, top, name_width) if len(table) else "no rows\n")
