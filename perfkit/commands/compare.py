@@ -135,6 +135,8 @@ def _phases(names: tuple[str, str], path: Path, options: CompareOptions) -> int:
     a, b = (None if name == "all" else Phase[name.upper()] for name in names)
     if a is b:
         raise UsageError(f"--phases {' '.join(names)}: name two that differ, as in forward all")
+    if path.is_dir() and isinstance(what := what_is(path), RunFolder) and not artifact(what.record, path, "trace"):
+        raise UsageError(f"{path} is a run without a trace: record one with perfkit run --profiler torch")
     trace = traces.load(path)
     with attributing(trace.facts.events):
         report = trace_comparison.of_phases(trace, (a, b), View(by=options.by))

@@ -41,7 +41,7 @@ from perfkit.commands.sweep_forecast import forecast_of
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import places
 from perfkit.launch.campaign import Execute
-from perfkit.render import files
+from perfkit.render import files, opening
 from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
@@ -139,7 +139,7 @@ def execute(
     perfkit study all --model-size small medium --output report/ --budget 30m
     """
     if not names:
-        show.write([catalogue.listing(Scope())], options.format, top=None)
+        _list(options.format)
         return 0
     questions = catalogue.chosen(names)
     scope = _scope(questions, options, outside)
@@ -165,6 +165,21 @@ def execute(
                 show.write([one.report for one in found], options.format, top=None, by_title=by_title)
                 _tell_evidence(found, results, scope, written, options)
     return 0
+
+
+def _list(form: Format) -> None:
+    """All questions: for people in lines as wide as the terminal, which a table's cells are not broken for."""
+    listed = catalogue.listing(Scope())
+    if form != "table":
+        show.write([listed], form, top=None)
+        return
+    [table] = listed.tables
+    print(table.title)
+    for name, word, asks, runs in table.frame.itertuples(index=False):
+        lead, said = f"{name:<4} {word:<14}", f"{asks} ({units.many(runs, 'run', 'runs')})"
+        print(*opening.wrapped(said, show.width(), lead, " " * len(lead)), sep="\n")
+    for note in table.notes:
+        print(*opening.wrapped(note, show.width()), sep="\n")
 
 
 def _scope(questions: Sequence[Question], options: StudyOptions, outside: Outside) -> Scope:

@@ -26,7 +26,8 @@ _ACTIVE = re.compile(r"[`*<>\[\]\\~&$#!|]|(?<![^\W_])_|_(?![^\W_])")
 def markdown(table: Table, *, top: int | None = None, name_width: int | None = NAME_WIDTH) -> str:
     """The table with its title as a heading and its notes as a list; values as on the terminal.
 
-    top: show this many rows and sum up the rest. name_width: shorten names to this; None keeps them whole.
+    top: show this many rows and sum up the rest. name_width: shorten names to this, but for columns that are never
+    shortened; None keeps all whole.
     """
     parts = [f"### {_escaped(printable(table.title))}\n"]
     parts.append(_rows(table, top, name_width) if len(table) else "no rows\n")
@@ -62,7 +63,10 @@ def _rows(table: Table, top: int | None, name_width: int | None) -> str:
     columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in shown.headings]
     for index, is_text in enumerate(shown.is_text):
         if is_text:
-            names = columns[index] if name_width is None else shorten(columns[index], name_width)
+            if name_width is None or shown.is_whole[index]:
+                names = columns[index]
+            else:
+                names = shorten(columns[index], name_width)
             columns[index] = [_code(name) for name in names]
     lines = [list(row) for row in zip(*columns, strict=True)]
     if shown.rest:

@@ -110,7 +110,22 @@ def test_alone_it_lists_the_questions(study, processes):
     assert result.code == 0
     assert result.out.splitlines()[0] == "The questions"
     assert sum(line.startswith("Q") for line in result.out.splitlines()) == 20
+    assert (
+        "Q1   phases        How long are forward, backward and the optimizer, and how much do they vary? (1 run)"
+        in result.out
+    )
     assert not processes.turns
+
+
+def test_a_list_fits_a_narrow_terminal(study, monkeypatch):
+    """GIVEN 60 columns THEN no line is longer, and each question is whole"""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = study().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    first = " ".join(" ".join(lines[1:5]).split())
+    assert first.startswith(
+        "Q1 phases How long are forward, backward and the optimizer, and how much do they vary? (1 run) Q2"
+    )
 
 
 def test_a_question_is_run_and_answered(study, processes, tmp_path):
@@ -187,6 +202,7 @@ def test_all_makes_a_folder_with_everything(study, tmp_path):
     with (folder / "answers.csv").open() as file:
         found = {row["question"]: row for row in csv.DictReader(file)}
     assert list(found) == ["Q1 phases", "Q2 warmup", "Q20 large"]
+    assert "…" not in (folder / "answers.md").read_text()
     assert float(found["Q2 warmup"]["took_s"]) >= 16  # four processes of 4 s
     assert (folder / "figures" / "q02_warmup.svg").read_text().startswith("<?xml")
 

@@ -71,3 +71,10 @@ def test_forward_beside_the_whole_step(capsys):
 def test_phases_that_cannot_be_compared(capsys, arguments, said):
     assert cli.main(["compare", str(SAMPLE), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_phase_of_a_run_that_was_not_profiled(tmp_path, capsys):
+    """GIVEN a run's folder without a trace THEN the line says how to record one"""
+    records.save(dataclasses.replace(records.load(SAMPLE), artifacts={}), tmp_path)
+    assert cli.main(["compare", str(tmp_path), "--phases", "forward", "all"]) == 2
+    assert "is a run without a trace: record one with perfkit run --profiler torch" in capsys.readouterr().err

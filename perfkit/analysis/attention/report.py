@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -286,20 +287,36 @@ def _speed(name: str, results: Sequence[Result]) -> Finding | None:
         f"{name} is {span} times as fast as eager, forward + backward: at {_shape(best)}"
         f" {units.duration(mine)} against {units.duration(theirs)}"
     )
-    return Finding(ATTENTION_SPEED, f"{text}; {_from_where(faster)}", sure="measured", where=name)
+    unsure = {cell for cell, ratio in faster.items() if _is_within(ratio, at[cell], eager[cell.shape])}
+    text += f"; {_from_where(faster, unsure)}"
+    if not unsure:
+        return Finding(ATTENTION_SPEED, text, sure="measured", where=name)
+    largest = max(one.spread or 0.0 for cell in unsure for one in (at[cell], eager[cell.shape]))
+    where = f"in {len(unsure)} of {len(faster)} cells " if len(faster) > 1 else ""
+    text += f"; {where}passes spread by up to {units.percent(largest)}, which does not tell the ratio from 1"
+    return Finding(ATTENTION_SPEED, text, advice="more --passes", sure="measured", where=name)
 
 
-def _from_where(faster: dict[Cell, float]) -> str:
+def _is_within(ratio: float, one: Result, other: Result) -> bool:
+    """Whether the passes spread too much to tell the ratio from 1: by two standard errors of it."""
+    variance = sum((each.spread or 0.0) ** 2 / each.passes for each in (one, other) if each.passes)
+    return abs(ratio - 1) <= 2 * ratio * math.sqrt(variance) and variance > 0
+
+
+def _from_where(faster: dict[Cell, float], unsure: Collection[Cell]) -> str:
     """From which sequence on it is faster at every head width that was measured."""
     sequences = sorted({cell.sequence for cell in faster})
     every = " at every head width" if len({cell.width for cell in faster}) > 1 else ""
-    wins = [min(ratio for cell, ratio in faster.items() if cell.sequence == one) > 1 + _SAME for one in sequences]
+    is_won = {cell: ratio > 1 + _SAME and cell not in unsure for cell, ratio in faster.items()}
+    wins = [all(won for cell, won in is_won.items() if cell.sequence == one) for one in sequences]
     if all(wins):
         return "faster in every cell" if len(faster) > 1 else "faster"
     if not wins[-1]:
-        return "not faster" if len(faster) == 1 else f"not faster{every} at the longest sequence"
-    first = max(place for place, is_won in enumerate(wins) if not is_won) + 1
-    return f"faster{every} from sequence {sequences[first]:,} on, and not below"
+        is_unsure = any(cell.sequence == sequences[-1] for cell in unsure)
+        lost = "not shown to be faster" if is_unsure else "not faster"
+        return lost if len(faster) == 1 else f"{lost}{every} at the longest sequence"
+    first = max(place for place, win in enumerate(wins) if not win) + 1
+    return f"faster{every} from sequence {sequences[first]:,} on, and not{' shown' if unsure else ''} below"
 
 
 def _position(results: Sequence[Result], machine: Machine) -> Finding | None:

@@ -28,6 +28,7 @@ _CALLED = {"wall_time": "wall time", "groups": "parts", "copies": "copies"}
 FASTER = Rule("faster", "comparison", "which of two traces is faster: a step or, without steps, all", read="first")
 WHAT_CHANGED = Rule("what-changed", "comparison", "the rows of two traces' tables whose times differ most")
 ONE_OF_EACH = Rule("one-of-each", "comparison", "two traces are compared, which have no spread to judge them by")
+NOTHING_SHARED = Rule("nothing-shared", "comparison", "two traces have no kernel or operator in common")
 NEW_KERNELS = Rule("new-kernels", "comparison", "kernels that only one of two traces has, and their time")
 
 
@@ -122,11 +123,14 @@ def what_changed(tables: Sequence[Table], a_step: str, each: Mapping[str, float]
 def _new_kernels(table: Table, a_step: str, per: float) -> Iterator[Finding]:
     """How many kernels one side alone has, how long they take, and the longest."""
     frame = table.frame[~table.frame["name"].isin(REST_SCOPES)]
+    noun = table.title.partition(",")[0].lower()
+    if len(frame) and not (frame["side"] == "both").any():
+        text = f"A and B share none of their {noun}: they do other work, or spell its names in other ways"
+        yield Finding(NOTHING_SHARED, text)
     for flag, side, verb in (("right_only", "b", "only B has"), ("left_only", "a", "only A has")):
         rows = frame[frame["side"] == flag].sort_values(f"total_ns_{side}", ascending=False, kind="stable")
         if len(rows):
             time = units.duration_ns(rows[f"total_ns_{side}"].sum() / per)
-            noun = table.title.partition(",")[0].lower()
             kernels = f"1 {noun.removesuffix('s')}" if len(rows) == 1 else f"{len(rows):,} {noun}"
             names = ", ".join(map(_named, rows["short_name"].head(_MOST)))
             more = ", ..." if len(rows) > _MOST else ""

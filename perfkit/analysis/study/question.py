@@ -191,10 +191,11 @@ def answered(
     except Exception as error:
         if not others:
             raise
-        broken, said = True, str(error)
+        broken = True
+        answer = Answer(sentence=f"no answer: {error}")
         if not isinstance(error, PerfkitError):
-            said = f"perfkit broke with {type(error).__name__}: {error}"
-        answer = Answer(sentence=f"no answer: {said}", advice=f"perfkit study {question.name}, which says where")
+            said = f"no answer: perfkit broke with {type(error).__name__}: {error}"
+            answer = Answer(sentence=said, advice=f"perfkit study {question.name}, which says where")
     findings = [
         Finding(rule, answer.sentence, advice=answer.advice, sure="derived" if answer.sure == "derived" else "measured")
     ]

@@ -54,6 +54,26 @@ def test_how_much_faster_and_from_where(seconds, end):
     assert text.endswith(end)
 
 
+@pytest.mark.parametrize(("spread", "is_told"), [(0.2, True), (0.21, False)])
+def test_a_ratio_within_the_spread_is_called_nothing(spread, is_told):
+    """GIVEN 3 s against 2 in three passes: 1.5 times, and two standard errors of it are 3 x spread x sqrt(2 / 3)
+
+    THEN up to a spread of 20.4% that is a difference
+    """
+    fused = result(cell("sdpa"), 1.0, 1.0, spread=spread)
+    text = said(result(cell(), spread=spread), fused)["attention-speed"]
+    assert text.endswith("; faster") == is_told
+    unsure = "not shown to be faster; passes spread by up to 21.0%, which does not tell the ratio from 1"
+    assert (unsure in text) != is_told
+
+
+def test_where_it_is_faster_leaves_out_what_is_not_shown():
+    """GIVEN 3 times as fast at 100 and at 200, and passes at 100 that spread by 60% THEN it is faster from 200 on"""
+    fused = result(cell("sdpa"), 0.5, 0.5, spread=0.6), result(cell("sdpa", sequence=200), 0.5, 0.5)
+    text = said(result(cell()), result(cell(sequence=200)), *fused)["attention-speed"]
+    assert "faster from sequence 200 on, and not shown below; in 1 of 2 cells passes spread by up to 60.0%" in text
+
+
 def test_the_roof_of_a_known_device():
     """GIVEN 1e6 FLOP/s and B/s: eager's 2.4e6 FLOPs beside 15 x 80,000 + 12 x 8,000 B take 2.4 s of its 3"""
     found = report([result(cell()), result(cell("sdpa"), 1.2, 1.2)], KNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perfkit.analysis.reports import two_traces
-from perfkit.analysis.reports.differences import FASTER, NEW_KERNELS, WHAT_CHANGED
+from perfkit.analysis.reports.differences import FASTER, NEW_KERNELS, NOTHING_SHARED, WHAT_CHANGED
 from perfkit.analysis.reports.page.runs import comparison
 from perfkit.schema.finding import Rule
 from perfkit.schema.report import Report
@@ -83,6 +83,14 @@ def test_what_made_the_difference():
             "only B has 1 kernel, 8.000 ns a step: flash", "only A has 1 kernel, 30.00 ns a step: softmax"
         ]  # fmt: skip
         assert evidence_that_misses(found) == []
+
+
+def test_traces_with_nothing_in_common():
+    """GIVEN kernels of which none is in both THEN that is said, and not where one is"""
+    assert said(compared(SLOW, steps(75, ("other", 42))), NOTHING_SHARED) == [
+        "A and B share none of their kernels: they do other work, or spell its names in other ways"
+    ]
+    assert said(compared(SLOW, FAST), NOTHING_SHARED) == []
 
 
 def test_a_side_whose_host_runs_ahead_is_compared_by_its_pace():
