@@ -55,11 +55,7 @@ def received(trace: Trace, attribution: Attribution, calls: pd.DataFrame) -> Rec
     asks = host.matching(lambda name: name.startswith(_ASKS))
     own = events.phase != Phase.COMMUNICATION
     receives, others = calls[direct & (calls["collective"] != "send")], calls[~direct]
-    spans = [(receives["start"].to_numpy(np.int64), receives["end"].to_numpy(np.int64))]
-    work = [
-        (others["start"].to_numpy(np.int64), others["end"].to_numpy(np.int64)),
-        (device.start[own], device.end[own]),
-    ]
+    spans, work = [_spans(receives)], [_spans(others), (device.start[own], device.end[own])]
     if own.all():  # gloo's: the host waits, and the host works
         computes = host.matching(lambda name: name.startswith("aten::")) & (host.kind == HostKind.OP)
         spans.append((host.start[asks], host.end[asks]))

@@ -74,6 +74,15 @@ def test_without_steps_microbatches_are_not_counted(tmp_path: Path):
     assert "at best" not in judged.findings[0].what
 
 
+def test_a_message_of_another_shape_leaves_microbatches_uncounted(tmp_path: Path):
+    """GIVEN rank 1 of 2 receives a message of another shape once in the first of 3 steps"""
+    paths = write(tmp_path, 2)
+    paths[1].write_text(paths[1].read_text().replace("[[8, 8]]", "[[2, 8]]", 1))
+    [table] = job.judged(sides(paths)).tables
+    assert table.frame["microbatches"].isna().tolist() == [False] * 3 + [True, False, False]
+    assert table.frame["ideal_share"].isna().all()
+
+
 def test_ranks_that_only_meet_in_collectives_have_no_bubbles(tmp_path: Path):
     judged = job.judged(sides(Planted(2, slow={(1, "layer", 0): 9_000_000}).write(tmp_path, {"layer": 500_000})))
     assert "bubbles" not in [table.name for table in judged.tables]
