@@ -89,7 +89,7 @@ class AnalyzeOptions:
     no_fold: bool = False
     """Show one row for every layer, instead of one for all layers that differ only in their number."""
     wide: bool = False
-    """Show kernels' full names, however wide the table gets, instead of their short ones."""
+    """Show every column and kernels' full names, however wide the tables get: nothing is left out or cut."""
     by_device: bool = False
     """Show rows for each device in every table of device work, instead of their sums."""
     phase: PhaseName | None = None

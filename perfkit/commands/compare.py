@@ -92,7 +92,7 @@ class CompareOptions:
     top: int = 20
     """Traces: show this many rows of each table; one more row has the sum of the others."""
     wide: bool = False
-    """Traces: show kernels' full names, however wide the table gets, instead of their short ones."""
+    """Traces: show every column and kernels' full names, however wide the tables get."""
     output: Annotated[Path | None, _OUTPUT] = None
     plot: Annotated[tuple[str, ...], plot_flag(_PICTURES)] = ()
 

@@ -78,6 +78,8 @@ class Column:
     """A total over the steps, which people read divided by their number; None: where it is summed."""
     read: Literal["always", "in total", "per step"] = "always"
     """When people read it, in a table whose totals are of steps: some columns say the same as others per step."""
+    repeats: str = ""
+    """The column that may say the same; people do not read this one where it does in every row."""
     note: str = ""
     """What to know of it, shown under the table after its heading, wherever the column itself is shown."""
 
@@ -130,10 +132,10 @@ class Table:
         return (of_columns, *self.notes) if of_columns else self.notes
 
     def seen_by(self, viewer: Viewer) -> Table:
-        """The table without the columns that are for others; for people per step, and without what is empty."""
+        """The table without the columns that are for others; for people per step, without what is empty or repeats."""
         columns = tuple(column for column in self.columns if column.audience in ("everyone", viewer))
         seen = replace(self, columns=columns)
-        return seen._by_step()._without_nothing() if viewer == "people" else seen
+        return seen._by_step()._without_nothing()._without_repeats() if viewer == "people" else seen
 
     def in_total(self) -> Table:
         """The same, for people who asked for totals."""
@@ -153,15 +155,13 @@ class Table:
         return replace(self, title=f"{self.title}, {self.steps.text}", columns=columns, frame=frame, steps=None)
 
     def in_full(self) -> Table:
-        """People are shown full texts, never cut, where they would read short ones that stand for them."""
+        """People are shown all columns and whole texts, and full ones where they would read short ones for them."""
         full = {column.short_for for column in self.columns if column.short_for}
-        columns = tuple(
-            replace(column, audience="scripts") if column.short_for
-            else replace(column, audience="everyone", whole=True) if column.name in full
-            else column
+        return replace(self, columns=tuple(
+            replace(column, whole=True, spare=False, audience="scripts" if column.short_for
+                    else "everyone" if column.name in full else column.audience)
             for column in self.columns
-        )  # fmt: skip
-        return replace(self, columns=columns)
+        ))  # fmt: skip
 
     def _without_nothing(self) -> Table:
         """Without columns of zeros or of nothing and, if it is to be brief, rows of zeros; unless nothing is left."""
@@ -176,6 +176,16 @@ class Table:
             return replace(self, columns=columns)
         pinned = int(rows[len(rows) - self.pinned :].sum())
         return replace(self, columns=columns, frame=self.frame[rows].reset_index(drop=True), pinned=pinned)
+
+    def _without_repeats(self) -> Table:
+        """Without columns that say in each row what another one says already."""
+        names = {column.name for column in self.columns}
+        kept = tuple(c for c in self.columns if c.repeats not in names or not self._are_equal(c.name, c.repeats))
+        return replace(self, columns=kept)
+
+    def _are_equal(self, *names: str) -> bool:
+        one, other = (pd.to_numeric(self.frame[name], errors="coerce").astype(float) for name in names)
+        return one.equals(other)
 
 
 def each_note_once(tables: Iterable[Table]) -> list[Table]:

@@ -232,6 +232,18 @@ def test_wide_shows_full_names_of_kernels(tmp_path, capsys):
         assert (row["name"], row["short_name"]) == (name, "add · float · vectorized x4")
 
 
+def test_wide_leaves_no_column_out(trace, capsys, monkeypatch):
+    """GIVEN a narrow terminal WHEN shown THEN columns are left out, which is said; with --wide all are there"""
+    monkeypatch.setenv("COLUMNS", "50")
+    narrow = run(capsys, str(trace), "--table", "kernels")[1]
+    wide = run(capsys, str(trace), "--table", "kernels", "--wide")[1]
+    assert "no room in 50 columns for: " in narrow
+    assert "no room" not in wide
+    headings = wide[wide.index("Kernels") :].partition("──")[0].split()
+    assert {"mean", "min", "max"} <= {*headings}
+    assert "max" not in narrow[narrow.index("Kernels") :].partition("──")[0].split()
+
+
 def test_kernel_summary_reads_kernels_alone(trace, capsys):
     """GIVEN a trace WHEN asked for the summary THEN every kernel of the file is in it, and nothing else was read"""
     code, out, _ = run(capsys, str(trace), "--table", "kernel_summary", "--format", "json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -55,7 +57,37 @@ def test_people_read_short_texts_or_full_ones_in_whole():
     assert [column.name for column in table.seen_by("people").columns] == ["short_name", "n"]
     assert [column.name for column in table.in_full().seen_by("people").columns] == ["name", "n"]
     assert [column.name for column in table.in_full().seen_by("scripts").columns] == ["name", "short_name", "n"]
-    assert [column.whole for column in table.in_full().columns] == [True, False, False]
+    assert all(column.whole for column in table.in_full().columns)
+
+
+def test_a_table_in_full_has_columns_that_a_narrow_terminal_would_leave_out():
+    """GIVEN a spare column, and one for scripts WHEN in full THEN none is spare, and people still lack the other"""
+    columns = (Column("a", spare=True), Column("n", kind="count", spare=True), Column("m", audience="scripts"))
+    full = Table("t", "T", columns, pd.DataFrame({"a": ["x"], "n": [1], "m": ["y"]})).in_full().seen_by("people")
+    assert [(column.name, column.spare) for column in full.columns] == [("a", False), ("n", False)]
+
+
+REPEATING = (Column("a"), Column("sum", "ns", "time"), Column("own", "ns", "time", repeats="sum", note="its own"))
+
+
+@pytest.mark.parametrize(
+    ("own", "read"),
+    [
+        ([5, 7], ["a", "sum"]),
+        ([5.0, 7.0], ["a", "sum"]),
+        ([5, 6], ["a", "sum", "own"]),
+        (pd.array([5, None], dtype="Int64"), ["a", "sum", "own"]),
+    ],
+    ids=["equal", "equal, as floats", "one row differs", "one row lacks it"],
+)
+def test_people_are_spared_a_column_that_repeats_another(own, read):
+    """GIVEN a column that may repeat another WHEN it does in every row THEN people lack it; scripts have it always"""
+    table = Table("t", "T", REPEATING, pd.DataFrame({"a": ["x", "y"], "sum": [5, 7], "own": own}))
+    seen = table.seen_by("people")
+    assert [column.name for column in seen.columns] == read
+    assert bool(seen.remarks) == ("own" in read)
+    assert len(table.seen_by("scripts").columns) == 3
+    assert len(replace(table, columns=REPEATING[::2]).seen_by("people").columns) == 2, "there is nothing to repeat"
 
 
 def test_a_table_of_nothing_but_zeros_stays_whole():

@@ -84,7 +84,7 @@ def of_config(config: RunConfig, lives: Lifetimes) -> Why:
 def _forms(meanings: tuple[tuple[str, ...], ...], sizes: dict[str, int], widths: tuple[int, ...]) -> Iterator[_Form]:
     for width in widths:
         for meaning, layer, *names in meanings:
-            factors = " x ".join(f"{name} {sizes[name]}" for name in names)
+            factors = " x ".join(f"{name} {sizes[name]:,}" for name in names)
             yield _Form(f"{width} B x {factors}: {meaning}", layer, width, width * prod(sizes[name] for name in names))
 
 

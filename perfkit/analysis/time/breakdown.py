@@ -21,7 +21,7 @@ from perfkit.schema.table import Audience, Column, Table
 
 REST_SCOPES = (COMMUNICATION, UNATTRIBUTED)
 
-_NO_WALL = "no table wall either, which says where the wall time of a device goes"
+_NO_WALL = "there is no table wall, which says where the wall time of a device goes"
 _HOST_TIMES = "host self time on the main thread"
 _CATEGORIES = np.array(kinds.ALL, dtype=object)
 
@@ -169,7 +169,16 @@ def account_columns(partial: Partial) -> tuple[Column, Column, Column]:
     return (
         replace(count, note="ranges" if counts_ranges else ""),
         replace(total, note=added_up if on_device else ""),
-        Column("exclusive_ns", "ns", "time", "exclusive", True, "time", note=_EXCLUSIVE if on_device else ""),
+        Column(
+            "exclusive_ns",
+            "ns",
+            "time",
+            "exclusive",
+            True,
+            "time",
+            repeats="total_ns",
+            note=_EXCLUSIVE if on_device else "",
+        ),
     )
 
 

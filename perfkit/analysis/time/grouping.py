@@ -147,8 +147,6 @@ def _for_scripts(by: By, frame: pd.DataFrame) -> set[str]:
     """Columns for scripts only: for folded rows by layer those of steps, else those of x."""
     folded = bool((frame["x"] > 1).any())
     unread = {"count", "count_per_step"}
-    if (frame["total_ns"] == frame["exclusive_ns"]).all():
-        unread.add("exclusive_ns")
     if folded and by == "layer":
         return unread | {"step_mean_ns", "step_std_ns"}
     return unread | {"mean_ns", "max_ns", "max_at"} | (set() if folded else {"x"})
@@ -159,7 +157,7 @@ def _columns(by: str, heading: str, partial: Partial) -> tuple[Column, ...]:
     present = [phase for phase in Phase if phase in phases - {Phase.COMMUNICATION, Phase.UNLAUNCHED}]
     count, total, exclusive = account_columns(partial)
     why = over_the_steps(partial)
-    of_step = Column("step_share", "1", "share", "share of step", summed=True, spare=True, note=why)
+    of_step = Column("step_share", "1", "share", "share of step", summed=True, spare=True, repeats="share", note=why)
     steps = (
         Column("step_mean_ns", "ns", "time", "mean per step", scale="step", spare=True, read="in total"),
         Column("step_std_ns", "ns", "time", "std", scale="time", spare=True),

@@ -14,6 +14,8 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+_OTHER_NAMES = {"markdown": "md", "text": "table"}
+"""What people call a choice, where its spelling is unlike it."""
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "yes or no"}
 
 
@@ -21,7 +23,7 @@ def refusal(error: CycloptsError) -> str:
     """The error in words: what was typed, what it needs, and where to read more where it does not say that."""
     said = " ".join(str(error).split())
     choices = re.search(r"(?:Choose from|Available commands): (.*)\.$", said)
-    meant = re.search(r"Did you mean (\S+)\?", said)
+    meant = (re.search(r"Did you mean (\S+)\?", said) or ("", ""))[1] or _other_name(error, choices)
     name = error.argument.name if error.argument is not None else ""
     match error:
         case MissingArgumentError():
@@ -44,11 +46,19 @@ def refusal(error: CycloptsError) -> str:
         case _:
             text = said.rstrip(".")
     if meant:
-        return f"{text} (did you mean {meant[1]}?)".replace('"', "")
+        return f"{text} (did you mean {meant}?)".replace('"', "")
     if choices:
         mark = ":" if isinstance(error, CoercionError) else ";"
         return f"{text}{mark} choose from {choices[1]}".replace('"', "")
     return f"{text}; see {' '.join(('perfkit', *(error.command_chain or ()), '--help'))}"
+
+
+def _other_name(error: CycloptsError, choices: re.Match[str] | None) -> str:
+    """The choice that was called something else; empty where there is none."""
+    if not isinstance(error, CoercionError) or error.token is None or choices is None:
+        return ""
+    name = _OTHER_NAMES.get(error.token.value.lower(), "")
+    return name if name in re.findall(r"[\w-]+", choices[1]) else ""
 
 
 def _needed(error: MissingArgumentError) -> str:

@@ -65,9 +65,9 @@ class EventFile:
             Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step, at
         )
 
-    def histogram(self, tag: str, values: Floats, at: float) -> None:
-        """The distribution of values, in 30 buckets."""
-        self._add(histogram_pb(tag, values), 0, at)
+    def histogram(self, tag: str, values: Floats, step: int, at: float) -> None:
+        """The distribution of values, in 30 buckets, at a step; the tab DISTRIBUTIONS draws none of one step alone."""
+        self._add(histogram_pb(tag, values), step, at)
 
     def text(self, tag: str, markdown: str, at: float) -> None:
         """A text in Markdown."""

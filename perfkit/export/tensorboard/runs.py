@@ -94,7 +94,8 @@ class RunEvents:
         if record.steps:
             for name, values in run_summary.phase_series(record.steps).items():
                 phase = "total" if name == run_summary.STEP else name
-                self._events.histogram(f"steps_ms/{phase}", values * 1e3, at)  # a tag is of one kind
+                for step in ends(len(record.steps)):  # as the results are: level bands
+                    self._events.histogram(f"steps_ms/{phase}", values * 1e3, step, at)  # a tag is of one kind
         results = metrics(run_summary.summarize(record))
         name = ""  # then TensorBoard takes the path below the folder that it shows: A/1 and B/1 are two rows
         add_trial(self._events, record.config, results, len(record.steps), name, at, succeeded=record.status == "ok")
@@ -137,8 +138,13 @@ def add_trial(
     """
     events.experiment(HPARAMS, {tag: title for tag, (title, *_) in METRICS.items()}, at)
     events.trial(hparams(config), name, at, succeeded=succeeded)
-    for step in (0, max(1, steps - 1)):
+    for step in ends(steps):
         events.scalars(results, step, at)
+
+
+def ends(steps: int) -> tuple[int, int]:
+    """The first measured step and the last, two even of one: what is drawn between them has a length."""
+    return 0, max(1, steps - 1)
 
 
 def hparams(config: RunConfig) -> Hparams:

@@ -36,10 +36,10 @@ def test_a_hundred_mib_of_xl_are_attention_scores():
 @pytest.mark.parametrize(
     ("size", "fields", "says"),
     [
-        (4 * 4 * 512 * 1600, {}, "4 B x batch 4 x context 512 x d_model 1600: as large as the residual stream"),
-        (2 * 4 * 512 * 1600, {"precision": "bf16"}, "2 B x batch 4 x context 512 x d_model 1600: as large as the"),
-        (4 * 4 * 512 * 10_000, {}, "4 B x batch 4 x context 512 x vocabulary 10000: logits"),
-        (4 * 10_000 * 1600, {"kind": Kind.GRADIENTS}, "vocabulary 10000 x d_model 1600: the embedding or the head"),
+        (4 * 4 * 512 * 1600, {}, "4 B x batch 4 x context 512 x d_model 1,600: as large as the residual stream"),
+        (2 * 4 * 512 * 1600, {"precision": "bf16"}, "2 B x batch 4 x context 512 x d_model 1,600: as large as the"),
+        (4 * 4 * 512 * 10_000, {}, "4 B x batch 4 x context 512 x vocabulary 10,000: logits"),
+        (4 * 10_000 * 1600, {"kind": Kind.GRADIENTS}, "vocabulary 10,000 x d_model 1,600: the embedding or the head"),
         (8 * 4 * 512, {"kind": Kind.CONSTANTS}, "8 B x batch 4 x context 512: token numbers"),
         (12_345, {}, ""),
     ],

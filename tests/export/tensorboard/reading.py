@@ -33,10 +33,9 @@ class Events:
         [event] = self._events.Tensors(tag)
         return self._array(event).item().decode()
 
-    def histogram(self, tag: str) -> np.ndarray:
-        """Rows: from, to, count."""
-        [event] = self._events.Tensors(tag)
-        return self._array(event)
+    def histograms(self, tag: str) -> dict[int, np.ndarray]:
+        """Rows by step: from, to, count."""
+        return {event.step: self._array(event) for event in self._events.Tensors(tag)}
 
     def picture_size(self, tag: str) -> tuple[int, int]:
         """Width and height, which the header must have too."""

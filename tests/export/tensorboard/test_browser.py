@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 SHOWN = {
     "scalars": "vz-line-chart2 svg",
+    "distributions": "vz-distribution-chart svg",
     "histograms": "vz-histogram-timeseries svg",
     "text": "tf-markdown-view table",
     "images": "tf-image-loader img",
@@ -39,6 +40,10 @@ def test_each_tab_shows_the_run(tmp_path, browser):
             page.goto(f"{url}#{tab}")
         for tab, element in SHOWN.items():
             _see(pages[tab], element)
+        bands = pages["distributions"].locator("vz-distribution-chart .area")
+        bands.first.wait_for(state="visible", timeout=PATIENCE_S * 1000)
+        sizes = [band.bounding_box() for band in bands.all()]
+        assert max(size["width"] * size["height"] for size in sizes if size) > 1_000, "bands of no length are not seen"
         drawn = "img => img.complete && img.naturalWidth"
         assert pages["images"].locator(SHOWN["images"]).first.evaluate(drawn) > 100
         for page in pages.values():

@@ -23,7 +23,7 @@ def test_each_kind_is_read_back(tmp_path):
     file = EventFile(tmp_path)
     file.scalars({"a": 0.5, "b": 2.0}, 3, 100.0)
     file.scalars({"a": 0.25}, 4, 101.0)
-    file.histogram("h", np.array([1.0, 1.0, 4.0]), 100.0)
+    file.histogram("h", np.array([1.0, 1.0, 4.0]), 7, 100.0)
     file.text("t", "# <title>", 100.0)
     file.picture("p", PNG, 100.0)
     file.close()
@@ -31,7 +31,8 @@ def test_each_kind_is_read_back(tmp_path):
     found = Events(tmp_path)
     assert found.scalars("a") == {3: 0.5, 4: 0.25}
     assert found.scalars("b") == {3: 2.0}
-    buckets = found.histogram("h")
+    [(step, buckets)] = found.histograms("h").items()
+    assert step == 7
     assert (buckets[0, 0], buckets[-1, 1]) == (1.0, 4.0)
     assert buckets[:, 2].tolist() == [2.0, *[0.0] * 28, 1.0]
     assert found.text("t") == "# <title>"

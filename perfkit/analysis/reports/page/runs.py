@@ -48,7 +48,7 @@ def run(
         )
         sections: tuple[Section, ...] = lacking
     else:
-        sections, found = traced.sections, [*traced.findings, *found]
+        sections, found = traced.sections, [*found, *traced.findings]
     if memory is not None:  # instead of what a trace says of memory without kinds
         sections = (*(one for one in sections if one.anchor != "memory"), *memory.sections)
         found = [*found, *memory.findings]

@@ -39,7 +39,7 @@ def section(partial: Partial, tables: Sequence[Table]) -> Section:
             lacking=lacking,
             figures=figures,
             tables=tuple(tables),
-            notes=("the table Phases below has their sums",) if figures else (),
+            notes=("the table Phases has their sums",) if figures else (),
         )
     every = partial.of(WALL_TIME)
     rows = every[every["step"] != NONE] if partial.facts.steps else every

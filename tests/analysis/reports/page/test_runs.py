@@ -6,7 +6,7 @@ import pandas as pd
 
 from perfkit.analysis.reports import sweep as sweep_report
 from perfkit.analysis.reports.page import runs as pages
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import Finding, Rule, in_reading_order
 from perfkit.schema.page.figures import Bars
 from perfkit.schema.page.sections import Part
 from perfkit.schema.report import Report
@@ -33,8 +33,17 @@ def test_a_run_without_a_trace_says_what_to_record():
 def test_the_findings_of_a_trace_come_with_those_of_its_run():
     rule = Rule("own", "trace", "")
     part = pages.run(saved(), Part(title="", findings=(Finding(rule, "from the trace"),), sections=()))
-    assert part.findings[0].what == "from the trace"
+    assert part.findings[-1].what == "from the trace"
     assert len(part.findings) > 1
+
+
+def test_a_run_says_its_own_time_before_that_of_its_trace():
+    """GIVEN a trace with a first sentence WHEN shown with its run THEN the run's clock comes first, as on a terminal"""
+    first = Rule("own", "trace", "", read="first")
+    part = pages.run(saved(), Part(title="", findings=(Finding(first, "from the trace"),), sections=()))
+    said = [finding.what for finding in in_reading_order(part.findings) if finding.rule.read == "first"]
+    assert said[-1] == "from the trace"
+    assert "steps" in said[0]
 
 
 def test_a_comparison_has_pairs_of_bars_the_step_first():

@@ -59,5 +59,5 @@ def test_without_a_device_there_are_phases_and_what_to_record():
     """GIVEN a host's step of 100 ns THEN a bar of it by phase, and a word about ProfilerActivity.CUDA"""
     of = section(host_step())
     assert "ProfilerActivity.CUDA" in of.lacking
-    assert of.notes == ("the table Phases below has their sums",)
+    assert of.notes == ("the table Phases has their sums",)
     assert sum(part.values[0] for part in bars(of).parts) == 100

@@ -306,7 +306,7 @@ def test_a_file_without_device_work_has_no_table_and_says_so():
     made = report(host_step().build())
     assert "wall" not in made.names
     notes = next(table for table in made.tables if table.name == "phases").notes
-    assert "no table wall either, which says where the wall time of a device goes" in notes
+    assert "there is no table wall, which says where the wall time of a device goes" in notes
     account = account_of(host_step())
     assert (len(account.wall.busy.ns), len(account.wall.pieces.ns), len(account.wall.gaps.start)) == (0, 0, 0)
 
