@@ -17,18 +17,21 @@ from perfkit.analysis.memory.recorded import categories
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import recorded_memory
 from perfkit.analysis.reports.page import live_memory, pictures
+from perfkit.analysis.runs import ranks
 from perfkit.commands.console import progress, show
 from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing, recorded
-from perfkit.commands.inputs.paths import inputs_of, out_of_tables, refuse_overwriting
+from perfkit.commands.inputs.paths import RunFolder, inputs_of, out_of_tables, refuse_overwriting
 from perfkit.commands.pictures import Plots, plot_flag
 from perfkit.commands.report import EXTENSIONS as PAGES
 from perfkit.errors import UsageError
 from perfkit.render import files
 from perfkit.render.writers import EXTENSIONS, WRITERS
+from perfkit.schema.finding import Finding
 from perfkit.schema.page.pictures import OF_MEMORY
 from perfkit.schema.page.sections import Page, Part
 from perfkit.schema.printable import printable
+from perfkit.schema.report import Report
 from perfkit.trace.snapshot.timeline import is_timeline, read_timeline
 
 _PATH = Parameter(
@@ -39,6 +42,7 @@ _PATH = Parameter(
 )
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names(recorded_memory.NAMES))
 _PICTURES = tuple(OF_MEMORY)
+_KNOWN = (*recorded_memory.NAMES, ranks.NAME)
 _OUTPUT = Parameter(
     alias="-o", help=f"Also write it here: .html for a page, or {EXTENSIONS}; .csv holds the table peak alone."
 )
@@ -85,7 +89,7 @@ def execute(
 
     Example: perfkit memory snapshot.pickle --plot memory_timeline
     """
-    tables, among_tables = out_of_tables(options.table, recorded_memory.NAMES)
+    tables, among_tables = out_of_tables(options.table, _KNOWN)
     options = replace(options, table=tables)
     plots = Plots(options.plot, _PICTURES)
     named = [*filter(None, (path,)), *more, *among_tables]
@@ -96,6 +100,8 @@ def execute(
     [input_] = inputs_of(named)
     for written in filter(None, (options.output, options.export_viewer)):
         refuse_overwriting(written, input_.path)
+    if isinstance(input_, RunFolder) and input_.record.ranks:
+        return _of_ranks(input_, options)
     account = _at(recorded.account_of(input_, use_cache=not options.no_cache), options.at)
     report = recorded_memory.report(account, Path(named[0]).name, recorded.config_of(input_))
     plots.offer(pictures.OF_MEMORY, account)
@@ -113,10 +119,7 @@ def execute(
 
 def _of_timeline(path: Path, options: MemoryOptions) -> int:
     """What torch.profiler wrote of categories over time: a peak, and nothing that could be drawn or taken apart."""
-    asked = {"--at": options.at != "peak", "--plot": bool(options.plot), "--export-viewer": options.export_viewer}
-    is_page = options.output is not None and options.output.suffix.lower() in PAGES
-    if refused := [flag for flag, given in (*asked.items(), ("-o page.html", is_page)) if given]:
-        raise UsageError(f"{refused[0]} needs a snapshot or a run: a memory timeline has the sums of kinds alone")
+    _refuse_what_is_of_a_recording(options, "a memory timeline has the sums of kinds alone")
     with progress.reading(path.name) as advance:
         timeline = read_timeline(path, advance)
     reports = show.chosen([categories.report(timeline, path.name)], options.table)
@@ -125,6 +128,29 @@ def _of_timeline(path: Path, options: MemoryOptions) -> int:
         files.write(options.output, reports[0].seen_by("scripts"))
     show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=str(path)))
     return 0
+
+
+def _of_ranks(job: RunFolder, options: MemoryOptions) -> int:
+    """The peaks of a job's ranks, a row each; what a rank recorded is shown of its own folder."""
+    every = ranks.results(job.record)
+    own = [str(job.path / Path(one.artifacts["memory"]).parent) for one in every if "memory" in one.artifacts]
+    advice = f"name one of them: {', '.join(own[:3])}" if own else "perfkit run --profiler memory records one process"
+    _refuse_what_is_of_a_recording(options, f"{job.path} has the peaks of {len(every)} ranks: {advice}")
+    table, found = ranks.table(job.record), ranks.finding(job.record)
+    says = Finding(ranks.MEMORY_OF_RANKS, f"what the memory was for is known of one process at a time: {advice}")
+    report = Report(str(job.path), {"ranks": len(every)}, (table,), findings=[*filter(None, (found,)), says])
+    reports = show.chosen([report], options.table)
+    if options.output is not None:
+        files.write(options.output, reports[0].seen_by("scripts"))
+    show.write(reports, options.format, top=options.top, asked=show.Asked(tables=options.table, source=str(job.path)))
+    return 0
+
+
+def _refuse_what_is_of_a_recording(options: MemoryOptions, why: str) -> None:
+    asked = {"--at": options.at != "peak", "--plot": bool(options.plot), "--export-viewer": options.export_viewer}
+    is_page = options.output is not None and options.output.suffix.lower() in PAGES
+    if refused := [flag for flag, given in (*asked.items(), ("-o page.html", is_page)) if given]:
+        raise UsageError(f"{refused[0]} needs a snapshot or a run: {why}")
 
 
 def _write_page(part: Part, path: Path) -> None:

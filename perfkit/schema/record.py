@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -195,6 +195,16 @@ class RunRecord:
     """What observers add without a field of their own: name -> value, None where it could not be read."""
     kind: Literal["perfkit.run"] = "perfkit.run"
     format_version: int = FORMAT_VERSION
+
+
+def rank_result(rank: int, saved: RunRecord, folder: str = ".") -> RankResult:
+    """What the record of one rank says of it in its job's; its artifacts are in `folder`, below the job's."""
+    where = saved.environment
+    return RankResult(
+        rank=rank, hostname=where.hostname, device=where.device, device_name=where.device_name, status=saved.status,
+        steps=saved.steps, warmup=saved.warmup, memory=saved.memory, failure=saved.failure,
+        artifacts={kind: str(PurePosixPath(folder) / name) for kind, name in saved.artifacts.items()},
+    )  # fmt: skip
 
 
 class _Header(msgspec.Struct):

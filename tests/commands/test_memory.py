@@ -17,6 +17,7 @@ from perfkit.analysis.memory import model as memory_model
 from perfkit.schema import record as records
 from perfkit.schema.memory import notes as memory_notes
 from perfkit.schema.memory.notes import Held, Inventory, MemoryNotes
+from perfkit.schema.record import MemoryPeaks
 from tests import runs
 from tests.analysis.memory.recorded import training
 from tests.analysis.memory.recorded.snapshots import block, event, pickled
@@ -365,3 +366,20 @@ def test_notes_of_a_run_reach_the_snapshot_that_it_recorded(tmp_path, capsys):
     records.save(runs.saved(artifacts={"snapshot": "memory.pickle", "memory": memory_notes.FILE}), folder)
     rows = document(capsys, folder)["tables"]["peak"]["rows"]
     assert ("parameters", "words", 1000) in [(row["kind"], row["scope"], row["bytes"]) for row in rows]
+
+
+def test_of_a_job_there_are_the_peaks_of_its_ranks(tmp_path, capsys, monkeypatch):
+    """GIVEN two ranks that recorded their memory WHEN their folder is named THEN a row each, and which to name"""
+    monkeypatch.chdir(tmp_path)
+    for rank, size in enumerate((1000, 3000)):
+        folder = Path(f"job/rank_{rank}")
+        folder.mkdir(parents=True)
+        records.save(runs.saved(memory=MemoryPeaks(resident=size), artifacts={"memory": "memory.json"}), folder)
+    found = document(capsys, "job")
+    assert [(row["rank"], row["resident_bytes"]) for row in found["tables"]["rank_results"]["rows"]] == [
+        (0, 1000), (1, 3000),
+    ]  # fmt: skip
+    assert "name one of them: job/rank_0, job/rank_1" in perfkit(capsys, "memory", "job")[1]
+    code, out, err = perfkit(capsys, "memory", "job", "--at", "3ms")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "job has the peaks of 2 ranks: name one of them" in err

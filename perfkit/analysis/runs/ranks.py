@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from perfkit.analysis.runs.summary import wall_times
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.record import MemoryPeaks, RankResult, RunRecord
+from perfkit.schema.record import MemoryPeaks, RankResult, RunRecord, rank_result
 from perfkit.schema.table import Column, Table
 
 NAME = "rank_results"
+_RANK = re.compile(r"rank[-_]?(\d{1,6})")
 MEMORY_OF_RANKS = Rule("memory-of-ranks", "run", "peak memory of each rank of a job, and how far apart they are")
 
 
@@ -19,13 +24,23 @@ def results(record: RunRecord) -> list[RankResult]:
     """All ranks of a job, rank 0 first; that one is the record itself. Empty for one process."""
     if not record.ranks:
         return []
-    where = record.environment
-    first = RankResult(
-        rank=0, hostname=where.hostname, device=where.device, device_name=where.device_name, status=record.status,
-        steps=record.steps, warmup=record.warmup, memory=record.memory, failure=record.failure,
-        artifacts=record.artifacts,
-    )  # fmt: skip
-    return [first, *record.ranks]
+    return [rank_result(0, record), *record.ranks]
+
+
+def joined(saved: Mapping[str, RunRecord]) -> RunRecord | None:
+    """One job's record, of those of its ranks by the folders that each wrote: `rank_0`, `rank_1`, ...
+
+    As `perfkit run --parallel` writes it. None where folders are named for anything else, rank 0 is not among them, or
+    they did not measure the same.
+    """
+    named = {folder: _RANK.fullmatch(folder) for folder in saved}
+    places = {int(match[1]): folder for folder, match in named.items() if match}
+    if len(saved) < 2 or len(places) < len(saved) or 0 not in places:
+        return None
+    if len({(one.config.workload, one.config.measurement) for one in saved.values()}) > 1:
+        return None
+    ranks = [rank_result(rank, saved[folder], folder) for rank, folder in sorted(places.items())]
+    return dataclasses.replace(saved[places[0]], ranks=tuple(ranks[1:]), artifacts=ranks[0].artifacts)
 
 
 def table(record: RunRecord) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from perfkit.analysis.runs.processes import LeftOut, Side, side_of
+from perfkit.analysis.runs.ranks import joined
 from perfkit.errors import UsageError
 from perfkit.schema import record, results_file
 from perfkit.schema.own_files import inside
@@ -45,7 +46,10 @@ class RecordFile:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder of one run: its record, and perhaps plain steps and a trace."""
+    """The folder of one run: its record, and perhaps plain steps and a trace.
+
+    Or the folder of a job's ranks, each in a folder of its own, as callbacks leave them (`rank_0`, `rank_1`, ...).
+    """
 
     path: Path
     record: RunRecord
@@ -103,6 +107,8 @@ def _folder(path: Path) -> Input:
         names = ", ".join(map(printable, sides[:5]))
         raise UsageError(f"{printable(str(path))} holds folders of runs: name one of them: {names}")
     runs = runs_in(path)
+    if len(runs.records) > 1 and (job := joined({file.parent.name: saved for file, saved in runs.records})):
+        return RunFolder(path, job)
     return runs if runs.records else TraceFile(path)
 
 
@@ -210,7 +216,8 @@ def record_files(runs: Runs) -> list[Path]:
         case RecordFile(path):
             return [path]
         case RunFolder(path):
-            return [path / RECORD_FILE]
+            own = path / RECORD_FILE
+            return [own] if own.is_file() else sorted(path.glob(f"*/{RECORD_FILE}"))
         case RunsFolder(records=records):
             return [file for file, _ in records]
         case SweepResults():

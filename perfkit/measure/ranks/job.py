@@ -12,7 +12,7 @@ import msgspec
 from perfkit import signals
 from perfkit.measure.ranks.session import Session
 from perfkit.schema import record as records
-from perfkit.schema.record import RECORD_FILE, Failure, RankResult, RunRecord
+from perfkit.schema.record import RECORD_FILE, Failure, RankResult, RunRecord, rank_result
 
 _FOLDER = "folder"
 
@@ -42,7 +42,7 @@ def measure(session: Session, folder: Path, run: Callable[[Path], RunRecord]) ->
             raise
         first = session.fail(saved.failure.message) if saved.failure else None
         if rank:
-            session.tell(str(rank), msgspec.json.encode(_result(rank, saved)))
+            session.tell(str(rank), msgspec.json.encode(rank_result(rank, saved, _own(folder, rank).name)))
             return saved
         heard = session.hear([str(other) for other in range(1, ranks)])
         others = [msgspec.json.decode(said, type=RankResult) for said in heard]
@@ -60,7 +60,9 @@ def joined(first: RunRecord, others: Sequence[RankResult], failed: tuple[int, st
 
     failed: the rank that failed first and why, where one did; others fail because of it.
     """
-    whole = dataclasses.replace(first, ranks=tuple(others), artifacts=_placed(0, first.artifacts))
+    whole = dataclasses.replace(
+        first, ranks=tuple(others), artifacts=rank_result(0, first, _own(Path(), 0).name).artifacts
+    )
     if failed is None or failed[0] == 0:
         return whole
     rank, why = failed
@@ -70,21 +72,8 @@ def joined(first: RunRecord, others: Sequence[RankResult], failed: tuple[int, st
     return dataclasses.replace(whole, status=said.status if said else "interrupted", failure=failure)
 
 
-def _result(rank: int, saved: RunRecord) -> RankResult:
-    where = saved.environment
-    return RankResult(
-        rank=rank, hostname=where.hostname, device=where.device, device_name=where.device_name, status=saved.status,
-        steps=saved.steps, warmup=saved.warmup, memory=saved.memory, failure=saved.failure,
-        artifacts=_placed(rank, saved.artifacts),
-    )  # fmt: skip
-
-
 def _own(folder: Path, rank: int) -> Path:
     return folder / f"rank{rank}"
-
-
-def _placed(rank: int, artifacts: dict[str, str]) -> dict[str, str]:
-    return {kind: f"rank{rank}/{name}" for kind, name in artifacts.items()}
 
 
 def _told(error: BaseException) -> str:

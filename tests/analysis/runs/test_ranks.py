@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from perfkit.analysis.runs import ranks
 from perfkit.schema.record import MemoryPeaks, RankResult, RunRecord
-from tests.runs import sample, saved
+from tests.runs import quick, sample, saved
 
 MIB = 2**20
 
@@ -43,3 +45,20 @@ def test_tensors_are_what_counts_where_all_ranks_counted_them():
 def test_one_process_is_no_job():
     assert ranks.results(saved()) == []
     assert ranks.finding(saved()) is None
+
+
+def test_folders_of_ranks_are_one_job_where_they_measured_the_same():
+    """GIVEN records of rank 1 and 0 in folders of theirs THEN rank 0's, with the other beside it, and files in them"""
+    first, other = (saved(artifacts={"trace": f"{name}.json"}, steps=(sample(0.01),)) for name in "ab")
+    record = ranks.joined({"rank_1": other, "rank_0": first})
+    assert record is not None
+    assert record.artifacts == {"trace": "rank_0/a.json"}
+    assert [(one.rank, one.artifacts) for one in record.ranks] == [(1, {"trace": "rank_1/b.json"})]
+    there = dataclasses.replace(other, environment=dataclasses.replace(other.environment, device="cuda:1"))
+    assert ranks.joined({"rank0": first, "rank1": there}) is not None
+    longer = dataclasses.replace(other, config=quick(measure_steps=7))
+    for folders in (
+        {"rank_0": first}, {"rank_1": first, "rank_2": other}, {"rank_0": first, "run": other},
+        {"rank_0": first, "rank_0_2": other}, {"rank_0": first, "rank0": other}, {"rank_0": first, "rank_1": longer},
+    ):  # fmt: skip
+        assert ranks.joined(folders) is None, folders

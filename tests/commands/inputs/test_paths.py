@@ -56,6 +56,17 @@ def test_a_folder_of_runs(tmp_path: Path) -> None:
     assert [one.name for one in side(runs_in(tmp_path), "A").processes] == ["10", "2"]
 
 
+def test_a_folder_of_ranks_is_one_job(tmp_path: Path) -> None:
+    """GIVEN the folders of two ranks, as callbacks write them THEN one run of two ranks; by another name, two runs"""
+    files = [saved_in(tmp_path / name) for name in ("rank_0", "rank_1")]
+    job = what_is(tmp_path)
+    assert isinstance(job, RunFolder)
+    assert [one.rank for one in job.record.ranks] == [1]
+    assert record_files(job) == files
+    (tmp_path / "rank_1").rename(tmp_path / "again")
+    assert isinstance(what_is(tmp_path), RunsFolder)
+
+
 @pytest.mark.parametrize("name", ["t.pt.trace.json", "t.json", "report.nsys-rep", "absent", "folder"])
 def test_what_is_nothing_else_is_taken_for_a_trace(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
