@@ -83,8 +83,8 @@ def test_every_page_has_the_flags_that_the_command_line_has(command: str):
 
 
 def grid_flags() -> set[str]:
-    """Flags that a sweep shares with a run, whose page has them, and their second names."""
-    return {flag.name for flag in pages.flags(RunFlags)} | set(SWEEP_ALIASES.values())
+    """Flags that a sweep shares with a run, whose page has them, and their second names; not `--apply`, of a run."""
+    return {flag.name for flag in pages.flags(RunFlags)} - {"--apply"} | set(SWEEP_ALIASES.values())
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ class Deaf(_Listener):
         self.heard: list[str] = []
         self.said = self.complaint = self.error = ""
         self.pass_lines_on = True
-        self._hear = self.heard.append
+        self.output: list[str] = []
+        self._hear, self._hear_output = self.heard.append, self.output.append
 
 
 def test_last_lines_are_those_with_anything_in_them():
@@ -121,7 +122,7 @@ def test_last_lines_are_those_with_anything_in_them():
         one._keep(line)
         one._pass_on(line)
     assert (one.said, one.complaint, one.error) == ("last", "last", "")
-    assert one.heard == ["first", " last ", "  ", ""]
+    assert one.heard == one.output == ["first", " last ", "  ", ""]
 
 
 def test_an_error_of_perfkits_is_kept_and_not_passed_on():
