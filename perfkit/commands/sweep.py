@@ -33,7 +33,7 @@ from perfkit.commands.inputs.grid import Expansion
 from perfkit.commands.inputs.paths import SweepResults, records_of
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
-from perfkit.launch import campaign, torchrun
+from perfkit.launch import callables, campaign, torchrun
 from perfkit.launch.campaign import Execute
 from perfkit.launch.journal import Journal, has_results
 from perfkit.render import files
@@ -123,6 +123,8 @@ class Outside:
     fresh: Callable[[float | None], Execute] = campaign.in_fresh_processes
     """Runs each point in its own process, with a time limit in seconds."""
     forecaster: Callable[[Sequence[RunConfig], int | None], Forecaster] = sweep_forecast.forecaster
+    check: Callable[[RunConfig], None] = callables.check
+    """Refuses arguments that an own model does not take; all points of a sweep have the same."""
 
 
 _DEFAULT_GRID, _DEFAULT_OPTIONS, _OUTSIDE = Grid(), SweepOptions(), Outside()
@@ -145,6 +147,7 @@ def execute(
     _check_reports(options, expansion.configs)
     for config in expansion.configs:
         torchrun.refuse(config, "a sweep")
+    outside.check(expansion.configs[0])
     points = [Point(key=key_of(config), config=config) for config in expansion.configs]
     turns = campaign.order(points, options.repeats, options.order_seed)
     with ExitStack() as stack:

@@ -98,9 +98,9 @@ class Session:
         self._close()
         options = self._options.copy()
         options["enabled"] = options.get("enabled", True) and (self._ranks is None or rank in self._ranks)
-        folder = self._where / f"rank_{rank}" if ranks > 1 else self._where
         make = functools.partial(Cycle, first=OUTSIDE, between=self._something_begins)
-        self._profile, self._model = profile(model, folder, make=make, **options), model
+        own = rank if ranks > 1 else None
+        self._profile, self._model = profile(model, self._where, make=make, rank=own, **options), model
         self._profile.counted_by = self._counted_by
         self._is_open, self._has_begun, self._due, self._trained = True, False, False, False
 

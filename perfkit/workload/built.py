@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -105,16 +107,47 @@ def _is_on(device: torch.device, model: nn.Module) -> bool:
     return all(place == device or (place.type == device.type and device.index is None) for place in places)
 
 
+def check_arguments(named: Iterable[tuple[str, str, Mapping[str, Any]]], find: Find = importlib.import_module) -> None:
+    """Raise UsageError, in one line, where a callable is not there or does not take such arguments; none is called.
+
+    `named`: a flag, its callable (`package.module:callable`), and the arguments by name.
+    """
+    for what, spec, arguments in named:
+        found = _found(find, what, spec)
+        try:
+            signature = inspect.signature(found)
+        except (TypeError, ValueError):  # it says nothing of its arguments
+            continue
+        try:
+            signature.bind(**arguments)
+        except TypeError as error:
+            takes = ", ".join(signature.parameters) or "no arguments"
+            raise UsageError(f"{what} {spec}: {error}; it takes {takes}") from error
+
+
 def _called(find: Find, what: str, spec: str, arguments: Mapping[str, Any]) -> Any:
     """What a callable returns. Raises UsageError, in one line, for whatever it raises."""
+    found = _found(find, what, spec)
+    with _told(what, spec):
+        return found(**arguments)
+
+
+def _found(find: Find, what: str, spec: str) -> Any:
+    """The callable of a name. Raises UsageError, in one line, for whatever its module raises."""
     module, _, path = spec.partition(":")
     if os.getcwd() not in sys.path:  # noqa: PTH109 - as Python itself has it
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    try:
+    with _told(what, spec):
         found = find(module)
         for name in path.split("."):
             found = getattr(found, name)
-        return found(**arguments)
+        return found
+
+
+@contextmanager
+def _told(what: str, spec: str) -> Iterator[None]:
+    try:
+        yield
     except (MemoryError, UsageError):
         raise
     except (Exception, SystemExit) as error:

@@ -145,3 +145,19 @@ def test_what_cannot_work_is_one_line(flags, message, capsys):
 def test_a_configuration_that_no_command_line_can_name_says_so():
     with pytest.raises(UsageError, match=r"pass it to measure.runner.run"):
         RunConfig(workload=Own(name="mine")).flags()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((*NAMED, "--model-arg", "hiden=4", "8"),
+         "--model models_of_a_test:Net: got an unexpected keyword argument 'hiden'; it takes hidden"),
+        ((*NAMED, "--input-arg", "n=2"),
+         "--input models_of_a_test:batch: got an unexpected keyword argument 'n'; it takes no arguments"),
+    ],
+    ids=["model", "input"],
+)  # fmt: skip
+def test_a_sweep_refuses_arguments_that_no_point_takes_before_it_runs_one(flags, message, capsys):
+    assert cli.main(["sweep", *flags, "--device", "cpu", "--output", "s.csv"]) == 2
+    assert capsys.readouterr().err == f"perfkit: {message}\n"
+    assert not Path("s.csv").exists()

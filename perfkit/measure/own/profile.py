@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Unpack
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 import perfkit
@@ -64,6 +65,7 @@ class Profile:
         config: RunConfig | None,
         schedule: Schedule,
         make: Callable[..., Cycle],
+        rank: int | None = None,
     ) -> None:
         self.folder = folder
         """Where the record and the recording are; after several cycles, the folder of their folders."""
@@ -72,6 +74,7 @@ class Profile:
         self.counted_by = "p.step()"
         """Who counts the steps: it is named where there were too few."""
         self._model, self._config, self._schedule, self._make = model, config, schedule, make
+        self._rank = rank
         self._cycle: Cycle | None = None
         self._steps = 0
         self._entered = self._left = False
@@ -84,7 +87,7 @@ class Profile:
         if Profile._open is not None:
             raise UsageError(f"a profile is open already, in {Profile._open.folder}: leave it before the next")
         self._entered = True
-        self.folder = _vacant(self.folder)
+        self.folder = _vacant(self.folder, "" if self._rank is None else f"rank_{self._rank}")
         Profile._open = self
         try:
             self.go_on()
@@ -197,6 +200,7 @@ def profile(
     device: str | None = None,
     enabled: bool = True,
     make: Callable[..., Cycle] = Cycle,
+    rank: int | None = None,
     **steps: Unpack[Steps],
 ) -> Profile:
     """Observe steps of your own loop: `with perfkit.profile(model, "traces/my-run") as p:` and `p.step()` after each.
@@ -207,7 +211,8 @@ def profile(
     under `nsys profile`. `wait` steps (0) are left alone, then `repeat` times (1) `warmup` steps (1) warm up and
     `active` steps (5) are measured. `name`: in reports, by default the class's. `device`: by default that of the first
     parameter. With `enabled=False`, or PERFKIT_PROFILE=off in the environment, nothing happens at all. `make` is for
-    tests.
+    tests. `rank`: this process's of several, each of which writes into `rank_N` in the folder; by default that of
+    torch.distributed's process group, unless the folder's path names it already.
 
     Raises UsageError where nothing would be measured, or it cannot be.
     """
@@ -229,7 +234,16 @@ def profile(
     if scripted := scripts_in(whole):
         names = ", ".join(scripted[:3]) + (f" and {len(scripted) - 3} more" if len(scripted) > 3 else "")
         warnings.warn(f"perfkit: scripted modules are left alone, their time is their caller's: {names}", stacklevel=2)
-    return Profile(whole, Path(folder), config, schedule, make)
+    place = _rank_of(Path(folder)) if rank is None else rank
+    return Profile(whole, Path(folder), config, schedule, make, place)
+
+
+def _rank_of(folder: Path) -> int | None:
+    """This process's rank of several, which `folder` does not name; else None."""
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return None
+    rank = dist.get_rank()
+    return None if re.search(rf"(?<![A-Za-z])rank[-_. ]?0*{rank}(?!\d)", str(folder)) else rank
 
 
 def scripts_in(model: nn.Module) -> list[str]:
@@ -304,10 +318,13 @@ def _profiler(wanted: str | None) -> Literal["none", "torch", "memory"]:
     return wanted  # type: ignore[return-value]
 
 
-def _vacant(folder: Path) -> Path:
-    """The folder, made; where it holds something already, its name with the next number."""
+def _vacant(folder: Path, own: str = "") -> Path:
+    """The folder, made, or `own` in it; where that holds something already, of the folder's name and the next number.
+
+    So ranks that write as often as each other do so in folders of the same names, without asking each other.
+    """
     for attempt in range(1, 1000):
-        place = folder if attempt == 1 else folder.with_name(f"{folder.name}_{attempt}")
+        place = (folder if attempt == 1 else folder.with_name(f"{folder.name}_{attempt}")) / own
         try:
             place.mkdir(parents=True, exist_ok=True)
             if not any(place.iterdir()):

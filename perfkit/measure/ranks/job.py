@@ -60,9 +60,8 @@ def joined(first: RunRecord, others: Sequence[RankResult], failed: tuple[int, st
 
     failed: the rank that failed first and why, where one did; others fail because of it.
     """
-    whole = dataclasses.replace(
-        first, ranks=tuple(others), artifacts=rank_result(0, first, _own(Path(), 0).name).artifacts
-    )
+    artifacts = rank_result(0, first, _own(Path(), 0).name).artifacts
+    whole = dataclasses.replace(first, ranks=tuple(others), artifacts=artifacts)
     if failed is None or failed[0] == 0:
         return whole
     rank, why = failed

@@ -181,6 +181,14 @@ def test_a_taken_folder_gets_a_number(tmp_path):
     assert record.load(tmp_path / "run_2").status == "ok"
 
 
+def test_each_rank_of_several_has_a_folder_in_the_one_that_is_named(tmp_path):
+    """GIVEN ranks 0 and 1 that write twice WHEN 0 has written already THEN both find folders of the same names"""
+    for rank in (0, 0, 1, 1):
+        loop(tmp_path / "run", profiler="none", warmup=0, active=1, rank=rank)
+    found = sorted(str(file.parent.relative_to(tmp_path)) for file in tmp_path.rglob(record.RECORD_FILE))
+    assert found == ["run/rank_0", "run/rank_1", "run_2/rank_0", "run_2/rank_1"]
+
+
 def test_several_models_go_by_their_names(tmp_path):
     models = {"G": net(), "D": nn.Linear(2, 1)}
     with perfkit.profile(models, tmp_path, warmup=0, active=1) as p:
