@@ -67,7 +67,7 @@ def of_run(
     from perfkit.analysis.reports import run as run_report
 
     yield run_report.report(saved)
-    for one in _plains(saved, folder):
+    for one in records.plains(saved, folder):
         yield overhead.report(saved, one)
     trace = records.artifact(saved, folder, "trace")
     if saved.ranks:
@@ -91,10 +91,4 @@ def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
     """The view with the clock that a run's device had."""
     from perfkit.analysis.costs.roofline.clock import clock_mhz
 
-    return replace(view, mhz=clock_mhz(saved, *_plains(saved, folder)))
-
-
-def _plains(saved: RunRecord, folder: Path) -> list[RunRecord]:
-    """The record of the plain steps beside a profiled run, where there is one."""
-    plain = records.artifact(saved, folder, "plain")
-    return [records.load(plain)] if plain is not None and plain.exists() else []
+    return replace(view, mhz=clock_mhz(saved, *records.plains(saved, folder)))

@@ -136,8 +136,7 @@ def _of_run(saved: RunRecord, folder: Path, name: str, view: View, read: Read) -
         job = recordings_of(folder, files, view, read=read)
         reports = (run_report.report(saved), job)
         return Source(name, reports, lambda: runs.run(saved, runs.recordings(job, name), source=name))
-    plain, trace = (records.artifact(saved, folder, kind) for kind in ("plain", "trace"))
-    plains = [records.load(plain)] if plain is not None and plain.exists() else []
+    trace, plains = records.artifact(saved, folder, "trace"), records.plains(saved, folder)
     more = tuple(overhead.report(saved, one) for one in plains)
     memory = recorded.of_run(RunFolder(folder, saved))
     traced = None

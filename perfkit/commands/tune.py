@@ -211,11 +211,9 @@ def _of_plain_steps(path: Path | None) -> list[Finding]:
     what = None if path is None else what_is(path)
     if not isinstance(what, RunFolder):
         return []
-    saved: RunRecord | None = what.record
-    if what.record.config.measurement.profiler != "none":
-        plain = records.artifact(what.record, what.path, "plain")
-        saved = None if plain is None or not plain.exists() else records.load(plain)
-    return [] if saved is None else [*run_report.report(saved).findings]
+    is_plain = what.record.config.measurement.profiler == "none"
+    plains = [what.record] if is_plain else records.plains(what.record, what.path)
+    return [finding for one in plains for finding in run_report.report(one).findings]
 
 
 def _modules(saved: RunFolder) -> frozenset[str]:
@@ -244,7 +242,7 @@ def command(config: RunConfig, candidate: Candidate | None) -> str:
 def _show(report: Report, options: TuneOptions) -> None:
     if options.table:  # one that has no row is no mistake
         report = report.only(*options.table)
-    reports = [report]
+    made = [report]
     if options.output is not None:
-        files.write(options.output, reports[0].seen_by("scripts"))
-    show.write(reports, options.format, top=None, asked=show.Asked(tables=options.table))
+        files.write(options.output, made[0].seen_by("scripts"))
+    show.write(made, options.format, top=None, asked=show.Asked(tables=options.table))

@@ -300,3 +300,9 @@ def _check_header(header: _Header) -> None:
         )
     if header.format_version < 1:
         raise UsageError(f"record format {header.format_version} never existed: not written by perfkit")
+
+
+def plains(saved: RunRecord, folder: Path) -> list[RunRecord]:
+    """The record of the plain steps beside a profiled run, where there is one."""
+    plain = artifact(saved, folder, "plain")
+    return [load(plain)] if plain is not None and plain.exists() else []
