@@ -37,6 +37,7 @@ def pytest_configure() -> None:
     for name in _DISPLAY:
         os.environ.pop(name, None)
     os.environ["TERM"] = "xterm"
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else every process that compiles starts others
 
 
 @pytest.fixture(autouse=True, scope="session")

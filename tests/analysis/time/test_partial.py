@@ -90,7 +90,7 @@ SELECTIONS = st.builds(
 
 
 @given(seed=st.integers(0, 10_000), selection=SELECTIONS, grouping=st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_steps_of_a_random_trace_make_the_whole(tmp_path, seed, selection, grouping):
     random_traces.write_json(random_traces.generate(seed), tmp_path / "t.json")
     assert_parts_are_the_whole(load(tmp_path / "t.json"), selection, grouping)
@@ -191,7 +191,7 @@ def steps(draw: st.DrawFn) -> list[Step]:
 
 
 @given(steps=steps(), grouping=st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_recordings_of_a_step_each_make_the_recording_of_all(steps, grouping):
     """GIVEN steps that were recorded one by one, each with dictionaries of its own WHEN merged THEN as recorded in one
 
