@@ -103,6 +103,25 @@ class NsysExport:
         return path
 
 
+ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclArgs)"
+
+
+def two_ranks(collective: str = ALL_REDUCE) -> NsysExport:
+    """Two steps of 100 us in each of two processes: process 20 on device 1 computes for 60 us, 10 on device 0 for 30,
+    and both are in a collective until both have been there for 10."""
+    export = NsysExport()
+    for pid, device, work in ((10, 0, 30), (20, 1, 60)):
+        for step in range(2):
+            at = step * 100_000
+            export.range(f"step {step}", at, at + 100_000, pid)
+            for number, (name, begin, end) in enumerate([("gemm", 5, 5 + work), (collective, 5 + work, 75)]):
+                correlation = 1 + 2 * step + number
+                export.call("cudaLaunchKernel", at + 100 * number + 50, at + 100 * number + 60, correlation, pid)
+                times = at + 1000 * begin, at + 1000 * end
+                export.kernel(name, *times, correlation, pid, deviceId=device, streamId=7 + number)
+    return export
+
+
 def as_nsys(trace: Trace) -> NsysExport:
     """The export that emit_nvtx and nsys would write: without forward threads and sequence numbers of engine ranges."""
     export, host, device = NsysExport(), trace.host, trace.device

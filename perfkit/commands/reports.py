@@ -14,6 +14,7 @@ from perfkit.commands.inputs.paths import RunFolder
 from perfkit.schema import record as records
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
+from perfkit.trace.recording import Tool
 
 if TYPE_CHECKING:
     from perfkit.analysis.memory.recorded.account import MemoryAccount
@@ -49,6 +50,10 @@ def of_trace(
             from perfkit.analysis.reports import layer_memory
 
             made = made.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
+        if trace.recording.tool is Tool.NSYS:
+            from perfkit.commands.inputs import jobs
+
+            made = jobs.with_processes(made, trace, view)
         _ = made.findings  # compute them here, below the progress line: every table is shown with them
     if also is not None:
         also(account, made)

@@ -23,7 +23,7 @@ from perfkit.analysis.runs import comparison
 from perfkit.analysis.time.steps import STEPS
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import recorded, traces
-from perfkit.commands.inputs.jobs import Read, recordings_of, traces_of
+from perfkit.commands.inputs.jobs import Read, recordings_of, traces_of, with_processes
 from perfkit.commands.inputs.paths import (
     Input,
     RecordFile,
@@ -122,6 +122,7 @@ def of_trace(
         report = trace_report.report_of(account, view, tables=tables, record=record)
         if memory is not None:
             report = report.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
+        report = with_processes(report, trace, view)
 
     def part() -> Part:
         with attributing(trace.facts.events):

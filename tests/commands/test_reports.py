@@ -12,10 +12,13 @@ import pytest
 
 from perfkit.analysis.time.trace_table import View
 from perfkit.commands import reports
+from perfkit.commands.inputs.paths import TraceFile
+from perfkit.commands.sources import source_of
 from perfkit.errors import UsageError
 from perfkit.schema import record
 from perfkit.schema.probes import GpuSample
 from tests.docs.pages import ROOT
+from tests.nsys_export import two_ranks
 
 SAMPLE = ROOT / "traces" / "samples" / "tiny_train_cpu"
 
@@ -89,3 +92,12 @@ def test_what_is_not_shown_is_not_loaded(script: str, unneeded: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, SAMPLE], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_processes_of_an_nsys_recording_are_ranks_on_the_terminal_and_on_a_page(tmp_path: Path) -> None:
+    path = two_ranks().write(tmp_path / "job.sqlite")
+    (page,) = source_of(TraceFile(path), "job").reports
+    for shown in (reports.of_trace(path), page):
+        assert shown.table("ranks").frame["wait_ns"].tolist() == [60_000, 0]
+        assert any(finding.rule.id == "straggler" for finding in shown.findings)
+        assert shown.main_table.name == "kernels"

@@ -22,6 +22,8 @@ from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
 from perfkit.trace.columns import Trace
+from perfkit.trace.processes import of_process, on_devices
+from perfkit.trace.recording import Tool
 
 NAME = "recordings"
 NAMES = (NAME, *rank_tables.NAMES)
@@ -149,6 +151,27 @@ def report(
         findings.append(unbalanced)
     table = Table(NAME, "Recordings", _COLUMNS, frame)
     return Report(title, {"recordings": len(rows), "ranks": ranks}, (table, *job.tables), findings=findings)
+
+
+def of_processes(trace: Trace, view: View | None = None) -> Report | None:
+    """The processes that used devices in one recording of nsys, as ranks by the order of their devices.
+
+    None where there are fewer than two. They have one clock, and still each collective's ends say how well they agree.
+    """
+    processes = on_devices(trace) if trace.recording.tool is Tool.NSYS else ()
+    if len(processes) < 2:
+        return None
+    named = [(f"process {process}", of_process(trace, process)) for process in processes]
+    made = [read(one, name, rank, view) for rank, (name, one) in enumerate(named)]
+    rows, sides = [row for row, _ in made], [side for _, side in made if side is not None]
+    whole = report(trace.source, rows, sides=sides)
+    text = (
+        f"{len(rows)} processes used devices: tables from {NAME} on take them as ranks, in the order of their devices"
+    )
+    if len(whole.tables) == 1:
+        text += "; no collective of one matches another's"
+    others = [finding for finding in whole.findings if finding.rule is not RECORDINGS]
+    return Report(trace.source, {"ranks": len(rows)}, whole.tables, findings=[Finding(RECORDINGS, text), *others])
 
 
 def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:

@@ -68,7 +68,10 @@ def fetched(file: FileAt) -> Iterator[Path]:
             filesystem.get_file(path, str(copy))
         except OSError as error:
             raise UsageError(f"{file.name} cannot be read: {error.strerror or error}") from error
-        yield copy
+        try:
+            yield copy
+        except UsageError as error:  # of the copy, which nobody knows
+            raise UsageError(str(error).replace(str(copy), file.name)) from error
 
 
 def _local(path: Path) -> list[FileAt]:
@@ -93,12 +96,17 @@ def _remote(address: str) -> list[FileAt]:
     try:
         if any(mark in path for mark in "*?["):
             infos = list(filesystem.glob(path, detail=True).values())
-        elif filesystem.isfile(path):
+        elif not path.endswith("/") and filesystem.isfile(path):  # to a web server a folder's page is a file
             infos = [filesystem.info(path)]
         else:
             infos = [info for info in filesystem.find(path, detail=True).values() if info["name"].endswith(_ENDINGS)]
+            if not infos:
+                filesystem.info(path)  # says why, where it is not that there is nothing
     except (OSError, ValueError) as error:
-        raise UsageError(f"{address} cannot be listed: {error}: check the address and the credentials") from error
+        cause = error.__cause__ or error  # fsspec calls a web server that does not answer a file that is not there
+        if not isinstance(cause, FileNotFoundError):
+            raise UsageError(f"{address} cannot be listed: {cause}: check the address and the credentials") from error
+        infos = []
     files = [info for info in infos if info["type"] == "file"]
     if not files:
         raise UsageError(f"{address}: there are no files with {', '.join(_ENDINGS)}: check the address")

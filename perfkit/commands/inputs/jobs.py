@@ -1,4 +1,4 @@
-"""Traces of one job, read one by one: each leaves what is small, and goes."""
+"""Traces of one job, read one by one: each leaves what is small, and goes. Or the processes of one recording."""
 
 from __future__ import annotations
 
@@ -56,3 +56,9 @@ def recordings_of(
         raise UsageError(unread[0])
     title, one_job = str(folder or "recordings"), are_of_one_job(files)
     return recordings_report.report(title, rows, unread, one_job=one_job, sides=sides)
+
+
+def with_processes(made: Report, trace: Trace, view: View | None = None) -> Report:
+    """A trace's report, and what its processes say together where several of one recording used devices."""
+    together = recordings_report.of_processes(trace, view)
+    return made if together is None else made.plus(together.summary, together.tables, together.findings)

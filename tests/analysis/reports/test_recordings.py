@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from perfkit.analysis.reports.page.runs import recordings
-from perfkit.analysis.reports.recordings import Row, report, row_of
+from perfkit.analysis.reports.recordings import Row, of_processes, report, row_of
 from perfkit.analysis.time.account import Selection
 from perfkit.analysis.time.trace_table import View
 from perfkit.schema.page.figures import Bars
 from perfkit.trace.columns import ReadFacts
+from perfkit.trace.load import load
+from perfkit.trace.processes import of_process
 from tests.analysis import columns
 from tests.builders import TraceBuilder, device_step, host_step
+from tests.nsys_export import ALL_REDUCE, two_ranks
 
 
 def test_a_row_has_the_numbers_of_its_trace():
@@ -99,3 +103,32 @@ def test_ranks_that_compute_longer_are_found():
     assert (finding.cost.ns, finding.where) == (390_000, "rank 2")  # 700 - the median of the others, 310
     for others in (found[:2], [*found, found[2]], [dataclasses.replace(one, exchanges=False) for one in found]):
         assert all(one.rule.id != "unbalanced-ranks" for one in report("job", others).findings)
+
+
+def test_processes_of_one_recording_of_nsys_are_ranks(tmp_path: Path):
+    """GIVEN `nsys profile torchrun` THEN rank 1, 30 us slower in each of two steps, is named with what it costs"""
+    found = of_processes(load(two_ranks(ALL_REDUCE).write(tmp_path / "r.sqlite")))
+    tables = {table.name: table for table in found.tables}
+    assert tables["recordings"].frame[["recording", "rank", "devices"]].to_numpy().tolist() == [
+        ["process 10", 0, "0"], ["process 20", 1, "1"],
+    ]  # fmt: skip
+    assert tables["recordings"].frame["total_ns"].tolist() == [140_000, 140_000]
+    ranks = tables["ranks"].frame.set_index("rank")
+    assert ranks["wait_ns"].to_dict() == {0: 60_000, 1: 0}
+    assert tables["exchanges"].frame["collective"].tolist() == ["all_reduce"]
+    said = {finding.rule.id: finding.what for finding in found.findings}
+    assert said["recordings"].startswith("2 processes used devices")
+    assert said["straggler"].startswith("rank 1 makes the others wait")
+    assert next(one for one in found.findings if one.rule.id == "straggler").cost.ns == 30_000
+
+
+def test_processes_without_collectives_are_rows(tmp_path: Path):
+    found = of_processes(load(two_ranks("copy").write(tmp_path / "r.sqlite")))
+    assert [table.name for table in found.tables] == ["recordings"]
+    assert found.findings[0].what.endswith("no collective of one matches another's")
+
+
+def test_one_process_and_other_recorders_have_none(tmp_path: Path):
+    trace = load(two_ranks("copy").write(tmp_path / "r.sqlite"))
+    assert of_processes(of_process(trace, 10)) is None
+    assert of_processes(device_step().build()) is None

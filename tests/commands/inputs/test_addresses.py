@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -45,6 +48,42 @@ def test_a_file_at_an_address_is_there_as_long_as_it_is_needed(memory: Any) -> N
     with fetched(file) as copy:
         assert (copy.name, copy.read_bytes(), file.size) == ("a.json", b"job/a.json", 10)
     assert not copy.exists()
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server that lists a folder with two traces and a page; nobody hears what it logs."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "job").mkdir()
+    for name in ("b.json.gz", "a.json", "readme.html"):
+        (tmp_path / "job" / name).write_text(name)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_web_servers_folder_pattern_and_file(web: str) -> None:
+    both = [f"{web}/job/a.json", f"{web}/job/b.json.gz"]
+    assert names(f"{web}/job/") == both
+    assert names(f"{web}/job/*.gz", f"{web}/job/a.json") == both[::-1]
+    [file] = files_at([both[0]])
+    with fetched(file) as copy:
+        assert copy.read_text() == "a.json"
+    with pytest.raises(UsageError, match=f"^{web}/job/a.json: damaged"), fetched(file) as copy:
+        raise UsageError(f"{copy}: damaged")
+
+
+def test_a_web_server_that_lacks_a_file_or_is_not_there(web: str) -> None:
+    with pytest.raises(UsageError, match=r"/job/no\.json cannot be listed: 404"):
+        files_at([f"{web}/job/no.json"])
+    with pytest.raises(UsageError, match="cannot be listed: Cannot connect"):
+        files_at(["http://127.0.0.1:9/job/"])
 
 
 @pytest.mark.parametrize(

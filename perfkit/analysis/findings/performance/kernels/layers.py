@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.phase_words import Phase
@@ -162,15 +163,23 @@ def _names(calls: _Calls) -> frozenset[str]:
 
 
 def _by_step(case: Case) -> Ints:
-    """ns by path and step: [paths, steps]."""
+    """ns by path and step: [paths, steps]. Of several processes the n-th steps are one, as a job's ranks take them."""
     account = case.account
     inside = case.is_inside & (account.path != NONE)
-    steps = np.searchsorted(account.steps, account.step[inside]) if account.steps else np.zeros(inside.sum(), int)
+    steps = _turns(case)[np.searchsorted(account.steps, account.step[inside])]
     shape = (len(account.attribution.paths), case.step_count)
     flat = np.bincount(
         account.path[inside] * shape[1] + steps, weights=account.exclusive[inside], minlength=shape[0] * shape[1]
     )
     return flat.reshape(shape)
+
+
+def _turns(case: Case) -> Ints:
+    """Of each step of the account its place among its thread's, at most the last of `bounds`; [0] without steps."""
+    if not case.account.steps:
+        return np.zeros(1, np.int64)
+    threads = pd.Series([case.account.attribution.steps[index].thread for index in case.account.steps])
+    return np.minimum(threads.groupby(threads).cumcount().to_numpy(), case.step_count - 1)
 
 
 def _places(path: str) -> Iterator[_Place]:
