@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 FAN = 8
 """Results that are joined at a time."""
 
+_SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,  # no file waits at a worker that may end
+    "distributed.worker.profile.enabled": False,  # nobody reads it, and its stacks are kept
+}
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -144,7 +149,7 @@ def cluster(workers: int, scheduler: str | None, flag: str, timeout_s: float = 1
         raise UsageError(f"{flag} needs Dask: pip install 'perfkit[cluster]'") from error
     if scheduler is None:
         with (
-            dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),  # no file waits at a worker that may end
+            dask.config.set(_SETTINGS),
             LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
                 silence_logs=logging.CRITICAL,

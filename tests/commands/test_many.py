@@ -46,6 +46,7 @@ def test_traces_by_two_workers_are_the_tables_of_one_process(tmp_path: Path) -> 
     leaf = partial(killed_once, 20, tmp_path / "killed", view=View())
     with tree.cluster(2, None, "--workers") as client:
         there = tree.fold_by(client, files, tree.Tree(leaf, many.lost, joined))
+        assert set(client.run(is_profiled).values()) == {False}  # its stacks would be kept: memory that grows
     assert (tmp_path / "killed").exists()
     assert said(there) == said(here)
     document = json.loads(said(here))
@@ -60,6 +61,13 @@ def test_traces_by_two_workers_are_the_tables_of_one_process(tmp_path: Path) -> 
     kernels = {row["name"]: row for row in document["tables"]["kernels"]["rows"]}
     assert kernels["gemm"]["total_ns"] == sum(2 * (200_000 + 1000 * (n % 5)) for n in range(32))
     assert kernels["extra"]["count"] == 2 * 5
+
+
+def is_profiled() -> bool:
+    """Whether a worker's Dask notes every 10 ms what it does."""
+    import dask
+
+    return dask.config.get("distributed.worker.profile.enabled")
 
 
 def killed_once(which: int, mark: Path, file: FileAt, *, view: View) -> Folded:
