@@ -65,9 +65,7 @@ def test_traces_by_two_workers_are_the_tables_of_one_process(tmp_path: Path) -> 
 
 def is_profiled() -> bool:
     """Whether a worker's Dask notes every 10 ms what it does."""
-    import dask
-
-    return dask.config.get("distributed.worker.profile.enabled")
+    return pytest.importorskip("dask").config.get("distributed.worker.profile.enabled")
 
 
 def killed_once(which: int, mark: Path, file: FileAt, *, view: View) -> Folded:
