@@ -8,6 +8,7 @@ handler takes all three, and what it does depends on what perfkit is doing:
 - `raised`, while perfkit works: it raises Interrupted, a KeyboardInterrupt that knows its signal.
 - `held`, while perfkit saves or does what must not be cut short: it waits until that is done. The code that cleans up
   after Interrupted is held too: a second signal interrupts only its slow parts, marked by `raised` or `patient`.
+- `of_the_system`, while C code waits for other processes: the system's own handlers are there.
 - `ignored`, once the exit code is decided: it does nothing.
 
 A signal that is ignored when perfkit starts (nohup) stays ignored. A signal within SAME_S of the first counts as the
@@ -149,6 +150,19 @@ class blamed:  # noqa: N801 - reads as the context manager that it is
     ) -> None:
         if isinstance(error, Exception) and _state.first is not None:
             raise _told() from error
+
+
+@contextmanager
+def of_the_system() -> Iterator[None]:
+    """In the body a signal ends the process without a word: C code that waits there lets no handler of Python's run."""
+    handled = [number for number in TAKEN if signal.getsignal(number) is _handle]
+    for number in handled:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, _handle)
 
 
 def install() -> None:

@@ -89,9 +89,10 @@ def joined(place: Place, device: str) -> Session:
     """This process as a rank: NCCL between GPUs, gloo between CPUs. `device` is resolved."""
     if device != "cpu":
         torch.cuda.set_device(device)
-    store, rank, ranks = next(iter(rendezvous("env://")))
-    dist.init_process_group(
-        "gloo" if device == "cpu" else "nccl", store=PrefixStore("torch", store), rank=rank, world_size=ranks,
-        timeout=_TIMEOUT,
-    )  # fmt: skip
+    with signals.of_the_system():  # a rank that does not come is waited for, and nothing has been measured yet
+        store, rank, ranks = next(iter(rendezvous("env://")))
+        dist.init_process_group(
+            "gloo" if device == "cpu" else "nccl", store=PrefixStore("torch", store), rank=rank, world_size=ranks,
+            timeout=_TIMEOUT,
+        )  # fmt: skip
     return Session(place, PrefixStore("perfkit", store))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -58,3 +64,35 @@ def test_each_rank_needs_a_gpu():
     check_devices(Place(5, 8, 1, 4), "cpu", lambda: 0)
     with pytest.raises(UsageError, match="torchrun started 4 processes here, and PyTorch sees 2 CUDA devices"):
         check_devices(Place(5, 8, 1, 4), "cuda", lambda: 2)
+
+
+WAITING = """
+from perfkit import signals
+signals.install()
+from perfkit.launch.torchrun import Place
+from perfkit.measure.ranks import session
+with signals.raised():
+    session.joined(Place(0, 2, 0, 2), "cpu")
+"""
+
+
+def test_a_rank_that_waits_for_another_can_be_ended():
+    """GIVEN rank 0 of two, alone, which waits in PyTorch's C code WHEN it is told to end THEN it ends"""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-c", WAITING], env=os.environ | place, stderr=subprocess.PIPE) as rank:
+        try:
+            while not _answers(port):
+                assert rank.poll() is None
+                time.sleep(0.05)
+            rank.send_signal(signal.SIGTERM)
+            assert rank.wait(20) == -signal.SIGTERM
+        finally:
+            rank.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asks:
+        return asks.connect_ex(("127.0.0.1", port)) == 0
