@@ -53,6 +53,12 @@ TRACE_TOTALS = Rule(
     "trace-totals", "trace", "how long a step takes, how busy the device is in it, and why it is idle", read="first"
 )
 """A trace that has it was judged by the rules about performance."""
+OVER_CAPACITY = Rule(
+    "over-capacity",
+    "performance",
+    "the step needs more memory than the GPU has, and runs nevertheless: it spills into the system's memory",
+)
+"""Of a run by its record, and of its trace by the same."""
 
 
 @dataclass(frozen=True, slots=True)
