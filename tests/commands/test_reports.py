@@ -77,8 +77,9 @@ def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
             id="a trace",
         ),
         pytest.param(
-            "from dataclasses import replace; import perfkit.commands.run; from perfkit.commands import reports;"
-            " from perfkit.schema import record; list(reports.of_run(replace(record.load(folder), artifacts={}), folder))",
+            "from dataclasses import replace; import perfkit.commands.run; from perfkit.commands import reports; "
+            "from perfkit.schema import record; plain = replace(record.load(folder), artifacts={});"
+            "list(reports.of_run(plain, folder))",
             "perfkit.analysis.reports.trace perfkit.analysis.reports.page perfkit.analysis.findings.performance",
             id="a plain run",
         ),
