@@ -45,14 +45,12 @@ class DamagedError(Exception):
     """These bytes are not a complete entry of this key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(msgspec.Struct, frozen=True):
     """Everything in a Trace except the columns, the key of the entry, and the sizes of the parts that follow."""
 
     key: str

@@ -6,9 +6,10 @@ import glob
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
 
 from perfkit.errors import UsageError
 from perfkit.schema.own_files import RECORD_FILE, inside
@@ -29,23 +30,20 @@ _HEAD_BYTES = 64
 _PATTERN = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceFile:
+class TraceFile(msgspec.Struct, frozen=True):
     """A trace, or a folder that holds a single trace. Any unknown file counts as a trace; the reader checks it."""
 
     path: Path | Literal["-"]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFile:
+class RecordFile(msgspec.Struct, frozen=True):
     """The record of one run, without the other files of its folder."""
 
     path: Path
     record: RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(msgspec.Struct, frozen=True):
     """The folder of one run: its record, and perhaps plain steps and a trace.
 
     Or the folder of a job's ranks, each in a folder of its own, as callbacks leave them (`rank_0`, `rank_1`, ...).
@@ -55,8 +53,7 @@ class RunFolder:
     record: RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunsFolder:
+class RunsFolder(msgspec.Struct, frozen=True):
     """A folder that holds the folders of runs, as --repeats makes it."""
 
     path: Path
@@ -64,16 +61,14 @@ class RunsFolder:
     """Each record's file and content, sorted by the folder's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepResults:
+class SweepResults(msgspec.Struct, frozen=True):
     """A sweep's results file. The records of its rows lie beside it and are read when needed."""
 
     path: Path
     rows: tuple[SweepRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotFile:
+class SnapshotFile(msgspec.Struct, frozen=True):
     """A recording of memory that PyTorch's allocator wrote, by its first bytes."""
 
     path: Path
