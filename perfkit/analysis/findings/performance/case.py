@@ -38,7 +38,7 @@ from perfkit.schema.finding import Cost
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.detail_columns import Details, Operands
 from perfkit.trace.details import read_details
-from perfkit.trace.operands import has_shapes, operands_of
+from perfkit.trace.operands import has_shapes
 from perfkit.trace.recording import Device
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Case:
     @cached_property
     def operands(self) -> Operands | None:
         """Shapes and types of operators' arguments, by row of the trace; None where the file has none."""
-        return operands_of(self.trace) if has_shapes(self.trace) else None
+        return self.account.operands if has_shapes(self.trace) else None
 
     @cached_property
     def work(self) -> Work | None:
